@@ -1,0 +1,13 @@
+"""The root of all tasks: it wires the collections of the folder tasks/ together and does nothing else."""
+
+from pathlib import Path
+
+from invoke import Collection
+
+# This file and the folder share a name, and Invoke loads the file first, which hides the folder: lend it the
+# folder, so that `tasks.settings` means tasks/settings.py.
+__path__ = [str(Path(__file__).with_suffix(""))]
+
+from tasks import settings  # noqa: E402
+
+namespace = Collection(settings.settings)

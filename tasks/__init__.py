@@ -1,0 +1,1 @@
+"""The tasks of lookit-orchestrator: a module per verb or noun, thin over tasks.lib."""

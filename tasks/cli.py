@@ -1,0 +1,114 @@
+"""What every task shares, and the one place where expected errors become a message and an exit code."""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import invoke
+from invoke import Context, Exit
+from invoke.exceptions import UncastableEnvVar
+
+from tasks.lib.errors import Failure, UsageError
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.model import Settings
+    from tasks.lib.settings.reader import Layer
+
+ROOT = Path(__file__).resolve().parent.parent
+SANDBOX_HELP = "Run against the sandbox on this machine (also LOOKIT_SANDBOX=1)."
+INTERRUPTED_EXIT_CODE = 130
+
+# Invoke's levels, lowest first, and how a person would name each.
+CONFIG_LEVELS = (
+    ("_system", "/etc/invoke.yaml"),
+    ("_user", "~/.invoke.yaml"),
+    ("_project", "invoke.yaml"),
+    ("_env", "INVOKE_ variable"),
+    ("_runtime", "invoke -f"),
+    ("_overrides", "command line"),
+    ("_modifications", "command line"),
+)
+
+
+class Executor(invoke.Executor):
+    """Runs tasks as Invoke does; invoke.yaml names it, so plain `invoke` uses it too."""
+
+    def execute(self, *tasks: Any) -> Any:
+        """Run `tasks`; a Failure leaves as its message and its exit code, without a traceback."""
+        try:
+            _check_variables(self.config)
+            return super().execute(*tasks)
+        except Failure as failure:
+            raise Exit(str(failure), code=failure.exit_code) from failure
+        except KeyboardInterrupt as interrupt:
+            raise Exit("Interrupted.", code=INTERRUPTED_EXIT_CODE) from interrupt
+
+
+def task(**options: Any) -> Callable[[Callable[..., None]], invoke.Task[Any]]:
+    """Declare a task as `invoke.task` does, and give it `--sandbox`.
+
+    Args:
+        options: passed on to `invoke.task`.
+
+    """
+
+    def declare(body: Callable[..., None]) -> invoke.Task[Any]:
+        @functools.wraps(body)
+        def run(c: Context, *args: Any, sandbox: bool = False, **kwargs: Any) -> None:
+            c.config["in_sandbox"] = sandbox or os.environ.get("LOOKIT_SANDBOX", "") not in {"", "0"}
+            body(c, *args, **kwargs)
+
+        signature = inspect.signature(body)
+        sandbox = inspect.Parameter("sandbox", inspect.Parameter.KEYWORD_ONLY, default=False)
+        run.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[*signature.parameters.values(), sandbox]
+        )
+        described = {**options, "help": {**options.get("help", {}), "sandbox": SANDBOX_HELP}}
+        return cast("invoke.Task[Any]", invoke.task(**described)(run))
+
+    return declare
+
+
+def settings(c: Context) -> "Settings":
+    """The settings of this run.
+
+    Raises:
+        UsageError: some are not valid.
+        Failure: `--sandbox` was asked for and no sandbox is up.
+
+    """
+    from tasks.lib.settings.reader import read
+
+    return read(layers(c), ROOT)
+
+
+def layers(c: Context) -> "list[Layer]":
+    """The sources of settings in force, lowest first, the sandbox's on top where it was asked for."""
+    from tasks.lib.settings.reader import Layer
+
+    found = [Layer(name, getattr(c.config, level)) for level, name in CONFIG_LEVELS]
+    if in_sandbox(c):
+        from tasks.lib.sandbox.overlay import settings_overlay
+
+        found.append(Layer("sandbox", settings_overlay(ROOT, found)))
+    return found
+
+
+def in_sandbox(c: Context) -> bool:
+    """Whether this run is meant for the sandbox."""
+    return bool(c.config["in_sandbox"])
+
+
+def _check_variables(config: invoke.Config) -> None:
+    """Refuse INVOKE_ variables that Invoke could not convert: it would end in a traceback."""
+    try:
+        config.clone().load_shell_env()
+    except (ValueError, UncastableEnvVar) as error:
+        raise UsageError(
+            "An INVOKE_ environment variable has a value of the wrong type.",
+            str(error),
+            "Run `env | grep INVOKE_` and compare with the types in invoke.yaml.",
+        ) from error

@@ -1,0 +1,44 @@
+"""What people see, all of it on stderr: stdout belongs to data.
+
+Plain lines need no library; rich is loaded only where a table or a colour is drawn.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def console() -> "Console":
+    """A rich console on stderr: colours on a terminal, plain text in a pipe, `NO_COLOR` honoured."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(message: str = "") -> None:
+    """Print one line for people."""
+    print(message, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints for people
+
+
+def emit(text: str) -> None:
+    """Write data to stdout, ended by one newline."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    sys.stdout.flush()
+
+
+def heading(title: str) -> None:
+    """Announce a phase: a line that stands out on a terminal and can be searched for in a log."""
+    console().print(f"[bold]==> {title}[/bold]")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    """Print rows under `columns`; cells may carry rich markup such as `[green]ok[/green]`."""
+    from rich.table import Table
+
+    drawn = Table(*columns, title=title or None, title_justify="left", header_style="bold")
+    for row in rows:
+        drawn.add_row(*row)
+    console().print(drawn)

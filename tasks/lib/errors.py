@@ -1,0 +1,67 @@
+"""The one family of errors that a person is meant to read.
+
+Library code raises these; tasks/cli.py catches them once and prints them without a traceback.  Anything
+else that escapes is a defect of this project and keeps its traceback.
+"""
+
+from collections.abc import Sequence
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_CHANGES = 3
+EXIT_TIMED_OUT = 70
+
+
+class Failure(Exception):  # noqa: N818 - the family's name reads as what happened: `raise Failure(...)`
+    """Something went wrong that the reader can act on.
+
+    Args:
+        what: what failed, as one sentence.
+        why: the cause, as far as it is known; may be several lines.
+        next_step: what to do now, best as a command to run.
+    """
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, what: str, why: str = "", next_step: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        """The message as it is printed: what failed, then labelled why and next."""
+        return "\n".join(
+            [self.what, *_labelled("why", self.why), *_labelled("next", self.next_step)],
+        )
+
+
+class UsageError(Failure):
+    """A wrong option, argument or setting: nothing was attempted."""
+
+    exit_code = EXIT_USAGE
+
+
+class TimedOut(Failure):
+    """A wait reached its limit; what was begun may still be going on."""
+
+    exit_code = EXIT_TIMED_OUT
+
+
+class ChangesFound(Failure):
+    """A plan that was asked for its exit code found something to change."""
+
+    exit_code = EXIT_CHANGES
+
+
+def all_faults(what: str, faults: Sequence[str], next_step: str = "") -> UsageError:
+    """One error that lists every fault found, so that they can be mended in one go."""
+    return UsageError(what, "\n".join(f"- {fault}" for fault in faults), next_step)
+
+
+def _labelled(label: str, text: str) -> list[str]:
+    """Indent `text` under `label:`; nothing for an empty text."""
+    if not text:
+        return []
+    first, *rest = text.splitlines()
+    return [f"  {label + ':':<6}{first}", *(f"        {line}" for line in rest)]

@@ -1,0 +1,85 @@
+"""Running programs: commands are values (argv tuples) that other modules build; here alone they are run."""
+
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.lib.errors import Failure, TimedOut
+
+LINES_OF_STDERR_TO_SHOW = 20
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a program that exited with 0 left behind: its two streams as bytes."""
+
+    stdout: bytes
+    stderr: bytes
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    time_limit: float,
+    stdin: bytes = b"",
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Completed:
+    """Run a program to its end and return its output.
+
+    Args:
+        argv: the program and its arguments; no shell is involved.
+        time_limit: seconds after which the program is killed.
+        stdin: bytes to feed it.
+        cwd: the folder to run it in.
+        env: variables to add to this process's own.
+
+    Raises:
+        Failure: the program is missing, or exited with another code than 0; the last lines of its stderr
+            are the reason.
+        TimedOut: it was still running at `time_limit`.
+
+    """
+    try:
+        done = subprocess.run(
+            list(argv), input=stdin, capture_output=True, timeout=time_limit, cwd=cwd,
+            env={**os.environ, **(env or {})}, check=False,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise missing_program(argv[0]) from error
+    except subprocess.TimeoutExpired as error:
+        raise TimedOut(
+            f"`{spelled(argv)}` did not finish within {time_limit:g} s and was ended.",
+            last_lines(error.stderr or b""),
+        ) from error
+    if done.returncode:
+        raise exit_failure(argv, done.returncode, done.stderr or done.stdout)
+    return Completed(done.stdout, done.stderr)
+
+
+def spelled(argv: Sequence[str]) -> str:
+    """The command as a person would type it, at most 200 characters."""
+    line = shlex.join(argv)
+    return line if len(line) <= 200 else line[:197] + "…"
+
+
+def last_lines(output: bytes) -> str:
+    """The end of a program's output, as much of it as belongs in an error message."""
+    return "\n".join(output.decode(errors="replace").rstrip().splitlines()[-LINES_OF_STDERR_TO_SHOW:])
+
+
+def missing_program(name: str) -> Failure:
+    """The error for a program that is not installed."""
+    return Failure(
+        f"The program {name} was not found.", "It is neither at that path nor on PATH.",
+        "Run `./inv doctor`: it names the command that installs what is missing.",
+    )  # fmt: skip
+
+
+def exit_failure(argv: Sequence[str], code: int, output: bytes) -> Failure:
+    """The error for a program that exited with `code`, or was killed by signal `-code`."""
+    how = f"exited with {code}" if code > 0 else f"was killed by signal {-code}"
+    return Failure(f"`{spelled(argv)}` {how}.", last_lines(output))

@@ -1,0 +1,1 @@
+"""Settings: read once from layers (invoke.yaml, variables, options), validated whole, then never changed."""

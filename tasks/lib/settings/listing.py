@@ -1,0 +1,30 @@
+"""Settings as a listing: which of them concern an environment, and how they are printed."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from tasks.lib.settings.reader import Explained
+
+
+def concerning(explained: Sequence[Explained], environment: str) -> list[Explained]:
+    """Leave out the sections of other environments; an empty name keeps everything."""
+    if not environment:
+        return list(explained)
+    return [
+        setting
+        for setting in explained
+        if not setting.key.startswith("environments.") or setting.key.startswith(f"environments.{environment}.")
+    ]
+
+
+def as_text(explained: Sequence[Explained]) -> str:
+    """One line a setting: key, value and source, in columns."""
+    shown = [(setting.key, json.dumps(setting.value, ensure_ascii=False), setting.source) for setting in explained]
+    widths = [max(len(row[column]) for row in shown) for column in (0, 1)]
+    return "\n".join(f"{key:<{widths[0]}}  {value:<{widths[1]}}  {source}" for key, value, source in shown)
+
+
+def as_json(explained: Sequence[Explained]) -> str:
+    """A JSON array of `{"key", "value", "source"}`."""
+    return json.dumps([asdict(setting) for setting in explained], indent=2, ensure_ascii=False)

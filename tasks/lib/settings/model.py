@@ -1,0 +1,179 @@
+"""The settings as types: one frozen class per section of invoke.yaml, which documents each value.
+
+Reading, validating and explaining them is the reader's matter.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from tasks.lib.errors import UsageError
+
+CLOSED = ConfigDict(extra="forbid")
+
+Name = Annotated[str, Field(min_length=1)]
+
+
+def seconds(duration: object) -> float:
+    """The seconds that a duration such as `10s`, `1.5m` or `2h` stands for.
+
+    Raises:
+        ValueError: it is no such text, or zero.
+
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)", duration) if isinstance(duration, str) else None
+    if not match or not float(match[1]):
+        raise ValueError("a duration above zero, such as 10s, 15m or 1h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+Seconds = Annotated[float, BeforeValidator(seconds)]
+# RFC 1123 label, the form of namespaces; with a trailing dash for a prefix.
+Label = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+Prefix = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*-)?)?$")]
+RelativePath = Annotated[str, Field(pattern=r"^[^/].*$")]
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class Image:
+    """The application image."""
+
+    repository: Name
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class Kms:
+    """Where the keys live."""
+
+    project: Name
+    location: Name
+    key_ring: Name
+
+    def key_name(self, key: str) -> str:
+        """The full resource name of `key`, which may be one already."""
+        if key.startswith("projects/"):
+            return key
+        return f"projects/{self.project}/locations/{self.location}/keyRings/{self.key_ring}/cryptoKeys/{key}"
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class Kustomize:
+    """The tree of manifests and the program that builds it."""
+
+    tree: Name
+    kubectl: str
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class Secrets:
+    """The encrypted files of one environment."""
+
+    ciphertexts: Name
+    plaintexts: RelativePath
+    files: dict[str, Name]
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class Buckets:
+    """The Cloud Storage buckets of one environment."""
+
+    archives: Name
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class Environment:
+    """One place that Lookit runs in: a branch, a cluster and what belongs to them."""
+
+    name: Name
+    branch: Name
+    project: Name
+    zone: Name
+    cluster: Name
+    namespace: Label
+    prefix: Prefix
+    host: Name
+    overlay: RelativePath
+    secrets: Secrets
+    buckets: Buckets
+
+    @property
+    def cluster_name(self) -> str:
+        """The cluster's full resource name in the GKE API."""
+        return f"projects/{self.project}/locations/{self.zone}/clusters/{self.cluster}"
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class Google:
+    """How Google's services are reached."""
+
+    credentials_file: str
+    ca_file: str
+    kms: Name
+    container: Name
+    storage: Name
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class TimeLimits:
+    """Every time-out, in seconds."""
+
+    kms_attempt: Seconds
+    kms: Seconds
+    container_attempt: Seconds
+    container: Seconds
+    kubernetes_attempt: Seconds
+    render: Seconds
+    storage_attempt: Seconds
+    storage: Seconds
+    job: Seconds
+    rollout: Seconds
+    deploy: Seconds
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class Settings:
+    """All settings of one run, read once."""
+
+    root: Path
+    image: Image
+    kms: Kms
+    kustomize: Kustomize
+    environments: dict[str, Environment]
+    google: Google
+    time_limits: TimeLimits
+
+    @property
+    def tree(self) -> Path:
+        """The checked-in kustomize tree."""
+        return self.root / self.kustomize.tree
+
+    def environment(self, name: str) -> Environment:
+        """The environment called `name`.
+
+        Raises:
+            UsageError: there is none; the message names those there are.
+
+        """
+        if name in self.environments:
+            return self.environments[name]
+        asked = f"There is no environment {name!r}." if name else "No environment was named."
+        raise UsageError(asked, f"Known environments: {', '.join(self.environments)}.",
+                         f"Say which, for example --environment {next(iter(self.environments))}.")  # fmt: skip
+
+    def environment_of_branch(self, branch: str) -> Environment:
+        """The environment that `branch` deploys to.
+
+        Raises:
+            UsageError: no environment has that branch; the message names those that are known.
+
+        """
+        for environment in self.environments.values():
+            if environment.branch == branch:
+                return environment
+        known = ", ".join(f"{e.branch} → {name}" for name, e in self.environments.items())
+        asked = f"No environment deploys branch {branch!r}." if branch else "No branch was named."
+        first = next(iter(self.environments.values())).branch
+        raise UsageError(asked, f"Known branches: {known}.", f"Say which, for example --branch {first}.")

@@ -1,0 +1,169 @@
+"""From layers of plain values to settings: merge, validate everything, report every fault at once."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from tasks.lib.errors import all_faults
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from tasks.lib.settings.model import Settings
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One source of settings, such as a file: later layers win over earlier ones."""
+
+    source: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One setting in force: its dotted key, its value and the source that it came from."""
+
+    key: str
+    value: object
+    source: str
+
+
+def read(layers: Sequence[Layer], root: Path) -> "Settings":
+    """Build the settings from `layers`, lowest first.
+
+    Args:
+        layers: where values come from; keys that are no section of the settings (Invoke's own) are passed over.
+        root: the folder that relative paths start from.
+
+    Raises:
+        UsageError: at least one value is missing, unknown or of the wrong type; all such faults are listed.
+
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    from tasks.lib.settings.model import Settings
+
+    values = _with_names(_sections(merged(layers)))
+    try:
+        settings = TypeAdapter(Settings).validate_python({**values, "root": root})
+    except ValidationError as error:
+        faults = [_fault(details) for details in error.errors()]
+        raise all_faults(
+            "The settings are not valid.", faults,
+            "Mend invoke.yaml (each key is documented there), or the INVOKE_… variable that sets the key.",
+        ) from error  # fmt: skip
+    if shared := _shared_branches(settings):
+        raise all_faults("The settings are not valid.", shared, "Give each environment a branch of its own.")
+    return settings
+
+
+def merged(layers: Sequence[Layer]) -> dict[str, Any]:
+    """The values of all layers, merged key by key, later ones on top."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        result = _merge(result, layer.values)
+    return result
+
+
+def explain(layers: Sequence[Layer]) -> list[Explained]:
+    """Every setting in force with the source of its value, in the order of the lowest layer."""
+    return [
+        Explained(".".join(path), value, _source(layers, path))
+        for path, value in _leaves(_sections(merged(layers)))
+    ]
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(low)
+    for key, value in high.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = _merge(result[key], value) if both else value
+    return result
+
+
+def _sections(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Only what belongs to this project: Invoke keeps its own sections beside ours."""
+    from tasks.lib.settings.model import Settings
+
+    return {field.name: values[field.name] for field in fields(Settings) if field.name in values}
+
+
+def _with_names(values: dict[str, Any]) -> dict[str, Any]:
+    """Tell each environment the name it goes by."""
+    environments = values.get("environments")
+    if not isinstance(environments, Mapping):
+        return values
+    named = {
+        name: {**section, "name": name} if isinstance(section, Mapping) else section
+        for name, section in environments.items()
+    }
+    return {**values, "environments": named}
+
+
+def _leaves(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, (*path, str(key)))
+        else:
+            yield (*path, str(key)), value
+
+
+def _source(layers: Sequence[Layer], path: tuple[str, ...]) -> str:
+    """The highest layer that has a value at `path`."""
+    for layer in reversed(layers):
+        value: Any = layer.values
+        for key in path:
+            if not isinstance(value, Mapping) or key not in value:
+                break
+            value = value[key]
+        else:
+            return layer.source
+    return "unknown"
+
+
+def _fault(details: "ErrorDetails") -> str:
+    """One fault as `key: what is wrong; what is allowed`."""
+    path = [str(part) for part in details["loc"]]
+    key = ".".join(path)
+    if details["type"] == "missing":
+        return f"{key} is missing."
+    if details["type"] == "unexpected_keyword_argument":
+        return f"{key} is no setting{_suggestion(path)}."
+    expected = details["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"{key} is {details['input']!r}, but should be {expected}."
+
+
+def _suggestion(path: Sequence[str]) -> str:
+    """Name what is allowed beside an unknown key, the nearest one first."""
+    allowed = _allowed_beside(path)
+    near = difflib.get_close_matches(path[-1], allowed, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return f"{meant}; allowed here: {', '.join(allowed)}" if allowed else meant
+
+
+def _allowed_beside(path: Sequence[str]) -> list[str]:
+    """The keys that the section holding `path` knows."""
+    from tasks.lib.settings.model import Environment, Settings
+
+    section: type = Settings
+    for part in path[:-1]:
+        if section is Settings and part == "environments":
+            section = Environment
+        elif part in (hints := get_type_hints(section)):
+            section = hints[part]
+    return [field.name for field in fields(section) if field.name not in {"root", "name"}]
+
+
+def _shared_branches(settings: "Settings") -> list[str]:
+    """Environments that claim the same branch: a deploy could not tell which is meant."""
+    by_branch: dict[str, list[str]] = {}
+    for environment in settings.environments.values():
+        by_branch.setdefault(environment.branch, []).append(environment.name)
+    return [
+        f"environments {' and '.join(names)} share the branch {branch}."
+        for branch, names in by_branch.items()
+        if len(names) > 1
+    ]
