@@ -8,6 +8,6 @@ from invoke import Collection
 # folder, so that `tasks.settings` means tasks/settings.py.
 __path__ = [str(Path(__file__).with_suffix(""))]
 
-from tasks import settings  # noqa: E402
+from tasks import settings
 
 namespace = Collection(settings.settings)

@@ -12,6 +12,7 @@ from invoke import Context, Exit
 from invoke.exceptions import UncastableEnvVar
 
 from tasks.lib.errors import Failure, UsageError
+from tasks.lib.interruption import exit_code, signals_unwind
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 SANDBOX_HELP = "Run against the sandbox on this machine (also LOOKIT_SANDBOX=1)."
-INTERRUPTED_EXIT_CODE = 130
 
 # Invoke's levels, lowest first, and how a person would name each.
 CONFIG_LEVELS = (
@@ -39,12 +39,13 @@ class Executor(invoke.Executor):
     def execute(self, *tasks: Any) -> Any:
         """Run `tasks`; a Failure leaves as its message and its exit code, without a traceback."""
         try:
-            _check_variables(self.config)
-            return super().execute(*tasks)
+            with signals_unwind():
+                _check_variables(self.config)
+                return super().execute(*tasks)
         except Failure as failure:
             raise Exit(str(failure), code=failure.exit_code) from failure
         except KeyboardInterrupt as interrupt:
-            raise Exit("Interrupted.", code=INTERRUPTED_EXIT_CODE) from interrupt
+            raise Exit(f"Stopped by {str(interrupt) or 'Ctrl-C'}.", code=exit_code(interrupt)) from interrupt
 
 
 def task(**options: Any) -> Callable[[Callable[..., None]], invoke.Task[Any]]:
@@ -58,13 +59,13 @@ def task(**options: Any) -> Callable[[Callable[..., None]], invoke.Task[Any]]:
     def declare(body: Callable[..., None]) -> invoke.Task[Any]:
         @functools.wraps(body)
         def run(c: Context, *args: Any, sandbox: bool = False, **kwargs: Any) -> None:
-            c.config["in_sandbox"] = sandbox or os.environ.get("LOOKIT_SANDBOX", "") not in {"", "0"}
+            c.config.in_sandbox = sandbox or os.environ.get("LOOKIT_SANDBOX", "") not in {"", "0"}
             body(c, *args, **kwargs)
 
         signature = inspect.signature(body)
-        sandbox = inspect.Parameter("sandbox", inspect.Parameter.KEYWORD_ONLY, default=False)
+        sandbox_option = inspect.Parameter("sandbox", inspect.Parameter.KEYWORD_ONLY, default=False)
         run.__signature__ = signature.replace(  # type: ignore[attr-defined]
-            parameters=[*signature.parameters.values(), sandbox]
+            parameters=[*signature.parameters.values(), sandbox_option]
         )
         described = {**options, "help": {**options.get("help", {}), "sandbox": SANDBOX_HELP}}
         return cast("invoke.Task[Any]", invoke.task(**described)(run))
@@ -99,7 +100,7 @@ def layers(c: Context) -> "list[Layer]":
 
 def in_sandbox(c: Context) -> bool:
     """Whether this run is meant for the sandbox."""
-    return bool(c.config["in_sandbox"])
+    return bool(c.config.in_sandbox)
 
 
 def _check_variables(config: invoke.Config) -> None:

@@ -14,13 +14,16 @@ def concerning(explained: Sequence[Explained], environment: str) -> list[Explain
     return [
         setting
         for setting in explained
-        if not setting.key.startswith("environments.") or setting.key.startswith(f"environments.{environment}.")
+        if not setting.key.startswith("environments.")
+        or setting.key.startswith(f"environments.{environment}.")
     ]
 
 
 def as_text(explained: Sequence[Explained]) -> str:
     """One line a setting: key, value and source, in columns."""
-    shown = [(setting.key, json.dumps(setting.value, ensure_ascii=False), setting.source) for setting in explained]
+    shown = [
+        (setting.key, json.dumps(setting.value, ensure_ascii=False), setting.source) for setting in explained
+    ]
     widths = [max(len(row[column]) for row in shown) for column in (0, 1)]
     return "\n".join(f"{key:<{widths[0]}}  {value:<{widths[1]}}  {source}" for key, value, source in shown)
 

@@ -160,8 +160,9 @@ class Settings:
         if name in self.environments:
             return self.environments[name]
         asked = f"There is no environment {name!r}." if name else "No environment was named."
-        raise UsageError(asked, f"Known environments: {', '.join(self.environments)}.",
-                         f"Say which, for example --environment {next(iter(self.environments))}.")  # fmt: skip
+        first = next(iter(self.environments))
+        known = f"Known environments: {', '.join(self.environments)}."
+        raise UsageError(asked, known, f"Say which, for example --environment {first}.")
 
     def environment_of_branch(self, branch: str) -> Environment:
         """The environment that `branch` deploys to.

@@ -35,7 +35,7 @@ def read(layers: Sequence[Layer], root: Path) -> "Settings":
     """Build the settings from `layers`, lowest first.
 
     Args:
-        layers: where values come from; keys that are no section of the settings (Invoke's own) are passed over.
+        layers: where values come from; Invoke's own sections among them are passed over.
         root: the folder that relative paths start from.
 
     Raises:
@@ -103,7 +103,9 @@ def _with_names(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "environments": named}
 
 
-def _leaves(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
+def _leaves(
+    values: Mapping[str, Any], path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], object]]:
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from _leaves(value, (*path, str(key)))

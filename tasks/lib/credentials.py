@@ -1,0 +1,41 @@
+"""Who this process is to Google: Application Default Credentials, or the file that settings name."""
+
+from typing import TYPE_CHECKING, cast
+
+from tasks.lib.errors import Failure
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+    from google.auth.transport.requests import AuthorizedSession
+
+    from tasks.lib.settings.model import Google
+
+SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+LOG_IN = "Run `gcloud auth application-default login`, or point GOOGLE_APPLICATION_CREDENTIALS at a key file."
+
+
+def credentials(google: "Google") -> "Credentials":
+    """The credentials that settings name, else Application Default Credentials.
+
+    Raises:
+        Failure: there are none, or the file that holds them cannot be used.
+
+    """
+    from google.auth import default, load_credentials_from_file
+    from google.auth.exceptions import DefaultCredentialsError
+
+    try:
+        if google.credentials_file:
+            found, _ = load_credentials_from_file(google.credentials_file, scopes=SCOPES)
+        else:
+            found, _ = default(scopes=SCOPES)
+    except DefaultCredentialsError as error:
+        raise Failure("No credentials for Google Cloud were found.", str(error), LOG_IN) from error
+    return cast("Credentials", found)
+
+
+def authorized_session(google: "Google") -> "AuthorizedSession":
+    """A requests session that sends, and refreshes, this process's token."""
+    from google.auth.transport.requests import AuthorizedSession
+
+    return AuthorizedSession(credentials(google))

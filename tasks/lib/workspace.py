@@ -1,0 +1,62 @@
+"""A folder for plaintext: in memory, private, and gone afterwards.
+
+It is removed on every exit that Python sees, signals included (see tasks/lib/interruption.py).  What only
+`kill -9` or a crash of the machine leaves behind is removed by the next call; a reboot empties it anyway.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PREFIX = "lookit-orchestrator-"
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a tmpfs is the point, and the folder in it is private
+
+
+@contextmanager
+def workspace() -> Iterator[Path]:
+    """Yield an empty folder with mode 0700 that lies in memory where the system has a tmpfs."""
+    parent = memory_folder()
+    sweep(parent)
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def memory_folder() -> Path:
+    """The first writable folder of: /dev/shm, $XDG_RUNTIME_DIR (both tmpfs), the temporary folder."""
+    candidates = [SHARED_MEMORY, Path(os.environ.get("XDG_RUNTIME_DIR") or SHARED_MEMORY)]
+    for candidate in candidates:
+        if candidate.is_dir() and os.access(candidate, os.W_OK | os.X_OK):
+            return candidate
+    return Path(tempfile.gettempdir())
+
+
+def sweep(parent: Path) -> list[Path]:
+    """Remove workspaces in `parent` whose process is gone; returns those removed."""
+    removed = []
+    for folder in parent.glob(f"{PREFIX}*-*"):
+        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdigit() and _is_mine(folder) and _gone(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+            removed.append(folder)
+    return removed
+
+
+def _is_mine(folder: Path) -> bool:
+    return folder.lstat().st_uid == os.getuid() and not folder.is_symlink()
+
+
+def _gone(pid: int) -> bool:
+    """Whether no process has this number (signal 0 only asks)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
