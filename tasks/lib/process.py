@@ -60,6 +60,27 @@ def run(
     return Completed(done.stdout, done.stderr)
 
 
+def stream(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> int:
+    """Run a program in the foreground, on this process's own streams, and return its exit code.
+
+    It is told to end, and waited for, when this process is interrupted.
+
+    Raises:
+        Failure: the program is missing.
+
+    """
+    try:
+        child = subprocess.Popen(list(argv), cwd=cwd, env={**os.environ, **(env or {})})
+    except FileNotFoundError as error:
+        raise missing_program(argv[0]) from error
+    try:
+        return child.wait()
+    except BaseException:
+        child.terminate()
+        child.wait()
+        raise
+
+
 def spelled(argv: Sequence[str]) -> str:
     """The command as a person would type it, at most 200 characters."""
     line = shlex.join(argv)

@@ -34,6 +34,7 @@ Seconds = Annotated[float, BeforeValidator(seconds)]
 # RFC 1123 label, the form of namespaces; with a trailing dash for a prefix.
 Label = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 Prefix = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*-)?)?$")]
+Version = Annotated[str, Field(pattern=r"^\d+\.\d+$")]
 RelativePath = Annotated[str, Field(pattern=r"^[^/].*$")]
 
 
@@ -42,6 +43,15 @@ class Image:
     """The application image."""
 
     repository: Name
+    default_tag: Name
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class Source:
+    """Where the application's commits come from."""
+
+    repository: Name
+    checkout: str
 
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
@@ -65,6 +75,8 @@ class Kustomize:
 
     tree: Name
     kubectl: str
+    options: str
+    kubernetes: Version
 
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
@@ -139,6 +151,7 @@ class Settings:
 
     root: Path
     image: Image
+    source: Source
     kms: Kms
     kustomize: Kustomize
     environments: dict[str, Environment]

@@ -1,0 +1,121 @@
+"""Everything that checks this project: `./inv check` runs the default sessions, `nox -l` lists them all.
+
+Inside the project's own .venv (which ./inv makes) sessions use it as it is; a nox from elsewhere makes
+environments of its own from the same lock.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+OWN_ENVIRONMENT = ROOT / ".venv"
+REPORTS = ROOT / "build" / "reports"
+COVERAGE = ROOT / "build" / "coverage"
+BRANCHES_AT_LEAST = 90
+
+nox.options.sessions = ["lint", "types", "tests", "e2e", "coverage"]
+nox.options.default_venv_backend = "none" if Path(sys.prefix) == OWN_ENVIRONMENT else "virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.stop_on_first_error = False
+
+
+def install(session: nox.Session) -> None:
+    """Bring the locked packages into a session's own environment, where it has one."""
+    if session.virtualenv.venv_backend != "none":
+        session.install("--require-hashes", "--no-deps", "-r", "requirements/dev.txt")
+
+
+def tool(session: nox.Session, *argv: str, env: dict[str, str | None] | None = None) -> None:
+    """Run a tool of the environment that the session runs in."""
+    folder = Path(sys.executable).parent if session.virtualenv.venv_backend == "none" else Path(session.bin)
+    session.run(str(folder / argv[0]), *argv[1:], external=True, env=env)
+
+
+def pytest(session: nox.Session, report: str, *argv: str) -> None:
+    """Run pytest with a JUnit report and branch coverage, subprocesses included."""
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    COVERAGE.mkdir(parents=True, exist_ok=True)
+    measured: dict[str, str | None] = {"COVERAGE_FILE": str(COVERAGE / f".coverage.{report}")}
+    tool(
+        session, "pytest", "--cov", "--cov-report=", f"--junit-xml={REPORTS / report}.xml", *argv,
+        *session.posargs, env=measured,
+    )  # fmt: skip
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, imports, layers, YAML, Dockerfiles and Cloud Build files."""
+    install(session)
+    tool(session, "ruff", "check", ".")
+    tool(session, "ruff", "format", "--check", ".")
+    tool(session, "yamllint", "--strict", ".")
+    tool(session, "lint-imports", "--no-cache", env={"PYTHONPATH": "."})
+    if dockerfiles := sorted(path.name for path in ROOT.glob("Dockerfile*")):
+        tool(session, "hadolint", *dockerfiles)
+    if builds := sorted(path.name for path in ROOT.glob("cloudbuild*.yaml")):
+        tool(session, "check-jsonschema", "--builtin-schema", "vendor.cloudbuild", *builds)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Strict types, in two calls: tasks.py and the package tasks share a name."""
+    install(session)
+    tool(session, "mypy", ".")
+    tool(session, "mypy", "tasks.py")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The fast tests, which need no service."""
+    install(session)
+    pytest(session, "tests", "-m", "not e2e and not docker and not browser", "-n", "2", "tests")
+
+
+@nox.session
+def e2e(session: nox.Session) -> None:
+    """The tests against the sandbox: a real API server, KMS and storage."""
+    install(session)
+    pytest(session, "e2e", "-m", "e2e or docker or browser", "-n", "2", "--dist", "loadgroup", "tests")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """The branches of tasks/lib that tests and e2e took together."""
+    install(session)
+    parts = sorted(str(path) for path in COVERAGE.glob(".coverage.*"))
+    if not parts:
+        session.skip("neither tests nor e2e has run")
+    combined: dict[str, str | None] = {"COVERAGE_FILE": str(COVERAGE / "combined")}
+    tool(session, "coverage", "combine", "--keep", *parts, env=combined)
+    tool(session, "coverage", "report", env=combined)
+    report = REPORTS / "coverage.json"
+    tool(session, "coverage", "json", "--quiet", "-o", str(report), env=combined)
+    totals = json.loads(report.read_text())["totals"]
+    taken = 100 * totals["covered_branches"] / totals["num_branches"]
+    session.log(
+        f"{taken:.1f} % of the branches of tasks/lib were taken; at least {BRANCHES_AT_LEAST} % must be"
+    )
+    if taken < BRANCHES_AT_LEAST:
+        session.error("Too few branches are tested.")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Side by side with what one would run instead; writes docs/benchmarks.md's tables to stdout."""
+    install(session)
+    for script in session.posargs or sorted(str(path) for path in Path("benchmarks").glob("bench_*.py")):
+        tool(session, "python", script, env={"PYTHONPATH": os.fspath(ROOT)})
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Pin the newest versions that pyproject.toml allows, with hashes and without addresses."""
+    session.run("uv", "--version", external=True)
+    compile_ = ("uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-annotate",
+                "--no-header", "--python-version", "3.11", *session.posargs, "pyproject.toml")  # fmt: skip
+    session.run(*compile_, "--output-file", "requirements/runtime.txt", external=True)
+    session.run(*compile_, "--all-extras", "--output-file", "requirements/dev.txt", external=True)

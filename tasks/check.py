@@ -1,0 +1,14 @@
+"""Run this project's own checks."""
+
+from invoke import Context
+
+from tasks import cli
+
+
+@cli.task(help={"session": "Only these Nox sessions, separated by commas (default: all)."})
+def check(c: Context, session: str = "") -> None:
+    """Run lint, types and all tests of this project, e2e included (Nox does the work)."""
+    from tasks.lib import checks, console
+
+    checks.run_sessions(cli.ROOT, session)
+    console.emit(checks.closing_line(cli.ROOT))

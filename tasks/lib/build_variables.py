@@ -1,0 +1,150 @@
+"""The facts about the commit being released, under the names that Cloud Build gives them.
+
+An option of the task wins over Cloud Build's variable, which wins over what git says.  Values end up in
+manifests, labels and image tags, so all of them are checked here, together.
+
+Source of the names: Cloud Build's default substitutions,
+https://cloud.google.com/build/docs/configuring-builds/substitute-variable-values
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.lib import process
+from tasks.lib.errors import Failure, all_faults
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.model import Environment, Settings
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+# The form of Kubernetes label values, which is narrower than that of image tags.
+LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+PLAIN = re.compile(r"[\w./:@+-]+")
+LENGTH_OF_SHORT_SHA = 7
+GIT_SECONDS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildVariables:
+    """What is being released.  Field names are Cloud Build's, in lower case."""
+
+    commit_sha: str
+    branch_name: str
+    tag_name: str
+    repo_name: str
+    build_id: str
+
+    @property
+    def short_sha(self) -> str:
+        """The first seven digits of the commit."""
+        return self.commit_sha[:LENGTH_OF_SHORT_SHA]
+
+    def as_environment(self) -> dict[str, str]:
+        """The six variables as Cloud Build sets them, by name."""
+        return {
+            "BUILD_ID": self.build_id,
+            "COMMIT_SHA": self.commit_sha,
+            "SHORT_SHA": self.short_sha,
+            "REPO_NAME": self.repo_name,
+            "BRANCH_NAME": self.branch_name,
+            "TAG_NAME": self.tag_name,
+        }
+
+
+def read(
+    settings: "Settings",
+    environment: "Environment",
+    *,
+    commit: str = "",
+    tag: str = "",
+    environ: Mapping[str, str] | None = None,
+) -> BuildVariables:
+    """Collect the build variables for a release to `environment`.
+
+    Args:
+        settings: `settings.source` says where git is asked for a commit that nobody named.
+        environment: its branch is the default of BRANCH_NAME.
+        commit: the task's `--commit`, a full SHA-1 in hex; wins over COMMIT_SHA.
+        tag: the task's `--tag`; wins over TAG_NAME.
+        environ: the variables to read, by default this process's.
+
+    Raises:
+        UsageError: at least one value cannot be used; all of them are listed.
+        Failure: git was needed for the commit and could not answer.
+
+    """
+    environ = os.environ if environ is None else environ
+    branch = environ.get("BRANCH_NAME") or environment.branch
+    variables = BuildVariables(
+        commit_sha=commit or environ.get("COMMIT_SHA") or commit_from_git(settings, branch),
+        branch_name=branch,
+        tag_name=tag or environ.get("TAG_NAME") or settings.image.default_tag,
+        repo_name=environ.get("REPO_NAME") or repository_name(settings.source.repository),
+        build_id=environ.get("BUILD_ID") or "local",
+    )
+    if faults := _faults(variables):
+        raise all_faults("The build variables cannot be used.", faults)
+    return variables
+
+
+def commit_from_git(settings: "Settings", branch: str) -> str:
+    """The commit to release when nobody named one: the named checkout's, else the head of the branch."""
+    if settings.source.checkout:
+        checkout = settings.root / settings.source.checkout
+        return _git(checkout_argv(checkout)).strip()
+    answer = _git(head_argv(settings.source.repository, branch))
+    if not answer:
+        raise Failure(
+            f"The commit to release is not known: {settings.source.repository} has no branch {branch}.",
+            next_step="Name the commit with --commit, or mend source.repository in invoke.yaml.",
+        )
+    return answer.split()[0]
+
+
+def checkout_argv(checkout: Path) -> tuple[str, ...]:
+    """The command that prints the commit that `checkout` stands on."""
+    return ("git", "-C", str(checkout), "rev-parse", "HEAD")
+
+
+def head_argv(repository: str, branch: str) -> tuple[str, ...]:
+    """The command that asks a remote repository for the head of a branch."""
+    return ("git", "ls-remote", "--heads", repository, f"refs/heads/{branch}")
+
+
+def repository_name(url: str) -> str:
+    """The last part of a repository's address, without `.git`."""
+    return url.rstrip("/").rpartition("/")[2].removesuffix(".git")
+
+
+def _git(argv: tuple[str, ...]) -> str:
+    try:
+        done = process.run(argv, time_limit=GIT_SECONDS, env={"GIT_TERMINAL_PROMPT": "0"})
+    except Failure as failure:
+        raise Failure(
+            "The commit to release is not known: git could not be asked.",
+            str(failure),
+            "Name it with --commit (the full SHA), or set COMMIT_SHA as Cloud Build does.",
+        ) from failure
+    return done.stdout.decode()
+
+
+def _faults(variables: BuildVariables) -> list[str]:
+    rules = {
+        "COMMIT_SHA": (COMMIT, "the full commit SHA, 40 hexadecimal digits in lower case"),
+        "TAG_NAME": (
+            LABEL_VALUE,
+            "at most 63 letters, digits and ._- (it becomes a label)",
+        ),
+    }
+    faults = []
+    for name, value in variables.as_environment().items():
+        if name == "SHORT_SHA":
+            continue
+        pattern, form = rules.get(name, (PLAIN, "letters, digits and ./:@+-_ only"))
+        if not pattern.fullmatch(value):
+            faults.append(f"{name} is {value!r}, but should be {form}.")
+    return faults

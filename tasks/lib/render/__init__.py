@@ -1,0 +1,1 @@
+"""From the checked-in kustomize tree, build variables and secrets to the objects of one environment."""

@@ -1,0 +1,77 @@
+"""Building an overlay with the kustomize that kubectl carries, in a working copy of the tree."""
+
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.lib import process
+from tasks.lib.errors import Failure
+from tasks.lib.files import write_atomically
+from tasks.lib.redaction import Secret
+from tasks.lib.render.templates import fill_tree
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.model import Environment, Settings
+
+
+def kubectl(settings: "Settings") -> str:
+    """The kubectl to run: the one that settings name, else the pinned one beside this Python, else PATH's."""
+    beside = Path(sys.executable).with_name("kubectl")
+    return settings.kustomize.kubectl or (str(beside) if beside.exists() else "kubectl")
+
+
+def build_argv(program: str, overlay: Path, options: str = "") -> tuple[str, ...]:
+    """The command that builds `overlay`."""
+    return (program, "kustomize", *shlex.split(options), str(overlay))
+
+
+def build(
+    settings: "Settings",
+    environment: "Environment",
+    variables: Mapping[str, str],
+    secrets: Mapping[str, Secret],
+    folder: Path,
+) -> process.Completed:
+    """Copy the tree into `folder`, fill in its templates, add the secrets and build the overlay.
+
+    Args:
+        settings: names the tree and the program.
+        environment: names the overlay and the folder that it expects plaintext files in.
+        variables: what templates may refer to.
+        secrets: plaintext by file name.
+        folder: an empty workspace; it will hold plaintext.
+
+    Raises:
+        UsageError: a template cannot be filled in.
+        Failure: the tree or overlay is missing, or kustomize refuses it.
+
+    """
+    copy = folder / "tree"
+    overlay = copy / environment.overlay
+    _copy(settings.tree, copy)
+    if not overlay.is_dir():
+        raise Failure(
+            f"The overlay of {environment.name} does not exist.",
+            f"{settings.tree / environment.overlay} is no folder.",
+            f"Mend environments.{environment.name}.overlay in invoke.yaml.",
+        )
+    fill_tree(copy, variables)
+    for name, plaintext in secrets.items():
+        write_atomically(copy / environment.secrets.plaintexts / name, plaintext.reveal())
+    argv = build_argv(kubectl(settings), overlay, settings.kustomize.options)
+    try:
+        return process.run(argv, time_limit=settings.time_limits.render)
+    except Failure as failure:
+        failure.why = failure.why.replace(f"{copy}/", "").replace(str(copy), settings.kustomize.tree)
+        failure.what = f"kustomize could not build {environment.overlay}."
+        raise
+
+
+def _copy(tree: Path, copy: Path) -> None:
+    if not tree.is_dir():
+        why = f"{tree} is no folder."
+        raise Failure("The kustomize tree does not exist.", why, "Mend kustomize.tree in invoke.yaml.")
+    shutil.copytree(tree, copy, symlinks=True, ignore=shutil.ignore_patterns("*.enc"))

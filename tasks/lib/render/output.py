@@ -1,0 +1,80 @@
+"""Where a render goes: one stream, or one file an object."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tasks.lib import console
+from tasks.lib.errors import UsageError
+from tasks.lib.files import write_atomically
+from tasks.lib.render.documents import Document, joined, redacted
+from tasks.lib.render.rendering import Rendered
+from tasks.lib.render.validation import validate
+
+
+def file_names(documents: Sequence[Document]) -> dict[str, Document]:
+    """A file name for each document; the namespace is added where two would share one."""
+    named: dict[str, Document] = {}
+    for document in documents:
+        name = document.file_name
+        if name in named:
+            namespace = document.content["metadata"].get("namespace", "cluster")
+            name = f"{namespace}-{name}"
+        named[name] = document
+    return named
+
+
+def write(documents: Sequence[Document], folder: Path) -> list[Path]:
+    """Write one file an object into `folder`, readable by its owner only.
+
+    Raises:
+        UsageError: the folder holds other files, which an apply of the whole folder would take along.
+
+    """
+    files = file_names(documents)
+    strangers = (
+        sorted(path.name for path in folder.iterdir() if path.name not in files) if folder.is_dir() else []
+    )
+    if strangers:
+        raise UsageError(
+            f"{folder} holds files that are not part of this render.",
+            ", ".join(strangers),
+            "Choose an empty folder, or remove these files.",
+        )
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, document in files.items():
+        write_atomically(folder / name, document.text.encode())
+    return [folder / name for name in files]
+
+
+def deliver(rendered: Rendered, kubernetes: str, out: str, *, show_secrets: bool) -> None:
+    """Validate a render, say what deserves attention, and print it or write it to a folder.
+
+    Args:
+        rendered: the render.
+        kubernetes: the version of Kubernetes whose schemas it must keep to.
+        out: a folder, or `-` for standard output.
+        show_secrets: print the values of Secrets even on a terminal; pipes and files always get them.
+
+    Raises:
+        Failure: an object breaks its schema; nothing is printed or written.
+        UsageError: the folder holds other files.
+
+    """
+    unchecked = validate(rendered.documents, kubernetes)
+    for warning in rendered.warnings:
+        console.say(f"kustomize: {warning}")
+    if unchecked:
+        console.say(f"not checked, no published schema: {', '.join(unchecked)}")
+    if out != "-":
+        written = write(rendered.documents, Path(out))
+        console.say(f"{len(written)} files written to {out}; Secrets among them are in plaintext.")
+        return
+    hide = sys.stdout.isatty() and not show_secrets
+    console.emit(joined([redacted(d) for d in rendered.documents] if hide else rendered.documents))
+
+
+def _other_files(folder: Path, expected: set[str]) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if path.name not in expected)

@@ -1,0 +1,83 @@
+"""Filling in `*.template.yaml` files: a pure function from text and variables to text.
+
+`$NAME` and `${NAME}` become the variable's value and `$$` a dollar.  `$(NAME)` is Kubernetes' own and stays,
+as does a dollar before anything else (`$1` in a rewrite rule).
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from tasks.lib.errors import all_faults
+
+SUFFIX = ".template.yaml"
+REFERENCE = re.compile(
+    r"\$(?:(?P<dollar>\$)|(?P<plain>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)\}|(?P<broken>\{[^\n}]*\}?))"
+)
+
+
+def fill_tree(tree: Path, variables: Mapping[str, str]) -> list[Path]:
+    """Write `X.yaml` beside (or over) it for every `X.template.yaml` below `tree`, and remove the template.
+
+    Args:
+        tree: a working copy; never the checked-in tree.
+        variables: the declared variables; an empty value counts as missing.
+
+    Returns:
+        The files written, relative to `tree`.
+
+    Raises:
+        UsageError: a template refers to an undeclared or empty variable, or in a form that is not known; all
+            such places are listed with file and line, and nothing was written.
+
+    """
+    templates = sorted(tree.rglob(f"*{SUFFIX}"))
+    filled = {}
+    faults: list[str] = []
+    for template in templates:
+        text = template.read_text()
+        faults += [
+            f"{template.relative_to(tree)}:{line}: {fault}" for line, fault in faults_in(text, variables)
+        ]
+        filled[template] = text
+    if faults:
+        declared = ", ".join(f"${name}" for name in sorted(variables))
+        raise all_faults("Templates cannot be filled in.", faults, f"Declared variables: {declared}.")
+    return [_replace(template, fill(text, variables)).relative_to(tree) for template, text in filled.items()]
+
+
+def fill(text: str, variables: Mapping[str, str]) -> str:
+    """`text` with every reference replaced; it must have no faults."""
+    return REFERENCE.sub(lambda found: "$" if found["dollar"] else variables[_name(found)], text)
+
+
+def faults_in(text: str, variables: Mapping[str, str]) -> list[tuple[int, str]]:
+    """Every reference in `text` that cannot be replaced, as (line number, what is wrong)."""
+    return [
+        (number, fault)
+        for number, line in enumerate(text.splitlines(), start=1)
+        for found in REFERENCE.finditer(line)
+        if (fault := _fault(found, variables))
+    ]
+
+
+def _fault(found: "re.Match[str]", variables: Mapping[str, str]) -> str:
+    if found["dollar"]:
+        return ""
+    if found["broken"]:
+        return f"{found[0]} is not understood; only $NAME, ${{NAME}} and $$ (a dollar) are"
+    name = _name(found)
+    if name not in variables:
+        return f"{found[0]} is not declared; write $$ for a dollar that is meant as one"
+    return "" if variables[name] else f"{found[0]} is empty"
+
+
+def _name(found: "re.Match[str]") -> str:
+    return found["plain"] or found["braced"]
+
+
+def _replace(template: Path, text: str) -> Path:
+    target = template.with_name(template.name.removesuffix(SUFFIX) + ".yaml")
+    target.write_text(text)
+    template.unlink()
+    return target

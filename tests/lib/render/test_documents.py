@@ -1,0 +1,117 @@
+"""Documents: split, parsed as Kubernetes would, redacted, written."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.errors import Failure, UsageError
+from tasks.lib.render import output
+from tasks.lib.render.documents import Document, joined, redacted, split
+from tasks.lib.render.validation import validate
+
+STREAM = """\
+apiVersion: v1
+data:
+  script: |
+    cat <<END
+    ---
+    END
+kind: ConfigMap
+metadata:
+  name: a
+---
+apiVersion: v1
+data:
+  PASSWORD: aHVudGVyMg==
+kind: Secret
+metadata:
+  name: b
+  namespace: one
+"""
+
+
+def test_a_stream_splits_and_joins_to_the_same_text() -> None:
+    documents = split(STREAM)
+
+    assert [document.title for document in documents] == ["ConfigMap a", "Secret b"]
+    assert documents[0].content["data"]["script"] == "cat <<END\n---\nEND\n"
+    assert joined(documents) == STREAM
+
+
+@pytest.mark.parametrize(
+    ("scalar", "value"),
+    [("1e3", 1000.0), ("0444", 292), ("12:30", "12:30"), ("2026-11-23", "2026-11-23"), ("yes", "yes"),
+     ("on", "on"), ("true", True), ('"1e3"', "1e3"), ("null", None), ("~", None), ("", None), ("1_000", "1_000"),
+     ("0.5", 0.5), ("8080", 8080), ("=", "=")],
+)  # fmt: skip
+def test_scalars_mean_what_kubernetes_takes_them_for(scalar: str, value: object) -> None:
+    (document,) = split(f"value: {scalar}\n")
+
+    assert document.content["value"] == value
+    assert type(document.content["value"]) is type(value)
+
+
+def test_redaction_keeps_keys_and_other_kinds() -> None:
+    config, secret = split(STREAM)
+
+    assert redacted(config) is config
+    assert "aHVudGVyMg" not in redacted(secret).text
+    assert split(redacted(secret).text)[0].content["data"] == {"PASSWORD": "[redacted]"}
+
+
+def test_redaction_covers_string_data_and_empty_secrets() -> None:
+    text = "kind: Secret\nmetadata: {name: x}\ndata:\nstringData: {A: canary}\n"
+
+    shown = redacted(split(text)[0])
+    assert "canary" not in shown.text
+    assert split(shown.text)[0].content["stringData"] == {"A": "[redacted]"}
+
+
+def test_one_file_an_object_private_and_repeatable(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    written = output.write(split(STREAM), folder)
+    output.write(split(STREAM), folder)
+
+    assert [path.name for path in written] == ["configmap-a.yaml", "secret-b.yaml"]
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    assert "".join(path.read_text() for path in written) == STREAM.replace("---\napi", "api")
+
+
+def test_same_names_in_two_namespaces_get_two_files() -> None:
+    twins = [
+        Document("", {"kind": "Role", "metadata": {"name": "r", "namespace": namespace}})
+        for namespace in ("one", "two")
+    ]
+    assert list(output.file_names(twins)) == ["role-r.yaml", "two-role-r.yaml"]
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "old.yaml").write_text("")
+    with pytest.raises(UsageError) as caught:
+        output.write(split(STREAM), tmp_path)
+
+    assert caught.value.why == "old.yaml"
+    assert [path.name for path in tmp_path.iterdir()] == ["old.yaml"]
+
+
+def test_schema_faults_of_all_objects_are_listed() -> None:
+    broken = split(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: http}]}\n---\n"
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndatta: {}\n---\n"
+        "metadata: {name: d}\n"
+    )
+    with pytest.raises(Failure) as caught:
+        validate(broken, "1.36")
+
+    assert caught.value.what == "3 of 3 rendered objects break the schema of Kubernetes 1.36."
+    service, config, nameless = caught.value.why.splitlines()
+    assert service.startswith("Service web: spec.ports.0.port: 'http' is not")
+    assert config == "ConfigMap c: top level: Additional properties are not allowed ('datta' was unexpected)"
+    assert nameless == "object without kind d: apiVersion and kind missing"
+
+
+def test_kinds_without_schema_are_named_not_checked() -> None:
+    issuer = split("apiVersion: cert-manager.io/v1\nkind: ClusterIssuer\nmetadata: {name: i}\n")
+
+    assert validate(issuer, "1.36") == ["ClusterIssuer (cert-manager.io/v1)"]

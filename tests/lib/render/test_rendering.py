@@ -1,0 +1,162 @@
+"""Rendering trees with the real kustomize, another project's tree among them."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tasks.lib.build_variables import BuildVariables
+from tasks.lib.errors import Failure, UsageError
+from tasks.lib.redaction import Secret
+from tasks.lib.render import kustomize
+from tasks.lib.render.rendering import render
+from tasks.lib.settings.model import Settings
+from tasks.lib.settings.reader import Layer, read
+from tasks.lib.workspace import PREFIX, memory_folder
+
+ROOT = Path(__file__).resolve().parents[3]
+VARIABLES = BuildVariables(
+    commit_sha="a" * 40, branch_name="develop", tag_name="v1", repo_name="api", build_id="7"
+)
+
+# Another way to lay out a tree: deprecated fields, vars, templates, and secrets beside the overlay.
+FOREIGN = {
+    "k8s/common/kustomization.yaml": """
+resources: [deployment.yaml, service.yaml]
+vars:
+- name: WEB_SERVICE
+  objref: {apiVersion: v1, kind: Service, name: web}
+commonLabels: {app: foreign}
+""",
+    "k8s/common/deployment.template.yaml": """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {tier: web}}
+  template:
+    metadata: {labels: {tier: web}}
+    spec:
+      containers:
+      - name: web
+        image: ${IMAGE_REPOSITORY}:$COMMIT_SHA
+        args: ["--service=$(WEB_SERVICE)", "--cost=$$5"]
+""",
+    "k8s/common/service.yaml": """
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {ports: [{port: 80}]}
+""",
+    "k8s/envs/qa/kustomization.yaml": """
+bases: [../../common]
+namePrefix: qa-
+secretGenerator:
+- name: passwords
+  envs: [passwords.env]
+""",
+}
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return read([Layer("invoke.yaml", yaml.safe_load((ROOT / "invoke.yaml").read_text()))], ROOT)
+
+
+@pytest.fixture
+def foreign(settings: Settings, tmp_path: Path) -> Settings:
+    """The same settings, pointed at a tree that is laid out otherwise."""
+    for name, text in FOREIGN.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    staging = settings.environment("staging")
+    other = replace(staging, overlay="envs/qa", secrets=replace(staging.secrets, plaintexts="envs/qa"))
+    return replace(
+        settings,
+        root=tmp_path,
+        kustomize=replace(settings.kustomize, tree="k8s"),
+        environments={"staging": other},
+    )
+
+
+SECRETS = {"passwords.env": Secret(b"PASSWORD=canary-value\n")}
+
+
+def test_a_foreign_tree_renders_through_settings_alone(foreign: Settings) -> None:
+    rendered = render(foreign, foreign.environment("staging"), VARIABLES, SECRETS)
+
+    by_title = {document.title.split("-passwords")[0]: document.content for document in rendered.documents}
+    container = by_title["Deployment qa-web"]["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"] == f"gcr.io/mit-lookit/lookit:{'a' * 40}"
+    assert container["args"] == ["--service=qa-web", "--cost=$5"]
+    assert by_title["Secret qa"]["data"] == {"PASSWORD": "Y2FuYXJ5LXZhbHVl"}
+    assert any("deprecated" in warning for warning in rendered.warnings)
+
+
+def test_two_renders_are_identical_and_the_tree_is_untouched(foreign: Settings) -> None:
+    before = _contents(foreign.root)
+    renders = [render(foreign, foreign.environment("staging"), VARIABLES, SECRETS) for _ in range(2)]
+
+    assert renders[0].documents == renders[1].documents
+    assert _contents(foreign.root) == before
+
+
+def test_plaintext_that_lies_in_the_tree_is_not_what_is_rendered(foreign: Settings) -> None:
+    (foreign.tree / "envs/qa/passwords.env").write_text("PASSWORD=stale\n")
+
+    rendered = render(foreign, foreign.environment("staging"), VARIABLES, SECRETS)
+
+    secret = next(d for d in rendered.documents if d.content["kind"] == "Secret")
+    assert secret.content["data"] == {"PASSWORD": "Y2FuYXJ5LXZhbHVl"}
+
+
+def test_kustomize_s_refusal_is_the_reason_without_paths_of_the_workspace(foreign: Settings) -> None:
+    with pytest.raises(Failure, match=r"kustomize could not build envs/qa\.") as caught:
+        render(foreign, foreign.environment("staging"), VARIABLES, {})
+
+    assert "passwords.env" in caught.value.why
+    assert PREFIX not in str(caught.value)
+    assert "canary" not in str(caught.value)
+    assert list(memory_folder().glob(f"{PREFIX}{os.getpid()}-*")) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"tree": "absent"}, "The kustomize tree does not exist."),
+        ({}, "The overlay of staging does not exist."),
+    ],
+    ids=["tree", "overlay"],
+)
+def test_a_missing_folder_names_the_setting(foreign: Settings, change: dict[str, str], what: str) -> None:
+    place = replace(foreign.environment("staging"), overlay="envs/none")
+    broken = replace(foreign, kustomize=replace(foreign.kustomize, **change))
+
+    with pytest.raises(Failure) as caught:
+        render(broken, place, VARIABLES, SECRETS)
+    assert caught.value.what == what
+    assert "invoke.yaml" in caught.value.next_step
+
+
+def test_an_undeclared_variable_names_file_and_line(foreign: Settings) -> None:
+    (foreign.tree / "envs/qa/x.template.yaml").write_text("a: 1\nb: $HOME\n")
+
+    with pytest.raises(UsageError, match="Templates cannot be filled in") as caught:
+        render(foreign, foreign.environment("staging"), VARIABLES, SECRETS)
+    assert "envs/qa/x.template.yaml:2: $HOME is not declared" in caught.value.why
+
+
+def test_the_command_is_exact(settings: Settings) -> None:
+    assert kustomize.build_argv("kubectl", Path("/w/o"), "--enable-helm --x 'a b'") == (
+        "kubectl", "kustomize", "--enable-helm", "--x", "a b", "/w/o",
+    )  # fmt: skip
+    named = replace(settings, kustomize=replace(settings.kustomize, kubectl="/opt/kubectl"))
+    assert kustomize.kubectl(named) == "/opt/kubectl"
+    assert Path(kustomize.kubectl(settings)).name == "kubectl"
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

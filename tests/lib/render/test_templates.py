@@ -1,0 +1,70 @@
+"""Filling in templates."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.errors import UsageError
+from tasks.lib.render.templates import faults_in, fill, fill_tree
+
+VARIABLES = {"COMMIT_SHA": "abc", "TAG_NAME": "v1", "EMPTY": ""}
+
+
+@pytest.mark.parametrize(
+    ("text", "filled"),
+    [
+        ("tag: $COMMIT_SHA", "tag: abc"),
+        ("tag: ${COMMIT_SHA}-${TAG_NAME}", "tag: abc-v1"),
+        ("$TAG_NAME.x", "v1.x"),
+        ("price: $$5, $$HOME, $${HOME}", "price: $5, $HOME, ${HOME}"),
+        ("env: $(MY_POD_NAME)", "env: $(MY_POD_NAME)"),
+        ("rewrite: /bucket/$1/$3 and a lone $", "rewrite: /bucket/$1/$3 and a lone $"),
+        ("nothing", "nothing"),
+    ],
+    ids=["plain", "braced", "ends at a dot", "escaped", "Kubernetes' own", "no name follows", "no reference"],
+)
+def test_fill(text: str, filled: str) -> None:
+    assert faults_in(text, VARIABLES) == []
+    assert fill(text, VARIABLES) == filled
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("a: 1\nb: $COMMIT", [(2, "$COMMIT is not declared; write $$ for a dollar that is meant as one")]),
+        ("a: ${NOPE}", [(1, "${NOPE} is not declared; write $$ for a dollar that is meant as one")]),
+        ("a: $EMPTY", [(1, "$EMPTY is empty")]),
+        ("a: ${TAG_NAME:-x}", [(1, "${TAG_NAME:-x} is not understood; only $NAME, ${NAME} and $$ (a dollar) are")]),
+        ("a: ${", [(1, "${ is not understood; only $NAME, ${NAME} and $$ (a dollar) are")]),
+        ("$X\n\n$EMPTY", [(1, "$X is not declared; write $$ for a dollar that is meant as one"), (3, "$EMPTY is empty")]),
+    ],
+    ids=["undeclared", "undeclared, braced", "empty", "bash default", "unclosed", "several"],
+)  # fmt: skip
+def test_faults_name_the_line(text: str, faults: list[tuple[int, str]]) -> None:
+    assert faults_in(text, VARIABLES) == faults
+
+
+def test_a_tree_is_filled_in_place_of_its_defaults(tmp_path: Path) -> None:
+    folder = tmp_path / "release"
+    folder.mkdir()
+    (folder / "kustomization.yaml").write_text("tag: unreleased\n")
+    (folder / "kustomization.template.yaml").write_text("tag: $COMMIT_SHA\n")
+
+    assert fill_tree(tmp_path, VARIABLES) == [Path("release/kustomization.yaml")]
+    assert (folder / "kustomization.yaml").read_text() == "tag: abc\n"
+    assert [path.name for path in folder.iterdir()] == ["kustomization.yaml"]
+
+
+def test_faults_of_all_templates_are_listed_and_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "a.template.yaml").write_text("x: $NOPE\n")
+    (tmp_path / "b.template.yaml").write_text("y: $EMPTY\n")
+
+    with pytest.raises(UsageError) as caught:
+        fill_tree(tmp_path, VARIABLES)
+
+    assert caught.value.why.splitlines() == [
+        "- a.template.yaml:1: $NOPE is not declared; write $$ for a dollar that is meant as one",
+        "- b.template.yaml:1: $EMPTY is empty",
+    ]
+    assert caught.value.next_step == "Declared variables: $COMMIT_SHA, $EMPTY, $TAG_NAME."
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.template.yaml", "b.template.yaml"]

@@ -1,0 +1,145 @@
+"""Reading settings: layers, faults, origins."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.lib.errors import UsageError
+from tasks.lib.settings import listing
+from tasks.lib.settings.reader import Explained, Layer, explain, merged, read
+
+ROOT = Path(__file__).resolve().parents[3]
+DEFAULTS: Mapping[str, Any] = yaml.safe_load((ROOT / "invoke.yaml").read_text())
+
+
+def test_the_checked_in_settings_are_valid() -> None:
+    settings = read([Layer("invoke.yaml", DEFAULTS)], ROOT)
+
+    assert list(settings.environments) == ["staging", "production"]
+    staging = settings.environment("staging")
+    assert staging.name == "staging"
+    assert staging.cluster_name == "projects/mit-lookit/locations/us-east1-d/clusters/lookit-staging"
+    assert settings.environment_of_branch("master").name == "production"
+    assert settings.tree == ROOT / "kubernetes"
+
+
+def test_key_names_are_made_from_the_ring_or_taken_whole() -> None:
+    kms = read([Layer("invoke.yaml", DEFAULTS)], ROOT).kms
+
+    ring = "projects/mit-lookit-keys/locations/us-east1/keyRings/lookit-keyring"
+    assert kms.key_name("kubernetes-secrets") == f"{ring}/cryptoKeys/kubernetes-secrets"
+    assert kms.key_name(f"{ring}/cryptoKeys/other") == f"{ring}/cryptoKeys/other"
+
+
+def test_all_faults_are_reported_together() -> None:
+    wrong = {
+        "image": {"repository": 5},
+        "kms": {"colour": "red"},
+        "environments": {"staging": {"prefx": "x", "namespace": "Not A Label", "zone": ""}, "lab": {}},
+        "time_limits": {"kms": "soon"},
+    }
+    with pytest.raises(UsageError) as caught:
+        read([Layer("invoke.yaml", DEFAULTS), Layer("variables", wrong)], ROOT)
+
+    why = caught.value.why
+    assert caught.value.what == "The settings are not valid."
+    assert "- image.repository is 5, but should be a valid string." in why
+    assert "- kms.colour is no setting; allowed here: project, location, key_ring." in why
+    assert "- environments.staging.prefx is no setting; did you mean prefix?; allowed here: branch" in why
+    assert "- environments.staging.namespace is 'Not A Label'" in why
+    assert "- environments.staging.zone is ''" in why
+    assert "- environments.lab.branch is missing." in why
+    assert "- time_limits.kms is 'soon', but should be a duration above zero, such as 10s, 15m or 1h." in why
+
+
+def test_a_section_of_the_wrong_type_is_a_fault() -> None:
+    with pytest.raises(UsageError, match="not valid") as caught:
+        read([Layer("invoke.yaml", {**DEFAULTS, "environments": ["staging"]})], ROOT)
+
+    assert "environments is ['staging']" in caught.value.why
+
+
+def test_two_environments_may_not_share_a_branch() -> None:
+    shared = {"environments": {"production": {"branch": "develop"}}}
+    with pytest.raises(UsageError) as caught:
+        read([Layer("invoke.yaml", DEFAULTS), Layer("variables", shared)], ROOT)
+
+    assert caught.value.why == "- environments staging and production share the branch develop."
+
+
+@pytest.mark.parametrize(
+    ("asked", "what"),
+    [("qa", "There is no environment 'qa'."), ("", "No environment was named.")],
+    ids=["unknown", "empty"],
+)
+def test_an_unknown_environment_names_the_known_ones(asked: str, what: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read([Layer("invoke.yaml", DEFAULTS)], ROOT).environment(asked)
+
+    assert str(caught.value) == (
+        f"{what}\n  why:  Known environments: staging, production.\n"
+        "  next: Say which, for example --environment staging."
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "what"),
+    [("feature", "No environment deploys branch 'feature'."), ("", "No branch was named.")],
+    ids=["unknown", "empty"],
+)
+def test_an_unknown_branch_names_the_known_ones(asked: str, what: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read([Layer("invoke.yaml", DEFAULTS)], ROOT).environment_of_branch(asked)
+
+    assert str(caught.value) == (
+        f"{what}\n  why:  Known branches: develop → staging, master → production.\n"
+        "  next: Say which, for example --branch develop."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("10s", 10), ("1.5m", 90), ("2h", 7200)], ids=["seconds", "minutes", "hours"]
+)
+def test_durations(text: str, seconds: float) -> None:
+    layers = [Layer("invoke.yaml", DEFAULTS), Layer("variables", {"time_limits": {"kms": text}})]
+
+    assert read(layers, ROOT).time_limits.kms == seconds
+
+
+def test_later_layers_win_key_by_key() -> None:
+    low = Layer("low", {"a": {"x": 1, "y": 2}, "b": 1})
+    high = Layer("high", {"a": {"y": 3}, "b": {"z": 4}})
+
+    assert merged([low, high]) == {"a": {"x": 1, "y": 3}, "b": {"z": 4}}
+
+
+def test_each_value_is_explained_by_the_layer_it_came_from() -> None:
+    layers = [
+        Layer("invoke.yaml", {"image": {"repository": "low", "default_tag": "t"}, "run": {"echo": True}}),
+        Layer("variables", {"image": {"repository": "high"}}),
+    ]
+
+    assert explain(layers) == [
+        Explained("image.repository", "high", "variables"),
+        Explained("image.default_tag", "t", "invoke.yaml"),
+    ]
+
+
+def test_listing_leaves_out_other_environments_and_aligns() -> None:
+    explained = [
+        Explained("kms.project", "keys", "invoke.yaml"),
+        Explained("environments.staging.branch", "develop", "invoke.yaml"),
+        Explained("environments.production.branch", "master", "INVOKE_ variable"),
+    ]
+
+    assert listing.concerning(explained, "") == explained
+    assert listing.as_text(listing.concerning(explained, "staging")) == (
+        'kms.project                  "keys"     invoke.yaml\n'
+        'environments.staging.branch  "develop"  invoke.yaml'
+    )
+    assert listing.as_json(explained[:1]) == (
+        '[\n  {\n    "key": "kms.project",\n    "value": "keys",\n    "source": "invoke.yaml"\n  }\n]'
+    )

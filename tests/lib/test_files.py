@@ -1,0 +1,35 @@
+"""Files are whole or not there at all."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tasks.lib import files
+
+
+def test_writes_content_and_mode_and_makes_folders(tmp_path: Path) -> None:
+    target = tmp_path / "a" / "b.env"
+
+    files.write_atomically(target, b"KEY=value\n")
+
+    assert target.read_bytes() == b"KEY=value\n"
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in target.parent.iterdir()] == ["b.env"]
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "b.env"
+    target.write_bytes(b"old")
+
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_atomically(target, b"new")
+
+    assert target.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["b.env"]

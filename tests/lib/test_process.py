@@ -1,0 +1,59 @@
+"""Running programs, with real ones."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.lib import process
+from tasks.lib.errors import Failure, TimedOut
+
+
+def test_returns_both_streams() -> None:
+    done = process.run(("sh", "-c", "cat; echo problem >&2"), stdin=b"data", time_limit=10)
+
+    assert done == process.Completed(b"data", b"problem\n")
+
+
+def test_adds_variables_and_changes_folder(tmp_path: Path) -> None:
+    done = process.run(
+        ("sh", "-c", 'printf %s "$COLOUR "; pwd'), time_limit=10, cwd=tmp_path, env={"COLOUR": "red"}
+    )
+
+    assert done.stdout.decode() == f"red {tmp_path}\n"
+
+
+def test_a_failing_program_names_command_code_and_last_lines() -> None:
+    with pytest.raises(Failure) as caught:
+        process.run(("sh", "-c", "seq 30 >&2; exit 3"), time_limit=10)
+
+    assert caught.value.what == "`sh -c 'seq 30 >&2; exit 3'` exited with 3."
+    assert caught.value.why.splitlines() == [str(number) for number in range(11, 31)]
+
+
+def test_a_program_killed_by_a_signal_says_so() -> None:
+    with pytest.raises(Failure, match="was killed by signal 9"):
+        process.run(("sh", "-c", "kill -9 $$"), time_limit=10)
+
+
+def test_a_slow_program_times_out() -> None:
+    with pytest.raises(TimedOut, match="did not finish within 0.2 s"):
+        process.run(("sleep", "20"), time_limit=0.2)
+
+
+@pytest.mark.parametrize(
+    "start", [lambda a: process.run(a, time_limit=1), process.stream], ids=["run", "stream"]
+)
+def test_a_missing_program_leads_to_doctor(start) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(Failure, match="The program no-such-program was not found") as caught:
+        start(("no-such-program",))
+
+    assert "./inv doctor" in caught.value.next_step
+
+
+def test_stream_returns_the_exit_code() -> None:
+    assert process.stream((sys.executable, "-c", "raise SystemExit(7)")) == 7
+
+
+def test_a_long_command_is_shortened() -> None:
+    assert process.spelled(["echo", "x" * 300]) == "echo " + "x" * 192 + "…"

@@ -1,0 +1,91 @@
+"""Plaintext's folder is private and does not outlive its process."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.lib import workspace as module
+from tasks.lib.workspace import workspace
+
+HOLD_A_WORKSPACE = """
+import sys, time
+from tasks.lib.interruption import signals_unwind
+from tasks.lib.workspace import workspace
+with signals_unwind(), workspace() as folder:
+    (folder / "plaintext").write_text("canary")
+    print(folder, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_folder_is_private_and_gone_afterwards() -> None:
+    with workspace() as folder:
+        assert folder.stat().st_mode & 0o777 == 0o700
+        (folder / "plaintext").write_bytes(b"canary")
+
+    assert not folder.exists()
+
+
+def test_the_folder_is_gone_after_an_error() -> None:
+    with pytest.raises(ValueError, match="boom"), workspace() as folder:
+        raise ValueError("boom")
+
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda n: n.name)
+def test_the_folder_is_gone_after_a_signal(number: signal.Signals) -> None:
+    child = _child()
+    folder = _announced(child)
+
+    child.send_signal(number)
+    child.wait(timeout=20)
+
+    assert not folder.exists()
+
+
+def test_the_next_call_sweeps_what_kill_9_left() -> None:
+    child = _child()
+    folder = _announced(child)
+    child.kill()
+    child.wait(timeout=20)
+    assert (folder / "plaintext").read_text() == "canary"
+
+    with workspace():
+        assert not folder.exists()
+
+
+def test_the_sweep_spares_folders_of_the_living(tmp_path: Path) -> None:
+    mine = tmp_path / f"{module.PREFIX}{os.getpid()}-x"
+    init = tmp_path / f"{module.PREFIX}1-x"
+    unnumbered = tmp_path / f"{module.PREFIX}notes-x"
+    for folder in (mine, init, unnumbered):
+        folder.mkdir()
+
+    assert module.sweep(tmp_path) == []
+    assert all(folder.exists() for folder in (mine, init, unnumbered))
+
+
+def test_without_shared_memory_the_runtime_folder_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SHARED_MEMORY", tmp_path / "absent")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert module.memory_folder() == tmp_path
+
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert module.memory_folder() == tmp_path
+
+
+def _child() -> "subprocess.Popen[str]":
+    return subprocess.Popen([sys.executable, "-c", HOLD_A_WORKSPACE], stdout=subprocess.PIPE, text=True)
+
+
+def _announced(child: "subprocess.Popen[str]") -> Path:
+    assert child.stdout is not None
+    return Path(child.stdout.readline().strip())

@@ -1,0 +1,112 @@
+"""The namespace as Invoke loads it, and what every task promises."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+# Modules of tasks/ that hold no task.
+NOT_TASKS = {"__init__", "cli"}
+
+
+def _namespace() -> str:
+    """What `--list` prints, from a process of its own: this one has imported the package tasks already."""
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", "--list", "--list-format=json"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_every_module_of_tasks_is_wired() -> None:
+    source = (ROOT / "tasks.py").read_text()
+    listed = _namespace()
+
+    for module in (ROOT / "tasks").glob("*.py"):
+        if module.stem not in NOT_TASKS:
+            assert module.stem in source, f"tasks.py does not import {module.stem}"
+            assert f'"{module.stem.replace("_", "-")}"' in listed, (
+                f"no task or collection is called {module.stem}"
+            )
+
+
+def test_the_file_lends_itself_the_folder() -> None:
+    """`tasks` is the file when Invoke loads it, and `tasks.settings` still the folder's module."""
+    probe = "import sys; m = sys.modules['tasks']; print(m.__file__, m.settings.__file__)"
+    code = f"from invoke.loader import FilesystemLoader as L; L(start={str(ROOT)!r}).load('tasks'); {probe}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
+
+    assert done.stdout.split() == [str(ROOT / "tasks.py"), str(ROOT / "tasks" / "settings.py")]
+
+
+def _run(*argv: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "invoke", *argv],
+        cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, **variables},
+    )  # fmt: skip
+
+
+def test_a_failure_is_a_message_on_stderr_and_an_exit_code() -> None:
+    done = _run("settings", "--environment", "qa")
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == (
+        "There is no environment 'qa'.\n  why:  Known environments: staging, production.\n"
+        "  next: Say which, for example --environment staging.\n"
+    )
+
+
+def test_settings_say_where_each_value_came_from() -> None:
+    done = _run("settings", "--environment", "staging", INVOKE_ENVIRONMENTS_STAGING_CLUSTER="other")
+
+    assert done.returncode == 0
+    rows = {line.split()[0]: line.split(maxsplit=2)[1:] for line in done.stdout.splitlines()}
+    assert rows["environments.staging.cluster"] == ['"other"', "INVOKE_ variable"]
+    assert rows["environments.staging.branch"] == ['"develop"', "invoke.yaml"]
+    assert "environments.production.branch" not in rows
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"INVOKE_TIME_LIMITS_KMS": "soon"}, "time_limits.kms is 'soon'"),
+        ({"INVOKE_RUN_ECHO_FORMAT": "", "INVOKE_TIMEOUTS_COMMAND": ""}, ""),
+        ({"INVOKE_RUN_WATCHERS": "x"}, "An INVOKE_ environment variable has a value of the wrong type."),
+    ],
+    ids=["ours", "Invoke's own", "not convertible"],
+)
+def test_a_variable_of_the_wrong_type_is_bad_usage(variables: dict[str, str], message: str) -> None:
+    done = _run("settings", **variables)
+
+    assert done.returncode == (2 if message else 0)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_task_takes_sandbox() -> None:
+    script = """
+import sys
+from invoke.loader import FilesystemLoader
+module, _ = FilesystemLoader(start=sys.argv[1]).load("tasks")
+def walk(collection, prefix=""):
+    for name, task in collection.tasks.items():
+        arguments = {argument.name for argument in task.get_arguments()}
+        assert "sandbox" in arguments, prefix + name
+        assert (task.__doc__ or "").strip(), prefix + name
+        for argument in task.get_arguments():
+            assert argument.help, f"{prefix}{name} --{argument.name} has no help"
+    for name, inner in collection.collections.items():
+        walk(inner, f"{prefix}{name}.")
+walk(module.namespace)
+print("walked")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(ROOT)], capture_output=True, text=True, check=False
+    )
+
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1] == "walked"
