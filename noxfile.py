@@ -18,7 +18,8 @@ COVERAGE = ROOT / "build" / "coverage"
 BRANCHES_AT_LEAST = 90
 
 nox.options.sessions = ["lint", "types", "tests", "e2e", "coverage"]
-nox.options.default_venv_backend = "none" if Path(sys.prefix) == OWN_ENVIRONMENT else "virtualenv"
+IN_OWN_ENVIRONMENT = Path(sys.prefix).resolve() == OWN_ENVIRONMENT.resolve()
+nox.options.default_venv_backend = "none" if IN_OWN_ENVIRONMENT else "virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.stop_on_first_error = False
 

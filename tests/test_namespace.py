@@ -94,10 +94,10 @@ from invoke.loader import FilesystemLoader
 module, _ = FilesystemLoader(start=sys.argv[1]).load("tasks")
 def walk(collection, prefix=""):
     for name, task in collection.tasks.items():
-        arguments = {argument.name for argument in task.get_arguments()}
-        assert "sandbox" in arguments, prefix + name
+        arguments = task.get_arguments()
+        assert "sandbox" in {argument.name for argument in arguments}, prefix + name
         assert (task.__doc__ or "").strip(), prefix + name
-        for argument in task.get_arguments():
+        for argument in arguments:
             assert argument.help, f"{prefix}{name} --{argument.name} has no help"
     for name, inner in collection.collections.items():
         walk(inner, f"{prefix}{name}.")
