@@ -1,0 +1,58 @@
+"""Timing alternatives fairly: in turns, several rounds, medians and ratios, printed as Markdown."""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The seconds that one alternative took, round by round."""
+
+    name: str
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle of the rounds."""
+        return statistics.median(self.seconds)
+
+
+def in_turns(alternatives: Mapping[str, Callable[[], object]], rounds: int) -> list[Timing]:
+    """Time each alternative once a round, so that a busy moment of the machine hits all alike.
+
+    Args:
+        alternatives: what to time, by the name to print; the first is what ratios refer to.
+        rounds: how often each runs; a run before the first round warms caches and is not counted.
+
+    """
+    for run in alternatives.values():
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in alternatives}
+    for _ in range(rounds):
+        for name, run in alternatives.items():
+            started = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - started)
+    return [Timing(name, tuple(taken)) for name, taken in seconds.items()]
+
+
+def markdown(title: str, timings: list[Timing]) -> str:
+    """A table of medians, spreads and ratios to the first row."""
+    base = timings[0].median
+    rows = [
+        f"| {t.name} | {t.median:.3f} s | {min(t.seconds):.3f} to {max(t.seconds):.3f} s "
+        f"| {t.median / base:.2f} |"
+        for t in timings
+    ]
+    head = ["| what | median | range | ratio to the first |", "|-|-|-|-|"]
+    return "\n".join([f"### {title}", "", *head, *rows, ""])
+
+
+def machine() -> str:
+    """One line on what the figures were measured with."""
+    system = f"{platform.system()} {platform.machine()}"
+    return f"{os.cpu_count()} cores, {system}, Python {platform.python_version()}"

@@ -1,0 +1,1 @@
+"""Is everything installed, reachable and permitted?  Each fault comes with the command that mends it."""

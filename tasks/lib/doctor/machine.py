@@ -1,0 +1,72 @@
+"""Checks of this machine: the programs that tasks run."""
+
+import json
+import platform
+import shutil
+from typing import TYPE_CHECKING
+
+from tasks.lib import process
+from tasks.lib.doctor.finding import Check
+from tasks.lib.errors import Failure
+from tasks.lib.render.kustomize import kubectl
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.model import Settings
+
+AREA = "this machine"
+SECONDS = 20
+
+
+def checks(settings: "Settings") -> list[Check]:
+    """What every task, or some, need installed."""
+    return [
+        Check(AREA, "Python", platform.python_version),
+        Check(AREA, "kubectl", lambda: kubectl_version(kubectl(settings))),
+        Check(AREA, "git", lambda: version("git", "--version", mend="apt-get install git")),
+        Check(AREA, "Docker engine", docker_version, needed=False),
+        Check(AREA, "Go, for the sandbox", lambda: version("go", "version", mend=INSTALL_GO), needed=False),
+    ]
+
+
+INSTALL_GO = (
+    "Install Go 1.24 or newer from https://go.dev/dl/ (only where official binaries cannot be downloaded)."
+)
+
+
+def version(program: str, *arguments: str, mend: str) -> str:
+    """The first line that `program` says about itself.
+
+    Raises:
+        Failure: it is not installed, or does not run.
+
+    """
+    if not shutil.which(program):
+        raise Failure(f"{program} is not on PATH.", next_step=mend)
+    return process.run((program, *arguments), time_limit=SECONDS).stdout.decode().splitlines()[0]
+
+
+def kubectl_version(program: str) -> str:
+    """The versions of kubectl and of the kustomize in it."""
+    answer = json.loads(
+        process.run((program, "version", "--client", "-o", "json"), time_limit=SECONDS).stdout
+    )
+    return f"{answer['clientVersion']['gitVersion']} with kustomize {answer['kustomizeVersion']} ({program})"
+
+
+def docker_version() -> str:
+    """The version of the Docker engine that answers.
+
+    Raises:
+        Failure: there is no client, or no engine behind it.
+
+    """
+    if not shutil.which("docker"):
+        raise Failure(
+            "docker is not on PATH (build, test and push need it).", next_step="apt-get install docker.io"
+        )
+    try:
+        done = process.run(("docker", "version", "--format", "{{.Server.Version}}"), time_limit=SECONDS)
+    except Failure as failure:
+        what = "No Docker engine answers (build, test and push need one)."
+        raise Failure(what, failure.why, "systemctl start docker, or set DOCKER_HOST") from failure
+    return done.stdout.decode().strip()
