@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+# Columns of a table that goes to a pipe: rich's own 80 breaks names of Kubernetes objects.
+WIDTH_OF_LOGS = 120
+
 
 def console() -> "Console":
     """A rich console on stderr: colours on a terminal, plain text in a pipe, `NO_COLOR` honoured."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    width = None if sys.stderr.isatty() else WIDTH_OF_LOGS
+    return Console(stderr=True, highlight=False, soft_wrap=True, width=width)
 
 
 def say(message: str = "") -> None:

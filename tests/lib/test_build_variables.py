@@ -5,21 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tasks.lib import build_variables
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.settings.model import Settings
-from tasks.lib.settings.reader import Layer, read
+from tests.builders import checked_in_settings
 
-ROOT = Path(__file__).resolve().parents[2]
 SHA = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "f" * 40
 
 
 @pytest.fixture
 def settings() -> Settings:
-    return read([Layer("invoke.yaml", yaml.safe_load((ROOT / "invoke.yaml").read_text()))], ROOT)
+    return checked_in_settings()
 
 
 def test_cloud_build_s_variables_are_taken(settings: Settings) -> None:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.errors import Failure, UsageError
@@ -13,10 +12,9 @@ from tasks.lib.redaction import Secret
 from tasks.lib.render import kustomize
 from tasks.lib.render.rendering import render
 from tasks.lib.settings.model import Settings
-from tasks.lib.settings.reader import Layer, read
 from tasks.lib.workspace import PREFIX, memory_folder
+from tests.builders import checked_in_settings
 
-ROOT = Path(__file__).resolve().parents[3]
 VARIABLES = BuildVariables(
     commit_sha="a" * 40, branch_name="develop", tag_name="v1", repo_name="api", build_id="7"
 )
@@ -62,7 +60,7 @@ secretGenerator:
 
 @pytest.fixture
 def settings() -> Settings:
-    return read([Layer("invoke.yaml", yaml.safe_load((ROOT / "invoke.yaml").read_text()))], ROOT)
+    return checked_in_settings()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Reading settings: layers, faults, origins."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,13 +9,13 @@ import yaml
 from tasks.lib.errors import UsageError
 from tasks.lib.settings import listing
 from tasks.lib.settings.reader import Explained, Layer, explain, merged, read
+from tests.builders import ROOT, checked_in_settings
 
-ROOT = Path(__file__).resolve().parents[3]
 DEFAULTS: Mapping[str, Any] = yaml.safe_load((ROOT / "invoke.yaml").read_text())
 
 
 def test_the_checked_in_settings_are_valid() -> None:
-    settings = read([Layer("invoke.yaml", DEFAULTS)], ROOT)
+    settings = checked_in_settings()
 
     assert list(settings.environments) == ["staging", "production"]
     staging = settings.environment("staging")
@@ -27,7 +26,7 @@ def test_the_checked_in_settings_are_valid() -> None:
 
 
 def test_key_names_are_made_from_the_ring_or_taken_whole() -> None:
-    kms = read([Layer("invoke.yaml", DEFAULTS)], ROOT).kms
+    kms = checked_in_settings().kms
 
     ring = "projects/mit-lookit-keys/locations/us-east1/keyRings/lookit-keyring"
     assert kms.key_name("kubernetes-secrets") == f"{ring}/cryptoKeys/kubernetes-secrets"
@@ -77,7 +76,7 @@ def test_two_environments_may_not_share_a_branch() -> None:
 )
 def test_an_unknown_environment_names_the_known_ones(asked: str, what: str) -> None:
     with pytest.raises(UsageError) as caught:
-        read([Layer("invoke.yaml", DEFAULTS)], ROOT).environment(asked)
+        checked_in_settings().environment(asked)
 
     assert str(caught.value) == (
         f"{what}\n  why:  Known environments: staging, production.\n"
@@ -92,7 +91,7 @@ def test_an_unknown_environment_names_the_known_ones(asked: str, what: str) -> N
 )
 def test_an_unknown_branch_names_the_known_ones(asked: str, what: str) -> None:
     with pytest.raises(UsageError) as caught:
-        read([Layer("invoke.yaml", DEFAULTS)], ROOT).environment_of_branch(asked)
+        checked_in_settings().environment_of_branch(asked)
 
     assert str(caught.value) == (
         f"{what}\n  why:  Known branches: develop → staging, master → production.\n"

@@ -1,0 +1,24 @@
+"""Small things that many tests start from."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tasks.lib.settings.model import Settings
+from tasks.lib.settings.reader import Layer, read
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@cache
+def _invoke_yaml() -> Mapping[str, Any]:
+    values: Mapping[str, Any] = yaml.safe_load((ROOT / "invoke.yaml").read_text())
+    return values
+
+
+def checked_in_settings(**overrides: Any) -> Settings:
+    """The settings of invoke.yaml, with `overrides` (nested mappings) on top."""
+    return read([Layer("invoke.yaml", _invoke_yaml()), Layer("test", overrides)], ROOT)

@@ -1,0 +1,43 @@
+"""Findings: how checks become rows and JSON."""
+
+import json
+
+from tasks.lib.doctor.finding import Check, Finding, as_json, as_rows, examine
+from tasks.lib.errors import Failure
+
+
+def _broken() -> str:
+    raise Failure("It is [not] there.", "no such file", "apt-get install it")
+
+
+def test_checks_keep_their_order_and_failures_become_findings() -> None:
+    checks = [
+        Check("machine", "a", lambda: "1.0"),
+        Check("machine", "b", _broken),
+        Check("machine", "c", _broken, needed=False),
+    ]
+
+    assert examine(checks) == [
+        Finding("machine", "a", "ok", "1.0"),
+        Finding("machine", "b", "fault", "It is [not] there.\nno such file", "apt-get install it"),
+        Finding("machine", "c", "note", "It is [not] there.\nno such file", "apt-get install it"),
+    ]
+
+
+def test_rows_escape_markup_and_end_with_the_way_to_mend_it() -> None:
+    (fault,) = examine([Check("m", "b", _broken)])
+
+    assert as_rows([fault]) == [
+        [
+            "m",
+            "b",
+            "[red]fault[/red]",
+            "It is \\[not] there.\nno such file\n[bold]→ apt-get install it[/bold]",
+        ]
+    ]
+
+
+def test_json_has_every_field() -> None:
+    assert json.loads(as_json([Finding("m", "a", "ok", "1.0")])) == [
+        {"area": "m", "subject": "a", "state": "ok", "detail": "1.0", "mend": ""}
+    ]
