@@ -1,4 +1,7 @@
-"""Who this process is to Google: Application Default Credentials, or the file that settings name."""
+"""Who this process is to Google: the service account whose key file settings name, else ADC.
+
+ADC is Application Default Credentials, https://cloud.google.com/docs/authentication/application-default-credentials
+"""
 
 from typing import TYPE_CHECKING, cast
 
@@ -15,21 +18,22 @@ LOG_IN = "Run `gcloud auth application-default login`, or point GOOGLE_APPLICATI
 
 
 def credentials(google: "Google") -> "Credentials":
-    """The credentials that settings name, else Application Default Credentials.
+    """The service account of the key file that settings name, else Application Default Credentials.
 
     Raises:
         Failure: there are none, or the file that holds them cannot be used.
 
     """
-    from google.auth import default, load_credentials_from_file
-    from google.auth.exceptions import DefaultCredentialsError
+    from google.auth import default
+    from google.auth.exceptions import GoogleAuthError
+    from google.oauth2.service_account import Credentials as ServiceAccount
 
     try:
         if google.credentials_file:
-            found, _ = load_credentials_from_file(google.credentials_file, scopes=SCOPES)
+            found = ServiceAccount.from_service_account_file(google.credentials_file, scopes=SCOPES)
         else:
             found, _ = default(scopes=SCOPES)
-    except DefaultCredentialsError as error:
+    except (GoogleAuthError, OSError, ValueError) as error:
         raise Failure("No credentials for Google Cloud were found.", str(error), LOG_IN) from error
     return cast("Credentials", found)
 

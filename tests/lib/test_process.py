@@ -1,6 +1,10 @@
 """Running programs, with real ones."""
 
+import os
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,3 +61,26 @@ def test_stream_returns_the_exit_code() -> None:
 
 def test_a_long_command_is_shortened() -> None:
     assert process.spelled(["echo", "x" * 300]) == "echo " + "x" * 192 + "…"
+
+
+def test_an_interrupted_stream_ends_its_child(tmp_path: Path) -> None:
+    mark = tmp_path / "pid"
+    script = (
+        "from tasks.lib.interruption import signals_unwind; from tasks.lib import process\n"
+        f"with signals_unwind(): process.stream(['sh', '-c', 'echo $$ > {mark}; exec sleep 60'])"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE)
+    _wait_until(lambda: mark.exists() and mark.read_text().strip() != "")
+
+    parent.terminate()
+    parent.wait(timeout=20)
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

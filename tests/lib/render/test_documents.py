@@ -7,6 +7,7 @@ import pytest
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.render import output
 from tasks.lib.render.documents import Document, joined, redacted, split
+from tasks.lib.render.rendering import Rendered
 from tasks.lib.render.validation import validate
 
 STREAM = """\
@@ -115,3 +116,40 @@ def test_kinds_without_schema_are_named_not_checked() -> None:
     issuer = split("apiVersion: cert-manager.io/v1\nkind: ClusterIssuer\nmetadata: {name: i}\n")
 
     assert validate(issuer, "1.36") == ["ClusterIssuer (cert-manager.io/v1)"]
+
+
+ISSUER = "---\napiVersion: cert-manager.io/v1\nkind: ClusterIssuer\nmetadata:\n  name: i\n"
+RENDERED = Rendered(split(STREAM + ISSUER), ["'vars' is deprecated"])
+
+
+def test_a_pipe_gets_everything_and_people_the_remarks(capsys: pytest.CaptureFixture[str]) -> None:
+    output.deliver(RENDERED, "1.36", "-", show_secrets=False)
+
+    shown = capsys.readouterr()
+    assert shown.out == STREAM + ISSUER
+    assert shown.err.splitlines() == [
+        "kustomize: 'vars' is deprecated",
+        "not checked, no published schema: ClusterIssuer (cert-manager.io/v1)",
+    ]
+
+
+@pytest.mark.parametrize(("show", "count"), [(False, 0), (True, 1)], ids=["redacted", "shown when asked"])
+def test_a_terminal_gets_secrets_only_when_asked(
+    show: bool, count: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+
+    output.deliver(RENDERED, "1.36", "-", show_secrets=show)
+
+    assert capsys.readouterr().out.count("aHVudGVyMg") == count
+
+
+def test_a_folder_gets_one_file_an_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output.deliver(RENDERED, "1.36", str(tmp_path / "out"), show_secrets=False)
+
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "clusterissuer-i.yaml", "configmap-a.yaml", "secret-b.yaml",
+    ]  # fmt: skip
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "3 files written" in shown.err
