@@ -1,0 +1,1 @@
+"""The manifests against what Lookit needs of them; kubectl is the only tool."""
