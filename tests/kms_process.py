@@ -1,0 +1,193 @@
+"""A running sandbox KMS for tests: the real server process, a token endpoint, and a hand on its faults."""
+
+import base64
+import datetime
+import ipaddress
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.parse import parse_qs
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+from tasks.lib.files import write_atomically
+from tasks.lib.sandbox.kms.access import DEPLOYER, KEY_OWNER
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCATION = "projects/mit-lookit-keys/locations/us-east1"
+RING = f"{LOCATION}/keyRings/lookit-keyring"
+KEY = f"{RING}/cryptoKeys/kubernetes-secrets"
+
+
+@dataclass(frozen=True)
+class KmsProcess:
+    """Where the server listens, and its state folder, through which tests steer it."""
+
+    state: Path
+    host: str
+    rest: str
+    ca_file: Path
+    process: "subprocess.Popen[str]"
+    token_uri: str
+
+    def client(self, email: str = KEY_OWNER) -> Any:
+        """google-cloud-kms's own client, with a fixed token of `email`."""
+        import grpc
+        from google.cloud.kms_v1 import KeyManagementServiceClient
+        from google.cloud.kms_v1.services.key_management_service.transports import (
+            KeyManagementServiceGrpcTransport,
+        )
+        from google.oauth2.credentials import Credentials
+
+        transport = KeyManagementServiceGrpcTransport(
+            host=self.host,
+            credentials=Credentials(self.token(email)),
+            ssl_channel_credentials=grpc.ssl_channel_credentials(self.ca_file.read_bytes()),
+        )
+        return KeyManagementServiceClient(transport=transport)
+
+    def token(self, email: str) -> str:
+        """A token that the server knows as `email`."""
+        token = f"token-of-{email}"
+        self._merge("tokens.json", {token: email})
+        return token
+
+    def set_faults(self, *faults: dict[str, Any]) -> None:
+        """Put these faults in force, and no others."""
+        self._write("faults.json", list(faults))
+
+    def set_policy(self, policy: dict[str, list[str]]) -> None:
+        """Put this policy in force."""
+        self._write("policy.json", policy)
+
+    def calls(self) -> list[dict[str, str]]:
+        """The audit log: one entry a call."""
+        log = self.state / "audit.jsonl"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+    def reset(self) -> None:
+        """No faults, the default policy, an empty log; keys stay."""
+        for name in ("faults.json", "policy.json", "audit.jsonl"):
+            (self.state / name).unlink(missing_ok=True)
+
+    def credentials_file(self, folder: Path, email: str) -> Path:
+        """A service account's key file, as Google hands them out, that gets its tokens from this process."""
+        path = folder / f"{email}.json"
+        key = rsa.generate_private_key(65537, 2048)
+        content = {
+            "type": "service_account", "project_id": "lookit-sandbox", "private_key_id": "1",
+            "private_key": key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            ).decode(),
+            "client_email": email, "client_id": "1", "token_uri": self.token_uri,
+        }  # fmt: skip
+        write_atomically(path, json.dumps(content).encode())
+        return path
+
+    def _merge(self, name: str, values: dict[str, str]) -> None:
+        path = self.state / name
+        self._write(name, {**(json.loads(path.read_text()) if path.exists() else {}), **values})
+
+    def _write(self, name: str, content: object) -> None:
+        write_atomically(self.state / name, json.dumps(content).encode())
+
+
+@contextmanager
+def running(state: Path) -> Iterator[KmsProcess]:
+    """Run a server over `state` until the block ends."""
+    state.mkdir(parents=True, exist_ok=True)
+    certificate, private_key = write_certificate(state)
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "tasks.lib.sandbox.kms", "--state", state, "--port", "0",
+            "--rest-port", "0", "--certificate", certificate, "--private-key", private_key,
+        ],
+        stdout=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    tokens = _token_endpoint(state)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        ports = json.loads((state / "ports.json").read_text())
+        yield KmsProcess(
+            state, f"localhost:{ports['grpc']}", f"http://127.0.0.1:{ports['rest']}/", certificate, process,
+            f"http://127.0.0.1:{tokens.server_address[1]}/token",
+        )  # fmt: skip
+    finally:
+        tokens.shutdown()
+        process.terminate()
+        process.wait(10)
+
+
+def make_key(kms: KmsProcess, key: str = "kubernetes-secrets") -> str:
+    """Create the key ring, where it is missing, and a key in it; return the key's name."""
+    from google.api_core.exceptions import AlreadyExists
+
+    client = kms.client()
+    with suppress(AlreadyExists):
+        client.create_key_ring(parent=LOCATION, key_ring_id="lookit-keyring", key_ring={})
+    made = client.create_crypto_key(parent=RING, crypto_key_id=key, crypto_key={"purpose": "ENCRYPT_DECRYPT"})
+    return str(made.name)
+
+
+def write_certificate(folder: Path) -> tuple[Path, Path]:
+    """A self-signed certificate for localhost and its key, as PEM files in `folder`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    paths = folder / "certificate.pem", folder / "private-key.pem"
+    write_atomically(paths[0], certificate.public_bytes(serialization.Encoding.PEM))
+    write_atomically(paths[1], key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ))  # fmt: skip
+    return paths
+
+
+def _token_endpoint(state: Path) -> ThreadingHTTPServer:
+    """An OAuth token endpoint that believes every assertion and tells the server whose the token is."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            form = parse_qs(self.rfile.read(int(self.headers["content-length"])).decode())
+            claims = form["assertion"][0].split(".")[1]
+            email = json.loads(base64.urlsafe_b64decode(claims + "=="))["iss"]
+            path = state / "tokens.json"
+            tokens = json.loads(path.read_text()) if path.exists() else {}
+            token = f"issued-to-{email}"
+            write_atomically(path, json.dumps({**tokens, token: email}).encode())
+            body = json.dumps({"access_token": token, "expires_in": 3600, "token_type": "Bearer"}).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+__all__ = ["DEPLOYER", "KEY", "KEY_OWNER", "LOCATION", "RING", "KmsProcess", "make_key", "running"]
