@@ -1,0 +1,69 @@
+"""The wrapper `inv`: what a first call does, and what it says when it cannot."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout whose lock asks for nothing, so that no network is needed."""
+    shutil.copy(ROOT / "inv", tmp_path / "inv")
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "dev.txt").write_text("# nothing\n")
+    return tmp_path
+
+
+def _programs(folder: Path, **scripts: str) -> str:
+    """A PATH of the given scripts and the few programs that the wrapper calls."""
+    folder.mkdir()
+    for name in ("dirname", "cmp", "id", "rm", "cp"):
+        (folder / name).symlink_to(shutil.which(name) or name)
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    return str(folder)
+
+
+def _inv(checkout: Path, path: str = os.environ["PATH"]) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "PATH": path, "PYTHON": ""}
+    return subprocess.run(
+        [checkout / "inv", "--version"], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_it_installs_once_and_again_when_the_lock_changed_or_an_installation_failed(checkout: Path) -> None:
+    first, second = _inv(checkout), _inv(checkout)
+
+    assert "installing the locked packages" in first.stderr
+    assert "installing" not in second.stderr
+    # The lock asked for nothing, Invoke included, and the environment is the checkout's own.
+    assert "No module named invoke" in second.stderr
+
+    (checkout / "requirements" / "dev.txt").write_text("./no-such-package --hash=sha256:00\n")
+    for _ in range(2):
+        broken = _inv(checkout)
+        assert broken.returncode == 1
+        assert "installing the locked packages" in broken.stderr
+        assert "pip could not install requirements/dev.txt" in broken.stderr
+
+
+def test_without_a_new_enough_python_it_says_how_to_get_one(checkout: Path, tmp_path: Path) -> None:
+    done = _inv(checkout, _programs(tmp_path / "bin", python3="exit 1"))
+
+    assert done.returncode == 1
+    assert "no Python 3.11 or newer was found" in done.stderr
+    assert "apt-get install python3 python3-venv" in done.stderr
+
+
+def test_a_python_without_venv_is_explained(checkout: Path, tmp_path: Path) -> None:
+    no_ensurepip = 'case "$2" in *ensurepip*) exit 1;; *) exit 0;; esac'
+    done = _inv(checkout, _programs(tmp_path / "bin", python3=no_ensurepip))
+
+    assert done.returncode == 1
+    assert "python3 cannot make virtual environments" in done.stderr
