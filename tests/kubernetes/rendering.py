@@ -60,9 +60,16 @@ class Tree:
         pod: Object = self.get(kind, name)["spec"]["template"]["spec"]
         return pod
 
-    def container(self, kind: str, name: str, container: str) -> Object:
+    def containers(self, kind: str, name: str) -> dict[str, Object]:
         pod = self.pod(kind, name)
-        return by_name([*pod.get("initContainers", []), *pod["containers"]])[container]
+        return by_name([*pod.get("initContainers", []), *pod["containers"]])
+
+    def container(self, kind: str, name: str, container: str) -> Object:
+        return self.containers(kind, name)[container]
+
+    def every_container(self) -> list[tuple[str, Object]]:
+        """(name, container) of all pods; a wait stands there once for each pod that waits."""
+        return [found for kind, name in ALL_WORKLOADS for found in self.containers(kind, name).items()]
 
     def real_name(self, kind: str, name: str) -> str:
         real: str = self.get(kind, name)["metadata"]["name"]
