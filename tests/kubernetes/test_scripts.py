@@ -117,7 +117,7 @@ def health(folder: Path, *, healthy: bool, running: bool) -> subprocess.Complete
     ("healthy", "running", "code", "marker_stays"),
     [
         pytest.param(True, True, 0, False, id="a healthy node has started"),
-        pytest.param(False, True, 0, True, id="a node under an alarm runs, so it may be reached"),
+        pytest.param(False, True, 0, True, id="a node under an alarm has started"),
         pytest.param(False, False, 69, True, id="a node that does not run has not started"),
     ],
 )

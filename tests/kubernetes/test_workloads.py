@@ -174,7 +174,10 @@ def test_a_rollout_never_takes_the_only_pod_away_first(tree: Tree, name: str) ->
 
 def test_there_are_never_two_schedulers(tree: Tree) -> None:
     spec = tree.get("Deployment", "beat")["spec"]
-    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert spec["replicas"] == 1
+    # Type Recreate cannot be applied over a live rolling update: see the manifest.
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert tree.pod("Deployment", "beat")["terminationGracePeriodSeconds"] == 5
 
 
 @pytest.mark.parametrize(("kind", "name"), ALL_WORKLOADS)
