@@ -8,6 +8,6 @@ from invoke import Collection
 # folder, so that `tasks.settings` means tasks/settings.py.
 __path__ = [str(Path(__file__).with_suffix(""))]
 
-from tasks import check, settings
+from tasks import check, decrypt, settings
 
-namespace = Collection(check.check, settings.settings)
+namespace = Collection(check.check, decrypt.decrypt, settings.settings)

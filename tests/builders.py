@@ -21,4 +21,9 @@ def _invoke_yaml() -> Mapping[str, Any]:
 
 def checked_in_settings(**overrides: Any) -> Settings:
     """The settings of invoke.yaml, with `overrides` (nested mappings) on top."""
-    return read([Layer("invoke.yaml", _invoke_yaml()), Layer("test", overrides)], ROOT)
+    return settings_in(ROOT, overrides)
+
+
+def settings_in(root: Path, overrides: Mapping[str, Any]) -> Settings:
+    """The same for a checkout at `root`."""
+    return read([Layer("invoke.yaml", _invoke_yaml()), Layer("test", overrides)], root)

@@ -80,9 +80,11 @@ class KmsProcess:
         for name in ("faults.json", "policy.json", "audit.jsonl"):
             (self.state / name).unlink(missing_ok=True)
 
-    def credentials_file(self, folder: Path, email: str) -> Path:
+    def credentials_file(self, email: str) -> Path:
         """A service account's key file, as Google hands them out, that gets its tokens from this process."""
-        path = folder / f"{email}.json"
+        path = self.state / "accounts" / f"{email}.json"
+        if path.exists():
+            return path
         key = rsa.generate_private_key(65537, 2048)
         content = {
             "type": "service_account", "project_id": "lookit-sandbox", "private_key_id": "1",
@@ -120,7 +122,7 @@ def running(state: Path) -> Iterator[KmsProcess]:
         assert process.stdout.readline() == "ready\n"
         ports = json.loads((state / "ports.json").read_text())
         yield KmsProcess(
-            state, f"localhost:{ports['grpc']}", f"http://127.0.0.1:{ports['rest']}/", certificate, process,
+            state, f"127.0.0.1:{ports['grpc']}", f"http://127.0.0.1:{ports['rest']}/", certificate, process,
             f"http://127.0.0.1:{tokens.server_address[1]}/token",
         )  # fmt: skip
     finally:
@@ -169,14 +171,20 @@ def _token_endpoint(state: Path) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             form = parse_qs(self.rfile.read(int(self.headers["content-length"])).decode())
+            if self.path == "/refuse":
+                self._send(400, {"error": "invalid_grant", "error_description": "Account not found."})
+                return
             claims = form["assertion"][0].split(".")[1]
             email = json.loads(base64.urlsafe_b64decode(claims + "=="))["iss"]
             path = state / "tokens.json"
             tokens = json.loads(path.read_text()) if path.exists() else {}
             token = f"issued-to-{email}"
             write_atomically(path, json.dumps({**tokens, token: email}).encode())
-            body = json.dumps({"access_token": token, "expires_in": 3600, "token_type": "Bearer"}).encode()
-            self.send_response(200)
+            self._send(200, {"access_token": token, "expires_in": 3600, "token_type": "Bearer"})
+
+        def _send(self, status: int, content: object) -> None:
+            body = json.dumps(content).encode()
+            self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
             self.end_headers()

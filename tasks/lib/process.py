@@ -3,7 +3,7 @@
 import os
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ LINES_OF_STDERR_TO_SHOW = 20
 
 @dataclass(frozen=True)
 class Completed:
-    """What a program that exited with 0 left behind: its two streams as bytes."""
+    """What a program that succeeded left behind: its two streams as bytes."""
 
     stdout: bytes
     stderr: bytes
@@ -27,6 +27,7 @@ def run(
     stdin: bytes = b"",
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    success: Collection[int] = (0,),
 ) -> Completed:
     """Run a program to its end and return its output.
 
@@ -36,9 +37,10 @@ def run(
         stdin: bytes to feed it.
         cwd: the folder to run it in.
         env: variables to add to this process's own.
+        success: the exit codes that mean success.
 
     Raises:
-        Failure: the program is missing, or exited with another code than 0; the last lines of its stderr
+        Failure: the program is missing, or exited with another code than those; the last lines of its stderr
             are the reason.
         TimedOut: it was still running at `time_limit`.
 
@@ -55,7 +57,7 @@ def run(
             f"`{spelled(argv)}` did not finish within {time_limit:g} s and was ended.",
             last_lines(error.stderr or b""),
         ) from error
-    if done.returncode:
+    if done.returncode not in success:
         raise exit_failure(argv, done.returncode, done.stderr or done.stdout)
     return Completed(done.stdout, done.stderr)
 

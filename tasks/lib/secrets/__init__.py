@@ -1,0 +1,1 @@
+"""The encrypted files of an environment: opening, sealing, checking and changing them."""

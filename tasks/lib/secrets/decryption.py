@@ -1,0 +1,78 @@
+"""Opening the secrets of an environment: into memory, or on request into files that git ignores."""
+
+from typing import TYPE_CHECKING
+
+from tasks.lib import process
+from tasks.lib.errors import Failure
+from tasks.lib.files import write_atomically
+from tasks.lib.kms.client import Kms, Opened, connected
+from tasks.lib.secrets.files import SecretFile, secret_files
+from tasks.lib.secrets.together import for_each, one_error
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from tasks.lib.redaction import Secret
+    from tasks.lib.settings.model import Environment, Settings
+
+PLAINTEXT_MODE = 0o600
+# Reads paths from stdin and prints those that git ignores; exits with 1 when it ignores none.
+CHECK_IGNORE = ("git", "check-ignore", "--stdin", "-z")
+GIT_SECONDS = 10
+
+
+def decrypt_all(settings: "Settings", environment: "Environment") -> "dict[str, Secret]":
+    """Decrypt every secret of an environment, in parallel, into memory.
+
+    Returns:
+        The plaintexts by file name.
+
+    Raises:
+        Failure: at least one could not be decrypted; every fault is listed.
+
+    """
+    files = secret_files(settings, environment)
+    with connected(settings) as kms:
+        opened, failures = for_each(kms, files, lambda file: open_file(kms, file))
+    if failures:
+        raise one_error(f"of {environment.name} could not be decrypted", len(files), failures)
+    return {name: found.plaintext for name, found in opened.items()}
+
+
+def open_file(kms: Kms, file: SecretFile) -> Opened:
+    """Decrypt one file.
+
+    Raises:
+        Failure: it is missing, damaged, of another key, or KMS does not let us.
+
+    """
+    return kms.decrypt(file.key, file.encrypted())
+
+
+def write_plaintexts(files: "Sequence[SecretFile]", plaintexts: "Mapping[str, Secret]") -> None:
+    """Write plaintexts where the tree expects them, each whole and for this user only.
+
+    Raises:
+        Failure: git would see one of them; nothing was written.
+
+    """
+    _check_ignored([file.plaintext for file in files])
+    for file in files:
+        write_atomically(file.plaintext, plaintexts[file.name].reveal(), PLAINTEXT_MODE)
+
+
+def _check_ignored(paths: "Sequence[Path]") -> None:
+    """Refuse to put plaintext where a commit could pick it up; outside a checkout there is no such danger."""
+    folder = next(folder for folder in paths[0].parents if folder.is_dir())
+    if not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
+        return
+    asked = "\0".join(map(str, paths)).encode()
+    answer = process.run(CHECK_IGNORE, stdin=asked, time_limit=GIT_SECONDS, cwd=folder, success=(0, 1))
+    ignored = answer.stdout.decode().split("\0")
+    if seen := [path for path in paths if str(path) not in ignored]:
+        raise Failure(
+            "Decrypted secrets would be visible to git, so nothing was written.",
+            "\n".join(f"- {path} is not ignored." for path in seen),
+            "Add the paths to .gitignore and .dockerignore, or mend secrets.plaintexts in invoke.yaml.",
+        )

@@ -1,0 +1,151 @@
+"""Decrypting the files of an environment, against the sandbox's KMS."""
+
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.lib.errors import Failure
+from tasks.lib.redaction import Secret
+from tasks.lib.secrets import decryption
+from tasks.lib.secrets.files import secret_files
+from tasks.lib.settings.model import Settings
+from tests.kms_process import DEPLOYER, KEY_OWNER, KmsProcess, make_key
+from tests.secrets_settings import PLAINTEXTS, sealed_checkout, settings_for
+
+FOLDER = "kubernetes/overlays/staging/secrets"
+
+
+@pytest.fixture
+def checkout(kms: KmsProcess, tmp_path: Path) -> Settings:
+    return sealed_checkout(kms, tmp_path)
+
+
+def decrypt_all(settings: Settings) -> dict[str, Secret]:
+    return decryption.decrypt_all(settings, settings.environment("staging"))
+
+
+def test_every_file_comes_back_byte_for_byte(checkout: Settings) -> None:
+    assert decrypt_all(checkout) == PLAINTEXTS
+
+
+def test_files_are_decrypted_in_parallel(kms: KmsProcess, checkout: Settings) -> None:
+    decrypt_all(checkout)  # whatever is only loaded once
+    kms.set_faults({"rpc": "Decrypt", "delay": 0.4})
+    started = time.monotonic()
+    assert decrypt_all(checkout) == PLAINTEXTS
+    assert time.monotonic() - started < 2 * 0.4
+
+
+def test_missing_and_empty_files_are_named_with_how_to_add_them(checkout: Settings) -> None:
+    (checkout.root / FOLDER / "lookit-secrets.env.enc").unlink()
+    (checkout.root / FOLDER / "googleAppCreds.json.enc").write_bytes(b"")
+    with pytest.raises(Failure) as failed:
+        decrypt_all(checkout)
+    assert str(failed.value) == (
+        "2 of 4 secrets of staging could not be decrypted.\n"
+        "  why:  - lookit-secrets.env: The encrypted file is missing.\n"
+        f"          There is no {FOLDER}/lookit-secrets.env.enc.\n"
+        "        - googleAppCreds.json: The encrypted file is empty.\n"
+        f"          {FOLDER}/googleAppCreds.json.enc has no bytes.\n"
+        "  next: The key's owner adds it: ./inv secrets.encrypt lookit-secrets.env --environment staging\n"
+        "        The key's owner adds it: ./inv secrets.encrypt googleAppCreds.json --environment staging"
+    )
+
+
+def test_what_fails_for_all_alike_is_said_once(kms: KmsProcess, checkout: Settings) -> None:
+    kms.set_policy({DEPLOYER: []})
+    with pytest.raises(Failure) as failed:
+        decrypt_all(checkout)
+    assert failed.value.what == "4 of 4 secrets of staging could not be decrypted."
+    assert failed.value.why.splitlines()[0] == (
+        "- lookit-secrets.env, lookit-rabbitmq.env, googleAppCreds.json, cloudsql-client-creds.json: "
+        "You may not decrypt with the key kubernetes-secrets, or there is no such key."
+    )
+    assert failed.value.next_step.count("add-iam-policy-binding") == 1
+
+
+def damaged(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def replaced_by_text(path: Path) -> None:
+    path.write_bytes(b"DB_PASSWORD=oops\n")
+
+
+@pytest.mark.parametrize("spoil", [damaged, truncated, replaced_by_text])
+def test_a_corrupt_file_is_told_apart_from_the_sound_ones(checkout: Settings, spoil: Any) -> None:
+    spoil(checkout.root / FOLDER / "lookit-secrets.env.enc")
+    with pytest.raises(Failure) as failed:
+        decrypt_all(checkout)
+    assert failed.value.what == "1 of 4 secrets of staging could not be decrypted."
+    assert failed.value.why.splitlines()[0] == (
+        "- lookit-secrets.env: The encrypted file is damaged, or is no ciphertext of Cloud KMS."
+    )
+
+
+def test_another_keys_file_is_told(kms: KmsProcess, tmp_path: Path, checkout: Settings) -> None:
+    make_key(kms, f"other-{tmp_path.name[-20:]}")
+    files = {"lookit-secrets.env": f"other-{tmp_path.name[-20:]}"}
+    settings = settings_for(kms, tmp_path, environments={"staging": {"secrets": {"files": files}}})
+    with pytest.raises(Failure) as failed:
+        decrypt_all(settings)
+    assert "It was encrypted with another key than other-" in failed.value.why
+    assert checkout.root == settings.root
+
+
+def test_a_disabled_key_version_is_told_with_the_way_back(kms: KmsProcess, tmp_path: Path) -> None:
+    key = make_key(kms, f"short-lived-{tmp_path.name[-20:]}")
+    files = dict.fromkeys(PLAINTEXTS, key)
+    owner = settings_for(kms, tmp_path, KEY_OWNER, environments={"staging": {"secrets": {"files": files}}})
+    from tasks.lib.secrets.encryption import encrypt_all
+
+    encrypt_all(owner, owner.environment("staging"), PLAINTEXTS)
+    kms.client().update_crypto_key_version(
+        crypto_key_version={"name": f"{key}/cryptoKeyVersions/1", "state": "DISABLED"},
+        update_mask={"paths": ["state"]},
+    )
+    settings = settings_for(kms, tmp_path, environments={"staging": {"secrets": {"files": files}}})
+    with pytest.raises(Failure) as failed:
+        decrypt_all(settings)
+    assert "is disabled." in failed.value.why
+    assert failed.value.next_step.startswith(
+        "If it was disabled by mistake, the key's owner runs: gcloud kms keys versions enable 1 --key short-lived-"
+    )
+
+
+def test_plaintext_is_written_for_this_user_only(checkout: Settings) -> None:
+    files = secret_files(checkout, checkout.environment("staging"))
+    decryption.write_plaintexts(files, PLAINTEXTS)
+    for file in files:
+        assert file.plaintext.read_bytes() == PLAINTEXTS[file.name].reveal()
+        assert file.plaintext.stat().st_mode & 0o777 == 0o600
+
+
+def test_plaintext_that_git_would_see_is_not_written(checkout: Settings) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=checkout.root, check=True)
+    (checkout.root / ".gitignore").write_text("*.env\n")
+    files = secret_files(checkout, checkout.environment("staging"))
+    with pytest.raises(Failure) as failed:
+        decryption.write_plaintexts(files, PLAINTEXTS)
+    assert failed.value.why == "\n".join(
+        f"- {checkout.root}/{FOLDER}/{name} is not ignored."
+        for name in ("googleAppCreds.json", "cloudsql-client-creds.json")
+    )
+    assert not any(file.plaintext.exists() for file in files)
+
+
+def test_plaintext_that_git_ignores_is_written(checkout: Settings) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=checkout.root, check=True)
+    (checkout.root / ".gitignore").write_text("*.env\n*.json\n")
+    files = secret_files(checkout, checkout.environment("staging"))
+    decryption.write_plaintexts(files, PLAINTEXTS)
+    assert all(file.plaintext.exists() for file in files)

@@ -1,0 +1,40 @@
+"""Encrypting the files of an environment, against the sandbox's KMS."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.errors import Failure
+from tasks.lib.secrets.encryption import encrypt_all
+from tests.kms_process import KEY_OWNER, KmsProcess
+from tests.secrets_settings import PLAINTEXTS, settings_for
+
+FOLDER = "kubernetes/overlays/staging/secrets"
+
+
+def test_only_the_files_given_are_encrypted_and_nothing_of_them_shows(
+    kms: KmsProcess, tmp_path: Path
+) -> None:
+    owner = settings_for(kms, tmp_path, KEY_OWNER)
+    given = {"lookit-secrets.env": PLAINTEXTS["lookit-secrets.env"]}
+    encrypt_all(owner, owner.environment("staging"), given)
+    (written,) = (tmp_path / FOLDER).iterdir()
+    assert written.name == "lookit-secrets.env.enc"
+    assert b"horse" not in written.read_bytes()
+
+
+def test_if_one_file_fails_none_is_changed(kms: KmsProcess, tmp_path: Path) -> None:
+    owner = settings_for(kms, tmp_path, KEY_OWNER)
+    encrypt_all(owner, owner.environment("staging"), PLAINTEXTS)
+    before = {path: path.read_bytes() for path in (tmp_path / FOLDER).iterdir()}
+    kms.set_faults({"rpc": "Encrypt", "code": "RESOURCE_EXHAUSTED", "message": "Quota exceeded.", "skip": 2})
+    with pytest.raises(Failure, match="2 of 4 secrets of staging could not be encrypted"):
+        encrypt_all(owner, owner.environment("staging"), PLAINTEXTS)
+    assert {path: path.read_bytes() for path in (tmp_path / FOLDER).iterdir()} == before
+
+
+def test_the_deployer_cannot_encrypt(kms: KmsProcess, tmp_path: Path) -> None:
+    deployer = settings_for(kms, tmp_path)
+    with pytest.raises(Failure) as failed:
+        encrypt_all(deployer, deployer.environment("staging"), PLAINTEXTS)
+    assert "--role=roles/cloudkms.cryptoKeyEncrypter" in failed.value.next_step

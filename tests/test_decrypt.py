@@ -1,0 +1,62 @@
+"""`invoke decrypt` as a whole: the real program against the real KMS process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.kms_process import DEPLOYER, KmsProcess
+from tests.secrets_settings import PLAINTEXTS, sealed_checkout
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = "kubernetes/overlays/staging/secrets"
+
+
+def decrypt(kms: KmsProcess, checkout: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = {
+        **os.environ,
+        "INVOKE_GOOGLE_CREDENTIALS_FILE": str(kms.credentials_file(DEPLOYER)),
+        "INVOKE_GOOGLE_CA_FILE": str(kms.ca_file),
+        "INVOKE_GOOGLE_KMS": kms.host,
+        "INVOKE_ENVIRONMENTS_STAGING_SECRETS_CIPHERTEXTS": str(checkout / FOLDER),
+        "INVOKE_KUSTOMIZE_TREE": str(checkout / "kubernetes"),
+        "INVOKE_TIME_LIMITS_KMS": "2s",
+    }
+    command = [sys.executable, "-m", "invoke", "decrypt", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_decrypt_writes_every_file_and_keeps_quiet_about_contents(kms: KmsProcess, tmp_path: Path) -> None:
+    sealed_checkout(kms, tmp_path)
+    done = decrypt(kms, tmp_path, "--environment", "staging")
+    assert (done.returncode, done.stdout) == (0, "")
+    for name, plaintext in PLAINTEXTS.items():
+        written = tmp_path / FOLDER / name
+        assert (written.read_bytes(), written.stat().st_mode & 0o777) == (plaintext.reveal(), 0o600)
+        assert f"{written}: {len(plaintext)} bytes" in done.stderr
+    assert "horse" not in done.stderr
+
+
+def test_one_bad_file_means_no_file(kms: KmsProcess, tmp_path: Path) -> None:
+    sealed_checkout(kms, tmp_path)
+    (tmp_path / FOLDER / "googleAppCreds.json.enc").write_bytes(b"spoilt")
+    done = decrypt(kms, tmp_path, "--environment", "staging")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("1 of 4 secrets of staging could not be decrypted.\n")
+    assert "Traceback" not in done.stderr
+    assert {path.suffix for path in (tmp_path / FOLDER).iterdir()} == {".enc"}
+
+
+def test_a_kms_that_is_away_is_one_clear_error(kms: KmsProcess, tmp_path: Path) -> None:
+    sealed_checkout(kms, tmp_path)
+    kms.set_faults({"code": "UNAVAILABLE", "message": "The service is currently unavailable."})
+    done = decrypt(kms, tmp_path, "--environment", "staging")
+    assert done.returncode == 1
+    assert f"Cloud KMS does not answer at {kms.host}." in done.stderr
+    assert {path.suffix for path in (tmp_path / FOLDER).iterdir()} == {".enc"}
+
+
+def test_an_unknown_environment_is_a_usage_error(kms: KmsProcess, tmp_path: Path) -> None:
+    done = decrypt(kms, tmp_path, "--environment", "prod")
+    assert done.returncode == 2
+    assert "Known environments: staging, production." in done.stderr
