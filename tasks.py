@@ -8,6 +8,13 @@ from invoke import Collection
 # folder, so that `tasks.settings` means tasks/settings.py.
 __path__ = [str(Path(__file__).with_suffix(""))]
 
-from tasks import check, decrypt, settings
+from tasks import build, check, decrypt, push, settings, test
 
-namespace = Collection(check.check, decrypt.decrypt, settings.settings)
+namespace = Collection(
+    build.build,
+    check.check,
+    decrypt.decrypt,
+    push.push,
+    settings.settings,
+    test.test,
+)

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 SANDBOX_HELP = "Run against the sandbox on this machine (also LOOKIT_SANDBOX=1)."
 
+# The options of every task that starts from a checkout of the application.
+CHECKOUT_HELP = {
+    "source": "The checkout to build (default: source.checkout in invoke.yaml, else this folder's).",
+    "commit": "The commit to build, a full SHA (default: COMMIT_SHA, else the checkout's HEAD).",
+    "tag": "The release tag (default: TAG_NAME).",
+    "branch": "The branch it belongs to (default: BRANCH_NAME, else the checkout's).",
+}
+
 # Invoke's levels, lowest first, and how a person would name each.
 CONFIG_LEVELS = (
     ("_system", "/etc/invoke.yaml"),

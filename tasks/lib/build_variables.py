@@ -78,7 +78,19 @@ def read(
 
     """
     environ = os.environ if environ is None else environ
-    branch = environ.get("BRANCH_NAME") or environment.branch
+    return collect(settings, environ.get("BRANCH_NAME") or environment.branch, commit, tag, environ)
+
+
+def collect(
+    settings: "Settings", branch: str, commit: str, tag: str, environ: Mapping[str, str]
+) -> BuildVariables:
+    """Collect the build variables of a commit of `branch`, wherever that is released to.
+
+    Raises:
+        UsageError: at least one value cannot be used; all of them are listed.
+        Failure: git was needed for the commit and could not answer.
+
+    """
     variables = BuildVariables(
         commit_sha=commit or environ.get("COMMIT_SHA") or commit_from_git(settings, branch),
         branch_name=branch,

@@ -1,6 +1,7 @@
 """Being told to stop: SIGTERM and SIGHUP unwind the program as Ctrl-C does, so that clean-up code runs."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -29,6 +30,24 @@ def exit_code(interrupt: KeyboardInterrupt) -> int:
 def signals_unwind() -> Iterator[None]:
     """While inside, SIGTERM and SIGHUP raise `Terminated` in the main thread."""
     before: dict[int, Any] = {number: signal.signal(number, _raise) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """While inside, a further signal is left aside: for clean-up that is short and must be whole.
+
+    Outside the main thread, which alone receives signals, this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, *SIGNALS)
+    before: dict[int, Any] = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield
     finally:

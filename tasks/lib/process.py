@@ -3,6 +3,7 @@
 import os
 import shlex
 import subprocess
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from tasks.lib.errors import Failure, TimedOut
 
 LINES_OF_STDERR_TO_SHOW = 20
+SECONDS_TO_END = 10.0
 
 
 @dataclass(frozen=True)
@@ -62,25 +64,54 @@ def run(
     return Completed(done.stdout, done.stderr)
 
 
-def stream(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> int:
+def stream(
+    argv: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    time_limit: float | None = None,
+    to_stderr: bool = False,
+) -> int:
     """Run a program in the foreground, on this process's own streams, and return its exit code.
 
     It is told to end, and waited for, when this process is interrupted.
 
+    Args:
+        argv: the program and its arguments; no shell is involved.
+        cwd: the folder to run it in.
+        env: variables to add to this process's own.
+        time_limit: seconds after which it is ended; without, it may run for ever.
+        to_stderr: what it prints is for people, so both its streams go to stderr.
+
     Raises:
         Failure: the program is missing.
+        TimedOut: it was still running at `time_limit`.
 
     """
     try:
-        child = subprocess.Popen(list(argv), cwd=cwd, env={**os.environ, **(env or {})})
+        child = subprocess.Popen(
+            list(argv), cwd=cwd, env={**os.environ, **(env or {})}, stdout=sys.stderr if to_stderr else None
+        )
     except FileNotFoundError as error:
         raise missing_program(argv[0]) from error
     try:
-        return child.wait()
+        return child.wait(time_limit)
+    except subprocess.TimeoutExpired as error:
+        _end(child)
+        raise TimedOut(f"`{spelled(argv)}` did not finish within {time_limit:g} s and was ended.") from error
     except BaseException:
-        child.terminate()
-        child.wait()
+        _end(child)
         raise
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    """Ask a program to end, and make it when it does not."""
+    child.terminate()
+    try:
+        child.wait(SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 def spelled(argv: Sequence[str]) -> str:

@@ -41,7 +41,7 @@ def sweep(parent: Path) -> list[Path]:
     removed = []
     for folder in parent.glob(f"{PREFIX}*-*"):
         owner = folder.name.removeprefix(PREFIX).partition("-")[0]
-        if owner.isdigit() and _is_mine(folder) and _gone(int(owner)):
+        if owner.isdigit() and _is_mine(folder) and gone(int(owner)):
             shutil.rmtree(folder, ignore_errors=True)
             removed.append(folder)
     return removed
@@ -51,7 +51,7 @@ def _is_mine(folder: Path) -> bool:
     return folder.lstat().st_uid == os.getuid() and not folder.is_symlink()
 
 
-def _gone(pid: int) -> bool:
+def gone(pid: int) -> bool:
     """Whether no process has this number (signal 0 only asks)."""
     try:
         os.kill(pid, 0)

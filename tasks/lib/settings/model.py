@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from tasks.lib.errors import UsageError
+from tasks.lib.settings.image import Build, Registry, Test
 
 CLOSED = ConfigDict(extra="forbid")
 
@@ -138,6 +139,13 @@ class TimeLimits:
     container: Seconds
     kubernetes_attempt: Seconds
     render: Seconds
+    registry_attempt: Seconds
+    registry: Seconds
+    docker: Seconds
+    image_build: Seconds
+    image_push: Seconds
+    database_ready: Seconds
+    test: Seconds
     storage_attempt: Seconds
     storage: Seconds
     job: Seconds
@@ -156,6 +164,9 @@ class Settings:
     kustomize: Kustomize
     environments: dict[str, Environment]
     google: Google
+    build: Build
+    test: Test
+    registry: Registry
     time_limits: TimeLimits
 
     @property

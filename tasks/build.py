@@ -1,0 +1,34 @@
+"""Build the application's image."""
+
+from pathlib import Path
+
+from invoke import Context
+
+from tasks import cli
+
+
+@cli.task(
+    help={
+        **cli.CHECKOUT_HELP,
+        "file": "Another Dockerfile, within the checkout.",
+        "platform": "Another platform than invoke.yaml says, such as linux/arm64.",
+    }
+)
+def build(
+    c: Context,
+    source: str = "",
+    commit: str = "",
+    tag: str = "",
+    branch: str = "",
+    file: str = "",
+    platform: str = "",
+) -> None:
+    """Build the application's image from a checkout of lookit-api, named after its commit."""
+    from tasks.lib import console
+    from tasks.lib.image import building, checkout
+
+    settings = cli.settings(c)
+    folder = checkout.folder(settings, source, Path.cwd())
+    variables = checkout.variables(settings, folder, commit=commit, tag=tag, branch=branch)
+    for name in building.build(settings, folder, variables, file=file, platform=platform):
+        console.emit(str(name))

@@ -1,0 +1,110 @@
+"""Building the application's image from a checkout: its names, and what it is told."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.lib import console, process
+from tasks.lib.errors import Failure
+from tasks.lib.image import docker, engine
+from tasks.lib.image.checkout import Checkout, check, observe
+from tasks.lib.image.reference import Reference, parse, tag_for
+
+if TYPE_CHECKING:
+    from tasks.lib.build_variables import BuildVariables
+    from tasks.lib.settings.model import Settings
+
+LABEL = "org.opencontainers.image"
+
+
+def build(
+    settings: "Settings", source: Path, variables: "BuildVariables", *, file: str = "", platform: str = ""
+) -> list[Reference]:
+    """Build the application's image and return the names it got.
+
+    Args:
+        settings: where the image belongs and how it is built.
+        source: the checkout.
+        variables: the commit (and tag) that the image is named after.
+        file: another Dockerfile than the settings', within `source`.
+        platform: another platform than the settings'.
+
+    Raises:
+        UsageError: the checkout or its Dockerfile is missing, or it stands on another commit.
+        Failure: Docker is missing or the build failed; its own words are above.
+
+    """
+    checkout = observe(source)
+    check(source, file or settings.build.file, checkout, variables.commit_sha)
+    wanted = plan(settings, source, variables, checkout, file=file, platform=platform)
+    with_ = engine.builder(settings.time_limits.docker)
+    console.say(f"Building {wanted.tags[0]} with {with_.value} …")
+    if wanted.cache_from and with_ is docker.Builder.CLASSIC:
+        _fetch_cache(wanted.cache_from, settings.time_limits.image_push)
+    command = docker.build(wanted, with_)
+    code = process.stream(
+        command.argv, env=command.env, time_limit=settings.time_limits.image_build, to_stderr=True
+    )
+    if code:
+        raise Failure(
+            f"The image could not be built: `{process.spelled(command.argv[:3])} …` exited with {code}.",
+            "The builder's own words are above.",
+            f"Run the failing line by hand in {source}, or build with the same Dockerfile: {wanted.file}.",
+        )
+    return [parse(tag) for tag in wanted.tags]
+
+
+def names(settings: "Settings", variables: "BuildVariables") -> list[Reference]:
+    """The names of a commit's image: its commit first, then the release tag where it has one."""
+    repository = parse(settings.image.repository)
+    tags = [variables.commit_sha]
+    if variables.tag_name != settings.image.default_tag:
+        tags.append(variables.tag_name)
+    return [repository.tagged(tag) for tag in tags]
+
+
+def following(settings: "Settings", variables: "BuildVariables") -> list[Reference]:
+    """The name that follows the commit's branch; none for a commit of no branch."""
+    tag = tag_for(variables.branch_name)
+    return [] if tag in {"", "detached"} else [parse(settings.image.repository).tagged(tag)]
+
+
+def plan(
+    settings: "Settings", source: Path, variables: "BuildVariables", checkout: Checkout, *,
+    file: str = "", platform: str = "",
+) -> docker.Build:  # fmt: skip
+    """Decide all that `docker build` is told.
+
+    The labels follow https://github.com/opencontainers/image-spec/blob/main/annotations.md; `created` is the
+    time of the commit, so that the same commit is labelled the same whenever it is built.
+    """
+    labels = {
+        f"{LABEL}.source": settings.source.repository,
+        f"{LABEL}.revision": variables.commit_sha,
+        f"{LABEL}.version": variables.tag_name,
+    }
+    if checkout.committed and checkout.head == variables.commit_sha:
+        labels[f"{LABEL}.created"] = checkout.committed
+    return docker.Build(
+        source=source,
+        file=source / (file or settings.build.file),
+        tags=[str(name) for name in names(settings, variables)],
+        platform=platform or settings.build.platform,
+        network=settings.build.network,
+        cache_from=settings.build.cache_from,
+        arguments=build_arguments(settings, variables),
+        labels=labels,
+    )
+
+
+def build_arguments(settings: "Settings", variables: "BuildVariables") -> dict[str, str]:
+    """What the application's Dockerfiles are told: the commit, the release tag, and the settings' own."""
+    told = {"GIT_COMMIT": variables.commit_sha, "GIT_TAG": variables.tag_name}
+    return {**told, **settings.build.arguments}
+
+
+def _fetch_cache(image: str, seconds: float) -> None:
+    """The classic builder reuses only layers that are here already; without them it builds them anew."""
+    try:
+        process.run(docker.pull(image), time_limit=seconds)
+    except Failure as failure:
+        console.say(f"No layers of {image} can be reused: {failure.why or failure.what}")

@@ -1,0 +1,204 @@
+"""Docker's commands as values: functions return the argv of one call, and run nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+
+class Builder(Enum):
+    """What `docker build` builds with."""
+
+    BUILDX = "BuildKit (buildx)"
+    INTEGRATED = "BuildKit"  # in clients before 23, which carry it themselves
+    CLASSIC = "the classic builder"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A program's arguments and the variables that it needs besides this process's own."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """Everything about one `docker build`."""
+
+    source: Path
+    file: Path
+    tags: Sequence[str]
+    platform: str = ""
+    network: str = ""
+    cache_from: str = ""
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Everything about one `docker run`."""
+
+    image: str
+    name: str
+    command: Sequence[str] = ()
+    entrypoint: str = ""
+    network: str = ""
+    alias: str = ""
+    workdir: str = ""
+    user: str = ""
+    environment: Sequence[str] = ()
+    mounts: Sequence[str] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    detached: bool = False
+
+
+def versions() -> tuple[str, ...]:
+    """Ask for the versions of client and engine; fails where no engine answers."""
+    return ("docker", "version", "--format", "{{.Client.Version}} {{.Server.Version}}")
+
+
+def buildx_version() -> tuple[str, ...]:
+    """Ask whether the buildx component is installed: exit code 0 if so."""
+    return ("docker", "buildx", "version")
+
+
+def builder(versions_answer: str, *, buildx: bool) -> Builder:
+    """The best builder that this client and engine have.
+
+    Args:
+        versions_answer: what `versions()` printed.
+        buildx: whether `buildx_version()` succeeded.
+
+    """
+    if buildx:
+        return Builder.BUILDX
+    client, _, server = versions_answer.strip().partition(" ")
+    if _version(client) < (23, 0) and _version(server) >= (18, 9):
+        return Builder.INTEGRATED
+    return Builder.CLASSIC
+
+
+def build(wanted: Build, with_: Builder) -> Command:
+    """Build an image into the engine's own store."""
+    front = {
+        Builder.BUILDX: ("docker", "buildx", "build", "--load"),
+        Builder.INTEGRATED: ("docker", "build"),
+        Builder.CLASSIC: ("docker", "build"),
+    }[with_]
+    arguments = dict(wanted.arguments)
+    if wanted.cache_from and with_ is not Builder.CLASSIC:
+        arguments["BUILDKIT_INLINE_CACHE"] = "1"
+    argv = (
+        *front,
+        *("--file", str(wanted.file)),
+        *_option("--platform", wanted.platform),
+        *_option("--network", wanted.network),
+        *_option("--cache-from", wanted.cache_from),
+        *_each("--build-arg", _pairs(arguments)),
+        *_each("--label", _pairs(wanted.labels)),
+        *_each("--tag", wanted.tags),
+        str(wanted.source),
+    )
+    if with_ is Builder.BUILDX:
+        return Command(argv)
+    return Command(argv, {"DOCKER_BUILDKIT": "1" if with_ is Builder.INTEGRATED else "0"})
+
+
+def run(wanted: Run) -> tuple[str, ...]:
+    """Run a container; in the foreground it is removed when it ends."""
+    return (
+        "docker", "run", *(("--detach",) if wanted.detached else ("--rm", "--init")),
+        *("--name", wanted.name),
+        *_option("--network", wanted.network),
+        *_option("--network-alias", wanted.alias),
+        *_option("--workdir", wanted.workdir),
+        *_option("--user", wanted.user),
+        *_option("--entrypoint", wanted.entrypoint),
+        *_each("--env", wanted.environment),
+        *_each("--mount", wanted.mounts),
+        *_each("--label", _pairs(wanted.labels)),
+        wanted.image,
+        *wanted.command,
+    )  # fmt: skip
+
+
+def execute(container: str, *command: str) -> tuple[str, ...]:
+    """Run a command in a container that is running."""
+    return ("docker", "exec", container, *command)
+
+
+def running(container: str) -> tuple[str, ...]:
+    """Print `true` while the container runs."""
+    return ("docker", "inspect", "--type", "container", "--format", "{{.State.Running}}", container)
+
+
+def logs(container: str) -> tuple[str, ...]:
+    """Print the last lines a container wrote."""
+    return ("docker", "logs", "--tail", "20", container)
+
+
+def remove_container(name: str) -> tuple[str, ...]:
+    """Stop and remove a container and its anonymous volumes; one that is gone is no error."""
+    return ("docker", "rm", "--force", "--volumes", name)
+
+
+def create_network(name: str, labels: Mapping[str, str]) -> tuple[str, ...]:
+    """Make a network of one's own."""
+    return ("docker", "network", "create", *_each("--label", _pairs(labels)), name)
+
+
+def remove_network(name: str) -> tuple[str, ...]:
+    """Remove a network that no container uses."""
+    return ("docker", "network", "rm", name)
+
+
+def labelled(kind: str, label: str) -> tuple[str, ...]:
+    """List the names and labels of containers or networks (`kind`) that carry `label`, one a line."""
+    listing = ("docker", "ps", "--all") if kind == "container" else ("docker", "network", "ls")
+    name = "{{.Names}}" if kind == "container" else "{{.Name}}"
+    return (*listing, "--filter", f"label={label}", "--format", f'{name} {{{{.Label "{label}"}}}}')
+
+
+def image_id(image: str) -> tuple[str, ...]:
+    """Print an image's id, which is the digest of its configuration."""
+    return ("docker", "image", "inspect", "--format", "{{.Id}}", image)
+
+
+def image_digests(image: str) -> tuple[str, ...]:
+    """Print the digests under which registries know an image, as a JSON list of `name@digest`."""
+    return ("docker", "image", "inspect", "--format", "{{json .RepoDigests}}", image)
+
+
+def tag(image: str, new: str) -> tuple[str, ...]:
+    """Give an image one more name."""
+    return ("docker", "tag", image, new)
+
+
+def push(image: str) -> tuple[str, ...]:
+    """Push one name of an image to its registry."""
+    return ("docker", "push", "--quiet", image)
+
+
+def pull(image: str) -> tuple[str, ...]:
+    """Fetch an image from its registry."""
+    return ("docker", "pull", "--quiet", image)
+
+
+def _pairs(values: Mapping[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in values.items()]
+
+
+def _each(option: str, values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(part for value in values for part in (option, value))
+
+
+def _option(option: str, value: str) -> tuple[str, ...]:
+    return (option, value) if value else ()
+
+
+def _version(text: str) -> tuple[int, int]:
+    """Major and minor of a version such as `20.10.24+dfsg1`; (0, 0) where it has none."""
+    numbers = text.split(".")[:2]
+    return (int(numbers[0]), int(numbers[1])) if all(n.isdigit() for n in numbers) and numbers[1:] else (0, 0)

@@ -1,0 +1,68 @@
+"""The Docker engine of this machine: is it there, what does it build with, what images has it."""
+
+import json
+
+from tasks.lib import process
+from tasks.lib.errors import Failure
+from tasks.lib.image import docker
+from tasks.lib.image.reference import Reference
+
+INSTALL = "Debian, Ubuntu: apt-get install docker.io; elsewhere: https://docs.docker.com/engine/install/."
+
+
+def builder(seconds: float) -> docker.Builder:
+    """What this machine builds images with.
+
+    Raises:
+        Failure: no Docker engine answers.
+
+    """
+    answer = versions(seconds)
+    try:
+        process.run(docker.buildx_version(), time_limit=seconds)
+    except Failure:
+        return docker.builder(answer, buildx=False)
+    return docker.builder(answer, buildx=True)
+
+
+def versions(seconds: float) -> str:
+    """The versions of client and engine.
+
+    Raises:
+        Failure: no Docker engine answers.
+
+    """
+    try:
+        return process.run(docker.versions(), time_limit=seconds).stdout.decode()
+    except Failure as failure:
+        raise Failure(
+            "This task needs Docker, and no engine answers.",
+            failure.why or failure.what,
+            f"Start it (systemctl start docker), or set DOCKER_HOST.  {INSTALL}",
+        ) from failure
+
+
+def image_id(image: str, seconds: float) -> str:
+    """The id of an image in the engine's store: `sha256:…`.
+
+    Raises:
+        Failure: it has no such image.
+
+    """
+    try:
+        return process.run(docker.image_id(image), time_limit=seconds).stdout.decode().strip()
+    except Failure as failure:
+        raise Failure(
+            f"This machine has no image {image}.", failure.why, "Build it: ./inv build --source CHECKOUT"
+        ) from failure
+
+
+def pushed_digest(image: Reference, seconds: float) -> str:
+    """The digest under which an image went to its registry; empty where it never did."""
+    done = process.run(docker.image_digests(str(image)), time_limit=seconds)
+    known: list[str] = json.loads(done.stdout) or []
+    for name in known:
+        repository, _, digest = name.partition("@")
+        if repository == image.name:
+            return digest
+    return ""

@@ -1,0 +1,205 @@
+"""Pushing an image: look what the registry has, decide, push only what is missing, note the digest.
+
+A tag named after a commit or a release is pushed once and then belongs to its content for good; the tag that
+follows a branch moves.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.lib import console, process
+from tasks.lib.errors import Failure, UsageError
+from tasks.lib.files import write_atomically
+from tasks.lib.image import docker, engine
+from tasks.lib.image.building import LABEL
+from tasks.lib.image.login import docker_environment
+from tasks.lib.image.reference import Reference
+from tasks.lib.image.registry import Manifest, Registry, connect
+from tasks.lib.workspace import workspace
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.model import Settings
+
+FIRST_PAUSE = 1.0
+
+
+@dataclass(frozen=True)
+class Remote:
+    """What the registry holds under one tag; all empty where the tag is free."""
+
+    digest: str = ""
+    image_id: str = ""
+    commit: str = ""
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What the next step needs to know: the image by digest."""
+
+    image: str
+    digest: str
+    reference: str
+    tags: list[str]
+    commit: str
+
+    def as_json(self) -> str:
+        """The record as `push` writes and prints it."""
+        return json.dumps(asdict(self), indent=2)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which names to push, and the digest of the commit's image where the registry has it already."""
+
+    push: Sequence[Reference]
+    point: Sequence[Reference]
+    digest: str = ""
+
+
+def push(
+    settings: "Settings", fixed: Sequence[Reference], moving: Sequence[Reference], *, reuse: bool = False
+) -> Pushed:
+    """Push an image under all its names, and record its digest.
+
+    Args:
+        settings: section `registry`.
+        fixed: the names that may never change their content; the first is the commit's, and is in the engine.
+        moving: names that follow a branch.
+        reuse: where the commit's name is taken by another build of the same commit, use that one.
+
+    Raises:
+        UsageError: a fixed name is taken by other content.
+        Failure: the image was not built, or the registry is down or refuses.
+
+    """
+    main = fixed[0]
+    registry = connect(settings, main.registry)
+    remote = {name: look_up(registry, name) for name in (*fixed, *moving)}
+    local = engine.image_id(str(main), settings.time_limits.docker)
+    decided = decide(local, main.tag, remote, fixed, reuse=reuse)
+    for name in decided.push:
+        _push_one(settings, main, name)
+    digest = decided.digest or registry.digest(main)
+    if not digest:
+        raise Failure(f"{main} was pushed, but the registry does not list it.", next_step="Push it again.")
+    for name in decided.point:
+        registry.copy(main.at(digest), name)
+    _report(decided, remote, main)
+    names = [name.tag for name in (*fixed, *moving)]
+    return Pushed(main.name, digest, str(main.at(digest)), names, main.tag)
+
+
+def decide(
+    local: str, commit: str, remote: Mapping[Reference, Remote], fixed: Sequence[Reference], *, reuse: bool
+) -> Plan:
+    """Decide what to push.
+
+    Args:
+        local: the id of the image in the engine.
+        commit: the commit it was built from.
+        remote: what the registry holds under each name, in the order to push.
+        fixed: the names among them that may never change their content.
+        reuse: take over another build of the same commit.
+
+    Raises:
+        UsageError: fixed names are taken by other content; all of them are listed.
+
+    """
+    main = fixed[0]
+    held = remote[main]
+    reused = reuse and held.commit == commit
+    wanted = held.image_id if reused else local
+    taken = [name for name in fixed if remote[name].image_id not in {"", wanted}]
+    if taken:
+        raise _taken({name: remote[name] for name in taken})
+    others = [name for name in remote if name != main and remote[name].image_id != wanted]
+    if held.image_id == wanted:
+        return Plan(push=[], point=others, digest=held.digest)
+    return Plan(push=[main], point=others)
+
+
+def _taken(taken: Mapping[Reference, Remote]) -> UsageError:
+    """The error for fixed names that hold other content already."""
+    return UsageError(
+        f"Release tags never change, and these hold another image: {', '.join(map(str, taken))}.",
+        "\n".join(
+            f"{name.tag} holds {held.digest}, built from {held.commit or 'an unknown commit'}."
+            for name, held in taken.items()
+        ),
+        "For another build of this commit: ./inv push --reuse.  Otherwise release a new commit or tag.",
+    )
+
+
+def look_up(registry: Registry, name: Reference) -> Remote:
+    """What the registry holds under `name`."""
+    manifest = registry.manifest(name)
+    if manifest is None:
+        return Remote()
+    return Remote(manifest.digest, manifest.image_id, commit_of(registry, name, manifest))
+
+
+def commit_of(registry: Registry, name: Reference, manifest: Manifest) -> str:
+    """The commit that an image says it was built from; empty where it does not."""
+    labels = registry.configuration(name, manifest).get("config", {}).get("Labels") or {}
+    return str(labels.get(f"{LABEL}.revision", ""))
+
+
+def record(pushed: Pushed, path: Path) -> None:
+    """Write the record for the next step, readable by whoever runs that.
+
+    Raises:
+        UsageError: the folder of `path` cannot be written to.
+
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, pushed.as_json().encode() + b"\n", mode=0o644)
+    except OSError as error:
+        raise UsageError(
+            f"The digest could not be recorded in {path}.", str(error), "Name another file with --record."
+        ) from error
+
+
+def _push_one(settings: "Settings", main: Reference, name: Reference) -> None:
+    """Push one name, again after a fault that may pass: layers that arrived are not sent twice."""
+    console.say(f"Pushing {name} …")
+    with ExitStack() as stack:
+        folder = stack.enter_context(workspace())
+        env = stack.enter_context(docker_environment(settings.google, main.registry, folder))
+        for attempt in range(1, settings.registry.push_attempts + 1):
+            try:
+                process.run(docker.push(str(name)), time_limit=settings.time_limits.image_push, env=env)
+            except Failure as failure:
+                if attempt == settings.registry.push_attempts or final(failure.why):
+                    raise refused(name, failure) from failure
+                console.say(f"Attempt {attempt} failed ({failure.why.splitlines()[-1:]}), once more …")
+                time.sleep(FIRST_PAUSE * attempt)
+            else:
+                return
+
+
+def final(words: str) -> bool:
+    """Whether a push failed in a way that another attempt cannot mend."""
+    signs = ("denied", "unauthorized", "forbidden", "no basic auth", "does not exist", "invalid reference")
+    return any(sign in words.lower() for sign in signs)
+
+
+def refused(name: Reference, failure: Failure) -> Failure:
+    """The error for a push that did not succeed."""
+    return Failure(
+        f"{name} could not be pushed.", failure.why or failure.what,
+        f"Log in (`docker login {name.registry}`, or `gcloud auth application-default login`) and check that "
+        f"you may write to {name.name} (roles/artifactregistry.writer); then run the same command again.",
+    )  # fmt: skip
+
+
+def _report(plan: Plan, remote: Mapping[Reference, Remote], main: Reference) -> None:
+    if not plan.push and not plan.point:
+        console.say(f"Nothing to push: {main.name} has {', '.join(name.tag for name in remote)} already.")
+    for name in plan.point:
+        console.say(f"{name.tag} now stands for this image.")

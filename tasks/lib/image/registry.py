@@ -1,0 +1,225 @@
+"""A registry's own API (OCI distribution 1.1, which Artifact Registry, Docker Hub and docker-registry speak).
+
+It looks up, copies and deletes by digest without pulling an image.  Source of the protocol:
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
+
+from tasks.lib.errors import Failure
+from tasks.lib.image.login import Login, login
+from tasks.lib.image.reference import DOCKER_HUB, Reference, parse
+from tasks.lib.image.wire import Exchange, Wire, failed
+
+if TYPE_CHECKING:
+    from requests import Response
+
+    from tasks.lib.settings.model import Settings
+
+HUB_API = "registry-1.docker.io"
+INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+MANIFESTS = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+ACCEPTED = {"Accept": ", ".join((*INDEXES, *MANIFESTS))}
+TAGS_A_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a tag or digest stands for, byte for byte."""
+
+    digest: str
+    media_type: str
+    body: bytes
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The manifest as JSON."""
+        read: dict[str, Any] = json.loads(self.body)
+        return read
+
+    @property
+    def image_id(self) -> str:
+        """The digest of the image's configuration, which Docker calls its id; empty for an index."""
+        return str(self.content.get("config", {}).get("digest", ""))
+
+    @property
+    def blobs(self) -> list[str]:
+        """The digests of its configuration and layers."""
+        parts = [self.content["config"], *self.content["layers"]] if "config" in self.content else []
+        return [part["digest"] for part in parts]
+
+    @property
+    def children(self) -> list[str]:
+        """The digests of the manifests that an index lists."""
+        return [part["digest"] for part in self.content.get("manifests", [])]
+
+
+class Registry:
+    """One registry, with one connection and one login for all that is asked of it."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def digest(self, image: Reference) -> str:
+        """The digest of `image`, or an empty text where the registry has no such image."""
+        answer = self._ask(image, "HEAD", f"manifests/{image.identifier}", ACCEPTED, accept=(404,))
+        if answer.status_code == 404:
+            return ""
+        found: str = answer.headers.get("Docker-Content-Digest", "")
+        if found:
+            return found
+        manifest = self.manifest(image)
+        return manifest.digest if manifest else ""
+
+    def manifest(self, image: Reference) -> Manifest | None:
+        """The manifest of `image`, or None where the registry has no such image."""
+        from hashlib import sha256
+
+        answer = self._ask(image, "GET", f"manifests/{image.identifier}", ACCEPTED, accept=(404,))
+        if answer.status_code == 404:
+            return None
+        digest = f"sha256:{sha256(answer.content).hexdigest()}"
+        media_type = answer.headers.get("Content-Type", "").partition(";")[0]
+        return Manifest(digest, media_type, answer.content)
+
+    def configuration(self, image: Reference, manifest: Manifest) -> dict[str, Any]:
+        """The image's configuration: labels, creation time, platform; empty for an index."""
+        if not manifest.image_id:
+            return {}
+        read: dict[str, Any] = self._ask(image, "GET", f"blobs/{manifest.image_id}", {}).json()
+        return read
+
+    def tags(self, repository: Reference) -> list[str]:
+        """All tags of a repository, in the registry's order; none where there is no such repository."""
+        found: list[str] = []
+        path: str | None = f"tags/list?n={TAGS_A_PAGE}"
+        while path:
+            answer = self._ask(repository, "GET", path, {}, accept=(404,))
+            if answer.status_code == 404:
+                return found
+            found += answer.json().get("tags") or []
+            path = _next_page(answer)
+        return found
+
+    def copy(self, source: Reference, target: Reference) -> str:
+        """Give `source`'s image the name `target`, in the same registry, and return its digest.
+
+        Layers are mounted where the registry can do that, else carried over; nothing is rebuilt.
+
+        Raises:
+            Failure: the registry has no `source`, or refused.
+
+        """
+        manifest = self.manifest(source)
+        if manifest is None:
+            raise no_such_image(source)
+        for child in manifest.children:
+            self.copy(source.at(child), target.at(child))
+        if source.repository != target.repository:
+            for blob in manifest.blobs:
+                self._copy_blob(source, target, blob)
+        self._ask(
+            target,
+            "PUT",
+            f"manifests/{target.identifier}",
+            {"Content-Type": manifest.media_type},
+            manifest.body,
+        )
+        return manifest.digest
+
+    def delete(self, image: Reference) -> None:
+        """Delete a manifest by its digest, and with it all tags that stand for it."""
+        self._ask(image, "DELETE", f"manifests/{image.identifier}", {}, accept=(404,))
+
+    def delete_tag(self, image: Reference) -> None:
+        """Delete a tag alone; what it stood for stays.  Not every registry can."""
+        self._ask(image, "DELETE", f"manifests/{image.tag}", {}, accept=(404,))
+
+    def _copy_blob(self, source: Reference, target: Reference, digest: str) -> None:
+        """Mount a layer from another repository, or carry it over where the registry will not mount it."""
+        start = f"blobs/uploads/?mount={digest}&from={source.repository}"
+        answer = self._ask(target, "POST", start, {})
+        if answer.status_code == 201:
+            return
+        blob = self._ask(source, "GET", f"blobs/{digest}", {})
+        location = urljoin(answer.url, answer.headers["Location"])
+        joined = f"{location}{'&' if '?' in location else '?'}digest={digest}"
+        self._ask(target, "PUT", joined, {"Content-Type": "application/octet-stream"}, blob.content)
+
+    def _ask(
+        self, image: Reference, method: str, path: str, headers: Mapping[str, str], body: bytes = b"",
+        accept: tuple[int, ...] = (),
+    ) -> "Response":  # fmt: skip
+        """One request about `image`'s repository; an answer above 399 that is not in `accept` is an error."""
+        url = path if path.startswith("http") else f"/v2/{image.repository}/{path}"
+        answer = self._wire.send(Exchange(method, url, headers, body))
+        if answer.status_code < 400 or answer.status_code in accept:
+            return answer
+        raise failed(f"{method} of {image} was refused.", answer, image)
+
+
+def connect(settings: "Settings", registry: str) -> Registry:
+    """A connection to `registry` (host, or host:port), with the login that this machine has for it."""
+
+    def find_login() -> Login | None:
+        return login(settings.google, registry)
+
+    host = HUB_API if registry == DOCKER_HUB else registry
+    scheme = "http" if speaks_plain_http(host, settings.registry.plain_http) else "https"
+    limits = settings.time_limits
+    return Registry(Wire(f"{scheme}://{host}", find_login, limits.registry_attempt, limits.registry))
+
+
+def speaks_plain_http(host: str, named: list[str]) -> bool:
+    """Whether a registry is reached without TLS: this machine's own, as Docker does it, and those named."""
+    name = host.rpartition(":")[0] or host
+    return host in named or name in {"localhost", "[::1]"} or bool(re.fullmatch(r"127(\.\d{1,3}){3}", name))
+
+
+def resolve_digest(settings: "Settings", reference: str) -> str:
+    """The digest (`sha256:…`) that the registry holds for an image's name, tag or digest.
+
+    Raises:
+        Failure: the registry has no such image, cannot be reached or refuses.
+        UsageError: `reference` is no image's name.
+
+    """
+    image = parse(reference)
+    digest = connect(settings, image.registry).digest(image)
+    if not digest:
+        raise no_such_image(image)
+    return digest
+
+
+def no_such_image(image: Reference) -> Failure:
+    """The error for an image that its registry does not hold."""
+    return Failure(
+        f"The registry has no image {image}.",
+        "Its build failed, or was never pushed under this name, or was pruned.",
+        f"See what there is: ./inv images.list --repository {image.name}",
+    )
+
+
+def _next_page(answer: "Response") -> str | None:
+    """The path of the next page of tags, from the Link header."""
+    link = answer.links.get("next", {}).get("url")
+    return "tags/list" + link.partition("tags/list")[2] if link else None
+
+
+def each_image(registry: Registry, repository: Reference) -> Iterator[tuple[str, Manifest]]:
+    """Every tag of a repository with its manifest; a tag that vanishes meanwhile is passed over."""
+    for tag in registry.tags(repository):
+        manifest = registry.manifest(repository.tagged(tag))
+        if manifest:
+            yield tag, manifest

@@ -1,0 +1,239 @@
+"""Running the application's tests in their own image, beside a PostgreSQL of their own.
+
+Whatever was started is removed on every exit that Python sees, signals included; what `kill -9` leaves behind
+is labelled with its process and removed by the next run.
+"""
+
+import os
+import platform
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.lib import console, process
+from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.image import docker, engine
+from tasks.lib.image.building import build_arguments
+from tasks.lib.image.checkout import check, observe
+from tasks.lib.interruption import uninterrupted
+from tasks.lib.workspace import gone
+
+if TYPE_CHECKING:
+    from tasks.lib.build_variables import BuildVariables
+    from tasks.lib.settings.model import Settings
+
+IMAGE = "lookit-test"
+OWNER = "org.lookit.test-run"
+SECONDS_BETWEEN_QUESTIONS = 0.1
+
+
+class SuiteFailed(Failure):
+    """The tests ran and some failed; the exit code is theirs."""
+
+    def __init__(self, code: int, command: Sequence[str]) -> None:
+        super().__init__(
+            f"The application's tests failed: `{process.spelled(command)}` exited with {code}.",
+            "What they printed is above.",
+        )
+        self.exit_code = code
+
+
+@dataclass(frozen=True)
+class Names:
+    """What one test run calls its things; `owner` is the value of their label."""
+
+    network: str
+    database: str
+    suite: str
+    owner: str
+
+
+def run_suite(
+    settings: "Settings", source: Path, variables: "BuildVariables", *,
+    file: str = "", command: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Build the test image of `source` and run its tests against a fresh PostgreSQL.
+
+    Args:
+        settings: section `test` says how.
+        source: the checkout.
+        variables: the commit that the image is named after.
+        file: another Dockerfile than the settings', within `source`.
+        command: another command than the settings'.
+
+    Raises:
+        SuiteFailed: the tests failed; its exit code is theirs.
+        Failure: Docker is missing, the image cannot be built, or the database does not start.
+        TimedOut: a part took longer than its limit.
+
+    """
+    image = build_image(settings, source, variables, file or settings.test.file)
+    sweep(settings.time_limits.docker)
+    names = make_names()
+    labels = {OWNER: names.owner}
+    with ExitStack() as cleaning:
+        cleaning.enter_context(network(names, labels, settings.time_limits.docker))
+        cleaning.enter_context(database(settings, names, labels))
+        wait_for_database(settings, names)
+        wanted = suite(settings, names, image, labels, command or settings.test.command)
+        cleaning.enter_context(removed_afterwards(wanted.name, settings.time_limits.docker))
+        console.heading(f"Tests: {process.spelled(wanted.command)}")
+        code = process.stream(docker.run(wanted), time_limit=settings.time_limits.test)
+    if code:
+        raise SuiteFailed(code, wanted.command)
+
+
+def build_image(settings: "Settings", source: Path, variables: "BuildVariables", file: str) -> str:
+    """Build the test image and return its name.
+
+    Raises:
+        Failure: it cannot be built.
+
+    """
+    check(source, file, observe(source), variables.commit_sha)
+    image = f"{IMAGE}:{variables.short_sha}"
+    wanted = docker.Build(
+        source=source, file=source / file, tags=[image], network=settings.build.network,
+        platform=settings.build.platform,
+        arguments=build_arguments(settings, variables),
+    )  # fmt: skip
+    command = docker.build(wanted, engine.builder(settings.time_limits.docker))
+    console.heading(f"Test image from {wanted.file}")
+    code = process.stream(
+        command.argv, env=command.env, time_limit=settings.time_limits.image_build, to_stderr=True
+    )
+    if code:
+        raise Failure(
+            f"The test image could not be built: docker exited with {code}.",
+            "The builder's own words are above.", f"Mend {wanted.file}, or name another with --file.",
+        )  # fmt: skip
+    return image
+
+
+def suite(
+    settings: "Settings", names: Names, image: str, labels: Mapping[str, str], command: Sequence[str]
+) -> docker.Run:
+    """Decide how the container that runs the tests is started."""
+    return docker.Run(
+        image=image,
+        name=names.suite,
+        network=names.network,
+        environment=[f"{name}={value}" for name, value in settings.test.environment.items()],
+        labels=labels,
+        command=list(command),
+    )
+
+
+def make_names() -> Names:
+    """Names that no other run has, and that say whose they are."""
+    owner = f"{platform.node()}:{os.getpid()}"
+    base = f"lookit-test-{os.getpid()}-{secrets.token_hex(3)}"
+    return Names(network=base, database=f"{base}-database", suite=f"{base}-suite", owner=owner)
+
+
+@contextmanager
+def network(names: Names, labels: Mapping[str, str], seconds: float) -> Iterator[None]:
+    """A network of this run's own, removed afterwards."""
+    try:
+        process.run(docker.create_network(names.network, labels), time_limit=seconds)
+        yield
+    finally:
+        with uninterrupted():
+            _quietly(docker.remove_network(names.network), seconds)
+
+
+@contextmanager
+def database(settings: "Settings", names: Names, labels: Mapping[str, str]) -> Iterator[None]:
+    """A database in that network, removed afterwards with its volumes."""
+    test = settings.test
+    wanted = docker.Run(
+        image=test.database_image, name=names.database, network=names.network, alias=test.database_alias,
+        environment=[f"{name}={value}" for name, value in test.database_environment.items()],
+        labels=labels, detached=True,
+    )  # fmt: skip
+    with removed_afterwards(wanted.name, settings.time_limits.docker):
+        console.heading(f"Database: {test.database_image}")
+        # The image may have to be fetched first.
+        process.run(docker.run(wanted), time_limit=settings.time_limits.image_push)
+        yield
+
+
+@contextmanager
+def removed_afterwards(container: str, seconds: float) -> Iterator[None]:
+    """Remove a container, started or not, and its volumes when done."""
+    try:
+        yield
+    finally:
+        with uninterrupted():
+            _quietly(docker.remove_container(container), seconds)
+
+
+def wait_for_database(settings: "Settings", names: Names) -> None:
+    """Return as soon as the database accepts connections.
+
+    Raises:
+        Failure: its container ended; its last lines are the reason.
+        TimedOut: it runs, but accepts none within the limit.
+
+    """
+    seconds, started = settings.time_limits.docker, time.monotonic()
+    ready = docker.execute(names.database, *settings.test.database_ready)
+    while not succeeds(ready, seconds):
+        state = process.run(docker.running(names.database), time_limit=seconds).stdout.decode().strip()
+        if state != "true":
+            raise Failure("The test database ended before it was ready.", last_words(names.database, seconds))
+        if time.monotonic() - started > settings.time_limits.database_ready:
+            raise TimedOut(
+                f"The test database accepted no connection within {settings.time_limits.database_ready:g} s.",
+                last_words(names.database, seconds),
+                "Raise time_limits.database_ready, or mend test.database_ready, in invoke.yaml.",
+            )
+        time.sleep(SECONDS_BETWEEN_QUESTIONS)
+    console.say(f"The database accepts connections after {time.monotonic() - started:.1f} s.")
+
+
+def succeeds(argv: Sequence[str], seconds: float) -> bool:
+    """Whether a command exits with 0 in time."""
+    try:
+        process.run(argv, time_limit=seconds)
+    except Failure:
+        return False
+    return True
+
+
+def last_words(container: str, seconds: float) -> str:
+    """The end of what a container printed, on both streams."""
+    done = process.run(docker.logs(container), time_limit=seconds)
+    return process.last_lines(done.stdout + done.stderr)
+
+
+def sweep(seconds: float) -> list[str]:
+    """Remove what runs of this machine left behind whose process is gone; returns their names."""
+    removed = []
+    for kind, remove in (("container", docker.remove_container), ("network", docker.remove_network)):
+        listed = process.run(docker.labelled(kind, OWNER), time_limit=seconds).stdout.decode()
+        for line in listed.splitlines():
+            name, _, owner = line.partition(" ")
+            if abandoned(owner):
+                _quietly(remove(name), seconds)
+                removed.append(name)
+    return removed
+
+
+def abandoned(owner: str) -> bool:
+    """Whether `owner` (host:pid) is a process of this machine that is gone."""
+    host, _, pid = owner.rpartition(":")
+    return host == platform.node() and pid.isdigit() and gone(int(pid))
+
+
+def _quietly(argv: Sequence[str], seconds: float) -> None:
+    """Clean up; what cannot be cleaned up is said, but does not hide how the run ended."""
+    try:
+        process.run(argv, time_limit=seconds)
+    except Failure as failure:
+        if "No such" not in failure.why and "not found" not in failure.why:
+            console.say(f"Warning: `{process.spelled(argv)}` failed, so it is still there: {failure.why}")

@@ -1,0 +1,171 @@
+"""HTTP with a registry: the login that it asks for, time-outs, and retries of what may be sent twice.
+
+Every request of the distribution API that this project sends may be repeated: reads, and writes of content
+under its own digest or under a tag that is meant to end up with that content.
+"""
+
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin
+
+from tasks.lib.errors import Failure, TimedOut
+
+if TYPE_CHECKING:
+    from requests import Response
+
+    from tasks.lib.image.login import Login
+    from tasks.lib.image.reference import Reference
+
+WORTH_RETRYING = frozenset({429, 500, 502, 503, 504})
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 5.0
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request: its URL is absolute, or a path below the registry's address."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+class Wire:
+    """A session with one registry.
+
+    Args:
+        address: scheme and host.
+        find_login: called once, when the registry first asks who is there.
+        attempt_limit: seconds for one try.
+        limit: seconds for all tries of one request together.
+
+    """
+
+    def __init__(
+        self, address: str, find_login: "Callable[[], Login | None]", attempt_limit: float, limit: float
+    ) -> None:
+        import requests
+
+        self._address = address
+        self._find_login = find_login
+        self._attempt_limit = attempt_limit
+        self._limit = limit
+        self._session = requests.Session()
+        self._tokens: dict[str, str] = {}
+
+    def send(self, exchange: Exchange) -> "Response":
+        """Send a request, log in where the registry asks for it, and return whatever it answers in the end.
+
+        Raises:
+            Failure: the registry cannot be reached.
+            TimedOut: it kept failing until the limit.
+
+        """
+        answer = self._retried(exchange)
+        if answer.status_code != 401:
+            return answer
+        token = self._authorization(answer.headers.get("WWW-Authenticate", ""))
+        if not token:
+            return answer
+        signed = {**exchange.headers, "Authorization": token}
+        return self._retried(Exchange(exchange.method, exchange.url, signed, exchange.body))
+
+    def _retried(self, exchange: Exchange) -> "Response":
+        import requests
+
+        deadline = time.monotonic() + self._limit
+        pause = FIRST_PAUSE
+        while True:
+            remaining = deadline - time.monotonic()
+            last = remaining - pause <= 0
+            try:
+                answer = self._once(exchange, min(self._attempt_limit, max(remaining, 0.1)))
+            except (requests.ConnectionError, requests.Timeout) as error:
+                if last or _refused(error):
+                    raise self._unreachable(error) from error
+            else:
+                if last or answer.status_code not in WORTH_RETRYING:
+                    return answer
+                pause = max(pause, _asked_pause(answer))
+            time.sleep(min(pause * random.uniform(0.5, 1.0), max(remaining, 0)))  # noqa: S311 - only jitter
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _once(self, exchange: Exchange, seconds: float) -> "Response":
+        return self._session.request(
+            exchange.method,
+            urljoin(self._address, exchange.url),
+            headers=dict(exchange.headers),
+            data=exchange.body or None,
+            timeout=seconds,
+        )
+
+    def _authorization(self, challenge: str) -> str:
+        """The Authorization header that answers a challenge; empty where there is no way to."""
+        if challenge not in self._tokens:
+            self._tokens[challenge] = self._answer(challenge)
+        return self._tokens[challenge]
+
+    def _answer(self, challenge: str) -> str:
+        from requests.auth import _basic_auth_str
+
+        login = self._find_login()
+        basic = _basic_auth_str(login.user, login.password.reveal()) if login else ""
+        scheme, _, rest = challenge.partition(" ")
+        if scheme.lower() == "basic":
+            return basic
+        asked = dict(re.findall(r'(\w+)="([^"]*)"', rest))
+        if scheme.lower() != "bearer" or "realm" not in asked:
+            return ""
+        query = "&".join(f"{name}={asked[name]}" for name in ("service", "scope") if name in asked)
+        headers = {"Authorization": basic} if basic else {}
+        answer = self._retried(Exchange("GET", f"{asked['realm']}?{query}", headers))
+        if not answer.ok:
+            return ""
+        given = answer.json()
+        return f"Bearer {given.get('token') or given.get('access_token')}"
+
+    def _unreachable(self, error: Exception) -> Failure:
+        import requests
+
+        kind = TimedOut if isinstance(error, requests.Timeout) else Failure
+        return kind(
+            f"The registry at {self._address} cannot be reached.", str(error),
+            "Check that it runs and that image.repository in invoke.yaml names it rightly.",
+        )  # fmt: skip
+
+
+def failed(what: str, answer: "Response", image: "Reference") -> Failure:
+    """The error for an answer that ends the matter, with the registry's own words."""
+    why = f"The registry answered {answer.status_code} {answer.reason}: {_words(answer)}"
+    if answer.status_code in {401, 403}:
+        return Failure(
+            what, why,
+            f"Log in (`docker login {image.registry}`, or `gcloud auth application-default login`), and see "
+            f"that you may reach {image.name} (roles/artifactregistry.reader, or .writer to push).",
+        )  # fmt: skip
+    return Failure(what, why)
+
+
+def _words(answer: "Response") -> str:
+    """The messages in an error answer, else its first 200 characters."""
+    try:
+        errors = answer.json()["errors"]
+        return "; ".join(f"{error.get('code', '')} {error.get('message', '')}".strip() for error in errors)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return answer.text[:200]
+
+
+def _asked_pause(answer: "Response") -> float:
+    """The seconds that Retry-After asks for, within reason."""
+    asked = answer.headers.get("Retry-After", "")
+    return min(float(asked), LONGEST_PAUSE) if asked.isdigit() else 0.0
+
+
+def _refused(error: Exception) -> bool:
+    """Whether nobody listens at the address: waiting seldom mends that."""
+    return "Connection refused" in str(error) or "Name or service not known" in str(error)

@@ -1,0 +1,46 @@
+"""The settings of building, testing and pushing the application's image."""
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+CLOSED = ConfigDict(extra="forbid")
+Name = Annotated[str, Field(min_length=1)]
+# A release tag that an image may be pushed under once: nothing else ever takes it over.
+Path = Annotated[str, Field(min_length=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class Build:
+    """How the application's image is built."""
+
+    file: Path
+    platform: str
+    network: str
+    cache_from: str
+    arguments: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class Test:
+    """How the application's tests are run."""
+
+    __test__ = False  # pytest collects what is called Test…
+
+    file: Path
+    command: Annotated[list[str], Field(min_length=1)]
+    database_image: Name
+    database_alias: Name
+    database_ready: Annotated[list[str], Field(min_length=1)]
+    database_environment: dict[str, str]
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class Registry:
+    """How images are pushed and looked up."""
+
+    record: Path
+    plain_http: list[str]
+    push_attempts: Annotated[int, Field(ge=1, le=10)]

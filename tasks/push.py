@@ -1,0 +1,36 @@
+"""Push the application's image."""
+
+from pathlib import Path
+
+from invoke import Context
+
+from tasks import cli
+
+
+@cli.task(
+    help={
+        **cli.CHECKOUT_HELP,
+        "reuse": "Where the registry has another build of this commit, use that one.",
+        "record": "The file to write the digest to (default: registry.record in invoke.yaml).",
+    }
+)
+def push(
+    c: Context,
+    source: str = "",
+    commit: str = "",
+    tag: str = "",
+    branch: str = "",
+    reuse: bool = False,
+    record: str = "",
+) -> None:
+    """Push the image that `build` made, record its digest and print it by digest."""
+    from tasks.lib import console
+    from tasks.lib.image import building, checkout, pushing
+
+    settings = cli.settings(c)
+    folder = checkout.folder(settings, source, Path.cwd())
+    variables = checkout.variables(settings, folder, commit=commit, tag=tag, branch=branch)
+    names = building.names(settings, variables)
+    pushed = pushing.push(settings, names, building.following(settings, variables), reuse=reuse)
+    pushing.record(pushed, Path.cwd() / record if record else cli.ROOT / settings.registry.record)
+    console.emit(pushed.reference)

@@ -1,0 +1,34 @@
+"""Run the application's tests."""
+
+from pathlib import Path
+
+from invoke import Context
+
+from tasks import cli
+
+
+@cli.task(
+    help={
+        **cli.CHECKOUT_HELP,
+        "file": "Another Dockerfile for the tests, within the checkout.",
+        "command": "Another command than invoke.yaml's test.command, as one shell-quoted text.",
+    }
+)
+def test(
+    c: Context,
+    source: str = "",
+    commit: str = "",
+    tag: str = "",
+    branch: str = "",
+    file: str = "",
+    command: str = "",
+) -> None:
+    """Run the application's tests in their own image, beside a PostgreSQL of their own."""
+    import shlex
+
+    from tasks.lib.image import checkout, testing
+
+    settings = cli.settings(c)
+    folder = checkout.folder(settings, source, Path.cwd())
+    variables = checkout.variables(settings, folder, commit=commit, tag=tag, branch=branch)
+    testing.run_suite(settings, folder, variables, file=file, command=shlex.split(command))

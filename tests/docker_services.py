@@ -1,0 +1,219 @@
+"""Docker for the tests that need it: an engine, base images made on this machine, and a registry.
+
+Where an engine answers already, that one is used.  Otherwise, as root on Debian or Ubuntu, missing packages are
+installed and an engine is started with a data folder of its own in the user's cache, so that base images are made once.
+Elsewhere the tests are skipped, with the reason.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parent / "data"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lookit-orchestrator"
+PACKAGES = ("python3", "python3-venv", "python3-pip", "ca-certificates", "python3-django", "python3-psycopg2")
+BASE = "lookit-test/base"
+DATABASE = "lookit-test/postgres"
+SECONDS_TO_START = 60
+
+
+def output(*argv: str) -> str:
+    """The stdout of a command that must succeed."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{argv}: {done.stderr or done.stdout}"
+    return done.stdout
+
+
+def succeeds(*argv: str) -> bool:
+    return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+
+
+def require(program: str, package: str) -> None:
+    """Install a Debian package for a program that is missing, where that is possible; else skip."""
+    if shutil.which(program) or (Path("/usr/sbin") / program).exists():
+        return
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        pytest.skip(f"{program} is not installed (Debian, Ubuntu: sudo apt-get install {package})")
+    install = ("apt-get", "install", "-y", "-qq", "--no-install-recommends", package)
+    if not succeeds(*install) and not (succeeds("apt-get", "update", "-qq") and succeeds(*install)):
+        pytest.skip(f"{program} is not installed, and apt-get could not install {package}")
+
+
+@contextmanager
+def engine() -> Iterator[None]:
+    """A Docker engine that answers at DOCKER_HOST."""
+    require("docker", "docker.io")
+    if succeeds("docker", "info"):
+        yield
+        return
+    require("dockerd", "docker.io")
+    if os.geteuid() != 0:
+        pytest.skip("no Docker engine answers, and only root can start one (systemctl start docker)")
+    (CACHE / "docker").mkdir(parents=True, exist_ok=True)
+    with (
+        (CACHE / "docker.lock").open("w") as lock,
+        tempfile.TemporaryDirectory(prefix="lookit-docker-") as run,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one engine a data folder
+        with _dockerd(Path(run)), pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DOCKER_HOST", f"unix://{run}/docker.sock")
+            yield
+
+
+@contextmanager
+def _dockerd(run: Path) -> Iterator[None]:
+    program = shutil.which("dockerd") or "/usr/sbin/dockerd"
+    argv = [
+        program, "--data-root", str(CACHE / "docker"), "--exec-root", str(run / "exec"),
+        "--pidfile", str(run / "dockerd.pid"), "--host", f"unix://{run}/docker.sock",
+    ]  # fmt: skip
+    with (run / "dockerd.log").open("wb") as log:
+        process = subprocess.Popen(argv, stdout=log, stderr=log)
+    try:
+        if not _answers(("docker", "--host", f"unix://{run}/docker.sock", "info"), process):
+            end = "\n".join((run / "dockerd.log").read_text().splitlines()[-3:])
+            pytest.skip(f"dockerd does not start on this machine:\n{end}")
+        yield
+    finally:
+        process.terminate()
+        process.wait(SECONDS_TO_START)
+
+
+def _answers(argv: Sequence[str], process: "subprocess.Popen[bytes]") -> bool:
+    deadline = time.monotonic() + SECONDS_TO_START
+    while time.monotonic() < deadline and process.poll() is None:
+        if succeeds(*argv):
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def base_images() -> None:
+    """Make the images that the tests build on, unless this engine has them from an earlier run.
+
+    lookit-test/base holds Python and Django from Debian, and this machine's certificate authorities, with which pip
+    in a build reaches what pip here reaches; lookit-test/postgres holds PostgreSQL.
+    """
+    bundle = Path("/etc/ssl/certs/ca-certificates.crt")
+    authorities = bundle.read_bytes() if bundle.exists() else b""
+    base = f"{BASE}:{_hash(' '.join(PACKAGES).encode() + authorities)}"
+    if not succeeds("docker", "image", "inspect", base):
+        _import_debian(base, authorities)
+    output("docker", "tag", base, f"{BASE}:local")
+    folder = DATA / "images" / "postgres"
+    database = (
+        f"{DATABASE}:{_hash(base.encode() + b''.join(p.read_bytes() for p in sorted(folder.iterdir())))}"
+    )
+    if not succeeds("docker", "image", "inspect", database):
+        output("docker", "build", "--quiet", "--network", "host", "--tag", database, str(folder))
+    output("docker", "tag", database, f"{DATABASE}:local")
+
+
+def _import_debian(image: str, authorities: bytes) -> None:
+    require("debootstrap", "debootstrap")
+    if os.geteuid() != 0:
+        pytest.skip("base images are made with debootstrap, which only root can run")
+    with tempfile.TemporaryDirectory(prefix="lookit-base-") as folder:
+        output("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", "bookworm", folder)
+        if authorities:
+            (Path(folder) / "etc/ssl/certs/ca-certificates.crt").write_bytes(authorities)
+        shutil.rmtree(Path(folder) / "var/cache/apt/archives")
+        with subprocess.Popen(("tar", "-C", folder, "-c", "."), stdout=subprocess.PIPE) as tar:
+            argv = (
+                "docker",
+                "import",
+                "--change",
+                "ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt",
+                "-",
+                image,
+            )
+            subprocess.run(argv, stdin=tar.stdout, check=True, capture_output=True)
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:12]
+
+
+@dataclass
+class RegistryProcess:
+    """A registry on this machine; stopped and started again at will, it keeps its address and content."""
+
+    folder: Path
+    port: int
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        log = (self.folder / "log").open("wb")
+        argv = (shutil.which("docker-registry") or "", "serve", str(self.folder / "config.yml"))
+        self.process = subprocess.Popen(argv, stdout=log, stderr=log)
+        deadline = time.monotonic() + SECONDS_TO_START
+        while not _listens(self.port):
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+            assert time.monotonic() < deadline, "the registry does not listen"
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.terminate()
+            self.process.wait(SECONDS_TO_START)
+            self.process = None
+
+
+@contextmanager
+def registry(folder: Path, *, users: str = "", read_only: bool = False) -> Iterator[RegistryProcess]:
+    """A registry (Debian's docker-registry) with its content in `folder`.
+
+    Args:
+        folder: an empty folder of its own.
+        users: lines of an htpasswd file (bcrypt); empty lets everybody in.
+        read_only: whether it refuses every write.
+
+    """
+    require("docker-registry", "docker-registry")
+    served = RegistryProcess(folder, _free_port())
+    (folder / "config.yml").write_text(_registry_config(served, users, read_only=read_only))
+    (folder / "htpasswd").write_text(users)
+    served.start()
+    try:
+        yield served
+    finally:
+        served.stop()
+
+
+def _registry_config(served: RegistryProcess, users: str, *, read_only: bool) -> str:
+    auth = f"auth:\n  htpasswd:\n    realm: tests\n    path: {served.folder}/htpasswd\n" if users else ""
+    return f"""version: 0.1
+log: {{level: warn}}
+storage:
+  filesystem: {{rootdirectory: {served.folder}/content}}
+  delete: {{enabled: true}}
+  maintenance: {{readonly: {{enabled: {str(read_only).lower()}}}}}
+http: {{addr: "{served.address}"}}
+{auth}"""
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

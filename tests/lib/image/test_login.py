@@ -1,0 +1,121 @@
+"""Logins for registries: Docker's configuration first, then Google's token."""
+
+import base64
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.errors import Failure
+from tasks.lib.image.login import Login, docker_environment, from_docker, is_google, login
+from tasks.lib.redaction import Secret
+from tests.builders import checked_in_settings
+
+GOOGLE = checked_in_settings().google
+
+
+def config(folder: Path, content: object) -> dict[str, str]:
+    (folder / "config.json").write_text(json.dumps(content))
+    return {"DOCKER_CONFIG": str(folder), "HOME": "/nonexistent"}
+
+
+def stored(user: str, password: str) -> dict[str, str]:
+    return {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def test_a_login_in_the_configuration_is_found(tmp_path: Path) -> None:
+    environ = config(tmp_path, {"auths": {"r.example": stored("me", "se:cret")}})
+
+    assert login(GOOGLE, "r.example", environ) == Login("me", Secret(b"se:cret"))
+
+
+def test_docker_hub_has_an_address_of_its_own(tmp_path: Path) -> None:
+    environ = config(tmp_path, {"auths": {"https://index.docker.io/v1/": stored("me", "x")}})
+
+    assert login(GOOGLE, "docker.io", environ) == Login("me", Secret(b"x"))
+
+
+def test_without_a_login_access_is_anonymous(tmp_path: Path) -> None:
+    assert login(GOOGLE, "r.example", {"DOCKER_CONFIG": str(tmp_path)}) is None
+
+
+def test_a_helper_is_asked_and_its_answer_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper = tmp_path / "docker-credential-probe"
+    helper.write_text('#!/bin/sh\nread server\nprintf \'{"Username": "u", "Secret": "%s"}\' "$server"\n')
+    helper.chmod(helper.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    assert from_docker({"credHelpers": {"r.example": "probe"}}, "r.example") == Login(
+        "u", Secret(b"r.example")
+    )
+
+
+def test_a_helper_without_a_login_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper = tmp_path / "docker-credential-empty"
+    helper.write_text("#!/bin/sh\necho 'credentials not found in native keychain'\nexit 1\n")
+    helper.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    assert from_docker({"credsStore": "empty"}, "r.example") is None
+
+
+def test_a_helper_that_is_not_installed_is_passed_over() -> None:
+    assert from_docker({"credHelpers": {"gcr.io": "not-installed"}}, "gcr.io") is None
+
+
+def test_a_broken_configuration_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+
+    with pytest.raises(Failure, match="config.json is not valid JSON"):
+        login(GOOGLE, "r.example", {"DOCKER_CONFIG": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("registry", "expected"),
+    [
+        ("gcr.io", True),
+        ("us.gcr.io", True),
+        ("us-east1-docker.pkg.dev", True),
+        ("evilgcr.io", False),
+        ("docker.io", False),
+    ],
+)
+def test_google_registries_are_known(registry: str, expected: bool) -> None:
+    assert is_google(registry) is expected
+
+
+def test_docker_keeps_its_own_configuration_where_it_has_a_login(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = config(tmp_path, {"auths": {"gcr.io": stored("me", "x")}})
+    monkeypatch.setenv("DOCKER_CONFIG", environ["DOCKER_CONFIG"])
+
+    with docker_environment(GOOGLE, "gcr.io", tmp_path / "unused") as env:
+        assert env == {}
+
+
+def test_docker_gets_this_process_s_token_in_a_private_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, private = tmp_path / "own", tmp_path / "private"
+    own.mkdir()
+    (own / "contexts").mkdir()
+    private.mkdir(mode=0o700)
+    environ = config(
+        own, {"credsStore": "gone", "credHelpers": {"gcr.io": "gone", "x": "y"}, "currentContext": "c"}
+    )
+    monkeypatch.setenv("DOCKER_CONFIG", environ["DOCKER_CONFIG"])
+    monkeypatch.setattr(
+        "tasks.lib.image.login.google_login", lambda _: Login("oauth2accesstoken", Secret(b"token"))
+    )
+
+    with docker_environment(GOOGLE, "gcr.io", private) as env:
+        assert env == {"DOCKER_CONFIG": str(private)}
+        written = json.loads((private / "config.json").read_text())
+
+    assert written == {
+        "auths": {"gcr.io": stored("oauth2accesstoken", "token")}, "credHelpers": {"x": "y"}, "currentContext": "c",
+    }  # fmt: skip
+    assert (private / "config.json").stat().st_mode & 0o777 == 0o600
+    assert (private / "contexts").is_dir()

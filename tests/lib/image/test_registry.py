@@ -1,0 +1,169 @@
+"""The registry's API over real HTTP, against a server that says what each test needs."""
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.image import registry
+from tasks.lib.image.reference import parse
+from tasks.lib.settings.model import Settings
+from tests.builders import checked_in_settings
+
+Answer = tuple[int, dict[str, str], bytes]
+DIGEST = "sha256:" + "1" * 64
+
+
+@contextmanager
+def server(answers: list[Answer]) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
+    """A registry that gives these answers in turn; yields its address and what it was asked."""
+    seen: list[tuple[str, str, str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            seen.append((self.command, self.path, self.headers.get("Authorization", "")))
+            status, headers, body = answers[min(len(seen), len(answers)) - 1]
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value.replace("{address}", self.headers["Host"]))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        do_GET = do_HEAD = do_PUT = do_DELETE = do_POST = answer  # noqa: N815 - their names
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = Thread(target=listening.serve_forever, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{listening.server_port}", seen
+        listening.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    return checked_in_settings(time_limits={"registry_attempt": "1s", "registry": "2s"})
+
+
+def found(digest: str = DIGEST) -> Answer:
+    return 200, {"Docker-Content-Digest": digest}, b""
+
+
+def test_a_tag_resolves_to_its_digest(settings: Settings) -> None:
+    with server([found()]) as (address, seen):
+        assert registry.resolve_digest(settings, f"{address}/a/b:v1") == DIGEST
+
+    assert seen == [("HEAD", "/v2/a/b/manifests/v1", "")]
+
+
+def test_a_digest_is_looked_up_too(settings: Settings) -> None:
+    with server([found()]) as (address, seen):
+        assert registry.resolve_digest(settings, f"{address}/a/b@{DIGEST}") == DIGEST
+
+    assert seen[0][1] == f"/v2/a/b/manifests/{DIGEST}"
+
+
+def test_a_missing_image_is_named_with_the_way_to_look(settings: Settings) -> None:
+    with server([(404, {}, b"")]) as (address, _), pytest.raises(Failure) as raised:
+        registry.resolve_digest(settings, f"{address}/a/b:v1")
+
+    assert raised.value.what == f"The registry has no image {address}/a/b:v1."
+    assert raised.value.next_step == f"See what there is: ./inv images.list --repository {address}/a/b"
+
+
+def test_a_token_is_fetched_where_the_registry_asks_for_one(settings: Settings, tmp_path: Path) -> None:
+    challenge = {
+        "WWW-Authenticate": 'Bearer realm="http://{address}/token",service="s",scope="repository:a:pull"'
+    }
+    answers = [(401, challenge, b""), (200, {}, b'{"token": "t"}'), found()]
+    with server(answers) as (address, seen):
+        auth = base64.b64encode(b"me:pw").decode()
+        (tmp_path / "config.json").write_text(json.dumps({"auths": {address: {"auth": auth}}}))
+
+        assert registry.resolve_digest(settings, f"{address}/a:v1") == DIGEST
+
+    assert seen == [
+        ("HEAD", "/v2/a/manifests/v1", ""),
+        ("GET", "/token?service=s&scope=repository:a:pull", f"Basic {auth}"),
+        ("HEAD", "/v2/a/manifests/v1", "Bearer t"),
+    ]
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_fault_that_may_pass_is_tried_again(settings: Settings, status: int) -> None:
+    with server([(status, {}, b""), found()]) as (address, seen):
+        assert registry.resolve_digest(settings, f"{address}/a:v1") == DIGEST
+
+    assert len(seen) == 2
+
+
+def test_a_fault_that_stays_ends_at_the_limit_in_the_registry_s_words(settings: Settings) -> None:
+    body = b'{"errors": [{"code": "UNAVAILABLE", "message": "try later"}]}'
+    with server([(503, {}, body)]) as (address, seen), pytest.raises(Failure) as raised:
+        registry.connect(settings, address).manifest(parse(f"{address}/a:v1"))
+
+    assert "503 Service Unavailable: UNAVAILABLE try later" in raised.value.why
+    assert len(seen) > 2
+
+
+def test_a_refusal_is_not_tried_again_and_names_the_right(settings: Settings) -> None:
+    with (
+        server([(403, {}, b'{"errors": [{"code": "DENIED"}]}')]) as (address, seen),
+        pytest.raises(Failure) as raised,
+    ):
+        registry.resolve_digest(settings, f"{address}/a:v1")
+
+    assert len(seen) == 1
+    assert "roles/artifactregistry.reader" in raised.value.next_step
+
+
+def test_a_registry_that_is_down_is_said_at_once(settings: Settings) -> None:
+    with server([]) as (address, _):
+        pass
+
+    with pytest.raises(Failure, match=f"The registry at http://{address} cannot be reached"):
+        registry.resolve_digest(settings, f"{address}/a:v1")
+
+
+def test_a_registry_that_hangs_times_out(tmp_path: Path) -> None:
+    import socket
+
+    settings = checked_in_settings(time_limits={"registry_attempt": "0.3s", "registry": "0.5s"})
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TimedOut, match="cannot be reached"):
+        registry.resolve_digest(settings, f"127.0.0.1:{silent.getsockname()[1]}/a:v1")
+
+
+def test_tags_are_read_page_by_page(settings: Settings) -> None:
+    pages = [
+        (200, {"Link": '</v2/a/tags/list?n=1&last=x>; rel="next"'}, b'{"tags": ["x"]}'),
+        (200, {}, b'{"tags": ["y"]}'),
+    ]
+    with server(pages) as (address, seen):
+        assert registry.connect(settings, address).tags(parse(f"{address}/a")) == ["x", "y"]
+
+    assert [path for _, path, _ in seen] == ["/v2/a/tags/list?n=1000", "/v2/a/tags/list?n=1&last=x"]
+
+
+@pytest.mark.parametrize(
+    ("host", "named", "expected"),
+    [
+        ("127.0.0.1:5000", [], True), ("localhost:5000", [], True), ("[::1]:5000", [], True),
+        ("registry.example:5000", [], False), ("registry.example:5000", ["registry.example:5000"], True),
+        ("gcr.io", [], False), ("127.example.org", [], False),
+    ],
+)  # fmt: skip
+def test_only_this_machine_and_named_registries_are_reached_without_tls(
+    host: str, named: list[str], expected: bool
+) -> None:
+    assert registry.speaks_plain_http(host, named) is expected

@@ -1,0 +1,60 @@
+"""The sample application as a git checkout that a test may change."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLE = ROOT / "tests" / "data" / "lookit-sample"
+WHEN = "2024-05-06T07:08:09+00:00"
+AUTHOR = {
+    "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org", "GIT_AUTHOR_DATE": WHEN,
+    "GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.org", "GIT_COMMITTER_DATE": WHEN,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A checkout of the sample on branch develop."""
+
+    folder: Path
+
+    @property
+    def head(self) -> str:
+        return self._git("rev-parse", "HEAD")
+
+    def commit(self, **files: str) -> str:
+        """Write files (`__` for `/`, `_DOT_` for `.`), commit, and return the commit."""
+        for name, text in files.items():
+            path = self.folder / name.replace("__", "/").replace("_DOT_", ".")
+            path.write_text(text)
+        self._git("add", "-A")
+        self._git("commit", "--quiet", "--allow-empty", "-m", f"change {sorted(files)}")
+        return self.head
+
+    def _git(self, *argv: str) -> str:
+        done = subprocess.run(
+            ("git", "-C", str(self.folder), *argv), env={**os.environ, **AUTHOR},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout.strip()
+
+
+def sample(folder: Path) -> Sample:
+    """A fresh checkout of the sample in `folder`."""
+    shutil.copytree(SAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run(("git", "init", "--quiet", "-b", "develop", str(folder)), check=True)
+    made = Sample(folder)
+    made.commit()
+    return made
+
+
+def invoke(*argv: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    """Run a task as a person does, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "invoke", "--search-root", str(ROOT), *argv],
+        env={**os.environ, **env}, capture_output=True, text=True, check=False, timeout=280,
+    )  # fmt: skip
