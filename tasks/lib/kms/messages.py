@@ -8,15 +8,25 @@ ever for whoever asks for it, and shares the messages.
 import importlib.util
 import sys
 from functools import cache
+from threading import Lock
 from types import ModuleType
 from typing import Any
 
 PACKAGE = "google.cloud.kms_v1"
 
 
-@cache
+_LOADING = Lock()
+
+
 def messages() -> Any:
     """The module with all request and response messages."""
+    # Threads that decrypt side by side must not take the stand-in from under one another.
+    with _LOADING:
+        return _load()
+
+
+@cache
+def _load() -> Any:
     if PACKAGE in sys.modules:
         return importlib.import_module(f"{PACKAGE}.types")
     found = importlib.util.find_spec(PACKAGE)
