@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # Modules of tasks/ that hold no task.
-NOT_TASKS = {"__init__", "cli"}
+NOT_TASKS = {"__init__", "__main__", "cli"}
 
 
 def _namespace() -> str:
@@ -110,3 +110,39 @@ print("walked")
 
     assert done.stderr == ""
     assert done.stdout.splitlines()[-1] == "walked"
+
+
+def _program(*argv: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "tasks", *argv], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("nosuch",), "No idea what 'nosuch' is!"),
+        (("settings", "--colour"), "No idea what '--colour' is!"),
+        (("settings", "--environment"), "needed value and was not given one"),
+        (("--nope",), "No idea what '--nope' is!"),
+    ],
+    ids=["task", "option", "missing value", "core option"],
+)
+def test_a_command_line_that_is_not_understood_is_bad_usage(argv: tuple[str, ...], said: str) -> None:
+    done = _program(*argv)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "`./inv --list` shows the tasks" in done.stderr
+
+
+def test_the_version_is_the_project_s_own() -> None:
+    assert _program("--version").stdout.startswith("lookit-orchestrator 0.")
+
+
+def test_a_reader_that_goes_away_ends_it_quietly() -> None:
+    script = f"{sys.executable} -m tasks settings --json | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode in {0, 141}
+    assert (done.stdout, done.stderr) == ("[\n", "")

@@ -1,0 +1,62 @@
+"""The program behind ./inv: Invoke under this project's name, with 2 as the exit code of bad usage.
+
+Plain `invoke` runs the same tasks; a word that it does not know ends it with 1, as is its own custom.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import invoke
+from invoke.exceptions import Exit, ParseError
+
+EXIT_USAGE = 2
+
+
+class Program(invoke.Program):
+    """Invoke's program, but a command line that cannot be understood is bad usage."""
+
+    def run(self, argv: list[str] | None = None, exit: bool = True) -> None:
+        """Run, and end quietly when the reader of a pipe goes away, as `| head` does."""
+        try:
+            try:
+                super().run(argv, exit)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + signal.SIGPIPE)
+
+    def print_version(self) -> None:
+        """Say this project's version and Invoke's."""
+        import tomllib
+
+        project = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())["project"]
+        sys.stdout.write(f"{project['name']} {project['version']}, Invoke {invoke.__version__}\n")
+
+    def parse_core(self, argv: list[str] | None) -> None:
+        """Read Invoke's own options, and keep compiled modules: compiling them is half of a start."""
+        with _bad_usage():
+            super().parse_core(argv)
+        sys.dont_write_bytecode = False
+
+    def parse_tasks(self) -> None:
+        """Read the tasks and their options."""
+        with _bad_usage():
+            super().parse_tasks()
+
+
+@contextmanager
+def _bad_usage() -> Iterator[None]:
+    try:
+        yield
+    except ParseError as error:
+        known = "  next: `./inv --list` shows the tasks, `./inv --help TASK` the options of one."
+        raise Exit(f"{error}\n{known}", code=EXIT_USAGE) from error
+
+
+if __name__ == "__main__":
+    Program(name="lookit-orchestrator", binary="./inv", binary_names=["inv"]).run()

@@ -1,0 +1,118 @@
+"""`invoke render` as a whole: the real program, kustomize and KMS process, over Lookit's own tree."""
+
+import base64
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tasks.lib.redaction import Secret
+from tasks.lib.secrets.encryption import encrypt_all
+from tests.builders import ROOT
+from tests.kms_process import DEPLOYER, KEY_OWNER, KmsProcess
+from tests.secrets_settings import settings_for
+
+SHA = "0123456789abcdef0123456789abcdef01234567"
+CANARY = "canary-in-the-coal-mine"
+PLAINTEXTS = {
+    "lookit-secrets.env": Secret(f"DB_PASSWORD={CANARY}\nrabbitmq-password=squeak\n".encode()),
+    "lookit-rabbitmq.env": Secret(b"rabbitmq-erlang-cookie=biscuit\n"),
+    "googleAppCreds.json": Secret(b"{}\n"),
+    "cloudsql-client-creds.json": Secret(b"{}\n"),
+}
+
+
+@pytest.fixture
+def environ(kms: KmsProcess, tmp_path: Path) -> Mapping[str, str]:
+    """Variables that lead the tasks to the test's KMS and encrypted files."""
+    owner = settings_for(kms, tmp_path, KEY_OWNER)
+    encrypt_all(owner, owner.environment("staging"), PLAINTEXTS)
+    return {
+        **os.environ,
+        "INVOKE_GOOGLE_CREDENTIALS_FILE": str(kms.credentials_file(DEPLOYER)),
+        "INVOKE_GOOGLE_CA_FILE": str(kms.ca_file),
+        "INVOKE_GOOGLE_KMS": kms.host,
+        "INVOKE_ENVIRONMENTS_STAGING_SECRETS_CIPHERTEXTS": str(
+            tmp_path / owner.environment("staging").secrets.ciphertexts
+        ),
+    }
+
+
+def _render(environ: Mapping[str, str], *options: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(_argv(*options), cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+
+
+def _argv(*options: str) -> list[str]:
+    commit = () if "--commit" in options else ("--commit", SHA)
+    return [sys.executable, "-m", "tasks", "render", "--environment", "staging", *commit, *options]
+
+
+def test_a_pipe_gets_the_whole_environment_twice_the_same(environ: Mapping[str, str]) -> None:
+    first, second = _render(environ, "--tag", "v1.2"), _render(environ, "--tag", "v1.2")
+
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == second.stdout
+    objects = {(o["kind"], o["metadata"]["name"]): o for o in yaml.safe_load_all(first.stdout)}
+    web = objects["Deployment", "staging-web"]["spec"]["template"]
+    assert web["spec"]["containers"][0]["image"] == f"gcr.io/mit-lookit/lookit:{SHA}"
+    assert web["metadata"]["labels"]["app.kubernetes.io/version"] == "v1.2"
+    assert web["metadata"]["labels"]["app.kubernetes.io/instance"] == "lookit-0123456"
+    secret = next(o for (kind, name), o in objects.items() if kind == "Secret" and "lookit-secrets" in name)
+    assert base64.b64decode(secret["data"]["DB_PASSWORD"]).decode() == CANARY
+    assert first.stderr == "not checked, no published schema: ClusterIssuer (cert-manager.io/v1)\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "seen"), [((), False), (("--show-secrets",), True)], ids=["redacted", "shown"]
+)
+def test_a_terminal_sees_secrets_only_when_asked(
+    options: tuple[str, ...], seen: bool, environ: Mapping[str, str]
+) -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        _argv(*options), cwd=ROOT, env=environ, stdout=theirs, stderr=subprocess.PIPE
+    ) as child:
+        os.close(theirs)
+        shown = _read_all(ours)
+        assert child.wait(60) == 0
+
+    assert (base64.b64encode(CANARY.encode()) in shown) is seen
+    assert (b"[redacted]" in shown) is not seen
+
+
+def test_a_folder_gets_one_private_file_an_object(environ: Mapping[str, str], tmp_path: Path) -> None:
+    done = _render(environ, "--out", str(tmp_path / "out"))
+
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"deployment-staging-web.yaml", "job-staging-migration.yaml", "service-builder.yaml"} <= written
+    assert f"{len(written)} files written" in done.stderr
+
+
+def test_a_short_commit_is_refused_before_anything_is_decrypted(
+    kms: KmsProcess, environ: Mapping[str, str]
+) -> None:
+    done = _render(environ, "--commit", "abc123")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "COMMIT_SHA is 'abc123', but should be the full commit SHA" in done.stderr
+    assert [call for call in kms.calls() if "Decrypt" in str(call)] == []
+
+
+def _read_all(descriptor: int) -> bytes:
+    chunks = []
+    while True:
+        try:
+            chunk = os.read(descriptor, 65536)
+        except OSError:  # Linux's way to say that the other end of a terminal is closed
+            break
+        if not chunk:
+            break
+        chunks.append(chunk)
+    os.close(descriptor)
+    return b"".join(chunks)
