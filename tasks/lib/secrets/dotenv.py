@@ -1,0 +1,184 @@
+"""Env files, read by the very rules of kustomize's secretGenerator, and what is doubtful about one.
+
+The rules (kustomize's api/kv): lines end at a line feed, one carriage return before it is dropped; a byte
+order mark is dropped from the first line only; leading white space is dropped, trailing is not; an empty
+line or one that begins with # is passed over; the key ends at the first =, and without = the value is empty;
+quotes and $ mean nothing; a line without a key is dropped.  Findings name lines and keys, never a value.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+BOM = b"\xef\xbb\xbf"
+# What Go's unicode.IsSpace accepts; Python's own list is longer.
+SPACES = (
+    "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+)
+# What the API server takes as a key of a Secret; kustomize itself takes anything.
+NAME = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+# How people name keys: DB_PASSWORD or rabbitmq-password, and not MIIEvQIBADANBgkq.
+USUAL_NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*|[a-z][a-z0-9]*([-_.][a-z0-9]+)*")
+# Go's line scanner gives up on a longer line, and kustomize then leaves out the rest of the file in silence.
+LONGEST_LINE = 64 * 1024 - 1
+
+
+class Weight(Enum):
+    """How bad a finding is."""
+
+    FAULT = "fault"
+    DOUBT = "doubt"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about one line (0: the whole file) that the owner of the file should know."""
+
+    line: int
+    text: str
+    weight: Weight
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.text}" if self.line else self.text
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One key and its value, as the container will see it."""
+
+    key: str
+    value: bytes
+    line: int
+
+    @property
+    def shown(self) -> str:
+        """The key for messages; one that may be a piece of a broken value is not shown."""
+        return self.key if USUAL_NAME.fullmatch(self.key) else f"the key on line {self.line}"
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """An env file's pairs and what was found about them."""
+
+    pairs: tuple[Pair, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def faults(self) -> tuple[Finding, ...]:
+        """The findings with which kustomize or Kubernetes refuses the file, or loses some of it."""
+        return tuple(finding for finding in self.findings if finding.weight is Weight.FAULT)
+
+
+def parse(content: bytes) -> Parsed:
+    """Read an env file: the pairs that kustomize would make of it, and what is wrong or doubtful."""
+    pairs: list[Pair] = []
+    findings = list(_about_the_file(content))
+    for number, line in enumerate(_lines(content), start=1):
+        pair, found = _line(number, line)
+        findings += found
+        if pair:
+            findings += _duplicates(pair, pairs)
+            pairs.append(pair)
+    return Parsed(tuple(pairs), tuple(sorted(findings, key=lambda finding: finding.line)))
+
+
+def changed(content: bytes, key: str, value: bytes) -> bytes:
+    """Return `content` with `key` set to `value`, everything else byte for byte as it was.
+
+    Args:
+        content: an env file.
+        key: the key to set; it is appended where it is new.
+        value: its value, on one line.
+
+    """
+    ending = b"\r\n" if b"\r\n" in content else b"\n"
+    existing = next((pair for pair in parse(content).pairs if pair.key == key), None)
+    written = key.encode() + b"=" + value
+    if existing is None:
+        gap = b"" if not content or content.endswith(b"\n") else ending
+        return content + gap + written + ending
+    lines = content.split(b"\n")
+    index = existing.line - 1
+    kept = BOM if index == 0 and lines[0].startswith(BOM) else b""
+    tail = b"\r" if lines[index].endswith(b"\r") else b""
+    lines[index] = kept + written + tail
+    return b"\n".join(lines)
+
+
+def _lines(content: bytes) -> Iterator[bytes]:
+    """Lines as Go's scanner gives them: without their end, and no empty one after the last line feed."""
+    lines = content.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    for line in lines:
+        yield line.removesuffix(b"\r")
+
+
+def _line(number: int, line: bytes) -> tuple[Pair | None, list[Finding]]:
+    """One line's pair, or none, and what was found."""
+    if len(line) > LONGEST_LINE:
+        return None, [
+            Finding(number, "longer than 64 KiB: kustomize would drop it and all that follows", Weight.FAULT)
+        ]
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        return None, [Finding(number, f"no UTF-8 at byte {error.start + 1}", Weight.FAULT)]
+    text = (text.removeprefix("\ufeff") if number == 1 else text).lstrip(SPACES)
+    if not text or text.startswith("#"):
+        return None, []
+    key, equals, value = text.partition("=")
+    if not _is_name(key):
+        pair = Pair(key, value.encode(), number) if key else None
+        return pair, [Finding(number, _misnamed(key, equals), Weight.FAULT)]
+    named = Pair(key, value.encode(), number)
+    return named, list(_about_value(named, equals, value))
+
+
+def _is_name(key: str) -> bool:
+    return bool(NAME.fullmatch(key)) and key != "." and not key.startswith("..")
+
+
+def _misnamed(key: str, equals: str) -> str:
+    """Why a line has no good key, which is never shown: it may be part of a value that broke over lines."""
+    if not key:
+        return "nothing before the =: kustomize drops the line"
+    if not equals:
+        return "no key: it looks like the rest of a value, but a value has one line"
+    if key != key.rstrip() and _is_name(key.rstrip()):
+        return "a space before the ="
+    return "the key is none that Kubernetes takes: letters, digits, - _ and . only"
+
+
+def _about_value(pair: Pair, equals: str, value: str) -> Iterator[Finding]:
+    if "\0" in value:
+        yield Finding(
+            pair.line, f"{pair.shown} holds a NUL byte, which no environment variable can", Weight.FAULT
+        )
+    if not equals:
+        yield Finding(pair.line, f"{pair.shown} has no =, so its value is empty", Weight.DOUBT)
+    elif not value:
+        yield Finding(pair.line, f"{pair.shown} is empty", Weight.DOUBT)
+    elif value != value.strip(SPACES):
+        yield Finding(
+            pair.line, f"{pair.shown} begins or ends with white space, part of the value", Weight.DOUBT
+        )
+    elif len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        yield Finding(pair.line, f"{pair.shown} is in quotes, which are part of the value", Weight.DOUBT)
+
+
+def _duplicates(pair: Pair, pairs: list[Pair]) -> Iterator[Finding]:
+    for earlier in pairs:
+        if earlier.key == pair.key:
+            yield Finding(
+                pair.line, f"{pair.shown} again: it is on line {earlier.line} already", Weight.FAULT
+            )
+            return
+
+
+def _about_the_file(content: bytes) -> Iterator[Finding]:
+    if content.startswith(BOM):
+        yield Finding(1, "begins with a byte order mark, which is dropped", Weight.DOUBT)
+    if b"\r\n" in content:
+        yield Finding(0, "lines end in CR LF; the CR is dropped", Weight.DOUBT)

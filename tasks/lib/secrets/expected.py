@@ -1,0 +1,89 @@
+"""The keys that an environment's secret files are expected to hold, from the lists beside them.
+
+`<file>.expected` in the overlay's secrets folder has every key of `<file>` with an empty value: an env file
+for an env file, a JSON object for a JSON file.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tasks.lib.errors import Failure
+from tasks.lib.secrets import dotenv
+from tasks.lib.secrets.dotenv import Finding, Weight
+
+if TYPE_CHECKING:
+    from tasks.lib.redaction import Secret
+    from tasks.lib.secrets.files import SecretFile
+
+SUFFIX = ".expected"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Keys that a file lacks, and keys that it has and nobody expects."""
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+
+
+def expected_keys(file: "SecretFile") -> list[str] | None:
+    """The keys that `file` should have; None where there is no list.
+
+    Raises:
+        Failure: the list itself is not valid.
+
+    """
+    path = file.plaintext.with_name(file.name + SUFFIX)
+    if not path.exists():
+        return None
+    keys, findings = keys_in(file.name, path.read_bytes())
+    if faults := [finding for finding in findings if finding.weight is Weight.FAULT]:
+        raise Failure(f"The list of expected keys {path} is not valid.", "\n".join(map(str, faults)))
+    return keys
+
+
+def keys_in(name: str, content: bytes) -> tuple[list[str], list[Finding]]:
+    """The keys of a secret file and what is doubtful about it.
+
+    Args:
+        name: the file's name, whose ending tells the form; a form not known has no keys.
+        content: the file.
+
+    Returns:
+        The keys, each as it may be shown, and the findings.
+
+    """
+    if name.endswith(".env"):
+        parsed = dotenv.parse(content)
+        return [pair.shown for pair in parsed.pairs], list(parsed.findings)
+    if name.endswith(".json"):
+        return _json_keys(content)
+    return [], []
+
+
+def findings_in(name: str, plaintext: "Secret") -> list[Finding]:
+    """What is doubtful about the form of a decrypted file."""
+    return keys_in(name, plaintext.reveal())[1]
+
+
+def compare(expected: Sequence[str], found: Sequence[str]) -> Comparison:
+    """Set what is expected against what is there."""
+    return Comparison(
+        tuple(key for key in expected if key not in found), tuple(key for key in found if key not in expected)
+    )
+
+
+def _json_keys(content: bytes) -> tuple[list[str], list[Finding]]:
+    try:
+        value = json.loads(content)
+    except UnicodeDecodeError:
+        return [], [Finding(0, "no UTF-8, so no JSON", Weight.FAULT)]
+    except json.JSONDecodeError as error:
+        # error.msg names what was awaited; the text around it stays out.
+        return [], [Finding(error.lineno, f"no JSON: {error.msg} at column {error.colno}", Weight.FAULT)]
+    if not isinstance(value, dict):
+        return [], [Finding(0, "a JSON value, but no object", Weight.FAULT)]
+    empty = [Finding(0, f"{key} is empty", Weight.DOUBT) for key, held in value.items() if held == ""]
+    return list(value), empty

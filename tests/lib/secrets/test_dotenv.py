@@ -1,0 +1,112 @@
+"""Env files: our reading, set against the real kustomize's, and what is reported about a file."""
+
+import base64
+import string
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tasks.lib.secrets import dotenv
+from tasks.lib.secrets.dotenv import Finding, Weight
+
+KUBECTL = Path(sys.executable).with_name("kubectl")
+FAULT, DOUBT = Weight.FAULT, Weight.DOUBT
+
+
+def kustomized(folder: Path, content: bytes) -> dict[str, bytes] | None:
+    """What the real kustomize makes of an env file; None if it refuses it."""
+    (folder / "secret.env").write_bytes(content)
+    generator = [{"name": "s", "envs": ["secret.env"], "options": {"disableNameSuffixHash": True}}]
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump({"secretGenerator": generator}))
+    done = subprocess.run([KUBECTL, "kustomize", folder], capture_output=True, check=False)
+    if done.returncode:
+        return None
+    return {
+        key: base64.b64decode(value) for key, value in (yaml.safe_load(done.stdout).get("data") or {}).items()
+    }
+
+
+def ours(content: bytes) -> dict[str, bytes] | None:
+    """Our reading, in the same form: kustomize itself refuses only repeated keys and what is no UTF-8."""
+    parsed = dotenv.parse(content)
+    refused = [fault for fault in parsed.faults if " again: " in fault.text or "no UTF-8" in fault.text]
+    return None if refused else {pair.key: pair.value for pair in parsed.pairs}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"A=1\nB=2\n", b"A=1\nB=2", b"", b"\n\n", b"A=1\r\nB=2\r\n", b"A=1\r\r\n", b"\xef\xbb\xbfA=1\n",
+        b"A=1\n\xef\xbb\xbfB=2\n", b"# note\n  # indented\nA=1", b"  A=1", b"\xc2\xa0A=1", b"\x1cA=1", b"A =1", b"A= 1 ",
+        b"A='x'\nB=\"y\"", b"A=a=b=c", b"A=$HOME ${B}", b"A", b"A=", b"=1", b"1A=1", b"-A=1", b".A=1", b"..A=1", b".=1",
+        b"A=1\nA=2\n", b"A=\xff", b"A=\xc3\xa4", b"A=\x00", b"A=1\rB=2", b"=", b"A B", b"\xc3\xa4=1", b"\x85A=1", b"A-b.c_d=1", b"A/B=1",
+        b"A=" + b"x" * 65533 + b"\nB=2\n",
+    ],
+    ids=lambda content: repr(content[:24]),
+)  # fmt: skip
+def test_an_env_file_reads_as_kustomize_reads_it(tmp_path: Path, content: bytes) -> None:
+    assert ours(content) == kustomized(tmp_path, content)
+
+
+ALPHABET = st.sampled_from(
+    [b"\n", b"\r", b"\r\n", b"=", b"#", b" ", b"\t", b"\xef\xbb\xbf", b"\xc2\xa0", b"\xff"]
+)
+LINES = st.lists(
+    st.one_of(ALPHABET, st.text(string.ascii_letters + "._-1$'\"", max_size=4).map(str.encode)), max_size=12
+).map(b"".join)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=LINES)
+def test_any_env_file_reads_as_kustomize_reads_it(tmp_path: Path, content: bytes) -> None:
+    assert ours(content) == kustomized(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    ("content", "findings"),
+    [
+        (b"A=1\n", []),
+        (b"A=\n", [Finding(1, "A is empty", DOUBT)]),
+        (b"# x\nA\n", [Finding(2, "A has no =, so its value is empty", DOUBT)]),
+        (b"A=1\n\nA=2\n", [Finding(3, "A again: it is on line 1 already", FAULT)]),
+        (b"A=1\r\nB=2\r\n", [Finding(0, "lines end in CR LF; the CR is dropped", DOUBT)]),
+        (b"\xef\xbb\xbfA=1\n", [Finding(1, "begins with a byte order mark, which is dropped", DOUBT)]),
+        (b"A=canary\0\n", [Finding(1, "A holds a NUL byte, which no environment variable can", FAULT)]),
+        (b"A=canary \n", [Finding(1, "A begins or ends with white space, part of the value", DOUBT)]),
+        (b"A='canary'\n", [Finding(1, "A is in quotes, which are part of the value", DOUBT)]),
+        (b"A = canary\n", [Finding(1, "a space before the =", FAULT)]),
+        (b"A=1\n+canary/+\n", [Finding(2, "no key: it looks like the rest of a value, but a value has one line", FAULT)]),
+        (b"canary/x=1\n", [Finding(1, "the key is none that Kubernetes takes: letters, digits, - _ and . only", FAULT)]),
+        (b"A=1\nMIIcanary=\n", [Finding(2, "the key on line 2 is empty", DOUBT)]),
+        (b"=canary\n", [Finding(1, "nothing before the =: kustomize drops the line", FAULT)]),
+        (b"A=\xffcanary\n", [Finding(1, "no UTF-8 at byte 3", FAULT)]),
+        (b"A=" + b"c" * 65536, [Finding(1, "longer than 64 KiB: kustomize would drop it and all that follows", FAULT)]),
+    ],
+    ids=lambda value: repr(value[:20]) if isinstance(value, bytes) else "",
+)  # fmt: skip
+def test_findings_name_lines_and_keys_but_no_value(content: bytes, findings: list[Finding]) -> None:
+    parsed = dotenv.parse(content)
+    assert list(parsed.findings) == findings
+    assert "canary" not in str([str(finding) for finding in parsed.findings])
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "value", "result"),
+    [
+        (b"A=1\nB=2\n", "A", b"9", b"A=9\nB=2\n"),
+        (b"A=1\nB=2", "B", b"9", b"A=1\nB=9"),
+        (b"A=1", "C", b"9", b"A=1\nC=9\n"),
+        (b"", "C", b"9", b"C=9\n"),
+        (b"A=1\r\nB=2\r\n", "A", b"9", b"A=9\r\nB=2\r\n"),
+        (b"A=1\r\n", "C", b"9", b"A=1\r\nC=9\r\n"),
+        (b"\xef\xbb\xbfA=1\n", "A", b"9", b"\xef\xbb\xbfA=9\n"),
+        (b"# A=0\n A=1\n", "A", b"9", b"# A=0\nA=9\n"),
+    ],
+)
+def test_setting_a_key_changes_nothing_else(content: bytes, key: str, value: bytes, result: bytes) -> None:
+    assert dotenv.changed(content, key, value) == result
