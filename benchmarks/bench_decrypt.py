@@ -1,0 +1,141 @@
+"""Decrypting secrets: ours against as many `gcloud kms decrypt` calls, from one and the same sandbox KMS.
+
+gcloud speaks REST, so it asks the sandbox's REST twin; both get the same delay per call.  A deploy is one
+process, so what decrypting adds to it is `decrypt_all`, measured in a process that has loaded nothing yet;
+the whole command is shown beside it.
+"""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.measure import in_turns, machine, markdown
+from tasks.lib.redaction import Secret
+from tasks.lib.secrets.encryption import encrypt_all
+from tests.kms_process import DEPLOYER, KEY, KEY_OWNER, KmsProcess, make_key, running
+from tests.secrets_settings import settings_for
+
+ROOT = Path(__file__).resolve().parents[1]
+ROUNDS = 7
+CASES = ((3, 0.0), (3, 0.05), (100, 0.0), (100, 0.05))
+FEW = 3
+# Our modules are compiled anew at every start where this is set, which no user's shell does.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+LIBRARY = """
+import json, sys, time
+from pathlib import Path
+from tests.builders import settings_in
+settings = settings_in(Path(sys.argv[1]), json.loads(sys.argv[2]))
+for _ in range(2):
+    started = time.perf_counter()
+    from tasks.lib.secrets.decryption import decrypt_all
+    decrypt_all(settings, settings.environment("bench"))
+    print(time.perf_counter() - started)
+"""
+
+
+def main() -> None:
+    """Measure and print."""
+    sys.stdout.write(f"{machine()}\n\n")
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder, "kms")) as kms:
+        make_key(kms)
+        for files, delay in CASES:
+            kms.reset()
+            root = Path(folder, f"{files}-{delay}")
+            values = _values(kms, root, [f"file-{number}.env" for number in range(files)])
+            _seal(kms, root, values)
+            kms.set_faults({"rpc": "Decrypt", "delay": delay})
+            sys.stdout.write(_compared(kms, root, values, delay))
+            sys.stdout.flush()
+
+
+def _values(kms: KmsProcess, root: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Settings with an environment `bench` whose secrets are `names`."""
+    staging = yaml.safe_load((ROOT / "invoke.yaml").read_text())["environments"]["staging"]
+    secrets = {"ciphertexts": str(root), "plaintexts": "plain", "files": dict.fromkeys(names, KEY)}
+    account = str(kms.credentials_file(DEPLOYER))
+    return {
+        "google": {"credentials_file": account, "ca_file": str(kms.ca_file), "kms": kms.host},
+        "kustomize": {"tree": str(root)},
+        "environments": {"bench": {**staging, "branch": "bench", "secrets": secrets}},
+    }
+
+
+def _seal(kms: KmsProcess, root: Path, values: dict[str, Any]) -> None:
+    """Encrypt 2 KiB for every file."""
+    owner = settings_for(kms, root, KEY_OWNER, **{k: v for k, v in values.items() if k != "google"})
+    environment = owner.environment("bench")
+    encrypt_all(owner, environment, {name: Secret(os.urandom(2048)) for name in environment.secrets.files})
+
+
+def _compared(kms: KmsProcess, root: Path, values: dict[str, Any], delay: float) -> str:
+    """One table and what follows from it."""
+    names = list(values["environments"]["bench"]["secrets"]["files"])
+    alternatives: dict[str, Callable[[], object]] = {}
+    if shutil.which("gcloud") and len(names) <= FEW:
+        alternatives[f"{len(names)} times gcloud kms decrypt"] = lambda: _gcloud(kms, root, names)
+    alternatives["invoke decrypt, the whole command"] = lambda: _command(root, values)
+    timings = in_turns(alternatives, ROUNDS)
+    measured = [_library(root, values) for _ in range(ROUNDS)]
+    first, again = ([pair[index] for pair in measured] for index in (0, 1))
+    lines = [
+        markdown(f"Decrypting {len(names)} files, {delay * 1000:.0f} ms a call", timings),
+        f"- `decrypt_all` in a process that has loaded nothing yet: {_spread(first)}",
+        f"- the same once more in that process: {_spread(again)}",
+    ]
+    if len(timings) > 1:
+        gcloud, command = (timing.median for timing in timings)
+        ratios = gcloud / statistics.median(first), gcloud / command
+        lines.append(
+            f"- gcloud takes {ratios[0]:.1f} times as long as `decrypt_all`, "
+            f"{ratios[1]:.1f} times as long as the whole command"
+        )
+    if shutil.which("sops"):
+        lines.append("- sops is installed, but it cannot be pointed at another KMS than Google's")
+    return "\n".join(lines) + "\n\n"
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    return f"{statistics.median(seconds):.3f} s ({min(seconds):.3f} to {max(seconds):.3f} s)"
+
+
+def _gcloud(kms: KmsProcess, root: Path, names: Sequence[str]) -> None:
+    token = kms.state / "token"
+    token.write_text(kms.token(DEPLOYER))
+    environment = {
+        **ENVIRONMENT, "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS": kms.rest,
+        "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(token), "CLOUDSDK_CONFIG": str(kms.state / "gcloud"),
+        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1", "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "1",
+    }  # fmt: skip
+    for name in names:
+        files = ["--ciphertext-file", str(root / f"{name}.enc"), "--plaintext-file", str(root / name)]
+        command = ["gcloud", "kms", "decrypt", "--key", KEY, *files]
+        subprocess.run(command, env=environment, capture_output=True, check=True)
+
+
+def _command(root: Path, values: dict[str, Any]) -> None:
+    configuration = root / "bench.yaml"
+    configuration.write_text(yaml.safe_dump(values))
+    command = [sys.executable, "-m", "invoke", "-f", str(configuration), "decrypt", "--environment", "bench"]
+    subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, check=True)
+
+
+def _library(root: Path, values: dict[str, Any]) -> tuple[float, float]:
+    """Seconds that `decrypt_all` took in a new process, at first and once more."""
+    command = [sys.executable, "-c", LIBRARY, str(root), json.dumps(values)]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, check=True)
+    first, again = map(float, done.stdout.split())
+    return first, again
+
+
+if __name__ == "__main__":
+    main()
