@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from tasks.lib.errors import UsageError
+from tasks.lib.settings.deploy import Deploy
 from tasks.lib.settings.image import Build, Registry, Test
 
 CLOSED = ConfigDict(extra="forbid")
@@ -138,6 +139,7 @@ class TimeLimits:
     container_attempt: Seconds
     container: Seconds
     kubernetes_attempt: Seconds
+    kubernetes: Seconds
     render: Seconds
     registry_attempt: Seconds
     registry: Seconds
@@ -167,6 +169,7 @@ class Settings:
     build: Build
     test: Test
     registry: Registry
+    deploy: Deploy
     time_limits: TimeLimits
 
     @property

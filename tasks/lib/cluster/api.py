@@ -1,0 +1,266 @@
+"""A thin client for the Kubernetes API: JSON in, JSON out, one pool of connections, retries that are safe.
+
+It speaks in paths and plain dicts, because rendered manifests are dicts and stay so.  docs/decisions/
+says why it is not one of the typed clients: they cost more than the server does.
+"""
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+from tasks.lib.cluster.refusal import ApiError, Unreachable, api_error
+
+if TYPE_CHECKING:
+    import ssl
+
+    from urllib3 import BaseHTTPResponse, PoolManager
+
+Json = dict[str, Any]
+FIELD_MANAGER: Final = "lookit-orchestrator"
+JSON_TYPE: Final = "application/json"
+APPLY_TYPE: Final = "application/apply-patch+yaml"  # JSON is YAML
+CONNECTIONS: Final = 8
+PAGE: Final = 500
+FIRST_DELAY: Final = 0.1
+LONGEST_DELAY: Final = 5.0
+# What heals by itself: overload, a server that is starting or ending, a proxy without one.
+PASSING: Final = frozenset({429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where an API server is and who vouches for it.
+
+    Args:
+        server: `https://host[:port]`.
+        ca: the certificate authority as PEM; empty for the public ones.
+
+    """
+
+    server: str
+    ca: str = ""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for the server, in seconds: for one try, and for all tries together."""
+
+    attempt: float
+    total: float
+
+
+class Api:
+    """An API server, as the holder of a token sees it.  Safe to use from several threads.
+
+    Args:
+        endpoint: the server.
+        token: returns a bearer token that is valid now.
+        patience: the time-outs of each call.
+
+    """
+
+    def __init__(self, endpoint: Endpoint, token: Callable[[], str], patience: Patience) -> None:
+        self.endpoint = endpoint
+        self.patience = patience
+        self._token = token
+        self._pool = _pool(endpoint)
+        self._closing = threading.Event()
+        self._streams: set[BaseHTTPResponse] = set()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        doing: str,
+        query: Mapping[str, str] | None = None,
+        body: Json | None = None,
+        content_type: str = JSON_TYPE,
+        accept: str = JSON_TYPE,
+    ) -> Json:
+        """Ask once, and again while the fault may pass: every call that this project makes may be repeated.
+
+        Args:
+            method: the HTTP method.
+            path: the path, from `/api` or `/apis` on.
+            doing: the request in words, for an error message: `apply Deployment web`.
+            query: parameters.
+            body: what to send, as JSON.
+            content_type: of the body.
+            accept: the form of the answer.
+
+        Raises:
+            ApiError: the server refused.
+            Unreachable: no answer within the patience.
+
+        """
+        deadline = time.monotonic() + self.patience.total
+        headers = {"Accept": accept, "Content-Type": content_type}
+        data = json.dumps(body, separators=(",", ":")).encode() if body is not None else None
+        delay = FIRST_DELAY
+        while True:
+            waited = delay
+            try:
+                response = self._send(method, _with_query(path, query), headers, data)
+                if response.status < 300:
+                    return _decoded(response.data)
+                fault: ApiError | Unreachable = api_error(doing, response.status, response.data)
+                if response.status not in PASSING:
+                    raise fault
+                waited = max(delay, _seconds(response.headers.get("Retry-After")))
+            except _transport_errors() as error:
+                fault = Unreachable(self.endpoint.server, _cause(error))
+            if time.monotonic() + waited > deadline or self._closing.wait(_jittered(waited)):
+                raise fault
+            delay = min(delay * 2, LONGEST_DELAY)
+
+    def get(self, path: str, *, doing: str, query: Mapping[str, str] | None = None) -> Json:
+        """Read one object, or whatever is at `path`."""
+        return self.request("GET", path, doing=doing, query=query)
+
+    def list(
+        self, path: str, *, doing: str, query: Mapping[str, str] | None = None
+    ) -> tuple["list[Json]", str]:
+        """Read a whole collection, page by page; returns its items and its resource version."""
+        items: list[Json] = []
+        following = ""
+        while True:
+            page = {**(query or {}), "limit": str(PAGE), **({"continue": following} if following else {})}
+            try:
+                answer = self.get(path, doing=doing, query=page)
+            except ApiError as error:
+                if error.status != 410 or not following:
+                    raise
+                items, following = [], ""  # the pages grew too old on the way: start afresh
+                continue
+            items += answer.get("items") or []
+            following = answer["metadata"].get("continue") or ""
+            if not following:
+                return items, answer["metadata"]["resourceVersion"]
+
+    def apply(self, path: str, body: Json, *, doing: str, query: Mapping[str, str] | None = None) -> Json:
+        """Apply an object server-side as this project's field manager; `query` adds dryRun or force."""
+        asked = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", **(query or {})}
+        return self.request("PATCH", path, doing=doing, query=asked, body=body, content_type=APPLY_TYPE)
+
+    def lines(self, path: str, *, query: Mapping[str, str], idle: float) -> Iterator[bytes]:
+        """Stream the lines of a watch or a log until the server ends it, or says nothing for `idle` seconds.
+
+        Raises:
+            ApiError: the server refused.
+            Unreachable: the connection failed or broke.
+
+        """
+        try:
+            response = self._send("GET", _with_query(path, query), {"Accept": "*/*"}, None, idle)
+            if response.status >= 300:
+                raise api_error(f"stream {path}", response.status, response.data)
+            self._streams.add(response)
+            try:
+                yield from _split(response, self._closing)
+            finally:
+                self._streams.discard(response)
+                response.close()
+        except _transport_errors() as error:
+            raise Unreachable(self.endpoint.server, _cause(error)) from error
+
+    def patient(self, patience: Patience) -> "Api":
+        """The same server and credentials with other time-outs."""
+        return Api(self.endpoint, self._token, patience)
+
+    def close(self) -> None:
+        """End retries and streams that other threads are in, and drop the connections."""
+        self._closing.set()
+        for stream in list(self._streams):
+            with suppress(OSError, ValueError):  # it may have ended by itself
+                stream.shutdown()
+        self._pool.clear()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        idle: float | None = None,
+    ) -> "BaseHTTPResponse":
+        from urllib3 import Timeout
+
+        streaming = idle is not None
+        return self._pool.request(
+            method, self.endpoint.server + path, body=body,
+            headers={**headers, "Authorization": f"Bearer {self._token()}", "User-Agent": FIELD_MANAGER},
+            timeout=Timeout(connect=self.patience.attempt, read=idle if streaming else self.patience.attempt),
+            preload_content=not streaming, retries=False, redirect=False,
+        )  # fmt: skip
+
+
+def _pool(endpoint: Endpoint) -> "PoolManager":
+    """Connections to the server, through the proxy that the environment names, if any."""
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies, proxy_bypass
+
+    import urllib3
+
+    options: Json = {"maxsize": CONNECTIONS, "block": False, "ssl_context": _tls(endpoint)}
+    proxy = getproxies().get("https")
+    if proxy and not proxy_bypass(urlsplit(endpoint.server).hostname or ""):
+        return urllib3.ProxyManager(proxy, **options)
+    return urllib3.PoolManager(**options)
+
+
+def _tls(endpoint: Endpoint) -> "ssl.SSLContext":
+    import ssl
+
+    context = ssl.create_default_context(cadata=endpoint.ca or None)
+    # Python 3.13 turned on checks that the self-made authorities of many clusters do not pass.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    from urllib3.exceptions import HTTPError
+
+    return (HTTPError, OSError)
+
+
+def _decoded(data: bytes) -> Json:
+    answer: Json = json.loads(data) if data else {}
+    return answer
+
+
+def _with_query(path: str, query: Mapping[str, str] | None) -> str:
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason: urllib3 wraps the system's words several times over."""
+    while isinstance(inner := getattr(error, "reason", None) or error.__cause__, BaseException):
+        error = inner
+    return str(error) or type(error).__name__
+
+
+def _seconds(header: str | None) -> float:
+    return float(header) if header and header.isdigit() else 0.0
+
+
+def _jittered(delay: float) -> float:
+    return delay * random.uniform(0.75, 1.25)  # noqa: S311 - spreads retries, guards nothing
+
+
+def _split(response: "BaseHTTPResponse", closing: threading.Event) -> Iterator[bytes]:
+    """Whole lines out of whatever pieces arrive; a last line without its end counts too."""
+    rest = b""
+    while piece := response.read1(65536):
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from whole
+        if closing.is_set():
+            return
+    if rest:
+        yield rest

@@ -1,0 +1,154 @@
+"""What the GKE API says about a cluster: where its control plane is and which authority signs for it."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from tasks.lib.cluster.api import Endpoint, Json
+from tasks.lib.errors import Failure
+
+if TYPE_CHECKING:
+    from requests import Response, Session
+
+    from tasks.lib.settings.model import Environment, Settings
+
+UNUSABLE: Final = frozenset({"PROVISIONING", "STOPPING", "ERROR"})
+
+
+@dataclass(frozen=True)
+class Found:
+    """A cluster as the GKE API describes it."""
+
+    project: str
+    location: str
+    name: str
+    endpoint: Endpoint
+
+
+def find(settings: "Settings", environment: "Environment", session: "Session") -> Found:
+    """Ask GKE for the environment's cluster.
+
+    Args:
+        settings: where the GKE API is, and the time limits.
+        environment: whose cluster.
+        session: an authorised session.
+
+    Raises:
+        Failure: the cluster does not exist, may not be seen, is not usable, or GKE cannot be reached.
+
+    """
+    response = _ask(settings, environment, session)
+    if response.status_code != 200:
+        raise refusal(environment, response.status_code, _words(response))
+    return read(environment, response.json())
+
+
+def read(environment: "Environment", answer: Mapping[str, Any]) -> Found:
+    """Check GKE's answer against what was asked for, and take the endpoint from it.
+
+    Raises:
+        Failure: the answer is about another cluster, or one that cannot be deployed to.
+
+    """
+    found = (answer.get("location") or answer.get("zone"), answer.get("name"))
+    if found != (environment.zone, environment.cluster):
+        raise wrong_cluster(
+            f"{environment.cluster} in {environment.zone}", f"{found[1]} in {found[0]}", "The GKE API"
+        )
+    status = answer.get("status", "")
+    if status in UNUSABLE:
+        raise Failure(
+            f"Cluster {environment.cluster} is {status}: it cannot be deployed to.",
+            str(answer.get("statusMessage") or ""),
+            f"gcloud container clusters describe {_flags(environment)}",
+        )
+    return Found(environment.project, environment.zone, environment.cluster, endpoint(environment, answer))
+
+
+def endpoint(environment: "Environment", answer: Mapping[str, Any]) -> Endpoint:
+    """The way in: the DNS name where outsiders may use it, else the address and its authority.
+
+    Raises:
+        Failure: the answer has neither.
+
+    """
+    dns: Json = (answer.get("controlPlaneEndpointsConfig") or {}).get("dnsEndpointConfig") or {}
+    if dns.get("endpoint") and dns.get("allowExternalTraffic"):
+        return Endpoint(f"https://{dns['endpoint']}")
+    address = answer.get("endpoint")
+    authority = (answer.get("masterAuth") or {}).get("clusterCaCertificate")
+    try:
+        pem = base64.b64decode(authority or "", validate=True).decode("ascii")
+    except (binascii.Error, UnicodeDecodeError):
+        pem = ""
+    if not address or "BEGIN CERTIFICATE" not in pem:
+        raise Failure(
+            f"GKE's answer about cluster {environment.cluster} has no endpoint that can be used.",
+            f"endpoint: {address or 'none'}; certificate authority: {'given' if pem else 'none'}; "
+            f"DNS endpoint for outside: {'none' if not dns.get('endpoint') else 'not allowed'}.",
+            f"gcloud container clusters describe {_flags(environment)}",
+        )
+    return Endpoint(f"https://{address}", pem)
+
+
+def wrong_cluster(expected: str, found: str, source: str) -> Failure:
+    """The error for a server that is another than the one meant."""
+    return Failure(
+        "This is not the cluster that was meant: nothing was changed.",
+        f"expected {expected}\nfound    {found}\n{source} says so.",
+        "Check project, zone, cluster and namespace of the environment: ./inv settings --environment …",
+    )
+
+
+def refusal(environment: "Environment", status: int, words: str) -> Failure:
+    """GKE's refusal, told by its status."""
+    name = environment.cluster_name
+    what, next_step = {
+        401: ("GKE does not accept the credentials.", "gcloud auth application-default login"),
+        403: (
+            f"The credentials may not look at cluster {environment.cluster}.",
+            f"gcloud projects add-iam-policy-binding {environment.project} --role roles/container.developer "
+            "--member …",
+        ),
+        404: (
+            f"There is no cluster {name}.",
+            f"gcloud container clusters list --project {environment.project}",
+        ),
+    }.get(
+        status, (f"GKE answered {status} when asked for {name}.", "Run the same command again in a minute.")
+    )
+    return Failure(what, words, next_step)
+
+
+def _ask(settings: "Settings", environment: "Environment", session: "Session") -> "Response":
+    import requests
+    from google.auth.exceptions import GoogleAuthError
+
+    limits = settings.time_limits
+    url = f"{settings.google.container}/v1/{environment.cluster_name}"
+    try:
+        return session.get(url, timeout=limits.container_attempt)
+    except GoogleAuthError as error:
+        raise Failure(
+            "Google refused to issue a token for the credentials.", str(error),
+            "gcloud auth application-default login",
+        ) from error  # fmt: skip
+    except requests.RequestException as error:
+        raise Failure(
+            f"The GKE API {settings.google.container} could not be reached.", str(error),
+            "Check the network or proxy, then run the same command again.",
+        ) from error  # fmt: skip
+
+
+def _words(response: "Response") -> str:
+    """The message of Google's error, or the text that came instead."""
+    try:
+        return str(response.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return response.text.strip()[:500]
+
+
+def _flags(environment: "Environment") -> str:
+    return f"{environment.cluster} --project {environment.project} --location {environment.zone}"

@@ -1,0 +1,81 @@
+"""Which kinds a cluster knows, and where their objects live: its discovery documents as a table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tasks.lib.cluster.api import Api, Json
+from tasks.lib.errors import Failure
+
+# One document for all groups; older servers know it by its beta name.
+AGGREGATED: Final = (
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"
+    "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind as the server serves it.
+
+    Args:
+        api_version: `v1` or `apps/v1`.
+        kind: `Deployment`.
+        plural: `deployments`, as in a path.
+        namespaced: whether its objects lie in a namespace.
+
+    """
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool
+
+    @property
+    def group(self) -> str:
+        """The API group; empty for the core one."""
+        return self.api_version.rpartition("/")[0]
+
+    def path(self, namespace: str = "", name: str = "") -> str:
+        """The path of the collection, or of the object `name` in it."""
+        root = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
+        within = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        return f"{root}{within}/{self.plural}" + (f"/{name}" if name else "")
+
+
+Kinds = Mapping[tuple[str, str], Kind]
+
+
+def discover(api: Api) -> Kinds:
+    """Every kind that the server serves, by `(apiVersion, kind)`: two requests."""
+    return {
+        (found.api_version, found.kind): found
+        for root in ("/api", "/apis")
+        for found in parse(api.request("GET", root, doing="list the kinds it knows", accept=AGGREGATED))
+    }
+
+
+def parse(document: Json) -> list[Kind]:
+    """Read an APIGroupDiscoveryList.
+
+    Raises:
+        Failure: the server is too old to answer with one.
+
+    """
+    if document.get("kind") != "APIGroupDiscoveryList":
+        raise Failure(
+            "The cluster does not list its kinds in one document.",
+            f"It answered with {document.get('kind')}; that document came with Kubernetes 1.27.",
+            "Upgrade the cluster's control plane.",
+        )
+    found = []
+    for group in document["items"]:
+        name = group["metadata"].get("name", "")
+        for version in group["versions"]:
+            api_version = f"{name}/{version['version']}" if name else version["version"]
+            found += [
+                Kind(api_version, r["responseKind"]["kind"], r["resource"], r["scope"] == "Namespaced")
+                for r in version.get("resources", [])
+                if r.get("responseKind", {}).get("kind")
+            ]
+    return found

@@ -1,0 +1,112 @@
+"""What a deploy may do: every verb on every resource it needs, asked for before anything changes."""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from tasks.lib.cluster.api import CONNECTIONS, Api, Json
+from tasks.lib.cluster.kinds import Kind
+from tasks.lib.errors import Failure
+
+VERBS_TO_APPLY: Final = ("get", "list", "create", "patch")
+# Kinds that are deleted and made again where a change asks for it.
+RECREATED: Final = frozenset({"Job", "StorageClass", "RoleBinding", "ClusterRoleBinding"})
+
+
+@dataclass(frozen=True, order=True)
+class Permission:
+    """One verb on one resource.
+
+    Args:
+        namespace: empty for resources of the whole cluster.
+        group: the API group; empty for the core one.
+        resource: `deployments`, or with a subresource `pods/log`.
+        verb: `patch`.
+
+    """
+
+    namespace: str
+    group: str
+    resource: str
+    verb: str
+
+    def __str__(self) -> str:
+        dotted = f"{self.resource}.{self.group}" if self.group else self.resource
+        where = f"in namespace {self.namespace}" if self.namespace else "in the whole cluster"
+        return f"{self.verb} {dotted} {where}"
+
+    def review(self) -> Json:
+        """The SelfSubjectAccessReview that asks for it."""
+        resource, _, subresource = self.resource.partition("/")
+        attributes = {"group": self.group, "resource": resource, "verb": self.verb}
+        if subresource:
+            attributes["subresource"] = subresource
+        if self.namespace:
+            attributes["namespace"] = self.namespace
+        return {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+
+
+def needed(used: Iterable[tuple[Kind, str]], namespace: str) -> list[Permission]:
+    """Every permission that a deploy of these kinds uses, sorted.
+
+    Args:
+        used: each kind that is applied, with its namespace.
+        namespace: the environment's, whose workloads are watched.
+
+    """
+    permissions = {
+        Permission(where if kind.namespaced else "", kind.group, kind.plural, verb)
+        for kind, where in used
+        for verb in (*VERBS_TO_APPLY, *(("delete",) if kind.kind in RECREATED else ()))
+    }
+    watched = [
+        ("", "pods"),
+        ("apps", "replicasets"),
+        ("apps", "deployments"),
+        ("apps", "statefulsets"),
+        ("batch", "jobs"),
+    ]
+    permissions |= {
+        Permission(namespace, group, resource, verb)
+        for group, resource in watched
+        for verb in ("list", "watch")
+    }
+    permissions.add(Permission(namespace, "", "pods/log", "get"))
+    permissions.add(Permission(namespace, "", "events", "list"))
+    permissions |= {Permission(namespace, "", "configmaps", verb) for verb in ("get", "create", "patch")}
+    return sorted(permissions)
+
+
+def missing(api: Api, wanted: Sequence[Permission]) -> list[Permission]:
+    """Those of `wanted` that the cluster would not grant; all are asked for, several at a time."""
+    with ThreadPoolExecutor(CONNECTIONS, "permissions") as pool:
+        granted = list(pool.map(lambda permission: _granted(api, permission), wanted))
+    return [permission for permission, allowed in zip(wanted, granted, strict=True) if not allowed]
+
+
+def require(api: Api, wanted: Sequence[Permission]) -> None:
+    """Check that all of `wanted` is granted.
+
+    Raises:
+        Failure: some is not; all of it is listed.
+
+    """
+    if lacking := missing(api, wanted):
+        raise Failure(
+            f"The cluster does not grant {len(lacking)} of the {len(wanted)} permissions a deploy needs.",
+            "\n".join(f"may not {permission}" for permission in lacking),
+            "Ask a cluster administrator for them; docs/deploy.md shows a role with exactly what is needed.",
+        )
+
+
+def _granted(api: Api, permission: Permission) -> bool:
+    answer = api.request(
+        "POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+        doing=f"say whether we may {permission}", body=permission.review(),
+    )  # fmt: skip
+    return bool(answer["status"]["allowed"])

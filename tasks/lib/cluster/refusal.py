@@ -1,0 +1,87 @@
+"""What the Kubernetes API says when it refuses, in words that a person can act on."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.lib.errors import Failure
+
+NEXT_STEPS: Mapping[int, str] = {
+    401: "Renew the credentials: `gcloud auth application-default login`, then run the same command again.",
+    403: "Ask an owner of the project for the role; docs/deploy.md lists the permissions a deploy needs.",
+    404: "Check that the kind is installed in the cluster: `kubectl api-resources`.",
+    409: "Look at who changes the object: `kubectl get … -o yaml --show-managed-fields`.",
+    413: "The object is larger than the API server takes (about 1.5 MB): split it.",
+    422: "Mend the manifest at the field named above.",
+    429: "The API server is overloaded: wait a minute and run the same command again.",
+}
+LATER = "Run the same command again; what was applied already is left alone."
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One fault that the server names: the field, and what is wrong with it."""
+
+    reason: str
+    field: str
+    message: str
+
+
+class ApiError(Failure):
+    """The API server answered with an error.
+
+    Args:
+        doing: what was asked of it, such as `apply Deployment staging-web`.
+        status: the HTTP status.
+        reason: the machine-readable reason, such as `AlreadyExists`.
+        message: the server's own words.
+        causes: single faults, where the server lists them.
+
+    """
+
+    def __init__(
+        self, doing: str, status: int, reason: str, message: str, causes: Sequence[Cause] = ()
+    ) -> None:
+        super().__init__(
+            f"The cluster refused to {doing} ({status} {reason}).", message, NEXT_STEPS.get(status, LATER)
+        )
+        self.doing = doing
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.causes = tuple(causes)
+
+
+class Unreachable(Failure):
+    """The API server could not be reached, or did not answer in time."""
+
+    def __init__(self, server: str, why: str) -> None:
+        super().__init__(
+            f"The cluster's API server {server} could not be reached.",
+            why,
+            "Check the network, a VPN or proxy, and whether the cluster admits this address: "
+            "GKE console → cluster → control plane authorised networks.",
+        )
+
+
+def api_error(doing: str, status: int, body: bytes) -> ApiError:
+    """Read the error out of a response, which is a Status object or, from a proxy, any text."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        text = body.decode(errors="replace").strip()[:500]
+        return ApiError(doing, status, "without a reason", text or "The answer was empty.")
+    return from_status(doing, {**answer, "code": answer.get("code") or status})
+
+
+def from_status(doing: str, answer: Mapping[str, Any]) -> ApiError:
+    """Read the error out of a Status object, as a response or a watch's ERROR event carries it."""
+    listed = (answer.get("details") or {}).get("causes") or []
+    causes = [Cause(c.get("reason", ""), c.get("field", ""), c.get("message", "")) for c in listed]
+    return ApiError(
+        doing, int(answer.get("code", 0)), str(answer.get("reason") or "without a reason"),
+        str(answer.get("message") or "The answer gives no message."), causes,
+    )  # fmt: skip

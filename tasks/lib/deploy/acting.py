@@ -1,0 +1,146 @@
+"""Making it so: applying the steps of a phase, and replacing what has to be made anew."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from typing import Final
+
+from tasks.lib.cluster.api import CONNECTIONS, Api, Json
+from tasks.lib.cluster.kinds import Kinds
+from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy.decide import Action, Step
+from tasks.lib.deploy.objects import Ref
+from tasks.lib.deploy.observe import get
+from tasks.lib.deploy.progress import Record, Tell, Told
+from tasks.lib.errors import Failure, TimedOut
+
+SPOKEN: Final = {
+    Action.CREATE: "created",
+    Action.CHANGE: "changed",
+    Action.RECREATE: "made anew",
+    Action.RUN: "started",
+}
+
+
+class Acting:
+    """Writes to one cluster.
+
+    Args:
+        api: the server.
+        kinds: what it serves; replaced when the deploy itself brings new kinds.
+        forced: objects whose conflicts were found to be ours to resolve.
+        record: is told what was done.
+        tell: likewise.
+
+    """
+
+    def __init__(self, api: Api, kinds: Kinds, forced: frozenset[Ref], record: Record, tell: Tell) -> None:
+        self.api, self.kinds = api, kinds
+        self._forced, self._record, self._tell = forced, record, tell
+
+    def apply(self, steps: Sequence[Step]) -> dict[Ref, Json]:
+        """Carry out steps that do not depend on one another; returns the objects as the server stored them.
+
+        The first refusal keeps what has not begun from beginning; what has is waited for, so that the record
+        is right.
+
+        Raises:
+            Failure: a step was refused.
+
+        """
+        done: dict[Ref, Json] = {}
+        fault: Failure | None = None
+        pool = ThreadPoolExecutor(CONNECTIONS, "apply")
+        try:
+            futures: dict[Future[Json], Step] = {}
+            for step in steps:
+                futures[pool.submit(self._carry_out, step)] = step
+            for future in as_completed(futures):
+                if future.cancelled():
+                    continue
+                step = futures[future]
+                try:
+                    done[step.ref] = future.result()
+                except Failure as failure:
+                    self._record.end(step.ref, "failed: refused")
+                    fault = fault or failure
+                    pool.shutdown(wait=False, cancel_futures=True)
+                else:
+                    self._record.end(step.ref, "applied")
+                    self._tell(Told(step.ref, SPOKEN[step.action]))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        if fault:
+            raise fault
+        return done
+
+    def _carry_out(self, step: Step) -> Json:
+        self._record.begin(step.ref, "being applied")
+        if step.action is Action.RECREATE or (step.action is Action.RUN and step.live):
+            self._remove(step)
+        kind = self.kinds.get((step.ref.api_version, step.ref.kind))
+        if kind is None:
+            raise unknown_kind(step.ref)
+        query = {"force": "true"} if step.ref in self._forced else {}
+        path = kind.path(step.ref.namespace, step.ref.name)
+        return self.api.apply(path, step.body, doing=f"apply {step.ref}", query=query)
+
+    def _remove(self, step: Step) -> None:
+        """Delete the very object that was observed, and wait until it and what it owns are gone."""
+        kind = self.kinds[step.ref.api_version, step.ref.kind]
+        live = step.live or {}
+        options = {
+            "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground",
+            "preconditions": {"uid": live["metadata"]["uid"]},
+        }  # fmt: skip
+        try:
+            self.api.request(
+                "DELETE",
+                kind.path(step.ref.namespace, step.ref.name),
+                doing=f"delete {step.ref}",
+                body=options,
+            )
+        except ApiError as error:
+            if error.status not in {404, 409}:  # gone already, or another of the same name took its place
+                raise
+        self._await_absence(step)
+
+    def _await_absence(self, step: Step) -> None:
+        """Follow the object until it is gone.
+
+        Raises:
+            TimedOut: something holds it back.
+
+        """
+        kind = self.kinds[step.ref.api_version, step.ref.kind]
+        uid = (step.live or {})["metadata"]["uid"]
+        deadline = time.monotonic() + self.api.patience.total
+        while (there := get(self.api, kind, step.ref)) and there["metadata"]["uid"] == uid:
+            if time.monotonic() > deadline:
+                held = ", ".join(there["metadata"].get("finalizers") or []) or "nothing that it names"
+                raise TimedOut(
+                    f"{step.ref} was deleted but does not go away.", f"Held back by: {held}.",
+                    f"kubectl -n {step.ref.namespace} describe {step.ref.kind.lower()} {step.ref.name}",
+                )  # fmt: skip
+            self._watch_once(kind.path(step.ref.namespace), step.ref, there["metadata"]["resourceVersion"])
+
+    def _watch_once(self, path: str, ref: Ref, version: str) -> None:
+        """Sleep until something happens to the object, at most five seconds."""
+        query = {
+            "watch": "true", "fieldSelector": f"metadata.name={ref.name}", "resourceVersion": version,
+            "timeoutSeconds": "5",
+        }  # fmt: skip
+        try:
+            for _ in self.api.lines(path, query=query, idle=10):
+                return
+        except Failure:
+            time.sleep(0.2)  # the loop around this asks again and tells a lasting fault
+
+
+def unknown_kind(ref: Ref) -> Failure:
+    """The error for a kind that the cluster does not serve."""
+    return Failure(
+        f"The cluster does not know the kind {ref.kind} of {ref.api_version}.",
+        f"{ref} cannot be applied without its CustomResourceDefinition.",
+        "Install what brings it first: for ClusterIssuer that is cert-manager (docs/deploy.md).",
+    )

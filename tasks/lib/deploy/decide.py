@@ -1,0 +1,123 @@
+"""What to do with each object: a pure function of what is wanted and what is there."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from tasks.lib.cluster.api import Json
+from tasks.lib.deploy.objects import (
+    APPLIED,
+    RAN,
+    Ref,
+    Wanted,
+    annotated,
+    as_stored,
+    contains,
+    job_fingerprint,
+)
+from tasks.lib.deploy.readiness import job_outcome
+
+
+class Action(StrEnum):
+    """What is done with an object; the value is how a plan spells it."""
+
+    CREATE = "create"
+    CHANGE = "change"
+    RECREATE = "recreate"
+    RUN = "run"
+    AWAIT = "await"
+    SKIP = "skip"
+    KEEP = "unchanged"
+
+
+WRITES: Final = frozenset({Action.CREATE, Action.CHANGE, Action.RECREATE, Action.RUN})
+
+
+@dataclass(frozen=True)
+class Step:
+    """One object and what is done with it.
+
+    Args:
+        wanted: the object as it should be.
+        action: what is done.
+        reason: why, for people; empty where it goes without saying.
+        body: what is sent, this project's annotations included.
+        live: the object as it was found, if it was.
+
+    """
+
+    wanted: Wanted
+    action: Action
+    reason: str
+    body: Json
+    live: Json | None = None
+
+    @property
+    def ref(self) -> Ref:
+        """The object's name."""
+        return self.wanted.ref
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes the cluster."""
+        return self.action in WRITES
+
+    def with_action(self, action: Action, reason: str) -> "Step":
+        """The same object, treated otherwise."""
+        return replace(self, action=action, reason=reason)
+
+
+def decide(objects: Sequence[Wanted], live: Mapping[Ref, Json], *, run_jobs: bool) -> list[Step]:
+    """Decide about every object, in the same order.
+
+    Args:
+        objects: all that is wanted.
+        live: what the cluster has of it.
+        run_jobs: run Jobs even where nothing that they read has changed.
+
+    """
+    return [
+        _about_job(w, live.get(w.ref), objects, run_jobs=run_jobs)
+        if w.ref.kind == "Job"
+        else _about_object(w, live.get(w.ref))
+        for w in objects
+    ]
+
+
+def _about_object(w: Wanted, there: Json | None) -> Step:
+    body = annotated(w.body, {APPLIED: w.digest})
+    if there is None:
+        return Step(w, Action.CREATE, "", body)
+    applied = (there["metadata"].get("annotations") or {}).get(APPLIED)
+    if applied is None:
+        return Step(w, Action.CHANGE, "applied by something else before", body, there)
+    if applied != w.digest:
+        return Step(w, Action.CHANGE, "", body, there)
+    if not contains(there, as_stored(body)):
+        return Step(w, Action.CHANGE, "was changed by something else since", body, there)
+    return Step(w, Action.KEEP, "", body, there)
+
+
+def _about_job(w: Wanted, there: Json | None, objects: Sequence[Wanted], *, run_jobs: bool) -> Step:
+    digest = job_fingerprint(w.body, objects)
+    body = annotated(w.body, {APPLIED: w.digest, RAN: digest})
+    action, reason = _job_action(there, digest, run_jobs=run_jobs)
+    return Step(w, action, reason, body, there)
+
+
+def _job_action(there: Json | None, digest: str, *, run_jobs: bool) -> tuple[Action, str]:
+    if there is None:
+        return Action.RUN, "there is none yet"
+    outcome = job_outcome(there)
+    reasons = {
+        "its image or configuration changed": (there["metadata"].get("annotations") or {}).get(RAN) != digest,
+        "the last one is being deleted": "deletionTimestamp" in there["metadata"],
+        "it failed the last time": outcome == "Failed",
+        "asked for with --jobs": run_jobs and outcome == "Complete",
+    }
+    if reason := next((text for text, holds in reasons.items() if holds), ""):
+        return Action.RUN, reason
+    if outcome == "":
+        return Action.AWAIT, "it is still running"
+    return Action.SKIP, "ran already with this image and configuration"

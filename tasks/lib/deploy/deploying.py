@@ -1,0 +1,165 @@
+"""The whole deploy of one environment, from settings to a healthy system, as one function.
+
+tasks/deploy.py and tasks/rehearse.py call it; it knows nothing of a command line.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tasks.lib import console
+from tasks.lib.deploy import summary
+from tasks.lib.deploy.progress import Event, LogLine, Notice, PhaseBegan, Record, Tell, Told
+from tasks.lib.redaction import Secret, mask
+
+if TYPE_CHECKING:
+    from tasks.lib.build_variables import BuildVariables
+    from tasks.lib.cluster.connection import Connection
+    from tasks.lib.deploy.engine import Choices
+    from tasks.lib.render.documents import Document
+    from tasks.lib.settings.model import Environment, Settings
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is deployed where.
+
+    Args:
+        environment: where.
+        variables: which commit, tag and so on.
+        choices: what the caller chose.
+
+    """
+
+    environment: "Environment"
+    variables: "BuildVariables"
+    choices: "Choices"
+
+
+def deploy(settings: "Settings", release: Release, tell: Tell) -> Record:
+    """Deploy; the summary is told at the end on success, failure, time-out and interruption alike.
+
+    Args:
+        settings: the settings in force.
+        release: what is deployed where.
+        tell: receives what happens; the lines of the summary come as notices.
+
+    Returns:
+        What became of each object.
+
+    Raises:
+        Failure: nothing, or not everything, was deployed; the message says why.
+        TimedOut: something took longer than its limit.
+
+    """
+    record = Record(release.environment.name)
+    began = time.monotonic()
+    try:
+        tell(PhaseBegan("preflight"))
+        connection, documents, secrets = prepare(settings, release)
+        tell_safely = masked(tell, values_to_mask(documents, secrets))
+        with _closing(connection):
+            _converge(settings, release, connection, documents, record, tell_safely)
+    finally:
+        for line in summary.lines(record, time.monotonic() - began):
+            tell(Notice(line))
+    return record
+
+
+def prepare(
+    settings: "Settings", release: Release
+) -> "tuple[Connection, list[Document], Mapping[str, Secret]]":
+    """Reach the cluster while the secrets are decrypted, and render; all of it changes nothing.
+
+    Raises:
+        Failure: the cluster or the key management cannot be used, or the tree cannot be rendered.
+
+    """
+    from tasks.lib.cluster.connection import connect
+    from tasks.lib.render.rendering import render
+    from tasks.lib.render.validation import validate
+    from tasks.lib.secrets.decryption import decrypt_all
+
+    environment = release.environment
+    with ThreadPoolExecutor(1, "connect") as pool:
+        connecting: Future[Connection] = pool.submit(connect, settings, environment)
+        secrets = decrypt_all(settings, environment)
+        rendered = render(settings, environment, release.variables, secrets)
+        validate(rendered.documents, settings.kustomize.kubernetes)
+        return connecting.result(), rendered.documents, secrets
+
+
+def _converge(
+    settings: "Settings",
+    release: Release,
+    connection: "Connection",
+    documents: "list[Document]",
+    record: Record,
+    tell: Tell,
+) -> None:
+    from tasks.lib.cluster import identity
+    from tasks.lib.deploy.engine import Course, plan
+    from tasks.lib.deploy.objects import wanted
+
+    environment = release.environment
+    marked = identity.check(connection.api, environment)
+    tell(Notice(f"cluster {connection.found.name} at {connection.found.endpoint.server}"))
+    objects = wanted((document.content for document in documents), connection.kinds, environment.namespace)
+    planned = plan(settings, environment, connection, objects, release.choices)
+    if not marked:
+        identity.write(connection.api, environment)
+    Course(settings, environment, connection, record, tell).run(planned)
+
+
+@contextmanager
+def _closing(connection: "Connection") -> Iterator[None]:
+    try:
+        yield
+    finally:
+        connection.api.close()
+
+
+def values_to_mask(documents: "list[Document]", secrets: Mapping[str, Secret]) -> list[str]:
+    """Every secret value that a log might carry: those of rendered Secrets, decoded."""
+    import base64
+
+    found = [secret.reveal().decode(errors="replace").strip() for secret in secrets.values()]
+    for document in documents:
+        if document.content.get("kind") == "Secret":
+            found += map(str, (document.content.get("stringData") or {}).values())
+            data = document.content.get("data") or {}
+            found += [base64.b64decode(value).decode(errors="replace").strip() for value in data.values()]
+    return sorted(set(found), key=len, reverse=True)
+
+
+def masked(tell: Tell, values: list[str]) -> Tell:
+    """`tell`, with secret values blanked out of whatever comes from the cluster."""
+
+    def tell_masked(event: Event) -> None:
+        match event:
+            case LogLine(pod, line):
+                tell(LogLine(pod, mask(line, values)))
+            case Told(ref, text):
+                tell(Told(ref, mask(text, values)))
+            case Notice(text):
+                tell(Notice(mask(text, values)))
+            case _:
+                tell(event)
+
+    return tell_masked
+
+
+def print_event(event: Event) -> None:
+    """Tell an event as one readable line on stderr."""
+    match event:
+        case PhaseBegan(title):
+            console.heading(title)
+        case Told(ref, text):
+            console.say(f"  {ref}: {text}")
+        case LogLine(pod, line):
+            console.say(f"  {pod} | {line}")
+        case Notice(text):
+            console.say(f"  {text}")

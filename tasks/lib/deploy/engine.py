@@ -1,0 +1,183 @@
+"""One deploy on one cluster, from named objects to a healthy system: plan, then carry out phase by phase."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tasks.lib.cluster import permissions
+from tasks.lib.cluster.api import Json
+from tasks.lib.cluster.connection import Connection
+from tasks.lib.cluster.kinds import Kinds, discover
+from tasks.lib.deploy import rehearsal
+from tasks.lib.deploy.acting import Acting, unknown_kind
+from tasks.lib.deploy.decide import Action, Step, decide
+from tasks.lib.deploy.objects import Ref, Wanted
+from tasks.lib.deploy.observe import observe
+from tasks.lib.deploy.phases import arrange, ranks
+from tasks.lib.deploy.progress import PhaseBegan, Record, Tell
+from tasks.lib.deploy.readiness import RULES, State, standing
+from tasks.lib.deploy.waiting import Target, Wait
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.model import Environment, Settings
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a deploy will do.
+
+    Args:
+        phases: the title and the steps of each phase, in order.
+        forced: objects with conflicts that were found to be ours to resolve.
+
+    """
+
+    phases: tuple[tuple[str, tuple[Step, ...]], ...]
+    forced: frozenset[Ref]
+
+    @property
+    def steps(self) -> list[Step]:
+        """All steps in order."""
+        return [step for _, steps in self.phases for step in steps]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the caller chose.
+
+    Args:
+        run_jobs: run Jobs even where nothing that they read has changed.
+        force_conflicts: `Kind/name` or `Kind/name:field` to take over from other managers.
+
+    """
+
+    run_jobs: bool = False
+    force_conflicts: tuple[str, ...] = ()
+
+
+def plan(
+    settings: "Settings",
+    environment: "Environment",
+    connection: Connection,
+    objects: Sequence[Wanted],
+    choices: Choices,
+) -> Planned:
+    """Find out what has to be done; nothing in the cluster changes.
+
+    Raises:
+        Failure: permissions are missing, or the cluster would refuse some of it.
+
+    """
+    api, kinds = connection.api, connection.kinds
+    _require_kinds(objects, kinds)
+    used = {
+        (kinds[key], w.ref.namespace) for w in objects if (key := (w.ref.api_version, w.ref.kind)) in kinds
+    }
+    permissions.require(api, permissions.needed(used, environment.namespace))
+    steps = decide(objects, observe(api, kinds, objects), run_jobs=choices.run_jobs)
+    trial = rehearsal.Rehearsal(api, kinds, settings.deploy.predecessors, choices.force_conflicts)
+    tried = trial.run(steps)
+    rehearsal.require(tried)
+    by_ref = {t.step.ref: t.step for t in tried}
+    groups = arrange(objects, settings.deploy.phases, environment.prefix)
+    return Planned(
+        tuple((group.title, tuple(by_ref[w.ref] for w in group.objects)) for group in groups),
+        frozenset(t.step.ref for t in tried if t.forced),
+    )
+
+
+class Course:
+    """The carrying out of one plan.
+
+    Args:
+        settings: for the time limits.
+        environment: whose namespace the workloads are in.
+        connection: the cluster.
+        record: is told what becomes of each object.
+        tell: is told what happens.
+
+    """
+
+    def __init__(
+        self,
+        settings: "Settings",
+        environment: "Environment",
+        connection: Connection,
+        record: Record,
+        tell: Tell,
+    ) -> None:
+        self._limits, self._namespace = settings.time_limits, environment.namespace
+        self._connection, self._record, self._tell = connection, record, tell
+        self._deadline = time.monotonic() + settings.time_limits.deploy
+
+    def run(self, planned: Planned) -> None:
+        """Apply each phase and wait until it is ready before the next begins.
+
+        Raises:
+            Failure: something was refused, failed or is doomed.
+            TimedOut: a phase, or the whole, took longer than its limit.
+
+        """
+        connection = self._connection
+        acting = Acting(connection.api, connection.kinds, planned.forced, self._record, self._tell)
+        for title, steps in planned.phases:
+            self._record.plan(title, list(steps))
+        for title, steps in planned.phases:
+            began = time.monotonic()
+            self._tell(PhaseBegan(title))
+            try:
+                self._phase(acting, steps)
+            finally:
+                self._record.phases[title] = time.monotonic() - began
+
+    def _phase(self, acting: Acting, steps: Sequence[Step]) -> None:
+        stored: dict[Ref, Json] = {}
+        by_ref = {step.ref: step for step in steps}
+        for step in steps:
+            if not step.writes:
+                self._record.end(step.ref, "ran before" if step.action is Action.SKIP else "unchanged")
+        for batch in ranks([step.wanted for step in steps]):
+            due = [step for w in batch if (step := by_ref[w.ref]).writes]
+            applied = acting.apply(due)
+            stored |= applied
+            definitions = [step for step in due if step.ref.kind == "CustomResourceDefinition"]
+            if definitions:
+                self._wait(acting, definitions, applied)
+                acting.kinds = discover(acting.api)
+        waited = [step for step in steps if step.ref.kind in RULES and step.action is not Action.SKIP]
+        self._wait(acting, waited, stored)
+
+    def _wait(self, acting: Acting, steps: Sequence[Step], stored: Mapping[Ref, Json]) -> None:
+        targets = [target for step in steps if (target := self._target(step, stored.get(step.ref)))]
+        if not targets:
+            return
+        has_jobs = any(target.ref.kind == "Job" for target in targets)
+        limit = self._limits.job if has_jobs else self._limits.rollout
+        seconds = min(limit, max(self._deadline - time.monotonic(), 0))
+        Wait(acting.api, self._namespace, targets, self._record, self._tell).until_ready(
+            acting.kinds, seconds
+        )
+
+    def _target(self, step: Step, stored: Json | None) -> Target | None:
+        """What to wait for; nothing where the object is ready as it is."""
+        live = stored or step.live or {}
+        if standing(live).state is State.READY:
+            self._record.end(step.ref, "ready" if step.writes else "unchanged, ready")
+            return None
+        if not step.writes:
+            self._record.begin(step.ref, "waiting")
+        return Target(step.ref, live["metadata"]["uid"], live["metadata"].get("generation", 0))
+
+
+def _require_kinds(objects: Sequence[Wanted], kinds: Kinds) -> None:
+    """Check that the cluster serves every kind, or that the deploy brings it.
+
+    Raises:
+        Failure: a kind is unknown.
+
+    """
+    brought = {w.body["spec"]["names"]["kind"] for w in objects if w.ref.kind == "CustomResourceDefinition"}
+    for w in objects:
+        if (w.ref.api_version, w.ref.kind) not in kinds and w.ref.kind not in brought:
+            raise unknown_kind(w.ref)

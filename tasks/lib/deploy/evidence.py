@@ -1,0 +1,107 @@
+"""Why something did not become ready: the pod's trouble, its last log lines, and the events about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.refusal import ApiError, Unreachable
+from tasks.lib.deploy.doom import Trouble, container_to_blame
+from tasks.lib.deploy.logs import last_lines
+from tasks.lib.deploy.objects import Ref
+from tasks.lib.errors import Failure
+
+EVENTS_TO_SHOW: Final = 6
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known about a failure.
+
+    Args:
+        ref: the workload.
+        reason: why it counts as failed.
+        pod: the pod that shows it; empty without one.
+        container: the container whose log this is.
+        log: the last lines.
+        events: what the cluster reported, the newest last.
+
+    """
+
+    ref: Ref
+    reason: str
+    pod: str
+    container: str
+    log: Sequence[str]
+    events: Sequence[str]
+
+    def failure(self, namespace: str) -> Failure:
+        """The error that tells it all."""
+        lines = [self.reason]
+        if self.log:
+            lines += [
+                f"last lines of {self.pod}, container {self.container}:",
+                *(f"  {line}" for line in self.log),
+            ]
+        elif self.pod:
+            lines.append(f"pod {self.pod}, container {self.container}, has no log.")
+        if self.events:
+            lines += ["events:", *(f"  {event}" for event in self.events)]
+        target = f"pod/{self.pod}" if self.pod else f"{self.ref.kind.lower()}/{self.ref.name}"
+        verb = "failed" if self.ref.kind == "Job" else "cannot become ready"
+        return Failure(
+            f"{self.ref} {verb}.",
+            "\n".join(lines),
+            f"Mend the cause and deploy again, or look closer: kubectl -n {namespace} describe {target}",
+        )
+
+
+def gather(
+    api: Api, ref: Ref, reason: str, workload: Json, found: tuple[Trouble, Json] | None, pods: Sequence[Json]
+) -> Evidence:
+    """Collect what the cluster can still tell; a source that does not answer is left out.
+
+    Args:
+        api: the server.
+        ref: the workload.
+        reason: why it counts as failed; a pod's trouble says it more precisely.
+        workload: the live object.
+        found: the trouble and its pod, where a pod shows it.
+        pods: the workload's pods, for the log where no pod is singled out.
+
+    """
+    pod = found[1] if found else max(pods, key=lambda p: p["metadata"]["creationTimestamp"], default=None)
+    container = (found[0].container if found else "") or (container_to_blame(pod) if pod else "")
+    return Evidence(
+        ref,
+        str(found[0]) if found else reason,
+        pod["metadata"]["name"] if pod else "",
+        container,
+        last_lines(api, pod, container) if pod else [],
+        events_about(api, [thing for thing in (workload, pod) if thing]),
+    )
+
+
+def events_about(api: Api, things: Sequence[Json]) -> list[str]:
+    """Warnings about these objects, the newest last."""
+    found: list[Json] = []
+    for thing in things:
+        metadata = thing["metadata"]
+        query = {"fieldSelector": f"involvedObject.uid={metadata['uid']},type=Warning"}
+        try:
+            items, _ = api.list(
+                f"/api/v1/namespaces/{metadata['namespace']}/events", doing="list events", query=query
+            )
+        except (ApiError, Unreachable):
+            continue
+        found += items
+    found.sort(
+        key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or e["metadata"]["creationTimestamp"]
+    )
+    return [_event(event) for event in found[-EVENTS_TO_SHOW:]]
+
+
+def _event(event: Json) -> str:
+    count = event.get("count") or (event.get("series") or {}).get("count") or 1
+    times = f" ({count} times)" if count > 1 else ""
+    return f"{event.get('reason', '')}: {event.get('message', '')}{times}"

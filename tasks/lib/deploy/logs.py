@@ -1,0 +1,87 @@
+"""Logs of a Job's containers: followed live, taken up again where a broken connection left off."""
+
+import threading
+from collections.abc import Iterator
+from typing import Final
+
+from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.refusal import ApiError, Unreachable
+from tasks.lib.deploy.watching import Inbox, Logged
+
+LINES_OF_EVIDENCE: Final = 20
+SILENCE: Final = 3600.0
+ATTEMPTS: Final = 10
+
+
+class Followers:
+    """Threads that follow logs, one per container.
+
+    Args:
+        api: the server.
+        inbox: where lines go.
+        stop: tells the threads to end.
+
+    """
+
+    def __init__(self, api: Api, inbox: Inbox, stop: threading.Event) -> None:
+        self._api, self._inbox, self._stop = api, inbox, stop
+        self._threads: dict[tuple[str, str], threading.Thread] = {}
+
+    def follow(self, pod: Json) -> None:
+        """Follow each of the pod's main containers that has begun and is not followed yet."""
+        for status in (pod.get("status") or {}).get("containerStatuses") or []:
+            key = (pod["metadata"]["uid"], status["name"])
+            state = status.get("state") or {}
+            if key in self._threads or not (state.get("running") or state.get("terminated")):
+                continue
+            arguments = (self._api, pod["metadata"], status["name"], self._inbox, self._stop)
+            self._threads[key] = threading.Thread(target=_follow, args=arguments, daemon=True)
+            self._threads[key].start()
+
+    def finish(self, seconds: float) -> None:
+        """Give the followers of ended containers a moment to read the last lines."""
+        for thread in self._threads.values():
+            thread.join(seconds)
+
+
+def last_lines(api: Api, pod: Json, container: str) -> list[str]:
+    """The end of a container's log: of the run that crashed, where there was one before this."""
+    metadata = pod["metadata"]
+    path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/log"
+    for previous in ("true", "false"):
+        query = {"container": container, "tailLines": str(LINES_OF_EVIDENCE), "previous": previous}
+        try:
+            lines = [line.decode(errors="replace") for line in api.lines(path, query=query, idle=5)]
+        except (ApiError, Unreachable):
+            continue
+        if lines:
+            return lines
+    return []
+
+
+def _follow(api: Api, metadata: Json, container: str, inbox: Inbox, stop: threading.Event) -> None:
+    """Pass on every line once; ApiError means that the pod, or its log, is gone."""
+    seen = ""
+    for attempt in range(ATTEMPTS):
+        try:
+            for line in _timed_lines(api, metadata, container, seen):
+                stamp, _, text = line.partition(" ")
+                if stamp > seen:  # sinceTime knows whole seconds only: some lines come twice
+                    seen = stamp
+                    inbox.put(Logged(metadata["name"], container, text))
+        except Unreachable:
+            if stop.wait(min(0.2 * 2**attempt, 3)):
+                return
+        except ApiError:
+            return
+        else:
+            return
+
+
+def _timed_lines(api: Api, metadata: Json, container: str, since: str) -> Iterator[str]:
+    path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/log"
+    query = {"container": container, "follow": "true", "timestamps": "true"}
+    if since:
+        query["sinceTime"] = since
+    for line in api.lines(path, query=query, idle=SILENCE):
+        yield line.decode(errors="replace")

@@ -1,0 +1,174 @@
+"""The nouns of a deploy: an object's name in the cluster, its content, and fingerprints of both."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tasks.lib.cluster.api import Json
+from tasks.lib.cluster.kinds import Kinds
+
+APPLIED: Final = "lookit-orchestrator/applied"  # fingerprint of what was last applied
+RAN: Final = "lookit-orchestrator/ran"  # fingerprint of what makes a Job worth running again
+
+
+@dataclass(frozen=True, order=True)
+class Ref:
+    """An object's name; `namespace` is empty for objects of the whole cluster."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An object as it should be.
+
+    Args:
+        ref: its name.
+        body: what to apply, without this project's own annotations.
+
+    """
+
+    ref: Ref
+    body: Json
+
+    @property
+    def digest(self) -> str:
+        """A fingerprint of the whole content; it lies on the object itself, so it tells nobody more."""
+        return fingerprint(self.body)
+
+
+def wanted(contents: Iterable[Mapping[str, Any]], kinds: Kinds, namespace: str) -> list[Wanted]:
+    """Name rendered objects, and put those that say no namespace into the environment's.
+
+    Args:
+        contents: rendered objects.
+        kinds: what the cluster serves; a kind it does not know yet counts as namespaced unless it is in
+            the render as a CustomResourceDefinition of the whole cluster.
+        namespace: the environment's.
+
+    """
+    listed = list(contents)
+    scopes = _scopes_to_come(listed)
+    return [_wanted(content, kinds, scopes, namespace) for content in listed]
+
+
+def ref_of(content: Mapping[str, Any]) -> Ref:
+    """The name that a live object carries."""
+    metadata = content["metadata"]
+    return Ref(content["apiVersion"], content["kind"], metadata.get("namespace", ""), metadata["name"])
+
+
+def fingerprint(content: object) -> str:
+    """A SHA-256 of the content, independent of the order of keys."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def annotated(body: Json, annotations: Mapping[str, str]) -> Json:
+    """`body` with more annotations."""
+    metadata = body["metadata"]
+    merged = {**(metadata.get("annotations") or {}), **annotations}
+    return {**body, "metadata": {**metadata, "annotations": merged}}
+
+
+def job_fingerprint(job: Json, all_wanted: Sequence[Wanted]) -> str:
+    """What makes a Job worth running again: its pods' specification and the configuration that they read.
+
+    Labels and annotations are left out, because they change with every release.
+    """
+    spec = job["spec"]["template"]["spec"]
+    names = configuration_names(spec)
+    read = [
+        (w.ref.kind, w.ref.name, w.body.get("data"), w.body.get("stringData"), w.body.get("binaryData"))
+        for w in all_wanted
+        if (w.ref.kind, w.ref.name) in names
+    ]
+    return fingerprint([spec, sorted(read, key=lambda entry: entry[:2])])
+
+
+def configuration_names(pod_spec: Json) -> set[tuple[str, str]]:
+    """The ConfigMaps and Secrets that a pod reads, as (kind, name)."""
+    found: set[tuple[str, str]] = set()
+    for container in [*(pod_spec.get("initContainers") or []), *(pod_spec.get("containers") or [])]:
+        for source in container.get("envFrom") or []:
+            found |= _named(source.get("configMapRef"), source.get("secretRef"))
+        for variable in container.get("env") or []:
+            source = variable.get("valueFrom") or {}
+            found |= _named(source.get("configMapKeyRef"), source.get("secretKeyRef"))
+    for volume in pod_spec.get("volumes") or []:
+        sources = [volume, *((volume.get("projected") or {}).get("sources") or [])]
+        for source in sources:
+            found |= _named(source.get("configMap"), source.get("secret"))
+    return found
+
+
+def contains(live: object, body: object) -> bool:
+    """Whether `live` says everything that `body` says: what the server added does not count.
+
+    A value that the server spells otherwise (`500m` for `0.5`) reads as a difference; applying it again
+    changes nothing, so that costs one request.
+    """
+    if isinstance(body, Mapping):
+        return isinstance(live, Mapping) and all(
+            value is None or (key in live and contains(live[key], value)) for key, value in body.items()
+        )
+    if isinstance(body, list):
+        return (
+            isinstance(live, list)
+            and len(live) == len(body)
+            and all(contains(there, here) for there, here in zip(live, body, strict=True))
+        )
+    return live == body
+
+
+def as_stored(body: Json) -> Json:
+    """The form in which the server keeps an object: a Secret's `stringData` moves into `data`."""
+    if body.get("kind") != "Secret" or not body.get("stringData"):
+        return body
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in body["stringData"].items()}
+    rest = {key: value for key, value in body.items() if key != "stringData"}
+    return {**rest, "data": {**(body.get("data") or {}), **encoded}}
+
+
+def _wanted(
+    content: Mapping[str, Any], kinds: Kinds, scopes: Mapping[tuple[str, str], bool], namespace: str
+) -> Wanted:
+    key = (content["apiVersion"], content["kind"])
+    kind = kinds.get(key)
+    namespaced = kind.namespaced if kind else scopes.get(key, True)
+    metadata = dict(content["metadata"])
+    if namespaced:
+        metadata.setdefault("namespace", namespace)
+    else:
+        metadata.pop("namespace", None)
+    body = {**content, "metadata": metadata}
+    return Wanted(Ref(*key, metadata.get("namespace", ""), metadata["name"]), body)
+
+
+def _scopes_to_come(contents: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], bool]:
+    """Whether each kind that the render itself defines lies in a namespace."""
+    return {
+        (f"{spec['group']}/{version['name']}", spec["names"]["kind"]): spec["scope"] == "Namespaced"
+        for content in contents
+        if content["kind"] == "CustomResourceDefinition"
+        for spec in [content["spec"]]
+        for version in spec["versions"]
+    }
+
+
+def _named(config_map: Json | None, secret: Json | None) -> set[tuple[str, str]]:
+    names: set[tuple[str, str]] = set()
+    if config_map and "name" in config_map:
+        names.add(("ConfigMap", config_map["name"]))
+    if secret and (name := secret.get("name") or secret.get("secretName")):
+        names.add(("Secret", name))
+    return names

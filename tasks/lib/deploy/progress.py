@@ -1,0 +1,97 @@
+"""What a deploy tells while it runs, and the record of what became of each object."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tasks.lib.deploy.decide import Action, Step
+from tasks.lib.deploy.objects import Ref
+
+
+@dataclass(frozen=True)
+class PhaseBegan:
+    """A phase begins."""
+
+    title: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """Something to know about one object, such as `Deployment web` `0 of 1 available`."""
+
+    ref: Ref
+    text: str
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line that a Job's container wrote."""
+
+    pod: str
+    line: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something to know about the deploy as a whole."""
+
+    text: str
+
+
+Event = PhaseBegan | Told | LogLine | Notice
+Tell = Callable[[Event], None]
+
+
+@dataclass
+class Row:
+    """What became of one object.
+
+    Args:
+        phase: the title of its phase.
+        ref: its name.
+        action: what the plan says.
+        result: `not reached`, `applied`, `ready`, `waiting: …`, `failed: …` and so on.
+        seconds: from its apply to its end, where that is known.
+
+    """
+
+    phase: str
+    ref: Ref
+    action: Action
+    result: str = "not reached"
+    seconds: float | None = None
+    began: float | None = None
+
+
+@dataclass
+class Record:
+    """The course of one deploy: rows in the order of the plan, and how long each phase took."""
+
+    environment: str
+    rows: dict[Ref, Row] = field(default_factory=dict)
+    phases: dict[str, float] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
+
+    def plan(self, phase: str, steps: list[Step]) -> None:
+        """Enter the steps of a phase."""
+        for step in steps:
+            self.rows[step.ref] = Row(phase, step.ref, step.action)
+
+    def begin(self, ref: Ref, result: str) -> None:
+        """An object is being worked on."""
+        self.rows[ref].began = time.monotonic()
+        self.rows[ref].result = result
+
+    def end(self, ref: Ref, result: str) -> None:
+        """An object is done with."""
+        row = self.rows[ref]
+        row.result = result
+        if row.began is not None:
+            row.seconds = time.monotonic() - row.began
+
+    @property
+    def changed(self) -> list[Row]:
+        """The rows whose plan was to change the cluster."""
+        return [
+            row for row in self.rows.values() if row.action not in {Action.KEEP, Action.SKIP, Action.AWAIT}
+        ]

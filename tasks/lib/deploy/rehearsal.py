@@ -1,0 +1,180 @@
+"""The cluster's own check before anything changes: every write as a server-side dry run.
+
+It finds what no schema knows: immutable fields, admission rules, quota, and fields that others manage.
+"""
+
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from tasks.lib.cluster.api import CONNECTIONS, Api, Json
+from tasks.lib.cluster.kinds import Kinds
+from tasks.lib.cluster.permissions import RECREATED
+from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy.decide import Action, Step
+from tasks.lib.deploy.objects import Ref
+from tasks.lib.errors import Failure
+
+DRY: Final = {"dryRun": "All"}
+MANAGER: Final = re.compile(r'conflict with "([^"]+)"')
+IMMUTABLE: Final = re.compile(
+    r"immutable|may not change|cannot change|updates to statefulset spec|forbidden", re.I
+)
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A field that another manager owns with another value."""
+
+    ref: Ref
+    field: str
+    manager: str
+
+    def __str__(self) -> str:
+        return f"{self.ref}: {self.field} is managed by {self.manager}"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """How the dry run of one step went: the object as it would be, or the refusal.
+
+    Args:
+        step: the step, its action perhaps corrected by what the dry run showed.
+        result: the object as the server would store it; None where it cannot be tried beforehand.
+        fault: why the cluster would refuse, and the way out; empty if it would not.
+        conflicts: fields that other managers own.
+        forced: whether it goes through only by taking fields over.
+
+    """
+
+    step: Step
+    result: Json | None = None
+    fault: str = ""
+    conflicts: tuple[Conflict, ...] = ()
+    forced: bool = False
+
+
+class Rehearsal:
+    """Dry runs against one cluster.
+
+    Args:
+        api: the server.
+        kinds: what it serves.
+        predecessors: field managers whose values are taken over silently.
+        forced: `Kind/name` or `Kind/name:field` whose values are taken over on request.
+
+    """
+
+    def __init__(self, api: Api, kinds: Kinds, predecessors: Sequence[str], forced: Sequence[str]) -> None:
+        self._api, self._kinds = api, kinds
+        self._predecessors, self._forced = frozenset(predecessors), frozenset(forced)
+
+    def run(self, steps: Sequence[Step]) -> list[Tried]:
+        """Try every step that writes, several at a time; the others are returned as they are."""
+        with ThreadPoolExecutor(CONNECTIONS, "rehearsal") as pool:
+            return list(pool.map(self._try, steps))
+
+    def takes_over(self, conflict: Conflict) -> bool:
+        """Whether the conflict may be resolved in our favour."""
+        bare = f"{conflict.ref.kind}/{conflict.ref.name}"
+        return conflict.manager in self._predecessors or bool(
+            {bare, f"{bare}:{conflict.field}"} & self._forced
+        )
+
+    def _try(self, step: Step) -> Tried:
+        kind = self._kinds.get((step.ref.api_version, step.ref.kind))
+        if not step.writes or kind is None:
+            return Tried(step)
+        body, name = step.body, step.ref.name
+        if step.action is Action.RUN:  # its place is taken by the last run, so another name is tried
+            name = f"{name[:50]}-dry-run"
+            body = {**body, "metadata": {**body["metadata"], "name": name}}
+        path = kind.path(step.ref.namespace, name)
+        try:
+            result = self._api.apply(path, body, doing=f"apply {step.ref}", query=DRY)
+        except ApiError as error:
+            return self._refused(step, error, path)
+        return Tried(_corrected(step, result), result)
+
+    def _refused(self, step: Step, error: ApiError, path: str) -> Tried:
+        if error.status == 404:  # its namespace comes with this very deploy
+            return Tried(step)
+        conflicts = _conflicts(step.ref, error)
+        if conflicts:
+            open_ones = tuple(c for c in conflicts if not self.takes_over(c))
+            if open_ones:
+                return Tried(step, conflicts=open_ones)
+            try:
+                forced = {**DRY, "force": "true"}
+                result = self._api.apply(path, step.body, doing=f"apply {step.ref}", query=forced)
+                return Tried(_corrected(step, result), result, forced=True)
+            except ApiError as second:
+                error = second
+        if error.status == 422 and step.live and IMMUTABLE.search(error.message):
+            if step.ref.kind in RECREATED:
+                return Tried(step.with_action(Action.RECREATE, "a field that cannot be changed is different"))
+            return Tried(step, fault=f"{step.ref}: {_in_short(error)}\n{way_out(step.ref)}")
+        return Tried(step, fault=f"{step.ref}: {_in_short(error)}")
+
+
+def require(tried: Sequence[Tried]) -> None:
+    """Check that the cluster would take everything.
+
+    Raises:
+        Failure: it would not; every refusal and conflict is listed with its way out.
+
+    """
+    faults = [t.fault for t in tried if t.fault]
+    conflicts = [c for t in tried for c in t.conflicts]
+    if not faults and not conflicts:
+        return
+    lines = [*faults, *map(str, conflicts)]
+    step = "Mend what is named above, then deploy again."
+    if conflicts:
+        options = " ".join(f"--force-conflicts {c.ref.kind}/{c.ref.name}:{c.field}" for c in conflicts)
+        step = f"Take these fields over with {options}, or put their present values into the manifests."
+    raise Failure(
+        f"The cluster would refuse {len(lines)} of the changes: nothing was changed.", "\n".join(lines), step
+    )
+
+
+def way_out(ref: Ref) -> str:
+    """How to change what cannot be changed in place."""
+    command = f"kubectl -n {ref.namespace} delete {ref.kind.lower()} {ref.name}"
+    if ref.kind == "StatefulSet":
+        return f"way out: `{command} --cascade=orphan` keeps its pods and claims running; then deploy again."
+    if ref.kind in {"Deployment", "DaemonSet"}:
+        return f"way out: `{command}`, which ends its pods, then deploy again; or give it another name."
+    return f"way out: `{command}`, then deploy again."
+
+
+def _corrected(step: Step, result: Json) -> Step:
+    """A change that changes nothing is none."""
+    if step.action is Action.CHANGE and step.live and _essence(step.live) == _essence(result):
+        return step.with_action(Action.KEEP, "")
+    return step
+
+
+def _essence(thing: Json) -> Json:
+    dropped = {"managedFields", "resourceVersion", "generation"}
+    return {**thing, "metadata": {k: v for k, v in thing["metadata"].items() if k not in dropped}}
+
+
+def _conflicts(ref: Ref, error: ApiError) -> tuple[Conflict, ...]:
+    if error.status != 409:
+        return ()
+    return tuple(
+        Conflict(ref, cause.field, found[1] if (found := MANAGER.search(cause.message)) else cause.message)
+        for cause in error.causes
+        if cause.reason == "FieldManagerConflict"
+    )
+
+
+def _in_short(error: ApiError) -> str:
+    if not error.causes:
+        return error.message
+    return "; ".join(
+        f"{cause.field}: {cause.message}" if cause.field else cause.message for cause in error.causes
+    )

@@ -1,0 +1,205 @@
+"""Waiting: judge workloads at every piece of news, until all are ready or one is doomed."""
+
+import queue
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.kinds import Kinds
+from tasks.lib.deploy.doom import Trouble
+from tasks.lib.deploy.evidence import gather
+from tasks.lib.deploy.logs import Followers
+from tasks.lib.deploy.objects import Ref
+from tasks.lib.deploy.progress import LogLine, Notice, Record, Tell, Told
+from tasks.lib.deploy.readiness import State, standing
+from tasks.lib.deploy.view import View
+from tasks.lib.deploy.watching import Broken, Disturbed, Gone, Listed, Logged, News, Seen, watches
+from tasks.lib.errors import Failure, TimedOut
+
+# How often rules that count seconds are looked at when nothing happens, and how often one object may speak.
+TICK: Final = 0.5
+QUIET: Final = 1.0
+SECONDS_FOR_LAST_LOG_LINES: Final = 3.0
+WATCHED_WITH: Final = {
+    "Deployment": (("apps/v1", "ReplicaSet"), ("v1", "Pod")),
+    "StatefulSet": (("v1", "Pod"),),
+    "DaemonSet": (("v1", "Pod"),),
+    "Job": (("v1", "Pod"),),
+}
+
+
+@dataclass
+class Target:
+    """One workload that is waited for.
+
+    Args:
+        ref: its name.
+        uid: of the very object that was applied, so that one of the same name is not taken for it.
+        generation: the one that the apply made: an older state that arrives late is not judged.
+
+    """
+
+    ref: Ref
+    uid: str
+    generation: int
+    said: str = ""
+    said_at: float = 0.0
+    trouble_since: dict[tuple[str, str, str], float] = field(default_factory=dict)
+
+
+class Wait:
+    """One wait for a set of targets.
+
+    Args:
+        api: the server.
+        namespace: where the targets are.
+        targets: what is waited for.
+        record: is told how each target ends.
+        tell: is told what happens on the way.
+
+    """
+
+    def __init__(
+        self, api: Api, namespace: str, targets: Sequence[Target], record: Record, tell: Tell
+    ) -> None:
+        self._api, self._namespace = api, namespace
+        self._record, self._tell = record, tell
+        self._pending = {target.ref: target for target in targets}
+        self._view = View()
+        self._disturbed = ""
+
+    def until_ready(self, kinds: Kinds, seconds: float) -> None:
+        """Return when every target is ready.
+
+        Args:
+            kinds: what the cluster serves.
+            seconds: how long it may take.
+
+        Raises:
+            Failure: a target failed or is doomed.
+            TimedOut: some are not ready in time; the message says how each stands.
+
+        """
+        deadline = time.monotonic() + seconds
+        watched = [kinds[key] for key in kinds_to_watch(self._pending)]
+        with watches(self._api, watched, self._namespace) as (inbox, stop):
+            followers = Followers(self._api, inbox, stop)
+            while self._pending:
+                if time.monotonic() > deadline:
+                    raise self._timed_out(seconds)
+                try:
+                    news = [inbox.get(timeout=TICK)]
+                except queue.Empty:
+                    news = []
+                while not inbox.empty():
+                    news.append(inbox.get())
+                for one in news:
+                    self._take(one, followers)
+                self._judge_all()
+            followers.finish(SECONDS_FOR_LAST_LOG_LINES)
+            while not inbox.empty():
+                if isinstance(one := inbox.get(), Logged):
+                    self._tell(LogLine(one.pod, one.line))
+
+    def _take(self, news: News, followers: Followers) -> None:
+        match news:
+            case Listed(kind, things):
+                self._view.replace_kind(kind, things)
+                for thing in things:
+                    self._follow_log(thing, followers)
+            case Seen(thing):
+                self._view.put(thing)
+                self._follow_log(thing, followers)
+            case Gone(thing):
+                self._view.drop(thing)
+            case Logged(pod, _, line):
+                self._tell(LogLine(pod, line))
+            case Disturbed(fault):
+                self._note_disturbance(fault)
+            case Broken(failure):
+                raise failure
+
+    def _follow_log(self, thing: Json, followers: Followers) -> None:
+        owners = {owner["uid"] for owner in thing["metadata"].get("ownerReferences") or []}
+        jobs = {target.uid for target in self._pending.values() if target.ref.kind == "Job"}
+        if thing["kind"] == "Pod" and owners & jobs:
+            followers.follow(thing)
+
+    def _note_disturbance(self, fault: str) -> None:
+        if bool(fault) != bool(self._disturbed):
+            self._tell(
+                Notice(
+                    f"The API server does not answer ({fault}); trying again."
+                    if fault
+                    else "It answers again."
+                )
+            )
+        self._disturbed = fault
+
+    def _judge_all(self) -> None:
+        for target in list(self._pending.values()):
+            live = self._view.get(target.ref)
+            if live is None or live["metadata"]["uid"] != target.uid:
+                continue
+            if live["metadata"].get("generation", 0) < target.generation:
+                continue
+            self._judge(target, live)
+
+    def _judge(self, target: Target, live: Json) -> None:
+        found = standing(live)
+        if found.state is State.READY:
+            self._record.end(target.ref, "ready" if target.ref.kind != "Job" else "complete")
+            self._say(target, found.reason or "ready", now=True)
+            del self._pending[target.ref]
+            return
+        trouble = self._view.trouble_of(live)
+        if found.state is State.FAILED or (trouble and self._is_doomed(target, trouble[0])):
+            raise self._failed(target, live, found.reason, trouble)
+        reason = f"{found.reason}; {trouble[0]}" if trouble else found.reason
+        self._record.rows[target.ref].result = f"waiting: {reason}"
+        self._say(target, reason)
+
+    def _is_doomed(self, target: Target, trouble: Trouble) -> bool:
+        """Whether this trouble has lasted longer than its rule allows."""
+        key = (trouble.pod, trouble.container, trouble.meaning)
+        since = target.trouble_since.setdefault(key, time.monotonic())
+        return time.monotonic() - since >= trouble.patience
+
+    def _failed(
+        self, target: Target, live: Json, reason: str, trouble: tuple[Trouble, Json] | None
+    ) -> Failure:
+        evidence = gather(self._api, target.ref, reason, live, trouble, self._view.pods_of(live))
+        self._record.end(target.ref, f"failed: {trouble[0].reason if trouble else reason}")
+        return evidence.failure(self._namespace)
+
+    def _say(self, target: Target, text: str, *, now: bool = False) -> None:
+        """Tell what is new about a target, at most once a second unless it is the last word."""
+        moment = time.monotonic()
+        if text == target.said or (not now and moment - target.said_at < QUIET):
+            return
+        target.said, target.said_at = text, moment
+        self._tell(Told(target.ref, text))
+
+    def _timed_out(self, seconds: float) -> TimedOut:
+        lines = [f"{ref}: {self._record.rows[ref].result}" for ref in self._pending]
+        if self._disturbed:
+            lines.append(f"The API server does not answer: {self._disturbed}")
+        for ref in self._pending:
+            self._record.end(ref, f"timed out, {self._record.rows[ref].result}")
+        return TimedOut(
+            f"{len(lines)} of the workloads were not ready within {seconds:g} s.",
+            "\n".join(lines),
+            "They go on starting by themselves. Look at their pods, then deploy again; "
+            "time_limits.rollout and time_limits.job in invoke.yaml set how long to wait.",
+        )
+
+
+def kinds_to_watch(refs: "Sequence[Ref] | dict[Ref, Target]") -> list[tuple[str, str]]:
+    """The kinds that waiting for these objects needs, each once."""
+    keys: dict[tuple[str, str], None] = {}
+    for ref in refs:
+        keys[ref.api_version, ref.kind] = None
+        keys.update(dict.fromkeys(WATCHED_WITH.get(ref.kind, ())))
+    return list(keys)

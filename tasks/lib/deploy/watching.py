@@ -1,0 +1,157 @@
+"""Watches: one thread per kind that lists, follows, and starts again wherever the connection breaks.
+
+What they see goes into one queue, which the waiting thread reads.
+"""
+
+import json
+import queue
+import random
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.kinds import Kind
+from tasks.lib.cluster.refusal import ApiError, Unreachable, from_status
+from tasks.lib.errors import Failure
+
+# The server ends a watch after this long, and a silent connection counts as broken a little later.
+SECONDS_OF_A_WATCH: Final = 240
+SILENCE: Final = SECONDS_OF_A_WATCH + 30
+# The place in history is lost, or was never this server's: list anew.
+EXPIRED: Final = frozenset({410, 400, 504})
+RETRY_DELAYS: Final = (0.1, 0.25, 0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """All objects of a kind, as of now."""
+
+    kind: tuple[str, str]
+    things: list[Json]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One object was added or changed."""
+
+    thing: Json
+
+
+@dataclass(frozen=True)
+class Gone:
+    """One object was deleted."""
+
+    thing: Json
+
+
+@dataclass(frozen=True)
+class Logged:
+    """One line of a container's log."""
+
+    pod: str
+    container: str
+    line: str
+
+
+@dataclass(frozen=True)
+class Disturbed:
+    """The connection is lost, or back again (`fault` is empty)."""
+
+    fault: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A watch cannot go on at all."""
+
+    failure: Failure
+
+
+News = Listed | Seen | Gone | Logged | Disturbed | Broken
+Inbox = queue.SimpleQueue[News]
+
+
+@contextmanager
+def watches(api: Api, kinds: Iterable[Kind], namespace: str) -> Iterator[tuple[Inbox, threading.Event]]:
+    """Watch `kinds` in `namespace` while inside.
+
+    Yields:
+        The queue of what happens, and the event that tells threads to end.
+
+    """
+    inbox: Inbox = queue.SimpleQueue()
+    stop = threading.Event()
+    # Streams of their own: closing them must not disturb the caller's connections.
+    own = api.patient(api.patience)
+    for kind in kinds:
+        threading.Thread(
+            target=_follow, args=(own, kind, namespace, inbox, stop), name=f"watch {kind.plural}", daemon=True
+        ).start()
+    try:
+        yield inbox, stop
+    finally:
+        stop.set()
+        own.close()
+
+
+def _follow(api: Api, kind: Kind, namespace: str, inbox: Inbox, stop: threading.Event) -> None:
+    """List and watch one kind until told to stop; whatever ends a watch is met with another."""
+    version = ""
+    failures = 0
+    while not stop.is_set():
+        try:
+            version = version or _list(api, kind, namespace, inbox)
+            if failures:
+                inbox.put(Disturbed(""))
+                failures = 0
+            for line in _lines(api, kind, namespace, version):
+                version = _take(kind, json.loads(line), inbox) or version
+        except (ApiError, Unreachable) as fault:
+            status = fault.status if isinstance(fault, ApiError) else 0
+            if status in {401, 403, 404}:
+                inbox.put(Broken(fault))
+                return
+            version = "" if status in EXPIRED else version
+            if status != 410:
+                failures = _pause(failures, fault.why, inbox, stop)
+        except Failure as failure:  # a token that cannot be renewed
+            inbox.put(Broken(failure))
+            return
+
+
+def _list(api: Api, kind: Kind, namespace: str, inbox: Inbox) -> str:
+    things, version = api.list(kind.path(namespace), doing=f"list {kind.plural}")
+    for thing in things:  # lists leave out what every item would repeat
+        thing.update(apiVersion=kind.api_version, kind=kind.kind)
+    inbox.put(Listed((kind.api_version, kind.kind), things))
+    return version
+
+
+def _lines(api: Api, kind: Kind, namespace: str, version: str) -> Iterator[bytes]:
+    query = {
+        "watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true",
+        "timeoutSeconds": str(SECONDS_OF_A_WATCH),
+    }  # fmt: skip
+    return api.lines(kind.path(namespace), query=query, idle=SILENCE)
+
+
+def _take(kind: Kind, event: Json, inbox: Inbox) -> str:
+    """Pass one event on; returns the resource version that it brings."""
+    thing = event["object"]
+    if event["type"] == "ERROR":
+        raise from_status(f"watch {kind.plural}", thing)
+    if event["type"] == "DELETED":
+        inbox.put(Gone(thing))
+    elif event["type"] in {"ADDED", "MODIFIED"}:
+        inbox.put(Seen(thing))
+    return str(thing["metadata"]["resourceVersion"])
+
+
+def _pause(failures: int, fault: str, inbox: Inbox, stop: threading.Event) -> int:
+    inbox.put(Disturbed(fault))
+    delay = RETRY_DELAYS[min(failures, len(RETRY_DELAYS) - 1)]
+    stop.wait(delay * random.uniform(0.8, 1.2))  # noqa: S311 - spreads retries, guards nothing
+    return failures + 1
