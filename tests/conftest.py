@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import docker_services
+from tests.docker_services import RegistryProcess
 from tests.kms_process import KmsProcess, make_key, running
 
 
@@ -21,3 +23,20 @@ def kms(kms_server: KmsProcess) -> Iterator[KmsProcess]:
     kms_server.reset()
     yield kms_server
     kms_server.reset()
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[None]:
+    """A Docker engine with the base images for tests; DOCKER_HOST leads to it."""
+    with docker_services.engine():
+        docker_services.base_images()
+        yield
+
+
+@pytest.fixture
+def registry_process(
+    docker_engine: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RegistryProcess]:
+    """An empty registry of this test's own."""
+    with docker_services.registry(tmp_path_factory.mktemp("registry")) as served:
+        yield served

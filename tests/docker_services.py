@@ -88,6 +88,9 @@ def _dockerd(run: Path) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(SECONDS_TO_START)
+        # The engine leaves its own network namespace mounted, and so its folder cannot be removed.
+        for mounted in (run / "exec" / "netns").glob("*"):
+            succeeds("umount", str(mounted))
 
 
 def _answers(argv: Sequence[str], process: "subprocess.Popen[bytes]") -> bool:
