@@ -21,6 +21,7 @@ import yaml
 from benchmarks.measure import in_turns, machine, markdown
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets.encryption import encrypt_all
+from tasks.lib.secrets.formats import Form
 from tests.kms_process import DEPLOYER, KEY, KEY_OWNER, KmsProcess, make_key, running
 from tests.secrets_settings import settings_for
 
@@ -74,7 +75,8 @@ def _seal(kms: KmsProcess, root: Path, values: dict[str, Any]) -> None:
     """Encrypt 2 KiB for every file."""
     owner = settings_for(kms, root, KEY_OWNER, **{k: v for k, v in values.items() if k != "google"})
     environment = owner.environment("bench")
-    encrypt_all(owner, environment, {name: Secret(os.urandom(2048)) for name in environment.secrets.files})
+    plaintexts = {name: Secret(os.urandom(2048)) for name in environment.secrets.files}
+    encrypt_all(owner, environment, plaintexts, Form.RAW)  # the form that gcloud knows
 
 
 def _compared(kms: KmsProcess, root: Path, values: dict[str, Any], delay: float) -> str:

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from tasks.lib.files import write_atomically
-from tasks.lib.sandbox.kms.access import DEPLOYER, KEY_OWNER
+from tasks.lib.sandbox.kms.access import DEFAULT_POLICY, DEPLOYER, KEY_OWNER
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCATION = "projects/mit-lookit-keys/locations/us-east1"
@@ -69,6 +69,10 @@ class KmsProcess:
     def set_policy(self, policy: dict[str, list[str]]) -> None:
         """Put this policy in force."""
         self._write("policy.json", policy)
+
+    def grant(self, email: str, *roles: str) -> None:
+        """Put the default policy in force, and these roles for `email`."""
+        self.set_policy({**DEFAULT_POLICY, email: list(roles)})
 
     def calls(self) -> list[dict[str, str]]:
         """The audit log: one entry a call."""

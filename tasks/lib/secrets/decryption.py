@@ -7,6 +7,7 @@ from tasks.lib.errors import Failure
 from tasks.lib.files import write_atomically
 from tasks.lib.kms.client import Kms, Opened, connected
 from tasks.lib.secrets.files import SecretFile, secret_files
+from tasks.lib.secrets.formats import unseal
 from tasks.lib.secrets.together import for_each, one_error
 
 if TYPE_CHECKING:
@@ -41,13 +42,13 @@ def decrypt_all(settings: "Settings", environment: "Environment") -> "dict[str, 
 
 
 def open_file(kms: Kms, file: SecretFile) -> Opened:
-    """Decrypt one file.
+    """Decrypt one file, whichever form it has.
 
     Raises:
         Failure: it is missing, damaged, of another key, or KMS does not let us.
 
     """
-    return kms.decrypt(file.key, file.encrypted())
+    return unseal(kms, file, file.encrypted())
 
 
 def write_plaintexts(files: "Sequence[SecretFile]", plaintexts: "Mapping[str, Secret]") -> None:

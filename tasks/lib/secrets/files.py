@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.lib.errors import Failure
+from tasks.lib.errors import Failure, UsageError
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
@@ -31,6 +31,11 @@ class SecretFile:
     ciphertext: Path
     plaintext: Path
     shown: str
+
+    @property
+    def bound_to(self) -> str:
+        """The place that a ciphertext of ours is bound to, as additional authenticated data."""
+        return f"{self.environment}/{self.name}"
 
     def encrypted(self) -> bytes:
         """The content of the encrypted file.
@@ -66,3 +71,20 @@ def secret_files(settings: "Settings", environment: "Environment") -> list[Secre
         )
         for name, key in secrets.files.items()
     ]
+
+
+def one_file(settings: "Settings", environment: "Environment", name: str) -> SecretFile:
+    """The secret file called `name`; its `.enc` name will do.
+
+    Raises:
+        UsageError: the environment has no such file; the message names those it has.
+
+    """
+    files = {file.name: file for file in secret_files(settings, environment)}
+    wanted = Path(name).name.removesuffix(SUFFIX)
+    if wanted not in files:
+        raise UsageError(
+            f"{environment.name} has no secret file {name!r}." if name else "No file was named.",
+            f"Its files: {', '.join(files)}.", "invoke.yaml lists them: environments.….secrets.files.",
+        )  # fmt: skip
+    return files[wanted]

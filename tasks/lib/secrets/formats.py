@@ -1,0 +1,209 @@
+"""What an encrypted file looks like: the raw ciphertext of the shell version, or ours with a header.
+
+Raw is what `gcloud kms encrypt` writes: nothing but KMS's ciphertext, bound to nothing.  Ours begins with
+a header that anyone can read:
+
+    lookit-secret/1
+    key: projects/…/cryptoKeys/kubernetes-secrets
+    bound-to: staging/lookit-secrets.env
+    data-key: …                (base64; only in an envelope)
+    <empty line>
+    <ciphertext>
+
+`bound-to` is the additional authenticated data, so that a file copied to another environment or another
+name does not decrypt.  A plaintext over KMS's 64 KiB goes into an envelope: AES-256-GCM with a fresh data
+key, which KMS encrypts in its stead, and with the whole header as additional data.  Every byte of the
+header is checked on reading: a header that is not exactly what we would have written is damaged.
+"""
+
+import base64
+import binascii
+import os
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from tasks.lib.errors import Failure
+from tasks.lib.kms.client import Kms, Opened
+from tasks.lib.kms.keys import short
+from tasks.lib.redaction import Secret
+
+if TYPE_CHECKING:
+    from tasks.lib.secrets.files import SecretFile
+
+MAGIC = b"lookit-secret/"
+FIRST_LINE = b"lookit-secret/1"
+LARGEST_FOR_KMS = 64 * 1024
+# What encrypting adds to the largest plaintext, rounded up.
+LARGEST_RAW = LARGEST_FOR_KMS + 1024
+NONCE_LENGTH = 12
+
+
+class Form(Enum):
+    """The two forms of an encrypted file."""
+
+    RAW = "raw"
+    HEADED = "headed"
+
+
+class DamagedFile(Failure):
+    """The encrypted file is not what was written."""
+
+
+class SwappedFile(Failure):
+    """The encrypted file was made for another environment, name or key."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What stands before the ciphertext; `data_key` is the encrypted data key of an envelope, or empty."""
+
+    key: str
+    bound_to: str
+    data_key: bytes = b""
+
+    def encoded(self) -> bytes:
+        """The header's bytes, the empty line included."""
+        lines = [FIRST_LINE, b"key: " + self.key.encode(), b"bound-to: " + self.bound_to.encode()]
+        lines += [b"data-key: " + base64.b64encode(self.data_key)] if self.data_key else []
+        return b"\n".join(lines) + b"\n\n"
+
+
+@dataclass(frozen=True)
+class Encrypted:
+    """An encrypted file taken apart; `header` is None for the raw form."""
+
+    header: Header | None
+    body: bytes
+
+    @property
+    def form(self) -> Form:
+        """Which form it has."""
+        return Form.HEADED if self.header else Form.RAW
+
+
+def parse(content: bytes) -> Encrypted:
+    """Take an encrypted file apart.
+
+    Raises:
+        DamagedFile: the header is not one that this version writes.
+
+    """
+    if not content.startswith(MAGIC):
+        return Encrypted(None, content)
+    head, gap, body = content.partition(b"\n\n")
+    first, *lines = head.split(b"\n")
+    if first != FIRST_LINE and first.removeprefix(MAGIC).isdigit():
+        raise Failure(
+            "The encrypted file has a newer form than this version knows.",
+            f"It begins with {first.decode()}.",
+            "Bring this checkout up to date: git pull",
+        )  # fmt: skip
+    header = _header(lines)
+    if header is None or not gap or header.encoded() != head + gap or not body:
+        raise _damaged("Its header is not as it was written.")
+    return Encrypted(header, body)
+
+
+def seal(kms: Kms, file: "SecretFile", plaintext: Secret, form: Form = Form.HEADED) -> bytes:
+    """Encrypt for one file.
+
+    Args:
+        kms: the client.
+        file: whose content it is; its environment, name and key go into the header.
+        plaintext: what to encrypt.
+        form: the form to write.
+
+    Raises:
+        Failure: KMS refuses, or the plaintext is too large for the raw form.
+
+    """
+    is_large = len(plaintext) > LARGEST_FOR_KMS
+    if form is Form.RAW:
+        if is_large:
+            raise Failure(
+                "A file over 64 KiB has no raw form.", f"{file.name} has {len(plaintext)} bytes.",
+                "Leave out --raw.",
+            )  # fmt: skip
+        return kms.encrypt(file.key, plaintext).ciphertext
+    if is_large:
+        return _seal_envelope(kms, file, plaintext)
+    ciphertext = kms.encrypt(file.key, plaintext, file.bound_to.encode()).ciphertext
+    return Header(file.key, file.bound_to).encoded() + ciphertext
+
+
+def unseal(kms: Kms, file: "SecretFile", content: bytes) -> Opened:
+    """Decrypt one file, of either form.
+
+    Raises:
+        SwappedFile: it was made for another environment, file or key.
+        DamagedFile: a bit of it is not as it was written.
+        Failure: KMS refuses or cannot be reached.
+
+    """
+    encrypted = parse(content)
+    header = encrypted.header
+    if header is None:
+        if len(encrypted.body) > LARGEST_RAW:
+            raise _damaged("It has no header of ours, and is too long for a ciphertext of KMS.")
+        return kms.decrypt(file.key, encrypted.body)
+    _check_place(file, header)
+    if not header.data_key:
+        return kms.decrypt(file.key, encrypted.body, header.bound_to.encode())
+    data_key = kms.decrypt(file.key, header.data_key, header.bound_to.encode())
+    return Opened(_open_envelope(data_key.plaintext, encrypted), data_key.used_primary)
+
+
+def _seal_envelope(kms: Kms, file: "SecretFile", plaintext: Secret) -> bytes:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    data_key = Secret(AESGCM.generate_key(256))
+    wrapped = kms.encrypt(file.key, data_key, file.bound_to.encode()).ciphertext
+    header = Header(file.key, file.bound_to, wrapped).encoded()
+    nonce = os.urandom(NONCE_LENGTH)
+    return header + nonce + AESGCM(data_key.reveal()).encrypt(nonce, plaintext.reveal(), header)
+
+
+def _open_envelope(data_key: Secret, encrypted: Encrypted) -> Secret:
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    nonce, sealed = encrypted.body[:NONCE_LENGTH], encrypted.body[NONCE_LENGTH:]
+    header = encrypted.header.encoded() if encrypted.header else b""
+    try:
+        return Secret(AESGCM(data_key.reveal()).decrypt(nonce, sealed, header))
+    except (InvalidTag, ValueError) as error:
+        raise _damaged("Its content does not match the seal.") from error
+
+
+def _check_place(file: "SecretFile", header: Header) -> None:
+    """Refuse a file that was made for another place, before KMS would, and say so better."""
+    if header.bound_to != file.bound_to:
+        raise SwappedFile(
+            f"The encrypted file belongs to {header.bound_to}, not to {file.bound_to}.",
+            f"{file.shown} was copied or renamed; a file decrypts only where it was made for.",
+            f"Put back its own: git checkout -- {file.shown}",
+        )
+    if header.key != file.key:
+        raise SwappedFile(
+            f"It was encrypted with another key than {short(file.key)}.",
+            f"The file names {header.key}, the settings {file.key}.",
+            "Mend kms.* or environments.….secrets.files in invoke.yaml, or run ./inv secrets.rekey.",
+        )
+
+
+def _header(lines: list[bytes]) -> Header | None:
+    """The header in `lines`, as far as they can be read."""
+    fields = dict(line.partition(b": ")[::2] for line in lines)
+    try:
+        key, bound_to = fields[b"key"].decode(), fields[b"bound-to"].decode()
+        return Header(key, bound_to, base64.b64decode(fields.get(b"data-key", b""), validate=True))
+    except (KeyError, UnicodeDecodeError, binascii.Error):
+        return None
+
+
+def _damaged(why: str) -> DamagedFile:
+    return DamagedFile(
+        "The encrypted file is damaged.", why,
+        "Put back the last good one (git checkout -- FILE), or have the key's owner encrypt it anew.",
+    )  # fmt: skip

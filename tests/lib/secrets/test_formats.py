@@ -1,0 +1,199 @@
+"""The forms of encrypted files, against the sandbox's KMS: what comes back, and what is refused."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tasks.lib.errors import Failure
+from tasks.lib.kms.client import Kms, connected
+from tasks.lib.redaction import Secret
+from tasks.lib.secrets.files import SecretFile, one_file
+from tasks.lib.secrets.formats import DamagedFile, Form, Header, SwappedFile, parse, seal, unseal
+from tests.kms_process import KEY, KmsProcess, make_key
+from tests.secrets_settings import settings_for
+
+BOTH = "both@lookit-sandbox.iam.gserviceaccount.com"
+SEALED = b"lookit-secret/1\nkey: K\nbound-to: staging/a.env\n\n\x0a\x24\x00body"
+FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LARGE = Secret(b"0123456789abcdef" * 5000)
+
+
+@pytest.fixture
+def connection(kms: KmsProcess, tmp_path: Path) -> Iterator[Kms]:
+    kms.grant(BOTH, "roles/cloudkms.cryptoKeyEncrypterDecrypter")
+    with connected(settings_for(kms, tmp_path, BOTH)) as connection:
+        yield connection
+
+
+@pytest.fixture
+def file(kms: KmsProcess, tmp_path: Path) -> SecretFile:
+    return place(kms, tmp_path, "staging")
+
+
+def place(
+    kms: KmsProcess, root: Path, environment: str, name: str = "lookit-secrets.env", **more: Any
+) -> SecretFile:
+    values = settings_for(kms, root, BOTH, **more)
+    return one_file(values, values.environment(environment), name)
+
+
+def test_the_header_is_readable_and_the_rest_is_not(connection: Kms, file: SecretFile) -> None:
+    sealed = seal(connection, file, Secret(b"DB_PASSWORD=canary"))
+    head, _, body = sealed.partition(b"\n\n")
+    assert head.decode() == f"lookit-secret/1\nkey: {KEY}\nbound-to: staging/lookit-secrets.env"
+    assert b"canary" not in body
+
+
+@FEW
+@given(plaintext=st.binary(max_size=300))
+@pytest.mark.parametrize("form", list(Form))
+def test_any_bytes_come_back(connection: Kms, file: SecretFile, form: Form, plaintext: bytes) -> None:
+    sealed = seal(connection, file, Secret(plaintext), form)
+    assert parse(sealed).form is form
+    assert unseal(connection, file, sealed).plaintext.reveal() == plaintext
+
+
+@pytest.mark.parametrize("size", [65535, 65536, 65537, 3_000_000])
+def test_any_size_comes_back(connection: Kms, file: SecretFile, size: int) -> None:
+    plaintext = Secret(bytes(range(256)) * (size // 256) + bytes(size % 256))
+    sealed = seal(connection, file, plaintext)
+    assert bool((parse(sealed).header or Header("", "")).data_key) == (size > 65536)
+    assert unseal(connection, file, sealed).plaintext == plaintext
+
+
+@FEW
+@given(data=st.data())
+@pytest.mark.parametrize("form", ["raw", "headed", "envelope"])
+def test_any_flipped_bit_is_refused(
+    connection: Kms, file: SecretFile, form: str, data: st.DataObject
+) -> None:
+    sealed = bytearray(sealed_as(connection, file, form))
+    position = data.draw(st.integers(0, len(sealed) - 1))
+    sealed[position] ^= 1 << data.draw(st.integers(0, 7))
+    expect_named_refusal(connection, file, bytes(sealed))
+
+
+@pytest.mark.parametrize("form", ["raw", "headed", "envelope"])
+def test_any_flipped_bit_of_the_beginning_is_refused(connection: Kms, file: SecretFile, form: str) -> None:
+    sealed = sealed_as(connection, file, form)
+    for position in range(0, 150, 3):
+        flipped = bytearray(sealed)
+        flipped[position % len(sealed)] ^= 1 << (position % 8)
+        expect_named_refusal(connection, file, bytes(flipped))
+
+
+@FEW
+@given(data=st.data())
+@pytest.mark.parametrize("form", ["raw", "headed", "envelope"])
+def test_any_truncation_is_refused(connection: Kms, file: SecretFile, form: str, data: st.DataObject) -> None:
+    sealed = sealed_as(connection, file, form)
+    expect_named_refusal(connection, file, sealed[: data.draw(st.integers(1, len(sealed) - 1))])
+
+
+@pytest.mark.parametrize("extra", [b"\0", b"\n", b"more"])
+@pytest.mark.parametrize("form", ["raw", "headed", "envelope"])
+def test_anything_added_is_refused(connection: Kms, file: SecretFile, form: str, extra: bytes) -> None:
+    expect_named_refusal(connection, file, sealed_as(connection, file, form) + extra)
+
+
+def sealed_as(connection: Kms, file: SecretFile, form: str) -> bytes:
+    if form == "envelope":
+        return seal(connection, file, LARGE)
+    return seal(connection, file, Secret(b"DB_PASSWORD=canary\n"), Form(form))
+
+
+def expect_named_refusal(connection: Kms, file: SecretFile, content: bytes) -> None:
+    """Every refusal says which of a few things it is; none is just an accident."""
+    with pytest.raises(Failure) as refused:
+        unseal(connection, file, content)
+    assert refused.value.what.startswith((
+        "The encrypted file is damaged", "The encrypted file belongs to ", "It was encrypted with another key than ",
+        "The encrypted file has a newer form",
+    ))  # fmt: skip
+
+
+def test_a_file_of_another_environment_is_refused_by_name(
+    connection: Kms, kms: KmsProcess, tmp_path: Path
+) -> None:
+    sealed = seal(connection, place(kms, tmp_path, "production"), Secret(b"A=1"))
+    with pytest.raises(SwappedFile) as refused:
+        unseal(connection, place(kms, tmp_path, "staging"), sealed)
+    assert refused.value.what == (
+        "The encrypted file belongs to production/lookit-secrets.env, not to staging/lookit-secrets.env."
+    )
+
+
+def test_a_forged_header_does_not_help_a_swapped_file(
+    connection: Kms, kms: KmsProcess, tmp_path: Path
+) -> None:
+    production, staging = place(kms, tmp_path, "production"), place(kms, tmp_path, "staging")
+    forged = seal(connection, production, Secret(b"A=1")).replace(b"production/", b"staging/")
+    with pytest.raises(Failure, match="The encrypted file is damaged"):
+        unseal(connection, staging, forged)
+
+
+def test_a_file_of_another_key_is_refused_by_name(connection: Kms, kms: KmsProcess, tmp_path: Path) -> None:
+    other = make_key(kms, f"other-{abs(hash(str(tmp_path)))}")
+    elsewhere = place(kms, tmp_path, "staging", environments={
+        "staging": {"secrets": {"files": {"lookit-secrets.env": other}}},
+    })  # fmt: skip
+    with pytest.raises(SwappedFile) as refused:
+        unseal(connection, place(kms, tmp_path, "staging"), seal(connection, elsewhere, Secret(b"A=1")))
+    assert refused.value.why == f"The file names {other}, the settings {KEY}."
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "what"),
+    [
+        (
+            SEALED.replace(b"/1", b"/2"),
+            Failure,
+            "The encrypted file has a newer form than this version knows.",
+        ),
+        (SEALED.replace(b"/1", b"/x"), DamagedFile, "The encrypted file is damaged."),
+        (SEALED.replace(b"key: K\n", b""), DamagedFile, "The encrypted file is damaged."),
+        (SEALED.replace(b"key: K", b"key:  K "), SwappedFile, ""),
+        (SEALED.replace(b"\n\n", b"\nmore: x\n\n"), DamagedFile, "The encrypted file is damaged."),
+        (SEALED.replace(b"\n\n", b"\ndata-key: %%%\n\n"), DamagedFile, "The encrypted file is damaged."),
+        (SEALED.partition(b"\n\n")[0] + b"\n\n", DamagedFile, "The encrypted file is damaged."),
+    ],
+)
+def test_a_header_that_we_would_not_write_is_refused(
+    connection: Kms, file: SecretFile, content: bytes, error: type[Failure], what: str
+) -> None:
+    with pytest.raises(error) as refused:
+        unseal(connection, file, content)
+    assert refused.value.what.startswith(what)
+
+
+def test_the_raw_form_decrypts_by_hand_with_gcloud(
+    connection: Kms, kms: KmsProcess, file: SecretFile, tmp_path: Path
+) -> None:
+    """Runs where gcloud is installed; docs/secrets.md shows the same command."""
+    import os
+    import shutil
+
+    if not shutil.which("gcloud"):
+        pytest.skip("gcloud is not installed")
+    source, target, token = tmp_path / "a.enc", tmp_path / "a", tmp_path / "token"
+    source.write_bytes(seal(connection, file, Secret(b"A=1\r\n\x00"), Form.RAW))
+    token.write_text(kms.token(BOTH))
+    environment = {
+        **os.environ, "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS": kms.rest, "CLOUDSDK_CONFIG": str(tmp_path / "g"),
+        "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(token), "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+    }  # fmt: skip
+    command = ["gcloud", "kms", "decrypt", "--key", KEY, "--ciphertext-file", str(source)]
+    subprocess.run(
+        [*command, "--plaintext-file", str(target)], env=environment, capture_output=True, check=True
+    )
+    assert target.read_bytes() == b"A=1\r\n\x00"
+
+
+def test_the_raw_form_has_its_limit(connection: Kms, file: SecretFile) -> None:
+    with pytest.raises(Failure, match="A file over 64 KiB has no raw form"):
+        seal(connection, file, LARGE, Form.RAW)
