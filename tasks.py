@@ -8,12 +8,13 @@ from invoke import Collection
 # folder, so that `tasks.settings` means tasks/settings.py.
 __path__ = [str(Path(__file__).with_suffix(""))]
 
-from tasks import build, check, decrypt, deploy, push, render, settings, test
+from tasks import build, check, decrypt, deploy, doctor, push, render, settings, test
 
 namespace = Collection(
     build.build,
     check.check,
     decrypt.decrypt,
+    doctor.doctor,
     deploy.deploy,
     push.push,
     render.render,

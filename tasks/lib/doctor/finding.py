@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from typing import Literal
 
 from tasks.lib.errors import Failure
@@ -11,7 +12,9 @@ from tasks.lib.errors import Failure
 # At most this many checks at once: enough for all of one environment, gentle on the APIs.
 WORKERS = 8
 
-State = Literal["ok", "note", "fault"]
+THIS_MACHINE = "this machine"
+
+State = Literal["ok", "note", "fault", "skipped"]
 MARKS: dict[State, str] = {
     "ok": "[green]ok[/green]",
     "note": "[yellow]note[/yellow]",
@@ -35,22 +38,43 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """One thing to look at: `look` returns what it saw, or raises a Failure."""
+    """One thing to look at.
+
+    Args:
+        area: what it belongs to: this machine, or an environment.
+        subject: what it is called there.
+        look: returns what it saw, or raises a Failure.
+        needed: whether every user needs it; otherwise its absence is a note.
+        after: subjects, of the same area or of this machine, without which looking says nothing new.
+
+    """
 
     area: str
     subject: str
     look: Callable[[], str]
-    # Where the thing is needed by some tasks only, its absence is a note.
     needed: bool = True
+    after: tuple[str, ...] = ()
 
 
 def examine(checks: Sequence[Check]) -> list[Finding]:
-    """Run all checks, several at once, and return their findings in the same order."""
+    """Run all checks, several at once, and return their findings in the same order.
+
+    A check whose prerequisite is at fault is skipped, so that one cause is one fault.
+    """
+    found: dict[int, Finding] = {}
     with ThreadPoolExecutor(WORKERS) as pool:
-        return list(pool.map(_examine, checks))
+        for wave in (False, True):
+            numbers = [n for n, check in enumerate(checks) if bool(check.after) is wave]
+            faults = {(f.area, f.subject) for f in found.values() if f.state == "fault"}
+            looked = pool.map(_examine, [checks[n] for n in numbers], repeat(faults))
+            found |= zip(numbers, looked, strict=True)
+    return [found[number] for number in range(len(checks))]
 
 
-def _examine(check: Check) -> Finding:
+def _examine(check: Check, faults: set[tuple[str, str]]) -> Finding:
+    for subject in check.after:
+        if faults & {(check.area, subject), (THIS_MACHINE, subject)}:
+            return Finding(check.area, check.subject, "skipped", f"needs: {subject}")
     try:
         return Finding(check.area, check.subject, "ok", check.look())
     except Failure as failure:

@@ -6,28 +6,34 @@ import shutil
 from typing import TYPE_CHECKING
 
 from tasks.lib import process
-from tasks.lib.doctor.finding import Check
+from tasks.lib.doctor.finding import THIS_MACHINE, Check
 from tasks.lib.errors import Failure
 from tasks.lib.render.kustomize import kubectl
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
 
-AREA = "this machine"
 SECONDS = 20
 
 
 def checks(settings: "Settings") -> list[Check]:
     """What every task, or some, need installed."""
     return [
-        Check(AREA, "Python", platform.python_version),
-        Check(AREA, "kubectl", lambda: kubectl_version(kubectl(settings))),
-        Check(AREA, "git", lambda: version("git", "--version", mend="apt-get install git")),
-        Check(AREA, "Docker engine", docker_version, needed=False),
-        Check(AREA, "Go, for the sandbox", lambda: version("go", "version", mend=INSTALL_GO), needed=False),
+        Check(THIS_MACHINE, "Python", platform.python_version),
+        Check(THIS_MACHINE, "kubectl", lambda: kubectl_version(kubectl(settings))),
+        Check(THIS_MACHINE, "git", lambda: version("git", "--version", mend="apt-get install git")),
+        Check(THIS_MACHINE, CREDENTIALS, lambda: credentials_work(settings)),
+        Check(THIS_MACHINE, "Docker engine", docker_version, needed=False),
+        Check(
+            THIS_MACHINE,
+            "Go, for the sandbox",
+            lambda: version("go", "version", mend=INSTALL_GO),
+            needed=False,
+        ),
     ]
 
 
+CREDENTIALS = "Google credentials"
 INSTALL_GO = (
     "Install Go 1.24 or newer from https://go.dev/dl/ (only where official binaries cannot be downloaded)."
 )
@@ -43,6 +49,11 @@ def version(program: str, *arguments: str, mend: str) -> str:
     if not shutil.which(program):
         raise Failure(f"{program} is not on PATH.", next_step=mend)
     return process.run((program, *arguments), time_limit=SECONDS).stdout.decode().splitlines()[0]
+
+
+def go_version() -> str:
+    """The version of Go."""
+    return version("go", "version", mend=INSTALL_GO)
 
 
 def kubectl_version(program: str) -> str:
@@ -70,3 +81,18 @@ def docker_version() -> str:
         what = "No Docker engine answers (build, test and push need one)."
         raise Failure(what, failure.why, "systemctl start docker, or set DOCKER_HOST") from failure
     return done.stdout.decode().strip()
+
+
+def credentials_work(settings: "Settings") -> str:
+    """Whose credentials these are; Google issues a token for them.
+
+    Raises:
+        Failure: there are none, or Google refuses them.
+
+    """
+    from tasks.lib.cluster.connection import Tokens
+    from tasks.lib.credentials import credentials
+
+    found = credentials(settings.google)
+    Tokens(found)()
+    return str(getattr(found, "service_account_email", "") or "a user's credentials")

@@ -41,3 +41,21 @@ def test_json_has_every_field() -> None:
     assert json.loads(as_json([Finding("m", "a", "ok", "1.0")])) == [
         {"area": "m", "subject": "a", "state": "ok", "detail": "1.0", "mend": ""}
     ]
+
+
+def test_one_cause_is_one_fault() -> None:
+    checks = [
+        Check("staging", "cluster", lambda: "fine", after=("credentials",)),
+        Check("this machine", "credentials", _broken),
+        Check("staging", "files", _broken),
+        Check("staging", "decrypt", lambda: "fine", after=("files",)),
+        Check("production", "decrypt", lambda: "fine", after=("files",)),
+        Check("production", "files", lambda: "4 files"),
+    ]
+
+    assert [(f.area, f.subject, f.state, f.detail) for f in examine(checks) if f.state != "fault"] == [
+        ("staging", "cluster", "skipped", "needs: credentials"),
+        ("staging", "decrypt", "skipped", "needs: files"),
+        ("production", "decrypt", "ok", "fine"),
+        ("production", "files", "ok", "4 files"),
+    ]

@@ -23,7 +23,14 @@ def test_the_pinned_kubectl_says_its_version() -> None:
 def test_every_program_is_looked_at() -> None:
     subjects = [check.subject for check in machine.checks(checked_in_settings())]
 
-    assert subjects == ["Python", "kubectl", "git", "Docker engine", "Go, for the sandbox"]
+    assert subjects == [
+        "Python",
+        "kubectl",
+        "git",
+        "Google credentials",
+        "Docker engine",
+        "Go, for the sandbox",
+    ]
 
 
 def test_a_missing_program_names_its_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,180 @@
+"""Checks of one environment: tree, secrets, key, cluster, permissions, bucket."""
+
+from collections.abc import Mapping
+from http.client import NOT_FOUND, OK
+from typing import TYPE_CHECKING, Any, Final
+
+from tasks.lib.doctor.finding import Check
+from tasks.lib.doctor.machine import CREDENTIALS
+from tasks.lib.errors import Failure
+
+TO_UPLOAD: Final = (
+    "storage.objects.create",
+    "storage.objects.delete",
+    "storage.objects.get",
+    "storage.objects.list",
+    "storage.objects.update",
+)
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.model import Environment, Settings
+
+
+def checks(settings: "Settings", environment: "Environment") -> list[Check]:
+    """What a deploy to `environment` needs in place, reachable and permitted."""
+    area = environment.name
+    return [
+        Check(area, "manifests", lambda: manifests(settings, environment)),
+        Check(area, "encrypted files", lambda: encrypted_files(settings, environment)),
+        Check(
+            area, "secrets decrypt", lambda: secrets_decrypt(settings, environment),
+            after=(CREDENTIALS, "encrypted files"),
+        ),
+        Check(
+            area, "cluster and permissions", lambda: cluster(settings, environment),
+            after=(CREDENTIALS, "manifests"),
+        ),
+        Check(area, "bucket", lambda: bucket(settings, environment), after=(CREDENTIALS,)),
+    ]  # fmt: skip
+
+
+def manifests(settings: "Settings", environment: "Environment") -> str:
+    """Whether the overlay is where settings say."""
+    overlay = settings.tree / environment.overlay
+    if not overlay.is_dir():
+        why = f"{overlay} is no folder."
+        raise Failure("The overlay does not exist.", why, f"Mend environments.{environment.name}.overlay.")
+    return f"{settings.kustomize.tree}/{environment.overlay}"
+
+
+def encrypted_files(settings: "Settings", environment: "Environment") -> str:
+    """Whether the key's owner has added every encrypted file.
+
+    Raises:
+        Failure: some are missing; each is named.
+
+    """
+    from tasks.lib.secrets.files import secret_files
+
+    files = secret_files(settings, environment)
+    if missing := [file.shown for file in files if not file.ciphertext.exists()]:
+        raise Failure(
+            f"{len(missing)} of {len(files)} encrypted files are still to be added by the key's owner.",
+            "\n".join(missing),
+            "Copy an existing set (docs/adopt.md), or encrypt new ones (docs/secrets.md).",
+        )
+    return f"{len(files)} files"
+
+
+def secrets_decrypt(settings: "Settings", environment: "Environment") -> str:
+    """Whether every file decrypts and holds the keys that the manifests ask for.
+
+    Raises:
+        Failure: one does not decrypt, or lacks keys.
+
+    """
+    from tasks.lib.secrets.decryption import decrypt_all
+    from tasks.lib.secrets.expected import compare, expected_keys, keys_in
+    from tasks.lib.secrets.files import secret_files
+
+    plaintexts = decrypt_all(settings, environment)
+    lacking = []
+    for file in secret_files(settings, environment):
+        keys, _ = keys_in(file.name, plaintexts[file.name].reveal())
+        absent = compare(expected_keys(file) or [], keys).missing
+        lacking += [f"{file.name} lacks {key}" for key in absent]
+    if lacking:
+        what = "The secrets lack keys that the manifests ask for."
+        raise Failure(what, "\n".join(lacking), "The key's owner adds them: docs/secrets.md.")
+    return f"{len(plaintexts)} files, all expected keys"
+
+
+def cluster(settings: "Settings", environment: "Environment") -> str:
+    """Whether the cluster answers, is the right one, and grants what a deploy of this tree needs.
+
+    Raises:
+        Failure: it does not answer, is another one, or permissions are missing.
+
+    """
+    from tasks.lib.cluster import identity, permissions
+    from tasks.lib.cluster.connection import connect
+    from tasks.lib.deploy.objects import wanted
+
+    connection = connect(settings, environment)
+    try:
+        identity.check(connection.api, environment)
+        objects = wanted(_contents(settings, environment), connection.kinds, environment.namespace)
+        keys = [(o.ref.api_version, o.ref.kind) for o in objects]
+        if unknown := sorted({kind for api, kind in keys if (api, kind) not in connection.kinds}):
+            what = f"The cluster does not know {', '.join(unknown)}."
+            raise Failure(
+                what, "Its CustomResourceDefinition is missing.", "Install cert-manager: docs/adopt.md."
+            )
+        used = {(connection.kinds[key], o.ref.namespace) for key, o in zip(keys, objects, strict=True)}
+        asked = permissions.needed(used, environment.namespace)
+        permissions.require(connection.api, asked)
+    finally:
+        connection.api.close()
+    return f"{connection.found.name}; all {len(asked)} permissions"
+
+
+def _contents(settings: "Settings", environment: "Environment") -> "list[Mapping[str, Any]]":
+    """The objects of the tree with placeholders for secrets and release: only their kinds matter."""
+    from tasks.lib.build_variables import BuildVariables
+    from tasks.lib.redaction import Secret
+    from tasks.lib.render.rendering import render
+
+    nothing = dict.fromkeys(environment.secrets.files, Secret(b""))
+    release = BuildVariables(
+        commit_sha="0" * 40,
+        branch_name=environment.branch,
+        tag_name="doctor",
+        repo_name="none",
+        build_id="none",
+    )
+    return [document.content for document in render(settings, environment, release, nothing).documents]
+
+
+def bucket(settings: "Settings", environment: "Environment") -> str:
+    """Whether the bucket is there and archives may be written to it.
+
+    Raises:
+        Failure: it is not there, does not answer, or permissions are missing.
+
+    """
+    from requests import RequestException
+
+    from tasks.lib.credentials import authorized_session
+
+    name = environment.buckets.archives
+    session, limit = authorized_session(settings.google), settings.time_limits.storage_attempt
+    root = f"{settings.google.storage}/storage/v1/b/{name}"
+    try:
+        listing = session.get(f"{root}/o", params={"maxResults": 1}, timeout=limit)
+        granted = session.get(f"{root}/iam/testPermissions", params={"permissions": TO_UPLOAD}, timeout=limit)
+    except RequestException as error:
+        raise Failure(f"Cloud Storage does not answer at {settings.google.storage}.", str(error)) from error
+    if listing.status_code != OK:
+        raise _no_bucket(name, listing.status_code, listing.text)
+    # Not every storage emulator answers this question; Google does.
+    if granted.status_code == OK and (lacking := set(TO_UPLOAD) - set(granted.json().get("permissions", []))):
+        raise Failure(
+            f"Archives may not be written to {name}.", f"Missing: {', '.join(sorted(lacking))}.", grant(name)
+        )
+    return f"gs://{name}"
+
+
+def grant(bucket_name: str) -> str:
+    """The command that lets somebody upload."""
+    return (
+        f"gcloud storage buckets add-iam-policy-binding gs://{bucket_name} "
+        "--member=user:YOU --role=roles/storage.objectUser"
+    )
+
+
+def _no_bucket(name: str, status: int, words: str) -> Failure:
+    if status == NOT_FOUND:
+        return Failure(
+            f"There is no bucket {name}.", "", "Mend environments.*.buckets.archives in invoke.yaml."
+        )
+    return Failure(f"The bucket {name} cannot be listed (HTTP {status}).", words[:300], grant(name))

@@ -1,0 +1,40 @@
+"""The whole examination: this machine and every environment, and what it comes to."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tasks.lib import console
+from tasks.lib.doctor import environment as one
+from tasks.lib.doctor import machine
+from tasks.lib.doctor.finding import Finding, as_json, as_rows, examine
+from tasks.lib.errors import Failure
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.model import Environment, Settings
+
+
+def examine_all(settings: "Settings", environments: "Sequence[Environment]") -> list[Finding]:
+    """Look at this machine and at `environments`."""
+    checks = machine.checks(settings)
+    for environment in environments:
+        checks += one.checks(settings, environment)
+    return examine(checks)
+
+
+def report(findings: Sequence[Finding], *, json: bool) -> None:
+    """Print the findings: a table for people, or JSON on stdout.
+
+    Raises:
+        Failure: at least one is a fault.
+
+    """
+    if json:
+        console.emit(as_json(findings))
+    else:
+        console.table(("where", "what", "", "seen"), as_rows(findings))
+    faults = sum(finding.state == "fault" for finding in findings)
+    if faults:
+        raise Failure(
+            f"{faults} of {len(findings)} checks found a fault.", "", "Each row above says how to mend it."
+        )
+    console.say(f"All {len(findings)} checks passed.")
