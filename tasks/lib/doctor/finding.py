@@ -19,6 +19,7 @@ MARKS: dict[State, str] = {
     "ok": "[green]ok[/green]",
     "note": "[yellow]note[/yellow]",
     "fault": "[red]fault[/red]",
+    "skipped": "[dim]skipped[/dim]",
 }
 
 
