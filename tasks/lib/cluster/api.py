@@ -80,7 +80,7 @@ class Api:
         *,
         doing: str,
         query: Mapping[str, str] | None = None,
-        body: Json | None = None,
+        body: Json | list[Json] | None = None,
         content_type: str = JSON_TYPE,
         accept: str = JSON_TYPE,
     ) -> Json:

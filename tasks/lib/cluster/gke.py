@@ -11,6 +11,7 @@ from tasks.lib.errors import Failure
 
 if TYPE_CHECKING:
     from requests import Response, Session
+    from urllib3 import Retry
 
     from tasks.lib.settings.model import Environment, Settings
 
@@ -125,8 +126,10 @@ def refusal(environment: "Environment", status: int, words: str) -> Failure:
 def _ask(settings: "Settings", environment: "Environment", session: "Session") -> "Response":
     import requests
     from google.auth.exceptions import GoogleAuthError
+    from requests.adapters import HTTPAdapter
 
     limits = settings.time_limits
+    session.mount(settings.google.container, HTTPAdapter(max_retries=_retries()))
     url = f"{settings.google.container}/v1/{environment.cluster_name}"
     try:
         return session.get(url, timeout=limits.container_attempt)
@@ -140,6 +143,13 @@ def _ask(settings: "Settings", environment: "Environment", session: "Session") -
             f"The GKE API {settings.google.container} could not be reached.", str(error),
             "Check the network or proxy, then run the same command again.",
         ) from error  # fmt: skip
+
+
+def _retries() -> "Retry":
+    from urllib3 import Retry
+
+    passing = [429, 500, 502, 503, 504]
+    return Retry(3, read=1, backoff_factor=0.2, status_forcelist=passing, raise_on_status=False)
 
 
 def _words(response: "Response") -> str:

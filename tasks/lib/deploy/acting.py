@@ -8,6 +8,7 @@ from typing import Final
 from tasks.lib.cluster.api import CONNECTIONS, Api, Json
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy import takeover
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.observe import get
@@ -29,14 +30,24 @@ class Acting:
         api: the server.
         kinds: what it serves; replaced when the deploy itself brings new kinds.
         forced: objects whose conflicts were found to be ours to resolve.
+        predecessors: field managers whose records become ours.
         record: is told what was done.
         tell: likewise.
 
     """
 
-    def __init__(self, api: Api, kinds: Kinds, forced: frozenset[Ref], record: Record, tell: Tell) -> None:
+    def __init__(
+        self,
+        api: Api,
+        kinds: Kinds,
+        forced: frozenset[Ref],
+        predecessors: Sequence[str],
+        record: Record,
+        tell: Tell,
+    ) -> None:
         self.api, self.kinds = api, kinds
-        self._forced, self._record, self._tell = forced, record, tell
+        self._forced, self._predecessors = forced, predecessors
+        self._record, self._tell = record, tell
 
     def apply(self, steps: Sequence[Step]) -> dict[Ref, Json]:
         """Carry out steps that do not depend on one another; returns the objects as the server stored them.
@@ -83,6 +94,9 @@ class Acting:
             raise unknown_kind(step.ref)
         query = {"force": "true"} if step.ref in self._forced else {}
         path = kind.path(step.ref.namespace, step.ref.name)
+        if step.action is Action.CHANGE and (moves := takeover.patch(step.live or {}, self._predecessors)):
+            doing = f"take over {step.ref} from what deployed it before"
+            self.api.request("PATCH", path, doing=doing, body=moves, content_type=takeover.PATCH_TYPE)
         return self.api.apply(path, step.body, doing=f"apply {step.ref}", query=query)
 
     def _remove(self, step: Step) -> None:

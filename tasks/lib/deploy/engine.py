@@ -109,6 +109,7 @@ class Course:
     ) -> None:
         self._limits, self._namespace = settings.time_limits, environment.namespace
         self._connection, self._record, self._tell = connection, record, tell
+        self._predecessors = settings.deploy.predecessors
         self._deadline = time.monotonic() + settings.time_limits.deploy
 
     def run(self, planned: Planned) -> None:
@@ -120,7 +121,9 @@ class Course:
 
         """
         connection = self._connection
-        acting = Acting(connection.api, connection.kinds, planned.forced, self._record, self._tell)
+        acting = Acting(
+            connection.api, connection.kinds, planned.forced, self._predecessors, self._record, self._tell
+        )
         for title, steps in planned.phases:
             self._record.plan(title, list(steps))
         for title, steps in planned.phases:

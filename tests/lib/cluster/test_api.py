@@ -1,0 +1,159 @@
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tasks.lib.cluster.api import Endpoint
+from tasks.lib.cluster.refusal import ApiError, Unreachable
+from tests.lib.cluster.scripted import Answer, Scripted, status
+
+
+def things(*names: str) -> list[dict[str, Any]]:
+    return [{"name": name} for name in names]
+
+
+def listing(items: list[Any], version: str = "7", following: str = "") -> Answer:
+    metadata = {"resourceVersion": version, "continue": following}
+    return Answer(body=json.dumps({"items": items, "metadata": metadata}).encode())
+
+
+def test_a_request_carries_token_query_and_json(server: Scripted) -> None:
+    server.answers = [Answer(body=b'{"kind": "ConfigMap"}')]
+
+    answer = server.api().apply("/api/v1/configmaps/x", {"a": 1}, doing="apply it", query={"dryRun": "All"})
+
+    assert answer == {"kind": "ConfigMap"}
+    asked = server.asked[0]
+    assert (asked.method, asked.body) == ("PATCH", b'{"a":1}')
+    assert asked.path == (
+        "/api/v1/configmaps/x?fieldManager=lookit-orchestrator&fieldValidation=Strict&dryRun=All"
+    )
+    assert asked.headers["Authorization"] == "Bearer a-token"
+    assert asked.headers["Content-Type"] == "application/apply-patch+yaml"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Answer(0),
+        status(503, "ServiceUnavailable", "starting"),
+        status(429, "TooManyRequests", "later"),
+        Answer(502),
+    ],
+    ids=["connection dropped", "starting", "overloaded", "proxy without a server"],
+)
+def test_a_fault_that_passes_is_tried_again(server: Scripted, fault: Answer) -> None:
+    server.answers = [fault, fault, Answer(body=b'{"done": true}')]
+
+    assert server.api().get("/x", doing="read x") == {"done": True}
+    assert len(server.asked) == 3
+
+
+def test_the_server_may_say_how_long_to_wait(server: Scripted) -> None:
+    server.answers = [
+        replace(status(429, "TooManyRequests", "later"), headers={"Retry-After": "1"}),
+        Answer(),
+    ]
+
+    began = time.monotonic()
+    server.api().get("/x", doing="read x")
+
+    assert time.monotonic() - began >= 0.75
+
+
+def test_patience_ends_with_the_last_fault(server: Scripted) -> None:
+    server.answers = [status(503, "ServiceUnavailable", "etcd is full")]
+
+    with pytest.raises(ApiError) as caught:
+        server.api(total=0.5).get("/x", doing="read x")
+
+    assert (caught.value.status, caught.value.message) == (503, "etcd is full")
+    assert len(server.asked) > 1
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 409, 410, 422])
+def test_a_refusal_that_stays_is_not_tried_again(server: Scripted, code: int) -> None:
+    server.answers = [status(code, "Reason", "its words")]
+
+    with pytest.raises(ApiError, match=f"The cluster refused to read x \\({code} Reason\\)"):
+        server.api().get("/x", doing="read x")
+
+    assert len(server.asked) == 1
+
+
+def test_a_server_that_is_not_there_is_named() -> None:
+    api = Scripted(Endpoint("https://127.0.0.1:9")).api(total=0.3)
+
+    with pytest.raises(Unreachable, match="https://127.0.0.1:9 could not be reached") as caught:
+        api.get("/x", doing="read x")
+
+    assert "refused" in caught.value.why
+
+
+def test_a_server_with_a_certificate_of_someone_else_is_refused(server: Scripted) -> None:
+    server.answers = [Answer()]
+    stranger = replace(server, endpoint=Endpoint(server.endpoint.server)).api(total=0.3)
+
+    with pytest.raises(Unreachable) as caught:
+        stranger.get("/x", doing="read x")
+
+    assert "certificate verify failed" in caught.value.why
+    assert not server.asked
+
+
+def test_a_list_comes_page_by_page(server: Scripted) -> None:
+    server.answers = [listing(things("a", "b"), following="token"), listing(things("c"), version="8")]
+
+    assert server.api().list("/things", doing="list things") == (things("a", "b", "c"), "8")
+    assert [asked.path for asked in server.asked] == ["/things?limit=500", "/things?limit=500&continue=token"]
+
+
+def test_a_list_whose_pages_grew_too_old_is_read_afresh(server: Scripted) -> None:
+    gone = status(410, "Expired", "too old")
+    server.answers = [listing(things("a"), following="token"), gone, listing(things("a", "b"))]
+
+    assert server.api().list("/things", doing="list things") == (things("a", "b"), "7")
+
+
+def test_a_stream_gives_whole_lines(server: Scripted) -> None:
+    server.answers = [Answer(body=b"one\ntwo\nlast without end")]
+
+    assert list(server.api().lines("/log", query={"follow": "true"}, idle=2)) == [
+        b"one",
+        b"two",
+        b"last without end",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"), [(status(403, "Forbidden", "no"), ApiError), (Answer(0), Unreachable)]
+)
+def test_a_stream_that_cannot_begin_says_why(
+    server: Scripted, answer: Answer, error: type[Exception]
+) -> None:
+    server.answers = [answer]
+
+    with pytest.raises(error):
+        list(server.api().lines("/log", query={}, idle=2))
+
+
+def test_a_closed_client_gives_up_at_once(server: Scripted) -> None:
+    server.answers = [status(503, "ServiceUnavailable", "starting")]
+    api = server.api(total=60)
+    api.close()
+
+    began = time.monotonic()
+    with pytest.raises(ApiError):
+        api.get("/x", doing="read x")
+    assert time.monotonic() - began < 2
+
+
+def test_an_answer_that_is_no_status_is_quoted(server: Scripted) -> None:
+    server.answers = [Answer(404, b"<html>no such page</html>")]
+
+    with pytest.raises(ApiError) as caught:
+        server.api().get("/x", doing="read x")
+
+    assert caught.value.message == "<html>no such page</html>"

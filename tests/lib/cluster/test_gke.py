@@ -1,0 +1,159 @@
+import base64
+from typing import Any
+
+import pytest
+import requests
+
+from tasks.lib.cluster import gke
+from tasks.lib.cluster.api import Endpoint
+from tasks.lib.errors import Failure
+from tests.builders import checked_in_settings
+from tests.lib.cluster.scripted import Answer, Scripted
+
+SETTINGS = checked_in_settings()
+STAGING = SETTINGS.environment("staging")
+PEM = "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n"
+
+
+def answer(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "lookit-staging",
+        "location": "us-east1-d",
+        "status": "RUNNING",
+        "endpoint": "10.1.2.3",
+        "masterAuth": {"clusterCaCertificate": base64.b64encode(PEM.encode()).decode()},
+        **changes,
+    }
+
+
+def dns(allowed: bool) -> dict[str, Any]:
+    return {"dnsEndpointConfig": {"endpoint": "gke-1.us-east1.gke.goog", "allowExternalTraffic": allowed}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "endpoint"),
+    [
+        ({}, Endpoint("https://10.1.2.3", PEM)),
+        ({"endpoint": "127.0.0.1:6443"}, Endpoint("https://127.0.0.1:6443", PEM)),
+        ({"controlPlaneEndpointsConfig": dns(True)}, Endpoint("https://gke-1.us-east1.gke.goog")),
+        ({"controlPlaneEndpointsConfig": dns(False)}, Endpoint("https://10.1.2.3", PEM)),
+        ({"controlPlaneEndpointsConfig": {}}, Endpoint("https://10.1.2.3", PEM)),
+        ({"status": "RECONCILING"}, Endpoint("https://10.1.2.3", PEM)),
+        ({"location": None, "zone": "us-east1-d"}, Endpoint("https://10.1.2.3", PEM)),
+    ],
+    ids=[
+        "address",
+        "with port",
+        "DNS name",
+        "DNS name for insiders",
+        "empty section",
+        "being upgraded",
+        "old field",
+    ],
+)
+def test_the_way_in_is_the_dns_name_where_outsiders_may_use_it(
+    changes: dict[str, Any], endpoint: Endpoint
+) -> None:
+    found = gke.read(STAGING, answer(**changes))
+    assert found == gke.Found("mit-lookit", "us-east1-d", "lookit-staging", endpoint)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "why"),
+    [
+        (
+            {"name": "lookit-production"},
+            "This is not the cluster that was meant: nothing was changed.",
+            "expected lookit-staging in us-east1-d\nfound    lookit-production in us-east1-d\nThe GKE API says so.",
+        ),
+        (
+            {"location": "europe-west1-b"},
+            "This is not the cluster that was meant: nothing was changed.",
+            "expected lookit-staging in us-east1-d\nfound    lookit-staging in europe-west1-b\nThe GKE API says so.",
+        ),
+        (
+            {"status": "STOPPING", "statusMessage": "going away"},
+            "Cluster lookit-staging is STOPPING: it cannot be deployed to.",
+            "going away",
+        ),
+        (
+            {"endpoint": "", "masterAuth": {}},
+            "GKE's answer about cluster lookit-staging has no endpoint that can be used.",
+            "endpoint: none; certificate authority: none; DNS endpoint for outside: none.",
+        ),
+        (
+            {"masterAuth": {"clusterCaCertificate": "%%%"}, "controlPlaneEndpointsConfig": dns(False)},
+            "GKE's answer about cluster lookit-staging has no endpoint that can be used.",
+            "endpoint: 10.1.2.3; certificate authority: none; DNS endpoint for outside: not allowed.",
+        ),
+    ],
+)
+def test_an_answer_that_cannot_be_used_stops_the_deploy(changes: dict[str, Any], what: str, why: str) -> None:
+    with pytest.raises(Failure) as caught:
+        gke.read(STAGING, answer(**changes))
+    assert (caught.value.what, caught.value.why) == (what, why)
+
+
+@pytest.mark.parametrize(
+    ("status", "what", "next_step"),
+    [
+        (401, "GKE does not accept the credentials.", "gcloud auth application-default login"),
+        (
+            403,
+            "The credentials may not look at cluster lookit-staging.",
+            "gcloud projects add-iam-policy-binding mit-lookit --role roles/container.developer --member …",
+        ),
+        (
+            404,
+            "There is no cluster projects/mit-lookit/locations/us-east1-d/clusters/lookit-staging.",
+            "gcloud container clusters list --project mit-lookit",
+        ),
+        (
+            503,
+            "GKE answered 503 when asked for projects/mit-lookit/locations/us-east1-d/clusters/lookit-staging.",
+            "Run the same command again in a minute.",
+        ),
+    ],
+)
+def test_a_refusal_says_what_to_do(server: Scripted, status: int, what: str, next_step: str) -> None:
+    server.answers = [Answer(status, b'{"error": {"message": "in its words"}}')]
+
+    with pytest.raises(Failure) as caught:
+        gke.find(_settings(server), STAGING, _session(server))
+
+    assert (caught.value.what, caught.value.why, caught.value.next_step) == (what, "in its words", next_step)
+
+
+def test_the_cluster_is_asked_for_by_its_full_name(server: Scripted) -> None:
+    import json
+
+    server.answers = [Answer(body=json.dumps(answer()).encode())]
+
+    found = gke.find(_settings(server), STAGING, _session(server))
+
+    assert found.endpoint == Endpoint("https://10.1.2.3", PEM)
+    assert server.asked[0].path == "/v1/projects/mit-lookit/locations/us-east1-d/clusters/lookit-staging"
+
+
+def test_words_that_are_no_json_are_quoted(server: Scripted) -> None:
+    server.answers = [Answer(502, b"<html>bad gateway</html>")]
+    with pytest.raises(Failure) as caught:
+        gke.find(_settings(server), STAGING, _session(server))
+    assert caught.value.why == "<html>bad gateway</html>"
+
+
+def test_a_gke_that_cannot_be_reached_is_named() -> None:
+    settings = checked_in_settings(google={"container": "https://127.0.0.1:9"})
+    with pytest.raises(Failure, match=r"The GKE API https://127.0.0.1:9 could not be reached"):
+        gke.find(settings, STAGING, requests.Session())
+
+
+def _settings(server: Scripted) -> Any:
+    return checked_in_settings(google={"container": server.endpoint.server})
+
+
+def _session(server: Scripted) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    session.verify = False
+    return session
