@@ -8,7 +8,7 @@ from invoke import Collection
 # folder, so that `tasks.settings` means tasks/settings.py.
 __path__ = [str(Path(__file__).with_suffix(""))]
 
-from tasks import build, check, decrypt, deploy, doctor, push, render, settings, test
+from tasks import build, check, decrypt, deploy, doctor, push, render, sandbox, settings, test
 
 namespace = Collection(
     build.build,
@@ -18,6 +18,7 @@ namespace = Collection(
     deploy.deploy,
     push.push,
     render.render,
+    sandbox.sandbox,
     settings.settings,
     test.test,
 )

@@ -94,16 +94,35 @@ def settings(c: Context) -> "Settings":
     return read(layers(c), ROOT)
 
 
+def checkout_settings(c: Context) -> "Settings":
+    """The settings of this checkout as they are without a sandbox: for tasks that bring one up or down.
+
+    Raises:
+        UsageError: some are not valid.
+
+    """
+    from tasks.lib.settings.reader import read
+
+    return read(checkout_layers(c), ROOT)
+
+
 def layers(c: Context) -> "list[Layer]":
     """The sources of settings in force, lowest first, the sandbox's on top where it was asked for."""
     from tasks.lib.settings.reader import Layer
 
-    found = [Layer(name, getattr(c.config, level)) for level, name in CONFIG_LEVELS]
+    found = checkout_layers(c)
     if in_sandbox(c):
         from tasks.lib.sandbox.overlay import settings_overlay
 
         found.append(Layer("sandbox", settings_overlay(ROOT, found)))
     return found
+
+
+def checkout_layers(c: Context) -> "list[Layer]":
+    """The same without the sandbox's."""
+    from tasks.lib.settings.reader import Layer
+
+    return [Layer(name, getattr(c.config, level)) for level, name in CONFIG_LEVELS]
 
 
 def in_sandbox(c: Context) -> bool:

@@ -1,19 +1,45 @@
-"""What settings become when a run is meant for the sandbox."""
+"""What settings become when a run is meant for the sandbox: other addresses, credentials and encrypted
+files.
+"""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.lib.errors import Failure
-from tasks.lib.settings.reader import Layer
+from tasks.lib.sandbox.lifecycle import require_up
+from tasks.lib.sandbox.preparing import CLOUD, KMS, STORAGE
+from tasks.lib.sandbox.state import State, state_from_layers
+from tasks.lib.settings.reader import Layer, merged
 
 
 def settings_overlay(root: Path, layers: Sequence[Layer]) -> Mapping[str, Any]:
     """The values that lead to the sandbox of this checkout.
 
+    Args:
+        root: the checkout.
+        layers: the settings so far, lowest first; they name the environments and the sandbox's folder.
+
     Raises:
         Failure: no sandbox is up.
 
     """
-    why = f"Nothing runs for {root} ({len(layers)} layers)."
-    raise Failure("No sandbox is up in this checkout.", why, "./inv sandbox.up")
+    here = state_from_layers(root, layers)
+    require_up(here)
+    return values(here, list(merged(layers).get("environments", {})))
+
+
+def values(here: State, environments: Sequence[str]) -> Mapping[str, Any]:
+    """The same for the sandbox in `here`, whether it runs or not."""
+    ports = json.loads(here.ports.read_text())
+    ciphertexts = {name: {"secrets": {"ciphertexts": str(here.ciphertexts(name))}} for name in environments}
+    return {
+        "google": {
+            "credentials_file": str(here.deployer),
+            "ca_file": str(here.tls / "ca.crt"),
+            "kms": f"127.0.0.1:{ports[KMS]}",
+            "container": f"http://127.0.0.1:{ports[CLOUD]}",
+            "storage": f"http://127.0.0.1:{ports[STORAGE]}",
+        },
+        "environments": ciphertexts,
+    }

@@ -131,6 +131,14 @@ class Google:
 
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
+class Sandbox:
+    """The stand-in for Google Cloud on this machine."""
+
+    state: Name
+    etcd_quota_bytes: Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
 class TimeLimits:
     """Every time-out, in seconds."""
 
@@ -153,6 +161,7 @@ class TimeLimits:
     job: Seconds
     rollout: Seconds
     deploy: Seconds
+    sandbox: Seconds
 
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
@@ -170,6 +179,7 @@ class Settings:
     test: Test
     registry: Registry
     deploy: Deploy
+    sandbox: Sandbox
     time_limits: TimeLimits
 
     @property

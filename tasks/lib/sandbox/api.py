@@ -1,0 +1,94 @@
+"""The little of the Kubernetes API that the sandbox's own parts use, as plain JSON over one requests
+session.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+
+log = logging.getLogger(__name__)
+
+Object = Mapping[str, Any]
+TIME_LIMIT = 10.0
+WATCH_FOR = 300
+PAUSE_AFTER_FAULT = 0.5
+
+
+class Api:
+    """A cluster, entered as its administrator.
+
+    Args:
+        url: the API server.
+        folder: holds ca.crt, admin.crt and admin.key.
+
+    """
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
+        self._folder = folder
+        self._local = threading.local()
+
+    @property
+    def session(self) -> requests.Session:
+        """This thread's session: they are not to be shared."""
+        if not hasattr(self._local, "session"):
+            session = requests.Session()
+            session.verify = str(self._folder / "ca.crt")
+            session.cert = (str(self._folder / "admin.crt"), str(self._folder / "admin.key"))
+            session.trust_env = False
+            self._local.session = session
+        return self._local.session  # type: ignore[no-any-return]
+
+    def get(self, path: str) -> Object | None:
+        """One object, or None where there is none."""
+        answer = self.session.get(self.url + path, timeout=TIME_LIMIT)
+        if answer.status_code == 404:
+            return None
+        answer.raise_for_status()
+        found: Object = answer.json()
+        return found
+
+    def create(self, path: str, value: Object) -> None:
+        """Create an object; one that exists already is left as it is."""
+        answer = self.session.post(self.url + path, json=value, timeout=TIME_LIMIT)
+        if answer.status_code != 409:
+            answer.raise_for_status()
+
+    def delete(self, path: str) -> None:
+        """Delete an object; one that is gone already is fine."""
+        answer = self.session.delete(self.url + path, timeout=TIME_LIMIT)
+        if answer.status_code != 404:
+            answer.raise_for_status()
+
+    def follow(self, path: str) -> Iterator[Object]:
+        """Every object under `path`, and then each as it changes, for ever; faults only make it begin
+        anew.
+        """
+        while True:
+            try:
+                yield from self._list_and_watch(path)
+            except (requests.RequestException, json.JSONDecodeError, OSError) as error:
+                log.warning("%s: %s", path, error)
+                time.sleep(PAUSE_AFTER_FAULT)
+
+    def _list_and_watch(self, path: str) -> Iterator[Object]:
+        listed = self.get(path) or {"items": [], "metadata": {"resourceVersion": "0"}}
+        yield from listed["items"]
+        since = listed["metadata"]["resourceVersion"]
+        query = {"watch": "true", "resourceVersion": since, "timeoutSeconds": str(WATCH_FOR)}
+        with self.session.get(
+            self.url + path, params=query, stream=True, timeout=(TIME_LIMIT, WATCH_FOR + TIME_LIMIT)
+        ) as answer:
+            answer.raise_for_status()
+            for line in answer.iter_lines(chunk_size=None):
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    return
+                if event["type"] in {"ADDED", "MODIFIED"}:
+                    yield event["object"]

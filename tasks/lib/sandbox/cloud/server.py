@@ -1,0 +1,95 @@
+"""The one HTTP process that stands in for Google's REST APIs; each call is answered by a module of its own.
+
+Run as `python -m tasks.lib.sandbox.cloud.server FOLDER PORT`.  It keeps nothing in memory: all it knows is in
+FOLDER (`State.google`), so a restart changes nothing.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+from tasks.lib.sandbox.cloud import accounts, gke, oauth, tokens
+from tasks.lib.sandbox.cloud.answers import Answer, error, forbidden, unauthenticated
+
+BIGGEST_REQUEST = 1024**2
+
+# Method, path, the permission that the caller needs (empty: none), and who answers.
+Route = tuple[str, str, str, Callable[..., Answer]]
+ROUTES: tuple[Route, ...] = (
+    (
+        "GET",
+        r"/v1/projects/(?P<project>[^/]+)/(?:locations|zones)/(?P<location>[^/]+)/clusters/(?P<name>[^/]+)",
+        "container.clusters.get",
+        gke.get,
+    ),
+)
+
+
+def answer(google: Path, method: str, path: str, authorization: str) -> Answer:
+    """Answer a call to an API: find its route, check token and permission, then hand it on."""
+    for allowed, pattern, permission, call in ROUTES:
+        if match := re.fullmatch(pattern, path):
+            if method != allowed:
+                return error(405, f"Method {method} is not served here.")
+            return _as_caller(google, authorization, permission, match, call)
+    return error(404, f"The sandbox does not serve {method} {path}.")
+
+
+def _as_caller(
+    google: Path, authorization: str, permission: str, match: re.Match[str], call: Callable[..., Answer]
+) -> Answer:
+    email = tokens.holder(tokens.signing_key(google), authorization.removeprefix("Bearer "))
+    account = accounts.find(google, email) if email else None
+    if not account:
+        return unauthenticated()
+    if permission not in account.permissions:
+        return forbidden(permission, match[0].removeprefix("/v1/"))
+    return call(google, **match.groupdict())
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Reads a request, asks for its answer, writes it."""
+
+    protocol_version = "HTTP/1.1"
+    google: Path
+
+    def do_GET(self) -> None:
+        """Answer a read."""
+        path = urlsplit(self.path).path
+        if path == "/healthz":
+            self._send(Answer(200, {"status": "ok"}))
+        else:
+            self._send(answer(self.google, "GET", path, self.headers.get("Authorization", "")))
+
+    def do_POST(self) -> None:
+        """Answer a call with a body."""
+        body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), BIGGEST_REQUEST))
+        path = urlsplit(self.path).path
+        if path == "/token":
+            self._send(oauth.token(self.google, dict(parse_qsl(body.decode(errors="replace")))))
+        elif path == "/tokenreview":
+            self._send(oauth.review(self.google, json.loads(body)))
+        else:
+            self._send(answer(self.google, "POST", path, self.headers.get("Authorization", "")))
+
+    def _send(self, found: Answer) -> None:
+        data = json.dumps(found.body, indent=2).encode()
+        self.send_response(found.status)
+        self.send_header("Content-Type", "application/json; charset=UTF-8")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def main() -> None:
+    """Serve until ended."""
+    Handler.google = Path(sys.argv[1])
+    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main()

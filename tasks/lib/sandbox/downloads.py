@@ -1,0 +1,126 @@
+"""Official releases of the control plane's programs, each checked against the checksum its publisher gives.
+
+The checksums are fetched beside the files, over https from the same publishers: kubernetes publishes a
+`.sha256` for
+each program, etcd a SHA256SUMS for a release, and GitHub states the digest of every file of a release,
+kwok's too.
+A machine that reaches none of them goes on within seconds: the next source is a build from pinned Go source.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tarfile
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.lib import console
+
+CONNECT_TIME_LIMIT = 5.0
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_unreachable: set[str] = set()
+
+
+@dataclass(frozen=True)
+class Release:
+    """One file to download.
+
+    Args:
+        url: the file.
+        checksums: where its checksum is found: text that has the digest on the line naming the file, or
+            GitHub's JSON about a release.
+        member: the program within the file when it is a tar archive.
+
+    """
+
+    url: str
+    checksums: str
+    member: str = ""
+
+    @property
+    def file(self) -> str:
+        """The file's name."""
+        return self.url.rpartition("/")[2]
+
+
+def release(program: str, version: str, architecture: str) -> Release:
+    """Where the official `program` of `version` lies for Linux on `architecture` (amd64, arm64)."""
+    if program == "etcd":
+        base = f"https://github.com/etcd-io/etcd/releases/download/{version}"
+        name = f"etcd-{version}-linux-{architecture}"
+        return Release(f"{base}/{name}.tar.gz", f"{base}/SHA256SUMS", f"{name}/etcd")
+    if program == "kwok":
+        url = f"https://github.com/kubernetes-sigs/kwok/releases/download/{version}/kwok-linux-{architecture}"
+        return Release(url, f"https://api.github.com/repos/kubernetes-sigs/kwok/releases/tags/{version}")
+    url = f"https://dl.k8s.io/release/{version}/bin/linux/{architecture}/{program}"
+    return Release(url, f"{url}.sha256")
+
+
+def fetch(program: str, version: str, folder: Path) -> Path | None:
+    """Download a program into `folder`; None, after saying why, where it cannot be had or its checksum is
+    wrong.
+    """
+    architecture = ARCHITECTURES.get(os.uname().machine)
+    if not architecture:
+        return None
+    wanted = release(program, version, architecture)
+    host = wanted.url.split("/")[2]
+    if host in _unreachable:
+        return None
+    try:
+        expected = published_digest(_get(wanted.checksums).decode(), wanted.file)
+        console.say(f"Downloading {wanted.url} …")
+        fetched = folder / wanted.file
+        _download(wanted.url, fetched)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        _unreachable.add(host)
+        console.say(f"{host} cannot be used here ({getattr(error, 'reason', error)}).")
+        return None
+    if not expected or _digest(fetched) != expected:
+        console.say(f"{wanted.url} does not match its published checksum; it is not used.")
+        return None
+    return _unpacked(fetched, wanted.member)
+
+
+def published_digest(text: str, file: str) -> str:
+    """The SHA-256 of `file` as a publisher states it: a bare digest, sha256sum's lines, or GitHub's JSON.
+
+    Raises:
+        ValueError: the text states none for this file.
+
+    """
+    if text.lstrip().startswith("{"):
+        for asset in json.loads(text).get("assets", ()):
+            if asset["name"] == file:
+                return str(asset.get("digest") or "").removeprefix("sha256:")
+    for line in text.splitlines():
+        digest, _, name = line.strip().partition(" ")
+        if name.strip(" *") in {"", file} and len(digest) == 64:
+            return digest
+    raise ValueError(f"no checksum is published for {file}")
+
+
+def _get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=CONNECT_TIME_LIMIT) as answer:  # noqa: S310 - https, from `release`
+        return bytes(answer.read())
+
+
+def _download(url: str, path: Path) -> None:
+    with urllib.request.urlopen(url, timeout=CONNECT_TIME_LIMIT) as answer, path.open("wb") as file:  # noqa: S310
+        shutil.copyfileobj(answer, file, 1024**2)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unpacked(path: Path, member: str) -> Path:
+    if not member:
+        return path
+    with tarfile.open(path) as archive:
+        archive.extract(member, path.parent, filter="data")
+    return path.parent / member

@@ -1,0 +1,29 @@
+"""Asking a component whether it is well, quickly and without any client library."""
+
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from urllib.parse import urlsplit
+
+from tasks.lib.sandbox.components import Probe
+
+TIME_LIMIT = 2.0
+
+
+def check(probe: Probe, time_limit: float = TIME_LIMIT) -> str:
+    """Ask once; returns an empty text when the component is well, else what is wrong."""
+    parts = urlsplit(probe.url)
+    try:
+        if parts.scheme == "tcp":
+            with socket.create_connection((parts.hostname or "", parts.port or 0), time_limit):
+                return ""
+        context = ssl.create_default_context(cafile=probe.ca_file) if probe.ca_file else None
+        with urllib.request.urlopen(probe.url, timeout=time_limit, context=context):  # noqa: S310 - URLs of the plan
+            return ""
+    except urllib.error.HTTPError as error:
+        return f"answers {error.code}"
+    except urllib.error.URLError as error:
+        return str(error.reason)
+    except (OSError, ValueError) as error:
+        return str(error) or type(error).__name__

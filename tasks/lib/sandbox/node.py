@@ -1,0 +1,30 @@
+"""What kwok leaves out of a node, as one process per cluster: container logs and the disks of claims.
+
+Run as `python -m tasks.lib.sandbox.node --cluster FOLDER --port N --url URL`.
+"""
+
+import argparse
+import threading
+from pathlib import Path
+
+from tasks.lib.sandbox import kubelet, volumes
+from tasks.lib.sandbox.api import Api
+
+
+def main() -> None:
+    """Serve until ended."""
+    parser = argparse.ArgumentParser(prog="python -m tasks.lib.sandbox.node", description=__doc__)
+    parser.add_argument(
+        "--cluster", type=Path, required=True, help="the cluster's folder, with its certificates"
+    )
+    parser.add_argument("--port", type=int, required=True, help="where container logs are served")
+    parser.add_argument("--url", required=True, help="the API server")
+    options = parser.parse_args()
+    api = Api(options.url, options.cluster)
+    threading.Thread(target=volumes.provide, args=(api,), daemon=True).start()
+    threading.Thread(target=volumes.reclaim, args=(api,), daemon=True).start()
+    kubelet.serve(api, options.cluster, options.port)
+
+
+if __name__ == "__main__":
+    main()

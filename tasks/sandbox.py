@@ -1,0 +1,55 @@
+"""The sandbox: Google Cloud on this machine."""
+
+from invoke import Collection, Context
+
+from tasks import cli
+
+
+@cli.task(
+    help={"environment": "Only this environment's cluster and secrets (default: all)."},
+    iterable=["environment"],
+)
+def up(c: Context, environment: list[str] | None = None) -> None:
+    """Bring the sandbox up; what runs already is left as it is."""
+    from tasks.lib import console
+    from tasks.lib.sandbox import lifecycle, report
+
+    statuses = lifecycle.up(cli.checkout_settings(c), environment or ())
+    report.show(statuses)
+    console.say("Up. Add --sandbox to any task, or export LOOKIT_SANDBOX=1.")
+
+
+@cli.task(help={"keep_data": "Keep clusters, keys, secrets and buckets for the next `sandbox.up`."})
+def down(c: Context, keep_data: bool = False) -> None:
+    """End the sandbox's processes and remove what it stored."""
+    from tasks.lib import console
+    from tasks.lib.sandbox import lifecycle
+
+    ended = lifecycle.down(lifecycle.state(cli.checkout_settings(c)), keep_data=keep_data)
+    console.say(f"Down: {ended} processes ended." if ended else "Nothing was running.")
+
+
+@cli.task(help={"json": "Print JSON."})
+def status(c: Context, json: bool = False) -> None:
+    """Show every server of the sandbox: process, port, health."""
+    from tasks.lib.sandbox import lifecycle, report
+
+    here = lifecycle.state(cli.checkout_settings(c))
+    statuses = lifecycle.status(here)
+    report.emit_json(statuses) if json else report.show(statuses)
+    report.require_well(statuses)
+
+
+@cli.task(
+    positional=["component"],
+    help={"component": "Which server (see sandbox.status).", "follow": "Go on as lines are added."},
+)
+def logs(c: Context, component: str = "supervisor", follow: bool = False) -> None:
+    """Print the log of one server of the sandbox."""
+    from tasks.lib.sandbox import lifecycle, report
+
+    path = lifecycle.logs(lifecycle.state(cli.checkout_settings(c)), component)
+    report.print_log(path, follow=follow)
+
+
+sandbox = Collection("sandbox", up, down, status, logs)
