@@ -26,7 +26,9 @@ def settings_overlay(root: Path, layers: Sequence[Layer]) -> Mapping[str, Any]:
     """
     here = state_from_layers(root, layers)
     require_up(here)
-    return values(here, list(merged(layers).get("environments", {})))
+    # Nothing outside this machine is asked: the commit that this checkout stands on plays the application's.
+    source = {"source": {"checkout": str(root)}}
+    return {**values(here, list(merged(layers).get("environments", {}))), **source}
 
 
 def values(here: State, environments: Sequence[str]) -> Mapping[str, Any]:
