@@ -8,7 +8,7 @@ from invoke import Collection
 # folder, so that `tasks.settings` means tasks/settings.py.
 __path__ = [str(Path(__file__).with_suffix(""))]
 
-from tasks import build, check, decrypt, deploy, doctor, push, render, sandbox, settings, test
+from tasks import build, check, decrypt, deploy, doctor, pipeline, push, render, sandbox, settings, test
 
 namespace = Collection(
     build.build,
@@ -16,6 +16,7 @@ namespace = Collection(
     decrypt.decrypt,
     doctor.doctor,
     deploy.deploy,
+    Collection.from_module(pipeline),
     push.push,
     render.render,
     sandbox.sandbox,

@@ -125,6 +125,15 @@ def checkout_layers(c: Context) -> "list[Layer]":
     return [Layer(name, getattr(c.config, level)) for level, name in CONFIG_LEVELS]
 
 
+def sandbox_state(c: Context) -> "Path | None":
+    """The folder of the sandbox that this run is meant for, or None where it is meant for Google."""
+    if not in_sandbox(c):
+        return None
+    from tasks.lib.sandbox.state import state_from_layers
+
+    return state_from_layers(ROOT, layers(c)).folder
+
+
 def in_sandbox(c: Context) -> bool:
     """Whether this run is meant for the sandbox."""
     return bool(c.config.in_sandbox)

@@ -29,6 +29,7 @@ class Build:
     source: Path
     file: Path
     tags: Sequence[str]
+    target: str = ""
     platform: str = ""
     network: str = ""
     cache_from: str = ""
@@ -93,6 +94,7 @@ def build(wanted: Build, with_: Builder) -> Command:
     argv = (
         *front,
         *("--file", str(wanted.file)),
+        *_option("--target", wanted.target),
         *_option("--platform", wanted.platform),
         *_option("--network", wanted.network),
         *_option("--cache-from", wanted.cache_from),
@@ -122,6 +124,32 @@ def run(wanted: Run) -> tuple[str, ...]:
         wanted.image,
         *wanted.command,
     )  # fmt: skip
+
+
+def create(image: str, name: str, mounts: Sequence[str], labels: Mapping[str, str]) -> tuple[str, ...]:
+    """Make a container without starting it."""
+    options = (*_each("--mount", mounts), *_each("--label", _pairs(labels)))
+    return ("docker", "create", "--name", name, "--entrypoint", "true", *options, image)
+
+
+def copy_into(source: str, container: str, target: str) -> tuple[str, ...]:
+    """Copy a file, or with `FOLDER/.` what a folder holds, into a container or its volumes."""
+    return ("docker", "cp", source, f"{container}:{target}")
+
+
+def containers_of(label: str) -> tuple[str, ...]:
+    """List the names of all containers with a label, one a line."""
+    return ("docker", "ps", "--all", "--filter", f"label={label}", "--format", "{{.Names}}")
+
+
+def volumes_named(beginning: str) -> tuple[str, ...]:
+    """List the volumes whose names hold `beginning`, one a line."""
+    return ("docker", "volume", "ls", "--filter", f"name={beginning}", "--format", "{{.Name}}")
+
+
+def remove_volumes(names: Sequence[str]) -> tuple[str, ...]:
+    """Remove volumes that no container uses."""
+    return ("docker", "volume", "rm", *names)
 
 
 def execute(container: str, *command: str) -> tuple[str, ...]:

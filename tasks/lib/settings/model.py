@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from tasks.lib.errors import UsageError
 from tasks.lib.settings.deploy import Deploy
 from tasks.lib.settings.image import Build, Registry, Test
+from tasks.lib.settings.pipeline import Pipeline
 
 CLOSED = ConfigDict(extra="forbid")
 
@@ -127,6 +128,7 @@ class Google:
     ca_file: str
     kms: Name
     container: Name
+    secret_manager: Name
     storage: Name
 
 
@@ -178,6 +180,7 @@ class Settings:
     build: Build
     test: Test
     registry: Registry
+    pipeline: Pipeline
     deploy: Deploy
     sandbox: Sandbox
     time_limits: TimeLimits

@@ -1,0 +1,1 @@
+"""Cloud Build's build files, read and run on this machine by the rules of its documentation."""

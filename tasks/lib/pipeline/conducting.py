@@ -1,0 +1,247 @@
+"""A whole pipeline on this machine: read, resolve, prepare, run, and one table at the end in any case."""
+
+import json
+import os
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.lib import console, process
+from tasks.lib.duration import spoken
+from tasks.lib.errors import Failure, TimedOut, UsageError
+from tasks.lib.image import checkout, docker, engine
+from tasks.lib.image.reference import parse
+from tasks.lib.pipeline import containers, direct, model, resolving, secrets
+from tasks.lib.pipeline.orchestrator import build_own_images
+from tasks.lib.pipeline.resolving import ReadyBuild, ReadyStep
+from tasks.lib.pipeline.running import Graph, Launch, Result
+from tasks.lib.pipeline.substitutions import USER_DEFINED
+from tasks.lib.redaction import Secret, mask
+
+if TYPE_CHECKING:
+    from tasks.lib.build_variables import BuildVariables
+    from tasks.lib.settings.model import Environment, Settings
+
+COLOURS = {"SUCCESS": "green", "FAILURE": "red", "TIMEOUT": "red", "CANCELLED": "yellow"}
+CLONE_SECONDS = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What was asked for.
+
+    Args:
+        file: the build file.
+        source: the checkout that becomes /workspace.
+        environment: the environment that the branch deploys to.
+        variables: the commit that is built.
+        start: begin at this step; empty for the first.
+        only: run this step alone.
+        substitutions: user-defined substitutions by name.
+        in_containers: whether steps run in containers.
+        sandbox_state: the folder of the sandbox to run against, or None.
+
+    """
+
+    file: Path
+    source: Path
+    environment: "Environment"
+    variables: "BuildVariables"
+    start: str = ""
+    only: str = ""
+    substitutions: Mapping[str, str]
+    in_containers: bool
+    sandbox_state: Path | None = None
+
+
+def conduct(settings: "Settings", wish: Wish) -> list[Result]:
+    """Run the pipeline.
+
+    Raises:
+        UsageError: the build file breaks a rule, or a step was named that is not there.
+        Failure: a step failed, or what steps need is not to be had.
+        TimedOut: a step or the whole build reached its limit.
+
+    """
+    build = model.load(wish.file)
+    ready = resolving.ready(build, substitutions(settings, wish), wish.file.name)
+    chosen = resolving.selected(ready.steps, start=wish.start, only=wish.only)
+    if not wish.in_containers:
+        direct.check(ready.steps, chosen, settings.pipeline.orchestrator)
+    wanted = [name for step in ready.steps if step.index in chosen for name in step.secrets]
+    values = secrets.values(settings, ready.secret_versions, wanted, sandbox=wish.sandbox_state is not None)
+    with ExitStack() as stack:
+        workspace = stack.enter_context(workspace_of(wish.source))
+        launch = stack.enter_context(_launcher(settings, wish, ready, chosen, values, workspace))
+        results = run_graph(ready, chosen, launch, values)
+    conclude(results)
+    if wish.in_containers and chosen == set(range(len(ready.steps))):
+        _push_images(settings, ready.images)
+    return results
+
+
+def named(options: Sequence[str]) -> dict[str, str]:
+    """User-defined substitutions as they are given to `--substitution`.
+
+    Raises:
+        UsageError: one is not `_NAME=VALUE`.
+
+    """
+    wrong = [option for option in options if not USER_DEFINED.fullmatch(option.partition("=")[0])]
+    if wrong or any("=" not in option for option in options):
+        raise UsageError(
+            f"A substitution is given as _NAME=VALUE, not as {', '.join(wrong or options)}.",
+            "Its name begins with an underscore and has capitals, digits and underscores.",
+        )
+    return dict(option.split("=", 1) for option in options)
+
+
+def substitutions(settings: "Settings", wish: Wish) -> dict[str, str]:
+    """What a trigger would give: the built-in substitutions and the environment's own."""
+    variables, tag = wish.variables, wish.variables.tag_name
+    tagged = "" if tag == settings.image.default_tag else tag
+    repository = settings.source.repository.removesuffix(".git")
+    return {
+        "PROJECT_ID": wish.environment.project,
+        "BUILD_ID": str(uuid.uuid4()),
+        "LOCATION": settings.pipeline.location,
+        "TRIGGER_NAME": f"lookit-{wish.environment.name}",
+        "COMMIT_SHA": variables.commit_sha,
+        "REVISION_ID": variables.commit_sha,
+        "SHORT_SHA": variables.short_sha,
+        "REPO_NAME": variables.repo_name,
+        "REPO_FULL_NAME": "/".join(repository.split("/")[-2:]),
+        "BRANCH_NAME": variables.branch_name,
+        "TAG_NAME": tagged,
+        "REF_NAME": tagged or variables.branch_name,
+        "_ENVIRONMENT": wish.environment.name,
+        **settings.pipeline.substitutions,
+        **wish.substitutions,
+    }
+
+
+@contextmanager
+def workspace_of(source: Path) -> Iterator[Path]:
+    """A copy of the checkout at its commit, as Cloud Build makes one: what is not committed is not in it."""
+    found = checkout.observe(source)
+    with tempfile.TemporaryDirectory(prefix="lookit-pipeline-") as folder:
+        workspace = Path(folder) / "workspace"
+        if not found.head:
+            raise UsageError(
+                f"{source} is no git checkout.", "Cloud Build clones one, so the pipeline needs one too.",
+                "Name a checkout of the application with --source, or source.checkout in invoke.yaml.",
+            )  # fmt: skip
+        clone = ("git", "-c", f"safe.directory={source.resolve()}", "clone", "--quiet", "--no-hardlinks")
+        process.run((*clone, str(source), str(workspace)), time_limit=CLONE_SECONDS)
+        if found.changed:
+            console.say(f"Warning: {len(found.changed)} uncommitted change(s) of {source} are left out.")
+        yield workspace
+
+
+@contextmanager
+def _launcher(
+    settings: "Settings", wish: Wish, ready: ReadyBuild, chosen: Collection[int],
+    values: Mapping[str, Secret], workspace: Path,
+) -> Iterator[Callable[[ReadyStep], Launch]]:  # fmt: skip
+    """How steps are started, with what they need prepared and removed afterwards."""
+    sandbox = {} if wish.sandbox_state is None else {"LOOKIT_SANDBOX": "1"}
+    if not wish.in_containers:
+        yield direct.Direct(settings.root, workspace, values, sandbox).launch
+        return
+    limits = settings.time_limits
+    engine.versions(limits.docker)
+    steps = [step for step in ready.steps if step.index in chosen]
+    build_own_images(settings, [step.image for step in steps])
+    containers.fetch_images(ready.steps, chosen, limits.docker, limits.image_push)
+    run = containers.make_name()
+    passed: dict[str, str | None] = {name: None for name in os.environ if name.startswith("INVOKE_")}
+    mounts = []
+    if wish.sandbox_state is not None:
+        mounts = [f"type=bind,source={wish.sandbox_state},target={wish.sandbox_state}"]
+        passed["INVOKE_SANDBOX_STATE"] = str(wish.sandbox_state)
+    with containers.volumes(run, steps, workspace, steps[0].image, limits.docker):
+        yield containers.Containers(
+            run=run, network=settings.pipeline.network, secrets=values, env={**passed, **sandbox},
+            mounts=mounts, seconds=limits.docker,
+        ).launch  # fmt: skip
+
+
+def run_graph(
+    ready: ReadyBuild,
+    chosen: Collection[int],
+    launch: Callable[[ReadyStep], Launch],
+    values: Mapping[str, Secret],
+) -> list[Result]:
+    """Run the steps, print their output with their names before it, and the table at the end."""
+    lock = threading.Lock()
+    hidden = [value.reveal().decode(errors="replace") for value in values.values()]
+
+    def tell(step: ReadyStep, line: str) -> None:
+        with lock:
+            console.say(mask(f"Step {step.title}: {line}", hidden))
+
+    graph = Graph(ready.steps, chosen, launch, tell, ready.timeout)
+    try:
+        return graph.run()
+    finally:
+        console.table(("step", "result", "time"), [row(r) for r in graph.results.values()], "Pipeline")
+
+
+def row(result: Result) -> list[str]:
+    """A row of the table; what did not run has no time."""
+    from rich.markup import escape
+
+    colour = "yellow" if result.allowed else COLOURS.get(result.state, "dim")
+    code = f" (exit code {result.code})" if result.code else ""
+    allowed = ", allowed" if result.allowed else ""
+    took = spoken(result.seconds) if result.seconds else ""
+    return [escape(result.step.title), f"[{colour}]{result.state}{code}{allowed}[/{colour}]", took]
+
+
+def conclude(results: Sequence[Result]) -> None:
+    """Say how the build ended.
+
+    Raises:
+        Failure: a step failed.
+        TimedOut: a step took too long.
+
+    """
+    for result in results:
+        if result.state in {"FAILURE", "TIMEOUT"} and not result.allowed:
+            raise _ended(result)
+
+
+def _ended(result: Result) -> Failure:
+    step = result.step
+    again = f"When it is mended, go on from there: ./inv pipeline --from {step.identifier} …"
+    if result.state == "TIMEOUT":
+        return TimedOut(
+            f"The pipeline stopped at step {step.title}: it took longer than {step.timeout:g} s.",
+            "What it printed is above.", again,
+        )  # fmt: skip
+    how = f"it exited with {result.code}" if (result.code or 0) > 0 else "it was killed"
+    return Failure(f"The pipeline stopped at step {step.title}: {how}.", "What it printed is above.", again)
+
+
+def _push_images(settings: "Settings", images: Sequence[str]) -> None:
+    """Push what the build file lists under `images`, as Cloud Build does after the last step."""
+    for image in images:
+        process.run(docker.push(str(parse(image))), time_limit=settings.time_limits.image_push)
+        console.say(f"Pushed {image}.")
+
+
+def as_json(results: Sequence[Result]) -> str:
+    """The table for scripts."""
+    return json.dumps(
+        [
+            {"step": r.step.identifier, "state": r.state, "code": r.code, "allowed": r.allowed,
+             "seconds": round(r.seconds, 3)}
+            for r in results
+        ],
+        indent=2,
+    )  # fmt: skip

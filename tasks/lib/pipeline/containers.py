@@ -1,0 +1,171 @@
+"""Steps in containers, as Cloud Build runs them: shared volumes for /workspace and home, and Docker's socket.
+
+Secret values reach a container through the environment of the `docker` process, never through its arguments.
+"""
+
+import os
+import platform
+import secrets
+import stat
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tasks.lib import console, process
+from tasks.lib.errors import Failure
+from tasks.lib.image import docker
+from tasks.lib.interruption import uninterrupted
+from tasks.lib.pipeline.model import WORKSPACE
+from tasks.lib.pipeline.resolving import ReadyStep
+from tasks.lib.pipeline.running import Launch
+from tasks.lib.redaction import Secret
+
+HOME = "/builder/home"
+SCRIPTS = "/builder/scripts"
+SOCKET = "/var/run/docker.sock"
+OWNER = "org.lookit.pipeline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Containers:
+    """Launches steps as containers.
+
+    Args:
+        run: the name of this run: volumes and containers begin with it.
+        network: the network that containers join.
+        secrets: the values of secret variables.
+        env: variables for every step; those with the value None are passed on from this process.
+        mounts: further mounts for every step, in Docker's spelling.
+        seconds: the limit of one of Docker's small commands.
+
+    """
+
+    run: str
+    network: str
+    secrets: Mapping[str, Secret]
+    seconds: float
+    env: Mapping[str, str | None] = field(default_factory=dict)
+    mounts: Sequence[str] = ()
+
+    def launch(self, step: ReadyStep) -> Launch:
+        """The `docker run` that is this step."""
+        name = f"{self.run}-{step.index}"
+        hidden = {variable: self.secrets[variable].reveal().decode() for variable in step.secrets}
+
+        def stop() -> None:
+            process.run(docker.remove_container(name), time_limit=self.seconds)
+
+        return Launch(docker.run(self.container(step, name)), hidden, stop=stop)
+
+    def container(self, step: ReadyStep, name: str) -> docker.Run:
+        """Everything about the step's container; its variables come after the run's own."""
+        shared = [*self.env.items(), ("HOME", HOME), *step.env.items()]
+        plain = [variable if value is None else f"{variable}={value}" for variable, value in shared]
+        volumes = [(v.name, v.path) for v in step.volumes]
+        return docker.Run(
+            image=step.image,
+            name=name,
+            command=step.args,
+            entrypoint=f"{SCRIPTS}/{step.index}" if step.script else step.entrypoint,
+            network=self.network,
+            workdir=step.directory,
+            environment=[*plain, *step.secrets],
+            mounts=[
+                *(f"type=volume,source={self.run}-{kind},target={at}" for kind, at in SHARED),
+                *(f"type=volume,source={self.run}-volume-{volume},target={at}" for volume, at in volumes),
+                f"type=bind,source={engine_socket(os.environ)},target={SOCKET}",
+                *self.mounts,
+            ],
+            labels={OWNER: self.run},
+        )
+
+
+SHARED = (("workspace", WORKSPACE), ("home", HOME), ("scripts", SCRIPTS))
+
+
+def make_name() -> str:
+    """A name that no other run has, and that says whose it is."""
+    return f"lookit-pipeline-{platform.node()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def engine_socket(environ: Mapping[str, str]) -> str:
+    """The path of the engine's socket, which steps that build images need."""
+    host = environ.get("DOCKER_HOST", "")
+    return host.removeprefix("unix://") if host.startswith("unix://") else SOCKET
+
+
+@contextmanager
+def volumes(
+    run: str, steps: Iterable[ReadyStep], source: Path, helper_image: str, seconds: float
+) -> Iterator[None]:
+    """The volumes of one run, with `source` in the workspace and the steps' scripts; removed afterwards.
+
+    Args:
+        run: the name they begin with.
+        steps: those that will run.
+        source: what becomes /workspace.
+        helper_image: any image that is here: a container of it, never started, is what files are copied into.
+        seconds: the limit of one of Docker's small commands.
+
+    """
+    helper = f"{run}-copy"
+    try:
+        mounts = [f"type=volume,source={run}-{kind},target={at}" for kind, at in SHARED]
+        process.run(docker.create(helper_image, helper, mounts, {OWNER: run}), time_limit=seconds)
+        process.run(docker.copy_into(f"{source}/.", helper, WORKSPACE), time_limit=seconds)
+        with tempfile.TemporaryDirectory() as folder:
+            write_scripts(Path(folder), steps)
+            process.run(docker.copy_into(f"{folder}/.", helper, SCRIPTS), time_limit=seconds)
+        yield
+    finally:
+        with uninterrupted():
+            remove(run, seconds)
+
+
+def write_scripts(folder: Path, steps: Iterable[ReadyStep]) -> None:
+    """Write each step's script as a program; without a line that says otherwise, sh runs it."""
+    folder.chmod(0o755)
+    for step in steps:
+        if step.script:
+            path = folder / str(step.index)
+            begin = "" if step.script.startswith("#!") else "#!/bin/sh\n"
+            path.write_text(begin + step.script)
+            path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH | stat.S_IROTH)
+
+
+def remove(run: str, seconds: float) -> None:
+    """Remove the containers and volumes of a run; what cannot be removed is said."""
+    try:
+        names = (
+            process.run(docker.containers_of(f"{OWNER}={run}"), time_limit=seconds).stdout.decode().split()
+        )
+        for name in names:
+            process.run(docker.remove_container(name), time_limit=seconds)
+        left = process.run(docker.volumes_named(run), time_limit=seconds).stdout.decode().split()
+        if left:
+            process.run(docker.remove_volumes(left), time_limit=seconds)
+    except Failure as failure:
+        console.say(f"Warning: something of {run} is still there: {failure.why or failure.what}")
+
+
+def fetch_images(steps: Sequence[ReadyStep], chosen: Collection[int], seconds: float, pull: float) -> None:
+    """Pull the images of the chosen steps that are not here.
+
+    Raises:
+        Failure: one cannot be pulled.
+
+    """
+    for image in dict.fromkeys(step.image for step in steps if step.index in chosen):
+        try:
+            process.run(docker.image_id(image), time_limit=seconds)
+        except Failure:
+            console.say(f"Fetching {image} …")
+            try:
+                process.run(docker.pull(image), time_limit=pull)
+            except Failure as failure:
+                raise Failure(
+                    f"The image {image} is neither here nor to be had.", failure.why,
+                    "Check its name in the build file, and `docker login` to its registry.",
+                ) from failure  # fmt: skip

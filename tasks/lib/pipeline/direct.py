@@ -1,0 +1,77 @@
+"""Steps without containers: this repository's own tasks, run from this checkout.
+
+Only steps whose image is the orchestrator's, with its own entrypoint, can be run so: what another image would
+do is not known here.
+"""
+
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.lib.errors import all_faults
+from tasks.lib.image.reference import parse
+from tasks.lib.pipeline.model import WORKSPACE
+from tasks.lib.pipeline.resolving import ReadyStep
+from tasks.lib.pipeline.running import Launch
+from tasks.lib.redaction import Secret
+
+
+@dataclass(frozen=True)
+class Direct:
+    """Launches steps as processes of this Python.
+
+    Args:
+        root: this checkout.
+        workspace: the folder that stands for /workspace.
+        secrets: the values of secret variables.
+        env: variables for every step, such as LOOKIT_SANDBOX.
+
+    """
+
+    root: Path
+    workspace: Path
+    secrets: Mapping[str, Secret]
+    env: Mapping[str, str]
+
+    def launch(self, step: ReadyStep) -> Launch:
+        """The program that does what the step's container would."""
+        secret = {name: self.secrets[name].reveal().decode() for name in step.secrets}
+        own = {name: self._local(value) for name, value in step.env.items()}
+        argv = [sys.executable, "-m", "tasks", *(self._local(argument) for argument in step.args)]
+        return Launch(argv, {**own, **self.env, **secret, "PYTHONUNBUFFERED": "1"}, self.root)
+
+    def _local(self, text: str) -> str:
+        """`text` with the workspace of the build replaced by the folder that stands for it."""
+        return text.replace(WORKSPACE, str(self.workspace))
+
+
+def check(steps: Sequence[ReadyStep], chosen: Collection[int], orchestrator: str) -> None:
+    """Refuse steps that only a container can run.
+
+    Raises:
+        UsageError: there are some; all are named.
+
+    """
+    faults = [
+        f"step {step.title} runs {step.image}{_how(step)}"
+        for step in steps
+        if step.index in chosen and not is_own(step, orchestrator)
+    ]
+    if faults:
+        raise all_faults(
+            "Some steps are no tasks of this repository, so they cannot run without Docker.", faults,
+            "Leave --no-docker away, or choose other steps with --only or --from.",
+        )  # fmt: skip
+
+
+def is_own(step: ReadyStep, orchestrator: str) -> bool:
+    """Whether a step runs a task of this repository."""
+    plain = not step.entrypoint and not step.script and not step.volumes
+    return plain and parse(step.image).name == parse(orchestrator).name
+
+
+def _how(step: ReadyStep) -> str:
+    if step.script:
+        return " with a script"
+    return f" with the entrypoint {step.entrypoint}" if step.entrypoint else ""

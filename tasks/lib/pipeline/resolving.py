@@ -1,0 +1,146 @@
+"""From a build file to steps that can be run: substitutions made, waits turned into a graph."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from tasks.lib.errors import UsageError, all_faults
+from tasks.lib.pipeline.model import WORKSPACE, Build, Step, Volume, title
+from tasks.lib.pipeline.substitutions import USER_DEFINED, Substituter, key_faults, resolve
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadyStep:
+    """A step with nothing left to replace.
+
+    Args:
+        index: its number in the file.
+        title: how logs call it.
+        identifier: its id, or `#N` where it has none.
+        image: the container image.
+        needs: the numbers of the steps that must have ended well before.
+        timeout: seconds, or None where only the build's own limit holds.
+
+    """
+
+    index: int
+    title: str
+    identifier: str
+    image: str
+    args: Sequence[str]
+    entrypoint: str
+    script: str
+    env: Mapping[str, str]
+    secrets: Sequence[str]
+    directory: str
+    volumes: Sequence[Volume]
+    needs: frozenset[int]
+    timeout: float | None
+    allow_failure: bool
+    allow_exit_codes: Sequence[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadyBuild:
+    """A build with nothing left to replace."""
+
+    steps: Sequence[ReadyStep]
+    timeout: float
+    images: Sequence[str]
+    secret_versions: Mapping[str, str]
+
+
+def ready(build: Build, given: Mapping[str, str], where: str, *, triggered: bool = True) -> ReadyBuild:
+    """Make all substitutions.
+
+    Args:
+        build: the checked file.
+        given: built-in substitutions, and user-defined ones that win over the file's.
+        where: the file's name, for messages.
+        triggered: whether a trigger started it: then bash's expansions are on and missing values are empty.
+
+    Raises:
+        UsageError: a substitution is wrongly named, missing, unused or cannot be expanded; all are listed.
+
+    """
+    user = {**build.substitutions, **{k: v for k, v in given.items() if USER_DEFINED.fullmatch(k)}}
+    faults = key_faults(user)
+    loose = triggered or build.options.substitutionOption == "ALLOW_LOOSE"
+    values = {**given, **user}
+    if triggered or build.options.dynamicSubstitutions:
+        substituter = resolve(values, loose=loose)
+    else:
+        substituter = Substituter(values, dynamic=False, loose=loose)
+    steps = [_step(build, index, substituter) for index in range(len(build.steps))]
+    images = [substituter.text(image) for image in build.images]
+    versions = {s.env: substituter.text(s.versionName) for s in build.availableSecrets.secretManager}
+    faults += substituter.faults
+    if not loose:
+        unused = sorted(set(build.substitutions) - substituter.used)
+        faults += [f"the substitution {name} is defined, but nothing uses it" for name in unused]
+    if faults:
+        raise all_faults(f"Cloud Build would refuse {where}.", [fault + "." for fault in faults])
+    return ReadyBuild(steps=steps, timeout=build.timeout, images=images, secret_versions=versions)
+
+
+def _step(build: Build, index: int, substituter: Substituter) -> ReadyStep:
+    step, text = build.steps[index], substituter.text
+    return ReadyStep(
+        index=index,
+        title=title(build, index),
+        identifier=step.id or f"#{index}",
+        image=text(step.name),
+        args=[text(argument) for argument in step.args],
+        entrypoint=text(step.entrypoint),
+        script=step.script,  # substitutions reach scripts as variables only
+        env=_variables(build, step, substituter),
+        secrets=list(dict.fromkeys([*build.options.secretEnv, *step.secretEnv])),
+        directory=str(PurePosixPath(WORKSPACE) / text(step.dir)),
+        volumes=[*build.options.volumes, *step.volumes],
+        needs=needs(build, index),
+        timeout=step.timeout,
+        allow_failure=step.allowFailure,
+        allow_exit_codes=step.allowExitCodes,
+    )
+
+
+def _variables(build: Build, step: Step, substituter: Substituter) -> dict[str, str]:
+    """A step's variables: substitutions where they are mapped, the build's own, the step's own on top."""
+    own = step.automapSubstitutions
+    mapped = build.options.automapSubstitutions if own is None else own
+    found = dict(substituter.values) if mapped else {}
+    for entry in (*build.options.env, *step.env):
+        name, _, value = entry.partition("=")
+        found[name] = substituter.text(value)
+    if mapped:
+        substituter.used.update(substituter.values)
+    return found
+
+
+def needs(build: Build, index: int) -> frozenset[int]:
+    """The steps that must end well before step `index`: those named, none for `-`, else all before it."""
+    wanted = build.steps[index].waitFor
+    if not wanted:
+        return frozenset(range(index))
+    return frozenset(i for i in range(index) if build.steps[i].id and build.steps[i].id in wanted)
+
+
+def selected(steps: Sequence[ReadyStep], *, start: str, only: str) -> Collection[int]:
+    """The steps to run: all, those from step `start` on, or step `only`.
+
+    Raises:
+        UsageError: no step is called so, or both were asked for.
+
+    """
+    if start and only:
+        raise UsageError("Both --from and --only were given.", next_step="Give one of them.")
+    if only:
+        return {_find(steps, only)}
+    return set(range(_find(steps, start) if start else 0, len(steps)))
+
+
+def _find(steps: Sequence[ReadyStep], name: str) -> int:
+    for step in steps:
+        if name in {step.identifier, str(step.index)}:
+            return step.index
+    raise UsageError(f"There is no step {name!r}.", f"Steps: {', '.join(step.identifier for step in steps)}.")

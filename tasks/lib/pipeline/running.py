@@ -1,0 +1,218 @@
+"""Running a graph of steps: what is ready runs side by side, a failure ends the rest.
+
+How a step becomes a program is the launcher's matter; here it is started, watched and ended.
+"""
+
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tasks.lib.errors import TimedOut
+from tasks.lib.interruption import uninterrupted
+from tasks.lib.pipeline.resolving import ReadyStep
+from tasks.lib.process import missing_program
+
+State = Literal["SUCCESS", "FAILURE", "TIMEOUT", "CANCELLED", "NOT RUN", "SKIPPED"]
+SECONDS_TO_END = 10.0
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The program that a step is: arguments, added variables, folder, and how to stop it."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+    stop: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a step ended; `allowed` tells a failure that does not count."""
+
+    step: ReadyStep
+    state: State
+    code: int | None = None
+    seconds: float = 0.0
+    allowed: bool = False
+
+    @property
+    def well(self) -> bool:
+        """Whether steps that wait for this one may begin."""
+        return self.state in {"SUCCESS", "SKIPPED"} or self.allowed
+
+
+class Graph:
+    """One run of a build's steps.
+
+    Args:
+        steps: all steps of the build.
+        chosen: the numbers of those to run; the others count as done.
+        launch: makes a step's program; called when the step begins.
+        tell: takes a line of output or news; called from several threads.
+        timeout: seconds for the whole build.
+
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[ReadyStep],
+        chosen: Collection[int],
+        launch: Callable[[ReadyStep], Launch],
+        tell: Callable[[ReadyStep, str], None],
+        timeout: float,
+    ) -> None:
+        self._steps = steps
+        self._launch = launch
+        self._tell = tell
+        self._timeout = timeout
+        self._ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._running: dict[int, _Running] = {}
+        self.results = {s.index: Result(s, "SKIPPED") for s in steps if s.index not in chosen}
+
+    def run(self) -> list[Result]:
+        """Run the steps and return how each ended, in their order in the file.
+
+        Raises:
+            TimedOut: the whole build took too long; `results` says how far it came.
+
+        """
+        deadline = time.monotonic() + self._timeout
+        try:
+            while not self._failed() and (self._begin_ready() or self._running):
+                self._wait(deadline)
+        finally:
+            with uninterrupted():
+                self._end_all()
+        return list(self.results.values())
+
+    def _failed(self) -> bool:
+        return any(not result.well for result in self.results.values())
+
+    def _begin_ready(self) -> bool:
+        """Begin every step whose needs are met; says whether there was one."""
+        ready = [s for s in self._steps if self._waits(s) and all(self._done(n) for n in s.needs)]
+        for step in ready:
+            self._tell(step, "starting")
+            self._running[step.index] = _Running(step, self._launch(step), self._tell, self._ended)
+        return bool(ready)
+
+    def _waits(self, step: ReadyStep) -> bool:
+        return step.index not in self.results and step.index not in self._running
+
+    def _done(self, index: int) -> bool:
+        return index in self.results and self.results[index].well
+
+    def _wait(self, deadline: float) -> None:
+        """Wait until a step ends, or a limit is reached."""
+        soonest = min([deadline, *(running.deadline for running in self._running.values())])
+        try:
+            index = self._ended.get(timeout=max(soonest - time.monotonic(), 0.01))
+        except queue.Empty:
+            self._keep_limits(deadline)
+        else:
+            if index in self._running:
+                self._record(self._running.pop(index))
+
+    def _keep_limits(self, deadline: float) -> None:
+        now = time.monotonic()
+        for running in [r for r in self._running.values() if r.deadline <= now]:
+            running.end()
+            del self._running[running.step.index]
+            allowed = running.step.allow_failure
+            self._note(Result(running.step, "TIMEOUT", None, running.seconds, allowed))
+        if deadline <= now:
+            raise TimedOut(
+                f"The build took longer than its timeout of {self._timeout:g} s and was ended.",
+                next_step="Raise `timeout` in the build file, or see above which step hangs.",
+            )
+
+    def _record(self, running: "_Running") -> None:
+        code = running.finish()
+        step = running.step
+        state: State = "FAILURE" if code else "SUCCESS"
+        allowed = bool(code) and (step.allow_failure or code in step.allow_exit_codes)
+        self._note(Result(step, state, code, running.seconds, allowed))
+
+    def _note(self, result: Result) -> None:
+        self.results[result.step.index] = result
+        ending = f" (exit code {result.code})" if result.code else ""
+        excuse = ", which is allowed" if result.allowed else ""
+        self._tell(result.step, f"finished: {result.state}{ending}{excuse}")
+
+    def _end_all(self) -> None:
+        for running in self._running.values():
+            running.end()
+            self.results[running.step.index] = Result(running.step, "CANCELLED", None, running.seconds)
+        self._running.clear()
+        for step in self._steps:
+            self.results.setdefault(step.index, Result(step, "NOT RUN"))
+        self.results = dict(sorted(self.results.items()))
+
+
+class _Running:
+    """A step's program while it runs, in a process group of its own, so that Ctrl-C reaches it through us."""
+
+    def __init__(
+        self,
+        step: ReadyStep,
+        launch: Launch,
+        tell: Callable[[ReadyStep, str], None],
+        ended: "queue.SimpleQueue[int]",
+    ) -> None:
+        self.step = step
+        self._launch = launch
+        self._began = time.monotonic()
+        self._stopped: float | None = None
+        self.deadline = self._began + (step.timeout or float("inf"))
+        try:
+            self._child = subprocess.Popen(
+                list(launch.argv), cwd=launch.cwd, env={**os.environ, **launch.env}, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        except FileNotFoundError as error:
+            raise missing_program(launch.argv[0]) from error
+        self._reader = threading.Thread(target=self._read, args=(tell, ended), daemon=True)
+        self._reader.start()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has run, or ran."""
+        return (self._stopped or time.monotonic()) - self._began
+
+    def finish(self) -> int:
+        """Wait for a program whose output has ended, and return its exit code."""
+        code = self._child.wait()
+        self._stopped = time.monotonic()
+        self._reader.join()
+        return code
+
+    def end(self) -> None:
+        """End the program and everything that it started."""
+        self._signal(signal.SIGTERM)
+        try:
+            self._child.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self._signal(signal.SIGKILL)
+            self._child.wait()
+        self._stopped = time.monotonic()
+        self._launch.stop()
+        self._reader.join(SECONDS_TO_END)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._child.pid, number)
+
+    def _read(self, tell: Callable[[ReadyStep, str], None], ended: "queue.SimpleQueue[int]") -> None:
+        assert self._child.stdout is not None  # noqa: S101 - asked for above
+        for line in self._child.stdout:
+            tell(self.step, line.decode(errors="replace").rstrip("\r\n"))
+        ended.put(self.step.index)

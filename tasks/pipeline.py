@@ -1,0 +1,57 @@
+"""Run Cloud Build's chain on this machine."""
+
+from pathlib import Path
+
+from invoke import Context
+
+from tasks import cli
+
+
+@cli.task(
+    default=True,
+    iterable=["substitution"],
+    help={
+        "branch": "The branch to build and deploy; it decides on the environment.",
+        "source": "The application's checkout (default: source.checkout in invoke.yaml, else this folder).",
+        "file": "The build file (default: pipeline.file in invoke.yaml).",
+        "from": "Begin at this step (its id or number); those before it count as done.",
+        "only": "Run this step alone.",
+        "tag": "The release tag (default: TAG_NAME).",
+        "substitution": "A user-defined substitution, as _NAME=VALUE; repeatable.",
+        "docker": "Run steps in containers; --no-docker runs this repository's own tasks directly.",
+        "json": "Print how each step ended, as JSON.",
+    },
+)
+def run(
+    c: Context,
+    branch: str = "",
+    source: str = "",
+    file: str = "",
+    from_: str = "",
+    only: str = "",
+    tag: str = "",
+    substitution: list[str] = [],  # noqa: B006 - how Invoke knows a repeatable option
+    docker: bool = True,
+    json: bool = False,
+) -> None:
+    """Run the steps of cloudbuild.yaml on this machine, by Cloud Build's own rules."""
+    from tasks.lib import console
+    from tasks.lib.image import checkout
+    from tasks.lib.pipeline import conducting
+
+    settings = cli.settings(c)
+    folder = checkout.folder(settings, source, Path.cwd())
+    wish = conducting.Wish(
+        file=Path.cwd() / file if file else cli.ROOT / settings.pipeline.file,
+        source=folder,
+        environment=settings.environment_of_branch(branch),
+        variables=checkout.variables(settings, folder, tag=tag, branch=branch),
+        start=from_,
+        only=only,
+        substitutions=conducting.named(substitution),
+        in_containers=docker,
+        sandbox_state=cli.sandbox_state(c),
+    )
+    results = conducting.conduct(settings, wish)
+    if json:
+        console.emit(conducting.as_json(results))

@@ -1,0 +1,100 @@
+"""Build files: what Cloud Build would refuse is refused, all of it at once."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.lib.errors import UsageError
+from tasks.lib.pipeline.model import Build, load, parse
+
+
+def step(**fields: Any) -> dict[str, Any]:
+    return {"name": "ubuntu", **fields}
+
+
+def faults(content: dict[str, Any]) -> list[str]:
+    with pytest.raises(UsageError) as raised:
+        parse(content, "cloudbuild.yaml")
+    return [line.removeprefix("- ") for line in raised.value.why.splitlines()]
+
+
+def accepted(content: dict[str, Any]) -> Build:
+    return parse(content, "cloudbuild.yaml")
+
+
+def test_defaults_are_cloud_build_s() -> None:
+    build = accepted({"steps": [step()]})
+
+    assert build.timeout == 3600
+    assert build.steps[0].timeout is None
+    assert build.options.substitutionOption == "MUST_MATCH"
+    assert not build.steps[0].allowFailure
+
+
+def test_durations_are_seconds_with_an_s() -> None:
+    assert accepted({"steps": [step(timeout="3.5s")], "timeout": "120s"}).steps[0].timeout == 3.5
+    assert "seconds such as 120s" in faults({"steps": [step(timeout="5m")]})[0]
+
+
+def test_fields_without_meaning_here_are_left_aside() -> None:
+    content = {
+        "steps": [step()], "logsBucket": "gs://x", "options": {"machineType": "E2_HIGHCPU_8"}, "queueTtl": "60s"
+    }  # fmt: skip
+    assert len(accepted(content).steps) == 1
+
+
+VOLUME = {"name": "v", "path": "/v"}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        pytest.param({"steps": []}, "a build needs at least one step.", id="no step"),
+        pytest.param({"steps": [step()] * 301}, "301 steps are too many: at most 300 are allowed.", id="301 steps"),
+        pytest.param({"steps": [step(id="a"), step(id="a")]}, "two steps are called 'a'.", id="the same id twice"),
+        pytest.param({"steps": [step(waitFor=["b"])]}, "step #0 waits for 'b', which is no step before it.", id="unknown id"),
+        pytest.param({"steps": [step(id="a", waitFor=["b"]), step(id="b")]},
+                     "step #0 - \"a\" waits for 'b', which is no step before it.", id="a later step"),
+        pytest.param({"steps": [step(script="x", args=["y"])]},
+                     "step #0 has a script, so it can have neither args nor entrypoint.", id="script and args"),
+        pytest.param({"steps": [step(script="x", entrypoint="y")]},
+                     "step #0 has a script, so it can have neither args nor entrypoint.", id="script and entrypoint"),
+        pytest.param({"steps": [step(timeout="61s")], "timeout": "60s"},
+                     "step #0 may take 61 s, the whole build only 60 s.", id="a step longer than the build"),
+        pytest.param({"steps": [step(volumes=[VOLUME]), step()]},
+                     "the volume 'v' is used by one step only.", id="a volume in one step"),
+        pytest.param({"steps": [step()], "options": {"volumes": [VOLUME]}},
+                     "the volume 'v' is used by one step only.", id="a global volume in a build of one step"),
+        pytest.param({"steps": [step(volumes=[VOLUME, {"name": "w", "path": "/v"}]), step(volumes=[VOLUME, {"name": "w", "path": "/w"}])]},
+                     "step #0 uses the volume path '/v' twice.", id="two volumes at one place"),
+        pytest.param({"steps": [step(volumes=[VOLUME]), step()], "options": {"volumes": [{"name": "v", "path": "/x"}]}},
+                     "step #0 uses the volume name 'v' twice.", id="a name of a global volume"),
+        pytest.param({"steps": [step(volumes=[{"name": "v", "path": "/workspace"}])] * 2},
+                     "step #0: volume path '/workspace' must be absolute, and not /workspace.", id="over the workspace"),
+        pytest.param({"steps": [step(env=["A"])]}, "step #0: 'A' in env is not NAME=VALUE.", id="env without a value"),
+        pytest.param({"steps": [step(secretEnv=["S"])]},
+                     "step #0: no secret in availableSecrets becomes S.", id="an unknown secret"),
+        pytest.param({"steps": [step(secretEnv=["S"], env=["S=1"])],
+                      "availableSecrets": {"secretManager": [{"versionName": "v", "env": "S"}]}},
+                     "step #0: S is in both env and secretEnv.", id="a variable both plain and secret"),
+    ],
+)  # fmt: skip
+def test_what_cloud_build_refuses_is_refused(content: dict[str, Any], expected: str) -> None:
+    assert expected in faults(content)
+
+
+def test_all_faults_are_reported_together() -> None:
+    assert len(faults({"steps": [step(script="x", args=["y"]), step(env=["A"]), step(waitFor=["z"])]})) == 3
+
+
+def test_a_step_without_an_image_is_no_step() -> None:
+    assert faults({"steps": [{"args": ["x"]}]}) == ["steps.0.name: Field required."]
+
+
+def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"missing\.yaml cannot be read"):
+        load(tmp_path / "missing.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [")
+    with pytest.raises(UsageError, match=r"bad\.yaml is not valid YAML"):
+        load(tmp_path / "bad.yaml")

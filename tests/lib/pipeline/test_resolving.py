@@ -1,0 +1,153 @@
+"""From file to steps: a test per rule of the documentation."""
+
+from typing import Any
+
+import pytest
+
+from tasks.lib.errors import UsageError
+from tasks.lib.pipeline.model import parse
+from tasks.lib.pipeline.resolving import ReadyBuild, needs, ready, selected
+
+
+def resolved(
+    *steps: dict[str, Any], given: dict[str, str] | None = None, triggered: bool = True, **build: Any
+) -> ReadyBuild:
+    content = {"steps": [{"name": "ubuntu", **step} for step in steps], **build}
+    return ready(parse(content, "f"), given or {}, "f", triggered=triggered)
+
+
+@pytest.mark.parametrize(
+    ("waits", "expected"),
+    [
+        pytest.param(
+            [None, None, None], [set(), {0}, {0, 1}], id="without waitFor a step waits for all before it"
+        ),
+        pytest.param([None, [], None], [set(), {0}, {0, 1}], id="an empty waitFor is none"),
+        pytest.param([None, ["-"], None], [set(), set(), {0, 1}], id="a dash begins at once"),
+        pytest.param([None, None, ["a"]], [set(), {0}, {0}], id="named steps alone are waited for"),
+        pytest.param([["-"], ["-"], ["a", "b"]], [set(), set(), {0, 1}], id="several are waited for"),
+    ],
+)
+def test_steps_wait_as_the_file_says(waits: list[list[str] | None], expected: list[set[int]]) -> None:
+    steps = [
+        {"name": "x", "id": name, **({} if wait is None else {"waitFor": wait})}
+        for name, wait in zip("abc", waits, strict=False)
+    ]
+    build = parse({"steps": steps}, "f")
+
+    assert [set(needs(build, index)) for index in range(len(steps))] == expected
+
+
+def test_substitutions_reach_every_field_but_the_script() -> None:
+    step = resolved(
+        {"name": "$_N", "args": ["$_N"], "entrypoint": "$_N", "dir": "$_N", "env": ["A=$_N"]},
+        {"script": "echo $_N $HOME"},
+        substitutions={"_N": "n"},
+    )
+
+    first, second = step.steps
+    assert (first.image, first.args, first.entrypoint, first.directory, first.env) == (
+        "n", ["n"], "n", "/workspace/n", {"A": "n"},
+    )  # fmt: skip
+    assert second.script == "echo $_N $HOME"
+
+
+def test_a_given_substitution_wins_over_the_file_s() -> None:
+    assert resolved({"args": ["$_N"]}, substitutions={"_N": "file"}, given={"_N": "given"}).steps[0].args == [
+        "given"
+    ]
+
+
+def test_a_triggered_build_has_expansions_and_empty_values() -> None:
+    assert resolved({"args": ["${_N^^}", "[$_M]"]}, substitutions={"_N": "n"}).steps[0].args == ["N", "[]"]
+
+
+def test_a_submitted_build_refuses_missing_and_unused_substitutions() -> None:
+    with pytest.raises(UsageError) as raised:
+        resolved({"args": ["$_M"]}, substitutions={"_N": "n"}, triggered=False)
+
+    assert raised.value.why.splitlines() == [
+        "- the substitution _M is used, but has no value.",
+        "- the substitution _N is defined, but nothing uses it.",
+    ]
+
+
+def test_a_submitted_build_may_be_loose() -> None:
+    options = {"substitutionOption": "ALLOW_LOOSE"}
+
+    done = resolved({"args": ["[$_M]"]}, substitutions={"_N": "n"}, options=options, triggered=False)
+
+    assert done.steps[0].args == ["[]"]
+
+
+def test_a_step_s_variable_wins_over_the_build_s() -> None:
+    step = resolved({"env": ["A=step"]}, options={"env": ["A=build", "B=build"]}).steps[0]
+
+    assert step.env == {"A": "step", "B": "build"}
+
+
+def test_mapped_substitutions_become_variables_below_the_named_ones() -> None:
+    step = resolved(
+        {"env": ["_N=own"]}, substitutions={"_N": "n", "_M": "m"}, given={"PROJECT_ID": "p"},
+        options={"automapSubstitutions": True},
+    ).steps[0]  # fmt: skip
+
+    assert step.env == {"PROJECT_ID": "p", "_N": "own", "_M": "m"}
+
+
+def test_a_step_can_leave_mapped_substitutions_out() -> None:
+    done = resolved(
+        {"automapSubstitutions": False}, {}, substitutions={"_N": "n"}, options={"automapSubstitutions": True}
+    )
+
+    assert [step.env for step in done.steps] == [{}, {"_N": "n"}]
+
+
+@pytest.mark.parametrize(
+    ("directory", "expected"),
+    [("", "/workspace"), ("sub/folder", "/workspace/sub/folder"), ("/elsewhere", "/elsewhere")],
+)
+def test_a_folder_is_within_the_workspace_unless_absolute(directory: str, expected: str) -> None:
+    assert resolved({"dir": directory}).steps[0].directory == expected
+
+
+def test_global_volumes_and_secrets_reach_every_step() -> None:
+    secrets = {
+        "secretManager": [
+            {"versionName": "projects/$PROJECT_ID/secrets/s/versions/1", "env": n} for n in "ST"
+        ]
+    }
+    done = resolved(
+        {"volumes": [{"name": "w", "path": "/w"}], "secretEnv": ["T"]}, {"volumes": [{"name": "w", "path": "/w2"}]},
+        options={"volumes": [{"name": "v", "path": "/v"}], "secretEnv": ["S"]},
+        availableSecrets=secrets, given={"PROJECT_ID": "p"},
+    )  # fmt: skip
+
+    assert [[(v.name, v.path) for v in step.volumes] for step in done.steps] == [
+        [("v", "/v"), ("w", "/w")], [("v", "/v"), ("w", "/w2")],
+    ]  # fmt: skip
+    assert [step.secrets for step in done.steps] == [["S", "T"], ["S"]]
+    assert done.secret_versions["S"] == "projects/p/secrets/s/versions/1"
+
+
+def test_images_are_filled_in_too() -> None:
+    assert resolved({}, images=["gcr.io/$PROJECT_ID/x"], given={"PROJECT_ID": "p"}).images == ["gcr.io/p/x"]
+
+
+def test_steps_are_chosen_by_id_or_number() -> None:
+    steps = resolved({"id": "a"}, {"id": "b"}, {}).steps
+
+    assert selected(steps, start="", only="") == {0, 1, 2}
+    assert selected(steps, start="b", only="") == {1, 2}
+    assert selected(steps, start="2", only="") == {2}
+    assert selected(steps, start="", only="a") == {0}
+
+
+def test_a_step_that_is_not_there_is_said_with_those_that_are() -> None:
+    steps = resolved({"id": "a"}, {}).steps
+
+    with pytest.raises(UsageError, match="There is no step 'x'") as raised:
+        selected(steps, start="x", only="")
+    assert raised.value.why == "Steps: a, #1."
+    with pytest.raises(UsageError, match="Both --from and --only"):
+        selected(steps, start="a", only="a")
