@@ -8,7 +8,20 @@ from invoke import Collection
 # folder, so that `tasks.settings` means tasks/settings.py.
 __path__ = [str(Path(__file__).with_suffix(""))]
 
-from tasks import build, check, decrypt, deploy, doctor, pipeline, push, render, sandbox, settings, test
+from tasks import (
+    build,
+    check,
+    decrypt,
+    deploy,
+    doctor,
+    pipeline,
+    push,
+    render,
+    sandbox,
+    secrets,
+    settings,
+    test,
+)
 
 namespace = Collection(
     build.build,
@@ -20,6 +33,7 @@ namespace = Collection(
     push.push,
     render.render,
     sandbox.sandbox,
+    secrets.secrets,
     settings.settings,
     test.test,
 )

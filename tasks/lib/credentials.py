@@ -35,6 +35,8 @@ def credentials(google: "Google") -> "Credentials":
             found, _ = default(scopes=SCOPES)
     except (GoogleAuthError, OSError, ValueError) as error:
         raise Failure("No credentials for Google Cloud were found.", str(error), LOG_IN) from error
+    if google.quota_project and hasattr(found, "with_quota_project"):
+        found = found.with_quota_project(google.quota_project)
     return cast("Credentials", found)
 
 

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 SERVICE = "/google.cloud.kms.v1.KeyManagementService/"
 # Carried out twice, it makes two versions.
 NEVER_REPEATED = frozenset({"CreateCryptoKeyVersion"})
+# What these answer with; all others have a message of their own.
+ANSWERS = {
+    "GetCryptoKey": "CryptoKey",
+    "CreateCryptoKeyVersion": "CryptoKeyVersion",
+    "UpdateCryptoKeyPrimaryVersion": "CryptoKey",
+}
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 # gRPC itself waits up to two minutes before it tries a broken connection again.
@@ -112,6 +118,10 @@ class Kms:
         answer = self._call("Decrypt", "decrypt", key, request, _fault_in_decryption)
         return Opened(Secret(answer.plaintext), answer.used_primary)
 
+    def administer(self, rpc: str, verb: str, key: str, request: Any) -> Any:
+        """Make any other call of the service; see tasks/lib/kms/administration.py."""
+        return self._call(rpc, verb, key, request, lambda _request, _answer: "")
+
     def close(self) -> None:
         """End the channel; calls under way in other threads end at once."""
         self._closed.set()
@@ -140,7 +150,8 @@ class Kms:
             SERVICE + rpc, type(request).serialize, getattr(messages(), _answer_of(rpc)).deserialize
         )
         time_limit = max(0.001, min(self._limits.attempt, deadline - time.monotonic()))
-        routing = (("x-goog-request-params", f"name={call.key}"),)
+        field = "parent" if hasattr(request, "parent") else "name"
+        routing = (("x-goog-request-params", f"{field}={call.key}"),)
         try:
             answer = stub(request, timeout=time_limit, metadata=routing)
         except grpc.RpcError as error:
@@ -264,7 +275,7 @@ def _fault(error: Any) -> Fault:
 
 
 def _answer_of(rpc: str) -> str:
-    return {"CreateCryptoKeyVersion": "CryptoKeyVersion"}.get(rpc, f"{rpc}Response")
+    return ANSWERS.get(rpc, f"{rpc}Response")
 
 
 def _bound_to(additional: bytes) -> dict[str, Any]:

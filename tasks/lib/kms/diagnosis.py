@@ -67,6 +67,10 @@ class ChecksumMismatch(Failure):
     """Bytes were damaged between here and KMS; sending them again may help."""
 
 
+class NotPermitted(Failure):
+    """The caller lacks a role on the key, or there is no such key."""
+
+
 def damaged(call: Call, what: str) -> ChecksumMismatch:
     """The error for a checksum that does not fit."""
     return ChecksumMismatch(
@@ -119,7 +123,7 @@ def _no_role(call: Call, fault: Fault) -> Failure:
     command = (
         ("add-iam-policy-binding", key.key, f"--member={_member(call)}", f"--role={role}") if key else ()
     )
-    return Failure(
+    return NotPermitted(
         f"You may not {call.verb} with the key {short(call.key)}, or there is no such key.", fault.message,
         f"The key's owner runs: {key.gcloud(*command)}" if key else f"Ask the key's owner for {role}.",
     )  # fmt: skip

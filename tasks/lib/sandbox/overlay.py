@@ -38,6 +38,7 @@ def values(here: State, environments: Sequence[str]) -> Mapping[str, Any]:
     return {
         "google": {
             "credentials_file": str(here.deployer),
+            "encrypter_credentials_file": str(here.google / "key-owner.json"),
             "ca_file": str(here.tls / "ca.crt"),
             "kms": f"127.0.0.1:{ports[KMS]}",
             "container": f"http://127.0.0.1:{ports[CLOUD]}",

@@ -35,10 +35,10 @@ def decrypt_all(settings: "Settings", environment: "Environment") -> "dict[str, 
     """
     files = secret_files(settings, environment)
     with connected(settings) as kms:
-        opened, failures = for_each(kms, files, lambda file: open_file(kms, file))
+        opened, failures = for_each(files, lambda file: open_file(kms, file), kms.close)
     if failures:
         raise one_error(f"of {environment.name} could not be decrypted", len(files), failures)
-    return {name: found.plaintext for name, found in opened.items()}
+    return {file.name: found.plaintext for file, found in opened.items()}
 
 
 def open_file(kms: Kms, file: SecretFile) -> Opened:

@@ -1,17 +1,24 @@
 """Sealing secrets: plaintexts of an environment into the encrypted files that are checked in."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.lib import console
+from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import write_atomically
 from tasks.lib.kms.client import connected
-from tasks.lib.secrets.files import secret_files
+from tasks.lib.redaction import Secret
+from tasks.lib.secrets.dotenv import Weight
+from tasks.lib.secrets.expected import findings_in
+from tasks.lib.secrets.files import one_file, secret_files
 from tasks.lib.secrets.formats import Form, seal
+from tasks.lib.secrets.identities import as_encrypter
 from tasks.lib.secrets.together import for_each, one_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from tasks.lib.redaction import Secret
+    from tasks.lib.secrets.dotenv import Finding
     from tasks.lib.settings.model import Environment, Settings
 
 CIPHERTEXT_MODE = 0o644
@@ -36,9 +43,64 @@ def encrypt_all(
 
     """
     files = [file for file in secret_files(settings, environment) if file.name in plaintexts]
-    with connected(settings) as kms:
-        sealed, failures = for_each(kms, files, lambda file: seal(kms, file, plaintexts[file.name], form))
+    with connected(as_encrypter(settings)) as kms:
+        sealed, failures = for_each(
+            files, lambda file: seal(kms, file, plaintexts[file.name], form), kms.close
+        )
     if failures:
         raise one_error(f"of {environment.name} could not be encrypted", len(files), failures)
     for file in files:
-        write_atomically(file.ciphertext, sealed[file.name], CIPHERTEXT_MODE)
+        write_atomically(file.ciphertext, sealed[file], CIPHERTEXT_MODE)
+
+
+def plaintexts(
+    settings: "Settings", environment: "Environment", name: str, source: str = ""
+) -> "dict[str, Secret]":
+    """Read plaintext files that are to be encrypted.
+
+    Args:
+        settings: where the tree is.
+        environment: whose files they are.
+        name: one file, or empty for all whose plaintext is there.
+        source: where that one file's plaintext is; empty for where `decrypt` writes it.
+
+    Raises:
+        UsageError: there is no such secret file, or no plaintext.
+
+    """
+    files = [one_file(settings, environment, name)] if name else secret_files(settings, environment)
+    paths = {file.name: Path(source) if source and name else file.plaintext for file in files}
+    found = {name: Secret(path.read_bytes()) for name, path in paths.items() if path.is_file()}
+    if not found:
+        raise UsageError(
+            "There is no plaintext to encrypt.",
+            "\n".join(f"- {path} is not there." for path in paths.values()),
+            "Name it with --source, or put it there; ./inv decrypt writes what is encrypted now.",
+        )
+    return found
+
+
+def check_all(given: "Mapping[str, Secret]") -> None:
+    """Refuse plaintexts that kustomize or Kubernetes would refuse, and say what is doubtful about the rest.
+
+    Raises:
+        Failure: at least one has faults; nothing was encrypted.
+
+    """
+    for name, plaintext in given.items():
+        findings = findings_in(name, plaintext)
+        refuse_faults(name, findings)
+        for finding in findings:
+            console.say(f"{name}: {finding}")
+
+
+def refuse_faults(name: str, findings: "Sequence[Finding]") -> None:
+    """Refuse a text that kustomize or Kubernetes would refuse.
+
+    Raises:
+        Failure: it has faults; all are listed.
+
+    """
+    if faults := [finding for finding in findings if finding.weight is Weight.FAULT]:
+        lines = "\n".join(f"- {fault}" for fault in faults)
+        raise Failure(f"{name} is not valid, so nothing was encrypted.", lines, "Mend it and try again.")

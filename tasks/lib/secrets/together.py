@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, TypeVar
 from tasks.lib.errors import Failure
 
 if TYPE_CHECKING:
-    from tasks.lib.kms.client import Kms
     from tasks.lib.secrets.files import SecretFile
 
 # Waiting is all that these threads do; KMS allows far more calls a minute.
@@ -17,52 +16,54 @@ Result = TypeVar("Result")
 
 
 def for_each(
-    kms: "Kms", files: Sequence["SecretFile"], work: "Callable[[SecretFile], Result]"
-) -> tuple[dict[str, Result], dict[str, Failure]]:
+    files: "Sequence[SecretFile]", work: "Callable[[SecretFile], Result]", stop: Callable[[], None]
+) -> "tuple[dict[SecretFile, Result], dict[SecretFile, Failure]]":
     """Do `work` for every file, in parallel.
 
     Args:
-        kms: the client that the work uses; it is closed if this is interrupted, which ends calls under way.
         files: the files.
         work: what to do with one.
+        stop: what ends the work under way when this is interrupted, such as closing the client.
 
     Returns:
-        What came out, and what failed, each by the file's name and in the order of `files`.
+        What came out, and what failed, each by file and in the order of `files`.
 
     """
-    results: dict[str, Result] = {}
-    failures: dict[str, Failure] = {}
+    results: dict[SecretFile, Result] = {}
+    failures: dict[SecretFile, Failure] = {}
     with ThreadPoolExecutor(max(1, min(CALLS_AT_ONCE, len(files)))) as pool:
         try:
-            futures = {file.name: pool.submit(work, file) for file in files}
-            for name, future in futures.items():
+            futures = {file: pool.submit(work, file) for file in files}
+            for file, future in futures.items():
                 try:
-                    results[name] = future.result()
+                    results[file] = future.result()
                 except Failure as failure:
-                    failures[name] = failure
+                    failures[file] = failure
         except BaseException:
-            kms.close()
+            stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return results, failures
 
 
-def one_error(what: str, number: int, failures: Mapping[str, Failure]) -> Failure:
+def one_error(what: str, number: int, failures: "Mapping[SecretFile, Failure]") -> Failure:
     """All failures as one, those that say the same only once.
 
     Args:
-        what: what could not be done, such as `decrypt secrets of staging`.
+        what: what became of them, such as `of staging could not be decrypted`.
         number: how many files it was meant for.
-        failures: by file name; not empty.
+        failures: by file; not empty.
 
     """
-    groups: dict[str, list[str]] = {}
-    for name, failure in failures.items():
-        groups.setdefault(str(failure), []).append(name)
+    several = len({file.environment for file in failures}) > 1
+    groups: dict[str, list[SecretFile]] = {}
+    for file, failure in failures.items():
+        groups.setdefault(str(failure), []).append(file)
     lines: list[str] = []
     steps: list[str] = []
-    for names in groups.values():
-        failure = failures[names[0]]
+    for files in groups.values():
+        failure = failures[files[0]]
+        names = [file.bound_to if several else file.name for file in files]
         lines += [
             f"- {', '.join(names)}: {failure.what}",
             *(f"  {line}" for line in failure.why.splitlines()),

@@ -125,6 +125,8 @@ class Google:
     """How Google's services are reached."""
 
     credentials_file: str
+    encrypter_credentials_file: str
+    quota_project: str
     ca_file: str
     kms: Name
     container: Name

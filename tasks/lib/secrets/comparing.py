@@ -1,0 +1,127 @@
+"""What changed in the secrets between a commit and now, by key; values only on request."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.lib import process
+from tasks.lib.kms.client import connected
+from tasks.lib.redaction import Secret
+from tasks.lib.secrets import dotenv
+from tasks.lib.secrets.files import SecretFile
+from tasks.lib.secrets.formats import unseal
+from tasks.lib.secrets.together import for_each, one_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tasks.lib.settings.model import Settings
+
+GIT_SECONDS = 20
+WHOLE = "(the whole file)"
+
+
+class Change(Enum):
+    """What happened to a key."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One key, what happened to it, and its values before and now; None where it was or is not there."""
+
+    place: str
+    key: str
+    change: Change
+    before: Secret | None
+    now: Secret | None
+
+
+def differences(settings: "Settings", files: "Sequence[SecretFile]", revision: str) -> list[Difference]:
+    """Compare every file as it was at `revision` with what it is now, in parallel.
+
+    Raises:
+        Failure: git does not know the revision, or a file cannot be decrypted.
+
+    """
+    with connected(settings) as kms:
+
+        def entries(file: SecretFile) -> list[Difference]:
+            was = committed(file.ciphertext, revision)
+            now = file.encrypted() if file.ciphertext.exists() else None
+            before, after = (
+                values(file.name, unseal(kms, file, content).plaintext) if content else {}
+                for content in (was, now)
+            )
+            return compare(file.bound_to, before, after)
+
+        found, failures = for_each(files, entries, kms.close)
+    if failures:
+        raise one_error("could not be compared", len(files), failures)
+    return [entry for file in files for entry in found[file]]
+
+
+def compare(place: str, before: Mapping[str, Secret], now: Mapping[str, Secret]) -> list[Difference]:
+    """The differences between two states of one file, in the order of the older, then of the newer."""
+    return [
+        Difference(place, key, _change(before.get(key), now.get(key)), before.get(key), now.get(key))
+        for key in dict.fromkeys((*before, *now))
+    ]
+
+
+def values(name: str, plaintext: Secret) -> dict[str, Secret]:
+    """A secret file's values by key; a file that has no keys has one value, all of it."""
+    content = plaintext.reveal()
+    if name.endswith(".env"):
+        return {pair.shown: Secret(pair.value) for pair in dotenv.parse(content).pairs}
+    if name.endswith(".json"):
+        try:
+            held = json.loads(content)
+        except ValueError:
+            held = None
+        if isinstance(held, dict):
+            return {
+                key: Secret(json.dumps(value, ensure_ascii=False).encode()) for key, value in held.items()
+            }
+    return {WHOLE: plaintext}
+
+
+def shown(entry: Difference) -> str:
+    """A line with the values: only for someone who asked to see them."""
+    text = [
+        "" if value is None else value.reveal().decode(errors="replace")
+        for value in (entry.before, entry.now)
+    ]
+    return f"{entry.place}  {entry.key}  {entry.change.value}  {text[0]!r} → {text[1]!r}"
+
+
+def committed(path: Path, revision: str) -> bytes | None:
+    """A file's content at a revision; None if it was not there.
+
+    Raises:
+        Failure: git does not know the revision.
+
+    """
+    folder = next(folder for folder in path.parents if folder.is_dir())
+    relative = str(path.relative_to(folder))
+    listing = process.run(
+        ("git", "ls-tree", "-z", revision, "--", relative), time_limit=GIT_SECONDS, cwd=folder
+    )
+    if not listing.stdout:
+        return None
+    return process.run(("git", "show", f"{revision}:./{relative}"), time_limit=GIT_SECONDS, cwd=folder).stdout
+
+
+def _change(before: Secret | None, now: Secret | None) -> Change:
+    if before is None:
+        return Change.ADDED
+    if now is None:
+        return Change.REMOVED
+    return Change.UNCHANGED if before == now else Change.CHANGED

@@ -1,0 +1,71 @@
+"""Who changed which encrypted file when, from git, and where Cloud KMS keeps who used the key."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tasks.lib import process
+from tasks.lib.kms.keys import parse
+
+if TYPE_CHECKING:
+    from tasks.lib.secrets.files import SecretFile
+
+GIT_SECONDS = 30
+FIELD, RECORD = "\x1f", "\x1e"
+FORMAT = f"{RECORD}%h{FIELD}%ad{FIELD}%an <%ae>{FIELD}%s{FIELD}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One commit that touched encrypted files."""
+
+    commit: str
+    date: str
+    author: str
+    subject: str
+    files: tuple[str, ...]
+
+
+def log_argv(paths: Sequence[str]) -> tuple[str, ...]:
+    """The command that lists the commits which touched `paths`, newest first, with what each did to them."""
+    return ("git", "log", f"--format={FORMAT}", "--date=iso-strict", "--name-status", "--", *paths)
+
+
+def log(files: "Sequence[SecretFile]") -> list[Entry]:
+    """The commits that changed any of `files`, newest first.
+
+    Raises:
+        Failure: the files are not in a git repository.
+
+    """
+    folder = next(folder for folder in files[0].ciphertext.parents if folder.is_dir())
+    argv = log_argv([str(file.ciphertext) for file in files])
+    return parse_log(process.run(argv, time_limit=GIT_SECONDS, cwd=folder).stdout.decode(errors="replace"))
+
+
+def parse_log(output: str) -> list[Entry]:
+    """Read what `log_argv` prints."""
+    entries = []
+    for record in output.split(RECORD)[1:]:
+        commit, date, author, subject, changes = record.split(FIELD)
+        entries.append(Entry(commit, date, author, subject, tuple(_changes(changes))))
+    return entries
+
+
+def audit_hint(key: str) -> str:
+    """Where to look up who used, or changed, a key."""
+    name = parse(key)
+    if name is None:
+        return ""
+    resource = f"projects/{name.project}/locations/{name.location}/keyRings/{name.ring}/cryptoKeys/{name.key}"
+    return (
+        f'Who used {name.key}: gcloud logging read \'protoPayload.serviceName="cloudkms.googleapis.com" AND '
+        f'protoPayload.resourceName:"{resource}"\' --project {name.project} --freshness 30d\n'
+        "(Encrypt and Decrypt are Data Access logs: they are there only if the project has them turned on.)"
+    )
+
+
+def _changes(text: str) -> list[str]:
+    verbs = {"A": "added", "M": "changed", "D": "removed"}
+    lines = (line.partition("\t") for line in text.splitlines() if line.strip())
+    return [f"{path} {verbs.get(status[0], status)}" for status, _, path in lines]

@@ -1,0 +1,76 @@
+"""Readable diffs: an encrypted file as git shows it, key names with a fingerprint in each value's place.
+
+The fingerprint is keyed with random bytes that stay in this clone, so that it tells whether a value changed
+and nothing about it, not even to someone who guesses.
+"""
+
+import hmac
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.lib import process
+from tasks.lib.errors import Failure
+from tasks.lib.files import write_atomically
+from tasks.lib.kms.client import connected
+from tasks.lib.redaction import Secret
+from tasks.lib.secrets import comparing, formats
+from tasks.lib.secrets.files import SUFFIX, SecretFile, secret_files
+from tasks.lib.secrets.formats import unseal
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.model import Settings
+
+KEY_FILE = "lookit-textconv.key"
+GIT_SECONDS = 10
+
+
+def text_of(settings: "Settings", path: Path) -> str:
+    """One line for each key of an encrypted file: its name and its value's fingerprint.
+
+    Args:
+        settings: where KMS is.
+        path: the file, or the temporary copy of an older state of it that git makes.
+
+    Raises:
+        Failure: it cannot be decrypted.
+
+    """
+    content = path.read_bytes()
+    file = _file_of(settings, path, content)
+    with connected(settings) as kms:
+        plaintext = unseal(kms, file, content).plaintext
+    return fingerprints(file.name, plaintext, _clone_key(settings.root))
+
+
+def fingerprints(name: str, plaintext: Secret, key: bytes) -> str:
+    """The lines that stand for a plaintext."""
+    lines = []
+    for field, value in comparing.values(name, plaintext).items():
+        text = b"|".join((name.encode(), field.encode(), value.reveal()))
+        lines.append(f"{field} = {hmac.digest(key, text, 'sha256').hex()[:12]}")
+    return "\n".join(lines)
+
+
+def _file_of(settings: "Settings", path: Path, content: bytes) -> SecretFile:
+    """Which secret file this is: its header says so; a raw one is known by its name alone."""
+    header = formats.parse(content).header
+    known = [file for e in settings.environments.values() for file in secret_files(settings, e)]
+    for file in known:
+        is_it = header.bound_to == file.bound_to if header else path.name.endswith(file.name + SUFFIX)
+        if is_it:
+            return file
+    where = header.bound_to if header else path.name
+    raise Failure(
+        f"{where} is no secret file of the settings.", "", "See environments.….secrets.files: ./inv settings"
+    )
+
+
+def _clone_key(root: Path) -> bytes:
+    """The random key of this clone, made at its first use."""
+    argv = ("git", "rev-parse", "--git-path", KEY_FILE)
+    answer = process.run(argv, time_limit=GIT_SECONDS, cwd=root).stdout.decode().strip()
+    path = root / answer
+    if not path.exists():
+        write_atomically(path, secrets.token_bytes(32))
+    return path.read_bytes()

@@ -1,0 +1,202 @@
+"""Everything a key owner and a deployer need for the encrypted files."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from invoke import Collection, Context
+
+from tasks import cli
+
+if TYPE_CHECKING:
+    from tasks.lib.secrets.files import SecretFile
+    from tasks.lib.settings.model import Settings
+
+HELP = {
+    "file": "A secret file, such as lookit-secrets.env.",
+    "environment": "Whose secrets: staging or production.",
+}
+ENVIRONMENTS = "Only this environment's secrets (default: all)."
+
+
+@cli.task(
+    help={
+        **HELP,
+        "all": "Every file of the environment whose plaintext is there.",
+        "source": "Where the plaintext is (default: where `decrypt` writes it).",
+        "raw": "Write what `gcloud kms encrypt` would: no header, bound to nothing.",
+    },
+)
+def encrypt(
+    c: Context, file: str = "", environment: str = "", all: bool = False, source: str = "", raw: bool = False
+) -> None:
+    """Encrypt plaintext files; needs the key owner's role only."""
+    from tasks.lib import console
+    from tasks.lib.secrets import encryption
+    from tasks.lib.secrets.formats import Form
+
+    settings = cli.settings(c)
+    chosen = settings.environment(environment)
+    plaintexts = encryption.plaintexts(settings, chosen, "" if all else file or "?", source)
+    encryption.check_all(plaintexts)
+    encryption.encrypt_all(settings, chosen, plaintexts, Form.RAW if raw else Form.HEADED)
+    console.say(f"Encrypted for {environment}: {', '.join(plaintexts)}")
+
+
+@cli.task(positional=["file"], help=HELP)
+def edit(c: Context, file: str, environment: str = "") -> None:
+    """Open a secret file in $EDITOR, in memory, and encrypt it if it was changed."""
+    from tasks.lib import console
+    from tasks.lib.secrets import editing
+    from tasks.lib.secrets.files import one_file
+
+    settings = cli.settings(c)
+    chosen = one_file(settings, settings.environment(environment), file)
+    changed = editing.edit(settings, chosen, editing.environ())
+    console.say(f"{chosen.shown}: {'encrypted anew' if changed else 'unchanged'}")
+
+
+@cli.task(
+    name="set",
+    positional=["name"],
+    help={
+        **HELP,
+        "name": "The key: NAME or NAME=- read the value from stdin; NAME=VALUE needs --in-history.",
+        "in-history": "Accept the value on the command line, where history and process lists keep it.",
+    },
+)
+def set_(c: Context, name: str, environment: str = "", file: str = "", in_history: bool = False) -> None:
+    """Set one value in an env file; it comes from stdin."""
+    from tasks.lib import console
+    from tasks.lib.secrets import editing, entering
+    from tasks.lib.secrets.files import one_file, secret_files
+
+    settings = cli.settings(c)
+    chosen = settings.environment(environment)
+    key, value = entering.key_and_value(name, in_history)
+    target = (
+        one_file(settings, chosen, file)
+        if file
+        else editing.file_with(settings, secret_files(settings, chosen), key)
+    )
+    changed = editing.set_value(settings, target, key, value or entering.from_stdin(key))
+    console.say(f"{target.shown}: {key} {'set' if changed else 'has that value already'}")
+
+
+@cli.task(
+    help={
+        "revision": "The commit to compare with.",
+        "environment": ENVIRONMENTS,
+        "show": "Print the values too, on stdout.",
+    },
+)
+def diff(c: Context, revision: str = "HEAD", environment: str = "", show: bool = False) -> None:
+    """Show which keys changed since a commit, without their values."""
+    from tasks.lib import console
+    from tasks.lib.secrets import comparing
+
+    settings = cli.settings(c)
+    for entry in comparing.differences(settings, _files(settings, environment), revision):
+        plain = f"{entry.place}  {entry.key}  {entry.change.value}"
+        console.emit(comparing.shown(entry) if show else plain)
+
+
+@cli.task(help={"environment": ENVIRONMENTS, "json": "Print JSON on stdout."})
+def verify(c: Context, environment: str = "", json: bool = False) -> None:
+    """Examine every encrypted file; exits with 1 for broken ones, 3 for stale ones."""
+    from tasks.lib.secrets import verifying
+    from tasks.lib.secrets.listing import show_verdicts
+
+    settings = cli.settings(c)
+    verdicts = verifying.verify(settings, _files(settings, environment))
+    show_verdicts(verdicts, as_json=json)
+    verifying.conclude(verdicts)
+
+
+@cli.task(
+    help={"environment": ENVIRONMENTS, "new-version": "First make a new primary version of the keys."},
+)
+def rotate(c: Context, environment: str = "", new_version: bool = False) -> None:
+    """Encrypt with the primary key version whatever an older one encrypted."""
+    from tasks.lib.secrets import reencryption
+    from tasks.lib.secrets.listing import show_outcome, show_rest
+
+    settings = cli.settings(c)
+    files = _files(settings, environment)
+    keys = list(dict.fromkeys(file.key for file in files))
+    if new_version:
+        reencryption.add_versions(settings, keys)
+    show_outcome(reencryption.rotate(settings, files))
+    # Another environment's files may still need the old versions: they are disposable only after all.
+    show_rest([] if environment else reencryption.disposable_versions(settings, keys))
+
+
+@cli.task(
+    name="exec",
+    help={"environment": HELP["environment"]},
+)
+def exec_(c: Context, environment: str = "") -> None:
+    """Run `-- COMMAND` with the env files' secrets in its environment."""
+    from tasks.lib.secrets import child, decryption
+
+    settings = cli.settings(c)
+    chosen = settings.environment(environment)
+    command = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    child.become(command, decryption.decrypt_all(settings, chosen) if command else {})
+
+
+@cli.task(
+    help={"to": "The new key: its name in the key ring, or its full name.", "environment": ENVIRONMENTS},
+)
+def rekey(c: Context, to: str, environment: str = "") -> None:
+    """Encrypt every file with another key, in this project or another."""
+    from tasks.lib import console
+    from tasks.lib.secrets import reencryption
+    from tasks.lib.secrets.listing import show_outcome
+
+    settings = cli.settings(c)
+    key = settings.kms.key_name(to)
+    show_outcome(reencryption.rekey(settings, _files(settings, environment), key))
+    console.say(f"Now name the new key in invoke.yaml, under environments.….secrets.files: {to}")
+
+
+@cli.task(help={**HELP, "environment": ENVIRONMENTS})
+def log(c: Context, file: str = "", environment: str = "") -> None:
+    """Show who changed which encrypted file when, and where the key's own log is."""
+    from tasks.lib.secrets import history
+    from tasks.lib.secrets.listing import show_log
+
+    settings = cli.settings(c)
+    files = [found for found in _files(settings, environment) if file in {"", found.name}]
+    show_log(history.log(files), history.audit_hint(files[0].key))
+
+
+@cli.task(help={"staged": "Only what is about to be committed (the pre-commit hook)."})
+def check(c: Context, staged: bool = False) -> None:
+    """Refuse plaintext among the committed files: by name, by shape and by value."""
+    from tasks.lib import console
+    from tasks.lib.secrets import checkin
+
+    examined = checkin.check(cli.settings(c), checkin.STAGED if staged else checkin.TRACKED)
+    console.say(f"No plaintext secret in {examined} files.")
+
+
+@cli.task(positional=["file"], help={"file": "The encrypted file, or git's copy of one."})
+def textconv(c: Context, file: str) -> None:
+    """Print an encrypted file's keys and fingerprints, for `git diff`."""
+    from pathlib import Path
+
+    from tasks.lib import console
+    from tasks.lib.secrets.textconv import text_of
+
+    console.emit(text_of(cli.settings(c), Path(file)))
+
+
+def _files(settings: "Settings", environment: str) -> "list[SecretFile]":
+    """The secret files of one environment, or of all."""
+    from tasks.lib.secrets.files import secret_files
+
+    chosen = [settings.environment(environment)] if environment else list(settings.environments.values())
+    return [file for found in chosen for file in secret_files(settings, found)]
+
+
+secrets = Collection("secrets", encrypt, edit, set_, diff, verify, rotate, exec_, rekey, log, check, textconv)

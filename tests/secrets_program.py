@@ -1,0 +1,117 @@
+"""The secrets' tasks as a person runs them: the real program over a small checkout, with a running KMS."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.lib.redaction import Secret
+from tasks.lib.secrets.decryption import decrypt_all
+from tasks.lib.secrets.encryption import encrypt_all
+from tasks.lib.secrets.formats import Form
+from tasks.lib.settings.model import Settings
+from tests.builders import ROOT
+from tests.kms_process import DEPLOYER, KEY, KEY_OWNER, KmsProcess
+from tests.secrets_settings import settings_for
+
+CANARY = "canary-in-the-coal-mine-4711"
+FOLDER = "kubernetes/overlays/{}/secrets"
+PLAINTEXTS = {
+    "lookit-secrets.env": Secret(f"DB_HOST=db\nDB_PASSWORD={CANARY}\n".encode()),
+    "lookit-rabbitmq.env": Secret(b"rabbitmq-erlang-cookie=biscuit-biscuit\n"),
+    "googleAppCreds.json": Secret(b'{"type": "service_account", "private_key_id": "abcdefgh"}'),
+    "cloudsql-client-creds.json": Secret(b'{"type": "service_account"}'),
+}
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A git repository with encrypted files for both environments, and the program to run over it."""
+
+    kms: KmsProcess
+    root: Path
+    key: str = KEY
+
+    def settings(self, email: str = DEPLOYER) -> Settings:
+        """What the program is told, as settings."""
+        keys = {"secrets": {"files": dict.fromkeys(PLAINTEXTS, self.key)}}
+        environments = {"staging": keys, "production": keys}
+        return settings_for(self.kms, self.root, email, environments=environments, time_limits={"kms": "2s"})
+
+    def seal(self, environment: str, plaintexts: dict[str, Secret], form: Form = Form.HEADED) -> None:
+        """Encrypt, as the key owner."""
+        owner = self.settings(KEY_OWNER)
+        encrypt_all(owner, owner.environment(environment), plaintexts, form)
+
+    def opened(self, environment: str = "staging") -> dict[str, Secret]:
+        """Decrypt, as the deployer."""
+        settings = self.settings()
+        return decrypt_all(settings, settings.environment(environment))
+
+    def encrypted(self, environment: str = "staging", name: str = "lookit-secrets.env") -> Path:
+        """Where an encrypted file lies."""
+        return self.root / FOLDER.format(environment) / f"{name}.enc"
+
+    def everything(self) -> dict[Path, bytes]:
+        """All encrypted files."""
+        return {path: path.read_bytes() for path in self.root.rglob("*.enc")}
+
+    def git(self, *arguments: str) -> str:
+        """Run git in the checkout."""
+        who = ["-c", "user.name=Key Owner", "-c", "user.email=owner@example.org"]
+        done = subprocess.run(
+            ["git", *who, *arguments], cwd=self.root, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    def environ(self, **more: str) -> dict[str, str]:
+        """The variables that lead the program here."""
+        values = {
+            "INVOKE_GOOGLE_CREDENTIALS_FILE": str(self.kms.credentials_file(DEPLOYER)),
+            "INVOKE_GOOGLE_ENCRYPTER_CREDENTIALS_FILE": str(self.kms.credentials_file(KEY_OWNER)),
+            "INVOKE_GOOGLE_CA_FILE": str(self.kms.ca_file),
+            "INVOKE_GOOGLE_KMS": self.kms.host,
+            "INVOKE_KUSTOMIZE_TREE": str(self.root / "kubernetes"),
+            "INVOKE_TIME_LIMITS_KMS": "3s",
+            "INVOKE_TIME_LIMITS_KMS_ATTEMPT": "1s",
+        }
+        for name in ("STAGING", "PRODUCTION"):
+            folder = self.root / FOLDER.format(name.lower())
+            values[f"INVOKE_ENVIRONMENTS_{name}_SECRETS_CIPHERTEXTS"] = str(folder)
+        return {**os.environ, **values, **more}
+
+    def command(self, task: str, *arguments: str) -> list[str]:
+        """The command line of a task."""
+        configuration = self.root / "keys.yaml"
+        files = "".join(f"        {name}: {self.key}\n" for name in PLAINTEXTS)
+        section = f"    secrets:\n      files:\n{files}"
+        configuration.write_text(f"environments:\n  staging:\n{section}  production:\n{section}")
+        return [sys.executable, "-m", "tasks", "-f", str(configuration), task, *arguments]
+
+    def run(
+        self, task: str, *arguments: str, stdin: str = "", **more: str
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a task to its end; no value may show in what it prints to people."""
+        done = subprocess.run(
+            self.command(task, *arguments), cwd=ROOT, env=self.environ(**more), input=stdin,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert CANARY not in done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+
+def new_checkout(kms: KmsProcess, root: Path, key: str = KEY) -> Checkout:
+    """A checkout with one commit."""
+    checkout = Checkout(kms, root, key)
+    for environment in ("staging", "production"):
+        checkout.seal(environment, PLAINTEXTS)
+        for name in ("lookit-secrets.env", "lookit-rabbitmq.env"):
+            keys = [line.split("=")[0] + "=" for line in PLAINTEXTS[name].reveal().decode().splitlines()]
+            (root / FOLDER.format(environment) / f"{name}.expected").write_text("\n".join(keys) + "\n")
+    (root / ".gitignore").write_text("*.env\n*.json\nkeys.yaml\n")
+    checkout.git("init", "-q", "-b", "main")
+    checkout.git("add", "-A")
+    checkout.git("commit", "-q", "-m", "Add secrets")
+    return checkout

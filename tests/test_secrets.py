@@ -1,0 +1,329 @@
+"""The secrets' tasks as a whole: the real program, the real KMS process, a real git repository."""
+
+import itertools
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.redaction import Secret
+from tasks.lib.secrets.formats import Form, parse
+from tests.kms_process import DEPLOYER, KEY, KmsProcess, make_key
+from tests.secrets_program import CANARY, FOLDER, PLAINTEXTS, Checkout, new_checkout
+
+serial = itertools.count()
+STAGING = ("--environment", "staging")
+
+
+@pytest.fixture
+def checkout(kms: KmsProcess, tmp_path: Path) -> Checkout:
+    return new_checkout(kms, tmp_path)
+
+
+@pytest.fixture
+def own_key(kms: KmsProcess, tmp_path: Path) -> Checkout:
+    """A checkout whose key no other test touches."""
+    return new_checkout(kms, tmp_path, make_key(kms, f"tasks-{next(serial)}"))
+
+
+def script(folder: Path, text: str) -> str:
+    """An editor."""
+    path = folder / "editor"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_encrypt_takes_what_decrypt_wrote(checkout: Checkout) -> None:
+    assert checkout.run("decrypt", *STAGING).returncode == 0
+    plaintext = checkout.root / FOLDER.format("staging") / "lookit-secrets.env"
+    plaintext.write_bytes(b"DB_HOST=other\nDB_PASSWORD=x\n")
+    before = checkout.everything()
+    done = checkout.run("secrets.encrypt", "lookit-secrets.env", *STAGING)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.endswith("Encrypted for staging: lookit-secrets.env\n")
+    changed = [path.name for path, content in checkout.everything().items() if content != before[path]]
+    assert changed == ["lookit-secrets.env.enc"]
+    assert checkout.opened()["lookit-secrets.env"].reveal() == b"DB_HOST=other\nDB_PASSWORD=x\n"
+
+
+def test_encrypt_writes_the_raw_form_on_request(checkout: Checkout) -> None:
+    source = checkout.root / "given.env"
+    source.write_bytes(b"DB_HOST=a\n")
+    done = checkout.run("secrets.encrypt", "lookit-secrets.env", *STAGING, "--raw", "--source", str(source))
+    assert done.returncode == 0, done.stderr
+    assert parse(checkout.encrypted().read_bytes()).form is Form.RAW
+    assert checkout.opened()["lookit-secrets.env"].reveal() == b"DB_HOST=a\n"
+
+
+def test_encrypt_refuses_a_file_that_kubernetes_would_refuse(checkout: Checkout) -> None:
+    source = checkout.root / "given.env"
+    source.write_bytes(f"A=1\nA={CANARY}\n".encode())
+    before = checkout.everything()
+    done = checkout.run("secrets.encrypt", "lookit-secrets.env", *STAGING, "--source", str(source))
+    assert done.returncode == 1
+    assert "lookit-secrets.env is not valid, so nothing was encrypted." in done.stderr
+    assert "line 2: A again: it is on line 1 already" in done.stderr
+    assert checkout.everything() == before
+
+
+def test_encrypt_needs_the_encrypters_role_only(kms: KmsProcess, checkout: Checkout) -> None:
+    kms.set_policy({DEPLOYER: [], "key-owner@lookit-sandbox.iam.gserviceaccount.com": [
+        "roles/cloudkms.cryptoKeyEncrypter"]})  # fmt: skip
+    source = checkout.root / "given.env"
+    source.write_bytes(b"DB_HOST=a\n")
+    done = checkout.run("secrets.encrypt", "lookit-secrets.env", *STAGING, "--source", str(source))
+    assert done.returncode == 0, done.stderr
+
+
+def test_edit_encrypts_what_the_editor_changed_and_leaves_no_copy(checkout: Checkout, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    editor = script(tmp_path, f'echo "$1" > {seen}; stat -c "%a" "$1" >> {seen}; sed -i s/=db/=other/ "$1"')
+    done = checkout.run("secrets.edit", "lookit-secrets.env", *STAGING, EDITOR=editor, VISUAL="")
+    assert done.returncode == 0, done.stderr
+    assert (
+        checkout.opened()["lookit-secrets.env"].reveal() == f"DB_HOST=other\nDB_PASSWORD={CANARY}\n".encode()
+    )
+    path, mode = seen.read_text().split()
+    assert (path.startswith("/dev/shm/"), mode) == (Path("/dev/shm").is_dir(), "600")
+    assert not Path(path).parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("editing", "code", "said"),
+    [
+        ("true", 0, "unchanged"),
+        ("echo A=1 > $1; exit 3", 1, "exited with 3"),
+        ("printf 'A=1\\nA=2\\n' > $1", 1, "line 2: A again: it is on line 1 already"),
+        ("kill -9 $PPID", -9, ""),
+    ],
+    ids=["unchanged", "editor fails", "text not valid", "killed"],
+)
+def test_edit_keeps_the_old_file(
+    checkout: Checkout, tmp_path: Path, editing: str, code: int, said: str
+) -> None:
+    before = checkout.everything()
+    done = checkout.run(
+        "secrets.edit", "lookit-secrets.env", *STAGING, EDITOR=script(tmp_path, editing), VISUAL=""
+    )
+    assert done.returncode == code
+    assert said in done.stderr
+    assert checkout.everything() == before
+
+
+def test_edit_keeps_the_old_file_when_kms_refuses(
+    kms: KmsProcess, checkout: Checkout, tmp_path: Path
+) -> None:
+    kms.set_faults({"rpc": "Encrypt", "code": "PERMISSION_DENIED", "message": "Permission 'x' denied."})
+    before = checkout.everything()
+    editor = script(tmp_path, 'sed -i s/=db/=other/ "$1"')
+    done = checkout.run("secrets.edit", "lookit-secrets.env", *STAGING, EDITOR=editor, VISUAL="")
+    assert done.returncode == 1
+    assert checkout.everything() == before
+
+
+def test_set_reads_the_value_from_stdin_and_finds_the_file(checkout: Checkout) -> None:
+    done = checkout.run("secrets.set", "rabbitmq-erlang-cookie", *STAGING, stdin="new value\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.endswith("lookit-rabbitmq.env.enc: rabbitmq-erlang-cookie set\n")
+    assert checkout.opened()["lookit-rabbitmq.env"].reveal() == b"rabbitmq-erlang-cookie=new value\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "code", "said"),
+    [
+        (("DB_HOST=x",), "", 2, "The value of DB_HOST stands on the command line."),
+        (("DB_HOST=x", "--in-history"), "", 0, "DB_HOST set"),
+        (("DB_HOST=-",), "y", 0, "DB_HOST set"),
+        (("DB_HOST",), "db\n", 0, "DB_HOST has that value already"),
+        (("DB_HOST",), "two\nlines\n", 2, "The value of DB_HOST cannot stand in an env file."),
+        (("NEW_KEY",), "x", 2, "No file is expected to hold NEW_KEY."),
+        (("NEW_KEY", "--file", "lookit-secrets.env"), "x", 0, "NEW_KEY set"),
+        (("type", "--file", "googleAppCreds.json"), "x", 2, "googleAppCreds.json is no env file."),
+    ],
+)
+def test_set_says_what_it_did(
+    checkout: Checkout, arguments: tuple[str, ...], stdin: str, code: int, said: str
+) -> None:
+    done = checkout.run("secrets.set", *arguments, *STAGING, stdin=stdin)
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+
+
+def test_diff_names_keys_and_shows_values_only_on_request(checkout: Checkout) -> None:
+    changed = f"DB_PASSWORD=new-{CANARY}\nADDED=1\nDB_HOST=db\n".encode()
+    checkout.seal("staging", {"lookit-secrets.env": Secret(changed)})
+    done = checkout.run("secrets.diff", *STAGING)
+    assert done.stdout.splitlines()[:3] == [
+        "staging/lookit-secrets.env  DB_HOST  unchanged",
+        "staging/lookit-secrets.env  DB_PASSWORD  changed",
+        "staging/lookit-secrets.env  ADDED  added",
+    ]
+    assert CANARY not in done.stdout
+    assert f"'{CANARY}' → 'new-{CANARY}'" in checkout.run("secrets.diff", *STAGING, "--show").stdout
+
+
+def test_diff_refuses_a_revision_that_git_does_not_know(checkout: Checkout) -> None:
+    done = checkout.run("secrets.diff", "no-such-branch", *STAGING)
+    assert done.returncode == 1
+    assert "no-such-branch" in done.stderr
+
+
+def test_verify_passes_what_is_in_order(checkout: Checkout) -> None:
+    done = checkout.run("secrets.verify", "--json")
+    assert done.returncode == 0, done.stderr
+    verdicts = json.loads(done.stdout)
+    assert len(verdicts) == 8
+    assert verdicts[0] == {
+        "environment": "staging", "file": "lookit-secrets.env", "state": "good", "form": "headed",
+        "version": "primary", "problems": [], "remarks": [], "next_step": "",
+    }  # fmt: skip
+
+
+def test_verify_tells_broken_from_stale(kms: KmsProcess, own_key: Checkout) -> None:
+    client = kms.client()
+    client.create_crypto_key_version(parent=own_key.key, crypto_key_version={})
+    client.update_crypto_key_primary_version(name=own_key.key, crypto_key_version_id="2")
+    stale = own_key.run("secrets.verify")
+    assert stale.returncode == 3
+    assert "8 of 8 secret files want attention." in stale.stderr
+    own_key.encrypted("staging").write_bytes(own_key.encrypted("production").read_bytes())
+    own_key.seal("production", {"lookit-secrets.env": Secret(b"DB_HOST=x\nEXTRA=1\n")})
+    broken = own_key.run("secrets.verify", "--json")
+    assert broken.returncode == 1
+    found = {(v["environment"], v["file"]): v for v in json.loads(broken.stdout)}
+    assert found["staging", "lookit-secrets.env"]["problems"][0] == (
+        "The encrypted file belongs to production/lookit-secrets.env, not to staging/lookit-secrets.env."
+    )
+    assert found["production", "lookit-secrets.env"]["problems"] == ["DB_PASSWORD is missing"]
+    assert found["production", "lookit-secrets.env"]["remarks"] == ["EXTRA is expected by nobody"]
+    assert found["production", "googleAppCreds.json"]["version"] == "older"
+
+
+def test_rotate_makes_a_version_and_moves_every_file_to_it(kms: KmsProcess, own_key: Checkout) -> None:
+    own_key.seal("staging", {"lookit-secrets.env": PLAINTEXTS["lookit-secrets.env"]}, Form.RAW)
+    done = own_key.run("secrets.rotate", "--new-version")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("encrypted anew and verified") == 8
+    name = own_key.key.rsplit("/", 1)[1]
+    assert f"gcloud kms keys versions disable 1 --key {name}" in done.stderr
+    assert "disable 2" not in done.stderr
+    assert own_key.opened() == PLAINTEXTS
+    assert parse(own_key.encrypted().read_bytes()).form is Form.RAW
+    client = kms.client()
+    client.update_crypto_key_version(
+        crypto_key_version={"name": f"{own_key.key}/cryptoKeyVersions/1", "state": "DISABLED"},
+        update_mask={"paths": ["state"]},
+    )
+    assert own_key.opened("production") == PLAINTEXTS
+
+
+def test_rotate_again_has_nothing_to_do(own_key: Checkout) -> None:
+    before = own_key.everything()
+    done = own_key.run("secrets.rotate")
+    assert done.stderr.count("nothing to do") == 8
+    assert own_key.everything() == before
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"rpc": "Encrypt", "skip": 3, "code": "RESOURCE_EXHAUSTED", "message": "Quota exceeded."},
+        {"rpc": "Encrypt", "skip": 2, "times": 3, "hang": True},
+        {"rpc": "Decrypt", "skip": 10, "spoil": "plaintext_crc32c"},
+        {"rpc": "Encrypt", "skip": 3, "spoil": "ciphertext"},
+    ],
+    ids=["quota", "hanging", "answers damaged", "ciphertexts damaged"],
+)
+def test_a_rotation_that_fails_in_the_middle_is_finished_by_the_next(
+    kms: KmsProcess, own_key: Checkout, fault: dict[str, object]
+) -> None:
+    client = kms.client()
+    client.create_crypto_key_version(parent=own_key.key, crypto_key_version={})
+    client.update_crypto_key_primary_version(name=own_key.key, crypto_key_version_id="2")
+    kms.set_faults(fault)
+    own_key.run("secrets.rotate")
+    kms.set_faults()
+    assert own_key.opened() == PLAINTEXTS
+    assert own_key.opened("production") == PLAINTEXTS
+    again = own_key.run("secrets.rotate")
+    assert again.returncode == 0, again.stderr
+    assert own_key.run("secrets.verify").returncode == 0
+
+
+def test_a_rotation_that_is_killed_is_finished_by_the_next(kms: KmsProcess, own_key: Checkout) -> None:
+    import subprocess
+    import time
+
+    from tests.builders import ROOT
+
+    client = kms.client()
+    client.create_crypto_key_version(parent=own_key.key, crypto_key_version={})
+    client.update_crypto_key_primary_version(name=own_key.key, crypto_key_version_id="2")
+    kms.set_faults({"rpc": "Encrypt", "skip": 4, "delay": 0.8})
+    before = own_key.everything()
+    process = subprocess.Popen(own_key.command("secrets.rotate"), cwd=ROOT, env=own_key.environ())
+    while own_key.everything() == before:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    kms.set_faults()
+    assert (own_key.opened(), own_key.opened("production")) == (PLAINTEXTS, PLAINTEXTS)
+    assert own_key.run("secrets.rotate").returncode == 0
+    assert own_key.run("secrets.verify").returncode == 0
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_rekey_moves_every_file_and_can_be_repeated(kms: KmsProcess, own_key: Checkout, form: Form) -> None:
+    for environment in ("staging", "production"):
+        own_key.seal(environment, PLAINTEXTS, form)
+    other = make_key(kms, f"tasks-{next(serial)}")
+    kms.set_faults({"rpc": "Encrypt", "skip": 5, "code": "RESOURCE_EXHAUSTED", "message": "Quota exceeded."})
+    first = own_key.run("secrets.rekey", "--to", other)
+    assert first.returncode == 1
+    assert "3 of 8 secrets still have their old key; run it again for them." in first.stderr
+    kms.set_faults()
+    second = own_key.run("secrets.rekey", "--to", other)
+    assert second.returncode == 0, second.stderr
+    assert (second.stderr.count("encrypted anew"), second.stderr.count("nothing to do")) == (3, 5)
+    assert Checkout(kms, own_key.root, other).opened() == PLAINTEXTS
+
+
+def test_exec_gives_one_child_the_values(checkout: Checkout) -> None:
+    done = checkout.run("secrets.exec", *STAGING, "--", "sh", "-c", 'echo "$DB_PASSWORD"; exit 7')
+    assert (done.returncode, done.stdout) == (7, f"{CANARY}\n")
+
+
+def test_exec_without_a_command_is_bad_usage(checkout: Checkout) -> None:
+    assert checkout.run("secrets.exec", *STAGING).returncode == 2
+    missing = checkout.run("secrets.exec", *STAGING, "--", "no-such-program-here")
+    assert (missing.returncode, "The program no-such-program-here was not found." in missing.stderr) == (
+        1,
+        True,
+    )
+
+
+def test_log_names_commits_and_files_and_where_the_keys_log_is(checkout: Checkout) -> None:
+    checkout.seal("staging", {"lookit-secrets.env": Secret(b"DB_HOST=2\n")})
+    checkout.git("commit", "-qam", "Change the host")
+    done = checkout.run("secrets.log", "lookit-secrets.env", *STAGING)
+    lines = done.stdout.splitlines()
+    assert lines[0].endswith("Key Owner <owner@example.org>  Change the host")
+    assert lines[1] == "    kubernetes/overlays/staging/secrets/lookit-secrets.env.enc changed"
+    assert lines[3] == "    kubernetes/overlays/staging/secrets/lookit-secrets.env.enc added"
+    assert f'protoPayload.resourceName:"{KEY}"' in done.stderr
+
+
+def test_textconv_shows_keys_and_fingerprints(checkout: Checkout) -> None:
+    lines = checkout.run("secrets.textconv", str(checkout.encrypted())).stdout.splitlines()
+    assert [line.split(" = ")[0] for line in lines] == ["DB_HOST", "DB_PASSWORD"]
+    checkout.seal("staging", {"lookit-secrets.env": Secret(b"DB_HOST=db\nDB_PASSWORD=other\n")})
+    again = checkout.run("secrets.textconv", str(checkout.encrypted())).stdout.splitlines()
+    assert [old == new for old, new in zip(lines, again, strict=True)] == [True, False]
+
+
+def test_plaintext_modes_never_widen(checkout: Checkout) -> None:
+    checkout.run("decrypt", *STAGING)
+    checkout.run("decrypt", *STAGING)
+    mode = (checkout.root / FOLDER.format("staging") / "lookit-secrets.env").stat().st_mode
+    assert stat.S_IMODE(mode) == 0o600
