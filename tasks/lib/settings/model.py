@@ -14,6 +14,7 @@ from tasks.lib.errors import UsageError
 from tasks.lib.settings.deploy import Deploy
 from tasks.lib.settings.image import Build, Registry, Test
 from tasks.lib.settings.pipeline import Pipeline
+from tasks.lib.settings.sentry import Sentry
 
 CLOSED = ConfigDict(extra="forbid")
 
@@ -160,6 +161,7 @@ class TimeLimits:
     image_push: Seconds
     database_ready: Seconds
     test: Seconds
+    sentry: Seconds
     storage_attempt: Seconds
     storage: Seconds
     job: Seconds
@@ -183,6 +185,7 @@ class Settings:
     test: Test
     registry: Registry
     pipeline: Pipeline
+    sentry: Sentry
     deploy: Deploy
     sandbox: Sandbox
     time_limits: TimeLimits
