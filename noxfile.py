@@ -55,6 +55,7 @@ def lint(session: nox.Session) -> None:
     tool(session, "ruff", "format", "--check", ".")
     tool(session, "yamllint", "--strict", ".")
     tool(session, "lint-imports", "--no-cache", env={"PYTHONPATH": "."})
+    tool(session, "python", "-m", "tasks", "secrets.check")
     if dockerfiles := sorted(path.name for path in ROOT.glob("Dockerfile*")):
         tool(session, "hadolint", *dockerfiles)
     if builds := sorted(path.name for path in ROOT.glob("cloudbuild*.yaml")):

@@ -1,0 +1,67 @@
+"""The lists of ignored files keep plaintext out of commits and out of the image."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.builders import ROOT, checked_in_settings
+
+SETTINGS = checked_in_settings()
+FOLDERS = [f"kubernetes/{environment.secrets.plaintexts}" for environment in SETTINGS.environments.values()]
+PLAINTEXTS = [
+    f"{folder}/{name}" for folder in FOLDERS for name in SETTINGS.environments["staging"].secrets.files
+]
+MUST_BE_IGNORED = [
+    *PLAINTEXTS,
+    *[f"{folder}/anything-new.json" for folder in FOLDERS],
+    "lookit-secrets.env",
+    ".env",
+]
+MUST_NOT_BE_IGNORED = [f"{path}{suffix}" for path in PLAINTEXTS for suffix in (".enc", ".expected")]
+
+
+@pytest.mark.parametrize("path", MUST_BE_IGNORED)
+def test_git_ignores_plaintext(path: str) -> None:
+    assert ignored_by_git(path)
+
+
+@pytest.mark.parametrize("path", MUST_NOT_BE_IGNORED)
+def test_git_keeps_ciphertext_and_lists(path: str) -> None:
+    assert not ignored_by_git(path)
+
+
+@pytest.mark.parametrize("path", MUST_BE_IGNORED)
+def test_docker_ignores_plaintext(path: str) -> None:
+    assert ignored_by_docker(path)
+
+
+@pytest.mark.parametrize("path", MUST_NOT_BE_IGNORED)
+def test_docker_keeps_ciphertext_and_lists(path: str) -> None:
+    assert not ignored_by_docker(path)
+
+
+def ignored_by_git(path: str) -> bool:
+    argv = ["git", "check-ignore", "--no-index", "-q", path]
+    return subprocess.run(argv, cwd=ROOT, check=False).returncode == 0
+
+
+def ignored_by_docker(path: str) -> bool:
+    """Docker's rules: patterns start at the root, ** crosses folders, the last match wins."""
+    ignored = False
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        pattern = line.strip()
+        if not pattern or pattern.startswith("#"):
+            continue
+        keeps = pattern.startswith("!")
+        if matches(pattern.removeprefix("!").strip("/"), path):
+            ignored = not keeps
+    return ignored
+
+
+def matches(pattern: str, path: str) -> bool:
+    """Whether the pattern names the path or a folder above it."""
+    import re
+
+    expression = re.escape(pattern).replace(r"\*\*/", "(.*/)?").replace(r"\*\*", ".*").replace(r"\*", "[^/]*")
+    return any(re.fullmatch(expression, str(part)) for part in (Path(path), *Path(path).parents))
