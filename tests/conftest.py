@@ -8,6 +8,16 @@ from tests import docker_services
 from tests.docker_services import RegistryProcess
 from tests.kms_process import KmsProcess, make_key, running
 
+# Fixtures that start a server: what uses one is no fast test.
+SERVICES = frozenset({"kms_server"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave tests that need a service to the e2e session, wherever they stand."""
+    for item in items:
+        if SERVICES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.e2e)
+
 
 @pytest.fixture(scope="session")
 def kms_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KmsProcess]:

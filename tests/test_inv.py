@@ -39,6 +39,7 @@ def _inv(checkout: Path, path: str = os.environ["PATH"]) -> "subprocess.Complete
     )
 
 
+@pytest.mark.e2e  # for its ten seconds: it makes a real environment
 def test_it_installs_once_and_again_when_the_lock_changed_or_an_installation_failed(checkout: Path) -> None:
     first, second = _inv(checkout), _inv(checkout)
 
