@@ -16,6 +16,8 @@ MUST_BE_IGNORED = [
     *PLAINTEXTS,
     *[f"{folder}/anything-new.json" for folder in FOLDERS],
     "lookit-secrets.env",
+    "elsewhere/lookit-secrets.env",
+    "elsewhere/googleAppCreds.json",
     ".env",
 ]
 MUST_NOT_BE_IGNORED = [f"{path}{suffix}" for path in PLAINTEXTS for suffix in (".enc", ".expected")]
