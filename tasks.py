@@ -22,6 +22,7 @@ from tasks import (
     secrets,
     settings,
     test,
+    upload,
 )
 
 namespace = Collection(
@@ -38,4 +39,5 @@ namespace = Collection(
     secrets.secrets,
     settings.settings,
     test.test,
+    upload.upload,
 )

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from tasks.lib.errors import UsageError
 from tasks.lib.settings.deploy import Deploy
+from tasks.lib.settings.ember import Ember
 from tasks.lib.settings.image import Build, Registry, Test
 from tasks.lib.settings.pipeline import Pipeline
 from tasks.lib.settings.sentry import Sentry
@@ -188,6 +189,7 @@ class Settings:
     sentry: Sentry
     deploy: Deploy
     sandbox: Sandbox
+    ember: Ember
     time_limits: TimeLimits
 
     @property

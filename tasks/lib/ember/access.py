@@ -1,0 +1,110 @@
+"""The way to one bucket: its address, who asks, and how long an attempt may take."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from tasks.lib.errors import Failure
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
+    from tasks.lib.settings.model import Environment, Settings
+
+
+@dataclass
+class Access:
+    """How Cloud Storage is reached.
+
+    Args:
+        endpoint: its address, without a slash at the end.
+        bucket: the bucket's name.
+        credentials: who asks; their token is taken anew before it runs out.
+        attempt_limit: seconds for one attempt.
+        limit: seconds for all attempts of one object.
+        ca_file: the certificate authorities to trust.
+    """
+
+    endpoint: str
+    bucket: str
+    credentials: "Credentials"
+    attempt_limit: float
+    limit: float
+    ca_file: str
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def headers(self) -> tuple[str, ...]:
+        """The header that says who asks.
+
+        Raises:
+            Failure: no token could be had.
+
+        """
+        with self._lock:
+            if not self.credentials.valid:
+                self.renew()
+            token = self.credentials.token
+        return (f"Authorization: Bearer {token}",) if token else ()
+
+    def renew(self) -> None:
+        """Take a new token.
+
+        Raises:
+            Failure: no token could be had.
+
+        """
+        from google.auth.exceptions import GoogleAuthError
+        from google.auth.transport.requests import Request
+
+        try:
+            self.credentials.refresh(Request())
+        except GoogleAuthError as error:
+            raise Failure(
+                "Google gave no token for Cloud Storage.",
+                str(error),
+                "Run `gcloud auth application-default login`; `./inv doctor` examines the way there.",
+            ) from error
+
+    def object_url(self, name: str) -> str:
+        """The JSON API's address of an object."""
+        return f"{self.endpoint}/storage/v1/b/{quote(self.bucket, safe='')}/o/{quote(name, safe='')}"
+
+    def objects_url(self) -> str:
+        """The JSON API's address of the bucket's objects."""
+        return f"{self.endpoint}/storage/v1/b/{quote(self.bucket, safe='')}/o"
+
+    def upload_url(self) -> str:
+        """The JSON API's address for uploads to the bucket."""
+        return f"{self.endpoint}/upload/storage/v1/b/{quote(self.bucket, safe='')}/o"
+
+    def public_url(self, name: str) -> str:
+        """Where everybody can read an object of a public bucket."""
+        return f"{self.endpoint}/{self.bucket}/{quote(name)}"
+
+    def deadline(self) -> float:
+        """When, on the monotonic clock, an object that is begun now has to be done."""
+        return time.monotonic() + self.limit
+
+
+def access(settings: "Settings", environment: "Environment") -> Access:
+    """The way to the bucket that holds an environment's Ember apps.
+
+    Raises:
+        Failure: there are no credentials.
+
+    """
+    import certifi
+
+    from tasks.lib.credentials import credentials
+
+    limits = settings.time_limits
+    return Access(
+        settings.google.storage.rstrip("/"),
+        environment.buckets.archives,
+        credentials(settings.google),
+        limits.storage_attempt,
+        limits.storage,
+        settings.google.ca_file or certifi.where(),
+    )

@@ -1,0 +1,109 @@
+"""Telling what an archive is, by its first bytes, never by its name."""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO, cast
+
+from tasks.lib.ember import tarred
+from tasks.lib.ember.folder import Folder
+from tasks.lib.ember.member import Archive
+from tasks.lib.ember.zipped import Zipped
+from tasks.lib.errors import Failure, UsageError
+from tasks.lib.settings.ember import Limits
+
+STDIN = "-"
+KNOWN = "A zip, tar, tar.gz, tar.zst, a folder, or - for standard input."
+TAR_MAGIC_AT = 257
+# Headers and padding come on top of what the files of a tar take.
+TAR_OVERHEAD_PER_MEMBER = 2048
+
+
+def open_archive(source: str, limits: Limits) -> Archive:
+    """Open `source` for reading, without unpacking anything.
+
+    Args:
+        source: a path, or `-` for standard input.
+        limits: what an archive may hold.
+
+    Raises:
+        UsageError: there is no such path.
+        Failure: it is no archive of a known kind, or cannot be read.
+
+    """
+    if source == STDIN:
+        return recognised(spooled(sys.stdin.buffer, limits), "standard input", limits)
+    path = Path(source)
+    if path.is_dir():
+        return Folder(path)
+    try:
+        file = path.open("rb")
+    except FileNotFoundError as error:
+        raise UsageError(f"There is no archive {source}.", "", KNOWN) from error
+    except OSError as error:
+        raise Failure(f"The archive {source} cannot be opened.", str(error)) from error
+    return recognised(file, source, limits)
+
+
+def recognised(file: IO[bytes], source: str, limits: Limits) -> Archive:
+    """The archive in `file`, which it owns from now on.
+
+    Raises:
+        Failure: it is of no known kind.
+
+    """
+    start = file.read(TAR_MAGIC_AT + 8)
+    file.seek(0)
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return Zipped(file, limits.members)
+    packing = _packing(start)
+    if packing is None:
+        file.close()
+        raise Failure(
+            f"{source} is no archive that can be read here.",
+            "Its first bytes are those of no known kind.",
+            KNOWN,
+        )
+    largest = limits.total_size + limits.members * TAR_OVERHEAD_PER_MEMBER
+    return tarred.Tarred(file, packing, largest, limits.ratio)
+
+
+def spooled(stream: IO[bytes], limits: Limits) -> IO[bytes]:
+    """A copy of a stream that can be read twice: once to judge it, once to send it.
+
+    The archive is kept as it came, in a file without a name that vanishes with this process.
+
+    Raises:
+        Failure: it is larger than what an archive may unpack to.
+
+    """
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - the archive closes it
+    shutil.copyfileobj(cast("IO[bytes]", _Limited(stream, limits.total_size)), copy, 1 << 20)
+    copy.seek(0)
+    return copy
+
+
+class _Limited:
+    """A stream that fails once it has given more than `left` bytes."""
+
+    def __init__(self, stream: IO[bytes], left: int) -> None:
+        self._stream = stream
+        self._left = left
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise Failure(
+                "The archive on standard input is refused.", "It is larger than ember.limits.total_size."
+            )
+        return data
+
+
+def _packing(start: bytes) -> tarred.Packing | None:
+    if start.startswith(b"\x1f\x8b"):
+        return tarred.gzipped
+    if start.startswith(b"\x28\xb5\x2f\xfd"):
+        return tarred.zstandard
+    return tarred.plain if start[TAR_MAGIC_AT : TAR_MAGIC_AT + 5] == b"ustar" else None

@@ -1,0 +1,73 @@
+"""What a member may be called: safe as a path, acceptable to Cloud Storage, and like no other member."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+# https://cloud.google.com/storage/docs/objects#naming
+LONGEST_NAME = 1024
+RESERVED = ".well-known/acme-challenge/"
+DRIVE = re.compile(r"[A-Za-z]:")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Not allowed by the object naming rules, or read by some of Google's own tools as wildcards or versions.
+REFUSED_IN_XML = re.compile("[\ufffe\uffff]")
+
+
+def fault(name: str, prefix: str) -> str:
+    """Why a member of this name is refused, or an empty text.
+
+    Args:
+        name: as the archive spells it.
+        prefix: what is put before it to name the object.
+
+    """
+    try:
+        encoded = f"{prefix}{name}".encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8"
+    checks = (
+        (not name, "it has no name"),
+        (CONTROL.search(name), "its name holds a control character"),
+        (
+            REFUSED_IN_XML.search(name),
+            "its name holds a character that XML, and so Cloud Storage, cannot carry",
+        ),
+        (name.startswith("/"), "its path is absolute"),
+        (DRIVE.match(name), "its path starts with a drive letter"),
+        ("\\" in name, "its path holds a backslash"),
+        (".." in name.split("/"), "its path leads out of the archive (..)"),
+        ({"", "."} & set(name.split("/")), "its path has an empty part or a ."),
+        (f"{prefix}{name}".startswith(RESERVED), f"Cloud Storage refuses names under {RESERVED}"),
+        (len(encoded) > LONGEST_NAME, f"with its prefix its name takes more than {LONGEST_NAME} bytes"),
+    )
+    return next((reason for found, reason in checks if found), "")
+
+
+def spelled(name: str) -> str:
+    """The name as it may be printed: what would move a cursor or cannot be encoded is escaped."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name
+    )
+
+
+def clashes(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs (earlier, later) of names that are the same, or differ in nothing but case or Unicode form.
+
+    Such names are one file on some systems and two on others: what was tested is not what would be served.
+    """
+    seen: dict[str, str] = {}
+    found = []
+    for name in names:
+        folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+        if folded in seen:
+            found.append((seen[folded], name))
+        else:
+            seen[folded] = name
+    return found
+
+
+def relative(name: str) -> str:
+    """A member's name without what archivers put around it: a leading `./`, a folder's trailing slash."""
+    while name.startswith("./"):
+        name = name[2:]
+    return name.removesuffix("/")

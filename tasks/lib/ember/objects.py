@@ -1,0 +1,124 @@
+"""Objects of a bucket: listed, looked at, relabelled and removed through the JSON API."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from tasks.lib.ember.access import Access
+from tasks.lib.ember.content import from_base64
+from tasks.lib.ember.headers import Headers
+from tasks.lib.ember.persistence import ask, refused
+from tasks.lib.ember.plan import Plain, Relabel, Remote
+from tasks.lib.ember.wire import Job, Pool, Request, Steps
+from tasks.lib.errors import Failure
+
+FIELDS = "name,size,crc32c,contentType,cacheControl,contentEncoding,generation,metadata"
+PAGE = 1000
+# The key of an object's own metadata that holds what this tool noted of the unpacked content.
+PLAIN_KEY = "lookit-plain"
+JSON = "Content-Type: application/json"
+
+
+def listing(pool: Pool, access: Access, prefix: str) -> Iterator[Remote]:
+    """The objects whose names start with `prefix`, page by page.
+
+    Raises:
+        Failure: the bucket is not there, or may not be listed.
+
+    """
+    token = ""
+    while True:
+        page = asked(
+            pool, access, _page(access, prefix, token), f"The bucket {access.bucket} could not be listed."
+        )
+        yield from map(remote, page.get("items", ()))
+        token = page.get("nextPageToken", "")
+        if not token:
+            return
+
+
+def asked(pool: Pool, access: Access, request: Request, failed: str) -> Mapping[str, Any]:
+    """The JSON answer to one request.
+
+    Raises:
+        Failure: there was no success; `failed` says what that means.
+
+    """
+    answers: list[bytes] = []
+
+    def steps() -> Steps:
+        response = yield from ask(request, access, access.deadline())
+        if response.status != 200:
+            raise refused(response, access, failed)
+        answers.append(response.body)
+
+    pool.run([Job(steps())])
+    # Without an answer the pool was stopped, and nobody is left to read it.
+    found: Mapping[str, Any] = json.loads(answers[0]) if answers else {}
+    return found
+
+
+def remote(item: Mapping[str, Any]) -> Remote:
+    """An object as the API describes it."""
+    return Remote(
+        item["name"],
+        int(item.get("size", 0)),
+        from_base64(item.get("crc32c", "AAAAAA==")),
+        Headers(item.get("contentType", ""), item.get("cacheControl", "")),
+        item.get("contentEncoding", ""),
+        plain_of(item.get("metadata", {}).get(PLAIN_KEY, "")),
+        int(item["generation"]),
+    )
+
+
+def plain_note(plain: Plain) -> str:
+    """What an object's metadata says of its unpacked content: `<CRC32C in hexadecimal> <size>`."""
+    return f"{plain.crc32c:08x} {plain.size}"
+
+
+def plain_of(note: str) -> Plain | None:
+    """The content that a note tells of; None where there is none that can be read."""
+    crc32c, _, size = note.partition(" ")
+    try:
+        return Plain(int(size), int(crc32c, 16))
+    except ValueError:
+        return None
+
+
+def relabelled(access: Access, change: Relabel, done: Callable[[Relabel], None]) -> Job:
+    """A job that gives an object other headers."""
+
+    def steps() -> Steps:
+        query = urlencode({"ifGenerationMatch": change.generation, "fields": "generation"})
+        body = json.dumps(
+            {
+                "contentType": change.entry.headers.content_type,
+                "cacheControl": change.entry.headers.cache_control,
+            }
+        )
+        request = Request("PATCH", f"{access.object_url(change.name)}?{query}", (JSON,), body.encode())
+        response = yield from ask(request, access, access.deadline())
+        if response.status == 412:
+            raise changed_meanwhile(change.name)
+        if response.status != 200:
+            raise refused(response, access, f"The headers of {change.name} could not be changed.")
+        done(change)
+
+    return Job(steps())
+
+
+def changed_meanwhile(name: str) -> Failure:
+    """The error for an object that is not as it was when the bucket was listed."""
+    return Failure(
+        f"{name} was changed by somebody else during this upload.",
+        "Its generation is no longer the one that was listed.",
+        "Run the same command again once the other upload has ended.",
+    )
+
+
+def _page(access: Access, prefix: str, token: str) -> Request:
+    query = {"prefix": prefix, "maxResults": PAGE, "fields": f"items({FIELDS}),nextPageToken"}
+    if token:
+        query["pageToken"] = token
+    return Request("GET", f"{access.objects_url()}?{urlencode(query)}")

@@ -1,0 +1,97 @@
+"""Asking again: which answers are worth another attempt, after how long, and what the last one means."""
+
+import random
+import time
+from collections.abc import Generator
+
+from tasks.lib.ember.access import Access
+from tasks.lib.ember.wire import UNREACHABLE, Pause, Request, Response
+from tasks.lib.errors import Failure, TimedOut
+
+PASSING = frozenset({UNREACHABLE, 408, 429, 500, 502, 503, 504})
+FIRST_PAUSE = 0.25
+LONGEST_PAUSE = 32.0
+
+Asking = Generator[Request | Pause, Response | None, Response]
+
+
+def ask(request: Request, access: Access, deadline: float) -> Asking:
+    """Send a request that may be sent twice, until an answer stands or `deadline` is near.
+
+    Args:
+        request: what to ask.
+        access: whose token is renewed when it is refused.
+        deadline: on the monotonic clock.
+
+    Returns:
+        An answer that another attempt would not change.
+
+    Raises:
+        TimedOut: only passing errors until the deadline.
+
+    """
+    renewed = False
+    for attempt in range(1_000_000):
+        response = yield from once(request)
+        if response.status == 401 and not renewed:
+            access.renew()
+            renewed = True
+            continue
+        if response.status not in PASSING:
+            return response
+        pause = pause_before(attempt + 1, response.header("retry-after"))
+        if time.monotonic() + pause > deadline:
+            break
+        yield Pause(pause)
+    raise TimedOut(
+        "Cloud Storage did not answer as it should within time_limits.storage.",
+        f"The last answer to {request.method} {request.url}: {said(response)}",
+        "Run the same command again: it sends only what is missing.",
+    )
+
+
+def once(request: Request) -> Asking:
+    """Send a request a single time."""
+    response = yield request
+    assert response is not None  # noqa: S101 - the pool answers every request
+    return response
+
+
+def pause_before(attempt: int, retry_after: str) -> float:
+    """Seconds before the given attempt (1 is the second try): random up to a bound that doubles.
+
+    What the server asks for in Retry-After is the least.
+    """
+    asked = float(retry_after) if retry_after.isdecimal() else 0.0
+    bound = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempt, 12))
+    return asked + random.uniform(0, bound)  # noqa: S311 - spreads load, guards nothing
+
+
+def said(response: Response) -> str:
+    """An answer in one line."""
+    text = " ".join(response.body.decode(errors="replace").split())[:300]
+    return text if response.status == UNREACHABLE else f"{response.status} {text}".strip()
+
+
+def refused(response: Response, access: Access, what: str) -> Failure:
+    """The error for an answer that stands and is no success.
+
+    Args:
+        response: the answer.
+        access: what was asked.
+        what: what could not be done, as one sentence.
+
+    """
+    bucket = access.bucket
+    why, next_step = {
+        401: (f"{access.endpoint} did not accept the token.", "Run `gcloud auth application-default login`."),
+        403: (
+            "This account may not do that, or the bucket's retention forbids it.",
+            f"Give it roles/storage.objectAdmin on gs://{bucket}; `./inv doctor` tells who you are.",
+        ),
+        404: (
+            f"There is no bucket {bucket}, or this account may not see it.",
+            "Look at environments.*.buckets.archives in invoke.yaml; `./inv settings` prints it.",
+        ),
+    }.get(response.status, ("", ""))
+    return Failure(what, "\n".join(filter(None, (why, said(response)))), next_step)

@@ -1,0 +1,113 @@
+"""Comparing an app with what a bucket holds: what to send, what to relabel, what is left over."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tasks.lib.ember.content import GZIP
+from tasks.lib.ember.headers import Headers
+from tasks.lib.ember.inspection import INDEX, Entry
+
+ABSENT = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """What an object holds once it is unpacked: size in bytes and CRC32C."""
+
+    size: int
+    crc32c: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """An object as the bucket lists it.
+
+    Args:
+        name: the whole name.
+        size: the bytes stored.
+        crc32c: their checksum.
+        headers: what it is served with.
+        encoding: `gzip`, or an empty text.
+        plain: what this tool noted of its content when it wrote the object; None where another wrote it.
+        generation: changes with every write.
+    """
+
+    name: str
+    size: int
+    crc32c: int
+    headers: Headers
+    encoding: str
+    plain: Plain | None
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Write `entry` as `name`, provided the object there is still of `generation` (ABSENT: there is none)."""
+
+    entry: Entry
+    name: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Relabel:
+    """Give the object `name` the headers of `entry`; its content is right."""
+
+    entry: Entry
+    name: str
+    generation: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What makes the bucket equal to the app.
+
+    Args:
+        send: what to write, in the archive's order.
+        relabel: objects whose headers alone differ.
+        last: the app's index.html where it differs, written once all else is there.
+        extra: objects under the prefix that the app does not have.
+        unchanged: how many files are there already.
+    """
+
+    send: Sequence[Send]
+    relabel: Sequence[Relabel]
+    last: Sequence[Send]
+    extra: Sequence[Remote]
+    unchanged: int
+
+    @property
+    def changes(self) -> int:
+        """How many objects would be written or relabelled."""
+        return len(self.send) + len(self.relabel) + len(self.last)
+
+
+def plan(entries: Iterable[Entry], prefix: str, listing: Iterable[Remote]) -> Plan:
+    """Decide what to do so that every entry is there under `prefix` as it should be."""
+    there = {remote.name: remote for remote in listing}
+    send: list[Send] = []
+    relabel: list[Relabel] = []
+    last: list[Send] = []
+    unchanged = 0
+    for entry in entries:
+        name = prefix + entry.path
+        remote = there.pop(name, None)
+        if remote is None or not same_content(entry, remote):
+            chosen = last if entry.path == INDEX else send
+            chosen.append(Send(entry, name, remote.generation if remote else ABSENT))
+        elif remote.headers != entry.headers:
+            relabel.append(Relabel(entry, name, remote.generation))
+        else:
+            unchanged += 1
+    return Plan(send, relabel, last, list(there.values()), unchanged)
+
+
+def same_content(entry: Entry, remote: Remote) -> bool:
+    """Whether the object holds this file, stored in a way that its rule allows.
+
+    A file that may be compressed needs this tool's note: without it, nobody tried whether that is smaller.
+    """
+    if not entry.compressible:
+        return not remote.encoding and (remote.size, remote.crc32c) == (entry.size, entry.crc32c)
+    return remote.encoding in {"", GZIP} and remote.plain == Plain(entry.size, entry.crc32c)

@@ -1,0 +1,233 @@
+"""Tar archives, plain or packed with gzip or Zstandard, read as a stream."""
+
+import contextlib
+import gzip
+import io
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import IO, Protocol, cast
+
+from tasks.lib.ember.member import FILE, FOLDER, Member, Opener
+
+# A header that extends the next one (a long name, pax attributes) is read into memory whole: no honest
+# one is larger.
+LARGEST_EXTENSION = 1 << 20
+EXTENSIONS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+LARGEST_ZSTANDARD_WINDOW = 128 << 20
+END_OF_ARCHIVE = bytes(1024)
+# Below this much unpacked data a high ratio does no harm, and small repetitive apps have one.
+RATIO_JUDGED_ABOVE = 16 << 20
+
+
+class Packing(Protocol):
+    """Opens the unpacked stream of an archive's file, from its beginning."""
+
+    def __call__(self, file: IO[bytes]) -> IO[bytes]:
+        """The unpacked bytes of `file`, which stays open when they are closed."""
+
+
+def plain(file: IO[bytes]) -> IO[bytes]:
+    """A tar that is not packed."""
+    return file
+
+
+def gzipped(file: IO[bytes]) -> IO[bytes]:
+    """A .tar.gz."""
+    return gzip.GzipFile(fileobj=file, mode="rb")  # type: ignore[return-value]
+
+
+def zstandard(file: IO[bytes]) -> IO[bytes]:
+    """A .tar.zst; a window beyond 128 MiB is refused."""
+    from zstandard import ZstdDecompressor
+
+    unpacker = ZstdDecompressor(max_window_size=LARGEST_ZSTANDARD_WINDOW)
+    return unpacker.stream_reader(file, read_across_frames=True, closefd=False)
+
+
+class Tarred:
+    """A tar archive.
+
+    Args:
+        file: the archive, seekable, since it is read more than once.
+        packing: how it is packed.
+        largest: the unpacked bytes after which reading stops with an error.
+        ratio: how many times its packed size the stream may grow to.
+    """
+
+    independent = False
+
+    def __init__(self, file: IO[bytes], packing: Packing, largest: int, ratio: int) -> None:
+        from zstandard import ZstdError
+
+        self.errors: tuple[type[Exception], ...] = (
+            tarfile.TarError,
+            zlib.error,
+            EOFError,
+            OSError,
+            ZstdError,
+            ValueError,
+        )
+        self._file = file
+        self._packing = packing
+        packed = file.seek(0, io.SEEK_END)
+        self._largest = (
+            min(largest, max(packed * ratio, RATIO_JUDGED_ABOVE)) if packing is not plain else largest
+        )
+
+    def members(self) -> Iterator[Member]:
+        """Every member in order; at the end the rest of the stream is read, which checks gzip's own CRC."""
+        with self._stream() as stream, _tar(stream) as tar:
+            for number, info in enumerate(_headers(tar)):
+                yield _member(info, number)
+            stream.expect_end()
+
+    def contents(self, members: Iterable[Member]) -> Iterator[tuple[Member, Opener]]:
+        """Files from one reading of the archive, which ends with the last of them."""
+        wanted = iter(members)
+        member = next(wanted, None)
+        with self._stream() as stream, _tar(stream) as tar:
+            for number, info in enumerate(_headers(tar)):
+                if member is None:
+                    return
+                if number == member.place:
+                    yield member, partial(_extracted, tar, info)
+                    member = next(wanted, None)
+        if member is not None:
+            raise tarfile.ReadError("the archive changed while it was read")
+
+    def open(self, member: Member) -> IO[bytes]:
+        """One file, in a reading of its own."""
+        return io.BufferedReader(_Alone(self.contents([member])))
+
+    def close(self) -> None:
+        """Close the archive's file too."""
+        self._file.close()
+
+    @contextlib.contextmanager
+    def _stream(self) -> Iterator["_Stream"]:
+        # A descriptor has one position, but a file opened while another is read needs its own.
+        file = _Reopened(self._file)
+        unpacked = self._packing(cast("IO[bytes]", file))
+        try:
+            yield _Stream(unpacked, self._largest)
+        finally:
+            unpacked.close()
+
+
+class _Stream:
+    """The unpacked stream as tarfile reads it: counts, and remembers how it ended."""
+
+    def __init__(self, file: IO[bytes], largest: int) -> None:
+        self._file = file
+        self._left = largest
+        self._end = b""
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise tarfile.ReadError("it unpacks to more than ember.limits (total_size, ratio) allow")
+        self._end = (self._end + data)[-len(END_OF_ARCHIVE) :]
+        return data
+
+    def expect_end(self) -> None:
+        """Read on to the end, which has to be an archive's: tarfile takes a cut at a member's end for one."""
+        while self.read(1 << 16):
+            pass
+        if self._end != END_OF_ARCHIVE:
+            raise tarfile.ReadError("it is cut short: the marker at its end is missing")
+
+
+class _Reopened(io.RawIOBase):
+    """A file read from its beginning at a position of its own."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        self._file.seek(self._position)
+        data = self._file.read(size)
+        self._position += len(data)
+        return data
+
+    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+class _Alone(io.RawIOBase):
+    """The one file that `contents` yields, which ends the reading when it is closed."""
+
+    def __init__(self, contents: Iterator[tuple[Member, Opener]]) -> None:
+        self._contents = contents
+        self._file = next(contents)[1]()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._contents.close()  # type: ignore[attr-defined]
+        super().close()
+
+
+class _Info(tarfile.TarInfo):
+    """A header that refuses to read an extension of any size into memory."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in EXTENSIONS and self.size > LARGEST_EXTENSION:
+            raise tarfile.ReadError(f"a header extension takes {self.size:,} bytes")
+        return super()._proc_member(tar)  # type: ignore[misc,no-any-return]
+
+
+def _tar(stream: _Stream) -> tarfile.TarFile:
+    return tarfile.open(fileobj=stream, mode="r|", tarinfo=_Info)  # type: ignore[call-overload,no-any-return]
+
+
+def _headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The headers one by one; tarfile would keep them all."""
+    while info := tar.next():
+        yield info
+        tar.members = []  # type: ignore[attr-defined]
+
+
+def _member(info: tarfile.TarInfo, number: int) -> Member:
+    return Member(info.name, _kind(info), info.size, 0, number)
+
+
+def _extracted(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    file = tar.extractfile(info)
+    if file is None:
+        raise tarfile.ReadError(f"{info.name} is no file")
+    return file
+
+
+def _kind(info: tarfile.TarInfo) -> str:
+    if info.issparse():
+        return "a sparse file"
+    if info.isfile():
+        return FILE
+    if info.isdir():
+        return FOLDER
+    if info.issym():
+        return "a symbolic link"
+    if info.islnk():
+        return "a hard link"
+    return "a device" if info.isdev() else "a member of unknown kind"

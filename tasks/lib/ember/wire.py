@@ -1,0 +1,288 @@
+"""Many HTTP requests at once on one thread: libcurl moves the bytes, generators say what to ask next.
+
+A job is a generator that yields a Request or a Pause and is sent the Response.  It never blocks, so
+hundreds run side by side; what to do about an error is the job's own matter.
+"""
+
+import heapq
+import itertools
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tasks.lib.ember.access import Access
+
+CONNECT_LIMIT = 10
+# A stream may take as long as it moves at least this fast.
+SLOWEST_BYTES_PER_SECOND = 1 << 10
+# Bodies held in memory by all jobs together, beyond which no further job is started.
+MOST_HELD = 32 << 20
+UNREACHABLE = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A body that is read while it is sent: `size` bytes of what `opened` returns."""
+
+    opened: Callable[[], IO[bytes]]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request; the token is added when it is sent."""
+
+    method: str
+    url: str
+    headers: tuple[str, ...] = ()
+    body: bytes | Stream = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The answer; with status UNREACHABLE there is none, and the body says why."""
+
+    status: int
+    body: bytes
+    header_lines: list[bytes] = field(default_factory=list)
+
+    def header(self, name: str) -> str:
+        """The value of a header, or an empty text."""
+        for line in self.header_lines:
+            key, _, value = line.decode("latin-1").partition(":")
+            if key.strip().lower() == name.lower():
+                return value.strip()
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait so many seconds before going on."""
+
+    seconds: float
+
+
+Steps = Generator[Request | Pause, Response | None, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Steps to run.
+
+    Args:
+        steps: the generator.
+        held: the bytes it keeps in memory until it is done.
+        alone: no further job may be started before this one ends.
+    """
+
+    steps: Steps
+    held: int = 0
+    alone: bool = False
+
+
+@dataclass
+class Traffic:
+    """What went over the wire."""
+
+    requests: int = 0
+    connections: int = 0
+    sent: int = 0
+
+
+class Pool:
+    """Runs jobs, at most `connections` at a time, over connections that are kept and used again."""
+
+    def __init__(self, access: "Access", connections: int) -> None:
+        import pycurl
+
+        # Its own type information leaves out what its C part defines.
+        self._curl: Any = pycurl
+        self._access = access
+        self._multi = self._curl.CurlMulti()
+        self._multi.setopt(self._curl.M_MAXCONNECTS, connections)
+        self._idle = [self._curl.Curl() for _ in range(connections)]
+        self._connections = connections
+        self._running: dict[Any, _Exchange] = {}
+        self._paused: list[tuple[float, int, Job]] = []
+        self._order = itertools.count()
+        self._held = 0
+        self._alone = 0
+        self._stopped = False
+        self.traffic = Traffic()
+
+    def run(self, jobs: Iterable[Job]) -> None:
+        """Run all jobs to their end; what one raises ends them all and is raised here."""
+        waiting = iter(jobs)
+        try:
+            while not self._stopped and (self._start(waiting) or self._running or self._paused):
+                self._resume()
+                self._perform()
+        finally:
+            self._abandon()
+
+    def stop(self) -> None:
+        """Make `run` on another thread return soon, its jobs undone."""
+        self._stopped = True
+
+    def close(self) -> None:
+        """Close all connections."""
+        for handle in self._idle:
+            handle.close()
+        self._multi.close()
+
+    def _start(self, waiting: Iterator[Job]) -> bool:
+        """Start as many further jobs as there is room for; False when there are none left."""
+        while self._has_room():
+            job = next(waiting, None)
+            if job is None:
+                return False
+            self._held += job.held
+            self._alone += job.alone
+            self._advance(job, None)
+        return True
+
+    def _has_room(self) -> bool:
+        busy = len(self._running) + len(self._paused)
+        if not busy:
+            return True
+        return busy < self._connections and not self._alone and self._held < MOST_HELD
+
+    def _advance(self, job: Job, response: Response | None) -> None:
+        try:
+            step = job.steps.send(response)
+        except StopIteration:
+            self._held -= job.held
+            self._alone -= job.alone
+            return
+        if isinstance(step, Pause):
+            heapq.heappush(self._paused, (time.monotonic() + step.seconds, next(self._order), job))
+        else:
+            self._send(job, step)
+
+    def _resume(self) -> None:
+        while self._paused and self._paused[0][0] <= time.monotonic():
+            self._advance(heapq.heappop(self._paused)[2], None)
+
+    def _send(self, job: Job, request: Request) -> None:
+        handle = self._idle.pop()
+        exchange = _Exchange(job, request)
+        exchange.prepare(handle, self._curl, self._access)
+        self._running[handle] = exchange
+        self._multi.add_handle(handle)
+
+    def _perform(self) -> None:
+        if not self._running:
+            if self._paused:
+                time.sleep(min(0.5, self._until_resume()))
+            return
+        while self._multi.perform()[0] == self._curl.E_CALL_MULTI_PERFORM:
+            pass
+        if not self._collect():
+            self._multi.select(min(1.0, self._until_resume()))
+
+    def _until_resume(self) -> float:
+        return max(0.0, self._paused[0][0] - time.monotonic()) if self._paused else 1.0
+
+    def _collect(self) -> bool:
+        """Hand finished requests to their jobs; True when there were any."""
+        any_done = False
+        while True:
+            left, done, failed = self._multi.info_read()
+            for handle in done:
+                self._finish(handle, None)
+            for handle, code, message in failed:
+                self._finish(handle, f"{message or 'libcurl error'} ({code})")
+            any_done = any_done or bool(done) or bool(failed)
+            if not left:
+                return any_done
+
+    def _finish(self, handle: Any, error: str | None) -> None:
+        self._multi.remove_handle(handle)
+        exchange = self._running.pop(handle)
+        self.traffic.requests += 1
+        self.traffic.connections += handle.getinfo(self._curl.NUM_CONNECTS)
+        self.traffic.sent += int(handle.getinfo(self._curl.SIZE_UPLOAD_T))
+        status = handle.getinfo(self._curl.RESPONSE_CODE)
+        handle.reset()
+        self._idle.append(handle)
+        self._advance(exchange.job, exchange.response(status, error))
+
+    def _abandon(self) -> None:
+        for handle, exchange in self._running.items():
+            self._multi.remove_handle(handle)
+            handle.reset()
+            self._idle.append(handle)
+            exchange.job.steps.close()
+        for _, _, job in self._paused:
+            job.steps.close()
+        self._running.clear()
+        self._paused.clear()
+        self._held = self._alone = 0
+
+
+class _Exchange:
+    """A request on its way."""
+
+    def __init__(self, job: Job, request: Request) -> None:
+        self.job = job
+        self._request = request
+        self._lines: list[bytes] = []
+        self._body: list[bytes] = []
+        self._stream: IO[bytes] | None = None
+        self._error: Exception | None = None
+
+    def prepare(self, handle: Any, curl: Any, access: "Access") -> None:
+        """Tell libcurl what to send."""
+        request = self._request
+        handle.setopt(curl.URL, request.url)
+        handle.setopt(curl.HTTPHEADER, [*request.headers, *access.headers(), "Expect:"])
+        handle.setopt(curl.HTTP_VERSION, curl.CURL_HTTP_VERSION_1_1)
+        handle.setopt(curl.PROTOCOLS, curl.PROTO_HTTP | curl.PROTO_HTTPS)
+        handle.setopt(curl.NOSIGNAL, 1)
+        handle.setopt(curl.CAINFO, access.ca_file)
+        handle.setopt(curl.CONNECTTIMEOUT, CONNECT_LIMIT)
+        handle.setopt(curl.HEADERFUNCTION, self._lines.append)
+        handle.setopt(curl.WRITEFUNCTION, self._body.append)
+        if isinstance(request.body, Stream):
+            self._prepare_stream(handle, curl, request.body, access.attempt_limit)
+        else:
+            handle.setopt(curl.TIMEOUT_MS, int(access.attempt_limit * 1000))
+            if request.body or request.method in {"POST", "PUT", "PATCH"}:
+                handle.setopt(curl.POSTFIELDS, request.body)
+            handle.setopt(curl.CUSTOMREQUEST, request.method)
+
+    def _prepare_stream(self, handle: Any, curl: Any, body: Stream, stall_limit: float) -> None:
+        self._stream = body.opened()
+        handle.setopt(curl.UPLOAD, 1)
+        handle.setopt(curl.CUSTOMREQUEST, self._request.method)
+        handle.setopt(curl.INFILESIZE_LARGE, body.size)
+        handle.setopt(curl.UPLOAD_BUFFERSIZE, 1 << 20)
+        handle.setopt(curl.LOW_SPEED_LIMIT, SLOWEST_BYTES_PER_SECOND)
+        handle.setopt(curl.LOW_SPEED_TIME, max(1, int(stall_limit)))
+        stream, abort = self._stream, curl.READFUNC_ABORT
+
+        def read(size: int) -> bytes | int:
+            try:
+                return stream.read(size)
+            except Exception as error:  # libcurl calls this: response() raises it
+                self._error = error
+                return int(abort)
+
+        handle.setopt(curl.READFUNCTION, read)
+
+    def response(self, status: int, error: str | None) -> Response:
+        """The answer, or why there is none.
+
+        Raises:
+            Exception: what reading the body raised.
+
+        """
+        if self._stream:
+            self._stream.close()
+        if self._error:
+            raise self._error
+        if error is not None:
+            return Response(UNREACHABLE, error.encode())
+        return Response(status, b"".join(self._body), self._lines)

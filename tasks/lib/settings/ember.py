@@ -1,0 +1,73 @@
+"""The settings of Ember archives: what one may hold, and the headers its files are served with."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+CLOSED = ConfigDict(extra="forbid")
+UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def size(text: object) -> int:
+    """The bytes that a size such as `64MiB` stands for.
+
+    Raises:
+        ValueError: it is no such text.
+
+    """
+    match = re.fullmatch(r"(\d+)(B|KiB|MiB|GiB)", text) if isinstance(text, str) else None
+    if not match:
+        raise ValueError("a size such as 512B, 64KiB, 100MiB or 8GiB")
+    return int(match[1]) * UNITS[match[2]]
+
+
+def expression(pattern: str) -> str:
+    """The pattern itself, once it is known to be a regular expression.
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"a regular expression: {error}") from error
+    return pattern
+
+
+Bytes = Annotated[int, BeforeValidator(size)]
+Expression = Annotated[str, AfterValidator(expression)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class Limits:
+    """What an archive may hold at most; beyond it is taken for a bomb."""
+
+    members: Positive
+    member_size: Bytes
+    total_size: Bytes
+    ratio: Positive
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class HeaderRule:
+    """Headers for the files whose whole path `path` matches; what is None is left to later rules."""
+
+    path: Expression
+    content_type: str | None = None
+    cache_control: str | None = None
+    gzip: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class Ember:
+    """How built Ember apps are uploaded."""
+
+    connections: Annotated[int, Field(ge=1, le=512)]
+    resumable_above: Bytes
+    limits: Limits
+    ignored: list[Expression]
+    headers: list[HeaderRule]

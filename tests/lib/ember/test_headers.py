@@ -1,0 +1,52 @@
+"""Which headers a file gets."""
+
+import pytest
+
+from tasks.lib.ember.headers import Headers, Rules, type_of_suffix
+from tasks.lib.settings.ember import HeaderRule
+from tests.builders import checked_in_settings
+
+RULES = Rules(checked_in_settings().ember.headers)
+FOREVER = "public, max-age=31536000, immutable"
+FINGERPRINT = "d41d8cd98f00b204e9800998ecf8427e"
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type", "cache_control", "compressible"),
+    [
+        ("index.html", "text/html; charset=utf-8", "no-cache", True),
+        ("tests/index.html", "text/html; charset=utf-8", "no-cache", True),
+        (f"assets/app-{FINGERPRINT}.js", "text/javascript; charset=utf-8", FOREVER, True),
+        (f"assets/app-{FINGERPRINT}.map", "application/json", FOREVER, True),
+        (f"assets/logo-{FINGERPRINT}.png", "image/png", FOREVER, False),
+        (f"index-{FINGERPRINT[:-1]}.js", "text/javascript; charset=utf-8", "no-cache", True),
+        ("robots.txt", "text/plain; charset=utf-8", "no-cache", True),
+        ("sounds/chime.wav", "audio/wav", "no-cache", False),
+        ("fonts/a.woff2", "font/woff2", "no-cache", False),
+        ("LICENSE", "application/octet-stream", "no-cache", False),
+    ],
+)
+def test_the_documented_default(path: str, content_type: str, cache_control: str, compressible: bool) -> None:
+    assert RULES.headers(path) == Headers(content_type, cache_control)
+    assert RULES.may_gzip(path) is compressible
+
+
+def test_for_each_header_the_first_rule_that_speaks_of_it_wins() -> None:
+    rules = Rules(
+        [
+            HeaderRule(path=r".*\.dat", content_type="text/x-data"),
+            HeaderRule(path="a.*", cache_control="one", gzip=False),
+            HeaderRule(path=".*", cache_control="two", content_type="never/reached", gzip=True),
+        ]
+    )
+    assert rules.headers("a.dat") == Headers("text/x-data", "one")
+    assert rules.headers("b.dat") == Headers("text/x-data", "two")
+    assert (rules.may_gzip("a.dat"), rules.may_gzip("b.dat")) == (False, True)
+
+
+def test_equal_headers_are_one_object() -> None:
+    assert RULES.headers("a.png") is RULES.headers("b.png")
+
+
+def test_a_suffix_in_capitals_counts() -> None:
+    assert type_of_suffix("LOGO.PNG") == "image/png"

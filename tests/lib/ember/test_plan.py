@@ -1,0 +1,118 @@
+"""The upload plan: applying it gives the app, and planning again gives nothing."""
+
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.lib.ember import content
+from tasks.lib.ember.headers import Headers
+from tasks.lib.ember.inspection import INDEX, Entry
+from tasks.lib.ember.member import FILE, Member
+from tasks.lib.ember.plan import ABSENT, Plain, Plan, Remote, plan, same_content
+
+PREFIX = "experiments/one/"
+PATHS = st.sampled_from([INDEX, "a.js", "b.css", "assets/c.png", "assets/index.html"])
+DATA = st.sampled_from([b"", b"one", b"two" * 50, b"two" * 51])
+HEADERS = st.sampled_from(
+    [Headers("text/html", "no-cache"), Headers("text/html"), Headers("image/png", "no-cache")]
+)
+
+
+def entry(path: str, data: bytes, headers: Headers, compressible: bool) -> Entry:
+    return Entry(
+        path, len(data), content.checksum([data]), headers, compressible, Member(path, FILE, 0, 0, data)
+    )
+
+
+def written(entry: Entry, name: str, generation: int) -> Remote:
+    """What the bucket lists after `entry` was sent."""
+    data = entry.member.place
+    assert isinstance(data, bytes)
+    stored = content.stored(data, entry.compressible)
+    return Remote(
+        name, len(stored.data), stored.crc32c, entry.headers, stored.encoding, Plain(entry.size, entry.crc32c),
+        generation,
+    )  # fmt: skip
+
+
+ENTRIES = st.dictionaries(PATHS, st.tuples(DATA, HEADERS, st.booleans())).map(
+    lambda found: [entry(path, *rest) for path, rest in found.items()]
+)
+FOREIGN = st.builds(
+    Remote,
+    name=st.one_of(PATHS, st.just("old.js")).map(lambda path: PREFIX + path),
+    size=st.integers(0, 200), crc32c=st.integers(0, 2**32 - 1), headers=HEADERS,
+    encoding=st.sampled_from(["", "gzip", "br"]),
+    plain=st.one_of(st.none(), DATA.map(lambda d: Plain(len(d), content.checksum([d])))),
+    generation=st.integers(1, 9),
+)  # fmt: skip
+OWN = ENTRIES.map(lambda entries: [written(e, PREFIX + e.path, 5) for e in entries])
+LISTINGS = st.one_of(st.lists(FOREIGN, unique_by=lambda remote: remote.name), OWN)
+
+
+def applied(decided: Plan, listing: Iterable[Remote]) -> dict[str, Remote]:
+    """The bucket after the plan: each write is refused where its generation is not the one there."""
+    bucket = {remote.name: remote for remote in listing}
+    for send in (*decided.send, *decided.last):
+        there = bucket.get(send.name)
+        assert (there.generation if there else ABSENT) == send.generation
+        bucket[send.name] = written(send.entry, send.name, send.generation + 10)
+    for change in decided.relabel:
+        there = bucket[change.name]
+        assert there.generation == change.generation
+        bucket[change.name] = Remote(
+            there.name,
+            there.size,
+            there.crc32c,
+            change.entry.headers,
+            there.encoding,
+            there.plain,
+            there.generation,
+        )
+    return bucket
+
+
+@given(ENTRIES, LISTINGS)
+def test_applying_the_plan_gives_the_app(entries: list[Entry], listing: list[Remote]) -> None:
+    bucket = applied(plan(entries, PREFIX, listing), listing)
+    for one in entries:
+        there = bucket[PREFIX + one.path]
+        assert same_content(one, there)
+        assert there.headers == one.headers
+
+
+@given(ENTRIES, LISTINGS)
+def test_planning_again_gives_nothing(entries: list[Entry], listing: list[Remote]) -> None:
+    first = plan(entries, PREFIX, listing)
+    again = plan(entries, PREFIX, applied(first, listing).values())
+    assert (again.changes, again.unchanged) == (0, len(entries))
+    assert {remote.name for remote in again.extra} == {remote.name for remote in first.extra}
+
+
+@given(ENTRIES, LISTINGS)
+def test_every_object_is_in_one_part_of_the_plan(entries: list[Entry], listing: list[Remote]) -> None:
+    decided = plan(entries, PREFIX, listing)
+    assert decided.changes + decided.unchanged == len(entries)
+    assert {remote.name for remote in decided.extra} == {remote.name for remote in listing} - {
+        PREFIX + one.path for one in entries
+    }
+
+
+def test_index_html_is_sent_last_and_alone() -> None:
+    html = Headers("text/html")
+    decided = plan([entry(INDEX, b"x", html, True), entry("a.js", b"y", html, True)], PREFIX, [])
+    assert [send.name for send in decided.last] == [PREFIX + INDEX]
+    assert [send.name for send in decided.send] == [f"{PREFIX}a.js"]
+
+
+def test_a_compressible_file_that_another_tool_wrote_is_sent() -> None:
+    one = entry("a.js", b"y" * 99, Headers("text/javascript"), True)
+    foreign = Remote(f"{PREFIX}a.js", 99, one.crc32c, one.headers, "", None, 3)
+    assert [send.generation for send in plan([one], PREFIX, [foreign]).send] == [3]
+
+
+def test_an_image_that_another_tool_wrote_counts_as_it_is() -> None:
+    one = entry("a.png", b"y" * 99, Headers("image/png"), False)
+    foreign = Remote(f"{PREFIX}a.png", 99, one.crc32c, one.headers, "", None, 3)
+    assert plan([one], PREFIX, [foreign]).unchanged == 1

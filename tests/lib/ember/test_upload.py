@@ -1,0 +1,154 @@
+"""Uploads to a real storage server, read back with Google's own client."""
+
+import dataclasses
+import gzip
+import json
+import os
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tasks.lib.ember.access import Access
+from tasks.lib.ember.plan import plan
+from tasks.lib.ember.upload import checked_prefix, upload_to
+from tasks.lib.errors import Failure, UsageError
+from tests.builders import checked_in_settings
+from tests.lib.ember import archives
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Blob
+
+EMBER = checked_in_settings().ember
+PREFIX = "experiments/0b7e"
+
+
+def blobs(access: Access) -> "dict[str, Blob]":
+    """The objects of the bucket by path below PREFIX, as Google's client lists them."""
+    from google.cloud import storage
+
+    client = storage.Client(
+        project="test", credentials=access.credentials, client_options={"api_endpoint": access.endpoint}
+    )
+    return {blob.name.removeprefix(f"{PREFIX}/"): blob for blob in client.list_blobs(access.bucket)}
+
+
+def contents(access: Access) -> dict[str, bytes]:
+    return {path: blob.download_as_bytes() for path, blob in blobs(access).items()}
+
+
+def on_disk(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_bucket_ends_equal_to_the_app(access: Access, app: Path) -> None:
+    summary = upload_to(access, EMBER, str(app), PREFIX)
+    assert contents(access) == on_disk(app)
+    assert (summary.sent, summary.unchanged, summary.files) == (10, 0, 10)
+
+
+def test_the_url_serves_the_page(access: Access, app: Path) -> None:
+    summary = upload_to(access, EMBER, str(app), PREFIX)
+    assert summary.url == f"{access.endpoint}/{access.bucket}/{PREFIX}/index.html"
+    with urllib.request.urlopen(summary.url) as answer:
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert answer.headers["Cache-Control"] == "no-cache"
+
+
+def test_objects_carry_their_headers(access: Access, app: Path) -> None:
+    upload_to(access, EMBER, str(app), PREFIX)
+    found = blobs(access)
+    vendor = next(blob for path, blob in found.items() if "vendor" in path)
+    assert (vendor.content_type, vendor.content_encoding) == ("text/javascript; charset=utf-8", "gzip")
+    assert vendor.cache_control == "public, max-age=31536000, immutable"
+    raw = vendor.download_as_bytes(raw_download=True)
+    assert gzip.decompress(raw) == vendor.download_as_bytes()
+    sound = found["sounds/chime.wav"]
+    assert (sound.content_type, sound.content_encoding, sound.cache_control) == (
+        "audio/wav",
+        None,
+        "no-cache",
+    )
+
+
+def test_an_unchanged_app_costs_one_request(access: Access, app: Path) -> None:
+    upload_to(access, EMBER, str(app), PREFIX)
+    again = upload_to(access, EMBER, str(app), PREFIX)
+    assert (again.sent, again.unchanged, again.requests) == (0, 10, 1)
+
+
+def test_only_what_changed_is_sent(access: Access, app: Path) -> None:
+    upload_to(access, EMBER, str(app), PREFIX)
+    (app / "robots.txt").write_text("changed")
+    again = upload_to(access, EMBER, str(app), PREFIX)
+    assert (again.sent, again.unchanged) == (1, 9)
+    assert contents(access)["robots.txt"] == b"changed"
+
+
+def test_headers_that_drifted_are_mended_without_sending(access: Access, app: Path) -> None:
+    upload_to(access, EMBER, str(app), PREFIX)
+    blob = blobs(access)["robots.txt"]
+    blob.cache_control = "public, max-age=3600"
+    blob.patch()
+    again = upload_to(access, EMBER, str(app), PREFIX)
+    assert (again.sent, again.relabelled) == (0, 1)
+    assert blobs(access)["robots.txt"].cache_control == "no-cache"
+
+
+@pytest.mark.parametrize("kind", archives.KINDS)
+def test_every_kind_of_archive_arrives(access: Access, tmp_path: Path, kind: str) -> None:
+    files = {
+        "index.html": b"<html>", "big.bin": os.urandom(9 << 20), "text.js": b"let a = 1;" * 300_000,
+        "small.bin": os.urandom(3 << 20), "bigger.bin": os.urandom(10 << 20), "zlast.txt": b"z",
+    }  # fmt: skip
+    source = archives.saved(tmp_path, archives.KINDS[kind](files))
+    upload_to(access, EMBER, source, PREFIX)
+    assert contents(access) == files
+    assert upload_to(access, EMBER, source, PREFIX).sent == 0
+
+
+def test_a_refused_archive_leaves_the_bucket_empty(access: Access, tmp_path: Path) -> None:
+    source = archives.saved(tmp_path, archives.zipped({"index.html": b"<html>", "../x": b""}))
+    with pytest.raises(Failure, match="The archive is refused; nothing was uploaded"):
+        upload_to(access, EMBER, source, PREFIX)
+    assert contents(access) == {}
+
+
+def test_a_missing_bucket_is_named(access: Access, app: Path) -> None:
+    with pytest.raises(Failure) as caught:
+        upload_to(dataclasses.replace(access, bucket="nowhere"), EMBER, str(app), PREFIX)
+    assert caught.value.what == "The bucket nowhere could not be listed."
+    assert "There is no bucket nowhere" in caught.value.why
+
+
+def test_an_unreachable_endpoint_times_out(access: Access, app: Path) -> None:
+    nowhere = dataclasses.replace(access, endpoint="http://127.0.0.1:9", limit=1.0)
+    with pytest.raises(Failure) as caught:
+        upload_to(nowhere, EMBER, str(app), PREFIX)
+    assert "Could not connect" in caught.value.why
+    assert caught.value.exit_code == 70
+
+
+def test_somebody_elses_write_is_not_overwritten(
+    access: Access, app: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plan_while_another_writes(*args: object) -> object:
+        decided = plan(*args)  # type: ignore[arg-type]
+        body = json.dumps({"name": f"{PREFIX}/robots.txt"}).encode()
+        url = f"{access.upload_url()}?uploadType=media&name={PREFIX}/robots.txt"
+        urllib.request.urlopen(urllib.request.Request(url, body)).close()
+        return decided
+
+    monkeypatch.setattr("tasks.lib.ember.upload.plan", plan_while_another_writes)
+    with pytest.raises(Failure) as caught:
+        upload_to(access, EMBER, str(app), PREFIX)
+    assert caught.value.what == f"{PREFIX}/robots.txt was changed by somebody else during this upload."
+    assert "index.html is as it was" in caught.value.why
+    assert "index.html" not in blobs(access)
+
+
+@pytest.mark.parametrize("prefix", ["", "/", "/abs", "a/../b", "a//b"])
+def test_a_prefix_that_is_no_clean_path_is_bad_usage(prefix: str) -> None:
+    with pytest.raises(UsageError, match="cannot be used"):
+        checked_prefix(prefix)
