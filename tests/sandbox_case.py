@@ -1,0 +1,250 @@
+"""The sandbox as tests use it: one for a whole run, shared by its workers, and a corner of it for each test."""
+
+import copy
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tasks.lib.sandbox import bootstrap, lifecycle, overlay, processes
+from tasks.lib.sandbox.api import Api
+from tasks.lib.sandbox.state import State, locked
+from tasks.lib.settings.model import Environment, Settings
+from tests.builders import ROOT, checked_in_settings
+
+FOLDERS = "lookit-e2e-"
+CASE = "case"
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A sandbox that is up."""
+
+    settings: Settings
+    state: State
+
+    def api(self, cluster: str = "lookit-staging") -> Api:
+        """Its cluster's API, entered as administrator; for looking at what a task did."""
+        url = f"https://127.0.0.1:{self.component(f'{cluster}.apiserver').port}"
+        return Api(url, self.state.cluster(cluster))
+
+    def component(self, name: str) -> lifecycle.Status:
+        """How one of its servers is."""
+        return next(one for one in lifecycle.status(self.state) if one.name == name)
+
+    def overlaid(self, values: Mapping[str, Any]) -> Settings:
+        """The settings that `--sandbox` would give, with `values` on top of invoke.yaml's."""
+        sandbox = overlay.values(self.state, list(self.settings.environments))
+        base = {"sandbox": {"state": str(self.state.folder)}}
+        return checked_in_settings(**merged(merged(base, values), sandbox))
+
+    @contextmanager
+    def without(self, component: str) -> Iterator[None]:
+        """Kill one server and keep it down while inside."""
+        before = processes.find(self.component(component).pid)
+        lifecycle.hold(self.state, component)
+        try:
+            assert before is None or not processes.wait_for_end([before], 10)
+            yield
+        finally:
+            lifecycle.release(self.state, component)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test's corner of the sandbox: a tree with an overlay of its own, a namespace, a prefix, a bucket."""
+
+    sandbox: Sandbox
+    folder: Path
+    name: str
+
+    @property
+    def tree(self) -> Path:
+        """The copy of kubernetes/ that belongs to this test."""
+        return self.folder / "kubernetes"
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What this test changes in the settings."""
+        staging = {
+            "namespace": self.name,
+            "prefix": f"{self.name}-",
+            "overlay": f"overlays/{CASE}",
+            "secrets": {"plaintexts": f"overlays/{CASE}/secrets"},
+            "buckets": {"archives": self.name},
+        }
+        return {"kustomize": {"tree": str(self.tree)}, "environments": {"staging": staging}}
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings for calls of the library."""
+        return self.sandbox.overlaid(self.values)
+
+    @property
+    def environment(self) -> Environment:
+        """The environment that is this test's."""
+        return self.settings.environment("staging")
+
+    @property
+    def api(self) -> Api:
+        """The cluster, entered as administrator; for looking at what a task did."""
+        return self.sandbox.api()
+
+    @property
+    def path(self) -> str:
+        """The API path of this test's namespace in the core group."""
+        return f"/api/v1/namespaces/{self.name}"
+
+    def argv(self, *arguments: str) -> list[str]:
+        """The command that runs tasks against this corner, as a person would."""
+        return [sys.executable, "-m", "tasks", "-f", str(self._settings_file()), *arguments]
+
+    def env(self, **variables: str) -> dict[str, str]:
+        """The environment for `argv`."""
+        return {**os.environ, "LOOKIT_SANDBOX": "1", **variables}
+
+    def invoke(self, *arguments: str, time_limit: float = 240, **variables: str) -> Any:
+        """Run tasks to their end; returns the completed process with its output as text."""
+        return subprocess.run(
+            self.argv(*arguments), cwd=ROOT, env=self.env(**variables), timeout=time_limit,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+        """Start tasks and do not wait; the caller ends them."""
+        return subprocess.Popen(
+            self.argv(*arguments), cwd=ROOT, env=self.env(**variables),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def kubectl(self, *arguments: str) -> str:
+        """Run kubectl as administrator in this test's namespace; returns its output."""
+        kubeconfig = self.sandbox.state.cluster("lookit-staging") / "admin.kubeconfig"
+        program = str(Path(sys.executable).with_name("kubectl"))
+        done = subprocess.run(
+            [program, f"--kubeconfig={kubeconfig}", f"--namespace={self.name}", *arguments],
+            capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+    def patch(self, kind: str, name: str, patch: Mapping[str, Any]) -> None:
+        """Change the tree: merge `patch` into the object `name` (without prefix) of `kind`."""
+        path = self.tree / "overlays" / CASE / "prefixed" / "kustomization.yaml"
+        document = yaml.safe_load(path.read_text())
+        target = {"kind": kind, "name": name}
+        whole = {"apiVersion": "any/v1", "kind": kind, "metadata": {"name": name}, **patch}
+        document.setdefault("patches", []).append({"target": target, "patch": yaml.safe_dump(whole)})
+        path.write_text(yaml.safe_dump(document, sort_keys=False))
+
+    def behave(self, kind: str, name: str, behaviour: str, **annotations: str) -> None:
+        """Make the pods of a workload fail as docs/sandbox.md says; an empty `behaviour` mends them.
+
+        Args:
+            kind: such as Deployment.
+            name: its name without prefix.
+            behaviour: such as crash-loop.
+            annotations: others of sandbox.lookit.org, underscores for dashes: exit_code, logs, container, …
+
+        """
+        given = {f"sandbox.lookit.org/{key.replace('_', '-')}": value for key, value in annotations.items()}
+        given["sandbox.lookit.org/behave"] = behaviour
+        self.patch(kind, name, {"spec": {"template": {"metadata": {"annotations": given}}}})
+
+    def _settings_file(self) -> Path:
+        path = self.folder / "invoke.yaml"
+        state = {"sandbox": {"state": str(self.sandbox.state.folder)}}
+        path.write_text(yaml.safe_dump(merged(self.values, state)))
+        return path
+
+
+def make_case(sandbox: Sandbox, folder: Path, name: str) -> Case:
+    """Set a corner up: its tree on disk, its namespace and bucket in the sandbox."""
+    case = Case(sandbox, folder, name)
+    shutil.copytree(ROOT / "kubernetes", case.tree)
+    overlays = case.tree / "overlays"
+    shutil.copytree(overlays / "staging", overlays / CASE)
+    rewrite(overlays / CASE / "kustomization.yaml", namespace=name)
+    rewrite(overlays / CASE / "prefixed" / "kustomization.yaml", namePrefix=f"{name}-")
+    service = case.tree / "base/application/web/service.yaml"
+    fixed = ", nodePort: 32403"
+    assert fixed in service.read_text()
+    service.write_text(service.read_text().replace(fixed, ""))
+    case.api.create(
+        "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    )
+    bootstrap.create_buckets(case.settings.google.storage, "mit-lookit", [name])
+    return case
+
+
+def rewrite(path: Path, **values: str) -> None:
+    """Set members of a kustomization."""
+    document = yaml.safe_load(path.read_text())
+    assert set(values) <= set(document)
+    path.write_text(yaml.safe_dump({**document, **values}, sort_keys=False))
+
+
+def merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings, `high` on top."""
+    result = copy.deepcopy(dict(low))
+    for key, value in high.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
+@contextmanager
+def running(folder: Path, *environments: str, **values: Any) -> Iterator[Sandbox]:
+    """A sandbox of its own in `folder`, ended afterwards."""
+    settings = checked_in_settings(**merged({"sandbox": {"state": str(folder)}}, values))
+    state = State(folder)
+    try:
+        lifecycle.up(settings, environments or ["staging"])
+        yield Sandbox(settings, state)
+    finally:
+        lifecycle.down(state, keep_data=False)
+
+
+@contextmanager
+def shared(run: str) -> Iterator[Sandbox]:
+    """The one sandbox of the test run called `run`: the first worker brings it up, the last ends it."""
+    folder = Path(tempfile.gettempdir()) / f"{FOLDERS}{run}"
+    sweep_abandoned()
+    me = processes.find(os.getpid())
+    assert me
+    mine = folder / "users" / f"{me.pid}-{me.started}"
+    settings = checked_in_settings(sandbox={"state": str(folder / "state")})
+    with locked(folder.with_suffix(".lock"), "Another worker is bringing the sandbox up …"):
+        mine.parent.mkdir(parents=True, exist_ok=True)
+        mine.touch()
+        lifecycle.up(settings, ["staging"])
+    try:
+        yield Sandbox(settings, State(folder / "state"))
+    finally:
+        with locked(folder.with_suffix(".lock"), "Another worker is ending the sandbox …"):
+            mine.unlink(missing_ok=True)
+            _end_if_unused(folder)
+
+
+def sweep_abandoned() -> None:
+    """End the sandboxes of test runs that died."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*/"):
+        with locked(folder.with_suffix(".lock"), f"{folder} is being brought up or down …"):
+            _end_if_unused(folder)
+
+
+def _end_if_unused(folder: Path) -> None:
+    users = list((folder / "users").glob("*-*"))
+    alive = [user for user in users if processes.Process(*map(int, user.name.split("-"))).alive]
+    if not alive:
+        lifecycle.down(State(folder / "state"), keep_data=False)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.with_suffix(".lock").unlink(missing_ok=True)
