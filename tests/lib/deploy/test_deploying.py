@@ -1,0 +1,45 @@
+import base64
+
+import pytest
+
+from tasks.lib.deploy.deploying import masked, print_event, values_to_mask
+from tasks.lib.deploy.objects import Ref
+from tasks.lib.deploy.progress import Event, LogLine, Notice, PhaseBegan, Told
+from tasks.lib.redaction import Secret
+from tasks.lib.render.documents import Document
+
+REF = Ref("v1", "Job", "default", "migration")
+DOCUMENTS = [
+    Document("", {"kind": "ConfigMap", "data": {"plain": "not-a-secret"}}),
+    Document("", {"kind": "Secret", "data": {"password": base64.b64encode(b"correct horse").decode()}}),
+    Document("", {"kind": "Secret", "stringData": {"token": "battery staple"}}),
+]
+
+
+def test_every_value_of_every_secret_is_masked() -> None:
+    assert values_to_mask(DOCUMENTS, {"file": Secret(b"a whole file\n")}) == [
+        "battery staple", "correct horse", "a whole file",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (LogLine("pod", "dsn=correct horse@db"), LogLine("pod", "dsn=[redacted]@db")),
+        (Told(REF, "crashed: correct horse"), Told(REF, "crashed: [redacted]")),
+        (Notice("correct horse"), Notice("[redacted]")),
+        (PhaseBegan("jobs"), PhaseBegan("jobs")),
+    ],
+)
+def test_secret_values_do_not_get_through(event: Event, told: Event) -> None:
+    heard: list[Event] = []
+    masked(heard.append, ["correct horse"])(event)
+    assert heard == [told]
+
+
+def test_events_are_lines_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    for event in (PhaseBegan("jobs"), Told(REF, "running"), LogLine("pod-1", "OK"), Notice("done")):
+        print_event(event)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "==> jobs\n  Job migration: running\n  pod-1 | OK\n  done\n"
