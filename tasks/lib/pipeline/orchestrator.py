@@ -11,9 +11,8 @@ from tasks.lib.image.reference import Reference, parse
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
 
-# The stage of the Dockerfile behind each tag; every other tag is the last stage.
-STAGE_OF_TAG = {"docker": "docker"}
-LAST_STAGE = "orchestrator"
+# Tags that end so are the stage with Docker's client; all others the one without.
+WITH_DOCKER = "-docker"
 
 
 def build_own_images(settings: "Settings", images: Iterable[str]) -> None:
@@ -54,7 +53,7 @@ def plan(settings: "Settings", image: Reference) -> docker.Build:
         source=settings.root,
         file=settings.root / "Dockerfile",
         tags=[str(image)],
-        target=STAGE_OF_TAG.get(image.tag, LAST_STAGE),
+        target="docker" if image.tag.endswith(WITH_DOCKER) else "orchestrator",
         network=settings.build.network,
-        arguments={"BASE": settings.pipeline.base} if settings.pipeline.base else {},
+        arguments=settings.pipeline.arguments,
     )

