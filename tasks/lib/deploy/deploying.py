@@ -79,6 +79,7 @@ def prepare(
 
     """
     from tasks.lib.cluster.connection import connect
+    from tasks.lib.image.pinning import pin
     from tasks.lib.render.rendering import render
     from tasks.lib.render.validation import validate
     from tasks.lib.secrets.decryption import decrypt_all
@@ -89,6 +90,7 @@ def prepare(
         secrets = decrypt_all(settings, environment)
         rendered = render(settings, environment, release.variables, secrets)
         validate(rendered.documents, settings.kustomize.kubernetes)
+        pin(settings, [document.content for document in rendered.documents])
         return connecting.result(), rendered.documents, secrets
 
 

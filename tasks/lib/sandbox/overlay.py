@@ -28,7 +28,22 @@ def settings_overlay(root: Path, layers: Sequence[Layer]) -> Mapping[str, Any]:
     require_up(here)
     # Nothing outside this machine is asked: the commit that this checkout stands on plays the application's.
     source = {"source": {"checkout": str(root)}}
-    return {**values(here, list(merged(layers).get("environments", {}))), **source}
+    so_far = merged(layers)
+    registry = {"registry": registry_values(so_far)}
+    return {**values(here, list(so_far.get("environments", {}))), **source, **registry}
+
+
+def registry_values(so_far: Mapping[str, Any]) -> Mapping[str, Any]:
+    """No registry out in the world is asked which image it holds: only one on this machine."""
+    from tasks.lib.errors import UsageError
+    from tasks.lib.image.reference import parse
+    from tasks.lib.image.registry import speaks_plain_http
+
+    try:
+        registry = parse(str(so_far.get("image", {}).get("repository", ""))).registry
+    except UsageError:
+        return {}
+    return {} if speaks_plain_http(registry, []) else {"resolve": False}
 
 
 def values(here: State, environments: Sequence[str]) -> Mapping[str, Any]:

@@ -43,4 +43,5 @@ class Registry:
 
     record: Path
     plain_http: list[str]
+    resolve: bool
     push_attempts: Annotated[int, Field(ge=1, le=10)]

@@ -1,0 +1,87 @@
+"""From tags to digests: a deploy names its image by digest, so that nobody can move it underneath.
+
+It also shows, before anything changes, that the registry holds the image at all.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tasks.lib.errors import Failure, UsageError
+from tasks.lib.image.reference import Reference, parse
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.model import Settings
+
+Json = Mapping[str, Any]
+
+
+def pin(settings: "Settings", objects: Iterable[Json]) -> dict[str, str]:
+    """Name the application's image by digest in `objects`, which are changed in place.
+
+    Images of other repositories are left alone: the tree pins those itself.
+
+    Args:
+        settings: `image.repository` says whose images are meant, `registry.resolve` whether to look.
+        objects: rendered Kubernetes objects.
+
+    Returns:
+        The digest of each image that was found, by its name with the tag.
+
+    Raises:
+        Failure: the registry does not hold one of the images, or cannot be reached.
+
+    """
+    from tasks.lib.image.registry import connect, no_such_image
+
+    if not settings.registry.resolve:
+        return {}
+    registry = connect(settings, parse(settings.image.repository).registry)
+
+    def resolve(image: Reference) -> str:
+        digest = registry.digest(image)
+        if not digest:
+            raise _missing(image, no_such_image(image))
+        return digest
+
+    return pin_with(settings.image.repository, objects, resolve)
+
+
+def pin_with(repository: str, objects: Iterable[Json], resolve: Callable[[Reference], str]) -> dict[str, str]:
+    """The same, with `resolve` answering for the registry; each image is asked for once."""
+    own = parse(repository).name
+    found: dict[str, str] = {}
+    for container in containers(objects):
+        image = _parsed(container.get("image"))
+        if image is None or image.name != own or image.digest:
+            continue
+        if str(image) not in found:
+            found[str(image)] = resolve(image)
+        container["image"] = f"{container['image']}@{found[str(image)]}"
+    return found
+
+
+def containers(objects: Iterable[Json]) -> Iterator[dict[str, Any]]:
+    """Every container, init containers too, of every pod or pod template in `objects`."""
+    for thing in objects:
+        spec = thing.get("spec") or {}
+        if thing.get("kind") == "CronJob":
+            spec = spec["jobTemplate"]["spec"]
+        if thing.get("kind") != "Pod":
+            spec = (spec.get("template") or {}).get("spec") or {}
+        yield from spec.get("initContainers") or []
+        yield from spec.get("containers") or []
+
+
+def _parsed(image: object) -> Reference | None:
+    try:
+        return parse(str(image))
+    except UsageError:
+        return None
+
+
+def _missing(image: Reference, failure: Failure) -> Failure:
+    return Failure(
+        failure.what, failure.why,
+        f"Build and push it (./inv build, ./inv push), or see what there is: "
+        f"./inv images.list --repository {image.name}",
+    )  # fmt: skip
