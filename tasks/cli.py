@@ -125,6 +125,12 @@ def checkout_layers(c: Context) -> "list[Layer]":
     return [Layer(name, getattr(c.config, level)) for level, name in CONFIG_LEVELS]
 
 
+def settings_file(c: Context) -> "Path | None":
+    """The file that `-f` named, or None."""
+    named = getattr(c.config, "_runtime_path", None)
+    return Path(str(named)).resolve() if named else None
+
+
 def sandbox_state(c: Context) -> "Path | None":
     """The folder of the sandbox that this run is meant for, or None where it is meant for Google."""
     if not in_sandbox(c):

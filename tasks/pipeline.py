@@ -51,6 +51,7 @@ def run(
         substitutions=conducting.named(substitution),
         in_containers=docker,
         sandbox_state=cli.sandbox_state(c),
+        settings_file=cli.settings_file(c),
     )
     results = conducting.conduct(settings, wish)
     if json:

@@ -49,6 +49,7 @@ class Run:
     alias: str = ""
     workdir: str = ""
     user: str = ""
+    pid: str = ""
     environment: Sequence[str] = ()
     mounts: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -117,6 +118,7 @@ def run(wanted: Run) -> tuple[str, ...]:
         *_option("--network-alias", wanted.alias),
         *_option("--workdir", wanted.workdir),
         *_option("--user", wanted.user),
+        *_option("--pid", wanted.pid),
         *_option("--entrypoint", wanted.entrypoint),
         *_each("--env", wanted.environment),
         *_each("--mount", wanted.mounts),

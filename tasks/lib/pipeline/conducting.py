@@ -45,6 +45,7 @@ class Wish:
         substitutions: user-defined substitutions by name.
         in_containers: whether steps run in containers.
         sandbox_state: the folder of the sandbox to run against, or None.
+        settings_file: a file of settings that this repository's tasks shall read too, or None.
 
     """
 
@@ -57,6 +58,7 @@ class Wish:
     substitutions: Mapping[str, str]
     in_containers: bool
     sandbox_state: Path | None = None
+    settings_file: Path | None = None
 
 
 def conduct(settings: "Settings", wish: Wish) -> list[Result]:
@@ -151,7 +153,7 @@ def _launcher(
     """How steps are started, with what they need prepared and removed afterwards."""
     sandbox = {} if wish.sandbox_state is None else {"LOOKIT_SANDBOX": "1"}
     if not wish.in_containers:
-        yield direct.Direct(settings.root, workspace, values, sandbox).launch
+        yield direct.Direct(settings.root, workspace, values, sandbox, wish.settings_file).launch
         return
     limits = settings.time_limits
     engine.versions(limits.docker)
@@ -160,15 +162,22 @@ def _launcher(
     containers.fetch_images(ready.steps, chosen, limits.docker, limits.image_push)
     run = containers.make_name()
     passed: dict[str, str | None] = {name: None for name in os.environ if name.startswith("INVOKE_")}
-    mounts = []
-    if wish.sandbox_state is not None:
-        mounts = [f"type=bind,source={wish.sandbox_state},target={wish.sandbox_state}"]
-        passed["INVOKE_SANDBOX_STATE"] = str(wish.sandbox_state)
+    seen = [*settings.pipeline.mounts, *(str(p) for p in (wish.sandbox_state, wish.settings_file) if p)]
     with containers.volumes(run, steps, workspace, steps[0].image, limits.docker):
         yield containers.Containers(
             run=run, network=settings.pipeline.network, secrets=values, env={**passed, **sandbox},
-            mounts=mounts, seconds=limits.docker,
+            mounts=[f"type=bind,source={path},target={path}" for path in seen], seconds=limits.docker,
+            own=own_steps(settings, wish),
         ).launch  # fmt: skip
+
+
+def own_steps(settings: "Settings", wish: Wish) -> containers.Own:
+    """What this repository's own steps get besides: the settings file, and the sandbox's ways."""
+    arguments = ["-f", str(wish.settings_file)] if wish.settings_file else []
+    if wish.sandbox_state is None:
+        return containers.Own(settings.pipeline.orchestrator, arguments)
+    # The sandbox's files belong to whoever runs it, and whether it is up shows in its processes.
+    return containers.Own(settings.pipeline.orchestrator, arguments, f"{os.getuid()}:{os.getgid()}", "host")
 
 
 def run_graph(

@@ -17,7 +17,9 @@ from tasks.lib import console, process
 from tasks.lib.errors import Failure
 from tasks.lib.image import docker
 from tasks.lib.interruption import uninterrupted
+from tasks.lib.pipeline import direct
 from tasks.lib.pipeline.model import WORKSPACE
+from tasks.lib.pipeline.orchestrator import WITH_DOCKER
 from tasks.lib.pipeline.resolving import ReadyStep
 from tasks.lib.pipeline.running import Launch
 from tasks.lib.redaction import Secret
@@ -26,6 +28,24 @@ HOME = "/builder/home"
 SCRIPTS = "/builder/scripts"
 SOCKET = "/var/run/docker.sock"
 OWNER = "org.lookit.pipeline"
+
+
+@dataclass(frozen=True)
+class Own:
+    """What steps of this repository's own image get besides.
+
+    Args:
+        image: that image, without a tag.
+        arguments: options before the task's name.
+        user: who they run as; empty for the image's own user.
+        pid: whose processes they see; empty for their own.
+
+    """
+
+    image: str
+    arguments: Sequence[str] = ()
+    user: str = ""
+    pid: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +59,7 @@ class Containers:
         env: variables for every step; those with the value None are passed on from this process.
         mounts: further mounts for every step, in Docker's spelling.
         seconds: the limit of one of Docker's small commands.
+        own: how steps of this repository's own image differ.
 
     """
 
@@ -48,6 +69,7 @@ class Containers:
     seconds: float
     env: Mapping[str, str | None] = field(default_factory=dict)
     mounts: Sequence[str] = ()
+    own: Own = Own("lookit-orchestrator")
 
     def launch(self, step: ReadyStep) -> Launch:
         """The `docker run` that is this step."""
@@ -64,10 +86,13 @@ class Containers:
         shared = [*self.env.items(), ("HOME", HOME), *step.env.items()]
         plain = [variable if value is None else f"{variable}={value}" for variable, value in shared]
         volumes = [(v.name, v.path) for v in step.volumes]
+        is_own = direct.is_own(step, self.own.image)
         return docker.Run(
             image=step.image,
             name=name,
-            command=step.args,
+            command=[*(self.own.arguments if is_own else ()), *step.args],
+            user=self.own.user if is_own and not step.image.endswith(WITH_DOCKER) else "",
+            pid=self.own.pid if is_own else "",
             entrypoint=f"{SCRIPTS}/{step.index}" if step.script else step.entrypoint,
             network=self.network,
             workdir=step.directory,

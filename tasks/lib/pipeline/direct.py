@@ -26,6 +26,7 @@ class Direct:
         workspace: the folder that stands for /workspace.
         secrets: the values of secret variables.
         env: variables for every step, such as LOOKIT_SANDBOX.
+        settings_file: what `-f` names, or None.
 
     """
 
@@ -33,12 +34,14 @@ class Direct:
     workspace: Path
     secrets: Mapping[str, Secret]
     env: Mapping[str, str]
+    settings_file: Path | None = None
 
     def launch(self, step: ReadyStep) -> Launch:
         """The program that does what the step's container would."""
         secret = {name: self.secrets[name].reveal().decode() for name in step.secrets}
         own = {name: self._local(value) for name, value in step.env.items()}
-        argv = [sys.executable, "-m", "tasks", *(self._local(argument) for argument in step.args)]
+        core = ["-f", str(self.settings_file)] if self.settings_file else []
+        argv = [sys.executable, "-m", "tasks", *core, *(self._local(argument) for argument in step.args)]
         return Launch(argv, {**own, **self.env, **secret, "PYTHONUNBUFFERED": "1"}, self.root)
 
     def _local(self, text: str) -> str:

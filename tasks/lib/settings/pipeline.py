@@ -18,4 +18,5 @@ class Pipeline:
     arguments: dict[str, str]
     network: Name
     location: Name
+    mounts: list[str]
     substitutions: dict[str, str]
