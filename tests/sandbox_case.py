@@ -43,7 +43,10 @@ class Sandbox:
 
     def overlaid(self, values: Mapping[str, Any]) -> Settings:
         """The settings that `--sandbox` would give, with `values` on top of invoke.yaml's."""
-        sandbox = overlay.values(self.state, list(self.settings.environments))
+        sandbox = {
+            **overlay.values(self.state, list(self.settings.environments)),
+            "registry": overlay.registry_values(values),
+        }
         base = {"sandbox": {"state": str(self.state.folder)}}
         return checked_in_settings(**merged(merged(base, values), sandbox))
 

@@ -42,7 +42,7 @@ def registry_values(so_far: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
         registry = parse(str(so_far.get("image", {}).get("repository", ""))).registry
     except UsageError:
-        return {}
+        return {"resolve": False}
     return {} if speaks_plain_http(registry, []) else {"resolve": False}
 
 
