@@ -15,6 +15,7 @@ from tasks.lib.duration import spoken
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.process import last_lines
 
+USUAL_GO = Path("/usr/local/go/bin/go")
 OLDEST_GO = (1, 21)  # the first that fetches the release go.mod asks for by itself
 TIME_LIMIT = 45 * 60.0
 REPORT_EVERY = 10.0
@@ -101,8 +102,7 @@ def _go() -> str:
         Failure: there is none, or it is too old to fetch the release that the module asks for.
 
     """
-    usual = Path("/usr/local/go/bin/go")
-    go = shutil.which("go") or (str(usual) if usual.exists() else "")
+    go = shutil.which("go") or (str(USUAL_GO) if USUAL_GO.exists() else "")
     if not go:
         raise Failure(
             "The sandbox's control plane cannot be installed.",

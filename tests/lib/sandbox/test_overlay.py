@@ -1,0 +1,47 @@
+"""What --sandbox changes in the settings, and what the seeds look like."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.errors import Failure
+from tasks.lib.sandbox import overlay, seed
+from tasks.lib.sandbox.state import State
+from tasks.lib.settings.reader import Layer
+
+
+def test_addresses_credentials_and_encrypted_files_are_the_sandboxs(tmp_path: Path) -> None:
+    (tmp_path / "ports.json").write_text(json.dumps({"google": 1, "storage": 2, "kms": 3}))
+
+    assert overlay.values(State(tmp_path), ["staging"]) == {
+        "google": {
+            "credentials_file": f"{tmp_path}/google/deployer.json",
+            "encrypter_credentials_file": f"{tmp_path}/google/key-owner.json",
+            "ca_file": f"{tmp_path}/tls/ca.crt",
+            "kms": "127.0.0.1:3",
+            "container": "http://127.0.0.1:1",
+            "storage": "http://127.0.0.1:2",
+        },
+        "environments": {"staging": {"secrets": {"ciphertexts": f"{tmp_path}/ciphertexts/staging"}}},
+    }
+
+
+def test_without_a_sandbox_the_error_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(Failure) as failure:
+        overlay.settings_overlay(tmp_path, [Layer("file", {"sandbox": {"state": "here"}})])
+
+    assert failure.value.why == f"Nothing runs for {tmp_path}/here."
+    assert failure.value.next_step == "./inv sandbox.up"
+
+
+def test_every_expected_key_gets_a_value(tmp_path: Path) -> None:
+    (tmp_path / "a.env.expected").write_text("# comment\nONE=\n\nTWO=\n")
+    (tmp_path / "b.json.expected").write_text('{"type": "", "project_id": ""}')
+
+    lines = seed.placeholder(tmp_path / "a.env.expected").reveal().decode().splitlines()
+    document = json.loads(seed.placeholder(tmp_path / "b.json.expected").reveal())
+
+    assert [line.partition("=placeholder-")[0] for line in lines] == ["ONE", "TWO"]
+    assert document == {"type": "service_account", "project_id": "lookit-sandbox"}
+    assert len(seed.placeholder(tmp_path / "unknown").reveal()) > 20

@@ -1,0 +1,66 @@
+"""Which process is which, and that only the right one is ended."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.sandbox import processes
+from tasks.lib.sandbox.processes import MARK, Process
+
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+)
+
+
+@pytest.fixture
+def sleeper(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: str(tmp_path)}) as child:
+        yield child
+        child.kill()
+
+
+def test_a_process_is_itself(sleeper: "subprocess.Popen[bytes]") -> None:
+    found = processes.find(sleeper.pid)
+
+    assert found
+    assert found.alive
+
+
+def test_a_number_that_was_given_out_again_is_another_process(sleeper: "subprocess.Popen[bytes]") -> None:
+    before = Process(sleeper.pid, 1)
+
+    assert not before.alive
+    assert not processes.signal_to(before, signal.SIGKILL)
+    assert sleeper.poll() is None
+
+
+def test_a_sandboxs_processes_are_found_by_its_folder(
+    sleeper: "subprocess.Popen[bytes]", tmp_path: Path
+) -> None:
+    assert [process.pid for process in processes.owned_by(tmp_path)] == [sleeper.pid]
+    assert list(processes.owned_by(tmp_path / "other")) == []
+
+
+def test_a_process_that_ignores_sigterm_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        child.stdout.readline()
+        found = processes.find(child.pid)
+        assert found
+
+        processes.end([found], grace=0.2)
+
+        assert not found.alive
+        assert child.wait(5) == -signal.SIGKILL
+
+
+def test_nobody_has_the_number_of_a_process_that_ended(sleeper: "subprocess.Popen[bytes]") -> None:
+    sleeper.kill()
+    sleeper.wait()
+
+    assert processes.find(sleeper.pid) is None
