@@ -42,7 +42,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
     """Print rows under `columns`; cells may carry rich markup such as `[green]ok[/green]`."""
     from rich.table import Table
 
-    drawn = Table(*columns, title=title or None, title_justify="left", header_style="bold")
+    drawn = Table(title=title or None, title_justify="left", header_style="bold")
+    for column in columns:
+        drawn.add_column(column, overflow="fold")  # a shortened name or address is of no use
     for row in rows:
         drawn.add_row(*row)
     console().print(drawn)
