@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from tasks.lib import process
 from tasks.lib.errors import Failure
 from tasks.lib.files import write_atomically
-from tasks.lib.redaction import Secret
+from tasks.lib.redaction import Secret, mask
 from tasks.lib.render.templates import fill_tree
+from tasks.lib.secrets.expected import findings_in, refuse_faults
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
@@ -60,14 +61,25 @@ def build(
         )
     fill_tree(copy, variables)
     for name, plaintext in secrets.items():
+        if name.endswith(".env"):  # kustomize would quote the line that it stumbles over
+            refuse_faults(name, findings_in(name, plaintext), "nothing was rendered")
         write_atomically(copy / environment.secrets.plaintexts / name, plaintext.reveal())
     argv = build_argv(kubectl(settings), overlay, settings.kustomize.options)
     try:
         return process.run(argv, time_limit=settings.time_limits.render)
     except Failure as failure:
-        failure.why = failure.why.replace(f"{copy}/", "").replace(str(copy), settings.kustomize.tree)
+        why = failure.why.replace(f"{copy}/", "").replace(str(copy), settings.kustomize.tree)
+        failure.why = mask(why, _lines(secrets))
         failure.what = f"kustomize could not build {environment.overlay}."
         raise
+
+
+def _lines(secrets: Mapping[str, Secret]) -> list[str]:
+    """What a message might quote of the plaintexts: whole lines, and what follows their first `=`."""
+    lines = [
+        line for text in secrets.values() for line in text.reveal().decode(errors="replace").splitlines()
+    ]
+    return [*lines, *(line.partition("=")[2] for line in lines)]
 
 
 def _copy(tree: Path, copy: Path) -> None:

@@ -45,16 +45,18 @@ class Finding:
 
 @dataclass(frozen=True)
 class Pair:
-    """One key and its value, as the container will see it."""
+    """One key and its value, as the container will see it; whether a `=` stood between them."""
 
     key: str
     value: bytes
     line: int
+    has_equals: bool
 
     @property
     def shown(self) -> str:
         """The key for messages; one that may be a piece of a broken value is not shown."""
-        return self.key if USUAL_NAME.fullmatch(self.key) else f"the key on line {self.line}"
+        is_a_name = self.has_equals and USUAL_NAME.fullmatch(self.key)
+        return self.key if is_a_name else f"the key on line {self.line}"
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,9 @@ def _line(number: int, line: bytes) -> tuple[Pair | None, list[Finding]]:
         return None, []
     key, equals, value = text.partition("=")
     if not _is_name(key):
-        pair = Pair(key, value.encode(), number) if key else None
+        pair = Pair(key, value.encode(), number, bool(equals)) if key else None
         return pair, [Finding(number, _misnamed(key, equals), Weight.FAULT)]
-    named = Pair(key, value.encode(), number)
+    named = Pair(key, value.encode(), number, bool(equals))
     return named, list(_about_value(named, equals, value))
 
 

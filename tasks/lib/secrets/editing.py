@@ -12,8 +12,8 @@ from tasks.lib.files import write_atomically
 from tasks.lib.kms.client import connected
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets import dotenv, formats
-from tasks.lib.secrets.encryption import CIPHERTEXT_MODE, refuse_faults
-from tasks.lib.secrets.expected import findings_in
+from tasks.lib.secrets.encryption import CIPHERTEXT_MODE
+from tasks.lib.secrets.expected import findings_in, refuse_faults
 from tasks.lib.secrets.files import SecretFile
 from tasks.lib.secrets.formats import Form, seal, unseal
 from tasks.lib.secrets.identities import as_encrypter
@@ -80,7 +80,7 @@ def save(settings: "Settings", file: SecretFile, plaintext: Secret, form: Form) 
         Failure: it is not, or it cannot be encrypted; the encrypted file is as it was.
 
     """
-    refuse_faults(file.name, findings_in(file.name, plaintext))
+    refuse_faults(file.name, findings_in(file.name, plaintext), "nothing was encrypted")
     with connected(as_encrypter(settings)) as kms:
         sealed = seal(kms, file, plaintext, form)
     write_atomically(file.ciphertext, sealed, CIPHERTEXT_MODE)

@@ -4,21 +4,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib import console
-from tasks.lib.errors import Failure, UsageError
+from tasks.lib.errors import UsageError
 from tasks.lib.files import write_atomically
 from tasks.lib.kms.client import connected
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets.dotenv import Weight
-from tasks.lib.secrets.expected import findings_in
+from tasks.lib.secrets.expected import findings_in, refuse_faults
 from tasks.lib.secrets.files import one_file, secret_files
 from tasks.lib.secrets.formats import Form, seal
 from tasks.lib.secrets.identities import as_encrypter
 from tasks.lib.secrets.together import for_each, one_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from tasks.lib.secrets.dotenv import Finding
     from tasks.lib.settings.model import Environment, Settings
 
 CIPHERTEXT_MODE = 0o644
@@ -89,18 +87,6 @@ def check_all(given: "Mapping[str, Secret]") -> None:
     """
     for name, plaintext in given.items():
         findings = findings_in(name, plaintext)
-        refuse_faults(name, findings)
+        refuse_faults(name, findings, "nothing was encrypted")
         for finding in findings:
             console.say(f"{name}: {finding}")
-
-
-def refuse_faults(name: str, findings: "Sequence[Finding]") -> None:
-    """Refuse a text that kustomize or Kubernetes would refuse.
-
-    Raises:
-        Failure: it has faults; all are listed.
-
-    """
-    if faults := [finding for finding in findings if finding.weight is Weight.FAULT]:
-        lines = "\n".join(f"- {fault}" for fault in faults)
-        raise Failure(f"{name} is not valid, so nothing was encrypted.", lines, "Mend it and try again.")

@@ -68,6 +68,23 @@ def findings_in(name: str, plaintext: "Secret") -> list[Finding]:
     return keys_in(name, plaintext.reveal())[1]
 
 
+def refuse_faults(name: str, findings: Sequence[Finding], outcome: str) -> None:
+    """Refuse a text that kustomize or Kubernetes would refuse.
+
+    Args:
+        name: the file's name.
+        findings: what was found about it.
+        outcome: what therefore did not happen, such as `nothing was encrypted`.
+
+    Raises:
+        Failure: it has faults; all are listed.
+
+    """
+    if faults := [finding for finding in findings if finding.weight is Weight.FAULT]:
+        lines = "\n".join(f"- {fault}" for fault in faults)
+        raise Failure(f"{name} is not valid, so {outcome}.", lines, f"Mend it: ./inv secrets.edit {name}")
+
+
 def compare(expected: Sequence[str], found: Sequence[str]) -> Comparison:
     """Set what is expected against what is there."""
     return Comparison(

@@ -72,7 +72,7 @@ def test_any_env_file_reads_as_kustomize_reads_it(tmp_path: Path, content: bytes
     [
         (b"A=1\n", []),
         (b"A=\n", [Finding(1, "A is empty", DOUBT)]),
-        (b"# x\nA\n", [Finding(2, "A has no =, so its value is empty", DOUBT)]),
+        (b"# x\nA\n", [Finding(2, "the key on line 2 has no =, so its value is empty", DOUBT)]),
         (b"A=1\n\nA=2\n", [Finding(3, "A again: it is on line 1 already", FAULT)]),
         (b"A=1\r\nB=2\r\n", [Finding(0, "lines end in CR LF; the CR is dropped", DOUBT)]),
         (b"\xef\xbb\xbfA=1\n", [Finding(1, "begins with a byte order mark, which is dropped", DOUBT)]),

@@ -1,0 +1,246 @@
+"""After every task that handles secrets, and after every failure: the canary is found nowhere."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.redaction import Secret
+from tests.builders import ROOT
+from tests.canary import Canary, watched_processes, workspaces
+from tests.kms_process import KmsProcess, make_key
+from tests.secrets_program import FOLDER, PLAINTEXTS, Checkout, new_checkout
+
+CANARY = Canary("canary-Zq7-never-to-be-seen")
+STAGING = ("--environment", "staging")
+SHA = "0123456789abcdef0123456789abcdef01234567"
+pytestmark = pytest.mark.e2e
+serial = itertools.count()
+# The tree of this repository asks for all its keys.
+SECRETS = {
+    "lookit-secrets.env": Secret(f"DB_HOST=db\nDB_PASSWORD={CANARY.value}\nrabbitmq-password={CANARY.value}\n".encode()),
+    "lookit-rabbitmq.env": Secret(f"rabbitmq-erlang-cookie={CANARY.value}\n".encode()),
+    "googleAppCreds.json": Secret(f'{{"type": "x", "private_key": "{CANARY.value}"}}'.encode()),
+    "cloudsql-client-creds.json": Secret(f'{{"private_key": "{CANARY.value}"}}'.encode()),
+}  # fmt: skip
+assert SECRETS.keys() == PLAINTEXTS.keys()
+
+
+def editor(checkout: Checkout, text: str) -> dict[str, str]:
+    path = checkout.root / "editor"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return {"EDITOR": str(path), "VISUAL": ""}
+
+
+def no_trouble(_checkout: Checkout) -> None:
+    """Leave all as it is."""
+
+
+def corrupt(checkout: Checkout) -> None:
+    content = bytearray(checkout.encrypted().read_bytes())
+    content[-1] ^= 1
+    checkout.encrypted().write_bytes(content)
+
+
+def swapped(checkout: Checkout) -> None:
+    checkout.encrypted().write_bytes(checkout.encrypted("production").read_bytes())
+
+
+def revoked(checkout: Checkout) -> None:
+    checkout.kms.set_policy({})
+
+
+def away(checkout: Checkout) -> None:
+    checkout.kms.set_faults({"code": "UNAVAILABLE", "message": "Away."})
+
+
+def damaged_answers(checkout: Checkout) -> None:
+    checkout.kms.set_faults({"rpc": "Decrypt", "spoil": "plaintext_crc32c"})
+
+
+def failing_encryption(checkout: Checkout) -> None:
+    checkout.kms.set_faults({"rpc": "Encrypt", "code": "RESOURCE_EXHAUSTED", "message": "Quota."})
+
+
+def not_valid(checkout: Checkout) -> None:
+    """Sealed all the same, as gcloud would: a value that broke over lines, keys twice, broken JSON."""
+    broken = f"DB_PASSWORD=a\n{CANARY.value}\n{CANARY.value}=\nDB_PASSWORD={CANARY.value}\n".encode()
+    checkout.seal("staging", {
+        "lookit-secrets.env": Secret(broken), "googleAppCreds.json": Secret(f'{{"a": "{CANARY.value}'.encode()),
+    })  # fmt: skip
+
+
+def committed_plaintext(checkout: Checkout) -> None:
+    (checkout.root / "notes.md").write_text("nothing yet")
+    checkout.git("add", "-A")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A task, what troubles it, and how it ends."""
+
+    task: str
+    arguments: tuple[str, ...] = STAGING
+    code: int = 0
+    trouble: Callable[[Checkout], None] = no_trouble
+    editing: str = ""
+    stdin: str = ""
+    writes: tuple[str, ...] = field(default=())
+    # `render` into a pipe prints the Secrets: that is what it is for.
+    stdout_is_exempt: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.task} {self.trouble.__name__} {self.editing}".strip()
+
+
+RENDER = ("--commit", SHA, "--tag", "v1")
+CASES = [
+    Case("decrypt", writes=tuple(SECRETS)),
+    *(Case("decrypt", code=1, trouble=t) for t in (corrupt, swapped, revoked, away, damaged_answers)),
+    Case("render", (*STAGING, *RENDER), stdout_is_exempt=True),
+    *(Case("render", (*STAGING, *RENDER), code=1, trouble=t) for t in (corrupt, revoked, not_valid)),
+    Case("secrets.verify", ("--json",), code=1, trouble=not_valid),
+    Case("secrets.verify", (), code=1, trouble=not_valid),
+    Case("secrets.diff"),
+    Case("secrets.diff", trouble=not_valid),
+    Case("secrets.set", ("DB_HOST", *STAGING), stdin=CANARY.value),
+    Case("secrets.set", ("DB_HOST", *STAGING), code=2, stdin=f"{CANARY.value}\nmore"),
+    Case("secrets.set", ("DB_HOST", *STAGING), code=1, stdin=CANARY.value, trouble=failing_encryption),
+    Case("secrets.edit", ("lookit-secrets.env", *STAGING), editing='sed -i s/=db/=other/ "$1"'),
+    Case("secrets.edit", ("lookit-secrets.env", *STAGING), code=1, editing="exit 3"),
+    Case("secrets.edit", ("lookit-secrets.env", *STAGING), code=1, editing='cat "$1" "$1" > x; cp x "$1"; rm x'),
+    Case("secrets.edit", ("lookit-secrets.env", *STAGING), code=1, trouble=failing_encryption,
+         editing='sed -i s/=db/=other/ "$1"'),
+    Case("secrets.rotate", ("--new-version",)),
+    Case("secrets.rotate", ("--new-version",), code=1, trouble=failing_encryption),
+    Case("secrets.rotate", (), code=1, trouble=damaged_answers),
+    Case("secrets.log"),
+    Case("secrets.textconv", ("ENCRYPTED",)),
+    Case("secrets.check", trouble=committed_plaintext, arguments=()),
+]  # fmt: skip
+
+
+@pytest.fixture
+def checkout(kms: KmsProcess, tmp_path: Path) -> Checkout:
+    """A checkout of its own key, with the canary in every file; Lookit's own tree of manifests around it."""
+    import shutil
+
+    shutil.copytree(
+        ROOT / "kubernetes", tmp_path / "checkout" / "kubernetes", ignore=shutil.ignore_patterns("*.enc")
+    )
+    made = new_checkout(kms, tmp_path / "checkout", make_key(kms, f"leaks-{next(serial)}"))
+    for environment in ("staging", "production"):
+        made.seal(environment, SECRETS)
+    made.git("add", "-A")
+    made.git("commit", "-q", "-m", "Seal the canary")
+    return made
+
+
+def private_places(tmp_path: Path) -> dict[str, str]:
+    """Own folders for everything that programs leave lying about."""
+    folders = {
+        "TMPDIR": tmp_path / "tmp",
+        "HOME": tmp_path / "home",
+        "XDG_CACHE_HOME": tmp_path / "home" / "cache",
+    }
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    return {name: str(folder) for name, folder in folders.items()}
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_canary_is_found_nowhere(checkout: Checkout, tmp_path: Path, case: Case) -> None:
+    case.trouble(checkout)
+    places = private_places(tmp_path)
+    arguments = [str(checkout.encrypted()) if word == "ENCRYPTED" else word for word in case.arguments]
+    with watched_processes(CANARY) as seen:
+        done = subprocess.run(
+            checkout.command(case.task, *arguments), cwd=ROOT, input=case.stdin.encode(), capture_output=True,
+            env=checkout.environ(**places, **editor(checkout, case.editing)), check=False,
+        )  # fmt: skip
+    assert done.returncode == case.code, done.stderr.decode()
+    assert seen.looks > 0
+    assert seen.places == set()
+    assert not CANARY.is_in(done.stderr)
+    assert case.stdout_is_exempt or not CANARY.is_in(done.stdout)
+    written = {checkout.root / FOLDER.format("staging") / name for name in case.writes}
+    assert CANARY.files_below([tmp_path, ROOT / "build"], besides=written) == []
+    assert CANARY.files_below([checkout.kms.state]) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("moment", ["waiting for kms", "editing"])
+def test_a_signal_leaves_no_plaintext(
+    checkout: Checkout, tmp_path: Path, number: signal.Signals, moment: str
+) -> None:
+    process = begin(checkout, tmp_path, moment)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}[number]
+    assert not CANARY.is_in(stderr)
+    assert own_workspaces(process.pid) == []
+    assert CANARY.files_below([tmp_path]) == []
+
+
+def test_what_kill_9_leaves_is_swept_by_the_next_run(checkout: Checkout, tmp_path: Path) -> None:
+    process = begin(checkout, tmp_path, "editing")
+    left = own_workspaces(process.pid)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert [folder.stat().st_mode & 0o777 for folder in left if folder.exists()] == [0o700]
+    assert CANARY.files_below([tmp_path]) == []
+    begin_again = checkout.command("secrets.edit", "lookit-secrets.env", *STAGING)
+    again = checkout.environ(**private_places(tmp_path), **editor(checkout, "true"))
+    subprocess.run(begin_again, cwd=ROOT, env=again, capture_output=True, check=True)
+    assert not any(folder.exists() for folder in left)
+
+
+def own_workspaces(pid: int) -> list[Path]:
+    return [folder for folder in workspaces() if folder.name.startswith(f"lookit-orchestrator-{pid}-")]
+
+
+def begin(checkout: Checkout, tmp_path: Path, moment: str) -> "subprocess.Popen[bytes]":
+    """Start a task and return at the moment that it holds plaintext, or waits for it."""
+    opened = tmp_path / "opened"
+    waiting = editor(checkout, f"touch {opened}; exec sleep 30")
+    if moment == "waiting for kms":
+        checkout.kms.set_faults({"rpc": "Decrypt", "skip": 1, "hang": True})
+    argv = checkout.command(
+        *(("decrypt", *STAGING) if moment != "editing" else ("secrets.edit", "lookit-secrets.env", *STAGING))
+    )
+    limits = {"INVOKE_TIME_LIMITS_KMS_ATTEMPT": "20s", "INVOKE_TIME_LIMITS_KMS": "30s"}
+    environ = checkout.environ(**private_places(tmp_path), **waiting, **limits)
+    process = subprocess.Popen(
+        argv, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    deadline = time.monotonic() + 20
+    while not (opened.exists() or any(call["rpc"] == "Decrypt" for call in checkout.kms.calls())):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    while moment == "editing" and not opened.exists():
+        time.sleep(0.02)
+    return process
+
+
+def test_the_search_itself_would_find_it(tmp_path: Path) -> None:
+    """A search that finds nothing proves something only if it can find."""
+    import base64
+
+    # Not the value that tests beside this one look for at the same moment.
+    canary = Canary("another-canary-in-plain-sight")
+    (tmp_path / "plain").write_text(f"x{canary.value}y")
+    (tmp_path / "encoded").write_bytes(base64.b64encode(b"ab" + canary.value.encode() + b"cd"))
+    assert len(canary.files_below([tmp_path])) == 2
+    with watched_processes(canary) as seen:
+        subprocess.run([sys.executable, "-c", "import time; time.sleep(0.5)", canary.value], check=True)
+        subprocess.run(["sleep", "0.5"], env={**os.environ, "LEAK": canary.value}, check=True)
+    assert {place.split(" ")[0] for place in seen.places} == {"cmdline", "environ"}
