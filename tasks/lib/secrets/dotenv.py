@@ -18,6 +18,15 @@ SPACES = (
 )
 # What the API server takes as a key of a Secret; kustomize itself takes anything.
 NAME = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+# Keys that kustomize writes without quotes and then reads back as no text, which ends it: YAML's numbers
+# (underscores in them do not count) and words.
+YAML_NUMBER = re.compile(
+    r"[-+]?(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?)"
+)
+YAML_WORD = re.compile(
+    r"true|True|TRUE|false|False|FALSE|null|Null|NULL|~|<<|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+)
+YAML_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}")
 # How people name keys: DB_PASSWORD or rabbitmq-password, and not MIIEvQIBADANBgkq.
 USUAL_NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*|[a-z][a-z0-9]*([-_.][a-z0-9]+)*")
 # Go's line scanner gives up on a longer line, and kustomize then leaves out the rest of the file in silence.
@@ -131,6 +140,10 @@ def _line(number: int, line: bytes) -> tuple[Pair | None, list[Finding]]:
     if not text or text.startswith("#"):
         return None, []
     key, equals, value = text.partition("=")
+    if _is_no_text(key):
+        return None, [
+            Finding(number, "the key is a number or a word of YAML's: kustomize refuses it", Weight.FAULT)
+        ]
     if not _is_name(key):
         pair = Pair(key, value.encode(), number, bool(equals)) if key else None
         return pair, [Finding(number, _misnamed(key, equals), Weight.FAULT)]
@@ -140,6 +153,14 @@ def _line(number: int, line: bytes) -> tuple[Pair | None, list[Finding]]:
 
 def _is_name(key: str) -> bool:
     return bool(NAME.fullmatch(key)) and key != "." and not key.startswith("..")
+
+
+def _is_no_text(key: str) -> bool:
+    """Whether YAML takes `key` for something else than text."""
+    if YAML_WORD.fullmatch(key):
+        return True
+    is_number = not key.startswith("_") and YAML_NUMBER.fullmatch(key.replace("_", ""))
+    return bool(is_number or YAML_DATE.fullmatch(key))
 
 
 def _misnamed(key: str, equals: str) -> str:

@@ -34,8 +34,23 @@ def kustomized(folder: Path, content: bytes) -> dict[str, bytes] | None:
 def ours(content: bytes) -> dict[str, bytes] | None:
     """Our reading, in the same form: kustomize itself refuses only repeated keys and what is no UTF-8."""
     parsed = dotenv.parse(content)
-    refused = [fault for fault in parsed.faults if " again: " in fault.text or "no UTF-8" in fault.text]
+    reasons = (" again: ", "no UTF-8", "kustomize refuses it")
+    refused = [fault for fault in parsed.faults if any(reason in fault.text for reason in reasons)]
     return None if refused else {pair.key: pair.value for pair in parsed.pairs}
+
+
+WORDS = (
+    "1 1.5 1. .5 -1 -.5 1e3 12e03 1E5 017 08 0x1f 0o17 0b1 1_000 1_ 1.5_0 true True TRUE tRue false null Null NULL ~ "
+    ".inf -.inf .nan .NaN 2001-01-01 2001-1-1 yes no on off y n 1e 0x 0xg 0o8 0b12 - -- --- _1 << 1:30 .e5 1A +1 1-1"
+)
+
+
+@pytest.mark.parametrize("word", WORDS.split())
+def test_a_key_that_yaml_takes_for_no_text_is_refused_as_kustomize_refuses_it(
+    tmp_path: Path, word: str
+) -> None:
+    content = f"{word}=x\n".encode()
+    assert ours(content) == kustomized(tmp_path, content)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +76,7 @@ LINES = st.lists(
 ).map(b"".join)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=LINES)
 def test_any_env_file_reads_as_kustomize_reads_it(tmp_path: Path, content: bytes) -> None:
     assert ours(content) == kustomized(tmp_path, content)
@@ -83,6 +98,7 @@ def test_any_env_file_reads_as_kustomize_reads_it(tmp_path: Path, content: bytes
         (b"A=1\n+canary/+\n", [Finding(2, "no key: it looks like the rest of a value, but a value has one line", FAULT)]),
         (b"canary/x=1\n", [Finding(1, "the key is none that Kubernetes takes: letters, digits, - _ and . only", FAULT)]),
         (b"A=1\nMIIcanary=\n", [Finding(2, "the key on line 2 is empty", DOUBT)]),
+        (b"1=canary\n", [Finding(1, "the key is a number or a word of YAML's: kustomize refuses it", FAULT)]),
         (b"=canary\n", [Finding(1, "nothing before the =: kustomize drops the line", FAULT)]),
         (b"A=\xffcanary\n", [Finding(1, "no UTF-8 at byte 3", FAULT)]),
         (b"A=" + b"c" * 65536, [Finding(1, "longer than 64 KiB: kustomize would drop it and all that follows", FAULT)]),
