@@ -47,8 +47,36 @@ class Program(invoke.Program):
 
     def parse_tasks(self) -> None:
         """Read the tasks and their options."""
+        self.core.unparsed = with_left_out_names(self.core.unparsed, self._names_that_may_be_left_out())
         with _bad_usage():
             super().parse_tasks()
+
+    def _names_that_may_be_left_out(self) -> dict[str, str]:
+        """For each task, by all its names, the option that a bare word after it is for; empty for none."""
+        return {
+            name: getattr(self.collection[canonical], "may_follow", "")
+            for canonical, aliases in self.collection.task_names.items()
+            for name in (canonical, *aliases)
+        }
+
+
+def with_left_out_names(words: list[str], names: dict[str, str]) -> list[str]:
+    """Put an option's name before a bare word that directly follows its task.
+
+    Args:
+        words: the command line, such as `["secrets.log", "a.env"]`.
+        names: for each task the option meant, such as `{"secrets.log": "file"}`; empty for none.
+
+    Returns:
+        The same, with the option's name: `["secrets.log", "--file", "a.env"]`.
+
+    """
+    result = []
+    for before, word in zip(["", *words], words, strict=False):
+        if names.get(before) and not word.startswith("-") and word not in names:
+            result.append(f"--{names[before]}")
+        result.append(word)
+    return result
 
 
 def spelled_out(argv: list[str]) -> list[str]:

@@ -56,10 +56,12 @@ class Executor(invoke.Executor):
             raise Exit(f"Stopped by {str(interrupt) or 'Ctrl-C'}.", code=exit_code(interrupt)) from interrupt
 
 
-def task(**options: Any) -> Callable[[Callable[..., None]], invoke.Task[Any]]:
+def task(*, may_follow: str = "", **options: Any) -> Callable[[Callable[..., None]], invoke.Task[Any]]:
     """Declare a task as `invoke.task` does, and give it `--sandbox`.
 
     Args:
+        may_follow: the option whose name ./inv lets a person leave out: `secrets.log FILE`.  (Invoke's own
+            positional arguments can not be left out.)
         options: passed on to `invoke.task`.
 
     """
@@ -76,7 +78,9 @@ def task(**options: Any) -> Callable[[Callable[..., None]], invoke.Task[Any]]:
             parameters=[*signature.parameters.values(), sandbox_option]
         )
         described = {**options, "help": {**options.get("help", {}), "sandbox": SANDBOX_HELP}}
-        return cast("invoke.Task[Any]", invoke.task(**described)(run))
+        declared = cast("invoke.Task[Any]", invoke.task(**described)(run))
+        declared.may_follow = may_follow  # type: ignore[attr-defined]
+        return declared
 
     return declare
 

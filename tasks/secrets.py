@@ -19,6 +19,7 @@ ENVIRONMENTS = "Only this environment's secrets (default: all)."
 
 
 @cli.task(
+    may_follow="file",
     help={
         **HELP,
         "all": "Every file of the environment whose plaintext is there.",
@@ -83,6 +84,7 @@ def set_(c: Context, name: str, environment: str = "", file: str = "", in_histor
 
 
 @cli.task(
+    may_follow="revision",
     help={
         "revision": "The commit to compare with.",
         "environment": ENVIRONMENTS,
@@ -159,7 +161,7 @@ def rekey(c: Context, to: str, environment: str = "") -> None:
     console.say(f"Now name the new key in invoke.yaml, under environments.….secrets.files: {to}")
 
 
-@cli.task(help={**HELP, "environment": ENVIRONMENTS})
+@cli.task(may_follow="file", help={**HELP, "environment": ENVIRONMENTS})
 def log(c: Context, file: str = "", environment: str = "") -> None:
     """Show who changed which encrypted file when, and where the key's own log is."""
     from tasks.lib.secrets import history

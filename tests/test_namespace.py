@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.__main__ import with_left_out_names
+
 ROOT = Path(__file__).resolve().parents[1]
 # Modules of tasks/ that hold no task.
 NOT_TASKS = {"__init__", "__main__", "cli"}
@@ -146,3 +148,18 @@ def test_a_reader_that_goes_away_ends_it_quietly() -> None:
 
     assert done.returncode in {0, 141}
     assert (done.stdout, done.stderr) == ("[\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "understood"),
+    [
+        (["secrets.log", "a.env", "-e", "x"], ["secrets.log", "--file", "a.env", "-e", "x"]),
+        (["secrets.log", "--file", "a.env"], ["secrets.log", "--file", "a.env"]),
+        (["secrets.log", "settings"], ["secrets.log", "settings"]),
+        (["settings", "word"], ["settings", "word"]),
+        ([], []),
+    ],
+    ids=["left out", "said", "next is a task", "task without such an option", "nothing"],
+)
+def test_an_option_s_name_may_be_left_out(words: list[str], understood: list[str]) -> None:
+    assert with_left_out_names(words, {"secrets.log": "file", "settings": ""}) == understood
