@@ -1,5 +1,7 @@
 """Upload built Ember apps."""
 
+from pathlib import Path
+
 from invoke import Context
 
 from tasks import cli
@@ -11,22 +13,43 @@ from tasks import cli
         "archive": "A zip, tar, tar.gz, tar.zst or folder of a built Ember app; - reads standard input.",
         "if-present": "Where no archive is named, or it is not there, do nothing.",
         "prefix": "Where in the bucket, for example experiments/<uuid>.",
+        "manifest": "A file of `<uuid>: <archive>` lines, instead of --archive and --prefix.",
+        "in-place": "Write to the prefix itself, over what is there, instead of a revision beside others.",
+        "activate": "Serve the revision once it is there (--no-activate leaves that to ember.activate).",
+        "delete-extra": "With --in-place: remove what the app does not have.  --dry-run shows it before.",
+        "dry-run": "Say what would be done, and do nothing.",
+        "json": "Print the summary as JSON.",
     }
 )
 def upload(
-    c: Context, environment: str = "", archive: str = "", prefix: str = "", if_present: bool = False
+    c: Context,
+    environment: str = "",
+    archive: str = "",
+    prefix: str = "",
+    manifest: str = "",
+    in_place: bool = False,
+    activate: bool = True,
+    delete_extra: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+    if_present: bool = False,
 ) -> None:
     """Bring a built Ember app to an environment's bucket, sending only what differs."""
-    from pathlib import Path
-
     from tasks.lib import console
-    from tasks.lib.ember import report
-    from tasks.lib.ember.upload import upload as bring
+    from tasks.lib.ember import report, site
+    from tasks.lib.ember import upload as uploading
+    from tasks.lib.ember.access import access
+    from tasks.lib.ember.summary import checked_options
 
     settings = cli.settings(c)
-    if if_present and not (archive and Path(archive).exists()):
+    if if_present and not manifest and not (archive and Path(archive).exists()):
         console.say(f"There is no archive{f' at {archive}' if archive else ''}, so nothing is uploaded.")
         return
-    summary = bring(settings, settings.environment(environment), archive, prefix)
-    console.say(report.sentence(summary))
-    console.emit(summary.url)
+    options = checked_options(in_place, activate, delete_extra, dry_run)
+    target = settings.environment(environment)
+    if manifest:
+        archives = site.read_manifest(Path(manifest))
+        done = site.upload_all(access(settings, target), settings.ember, archives, options)
+        report.site(done, site.note_rest(Path(manifest), archives, done), json)
+        return
+    report.one(uploading.upload(settings, target, archive, prefix, options), options, json)

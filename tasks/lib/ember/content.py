@@ -50,6 +50,11 @@ def stored(data: bytes, compressible: bool) -> Stored:
     return Stored(data, value(data), "")
 
 
+def unpacked(data: bytes, encoding: str) -> bytes:
+    """The content of bytes that are stored, or served, in `encoding`."""
+    return zlib.decompress(data, GZIP_CONTAINER) if encoding == GZIP else data
+
+
 def checksum(parts: Iterable[bytes]) -> int:
     """The CRC32C of all parts together."""
     from google_crc32c import extend

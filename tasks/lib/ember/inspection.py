@@ -1,5 +1,6 @@
 """Judging an archive before a byte of it is sent: every fault it has, or else what it holds."""
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ class Entry:
         path: relative to the app.
         size: its bytes.
         crc32c: their checksum.
+        digest: their SHA-256.
         headers: what it is served with.
         compressible: whether it is stored compressed where that is smaller.
         member: where the bytes come from.
@@ -34,6 +36,7 @@ class Entry:
     path: str
     size: int
     crc32c: int
+    digest: bytes
     headers: Headers
     compressible: bool
     member: Member
@@ -192,19 +195,21 @@ class _Reader:
     def read(self, member: Member, file: IO[bytes]) -> None:
         """Read one file to its end, which checks it, and note what it is."""
         path = names.relative(member.name)[self._root :]
-        pieces = self._counted(member, file)
+        digest = hashlib.sha256()
+        pieces = self._counted(member, file, digest.update)
         if member.size <= content.PIECE:
             data = b"".join(pieces)
             crc32c = content.checksum([data])
             self._inventory.keep(path, data)
         else:
             crc32c = content.checksum(pieces)
+        rules = self._rules
         entry = Entry(
-            path, member.size, crc32c, self._rules.headers(path), self._rules.may_gzip(path), member
+            path, member.size, crc32c, digest.digest(), rules.headers(path), rules.may_gzip(path), member
         )
         self._inventory.entries.append(entry)
 
-    def _counted(self, member: Member, file: IO[bytes]) -> Iterator[bytes]:
+    def _counted(self, member: Member, file: IO[bytes], note: Callable[[bytes], None]) -> Iterator[bytes]:
         """The pieces of a file, and an end to them where it holds more than it claims or may."""
         size = 0
         for piece in content.pieces(file):
@@ -214,6 +219,7 @@ class _Reader:
                 raise _TooMuch("it unpacks to more than the size it claims")
             if self._total > self._limits.total_size:
                 raise _TooMuch("with it the archive unpacks to more than ember.limits.total_size")
+            note(piece)
             yield piece
         if size < member.size:
             raise _TooMuch(f"it claims {member.size:,} bytes and holds {size:,}")

@@ -39,7 +39,7 @@ def listing(pool: Pool, access: Access, prefix: str) -> Iterator[Remote]:
 
 
 def asked(pool: Pool, access: Access, request: Request, failed: str) -> Mapping[str, Any]:
-    """The JSON answer to one request.
+    """The JSON answer to one request; empty when there is no content.
 
     Raises:
         Failure: there was no success; `failed` says what that means.
@@ -108,9 +108,30 @@ def relabelled(access: Access, change: Relabel, done: Callable[[Relabel], None])
     return Job(steps())
 
 
-def changed_meanwhile(name: str) -> Failure:
-    """The error for an object that is not as it was when the bucket was listed."""
-    return Failure(
+def removed(access: Access, there: Remote, done: Callable[[str], None]) -> Job:
+    """A job that removes an object, provided it is still the one that was listed."""
+
+    def steps() -> Steps:
+        query = urlencode({"ifGenerationMatch": there.generation})
+        request = Request("DELETE", f"{access.object_url(there.name)}?{query}")
+        response = yield from ask(request, access, access.deadline())
+        if response.status == 412:
+            raise changed_meanwhile(there.name)
+        # 404: an earlier attempt succeeded and its answer was lost, or somebody else was faster.
+        if response.status not in {200, 204, 404}:
+            raise refused(response, access, f"{there.name} could not be removed.")
+        done(there.name)
+
+    return Job(steps())
+
+
+class Changed(Failure):
+    """An object is not as it was when the bucket was listed."""
+
+
+def changed_meanwhile(name: str) -> Changed:
+    """The error for an object that somebody else wrote."""
+    return Changed(
         f"{name} was changed by somebody else during this upload.",
         "Its generation is no longer the one that was listed.",
         "Run the same command again once the other upload has ended.",

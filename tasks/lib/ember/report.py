@@ -1,9 +1,18 @@
-"""What people are told about an upload."""
+"""What people, and scripts, are told about uploads."""
 
+import dataclasses
+import json as json_
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tasks.lib import console
 from tasks.lib.duration import spoken
-from tasks.lib.ember.upload import UploadSummary
-
-UNITS = ("B", "KiB", "MiB", "GiB")
+from tasks.lib.ember.progress import size
+from tasks.lib.ember.revision import Revision
+from tasks.lib.ember.revisions import Active
+from tasks.lib.ember.site import SiteSummary
+from tasks.lib.ember.summary import Options, UploadSummary
+from tasks.lib.errors import Failure
 
 
 def sentence(summary: UploadSummary) -> str:
@@ -11,13 +20,83 @@ def sentence(summary: UploadSummary) -> str:
     done = f"{summary.sent} sent ({size(summary.stored)}), {summary.unchanged} unchanged"
     if summary.relabelled:
         done += f", {summary.relabelled} with new headers"
-    return f"{summary.files} files: {done}, in {spoken(summary.seconds)}."
+    if summary.removed:
+        done += f", {summary.removed} removed"
+    named = f"Revision {summary.revision}: " if summary.revision else ""
+    served = ""
+    if summary.revision:
+        served = " It is active." if summary.active == summary.revision else " It is not active."
+    return f"{named}{summary.files} files: {done}, in {spoken(summary.seconds)}.{served}"
 
 
-def size(count: float) -> str:
-    """Bytes in the unit that fits: `512 B`, `1.5 MiB`."""
-    for unit in UNITS:
-        if count < 1024 or unit == UNITS[-1]:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    raise AssertionError("the last unit fits everything")
+def preview(summary: UploadSummary) -> Iterator[str]:
+    """What an upload would do, a line for each object."""
+    yield from (f"send     {name}" for name in summary.to_send)
+    yield from (f"relabel  {name}" for name in summary.to_relabel)
+    yield from (f"extra    {name}" for name in summary.to_remove)
+    yield f"{summary.unchanged} of {summary.files} files are there already."
+
+
+def as_json(summary: UploadSummary) -> str:
+    """The whole summary."""
+    return _dumped(dataclasses.asdict(summary))
+
+
+def one(summary: UploadSummary, options: Options, json: bool) -> None:
+    """Tell about one upload: the URL, or all of it as JSON, on stdout."""
+    for line in preview(summary) if options.dry_run else [sentence(summary)]:
+        console.say(line)
+    console.emit(as_json(summary) if json else summary.url)
+
+
+def site(done: SiteSummary, rest: Path | None, json: bool) -> None:
+    """Tell about many uploads.
+
+    Raises:
+        Failure: some of them failed; the rest is in the manifest `rest`.
+
+    """
+    for uuid, summary in done.done.items():
+        console.say(f"{uuid}: {sentence(summary)}")
+    if json:
+        console.emit(
+            _dumped({"done": {k: dataclasses.asdict(v) for k, v in done.done.items()}, "failed": done.failed})
+        )
+    else:
+        for summary in done.done.values():
+            console.emit(summary.url)
+    if done.failed:
+        why = "\n".join(f"{uuid}: {reason}" for uuid, reason in done.failed.items())
+        total = len(done.failed) + len(done.done)
+        raise Failure(
+            f"{len(done.failed)} of {total} archives could not be uploaded.",
+            why,
+            f"Mend these, then run again with --manifest {rest}: it lists only them.",
+        )
+
+
+def revisions(listed: Sequence[Revision], active: Active, json: bool) -> None:
+    """Tell which revisions there are."""
+    if json:
+        rows = [
+            {**dataclasses.asdict(r), "created": r.created.isoformat(), "active": r.name == active.name}
+            for r in listed
+        ]
+        console.emit(_dumped(rows))
+        return
+    before = list(active.history)
+    table = [
+        (r.name, f"{r.created:%Y-%m-%d %H:%M} UTC", str(r.files), size(r.size), _standing(r.name, before))
+        for r in listed
+    ]
+    console.table(("revision", "uploaded", "files", "size", ""), table)
+
+
+def _standing(name: str, history: Sequence[str]) -> str:
+    if history[:1] == [name]:
+        return "[green]active[/green]"
+    return "active before" if name in history else ""
+
+
+def _dumped(value: object) -> str:
+    return json_.dumps(value, indent=2, ensure_ascii=False)

@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import IO, Any
 from urllib.parse import urlencode
@@ -26,7 +26,7 @@ Done = Callable[[Send, int], None]
 OpenedAt = Callable[[int], IO[bytes]]
 
 
-def small(access: Access, send: Send, data: bytes, done: Done) -> Job:
+def small(access: Access, send: Send, data: bytes, done: Done, notes: Mapping[str, str] | None = None) -> Job:
     """A job that writes an object in one request.
 
     Args:
@@ -34,18 +34,21 @@ def small(access: Access, send: Send, data: bytes, done: Done) -> Job:
         send: what to write, and over what.
         data: the file's bytes.
         done: called with `send` and the number of bytes stored, once the bucket's checksum has been compared.
+        notes: what else to keep in the object's own metadata; where an object with the same content and other
+            notes is found, somebody else wrote it.
 
     """
 
     def steps() -> Steps:
         if content.checksum([data]) != send.entry.crc32c:
-            raise _source_changed(send)
+            raise source_changed(send)
         stored = content.stored(data, send.entry.compressible)
         metadata = _metadata(send, stored.crc32c, stored.encoding)
+        metadata["metadata"].update(notes or {})
         url = f"{access.upload_url()}?{_query(send, 'multipart')}"
         request = Request("POST", url, (MULTIPART,), _multipart(metadata, stored.data))
         response = yield from ask(request, access, access.deadline())
-        yield from _concluded(access, send, stored.crc32c, response)
+        yield from _concluded(access, send, stored.crc32c, response, notes or {})
         done(send, len(stored.data))
 
     return Job(steps(), held=2 * len(data))
@@ -66,7 +69,7 @@ def large(access: Access, send: Send, opened: OpenedAt, done: Done, alone: bool)
     def steps() -> Steps:
         entry = send.entry
         response = yield from _through_session(access, send, opened)
-        yield from _concluded(access, send, entry.crc32c, response)
+        yield from _concluded(access, send, entry.crc32c, response, {})
         done(send, entry.size)
 
     return Job(steps(), alone=alone)
@@ -127,7 +130,7 @@ def _session(access: Access, send: Send) -> Any:
     return response.header("location")
 
 
-def _concluded(access: Access, send: Send, crc32c: int, response: Response) -> Any:
+def _concluded(access: Access, send: Send, crc32c: int, response: Response, notes: Mapping[str, str]) -> Any:
     """Compare what the bucket says it stored with what was sent.
 
     Raises:
@@ -136,7 +139,7 @@ def _concluded(access: Access, send: Send, crc32c: int, response: Response) -> A
     """
     if response.status == 412:
         # An earlier attempt may have been stored and only its answer lost.
-        yield from _expect_stored(access, send)
+        yield from _expect_stored(access, send, notes)
         return
     if response.status not in {200, 201}:
         raise refused(response, access, f"{send.name} could not be sent.")
@@ -149,12 +152,15 @@ def _concluded(access: Access, send: Send, crc32c: int, response: Response) -> A
         )
 
 
-def _expect_stored(access: Access, send: Send) -> Any:
+def _expect_stored(access: Access, send: Send, notes: Mapping[str, str]) -> Any:
     request = Request("GET", f"{access.object_url(send.name)}?{urlencode({'fields': FIELDS})}")
     response = yield from ask(request, access, access.deadline())
     if response.status != 200:
         raise changed_meanwhile(send.name)
-    there = remote(json.loads(response.body))
+    item = json.loads(response.body)
+    there = remote(item)
+    if not notes.items() <= item.get("metadata", {}).items():
+        raise changed_meanwhile(send.name)
     if not same_content(send.entry, there) or there.headers != send.entry.headers:
         raise changed_meanwhile(send.name)
 
@@ -186,7 +192,8 @@ def _multipart(metadata: dict[str, Any], data: bytes) -> bytes:
     return b"".join((head.encode(), kind.encode(), data, f"\r\n--{BOUNDARY}--\r\n".encode()))
 
 
-def _source_changed(send: Send) -> Failure:
+def source_changed(send: Send) -> Failure:
+    """The error for a file that is not what it was when the archive was examined."""
     return Failure(
         f"{send.entry.path} changed while it was being uploaded.",
         "It is not what was read when the archive was examined.",

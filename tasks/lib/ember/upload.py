@@ -1,56 +1,36 @@
-"""Uploading a built Ember app: read and judge the archive, list the bucket, decide, send."""
+"""Uploading a built Ember app: read and judge the archive, list the bucket, decide, send, activate."""
 
 import time
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
-from functools import partial
-from io import RawIOBase
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-from tasks.lib.ember import content, objects, sending
+from tasks.lib.ember import names, objects, revision, revisions
 from tasks.lib.ember.access import Access, access
+from tasks.lib.ember.acting import Acting
 from tasks.lib.ember.archive import open_archive
 from tasks.lib.ember.inspection import INDEX, Inventory, inspect
-from tasks.lib.ember.member import Archive, Member, Opener
-from tasks.lib.ember.plan import Plan, Relabel, Remote, Send, plan
-from tasks.lib.ember.wire import Job, Pool
-from tasks.lib.errors import Failure, UsageError
+from tasks.lib.ember.member import Archive
+from tasks.lib.ember.plan import Plan, Remote, plan
+from tasks.lib.ember.progress import Progress
+from tasks.lib.ember.summary import Options, UploadSummary
+from tasks.lib.ember.wire import Pool
+from tasks.lib.errors import UsageError
 from tasks.lib.settings.ember import Ember
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
 
-
-@dataclass
-class UploadSummary:
-    """What an upload did.
-
-    Args:
-        url: where index.html is served.
-        files: how many files the app has.
-        sent: how many were written.
-        relabelled: how many got other headers only.
-        unchanged: how many were there already.
-        stored: the bytes written, after compression.
-        seconds: how long it took.
-        requests: how many requests it took.
-        connections: over how many connections.
-    """
-
-    url: str
-    files: int
-    sent: int = 0
-    relabelled: int = 0
-    unchanged: int = 0
-    stored: int = 0
-    seconds: float = 0.0
-    requests: int = 0
-    connections: int = 0
+AS_A_REVISION = Options()
 
 
-def upload(settings: "Settings", environment: "Environment", source: str, prefix: str) -> UploadSummary:
+def upload(
+    settings: "Settings",
+    environment: "Environment",
+    source: str,
+    prefix: str,
+    options: Options = AS_A_REVISION,
+) -> UploadSummary:
     """Bring the app in `source` to the environment's bucket, below `prefix`.
 
     Args:
@@ -58,30 +38,37 @@ def upload(settings: "Settings", environment: "Environment", source: str, prefix
         environment: whose bucket.
         source: a zip, tar, tar.gz, tar.zst or folder, or `-` for standard input.
         prefix: where in the bucket, for example experiments/<uuid>.
+        options: how.
 
     Raises:
         UsageError: the prefix or the path cannot be used.
         Failure: the archive is refused, or something could not be sent; the message says what was.
 
     """
-    return upload_to(access(settings, environment), settings.ember, source, prefix)
+    return upload_to(access(settings, environment), settings.ember, source, prefix, options)
 
 
-def upload_to(access: Access, ember: Ember, source: str, prefix: str) -> UploadSummary:
+def upload_to(
+    access: Access, ember: Ember, source: str, prefix: str, options: Options = AS_A_REVISION
+) -> UploadSummary:
     """As `upload`, to a bucket that `access` leads to."""
+    with closing(Pool(access, ember.connections)) as pool, Progress() as progress:
+        return upload_with(pool, access, ember, source, prefix, options, progress)
+
+
+def upload_with(
+    pool: Pool, access: Access, ember: Ember, source: str, prefix: str, options: Options, progress: Progress
+) -> UploadSummary:
+    """As `upload_to`, through a pool that serves other uploads too."""
     started = time.monotonic()
+    before = (pool.traffic.requests, pool.traffic.connections)
     prefix = checked_prefix(prefix)
-    with (
-        closing(open_archive(source, ember.limits)) as archive,
-        closing(Pool(access, ember.connections)) as pool,
-    ):
-        inventory, listing = _observe(archive, pool, access, ember, prefix)
-        decided = plan(inventory.entries, prefix, listing)
-        summary = UploadSummary(access.public_url(prefix + INDEX), len(inventory.entries))
-        summary.unchanged = decided.unchanged
-        _Act(archive, inventory, pool, access, ember, summary).carry_out(decided)
-        summary.requests += pool.traffic.requests
-        summary.connections += pool.traffic.connections
+    summary = UploadSummary(access.public_url(prefix + INDEX))
+    with closing(open_archive(source, ember.limits)) as archive:
+        bring = _in_place if options.in_place else _as_revision
+        bring(archive, pool, access, ember, prefix, options, summary, progress)
+    summary.requests = pool.traffic.requests - before[0]
+    summary.connections = pool.traffic.connections - before[1]
     summary.seconds = time.monotonic() - started
     return summary
 
@@ -93,8 +80,6 @@ def checked_prefix(prefix: str) -> str:
         UsageError: it is empty, or no clean relative path.
 
     """
-    from tasks.lib.ember import names
-
     path = prefix.removesuffix("/")
     fault = names.fault(path, "") if path else "it is empty"
     if fault:
@@ -106,122 +91,71 @@ def checked_prefix(prefix: str) -> str:
     return f"{path}/"
 
 
+def _in_place(
+    archive: Archive, pool: Pool, access: Access, ember: Ember, prefix: str, options: Options,
+    summary: UploadSummary, progress: Progress,
+) -> None:  # fmt: skip
+    """The plain layout: the app's files at the prefix itself."""
+    inventory, listing = _observe(archive, pool, access, ember, prefix)
+    apart = prefix + revision.FOLDER
+    decided = plan(
+        inventory.entries, prefix, (there for there in listing if not there.name.startswith(apart))
+    )
+    _note(summary, inventory, decided)
+    if options.dry_run:
+        return
+    acting = Acting(archive, inventory, pool, access, ember.resumable_above, summary, progress)
+    acting.carry_out(decided)
+    if options.delete_extra:
+        acting.remove(decided)
+
+
+def _as_revision(
+    archive: Archive, pool: Pool, access: Access, ember: Ember, prefix: str, options: Options,
+    summary: UploadSummary, progress: Progress,
+) -> None:  # fmt: skip
+    """A folder of its own beside other revisions, then its manifest, then the page that leads to it."""
+    # The name of the longest revision stands in: names are judged before the hash is known.
+    inventory = inspect(archive, revision.folder(prefix, "0" * revision.LENGTH), ember)
+    name = summary.revision = revision.identity(inventory.entries)
+    where = revision.folder(prefix, name)
+    served = revisions.active(pool, access, prefix)
+    decided = plan(inventory.entries, where, objects.listing(pool, access, where))
+    _note(summary, inventory, decided)
+    summary.active = served.name
+    if options.dry_run:
+        return
+    Acting(archive, inventory, pool, access, ember.resumable_above, summary, progress).carry_out(decided)
+    revisions.write_manifest(pool, access, prefix, name, inventory.entries)
+    if options.activate and served.name != name:
+        history = revision.activated(served.history, name)
+        revisions.activate(pool, access, prefix, name, history, served.generation)
+        summary.active = name
+
+
+def _note(summary: UploadSummary, inventory: Inventory, decided: Plan) -> None:
+    summary.files = len(inventory.entries)
+    summary.unchanged = decided.unchanged
+    summary.to_send = [change.name for change in (*decided.send, *decided.last)]
+    summary.to_relabel = [change.name for change in decided.relabel]
+    summary.to_remove = [there.name for there in decided.extra]
+
+
 def _observe(
     archive: Archive, pool: Pool, access: Access, ember: Ember, prefix: str
 ) -> tuple[Inventory, list[Remote]]:
     """The archive and the bucket, read at the same time: one needs the disk, the other the network."""
-    with ThreadPoolExecutor(1) as executor:
-        listing = executor.submit(lambda: list(objects.listing(pool, access, prefix)))
-        try:
-            inventory = inspect(archive, prefix, ember)
-        except BaseException:
-            pool.stop()
-            raise
-        return inventory, listing.result()
+    try:
+        with ThreadPoolExecutor(1) as executor:
+            listing = executor.submit(lambda: list(objects.listing(pool, access, prefix)))
+            try:
+                inventory = inspect(archive, prefix, ember)
+            except BaseException:
+                pool.stop()
+                raise
+            return inventory, listing.result()
+    finally:
+        pool.go_on()
 
 
-class _Act:
-    """Carries out a plan."""
-
-    def __init__(
-        self,
-        archive: Archive,
-        inventory: Inventory,
-        pool: Pool,
-        access: Access,
-        ember: Ember,
-        summary: UploadSummary,
-    ) -> None:
-        self._archive = archive
-        self._inventory = inventory
-        self._pool = pool
-        self._access = access
-        self._ember = ember
-        self._summary = summary
-
-    def carry_out(self, decided: Plan) -> None:
-        """Everything but index.html in parallel; index.html once all of it is there.
-
-        Raises:
-            Failure: something could not be sent; index.html is then as it was.
-
-        """
-        try:
-            self._pool.run(self._jobs(decided))
-            self._pool.run(self._sends(decided.last))
-        except Failure as failure:
-            failure.why = "\n".join(filter(None, (failure.why, self._so_far(decided))))
-            raise
-
-    def _jobs(self, decided: Plan) -> Iterator[Job]:
-        for change in decided.relabel:
-            yield objects.relabelled(self._access, change, self._relabelled)
-        yield from self._sends(decided.send)
-
-    def _sends(self, sends: Sequence[Send]) -> Iterator[Job]:
-        """A job for each, opening the archive's files only as jobs are started."""
-        kept = self._inventory.kept
-        to_read = [send for send in sends if send.entry.path not in kept]
-        for send in sends:
-            if send.entry.path in kept:
-                yield sending.small(self._access, send, kept.pop(send.entry.path), self._sent)
-        yield from self._read_again(to_read)
-
-    def _read_again(self, sends: Sequence[Send]) -> Iterator[Job]:
-        contents = self._archive.contents(send.entry.member for send in sends)
-        for send, (member, opened) in zip(sends, contents, strict=True):
-            if self._in_one_request(send):
-                with opened() as file:
-                    data = b"".join(content.pieces(file))
-                yield sending.small(self._access, send, data, self._sent)
-            else:
-                at = partial(_opened_at, self._archive, member, _OnceOnly(opened))
-                yield sending.large(self._access, send, at, self._sent, not self._archive.independent)
-
-    def _in_one_request(self, send: Send) -> bool:
-        entry = send.entry
-        largest = max(self._ember.resumable_above, content.LARGEST_TO_COMPRESS if entry.compressible else 0)
-        return entry.size <= largest
-
-    def _sent(self, _send: Send, size: int) -> None:
-        self._summary.sent += 1
-        self._summary.stored += size
-
-    def _relabelled(self, _change: Relabel) -> None:
-        self._summary.relabelled += 1
-
-    def _so_far(self, decided: Plan) -> str:
-        done = self._summary.sent + self._summary.relabelled
-        served = (
-            "" if not decided.last else " index.html is as it was: visitors are served what they were before."
-        )
-        return f"{done} of {decided.changes} changes are in the bucket.{served}"
-
-
-class _OnceOnly:
-    """A file's opener that serves for the first attempt: later ones open the archive anew."""
-
-    def __init__(self, opened: Opener) -> None:
-        self._opened: Opener | None = opened
-
-    def take(self) -> Opener | None:
-        opened, self._opened = self._opened, None
-        return opened
-
-
-def _opened_at(archive: Archive, member: Member, first: _OnceOnly, offset: int) -> IO[bytes]:
-    opened = first.take()
-    file = opened() if opened else archive.open(member)
-    _skip(file, offset)
-    return file
-
-
-def _skip(file: IO[bytes], count: int) -> None:
-    if isinstance(file, RawIOBase) and file.seekable():
-        file.seek(count)
-        return
-    while count > 0:
-        read = len(file.read(min(count, content.PIECE)))
-        if not read:
-            return
-        count -= read
+__all__ = ["UploadSummary", "checked_prefix", "upload", "upload_to", "upload_with"]

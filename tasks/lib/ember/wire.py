@@ -32,12 +32,13 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request; the token is added when it is sent."""
+    """One HTTP request; the token is added when it is sent, unless it is what the public would ask."""
 
     method: str
     url: str
     headers: tuple[str, ...] = ()
     body: bytes | Stream = b""
+    public: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +124,12 @@ class Pool:
             self._abandon()
 
     def stop(self) -> None:
-        """Make `run` on another thread return soon, its jobs undone."""
+        """Make `run` on another thread return soon, its jobs undone, until `go_on` is called."""
         self._stopped = True
+
+    def go_on(self) -> None:
+        """Take back `stop`."""
+        self._stopped = False
 
     def close(self) -> None:
         """Close all connections."""
@@ -236,8 +241,9 @@ class _Exchange:
     def prepare(self, handle: Any, curl: Any, access: "Access") -> None:
         """Tell libcurl what to send."""
         request = self._request
+        token = () if request.public else access.headers()
         handle.setopt(curl.URL, request.url)
-        handle.setopt(curl.HTTPHEADER, [*request.headers, *access.headers(), "Expect:"])
+        handle.setopt(curl.HTTPHEADER, [*request.headers, *token, "Expect:"])
         handle.setopt(curl.HTTP_VERSION, curl.CURL_HTTP_VERSION_1_1)
         handle.setopt(curl.PROTOCOLS, curl.PROTO_HTTP | curl.PROTO_HTTPS)
         handle.setopt(curl.NOSIGNAL, 1)

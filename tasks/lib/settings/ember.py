@@ -63,11 +63,33 @@ class HeaderRule:
 
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
+class Cors:
+    """Who may read the bucket's objects from a page of another origin."""
+
+    origin: list[str]
+    method: list[str]
+    response_header: list[str]
+    max_age_seconds: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
+class Bucket:
+    """How a bucket that serves Ember apps is configured."""
+
+    cors: list[Cors]
+    main_page: str
+    not_found_page: str
+    abort_uploads_after_days: Positive
+
+
+@dataclass(frozen=True, kw_only=True, config=CLOSED)
 class Ember:
     """How built Ember apps are uploaded."""
 
+    prefix: str
     connections: Annotated[int, Field(ge=1, le=512)]
     resumable_above: Bytes
     limits: Limits
     ignored: list[Expression]
     headers: list[HeaderRule]
+    bucket: Bucket

@@ -21,7 +21,7 @@ HEADERS = st.sampled_from(
 
 def entry(path: str, data: bytes, headers: Headers, compressible: bool) -> Entry:
     return Entry(
-        path, len(data), content.checksum([data]), headers, compressible, Member(path, FILE, 0, 0, data)
+        path, len(data), content.checksum([data]), b"", headers, compressible, Member(path, FILE, 0, 0, data)
     )
 
 

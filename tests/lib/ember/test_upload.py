@@ -12,6 +12,7 @@ import pytest
 
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.plan import plan
+from tasks.lib.ember.summary import Options
 from tasks.lib.ember.upload import checked_prefix, upload_to
 from tasks.lib.errors import Failure, UsageError
 from tests.builders import checked_in_settings
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 EMBER = checked_in_settings().ember
 PREFIX = "experiments/0b7e"
+IN_PLACE = Options(in_place=True)
 
 
 def blobs(access: Access) -> "dict[str, Blob]":
@@ -43,13 +45,13 @@ def on_disk(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_bucket_ends_equal_to_the_app(access: Access, app: Path) -> None:
-    summary = upload_to(access, EMBER, str(app), PREFIX)
+    summary = upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
     assert contents(access) == on_disk(app)
     assert (summary.sent, summary.unchanged, summary.files) == (10, 0, 10)
 
 
 def test_the_url_serves_the_page(access: Access, app: Path) -> None:
-    summary = upload_to(access, EMBER, str(app), PREFIX)
+    summary = upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
     assert summary.url == f"{access.endpoint}/{access.bucket}/{PREFIX}/index.html"
     with urllib.request.urlopen(summary.url) as answer:
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -57,7 +59,7 @@ def test_the_url_serves_the_page(access: Access, app: Path) -> None:
 
 
 def test_objects_carry_their_headers(access: Access, app: Path) -> None:
-    upload_to(access, EMBER, str(app), PREFIX)
+    upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
     found = blobs(access)
     vendor = next(blob for path, blob in found.items() if "vendor" in path)
     assert (vendor.content_type, vendor.content_encoding) == ("text/javascript; charset=utf-8", "gzip")
@@ -73,25 +75,25 @@ def test_objects_carry_their_headers(access: Access, app: Path) -> None:
 
 
 def test_an_unchanged_app_costs_one_request(access: Access, app: Path) -> None:
-    upload_to(access, EMBER, str(app), PREFIX)
-    again = upload_to(access, EMBER, str(app), PREFIX)
+    upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
+    again = upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
     assert (again.sent, again.unchanged, again.requests) == (0, 10, 1)
 
 
 def test_only_what_changed_is_sent(access: Access, app: Path) -> None:
-    upload_to(access, EMBER, str(app), PREFIX)
+    upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
     (app / "robots.txt").write_text("changed")
-    again = upload_to(access, EMBER, str(app), PREFIX)
+    again = upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
     assert (again.sent, again.unchanged) == (1, 9)
     assert contents(access)["robots.txt"] == b"changed"
 
 
 def test_headers_that_drifted_are_mended_without_sending(access: Access, app: Path) -> None:
-    upload_to(access, EMBER, str(app), PREFIX)
+    upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
     blob = blobs(access)["robots.txt"]
     blob.cache_control = "public, max-age=3600"
     blob.patch()
-    again = upload_to(access, EMBER, str(app), PREFIX)
+    again = upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
     assert (again.sent, again.relabelled) == (0, 1)
     assert blobs(access)["robots.txt"].cache_control == "no-cache"
 
@@ -103,21 +105,21 @@ def test_every_kind_of_archive_arrives(access: Access, tmp_path: Path, kind: str
         "small.bin": os.urandom(3 << 20), "bigger.bin": os.urandom(10 << 20), "zlast.txt": b"z",
     }  # fmt: skip
     source = archives.saved(tmp_path, archives.KINDS[kind](files))
-    upload_to(access, EMBER, source, PREFIX)
+    upload_to(access, EMBER, source, PREFIX, IN_PLACE)
     assert contents(access) == files
-    assert upload_to(access, EMBER, source, PREFIX).sent == 0
+    assert upload_to(access, EMBER, source, PREFIX, IN_PLACE).sent == 0
 
 
 def test_a_refused_archive_leaves_the_bucket_empty(access: Access, tmp_path: Path) -> None:
     source = archives.saved(tmp_path, archives.zipped({"index.html": b"<html>", "../x": b""}))
     with pytest.raises(Failure, match="The archive is refused; nothing was uploaded"):
-        upload_to(access, EMBER, source, PREFIX)
+        upload_to(access, EMBER, source, PREFIX, IN_PLACE)
     assert contents(access) == {}
 
 
 def test_a_missing_bucket_is_named(access: Access, app: Path) -> None:
     with pytest.raises(Failure) as caught:
-        upload_to(dataclasses.replace(access, bucket="nowhere"), EMBER, str(app), PREFIX)
+        upload_to(dataclasses.replace(access, bucket="nowhere"), EMBER, str(app), PREFIX, IN_PLACE)
     assert caught.value.what == "The bucket nowhere could not be listed."
     assert "There is no bucket nowhere" in caught.value.why
 
@@ -125,7 +127,7 @@ def test_a_missing_bucket_is_named(access: Access, app: Path) -> None:
 def test_an_unreachable_endpoint_times_out(access: Access, app: Path) -> None:
     nowhere = dataclasses.replace(access, endpoint="http://127.0.0.1:9", limit=1.0)
     with pytest.raises(Failure) as caught:
-        upload_to(nowhere, EMBER, str(app), PREFIX)
+        upload_to(nowhere, EMBER, str(app), PREFIX, IN_PLACE)
     assert "Could not connect" in caught.value.why
     assert caught.value.exit_code == 70
 
@@ -142,7 +144,7 @@ def test_somebody_elses_write_is_not_overwritten(
 
     monkeypatch.setattr("tasks.lib.ember.upload.plan", plan_while_another_writes)
     with pytest.raises(Failure) as caught:
-        upload_to(access, EMBER, str(app), PREFIX)
+        upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
     assert caught.value.what == f"{PREFIX}/robots.txt was changed by somebody else during this upload."
     assert "index.html is as it was" in caught.value.why
     assert "index.html" not in blobs(access)
@@ -152,3 +154,23 @@ def test_somebody_elses_write_is_not_overwritten(
 def test_a_prefix_that_is_no_clean_path_is_bad_usage(prefix: str) -> None:
     with pytest.raises(UsageError, match="cannot be used"):
         checked_prefix(prefix)
+
+
+def test_what_the_app_does_not_have_goes_only_when_asked(access: Access, app: Path) -> None:
+    upload_to(access, EMBER, str(app), PREFIX)
+    upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
+    (app / "robots.txt").unlink()
+    kept = upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
+    assert (kept.to_remove, kept.removed) == ([f"{PREFIX}/robots.txt"], 0)
+    gone = upload_to(access, EMBER, str(app), PREFIX, Options(in_place=True, delete_extra=True))
+    assert gone.removed == 1
+    left = contents(access)
+    assert "robots.txt" not in left
+    assert any(path.startswith("revisions/") and path.endswith("robots.txt") for path in left)
+
+
+def test_a_dry_run_changes_nothing(access: Access, app: Path) -> None:
+    summary = upload_to(access, EMBER, str(app), PREFIX, Options(in_place=True, dry_run=True))
+    assert summary.to_send[-1] == f"{PREFIX}/index.html"
+    assert len(summary.to_send) == summary.files == 10
+    assert contents(access) == {}

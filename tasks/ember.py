@@ -1,0 +1,124 @@
+"""Look after the Ember apps in a bucket: their revisions, and how the bucket serves them."""
+
+from typing import TYPE_CHECKING
+
+from invoke import Collection, Context
+
+from tasks import cli
+
+if TYPE_CHECKING:
+    from tasks.lib.ember.place import Place
+
+PLACE = {
+    "environment": "Whose bucket: staging or production.",
+    "prefix": "Where the app lies, for example experiments/<uuid>.",
+}
+
+
+@cli.task(name="list", help={**PLACE, "json": "Print JSON."})
+def list_(c: Context, environment: str = "", prefix: str = "", json: bool = False) -> None:
+    """Show the revisions of an app, newest first, and which is active."""
+    from tasks.lib.ember import report
+
+    with _place(c, environment, prefix) as place:
+        report.revisions(place.listed(), place.active(), json)
+
+
+@cli.task(positional=["revision"], help={**PLACE, "revision": "The revision's name, or how it begins."})
+def activate(c: Context, revision: str, environment: str = "", prefix: str = "") -> None:
+    """Serve a revision that is already uploaded."""
+    from tasks.lib import console
+
+    with _place(c, environment, prefix) as place:
+        console.say(place.activate(revision))
+        console.emit(place.url)
+
+
+@cli.task(help=PLACE)
+def rollback(c: Context, environment: str = "", prefix: str = "") -> None:
+    """Serve the revision that was active before."""
+    from tasks.lib import console
+
+    with _place(c, environment, prefix) as place:
+        console.say(place.roll_back())
+        console.emit(place.url)
+
+
+@cli.task(
+    help={
+        **PLACE,
+        "keep": "How many of the newest stay in any case.",
+        "older-than": "Only revisions uploaded longer ago than this, in days.",
+        "dry-run": "Say which would go, and remove nothing.",
+    }
+)
+def prune(
+    c: Context,
+    environment: str = "",
+    prefix: str = "",
+    keep: int = 5,
+    older_than: int = 30,
+    dry_run: bool = False,
+) -> None:
+    """Remove old revisions; the active one and the one before it stay."""
+    from tasks.lib import console
+
+    with _place(c, environment, prefix) as place:
+        for line in place.prune(keep, older_than, dry_run):
+            console.say(line)
+
+
+@cli.task(help={**PLACE, "revision": "Which; the active one if none is named."})
+def verify(c: Context, environment: str = "", prefix: str = "", revision: str = "") -> None:
+    """Check that a revision is there whole and that the public is served it as it should be."""
+    from tasks.lib import console
+
+    with _place(c, environment, prefix) as place:
+        console.say(place.verify(revision))
+
+
+@cli.task(name="open", help=PLACE)
+def open_(c: Context, environment: str = "", prefix: str = "") -> None:
+    """Open the app's public page in a browser."""
+    import webbrowser
+
+    from tasks.lib import console
+
+    with _place(c, environment, prefix) as place:
+        webbrowser.open(place.url)
+        console.emit(place.url)
+
+
+@cli.task(
+    help={
+        "environment": PLACE["environment"],
+        "apply": "Change what differs.",
+        "plan": "Only show it (the default).",
+    }
+)
+def bucket(c: Context, environment: str = "", plan: bool = False, apply: bool = False) -> None:
+    """Compare the bucket's CORS, website and lifecycle configuration with the settings, and apply them."""
+    from tasks.lib import console
+    from tasks.lib.ember import bucket as configuring
+    from tasks.lib.ember.access import access
+
+    settings = cli.settings(c)
+    way = access(settings, settings.environment(environment))
+    found, now = configuring.observe(way)
+    changes = configuring.changes(settings.ember.bucket, now)
+    for change in changes:
+        console.say(str(change))
+    if changes and apply and not plan:
+        configuring.apply(way, found, configuring.wanted(settings.ember.bucket, now))
+    console.say("Applied." if changes and apply and not plan else f"{len(changes)} parts differ.")
+
+
+def _place(c: Context, environment: str, prefix: str) -> "Place":
+    from tasks.lib.ember.access import access
+    from tasks.lib.ember.place import Place
+
+    settings = cli.settings(c)
+    return Place(access(settings, settings.environment(environment)), prefix, settings.ember.connections)
+
+
+ember = Collection("ember", list_, activate, rollback, prune, verify, open_, bucket)

@@ -1,0 +1,127 @@
+"""The configuration of a bucket that serves Ember apps, as code: CORS, website, lifecycle."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tasks.lib.ember.access import Access
+from tasks.lib.errors import Failure
+from tasks.lib.settings.ember import Bucket as Wanted
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Bucket
+
+Configuration = Mapping[str, Any]
+ABORT = "AbortIncompleteMultipartUpload"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One part of the configuration that is not as it should be.
+
+    Args:
+        part: cors, website or lifecycle.
+        now: what is in force.
+        wanted: what should be.
+    """
+
+    part: str
+    now: Any
+    wanted: Any
+
+    def __str__(self) -> str:
+        """The change in three lines."""
+        return f"{self.part}:\n  - {json.dumps(self.now)}\n  + {json.dumps(self.wanted)}"
+
+
+def wanted(settings: Wanted, now: Configuration) -> Configuration:
+    """The configuration that should be in force.
+
+    Lifecycle rules of other actions are somebody else's and stay.
+    """
+    cors = [
+        {
+            "origin": list(c.origin),
+            "method": list(c.method),
+            "responseHeader": list(c.response_header),
+            "maxAgeSeconds": c.max_age_seconds,
+        }
+        for c in settings.cors
+    ]
+    website = {"mainPageSuffix": settings.main_page, "notFoundPage": settings.not_found_page}
+    others = [rule for rule in now["lifecycle"] if rule["action"]["type"] != ABORT]
+    abort = {"action": {"type": ABORT}, "condition": {"age": settings.abort_uploads_after_days}}
+    return {"cors": cors, "website": {k: v for k, v in website.items() if v}, "lifecycle": [*others, abort]}
+
+
+def changes(settings: Wanted, now: Configuration) -> list[Change]:
+    """What has to change."""
+    target = wanted(settings, now)
+    return [Change(part, now[part], target[part]) for part in target if now[part] != target[part]]
+
+
+def observe(access: Access) -> tuple["Bucket", Configuration]:
+    """The bucket and the configuration in force.
+
+    Raises:
+        Failure: it is not there, or may not be looked at.
+
+    """
+    from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud import storage
+
+    try:
+        client = storage.Client(
+            project="", credentials=access.credentials, client_options={"api_endpoint": access.endpoint}
+        )
+        bucket = client.get_bucket(access.bucket, timeout=access.attempt_limit)
+    except (GoogleAPIError, GoogleAuthError) as error:
+        raise Failure(
+            f"The bucket {access.bucket} could not be looked at.",
+            str(error),
+            "roles/storage.admin on it is needed; `./inv doctor` tells who you are.",
+        ) from error
+    return bucket, configuration(bucket)
+
+
+def configuration(bucket: "Bucket") -> Configuration:
+    """The parts of a bucket's configuration that are kept as code."""
+    website = bucket._properties.get("website", {})  # noqa: SLF001 - the class has no public reader
+    return {
+        "cors": [dict(rule) for rule in bucket.cors],
+        "website": {key: value for key, value in website.items() if value},
+        "lifecycle": [dict(rule) for rule in bucket.lifecycle_rules],
+    }
+
+
+def apply(access: Access, bucket: "Bucket", target: Configuration) -> None:
+    """Put `target` in force, provided the bucket's configuration is still the one that was observed.
+
+    Raises:
+        Failure: it was refused, or the server did not keep it.
+
+    """
+    from google.api_core.exceptions import GoogleAPIError
+
+    bucket.cors = target["cors"]
+    bucket.configure_website(target["website"].get("mainPageSuffix"), target["website"].get("notFoundPage"))
+    bucket.lifecycle_rules = target["lifecycle"]
+    try:
+        bucket.patch(if_metageneration_match=bucket.metageneration, timeout=access.attempt_limit)
+        bucket.reload(timeout=access.attempt_limit)
+    except GoogleAPIError as error:
+        raise Failure(
+            f"The bucket {access.bucket} could not be configured.",
+            str(error),
+            "Run `./inv ember.bucket --plan` again; roles/storage.admin is needed.",
+        ) from error
+    kept = configuration(bucket)
+    lost = [part for part in target if kept[part] != target[part]]
+    if lost:
+        raise Failure(
+            f"{access.endpoint} accepted the configuration of {access.bucket} and did not keep it.",
+            f"Not in force: {', '.join(lost)}.",
+            "fake-gcs-server keeps none of it; against Google, run the same command again.",
+        )

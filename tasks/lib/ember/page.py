@@ -1,0 +1,58 @@
+"""The page that visitors load: a revision's index.html, which finds all else in the revision's own folder."""
+
+import re
+from html.parser import HTMLParser
+
+from tasks.lib.errors import Failure
+
+LOADING = {"script": "src", "link": "href", "img": "src", "source": "src", "audio": "src", "video": "src"}
+HEAD = re.compile(rb"<head(\s[^>]*)?>", re.IGNORECASE)
+HERE = frozenset({"", ".", "./"})
+
+
+def based(index: bytes, folder: str) -> bytes:
+    """`index` with a base, so that its relative addresses lead into `folder`.
+
+    The page itself stays at one address while a revision's files never move: a page that is open keeps
+    finding what it was built with, whatever is activated meanwhile.
+
+    Args:
+        index: a revision's index.html.
+        folder: the revision's folder, relative to where the page is served, with a slash at its end.
+
+    Raises:
+        Failure: the page has no head, or loads something by an address that a base does not move.
+
+    """
+    reader = _Addresses()
+    reader.feed(index.decode("utf-8", "replace"))
+    faults = [f"{address} is absolute." for address in reader.absolute]
+    if reader.base is not None and reader.base not in HERE:
+        faults.append(f'It has a <base href="{reader.base}"> of its own.')
+    head = HEAD.search(index)
+    if head is None:
+        faults.append("It has no <head>.")
+    if head is None or faults:
+        raise Failure(
+            "index.html cannot be served from a revision.",
+            "\n".join(faults),
+            'Build with rootURL: "" in config/environment.js (relative addresses), or use --in-place.',
+        )
+    return index[: head.end()] + f'<base href="{folder}">'.encode() + index[head.end() :]
+
+
+class _Addresses(HTMLParser):
+    """Collects the addresses that a base does not move, and the page's own base."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.absolute: list[str] = []
+        self.base: str | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag == "base" and self.base is None:
+            self.base = found.get("href")
+        address = found.get(LOADING.get(tag, "")) or ""
+        if address.startswith("/") and not address.startswith("//"):
+            self.absolute.append(address)

@@ -1,0 +1,115 @@
+"""One app's place in a bucket, and what can be done with the revisions there."""
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from tasks.lib.ember import revision, revisions
+from tasks.lib.ember.access import Access
+from tasks.lib.ember.inspection import INDEX
+from tasks.lib.ember.revision import Revision
+from tasks.lib.ember.revisions import Active
+from tasks.lib.ember.upload import checked_prefix
+from tasks.lib.ember.wire import Pool
+from tasks.lib.errors import Failure, UsageError
+
+
+class Place:
+    """The revisions at one prefix.
+
+    Args:
+        access: the bucket.
+        prefix: where, for example experiments/<uuid>.
+        connections: how many requests may be on their way at once.
+
+    Raises:
+        UsageError: the prefix cannot be used.
+
+    """
+
+    def __init__(self, access: Access, prefix: str, connections: int) -> None:
+        self._access = access
+        self._prefix = checked_prefix(prefix)
+        self._pool = Pool(access, connections)
+        self.url = access.public_url(self._prefix + INDEX)
+
+    def __enter__(self) -> Self:
+        """Nothing is asked yet."""
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+    def listed(self) -> list[Revision]:
+        """The complete revisions, newest first."""
+        return revisions.listed(self._pool, self._access, self._prefix)[0]
+
+    def active(self) -> Active:
+        """What is served now."""
+        return revisions.active(self._pool, self._access, self._prefix)
+
+    def activate(self, asked: str) -> str:
+        """Serve the revision that `asked` names or begins; says what was done."""
+        name = revisions.known(self.listed(), asked)
+        now = self.active()
+        if now.name == name:
+            return f"Revision {name} is active already."
+        self._serve(name, revision.activated(now.history, name), now)
+        return f"Revision {name} is active. Before: {now.name or 'none'}."
+
+    def roll_back(self) -> str:
+        """Serve the revision before the active one; says what was done.
+
+        Raises:
+            Failure: there is none to go back to.
+
+        """
+        now = self.active()
+        history = revision.rolled_back(now.history, {one.name for one in self.listed()})
+        if not history:
+            raise Failure(
+                "There is no revision to go back to.",
+                f"None of those activated before {now.name or 'now'} is in the bucket any more.",
+                "See `./inv ember.list`; `./inv ember.activate` serves any that is there.",
+            )
+        self._serve(history[0], history, now)
+        return f"Revision {history[0]} is active again. Before: {now.name}."
+
+    def prune(self, keep: int, days: float, dry_run: bool) -> Iterator[str]:
+        """Remove old revisions; says each."""
+        if keep < 0 or days < 0:
+            raise UsageError("--keep and --older-than cannot be negative.")
+        gone = revisions.older(self.listed(), self.active(), keep, days)
+        for one in gone:
+            if dry_run:
+                yield f"{one.name} would be removed ({one.files} files)."
+                continue
+            count = revisions.prune(self._pool, self._access, self._prefix, [one.name])
+            yield f"{one.name} removed ({count} objects)."
+        if not gone:
+            yield "Nothing to remove."
+
+    def verify(self, asked: str) -> str:
+        """Examine the revision that `asked` names or begins, else the active one; says that it is sound.
+
+        Raises:
+            Failure: it is not; all that is wrong is listed.
+
+        """
+        from tasks.lib.ember import verification
+
+        name = revisions.known(self.listed(), asked or self.active().name)
+        faults = verification.verify(self._pool, self._access, self._prefix, name)
+        if faults:
+            raise Failure(
+                f"Revision {name} is not as it should be.",
+                "\n".join(f"- {fault}" for fault in faults),
+                "Upload its archive again: what differs is sent and mended.",
+            )
+        return f"Revision {name} is whole, and served as it should be."
+
+    def _serve(self, name: str, history: list[str], now: Active) -> None:
+        revisions.activate(self._pool, self._access, self._prefix, name, history, now.generation)

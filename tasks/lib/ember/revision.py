@@ -1,0 +1,111 @@
+"""Revisions of an app, side by side below one prefix: their names, their manifests and which comes next.
+
+<prefix>/index.html                    what visitors load: the page of the active revision
+<prefix>/revisions/<revision>/…        everything of one revision, never changed
+<prefix>/revisions/<revision>.json     its manifest, written when all of it is there
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tasks.lib.ember.headers import Headers
+from tasks.lib.ember.inspection import Entry
+from tasks.lib.ember.member import FILE, Member
+
+FOLDER = "revisions/"
+LENGTH = 12
+# How many activations are remembered for rolling back.
+REMEMBERED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A complete revision as the bucket lists it.
+
+    Args:
+        name: the hash of its content.
+        created: when its upload was complete.
+        files: how many it has.
+        size: the bytes of all of them, before compression.
+    """
+
+    name: str
+    created: datetime
+    files: int
+    size: int
+
+
+def identity(entries: Iterable[Entry]) -> str:
+    """The name of the revision with exactly these files: a hash of paths and contents."""
+    lines = sorted(f"{entry.digest.hex()} {entry.path}" for entry in entries)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:LENGTH]
+
+
+def folder(prefix: str, name: str) -> str:
+    """Where a revision's files lie."""
+    return f"{prefix}{FOLDER}{name}/"
+
+
+def manifest_name(prefix: str, name: str) -> str:
+    """The object that says that a revision is complete."""
+    return f"{prefix}{FOLDER}{name}.json"
+
+
+def manifest(entries: Iterable[Entry], name: str) -> bytes:
+    """What a revision consists of, as JSON."""
+    files = {
+        e.path: [e.size, f"{e.crc32c:08x}", e.headers.content_type, e.headers.cache_control, e.compressible]
+        for e in sorted(entries, key=lambda entry: entry.path)
+    }  # fmt: skip
+    return json.dumps({"revision": name, "files": files}, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def entries_of(data: bytes) -> list[Entry]:
+    """The files that a manifest lists; they have no archive to be read from."""
+    shared: dict[Headers, Headers] = {}
+    found = []
+    for path, (size, crc32c, content_type, cache_control, compressible) in json.loads(data)["files"].items():
+        headers = Headers(content_type, cache_control)
+        headers = shared.setdefault(headers, headers)
+        member = Member(path, FILE, size, 0, None)
+        found.append(Entry(path, size, int(crc32c, 16), b"", headers, compressible, member))
+    return found
+
+
+def activated(history: Sequence[str], name: str) -> list[str]:
+    """The history after activating `name`; the first is the active revision."""
+    if history and history[0] == name:
+        return list(history)
+    return [name, *history][:REMEMBERED]
+
+
+def rolled_back(history: Sequence[str], complete: Collection[str]) -> list[str]:
+    """The history after going back to the last other revision that is still there; empty if there is none."""
+    active = history[0] if history else ""
+    for position, name in enumerate(history):
+        if name != active and name in complete:
+            return list(history[position:])
+    return []
+
+
+def prunable(
+    revisions: Sequence[Revision], history: Sequence[str], keep: int, older_than: timedelta, now: datetime
+) -> list[Revision]:
+    """The revisions that may go, oldest first.
+
+    The active one stays, the one that a rollback would go back to, the newest `keep`, and all that are not
+    older than `older_than`.
+    """
+    back = rolled_back(history, {revision.name for revision in revisions})
+    needed = {*history[:1], *back[:1]}
+    by_age = sorted(revisions, key=lambda revision: revision.created)
+    beyond = by_age[: max(0, len(by_age) - keep)]
+    return [r for r in beyond if r.name not in needed and now - r.created > older_than]
+
+
+def notes(entries: Sequence[Entry]) -> Mapping[str, str]:
+    """What a manifest's object says of its revision without being read."""
+    return {"lookit-files": str(len(entries)), "lookit-size": str(sum(entry.size for entry in entries))}

@@ -1,0 +1,77 @@
+"""What an upload is asked to do, and what it did."""
+
+from dataclasses import dataclass, field
+
+from tasks.lib.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to upload.
+
+    Args:
+        in_place: to the prefix itself, over what is there, instead of as a revision beside others.
+        activate: serve the revision once it is there.
+        delete_extra: in place only: remove what the app does not have.
+        dry_run: decide, and change nothing.
+    """
+
+    in_place: bool = False
+    activate: bool = True
+    delete_extra: bool = False
+    dry_run: bool = False
+
+
+@dataclass
+class UploadSummary:
+    """What an upload did, or with dry_run would do.
+
+    Args:
+        url: where index.html is served.
+        files: how many files the app has.
+        revision: the app's revision; empty when uploaded in place.
+        active: the revision that is served now; empty when uploaded in place.
+        to_send: names of objects to write, in order.
+        to_relabel: names of objects to give other headers only.
+        to_remove: names of objects that the app does not have; removed with delete_extra only.
+        sent: how many were written.
+        relabelled: how many got other headers.
+        removed: how many were removed.
+        unchanged: how many were there already.
+        stored: the bytes written, after compression.
+        seconds: how long it took.
+        requests: how many requests it took.
+        connections: over how many connections.
+    """
+
+    url: str
+    files: int = 0
+    revision: str = ""
+    active: str = ""
+    to_send: list[str] = field(default_factory=list)
+    to_relabel: list[str] = field(default_factory=list)
+    to_remove: list[str] = field(default_factory=list)
+    sent: int = 0
+    relabelled: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    stored: int = 0
+    seconds: float = 0.0
+    requests: int = 0
+    connections: int = 0
+
+
+def checked_options(in_place: bool, activate: bool, delete_extra: bool, dry_run: bool) -> Options:
+    """The options, once they go together.
+
+    Raises:
+        UsageError: they do not.
+
+    """
+    if delete_extra and not in_place:
+        raise UsageError(
+            "--delete-extra is for --in-place only.",
+            "A revision has a folder of its own, where nothing else lies.",
+            "`./inv ember.prune` removes old revisions.",
+        )
+    return Options(in_place=in_place, activate=activate, delete_extra=delete_extra, dry_run=dry_run)

@@ -1,0 +1,75 @@
+"""Whether a revision is there whole, and whether the public is served it as it should be."""
+
+from collections.abc import Iterator, Sequence
+from urllib.parse import quote
+
+from tasks.lib.ember import content, objects, page, revision, revisions
+from tasks.lib.ember.access import Access
+from tasks.lib.ember.inspection import INDEX, Entry
+from tasks.lib.ember.persistence import ask, said
+from tasks.lib.ember.plan import plan
+from tasks.lib.ember.wire import Job, Pool, Request, Response, Steps
+
+# Larger files are asked for with HEAD: their bytes were checked when they were stored.
+LARGEST_TO_READ = 8 << 20
+ORIGIN = "https://lookit.invalid"
+
+
+def verify(pool: Pool, access: Access, prefix: str, name: str) -> list[str]:
+    """Everything that is wrong with a revision; empty when it is sound.
+
+    Args:
+        pool: sends the requests.
+        access: the bucket.
+        prefix: where the revisions lie, with its slash.
+        name: a complete revision.
+
+    """
+    where = revision.folder(prefix, name)
+    entries = revisions.entries_in(pool, access, prefix, name)
+    decided = plan(entries, where, objects.listing(pool, access, where))
+    faults = [f"{one.name}: it is missing, or its content differs." for one in (*decided.send, *decided.last)]
+    faults += [f"{one.name}: its headers differ." for one in decided.relabel]
+    faults += [f"{one.name}: no manifest names it." for one in decided.extra]
+    pool.run(_served(access, where + entry.path, entry, faults) for entry in entries)
+    served = revisions.active(pool, access, prefix)
+    if served.name == name:
+        index = revisions.fetched(pool, access, where + INDEX)
+        data = page.based(index, f"{revision.FOLDER}{name}/")
+        entry = revisions.made(INDEX, data, revisions.PAGE_HEADERS)
+        pool.run([_served(access, prefix + INDEX, entry, faults)])
+    return faults
+
+
+def _served(access: Access, name: str, entry: Entry, faults: list[str]) -> Job:
+    """A job that asks for an object as a browser would, from a page of another origin."""
+
+    def steps() -> Steps:
+        url = f"{access.endpoint}/{quote(access.bucket)}/{quote(name)}"
+        method = "GET" if entry.size <= LARGEST_TO_READ else "HEAD"
+        headers = ("Accept-Encoding: gzip", f"Origin: {ORIGIN}")
+        response = yield from ask(Request(method, url, headers, public=True), access, access.deadline())
+        faults.extend(f"{url}: {fault}" for fault in served_faults(response, entry, method))
+
+    return Job(steps(), held=min(entry.size, LARGEST_TO_READ))
+
+
+def served_faults(response: Response, entry: Entry, method: str) -> Iterator[str]:
+    """What is wrong with a public answer."""
+    if response.status != 200:
+        yield f"the public is answered {said(response)}."
+        return
+    expected: Sequence[tuple[str, str]] = (
+        ("Content-Type", entry.headers.content_type),
+        ("Cache-Control", entry.headers.cache_control),
+    )
+    for header, value in expected:
+        if response.header(header) != value:
+            yield f"{header} is {response.header(header)!r}, but should be {value!r}."
+    encoding = response.header("content-encoding")
+    if encoding not in ({"", content.GZIP} if entry.compressible else {""}):
+        yield f"Content-Encoding is {encoding!r}."
+    if not response.header("access-control-allow-origin"):
+        yield "pages of other origins may not read it: `./inv ember.bucket --apply` configures CORS."
+    if method == "GET" and content.checksum([content.unpacked(response.body, encoding)]) != entry.crc32c:
+        yield "the bytes served are not the ones of the revision."

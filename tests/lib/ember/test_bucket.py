@@ -1,0 +1,101 @@
+"""The bucket's configuration as code.
+
+fake-gcs-server keeps none of it, so a server that stores bucket resources as the JSON API documents stands here.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from tasks.lib.ember import bucket as configuring
+from tasks.lib.ember.access import Access
+from tasks.lib.errors import Failure
+from tests.builders import checked_in_settings
+
+WANTED = checked_in_settings().ember.bucket
+DELETE = {"action": {"type": "Delete"}, "condition": {"age": 365, "matchesPrefix": ["media/"]}}
+EMPTY: dict[str, Any] = {"cors": [], "website": {}, "lifecycle": []}
+
+
+class _Buckets(BaseHTTPRequestHandler):
+    """One bucket resource; PATCH merges, and honours ifMetagenerationMatch."""
+
+    resource: dict[str, Any]
+
+    def do_GET(self) -> None:
+        self._answer(200)
+
+    def do_PATCH(self) -> None:
+        change = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if f"ifMetagenerationMatch={self.resource['metageneration']}" not in self.path:
+            self._answer(412)
+            return
+        self.resource.update(change)
+        self.resource["metageneration"] = str(int(self.resource["metageneration"]) + 1)
+        self._answer(200)
+
+    def log_message(self, *args: object) -> None:
+        """Nothing is logged."""
+
+    def _answer(self, status: int) -> None:
+        body = json.dumps(self.resource).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def google(access: Access) -> Iterator[tuple[Access, dict[str, Any]]]:
+    resource = {"kind": "storage#bucket", "name": "b", "metageneration": "1", "lifecycle": {"rule": [DELETE]}}
+    handler = type("Handler", (_Buckets,), {"resource": resource})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield replace(access, endpoint=f"http://127.0.0.1:{server.server_port}", bucket="b"), resource
+        server.shutdown()
+
+
+def test_what_differs_is_applied_and_then_nothing_differs(google: tuple[Access, dict[str, Any]]) -> None:
+    access, resource = google
+    found, now = configuring.observe(access)
+    assert [change.part for change in configuring.changes(WANTED, now)] == ["cors", "website", "lifecycle"]
+    configuring.apply(access, found, configuring.wanted(WANTED, now))
+    _, after = configuring.observe(access)
+    assert configuring.changes(WANTED, after) == []
+    assert resource["cors"][0]["origin"] == ["*"]
+    assert resource["website"]["mainPageSuffix"] == "index.html"
+    assert DELETE in resource["lifecycle"]["rule"]
+
+
+def test_a_configuration_that_somebody_changed_meanwhile_is_left_alone(
+    google: tuple[Access, dict[str, Any]],
+) -> None:
+    access, resource = google
+    found, now = configuring.observe(access)
+    resource["metageneration"] = "7"
+    with pytest.raises(Failure, match="could not be configured"):
+        configuring.apply(access, found, configuring.wanted(WANTED, now))
+    assert "cors" not in resource
+
+
+def test_a_server_that_keeps_nothing_is_told_from_one_that_does(access: Access) -> None:
+    found, now = configuring.observe(access)
+    with pytest.raises(Failure) as caught:
+        configuring.apply(access, found, configuring.wanted(WANTED, now))
+    assert caught.value.why == "Not in force: cors, website, lifecycle."
+
+
+def test_a_missing_bucket_is_named(access: Access) -> None:
+    with pytest.raises(Failure, match="The bucket nowhere could not be looked at"):
+        configuring.observe(replace(access, bucket="nowhere"))
+
+
+def test_a_change_shows_both_sides() -> None:
+    change = configuring.changes(WANTED, EMPTY)[1]
+    assert str(change) == 'website:\n  - {}\n  + {"mainPageSuffix": "index.html"}'

@@ -1,0 +1,109 @@
+"""What a maintainer does with the revisions of one app, against a real storage server."""
+
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.ember import objects, revision, revisions
+from tasks.lib.ember.access import Access
+from tasks.lib.ember.place import Place
+from tasks.lib.ember.summary import Options
+from tasks.lib.ember.upload import upload_to
+from tasks.lib.errors import Failure, UsageError
+from tasks.lib.sandbox import example
+from tests.builders import checked_in_settings
+
+EMBER = checked_in_settings().ember
+PREFIX = "experiments/0b7e"
+WHERE = f"{PREFIX}/"
+
+
+@pytest.fixture
+def place(access: Access) -> Place:
+    return Place(access, PREFIX, 8)
+
+
+def uploaded(access: Access, folder: Path, version: str) -> str:
+    return upload_to(access, EMBER, str(example.write(folder / version, version)), PREFIX, Options()).revision
+
+
+def page(place: Place) -> str:
+    with urllib.request.urlopen(place.url) as answer:
+        data: bytes = answer.read()
+        return data.decode()
+
+
+def test_activating_and_rolling_back_change_the_public_page(
+    access: Access, place: Place, tmp_path: Path
+) -> None:
+    one, two = uploaded(access, tmp_path, "1"), uploaded(access, tmp_path, "2")
+    assert f"revisions/{two}/" in page(place)
+    assert place.activate(one[:6]) == f"Revision {one} is active. Before: {two}."
+    assert f"revisions/{one}/" in page(place)
+    assert place.activate(one) == f"Revision {one} is active already."
+    assert place.roll_back() == f"Revision {two} is active again. Before: {one}."
+    assert f"revisions/{two}/" in page(place)
+
+
+def test_rolling_back_needs_something_to_go_back_to(access: Access, place: Place, tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="There is no revision to go back to"):
+        place.roll_back()
+    uploaded(access, tmp_path, "1")
+    with pytest.raises(Failure, match="There is no revision to go back to"):
+        place.roll_back()
+
+
+def test_pruning_shows_then_removes(access: Access, place: Place, tmp_path: Path) -> None:
+    one, two, three = (uploaded(access, tmp_path, version) for version in "123")
+    assert list(place.prune(0, 0, dry_run=True)) == [f"{one} would be removed (10 files)."]
+    assert list(place.prune(0, 30, dry_run=False)) == ["Nothing to remove."]
+    assert list(place.prune(0, 0, dry_run=False)) == [f"{one} removed (11 objects)."]
+    assert [r.name for r in place.listed()] == [three, two]
+
+
+def test_pruning_by_a_negative_number_is_bad_usage(place: Place) -> None:
+    with pytest.raises(UsageError):
+        list(place.prune(-1, 0, dry_run=True))
+
+
+def test_a_sound_revision_verifies(access: Access, place: Place, tmp_path: Path) -> None:
+    name = uploaded(access, tmp_path, "1")
+    assert place.verify("") == f"Revision {name} is whole, and served as it should be."
+
+
+def test_verifying_names_everything_that_is_wrong(access: Access, place: Place, tmp_path: Path) -> None:
+    from google.cloud import storage
+
+    name = uploaded(access, tmp_path, "1")
+    where = revision.folder(WHERE, name)
+    options = {"api_endpoint": access.endpoint}
+    bucket = storage.Client("test", credentials=access.credentials, client_options=options).bucket(
+        access.bucket
+    )
+    bucket.blob(f"{where}robots.txt").delete()
+    bucket.blob(f"{where}crossdomain.xml").upload_from_string(b"<other/>", content_type="application/xml")
+    sound = bucket.get_blob(f"{where}sounds/chime.wav")
+    sound.content_type = "text/html"
+    sound.patch()
+    bucket.blob(f"{where}stray.txt").upload_from_string(b"?")
+    with pytest.raises(Failure) as caught:
+        place.verify(name)
+    faults = caught.value.why.splitlines()
+    url = f"{access.endpoint}/{access.bucket}/{where}"
+    assert f"- {where}robots.txt: it is missing, or its content differs." in faults
+    assert f"- {where}crossdomain.xml: it is missing, or its content differs." in faults
+    assert f"- {where}sounds/chime.wav: its headers differ." in faults
+    assert f"- {where}stray.txt: no manifest names it." in faults
+    assert f"- {url}sounds/chime.wav: Content-Type is 'text/html', but should be 'audio/wav'." in faults
+    assert f"- {url}crossdomain.xml: the bytes served are not the ones of the revision." in faults
+    assert any(fault.startswith(f"- {url}robots.txt: the public is answered 404") for fault in faults)
+
+
+def test_uploading_again_mends_what_verifying_found(access: Access, place: Place, tmp_path: Path) -> None:
+    name = uploaded(access, tmp_path, "1")
+    there = revisions.look_up(place._pool, access, f"{revision.folder(WHERE, name)}robots.txt")
+    assert there
+    place._pool.run([objects.removed(access, objects.remote(there), lambda _name: None)])
+    assert uploaded(access, tmp_path, "1") == name
+    assert place.verify("").endswith("served as it should be.")

@@ -1,0 +1,195 @@
+"""Revisions in a real storage server: uploaded, activated, rolled back, pruned."""
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.ember import revision, revisions
+from tasks.lib.ember.access import Access
+from tasks.lib.ember.page import based
+from tasks.lib.ember.revision import Revision
+from tasks.lib.ember.summary import Options
+from tasks.lib.ember.upload import upload_to
+from tasks.lib.ember.wire import Pool
+from tasks.lib.errors import Failure, UsageError
+from tasks.lib.sandbox import example
+from tests.builders import checked_in_settings
+
+EMBER = checked_in_settings().ember
+PREFIX = "experiments/0b7e"
+WHERE = f"{PREFIX}/"
+
+
+@pytest.fixture
+def pool(access: Access) -> Iterator[Pool]:
+    with closing(Pool(access, 8)) as made:
+        yield made
+
+
+def uploaded(access: Access, folder: Path, version: str, options: Options | None = None) -> str:
+    """The revision of the example app in this version, which is in the bucket now."""
+    source = example.write(folder / version, version)
+    return upload_to(access, EMBER, str(source), PREFIX, options or Options()).revision
+
+
+def served(pool: Pool, access: Access) -> str:
+    """The revision that the page at the prefix leads to."""
+    page = revisions.fetched(pool, access, f"{WHERE}index.html")
+    match = re.search(rb'<base href="revisions/([0-9a-f]+)/">', page)
+    return match[1].decode() if match else ""
+
+
+def test_an_upload_is_a_revision_and_becomes_active(access: Access, pool: Pool, tmp_path: Path) -> None:
+    name = uploaded(access, tmp_path, "1")
+    complete, incomplete = revisions.listed(pool, access, WHERE)
+    assert [(one.name, one.files) for one in complete] == [(name, 10)]
+    assert incomplete == []
+    assert served(pool, access) == name == revisions.active(pool, access, WHERE).name
+
+
+def test_the_same_app_is_the_same_revision_and_sends_nothing(access: Access, tmp_path: Path) -> None:
+    first = uploaded(access, tmp_path, "1")
+    again = upload_to(access, EMBER, str(tmp_path / "1"), PREFIX)
+    assert (again.revision, again.active, again.sent) == (first, first, 0)
+
+
+def test_an_upload_can_wait_to_be_activated(access: Access, pool: Pool, tmp_path: Path) -> None:
+    first = uploaded(access, tmp_path, "1")
+    second = uploaded(access, tmp_path, "2", Options(activate=False))
+    assert first != second
+    assert served(pool, access) == first
+    revisions.activate(
+        pool, access, WHERE, second, [second, first], revisions.active(pool, access, WHERE).generation
+    )
+    assert served(pool, access) == second
+
+
+def test_two_activations_at_once_one_wins_and_the_other_is_told(
+    access: Access, pool: Pool, tmp_path: Path
+) -> None:
+    names = [uploaded(access, tmp_path, version, Options(activate=False)) for version in ("1", "2")]
+    outcomes: list[str] = []
+    barrier = threading.Barrier(2)
+
+    def activate(name: str) -> None:
+        with closing(Pool(access, 1)) as own:
+            now = revisions.active(own, access, WHERE)
+            barrier.wait()
+            try:
+                revisions.activate(own, access, WHERE, name, [name], now.generation)
+                outcomes.append(f"{name} won")
+            except Failure as failure:
+                outcomes.append(failure.why)
+
+    threads = [threading.Thread(target=activate, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    winner = served(pool, access)
+    assert sorted(outcomes) == sorted([f"{winner} won", f"{winner} is active now."])
+
+
+def test_rolling_back_goes_further_each_time(access: Access, pool: Pool, tmp_path: Path) -> None:
+    one, two, three = (uploaded(access, tmp_path, version) for version in "123")
+    for expected in (two, one):
+        now = revisions.active(pool, access, WHERE)
+        complete, _ = revisions.listed(pool, access, WHERE)
+        history = revision.rolled_back(now.history, {r.name for r in complete})
+        revisions.activate(pool, access, WHERE, history[0], history, now.generation)
+        assert served(pool, access) == expected
+    assert three != one
+    assert revision.rolled_back(revisions.active(pool, access, WHERE).history, {one, two, three}) == []
+
+
+def test_a_revision_with_a_file_missing_is_not_activated(access: Access, pool: Pool, tmp_path: Path) -> None:
+    one, two = uploaded(access, tmp_path, "1"), uploaded(access, tmp_path, "2")
+    name = f"{revision.folder(WHERE, one)}robots.txt"
+    there = revisions.look_up(pool, access, name)
+    assert there
+    from tasks.lib.ember import objects
+
+    pool.run([objects.removed(access, objects.remote(there), lambda _name: None)])
+    with pytest.raises(Failure) as caught:
+        revisions.activate(
+            pool, access, WHERE, one, [one, two], revisions.active(pool, access, WHERE).generation
+        )
+    assert caught.value.why == f"- {name} is missing or differs."
+    assert served(pool, access) == two
+
+
+def test_pruning_removes_a_whole_revision(access: Access, pool: Pool, tmp_path: Path) -> None:
+    one, two = uploaded(access, tmp_path, "1"), uploaded(access, tmp_path, "2")
+    assert revisions.prune(pool, access, WHERE, [one]) == 11
+    assert [r.name for r in revisions.listed(pool, access, WHERE)[0]] == [two]
+    assert served(pool, access) == two
+
+
+def test_an_active_revision_is_not_pruned(access: Access, pool: Pool, tmp_path: Path) -> None:
+    one = uploaded(access, tmp_path, "1")
+    with pytest.raises(Failure, match="was activated while it was being pruned"):
+        revisions.prune(pool, access, WHERE, [one])
+    assert upload_to(access, EMBER, str(tmp_path / "1"), PREFIX).sent == 0
+    assert [r.name for r in revisions.listed(pool, access, WHERE)[0]] == [one]
+
+
+def test_a_revision_may_be_named_by_its_beginning() -> None:
+    made = [Revision(name, datetime.now(UTC), 1, 1) for name in ("aa11", "aa22", "bb33")]
+    assert revisions.known(made, "b") == "bb33"
+    with pytest.raises(UsageError, match="More than one revision begins with 'aa'"):
+        revisions.known(made, "aa")
+    with pytest.raises(UsageError, match="There is no complete revision 'cc'"):
+        revisions.known(made, "cc")
+
+
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+
+
+def aged(**days: int) -> list[Revision]:
+    return [Revision(name, NOW - timedelta(days=age), 1, 1) for name, age in days.items()]
+
+
+@pytest.mark.parametrize(
+    ("history", "keep", "days", "gone"),
+    [
+        (["a"], 0, 0, ["d", "c", "b"]),
+        (["a", "b"], 0, 0, ["d", "c"]),
+        (["d", "c"], 0, 0, ["b", "a"]),
+        (["a"], 2, 0, ["d", "c"]),
+        (["a"], 0, 25, ["d"]),
+        ([], 1, 0, ["d", "c", "b"]),
+        (["a", "pruned-before", "c"], 0, 0, ["d", "b"]),
+    ],
+)
+def test_what_pruning_spares(history: list[str], keep: int, days: int, gone: list[str]) -> None:
+    found = revision.prunable(aged(a=1, b=10, c=20, d=30), history, keep, timedelta(days=days), NOW)
+    assert [one.name for one in found] == gone
+
+
+def test_a_page_is_given_a_base_first_thing_in_its_head() -> None:
+    page = b'<!DOCTYPE html><html><head lang="en"><link href="a.css"></head>'
+    assert based(page, "revisions/1f/") == page.replace(b'"en">', b'"en"><base href="revisions/1f/">')
+
+
+@pytest.mark.parametrize(
+    ("page", "why"),
+    [
+        (b"<html><p>", "It has no <head>."),
+        (b'<head><script src="/assets/a.js"></script>', "/assets/a.js is absolute."),
+        (b'<head><base href="/app/">', 'It has a <base href="/app/"> of its own.'),
+    ],
+)
+def test_a_page_that_a_base_does_not_move_is_refused(page: bytes, why: str) -> None:
+    with pytest.raises(Failure) as caught:
+        based(page, "revisions/1f/")
+    assert caught.value.why == why
+
+
+def test_addresses_elsewhere_are_left_alone() -> None:
+    page = b'<head><base href="./"><script src="//cdn.example/x.js"></script><a href="/about">'
+    assert based(page, "r/").startswith(b'<head><base href="r/"><base href="./">')
