@@ -143,4 +143,4 @@ class Rehearsal:
         kind = answer.headers.get("content-type", "")
         if answer.status_code != OK or not kind.startswith("text/html"):
             raise Failure(f"{self.url} answers {answer.status_code} with content type {kind!r}.")
-        return f"{answer.status_code} {kind}: {self.url}"
+        return f"{answer.status_code} {kind}"
