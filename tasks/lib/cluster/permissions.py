@@ -77,6 +77,7 @@ def needed(used: Iterable[tuple[Kind, str]], namespace: str) -> list[Permission]
         for verb in ("list", "watch")
     }
     permissions.add(Permission(namespace, "", "pods/log", "get"))
+    permissions.add(Permission(namespace, "", "pods", "delete"))  # broken ones that hold up their own mending
     permissions.add(Permission(namespace, "", "events", "list"))
     permissions |= {Permission(namespace, "", "configmaps", verb) for verb in ("get", "create", "patch")}
     return sorted(permissions)

@@ -70,6 +70,19 @@ class View:
         generation = _annotation(workload, TEMPLATE_GENERATION)
         return [p for p in owned if _label(p, "pod-template-generation") == generation]
 
+    def stuck_pods_of(self, workload: Json) -> list[tuple[Trouble, Json]]:
+        """Broken pods of an earlier state of a StatefulSet, whose controller waits for them to become ready.
+
+        Source: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback
+        """
+        if workload["kind"] != "StatefulSet":
+            return []
+        newest = self.pods_of(workload)
+        if not (workload.get("status") or {}).get("updateRevision"):
+            return []
+        earlier = [p for p in self._owned[workload["metadata"]["uid"]].values() if p not in newest]
+        return [(t, pod) for pod in earlier if (t := trouble(pod))]
+
     def trouble_of(self, workload: Json) -> tuple[Trouble, Json] | None:
         """The worst trouble among a workload's newest pods, with the pod that has it."""
         found = [(t, pod) for pod in self.pods_of(workload) if (t := trouble(pod))]

@@ -8,6 +8,7 @@ from typing import Final
 
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.kinds import Kinds
+from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.doom import Trouble
 from tasks.lib.deploy.evidence import gather
 from tasks.lib.deploy.logs import Followers
@@ -157,9 +158,31 @@ class Wait:
         trouble = self._view.trouble_of(live)
         if found.state is State.FAILED or (trouble and self._is_doomed(target, trouble[0])):
             raise self._failed(target, live, found.reason, trouble)
+        self._free(target, live)
         reason = f"{found.reason}; {trouble[0]}" if trouble else found.reason
         self._record.rows[target.ref].result = f"waiting: {reason}"
         self._say(target, reason)
+
+    def _free(self, target: Target, live: Json) -> None:
+        """Delete broken pods of an earlier state that hold a StatefulSet's rollout up: they serve nobody."""
+        if live["metadata"].get("generation", 0) > (live.get("status") or {}).get("observedGeneration", 0):
+            return
+        for trouble, pod in self._view.stuck_pods_of(live):
+            if self._is_doomed(target, trouble):
+                metadata = pod["metadata"]
+                self._tell(Told(target.ref, f"pod {metadata['name']} is broken since before: it is deleted"))
+                options = {
+                    "kind": "DeleteOptions",
+                    "apiVersion": "v1",
+                    "preconditions": {"uid": metadata["uid"]},
+                }
+                path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
+                try:
+                    self._api.request("DELETE", path, doing=f"delete pod {metadata['name']}", body=options)
+                except ApiError as error:
+                    if error.status not in {404, 409}:  # the controller was faster
+                        raise
+                self._view.drop(pod)
 
     def _is_doomed(self, target: Target, trouble: Trouble) -> bool:
         """Whether this trouble has lasted longer than its rule allows."""

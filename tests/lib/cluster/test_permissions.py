@@ -14,6 +14,7 @@ WATCHED = [
     "get configmaps in namespace default",
     "patch configmaps in namespace default",
     "list events in namespace default",
+    "delete pods in namespace default",
     "list pods in namespace default",
     "watch pods in namespace default",
     "get pods/log in namespace default",

@@ -67,6 +67,17 @@ def test_pods_of_a_stateful_set_are_told_apart_by_revision() -> None:
     assert names(view, queue) == ["new"]
 
 
+def test_broken_pods_of_an_earlier_state_hold_a_stateful_set_up() -> None:
+    view = View()
+    queue = {**thing("StatefulSet", "queue"), "status": {"updateRevision": "b"}}
+    view.put(crashing(thing("Pod", "queue-0", "uid-queue", labels={"controller-revision-hash": "a"})))
+    view.put(thing("Pod", "queue-1", "uid-queue", labels={"controller-revision-hash": "a"}))
+    view.put(crashing(thing("Pod", "queue-2", "uid-queue", labels={"controller-revision-hash": "b"})))
+    assert [pod["metadata"]["name"] for _, pod in view.stuck_pods_of(queue)] == ["queue-0"]
+    assert view.stuck_pods_of({**queue, "status": {}}) == []
+    assert view.stuck_pods_of({**queue, "kind": "Deployment"}) == []
+
+
 def test_pods_of_a_daemon_set_are_told_apart_by_generation() -> None:
     view = View()
     agent = thing("DaemonSet", "agent", annotations={"deprecated.daemonset.template.generation": "3"})
