@@ -1,6 +1,7 @@
 """The sandbox as tests use it: one for a whole run, shared by its workers, and a corner of it for each test."""
 
 import copy
+import json
 import os
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ import yaml
 
 from tasks.lib.sandbox import bootstrap, lifecycle, overlay, processes
 from tasks.lib.sandbox.api import Api
+from tasks.lib.sandbox.cloud import gke
 from tasks.lib.sandbox.state import State, locked
 from tasks.lib.settings.model import Environment, Settings
 from tests.builders import ROOT, checked_in_settings
+from tests.fault_proxy import FaultProxy
 
 FOLDERS = "lookit-e2e-"
 CASE = "case"
@@ -69,6 +72,7 @@ class Case:
     sandbox: Sandbox
     folder: Path
     name: str
+    project: str = "mit-lookit"
 
     @property
     def tree(self) -> Path:
@@ -79,6 +83,7 @@ class Case:
     def values(self) -> dict[str, Any]:
         """What this test changes in the settings."""
         staging = {
+            "project": self.project,
             "namespace": self.name,
             "prefix": f"{self.name}-",
             "overlay": f"overlays/{CASE}",
@@ -106,6 +111,15 @@ class Case:
     def path(self) -> str:
         """The API path of this test's namespace in the core group."""
         return f"/api/v1/namespaces/{self.name}"
+
+    @contextmanager
+    def behind(self, proxy: FaultProxy) -> Iterator["Case"]:
+        """The same corner, reached through a proxy: the GKE API knows the cluster in another project there."""
+        project = f"behind-{self.name}"
+        path = self.sandbox.state.google / "clusters" / "mit-lookit_us-east1-d_lookit-staging.json"
+        known = gke.KnownCluster(**json.loads(path.read_text()))
+        gke.register(self.sandbox.state.google, replace(known, project=project, endpoint=proxy.endpoint))
+        yield Case(self.sandbox, self.folder, self.name, project)
 
     def argv(self, *arguments: str) -> list[str]:
         """The command that runs tasks against this corner, as a person would."""
@@ -186,6 +200,24 @@ def make_case(sandbox: Sandbox, folder: Path, name: str) -> Case:
     )
     bootstrap.create_buckets(case.settings.google.storage, "mit-lookit", [name])
     return case
+
+
+def fill_etcd(api: Api, namespace: str) -> None:
+    """Write until etcd has no room left; only for a sandbox of one's own with a small sandbox.etcd_quota_bytes."""
+    for number in range(10_000):
+        metadata = {"name": f"fill-{number}"}
+        value = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": metadata,
+            "data": {"fill": "x" * 900_000},
+        }
+        path = f"{api.url}/api/v1/namespaces/{namespace}/configmaps"
+        answer = api.session.post(path, json=value, timeout=30)
+        if answer.status_code == 500 and "database space exceeded" in answer.text:
+            return
+        answer.raise_for_status()
+    raise AssertionError("etcd took 9 GB; its quota is not in force")
 
 
 def rewrite(path: Path, **values: str) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fault_proxy import FaultProxy, in_front_of
 from tests.sandbox_case import Case, Sandbox, make_case, shared
+from tests.webhook import Receiver, receiving
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +26,18 @@ def environment(sandbox: Sandbox, tmp_path: Path) -> Iterator[Case]:
     case = make_case(sandbox, tmp_path, f"t{uuid.uuid4().hex[:8]}")
     yield case
     case.api.delete(f"/api/v1/namespaces/{case.name}")
+
+
+@pytest.fixture
+def proxy(sandbox: Sandbox) -> Iterator[FaultProxy]:
+    """A proxy before the staging cluster's API server; `environment.behind(proxy)` sends a test through it."""
+    port = sandbox.component("lookit-staging.apiserver").port
+    with in_front_of(port, sandbox.state.cluster("lookit-staging")) as running:
+        yield running
+
+
+@pytest.fixture
+def slack() -> Iterator[Receiver]:
+    """A receiver of Slack's webhooks."""
+    with receiving() as receiver:
+        yield receiver

@@ -57,6 +57,7 @@ def values(here: State, environments: Sequence[str]) -> Mapping[str, Any]:
             "ca_file": str(here.tls / "ca.crt"),
             "kms": f"127.0.0.1:{ports[KMS]}",
             "container": f"http://127.0.0.1:{ports[CLOUD]}",
+            "sql_admin": f"http://127.0.0.1:{ports[CLOUD]}",
             "storage": f"http://127.0.0.1:{ports[STORAGE]}",
         },
         "environments": ciphertexts,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tasks.lib.errors import Failure
 from tasks.lib.files import write_atomically
 from tasks.lib.sandbox import certificates, kubeconfigs, ports
-from tasks.lib.sandbox.cloud import accounts, gke, tokens
+from tasks.lib.sandbox.cloud import accounts, gke, sql, tokens
 from tasks.lib.sandbox.components import Component, Probe
 from tasks.lib.sandbox.controlplane import SERVICES, Cluster, port_name
 from tasks.lib.sandbox.kms.access import DEPLOYER, KEY_OWNER
@@ -82,7 +82,7 @@ def write_cluster(
 
 
 def register(state: State, environment: "Environment", cluster: Cluster, version: str) -> None:
-    """Make the GKE API of the sandbox know the cluster.
+    """Make the GKE API of the sandbox know the cluster, and the Cloud SQL API the environment's database.
 
     Args:
         state: the sandbox.
@@ -96,6 +96,7 @@ def register(state: State, environment: "Environment", cluster: Cluster, version
         cluster.authority.certificate.read_text(), version.removeprefix("v"),
     )  # fmt: skip
     gke.register(state.google, known)
+    sql.register(state.google, environment.project, environment.name)
 
 
 def stages() -> bytes:

@@ -133,6 +133,7 @@ class Google:
     kms: Name
     container: Name
     secret_manager: Name
+    sql_admin: Name
     storage: Name
 
 

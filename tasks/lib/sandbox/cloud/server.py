@@ -12,43 +12,49 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-from tasks.lib.sandbox.cloud import accounts, gke, oauth, tokens
+from tasks.lib.sandbox.cloud import accounts, gke, oauth, sql, tokens
 from tasks.lib.sandbox.cloud.answers import Answer, error, forbidden, unauthenticated
 
 BIGGEST_REQUEST = 1024**2
 
-# Method, path, the permission that the caller needs (empty: none), and who answers.
+PROJECT = "/v1/projects/(?P<project>[^/]+)"
+CLUSTER = f"{PROJECT}/(?:locations|zones)/(?P<location>[^/]+)/clusters/(?P<name>[^/]+)"
+BACKUPS = f"{PROJECT}/instances/(?P<instance>[^/]+)/backupRuns"
+OPERATION = f"{PROJECT}/operations/(?P<name>[^/]+)"
+
+# Method, path, the permission that the caller needs, and who answers.
 Route = tuple[str, str, str, Callable[..., Answer]]
 ROUTES: tuple[Route, ...] = (
-    (
-        "GET",
-        r"/v1/projects/(?P<project>[^/]+)/(?:locations|zones)/(?P<location>[^/]+)/clusters/(?P<name>[^/]+)",
-        "container.clusters.get",
-        gke.get,
-    ),
+    ("GET", CLUSTER, "container.clusters.get", gke.get),
+    ("POST", BACKUPS, "cloudsql.backupRuns.create", sql.insert),
+    ("GET", BACKUPS, "cloudsql.backupRuns.list", sql.list_runs),
+    ("GET", f"{BACKUPS}/(?P<run_id>[^/]+)", "cloudsql.backupRuns.get", sql.get_run),
+    ("GET", OPERATION, "cloudsql.instances.get", sql.get_operation),
 )
 
 
-def answer(google: Path, method: str, path: str, authorization: str) -> Answer:
+def answer(google: Path, method: str, path: str, authorization: str, body: bytes = b"") -> Answer:
     """Answer a call to an API: find its route, check token and permission, then hand it on."""
-    for allowed, pattern, permission, call in ROUTES:
-        if match := re.fullmatch(pattern, path):
-            if method != allowed:
-                return error(405, f"Method {method} is not served here.")
-            return _as_caller(google, authorization, permission, match, call)
+    matches = [(route, match) for route in ROUTES if (match := re.fullmatch(route[1], path))]
+    for (allowed, _, permission, call), match in matches:
+        if method == allowed:
+            refusal = _refusal(google, authorization, permission, match[0].removeprefix("/v1/"))
+            with_body = (body,) if method == "POST" else ()
+            return refusal or call(google, *with_body, **match.groupdict())
+    if matches:
+        return error(405, f"Method {method} is not served here.")
     return error(404, f"The sandbox does not serve {method} {path}.")
 
 
-def _as_caller(
-    google: Path, authorization: str, permission: str, match: re.Match[str], call: Callable[..., Answer]
-) -> Answer:
+def _refusal(google: Path, authorization: str, permission: str, resource: str) -> Answer | None:
+    """What a caller without a good token, or without the permission, is told."""
     email = tokens.holder(tokens.signing_key(google), authorization.removeprefix("Bearer "))
     account = accounts.find(google, email) if email else None
     if not account:
         return unauthenticated()
     if permission not in account.permissions:
-        return forbidden(permission, match[0].removeprefix("/v1/"))
-    return call(google, **match.groupdict())
+        return forbidden(permission, resource)
+    return None
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -74,7 +80,7 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "/tokenreview":
             self._send(oauth.review(self.google, json.loads(body)))
         else:
-            self._send(answer(self.google, "POST", path, self.headers.get("Authorization", "")))
+            self._send(answer(self.google, "POST", path, self.headers.get("Authorization", ""), body))
 
     def _send(self, found: Answer) -> None:
         data = json.dumps(found.body, indent=2).encode()

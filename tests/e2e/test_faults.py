@@ -1,0 +1,157 @@
+"""The faults that tests can inject do happen: the proxy's, a full etcd, a failing backup, an unwilling webhook."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tasks.lib.credentials import authorized_session
+from tasks.lib.sandbox.cloud import sql
+from tests.fault_proxy import WATCH, FaultProxy, until
+from tests.sandbox_case import Case, Sandbox, fill_etcd, running
+from tests.webhook import Receiver
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def session(sandbox: Sandbox, proxy: FaultProxy) -> Iterator[requests.Session]:
+    """An authorised session that trusts the cluster's authority."""
+    found = authorized_session(sandbox.overlaid({}).google)
+    found.trust_env = False
+    found.verify = str(sandbox.state.cluster("lookit-staging") / "ca.crt")
+    yield found
+    found.close()
+
+
+def test_without_faults_the_proxy_is_the_api_server(session: requests.Session, proxy: FaultProxy) -> None:
+    answer = session.get(f"https://{proxy.endpoint}/version", timeout=10)
+
+    assert answer.json()["gitVersion"] == "v1.36.3"
+    assert proxy.requests == ["GET /version"]
+
+
+@pytest.mark.parametrize(("status", "reason"), [(429, "TooManyRequests"), (503, "ServiceUnavailable")])
+def test_a_status_is_injected_as_often_as_asked(
+    session: requests.Session, proxy: FaultProxy, status: int, reason: str
+) -> None:
+    fault = proxy.add(pattern="GET /version", times=2, status=status, retry_after=1)
+
+    seen = [session.get(f"https://{proxy.endpoint}/version", timeout=10) for _ in range(3)]
+
+    assert [answer.status_code for answer in seen] == [status, status, 200]
+    assert seen[0].json()["reason"] == reason
+    assert seen[0].headers["Retry-After"] == "1"
+    assert fault.hits == 2
+
+
+def test_a_connection_is_dropped(session: requests.Session, proxy: FaultProxy) -> None:
+    proxy.add(pattern="/version", drop=True)
+
+    with pytest.raises(requests.ConnectionError):
+        session.get(f"https://{proxy.endpoint}/version", timeout=10)
+
+
+def test_an_answer_is_lost_after_the_request_took_effect(
+    session: requests.Session, proxy: FaultProxy, environment: Case
+) -> None:
+    proxy.add(pattern="POST", drop=True, applied=True)
+    value = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "made"}}
+
+    with pytest.raises(requests.ConnectionError):
+        session.post(f"https://{proxy.endpoint}{environment.path}/configmaps", json=value, timeout=10)
+
+    assert environment.api.get(f"{environment.path}/configmaps/made")
+
+
+def test_latency_is_added(session: requests.Session, proxy: FaultProxy) -> None:
+    proxy.add(latency=1.0)
+    began = time.monotonic()
+
+    session.get(f"https://{proxy.endpoint}/version", timeout=10)
+
+    assert time.monotonic() - began >= 1.0
+
+
+def test_a_watch_is_cut_and_expires(session: requests.Session, proxy: FaultProxy) -> None:
+    url = f"https://{proxy.endpoint}/api/v1/nodes?watch=true"
+    proxy.add(pattern=WATCH, cut_after=1.0)
+    proxy.add(pattern=WATCH, gone=True)
+
+    first = session.get(url, stream=True, timeout=20)
+    events: list[bytes] = []
+    with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+        events.extend(first.iter_lines())
+    second = session.get(url, timeout=20)
+
+    assert len(events) >= 2, "the nodes were seen before the cut"
+    assert json.loads(second.text)["object"]["code"] == 410
+
+
+def test_a_deploy_goes_through_the_proxy(environment: Case, proxy: FaultProxy) -> None:
+    with environment.behind(proxy) as case:
+        done = case.invoke("deploy", "--branch", "develop")
+
+    assert done.returncode == 0, done.stderr
+    assert any(request.startswith("PATCH ") for request in proxy.requests)
+
+
+def test_etcd_refuses_writes_when_it_is_full(tmp_path: Path) -> None:
+    with running(tmp_path / "state", sandbox={"etcd_quota_bytes": 12_000_000}) as small:
+        fill_etcd(small.api(), "default")
+        name = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one-more"}}
+
+        with pytest.raises(requests.HTTPError):
+            small.api().create("/api/v1/namespaces/kube-public/configmaps", name)
+
+        assert small.api().get("/api/v1/namespaces/default/configmaps/fill-0"), "reading goes on"
+
+
+def test_a_backup_goes_through_its_states(sandbox: Sandbox) -> None:
+    google = sandbox.overlaid({}).google
+    base = f"{google.sql_admin}/v1/projects/mit-lookit"
+    session = authorized_session(google)
+    begun = session.post(f"{base}/instances/staging/backupRuns", json={"description": "before"}, timeout=10)
+    operation: dict[str, Any] = begun.json()
+    run = f"{base}/instances/staging/backupRuns/{operation['backupContext']['backupId']}"
+
+    assert (begun.status_code, operation["status"]) == (200, "PENDING")
+    until(
+        lambda: session.get(f"{base}/operations/{operation['name']}", timeout=10).json()["status"] == "DONE",
+        "done",
+    )
+    assert session.get(run, timeout=10).json()["status"] == "SUCCESSFUL"
+    assert session.get(run, timeout=10).json()["description"] == "before"
+
+
+def test_a_backup_fails_when_told_to(sandbox: Sandbox) -> None:
+    sql.register(sandbox.state.google, "mit-lookit", "sick")
+    sql.fail(sandbox.state.google, "mit-lookit", "sick", "disk is gone")
+    google = sandbox.overlaid({}).google
+    base = f"{google.sql_admin}/v1/projects/mit-lookit"
+    session = authorized_session(google)
+    operation = session.post(f"{base}/instances/sick/backupRuns", json={}, timeout=10).json()
+
+    def now() -> dict[str, Any]:
+        found: dict[str, Any] = session.get(f"{base}/operations/{operation['name']}", timeout=10).json()
+        return found
+
+    until(lambda: now()["status"] == "DONE", "done")
+    assert now()["error"]["errors"][0]["message"] == "disk is gone"
+    assert session.get(f"{base}/instances/none/backupRuns", timeout=10).status_code == 404
+
+
+def test_slacks_webhook_takes_messages_and_refuses_when_told_to(slack: Receiver) -> None:
+    slack.answers = [500]
+
+    seen = [
+        requests.post(slack.url, json=message, timeout=5) for message in ({"text": "a"}, {"text": "b"}, {})
+    ]
+
+    assert [answer.status_code for answer in seen] == [500, 200, 400]
+    assert slack.messages == [{"text": "b"}]
+    assert slack.requests == 3
