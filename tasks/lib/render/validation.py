@@ -1,9 +1,16 @@
 """Checking rendered objects against the API's published schemas, without a cluster."""
 
+import re
 from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from tasks.lib.errors import Failure
 from tasks.lib.render.documents import Document
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+    from referencing import Registry
 
 
 def validate(documents: Sequence[Document], version: str) -> list[str]:
@@ -37,16 +44,55 @@ def validate(documents: Sequence[Document], version: str) -> list[str]:
 
 def _fault(document: Document, version: str) -> str:
     """What is wrong with one object; empty when nothing is.  Raises LookupError where no schema is known."""
-    import kubernetes_validate
+    from jsonschema.exceptions import best_match
 
     missing = [key for key in ("apiVersion", "kind") if key not in document.content]
     if missing:
         return f"{' and '.join(missing)} missing"
+    validator = _validator(document.content["kind"], document.content["apiVersion"], version)
+    worst = best_match(validator.iter_errors(document.content))
+    if worst is None:
+        return ""
+    path = ".".join(str(part) for part in worst.absolute_path)
+    return f"{path or 'top level'}: {worst.message}"
+
+
+@cache
+def _validator(kind: str, api_version: str, version: str) -> "Draft202012Validator":
+    """The validator of one kind.  Raises LookupError where no schema is known."""
+    from jsonschema import Draft202012Validator
+    from kubernetes_validate import SchemaNotFoundError
+    from kubernetes_validate.utils import schema_contents
+    from referencing import Resource
+
+    # rbac.authorization.k8s.io/v1 is published as rbac-v1.
+    group = re.sub(r"^([^./]*)(?:\.[^/]*)?/", r"\1-", api_version)
     try:
-        kubernetes_validate.validate(dict(document.content), version, strict=True)
-    except kubernetes_validate.SchemaNotFoundError as error:
-        raise LookupError(str(error)) from error
-    except kubernetes_validate.ValidationError as error:
-        path = ".".join(str(part) for part in error.path)
-        return f"{path or 'top level'}: {error.message}"
-    return ""
+        schema = schema_contents(f"{_folder(version)}/{kind.lower()}-{group}.json", version)
+    except (FileNotFoundError, SchemaNotFoundError) as error:
+        raise LookupError(f"{kind} {api_version}") from error
+    registry = _definitions(version).with_resource("", Resource.from_contents(schema))
+    return Draft202012Validator(schema, registry=registry)
+
+
+@cache
+def _definitions(version: str) -> "Registry[Any]":
+    """The types that all schemas of a version refer to: much JSON, so read once and not once an object."""
+    from kubernetes_validate.utils import schema_contents
+    from referencing import Registry, Resource
+
+    definitions = Resource.from_contents(schema_contents(f"{_folder(version)}/_definitions.json", version))
+    return (definitions @ Registry()).crawl()
+
+
+def _folder(version: str) -> str:
+    """The newest of kubernetes-validate's schemas that is not newer than `version`."""
+    from kubernetes_validate.utils import all_versions, major_minor
+
+    wanted = _as_numbers(version)
+    known = [found for found in all_versions() if _as_numbers(major_minor(found)) <= wanted]
+    return f"kubernetes-json-schema/v{known[-1]}-local-strict"
+
+
+def _as_numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
