@@ -9,7 +9,7 @@ from tasks.lib.errors import Failure
 from tasks.lib.render.documents import Document
 
 if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator
+    from jsonschema.protocols import Validator
     from referencing import Registry
 
 
@@ -58,7 +58,7 @@ def _fault(document: Document, version: str) -> str:
 
 
 @cache
-def _validator(kind: str, api_version: str, version: str) -> "Draft202012Validator":
+def _validator(kind: str, api_version: str, version: str) -> "Validator":
     """The validator of one kind.  Raises LookupError where no schema is known."""
     from jsonschema import Draft202012Validator
     from kubernetes_validate import SchemaNotFoundError
