@@ -6,6 +6,7 @@ says why it is not one of the typed clients: they cost more than the server does
 
 import json
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +32,8 @@ FIRST_DELAY: Final = 0.1
 LONGEST_DELAY: Final = 5.0
 # What heals by itself: overload, a server that is starting or ending, a proxy without one.
 PASSING: Final = frozenset({429, 500, 502, 503, 504})
+
+FORGETFUL: Final = re.compile(r'is forbidden: User ".*" cannot ')
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,21 @@ class Api:
         endpoint: the server.
         token: returns a bearer token that is valid now.
         patience: the time-outs of each call.
+        passing: whether a refusal may heal by itself.
 
     """
 
-    def __init__(self, endpoint: Endpoint, token: Callable[[], str], patience: Patience) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        token: Callable[[], str],
+        patience: Patience,
+        passing: Callable[[ApiError], bool] = lambda error: error.status in PASSING,
+    ) -> None:
         self.endpoint = endpoint
         self.patience = patience
         self._token = token
+        self._passing = passing
         self._pool = _pool(endpoint)
         self._closing = threading.Event()
         self._streams: set[BaseHTTPResponse] = set()
@@ -110,9 +121,10 @@ class Api:
                 response = self._send(method, _with_query(path, query), headers, data)
                 if response.status < 300:
                     return _decoded(response.data)
-                fault: ApiError | Unreachable = api_error(doing, response.status, response.data)
-                if response.status not in PASSING:
-                    raise fault
+                refusal = api_error(doing, response.status, response.data)
+                if not self._passing(refusal):
+                    raise refusal
+                fault: ApiError | Unreachable = refusal
                 waited = max(delay, _seconds(response.headers.get("Retry-After")))
             except _transport_errors() as error:
                 fault = Unreachable(self.endpoint.server, _cause(error))
@@ -172,7 +184,14 @@ class Api:
 
     def patient(self, patience: Patience) -> "Api":
         """The same server and credentials with other time-outs."""
-        return Api(self.endpoint, self._token, patience)
+        return Api(self.endpoint, self._token, patience, self._passing)
+
+    def assured(self) -> "Api":
+        """The same server once it is known what it lets us do: it can forget that only for a while.
+
+        An API server that has just started refuses everyone until it has read its roles.
+        """
+        return Api(self.endpoint, self._token, self.patience, _passing_when_assured)
 
     def close(self) -> None:
         """End retries and streams that other threads are in, and drop the connections."""
@@ -228,6 +247,11 @@ def _transport_errors() -> tuple[type[Exception], ...]:
     from urllib3.exceptions import HTTPError
 
     return (HTTPError, OSError)
+
+
+def _passing_when_assured(error: ApiError) -> bool:
+    """What a starting server says; admission and quota also answer 403, but in other words."""
+    return error.status in PASSING or error.status == 401 or bool(FORGETFUL.search(error.message))
 
 
 def _decoded(data: bytes) -> Json:

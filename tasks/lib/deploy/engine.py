@@ -122,7 +122,12 @@ class Course:
         """
         connection = self._connection
         acting = Acting(
-            connection.api, connection.kinds, planned.forced, self._predecessors, self._record, self._tell
+            connection.api.assured(),
+            connection.kinds,
+            planned.forced,
+            self._predecessors,
+            self._record,
+            self._tell,
         )
         for title, steps in planned.phases:
             self._record.plan(title, list(steps))

@@ -20,8 +20,9 @@ from tasks.lib.errors import Failure
 # The server ends a watch after this long, and a silent connection counts as broken a little later.
 SECONDS_OF_A_WATCH: Final = 240
 SILENCE: Final = SECONDS_OF_A_WATCH + 30
-# The place in history is lost, or was never this server's: list anew.
-EXPIRED: Final = frozenset({410, 400, 504})
+# A server that has just started refuses everyone until it has read its roles.
+REFUSED: Final = frozenset({401, 403, 404})
+REFUSALS_OF_A_STARTING_SERVER: Final = 5
 RETRY_DELAYS: Final = (0.1, 0.25, 0.5, 1.0, 2.0)
 
 
@@ -100,21 +101,22 @@ def watches(api: Api, kinds: Iterable[Kind], namespace: str) -> Iterator[tuple[I
 def _follow(api: Api, kind: Kind, namespace: str, inbox: Inbox, stop: threading.Event) -> None:
     """List and watch one kind until told to stop; whatever ends a watch is met with another."""
     version = ""
-    failures = 0
+    failures = refusals = 0
     while not stop.is_set():
         try:
             version = version or _list(api, kind, namespace, inbox)
-            if failures:
+            if failures or refusals:
                 inbox.put(Disturbed(""))
-                failures = 0
+                failures = refusals = 0
             for line in _lines(api, kind, namespace, version):
                 version = _take(kind, json.loads(line), inbox) or version
         except (ApiError, Unreachable) as fault:
+            version = ""  # a list afterwards shows that the server answers, and what was missed
             status = fault.status if isinstance(fault, ApiError) else 0
-            if status in {401, 403, 404}:
+            refusals += status in REFUSED
+            if refusals > REFUSALS_OF_A_STARTING_SERVER:
                 inbox.put(Broken(fault))
                 return
-            version = "" if status in EXPIRED else version
             if status != 410:
                 failures = _pause(failures, fault.why, inbox, stop)
         except Failure as failure:  # a token that cannot be renewed
