@@ -32,10 +32,10 @@ def down(c: Context, keep_data: bool = False) -> None:
 @cli.task(help={"json": "Print JSON."})
 def status(c: Context, json: bool = False) -> None:
     """Show every server of the sandbox: process, port, health."""
-    from tasks.lib.sandbox import lifecycle, report
+    from tasks.lib.sandbox import lifecycle, report, watching
 
     here = lifecycle.state(cli.checkout_settings(c))
-    statuses = lifecycle.status(here)
+    statuses = watching.status(here)
     report.emit_json(statuses) if json else report.show(statuses)
     report.require_well(statuses)
 
@@ -45,9 +45,9 @@ def status(c: Context, json: bool = False) -> None:
 )
 def logs(c: Context, component: str, follow: bool = False) -> None:
     """Print the log of one server of the sandbox."""
-    from tasks.lib.sandbox import lifecycle, report
+    from tasks.lib.sandbox import lifecycle, report, watching
 
-    path = lifecycle.logs(lifecycle.state(cli.checkout_settings(c)), component)
+    path = watching.logs(lifecycle.state(cli.checkout_settings(c)), component)
     report.print_log(path, follow=follow)
 
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,9 +16,11 @@ from typing import Any
 
 import yaml
 
-from tasks.lib.sandbox import bootstrap, lifecycle, overlay, processes
+from tasks.lib.files import write_atomically
+from tasks.lib.sandbox import bootstrap, lifecycle, overlay, processes, watching
 from tasks.lib.sandbox.api import Api
-from tasks.lib.sandbox.cloud import gke
+from tasks.lib.sandbox.cloud import accounts, gke
+from tasks.lib.sandbox.kms import access
 from tasks.lib.sandbox.state import State, locked
 from tasks.lib.settings.model import Environment, Settings
 from tests.builders import ROOT, checked_in_settings
@@ -40,29 +42,55 @@ class Sandbox:
         url = f"https://127.0.0.1:{self.component(f'{cluster}.apiserver').port}"
         return Api(url, self.state.cluster(cluster))
 
-    def component(self, name: str) -> lifecycle.Status:
+    def component(self, name: str) -> watching.Status:
         """How one of its servers is."""
-        return next(one for one in lifecycle.status(self.state) if one.name == name)
+        return next(one for one in watching.status(self.state) if one.name == name)
 
-    def overlaid(self, values: Mapping[str, Any]) -> Settings:
+    def overlaid(self, values: Mapping[str, Any], account: str = "deployer") -> Settings:
         """The settings that `--sandbox` would give, with `values` on top of invoke.yaml's."""
         sandbox = {
-            **overlay.values(self.state, list(self.settings.environments)),
+            **overlay.values(self.state, list(self.settings.environments), account),
             "registry": overlay.registry_values(values),
         }
         base = {"sandbox": {"state": str(self.state.folder)}}
         return checked_in_settings(**merged(merged(base, values), sandbox))
 
+    def make_account(self, name: str, permissions: Iterable[str], roles: Iterable[str]) -> str:
+        """Make a service account that has only what is named here; it has no rights in any cluster.
+
+        Args:
+            name: what INVOKE_SANDBOX_ACCOUNT (or the setting sandbox.account) takes to run as this account.
+            permissions: of Google's REST APIs, such as container.clusters.get.
+            roles: in the KMS, such as roles/cloudkms.cryptoKeyDecrypter.
+
+        Returns:
+            Its e-mail address: the user that Kubernetes sees.
+
+        """
+        url = f"http://127.0.0.1:{self.component('google').port}/token"
+        accounts.create(self.state.google, name, "lookit-sandbox", url, permissions)
+        email = accounts.email_of(name, "lookit-sandbox")
+        policy = self.state.kms / access.POLICY
+        with locked(self.folder_lock, "Another test is making an account …"):
+            before = json.loads(policy.read_text()) if policy.exists() else access.DEFAULT_POLICY
+            write_atomically(policy, json.dumps({**before, email: list(roles)}).encode())
+        return email
+
+    @property
+    def folder_lock(self) -> Path:
+        """Held while a file that tests share is rewritten."""
+        return self.state.folder / "tests.lock"
+
     @contextmanager
     def without(self, component: str) -> Iterator[None]:
         """Kill one server and keep it down while inside."""
         before = processes.find(self.component(component).pid)
-        lifecycle.hold(self.state, component)
+        watching.hold(self.state, component)
         try:
             assert before is None or not processes.wait_for_end([before], 10)
             yield
         finally:
-            lifecycle.release(self.state, component)
+            watching.release(self.state, component)
 
 
 @dataclass(frozen=True)
@@ -73,6 +101,7 @@ class Case:
     folder: Path
     name: str
     project: str = "mit-lookit"
+    account: str = "deployer"
 
     @property
     def tree(self) -> Path:
@@ -95,7 +124,7 @@ class Case:
     @cached_property
     def settings(self) -> Settings:
         """The settings for calls of the library."""
-        return self.sandbox.overlaid(self.values)
+        return self.sandbox.overlaid(self.values, self.account)
 
     @property
     def environment(self) -> Environment:
@@ -119,7 +148,11 @@ class Case:
         path = self.sandbox.state.google / "clusters" / "mit-lookit_us-east1-d_lookit-staging.json"
         known = gke.KnownCluster(**json.loads(path.read_text()))
         gke.register(self.sandbox.state.google, replace(known, project=project, endpoint=proxy.endpoint))
-        yield Case(self.sandbox, self.folder, self.name, project)
+        yield replace(self, project=project)
+
+    def as_account(self, name: str) -> "Case":
+        """The same corner, entered as another service account (`Sandbox.make_account`)."""
+        return replace(self, account=name)
 
     def argv(self, *arguments: str) -> list[str]:
         """The command that runs tasks against this corner, as a person would."""
@@ -178,7 +211,7 @@ class Case:
 
     def _settings_file(self) -> Path:
         path = self.folder / "invoke.yaml"
-        state = {"sandbox": {"state": str(self.sandbox.state.folder)}}
+        state = {"sandbox": {"state": str(self.sandbox.state.folder), "account": self.account}}
         path.write_text(yaml.safe_dump(merged(self.values, state)))
         return path
 

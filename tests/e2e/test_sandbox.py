@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.sandbox import lifecycle, processes, supervisor
+from tasks.lib.sandbox import lifecycle, processes, supervisor, watching
 from tasks.lib.sandbox.state import State
 from tests.builders import ROOT
 from tests.sandbox_case import Case, Sandbox, running
@@ -33,11 +33,11 @@ def wait_until(what: str, true: Callable[[], object], time_limit: float = 60) ->
 
 
 def well(state: State) -> bool:
-    return not [one for one in lifecycle.status(state) if one.fault]
+    return not [one for one in watching.status(state) if one.fault]
 
 
 def pids(state: State) -> dict[str, int]:
-    return {one.name: one.pid for one in lifecycle.status(state)}
+    return {one.name: one.pid for one in watching.status(state)}
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,20 @@ def test_up_takes_over_after_the_supervisor_was_killed(own: Sandbox) -> None:
     after = {one.name: one.pid for one in lifecycle.up(own.settings, ["staging"])}
 
     assert after.pop("supervisor") != watcher.pid
+    assert after == before
+
+
+def test_a_task_in_the_sandbox_brings_a_killed_supervisor_back(own: Sandbox) -> None:
+    before = pids(own.state)
+    watcher = processes.find(before.pop("supervisor"))
+    assert watcher
+    processes.signal_to(watcher, signal.SIGKILL)
+    assert not processes.wait_for_end([watcher], 5)
+
+    watching.require_up(own.state)
+
+    after = pids(own.state)
+    assert after.pop("supervisor") not in {0, watcher.pid}
     assert after == before
 
 
@@ -129,7 +143,7 @@ def test_status_and_logs_are_tasks(own: Sandbox) -> None:
 def test_two_sandboxes_live_side_by_side_and_down_leaves_nothing(own: Sandbox, tmp_path: Path) -> None:
     folder = tmp_path / "second"
     with running(folder) as second:
-        ports = [one.port for sandbox in (own, second) for one in lifecycle.status(sandbox.state) if one.port]
+        ports = [one.port for sandbox in (own, second) for one in watching.status(sandbox.state) if one.port]
         assert len(ports) == len(set(ports)) == 2 * len(COMPONENTS)
         assert len(list(processes.owned_by(folder))) >= len(COMPONENTS)
 
@@ -167,3 +181,16 @@ def test_claims_bind_and_are_cleared_away(environment: Case) -> None:
     environment.kubectl("delete", "pvc", "disk")
 
     wait_until("the volume is deleted", lambda: environment.api.get(bound) is None)
+
+
+def test_another_account_has_only_what_it_was_given(environment: Case) -> None:
+    name = f"reader-{environment.name}"
+    email = environment.sandbox.make_account(name, ["container.clusters.get"], [])
+    reader = environment.as_account(name)
+
+    refused = reader.invoke("decrypt", "--environment", "staging")
+
+    assert refused.returncode == 1
+    assert email in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert reader.settings.google.credentials_file.endswith(f"{name}.json")

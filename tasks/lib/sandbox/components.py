@@ -8,6 +8,9 @@ from typing import Any
 
 from tasks.lib.files import write_atomically
 
+# What there is one of in a sandbox, however many clusters; kms-rest is a second port, not a second server.
+CLOUD, STORAGE, KMS, KMS_REST = "google", "storage", "kms", "kms-rest"
+
 
 @dataclass(frozen=True)
 class Probe:

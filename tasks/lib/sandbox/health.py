@@ -1,9 +1,6 @@
 """Asking a component whether it is well, quickly and without any client library."""
 
 import socket
-import ssl
-import urllib.error
-import urllib.request
 from urllib.parse import urlsplit
 
 from tasks.lib.sandbox.components import Probe
@@ -14,10 +11,13 @@ TIME_LIMIT = 2.0
 def check(probe: Probe, time_limit: float = TIME_LIMIT) -> str:
     """Ask once; returns an empty text when the component is well, else what is wrong."""
     parts = urlsplit(probe.url)
+    if parts.scheme == "tcp":
+        return _check_port(parts.hostname or "", parts.port or 0, time_limit)
+    import ssl
+    import urllib.error
+    import urllib.request
+
     try:
-        if parts.scheme == "tcp":
-            with socket.create_connection((parts.hostname or "", parts.port or 0), time_limit):
-                return ""
         context = ssl.create_default_context(cafile=probe.ca_file) if probe.ca_file else None
         with urllib.request.urlopen(probe.url, timeout=time_limit, context=context):  # noqa: S310 - URLs of the plan
             return ""
@@ -27,3 +27,11 @@ def check(probe: Probe, time_limit: float = TIME_LIMIT) -> str:
         return str(error.reason)
     except (OSError, ValueError) as error:
         return str(error) or type(error).__name__
+
+
+def _check_port(host: str, port: int, time_limit: float) -> str:
+    try:
+        socket.create_connection((host, port), time_limit).close()
+    except OSError as error:
+        return str(error)
+    return ""

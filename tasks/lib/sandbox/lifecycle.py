@@ -1,30 +1,19 @@
-"""Bringing a sandbox up and down, and saying how it is."""
+"""Bringing a sandbox up and down."""
 
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib import console
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.render.kustomize import kubectl
-from tasks.lib.sandbox import (
-    binaries,
-    bootstrap,
-    controlplane,
-    health,
-    preparing,
-    processes,
-    seed,
-    supervisor,
-)  # fmt: skip
-from tasks.lib.sandbox.components import Component, read_plan, write_plan
-from tasks.lib.sandbox.processes import Process
+from tasks.lib.sandbox import binaries, bootstrap, controlplane, preparing, processes, seed, supervisor
+from tasks.lib.sandbox.components import STORAGE, read_plan, write_plan
 from tasks.lib.sandbox.state import State, locked
+from tasks.lib.sandbox.watching import BUSY, Status, ensure_supervisor, running, status
 
 if TYPE_CHECKING:
     from tasks.lib.sandbox.controlplane import Cluster
@@ -33,19 +22,6 @@ if TYPE_CHECKING:
 LOOK_AGAIN = 0.1
 CRASHES_TO_GIVE_UP = 4
 LINES_OF_LOG_TO_SHOW = 15
-
-
-@dataclass(frozen=True)
-class Status:
-    """One component as it is now: its process (0: none), its port, how often it was started, what is
-    wrong.
-    """
-
-    name: str
-    pid: int
-    port: int
-    starts: int
-    fault: str
 
 
 def state(settings: "Settings") -> State:
@@ -65,20 +41,22 @@ def up(settings: "Settings", environments: Sequence[str] = ()) -> list[Status]:
         TimedOut: a component did not become well in time.
 
     """
+    if sys.platform != "linux":
+        raise Failure(
+            "The sandbox runs on Linux only.", f"This is {sys.platform}.", "Use a Linux machine or container."
+        )
     wanted = [settings.environment(name) for name in environments or settings.environments]
     module = preparing.FILES / "controlplane"
     programs = binaries.obtain(module, binaries.cache_folder())
     here = state(settings)
     here.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with locked(
-        here.folder / "up.lock", "Another command is bringing this sandbox up or down; waiting for it …"
-    ):
+    with locked(here.folder / "up.lock", BUSY):
         clusters = _prepare(settings, here, wanted, programs)
-        _ensure_supervisor(here)
+        ensure_supervisor(here)
         _await_well(here, settings.time_limits.sandbox)
         for cluster in clusters.values():
             bootstrap.furnish(kubectl(settings), cluster)
-        storage = f"http://127.0.0.1:{_port(here, preparing.STORAGE)}"
+        storage = f"http://127.0.0.1:{_port(here, STORAGE)}"
         for environment in wanted:
             bootstrap.create_buckets(storage, environment.project, [environment.buckets.archives])
         seed.sow(settings, here, wanted)
@@ -91,61 +69,12 @@ def down(here: State, *, keep_data: bool) -> int:
     """
     if not here.folder.exists():
         return 0
-    with locked(
-        here.folder / "up.lock", "Another command is bringing this sandbox up or down; waiting for it …"
-    ):
+    with locked(here.folder / "up.lock", BUSY):
         ended = _end_all(here)
         shutil.rmtree(here.processes, ignore_errors=True)
         if not keep_data:
             shutil.rmtree(here.folder)
     return ended
-
-
-def status(here: State) -> list[Status]:
-    """Every component that shall run, and the supervisor, as they are now."""
-    watcher = _running(here, supervisor.NAME)
-    found = [Status(supervisor.NAME, watcher.pid if watcher else 0, 0, 1, "" if watcher else "not running")]
-    return found + [_status_of(here, component) for component in read_plan(here.plan)]
-
-
-def logs(here: State, component: str) -> Path:
-    """The log file of a component.
-
-    Raises:
-        Failure: there is no such component, or it has not written anything.
-
-    """
-    path = here.log(component)
-    known = [supervisor.NAME, *(component.name for component in read_plan(here.plan))]
-    if component not in known:
-        raise Failure(f"There is no component {component!r} in this sandbox.",
-                      f"Known: {', '.join(known)}." if known[1:] else "No sandbox is up.",
-                      "./inv sandbox.status lists them.")  # fmt: skip
-    return path
-
-
-def hold(here: State, component: str) -> None:
-    """Kill a component, and keep it down until `release`."""
-    here.held.mkdir(parents=True, exist_ok=True)
-    (here.held / component).touch()
-
-
-def release(here: State, component: str) -> None:
-    """Let a held component be started again."""
-    (here.held / component).unlink(missing_ok=True)
-
-
-def require_up(here: State) -> None:
-    """Stop where the sandbox does not run.
-
-    Raises:
-        Failure: no sandbox is up in that folder, or its supervisor is gone.
-
-    """
-    if not read_plan(here.plan) or not _running(here, supervisor.NAME):
-        raise Failure(
-            "No sandbox is up in this checkout.", f"Nothing runs for {here.folder}.", "./inv sandbox.up"
-        )
 
 
 def _prepare(
@@ -173,33 +102,8 @@ def _prepare(
     return clusters
 
 
-def _ensure_supervisor(here: State) -> None:
-    """Start a supervisor, or make the one that runs look at the plan."""
-    import signal
-
-    watcher = _running(here, supervisor.NAME)
-    if watcher and processes.signal_to(watcher, signal.SIGHUP):
-        return
-    _end_strays(here)
-    log = here.log(supervisor.NAME)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        subprocess.Popen(
-            [sys.executable, "-m", "tasks.lib.sandbox.supervisor", str(here.folder)],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd=here.folder,
-            env=supervisor.child_environment(here.folder, {}),
-        )  # fmt: skip
-
-
-def _end_strays(here: State) -> None:
-    """End processes of this sandbox that nobody wrote down: a supervisor was killed just then."""
-    records = [supervisor.record_of(here, component.name) for component in read_plan(here.plan)]
-    known = {record.process for record in records if record}
-    processes.end([process for process in processes.owned_by(here.folder) if process not in known])
-
-
 def _end_all(here: State) -> int:
-    watcher = _running(here, supervisor.NAME)
+    watcher = running(here, supervisor.NAME)
     before = sum(1 for _ in processes.owned_by(here.folder))
     if watcher:
         processes.end([watcher], grace=20.0)
@@ -245,19 +149,6 @@ def _tail(log: Path) -> str:
     if not log.exists():
         return "It has written no log."
     return "\n".join(log.read_text(errors="replace").splitlines()[-LINES_OF_LOG_TO_SHOW:])
-
-
-def _status_of(here: State, component: Component) -> Status:
-    record = supervisor.record_of(here, component.name)
-    alive = record is not None and record.process.alive
-    fault = health.check(component.probe) if alive else "not running"
-    pid = record.process.pid if record and alive else 0
-    return Status(component.name, pid, component.port, record.starts if record else 0, fault)
-
-
-def _running(here: State, name: str) -> Process | None:
-    record = supervisor.record_of(here, name)
-    return record.process if record and record.process.alive else None
 
 
 def _port(here: State, name: str) -> int:

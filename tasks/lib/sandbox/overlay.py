@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.lib.sandbox.lifecycle import require_up
-from tasks.lib.sandbox.preparing import CLOUD, KMS, STORAGE
+from tasks.lib.sandbox.components import CLOUD, KMS, STORAGE
 from tasks.lib.sandbox.state import State, state_from_layers
+from tasks.lib.sandbox.watching import require_up
 from tasks.lib.settings.reader import Layer, merged
+
+DEPLOYER = "deployer"
 
 
 def settings_overlay(root: Path, layers: Sequence[Layer]) -> Mapping[str, Any]:
@@ -30,7 +32,8 @@ def settings_overlay(root: Path, layers: Sequence[Layer]) -> Mapping[str, Any]:
     source = {"source": {"checkout": str(root)}}
     so_far = merged(layers)
     registry = {"registry": registry_values(so_far)}
-    return {**values(here, list(so_far.get("environments", {}))), **source, **registry}
+    account = str(so_far.get("sandbox", {}).get("account") or DEPLOYER)
+    return {**values(here, list(so_far.get("environments", {})), account), **source, **registry}
 
 
 def registry_values(so_far: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -46,14 +49,14 @@ def registry_values(so_far: Mapping[str, Any]) -> Mapping[str, Any]:
     return {} if speaks_plain_http(registry, []) else {"resolve": False}
 
 
-def values(here: State, environments: Sequence[str]) -> Mapping[str, Any]:
-    """The same for the sandbox in `here`, whether it runs or not."""
+def values(here: State, environments: Sequence[str], account: str = DEPLOYER) -> Mapping[str, Any]:
+    """The same for the sandbox in `here`, whether it runs or not, as the service account `account`."""
     ports = json.loads(here.ports.read_text())
     ciphertexts = {name: {"secrets": {"ciphertexts": str(here.ciphertexts(name))}} for name in environments}
     return {
         "google": {
-            "credentials_file": str(here.deployer),
-            "encrypter_credentials_file": str(here.google / "key-owner.json"),
+            "credentials_file": str(here.key_file(account)),
+            "encrypter_credentials_file": str(here.key_file("key-owner")),
             "ca_file": str(here.tls / "ca.crt"),
             "kms": f"127.0.0.1:{ports[KMS]}",
             "container": f"http://127.0.0.1:{ports[CLOUD]}",

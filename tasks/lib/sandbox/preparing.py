@@ -11,7 +11,7 @@ from tasks.lib.errors import Failure
 from tasks.lib.files import write_atomically
 from tasks.lib.sandbox import certificates, kubeconfigs, ports
 from tasks.lib.sandbox.cloud import accounts, gke, sql, tokens
-from tasks.lib.sandbox.components import Component, Probe
+from tasks.lib.sandbox.components import CLOUD, KMS, KMS_REST, STORAGE, Component, Probe
 from tasks.lib.sandbox.controlplane import SERVICES, Cluster, port_name
 from tasks.lib.sandbox.kms.access import DEPLOYER, KEY_OWNER
 from tasks.lib.sandbox.state import State
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment
 
 FILES = Path(__file__).resolve().parents[3] / "sandbox"
-CLOUD, STORAGE, KMS, KMS_REST = "google", "storage", "kms", "kms-rest"
 LOOPBACK = ("127.0.0.1", "localhost")
 
 

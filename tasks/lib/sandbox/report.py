@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tasks.lib import console
 from tasks.lib.errors import Failure
-from tasks.lib.sandbox.lifecycle import Status
+from tasks.lib.sandbox.watching import Status
 
 LOOK_AGAIN = 0.2
 

@@ -52,10 +52,9 @@ class State:
         """What stands in for Google knows: accounts, clusters, the key that signs tokens."""
         return self.folder / "google"
 
-    @property
-    def deployer(self) -> Path:
-        """The key file of the service account that tasks run as."""
-        return self.google / "deployer.json"
+    def key_file(self, account: str) -> Path:
+        """The key file of one service account."""
+        return self.google / f"{account}.json"
 
     @property
     def tls(self) -> Path:

@@ -142,6 +142,7 @@ class Sandbox:
     """The stand-in for Google Cloud on this machine."""
 
     state: Name
+    account: Name
     etcd_quota_bytes: Annotated[int, Field(ge=1)]
 
 
