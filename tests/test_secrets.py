@@ -123,6 +123,35 @@ def test_edit_keeps_the_old_file_when_kms_refuses(
     assert checkout.everything() == before
 
 
+@pytest.mark.parametrize(("answer", "code", "text"), [("y\n", 0, b"DB_HOST=second\n"), ("n\n", 1, b"")])
+def test_edit_at_a_terminal_loses_nobodys_typing(
+    checkout: Checkout, tmp_path: Path, *, answer: str, code: int, text: bytes
+) -> None:
+    """The first text is not valid; the second one is there when the editor opens again."""
+    import os
+    import pty
+    import subprocess
+
+    from tests.builders import ROOT
+
+    editing = (
+        'if grep -q first "$1"; then echo DB_HOST=second > "$1"; else printf "A=1\\nA=first\\n" > "$1"; fi'
+    )
+    environ = checkout.environ(EDITOR=script(tmp_path, editing), VISUAL="")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        checkout.command("secrets.edit", "lookit-secrets.env", *STAGING), cwd=ROOT, env=environ,
+        stdin=theirs, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    os.write(ours, answer.encode())
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Open the editor again? [Y/n]" in stderr
+    assert checkout.opened()["lookit-secrets.env"].reveal() == (
+        text or PLAINTEXTS["lookit-secrets.env"].reveal()
+    )
+
+
 def test_set_reads_the_value_from_stdin_and_finds_the_file(checkout: Checkout) -> None:
     done = checkout.run("secrets.set", "rabbitmq-erlang-cookie", *STAGING, stdin="new value\n")
     assert done.returncode == 0, done.stderr

@@ -2,12 +2,13 @@
 
 import os
 import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.lib import process
-from tasks.lib.errors import UsageError
+from tasks.lib import console, process
+from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import write_atomically
 from tasks.lib.kms.client import connected
 from tasks.lib.redaction import Secret
@@ -33,8 +34,8 @@ def edit(settings: "Settings", file: SecretFile, environ: Mapping[str, str]) -> 
         Whether it was changed.
 
     Raises:
-        Failure: it cannot be decrypted or encrypted, the editor failed, or the text is not valid; the
-            encrypted file is as it was.
+        Failure: it cannot be decrypted or encrypted, the editor failed, or the text is not valid, and the
+            person at the terminal did not want to try again; the encrypted file is as it was.
 
     """
     before, form = _opened(settings, file)
@@ -42,13 +43,28 @@ def edit(settings: "Settings", file: SecretFile, environ: Mapping[str, str]) -> 
         path = folder / file.name
         write_atomically(path, before.reveal())
         argv = editor_argv(environ, path)
-        if code := process.stream(argv):
-            raise process.exit_failure(argv, code, b"")
-        after = Secret(path.read_bytes())
-    if after == before:
+        while True:
+            if code := process.stream(argv):
+                raise process.exit_failure(argv, code, b"")
+            after = Secret(path.read_bytes())
+            if after == before:
+                return False
+            try:
+                save(settings, file, after, form)
+            except Failure as failure:
+                if not _wants_to_go_on(failure):
+                    raise
+            else:
+                return True
+
+
+def _wants_to_go_on(failure: Failure) -> bool:
+    """Ask whether to open the editor again, so that nobody's typing is lost; without a terminal: no."""
+    if not sys.stdin.isatty():
         return False
-    save(settings, file, after, form)
-    return True
+    console.say(str(failure))
+    console.say("Your text is still there. Open the editor again? [Y/n]")
+    return sys.stdin.readline().strip().lower() in {"", "y", "yes"}
 
 
 def set_value(settings: "Settings", file: SecretFile, key: str, value: Secret) -> bool:

@@ -175,3 +175,19 @@ def test_an_account_that_google_does_not_know_cannot_sign_in(kms: KmsProcess, tm
         pass
     assert failed.value.what == "Google does not accept your credentials."
     assert "invalid_grant" in failed.value.why
+
+
+def test_calls_count_against_the_quota_project_of_the_settings(kms: KmsProcess, tmp_path: Path) -> None:
+    google = {
+        "credentials_file": str(kms.credentials_file(KEY_OWNER)), "kms": kms.host, "ca_file": str(kms.ca_file),
+        "quota_project": "mit-lookit",
+    }  # fmt: skip
+    with connected(settings_for(kms, tmp_path, google=google)) as connection:
+        connection.encrypt(KEY, PLAINTEXT)
+    assert [call["quota_project"] for call in kms.calls()] == ["mit-lookit"]
+
+
+def test_without_one_they_count_where_google_thinks_best(kms: KmsProcess, tmp_path: Path) -> None:
+    with client(kms, tmp_path) as connection:
+        connection.encrypt(KEY, PLAINTEXT)
+    assert [call["quota_project"] for call in kms.calls()] == [""]
