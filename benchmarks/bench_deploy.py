@@ -1,7 +1,7 @@
 """Deploying: the engine against `kubectl apply --server-side` and `kubectl rollout status`.
 
-Both get the same stream of rendered objects, in turns, each in a namespace of its own.  The engine's figure is
-a whole process, from the start of Python to the last workload that is ready, with the cluster asked for at
+Both get the same stream of rendered objects, in turns, each in a namespace of its own.  The engine's figure
+is a whole process, from the start of Python to the last workload that is ready, with the cluster asked for at
 GKE, permissions, dry run and drift checked; kubectl starts with its discovery cache warm.
 """
 
