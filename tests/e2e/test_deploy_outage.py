@@ -1,4 +1,4 @@
-"""The deploy while the control plane goes away under it, in a sandbox of its own."""
+"""The deploy while the control plane goes away, or grants less, in a sandbox of its own."""
 
 import json
 import subprocess
@@ -7,8 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tasks.lib import workspace
+from tasks.lib import build_variables, workspace
+from tasks.lib.cluster.connection import connect
+from tasks.lib.cluster.permissions import Permission
+from tasks.lib.cluster.role import manifest
+from tasks.lib.deploy.engine import needed
+from tasks.lib.deploy.objects import wanted
+from tasks.lib.render.rendering import render
+from tasks.lib.sandbox.kms.access import DEPLOYER
+from tasks.lib.secrets.decryption import decrypt_all
+from tasks.lib.settings.model import Settings
+from tests.builders import ROOT
 from tests.sandbox_case import Sandbox, make_case, running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -64,3 +75,41 @@ def test_a_deploy_that_was_killed_is_finished_by_the_next(own: Sandbox, tmp_path
     assert not list(workspace.memory_folder().glob(f"{workspace.PREFIX}{process.pid}-*"))
     ready: Any = json.loads(case.kubectl("get", "deployments", "-o", "json"))["items"]
     assert {thing["status"].get("availableReplicas") for thing in ready} == {1}
+
+
+def needed_by(settings: Settings) -> list[Permission]:
+    """What deploying staging takes, with the kinds as the cluster itself names them."""
+    environment = settings.environment("staging")
+    variables = build_variables.read(settings, environment, commit=COMMIT)
+    rendered = render(settings, environment, variables, decrypt_all(settings, environment))
+    connection = connect(settings, environment)
+    contents = [document.content for document in rendered.documents]
+    return needed(connection, environment, wanted(contents, connection.kinds, environment.namespace))
+
+
+def test_the_documented_role_is_what_a_deploy_to_staging_needs(own: Sandbox) -> None:
+    documents = manifest(needed_by(own.overlaid({})), "deployer@mit-lookit.iam.gserviceaccount.com")
+    page = ROOT / "docs/deployer-role.yaml"
+    said = "\n".join(line for line in page.read_text().splitlines() if not line.startswith("#"))
+    assert list(yaml.safe_load_all(said)) == documents, yaml.safe_dump_all(documents, sort_keys=False)
+
+
+def test_a_deployer_with_just_that_role_can_deploy_and_with_less_is_told_what_is_missing(
+    own: Sandbox, tmp_path: Path
+) -> None:
+    case = make_case(own, tmp_path, "least")
+    documents = manifest(needed_by(case.settings), DEPLOYER)
+    (tmp_path / "role.yaml").write_text(yaml.safe_dump_all(documents))
+    everything = case.kubectl("get", "clusterrolebinding", "sandbox-deployer", "-o", "yaml")
+    (tmp_path / "everything.yaml").write_text(everything)
+    case.kubectl("delete", "clusterrolebinding", "sandbox-deployer")
+    try:
+        refused = case.invoke("deploy", "--branch", "develop", "--commit", COMMIT)
+        case.kubectl("apply", "-f", str(tmp_path / "role.yaml"))
+        done = case.invoke("deploy", "--branch", "develop", "--commit", COMMIT)
+    finally:
+        case.kubectl("create", "-f", str(tmp_path / "everything.yaml"))
+
+    assert refused.returncode == 1
+    assert "403" in refused.stderr or "may not patch deployments.apps in namespace least" in refused.stderr
+    assert done.returncode == 0, done.stderr

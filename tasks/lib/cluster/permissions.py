@@ -83,6 +83,19 @@ def needed(used: Iterable[tuple[Kind, str]], namespace: str) -> list[Permission]
     return sorted(permissions)
 
 
+def handed_on(roles: Iterable[Json]) -> list[Permission]:
+    """What rendered roles grant: RBAC lets nobody create a role with more than they may do themselves."""
+    return sorted(
+        Permission(role["metadata"].get("namespace", ""), group, resource, verb)
+        for role in roles
+        if role["kind"] in {"Role", "ClusterRole"}
+        for rule in role.get("rules") or []
+        for group in rule.get("apiGroups") or []
+        for resource in rule.get("resources") or []
+        for verb in rule["verbs"]
+    )
+
+
 def missing(api: Api, wanted: Sequence[Permission]) -> list[Permission]:
     """Those of `wanted` that the cluster would not grant; all are asked for, several at a time."""
     with ThreadPoolExecutor(CONNECTIONS, "permissions") as pool:

@@ -71,10 +71,7 @@ def plan(
     """
     api, kinds = connection.api, connection.kinds
     _require_kinds(objects, kinds)
-    used = {
-        (kinds[key], w.ref.namespace) for w in objects if (key := (w.ref.api_version, w.ref.kind)) in kinds
-    }
-    permissions.require(api, permissions.needed(used, environment.namespace))
+    permissions.require(api, needed(connection, environment, objects))
     steps = decide(objects, observe(api, kinds, objects), run_jobs=choices.run_jobs)
     trial = rehearsal.Rehearsal(api, kinds, settings.deploy.predecessors, choices.force_conflicts)
     tried = trial.run(steps)
@@ -176,6 +173,18 @@ class Course:
         if not step.writes:
             self._record.begin(step.ref, "waiting")
         return Target(step.ref, live["metadata"]["uid"], live["metadata"].get("generation", 0))
+
+
+def needed(
+    connection: Connection, environment: "Environment", objects: Sequence[Wanted]
+) -> list[permissions.Permission]:
+    """Every permission that deploying `objects` takes."""
+    kinds = connection.kinds
+    used = {
+        (kinds[key], w.ref.namespace) for w in objects if (key := (w.ref.api_version, w.ref.kind)) in kinds
+    }
+    own = permissions.needed(used, environment.namespace)
+    return sorted({*own, *permissions.handed_on(w.body for w in objects)})
 
 
 def _require_kinds(objects: Sequence[Wanted], kinds: Kinds) -> None:
