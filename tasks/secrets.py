@@ -1,5 +1,6 @@
 """Everything a key owner and a deployer need for the encrypted files."""
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ def edit(c: Context, file: str, environment: str = "") -> None:
 
     settings = cli.settings(c)
     chosen = one_file(settings, settings.environment(environment), file)
-    changed = editing.edit(settings, chosen, editing.environ())
+    changed = editing.edit(settings, chosen, os.environ)
     console.say(f"{chosen.shown}: {'encrypted anew' if changed else 'unchanged'}")
 
 

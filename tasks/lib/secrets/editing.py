@@ -1,6 +1,5 @@
 """Changing secrets, a file in an editor or one value: the encrypted file changes last, or not at all."""
 
-import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -141,8 +140,3 @@ def _opened(settings: "Settings", file: SecretFile) -> tuple[Secret, Form]:
     content = file.encrypted()
     with connected(settings) as kms:
         return unseal(kms, file, content).plaintext, formats.parse(content).form
-
-
-def environ() -> Mapping[str, str]:
-    """This process's variables, from which the editor is chosen."""
-    return os.environ
