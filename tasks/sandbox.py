@@ -41,9 +41,13 @@ def status(c: Context, json: bool = False) -> None:
 
 
 @cli.task(
-    help={"component": "Which server (see sandbox.status).", "follow": "Go on as lines are added."},
+    may_follow="component",
+    help={
+        "component": "Which server, as sandbox.status names it (default: the one that starts the others).",
+        "follow": "Go on as lines are added.",
+    },
 )
-def logs(c: Context, component: str, follow: bool = False) -> None:
+def logs(c: Context, component: str = "supervisor", follow: bool = False) -> None:
     """Print the log of one server of the sandbox."""
     from tasks.lib.sandbox import lifecycle, report, watching
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tasks.lib.errors import Failure
 from tasks.lib.files import write_atomically
+from tasks.lib.sandbox import processes
 from tasks.lib.sandbox.binaries import cache_folder
 from tasks.lib.sandbox.state import State, locked
 
@@ -19,6 +20,8 @@ RANGE = range(20000, 32000)
 def assign(state: State, services: Sequence[str]) -> dict[str, int]:
     """Give each of `services` a port; those that have one keep it.
 
+    A sandbox of which nothing runs gets another port where a stranger has taken its own in the meantime.
+
     Returns:
         The ports of all services of the sandbox, by name.
 
@@ -27,8 +30,9 @@ def assign(state: State, services: Sequence[str]) -> dict[str, int]:
     with locked(ledger.with_suffix(".lock"), "Waiting for another sandbox that is choosing its ports …"):
         taken = _still_used(_read(ledger))
         ports = {name: int(port) for name, port in _read(state.ports).items()}
+        at_rest = not any(processes.owned_by(state.folder))
         for service in services:
-            if service not in ports:
+            if service not in ports or (at_rest and not _is_free(ports[service])):
                 ports[service] = free_port({int(port) for port in taken} | set(ports.values()))
         _write(state.ports, ports)
         mine = {str(port): str(state.folder) for port in ports.values()}

@@ -50,3 +50,11 @@ def test_a_port_that_somebody_listens_on_is_not_free(monkeypatch: pytest.MonkeyP
 
         with pytest.raises(Failure, match="No port is free for the sandbox."):
             ports.free_port(())
+
+
+def test_a_sandbox_at_rest_gives_way_to_whoever_took_its_port(tmp_path: Path) -> None:
+    port = ports.assign(State(tmp_path), ["a", "b"])["a"]
+    with socket.create_server(("127.0.0.1", port)):
+        after = ports.assign(State(tmp_path), ["a", "b"])
+
+    assert after["a"] not in {port, after["b"]}
