@@ -81,13 +81,15 @@ def prepare(
     from tasks.lib.cluster.connection import connect
     from tasks.lib.image.pinning import pin
     from tasks.lib.render.rendering import render
-    from tasks.lib.render.validation import validate
+    from tasks.lib.render.validation import preload, validate
     from tasks.lib.secrets.decryption import decrypt_all
 
     environment = release.environment
-    with ThreadPoolExecutor(1, "connect") as pool:
+    with ThreadPoolExecutor(2, "prepare") as pool:
         connecting: Future[Connection] = pool.submit(connect, settings, environment)
         secrets = decrypt_all(settings, environment)
+        # kustomize is another process: while it works, this one gets ready for what it will say.
+        pool.submit(preload, settings.kustomize.kubernetes)
         rendered = render(settings, environment, release.variables, secrets)
         validate(rendered.documents, settings.kustomize.kubernetes)
         pin(settings, [document.content for document in rendered.documents])

@@ -42,6 +42,13 @@ def validate(documents: Sequence[Document], version: str) -> list[str]:
     return sorted(unknown)
 
 
+def preload(version: str) -> None:
+    """Load the libraries and the shared types that validating needs, ahead of time."""
+    import kubernetes_validate  # noqa: F401 - for the time that importing it takes
+
+    _definitions(version)
+
+
 def _fault(document: Document, version: str) -> str:
     """What is wrong with one object; empty when nothing is.  Raises LookupError where no schema is known."""
     from jsonschema.exceptions import best_match
