@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from tasks.lib.ember.checkpoints import Checkpoints, state_folder
 from tasks.lib.errors import Failure
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class Access:
         attempt_limit: seconds for one attempt.
         limit: seconds for all attempts of one object.
         ca_file: the certificate authorities to trust.
+        checkpoints: where sessions of large files are remembered.
+        first_pause: seconds around which the pause before the second attempt lies; later ones are longer.
     """
 
     endpoint: str
@@ -33,6 +36,8 @@ class Access:
     attempt_limit: float
     limit: float
     ca_file: str
+    checkpoints: Checkpoints
+    first_pause: float = 0.25
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def headers(self) -> tuple[str, ...]:
@@ -107,4 +112,5 @@ def access(settings: "Settings", environment: "Environment") -> Access:
         limits.storage_attempt,
         limits.storage,
         settings.google.ca_file or certifi.where(),
+        Checkpoints(state_folder()),
     )

@@ -1,9 +1,7 @@
 """Carrying out an upload plan: everything but index.html in parallel, index.html once all of it is there."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
-from io import RawIOBase
-from typing import IO
+from typing import IO, cast
 
 from tasks.lib.ember import content, objects, sending
 from tasks.lib.ember.access import Access
@@ -24,20 +22,20 @@ class Acting:
         inventory: what the archive holds.
         pool: sends the requests.
         access: the bucket.
-        resumable_above: the bytes beyond which a file is sent through a session.
+        sizes: which files are sent through a session, and how much at a time.
         summary: counts what was done.
         progress: is told as it is done.
     """
 
     def __init__(
-        self, archive: Archive, inventory: Inventory, pool: Pool, access: Access, resumable_above: int,
+        self, archive: Archive, inventory: Inventory, pool: Pool, access: Access, sizes: sending.Sizes,
         summary: UploadSummary, progress: Progress,
     ) -> None:  # fmt: skip
         self._archive = archive
         self._kept = inventory.kept
         self._pool = pool
         self._access = access
-        self._resumable_above = resumable_above
+        self._sizes = sizes
         self._summary = summary
         self._progress = progress
 
@@ -79,8 +77,9 @@ class Acting:
             if self._in_one_request(send):
                 yield sending.small(self._access, send, self._whole(send, opened), self._sent)
             else:
-                at = partial(_opened_at, self._archive, member, _OnceOnly(opened))
-                yield sending.large(self._access, send, at, self._sent, not self._archive.independent)
+                reading = _Reading(self._archive, member, opened)
+                alone = not self._archive.independent
+                yield sending.large(self._access, send, reading, self._sent, self._sizes, alone)
 
     def _whole(self, send: Send, opened: Opener) -> bytes:
         try:
@@ -92,7 +91,7 @@ class Acting:
     def _in_one_request(self, send: Send) -> bool:
         entry = send.entry
         compressed = content.LARGEST_TO_COMPRESS if entry.compressible else 0
-        return entry.size <= max(self._resumable_above, compressed)
+        return entry.size <= max(self._sizes.session, compressed)
 
     def _sent(self, send: Send, size: int) -> None:
         self._summary.sent += 1
@@ -114,30 +113,35 @@ class Acting:
         return f"{done} of {decided.changes} changes are in the bucket.{served}"
 
 
-class _OnceOnly:
-    """A file's opener that serves for the first attempt: later ones open the archive anew."""
+class _Reading:
+    """A file of an archive, read on from where it was left, or else anew."""
 
-    def __init__(self, opened: Opener) -> None:
+    def __init__(self, archive: Archive, member: Member, opened: Opener) -> None:
+        self._archive = archive
+        self._member = member
         self._opened: Opener | None = opened
+        self._file: IO[bytes] | None = None
+        self._position = 0
 
-    def take(self) -> Opener | None:
-        opened, self._opened = self._opened, None
-        return opened
+    def at(self, offset: int) -> IO[bytes]:
+        """The file at `offset`.  The archive's own reader serves until it has passed there."""
+        if self._opened:
+            self._file, self._opened = self._opened(), None
+        elif self._file is None or offset < self._position:
+            self.close()
+            self._file, self._position = self._archive.open(self._member), 0
+        while self._position < offset and self.read(min(content.PIECE, offset - self._position)):
+            pass
+        return cast("IO[bytes]", self)
 
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes more."""
+        data = self._file.read(size) if self._file else b""
+        self._position += len(data)
+        return data
 
-def _opened_at(archive: Archive, member: Member, first: _OnceOnly, offset: int) -> IO[bytes]:
-    opened = first.take()
-    file = opened() if opened else archive.open(member)
-    _skip(file, offset)
-    return file
-
-
-def _skip(file: IO[bytes], count: int) -> None:
-    if isinstance(file, RawIOBase) and file.seekable():
-        file.seek(count)
-        return
-    while count > 0:
-        read = len(file.read(min(count, content.PIECE)))
-        if not read:
-            return
-        count -= read
+    def close(self) -> None:
+        """Close the file; `at` opens it again."""
+        if self._file:
+            self._file.close()
+        self._file = None

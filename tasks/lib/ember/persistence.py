@@ -1,5 +1,6 @@
 """Asking again: which answers are worth another attempt, after how long, and what the last one means."""
 
+import json
 import random
 import time
 from collections.abc import Generator
@@ -9,7 +10,6 @@ from tasks.lib.ember.wire import UNREACHABLE, Pause, Request, Response
 from tasks.lib.errors import Failure, TimedOut
 
 PASSING = frozenset({UNREACHABLE, 408, 429, 500, 502, 503, 504})
-FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 32.0
 
 Asking = Generator[Request | Pause, Response | None, Response]
@@ -37,9 +37,9 @@ def ask(request: Request, access: Access, deadline: float) -> Asking:
             access.renew()
             renewed = True
             continue
-        if response.status not in PASSING:
+        if response.status not in PASSING and not cut_short(response):
             return response
-        pause = pause_before(attempt + 1, response.header("retry-after"))
+        pause = pause_before(attempt + 1, response.header("retry-after"), access.first_pause)
         if time.monotonic() + pause > deadline:
             break
         yield Pause(pause)
@@ -57,13 +57,26 @@ def once(request: Request) -> Asking:
     return response
 
 
-def pause_before(attempt: int, retry_after: str) -> float:
+def cut_short(response: Response) -> bool:
+    """Whether an answer without a stated length ends in the middle of its JSON."""
+    if response.header("content-length") or response.header("transfer-encoding"):
+        return False
+    if not response.header("content-type").startswith("application/json"):
+        return False
+    try:
+        json.loads(response.body)
+    except ValueError:
+        return True
+    return False
+
+
+def pause_before(attempt: int, retry_after: str, first: float) -> float:
     """Seconds before the given attempt (1 is the second try): random up to a bound that doubles.
 
     What the server asks for in Retry-After is the least.
     """
     asked = float(retry_after) if retry_after.isdecimal() else 0.0
-    bound = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempt, 12))
+    bound = min(LONGEST_PAUSE, first * 2 ** min(attempt, 12))
     return asked + random.uniform(0, bound)  # noqa: S311 - spreads load, guards nothing
 
 

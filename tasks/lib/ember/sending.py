@@ -3,8 +3,9 @@
 import json
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import IO, Any
+from typing import IO, Any, Protocol
 from urllib.parse import urlencode
 
 from tasks.lib.ember import content
@@ -12,18 +13,37 @@ from tasks.lib.ember.access import Access
 from tasks.lib.ember.objects import FIELDS, JSON, PLAIN_KEY, changed_meanwhile, plain_note, remote
 from tasks.lib.ember.persistence import PASSING, Asking, ask, once, pause_before, refused, said
 from tasks.lib.ember.plan import Plain, Send, same_content
-from tasks.lib.ember.wire import Job, Pause, Request, Response, Steps, Stream
+from tasks.lib.ember.wire import UNREACHABLE, Job, Pause, Request, Response, Steps, Stream
 from tasks.lib.errors import Failure, TimedOut
 
 # A boundary must not occur in what it separates; 128 random bits do not.
 BOUNDARY = f"lookit-{secrets.token_hex(16)}"
 MULTIPART = f"Content-Type: multipart/related; boundary={BOUNDARY}"
 INCOMPLETE = 308
+SESSION_MADE = frozenset({200, 201})
 SESSION_GONE = frozenset({404, 410})
+MOST_ATTEMPTS = 10
+GRAIN = 256 << 10
 
 Done = Callable[[Send, int], None]
-# Opens a file's bytes from an offset on.
-OpenedAt = Callable[[int], IO[bytes]]
+
+
+class Reading(Protocol):
+    """A file that can be read from any offset, best from where it was left."""
+
+    def at(self, offset: int) -> IO[bytes]:
+        """The bytes from `offset` on; closing what is returned is not needed."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes: beyond `session` a file is sent through a session, and there `part` at a time."""
+
+    session: int
+    part: int
 
 
 def small(access: Access, send: Send, data: bytes, done: Done, notes: Mapping[str, str] | None = None) -> Job:
@@ -54,67 +74,123 @@ def small(access: Access, send: Send, data: bytes, done: Done, notes: Mapping[st
     return Job(steps(), held=2 * len(data))
 
 
-def large(access: Access, send: Send, opened: OpenedAt, done: Done, alone: bool) -> Job:
+def large(access: Access, send: Send, reading: Reading, done: Done, sizes: Sizes, alone: bool) -> Job:
     """A job that writes an object through a resumable session, as it is, without compressing it.
 
     Args:
         access: the bucket.
         send: what to write, and over what.
-        opened: opens the file at an offset.
+        reading: the file.
         done: as for `small`.
-        alone: whether `opened` can serve only one file at a time.
+        sizes: how much to send at a time.
+        alone: whether the archive can serve only one file at a time.
 
     """
 
     def steps() -> Steps:
-        entry = send.entry
-        response = yield from _through_session(access, send, opened)
-        yield from _concluded(access, send, entry.crc32c, response, {})
-        done(send, entry.size)
+        try:
+            response = yield from _through_session(access, send, reading, sizes.part)
+        finally:
+            reading.close()
+        yield from _concluded(access, send, send.entry.crc32c, response, {})
+        access.checkpoints.forget(_key(access, send))
+        done(send, send.entry.size)
 
     return Job(steps(), alone=alone)
 
 
-def _through_session(access: Access, send: Send, opened: OpenedAt) -> Asking:
-    """Send the bytes; after an error ask how many arrived and go on from there."""
-    size = send.entry.size
-    session = yield from _session(access, send)
-    offset = attempt = 0
-    while True:
-        part = Stream(partial(opened, offset), size - offset)
-        range_ = f"Content-Range: bytes {offset}-{size - 1}/{size}"
-        response = yield from once(Request("PUT", session, (range_,), part))
+def _through_session(access: Access, send: Send, reading: Reading, part: int) -> Asking:
+    """Send the bytes through a session, in as many attempts as it takes.
+
+    Raises:
+        TimedOut: there were too many.
+
+    """
+    key = _key(access, send)
+    response = Response(UNREACHABLE, b"")
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        response = yield from _attempt(access, send, reading, part, attempt)
         if response.status in SESSION_GONE:
-            session, offset = (yield from _session(access, send)), 0
-        elif response.status not in {*PASSING, INCOMPLETE}:
+            access.checkpoints.forget(key)
+        elif response.status not in PASSING:
             return response
-        attempt += 1
-        if attempt > 8:
-            raise TimedOut(
-                f"{send.name} could not be sent.",
-                f"The last of {attempt} attempts: {said(response)}",
-                "Run the same command again: it sends only what is missing.",
-            )
-        yield Pause(pause_before(attempt, response.header("retry-after")))
-        state = yield from ask(
-            Request("PUT", session, (f"Content-Range: bytes */{size}",)), access, access.deadline()
-        )
-        if state.status in SESSION_GONE:
-            session, offset = (yield from _session(access, send)), 0
-        elif state.status != INCOMPLETE:
+        yield Pause(pause_before(attempt, response.header("retry-after"), access.first_pause))
+    raise TimedOut(
+        f"{send.name} could not be sent.",
+        f"The last of {MOST_ATTEMPTS} attempts: {said(response)}",
+        "Run the same command again: it goes on where this one ended.",
+    )
+
+
+def _attempt(access: Access, send: Send, reading: Reading, part: int, attempt: int) -> Asking:
+    """Take up the session that is remembered, or begin one, and send part by part what it does not have."""
+    size, key = send.entry.size, _key(access, send)
+    session, offset = access.checkpoints.load(key)
+    if not session:
+        made = yield from _session(access, send)
+        if made.status == 412:
+            return made
+        session = made.header("location")
+        access.checkpoints.save(key, session, 0)
+    elif attempt > 1:
+        # How much of the part that went wrong has arrived, only the session knows.
+        state = yield from _state(access, session)
+        if state.status != INCOMPLETE:
             return state
-        else:
-            offset = arrived(state)
+        offset = arrived(state)
+    while True:
+        response = yield from _part(session, reading, offset, min(part, size - offset), size)
+        if response.status != INCOMPLETE:
+            return response
+        if arrived(response) <= offset:
+            return Response(UNREACHABLE, b"the session took no bytes")
+        offset = arrived(response)
+        access.checkpoints.save(key, session, offset)
+
+
+def _part(session: str, reading: Reading, offset: int, length: int, size: int) -> Asking:
+    """Send `length` bytes of the file from `offset` on."""
+    range_ = f"Content-Range: bytes {offset}-{offset + length - 1}/{size}"
+    return (yield from once(Request("PUT", session, (range_,), Stream(partial(reading.at, offset), length))))
+
+
+def _state(access: Access, session: str) -> Asking:
+    """Ask a session how many bytes it has."""
+    request = Request("PUT", session, ("Content-Range: bytes */*",))
+    return (yield from ask(request, access, access.deadline()))
+
+
+def _key(access: Access, send: Send) -> str:
+    """What a session is for: it can be taken up only for the very same write."""
+    entry = send.entry
+    parts = (
+        access.endpoint,
+        access.bucket,
+        send.name,
+        send.generation,
+        entry.size,
+        entry.crc32c,
+        entry.headers,
+    )
+    return repr(parts)
 
 
 def arrived(state: Response) -> int:
-    """How many bytes a session has, by its Range header; without one, none."""
+    """How many bytes a session has, by its Range header; without one, none.
+
+    Sessions keep whole multiples of 256 KiB, and what is sent twice is passed over: rounding down is safe.
+    """
     _, _, last = state.header("range").partition("-")
-    return int(last) + 1 if last.isdecimal() else 0
+    return (int(last) + 1) // GRAIN * GRAIN if last.isdecimal() else 0
 
 
-def _session(access: Access, send: Send) -> Any:
-    """The address of a new session."""
+def _session(access: Access, send: Send) -> Asking:
+    """Begin a session; its address is the answer's Location.
+
+    Raises:
+        Failure: it was refused for another reason than the object's generation.
+
+    """
     url = f"{access.upload_url()}?{_query(send, 'resumable')}"
     headers = (
         JSON,
@@ -123,11 +199,10 @@ def _session(access: Access, send: Send) -> Any:
     )
     body = json.dumps(_metadata(send, send.entry.crc32c, "")).encode()
     response = yield from ask(Request("POST", url, headers, body), access, access.deadline())
-    if response.status == 412:
-        raise changed_meanwhile(send.name)
-    if response.status not in {200, 201} or not response.header("location"):
+    made = response.status in SESSION_MADE and response.header("location")
+    if not made and response.status != 412:
         raise refused(response, access, f"{send.name} could not be sent.")
-    return response.header("location")
+    return response
 
 
 def _concluded(access: Access, send: Send, crc32c: int, response: Response, notes: Mapping[str, str]) -> Any:
@@ -143,7 +218,12 @@ def _concluded(access: Access, send: Send, crc32c: int, response: Response, note
         return
     if response.status not in {200, 201}:
         raise refused(response, access, f"{send.name} could not be sent.")
-    got = content.from_base64(json.loads(response.body)["crc32c"])
+    try:
+        got = content.from_base64(json.loads(response.body)["crc32c"])
+    except (ValueError, KeyError):
+        # The answer was cut off, or is of a session that was finished before: ask again.
+        yield from _expect_stored(access, send, notes)
+        return
     if got != crc32c:
         raise Failure(
             f"{send.name} arrived damaged.",

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from tasks.lib.ember import names, objects, revision, revisions
+from tasks.lib.ember import names, objects, revision, revisions, sending
 from tasks.lib.ember.access import Access, access
 from tasks.lib.ember.acting import Acting
 from tasks.lib.ember.archive import open_archive
@@ -104,7 +104,15 @@ def _in_place(
     _note(summary, inventory, decided)
     if options.dry_run:
         return
-    acting = Acting(archive, inventory, pool, access, ember.resumable_above, summary, progress)
+    acting = Acting(
+        archive,
+        inventory,
+        pool,
+        access,
+        sending.Sizes(ember.resumable_above, ember.resumable_part),
+        summary,
+        progress,
+    )
     acting.carry_out(decided)
     if options.delete_extra:
         acting.remove(decided)
@@ -125,7 +133,15 @@ def _as_revision(
     summary.active = served.name
     if options.dry_run:
         return
-    Acting(archive, inventory, pool, access, ember.resumable_above, summary, progress).carry_out(decided)
+    Acting(
+        archive,
+        inventory,
+        pool,
+        access,
+        sending.Sizes(ember.resumable_above, ember.resumable_part),
+        summary,
+        progress,
+    ).carry_out(decided)
     revisions.write_manifest(pool, access, prefix, name, inventory.entries)
     if options.activate and served.name != name:
         history = revision.activated(served.history, name)

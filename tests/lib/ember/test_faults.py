@@ -1,0 +1,185 @@
+"""Whatever goes wrong on the way, the bucket ends equal to the archive, or there is an exact error.
+
+LOOKIT_FAULT_RUNS=1000 makes as many runs as that; by default there are a few.
+"""
+
+import base64
+import dataclasses
+import json
+import os
+import random
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.ember import content
+from tasks.lib.ember.access import Access
+from tasks.lib.ember.summary import Options
+from tasks.lib.ember.upload import upload_to
+from tasks.lib.errors import Failure
+from tests.builders import checked_in_settings
+from tests.lib.ember import archives, fault_proxy
+from tests.lib.ember.fault_proxy import FaultProxy
+
+RUNS = int(os.environ.get("LOOKIT_FAULT_RUNS", "30"))
+EMBER = checked_in_settings(
+    ember={"resumable_above": "64KiB", "resumable_part": "256KiB", "connections": 8}
+).ember
+IN_PLACE = Options(in_place=True)
+
+
+@pytest.fixture
+def proxy(access: Access) -> Iterator[FaultProxy]:
+    with fault_proxy.running(access.endpoint) as running:
+        yield running
+
+
+def through(access: Access, proxy: FaultProxy) -> Access:
+    """The way to the same bucket through the proxy, with short pauses."""
+    return dataclasses.replace(access, endpoint=proxy.url, first_pause=0.002, attempt_limit=5.0, limit=10.0)
+
+
+def listed(access: Access, prefix: str) -> dict[str, int]:
+    """Path → CRC32C of the unpacked content, straight from the server."""
+    url = f"{access.objects_url()}?prefix={prefix}/"
+    with urllib.request.urlopen(url) as answer:
+        items = json.load(answer).get("items", [])
+    found = {}
+    for item in items:
+        crc32c = int.from_bytes(base64.b64decode(item["crc32c"]), "big")
+        if item.get("contentEncoding") == "gzip":
+            with urllib.request.urlopen(f"{access.object_url(item['name'])}?alt=media") as answer:
+                crc32c = content.checksum(
+                    [content.unpacked(answer.read(), answer.headers["Content-Encoding"] or "")]
+                )
+        found[item["name"].removeprefix(f"{prefix}/")] = crc32c
+    return found
+
+
+def expected(files: dict[str, bytes]) -> dict[str, int]:
+    return {path: content.checksum([data]) for path, data in files.items()}
+
+
+def some_files(draw: random.Random) -> dict[str, bytes]:
+    files = {"index.html": b"<html>%d" % draw.getrandbits(32)}
+    for number in range(draw.randint(1, 8)):
+        files[f"assets/{number}.js"] = b"let a = %d;" % draw.getrandbits(32) * draw.randint(1, 200)
+    if draw.random() < 0.3:
+        files["movie.webm"] = draw.randbytes(draw.randint(65 << 10, 600 << 10))
+    return files
+
+
+def failure_of(way: Access, source: str, prefix: str) -> Failure | None:
+    """How an upload failed, if it did."""
+    try:
+        upload_to(way, EMBER, source, prefix, IN_PLACE)
+    except Failure as failure:
+        return failure
+    return None
+
+
+def one_run(seed: int, access: Access, proxy: FaultProxy, folder: Path) -> str:
+    """Upload through faults, then without; whether the first was done."""
+    draw = random.Random(seed)
+    prefix = f"run-{seed}"
+    kind = draw.choice(sorted(archives.KINDS))
+    files = some_files(draw)
+    source = archives.saved(folder, archives.KINDS[kind](files))
+    faults = (*fault_proxy.PASSING, fault_proxy.LASTING) if draw.random() < 0.3 else fault_proxy.PASSING
+    proxy.plan(seed, faults, draw.choice([0.05, 0.2, 0.5]))
+    way = through(access, proxy)
+    failure = failure_of(way, source, prefix)
+    there = listed(access, prefix)
+    if failure is None:
+        assert there == expected(files)
+    else:
+        assert failure.why
+        assert failure.next_step
+        assert there.items() <= expected(files).items()
+        # The page is served only with all that it loads.
+        assert "index.html" not in there or there == expected(files)
+    proxy.plan(seed, (), 0.0)
+    upload_to(way, EMBER, source, prefix, IN_PLACE)
+    assert listed(access, prefix) == expected(files)
+    assert upload_to(way, EMBER, source, prefix, IN_PLACE).sent == 0
+    return "error" if failure else "equal"
+
+
+@pytest.mark.timeout(580)
+def test_random_faults_end_with_an_equal_bucket_or_an_exact_error(
+    access: Access, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    outcomes: Counter[str] = Counter()
+    ends = time.monotonic() + 540
+    for seed in range(RUNS):
+        if time.monotonic() > ends:
+            break
+        outcomes[one_run(seed, access, proxy, tmp_path)] += 1
+    print(f"{outcomes.total()} runs: {dict(outcomes)}, faults: {dict(proxy.happened)}")  # noqa: T201 - for -s
+    assert outcomes["equal"] > outcomes["error"]
+    assert set(proxy.happened) >= set(fault_proxy.PASSING)
+
+
+@pytest.mark.parametrize("fault", fault_proxy.PASSING)
+def test_a_passing_fault_is_overcome(access: Access, proxy: FaultProxy, tmp_path: Path, fault: str) -> None:
+    files = {
+        "index.html": b"<html>",
+        **{f"{n}.js": b"let a;" * n for n in range(1, 20)},
+        "m.bin": bytes(300 << 10),
+    }
+    proxy.plan(7, (fault,), 0.3)
+    upload_to(through(access, proxy), EMBER, archives.saved(tmp_path, archives.zipped(files)), "p", IN_PLACE)
+    assert listed(access, "p") == expected(files)
+    assert proxy.happened[fault] > 0
+
+
+def test_a_lasting_refusal_says_what_is_missing(access: Access, proxy: FaultProxy, tmp_path: Path) -> None:
+    proxy.plan(7, (fault_proxy.LASTING,), 1.0)
+    source = archives.saved(tmp_path, archives.zipped({"index.html": b"<html>"}))
+    with pytest.raises(Failure) as caught:
+        upload_to(through(access, proxy), EMBER, source, "p", IN_PLACE)
+    assert "roles/storage.objectAdmin" in caught.value.next_step
+    assert caught.value.exit_code == 1
+
+
+def test_an_outage_times_out_and_the_next_run_sends_the_rest(
+    access: Access, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    files = {"index.html": b"<html>", "m.bin": os.urandom(1 << 20)}
+    source = archives.saved(tmp_path, archives.zipped(files))
+    proxy.plan(7, ("503",), 1.0)
+    way = dataclasses.replace(through(access, proxy), limit=0.5)
+    with pytest.raises(Failure) as caught:
+        upload_to(way, EMBER, source, "p", IN_PLACE)
+    assert caught.value.exit_code == 70
+    proxy.plan(7, (), 0.0)
+    upload_to(way, EMBER, source, "p", IN_PLACE)
+    assert listed(access, "p") == expected(files)
+
+
+def test_a_large_file_goes_on_in_the_next_run_where_the_last_one_ended(
+    access: Access, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"index.html": b"<html>", "m.bin": os.urandom(2 << 20)}
+    source = archives.saved(tmp_path, archives.zipped(files))
+    parts = Counter[str]()
+    draw = proxy.draw
+
+    def cut_after_four_requests() -> str:
+        parts["all"] += 1
+        return "reset" if parts["all"] > 6 else draw()
+
+    monkeypatch.setattr(proxy, "draw", cut_after_four_requests)
+    way = dataclasses.replace(through(access, proxy), limit=0.3)
+    with pytest.raises(Failure):
+        upload_to(way, EMBER, source, "p", IN_PLACE)
+    monkeypatch.setattr(proxy, "draw", draw)
+    again = upload_to(way, EMBER, source, "p", IN_PLACE)
+    # Listing, the session's state, index.html and the four parts that are left, of eight: no new session.
+    assert again.requests <= 8
+    assert listed(access, "p") == expected(files)
+    assert list(access.checkpoints.folder.glob("*")) == []
