@@ -1,0 +1,108 @@
+"""A real browser loads the app while revisions are activated over and over, and never sees a mixture."""
+
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.ember.access import Access
+from tasks.lib.ember.place import Place
+from tasks.lib.ember.summary import Options
+from tasks.lib.ember.upload import upload_to
+from tasks.lib.sandbox import example
+from tests.builders import checked_in_settings
+from tests.lib.ember import fault_proxy
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+EMBER = checked_in_settings().ember
+PREFIX = "experiments/0b7e"
+LOADS = 6
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium here; Debian: apt-get install chromium"),
+]
+
+
+def loaded(url: str, profile: Path) -> str:
+    """The page's document once its scripts have run."""
+    argv = [
+        str(BROWSER),
+        *FLAGS,
+        f"--user-data-dir={profile}",
+        "--virtual-time-budget=10000",
+        "--dump-dom",
+        url,
+    ]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def state(document: str) -> str:
+    """What the example app says of itself."""
+    found = re.search(r'data-state="([^"]*)"', document)
+    return found[1] if found else f"no page: {document[:300]}"
+
+
+@contextmanager
+def activating(access: Access, names: list[str]) -> Iterator[list[str]]:
+    """Activate the revisions in turns until the block ends; what was activated is listed."""
+    ended = threading.Event()
+    done: list[str] = []
+
+    def loop() -> None:
+        with Place(access, PREFIX, 2) as place:
+            while not ended.is_set():
+                name = names[len(done) % len(names)]
+                place.activate(name)
+                done.append(name)
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    try:
+        yield done
+    finally:
+        ended.set()
+        thread.join()
+
+
+@pytest.mark.timeout(200)
+def test_a_visitor_never_sees_a_failed_asset_while_revisions_are_activated(
+    access: Access, tmp_path: Path
+) -> None:
+    names = [
+        upload_to(access, EMBER, str(example.write(tmp_path / v, v)), PREFIX, Options()).revision
+        for v in ("1", "2")
+    ]
+    with fault_proxy.running(access.endpoint) as proxy:
+        # Slow answers give activations time to happen between the page and its last asset.
+        proxy.latency = 0.05
+        url = f"{proxy.url}/{access.bucket}/{PREFIX}/index.html"
+        with activating(access, names) as done:
+            states = [state(loaded(url, tmp_path / f"profile-{number}")) for number in range(LOADS)]
+    assert states == ["ready"] * LOADS
+    assert len(done) > 2 * LOADS
+
+
+@pytest.mark.timeout(100)
+def test_in_place_the_same_page_can_be_seen_to_fail(access: Access, tmp_path: Path) -> None:
+    """The example app does tell a broken page from a whole one."""
+    app = example.write(tmp_path / "app", "1")
+    upload_to(access, EMBER, str(app), PREFIX, Options(in_place=True))
+    page = app / "index.html"
+    page.write_text(page.read_text().replace('data-version="1"', 'data-version="2"'))
+    summary = upload_to(access, EMBER, str(app), PREFIX, Options(in_place=True))
+    with fault_proxy.running(access.endpoint) as proxy:
+        url = f"{proxy.url}/{access.bucket}/{PREFIX}/index.html"
+        assert state(loaded(url, tmp_path / "profile")) == "mixed"
+    assert summary.sent == 1
