@@ -96,7 +96,7 @@ class Kms:
             name=key, plaintext=plaintext.reveal(), plaintext_crc32c=_crc32c(plaintext.reveal()),
             **_bound_to(additional),
         )  # fmt: skip
-        answer = self._call("Encrypt", "encrypt", key, request, _fault_in_encryption)
+        answer = self._call("Encrypt", "encrypt with", key, request, _fault_in_encryption)
         return Sealed(answer.ciphertext, answer.name)
 
     def decrypt(self, key: str, ciphertext: bytes, additional: bytes = b"") -> Opened:
@@ -115,7 +115,7 @@ class Kms:
             name=key, ciphertext=ciphertext, ciphertext_crc32c=_crc32c(ciphertext),
             **_bound_to(additional),
         )  # fmt: skip
-        answer = self._call("Decrypt", "decrypt", key, request, _fault_in_decryption)
+        answer = self._call("Decrypt", "decrypt with", key, request, _fault_in_decryption)
         return Opened(Secret(answer.plaintext), answer.used_primary)
 
     def administer(self, rpc: str, verb: str, key: str, request: Any) -> Any:

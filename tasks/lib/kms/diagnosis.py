@@ -31,7 +31,7 @@ class Call:
     """A call that was made.
 
     Args:
-        verb: what was attempted, such as `decrypt`.
+        verb: what was attempted with the key, such as `decrypt with`.
         key: the full name of the key, or key version.
         host: where KMS was looked for.
         caller: who called, as IAM spells members; empty if that is not known.
@@ -124,7 +124,7 @@ def _no_role(call: Call, fault: Fault) -> Failure:
         ("add-iam-policy-binding", key.key, f"--member={_member(call)}", f"--role={role}") if key else ()
     )
     return NotPermitted(
-        f"You may not {call.verb} with the key {short(call.key)}, or there is no such key.", fault.message,
+        f"You may not {call.verb} the key {short(call.key)}, or there is no such key.", fault.message,
         f"The key's owner runs: {key.gcloud(*command)}" if key else f"Ask the key's owner for {role}.",
     )  # fmt: skip
 
@@ -165,7 +165,7 @@ def _refused(call: Call, fault: Fault) -> Failure:
             "Put back the last good one (git checkout -- FILE), or have the key's owner encrypt it anew.",
         )  # fmt: skip
     return Failure(
-        f"Cloud KMS refused the request to {call.verb} with {short(call.key)}.", fault.message,
+        f"Cloud KMS refused the request to {call.verb} {short(call.key)}.", fault.message,
         "Compare kms.* and environments.….secrets.files with invoke.yaml's comments: ./inv settings",
     )  # fmt: skip
 
@@ -203,7 +203,7 @@ def _unreachable(call: Call, fault: Fault) -> Failure:
 
 def _unexpected(call: Call, fault: Fault) -> Failure:
     return Failure(
-        f"Cloud KMS could not {call.verb} with the key {short(call.key)}.", f"{fault.code}: {fault.message}",
+        f"Cloud KMS could not {call.verb} the key {short(call.key)}.", f"{fault.code}: {fault.message}",
         "Try again; https://status.cloud.google.com says whether Google has trouble.",
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ KEY = f"{RING}/cryptoKeys/kubernetes-secrets"
 VERSION = f"{KEY}/cryptoKeyVersions/3"
 WHERE = "--keyring lookit-keyring --location us-east1 --project mit-lookit-keys"
 MEMBER = "serviceAccount:deployer@p.iam.gserviceaccount.com"
-CALL = Call("decrypt", KEY, "cloudkms.googleapis.com", MEMBER)
+CALL = Call("decrypt with", KEY, "cloudkms.googleapis.com", MEMBER)
 DENIED = (
     f"Permission 'cloudkms.cryptoKeyVersions.useToDecrypt' denied on resource '{KEY}' (or it may not exist)."
 )
@@ -139,7 +139,9 @@ def test_an_unknown_code_is_shown_as_it_came() -> None:
 
 
 def test_without_a_known_caller_the_command_says_whom_to_put_in() -> None:
-    failure = explain(Call("encrypt", KEY, "host"), Fault("PERMISSION_DENIED", DENIED.replace("De", "En")))
+    failure = explain(
+        Call("encrypt with", KEY, "host"), Fault("PERMISSION_DENIED", DENIED.replace("De", "En"))
+    )
     assert "--member=user:YOU@example.org --role=roles/cloudkms.cryptoKeyEncrypter" in failure.next_step
 
 

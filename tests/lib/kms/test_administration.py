@@ -1,0 +1,53 @@
+"""What a key's owner does with versions, against the sandbox's KMS."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.kms.administration import Version, add_primary_version, primary_version, versions
+from tasks.lib.kms.client import Kms, connected
+from tasks.lib.kms.diagnosis import NotPermitted
+from tests.kms_process import DEPLOYER, KEY, KEY_OWNER, KmsProcess, make_key
+from tests.secrets_settings import settings_for
+
+serial = itertools.count()
+
+
+@pytest.fixture
+def owner(kms: KmsProcess, tmp_path: Path) -> Iterator[Kms]:
+    with connected(settings_for(kms, tmp_path, KEY_OWNER)) as connection:
+        yield connection
+
+
+def test_a_new_version_is_the_primary_one(kms: KmsProcess, owner: Kms) -> None:
+    key = make_key(kms, f"administration-{next(serial)}")
+    made = add_primary_version(owner, key)
+    assert made == primary_version(owner, key) == f"{key}/cryptoKeyVersions/2"
+
+
+def test_all_versions_are_listed_whatever_the_size_of_pages(kms: KmsProcess, owner: Kms) -> None:
+    key = make_key(kms, f"administration-{next(serial)}")
+    client = kms.client()
+    for _ in range(102):
+        client.create_crypto_key_version(parent=key, crypto_key_version={})
+    found = versions(owner, key)
+    assert found[0] == Version(f"{key}/cryptoKeyVersions/1", "ENABLED")
+    assert [version.number for version in found] == [str(number) for number in range(1, 104)]
+
+
+def test_making_a_version_is_never_tried_twice(kms: KmsProcess, owner: Kms) -> None:
+    from tasks.lib.errors import Failure
+
+    kms.set_faults({"rpc": "CreateCryptoKeyVersion", "code": "UNAVAILABLE", "message": "Away."})
+    with pytest.raises(Failure, match="does not answer"):
+        add_primary_version(owner, KEY)
+    assert [call["rpc"] for call in kms.calls()] == ["CreateCryptoKeyVersion"]
+
+
+def test_who_may_not_look_learns_no_primary_version_and_no_list(kms: KmsProcess, tmp_path: Path) -> None:
+    with connected(settings_for(kms, tmp_path, DEPLOYER)) as deployer:
+        assert primary_version(deployer, KEY) == ""
+        with pytest.raises(NotPermitted, match="You may not list the versions of the key kubernetes-secrets"):
+            versions(deployer, KEY)

@@ -1,0 +1,37 @@
+"""Reading git's log of encrypted files."""
+
+from tasks.lib.secrets.history import FORMAT, Entry, audit_hint, log_argv, parse_log
+
+OUTPUT = (
+    "\x1eabc1234\x1f2026-01-02T03:04:05+00:00\x1fA. Owner <a@example.org>\x1fRotate\x1f\n\n"
+    "M\tstaging/a.env.enc\nA\tstaging/b.json.enc\n"
+    "\x1edef5678\x1f2025-12-31T00:00:00+00:00\x1fB <b@example.org>\x1fDrop | one\x1f\n\nD\tstaging/c.env.enc\n"
+)
+
+
+def test_the_command_lists_commits_with_what_each_did() -> None:
+    assert log_argv(["x.enc", "y.enc"]) == (
+        "git", "log", f"--format={FORMAT}", "--date=iso-strict", "--name-status", "--", "x.enc", "y.enc",
+    )  # fmt: skip
+
+
+def test_commits_and_changes_are_read() -> None:
+    assert parse_log(OUTPUT) == [
+        Entry("abc1234", "2026-01-02T03:04:05+00:00", "A. Owner <a@example.org>", "Rotate",
+              ("staging/a.env.enc changed", "staging/b.json.enc added")),
+        Entry("def5678", "2025-12-31T00:00:00+00:00", "B <b@example.org>", "Drop | one",
+              ("staging/c.env.enc removed",)),
+    ]  # fmt: skip
+
+
+def test_no_commits_are_no_entries() -> None:
+    assert parse_log("") == []
+
+
+def test_the_keys_own_log_is_one_command_away() -> None:
+    hint = audit_hint("projects/p/locations/l/keyRings/r/cryptoKeys/k")
+    assert hint.splitlines()[0] == (
+        'Who used k: gcloud logging read \'protoPayload.serviceName="cloudkms.googleapis.com" AND '
+        'protoPayload.resourceName:"projects/p/locations/l/keyRings/r/cryptoKeys/k"\' --project p --freshness 30d'
+    )
+    assert audit_hint("no key at all") == ""
