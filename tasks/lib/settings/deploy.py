@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-CLOSED = ConfigDict(extra="forbid")
+from tasks.lib.settings.values import CLOSED
+
 # `Deployment`, or `Deployment/web` with the name as it is without the environment's prefix.
 Chosen = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z]+(/[a-z0-9][-a-z0-9.]*)?$")]
 

@@ -2,20 +2,17 @@
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-CLOSED = ConfigDict(extra="forbid")
-Name = Annotated[str, Field(min_length=1)]
-# A release tag that an image may be pushed under once: nothing else ever takes it over.
-Path = Annotated[str, Field(min_length=1)]
+from tasks.lib.settings.values import CLOSED, Name
 
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
 class Build:
     """How the application's image is built."""
 
-    file: Path
+    file: Name
     platform: str
     network: str
     cache_from: str
@@ -28,7 +25,7 @@ class Test:
 
     __test__ = False  # pytest collects what is called Test…
 
-    file: Path
+    file: Name
     command: Annotated[list[str], Field(min_length=1)]
     database_image: Name
     database_alias: Name
@@ -41,7 +38,7 @@ class Test:
 class Registry:
     """How images are pushed and looked up."""
 
-    record: Path
+    record: Name
     plain_http: list[str]
     resolve: bool
     push_attempts: Annotated[int, Field(ge=1, le=10)]

@@ -3,11 +3,10 @@
 Reading, validating and explaining them is the reader's matter.
 """
 
-import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from tasks.lib.errors import UsageError
@@ -16,31 +15,7 @@ from tasks.lib.settings.ember import Ember
 from tasks.lib.settings.image import Build, Registry, Test
 from tasks.lib.settings.pipeline import Pipeline
 from tasks.lib.settings.sentry import Sentry
-
-CLOSED = ConfigDict(extra="forbid")
-
-Name = Annotated[str, Field(min_length=1)]
-
-
-def seconds(duration: object) -> float:
-    """The seconds that a duration such as `10s`, `1.5m` or `2h` stands for.
-
-    Raises:
-        ValueError: it is no such text, or zero.
-
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)", duration) if isinstance(duration, str) else None
-    if not match or not float(match[1]):
-        raise ValueError("a duration above zero, such as 10s, 15m or 1h")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
-
-
-Seconds = Annotated[float, BeforeValidator(seconds)]
-# RFC 1123 label, the form of namespaces; with a trailing dash for a prefix.
-Label = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
-Prefix = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*-)?)?$")]
-Version = Annotated[str, Field(pattern=r"^\d+\.\d+$")]
-RelativePath = Annotated[str, Field(pattern=r"^[^/].*$")]
+from tasks.lib.settings.values import CLOSED, Label, Name, Prefix, RelativePath, Seconds, Version
 
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)

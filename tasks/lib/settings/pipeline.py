@@ -1,12 +1,8 @@
 """The settings of running Cloud Build's files on this machine."""
 
-from typing import Annotated
-
-from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-CLOSED = ConfigDict(extra="forbid")
-Name = Annotated[str, Field(min_length=1)]
+from tasks.lib.settings.values import CLOSED, Name
 
 
 @dataclass(frozen=True, kw_only=True, config=CLOSED)
