@@ -13,6 +13,9 @@ from tasks import cli
         "tag": "The version on labels; by default TAG_NAME.",
         "jobs": "Run migration and collectstatic even if nothing that they read has changed.",
         "force-conflicts": "Take over Kind/name or Kind/name:field from another field manager; repeatable.",
+        "plan": "Only show what would change, as ./inv plan does.",
+        "approve": "Show the plan and ask before anything changes.",
+        "plan-file": "Deploy exactly what this plan says, or nothing; ./inv plan --json wrote it.",
     },
 )
 def deploy(
@@ -22,14 +25,21 @@ def deploy(
     tag: str = "",
     jobs: bool = False,
     force_conflicts: list[str] = [],  # noqa: B006 - how Invoke knows a repeatable option
+    plan: bool = False,
+    approve: bool = False,
+    plan_file: str = "",
 ) -> None:
     """Deploy a branch: decrypt, render, validate, apply in phases and wait until all is ready."""
     from tasks.lib import build_variables
-    from tasks.lib.deploy import deploying
+    from tasks.lib.deploy import deploying, showing
     from tasks.lib.deploy.engine import Choices
 
     settings = cli.settings(c)
     environment = settings.environment_of_branch(branch)
     variables = build_variables.read(settings, environment, commit=commit, tag=tag)
     choices = Choices(run_jobs=jobs, force_conflicts=tuple(force_conflicts))
-    deploying.deploy(settings, deploying.Release(environment, variables, choices), deploying.print_event)
+    release = deploying.Release(environment, variables, choices, showing.approval(approve, plan_file))
+    if plan:
+        showing.show(deploying.plan(settings, release))
+    else:
+        deploying.deploy(settings, release, deploying.print_event)

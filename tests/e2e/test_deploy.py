@@ -323,3 +323,30 @@ def test_a_changed_role_reference_is_made_anew(environment: Case) -> None:
 
     assert f"RoleBinding {environment.name}-rollout-waiter-binding: made anew" in said
     assert objects(environment)["RoleBinding/rollout-waiter-binding"]["roleRef"]["name"] == "view"
+
+
+def test_a_plan_shows_what_would_change_and_an_approved_one_is_kept_to(
+    environment: Case, tmp_path: Path
+) -> None:
+    def plan(*options: str) -> Any:
+        return environment.invoke("plan", "--branch", "develop", "--commit", COMMIT_A, *options)
+
+    first = plan("--exit-code")
+    assert first.returncode == 3
+    assert f"+ Deployment {environment.name}-web" in first.stderr
+    assert "Deployment/web" not in objects(environment)
+    deployed(environment)
+    assert plan("--exit-code").returncode == 0
+
+    environment.patch("Deployment", "web", {"spec": {"replicas": 2}})
+    approved = tmp_path / "plan.json"
+    approved.write_text(plan("--json", "--html", str(tmp_path / "plan.html")).stdout)
+    assert "~ spec.replicas: 1 → 2" in (tmp_path / "plan.html").read_text()
+    environment.patch("Deployment", "worker", {"spec": {"replicas": 2}})
+    refused = deploy(environment, "--plan-file", str(approved))
+    assert refused.returncode == 1
+    assert f"Deployment {environment.name}-worker: changed since" in refused.stderr
+
+    environment.patch("Deployment", "worker", {"spec": {"replicas": 1}})
+    deployed(environment, "--plan-file", str(approved))
+    assert objects(environment)["Deployment/web"]["spec"]["replicas"] == 2

@@ -4,7 +4,7 @@ tasks/deploy.py and tasks/rehearse.py call it; it knows nothing of a command lin
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +18,8 @@ from tasks.lib.redaction import Secret, mask
 if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables
     from tasks.lib.cluster.connection import Connection
-    from tasks.lib.deploy.engine import Choices
+    from tasks.lib.deploy.engine import Choices, Planned
+    from tasks.lib.deploy.planning import Plan
     from tasks.lib.render.documents import Document
     from tasks.lib.settings.model import Environment, Settings
 
@@ -31,12 +32,14 @@ class Release:
         environment: where.
         variables: which commit, tag and so on.
         choices: what the caller chose.
+        approve: sees the plan before anything changes; raises to stop.
 
     """
 
     environment: "Environment"
     variables: "BuildVariables"
     choices: "Choices"
+    approve: "Callable[[Plan], None]" = lambda plan: None
 
 
 def deploy(settings: "Settings", release: Release, tell: Tell) -> Record:
@@ -67,6 +70,18 @@ def deploy(settings: "Settings", release: Release, tell: Tell) -> Record:
         for line in summary.lines(record, time.monotonic() - began):
             tell(Notice(line))
     return record
+
+
+def plan(settings: "Settings", release: Release) -> "Plan":
+    """What a deploy would do; nothing in the cluster changes.
+
+    Raises:
+        Failure: the deploy would fail before it changes anything.
+
+    """
+    connection, documents, _ = prepare(settings, release)
+    with _closing(connection):
+        return _planned(settings, release, connection, documents)[1]
 
 
 def prepare(
@@ -105,17 +120,30 @@ def _converge(
     tell: Tell,
 ) -> None:
     from tasks.lib.cluster import identity
-    from tasks.lib.deploy.engine import Course, plan
+    from tasks.lib.deploy.engine import Course
+
+    environment = release.environment
+    tell(Notice(f"cluster {connection.found.name} at {connection.found.endpoint.server}"))
+    planned, shown, marked = _planned(settings, release, connection, documents)
+    release.approve(shown)
+    if not marked:
+        identity.write(connection.api, environment)
+    Course(settings, environment, connection, record, tell).run(planned)
+
+
+def _planned(
+    settings: "Settings", release: Release, connection: "Connection", documents: "list[Document]"
+) -> "tuple[Planned, Plan, bool]":
+    from tasks.lib.cluster import identity
+    from tasks.lib.deploy import engine, planning
     from tasks.lib.deploy.objects import wanted
 
     environment = release.environment
     marked = identity.check(connection.api, environment)
-    tell(Notice(f"cluster {connection.found.name} at {connection.found.endpoint.server}"))
-    objects = wanted((document.content for document in documents), connection.kinds, environment.namespace)
-    planned = plan(settings, environment, connection, objects, release.choices)
-    if not marked:
-        identity.write(connection.api, environment)
-    Course(settings, environment, connection, record, tell).run(planned)
+    contents = [document.content for document in documents]
+    objects = wanted(contents, connection.kinds, environment.namespace)
+    planned = engine.plan(settings, environment, connection, objects, release.choices)
+    return planned, planning.of(environment.name, planned), marked
 
 
 @contextmanager

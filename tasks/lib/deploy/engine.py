@@ -30,11 +30,13 @@ class Planned:
     Args:
         phases: the title and the steps of each phase, in order.
         forced: objects with conflicts that were found to be ours to resolve.
+        results: the objects as the dry run says they would be.
 
     """
 
     phases: tuple[tuple[str, tuple[Step, ...]], ...]
     forced: frozenset[Ref]
+    results: Mapping[Ref, Json]
 
     @property
     def steps(self) -> list[Step]:
@@ -81,6 +83,7 @@ def plan(
     return Planned(
         tuple((group.title, tuple(by_ref[w.ref] for w in group.objects)) for group in groups),
         frozenset(t.step.ref for t in tried if t.forced),
+        {t.step.ref: t.result for t in tried if t.result},
     )
 
 

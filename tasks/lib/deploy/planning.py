@@ -1,0 +1,179 @@
+"""A plan for people and programs: what a deploy would do, and a seal by which it can be approved."""
+
+import html
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from tasks.lib.deploy.decide import WRITES, Action
+from tasks.lib.deploy.diff import Change, changes, content
+from tasks.lib.deploy.engine import Planned
+from tasks.lib.deploy.objects import fingerprint
+from tasks.lib.errors import Failure, UsageError
+
+SIGNS: Final = {Action.CREATE: "+", Action.CHANGE: "~", Action.RECREATE: "±", Action.RUN: ">"}
+COLOURS: Final = {"+": "green", "~": "yellow", "±": "red", ">": "cyan", "-": "red"}
+STYLE: Final = (
+    "body{font:16px/1.5 system-ui,sans-serif;margin:1rem auto;max-width:60rem;padding:0 1rem;"
+    "color-scheme:light dark}pre{overflow-x:auto;margin:.2rem 0 .8rem 1rem;white-space:pre-wrap;"
+    "overflow-wrap:anywhere}.green{color:#18794e}.yellow{color:#946800}.red{color:#cd2b31}.cyan{color:#0c7792}"
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object of the plan.
+
+    Args:
+        phase: the title of its phase.
+        kind: its kind.
+        name: its name.
+        namespace: its namespace, or empty.
+        action: what would be done with it.
+        reason: why; may be empty.
+        changes: the fields that would differ.
+        seal: a fingerprint of what is wanted and of what is there.
+
+    """
+
+    phase: str
+    kind: str
+    name: str
+    namespace: str
+    action: str
+    reason: str
+    changes: tuple[Change, ...]
+    seal: str
+
+    @property
+    def writes(self) -> bool:
+        """Whether the object would be written."""
+        return Action(self.action) in WRITES
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a deploy of one environment would do."""
+
+    environment: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def due(self) -> list[Entry]:
+        """The entries that would be written."""
+        return [entry for entry in self.entries if entry.writes]
+
+
+def of(environment: str, planned: Planned) -> Plan:
+    """The plan behind an engine's preparation."""
+    entries = []
+    for phase, steps in planned.phases:
+        for step in steps:
+            after = planned.results.get(step.ref, step.body)
+            differing = changes(step.live, after) if step.action in {Action.CHANGE, Action.RECREATE} else []
+            there = content(step.live) if step.live else None
+            seal = fingerprint([step.action, step.wanted.digest, there])
+            entries.append(
+                Entry(phase, step.ref.kind, step.ref.name, step.ref.namespace, str(step.action), step.reason,
+                      tuple(differing), seal)
+            )  # fmt: skip
+    return Plan(environment, tuple(entries))
+
+
+def as_lines(plan: Plan) -> list[tuple[str, str]]:
+    """The plan as (colour, line); colours are those of `COLOURS`, or empty."""
+    lines: list[tuple[str, str]] = []
+    phase = ""
+    for entry in plan.due:
+        if entry.phase != phase:
+            phase = entry.phase
+            lines.append(("", phase))
+        sign = SIGNS[Action(entry.action)]
+        why = f" ({entry.reason})" if entry.reason else ""
+        lines.append((COLOURS[sign], f"  {sign} {entry.kind} {entry.name}{why}"))
+        lines += [(COLOURS[str(change)[0]], f"      {change}") for change in entry.changes]
+    lines.append(("", totals(plan)))
+    return lines
+
+
+def totals(plan: Plan) -> str:
+    """One line that counts."""
+    count = Counter(entry.action for entry in plan.entries)
+    words = {"create": "to create", "change": "to change", "recreate": "to make anew", "run": "to run"}
+    parts = [f"{count[action]} {text}" for action, text in words.items() if count[action]]
+    rest = len(plan.entries) - len(plan.due)
+    return f"{plan.environment}: {', '.join([*parts, f'{rest} unchanged'])}."
+
+
+def as_json(plan: Plan) -> str:
+    """The whole plan as JSON; `read` takes it back."""
+    return json.dumps(asdict(plan), indent=2)
+
+
+def as_html(plan: Plan) -> str:
+    """One self-contained page."""
+    body = "\n".join(
+        f'<div class="{colour}">{html.escape(line)}</div>'
+        if line.startswith(" ")
+        else f"<h2>{html.escape(line)}</h2>"
+        for colour, line in as_lines(plan)
+    )
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Plan for {html.escape(plan.environment)}</title><style>{STYLE}</style>"
+        f"<h1>Plan for {html.escape(plan.environment)}</h1><pre>{body}</pre></html>\n"
+    )
+
+
+def read(path: Path) -> Plan:
+    """Read a plan that `as_json` wrote.
+
+    Raises:
+        UsageError: the file is missing or holds something else.
+
+    """
+    try:
+        content = json.loads(path.read_text())
+        entries = [
+            Entry(**{**entry, "changes": tuple(Change(**change) for change in entry["changes"])})
+            for entry in content["entries"]
+        ]
+        return Plan(content["environment"], tuple(entries))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UsageError(
+            f"{path} is not a plan.", str(error), "Write one with ./inv plan --branch … --json > FILE"
+        ) from error
+
+
+def require_same(approved: Plan, now: Plan) -> None:
+    """Check that what was approved is what would be done.
+
+    Raises:
+        Failure: the cluster, or what is to be deployed, moved since; every object concerned is named.
+
+    """
+    moved = [f"{kind} {name}: {why}" for (kind, name), why in sorted(_moved(approved, now).items())]
+    if approved.environment != now.environment:
+        moved.insert(0, f"the plan is for {approved.environment}, this deploy for {now.environment}")
+    if moved:
+        raise Failure(
+            "The plan that was approved is not what would be done now: nothing was changed.",
+            "\n".join(moved),
+            "Look at a new plan: ./inv plan --branch …",
+        )
+
+
+def _moved(approved: Plan, now: Plan) -> dict[tuple[str, str], str]:
+    then, today = _seals(approved.entries), _seals(now.entries)
+    gone = dict.fromkeys(then.keys() - today.keys(), "is not deployed any more")
+    new = dict.fromkeys(today.keys() - then.keys(), "was not in the plan")
+    other = {key: "changed since" for key in then.keys() & today.keys() if then[key] != today[key]}
+    return {**gone, **new, **other}
+
+
+def _seals(entries: Sequence[Entry]) -> dict[tuple[str, str], str]:
+    return {(entry.kind, entry.name): entry.seal for entry in entries}

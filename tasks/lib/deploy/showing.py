@@ -1,0 +1,76 @@
+"""Bringing a plan to people: on a terminal, as a page, and asking whether to go on."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tasks.lib import console
+from tasks.lib.deploy import planning
+from tasks.lib.deploy.planning import Plan
+from tasks.lib.errors import ChangesFound, Failure, UsageError
+from tasks.lib.files import write_atomically
+
+
+def deliver(plan: Plan, *, as_json: bool, page: str) -> None:
+    """Print a plan as JSON to stdout or as lines to stderr; write its page if one is asked for."""
+    if page:
+        write_atomically(Path(page), planning.as_html(plan).encode(), 0o644)
+    if as_json:
+        console.emit(planning.as_json(plan))
+    else:
+        show(plan)
+
+
+def show(plan: Plan) -> None:
+    """Print a plan as coloured lines."""
+    from rich.text import Text
+
+    out = console.console()
+    for colour, line in planning.as_lines(plan):
+        out.print(Text(line, style=colour))
+
+
+def require_no_changes(plan: Plan) -> None:
+    """End with the exit code for changes if there are any.
+
+    Raises:
+        ChangesFound: the plan would write something.
+
+    """
+    if plan.due:
+        raise ChangesFound(f"{len(plan.due)} objects would be written.")
+
+
+def approval(asked: bool, plan_file: str) -> Callable[[Plan], None]:
+    """How a deploy gets its plan approved: by a file, by a person, or as it is.
+
+    Raises:
+        UsageError: there is nobody to ask, or the file holds no plan.
+
+    """
+    if plan_file:
+        approved = planning.read(Path(plan_file))
+        return lambda plan: planning.require_same(approved, plan)
+    if not asked:
+        return lambda plan: None
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "--approve asks on a terminal, and there is none.", "",
+            "Approve beforehand: ./inv plan … --json > FILE, then ./inv deploy … --plan-file FILE",
+        )  # fmt: skip
+    return ask
+
+
+def ask(plan: Plan) -> None:
+    """Show the plan and ask.
+
+    Raises:
+        Failure: the answer is not yes.
+
+    """
+    show(plan)
+    if not plan.due:
+        return
+    console.say(f"Type {plan.environment} to deploy this, anything else to stop:")
+    if sys.stdin.readline().strip() != plan.environment:
+        raise Failure("The plan was not approved: nothing was changed.")

@@ -1,0 +1,44 @@
+"""Show what a deploy would do."""
+
+from invoke import Context
+
+from tasks import cli
+
+
+@cli.task(
+    iterable=["force_conflicts"],
+    help={
+        "branch": "The branch whose deploy to plan.",
+        "commit": "The commit to plan for, in full; by default as for deploy.",
+        "tag": "The version on labels; by default TAG_NAME.",
+        "jobs": "As if Jobs were to run in any case.",
+        "force-conflicts": "As if Kind/name or Kind/name:field were taken over; repeatable.",
+        "json": "Print JSON, which deploy --plan-file takes.",
+        "html": "Also write a page to this file.",
+        "exit-code": "Exit with 3 if there is something to change.",
+    },
+)
+def plan(
+    c: Context,
+    branch: str = "",
+    commit: str = "",
+    tag: str = "",
+    jobs: bool = False,
+    force_conflicts: list[str] = [],  # noqa: B006 - how Invoke knows a repeatable option
+    json: bool = False,
+    html: str = "",
+    exit_code: bool = False,
+) -> None:
+    """Show what a deploy of a branch would change, field by field; nothing is changed."""
+    from tasks.lib import build_variables
+    from tasks.lib.deploy import deploying, showing
+    from tasks.lib.deploy.engine import Choices
+
+    settings = cli.settings(c)
+    environment = settings.environment_of_branch(branch)
+    variables = build_variables.read(settings, environment, commit=commit, tag=tag)
+    choices = Choices(run_jobs=jobs, force_conflicts=tuple(force_conflicts))
+    found = deploying.plan(settings, deploying.Release(environment, variables, choices))
+    showing.deliver(found, as_json=json, page=html)
+    if exit_code:
+        showing.require_no_changes(found)

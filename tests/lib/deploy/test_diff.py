@@ -1,0 +1,43 @@
+from typing import Any
+
+import pytest
+
+from tasks.lib.deploy.diff import changes
+
+
+def thing(kind: str = "ConfigMap", **fields: Any) -> dict[str, Any]:
+    return {"kind": kind, "metadata": {"name": "x", "resourceVersion": "1"}, **fields}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lines"),
+    [
+        (None, thing(), []),
+        (thing(), thing(), []),
+        (thing(status={"phase": "a"}), thing(status={"phase": "b"}), []),
+        (thing(data={"a": "1"}), thing(data={"a": "2", "b": "3"}), ["~ data.a: 1 → 2", "+ data.b: 3"]),
+        (thing(data={"a": "1"}), thing(), ["- data.a: 1"]),
+        (
+            thing(spec={"containers": [{"name": "uwsgi", "image": "a"}, {"name": "side", "image": "s"}]}),
+            thing(spec={"containers": [{"name": "side", "image": "s"}, {"name": "uwsgi", "image": "b"}]}),
+            ["~ spec.containers[uwsgi].image: a → b"],
+        ),
+        (thing(spec={"args": ["a", "b"]}), thing(spec={"args": ["a"]}), ["- spec.args[1]: b"]),
+        (thing(data={"a": "1"}), thing(data={"a": "x" * 200}), [f"~ data.a: 1 → {'x' * 119}…"]),
+        (
+            thing("Secret", data={"password": "b2xk", "gone": "eA=="}),
+            thing("Secret", data={"password": "bmV3"}),
+            ["- data.gone: [redacted]", "~ data.password: [redacted] → [redacted]"],
+        ),
+    ],
+    ids=["new", "same", "status only", "value", "key removed", "by name", "by place", "long", "secret"],
+)
+def test_every_field_that_differs_is_told_and_no_secret_value(
+    before: dict[str, Any] | None, after: dict[str, Any], lines: list[str]
+) -> None:
+    assert [str(change) for change in changes(before, after)] == lines
+
+
+def test_our_own_fingerprints_are_no_difference() -> None:
+    marked = {"kind": "ConfigMap", "metadata": {"annotations": {"lookit-orchestrator/applied": "abc"}}}
+    assert changes(marked, {"kind": "ConfigMap", "metadata": {}}) == []

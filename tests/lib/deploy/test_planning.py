@@ -1,0 +1,108 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.lib.deploy import planning
+from tasks.lib.deploy.decide import Action, Step
+from tasks.lib.deploy.engine import Planned
+from tasks.lib.deploy.objects import Ref, Wanted
+from tasks.lib.deploy.planning import Plan
+from tasks.lib.deploy.showing import approval, require_no_changes
+from tasks.lib.errors import ChangesFound, Failure, UsageError
+
+
+def config(value: str) -> dict[str, Any]:
+    return {"kind": "ConfigMap", "metadata": {"name": "conf"}, "data": {"a": value}}
+
+
+def planned(action: Action = Action.CHANGE, live: str = "old", wanted: str = "<new>") -> Plan:
+    conf = Wanted(Ref("v1", "ConfigMap", "default", "conf"), config(wanted))
+    same = Wanted(Ref("v1", "ConfigMap", "default", "same"), config("x"))
+    steps = (
+        Step(conf, action, "because", conf.body, None if action is Action.CREATE else config(live)),
+        Step(same, Action.KEEP, "", same.body, same.body),
+    )
+    return planning.of("staging", Planned((("config", steps),), frozenset(), {conf.ref: conf.body}))
+
+
+@pytest.mark.parametrize(
+    ("action", "lines"),
+    [
+        (
+            Action.CHANGE,
+            [
+                ("", "config"),
+                ("yellow", "  ~ ConfigMap conf (because)"),
+                ("yellow", "      ~ data.a: old → <new>"),
+                ("", "staging: 1 to change, 1 unchanged."),
+            ],
+        ),
+        (
+            Action.CREATE,
+            [
+                ("", "config"),
+                ("green", "  + ConfigMap conf (because)"),
+                ("", "staging: 1 to create, 1 unchanged."),
+            ],
+        ),
+        (Action.KEEP, [("", "staging: 2 unchanged.")]),
+    ],
+)
+def test_a_plan_reads_as_lines(action: Action, lines: list[tuple[str, str]]) -> None:
+    assert planning.as_lines(planned(action)) == lines
+
+
+def test_a_plan_survives_being_written_and_read(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(planning.as_json(planned()))
+    assert planning.read(path) == planned()
+
+
+def test_a_page_shows_values_as_text() -> None:
+    page = planning.as_html(planned())
+    assert "data.a: old → &lt;new&gt;" in page
+    assert "<new>" not in page
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"environment": "x", "entries": [{}]}'])
+def test_a_file_that_is_no_plan_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"plan.json is not a plan"):
+        planning.read(path)
+
+
+def test_an_approved_plan_holds_while_nothing_moved() -> None:
+    planning.require_same(planned(), planned())
+    with pytest.raises(Failure) as caught:
+        planning.require_same(planned(), planned(live="moved"))
+    assert caught.value.why == "ConfigMap conf: changed since"
+
+
+def test_an_approved_plan_names_what_came_and_went() -> None:
+    empty = Plan("production", ())
+    with pytest.raises(Failure) as caught:
+        planning.require_same(planned(), empty)
+    assert caught.value.why == (
+        "the plan is for staging, this deploy for production\n"
+        "ConfigMap conf: is not deployed any more\n"
+        "ConfigMap same: is not deployed any more"
+    )
+    with pytest.raises(Failure, match="is not what would be done now") as caught:
+        planning.require_same(empty, planned())
+    assert "ConfigMap conf: was not in the plan" in caught.value.why
+
+
+def test_only_a_plan_with_changes_ends_with_their_exit_code() -> None:
+    require_no_changes(planned(Action.KEEP))
+    with pytest.raises(ChangesFound) as caught:
+        require_no_changes(planned())
+    assert caught.value.exit_code == 3
+
+
+def test_a_person_can_only_be_asked_on_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with (tmp_path / "no-terminal").open("w+") as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        with pytest.raises(UsageError, match="asks on a terminal"):
+            approval(asked=True, plan_file="")
