@@ -14,8 +14,6 @@ import invoke
 from invoke.exceptions import Exit, ParseError
 
 EXIT_USAGE = 2
-# Tasks whose option may also stand behind their name without `--`: Invoke itself knows no optional argument.
-OPTIONAL_ARGUMENTS = {"secrets.encrypt": "file", "secrets.diff": "revision", "secrets.log": "file"}
 
 
 class Program(invoke.Program):
@@ -25,7 +23,7 @@ class Program(invoke.Program):
         """Run, and end quietly when the reader of a pipe goes away, as `| head` does."""
         try:
             try:
-                super().run(spelled_out(sys.argv if argv is None else argv), exit)
+                super().run(argv, exit)
             finally:
                 sys.stdout.flush()
         except BrokenPipeError:
@@ -77,17 +75,6 @@ def with_left_out_names(words: list[str], names: dict[str, str]) -> list[str]:
             result.append(f"--{names[before]}")
         result.append(word)
     return result
-
-
-def spelled_out(argv: list[str]) -> list[str]:
-    """Name the option for a word that follows a task with an optional argument: `secrets.diff v1`."""
-    words = list(argv)
-    end = words.index("--") if "--" in words else len(words)
-    for place in range(1, end):
-        option = OPTIONAL_ARGUMENTS.get(words[place - 1])
-        if option and not words[place].startswith(("-", "secrets.")):
-            words[place] = f"--{option}={words[place]}"
-    return words
 
 
 @contextmanager
