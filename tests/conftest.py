@@ -43,6 +43,15 @@ def docker_engine() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def shared_registry(
+    docker_engine: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RegistryProcess]:
+    """One registry for tests that push large layers: each takes a repository of its own."""
+    with docker_services.registry(tmp_path_factory.mktemp("registry")) as served:
+        yield served
+
+
 @pytest.fixture
 def registry_process(
     docker_engine: None, tmp_path_factory: pytest.TempPathFactory

@@ -123,6 +123,15 @@ def base_images() -> None:
     output("docker", "tag", database, f"{DATABASE}:local")
 
 
+def docker_client_image() -> None:
+    """An image with nothing but this machine's Docker client, for the orchestrator's image to take it from."""
+    client = Path(shutil.which("docker") or "").resolve()
+    with tempfile.TemporaryDirectory(prefix="lookit-cli-") as folder:
+        shutil.copy(client, Path(folder) / "docker")
+        (Path(folder) / "Dockerfile").write_text("FROM scratch\nCOPY docker /usr/local/bin/docker\n")
+        output("docker", "build", "--quiet", "--tag", "lookit-test/docker-cli:local", folder)
+
+
 def _import_debian(image: str, authorities: bytes) -> None:
     require("debootstrap", "debootstrap")
     if os.geteuid() != 0:

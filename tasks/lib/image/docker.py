@@ -87,7 +87,7 @@ def build(wanted: Build, with_: Builder) -> Command:
     front = {
         Builder.BUILDX: ("docker", "buildx", "build", "--load"),
         Builder.INTEGRATED: ("docker", "build"),
-        Builder.CLASSIC: ("docker", "build"),
+        Builder.CLASSIC: ("docker", "build", "--force-rm"),  # else a failed step's container stays
     }[with_]
     arguments = dict(wanted.arguments)
     if wanted.cache_from and with_ is not Builder.CLASSIC:

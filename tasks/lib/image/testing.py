@@ -130,7 +130,7 @@ def suite(
 
 def make_names() -> Names:
     """Names that no other run has, and that say whose they are."""
-    owner = f"{platform.node()}:{os.getpid()}"
+    owner = f"{here()}:{os.getpid()}"
     base = f"lookit-test-{os.getpid()}-{secrets.token_hex(3)}"
     return Names(network=base, database=f"{base}-database", suite=f"{base}-suite", owner=owner)
 
@@ -225,9 +225,15 @@ def sweep(seconds: float) -> list[str]:
 
 
 def abandoned(owner: str) -> bool:
-    """Whether `owner` (host:pid) is a process of this machine that is gone."""
-    host, _, pid = owner.rpartition(":")
-    return host == platform.node() and pid.isdigit() and gone(int(pid))
+    """Whether `owner` (place:pid) is a process of this place that is gone."""
+    where, _, pid = owner.rpartition(":")
+    return where == here() and pid.isdigit() and gone(int(pid))
+
+
+def here() -> str:
+    """Where this process's number means something: this machine, and in a container that container alone."""
+    space = Path("/proc/self/ns/pid")
+    return f"{platform.node()}/{space.readlink() if space.is_symlink() else ''}"
 
 
 def _quietly(argv: Sequence[str], seconds: float) -> None:

@@ -151,7 +151,7 @@ def _launcher(
     values: Mapping[str, Secret], workspace: Path,
 ) -> Iterator[Callable[[ReadyStep], Launch]]:  # fmt: skip
     """How steps are started, with what they need prepared and removed afterwards."""
-    sandbox = {} if wish.sandbox_state is None else {"LOOKIT_SANDBOX": "1"}
+    sandbox = sandbox_variables(wish.sandbox_state)
     if not wish.in_containers:
         yield direct.Direct(settings.root, workspace, values, sandbox, wish.settings_file).launch
         return
@@ -169,6 +169,11 @@ def _launcher(
             mounts=[f"type=bind,source={path},target={path}" for path in seen], seconds=limits.docker,
             own=own_steps(settings, wish),
         ).launch  # fmt: skip
+
+
+def sandbox_variables(state: Path | None) -> dict[str, str]:
+    """The variables that lead a step to the sandbox in `state`."""
+    return {} if state is None else {"LOOKIT_SANDBOX": "1", "INVOKE_SANDBOX_STATE": str(state)}
 
 
 def own_steps(settings: "Settings", wish: Wish) -> containers.Own:

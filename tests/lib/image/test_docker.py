@@ -30,7 +30,9 @@ OPTIONS = (
         pytest.param(
             Builder.INTEGRATED, ("docker", "build"), True, {"DOCKER_BUILDKIT": "1"}, id="integrated"
         ),
-        pytest.param(Builder.CLASSIC, ("docker", "build"), False, {"DOCKER_BUILDKIT": "0"}, id="classic"),
+        pytest.param(
+            Builder.CLASSIC, ("docker", "build", "--force-rm"), False, {"DOCKER_BUILDKIT": "0"}, id="classic"
+        ),
     ],
 )
 def test_an_image_is_built(

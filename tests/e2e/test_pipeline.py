@@ -1,0 +1,178 @@
+"""The whole chain of cloudbuild.yaml against the sandbox, a real engine, PostgreSQL and registry."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.lib.image.registry import resolve_digest
+from tests.builders import ROOT, checked_in_settings
+from tests.docker_services import RegistryProcess, docker_client_image, output, registry
+from tests.sample_checkout import Sample, sample
+from tests.sandbox_case import Case, merged
+
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.e2e,
+    pytest.mark.xdist_group("docker"),
+    pytest.mark.timeout(900),
+]
+
+IMAGES_HERE = {
+    "BASE": "lookit-test/base:local",
+    "DOCKER_CLI": "lookit-test/docker-cli:local",
+    "GKE_AUTH_PLUGIN": "none",
+}
+FAILING_TEST = (
+    "from django.test import TestCase\nclass T(TestCase):\n    def test_it(self): self.fail('as it should')\n"
+)
+
+
+@dataclass
+class Chain:
+    """The chain for one test: a checkout of the sample, a corner of the sandbox, a repository of its own."""
+
+    checkout: Sample
+    case: Case
+    repository: str
+
+    def run(self, *options: str) -> "subprocess.CompletedProcess[str]":
+        """Run `pipeline` as a person does."""
+        own = {
+            "sandbox": {"state": str(self.case.sandbox.state.folder)},
+            "image": {"repository": self.repository},
+            "test": {"database_image": "lookit-test/postgres:local"},
+            "build": {"network": "host"},
+            "pipeline": {"arguments": IMAGES_HERE, "mounts": [str(self.case.folder)]},
+        }
+        settings = self.case.folder / "pipeline.yaml"
+        settings.write_text(yaml.safe_dump(merged(self.case.values, own)))
+        return subprocess.run(
+            [sys.executable, "-m", "tasks", "-f", str(settings), "pipeline", "--branch", "develop", "--sandbox",
+             "--source", str(self.checkout.folder), "--substitution", "_EMBER_ARCHIVE=ember", "--json", *options],
+            cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False, timeout=800,
+        )  # fmt: skip
+
+    def states(self, *options: str) -> dict[str, str]:
+        """How each step ended, by its id, where the run ended red."""
+        done = self.run("--no-docker", *options)
+        assert done.returncode == 1, done.stderr
+        return table(done.stderr)
+
+    def images(self) -> set[str]:
+        """The application's images in the cluster."""
+        pods = json.loads(self.case.kubectl("get", "deployments,statefulsets,jobs", "-o", "json"))["items"]
+        every = [c["image"] for pod in pods for c in pod["spec"]["template"]["spec"]["containers"]]
+        return {image for image in every if image.startswith(self.repository)}
+
+
+def table(stderr: str) -> dict[str, str]:
+    """The rows of the closing table: the step's id and its result."""
+    rows = [
+        line.split("│") for line in stderr.rpartition("Pipeline\n")[2].splitlines() if line.startswith("│")
+    ]
+    return {row[1].split('"')[1]: row[2].strip() for row in rows}
+
+
+@pytest.fixture
+def chain(environment: Case, shared_registry: RegistryProcess, tmp_path: Path) -> Chain:
+    return Chain(
+        sample(tmp_path / "lookit-api"), environment, f"{shared_registry.address}/{environment.name}/lookit"
+    )
+
+
+def assert_released(chain: Chain, done: "subprocess.CompletedProcess[str]") -> None:
+    """Everything that the chain is for has happened."""
+    assert done.returncode == 0, done.stderr
+    steps = {step["step"]: step["state"] for step in json.loads(done.stdout)}
+    assert steps == dict.fromkeys(["test", "build", "push", "deploy", "upload", "sentry"], "SUCCESS")
+    assert "Ran 3 tests" in done.stderr
+    tagged = f"{chain.repository}:{chain.checkout.head}"
+    digest = resolve_digest(checked_in_settings(), tagged)
+    assert chain.images() == {f"{tagged}@{digest}"}
+    assert "experiments/sample/index.html" in done.stderr
+
+
+def test_the_chain_builds_tests_pushes_deploys_by_digest_and_uploads(chain: Chain) -> None:
+    assert_released(chain, chain.run("--no-docker"))
+
+
+def test_the_chain_runs_in_containers_of_the_orchestrator_s_image(chain: Chain) -> None:
+    docker_client_image()
+
+    done = chain.run()
+
+    assert_released(chain, done)
+    config = json.loads(output("docker", "image", "inspect", "gcr.io/mit-lookit/lookit-orchestrator:stable"))[
+        0
+    ]
+    assert config["Config"]["User"] == "10001:10001"
+    assert output("docker", "ps", "--all", "--quiet", "--filter", "label=org.lookit.pipeline") == ""
+    assert output("docker", "volume", "ls", "--quiet", "--filter", "name=lookit-pipeline") == ""
+
+
+def test_a_failing_unit_test_stops_it_at_test(chain: Chain) -> None:
+    chain.checkout.commit(studies__tests_DOT_py=FAILING_TEST)
+
+    states = chain.states()
+
+    assert states["test"] == "FAILURE (exit code 1)"
+    assert [states[step] for step in ("push", "deploy", "upload", "sentry")] == ["NOT RUN"] * 4
+
+
+def test_a_failing_build_stops_it_at_build(chain: Chain) -> None:
+    chain.checkout.commit(Dockerfile="FROM lookit-test/base:local\nRUN exit 3\n")
+
+    states = chain.states()
+
+    assert states["build"] == "FAILURE (exit code 1)"
+    assert states["test"] in {"CANCELLED", "SUCCESS"}
+    assert [states[step] for step in ("push", "deploy", "upload", "sentry")] == ["NOT RUN"] * 4
+
+
+def test_a_registry_that_is_down_stops_it_at_push(chain: Chain, registry_process: RegistryProcess) -> None:
+    registry_process.stop()
+    chain.repository = f"{registry_process.address}/lookit"
+
+    states = chain.states("--from", "build")
+
+    assert (states["build"], states["push"]) == ("SUCCESS", "FAILURE (exit code 1)")
+    assert states["deploy"] == "NOT RUN"
+
+
+def test_a_refused_push_stops_it_at_push(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> None:
+    with registry(tmp_path_factory.mktemp("read-only"), read_only=True) as closed:
+        chain.repository = f"{closed.address}/lookit"
+
+        states = chain.states("--from", "build")
+
+    assert (states["build"], states["push"]) == ("SUCCESS", "FAILURE (exit code 1)")
+    assert states["deploy"] == "NOT RUN"
+
+
+def test_a_failing_migration_stops_it_at_deploy(chain: Chain) -> None:
+    chain.case.behave("Job", "migration", "job-fail", logs="django.db.utils.ProgrammingError: no such column")
+    chain.case.patch("Job", "migration", {"spec": {"backoffLimit": 0}})
+
+    done = chain.run("--no-docker", "--from", "build")
+
+    assert done.returncode == 1
+    states = table(done.stderr)
+    assert (states["push"], states["deploy"]) == ("SUCCESS", "FAILURE (exit code 1)")
+    assert states["sentry"] == "NOT RUN"
+    assert "no such column" in done.stderr
+
+
+def test_one_step_alone_runs_without_the_others(chain: Chain) -> None:
+    done = chain.run("--no-docker", "--only", "upload")
+
+    assert done.returncode == 0, done.stderr
+    steps: list[dict[str, Any]] = json.loads(done.stdout)
+    assert {step["step"] for step in steps if step["state"] == "SUCCESS"} == {"upload"}
+    assert {step["state"] for step in steps} == {"SUCCESS", "SKIPPED"}
