@@ -25,7 +25,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "look
 PACKAGES = ("python3", "python3-venv", "python3-pip", "ca-certificates", "python3-django", "python3-psycopg2")
 BASE = "lookit-test/base"
 DATABASE = "lookit-test/postgres"
-SECONDS_TO_START = 60
+SECONDS_TO_START = 180
 
 
 def output(*argv: str) -> str:
