@@ -103,7 +103,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing is logged."""
 
     def _forwarded(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        headers = {key: value for key, value in self.headers.items() if key.lower() not in {"connection", "host"}}
+        headers = {
+            key: value for key, value in self.headers.items() if key.lower() not in {"connection", "host"}
+        }
         self._upstream.request(self.command, self.path, body or None, headers)
         response = self._upstream.getresponse()
         answer = response.read()

@@ -1,0 +1,62 @@
+"""`invoke doctor` against the sandbox: all well, and one fault after the other."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tasks.lib.doctor.examination import examine_all
+from tests.sandbox_case import Case, merged
+
+pytestmark = pytest.mark.e2e
+
+
+def _findings(case: Case, code: int) -> dict[str, Any]:
+    done = case.invoke("doctor", "--environment", "staging", "--json")
+    assert done.returncode == code, done.stderr
+    return {f["subject"]: f for f in json.loads(done.stdout) if f["area"] in {"staging", "this machine"}}
+
+
+def test_a_sandbox_that_is_up_is_well(environment: Case) -> None:
+    found = _findings(environment, 0)
+
+    assert {subject: f["state"] for subject, f in found.items() if f["area"] == "staging"} == {
+        "manifests": "ok", "encrypted files": "ok", "secrets decrypt": "ok", "cluster and permissions": "ok", "bucket": "ok",
+    }  # fmt: skip
+    assert found["bucket"]["detail"] == f"gs://{environment.name}"
+    assert found["cluster and permissions"]["detail"].startswith("lookit-staging; all ")
+
+
+@pytest.mark.parametrize(
+    ("changed", "subject", "said"),
+    [
+        ({"buckets": {"archives": "absent"}}, "bucket", "There is no bucket absent."),
+        ({"overlay": "overlays/none"}, "manifests", "The overlay does not exist."),
+        ({"cluster": "other"}, "cluster and permissions", "There is no cluster"),
+    ],
+    ids=["bucket", "overlay", "cluster"],
+)
+def test_a_wrong_setting_is_found(
+    environment: Case, changed: dict[str, Any], subject: str, said: str
+) -> None:
+    settings = environment.sandbox.overlaid(
+        merged(environment.values, {"environments": {"staging": changed}})
+    )
+
+    findings = examine_all(settings, [settings.environment("staging")])
+
+    (finding,) = [f for f in findings if (f.area, f.subject) == ("staging", subject)]
+    assert finding.state == "fault"
+    assert said in finding.detail
+    assert finding.mend
+
+
+def test_a_key_that_the_manifests_ask_for_and_nobody_encrypted_is_named(environment: Case) -> None:
+    expected = environment.tree / "overlays/case/secrets/lookit-secrets.env.expected"
+    expected.write_text(expected.read_text() + "NEWLY_NEEDED=\n")
+
+    finding = _findings(environment, 1)["secrets decrypt"]
+
+    assert finding["detail"] == (
+        "The secrets lack keys that the manifests ask for.\nlookit-secrets.env lacks NEWLY_NEEDED"
+    )
