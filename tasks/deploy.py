@@ -15,6 +15,7 @@ from tasks import cli
         "force-conflicts": "Take over Kind/name or Kind/name:field from another field manager; repeatable.",
         "plan": "Only show what would change, as ./inv plan does.",
         "approve": "Show the plan and ask before anything changes.",
+        "wait": "Wait for another deploy of the environment to end; --no-wait fails instead.",
         "plan-file": "Deploy exactly what this plan says, or nothing; ./inv plan --json wrote it.",
     },
 )
@@ -28,6 +29,7 @@ def deploy(
     plan: bool = False,
     approve: bool = False,
     plan_file: str = "",
+    wait: bool = True,
 ) -> None:
     """Deploy a branch: decrypt, render, validate, apply in phases and wait until all is ready."""
     from tasks.lib import build_variables
@@ -38,7 +40,7 @@ def deploy(
     environment = settings.environment_of_branch(branch)
     variables = build_variables.read(settings, environment, commit=commit, tag=tag)
     choices = Choices(run_jobs=jobs, force_conflicts=tuple(force_conflicts))
-    release = deploying.Release(environment, variables, choices, showing.approval(approve, plan_file))
+    release = deploying.Release(environment, variables, choices, wait, showing.approval(approve, plan_file))
     if plan:
         showing.show(deploying.plan(settings, release))
     else:

@@ -22,3 +22,19 @@ def sentry(c: Context, branch: str = "", commit: str = "", tag: str = "") -> Non
     variables = build_variables.read(settings, environment, commit=commit, tag=tag)
     if told.announce(settings, environment, variables):
         console.say(f"Sentry knows that {variables.short_sha} runs in {environment.name}.")
+
+
+@cli.task(
+    help={
+        "environment": "Whose lock to give up.",
+        "by": "Who decides this.",
+        "reason": "Why; it is told to the holder's successors in the cluster's events.",
+    }
+)
+def unlock(c: Context, environment: str = "", by: str = "", reason: str = "") -> None:
+    """Give up the lock of a deploy that is surely dead; says whose it was."""
+    from tasks.lib import console
+    from tasks.lib.deploy import unlocking
+
+    settings = cli.settings(c)
+    console.say(unlocking.unlock(settings, settings.environment(environment), by, reason))

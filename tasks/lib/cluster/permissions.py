@@ -10,6 +10,7 @@ from tasks.lib.cluster.kinds import Kind
 from tasks.lib.errors import Failure
 
 VERBS_TO_APPLY: Final = ("get", "list", "create", "patch")
+VERBS_OF_THE_LOCK: Final = ("get", "create", "update", "patch", "watch", "delete")
 # Kinds that are deleted and made again where a change asks for it.
 RECREATED: Final = frozenset({"Job", "StorageClass", "RoleBinding", "ClusterRoleBinding"})
 
@@ -79,6 +80,9 @@ def needed(used: Iterable[tuple[Kind, str]], namespace: str) -> list[Permission]
     permissions.add(Permission(namespace, "", "pods/log", "get"))
     permissions.add(Permission(namespace, "", "pods", "delete"))  # broken ones that hold up their own mending
     permissions.add(Permission(namespace, "", "events", "list"))
+    permissions |= {
+        Permission(namespace, "coordination.k8s.io", "leases", verb) for verb in VERBS_OF_THE_LOCK
+    }
     permissions |= {Permission(namespace, "", "configmaps", verb) for verb in ("get", "create", "patch")}
     return sorted(permissions)
 

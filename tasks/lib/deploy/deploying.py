@@ -32,6 +32,7 @@ class Release:
         environment: where.
         variables: which commit, tag and so on.
         choices: what the caller chose.
+        wait: whether to wait for another deploy to end.
         approve: sees the plan before anything changes; raises to stop.
 
     """
@@ -39,6 +40,7 @@ class Release:
     environment: "Environment"
     variables: "BuildVariables"
     choices: "Choices"
+    wait: bool = True
     approve: "Callable[[Plan], None]" = lambda plan: None
 
 
@@ -120,15 +122,18 @@ def _converge(
     tell: Tell,
 ) -> None:
     from tasks.lib.cluster import identity
+    from tasks.lib.deploy import lock
     from tasks.lib.deploy.engine import Course
 
     environment = release.environment
     tell(Notice(f"cluster {connection.found.name} at {connection.found.endpoint.server}"))
-    planned, shown, marked = _planned(settings, release, connection, documents)
-    release.approve(shown)
-    if not marked:
-        identity.write(connection.api, environment)
-    Course(settings, environment, connection, record, tell).run(planned)
+    one = lock.Lock(connection.api, environment, lock.claim(release.variables))
+    with lock.held(one, wait=settings.time_limits.lock if release.wait else 0, tell=tell):
+        planned, shown, marked = _planned(settings, release, connection, documents)
+        release.approve(shown)
+        if not marked:
+            identity.write(connection.api, environment)
+        Course(settings, environment, connection, record, tell, one.require).run(planned)
 
 
 def _planned(

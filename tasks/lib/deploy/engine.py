@@ -1,7 +1,7 @@
 """One deploy on one cluster, from named objects to a healthy system: plan, then carry out phase by phase."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -96,6 +96,7 @@ class Course:
         connection: the cluster.
         record: is told what becomes of each object.
         tell: is told what happens.
+        guard: called before each batch of writes; raises where nothing more may be changed.
 
     """
 
@@ -106,9 +107,11 @@ class Course:
         connection: Connection,
         record: Record,
         tell: Tell,
+        guard: Callable[[], None] = lambda: None,
     ) -> None:
         self._limits, self._namespace = settings.time_limits, environment.namespace
         self._connection, self._record, self._tell = connection, record, tell
+        self._guard = guard
         self._predecessors = settings.deploy.predecessors
         self._deadline = time.monotonic() + settings.time_limits.deploy
 
@@ -147,6 +150,8 @@ class Course:
                 self._record.end(step.ref, "ran before" if step.action is Action.SKIP else "unchanged")
         for batch in ranks([step.wanted for step in steps]):
             due = [step for w in batch if (step := by_ref[w.ref]).writes]
+            if due:
+                self._guard()
             applied = acting.apply(due)
             stored |= applied
             definitions = [step for step in due if step.ref.kind == "CustomResourceDefinition"]

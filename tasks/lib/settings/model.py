@@ -131,6 +131,7 @@ class TimeLimits:
     container: Seconds
     kubernetes_attempt: Seconds
     kubernetes: Seconds
+    lock: Seconds
     render: Seconds
     registry_attempt: Seconds
     registry: Seconds

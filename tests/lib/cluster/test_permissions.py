@@ -38,6 +38,10 @@ def test_a_deploy_needs_to_write_its_kinds_and_to_watch_workloads() -> None:
             f"{verb} jobs.batch in namespace default"
             for verb in ("create", "delete", "get", "list", "patch", "watch")
         ),
+        *(
+            f"{verb} leases.coordination.k8s.io in namespace default"
+            for verb in ("create", "delete", "get", "patch", "update", "watch")
+        ),
     ]
 
 

@@ -1,0 +1,273 @@
+"""One deploy at a time: a Lease in the environment's namespace, renewed while a deploy runs.
+
+Whether a holder is dead is judged by this process's own clock: its renewals have to stand still for the whole
+duration while we look.  So clocks that differ between machines cannot let two inside.
+"""
+
+import datetime
+import getpass
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy.progress import Notice, Tell
+from tasks.lib.errors import Failure, TimedOut
+
+if TYPE_CHECKING:
+    from tasks.lib.build_variables import BuildVariables
+    from tasks.lib.settings.model import Environment
+
+NAME: Final = "lookit-orchestrator"
+SECONDS: Final = 15
+NOTE: Final = "lookit-orchestrator/"
+WAITER: Final = f"{NOTE}waiting"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who wants the lock.
+
+    Args:
+        holder: who, on which machine, and a number that is this process's alone.
+        notes: what else those who wait should know: commit, branch, build.
+
+    """
+
+    holder: str
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def claim(variables: "BuildVariables") -> Claim:
+    """This process's claim."""
+    who = os.environ.get("USER") or getpass.getuser()
+    holder = f"{who}@{socket.gethostname()} ({uuid.uuid4().hex[:8]})"
+    notes = {"commit": variables.commit_sha, "branch": variables.branch_name, "build": variables.build_id}
+    return Claim(holder, notes)
+
+
+class Lock:
+    """The lock of one environment.
+
+    Args:
+        api: the server.
+        environment: whose lock.
+        mine: who asks.
+
+    """
+
+    def __init__(self, api: Api, environment: "Environment", mine: Claim) -> None:
+        self._api, self._mine = api, mine
+        self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{environment.namespace}/leases"
+        self._path = f"{self._collection}/{NAME}"
+        self._namespace = environment.namespace
+        self._seen: tuple[str, float] = ("", 0.0)
+        self.lost = threading.Event()
+
+    def take(self) -> Json | None:
+        """Take the lock if it is free or its holder is dead; returns the Lease of the holder otherwise."""
+        there = self.read()
+        if there is None:
+            return self._write("POST", self._collection, self._lease(None))
+        renewed = f"{there['metadata']['uid']} {there['spec'].get('renewTime', '')}"
+        if renewed != self._seen[0]:
+            self._seen = (renewed, time.monotonic())
+        duration = there["spec"].get("leaseDurationSeconds") or SECONDS
+        if there["spec"].get("holderIdentity") and time.monotonic() - self._seen[1] <= duration:
+            return there
+        return self._write("PUT", self._path, self._lease(there))
+
+    def read(self) -> Json | None:
+        """The Lease, or None."""
+        try:
+            return self._api.get(self._path, doing="read the lock")
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def announce(self) -> None:
+        """Tell those who wait that a later deploy waits too."""
+        notes = {"metadata": {"annotations": {WAITER: self._mine.holder}}}
+        self._patch(notes)
+
+    def is_superseded_in(self, lease: Json) -> bool:
+        """Whether someone announced after us that they wait."""
+        waiting = (lease["metadata"].get("annotations") or {}).get(WAITER)
+        return waiting not in {None, self._mine.holder}
+
+    def renew(self) -> bool:
+        """Extend the lock; returns False where it is not ours any more."""
+        there = self.read()
+        if there is None or there["spec"].get("holderIdentity") != self._mine.holder:
+            return False
+        return self._write("PUT", self._path, self._lease(there)) is None
+
+    def require(self) -> None:
+        """Check that the lock is still ours.
+
+        Raises:
+            Failure: another deploy has taken it; nothing more may be changed.
+
+        """
+        if self.lost.is_set():
+            raise Failure(
+                "The lock was lost to another deploy: this one stops here.", "",
+                "See what the other does, then deploy again.",
+            )  # fmt: skip
+
+    def release(self) -> None:
+        """Give the lock back, if it is still ours."""
+        there = self.read()
+        if there is None or there["spec"].get("holderIdentity") != self._mine.holder:
+            return
+        metadata = there["metadata"]
+        unchanged = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": unchanged}
+        try:
+            self._api.request("DELETE", self._path, doing="give the lock back", body=options)
+        except ApiError as error:
+            if error.status == 409:  # someone announced that they wait: once more with the newest state
+                self.release()
+            elif error.status != 404:
+                raise
+
+    def wait_for_change(self, version: str, seconds: int) -> None:
+        """Sleep until the Lease changes, at most `seconds`."""
+        query = {
+            "watch": "true", "fieldSelector": f"metadata.name={NAME}", "resourceVersion": version,
+            "timeoutSeconds": str(seconds),
+        }  # fmt: skip
+        try:
+            for _ in self._api.lines(self._collection, query=query, idle=seconds + 5):
+                return
+        except Failure:
+            time.sleep(0.5)  # the caller reads the Lease again and tells a lasting fault
+
+    def _lease(self, there: Json | None) -> Json:
+        now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        ours = there is not None and there["spec"].get("holderIdentity") == self._mine.holder
+        version = {"resourceVersion": there["metadata"]["resourceVersion"]} if there else {}
+        kept = (there["metadata"].get("annotations") or {}) if there else {}
+        notes = {f"{NOTE}{key}": value for key, value in self._mine.notes.items()}
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {
+                "name": NAME,
+                "namespace": self._namespace,
+                "annotations": {**kept, **notes},
+                **version,
+            },
+            "spec": {
+                "holderIdentity": self._mine.holder,
+                "leaseDurationSeconds": SECONDS,
+                "acquireTime": there["spec"]["acquireTime"] if there and ours else now,
+                "renewTime": now,
+            },
+        }
+
+    def _write(self, method: str, path: str, lease: Json) -> Json | None:
+        """Write the Lease; returns None, or the Lease of whoever was faster."""
+        try:
+            self._api.request(method, path, doing="take the lock", body=lease)
+        except ApiError as error:
+            if error.status == 404 and method == "POST":
+                raise Failure(
+                    f"The namespace {self._namespace} does not exist.", error.message,
+                    f"Make it once: kubectl create namespace {self._namespace}",
+                ) from error  # fmt: skip
+            if error.status in {404, 409}:
+                return self.read() or lease
+            raise
+        return None
+
+    def _patch(self, change: Json) -> None:
+        try:
+            self._api.request(
+                "PATCH", self._path, doing="say that we wait", body=change,
+                content_type="application/merge-patch+json",
+            )  # fmt: skip
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+
+def describe(lease: Json) -> str:
+    """The holder in words."""
+    notes = lease["metadata"].get("annotations") or {}
+    told = [f"{key} {notes[NOTE + key]}" for key in ("branch", "commit", "build") if notes.get(NOTE + key)]
+    holder, since = lease["spec"].get("holderIdentity", "someone"), lease["spec"].get("acquireTime", "?")
+    return ", ".join([holder, f"since {since[:19]}Z", *told])
+
+
+@contextmanager
+def held(lock: Lock, *, wait: float, tell: Tell) -> Iterator[None]:
+    """Hold the lock while inside.
+
+    Args:
+        lock: the lock.
+        wait: for how many seconds to wait for another deploy; 0 not at all.
+        tell: is told who holds it.
+
+    Raises:
+        Failure: it is held and there is no waiting, or a later deploy of the same branch waits too.
+        TimedOut: it was held for all of `wait`.
+
+    """
+    _acquire(lock, wait, tell)
+    stop = threading.Event()
+    renewing = threading.Thread(target=_renew, args=(lock, stop), name="lock", daemon=True)
+    renewing.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        renewing.join(SECONDS)
+        lock.release()
+
+
+def _acquire(lock: Lock, wait: float, tell: Tell) -> None:
+    deadline = time.monotonic() + wait
+    announced = False
+    while (holder := lock.take()) is not None:
+        if not wait:
+            raise Failure("Another deploy holds the lock: nothing was changed.", describe(holder), UNLOCK)
+        if time.monotonic() > deadline:
+            raise TimedOut(f"Another deploy held the lock for {wait:g} s.", describe(holder), UNLOCK)
+        if not announced:
+            tell(Notice(f"waiting for the deploy of {describe(holder)}"))
+            lock.announce()
+            announced = True
+        elif lock.is_superseded_in(holder):
+            raise Failure(
+                "A later deploy waits too: this one makes way for it, and nothing was changed.",
+                f"{holder['metadata']['annotations'][WAITER]} waits.",
+                "Follow that deploy instead.",
+            )
+        left = max(min(SECONDS, deadline - time.monotonic()), 1)
+        lock.wait_for_change(holder["metadata"].get("resourceVersion", ""), int(left))
+
+
+def _renew(lock: Lock, stop: threading.Event) -> None:
+    """Renew at a third of the duration; an outage is survived as long as nobody else takes the lock."""
+    while not stop.wait(SECONDS / 3):
+        try:
+            if not lock.renew():
+                lock.lost.set()
+                return
+        except Failure:
+            continue
+
+
+UNLOCK: Final = (
+    "Wait for it, or, if it is surely dead, run ./inv release.unlock --environment …; "
+    f"a lock that is not renewed counts as free after {SECONDS} s anyway."
+)

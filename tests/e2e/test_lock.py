@@ -1,0 +1,127 @@
+"""The lock, through the sandbox's real API server."""
+
+import signal
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tasks.lib.cluster.connection import connect
+from tasks.lib.deploy import lock
+from tasks.lib.deploy.lock import Claim, Lock
+from tasks.lib.deploy.progress import Event
+from tasks.lib.errors import Failure
+from tests.sandbox_case import Case
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+COMMIT = "d" * 40
+
+
+def a_lock(case: Case, holder: str) -> Lock:
+    return Lock(
+        connect(case.settings, case.environment).api, case.environment, Claim(holder, {"commit": COMMIT})
+    )
+
+
+def ignore(_event: Event) -> None:
+    """Tell nobody."""
+
+
+def test_of_a_hundred_races_never_two_are_inside(environment: Case) -> None:
+    locks = [a_lock(environment, f"racer-{number}") for number in range(4)]
+    inside = threading.Semaphore(1)
+    entered = []
+
+    def race(one: Lock) -> None:
+        for _ in range(25):
+            with lock.held(one, wait=120, tell=ignore):
+                assert inside.acquire(blocking=False), "two inside"
+                entered.append(one)
+                inside.release()
+
+    # They announce that they wait, which makes earlier ones give way: here all are meant to go on.
+    for one in locks:
+        one.is_superseded_in = lambda lease: False  # type: ignore[method-assign]
+    with ThreadPoolExecutor(len(locks)) as pool:
+        for done in [pool.submit(race, one) for one in locks]:
+            done.result()
+
+    assert len(entered) == 100
+
+
+def test_a_lock_that_is_held_is_told_at_once_where_nobody_waits(environment: Case) -> None:
+    with (
+        lock.held(a_lock(environment, "first@here"), wait=0, tell=ignore),
+        pytest.raises(Failure, match="Another deploy holds the lock") as caught,
+        lock.held(a_lock(environment, "second@there"), wait=0, tell=ignore),
+    ):
+        pass
+    assert caught.value.why.startswith("first@here, since ")
+    assert f"commit {COMMIT}" in caught.value.why
+
+
+def test_a_later_waiter_supersedes_an_earlier_one(environment: Case) -> None:
+    first, second = a_lock(environment, "first"), a_lock(environment, "second")
+    with lock.held(a_lock(environment, "holder"), wait=0, tell=ignore):
+        second_waits = threading.Event()
+
+        def tell(event: Event) -> None:
+            second_waits.set()
+
+        with ThreadPoolExecutor(1) as pool:
+            earlier = pool.submit(lambda: lock.held(first, wait=60, tell=tell).__enter__())
+            assert second_waits.wait(10)
+            second.announce()
+            with pytest.raises(Failure, match="A later deploy waits too"):
+                earlier.result(timeout=30)
+
+
+def test_a_lost_lock_stops_whoever_held_it(environment: Case) -> None:
+    one = a_lock(environment, "first")
+    with lock.held(one, wait=0, tell=ignore):
+        one.require()
+        environment.kubectl("delete", "lease", lock.NAME)
+        assert one.lost.wait(lock.SECONDS)
+        with pytest.raises(Failure, match="The lock was lost"):
+            one.require()
+
+
+def test_the_lock_of_a_killed_deploy_is_free_after_its_lease(environment: Case) -> None:
+    environment.behave("Deployment", "web", "never-ready")
+    process = environment.start("deploy", "--branch", "develop", "--commit", COMMIT)
+    wait_for(process, "Deployment")
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=10)
+
+    refused = environment.invoke("deploy", "--branch", "develop", "--commit", COMMIT, "--no-wait")
+    assert refused.returncode == 1
+    assert "Another deploy holds the lock: nothing was changed." in refused.stderr
+
+    environment.behave("Deployment", "web", "")
+    done = environment.invoke("deploy", "--branch", "develop", "--commit", COMMIT)
+    assert done.returncode == 0, done.stderr
+    assert "waiting for the deploy of" in done.stderr
+    assert environment.kubectl("get", "leases", "-o", "name") == ""
+
+
+def test_a_lock_is_given_up_by_name_and_reason_only(environment: Case) -> None:
+    one = a_lock(environment, "dead@elsewhere")
+    assert one.take() is None
+
+    refused = environment.invoke("release.unlock", "--environment", "staging")
+    assert refused.returncode == 2
+    done = environment.invoke(
+        "release.unlock", "--environment", "staging", "--by", "me", "--reason", "it is dead"
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "it was held by dead@elsewhere" in done.stderr
+    assert one.read() is None
+    assert "me gave up the lock of dead@elsewhere: it is dead" in environment.kubectl("get", "events")
+
+
+def wait_for(process: "subprocess.Popen[str]", text: str) -> None:
+    assert process.stderr
+    assert any(text in line for line in process.stderr)
