@@ -18,7 +18,7 @@ from tasks.lib.process import last_lines
 USUAL_GO = Path("/usr/local/go/bin/go")
 OLDEST_GO = (1, 21)  # the first that fetches the release go.mod asks for by itself
 TIME_LIMIT = 45 * 60.0
-REPORT_EVERY = 10.0
+REPORT_EVERY = 15.0
 VERSION_VARIABLES = "k8s.io/component-base/version"
 GO_MISSING = (
     "Install Go from https://go.dev/dl (unpack it to /usr/local/go and put /usr/local/go/bin on PATH), "

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
 
 LOOK_AGAIN = 0.1
-CRASHES_TO_GIVE_UP = 4
+CRASHES_TO_GIVE_UP = 3
 LINES_OF_LOG_TO_SHOW = 15
 
 
@@ -116,9 +116,10 @@ def _end_all(here: State) -> int:
 def _await_well(here: State, time_limit: float) -> None:
     deadline = time.monotonic() + time_limit
     told: set[str] = set()
+    before: dict[str, int] = {}
     while faults := [one for one in status(here) if one.fault]:
         for one in faults:
-            _check_crashes(here, one)
+            _check_crashes(here, one, before)
         if time.monotonic() > deadline:
             first = faults[-1]
             raise TimedOut(f"The sandbox's {first.name} is not well after {time_limit:g} s.",
@@ -136,8 +137,20 @@ def _tell_waiting(faults: Sequence[Status], told: set[str]) -> set[str]:
     return groups
 
 
-def _check_crashes(here: State, one: Status) -> None:
-    if one.starts >= CRASHES_TO_GIVE_UP:
+def crashes(one: Status, before: dict[str, int]) -> int:
+    """How often a component was started since it was first asked about.
+
+    Args:
+        one: as it is now.
+        before: the starts of each component when it was first asked about; a new supervisor counts anew.
+
+    """
+    before[one.name] = min(before.get(one.name, one.starts), one.starts)
+    return one.starts - before[one.name]
+
+
+def _check_crashes(here: State, one: Status, before: dict[str, int]) -> None:
+    if crashes(one, before) >= CRASHES_TO_GIVE_UP:
         raise Failure(
             f"The sandbox's {one.name} keeps ending.",
             _tail(here.log(one.name)),
