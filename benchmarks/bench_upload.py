@@ -4,7 +4,7 @@ All send the same files to one fake-gcs-server, in turns, through a proxy that d
 connections and requests.  Each run is a process of its own, so a figure has everything in it: start, listing,
 comparing, sending.  transfer_manager compares nothing, so it is measured with new files only.
 
-LOOKIT_BENCH_UPLOAD=full measures 500 and 10,000 files and 20 of 50 MB at 0, 10 and 50 ms; without it, a part.
+LOOKIT_BENCH_UPLOAD=full measures 500 and 10,000 files and 20 of 50 MB at 0, 10 and 50 ms; without it, a part; quick, many and large are one case each.
 LOOKIT_BENCH_UPLOAD=memory measures our own memory with 100,000 files.
 """
 
@@ -98,7 +98,7 @@ SHAPES = ((500, 2 << 10), (10_000, 2 << 10), (20, 50 << 20))
 SMALL = tuple(Case(500, 2 << 10, delay) for delay in (0, 10, 50))
 PART = (*SMALL, Case(10_000, 2 << 10, 10), Case(20, 50 << 20, 10))
 FULL = tuple(Case(n, size, ms) for n, size in SHAPES for ms in (0, 10, 50))
-CASES: Mapping[str, tuple[Case, ...]] = {"full": FULL, "quick": SMALL[1:2]}
+CASES: Mapping[str, tuple[Case, ...]] = {"full": FULL, "quick": SMALL[1:2], "many": PART[3:4], "large": PART[4:]}
 
 
 class Proxy:
