@@ -8,6 +8,8 @@ import dataclasses
 import json
 import os
 import random
+import subprocess
+import sys
 import time
 import urllib.request
 from collections import Counter
@@ -21,7 +23,7 @@ from tasks.lib.ember.access import Access
 from tasks.lib.ember.summary import Options
 from tasks.lib.ember.upload import upload_to
 from tasks.lib.errors import Failure
-from tests.builders import checked_in_settings
+from tests.builders import ROOT, checked_in_settings
 from tests.lib.ember import archives, fault_proxy
 from tests.lib.ember.fault_proxy import FaultProxy
 
@@ -183,3 +185,43 @@ def test_a_large_file_goes_on_in_the_next_run_where_the_last_one_ended(
     assert again.requests <= 8
     assert listed(access, "p") == expected(files)
     assert list(access.checkpoints.folder.glob("*")) == []
+
+
+CHILD = """
+import sys, certifi
+from pathlib import Path
+from google.auth.credentials import AnonymousCredentials
+from tests.builders import ROOT, checked_in_settings
+from tasks.lib.ember.access import Access
+from tasks.lib.ember.checkpoints import Checkpoints
+from tasks.lib.ember.summary import Options
+from tasks.lib.ember.upload import upload_to
+endpoint, bucket, source, folder = sys.argv[1:]
+ember = checked_in_settings(ember={"connections": 4}).ember
+access = Access(endpoint, bucket, AnonymousCredentials(), 5.0, 10.0, certifi.where(), Checkpoints(Path(folder)))
+upload_to(access, ember, source, "p", Options(in_place=True))
+"""
+
+
+def test_a_killed_upload_run_again_sends_only_what_is_missing(
+    access: Access, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    files = {"index.html": b"<html>", **{f"{n}.js": b"let a;" * n for n in range(1, 200)}}
+    source = archives.saved(tmp_path, archives.zipped(files))
+    proxy.latency = 0.05
+    argv = [sys.executable, "-c", CHILD, proxy.url, access.bucket, source, str(tmp_path / "state")]
+    child = subprocess.Popen(argv, cwd=ROOT)
+    try:
+        deadline = time.monotonic() + 60
+        while len(listed(access, "p")) < 20 and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        child.kill()
+        child.wait()
+    there = len(listed(access, "p"))
+    assert 20 <= there < 200
+    proxy.latency = 0.0
+    again = upload_to(through(access, proxy), EMBER, source, "p", IN_PLACE)
+    # What was on its way when the process died may have arrived after the count.
+    assert 200 - there - 4 <= again.sent <= 200 - there
+    assert listed(access, "p") == expected(files)

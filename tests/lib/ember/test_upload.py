@@ -174,3 +174,21 @@ def test_a_dry_run_changes_nothing(access: Access, app: Path) -> None:
     assert summary.to_send[-1] == f"{PREFIX}/index.html"
     assert len(summary.to_send) == summary.files == 10
     assert contents(access) == {}
+
+
+def test_a_file_that_changes_after_it_was_judged_is_not_sent(
+    access: Access, app: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    big = app / "film.bin"
+    big.write_bytes(os.urandom(3 << 20))
+
+    def plan_while_the_file_changes(*args: object) -> object:
+        big.write_bytes(os.urandom(3 << 20))
+        return plan(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("tasks.lib.ember.upload.plan", plan_while_the_file_changes)
+    with pytest.raises(Failure) as caught:
+        upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
+    assert caught.value.what == "film.bin changed while it was being uploaded."
+    assert "film.bin" not in blobs(access)
+    assert "index.html" not in blobs(access)

@@ -1,0 +1,81 @@
+"""Ember apps through the command line, in the sandbox's own bucket, with its tokens."""
+
+import json
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.sandbox import example
+from tests.lib.ember import archives
+from tests.sandbox_case import Case
+
+pytestmark = pytest.mark.e2e
+PLACE = ("--environment", "staging", "--prefix", "experiments/0b7e")
+
+
+def run(environment: Case, *arguments: str) -> str:
+    """The standard output of a task that succeeds."""
+    done = environment.invoke(*arguments)
+    assert done.returncode == 0, done.stderr
+    found: str = done.stdout
+    return found
+
+
+def page(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        data: bytes = answer.read()
+        return data.decode()
+
+
+def test_the_life_of_an_app(environment: Case, tmp_path: Path) -> None:
+    first, second = (
+        archives.saved(tmp_path, archives.tar_gz(example.files(version)), f"{version}.tar.gz")
+        for version in "12"
+    )
+    preview = environment.invoke("upload", *PLACE, "--archive", first, "--dry-run")
+    assert "send     experiments/0b7e/revisions/" in preview.stderr
+    url = run(environment, "upload", *PLACE, "--archive", first).strip()
+    one = json.loads(run(environment, "ember.list", *PLACE, "--json"))[0]["name"]
+    assert f"revisions/{one}/" in page(url)
+
+    summary = json.loads(run(environment, "upload", *PLACE, "--archive", second, "--no-activate", "--json"))
+    two = summary["revision"]
+    assert (summary["active"], summary["sent"]) == (one, 10)
+    assert f"revisions/{one}/" in page(url)
+
+    assert run(environment, "ember.activate", two[:8], *PLACE).strip() == url
+    assert f"revisions/{two}/" in page(url)
+    verified = environment.invoke("ember.verify", *PLACE)
+    assert verified.stderr.strip().endswith(f"Revision {two} is whole, and served as it should be.")
+
+    run(environment, "ember.rollback", *PLACE)
+    assert f"revisions/{one}/" in page(url)
+    pruned = environment.invoke("ember.prune", *PLACE, "--keep", "0", "--older-than", "0", "--dry-run")
+    assert f"{two} would be removed (10 files)." in pruned.stderr
+    shown = environment.invoke("ember.list", *PLACE)
+    assert "active" in shown.stderr
+
+
+def test_a_bad_archive_ends_with_its_faults_and_no_traceback(environment: Case, tmp_path: Path) -> None:
+    source = archives.saved(tmp_path, archives.zipped({"index.html": b"<html>", "../x": b""}))
+    done = environment.invoke("upload", *PLACE, "--archive", source)
+    assert done.returncode == 1
+    assert "- ../x: its path leads out of the archive (..)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_extra_files_are_for_in_place_only(environment: Case) -> None:
+    done = environment.invoke("upload", *PLACE, "--archive", "x", "--delete-extra")
+    assert done.returncode == 2
+    assert "--delete-extra is for --in-place only." in done.stderr
+
+
+def test_the_sandbox_bucket_says_that_it_keeps_no_configuration(environment: Case) -> None:
+    planned = environment.invoke("ember.bucket", "--environment", "staging", "--plan")
+    assert planned.returncode == 0
+    assert "3 parts differ." in planned.stderr
+    applied = environment.invoke("ember.bucket", "--environment", "staging", "--apply")
+    assert applied.returncode == 1
+    assert "did not keep it" in applied.stderr

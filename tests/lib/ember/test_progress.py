@@ -1,0 +1,47 @@
+"""How far an upload is."""
+
+import pytest
+
+from tasks.lib.ember.progress import Progress, size
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 20, "5.0 MiB"), (3 << 40, "3072.0 GiB")],
+)
+def test_sizes_are_in_the_unit_that_fits(count: int, shown: str) -> None:
+    assert size(count) == shown
+
+
+def test_a_line_tells_files_bytes_rate_and_time_left() -> None:
+    shown = Progress()
+    shown.expect(4, 4096)
+    shown.done(1024)
+    assert shown.line(2.0) == "uploading: 1 of 4 files, 1.0 KiB of 4.0 KiB, 512 B/s, 6.0 s left"
+
+
+def test_a_log_gets_a_line_every_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("tasks.lib.ember.progress.time.monotonic", lambda: now[0])
+    with Progress() as shown:
+        shown.expect(40, 4000)
+        for _ in range(40):
+            now[0] += 1
+            shown.done(100)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("uploading: 10 of 40 files, 1000 B of 3.9 KiB, 100 B/s")
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    with Progress() as shown:
+        shown.expect(2, 10)
+        shown.done(5)
+        assert shown._bar is not None
+        assert shown._bar.tasks[0].completed == 5
+    assert "uploading" in capsys.readouterr().err
