@@ -20,7 +20,7 @@ def decrypt(kms: KmsProcess, checkout: Path, *arguments: str) -> "subprocess.Com
         "INVOKE_GOOGLE_KMS": kms.host,
         "INVOKE_ENVIRONMENTS_STAGING_SECRETS_CIPHERTEXTS": str(checkout / FOLDER),
         "INVOKE_KUSTOMIZE_TREE": str(checkout / "kubernetes"),
-        "INVOKE_TIME_LIMITS_KMS": "2s",
+        "INVOKE_TIME_LIMITS_KMS": "5s",
     }
     command = [sys.executable, "-m", "invoke", "decrypt", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

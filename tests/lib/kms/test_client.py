@@ -22,7 +22,7 @@ PLAINTEXT = Secret(b"\x00canary-4711\r\n")
 @contextmanager
 def client(kms: KmsProcess, tmp_path: Path, email: str = BOTH, /, **limits: str) -> Iterator[Kms]:
     kms.set_policy({BOTH: ["roles/cloudkms.cryptoKeyEncrypterDecrypter"], DEPLOYER: []})
-    times = {"kms_attempt": "1s", "kms": "2s", **limits}
+    times = {"kms_attempt": "5s", "kms": "20s", **limits}
     with connected(settings_for(kms, tmp_path, email, time_limits=times)) as connection:
         yield connection
 
@@ -51,7 +51,7 @@ def test_what_was_encrypted_decrypts(kms: KmsProcess, tmp_path: Path) -> None:
 def test_a_passing_fault_is_survived(
     kms: KmsProcess, tmp_path: Path, fault: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with client(kms, tmp_path, kms_attempt="0.3s") as connection:
+    with client(kms, tmp_path, kms_attempt="1s") as connection:
         sealed = connection.encrypt(KEY, PLAINTEXT).ciphertext
         kms.set_faults({"rpc": "Decrypt", "times": 1, **fault})
         assert connection.decrypt(KEY, sealed).plaintext == PLAINTEXT
@@ -78,7 +78,7 @@ def test_an_encryption_that_is_not_confirmed_is_tried_again(
     ],
 )
 def test_lasting_damage_on_the_way_is_told(kms: KmsProcess, tmp_path: Path, spoiled: str, why: str) -> None:
-    with client(kms, tmp_path, kms="0.6s") as connection:
+    with client(kms, tmp_path, kms="3s") as connection:
         sealed = connection.encrypt(KEY, PLAINTEXT).ciphertext
         kms.set_faults({"rpc": "Decrypt", "spoil": spoiled})
         with pytest.raises(ChecksumMismatch) as failed:
@@ -105,7 +105,7 @@ def test_a_hanging_kms_is_given_up_in_time(kms: KmsProcess, tmp_path: Path) -> N
     ):
         connection.decrypt(KEY, b"x")
     assert failed.value.what == f"Cloud KMS does not answer at {kms.host}."
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 8
     time.sleep(0.1)  # the server notices a little later that nobody waits
     assert len(kms.calls()) >= 2
 
@@ -129,7 +129,7 @@ def test_a_server_with_another_certificate_is_not_trusted(kms: KmsProcess, tmp_p
         connection.decrypt(KEY, b"x")
     assert failed.value.what == f"The certificate of {kms.host} is not one that this machine trusts."
     assert "CERTIFICATE_VERIFY_FAILED" in failed.value.why
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 def test_a_deployer_without_the_role_gets_the_command_to_grant_it(kms: KmsProcess, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_closing_ends_a_call_under_way(kms: KmsProcess, tmp_path: Path) -> None:
         Timer(0.3, connection.close).start()
         with pytest.raises(Failure):
             connection.decrypt(KEY, b"x")
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 8
 
 
 def test_an_account_that_google_does_not_know_cannot_sign_in(kms: KmsProcess, tmp_path: Path) -> None:
