@@ -56,3 +56,22 @@ def run(
     results = conducting.conduct(settings, wish)
     if json:
         console.emit(conducting.as_json(results))
+
+
+@cli.task(
+    help={
+        "project": "The project that the builds run in.",
+        "apply": "Run the commands instead of printing them.",
+    }
+)
+def triggers(c: Context, project: str = "mit-lookit", apply: bool = False) -> None:
+    """Print, or run, the gcloud commands that make the two triggers and grant their rights."""
+    from tasks.lib import console
+    from tasks.lib.pipeline import triggers as wanted
+
+    settings = cli.settings(c)
+    made = wanted.commands(settings, project)
+    if apply:
+        wanted.apply(made, settings.time_limits.docker)
+    else:
+        console.emit(wanted.as_script(made))

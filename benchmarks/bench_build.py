@@ -1,0 +1,65 @@
+"""What `./inv build` and `push` cost over the docker commands that they run.  Needs Docker and a registry:
+
+LOOKIT_BENCH_REGISTRY=127.0.0.1:5000 python benchmarks/bench_build.py
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from benchmarks.measure import in_turns, machine, markdown
+
+ROOT = Path(__file__).resolve().parents[1]
+ROUNDS = 7
+MOST_SECONDS = 0.6
+GIT = ("git", "-c", "user.name=A", "-c", "user.email=a@example.org")
+
+
+def main() -> None:
+    """Print the tables; say why where there is nothing to measure with."""
+    registry = os.environ.get("LOOKIT_BENCH_REGISTRY", "")
+    engine = subprocess.run(("docker", "info"), capture_output=True, check=False).returncode == 0
+    if not engine or not registry:
+        write("### Building and pushing\n\nNot measured: needs Docker, and LOOKIT_BENCH_REGISTRY.\n")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        measure(Path(folder), f"{registry}/bench/lookit")
+
+
+def measure(source: Path, repository: str) -> None:
+    """Build and push the same unchanged image both ways."""
+    (source / "Dockerfile").write_text("FROM scratch\nCOPY content /\n")
+    (source / "content").write_text("x" * 1000)
+    for argv in (("init", "-q", "-b", "develop"), ("add", "-A"), ("commit", "-q", "-m", "first")):
+        subprocess.run((*GIT, "-C", str(source), *argv), check=True)
+    plain = f"{repository}:plain"
+    build = ("docker", "build", "--quiet", "--tag", plain, str(source))
+    push = ("docker", "push", "--quiet", plain)
+    record = ("--record", str(source.with_suffix(".json")))
+    env = {"INVOKE_IMAGE_REPOSITORY": repository}
+    write(machine() + "\n")
+    for name, ours, theirs in (("build", (), build), ("push", record, push)):
+        task = (sys.executable, "-m", "tasks", name, "--source", str(source), *ours)
+        alternatives = {f"docker {name}": partial(run, theirs), f"./inv {name}": partial(run, task, env)}
+        timings = in_turns(alternatives, ROUNDS)
+        write(markdown(f"{name}, unchanged", timings))
+        overhead = timings[1].median - timings[0].median
+        verdict = "within" if overhead <= MOST_SECONDS else "ABOVE"
+        write(f"Overhead {overhead:.2f} s, {verdict} the {MOST_SECONDS} s that are allowed.\n")
+
+
+def run(argv: tuple[str, ...], env: dict[str, str] | None = None) -> None:
+    """Run one alternative, quietly."""
+    subprocess.run(argv, cwd=ROOT, env={**os.environ, **(env or {})}, capture_output=True, check=True)
+
+
+def write(text: str) -> None:
+    """Print for docs/benchmarks.md."""
+    sys.stdout.write(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Look after the images in the registry."""
+
+from invoke import Context
+
+from tasks import cli
+
+
+@cli.task(
+    name="list",
+    help={
+        "repository": "Another repository than image.repository in invoke.yaml.",
+        "json": "Print JSON.",
+    },
+)
+def list_(c: Context, repository: str = "", json: bool = False) -> None:
+    """List the images of a repository, newest first, with their tags, commits and sizes."""
+    from tasks.lib import console
+    from tasks.lib.image import inventory
+    from tasks.lib.image.reference import parse
+
+    settings = cli.settings(c)
+    images = inventory.held(settings, parse(repository or settings.image.repository))
+    if json:
+        console.emit(inventory.as_json(images))
+    else:
+        console.table(("tags", "created", "commit", "size", "digest"), inventory.rows(images))
+
+
+@cli.task(
+    help={
+        "image": "The tag or digest to promote, such as a commit.",
+        "as": "The tag that it gets (default: the same).",
+        "to": "The repository that it goes to (default: the same).",
+        "repository": "The repository that it is in (default: image.repository in invoke.yaml).",
+        "move": "Take the tag away from another image that has it.",
+    }
+)
+def promote(
+    c: Context, image: str = "", as_: str = "", to: str = "", repository: str = "", move: bool = False
+) -> None:
+    """Give an image another tag or repository, by digest, without rebuilding it."""
+    from tasks.lib import console
+    from tasks.lib.image import keeping
+    from tasks.lib.image.reference import named_target, parse
+
+    settings = cli.settings(c)
+    home = repository or settings.image.repository
+    source, target = named_target(home, image, to or home, as_)
+    digest = keeping.promote(settings, source, target, move=move)
+    console.emit(str(parse(str(target)).at(digest)))
+
+
+@cli.task(
+    help={
+        "keep": "How many of the newest images stay in any case.",
+        "repository": "Another repository than image.repository in invoke.yaml.",
+        "yes": "Do not ask.",
+    }
+)
+def prune(c: Context, keep: int = 20, repository: str = "", yes: bool = False) -> None:
+    """Delete old images that no cluster uses, after showing which and asking."""
+    from tasks.lib import console
+    from tasks.lib.image import inventory, keeping
+    from tasks.lib.image.reference import parse
+
+    settings = cli.settings(c)
+    where = parse(repository or settings.image.repository)
+    fates = keeping.judge(inventory.held(settings, where), keep, inventory.in_use(settings, where))
+    console.table(("image", "stays", "why"), keeping.rows(fates))
+    doomed = [fate for fate in fates if not fate.kept]
+    if doomed and (yes or keeping.agreed(f"Delete {len(doomed)} image(s) of {where.name} for good?")):
+        console.say(f"Deleted {len(keeping.delete(settings, where, doomed))} image(s).")

@@ -1,0 +1,120 @@
+"""What a repository holds: its images, newest first, each with all its tags, and who still uses them."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from tasks.lib.image.building import LABEL
+from tasks.lib.image.pinning import containers
+from tasks.lib.image.reference import Reference, parse
+from tasks.lib.image.registry import Registry, connect
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.model import Settings
+
+REQUESTS_AT_ONCE = 8
+WORKLOADS = (
+    "apis/apps/v1/namespaces/{}/deployments",
+    "apis/apps/v1/namespaces/{}/statefulsets",
+    "apis/apps/v1/namespaces/{}/daemonsets",
+    "apis/apps/v1/namespaces/{}/replicasets",  # those that a rollback would go back to
+    "apis/batch/v1/namespaces/{}/jobs",
+    "apis/batch/v1/namespaces/{}/cronjobs",
+    "api/v1/namespaces/{}/pods",
+)
+
+
+@dataclass(frozen=True)
+class Held:
+    """One image in the registry; `created` is an ISO 8601 time, `size` the bytes of its compressed layers."""
+
+    digest: str
+    tags: list[str]
+    created: str
+    commit: str
+    size: int
+
+
+def held(settings: "Settings", repository: Reference) -> list[Held]:
+    """The images of a repository that have a tag, newest first.
+
+    Raises:
+        Failure: the registry cannot be reached or refuses.
+
+    """
+    registry = connect(settings, repository.registry)
+    tags = registry.tags(repository)
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        digests = dict(
+            zip(tags, pool.map(lambda t: registry.digest(repository.tagged(t)), tags), strict=True)
+        )
+        by_digest: dict[str, list[str]] = {}
+        for tag, digest in digests.items():
+            by_digest.setdefault(digest, []).append(tag)
+        by_digest.pop("", None)  # vanished meanwhile
+        found = list(
+            pool.map(lambda d: _describe(registry, repository.at(d), sorted(by_digest[d])), by_digest)
+        )
+    return sorted(found, key=lambda image: (image.created, image.digest), reverse=True)
+
+
+def _describe(registry: Registry, image: Reference, tags: list[str]) -> Held:
+    manifest = registry.manifest(image)
+    if manifest is None:
+        return Held(image.digest, tags, "", "", 0)
+    config = registry.configuration(image, manifest)
+    labels = config.get("config", {}).get("Labels") or {}
+    size = sum(layer["size"] for layer in manifest.content.get("layers", []))
+    return Held(image.digest, tags, config.get("created", ""), labels.get(f"{LABEL}.revision", ""), size)
+
+
+def in_use(settings: "Settings", repository: Reference) -> set[str]:
+    """The tags and digests of `repository` that a workload of any environment names.
+
+    Raises:
+        Failure: a cluster cannot be asked: then nobody knows, and nothing may be deleted.
+
+    """
+    from tasks.lib.cluster.connection import connect as reach
+
+    used: set[str] = set()
+    for environment in settings.environments.values():
+        connection = reach(settings, environment)
+        try:
+            for path in WORKLOADS:
+                objects, _ = connection.api.list(
+                    "/" + path.format(environment.namespace), doing="look for images in use"
+                )
+                kind = "Pod" if path.endswith("/pods") else "CronJob" if path.endswith("/cronjobs") else ""
+                used |= named([{**thing, "kind": kind} for thing in objects], repository)
+        finally:
+            connection.api.close()
+    return used
+
+
+def named(objects: Iterable[Mapping[str, Any]], repository: Reference) -> set[str]:
+    """The tags and digests of `repository` in the containers of Kubernetes objects."""
+    used = set()
+    for container in containers(objects):
+        name, _, digest = str(container.get("image", "")).partition("@")
+        if name.startswith(repository.name) and parse(name).name == repository.name:
+            used |= {parse(name).tag, digest}
+    return used - {""}
+
+
+def as_json(images: Sequence[Held]) -> str:
+    """The images for scripts."""
+    return json.dumps([asdict(image) for image in images], indent=2)
+
+
+def rows(images: Sequence[Held]) -> list[list[str]]:
+    """The images for people: tags, when, commit, size, digest."""
+    return [
+        [
+            ", ".join(image.tags), image.created[:16].replace("T", " "), image.commit[:7],
+            f"{image.size / 1e6:.0f} MB", image.digest.removeprefix("sha256:")[:12],
+        ]
+        for image in images
+    ]  # fmt: skip

@@ -1,0 +1,109 @@
+"""Images in a real registry, listed, promoted and pruned beside a real cluster."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.errors import Failure
+from tasks.lib.image import inventory, keeping
+from tasks.lib.image.reference import parse
+from tasks.lib.image.registry import resolve_digest
+from tests.builders import checked_in_settings
+from tests.docker_services import RegistryProcess
+from tests.sample_checkout import Sample, invoke, sample
+from tests.sandbox_case import Case
+
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.e2e,
+    pytest.mark.xdist_group("docker"),
+    pytest.mark.timeout(600),
+]
+
+
+def pushed(checkout: Sample, text: str, env: dict[str, str]) -> str:
+    """Commit, build and push another version; returns its commit."""
+    commit = checkout.commit(Dockerfile=f"FROM scratch\nCOPY manage.py /{text}\n")
+    for task in ("build", "push"):
+        record = ("--record", str(checkout.folder.parent / "image.json")) if task == "push" else ()
+        done = invoke(task, "--source", str(checkout.folder), *record, **env)
+        assert done.returncode == 0, done.stderr
+    return commit
+
+
+@pytest.fixture
+def env(registry_process: RegistryProcess) -> dict[str, str]:
+    return {"INVOKE_IMAGE_REPOSITORY": f"{registry_process.address}/staging/lookit"}
+
+
+def test_images_are_listed_with_their_tags_and_commits(env: dict[str, str], tmp_path: Path) -> None:
+    checkout = sample(tmp_path / "lookit-api")
+    first, second = pushed(checkout, "one", env), pushed(checkout, "two", env)
+
+    done = invoke("images.list", "--json", **env)
+
+    images = {image["commit"]: image for image in json.loads(done.stdout)}
+    assert set(images) == {first, second}
+    assert images[first]["tags"] == [first]
+    assert images[second]["tags"] == sorted([second, "develop"])
+    assert images[second]["size"] > 0
+    assert second[:7] in invoke("images.list", **env).stderr
+
+
+def test_an_image_is_promoted_by_digest_and_a_tag_is_not_taken_away(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    checkout = sample(tmp_path / "lookit-api")
+    first, second = pushed(checkout, "one", env), pushed(checkout, "two", env)
+    home = env["INVOKE_IMAGE_REPOSITORY"]
+    production = home.replace("staging", "production")
+
+    done = invoke("images.promote", "--image", first, "--to", production, "--as", "live", **env)
+    taken = invoke("images.promote", "--image", second, "--to", production, "--as", "live", **env)
+    moved = invoke("images.promote", "--image", second, "--to", production, "--as", "live", "--move", **env)
+    missing = invoke("images.promote", "--image", "nothing", "--to", production, **env)
+
+    settings = checked_in_settings()
+    assert done.stdout == f"{production}@{resolve_digest(settings, f'{home}:{first}')}\n"
+    assert taken.returncode == 2
+    assert "is another image already" in taken.stderr
+    assert moved.stdout == f"{production}@{resolve_digest(settings, f'{production}:live')}\n"
+    assert missing.returncode == 1
+    assert f"The registry has no image {home}:nothing" in missing.stderr
+
+
+def test_old_images_go_but_not_those_that_a_cluster_uses(
+    env: dict[str, str], environment: Case, tmp_path: Path
+) -> None:
+    checkout = sample(tmp_path / "lookit-api")
+    commits = [pushed(checkout, f"v{n}", env) for n in range(4)]
+    repository = parse(env["INVOKE_IMAGE_REPOSITORY"])
+    settings = replace(environment.settings, environments={"staging": environment.environment})
+    environment.kubectl("create", "deployment", "old", "--image", f"{repository.name}:{commits[0]}")
+
+    used = inventory.in_use(settings, repository)
+    fates = keeping.judge(inventory.held(settings, repository), 1, used)
+    gone = keeping.delete(settings, repository, fates)
+
+    assert used == {commits[0]}
+    assert len(gone) == 2
+    left = {image.commit for image in inventory.held(settings, repository)}
+    assert commits[0] in left
+    assert len(left) == 2
+    with pytest.raises(Failure, match="The registry has no image"):
+        resolve_digest(settings, f"{repository.name}@{gone[0]}")
+
+
+def test_a_prune_that_nobody_confirms_deletes_nothing(env: dict[str, str], tmp_path: Path) -> None:
+    """Without a cluster to ask nothing is pruned at all: here none can be reached."""
+    commit = pushed(sample(tmp_path / "lookit-api"), "one", env)
+
+    done = invoke(
+        "images.prune", "--keep", "0", "--yes", **env,
+        INVOKE_GOOGLE_CONTAINER="http://127.0.0.1:1", INVOKE_GOOGLE_CREDENTIALS_FILE="/nonexistent",
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert resolve_digest(checked_in_settings(), f"{env['INVOKE_IMAGE_REPOSITORY']}:{commit}")

@@ -1,0 +1,81 @@
+"""Which images stay, and how a promotion is named."""
+
+import pytest
+
+from tasks.lib.errors import UsageError
+from tasks.lib.image.inventory import Held, named, rows
+from tasks.lib.image.keeping import judge, promote
+from tasks.lib.image.reference import named_target, parse
+from tests.builders import checked_in_settings
+
+DIGEST = "sha256:" + "1" * 64
+
+
+def image(name: str, *tags: str) -> Held:
+    return Held(f"sha256:{name}", list(tags), "2024-05-06T07:08:09Z", "c" * 40, 123_000_000)
+
+
+NEWEST, MIDDLE, OLD, OLDEST = image("4", "d"), image("3", "c"), image("2", "b", "v1"), image("1", "a")
+
+
+@pytest.mark.parametrize(
+    ("keep", "used", "kept"),
+    [
+        pytest.param(2, set(), [True, True, False, False], id="the newest stay"),
+        pytest.param(1, {"v1"}, [True, False, True, False], id="what is used by any of its tags stays"),
+        pytest.param(1, {"sha256:1"}, [True, False, False, True], id="what is used by digest stays"),
+        pytest.param(0, {"elsewhere"}, [False] * 4, id="nothing need stay"),
+        pytest.param(9, set(), [True] * 4, id="there are fewer than may stay"),
+    ],
+)
+def test_images_stay_that_are_new_or_in_use(keep: int, used: set[str], kept: list[bool]) -> None:
+    fates = judge([NEWEST, MIDDLE, OLD, OLDEST], keep, used)
+
+    assert [fate.kept for fate in fates] == kept
+
+
+def test_each_image_says_why_it_stays_or_goes() -> None:
+    assert [fate.reason for fate in judge([NEWEST, MIDDLE, OLD], 1, {"b"})] == [
+        "among the newest 1", "older, and not in use", "in use",
+    ]  # fmt: skip
+
+
+def test_tags_and_digests_in_workloads_are_found() -> None:
+    repository = parse("gcr.io/mit-lookit/lookit")
+    containers = [
+        {"image": f"gcr.io/mit-lookit/lookit:abc@{DIGEST}"},
+        {"image": "gcr.io/mit-lookit/lookit-other:x"},
+    ]
+    deployment = {"kind": "", "spec": {"template": {"spec": {"containers": containers}}}}
+    pod = {"kind": "Pod", "spec": {"containers": [{"image": "gcr.io/mit-lookit/lookit:def"}]}}
+
+    assert named([deployment, pod], repository) == {"abc", DIGEST, "def"}
+
+
+def test_a_row_is_for_people() -> None:
+    assert rows([OLD]) == [["b, v1", "2024-05-06 07:08", "ccccccc", "123 MB", "2"]]
+
+
+@pytest.mark.parametrize(
+    ("asked", "to", "tag", "source", "target"),
+    [
+        ("abc", "r.example/b", "", "r.example/a:abc", "r.example/b:abc"),
+        ("abc", "r.example/a", "live", "r.example/a:abc", "r.example/a:live"),
+        (DIGEST, "r.example/b", "live", f"r.example/a@{DIGEST}", "r.example/b:live"),
+    ],
+)
+def test_a_promotion_names_source_and_target(asked: str, to: str, tag: str, source: str, target: str) -> None:
+    assert tuple(map(str, named_target("r.example/a", asked, to, tag))) == (source, target)
+
+
+@pytest.mark.parametrize(
+    ("asked", "fault"), [("", "No image was named"), (DIGEST, "A digest has no tag to keep")]
+)
+def test_a_promotion_needs_a_tag(asked: str, fault: str) -> None:
+    with pytest.raises(UsageError, match=fault):
+        named_target("r.example/a", asked, "r.example/b", "")
+
+
+def test_a_promotion_stays_within_one_registry() -> None:
+    with pytest.raises(UsageError, match="are two registries"):
+        promote(checked_in_settings(), parse("a.example/x:1"), parse("b.example/x:1"))

@@ -1,0 +1,111 @@
+"""The build files of this repository: their steps call tasks that exist, and their limits nest."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.pipeline.model import Build, load
+from tasks.lib.pipeline.resolving import ReadyBuild, needs, ready
+from tests.builders import checked_in_settings
+
+ROOT = Path(__file__).resolve().parents[1]
+GIVEN = {"PROJECT_ID": "mit-lookit", "COMMIT_SHA": "c" * 40, "BRANCH_NAME": "develop"}
+
+
+def chain() -> Build:
+    return load(ROOT / "cloudbuild.yaml")
+
+
+def resolved(**given: str) -> ReadyBuild:
+    return ready(chain(), {**GIVEN, **given}, "cloudbuild.yaml")
+
+
+def limit(build: Build, identifier: str) -> float:
+    return next(step.timeout or 0 for step in build.steps if step.id == identifier)
+
+
+def test_a_task_gives_up_before_its_step_does() -> None:
+    limits = checked_in_settings().time_limits
+    push_attempts = checked_in_settings().registry.push_attempts
+    longest = {
+        "test": limits.image_build + limits.image_push + limits.database_ready + limits.test,
+        "build": limits.image_build,
+        "push": push_attempts * limits.image_push + limits.registry,
+        "deploy": limits.deploy,
+        "sentry": 4 * limits.sentry,
+    }
+
+    for identifier, seconds in longest.items():
+        assert seconds < limit(chain(), identifier), identifier
+
+
+def test_the_steps_end_before_the_build_does() -> None:
+    build = chain()
+    ends: list[float] = []
+    for index, step in enumerate(build.steps):
+        ends.append(max([ends[n] for n in needs(build, index)], default=0) + (step.timeout or 0))
+
+    assert max(ends) < build.timeout
+
+
+def test_what_can_runs_side_by_side() -> None:
+    build = chain()
+    waits = {step.id: {build.steps[n].id for n in needs(build, i)} for i, step in enumerate(build.steps)}
+
+    assert waits == {
+        "test": set(), "build": set(), "push": {"test", "build"}, "deploy": {"push"}, "upload": {"push"},
+        "sentry": {"deploy"},
+    }  # fmt: skip
+
+
+def test_every_step_is_one_task_that_exists() -> None:
+    listed = subprocess.run(
+        [sys.executable, "-m", "tasks", "--list", "--list-format=json"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    names = listed.stdout
+
+    for step in resolved().steps:
+        task = step.args[0].rpartition(".")[2]
+        assert f'"name": "{task}"' in names, f"{step.title} calls {step.args[0]}"
+    assert json.loads(names)
+
+
+def test_only_steps_that_need_docker_get_it() -> None:
+    with_docker = {step.identifier for step in resolved().steps if step.image.endswith("-docker")}
+
+    assert with_docker == {"test", "build", "push"}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "--archive="), ({"_EMBER_ARCHIVE": "dist.zip"}, "--archive=/workspace/dist.zip")],
+    ids=["without an archive", "with an archive"],
+)
+def test_the_whole_workspace_is_never_uploaded(given: dict[str, str], expected: str) -> None:
+    upload = next(step for step in resolved(**given).steps if step.identifier == "upload")
+
+    assert expected in upload.args
+    assert "--if-present" in upload.args
+
+
+def test_no_secret_stands_in_a_build_file() -> None:
+    step = next(step for step in resolved().steps if step.identifier == "sentry")
+
+    assert step.secrets == ["SENTRY_AUTH_TOKEN"]
+    assert not any(name.startswith("SENTRY") for name in step.env)
+    assert resolved().secret_versions == {
+        "SENTRY_AUTH_TOKEN": "projects/mit-lookit/secrets/sentry-auth-token/versions/latest"
+    }
+
+
+def test_the_orchestrator_s_own_file_pushes_what_it_tried() -> None:
+    build = ready(load(ROOT / "cloudbuild.orchestrator.yaml"), GIVEN, "cloudbuild.orchestrator.yaml")
+    image = f"gcr.io/mit-lookit/lookit-orchestrator:{'c' * 40}"
+
+    assert next(step.image for step in build.steps if step.identifier == "try") == image
+    assert image in build.images
+    assert f"{image}-docker" in build.images
