@@ -119,3 +119,7 @@ def test_a_deploy_shows_no_secret_anywhere(corner: OwnKey, tmp_path: Path) -> No
     assert CANARY.files_below([tmp_path, ROOT / "build", *workspaces()]) == []
     for kind in ("configmaps", "events"):
         assert not CANARY.is_in(json.dumps(corner.api.get(f"{corner.path}/{kind}")).encode())
+    secrets = (corner.api.get(f"{corner.path}/secrets") or {"items": []})["items"]
+    holders = {item["metadata"]["name"] for item in secrets if CANARY.is_in(json.dumps(item).encode())}
+    assert {name.rsplit("-", 1)[0] for name in holders} == {f"{corner.name}-lookit-secrets"}
+    assert not any(CANARY.is_in(json.dumps(item["metadata"]).encode()) for item in secrets)
