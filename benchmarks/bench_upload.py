@@ -98,7 +98,12 @@ SHAPES = ((500, 2 << 10), (10_000, 2 << 10), (20, 50 << 20))
 SMALL = tuple(Case(500, 2 << 10, delay) for delay in (0, 10, 50))
 PART = (*SMALL, Case(10_000, 2 << 10, 10), Case(20, 50 << 20, 10))
 FULL = tuple(Case(n, size, ms) for n, size in SHAPES for ms in (0, 10, 50))
-CASES: Mapping[str, tuple[Case, ...]] = {"full": FULL, "quick": SMALL[1:2], "many": PART[3:4], "large": PART[4:]}
+CASES: Mapping[str, tuple[Case, ...]] = {
+    "full": FULL,
+    "quick": SMALL[1:2],
+    "many": PART[3:4],
+    "large": PART[4:],
+}
 
 
 class Proxy:
@@ -196,18 +201,21 @@ def measured(argv: list[str], environment: Mapping[str, str], proxy: Proxy, dela
 
 
 def make_files(folder: Path, case: Case) -> None:
-    """Files of text that compresses no better than such files do, and an index.html."""
+    """Small files of text, or large ones of noise, and an index.html.
+
+    Written in pieces: a child's peak memory, as the kernel tells it, is never below this process's own.
+    """
     draw = random.Random(1)
     words = [f"{draw.getrandbits(32):08x}" for _ in range(500)]
+    large = case.size > 1 << 20
     for number in range(case.files):
-        path = folder / (f"assets/d{number % 50}/f{number}.js" if number else "index.html")
+        name = f"assets/d{number % 50}/f{number}.{'webm' if large else 'js'}"
+        path = folder / (name if number else "index.html")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(
-            draw.randbytes(case.size) if case.size > 1 << 20
-            else " ".join(draw.choices(words, k=case.size // 9)).encode()
-        )  # fmt: skip
-        if case.size > 1 << 20 and number:
-            path.rename(path.with_suffix(".webm"))
+        with path.open("wb") as out:
+            for _ in range(case.size >> 20 if large else 1):
+                text = " ".join(draw.choices(words, k=case.size // 9)).encode() if not large else b""
+                out.write(text or draw.randbytes(1 << 20))
 
 
 def change_some(folder: Path) -> None:

@@ -28,10 +28,12 @@ def open_archive(source: str, limits: Limits) -> Archive:
         limits: what an archive may hold.
 
     Raises:
-        UsageError: there is no such path.
+        UsageError: there is no such path, or none was named.
         Failure: it is no archive of a known kind, or cannot be read.
 
     """
+    if not source:
+        raise UsageError("No archive was named.", "", f"Say which with --archive. {KNOWN}")
     if source == STDIN:
         return recognised(spooled(sys.stdin.buffer, limits), "standard input", limits)
     path = Path(source)

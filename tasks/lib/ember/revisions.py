@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -174,10 +175,10 @@ def look_up(pool: Pool, access: Access, name: str) -> Mapping[str, Any] | None:
 
 
 def fetched(pool: Pool, access: Access, name: str) -> bytes:
-    """The content of a small object, unpacked and checked.
+    """The content of a small object, unpacked.
 
     Raises:
-        Failure: it is not there, or not what was stored.
+        Failure: it is not there, or arrived damaged.
 
     """
     found: list[bytes] = []
@@ -187,7 +188,10 @@ def fetched(pool: Pool, access: Access, name: str) -> bytes:
         response = yield from ask(request, access, access.deadline())
         if response.status != 200:
             raise refused(response, access, f"{name} could not be read.")
-        found.append(content.unpacked(response.body, response.header("content-encoding")))
+        try:
+            found.append(content.unpacked(response.body, response.header("content-encoding")))
+        except zlib.error as error:
+            raise Failure(f"{name} arrived damaged.", str(error), "Run the same command again.") from error
 
     pool.run([Job(steps())])
     return found[0]

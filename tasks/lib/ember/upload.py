@@ -3,6 +3,7 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasks.lib.ember import names, objects, revision, revisions, sending
@@ -98,9 +99,8 @@ def _in_place(
     """The plain layout: the app's files at the prefix itself."""
     inventory, listing = _observe(archive, pool, access, ember, prefix)
     apart = prefix + revision.FOLDER
-    decided = plan(
-        inventory.entries, prefix, (there for there in listing if not there.name.startswith(apart))
-    )
+    decided = plan(inventory.entries, prefix, listing)
+    decided = replace(decided, extra=[there for there in decided.extra if not there.name.startswith(apart)])
     _note(summary, inventory, decided)
     if options.dry_run:
         return

@@ -235,7 +235,7 @@ class _Exchange:
         self._request = request
         self._lines: list[bytes] = []
         self._body: list[bytes] = []
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
 
     def prepare(self, handle: Any, curl: Any, access: "Access") -> None:
         """Tell libcurl what to send."""
@@ -270,7 +270,7 @@ class _Exchange:
         def read(size: int) -> bytes | int:
             try:
                 return stream.read(size)
-            except Exception as error:  # libcurl calls this: response() raises it
+            except BaseException as error:  # an interruption too: response() raises it
                 self._error = error
                 return int(abort)
 
@@ -280,7 +280,7 @@ class _Exchange:
         """The answer, or why there is none.
 
         Raises:
-            Exception: what reading the body raised.
+            BaseException: what reading the body raised.
 
         """
         if self._error:

@@ -83,6 +83,11 @@ def test_a_missing_archive_is_bad_usage(tmp_path: Path) -> None:
         open_archive(str(tmp_path / "none.zip"), EMBER.limits)
 
 
+def test_no_archive_is_bad_usage_and_not_this_folder() -> None:
+    with pytest.raises(UsageError, match="No archive was named"):
+        open_archive("", EMBER.limits)
+
+
 def test_standard_input_is_copied_as_it_came() -> None:
     data = archives.tar_gz(FILES)
     assert spooled(io.BytesIO(data), EMBER.limits).read() == data

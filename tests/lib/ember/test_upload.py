@@ -169,6 +169,16 @@ def test_what_the_app_does_not_have_goes_only_when_asked(access: Access, app: Pa
     assert any(path.startswith("revisions/") and path.endswith("robots.txt") for path in left)
 
 
+def test_an_app_may_have_a_folder_called_revisions(access: Access, app: Path) -> None:
+    folder = app / "revisions"
+    folder.mkdir()
+    (folder / "list.json").write_text("[]")
+    upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
+    (folder / "list.json").write_text("[1]")
+    assert upload_to(access, EMBER, str(app), PREFIX, IN_PLACE).sent == 1
+    assert contents(access)["revisions/list.json"] == b"[1]"
+
+
 def test_a_dry_run_changes_nothing(access: Access, app: Path) -> None:
     summary = upload_to(access, EMBER, str(app), PREFIX, Options(in_place=True, dry_run=True))
     assert summary.to_send[-1] == f"{PREFIX}/index.html"
