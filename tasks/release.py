@@ -38,3 +38,23 @@ def unlock(c: Context, environment: str = "", by: str = "", reason: str = "") ->
 
     settings = cli.settings(c)
     console.say(unlocking.unlock(settings, settings.environment(environment), by, reason))
+
+
+@cli.task(name="list", help={"environment": "Whose releases.", "json": "Print JSON."})
+def list_(c: Context, environment: str = "", json: bool = False) -> None:
+    """List what was deployed when, by whom and how it ended, the newest first."""
+    from tasks.lib.deploy import going_back, telling
+
+    settings = cli.settings(c)
+    telling.deliver_list(going_back.releases(settings, settings.environment(environment)), as_json=json)
+
+
+@cli.task(
+    help={"environment": "Whose release.", "to": "The number of the release; by default the last good one."}
+)
+def rollback(c: Context, environment: str = "", to: int = 0) -> None:
+    """Bring an earlier release back, configuration and image together; migrations are not reversed."""
+    from tasks.lib.deploy import deploying, going_back
+
+    settings = cli.settings(c)
+    going_back.roll_back(settings, settings.environment(environment), to, deploying.print_event)

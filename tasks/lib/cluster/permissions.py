@@ -11,6 +11,7 @@ from tasks.lib.errors import Failure
 
 VERBS_TO_APPLY: Final = ("get", "list", "create", "patch")
 VERBS_OF_THE_LOCK: Final = ("get", "create", "update", "patch", "watch", "delete")
+VERBS_OF_HISTORY: Final = ("get", "list", "create", "patch", "delete")
 # Kinds that are deleted and made again where a change asks for it.
 RECREATED: Final = frozenset({"Job", "StorageClass", "RoleBinding", "ClusterRoleBinding"})
 
@@ -83,7 +84,7 @@ def needed(used: Iterable[tuple[Kind, str]], namespace: str) -> list[Permission]
     permissions |= {
         Permission(namespace, "coordination.k8s.io", "leases", verb) for verb in VERBS_OF_THE_LOCK
     }
-    permissions |= {Permission(namespace, "", "configmaps", verb) for verb in ("get", "create", "patch")}
+    permissions |= {Permission(namespace, "", "configmaps", verb) for verb in VERBS_OF_HISTORY}
     return sorted(permissions)
 
 

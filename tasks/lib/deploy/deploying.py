@@ -122,18 +122,28 @@ def _converge(
     tell: Tell,
 ) -> None:
     from tasks.lib.cluster import identity
-    from tasks.lib.deploy import lock
+    from tasks.lib.deploy import history, lock
     from tasks.lib.deploy.engine import Course
 
     environment = release.environment
     tell(Notice(f"cluster {connection.found.name} at {connection.found.endpoint.server}"))
-    one = lock.Lock(connection.api, environment, lock.claim(release.variables))
+    claim = lock.claim(release.variables)
+    one = lock.Lock(connection.api, environment, claim)
     with lock.held(one, wait=settings.time_limits.lock if release.wait else 0, tell=tell):
         planned, shown, marked = _planned(settings, release, connection, documents)
         release.approve(shown)
         if not marked:
             identity.write(connection.api, environment)
-        Course(settings, environment, connection, record, tell, one.require).run(planned)
+        began, result = time.monotonic(), "failed"
+        try:
+            Course(settings, environment, connection, record, tell, one.require).run(planned)
+            result = history.DEPLOYED
+        finally:
+            if any(step.writes for step in planned.steps):
+                about = {**claim.notes, "who": claim.holder}
+                objects = [step.wanted for step in planned.steps]
+                facts = history.facts(about, record, objects, result, time.monotonic() - began)
+                history.keep(connection.api, environment.namespace, facts, objects, tell)
 
 
 def _planned(

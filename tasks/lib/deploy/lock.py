@@ -47,10 +47,21 @@ class Claim:
 
 def claim(variables: "BuildVariables") -> Claim:
     """This process's claim."""
+    return claim_of(
+        {
+            "commit": variables.commit_sha,
+            "branch": variables.branch_name,
+            "tag": variables.tag_name,
+            "build": variables.build_id,
+        }
+    )
+
+
+def claim_of(notes: dict[str, str]) -> Claim:
+    """This process's claim, with notes of another release."""
     who = os.environ.get("USER") or getpass.getuser()
-    holder = f"{who}@{socket.gethostname()} ({uuid.uuid4().hex[:8]})"
-    notes = {"commit": variables.commit_sha, "branch": variables.branch_name, "build": variables.build_id}
-    return Claim(holder, notes)
+    kept = {key: text for key, text in notes.items() if key in {"commit", "branch", "tag", "build"}}
+    return Claim(f"{who}@{socket.gethostname()} ({uuid.uuid4().hex[:8]})", kept)
 
 
 class Lock:

@@ -11,7 +11,9 @@ JOBS = Kind("batch/v1", "Job", "jobs", namespaced=True)
 CLASSES = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False)
 WATCHED = [
     "create configmaps in namespace default",
+    "delete configmaps in namespace default",
     "get configmaps in namespace default",
+    "list configmaps in namespace default",
     "patch configmaps in namespace default",
     "list events in namespace default",
     "delete pods in namespace default",

@@ -1,0 +1,66 @@
+"""Rolling back: an earlier release from history, its configuration and image together."""
+
+import time
+from typing import TYPE_CHECKING
+
+from tasks.lib.deploy import history, lock, summary
+from tasks.lib.deploy.progress import Notice, PhaseBegan, Record, Tell
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.model import Environment, Settings
+
+
+def releases(settings: "Settings", environment: "Environment") -> list[history.Past]:
+    """The releases that are kept, the newest first."""
+    from tasks.lib.cluster.connection import connect
+
+    return history.read(connect(settings, environment).api, environment.namespace)
+
+
+def roll_back(settings: "Settings", environment: "Environment", number: int, tell: Tell) -> Record:
+    """Deploy an earlier release anew; Jobs are left out, because migrations are never reversed.
+
+    Args:
+        settings: the settings in force.
+        environment: where.
+        number: the release; 0 for the last good one before the present.
+        tell: receives what happens.
+
+    Raises:
+        Failure: it cannot be brought back, or does not become ready.
+
+    """
+    from tasks.lib.cluster import identity
+    from tasks.lib.cluster.connection import connect
+    from tasks.lib.deploy import engine
+    from tasks.lib.deploy.objects import wanted
+
+    record, began = Record(environment.name), time.monotonic()
+    connection = connect(settings, environment)
+    api = connection.api
+    identity.check(api, environment)
+    chosen = history.choose(history.read(api, environment.namespace), number)
+    tell(PhaseBegan(f"back to release {chosen.number}, commit {chosen.facts.get('commit', '?')}"))
+    tell(Notice("The database stays as it is: migrations are not reversed."))
+    old = [body for body in chosen.objects() if body["kind"] != "Job"]
+    secrets, _ = api.list(f"/api/v1/namespaces/{environment.namespace}/secrets", doing="list secrets")
+    history.require_secrets({secret["metadata"]["name"] for secret in secrets}, old)
+    objects = wanted(old, connection.kinds, environment.namespace)
+    claim = lock.claim_of(chosen.facts)
+    result = "roll back failed"
+    try:
+        one = lock.Lock(api, environment, claim)
+        with lock.held(one, wait=settings.time_limits.lock, tell=tell):
+            planned = engine.plan(settings, environment, connection, objects, engine.Choices())
+            try:
+                engine.Course(settings, environment, connection, record, tell, one.require).run(planned)
+                result = history.DEPLOYED
+            finally:
+                about = {**claim.notes, "who": claim.holder, "back_to": str(chosen.number)}
+                facts = history.facts(about, record, objects, result, time.monotonic() - began)
+                history.keep(api, environment.namespace, facts, objects, tell)
+    finally:
+        for line in summary.lines(record, time.monotonic() - began):
+            tell(Notice(line))
+        api.close()
+    return record

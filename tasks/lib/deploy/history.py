@@ -1,0 +1,172 @@
+"""What was deployed when, kept in the cluster: one ConfigMap a release, readable with kubectl.
+
+Its `data` says commit, result, times and who; `objects` holds the rendered objects, compressed, without
+Secrets: these stay in the cluster under their hashed names, so that a roll back finds them.
+"""
+
+import base64
+import datetime
+import gzip
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy.objects import Wanted, configuration_names
+from tasks.lib.deploy.progress import Notice, Record, Tell
+from tasks.lib.errors import Failure, UsageError
+
+LABEL: Final = "lookit-orchestrator/release"
+PREFIX: Final = "lookit-orchestrator-release-"
+KEPT: Final = 20
+DEPLOYED: Final = "deployed"
+
+
+@dataclass(frozen=True)
+class Past:
+    """One release of the past.
+
+    Args:
+        number: counts up from 1.
+        facts: commit, branch, tag, build, who, began, seconds, phases, images and result, as texts.
+        packed: the rendered objects, compressed, in base64.
+
+    """
+
+    number: int
+    facts: dict[str, str]
+    packed: str
+
+    def objects(self) -> list[Json]:
+        """The rendered objects, without Secrets."""
+        unpacked: list[Json] = json.loads(gzip.decompress(base64.b64decode(self.packed)))
+        return unpacked
+
+
+def facts(
+    claim: Json, record: Record, objects: Sequence[Wanted], result: str, seconds: float
+) -> dict[str, str]:
+    """What is remembered of a release, as texts."""
+    ended = datetime.datetime.now(datetime.UTC)
+    began = ended - datetime.timedelta(seconds=seconds)
+    return {
+        **claim,
+        "began": began.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "seconds": f"{seconds:.1f}",
+        "phases": json.dumps({title: round(took, 1) for title, took in record.phases.items()}),
+        "images": json.dumps(sorted(images(objects))),
+        "result": result,
+    }
+
+
+def images(objects: Sequence[Wanted]) -> set[str]:
+    """Every image that the objects run."""
+    return {
+        container["image"]
+        for spec in pod_specs(w.body for w in objects)
+        for container in [*(spec.get("initContainers") or []), *spec["containers"]]
+    }
+
+
+def pod_specs(bodies: Any) -> list[Json]:
+    """The specification of every pod that objects make."""
+    specs = [((body.get("spec") or {}).get("template") or {}).get("spec") for body in bodies]
+    return [spec for spec in specs if spec and "containers" in spec]
+
+
+def manifest(past: Past, namespace: str) -> Json:
+    """The ConfigMap that keeps a release."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": f"{PREFIX}{past.number}",
+            "namespace": namespace,
+            "labels": {LABEL: str(past.number)},
+        },
+        "data": past.facts,
+        "binaryData": {"objects": past.packed},
+    }
+
+
+def pack(objects: Sequence[Wanted]) -> str:
+    """Objects without Secrets, compressed, in base64; equal objects give equal texts."""
+    kept = [w.body for w in objects if w.ref.kind != "Secret"]
+    return base64.b64encode(gzip.compress(json.dumps(kept, default=str).encode(), mtime=0)).decode()
+
+
+def read(api: Api, namespace: str) -> list[Past]:
+    """The releases that are kept, the newest first."""
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    items, _ = api.list(path, doing="read the history", query={"labelSelector": LABEL})
+    found = [
+        Past(int(item["metadata"]["labels"][LABEL]), item.get("data") or {}, item["binaryData"]["objects"])
+        for item in items
+    ]
+    return sorted(found, key=lambda past: past.number, reverse=True)
+
+
+def add(api: Api, namespace: str, facts_of_it: dict[str, str], objects: Sequence[Wanted]) -> int:
+    """Keep a release and forget those beyond the last twenty; returns its number."""
+    known = read(api, namespace)
+    past = Past((known[0].number if known else 0) + 1, facts_of_it, pack(objects))
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    api.apply(f"{path}/{PREFIX}{past.number}", manifest(past, namespace), doing="keep the release")
+    for old in known[KEPT - 1 :]:
+        try:
+            api.request("DELETE", f"{path}/{PREFIX}{old.number}", doing="forget an old release")
+        except ApiError as error:
+            if error.status != 404:
+                raise
+    return past.number
+
+
+def keep(
+    api: Api, namespace: str, facts_of_it: dict[str, str], objects: Sequence[Wanted], tell: Tell
+) -> None:
+    """Keep a release as `add` does; where that fails, how the deploy itself ended stays the news."""
+    try:
+        tell(Notice(f"kept as release {add(api, namespace, facts_of_it, objects)}"))
+    except Failure as failure:
+        tell(Notice(f"This release could not be kept in the history: {failure.what} {failure.why}"))
+
+
+def choose(past: Sequence[Past], number: int) -> Past:
+    """The release to go back to: `number`, or for 0 the last good one before the present one.
+
+    Raises:
+        UsageError: there is no such release.
+
+    """
+    good = [one for one in past if one.facts.get("result") == DEPLOYED]
+    if not number:
+        earlier = [one for one in good if one.number != past[0].number] if past else []
+        if earlier:
+            return earlier[0]
+    elif chosen := next((one for one in past if one.number == number), None):
+        return chosen
+    raise UsageError(
+        f"There is no release {number or 'that went well before the present one'}.",
+        f"Kept: {', '.join(str(one.number) for one in past) or 'none'}.",
+        "./inv release.list --environment …",
+    )
+
+
+def require_secrets(present: set[str], objects: Sequence[Json]) -> None:
+    """Check that every Secret that old objects read is still there.
+
+    Raises:
+        Failure: some are gone; all are named.
+
+    """
+    read_by = {
+        name for spec in pod_specs(objects) for kind, name in configuration_names(spec) if kind == "Secret"
+    }
+    if gone := sorted(read_by - present):
+        raise Failure(
+            "That release cannot be brought back: Secrets that it reads are gone.",
+            "\n".join(gone),
+            "Deploy its commit instead: ./inv deploy --branch … --commit …",
+        )

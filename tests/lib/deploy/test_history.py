@@ -1,0 +1,112 @@
+import json
+from typing import Any
+
+import pytest
+
+from tasks.lib.deploy.history import Past, choose, facts, images, manifest, pack, require_secrets
+from tasks.lib.deploy.objects import Ref, Wanted
+from tasks.lib.deploy.progress import Record
+from tasks.lib.deploy.telling import row
+from tasks.lib.errors import Failure, UsageError
+
+
+def a_thing(kind: str, name: str, **fields: Any) -> Wanted:
+    return Wanted(Ref("v1", kind, "default", name), {"kind": kind, "metadata": {"name": name}, **fields})
+
+
+POD = {
+    "initContainers": [{"image": "postgres:16"}],
+    "containers": [{"image": "lookit@sha256:abc", "envFrom": [{"secretRef": {"name": "env-1"}}]}],
+}
+OBJECTS = [
+    a_thing("Secret", "env-1", data={"password": "c2VjcmV0"}),
+    a_thing("Deployment", "web", spec={"template": {"spec": POD}}),
+    a_thing("Service", "web", spec={}),
+]
+
+
+def past(number: int, result: str = "deployed") -> Past:
+    return Past(number, {"result": result}, pack(OBJECTS))
+
+
+def test_what_is_kept_holds_no_secret_and_comes_back_whole() -> None:
+    assert past(1).objects() == [thing.body for thing in OBJECTS[1:]]
+    assert pack(OBJECTS) == pack(list(OBJECTS))
+
+
+def test_the_images_of_all_containers_are_remembered() -> None:
+    assert images(OBJECTS) == {"postgres:16", "lookit@sha256:abc"}
+
+
+def test_facts_say_who_when_and_how_long_each_phase_took() -> None:
+    record = Record("staging")
+    record.phases = {"jobs": 1.234}
+    said = facts({"commit": "abc", "who": "me"}, record, OBJECTS, "deployed", 2.5)
+    assert {key: said[key] for key in ("commit", "who", "seconds", "phases", "result")} == {
+        "commit": "abc",
+        "who": "me",
+        "seconds": "2.5",
+        "phases": '{"jobs": 1.2}',
+        "result": "deployed",
+    }
+    assert json.loads(said["images"]) == ["lookit@sha256:abc", "postgres:16"]
+
+
+def test_a_release_is_a_config_map_with_a_label() -> None:
+    kept = manifest(past(7), "default")
+    assert kept["metadata"] == {
+        "name": "lookit-orchestrator-release-7",
+        "namespace": "default",
+        "labels": {"lookit-orchestrator/release": "7"},
+    }
+    assert kept["data"] == {"result": "deployed"}
+
+
+@pytest.mark.parametrize(
+    ("known", "number", "chosen"),
+    [
+        ([past(3, "failed"), past(2), past(1)], 0, 2),
+        ([past(3), past(2, "failed"), past(1)], 0, 1),
+        ([past(3), past(2, "failed"), past(1)], 2, 2),
+    ],
+    ids=["after a failed one", "after a good one", "by number"],
+)
+def test_going_back_leads_to_the_last_good_release_before_the_present(
+    known: list[Past], number: int, chosen: int
+) -> None:
+    assert choose(known, number).number == chosen
+
+
+@pytest.mark.parametrize(
+    ("known", "number", "what"),
+    [
+        ([], 0, "There is no release that went well before the present one."),
+        ([past(1)], 0, "There is no release that went well before the present one."),
+        ([past(1)], 9, "There is no release 9."),
+    ],
+)
+def test_a_release_that_is_not_there_is_named(known: list[Past], number: int, what: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        choose(known, number)
+    assert caught.value.what == what
+
+
+def test_secrets_that_are_gone_stop_a_roll_back() -> None:
+    require_secrets({"env-1"}, past(1).objects())
+    with pytest.raises(Failure) as caught:
+        require_secrets(set(), past(1).objects())
+    assert caught.value.why == "env-1"
+
+
+def test_a_release_reads_as_a_row() -> None:
+    said = {
+        "began": "then",
+        "seconds": "61",
+        "commit": "abcdef0123",
+        "tag": "1.0",
+        "who": "me@here (1)",
+        "result": "deployed",
+    }
+    assert row(Past(4, {**said, "back_to": "2"}, "")) == (
+        "4", "then", "1 min 01 s", "abcdef0", "1.0", "me@here", "deployed (back to 2)",
+    )  # fmt: skip
