@@ -79,8 +79,8 @@ def push(
     """
     main = fixed[0]
     registry = connect(settings, main.registry)
-    remote = {name: look_up(registry, name) for name in (*fixed, *moving)}
     local = engine.image_id(str(main), settings.time_limits.docker)
+    remote = {name: look_up(registry, name, local) for name in (*fixed, *moving)}
     decided = decide(local, main.tag, remote, fixed, reuse=reuse)
     for name in decided.push:
         _push_one(settings, main, name)
@@ -135,11 +135,13 @@ def _taken(taken: Mapping[Reference, Remote]) -> UsageError:
     )
 
 
-def look_up(registry: Registry, name: Reference) -> Remote:
-    """What the registry holds under `name`."""
+def look_up(registry: Registry, name: Reference, local: str) -> Remote:
+    """What the registry holds under `name`; the commit matters only where that is not the image `local`."""
     manifest = registry.manifest(name)
     if manifest is None:
         return Remote()
+    if manifest.image_id == local:
+        return Remote(manifest.digest, local)
     return Remote(manifest.digest, manifest.image_id, commit_of(registry, name, manifest))
 
 
