@@ -5,6 +5,7 @@ connections and requests.  Each run is a process of its own, so a figure has eve
 comparing, sending.  transfer_manager compares nothing, so it is measured with new files only.
 
 LOOKIT_BENCH_UPLOAD=full measures 500 and 10,000 files and 20 of 50 MB at 0, 10 and 50 ms; without it, a part; quick, many and large are one case each.
+LOOKIT_BENCH_TOOLS="ours,rclone sync" measures these only, in this order.
 LOOKIT_BENCH_UPLOAD=memory measures our own memory with 100,000 files.
 """
 
@@ -174,7 +175,8 @@ def alternatives() -> dict[str, Command]:
     if shutil.which("gcloud"):
         found["gcloud storage rsync"] = gcloud
     found["transfer_manager"] = python(TRANSFER_MANAGER)
-    return found
+    asked = os.environ.get("LOOKIT_BENCH_TOOLS", "")
+    return {name: found[name] for name in asked.split(",") if name in found} if asked else found
 
 
 def measured(argv: list[str], environment: Mapping[str, str], proxy: Proxy, delay: int) -> Figure:
