@@ -22,7 +22,7 @@ import pytest
 
 DATA = Path(__file__).parent / "data"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lookit-orchestrator"
-PACKAGES = ("python3", "python3-venv", "python3-pip", "ca-certificates", "python3-django", "python3-psycopg2")
+PACKAGES = ("python3", "python3-venv", "ca-certificates", "python3-django", "python3-psycopg2")
 BASE = "lookit-test/base"
 DATABASE = "lookit-test/postgres"
 SECONDS_TO_START = 180
@@ -136,7 +136,7 @@ def _import_debian(image: str, authorities: bytes) -> None:
     require("debootstrap", "debootstrap")
     if os.geteuid() != 0:
         pytest.skip("base images are made with debootstrap, which only root can run")
-    with tempfile.TemporaryDirectory(prefix="lookit-base-") as folder:
+    with tempfile.TemporaryDirectory(prefix="lookit-base-", dir=_roomy_memory()) as folder:
         output("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", "bookworm", folder)
         if authorities:
             (Path(folder) / "etc/ssl/certs/ca-certificates.crt").write_bytes(authorities)
@@ -151,6 +151,12 @@ def _import_debian(image: str, authorities: bytes) -> None:
                 image,
             )
             subprocess.run(argv, stdin=tar.stdout, check=True, capture_output=True)
+
+
+def _roomy_memory() -> str | None:
+    """A tmpfs with room for a base system: dpkg waits for the disk after every file, and there it need not."""
+    memory = Path("/dev/shm")
+    return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > 2 << 30 else None
 
 
 def _hash(data: bytes) -> str:

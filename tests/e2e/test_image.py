@@ -17,7 +17,7 @@ from tests.docker_services import RegistryProcess, output
 from tests.docker_services import registry as serve
 from tests.sample_checkout import ROOT, Sample, invoke, sample
 
-pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker"), pytest.mark.timeout(600, func_only=True)]
 
 TAKEN_AWAY = (
     "from django.test import TestCase\nclass T(TestCase):\n    def test_it(self): self.fail('as it should')\n"

@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.docker,
     pytest.mark.e2e,
     pytest.mark.xdist_group("docker"),
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(600, func_only=True),
 ]
 
 

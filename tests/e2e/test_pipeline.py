@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.docker,
     pytest.mark.e2e,
     pytest.mark.xdist_group("docker"),
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(900, func_only=True),
 ]
 
 IMAGES_HERE = {
