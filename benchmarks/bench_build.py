@@ -1,7 +1,4 @@
-"""What `./inv build` and `push` cost over the docker commands that they run.  Needs Docker and a registry:
-
-LOOKIT_BENCH_REGISTRY=127.0.0.1:5000 python benchmarks/bench_build.py
-"""
+"""What `./inv build` and `push` cost over the docker commands that they run."""
 
 import os
 import subprocess
@@ -10,7 +7,10 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from benchmarks.measure import in_turns, machine, markdown
+from tests import docker_services
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 7
@@ -20,13 +20,16 @@ GIT = ("git", "-c", "user.name=A", "-c", "user.email=a@example.org")
 
 def main() -> None:
     """Print the tables; say why where there is nothing to measure with."""
-    registry = os.environ.get("LOOKIT_BENCH_REGISTRY", "")
-    engine = subprocess.run(("docker", "info"), capture_output=True, check=False).returncode == 0
-    if not engine or not registry:
-        write("### Building and pushing\n\nNot measured: needs Docker, and LOOKIT_BENCH_REGISTRY.\n")
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        measure(Path(folder), f"{registry}/bench/lookit")
+    try:
+        with (
+            docker_services.engine(),
+            tempfile.TemporaryDirectory() as folder,
+            docker_services.registry(Path(folder)) as registry,
+        ):
+            (Path(folder) / "source").mkdir()
+            measure(Path(folder) / "source", f"{registry.address}/bench/lookit")
+    except pytest.skip.Exception as reason:
+        write(f"### Building and pushing\n\nNot measured: {reason}\n")
 
 
 def measure(source: Path, repository: str) -> None:
