@@ -16,7 +16,7 @@ from tasks.lib.settings.ember import Ember, Limits
 INDEX = "index.html"
 FAULTS_SHOWN = 1000
 # Contents kept between judging and sending, so that small archives are read and compressed once.
-KEPT = 16 << 20
+KEPT = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
