@@ -4,7 +4,7 @@ tasks/deploy.py and tasks/rehearse.py call it; it knows nothing of a command lin
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from tasks.lib import console
 from tasks.lib.deploy import summary
 from tasks.lib.deploy.progress import Event, LogLine, Notice, PhaseBegan, Record, Tell, Told
+from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret, mask
 
 if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables
+    from tasks.lib.cluster.api import Json
     from tasks.lib.cluster.connection import Connection
     from tasks.lib.deploy.engine import Choices, Planned
     from tasks.lib.deploy.planning import Plan
@@ -65,9 +67,10 @@ def deploy(settings: "Settings", release: Release, tell: Tell) -> Record:
     try:
         tell(PhaseBegan("preflight"))
         connection, documents, secrets = prepare(settings, release)
-        tell_safely = masked(tell, values_to_mask(documents, secrets))
-        with _closing(connection):
-            _converge(settings, release, connection, documents, record, tell_safely)
+        values = values_to_mask(documents, secrets)
+        tell = masked(tell, values)
+        with _closing(connection), masked_failures(values):
+            _converge(settings, release, connection, documents, record, tell)
     finally:
         for line in summary.lines(record, time.monotonic() - began):
             tell(Notice(line))
@@ -171,15 +174,18 @@ def _closing(connection: "Connection") -> Iterator[None]:
 
 def values_to_mask(documents: "list[Document]", secrets: Mapping[str, Secret]) -> list[str]:
     """Every secret value that a log might carry: those of rendered Secrets, decoded."""
+    found = [secret.reveal().decode(errors="replace").strip() for secret in secrets.values()]
+    rendered = [dict(document.content) for document in documents if document.content.get("kind") == "Secret"]
+    return sorted({*found, *values_of(rendered)}, key=len, reverse=True)
+
+
+def values_of(secrets: "Sequence[Json]") -> list[str]:
+    """The decoded values of Secret objects."""
     import base64
 
-    found = [secret.reveal().decode(errors="replace").strip() for secret in secrets.values()]
-    for document in documents:
-        if document.content.get("kind") == "Secret":
-            found += map(str, (document.content.get("stringData") or {}).values())
-            data = document.content.get("data") or {}
-            found += [base64.b64decode(value).decode(errors="replace").strip() for value in data.values()]
-    return sorted(set(found), key=len, reverse=True)
+    found = [str(value) for secret in secrets for value in (secret.get("stringData") or {}).values()]
+    encoded = [value for secret in secrets for value in (secret.get("data") or {}).values()]
+    return found + [base64.b64decode(value).decode(errors="replace").strip() for value in encoded]
 
 
 def masked(tell: Tell, values: list[str]) -> Tell:
@@ -197,6 +203,17 @@ def masked(tell: Tell, values: list[str]) -> Tell:
                 tell(event)
 
     return tell_masked
+
+
+@contextmanager
+def masked_failures(values: list[str]) -> Iterator[None]:
+    """Blank secret values out of failures from within: they quote the logs of containers."""
+    try:
+        yield
+    except Failure as failure:
+        failure.what, failure.why = mask(failure.what, values), mask(failure.why, values)
+        failure.args = (failure.what,)
+        raise
 
 
 def print_event(event: Event) -> None:

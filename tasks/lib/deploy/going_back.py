@@ -33,6 +33,7 @@ def roll_back(settings: "Settings", environment: "Environment", number: int, tel
     from tasks.lib.cluster import identity
     from tasks.lib.cluster.connection import connect
     from tasks.lib.deploy import engine
+    from tasks.lib.deploy.deploying import masked, masked_failures, values_of
     from tasks.lib.deploy.objects import wanted
 
     record, began = Record(environment.name), time.monotonic()
@@ -44,13 +45,15 @@ def roll_back(settings: "Settings", environment: "Environment", number: int, tel
     tell(Notice("The database stays as it is: migrations are not reversed."))
     old = [body for body in chosen.objects() if body["kind"] != "Job"]
     secrets, _ = api.list(f"/api/v1/namespaces/{environment.namespace}/secrets", doing="list secrets")
+    values = values_of(secrets)
+    tell = masked(tell, values)
     history.require_secrets({secret["metadata"]["name"] for secret in secrets}, old)
     objects = wanted(old, connection.kinds, environment.namespace)
     claim = lock.claim_of(chosen.facts)
     result = "roll back failed"
     try:
         one = lock.Lock(api, environment, claim)
-        with lock.held(one, wait=settings.time_limits.lock, tell=tell):
+        with masked_failures(values), lock.held(one, wait=settings.time_limits.lock, tell=tell):
             planned = engine.plan(settings, environment, connection, objects, engine.Choices())
             try:
                 engine.Course(settings, environment, connection, record, tell, one.require).run(planned)

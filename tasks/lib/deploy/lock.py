@@ -59,7 +59,10 @@ def claim(variables: "BuildVariables") -> Claim:
 
 def claim_of(notes: dict[str, str]) -> Claim:
     """This process's claim, with notes of another release."""
-    who = os.environ.get("USER") or getpass.getuser()
+    try:
+        who = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have a number only
+        who = str(os.getuid())
     kept = {key: text for key, text in notes.items() if key in {"commit", "branch", "tag", "build"}}
     return Claim(f"{who}@{socket.gethostname()} ({uuid.uuid4().hex[:8]})", kept)
 

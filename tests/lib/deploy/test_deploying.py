@@ -2,9 +2,10 @@ import base64
 
 import pytest
 
-from tasks.lib.deploy.deploying import masked, print_event, values_to_mask
+from tasks.lib.deploy.deploying import masked, masked_failures, print_event, values_to_mask
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.progress import Event, LogLine, Notice, PhaseBegan, Told
+from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
 from tasks.lib.render.documents import Document
 
@@ -35,6 +36,12 @@ def test_secret_values_do_not_get_through(event: Event, told: Event) -> None:
     heard: list[Event] = []
     masked(heard.append, ["correct horse"])(event)
     assert heard == [told]
+
+
+def test_a_failure_that_quotes_a_log_is_masked_too() -> None:
+    with pytest.raises(Failure) as caught, masked_failures(["correct horse"]):
+        raise Failure("correct horse failed", "log: correct horse", "look")
+    assert str(caught.value) == "[redacted] failed\n  why:  log: [redacted]\n  next: look"
 
 
 def test_events_are_lines_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
