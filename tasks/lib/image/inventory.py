@@ -71,13 +71,14 @@ def _describe(registry: Registry, image: Reference, tags: list[str]) -> Held:
 
 
 def in_use(settings: "Settings", repository: Reference) -> set[str]:
-    """The tags and digests of `repository` that a workload of any environment names.
+    """The tags and digests of `repository` that any environment's workloads or past releases name.
 
     Raises:
         Failure: a cluster cannot be asked: then nobody knows, and nothing may be deleted.
 
     """
     from tasks.lib.cluster.connection import connect as reach
+    from tasks.lib.deploy import history
 
     used: set[str] = set()
     for environment in settings.environments.values():
@@ -89,6 +90,8 @@ def in_use(settings: "Settings", repository: Reference) -> set[str]:
                 )
                 kind = "Pod" if path.endswith("/pods") else "CronJob" if path.endswith("/cronjobs") else ""
                 used |= named([{**thing, "kind": kind} for thing in objects], repository)
+            for past in history.read(connection.api, environment.namespace):
+                used |= named([as_pod(json.loads(past.facts.get("images", "[]")))], repository)
         finally:
             connection.api.close()
     return used
@@ -102,6 +105,11 @@ def named(objects: Iterable[Mapping[str, Any]], repository: Reference) -> set[st
         if name.startswith(repository.name) and parse(name).name == repository.name:
             used |= {parse(name).tag, digest}
     return used - {""}
+
+
+def as_pod(images: Iterable[str]) -> dict[str, Any]:
+    """A pod that runs `images`, as a release's list of them is read."""
+    return {"kind": "Pod", "spec": {"containers": [{"image": image} for image in images]}}
 
 
 def as_json(images: Sequence[Held]) -> str:

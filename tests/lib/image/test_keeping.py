@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.lib.errors import UsageError
-from tasks.lib.image.inventory import Held, named, rows
+from tasks.lib.image.inventory import Held, as_pod, named, rows
 from tasks.lib.image.keeping import judge, promote
 from tasks.lib.image.reference import named_target, parse
 from tests.builders import checked_in_settings
@@ -50,6 +50,12 @@ def test_tags_and_digests_in_workloads_are_found() -> None:
     pod = {"kind": "Pod", "spec": {"containers": [{"image": "gcr.io/mit-lookit/lookit:def"}]}}
 
     assert named([deployment, pod], repository) == {"abc", DIGEST, "def"}
+
+
+def test_the_images_of_a_past_release_are_found() -> None:
+    past = as_pod([f"gcr.io/mit-lookit/lookit:abc@{DIGEST}", "docker.io/library/postgres:9.6"])
+
+    assert named([past], parse("gcr.io/mit-lookit/lookit")) == {"abc", DIGEST}
 
 
 def test_a_row_is_for_people() -> None:
