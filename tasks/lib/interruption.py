@@ -55,5 +55,30 @@ def uninterrupted() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def deferred() -> Iterator[None]:
+    """While inside, a signal waits: for starting something and noting that it was started.
+
+    Outside the main thread, which alone receives signals, this does nothing.
+
+    Raises:
+        KeyboardInterrupt: a signal came; raised at the end.
+
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, *SIGNALS)
+    before: dict[int, Any] = {n: signal.signal(n, lambda number, _: came.append(number)) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt if came[0] == signal.SIGINT else Terminated(came[0])
+
+
 def _raise(number: int, _frame: FrameType | None) -> None:
     raise Terminated(number)

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tasks.lib.interruption import Terminated, exit_code, signals_unwind
+from tasks.lib.interruption import Terminated, deferred, exit_code, signals_unwind
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,14 @@ def test_a_signal_raises_in_the_main_thread_and_old_handlers_return(
 
 def test_ctrl_c_exits_with_130() -> None:
     assert exit_code(KeyboardInterrupt()) == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
+def test_a_deferred_signal_comes_when_the_block_is_whole(number: signal.Signals) -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt) as caught, deferred():
+        os.kill(os.getpid(), number)
+        done.append("whole")
+
+    assert done == ["whole"]
+    assert exit_code(caught.value) == 128 + number

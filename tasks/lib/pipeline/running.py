@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from tasks.lib.errors import TimedOut
-from tasks.lib.interruption import uninterrupted
+from tasks.lib.interruption import deferred, uninterrupted
 from tasks.lib.pipeline.resolving import ReadyStep
 from tasks.lib.process import missing_program
 
@@ -102,7 +102,9 @@ class Graph:
         ready = [s for s in self._steps if self._waits(s) and all(self._done(n) for n in s.needs)]
         for step in ready:
             self._tell(step, "starting")
-            self._running[step.index] = _Running(step, self._launch(step), self._tell, self._ended)
+            launch = self._launch(step)
+            with deferred():  # a program that was started and not noted would outlive us
+                self._running[step.index] = _Running(step, launch, self._tell, self._ended)
         return bool(ready)
 
     def _waits(self, step: ReadyStep) -> bool:
