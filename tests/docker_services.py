@@ -9,12 +9,13 @@ import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,9 +67,26 @@ def engine() -> Iterator[None]:
         tempfile.TemporaryDirectory(prefix="lookit-docker-") as run,
     ):
         fcntl.flock(lock, fcntl.LOCK_EX)  # one engine a data folder
+        _end_abandoned()
         with _dockerd(Path(run)), pytest.MonkeyPatch.context() as patch:
             patch.setenv("DOCKER_HOST", f"unix://{run}/docker.sock")
             yield
+
+
+def _end_abandoned() -> None:
+    """End the engine that a killed test run left on our data folder: it would keep the next from starting."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if b"--data-root" in words and str(CACHE / "docker").encode() in words:
+                os.kill(int(folder.name), signal.SIGTERM)
+                _wait_for_end(folder)
+
+
+def _wait_for_end(folder: Path) -> None:
+    deadline = time.monotonic() + SECONDS_TO_START
+    while folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 @contextmanager
