@@ -84,9 +84,14 @@ def _end_abandoned() -> None:
 
 
 def _wait_for_end(folder: Path) -> None:
+    """Until the process is gone, or a zombie that nobody collects: that has no command line any more."""
     deadline = time.monotonic() + SECONDS_TO_START
-    while folder.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    while time.monotonic() < deadline:
+        with suppress(OSError):
+            if (folder / "cmdline").read_bytes():
+                time.sleep(0.1)
+                continue
+        return
 
 
 @contextmanager
