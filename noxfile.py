@@ -16,7 +16,7 @@ OWN_ENVIRONMENT = ROOT / ".venv"
 REPORTS = ROOT / "build" / "reports"
 COVERAGE = ROOT / "build" / "coverage"
 # What main passes today.  The goal is 90: raise this with the tests that earn it.
-BRANCHES_AT_LEAST = 70
+BRANCHES_AT_LEAST = 85
 
 nox.options.sessions = ["lint", "types", "tests", "e2e", "coverage"]
 IN_OWN_ENVIRONMENT = Path(sys.prefix).resolve() == OWN_ENVIRONMENT.resolve()
