@@ -2,12 +2,13 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+ALL_SIGNALS = (signal.SIGINT, *SIGNALS)
 
 
 class Terminated(KeyboardInterrupt):
@@ -29,12 +30,8 @@ def exit_code(interrupt: KeyboardInterrupt) -> int:
 @contextmanager
 def signals_unwind() -> Iterator[None]:
     """While inside, SIGTERM and SIGHUP raise `Terminated` in the main thread."""
-    before: dict[int, Any] = {number: signal.signal(number, _raise) for number in SIGNALS}
-    try:
+    with _handled(SIGNALS, _raise):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -46,13 +43,8 @@ def uninterrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGINT, *SIGNALS)
-    before: dict[int, Any] = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
+    with _handled(ALL_SIGNALS, signal.SIG_IGN):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -69,15 +61,21 @@ def deferred() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    numbers = (signal.SIGINT, *SIGNALS)
-    before: dict[int, Any] = {n: signal.signal(n, lambda number, _: came.append(number)) for n in numbers}
+    with _handled(ALL_SIGNALS, lambda number, _: came.append(number)):
+        yield
+    if came:
+        raise KeyboardInterrupt if came[0] == signal.SIGINT else Terminated(came[0])
+
+
+@contextmanager
+def _handled(numbers: Sequence[int], handler: Any) -> Iterator[None]:
+    """While inside, `handler` takes these signals; afterwards whoever took them before does."""
+    before: dict[int, Any] = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if came:
-        raise KeyboardInterrupt if came[0] == signal.SIGINT else Terminated(came[0])
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def _raise(number: int, _frame: FrameType | None) -> None:
