@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.errors import Failure
+from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.sandbox import binaries, building, downloads
 from tasks.lib.sandbox.preparing import FILES
 
@@ -140,6 +140,92 @@ def test_a_build_that_fails_gives_the_compilers_words_and_leaves_nothing(
     assert [
         path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.suffix != ".lock"
     ] == []
+
+
+@pytest.fixture
+def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A go command that makes every program of the control plane, whatever is asked for."""
+    go = tmp_path / "bin" / "go"
+    program(go, "go version go1.26.0 linux/amd64")
+    go.write_text(
+        go.read_text()
+        + '[ $1 = version ] && exit\nmkdir -p "$GOBIN"\n'
+        + "echo 'go: downloading k8s.io/api v0.36.3' >&2\n"
+        + "for name in server kube-apiserver kube-controller-manager kube-scheduler kwok\n"
+        + 'do echo "built $name" >"$GOBIN/$name"\ndone\n'
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    return go
+
+
+@pytest.mark.usefixtures("cut_off", "go")
+def test_what_was_built_is_kept_and_not_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built = binaries.obtain(MODULE, tmp_path / "cache")
+
+    assert built["etcd"].read_text() == "built server\n"
+    assert all(path.stat().st_mode & 0o777 == 0o755 for path in built.values())
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "Building 5 programs of Kubernetes v1.36.3 from Go source. "
+        "On 2 cores this takes about 5 minutes, once: the result is cached."
+    )
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert binaries.obtain(MODULE, tmp_path / "cache") == built
+    assert capsys.readouterr().err == ""
+
+
+def test_a_release_is_preferred_to_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(name: str, version: str, folder: Path) -> Path:
+        path = folder / name
+        path.write_text(f"{name} {version}")
+        return path
+
+    monkeypatch.setattr(downloads, "fetch", fetch)
+    monkeypatch.setenv("PATH", "/nonexistent")
+
+    found = binaries.obtain(MODULE, tmp_path / "cache")
+
+    assert found["kwok"].read_text() == "kwok v0.8.0"
+    assert found["kwok"].stat().st_mode & 0o777 == 0o755
+    assert [path.name for path in found["kwok"].parent.iterdir() if path.is_dir()] == []
+
+
+def test_a_module_that_lacks_a_program_is_named(tmp_path: Path) -> None:
+    (tmp_path / "go.mod").write_text("require k8s.io/kubernetes v1.36.3\n")
+
+    with pytest.raises(Failure) as failure:
+        binaries.programs(tmp_path)
+
+    assert failure.value.what == "The version of etcd is not known."
+    assert failure.value.why == f"{tmp_path}/go.mod does not require go.etcd.io/etcd/server/v3."
+    assert failure.value.next_step == "Restore the file: git checkout sandbox/controlplane"
+
+
+@pytest.mark.usefixtures("go")
+def test_a_build_says_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(building, "REPORT_EVERY", 0.0)
+    (tmp_path / "go.mod").write_text("k8s.io/kubernetes v1.36.3\n")
+
+    built = building.build(tmp_path, ["example.com/kwok"], tmp_path / "built")
+
+    assert (built / "kwok").read_text() == "built kwok\n"
+    assert "  0.0 s: 1 modules downloaded, 0 packages compiled (now k8s.io/api v0.36.3)" in (
+        capsys.readouterr().err.splitlines()
+    )
+
+
+@pytest.mark.usefixtures("go")
+def test_a_build_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "TIME_LIMIT", 0.0)
+    (tmp_path / "go.mod").write_text("k8s.io/kubernetes v1.36.3\n")
+
+    with pytest.raises(TimedOut, match="took too long and was ended") as failure:
+        building.build(tmp_path, ["example.com/kwok"], tmp_path / "built")
+
+    assert failure.value.next_step == "Run the same command again: what was compiled is cached."
 
 
 def test_progress_counts_what_go_reports() -> None:

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from tasks.lib.sandbox import certificates
 
@@ -50,9 +51,28 @@ def test_a_server_is_not_trusted_by_another_name(tmp_path: Path) -> None:
 
 
 def test_what_exists_is_kept(tmp_path: Path) -> None:
-    first = certificates.authority(tmp_path, "cluster").certificate.read_bytes()
+    first = certificates.authority(tmp_path, "cluster")
+    server = certificates.issue(first, "server", "kube-apiserver", hosts=["localhost"])
+    key = certificates.signing_key(tmp_path / "sa.key")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
 
-    assert certificates.authority(tmp_path, "cluster").certificate.read_bytes() == first
+    assert certificates.authority(tmp_path, "cluster") == first
+    assert certificates.issue(first, "server", "kube-apiserver", hosts=["elsewhere"]) == server
+    assert certificates.signing_key(tmp_path / "sa.key") == key
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert len(before) == 5
+
+
+def test_a_client_is_known_by_user_and_groups_and_answers_to_no_host(tmp_path: Path) -> None:
+    authority = certificates.authority(tmp_path, "cluster")
+    client = certificates.issue(authority, "admin", "sandbox-admin", ["system:masters"])
+
+    found = x509.load_pem_x509_certificate(client.certificate.read_bytes())
+
+    assert found.subject.rfc4514_string() == "CN=sandbox-admin,O=system:masters"
+    assert found.issuer.rfc4514_string() == "CN=cluster"
+    with pytest.raises(x509.ExtensionNotFound):
+        found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
 
 
 def test_keys_are_private(tmp_path: Path) -> None:

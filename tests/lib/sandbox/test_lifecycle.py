@@ -1,13 +1,20 @@
-"""When a component counts as one that keeps ending, and what is said of a sandbox that is not there."""
+"""What is waited for when a sandbox comes up, what is ended with it, and what is said of one that is not there."""
 
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tasks.lib.errors import Failure
-from tasks.lib.sandbox import lifecycle, report, watching
+from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.sandbox import lifecycle, processes, report, supervisor, watching
+from tasks.lib.sandbox.components import Component, Probe, write_plan
 from tasks.lib.sandbox.state import State
 from tasks.lib.sandbox.watching import Status
+from tests.builders import checked_in_settings
 
 
 @pytest.mark.parametrize(
@@ -46,3 +53,111 @@ def test_logs_of_no_sandbox_say_that_none_is_up(tmp_path: Path) -> None:
         watching.logs(State(tmp_path), "kms")
 
     assert failure.value.why == "No sandbox is up."
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> State:
+    """A sandbox whose plan has one server, which nobody started."""
+    write_plan(State(tmp_path).plan, [Component("etcd", ["false"], Probe("tcp://127.0.0.1:1"), 1)])
+    return State(tmp_path)
+
+
+@pytest.fixture
+def sleeper(here: State) -> Iterator[processes.Process]:
+    """A process of that sandbox, written down as its server etcd."""
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, processes.MARK: str(here.folder)}) as child:
+        found = processes.find(child.pid)
+        assert found
+        supervisor.write_record(here, "etcd", supervisor.Record(found, 4))
+        yield found
+        child.kill()
+
+
+def test_a_sandbox_that_does_not_become_well_in_time_names_the_last_that_is_not(
+    here: State, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here.log("etcd").parent.mkdir()
+    here.log("etcd").write_text("".join(f"line {number}\n" for number in range(20)))
+
+    with pytest.raises(TimedOut) as failure:
+        lifecycle._await_well(here, 0.05)
+
+    assert failure.value.what == "The sandbox's etcd is not well after 0.05 s."
+    assert failure.value.why == "\n".join(["not running", *(f"line {number}" for number in range(5, 20))])
+    assert failure.value.next_step == "./inv sandbox.logs etcd"
+    assert capsys.readouterr().err.splitlines() == ["Starting etcd …", "Starting supervisor …"]
+
+
+def test_a_component_that_keeps_ending_is_not_waited_for(here: State) -> None:
+    one = Status("etcd", 0, 0, 4, "not running")
+
+    with pytest.raises(Failure) as failure:
+        lifecycle._check_crashes(here, one, {"etcd": 1})
+
+    assert failure.value.what == "The sandbox's etcd keeps ending."
+    assert failure.value.why == "It has written no log."
+    lifecycle._check_crashes(here, one, {"etcd": 2})
+
+
+def test_the_sandbox_runs_on_linux_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+
+    with pytest.raises(Failure, match="The sandbox runs on Linux only.") as failure:
+        lifecycle.up(checked_in_settings())
+
+    assert failure.value.why == "This is darwin."
+
+
+@pytest.mark.parametrize("keep_data", [True, False])
+def test_what_no_supervisor_ends_is_ended_all_the_same(
+    here: State, sleeper: processes.Process, *, keep_data: bool
+) -> None:
+    assert lifecycle.down(here, keep_data=keep_data) == 1
+
+    assert not sleeper.alive
+    assert here.plan.exists() == keep_data
+    assert not here.processes.exists()
+
+
+def test_a_server_that_runs_is_told_with_its_process_and_its_health(
+    here: State, sleeper: processes.Process
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        write_plan(here.plan, [Component("etcd", ["sleep"], Probe(f"tcp://127.0.0.1:{port}"), port)])
+
+        assert Status("etcd", sleeper.pid, port, 4, "") in watching.status(here)
+
+    (etcd,) = [one for one in watching.status(here) if one.name == "etcd"]
+    assert etcd.fault == "[Errno 111] Connection refused"
+
+
+def test_nothing_is_up_where_no_server_runs(here: State) -> None:
+    with pytest.raises(Failure) as failure:
+        watching.require_up(here)
+
+    assert failure.value.why == f"Nothing runs for {here.folder}."
+
+
+def test_strays_are_ended_and_what_is_written_down_stays(here: State, sleeper: processes.Process) -> None:
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, processes.MARK: str(here.folder)}) as stray:
+        watching._end_strays(here)
+
+        assert stray.wait(5) < 0
+        assert sleeper.alive
+
+
+def test_the_log_of_a_server_is_in_the_plan(here: State) -> None:
+    assert watching.logs(here, "etcd") == here.folder / "logs" / "etcd.log"
+    with pytest.raises(Failure) as failure:
+        watching.logs(here, "kms")
+    assert failure.value.why == "Known: supervisor, etcd."
+
+
+def test_a_held_server_is_released(here: State) -> None:
+    watching.hold(here, "etcd")
+    assert (here.held / "etcd").exists()
+
+    watching.release(here, "etcd")
+    watching.release(here, "etcd")
+    assert not (here.held / "etcd").exists()

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,3 +65,21 @@ def test_nobody_has_the_number_of_a_process_that_ended(sleeper: "subprocess.Pope
     sleeper.wait()
 
     assert processes.find(sleeper.pid) is None
+
+
+def test_a_number_that_was_given_out_again_is_not_waited_for(sleeper: "subprocess.Popen[bytes]") -> None:
+    began = time.monotonic()
+
+    assert processes.wait_for_end([Process(sleeper.pid, 1)], 30.0) == []
+    assert time.monotonic() - began < 5
+
+
+def test_those_that_still_run_at_the_limit_are_named(sleeper: "subprocess.Popen[bytes]") -> None:
+    found = processes.find(sleeper.pid)
+    assert found
+
+    assert processes.wait_for_end([Process(2**22 + 1, 1), found], 0.01) == [found]
+
+
+def test_a_process_that_is_gone_gets_no_signal() -> None:
+    assert not processes.signal_to(Process(2**22 + 1, 1), signal.SIGKILL)
