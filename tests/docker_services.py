@@ -27,11 +27,12 @@ PACKAGES = ("python3", "python3-venv", "ca-certificates", "python3-django", "pyt
 BASE = "lookit-test/base"
 DATABASE = "lookit-test/postgres"
 SECONDS_TO_START = 180
+SECONDS_TO_BUILD = 1800  # debootstrap and builds fetch packages
 
 
 def output(*argv: str) -> str:
     """The stdout of a command that must succeed."""
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=SECONDS_TO_BUILD)
     assert done.returncode == 0, f"{argv}: {done.stderr or done.stdout}"
     return done.stdout
 
