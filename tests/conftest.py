@@ -9,7 +9,7 @@ from tests.docker_services import RegistryProcess
 from tests.kms_process import KmsProcess, make_key, running
 
 # Fixtures that start a server: what uses one is no fast test.
-SERVICES = frozenset({"kms_server"})
+SERVICES = frozenset({"kms_server", "storage_server"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -92,7 +92,7 @@ def build(environment: str, tree: Path = TREE, prefix: str = "") -> Tree:
     assert done.returncode == 0, done.stderr
     objects = {
         (found["kind"], plain_name(found, prefix or f"{environment}-")): found
-        for found in yaml.safe_load_all(done.stdout)
+        for found in yaml.load_all(done.stdout, yaml.CSafeLoader)
     }
     return Tree(environment, done.stdout, done.stderr, objects)
 

@@ -3,14 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
-from tests.kubernetes.rendering import build
+from tests.kubernetes.rendering import Tree
 
 
-@pytest.mark.parametrize("environment", ["staging", "production"])
-def test_every_listed_key_is_asked_for_and_every_asked_one_listed(environment: str) -> None:
-    objects = list(build(environment).objects.values())
+def test_every_listed_key_is_asked_for_and_every_asked_one_listed(tree: Tree) -> None:
+    objects = list(tree.objects.values())
     held = {
         o["metadata"]["name"]: set(o.get("data", {}))
         for o in objects

@@ -14,6 +14,7 @@ import pytest
 from tests.kms_process import KEY, KEY_OWNER, LOCATION, RING, KmsProcess, make_key, running
 
 OWNER = "owner@example.org"
+pytestmark = pytest.mark.e2e  # every test starts the server anew
 
 
 def rest(kms: KmsProcess, method: str, path: str, body: object = None, token: str = "") -> tuple[int, Any]:
