@@ -4,13 +4,12 @@ Source: https://cloud.google.com/build/docs/build-config-file-schema.  Fields th
 machine (machine types, log buckets, provenance) are accepted and left aside.
 """
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, Field
-from pydantic.dataclasses import dataclass
-
 from tasks.lib.errors import UsageError, all_faults
+from tasks.lib.structure import Faults, Kind, Parsed, fill
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +27,7 @@ def _seconds(value: object) -> object:
     return float(text[:-1])
 
 
-Duration = Annotated[float, BeforeValidator(_seconds)]
+Duration = Annotated[float, Parsed(_seconds)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +44,17 @@ class Step:
 
     name: str
     id: str = ""
-    args: list[str] = Field(default_factory=list)
-    env: list[str] = Field(default_factory=list)
-    secretEnv: list[str] = Field(default_factory=list)
+    args: list[str] = field(default_factory=list)
+    env: list[str] = field(default_factory=list)
+    secretEnv: list[str] = field(default_factory=list)
     dir: str = ""
     entrypoint: str = ""
     script: str = ""
-    waitFor: list[str] = Field(default_factory=list)
-    timeout: Duration | None = None
+    waitFor: list[str] = field(default_factory=list)
+    timeout: Annotated[float | None, Parsed(_seconds)] = None
     allowFailure: bool = False
-    allowExitCodes: list[int] = Field(default_factory=list)
-    volumes: list[Volume] = Field(default_factory=list)
+    allowExitCodes: list[int] = field(default_factory=list)
+    volumes: list[Volume] = field(default_factory=list)
     automapSubstitutions: bool | None = None
 
 
@@ -63,9 +62,9 @@ class Step:
 class Options:
     """What holds for all steps."""
 
-    env: list[str] = Field(default_factory=list)
-    secretEnv: list[str] = Field(default_factory=list)
-    volumes: list[Volume] = Field(default_factory=list)
+    env: list[str] = field(default_factory=list)
+    secretEnv: list[str] = field(default_factory=list)
+    volumes: list[Volume] = field(default_factory=list)
     substitutionOption: str = "MUST_MATCH"
     dynamicSubstitutions: bool = False
     automapSubstitutions: bool = False
@@ -83,7 +82,7 @@ class ManagedSecret:
 class AvailableSecrets:
     """The secrets that steps may ask for."""
 
-    secretManager: list[ManagedSecret] = Field(default_factory=list)
+    secretManager: list[ManagedSecret] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +90,11 @@ class Build:
     """A whole build file."""
 
     steps: list[Step]
-    substitutions: dict[str, str] = Field(default_factory=dict)
+    substitutions: dict[str, str] = field(default_factory=dict)
     timeout: Duration = BUILD_SECONDS
-    options: Options = Field(default_factory=Options)
-    availableSecrets: AvailableSecrets = Field(default_factory=AvailableSecrets)
-    images: list[str] = Field(default_factory=list)
+    options: Options = field(default_factory=Options)
+    availableSecrets: AvailableSecrets = field(default_factory=AvailableSecrets)
+    images: list[str] = field(default_factory=list)
 
 
 def load(path: Path) -> Build:
@@ -125,12 +124,15 @@ def parse(content: "Mapping[str, Any]", where: str) -> Build:
         UsageError: it breaks a rule; all faults are listed.
 
     """
-    from pydantic import TypeAdapter, ValidationError
-
     try:
-        build = TypeAdapter(Build).validate_python(content)
-    except ValidationError as error:
-        faults = [f"{_place(fault['loc'])}: {fault['msg']}." for fault in error.errors()]
+        build = fill(Build, content, forgiven=frozenset({Kind.UNKNOWN}))
+    except Faults as error:
+        faults = [
+            f"{fault.key} is {fault.kind.value}."
+            if fault.kind is Kind.MISSING
+            else f"{fault.key} should be {fault.expected}."
+            for fault in error.faults
+        ]
         raise all_faults(f"{where} is not a build file of Cloud Build.", faults) from error
     if faults := [fault + "." for rule in RULES for fault in rule(build)]:
         raise all_faults(f"Cloud Build would refuse {where}.", faults)
@@ -222,7 +224,3 @@ def _variables(build: Build) -> list[str]:
 
 
 RULES = (_number_of_steps, _identifiers, _scripts, _timeouts, _volumes, _variables)
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location)

@@ -1,12 +1,12 @@
 """The settings of Ember archives: what one may hold, and the headers its files are served with."""
 
 import re
+from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic.dataclasses import dataclass
+from msgspec import Meta
 
-from tasks.lib.settings.values import CLOSED
+from tasks.lib.structure import Parsed
 
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
@@ -24,13 +24,15 @@ def size(text: object) -> int:
     return int(match[1]) * UNITS[match[2]]
 
 
-def expression(pattern: str) -> str:
+def expression(pattern: object) -> str:
     """The pattern itself, once it is known to be a regular expression.
 
     Raises:
         ValueError: it is none.
 
     """
+    if not isinstance(pattern, str):
+        raise ValueError("a regular expression")  # noqa: TRY004 - the reader collects what values are not
     try:
         re.compile(pattern)
     except re.error as error:
@@ -38,14 +40,14 @@ def expression(pattern: str) -> str:
     return pattern
 
 
-Bytes = Annotated[int, BeforeValidator(size)]
+Bytes = Annotated[int, Parsed(size)]
 # The API takes parts of a session in multiples of 256 KiB only.
-Part = Annotated[int, BeforeValidator(size), Field(gt=0, multiple_of=256 << 10)]
-Expression = Annotated[str, AfterValidator(expression)]
-Positive = Annotated[int, Field(gt=0)]
+Part = Annotated[int, Parsed(size), Meta(gt=0, multiple_of=256 << 10)]
+Expression = Annotated[str, Parsed(expression)]
+Positive = Annotated[int, Meta(gt=0)]
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class Limits:
     """What an archive may hold at most; beyond it is taken for a bomb."""
 
@@ -55,7 +57,7 @@ class Limits:
     ratio: Positive
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class HeaderRule:
     """Headers for the files whose whole path `path` matches; what is None is left to later rules."""
 
@@ -65,17 +67,17 @@ class HeaderRule:
     gzip: bool | None = None
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class Cors:
     """Who may read the bucket's objects from a page of another origin."""
 
     origin: list[str]
     method: list[str]
     response_header: list[str]
-    max_age_seconds: Annotated[int, Field(ge=0)]
+    max_age_seconds: Annotated[int, Meta(ge=0)]
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class Bucket:
     """How a bucket that serves Ember apps is configured."""
 
@@ -85,12 +87,12 @@ class Bucket:
     abort_uploads_after_days: Positive
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class Ember:
     """How built Ember apps are uploaded."""
 
     prefix: str
-    connections: Annotated[int, Field(ge=1, le=512)]
+    connections: Annotated[int, Meta(ge=1, le=512)]
     resumable_above: Bytes
     resumable_part: Part
     limits: Limits

@@ -1,14 +1,14 @@
 """The settings of building, testing and pushing the application's image."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field
-from pydantic.dataclasses import dataclass
+from msgspec import Meta
 
-from tasks.lib.settings.values import CLOSED, Name
+from tasks.lib.settings.values import Name
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class Build:
     """How the application's image is built."""
 
@@ -19,26 +19,26 @@ class Build:
     arguments: dict[str, str]
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class Test:
     """How the application's tests are run."""
 
     __test__ = False  # pytest collects what is called Test…
 
     file: Name
-    command: Annotated[list[str], Field(min_length=1)]
+    command: Annotated[list[str], Meta(min_length=1)]
     database_image: Name
     database_alias: Name
-    database_ready: Annotated[list[str], Field(min_length=1)]
+    database_ready: Annotated[list[str], Meta(min_length=1)]
     database_environment: dict[str, str]
     environment: dict[str, str]
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class Registry:
     """How images are pushed and looked up."""
 
     record: Name
     plain_http: list[str]
     resolve: bool
-    push_attempts: Annotated[int, Field(ge=1, le=10)]
+    push_attempts: Annotated[int, Meta(ge=1, le=10)]

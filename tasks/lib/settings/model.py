@@ -3,11 +3,11 @@
 Reading, validating and explaining them is the reader's matter.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
-from pydantic.dataclasses import dataclass
+from msgspec import Meta
 
 from tasks.lib.errors import UsageError
 from tasks.lib.settings.deploy import Deploy
@@ -15,10 +15,10 @@ from tasks.lib.settings.ember import Ember
 from tasks.lib.settings.image import Build, Registry, Test
 from tasks.lib.settings.pipeline import Pipeline
 from tasks.lib.settings.sentry import Sentry
-from tasks.lib.settings.values import CLOSED, Label, Name, Prefix, RelativePath, Seconds, Version
+from tasks.lib.settings.values import Label, Name, Prefix, RelativePath, Seconds, Version
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class Image:
     """The application image."""
 
@@ -26,7 +26,7 @@ class Image:
     default_tag: Name
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """Where the application's commits come from."""
 
@@ -34,7 +34,7 @@ class Source:
     checkout: str
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class Kms:
     """Where the keys live."""
 
@@ -49,7 +49,7 @@ class Kms:
         return f"projects/{self.project}/locations/{self.location}/keyRings/{self.key_ring}/cryptoKeys/{key}"
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class Kustomize:
     """The tree of manifests and the program that builds it."""
 
@@ -59,7 +59,7 @@ class Kustomize:
     kubernetes: Version
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class Secrets:
     """The encrypted files of one environment."""
 
@@ -68,14 +68,14 @@ class Secrets:
     files: dict[str, Name]
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class Buckets:
     """The Cloud Storage buckets of one environment."""
 
     archives: Name
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class Environment:
     """One place that Lookit runs in: a branch, a cluster and what belongs to them."""
 
@@ -97,7 +97,7 @@ class Environment:
         return f"projects/{self.project}/locations/{self.zone}/clusters/{self.cluster}"
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class Google:
     """How Google's services are reached."""
 
@@ -112,16 +112,16 @@ class Google:
     storage: Name
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class Sandbox:
     """The stand-in for Google Cloud on this machine."""
 
     state: Name
     account: Name
-    etcd_quota_bytes: Annotated[int, Field(ge=1)]
+    etcd_quota_bytes: Annotated[int, Meta(ge=1)]
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class TimeLimits:
     """Every time-out, in seconds."""
 
@@ -149,7 +149,7 @@ class TimeLimits:
     sandbox: Seconds
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """All settings of one run, read once."""
 

@@ -1,11 +1,11 @@
 """The settings of running Cloud Build's files on this machine."""
 
-from pydantic.dataclasses import dataclass
+from dataclasses import dataclass
 
-from tasks.lib.settings.values import CLOSED, Name
+from tasks.lib.settings.values import Name
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class Pipeline:
     """How a pipeline is run."""
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from tasks.lib.errors import all_faults
 
 if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
     from tasks.lib.settings.model import Settings
+    from tasks.lib.structure import Fault
 
 
 @dataclass(frozen=True)
@@ -42,15 +41,14 @@ def read(layers: Sequence[Layer], root: Path) -> "Settings":
         UsageError: at least one value is missing, unknown or of the wrong type; all such faults are listed.
 
     """
-    from pydantic import TypeAdapter, ValidationError
-
     from tasks.lib.settings.model import Settings
+    from tasks.lib.structure import Faults, fill
 
     values = _with_names(_sections(merged(layers)))
     try:
-        settings = TypeAdapter(Settings).validate_python({**values, "root": root})
-    except ValidationError as error:
-        faults = [_fault(details) for details in error.errors()]
+        settings = fill(Settings, {**values, "root": root})
+    except Faults as error:
+        faults = [_told(fault) for fault in error.faults]
         raise all_faults(
             "The settings are not valid.", faults,
             "Mend invoke.yaml (each key is documented there), or the INVOKE_… variable that sets the key.",
@@ -126,16 +124,15 @@ def _source(layers: Sequence[Layer], path: tuple[str, ...]) -> str:
     return "unknown"
 
 
-def _fault(details: "ErrorDetails") -> str:
+def _told(fault: "Fault") -> str:
     """One fault as `key: what is wrong; what is allowed`."""
-    path = [str(part) for part in details["loc"]]
-    key = ".".join(path)
-    if details["type"] == "missing":
-        return f"{key} is missing."
-    if details["type"] == "unexpected_keyword_argument":
-        return f"{key} is no setting{_suggestion(path)}."
-    expected = details["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"{key} is {details['input']!r}, but should be {expected}."
+    from tasks.lib.structure import Kind
+
+    if fault.kind is Kind.MISSING:
+        return f"{fault.key} is missing."
+    if fault.kind is Kind.UNKNOWN:
+        return f"{fault.key} is no setting{_suggestion(fault.path)}."
+    return f"{fault.key} is {fault.value!r}, but should be {fault.expected}."
 
 
 def _suggestion(path: Sequence[str]) -> str:

@@ -1,17 +1,15 @@
 """The settings of telling Sentry about releases."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field
-from pydantic.dataclasses import dataclass
-
-from tasks.lib.settings.values import CLOSED
+from msgspec import Meta
 
 
-@dataclass(frozen=True, kw_only=True, config=CLOSED)
+@dataclass(frozen=True, kw_only=True)
 class Sentry:
     """Which project in Sentry is told."""
 
     organization: str
     project: str
-    url: Annotated[str, Field(pattern=r"^https?://")]
+    url: Annotated[str, Meta(pattern=r"^https?://")]

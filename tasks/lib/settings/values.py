@@ -3,12 +3,11 @@
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from msgspec import Meta
 
-# Of every section: a key that it does not know is a fault.
-CLOSED = ConfigDict(extra="forbid")
+from tasks.lib.structure import Parsed
 
-Name = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, Meta(min_length=1)]
 
 
 def seconds(duration: object) -> float:
@@ -24,9 +23,9 @@ def seconds(duration: object) -> float:
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-Seconds = Annotated[float, BeforeValidator(seconds)]
+Seconds = Annotated[float, Parsed(seconds)]
 # RFC 1123 label, the form of namespaces; with a trailing dash for a prefix.
-Label = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
-Prefix = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*-)?)?$")]
-Version = Annotated[str, Field(pattern=r"^\d+\.\d+$")]
-RelativePath = Annotated[str, Field(pattern=r"^[^/].*$")]
+Label = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")]
+Prefix = Annotated[str, Meta(pattern=r"^([a-z0-9]([-a-z0-9]*-)?)?\Z")]
+Version = Annotated[str, Meta(pattern=r"^\d+\.\d+\Z")]
+RelativePath = Annotated[str, Meta(pattern=r"^[^/].*\Z")]

@@ -89,7 +89,7 @@ def test_all_faults_are_reported_together() -> None:
 
 
 def test_a_step_without_an_image_is_no_step() -> None:
-    assert faults({"steps": [{"args": ["x"]}]}) == ["steps.0.name: Field required."]
+    assert faults({"steps": [{"args": ["x"]}]}) == ["steps.0.name is missing."]
 
 
 def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_all_faults_are_reported_together() -> None:
 
     why = caught.value.why
     assert caught.value.what == "The settings are not valid."
-    assert "- image.repository is 5, but should be a valid string." in why
+    assert "- image.repository is 5, but should be a string." in why
     assert "- kms.colour is no setting; allowed here: project, location, key_ring." in why
     assert "- environments.staging.prefx is no setting; did you mean prefix?; allowed here: branch" in why
     assert "- environments.staging.namespace is 'Not A Label'" in why

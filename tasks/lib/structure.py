@@ -1,0 +1,145 @@
+"""Plain values, as YAML gives them, into dataclasses: the whole is checked and every fault is told.
+
+msgspec checks single values, and stops at the first fault; the walk through sections, lists and mappings that
+goes on after a fault is here.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from enum import Enum
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+import msgspec
+
+Path = tuple[str, ...]
+Filled = TypeVar("Filled")
+WORDS = {
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+    "null": "nothing",
+}
+
+
+class Kind(Enum):
+    """What can be wrong with a value."""
+
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault: where it is, its kind, and for a wrong value what it is and what it should be."""
+
+    path: Path
+    kind: Kind
+    value: object = None
+    expected: str = ""
+
+    @property
+    def key(self) -> str:
+        """The dotted key of the place."""
+        return ".".join(self.path)
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """Marks a type in `Annotated` whose values are first turned into it by `parse`.
+
+    `parse` raises a ValueError that says what is allowed.
+    """
+
+    parse: Callable[[Any], object]
+
+
+class Faults(Exception):  # noqa: N818 - that is what they are
+    """Everything that is wrong with the values."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__(", ".join(fault.key for fault in faults))
+        self.faults = faults
+
+
+def fill(kind: type[Filled], values: object, *, forgiven: frozenset[Kind] = frozenset()) -> Filled:
+    """Make a `kind` of plain values.
+
+    Args:
+        kind: a dataclass whose fields are dataclasses, lists or mappings of them, or what msgspec checks.
+        values: what to make it of.
+        forgiven: kinds of faults to pass over.
+
+    Raises:
+        Faults: all the others there are.
+
+    """
+    faults: list[Fault] = []
+    filled = _filled(kind, values, (), faults)
+    if left := [fault for fault in faults if fault.kind not in forgiven]:
+        raise Faults(left)
+    return filled  # type: ignore[no-any-return]
+
+
+def _filled(kind: Any, value: object, path: Path, faults: list[Fault]) -> Any:
+    """What `value` becomes; it means nothing once there is a fault at or below `path`."""
+    bare, *notes = get_args(kind) if get_origin(kind) is Annotated else (kind,)
+    try:
+        for note in notes:
+            value = note.parse(value) if isinstance(note, Parsed) else value
+    except ValueError as error:
+        faults.append(Fault(path, Kind.WRONG, value, str(error)))
+        return None
+    if is_dataclass(bare):
+        return _section(bare, value, path, faults)
+    origin, parts = get_origin(bare), get_args(bare)
+    if origin is list and isinstance(value, list):
+        bare = list
+        value = [_filled(parts[0], part, (*path, str(index)), faults) for index, part in enumerate(value)]
+    elif origin is dict and isinstance(value, Mapping):
+        bare = dict
+        value = {key: _filled(parts[1], part, (*path, str(key)), faults) for key, part in value.items()}
+    return _checked(bare, notes, value, path, faults)
+
+
+def _section(kind: Any, value: object, path: Path, faults: list[Fault]) -> Any:
+    if not isinstance(value, Mapping):
+        faults.append(Fault(path, Kind.WRONG, value, "a section with keys"))
+        return None
+    known = {field.name: field for field in fields(kind)}
+    faults += [Fault((*path, str(key)), Kind.UNKNOWN) for key in value if key not in known]
+    missing = [name for name, field in known.items() if name not in value and not _has_default(field)]
+    faults += [Fault((*path, name), Kind.MISSING) for name in missing]
+    given = {
+        name: _filled(field.type, value[name], (*path, name), faults)
+        for name, field in known.items()
+        if name in value
+    }
+    return None if missing else kind(**given)
+
+
+def _has_default(field: "Field[Any]") -> bool:
+    return field.default is not MISSING or field.default_factory is not MISSING
+
+
+def _checked(bare: Any, notes: list[Any], value: object, path: Path, faults: list[Fault]) -> Any:
+    limits = tuple(note for note in notes if isinstance(note, msgspec.Meta))
+    try:
+        return msgspec.convert(value, Annotated[bare, *limits] if limits else bare)
+    except msgspec.ValidationError as error:
+        faults.append(Fault(path, Kind.WRONG, value, _in_words(str(error))))
+        return None
+
+
+def _in_words(message: str) -> str:
+    """What was expected, without msgspec's names of types."""
+    expected = message.removeprefix("Expected ").split(", got ")[0]
+    return re.sub(r"`([^`]+)`", lambda found: " or ".join(map(_word, found[1].split(" | "))), expected)
+
+
+def _word(name: str) -> str:
+    return WORDS.get(name, name)

@@ -1,0 +1,87 @@
+"""Plain values into dataclasses: what is made of good ones, and every fault of bad ones."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import pytest
+from msgspec import Meta
+
+from tasks.lib.structure import Fault, Faults, Kind, Parsed, fill
+
+
+def doubled(text: object) -> int:
+    if not isinstance(text, str) or not text.isdigit():
+        raise ValueError("digits")
+    return 2 * int(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    name: Annotated[str, Meta(min_length=1)]
+    weight: Annotated[int, Parsed(doubled), Meta(ge=4)] = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    parts: Annotated[list[Part], Meta(min_length=1)]
+    by_name: dict[str, Part] = field(default_factory=dict)
+    words: list[Annotated[str, Meta(pattern=r"^[a-z]+\Z")]] = field(default_factory=list)
+    ratio: float = 1.0
+    flag: bool | None = None
+
+
+def test_good_values_become_dataclasses_all_the_way_down() -> None:
+    values = {
+        "parts": [{"name": "a", "weight": "3"}],
+        "by_name": {"b": {"name": "b"}},
+        "ratio": 2,
+        "flag": None,
+    }
+
+    assert fill(Whole, values) == Whole(
+        parts=[Part(name="a", weight=6)], by_name={"b": Part(name="b")}, ratio=2.0, flag=None
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ("text", Fault((), Kind.WRONG, "text", "a section with keys")),
+        ({}, Fault(("parts",), Kind.MISSING)),
+        ({"parts": []}, Fault(("parts",), Kind.WRONG, [], "a list of length >= 1")),
+        ({"parts": {}}, Fault(("parts",), Kind.WRONG, {}, "a list")),
+        ({"parts": [3]}, Fault(("parts", "0"), Kind.WRONG, 3, "a section with keys")),
+        ({"parts": [{"name": ""}]}, Fault(("parts", "0", "name"), Kind.WRONG, "", "a string of length >= 1")),
+        ({"parts": [{"name": 3}]}, Fault(("parts", "0", "name"), Kind.WRONG, 3, "a string")),
+        ({"parts": [{"weight": "2"}]}, Fault(("parts", "0", "name"), Kind.MISSING)),
+        ({"parts": [{"name": "a", "weight": "x"}]}, Fault(("parts", "0", "weight"), Kind.WRONG, "x", "digits")),
+        ({"parts": [{"name": "a", "weight": "1"}]}, Fault(("parts", "0", "weight"), Kind.WRONG, 2, "a whole number >= 4")),
+        ({"parts": [{"name": "a"}], "colour": 1}, Fault(("colour",), Kind.UNKNOWN)),
+        ({"parts": [{"name": "a"}], "by_name": []}, Fault(("by_name",), Kind.WRONG, [], "a mapping")),
+        ({"parts": [{"name": "a"}], "by_name": {"b": {}}}, Fault(("by_name", "b", "name"), Kind.MISSING)),
+        ({"parts": [{"name": "a"}], "words": ["a\n"]}, Fault(("words", "0"), Kind.WRONG, "a\n", "a string matching regex '^[a-z]+\\\\Z'")),
+        ({"parts": [{"name": "a"}], "ratio": "1"}, Fault(("ratio",), Kind.WRONG, "1", "a number")),
+        ({"parts": [{"name": "a"}], "flag": 1}, Fault(("flag",), Kind.WRONG, 1, "true or false or nothing")),
+    ],
+)  # fmt: skip
+def test_a_bad_value_is_told_with_its_place(values: Any, fault: Fault) -> None:
+    with pytest.raises(Faults) as caught:
+        fill(Whole, values)
+
+    assert caught.value.faults == [fault]
+
+
+def test_every_fault_is_told() -> None:
+    with pytest.raises(Faults) as caught:
+        fill(Whole, {"parts": [{"name": ""}, {"nam": "a"}], "ratio": "x"})
+
+    assert {(fault.key, fault.kind) for fault in caught.value.faults} == {
+        ("parts.0.name", Kind.WRONG), ("parts.1.nam", Kind.UNKNOWN), ("parts.1.name", Kind.MISSING),
+        ("ratio", Kind.WRONG),
+    }  # fmt: skip
+
+
+def test_unknown_keys_can_be_passed_over() -> None:
+    values = {"parts": [{"name": "a", "colour": "red"}], "size": 3}
+
+    assert fill(Whole, values, forgiven=frozenset({Kind.UNKNOWN})) == Whole(parts=[Part(name="a")])
