@@ -1,10 +1,11 @@
 """Fixtures that more than one folder of tests needs."""
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
 
-from tests import docker_services
+from tests import debian, docker_services
 from tests.docker_services import RegistryProcess
 from tests.kms_process import KmsProcess, make_key, running
 
@@ -59,3 +60,10 @@ def registry_process(
     """An empty registry of this test's own."""
     with docker_services.registry(tmp_path_factory.mktemp("registry")) as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium that runs headless."""
+    installed = [found for name in ("chromium-browser", "google-chrome") if (found := shutil.which(name))]
+    return installed[0] if installed else debian.require("chromium", "chromium")

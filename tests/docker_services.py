@@ -21,6 +21,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.debian import require
+
 DATA = Path(__file__).parent / "data"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lookit-orchestrator"
 PACKAGES = ("python3", "python3-venv", "ca-certificates", "python3-django", "python3-psycopg2")
@@ -39,17 +41,6 @@ def output(*argv: str) -> str:
 
 def succeeds(*argv: str) -> bool:
     return subprocess.run(argv, capture_output=True, check=False).returncode == 0
-
-
-def require(program: str, package: str) -> None:
-    """Install a Debian package for a program that is missing, where that is possible; else skip."""
-    if shutil.which(program) or (Path("/usr/sbin") / program).exists():
-        return
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        pytest.skip(f"{program} is not installed (Debian, Ubuntu: sudo apt-get install {package})")
-    install = ("apt-get", "install", "-y", "-qq", "--no-install-recommends", package)
-    if not succeeds(*install) and not (succeeds("apt-get", "update", "-qq") and succeeds(*install)):
-        pytest.skip(f"{program} is not installed, and apt-get could not install {package}")
 
 
 @contextmanager
@@ -97,9 +88,8 @@ def _wait_for_end(folder: Path) -> None:
 
 @contextmanager
 def _dockerd(run: Path) -> Iterator[None]:
-    program = shutil.which("dockerd") or "/usr/sbin/dockerd"
     argv = [
-        program, "--data-root", str(CACHE / "docker"), "--exec-root", str(run / "exec"),
+        require("dockerd", "docker.io"), "--data-root", str(CACHE / "docker"), "--exec-root", str(run / "exec"),
         "--pidfile", str(run / "dockerd.pid"), "--host", f"unix://{run}/docker.sock",
     ]  # fmt: skip
     with (run / "dockerd.log").open("wb") as log:
@@ -201,7 +191,7 @@ class RegistryProcess:
 
     def start(self) -> None:
         log = (self.folder / "log").open("wb")
-        argv = (shutil.which("docker-registry") or "", "serve", str(self.folder / "config.yml"))
+        argv = (require("docker-registry", "docker-registry"), "serve", str(self.folder / "config.yml"))
         self.process = subprocess.Popen(argv, stdout=log, stderr=log)
         deadline = time.monotonic() + SECONDS_TO_START
         while not _listens(self.port):
@@ -226,7 +216,6 @@ def registry(folder: Path, *, users: str = "", read_only: bool = False) -> Itera
         read_only: whether it refuses every write.
 
     """
-    require("docker-registry", "docker-registry")
     served = RegistryProcess(folder, _free_port())
     (folder / "config.yml").write_text(_registry_config(served, users, read_only=read_only))
     (folder / "htpasswd").write_text(users)

@@ -1,7 +1,6 @@
 """A real browser loads the app while revisions are activated over and over, and never sees a mixture."""
 
 import re
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ from tasks.lib.sandbox import example
 from tests.builders import checked_in_settings
 from tests.lib.ember import fault_proxy
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 EMBER = checked_in_settings().ember
 PREFIX = "experiments/0b7e"
 LOADS = 6
@@ -27,16 +25,13 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(BROWSER is None, reason="no Chromium here; Debian: apt-get install chromium"),
-]
+pytestmark = pytest.mark.browser
 
 
-def loaded(url: str, profile: Path) -> str:
+def loaded(chromium: str, url: str, profile: Path) -> str:
     """The page's document once its scripts have run."""
     argv = [
-        str(BROWSER),
+        chromium,
         *FLAGS,
         f"--user-data-dir={profile}",
         "--virtual-time-budget=10000",
@@ -78,7 +73,7 @@ def activating(access: Access, names: list[str]) -> Iterator[list[str]]:
 
 @pytest.mark.timeout(200)
 def test_a_visitor_never_sees_a_failed_asset_while_revisions_are_activated(
-    access: Access, tmp_path: Path
+    access: Access, chromium: str, tmp_path: Path
 ) -> None:
     names = [
         upload_to(access, EMBER, str(example.write(tmp_path / v, v)), PREFIX, Options()).revision
@@ -89,13 +84,13 @@ def test_a_visitor_never_sees_a_failed_asset_while_revisions_are_activated(
         proxy.latency = 0.05
         url = f"{proxy.url}/{access.bucket}/{PREFIX}/index.html"
         with activating(access, names) as done:
-            states = [state(loaded(url, tmp_path / f"profile-{number}")) for number in range(LOADS)]
+            states = [state(loaded(chromium, url, tmp_path / f"profile-{number}")) for number in range(LOADS)]
     assert states == ["ready"] * LOADS
     assert len(done) > 2 * LOADS
 
 
 @pytest.mark.timeout(100)
-def test_in_place_the_same_page_can_be_seen_to_fail(access: Access, tmp_path: Path) -> None:
+def test_in_place_the_same_page_can_be_seen_to_fail(access: Access, chromium: str, tmp_path: Path) -> None:
     """The example app does tell a broken page from a whole one."""
     app = example.write(tmp_path / "app", "1")
     upload_to(access, EMBER, str(app), PREFIX, Options(in_place=True))
@@ -104,5 +99,5 @@ def test_in_place_the_same_page_can_be_seen_to_fail(access: Access, tmp_path: Pa
     summary = upload_to(access, EMBER, str(app), PREFIX, Options(in_place=True))
     with fault_proxy.running(access.endpoint) as proxy:
         url = f"{proxy.url}/{access.bucket}/{PREFIX}/index.html"
-        assert state(loaded(url, tmp_path / "profile")) == "mixed"
+        assert state(loaded(chromium, url, tmp_path / "profile")) == "mixed"
     assert summary.sent == 1
