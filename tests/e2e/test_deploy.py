@@ -173,6 +173,7 @@ def test_a_failing_migration_ends_the_deploy_before_the_new_version_starts(envir
         ("crash-loop", "CrashLoopBackOff"),
         ("create-config-error", "CreateContainerConfigError"),
         ("init-fail", "CrashLoopBackOff"),
+        ("mount-error", "FailedMount: a ConfigMap, Secret or key that a volume names is missing"),
         ("oom", "OOMKilled"),
     ],
 )
@@ -220,7 +221,8 @@ def test_a_rollout_that_takes_too_long_exits_70_and_says_how_each_workload_stand
 
     assert done.returncode == 70
     assert "1 of the workloads were not ready within 4 s." in done.stderr
-    assert f"Deployment {environment.name}-web: waiting: 0 of 1 available" in done.stderr
+    assert f"Deployment {environment.name}-web: waiting: 0 of 1 available; pod" in done.stderr
+    assert "Unhealthy: a probe fails" in done.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

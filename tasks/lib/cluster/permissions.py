@@ -68,6 +68,8 @@ def needed(used: Iterable[tuple[Kind, str]], namespace: str) -> list[Permission]
     }
     watched = [
         ("", "pods"),
+        ("", "events"),
+        ("", "persistentvolumeclaims"),
         ("apps", "replicasets"),
         ("apps", "deployments"),
         ("apps", "statefulsets"),
@@ -80,7 +82,6 @@ def needed(used: Iterable[tuple[Kind, str]], namespace: str) -> list[Permission]
     }
     permissions.add(Permission(namespace, "", "pods/log", "get"))
     permissions.add(Permission(namespace, "", "pods", "delete"))  # broken ones that hold up their own mending
-    permissions.add(Permission(namespace, "", "events", "list"))
     permissions |= {
         Permission(namespace, "coordination.k8s.io", "leases", verb) for verb in VERBS_OF_THE_LOCK
     }

@@ -1,136 +1,204 @@
-"""Which pods will never become ready: a rule table over what the kubelet and the scheduler report.
+"""Which troubles will never pass: a rule table over what kubelet, scheduler and controllers report.
 
 A rule says after how many seconds the state it describes counts as doomed: 0 for what cannot heal,
-some time for what often does.  docs/on-call.md lists the same rows; a test keeps both equal.
+some time for what often does, `NEVER` for what only the time limits end.  docs/on-call.md lists the same
+rows; a test keeps both equal.  diagnosis.py finds the states.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any, Final
 
 Object = Mapping[str, Any]
 NEVER: Final = float("inf")
 
 
+class Where(StrEnum):
+    """What shows a trouble; the value is how the page for those on call spells it."""
+
+    CONTAINER = "container"
+    POD = "pod"
+    WORKLOAD = "workload"
+    CLAIM = "volume claim"
+
+
 @dataclass(frozen=True)
 class Rule:
-    """One row: a reason that a container waits with, and how long that may last.
+    """One row: a reason that something is told with, and how long that may last.
 
     Args:
-        reason: the container's waiting reason.
-        message: a regular expression that the message must match; empty for any.
-        patience: seconds until the pod counts as doomed.
+        where: what shows it.
+        reason: the machine-readable reason.
+        said: which messages it is about, in words.
+        message: the same as a regular expression; empty for any.
+        patience: seconds until it counts as doomed.
         meaning: what it means, for people.
+        limit: which of the time limits in the settings takes the place of `patience`; mostly none.
 
     """
 
+    where: Where
     reason: str
+    said: str
     message: str
     patience: float
     meaning: str
+    limit: str = ""
 
 
 NO_SUCH_IMAGE: Final = (
     r"not found|manifest unknown|does not exist|denied|unauthorized|forbidden|no basic auth|"
     r"invalid reference|no match for platform|authentication required"
 )
-RULES: Final = (
-    Rule("InvalidImageName", "", 0, "the image's name is malformed"),
-    Rule("ErrImageNeverPull", "", 0, "the image is not on the node and may not be pulled"),
-    Rule("ErrImagePull", NO_SUCH_IMAGE, 0, "the image does not exist or may not be pulled"),
-    Rule("ImagePullBackOff", NO_SUCH_IMAGE, 0, "the image does not exist or may not be pulled"),
-    Rule("ErrImagePull", "", 45, "the image cannot be pulled; a registry that is slow or away may come back"),
-    Rule(
-        "ImagePullBackOff",
-        "",
-        45,
-        "the image cannot be pulled; a registry that is slow or away may come back",
-    ),
-    Rule("CrashLoopBackOff", "", 0, "the container ended twice or more and is restarted ever more slowly"),
-    Rule(
-        "CreateContainerConfigError", "", 0, "a ConfigMap, Secret or key that the container names is missing"
-    ),
-    Rule("CreateContainerError", "", 15, "the node cannot create the container"),
-    Rule("RunContainerError", "", 15, "the container cannot be started: wrong command or mount"),
+NO_SUCH_SETTING: Final = r'(configmap|secret) "[^"]*" not found|references non-existent|could(n.t| not) find'
+REFUSED_FOR_GOOD: Final = (
+    r"denied the request|denied request|violates PodSecurity|must specify|"
+    r"(minimum|maximum) \S+ usage per|no (limit|request) is specified|max limit to request ratio|"
+    r"is invalid:|Invalid value|Unsupported value"
 )
+SLOW_REGISTRY: Final = "the image cannot be pulled; a registry that is slow or away may come back"
+NO_IMAGE: Final = "the image does not exist or may not be pulled"
+_C, _P, _W, _V = Where.CONTAINER, Where.POD, Where.WORKLOAD, Where.CLAIM
+RULES: Final = (
+    Rule(_C, "InvalidImageName", "any", "", 0, "the image's name is malformed"),
+    Rule(_C, "ErrImageNeverPull", "any", "", 0, "the image is not on the node and may not be pulled"),
+    Rule(_C, "ErrImagePull", "image unknown or access denied", NO_SUCH_IMAGE, 0, NO_IMAGE),
+    Rule(_C, "ImagePullBackOff", "image unknown or access denied", NO_SUCH_IMAGE, 0, NO_IMAGE),
+    Rule(_C, "ErrImagePull", "any", "", 45, SLOW_REGISTRY),
+    Rule(_C, "ImagePullBackOff", "any", "", 45, SLOW_REGISTRY),
+    Rule(
+        _C, "CrashLoopBackOff", "any", "", 0,
+        "the container ended twice or more and is restarted ever more slowly",
+    ),
+    Rule(
+        _C, "CreateContainerConfigError", "ConfigMap, Secret or key missing", NO_SUCH_SETTING, 0,
+        "a ConfigMap, Secret or key that the container names is missing",
+    ),
+    Rule(_C, "CreateContainerConfigError", "any", "", 30, "the node cannot read the container's settings"),
+    Rule(_C, "CreateContainerError", "any", "", 15, "the node cannot create the container"),
+    Rule(_C, "RunContainerError", "any", "", 15, "the container cannot be started: wrong command or mount"),
+    Rule(_C, "Error", "any", "", NEVER, "the container ended badly and is started again"),
+    Rule(_C, "OOMKilled", "any", "", NEVER, "the container outgrew its memory limit; it is started again"),
+    Rule(_P, "Unhealthy", "any", "", NEVER, "a probe fails: the container runs, and gets no requests"),
+    Rule(
+        _P, "FailedMount", "ConfigMap, Secret or key missing", NO_SUCH_SETTING, 0,
+        "a ConfigMap, Secret or key that a volume names is missing",
+    ),
+    Rule(_P, "FailedMount", "any", "", NEVER, "a volume cannot be mounted; the node goes on trying"),
+    Rule(
+        _P, "FailedAttachVolume", "any", "", NEVER,
+        "a disk cannot be attached; it may still be held by the node of an earlier pod",
+    ),
+    Rule(_P, "FailedCreatePodSandBox", "any", "", NEVER, "the node cannot give the pod a network yet"),
+    Rule(
+        _P, "Unschedulable", "volume claim not found", r'persistentvolumeclaim "[^"]*" not found', 15,
+        "the pod names a volume claim that does not exist",
+    ),
+    Rule(
+        _P, "Unschedulable", "any", "", 300, "no node can take the pod; an autoscaler may add one",
+        limit="scheduling",
+    ),
+    Rule(
+        _W, "FailedCreate", "quota used up", "exceeded quota", 30,
+        "a ResourceQuota is used up; pods that end may free it",
+    ),
+    Rule(
+        _W, "FailedCreate", "refused by a rule", REFUSED_FOR_GOOD, 0,
+        "an admission rule, a LimitRange or the pods' own specification forbids them",
+    ),
+    Rule(
+        _W, "FailedCreate", "account or priority class missing",
+        r"serviceaccount \"[^\"]*\" not found|no PriorityClass", 15,
+        "a service account or priority class that the pods name is missing",
+    ),
+    Rule(_W, "FailedCreate", "any", "", 45, "its pods cannot be created"),
+    Rule(_W, "ProgressDeadlineExceeded", "any", "", 0, "no progress for `progressDeadlineSeconds`"),
+    Rule(_W, "BackoffLimitExceeded", "any", "", 0, "its pods failed more often than `backoffLimit` allows"),
+    Rule(_W, "DeadlineExceeded", "any", "", 0, "the Job ran longer than `activeDeadlineSeconds`"),
+    Rule(_W, "PodFailurePolicy", "any", "", 0, "the Job's own `podFailurePolicy` gave it up"),
+    Rule(
+        _V, "ProvisioningFailed", "StorageClass missing", r'storageclass\S* "[^"]*" not found', 0,
+        "the claim names a StorageClass that does not exist",
+    ),
+    Rule(_V, "ProvisioningFailed", "any", "", 120, "no volume can be made; its disks may be used up"),
+    Rule(_V, "FailedBinding", "any", "", 120, "the claim names no StorageClass, and no volume is free"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something wrong with a pod.
+    """Something wrong with a workload.
 
     Args:
-        pod: its name.
-        container: the container concerned; empty for the pod as a whole.
+        kind: of what shows it: Pod, ReplicaSet, PersistentVolumeClaim, …
+        name: of the same.
+        container: the container concerned, `init container` included; empty where none is.
         reason: the machine-readable reason.
         message: the cluster's words.
         meaning: ours.
-        patience: seconds that it may last before the pod counts as doomed.
+        patience: seconds that it may last before it counts as doomed.
+        limit: which of the time limits in the settings takes its place.
 
     """
 
-    pod: str
+    kind: str
+    name: str
     container: str
     reason: str
     message: str
     meaning: str
     patience: float
+    limit: str = ""
 
     def __str__(self) -> str:
-        where = f"pod {self.pod}" + (f", container {self.container}" if self.container else "")
+        kind = self.kind.lower() if self.kind == "Pod" else self.kind
+        where = f"{kind} {self.name}" + (f", {self.container}" if self.container else "")
         said = f" ({self.message})" if self.message else ""
         return f"{where}: {self.reason}: {self.meaning}{said}"
 
+    @property
+    def container_name(self) -> str:
+        """The bare name of the container; empty where none is concerned."""
+        return self.container.rpartition(" ")[2]
 
-def trouble(pod: Object) -> Trouble | None:
-    """What is wrong with a pod, the worst first; None while there is nothing to say."""
-    if pod["metadata"].get("deletionTimestamp"):
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What stays the same while the trouble lasts, though its message may change."""
+        return (self.kind, self.name, self.container, self.meaning)
+
+    def without_verdict(self) -> "Trouble":
+        """The same, told only: it never counts as doomed."""
+        return replace(self, patience=NEVER, limit="")
+
+
+def rule(where: Where, reason: str, message: str) -> Rule | None:
+    """The row about a state, if there is one."""
+    for one in RULES:
+        about = one.where is where and one.reason == reason
+        if about and re.search(one.message, message, re.IGNORECASE):
+            return one
+    return None
+
+
+def trouble(
+    where: Where, thing: Object, reason: str, message: str, container: str = "", more: str = ""
+) -> Trouble | None:
+    """The trouble that a state of `thing` means, by the table; None where no row is about it.
+
+    Args:
+        where: what shows it.
+        thing: the object that shows it.
+        reason: the machine-readable reason.
+        message: the cluster's words.
+        container: the container concerned.
+        more: what else belongs to the meaning.
+
+    """
+    found = rule(where, reason, message)
+    if found is None:
         return None
-    found = [*_of_containers(pod), *_of_pod(pod)]
-    return min(found, key=lambda t: t.patience, default=None)
-
-
-def container_to_blame(pod: Object) -> str:
-    """The container whose log tells most: one that waits in trouble or ended badly, else the first."""
-    for status in _statuses(pod):
-        state, last = status.get("state") or {}, status.get("lastState") or {}
-        ended = state.get("terminated") or last.get("terminated") or {}
-        if ended.get("exitCode") or (state.get("waiting") or {}).get("reason") == "CrashLoopBackOff":
-            return str(status["name"])
-    containers: Sequence[Object] = pod["spec"]["containers"]
-    return str(containers[0]["name"])
-
-
-def _of_containers(pod: Object) -> Iterator[Trouble]:
-    for status in _statuses(pod):
-        waiting = (status.get("state") or {}).get("waiting") or {}
-        message = waiting.get("message", "")
-        for rule in RULES:
-            if rule.reason == waiting.get("reason") and re.search(rule.message, message, re.IGNORECASE):
-                meaning = rule.meaning + _exit(status)
-                yield Trouble(
-                    pod["metadata"]["name"], status["name"], rule.reason, message, meaning, rule.patience
-                )
-                break
-
-
-def _of_pod(pod: Object) -> Iterator[Trouble]:
-    name, status = pod["metadata"]["name"], pod.get("status") or {}
-    for found in status.get("conditions") or []:
-        if found.get("type") == "PodScheduled" and found.get("reason") == "Unschedulable":
-            meaning = "no node can take the pod; an autoscaler may add one"
-            yield Trouble(name, "", "Unschedulable", found.get("message", ""), meaning, NEVER)
-
-
-def _statuses(pod: Object) -> list[Object]:
-    status = pod.get("status") or {}
-    return [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-
-
-def _exit(status: Object) -> str:
-    """How the container ended the last time, if it did."""
-    last = (status.get("lastState") or {}).get("terminated") or {}
-    if "exitCode" not in last:
-        return ""
-    return f"; exit code {last['exitCode']}" + (f" ({last['reason']})" if last.get("reason") else "")
+    kind, name = thing["kind"], thing["metadata"]["name"]
+    meaning = found.meaning + more
+    return Trouble(kind, name, container, reason, message, meaning, found.patience, found.limit)

@@ -12,6 +12,7 @@ from tasks.lib.cluster.kinds import Kinds, discover
 from tasks.lib.deploy import rehearsal
 from tasks.lib.deploy.acting import Acting, unknown_kind
 from tasks.lib.deploy.decide import Action, Step, decide
+from tasks.lib.deploy.diagnosis import written
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.observe import observe
 from tasks.lib.deploy.phases import arrange, ranks
@@ -168,9 +169,9 @@ class Course:
         has_jobs = any(target.ref.kind == "Job" for target in targets)
         limit = self._limits.job if has_jobs else self._limits.rollout
         seconds = min(limit, max(self._deadline - time.monotonic(), 0))
-        Wait(acting.api, self._namespace, targets, self._record, self._tell).until_ready(
-            acting.kinds, seconds
-        )
+        limits = {"scheduling": self._limits.scheduling}
+        wait = Wait(acting.api, self._namespace, targets, self._record, self._tell, limits)
+        wait.until_ready(acting.kinds, seconds)
 
     def _target(self, step: Step, stored: Json | None) -> Target | None:
         """What to wait for; nothing where the object is ready as it is."""
@@ -180,7 +181,8 @@ class Course:
             return None
         if not step.writes:
             self._record.begin(step.ref, "waiting")
-        return Target(step.ref, live["metadata"]["uid"], live["metadata"].get("generation", 0))
+        since = written(live) if step.writes else ""
+        return Target(step.ref, live["metadata"]["uid"], live["metadata"].get("generation", 0), since)
 
 
 def needed(

@@ -6,12 +6,14 @@ from typing import Final
 
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.refusal import ApiError, Unreachable
-from tasks.lib.deploy.doom import Trouble, container_to_blame
+from tasks.lib.deploy.diagnosis import container_to_blame
+from tasks.lib.deploy.doom import Trouble
 from tasks.lib.deploy.logs import last_lines
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.errors import Failure
 
 EVENTS_TO_SHOW: Final = 6
+TROUBLES_TO_SHOW: Final = 4
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class Evidence:
     Args:
         ref: the workload.
         reason: why it counts as failed.
-        pod: the pod that shows it; empty without one.
+        shown_by: what shows it, as `kubectl describe` takes it.
+        pod: the pod whose log this is; empty without one.
         container: the container whose log this is.
         log: the last lines.
         events: what the cluster reported, the newest last.
@@ -30,6 +33,7 @@ class Evidence:
 
     ref: Ref
     reason: str
+    shown_by: str
     pod: str
     container: str
     log: Sequence[str]
@@ -47,34 +51,43 @@ class Evidence:
             lines.append(f"pod {self.pod}, container {self.container}, has no log.")
         if self.events:
             lines += ["events:", *(f"  {event}" for event in self.events)]
-        target = f"pod/{self.pod}" if self.pod else f"{self.ref.kind.lower()}/{self.ref.name}"
         verb = "failed" if self.ref.kind == "Job" else "cannot become ready"
+        look = f"kubectl -n {namespace} describe {self.shown_by}"
         return Failure(
             f"{self.ref} {verb}.",
             "\n".join(lines),
-            f"Mend the cause and deploy again, or look closer: kubectl -n {namespace} describe {target}",
+            f"Mend the cause and deploy again, or look closer: {look}",
         )
 
 
 def gather(
-    api: Api, ref: Ref, reason: str, workload: Json, found: tuple[Trouble, Json] | None, pods: Sequence[Json]
+    api: Api,
+    ref: Ref,
+    reason: str,
+    workload: Json,
+    found: Sequence[tuple[Trouble, Json | None]],
+    pods: Sequence[Json],
 ) -> Evidence:
     """Collect what the cluster can still tell; a source that does not answer is left out.
 
     Args:
         api: the server.
         ref: the workload.
-        reason: why it counts as failed; a pod's trouble says it more precisely.
+        reason: why it counts as failed; troubles say it more precisely.
         workload: the live object.
-        found: the trouble and its pod, where a pod shows it.
+        found: its troubles, the one that decided first, each with the pod that shows it.
         pods: the workload's pods, for the log where no pod is singled out.
 
     """
-    pod = found[1] if found else max(pods, key=lambda p: p["metadata"]["creationTimestamp"], default=None)
-    container = (found[0].container if found else "") or (container_to_blame(pod) if pod else "")
+    trouble, pod = next(((t, pod) for t, pod in found if pod), (None, None))
+    if pod is None and all(t.kind == ref.kind for t, _ in found):
+        pod = max(pods, key=lambda p: p["metadata"]["creationTimestamp"], default=None)
+    container = (trouble.container_name if trouble else "") or (container_to_blame(pod) if pod else "")
+    kind, name = (found[0][0].kind, found[0][0].name) if found else (ref.kind, ref.name)
     return Evidence(
         ref,
-        str(found[0]) if found else reason,
+        "\n".join(dict.fromkeys(str(t) for t, _ in found[:TROUBLES_TO_SHOW])) or reason,
+        f"pod/{pod['metadata']['name']}" if pod and kind == ref.kind else f"{kind.lower()}/{name}",
         pod["metadata"]["name"] if pod else "",
         container,
         last_lines(api, pod, container) if pod else [],

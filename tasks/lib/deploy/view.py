@@ -5,13 +5,15 @@ from collections.abc import Iterable
 from typing import Final
 
 from tasks.lib.cluster.api import Json
-from tasks.lib.deploy.doom import Trouble, trouble
+from tasks.lib.deploy import diagnosis
+from tasks.lib.deploy.doom import Trouble
 from tasks.lib.deploy.objects import Ref, ref_of
+from tasks.lib.deploy.warnings import Warnings
 
 REVISION: Final = "deployment.kubernetes.io/revision"
 TEMPLATE_GENERATION: Final = "deprecated.daemonset.template.generation"
 # A Job deals with pods that end badly itself, by its backoffLimit.
-LEFT_TO_THE_JOB: Final = frozenset({"CrashLoopBackOff"})
+LEFT_TO_THE_JOB: Final = frozenset({"CrashLoopBackOff", "Error", "OOMKilled"})
 
 
 class View:
@@ -20,13 +22,17 @@ class View:
     def __init__(self) -> None:
         self._by_ref: dict[Ref, Json] = {}
         self._owned: dict[str, dict[Ref, Json]] = defaultdict(dict)
+        self._warnings = Warnings()
 
     def get(self, ref: Ref) -> Json | None:
         """The object called `ref`, as last seen."""
         return self._by_ref.get(ref)
 
-    def put(self, thing: Json) -> None:
-        """Take in an object, unless a newer state of it is known."""
+    def put(self, thing: Json, *, arrived: bool = True) -> None:
+        """Take in an object, unless a newer state of it is known; `arrived`: it came while we watched."""
+        if thing["kind"] == "Event":
+            self._warnings.put(thing, arrived=arrived)
+            return
         ref = ref_of(thing)
         known = self._by_ref.get(ref)
         if known and _same(known, thing) and _older(thing, known):
@@ -39,6 +45,9 @@ class View:
 
     def drop(self, thing: Json) -> None:
         """Forget an object."""
+        if thing["kind"] == "Event":
+            self._warnings.drop(thing)
+            return
         ref = ref_of(thing)
         self._by_ref.pop(ref, None)
         for owner in _owners(thing):
@@ -52,18 +61,18 @@ class View:
             if (ref.api_version, ref.kind) == kind and ref not in names:
                 self.drop(thing)
         for thing in listed:
-            self.put(thing)
+            self.put(thing, arrived=False)
 
     def pods_of(self, workload: Json) -> list[Json]:
         """The pods that a workload made for its newest state; pods of earlier states are not judged."""
-        metadata, status = workload["metadata"], workload.get("status") or {}
-        owned = list(self._owned[metadata["uid"]].values())
+        status = workload.get("status") or {}
+        owned = list(self._owned[workload["metadata"]["uid"]].values())
         if workload["kind"] == "Job":
             return [thing for thing in owned if thing["kind"] == "Pod"]
-        if metadata.get("generation", 0) > status.get("observedGeneration", 0):
-            return []  # the controller has not acted on the newest state yet
+        if _unseen(workload):
+            return []
         if workload["kind"] == "Deployment":
-            sets = [rs for rs in owned if _annotation(rs, REVISION) == _annotation(workload, REVISION)]
+            sets = self._newest_sets(workload)
             return [pod for rs in sets for pod in self._owned[rs["metadata"]["uid"]].values()]
         if workload["kind"] == "StatefulSet":
             return [p for p in owned if _label(p, "controller-revision-hash") == status.get("updateRevision")]
@@ -75,20 +84,61 @@ class View:
 
         Source: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback
         """
-        if workload["kind"] != "StatefulSet":
+        if workload["kind"] != "StatefulSet" or _unseen(workload):
             return []
         newest = self.pods_of(workload)
         if not (workload.get("status") or {}).get("updateRevision"):
             return []
         earlier = [p for p in self._owned[workload["metadata"]["uid"]].values() if p not in newest]
-        return [(t, pod) for pod in earlier if (t := trouble(pod))]
+        return [(found[0], pod) for pod in earlier if (found := self._of_pod(pod))]
 
-    def trouble_of(self, workload: Json) -> tuple[Trouble, Json] | None:
-        """The worst trouble among a workload's newest pods, with the pod that has it."""
-        found = [(t, pod) for pod in self.pods_of(workload) if (t := trouble(pod))]
+    def troubles_of(self, workload: Json, since: str = "") -> list[tuple[Trouble, Json | None]]:
+        """What is wrong with a workload, the worst first, each with the pod that shows it, if one does.
+
+        Args:
+            workload: the live object; only its newest state is judged.
+            since: when this deploy wrote it, by the server's clock; empty where it did not.
+
+        """
+        if _unseen(workload):
+            return []
+        pods = self.pods_of(workload)
+        found: list[tuple[Trouble, Json | None]] = [(t, pod) for pod in pods for t in self._of_pod(pod)]
         if workload["kind"] == "Job":
             found = [(t, pod) for t, pod in found if t.reason not in LEFT_TO_THE_JOB]
-        return min(found, key=lambda pair: pair[0].patience, default=None)
+        found += [(t, None) for t in [*self._of_claims(pods, since), *self._of_itself(workload, since)]]
+        return sorted(found, key=lambda pair: pair[0].patience)
+
+    def _of_pod(self, pod: Json) -> list[Trouble]:
+        return diagnosis.of_pod(pod, self._warnings.about(pod))
+
+    def _of_claims(self, pods: Iterable[Json], since: str) -> list[Trouble]:
+        places = {(pod["metadata"]["namespace"], name) for pod in pods for name in diagnosis.claims_of(pod)}
+        refs = [Ref("v1", "PersistentVolumeClaim", namespace, name) for namespace, name in sorted(places)]
+        claims = [claim for ref in refs if (claim := self._by_ref.get(ref))]
+        return [t for claim in claims for t in diagnosis.of_claim(claim, *self._warned(claim, since))]
+
+    def _of_itself(self, workload: Json, since: str) -> list[Trouble]:
+        pods = [
+            thing for thing in self._owned[workload["metadata"]["uid"]].values() if thing["kind"] == "Pod"
+        ]
+        sets = self._newest_sets(workload) if workload["kind"] == "Deployment" else []
+        return diagnosis.of_workload(workload, sets, pods, *self._warned(workload, since))
+
+    def _warned(self, thing: Json, since: str) -> tuple[list[Json], list[Json]]:
+        """The warnings about an object, and those of them that are about now."""
+        about = self._warnings.about(thing)
+        return about, [event for event in about if self._warnings.is_recent(event, since)]
+
+    def _newest_sets(self, deployment: Json) -> list[Json]:
+        owned = self._owned[deployment["metadata"]["uid"]].values()
+        return [rs for rs in owned if _annotation(rs, REVISION) == _annotation(deployment, REVISION)]
+
+
+def _unseen(workload: Json) -> bool:
+    """Whether the controller has not acted on the newest state yet; Jobs do not say."""
+    observed = (workload.get("status") or {}).get("observedGeneration", 0)
+    return bool(workload["kind"] != "Job" and workload["metadata"].get("generation", 0) > observed)
 
 
 def _owners(thing: Json) -> list[str]:

@@ -2,7 +2,7 @@
 
 import queue
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,11 +23,14 @@ from tasks.lib.errors import Failure, TimedOut
 TICK: Final = 0.5
 QUIET: Final = 1.0
 SECONDS_FOR_LAST_LOG_LINES: Final = 3.0
+# A rollout will end the pods of an earlier state anyway; one that never became ready need not be waited for.
+PATIENCE_WITH_THE_PAST: Final = 15.0
+PODS: Final = (("v1", "Pod"), ("v1", "Event"), ("v1", "PersistentVolumeClaim"))
 WATCHED_WITH: Final = {
-    "Deployment": (("apps/v1", "ReplicaSet"), ("v1", "Pod")),
-    "StatefulSet": (("v1", "Pod"),),
-    "DaemonSet": (("v1", "Pod"),),
-    "Job": (("v1", "Pod"),),
+    "Deployment": (("apps/v1", "ReplicaSet"), *PODS),
+    "StatefulSet": PODS,
+    "DaemonSet": PODS,
+    "Job": PODS,
 }
 
 
@@ -39,15 +42,26 @@ class Target:
         ref: its name.
         uid: of the very object that was applied, so that one of the same name is not taken for it.
         generation: the one that the apply made: an older state that arrives late is not judged.
+        since: when this deploy wrote it, by the server's clock; empty where it did not.
 
     """
 
     ref: Ref
     uid: str
     generation: int
+    since: str = ""
     said: str = ""
     said_at: float = 0.0
-    trouble_since: dict[tuple[str, str, str], float] = field(default_factory=dict)
+    trouble_since: dict[tuple[str, ...], float] = field(default_factory=dict)
+
+    def note(self, present: Sequence[Trouble]) -> None:
+        """Remember since when each present trouble lasts, and forget those that passed."""
+        now = time.monotonic()
+        self.trouble_since = {t.key: self.trouble_since.get(t.key, now) for t in present}
+
+    def lasts(self, trouble: Trouble) -> float:
+        """For how many seconds a present trouble has been there."""
+        return time.monotonic() - self.trouble_since[trouble.key]
 
 
 class Wait:
@@ -59,13 +73,20 @@ class Wait:
         targets: what is waited for.
         record: is told how each target ends.
         tell: is told what happens on the way.
+        limits: time limits that take the place of the rules' own patience, by name.
 
     """
 
     def __init__(
-        self, api: Api, namespace: str, targets: Sequence[Target], record: Record, tell: Tell
+        self,
+        api: Api,
+        namespace: str,
+        targets: Sequence[Target],
+        record: Record,
+        tell: Tell,
+        limits: Mapping[str, float],
     ) -> None:
-        self._api, self._namespace = api, namespace
+        self._api, self._namespace, self._limits = api, namespace, limits
         self._record, self._tell = record, tell
         self._pending = {target.ref: target for target in targets}
         self._view = View()
@@ -155,20 +176,21 @@ class Wait:
             self._say(target, found.reason or "ready", now=True)
             del self._pending[target.ref]
             return
-        trouble = self._view.trouble_of(live)
-        if found.state is State.FAILED or (trouble and self._is_doomed(target, trouble[0])):
-            raise self._failed(target, live, found.reason, trouble)
-        self._free(target, live)
-        reason = f"{found.reason}; {trouble[0]}" if trouble else found.reason
+        troubles = self._view.troubles_of(live, target.since)
+        stuck = self._view.stuck_pods_of(live)
+        target.note([trouble for trouble, _ in (*troubles, *stuck)])
+        doomed = [(t, pod) for t, pod in troubles if target.lasts(t) >= self._patience(t)]
+        if found.state is State.FAILED or doomed:
+            raise self._failed(target, live, found.reason, doomed or troubles)
+        self._free(target, stuck)
+        reason = f"{found.reason}; {troubles[0][0]}" if troubles else found.reason
         self._record.rows[target.ref].result = f"waiting: {reason}"
         self._say(target, reason)
 
-    def _free(self, target: Target, live: Json) -> None:
+    def _free(self, target: Target, stuck: Sequence[tuple[Trouble, Json]]) -> None:
         """Delete broken pods of an earlier state that hold a StatefulSet's rollout up: they serve nobody."""
-        if live["metadata"].get("generation", 0) > (live.get("status") or {}).get("observedGeneration", 0):
-            return
-        for trouble, pod in self._view.stuck_pods_of(live):
-            if self._is_doomed(target, trouble):
+        for trouble, pod in stuck:
+            if target.lasts(trouble) >= min(self._patience(trouble), PATIENCE_WITH_THE_PAST):
                 metadata = pod["metadata"]
                 self._tell(Told(target.ref, f"pod {metadata['name']} is broken since before: it is deleted"))
                 options = {
@@ -184,17 +206,15 @@ class Wait:
                         raise
                 self._view.drop(pod)
 
-    def _is_doomed(self, target: Target, trouble: Trouble) -> bool:
-        """Whether this trouble has lasted longer than its rule allows."""
-        key = (trouble.pod, trouble.container, trouble.meaning)
-        since = target.trouble_since.setdefault(key, time.monotonic())
-        return time.monotonic() - since >= trouble.patience
+    def _patience(self, trouble: Trouble) -> float:
+        """The seconds that a trouble may last: its rule's, or the settings'."""
+        return self._limits.get(trouble.limit, trouble.patience)
 
     def _failed(
-        self, target: Target, live: Json, reason: str, trouble: tuple[Trouble, Json] | None
+        self, target: Target, live: Json, reason: str, troubles: Sequence[tuple[Trouble, Json | None]]
     ) -> Failure:
-        evidence = gather(self._api, target.ref, reason, live, trouble, self._view.pods_of(live))
-        self._record.end(target.ref, f"failed: {trouble[0].reason if trouble else reason}")
+        evidence = gather(self._api, target.ref, reason, live, troubles, self._view.pods_of(live))
+        self._record.end(target.ref, f"failed: {troubles[0][0].reason if troubles else reason}")
         return evidence.failure(self._namespace)
 
     def _say(self, target: Target, text: str, *, now: bool = False) -> None:

@@ -24,6 +24,8 @@ SILENCE: Final = SECONDS_OF_A_WATCH + 30
 REFUSED: Final = frozenset({401, 403, 404})
 REFUSALS_OF_A_STARTING_SERVER: Final = 5
 RETRY_DELAYS: Final = (0.1, 0.25, 0.5, 1.0, 2.0)
+# Of these kinds, only what the selector takes.
+SELECTORS: Final = {"Event": {"fieldSelector": "type=Warning"}}
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ def _follow(api: Api, kind: Kind, namespace: str, inbox: Inbox, stop: threading.
 
 
 def _list(api: Api, kind: Kind, namespace: str, inbox: Inbox) -> str:
-    things, version = api.list(kind.path(namespace), doing=f"list {kind.plural}")
+    query = SELECTORS.get(kind.kind)
+    things, version = api.list(kind.path(namespace), doing=f"list {kind.plural}", query=query)
     for thing in things:  # lists leave out what every item would repeat
         thing.update(apiVersion=kind.api_version, kind=kind.kind)
     inbox.put(Listed((kind.api_version, kind.kind), things))
@@ -135,7 +138,7 @@ def _list(api: Api, kind: Kind, namespace: str, inbox: Inbox) -> str:
 def _lines(api: Api, kind: Kind, namespace: str, version: str) -> Iterator[bytes]:
     query = {
         "watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true",
-        "timeoutSeconds": str(SECONDS_OF_A_WATCH),
+        "timeoutSeconds": str(SECONDS_OF_A_WATCH), **SELECTORS.get(kind.kind, {}),
     }  # fmt: skip
     return api.lines(kind.path(namespace), query=query, idle=SILENCE)
 

@@ -145,6 +145,7 @@ class TimeLimits:
     storage: Seconds
     job: Seconds
     rollout: Seconds
+    scheduling: Seconds
     deploy: Seconds
     sandbox: Seconds
 

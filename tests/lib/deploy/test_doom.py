@@ -1,118 +1,97 @@
-from typing import Any
-
 import pytest
 
-from tasks.lib.deploy.doom import NEVER, RULES, Trouble, container_to_blame, trouble
+from tasks.lib.deploy.doom import NEVER, RULES, Trouble, Where, rule, trouble
 
+POD = {"kind": "Pod", "metadata": {"name": "web-1"}}
+FORBIDDEN = 'pods "web-1" is forbidden: '
 
-def pod(*statuses: dict[str, Any], init: list[dict[str, Any]] | None = None, **status: Any) -> dict[str, Any]:
-    return {
-        "metadata": {"name": "web-1"},
-        "spec": {"containers": [{"name": "uwsgi"}]},
-        "status": {"containerStatuses": list(statuses), "initContainerStatuses": init or [], **status},
-    }
-
-
-def waiting(reason: str, message: str = "", name: str = "uwsgi", **more: Any) -> dict[str, Any]:
-    return {"name": name, "state": {"waiting": {"reason": reason, "message": message}}, **more}
-
-
+# One row or more for each rule, with messages as Kubernetes words them.
 ROWS = [
-    ("InvalidImageName", "couldn't parse", 0),
-    ("ErrImageNeverPull", "", 0),
-    ("ErrImagePull", 'rpc error: code = NotFound desc = "x:1": not found', 0),
-    ("ErrImagePull", "pull access denied", 0),
-    ("ImagePullBackOff", "manifest unknown", 0),
-    ("ErrImagePull", "dial tcp: i/o timeout", 45),
-    ("ImagePullBackOff", 'Back-off pulling image "x:1"', 45),
-    ("CrashLoopBackOff", "back-off 10s restarting failed container", 0),
-    ("CreateContainerConfigError", 'configmap "x" not found', 0),
-    ("CreateContainerError", "context deadline exceeded", 15),
-    ("RunContainerError", "no such file", 15),
+    (Where.CONTAINER, "InvalidImageName", "couldn't parse image name", 0),
+    (Where.CONTAINER, "ErrImageNeverPull", "", 0),
+    (Where.CONTAINER, "ErrImagePull", 'rpc error: code = NotFound desc = "x:1": not found', 0),
+    (Where.CONTAINER, "ErrImagePull", "pull access denied", 0),
+    (Where.CONTAINER, "ImagePullBackOff", "manifest unknown", 0),
+    (Where.CONTAINER, "ErrImagePull", "dial tcp: i/o timeout", 45),
+    (Where.CONTAINER, "ImagePullBackOff", 'Back-off pulling image "x:1"', 45),
+    (Where.CONTAINER, "CrashLoopBackOff", "back-off 10s restarting failed container", 0),
+    (Where.CONTAINER, "CreateContainerConfigError", 'configmap "x" not found', 0),
+    (Where.CONTAINER, "CreateContainerConfigError", 'secret "x" not found', 0),
+    (Where.CONTAINER, "CreateContainerConfigError", "couldn't find key K in Secret default/x", 0),
+    (Where.CONTAINER, "CreateContainerConfigError", "failed to sync secret cache: timed out waiting", 30),
+    (Where.CONTAINER, "CreateContainerError", "context deadline exceeded", 15),
+    (Where.CONTAINER, "RunContainerError", "no such file", 15),
+    (Where.CONTAINER, "Error", "", NEVER),
+    (Where.CONTAINER, "OOMKilled", "", NEVER),
+    (Where.POD, "Unhealthy", "Readiness probe failed: connection refused", NEVER),
+    (Where.POD, "FailedMount", 'MountVolume.SetUp failed for volume "v" : configmap "x" not found', 0),
+    (Where.POD, "FailedMount", 'failed for volume "v" : references non-existent secret key: k', 0),
+    (Where.POD, "FailedMount", "Unable to attach or mount volumes: timed out waiting", NEVER),
+    (Where.POD, "FailedAttachVolume", 'Multi-Attach error for volume "pvc-1"', NEVER),
+    (Where.POD, "FailedCreatePodSandBox", "failed to set up sandbox", NEVER),
+    (Where.POD, "Unschedulable", '0/2 nodes are available: persistentvolumeclaim "x" not found.', 15),
+    (Where.POD, "Unschedulable", "0/2 nodes are available: 2 Insufficient cpu.", 300),
+    (Where.WORKLOAD, "FailedCreate", FORBIDDEN + "exceeded quota: few, requested: pods=1, used: pods=1", 30),
+    (Where.WORKLOAD, "FailedCreate", FORBIDDEN + "failed quota: few: must specify limits.cpu for: c", 0),
+    (Where.WORKLOAD, "FailedCreate", FORBIDDEN + "maximum cpu usage per Container is 1, but limit is 2", 0),
+    (Where.WORKLOAD, "FailedCreate", 'admission webhook "x.example.org" denied the request: no', 0),
+    (Where.WORKLOAD, "FailedCreate", "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no", 0),
+    (Where.WORKLOAD, "FailedCreate", FORBIDDEN + 'violates PodSecurity "restricted:latest"', 0),
+    (Where.WORKLOAD, "FailedCreate", 'Pod "web-1" is invalid: spec.containers[0].image: Required value', 0),
+    (Where.WORKLOAD, "FailedCreate", FORBIDDEN + 'error looking up: serviceaccount "x" not found', 15),
+    (Where.WORKLOAD, "FailedCreate", FORBIDDEN + "no PriorityClass with name x was found", 15),
+    (Where.WORKLOAD, "FailedCreate", 'failed calling webhook "x.example.org": connection refused', 45),
+    (Where.WORKLOAD, "ProgressDeadlineExceeded", "", 0),
+    (Where.WORKLOAD, "BackoffLimitExceeded", "", 0),
+    (Where.WORKLOAD, "DeadlineExceeded", "", 0),
+    (Where.WORKLOAD, "PodFailurePolicy", "", 0),
+    (Where.CLAIM, "ProvisioningFailed", 'storageclass.storage.k8s.io "x" not found', 0),
+    (Where.CLAIM, "ProvisioningFailed", "Quota 'SSD_TOTAL_GB' exceeded", 120),
+    (Where.CLAIM, "FailedBinding", "", 120),
 ]
 
 
-@pytest.mark.parametrize(("reason", "message", "patience"), ROWS)
-def test_a_container_that_waits_has_as_long_as_its_rule_allows(
-    reason: str, message: str, patience: float
+@pytest.mark.parametrize(("where", "reason", "message", "patience"), ROWS)
+def test_a_state_has_as_long_as_its_rule_allows(
+    where: Where, reason: str, message: str, patience: float
 ) -> None:
-    found = trouble(pod(waiting(reason, message)))
+    found = trouble(where, POD, reason, message)
 
     assert found is not None
-    assert (found.reason, found.patience, found.container) == (reason, patience, "uwsgi")
+    assert (found.reason, found.message, found.patience) == (reason, message, patience)
 
 
 def test_every_rule_has_a_row_above() -> None:
-    tried = {(reason, patience) for reason, _, patience in ROWS}
-    assert tried == {(rule.reason, rule.patience) for rule in RULES}
+    tried = [rule(where, reason, message) for where, reason, message, _ in ROWS]
+    assert [one for one in RULES if one not in tried] == []
 
 
 @pytest.mark.parametrize(
-    "healthy",
-    [
-        pod(),
-        pod({"name": "uwsgi", "state": {"running": {}}}),
-        pod(waiting("ContainerCreating")),
-        pod(waiting("PodInitializing")),
-        {"metadata": {"name": "new"}, "spec": {"containers": []}},
-    ],
-    ids=["nothing known", "running", "being created", "init containers run", "no status yet"],
+    ("where", "reason"), [(Where.CONTAINER, "ContainerCreating"), (Where.POD, "CrashLoopBackOff")]
 )
-def test_a_pod_that_is_starting_has_no_trouble(healthy: dict[str, Any]) -> None:
-    assert trouble(healthy) is None
+def test_what_no_rule_is_about_is_no_trouble(where: Where, reason: str) -> None:
+    assert trouble(where, POD, reason, "") is None
 
 
-def test_a_pod_that_is_being_deleted_is_not_judged() -> None:
-    ending = pod(waiting("CrashLoopBackOff"))
-    ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    assert trouble(ending) is None
-
-
-def test_the_worst_trouble_is_told_with_container_exit_code_and_words() -> None:
-    crashed = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+def test_a_trouble_says_where_what_why_and_the_clusters_own_words() -> None:
     found = trouble(
-        pod(
-            waiting("CreateContainerError", "slow"),
-            waiting("CrashLoopBackOff", "back-off 20s", "sidecar", lastState=crashed),
-        )
-    )
-    assert str(found) == (
-        "pod web-1, container sidecar: CrashLoopBackOff: the container ended twice or more and is restarted "
-        "ever more slowly; exit code 137 (OOMKilled) (back-off 20s)"
-    )
-
-
-def test_an_init_container_counts_like_any_other() -> None:
-    found = trouble(
-        pod(waiting("PodInitializing"), init=[waiting("ErrImageNeverPull", name="wait-for-database")])
+        Where.CONTAINER, POD, "ErrImageNeverPull", "words", "init container wait", "; exit code 1"
     )
     assert found is not None
-    assert found.container == "wait-for-database"
-
-
-def test_a_pod_without_a_node_is_told_but_may_wait_for_an_autoscaler() -> None:
-    lacking = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes"}
-    assert trouble(pod(conditions=[lacking])) == Trouble(
-        "web-1",
-        "",
-        "Unschedulable",
-        "0/2 nodes",
-        "no node can take the pod; an autoscaler may add one",
-        NEVER,
+    assert found.container_name == "wait"
+    assert str(found) == (
+        "pod web-1, init container wait: ErrImageNeverPull: the image is not on the node and may not be "
+        "pulled; exit code 1 (words)"
     )
 
 
-@pytest.mark.parametrize(
-    ("statuses", "container"),
-    [
-        ([], "uwsgi"),
-        ([{"name": "side", "state": {"terminated": {"exitCode": 1}}}], "side"),
-        ([{"name": "side", "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 2}}}], "side"),
-        ([waiting("CrashLoopBackOff", name="side")], "side"),
-        ([{"name": "side", "state": {"terminated": {"exitCode": 0}}}], "uwsgi"),
-    ],
-)
-def test_the_log_shown_is_that_of_the_container_to_blame(
-    statuses: list[dict[str, Any]], container: str
-) -> None:
-    assert container_to_blame(pod(*statuses)) == container
+def test_a_trouble_without_verdict_waits_for_ever() -> None:
+    found = Trouble("Pod", "web-1", "", "Unschedulable", "", "", 300, "scheduling").without_verdict()
+    assert (found.patience, found.limit) == (NEVER, "")
+
+
+def test_a_trouble_stays_the_same_while_its_message_changes() -> None:
+    one, other = (trouble(Where.POD, POD, "Unschedulable", f"0/{n} nodes") for n in (2, 3))
+    assert one is not None
+    assert other is not None
+    assert one.key == other.key

@@ -1,5 +1,6 @@
 from typing import Any
 
+from tasks.lib.deploy.doom import NEVER
 from tasks.lib.deploy.objects import Ref, ref_of
 from tasks.lib.deploy.view import View
 
@@ -42,9 +43,9 @@ def test_only_the_newest_replica_set_of_a_deployment_is_judged() -> None:
         view.put(crashing(thing("Pod", f"pod-{number}", f"uid-web-{number}")))
 
     assert names(view, web) == ["pod-2"]
-    found = view.trouble_of(web)
-    assert found is not None
-    assert found[0].pod == "pod-2"
+    assert [(t.name, pod and pod["metadata"]["name"]) for t, pod in view.troubles_of(web)] == [
+        ("pod-2", "pod-2")
+    ]
 
 
 def test_nothing_is_judged_before_the_controller_has_seen_the_newest_state() -> None:
@@ -56,7 +57,7 @@ def test_nothing_is_judged_before_the_controller_has_seen_the_newest_state() -> 
     view.put(thing("ReplicaSet", "web-1", "uid-web", annotations=revision("1")))
     view.put(crashing(thing("Pod", "broken", "uid-web-1")))
     assert names(view, web) == []
-    assert view.trouble_of(web) is None
+    assert view.troubles_of(web) == []
 
 
 def test_pods_of_a_stateful_set_are_told_apart_by_revision() -> None:
@@ -76,6 +77,8 @@ def test_broken_pods_of_an_earlier_state_hold_a_stateful_set_up() -> None:
     assert [pod["metadata"]["name"] for _, pod in view.stuck_pods_of(queue)] == ["queue-0"]
     assert view.stuck_pods_of({**queue, "status": {}}) == []
     assert view.stuck_pods_of({**queue, "kind": "Deployment"}) == []
+    unseen = {**queue, "metadata": {**queue["metadata"], "generation": 1}}
+    assert view.stuck_pods_of(unseen) == []
 
 
 def test_pods_of_a_daemon_set_are_told_apart_by_generation() -> None:
@@ -90,11 +93,9 @@ def test_a_crash_is_the_jobs_own_matter_but_a_missing_image_is_not() -> None:
     view = View()
     job = thing("Job", "migration")
     view.put(crashing(thing("Pod", "attempt", "uid-migration")))
-    assert view.trouble_of(job) is None
+    assert view.troubles_of(job) == []
     view.put(crashing(thing("Pod", "attempt", "uid-migration", version="2"), "InvalidImageName"))
-    found = view.trouble_of(job)
-    assert found is not None
-    assert found[0].reason == "InvalidImageName"
+    assert [t.reason for t, _ in view.troubles_of(job)] == ["InvalidImageName"]
 
 
 def test_a_state_that_arrives_late_does_not_replace_a_newer_one() -> None:
@@ -124,3 +125,56 @@ def test_what_is_missing_from_a_complete_list_is_gone() -> None:
     assert names(view, job) == ["second"]
     view.drop(thing("Pod", "second", "uid-migration"))
     assert names(view, job) == []
+
+
+def warning(
+    about: dict[str, Any], reason: str, message: str, at: str = "2026-01-01T00:00:10Z"
+) -> dict[str, Any]:
+    event = thing("Event", f"{about['metadata']['name']}.{reason}")
+    return {
+        **event, "involvedObject": {"uid": about["metadata"]["uid"]}, "reason": reason, "message": message,
+        "type": "Warning", "lastTimestamp": at,
+    }  # fmt: skip
+
+
+def test_the_claims_of_newest_pods_are_judged_by_their_warnings() -> None:
+    view = View()
+    queue = {**thing("StatefulSet", "queue"), "status": {"updateRevision": "b"}}
+    pod = thing("Pod", "queue-0", "uid-queue", labels={"controller-revision-hash": "b"})
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data-queue-0"}}]
+    view.put({**pod, "spec": {**pod["spec"], "volumes": volumes}})
+    claim = {**thing("PersistentVolumeClaim", "data-queue-0"), "apiVersion": "v1"}
+    claim |= {"spec": {"storageClassName": "fast"}, "status": {"phase": "Pending"}}
+    view.put(claim)
+    assert view.troubles_of(queue) == []
+
+    view.put(warning(claim, "ProvisioningFailed", 'storageclass.storage.k8s.io "fast" not found'))
+
+    ((found, shown_by),) = view.troubles_of(queue)
+    assert (found.kind, found.name, found.patience) == ("PersistentVolumeClaim", "data-queue-0", 0)
+    assert shown_by is None
+
+
+def test_a_replica_set_of_an_earlier_state_that_cannot_make_pods_is_not_judged() -> None:
+    view = View()
+    web = {**thing("Deployment", "web", annotations=revision("2")), "status": {}}
+    refused = {"conditions": [{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"}]}
+    for number in ("1", "2"):
+        view.put(
+            {
+                **thing("ReplicaSet", f"web-{number}", "uid-web", annotations=revision(number)),
+                "status": refused,
+            }
+        )
+    assert [t.name for t, _ in view.troubles_of(web)] == ["web-2"]
+
+
+def test_a_warning_that_lay_there_before_counts_from_the_own_write_on() -> None:
+    view = View()
+    job = thing("Job", "migration")
+    view.replace_kind(("v1", "Event"), [warning(job, "FailedCreate", "denied the request")])
+    assert [t.patience for t, _ in view.troubles_of(job, "2026-01-01T00:00:10")] == [0]
+    assert [t.patience for t, _ in view.troubles_of(job, "2026-01-01T00:00:11")] == [NEVER]
+    event = warning(job, "FailedCreate", "denied the request")
+    view.drop(event)
+    assert view.troubles_of(job) == []
