@@ -51,11 +51,6 @@ def version(program: str, *arguments: str, mend: str) -> str:
     return process.run((program, *arguments), time_limit=SECONDS).stdout.decode().splitlines()[0]
 
 
-def go_version() -> str:
-    """The version of Go."""
-    return version("go", "version", mend=INSTALL_GO)
-
-
 def kubectl_version(program: str) -> str:
     """The versions of kubectl and of the kustomize in it."""
     answer = json.loads(

@@ -196,11 +196,6 @@ def image_id(image: str) -> tuple[str, ...]:
     return ("docker", "image", "inspect", "--format", "{{.Id}}", image)
 
 
-def image_digests(image: str) -> tuple[str, ...]:
-    """Print the digests under which registries know an image, as a JSON list of `name@digest`."""
-    return ("docker", "image", "inspect", "--format", "{{json .RepoDigests}}", image)
-
-
 def tag(image: str, new: str) -> tuple[str, ...]:
     """Give an image one more name."""
     return ("docker", "tag", image, new)

@@ -1,11 +1,8 @@
 """The Docker engine of this machine: is it there, what does it build with, what images has it."""
 
-import json
-
 from tasks.lib import process
 from tasks.lib.errors import Failure
 from tasks.lib.image import docker
-from tasks.lib.image.reference import Reference
 
 INSTALL = "Debian, Ubuntu: apt-get install docker.io; elsewhere: https://docs.docker.com/engine/install/."
 
@@ -55,14 +52,3 @@ def image_id(image: str, seconds: float) -> str:
         raise Failure(
             f"This machine has no image {image}.", failure.why, "Build it: ./inv build --source CHECKOUT"
         ) from failure
-
-
-def pushed_digest(image: Reference, seconds: float) -> str:
-    """The digest under which an image went to its registry; empty where it never did."""
-    done = process.run(docker.image_digests(str(image)), time_limit=seconds)
-    known: list[str] = json.loads(done.stdout) or []
-    for name in known:
-        repository, _, digest = name.partition("@")
-        if repository == image.name:
-            return digest
-    return ""

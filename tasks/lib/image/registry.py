@@ -6,7 +6,7 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
@@ -215,11 +215,3 @@ def _next_page(answer: "Response") -> str | None:
     """The path of the next page of tags, from the Link header."""
     link = answer.links.get("next", {}).get("url")
     return "tags/list" + link.partition("tags/list")[2] if link else None
-
-
-def each_image(registry: Registry, repository: Reference) -> Iterator[tuple[str, Manifest]]:
-    """Every tag of a repository with its manifest; a tag that vanishes meanwhile is passed over."""
-    for tag in registry.tags(repository):
-        manifest = registry.manifest(repository.tagged(tag))
-        if manifest:
-            yield tag, manifest

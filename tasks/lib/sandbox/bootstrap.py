@@ -6,7 +6,6 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from tasks.lib.errors import Failure
@@ -76,9 +75,3 @@ def create_buckets(storage: str, project: str, names: Iterable[str]) -> None:
                 raise Failure(
                     f"The sandbox's bucket {name} could not be made.", error.read().decode()
                 ) from error
-
-
-def kubectl_of(python: Path) -> str:
-    """The pinned kubectl beside a Python, else PATH's."""
-    beside = python.with_name("kubectl")
-    return str(beside) if beside.exists() else "kubectl"
