@@ -173,16 +173,22 @@ def _push_one(settings: "Settings", main: Reference, name: Reference) -> None:
     with ExitStack() as stack:
         folder = stack.enter_context(workspace())
         env = stack.enter_context(docker_environment(settings.google, main.registry, folder))
-        for attempt in range(1, settings.registry.push_attempts + 1):
-            try:
-                process.run(docker.push(str(name)), time_limit=settings.time_limits.image_push, env=env)
-            except Failure as failure:
-                if attempt == settings.registry.push_attempts or final(failure.why):
-                    raise refused(name, failure) from failure
-                console.say(f"Attempt {attempt} failed ({failure.why.splitlines()[-1:]}), once more …")
-                time.sleep(FIRST_PAUSE * attempt)
-            else:
-                return
+        attempt = 1
+        while failure := _fault_of_one_attempt(settings, name, env):
+            if attempt == settings.registry.push_attempts or final(failure.why):
+                raise refused(name, failure) from failure
+            last_words = (failure.why or failure.what).splitlines()[-1]
+            console.say(f"Attempt {attempt} failed ({last_words}), once more …")
+            time.sleep(FIRST_PAUSE * attempt)
+            attempt += 1
+
+
+def _fault_of_one_attempt(settings: "Settings", name: Reference, env: Mapping[str, str]) -> Failure | None:
+    try:
+        process.run(docker.push(str(name)), time_limit=settings.time_limits.image_push, env=env)
+    except Failure as failure:
+        return failure
+    return None
 
 
 def final(words: str) -> bool:

@@ -3,6 +3,7 @@
 import base64
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,18 @@ def test_a_helper_that_is_not_installed_is_passed_over() -> None:
     assert from_docker({"credHelpers": {"gcr.io": "not-installed"}}, "gcr.io") is None
 
 
+def test_a_helper_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper = tmp_path / "docker-credential-broken"
+    helper.write_text("#!/bin/sh\necho 'the keychain is locked' >&2\nexit 1\n")
+    helper.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    with pytest.raises(Failure) as failure:
+        from_docker({"credsStore": "broken"}, "r.example")
+
+    assert failure.value.why == "the keychain is locked"
+
+
 def test_a_broken_configuration_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
 
@@ -95,12 +108,21 @@ def test_docker_keeps_its_own_configuration_where_it_has_a_login(
         assert env == {}
 
 
+def test_without_a_login_for_google_s_registry_this_process_s_credentials_count(tmp_path: Path) -> None:
+    google = replace(GOOGLE, credentials_file=str(tmp_path / "absent.json"))
+
+    with pytest.raises(Failure, match="No credentials for Google Cloud were found."):
+        login(google, "gcr.io", {"DOCKER_CONFIG": str(tmp_path)})
+
+
+@pytest.mark.parametrize("has_contexts", [True, False])
 def test_docker_gets_this_process_s_token_in_a_private_copy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_contexts: bool
 ) -> None:
     own, private = tmp_path / "own", tmp_path / "private"
     own.mkdir()
-    (own / "contexts").mkdir()
+    if has_contexts:
+        (own / "contexts").mkdir()
     private.mkdir(mode=0o700)
     environ = config(
         own, {"credsStore": "gone", "credHelpers": {"gcr.io": "gone", "x": "y"}, "currentContext": "c"}
@@ -118,4 +140,4 @@ def test_docker_gets_this_process_s_token_in_a_private_copy(
         "auths": {"gcr.io": stored("oauth2accesstoken", "token")}, "credHelpers": {"x": "y"}, "currentContext": "c",
     }  # fmt: skip
     assert (private / "config.json").stat().st_mode & 0o777 == 0o600
-    assert (private / "contexts").is_dir()
+    assert (private / "contexts").is_dir() == has_contexts

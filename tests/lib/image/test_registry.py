@@ -43,7 +43,7 @@ def server(answers: list[Answer]) -> Iterator[tuple[str, list[tuple[str, str, st
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = Thread(target=listening.serve_forever, daemon=True)
+        thread = Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         yield f"127.0.0.1:{listening.server_port}", seen
         listening.shutdown()
@@ -54,6 +54,54 @@ def server(answers: list[Answer]) -> Iterator[tuple[str, list[tuple[str, str, st
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     return checked_in_settings(time_limits={"registry_attempt": "1s", "registry": "2s"})
+
+
+@pytest.mark.parametrize(
+    ("challenge", "token", "asked"),
+    [
+        pytest.param("Negotiate", (200, {}, b'{"token": "t"}'), ["HEAD"], id="a scheme of others"),
+        pytest.param('Bearer service="s"', (200, {}, b'{"token": "t"}'), ["HEAD"], id="no address"),
+        pytest.param('Bearer realm="http://{address}/token"', (403, {}, b"no"), ["HEAD", "GET"],
+                     id="the token is refused"),
+    ],
+)  # fmt: skip
+def test_where_no_login_leads_in_the_registry_s_refusal_counts(
+    settings: Settings, challenge: str, token: "Answer", asked: list[str]
+) -> None:
+    refusal = (401, {"WWW-Authenticate": challenge}, b"")
+    with server([refusal, token]) as (address, seen), pytest.raises(Failure) as raised:
+        registry.resolve_digest(settings, f"{address}/a:v1")
+
+    assert [method for method, _, _ in seen] == asked
+    assert raised.value.what == f"HEAD of {address}/a:v1 was refused."
+    assert raised.value.why == "The registry answered 401 Unauthorized: "
+    assert raised.value.next_step.startswith(f"Log in (`docker login {address}`")
+
+
+def test_a_basic_challenge_is_answered_with_the_login(settings: Settings, tmp_path: Path) -> None:
+    with server([(401, {"WWW-Authenticate": 'Basic realm="r"'}, b""), found()]) as (address, seen):
+        auth = base64.b64encode(b"me:pw").decode()
+        (tmp_path / "config.json").write_text(json.dumps({"auths": {address: {"auth": auth}}}))
+
+        assert registry.resolve_digest(settings, f"{address}/a:v1") == DIGEST
+
+    assert [authorization for _, _, authorization in seen] == ["", f"Basic {auth}"]
+
+
+def test_an_anonymous_token_is_fetched_without_a_login_and_only_once(settings: Settings) -> None:
+    challenge = {"WWW-Authenticate": 'Bearer realm="http://{address}/token",scope="pull"'}
+    answers = [
+        (401, challenge, b""),
+        (200, {}, b'{"access_token": "t"}'),
+        found(),
+        (401, challenge, b""),
+        found(),
+    ]
+    with server(answers) as (address, seen):
+        connection = registry.connect(settings, address)
+        assert [connection.digest(parse(f"{address}/a:{tag}")) for tag in ("v1", "v2")] == [DIGEST, DIGEST]
+
+    assert [authorization for _, _, authorization in seen] == ["", "", "Bearer t", "", "Bearer t"]
 
 
 def found(digest: str = DIGEST) -> Answer:

@@ -1,0 +1,260 @@
+"""What tasks do about an engine that is old, lacks something or fails in the middle."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.build_variables import BuildVariables
+from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.image import building, pushing, testing
+from tasks.lib.image.checkout import Checkout
+from tasks.lib.image.engine import builder, image_id
+from tasks.lib.image.reference import Reference, parse
+from tasks.lib.image.testing import Names
+from tasks.lib.settings.model import Settings
+from tests.builders import checked_in_settings
+from tests.lib.image.docker_program import DockerProgram, Says, engine
+from tests.lib.image.memory_registry import MemoryRegistry, serving
+
+__all__ = ["engine"]
+
+COMMIT = "c" * 40
+VARIABLES = BuildVariables(
+    commit_sha=COMMIT, branch_name="develop", tag_name="latest", repo_name="lookit-api", build_id="local"
+)
+NAMES = Names("net", "base-database", "base-suite", "here:1")
+CLASSIC = (Says("version *", "28.2.2 20.10.24\n"), Says("buildx version", code=1))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "lookit-api"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM scratch\n")
+    (folder / "Dockerfile.test").write_text("FROM scratch\n")
+    return folder
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return checked_in_settings(
+        image={"repository": "r.example/lookit"},
+        build={"cache_from": "r.example/lookit:develop", "file": "Dockerfile"},
+        test={"file": "Dockerfile.test"},
+        time_limits={"docker": "5s", "database_ready": "0.01s"},
+    )
+
+
+@pytest.fixture
+def held() -> Iterator[MemoryRegistry]:
+    with serving() as registry:
+        yield registry
+
+
+def test_without_an_engine_the_error_says_how_to_start_one(engine: DockerProgram) -> None:
+    engine.answers(Says("version *", err="Cannot connect to the Docker daemon", code=1))
+
+    with pytest.raises(Failure) as failure:
+        builder(5)
+
+    assert failure.value.what == "This task needs Docker, and no engine answers."
+    assert failure.value.why == "Cannot connect to the Docker daemon"
+    assert failure.value.next_step.startswith("Start it (systemctl start docker), or set DOCKER_HOST.")
+
+
+def test_an_image_that_was_not_built_is_named(engine: DockerProgram) -> None:
+    engine.answers(Says("image inspect *", err="No such image", code=1))
+
+    with pytest.raises(Failure) as failure:
+        image_id("r.example/lookit:c", 5)
+
+    assert failure.value.what == "This machine has no image r.example/lookit:c."
+    assert failure.value.next_step == "Build it: ./inv build --source CHECKOUT"
+
+
+@pytest.mark.parametrize(
+    ("pull", "told"),
+    [
+        (Says("pull *"), []),
+        (
+            Says("pull *", err="manifest unknown", code=1),
+            ["No layers of r.example/lookit:develop can be reused: manifest unknown"],
+        ),
+    ],
+    ids=["the layers are there", "there are none"],
+)
+def test_the_classic_builder_gets_the_layers_that_it_may_reuse(
+    engine: DockerProgram, settings: Settings, source: Path, pull: Says, told: list[str],
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    engine.answers(*CLASSIC, pull)
+
+    made = building.build(settings, source, VARIABLES)
+
+    assert made == [parse(f"r.example/lookit:{COMMIT}")]
+    assert engine.asked[2] == "pull --quiet r.example/lookit:develop"
+    assert engine.asked[3].startswith("build --force-rm --file")
+    first = f"Building r.example/lookit:{COMMIT} with the classic builder …"
+    assert capfd.readouterr().err.splitlines() == [first, *told]
+
+
+def test_a_newer_builder_gets_its_layers_itself(
+    engine: DockerProgram, settings: Settings, source: Path
+) -> None:
+    building.build(settings, source, replace(VARIABLES, tag_name="v1"))
+
+    assert [line.partition(" ")[0] for line in engine.asked] == ["version", "buildx", "buildx"]
+    assert f"--tag r.example/lookit:{COMMIT} --tag r.example/lookit:v1" in engine.asked[2]
+
+
+@pytest.mark.parametrize(
+    ("checkout", "created"),
+    [
+        (Checkout(COMMIT, "2024-05-06T07:08:09Z"), "2024-05-06T07:08:09Z"),
+        (Checkout("d" * 40, "2024-05-06T07:08:09Z"), None),
+        (Checkout(), None),
+    ],
+    ids=["the commit's own", "another commit's", "no checkout"],
+)
+def test_an_image_is_as_old_as_its_commit(
+    settings: Settings, checkout: Checkout, created: str | None
+) -> None:
+    labels = building.plan(settings, Path("/src"), VARIABLES, checkout).labels
+
+    assert labels.get("org.opencontainers.image.created") == created
+    assert labels["org.opencontainers.image.revision"] == COMMIT
+
+
+@pytest.mark.parametrize(
+    ("branch", "tags"), [("develop", ["develop"]), ("feature/x", ["feature-x"]), ("detached", []), ("-", [])]
+)
+def test_the_branch_s_tag_follows(settings: Settings, branch: str, tags: list[str]) -> None:
+    found = building.following(settings, replace(VARIABLES, branch_name=branch))
+
+    assert [name.tag for name in found] == tags
+
+
+def test_a_test_image_that_cannot_be_built_names_its_file(
+    engine: DockerProgram, settings: Settings, source: Path
+) -> None:
+    engine.answers(Says("buildx build *", err="no such instruction", code=3))
+
+    with pytest.raises(Failure) as failure:
+        testing.build_image(settings, source, VARIABLES, "Dockerfile.test")
+
+    assert failure.value.what == "The test image could not be built: docker exited with 3."
+    assert failure.value.next_step == f"Mend {source}/Dockerfile.test, or name another with --file."
+
+
+def test_a_database_that_accepts_nobody_in_time_is_given_up(
+    engine: DockerProgram, settings: Settings
+) -> None:
+    engine.answers(
+        Says("exec *", code=1), Says("inspect *", "true\n"), Says("logs *", "starting\n", "still starting\n")
+    )
+
+    with pytest.raises(TimedOut) as failure:
+        testing.wait_for_database(settings, NAMES)
+
+    assert failure.value.what == "The test database accepted no connection within 0.01 s."
+    assert failure.value.why == "starting\nstill starting"
+    assert "time_limits.database_ready" in failure.value.next_step
+
+
+def test_a_database_is_asked_until_it_accepts(
+    engine: DockerProgram,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(testing, "SECONDS_BETWEEN_QUESTIONS", 0.0)
+    patient = replace(settings, time_limits=replace(settings.time_limits, database_ready=5.0))
+    engine.answers(Says("exec *", code=1, again=Says("exec *")), Says("inspect *", "true\n"))
+
+    testing.wait_for_database(patient, NAMES)
+
+    assert [line.partition(" ")[0] for line in engine.asked] == ["exec", "inspect", "exec"]
+    assert capsys.readouterr().err.startswith("The database accepts connections after ")
+
+
+def test_only_what_this_machine_s_ended_runs_left_is_removed(
+    engine: DockerProgram, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone, here = 2**22 + 1, testing.here()
+    engine.answers(
+        Says("ps *", f"mine {here}:{gone}\nrunning {here}:1\nother elsewhere:{gone}\nodd {here}:x\n"),
+        Says("network ls *", f"net {here}:{gone}\n"),
+        Says("rm *", err="Error: No such container: mine", code=1),
+        Says("network rm *", err="Error: network net has active endpoints", code=1),
+    )
+
+    assert testing.sweep(5) == ["mine", "net"]
+
+    assert [line for line in engine.asked if " rm " in f" {line} "] == [
+        "rm --force --volumes mine", "network rm net",
+    ]  # fmt: skip
+    assert capsys.readouterr().err == (
+        "Warning: `docker network rm net` failed, so it is still there: "
+        "Error: network net has active endpoints\n"
+    )
+
+
+@pytest.fixture
+def pushing_to(held: MemoryRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reference:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setattr(pushing, "FIRST_PAUSE", 0.0)
+    return Reference(held.address, "lookit", COMMIT)
+
+
+FAULT = Says("push *", err="layer 1: pushed\nreceived unexpected HTTP status: 503", code=1)
+
+
+def test_a_push_that_the_registry_never_lists_is_no_success(
+    engine: DockerProgram, settings: Settings, pushing_to: Reference
+) -> None:
+    engine.answers(Says("image inspect *", "sha256:mine\n"))
+
+    with pytest.raises(Failure) as failure:
+        pushing.push(settings, [pushing_to], [])
+
+    assert failure.value.what == f"{pushing_to} was pushed, but the registry does not list it."
+    assert engine.asked[-1] == f"push --quiet {pushing_to}"
+
+
+def test_a_fault_that_may_pass_is_told_and_tried_again(
+    engine: DockerProgram, settings: Settings, pushing_to: Reference, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.answers(replace(FAULT, again=Says("push *")))
+
+    pushing._push_one(settings, pushing_to, pushing_to)
+
+    assert len(engine.asked) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"Pushing {pushing_to} …",
+        "Attempt 1 failed (received unexpected HTTP status: 503), once more …",
+    ]
+
+
+def test_a_fault_that_stays_ends_after_the_attempts_of_the_settings(
+    engine: DockerProgram, settings: Settings, pushing_to: Reference
+) -> None:
+    engine.answers(FAULT)
+
+    with pytest.raises(Failure) as failure:
+        pushing._push_one(settings, pushing_to, pushing_to)
+
+    assert failure.value.what == f"{pushing_to} could not be pushed."
+    assert len(engine.asked) == settings.registry.push_attempts > 1
+
+
+def test_a_push_that_is_denied_is_not_tried_again(
+    engine: DockerProgram, settings: Settings, pushing_to: Reference
+) -> None:
+    engine.answers(Says("push *", err="denied: requested access to the resource is denied", code=1))
+
+    with pytest.raises(Failure, match="could not be pushed"):
+        pushing._push_one(settings, pushing_to, pushing_to)
+
+    assert len(engine.asked) == 1
