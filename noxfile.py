@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parent
 OWN_ENVIRONMENT = ROOT / ".venv"
 REPORTS = ROOT / "build" / "reports"
 COVERAGE = ROOT / "build" / "coverage"
-# What main passes today.  The goal is 90: raise this with the tests that earn it.
-BRANCHES_AT_LEAST = 85
+# Percent; main takes a little more.  Raise it with the tests that earn it.
+BRANCHES_AT_LEAST = 90
 
 nox.options.sessions = ["lint", "types", "tests", "e2e", "coverage"]
 IN_OWN_ENVIRONMENT = Path(sys.prefix).resolve() == OWN_ENVIRONMENT.resolve()
