@@ -111,7 +111,7 @@ def _serve(proxy: FaultProxy, certificates: Path) -> ThreadingHTTPServer:
     context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
     server = _Server(("127.0.0.1", 0), handler)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     return server
 
 

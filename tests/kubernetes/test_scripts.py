@@ -151,7 +151,7 @@ def management() -> Iterator[str]:
             """Keep quiet."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/api/healthchecks/node"
         server.shutdown()
 

@@ -47,7 +47,7 @@ def server(status: int = 201) -> Iterator[tuple[str, list[tuple[str, str, str, A
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = Thread(target=listening.serve_forever, daemon=True)
+        thread = Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{listening.server_port}/", seen
         listening.shutdown()

@@ -10,6 +10,7 @@ from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
 from tests.lib.cluster.scripted import Answer, Scripted
 
+pytestmark = pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 SETTINGS = checked_in_settings()
 STAGING = SETTINGS.environment("staging")
 PEM = "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n"

@@ -56,7 +56,7 @@ def google(access: Access) -> Iterator[tuple[Access, dict[str, Any]]]:
     resource = {"kind": "storage#bucket", "name": "b", "metageneration": "1", "lifecycle": {"rule": [DELETE]}}
     handler = type("Handler", (_Buckets,), {"resource": resource})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         yield replace(access, endpoint=f"http://127.0.0.1:{server.server_port}", bucket="b"), resource
         server.shutdown()
 
