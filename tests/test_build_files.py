@@ -102,6 +102,12 @@ def test_no_secret_stands_in_a_build_file() -> None:
     }
 
 
+def test_the_settings_name_the_secrets_that_the_chain_reads() -> None:
+    read = {version.split("/")[3] for version in resolved().secret_versions.values()}
+
+    assert set(checked_in_settings().pipeline.secrets) == read
+
+
 def test_the_orchestrator_s_own_file_pushes_what_it_tried() -> None:
     build = ready(load(ROOT / "cloudbuild.orchestrator.yaml"), GIVEN, "cloudbuild.orchestrator.yaml")
     image = f"gcr.io/mit-lookit/lookit-orchestrator:{'c' * 40}"

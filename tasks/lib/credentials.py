@@ -10,6 +10,7 @@ from tasks.lib.errors import Failure
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
     from google.auth.transport.requests import AuthorizedSession
+    from requests import Response
 
     from tasks.lib.settings.model import Google
 
@@ -45,3 +46,11 @@ def authorized_session(google: "Google") -> "AuthorizedSession":
     from google.auth.transport.requests import AuthorizedSession
 
     return AuthorizedSession(credentials(google))
+
+
+def refusal_words(response: "Response") -> str:
+    """The message of a Google API's error, or the text that came instead."""
+    try:
+        return str(response.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return response.text.strip()[:500]

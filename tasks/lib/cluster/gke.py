@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tasks.lib.cluster.api import Endpoint, Json
+from tasks.lib.credentials import refusal_words
 from tasks.lib.errors import Failure
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def find(settings: "Settings", environment: "Environment", session: "Session") -
     """
     response = _ask(settings, environment, session)
     if response.status_code != 200:
-        raise refusal(environment, response.status_code, _words(response))
+        raise refusal(environment, response.status_code, refusal_words(response))
     return read(environment, response.json())
 
 
@@ -150,14 +151,6 @@ def _retries() -> "Retry":
 
     passing = [429, 500, 502, 503, 504]
     return Retry(3, read=1, backoff_factor=0.2, status_forcelist=passing, raise_on_status=False)
-
-
-def _words(response: "Response") -> str:
-    """The message of Google's error, or the text that came instead."""
-    try:
-        return str(response.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return response.text.strip()[:500]
 
 
 def _flags(environment: "Environment") -> str:

@@ -76,7 +76,7 @@ def conduct(settings: "Settings", wish: Wish) -> list[Result]:
     if not wish.in_containers:
         direct.check(ready.steps, chosen, settings.pipeline.orchestrator)
     wanted = [name for step in ready.steps if step.index in chosen for name in step.secrets]
-    values = secrets.values(settings, ready.secret_versions, wanted, sandbox=wish.sandbox_state is not None)
+    values = secrets.values(settings, ready.secret_versions, wanted)
     with ExitStack() as stack:
         workspace = stack.enter_context(workspace_of(wish.source))
         launch = stack.enter_context(_launcher(settings, wish, ready, chosen, values, workspace))

@@ -15,33 +15,25 @@ from tasks.lib.redaction import Secret
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
 
-PLACEHOLDER = Secret(b"sandbox-placeholder")
 
-
-def values(
-    settings: "Settings", versions: Mapping[str, str], wanted: Iterable[str], *, sandbox: bool
-) -> dict[str, Secret]:
+def values(settings: "Settings", versions: Mapping[str, str], wanted: Iterable[str]) -> dict[str, Secret]:
     """The values of the variables `wanted`.
 
     Args:
         settings: how Secret Manager is reached.
         versions: the resource name of the version behind each variable.
         wanted: the variables that chosen steps ask for.
-        sandbox: Secret Manager has no part in a rehearsal; there a placeholder stands in.
 
     Raises:
         Failure: a value is not to be had; the message says how to give it by hand.
 
     """
-    found: dict[str, Secret] = {}
-    for name in sorted(set(wanted)):
-        if name in os.environ:
-            found[name] = Secret(os.environ[name].encode())
-        elif sandbox:
-            found[name] = PLACEHOLDER
-        else:
-            found[name] = fetch(settings, name, versions[name])
-    return found
+    return {
+        name: Secret(os.environ[name].encode())
+        if name in os.environ
+        else fetch(settings, name, versions[name])
+        for name in sorted(set(wanted))
+    }
 
 
 def fetch(settings: "Settings", name: str, version: str) -> Secret:
@@ -55,7 +47,7 @@ def fetch(settings: "Settings", name: str, version: str) -> Secret:
     from google.auth.exceptions import GoogleAuthError
     from requests import RequestException
 
-    from tasks.lib.credentials import authorized_session
+    from tasks.lib.credentials import authorized_session, refusal_words
 
     url = f"{settings.google.secret_manager}/v1/{quote(version)}:access"
     try:
@@ -63,7 +55,9 @@ def fetch(settings: "Settings", name: str, version: str) -> Secret:
     except (GoogleAuthError, RequestException) as error:
         raise _unreadable(name, version, str(error)) from error
     if not answer.ok:
-        raise _unreadable(name, version, f"Secret Manager answered {answer.status_code}: {answer.text[:200]}")
+        raise _unreadable(
+            name, version, f"Secret Manager answered {answer.status_code}: {refusal_words(answer)}"
+        )
     payload = answer.json()["payload"]
     data = base64.b64decode(payload["data"])
     if "dataCrc32c" in payload and google_crc32c.value(data) != int(payload["dataCrc32c"]):

@@ -52,8 +52,8 @@ def rights(settings: "Settings", environment: "Environment", project: str) -> Co
            "--condition=None") for role in on_project),
         ("gcloud", "storage", "buckets", "add-iam-policy-binding", f"gs://{environment.buckets.archives}",
          member, "--role=roles/storage.objectAdmin"),
-        ("gcloud", "secrets", "add-iam-policy-binding", "sentry-auth-token", f"--project={project}", member,
-         "--role=roles/secretmanager.secretAccessor"),
+        *(("gcloud", "secrets", "add-iam-policy-binding", secret, f"--project={project}", member,
+           "--role=roles/secretmanager.secretAccessor") for secret in settings.pipeline.secrets),
         *(("gcloud", "kms", "keys", "add-iam-policy-binding", key, member,
            "--role=roles/cloudkms.cryptoKeyDecrypter") for key in keys),
     ]  # fmt: skip

@@ -61,6 +61,7 @@ def values(here: State, environments: Sequence[str], account: str = DEPLOYER) ->
             "kms": f"127.0.0.1:{ports[KMS]}",
             "container": f"http://127.0.0.1:{ports[CLOUD]}",
             "sql_admin": f"http://127.0.0.1:{ports[CLOUD]}",
+            "secret_manager": f"http://127.0.0.1:{ports[CLOUD]}",
             "storage": f"http://127.0.0.1:{ports[STORAGE]}",
         },
         "environments": ciphertexts,

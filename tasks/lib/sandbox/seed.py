@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.lib.redaction import Secret
+from tasks.lib.sandbox.cloud import secret_manager
 from tasks.lib.sandbox.state import State
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ KEY_OWNER_FILE = "key-owner.json"
 
 
 def sow(settings: "Settings", here: State, environments: "Sequence[Environment]") -> None:
-    """Make the KMS keys and encrypted files that are missing; what was made before stays as it is.
+    """Make the KMS keys, encrypted files and build secrets that are missing; what was made before stays.
 
     Args:
         settings: those of the checkout, not yet turned towards the sandbox.
@@ -35,6 +36,8 @@ def sow(settings: "Settings", here: State, environments: "Sequence[Environment]"
 
     owner = _as_key_owner(settings, here)
     for environment in environments:
+        for secret in settings.pipeline.secrets:
+            secret_manager.register(here.google, environment.project, secret, Secret(_value(secret).encode()))
         sealed = owner.environment(environment.name)
         missing = [
             name

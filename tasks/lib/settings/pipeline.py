@@ -12,6 +12,7 @@ class Pipeline:
     file: Name
     orchestrator: Name
     arguments: dict[str, str]
+    secrets: list[str]
     network: Name
     location: Name
     mounts: list[str]

@@ -1,10 +1,8 @@
 """Google's side: what it answers to whom, in Google's own shapes."""
 
 import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,8 @@ from google.auth.transport.requests import Request
 from google.oauth2.service_account import Credentials
 
 from tasks.lib.sandbox.cloud import accounts, gke, oauth, tokens
-from tasks.lib.sandbox.cloud.server import Handler, answer
+from tasks.lib.sandbox.cloud.server import answer
+from tests import google_side
 
 CLUSTER = gke.KnownCluster("mit-lookit", "us-east1-d", "lookit-staging", "127.0.0.1:6443", "PEM", "1.36.3")
 PATH = "/v1/projects/mit-lookit/locations/us-east1-d/clusters/lookit-staging"
@@ -33,15 +32,8 @@ def google(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def served(google: Path) -> Iterator[str]:
-    class Own(Handler):
-        pass
-
-    Own.google = google
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Own)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
+    with google_side.served(google) as url:
+        yield url
 
 
 def bearer(google: Path, email: str = EMAIL, now: float | None = None) -> str:

@@ -16,6 +16,7 @@ DEPLOYER_PERMISSIONS = (
     "cloudsql.backupRuns.create",
     "cloudsql.backupRuns.get",
     "cloudsql.backupRuns.list",
+    "secretmanager.versions.access",
 )
 
 

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-from tasks.lib.sandbox.cloud import accounts, gke, oauth, sql, tokens
+from tasks.lib.sandbox.cloud import accounts, gke, oauth, secret_manager, sql, tokens
 from tasks.lib.sandbox.cloud.answers import Answer, error, forbidden, unauthenticated
 
 BIGGEST_REQUEST = 1024**2
@@ -20,6 +20,7 @@ BIGGEST_REQUEST = 1024**2
 PROJECT = "/v1/projects/(?P<project>[^/]+)"
 CLUSTER = f"{PROJECT}/(?:locations|zones)/(?P<location>[^/]+)/clusters/(?P<name>[^/]+)"
 BACKUPS = f"{PROJECT}/instances/(?P<instance>[^/]+)/backupRuns"
+SECRET = f"{PROJECT}/secrets/(?P<secret>[^/]+)/versions/(?P<version>[^/:]+):access"
 OPERATION = f"{PROJECT}/operations/(?P<name>[^/]+)"
 
 # Method, path, the permission that the caller needs, and who answers.
@@ -29,6 +30,7 @@ ROUTES: tuple[Route, ...] = (
     ("POST", BACKUPS, "cloudsql.backupRuns.create", sql.insert),
     ("GET", BACKUPS, "cloudsql.backupRuns.list", sql.list_runs),
     ("GET", f"{BACKUPS}/(?P<run_id>[^/]+)", "cloudsql.backupRuns.get", sql.get_run),
+    ("GET", SECRET, "secretmanager.versions.access", secret_manager.access),
     ("GET", OPERATION, "cloudsql.instances.get", sql.get_operation),
 )
 
