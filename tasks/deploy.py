@@ -16,6 +16,8 @@ from tasks import cli
         "plan": "Only show what would change, as ./inv plan does.",
         "approve": "Show the plan and ask before anything changes.",
         "wait": "Wait for another deploy of the environment to end; --no-wait fails instead.",
+        "rollback": "After a failure, bring the last good release back; --no-rollback leaves all as it is.",
+        "evidence": "The folder that a failed deploy keeps its evidence in; by default deploy.evidence.",
         "plan-file": "Deploy exactly what this plan says, or nothing; ./inv plan --json wrote it.",
     },
 )
@@ -30,17 +32,21 @@ def deploy(
     approve: bool = False,
     plan_file: str = "",
     wait: bool = True,
+    rollback: bool = True,
+    evidence: str = "",
 ) -> None:
     """Deploy a branch: decrypt, render, validate, apply in phases and wait until all is ready."""
     from tasks.lib import build_variables
     from tasks.lib.deploy import deploying, showing
+    from tasks.lib.deploy.aftercare import Aftercare
     from tasks.lib.deploy.engine import Choices
 
     settings = cli.settings(c)
     environment = settings.environment_of_branch(branch)
     variables = build_variables.read(settings, environment, commit=commit, tag=tag)
     choices = Choices(run_jobs=jobs, force_conflicts=tuple(force_conflicts))
-    release = deploying.Release(environment, variables, choices, wait, showing.approval(approve, plan_file))
+    approval, care = showing.approval(approve, plan_file), Aftercare(rollback, evidence)
+    release = deploying.Release(environment, variables, choices, wait, approval, care)
     if plan:
         showing.show(deploying.plan(settings, release))
     else:

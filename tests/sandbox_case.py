@@ -119,7 +119,11 @@ class Case:
             "secrets": {"plaintexts": f"overlays/{CASE}/secrets"},
             "buckets": {"archives": self.name},
         }
-        return {"kustomize": {"tree": str(self.tree)}, "environments": {"staging": staging}}
+        return {
+            "kustomize": {"tree": str(self.tree)},
+            "environments": {"staging": staging},
+            "deploy": {"evidence": str(self.folder / "evidence")},
+        }
 
     @cached_property
     def settings(self) -> Settings:
@@ -193,6 +197,24 @@ class Case:
         target = {"kind": kind, "name": name}
         whole = {"apiVersion": "any/v1", "kind": kind, "metadata": {"name": name}, **patch}
         document.setdefault("patches", []).append({"target": target, "patch": yaml.safe_dump(whole)})
+        path.write_text(yaml.safe_dump(document, sort_keys=False))
+
+    def add(self, thing: Mapping[str, Any]) -> None:
+        """Change the tree: add an object, its name without prefix."""
+        folder = self.tree / "overlays" / CASE / "prefixed"
+        name = f"{thing['kind']}-{thing['metadata']['name']}.yaml"
+        (folder / name).write_text(yaml.safe_dump(thing))
+        self._list_resource(name, present=True)
+
+    def remove(self, kind: str, name: str) -> None:
+        """Change the tree: take an object out that `add` put in."""
+        self._list_resource(f"{kind}-{name}.yaml", present=False)
+
+    def _list_resource(self, name: str, *, present: bool) -> None:
+        path = self.tree / "overlays" / CASE / "prefixed" / "kustomization.yaml"
+        document = yaml.safe_load(path.read_text())
+        others = [one for one in document.get("resources") or [] if one != name]
+        document["resources"] = [*others, name] if present else others
         path.write_text(yaml.safe_dump(document, sort_keys=False))
 
     def behave(self, kind: str, name: str, behaviour: str, **annotations: str) -> None:

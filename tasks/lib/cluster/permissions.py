@@ -14,6 +14,8 @@ VERBS_OF_THE_LOCK: Final = ("get", "create", "update", "patch", "watch", "delete
 VERBS_OF_HISTORY: Final = ("get", "list", "create", "patch", "delete")
 # Kinds that are deleted and made again where a change asks for it.
 RECREATED: Final = frozenset({"Job", "StorageClass", "RoleBinding", "ClusterRoleBinding"})
+# Kinds that no deploy ever removes: data is in them, or hangs on them.
+NEVER_REMOVED: Final = frozenset({"PersistentVolumeClaim", "Namespace", "CustomResourceDefinition"})
 
 
 @dataclass(frozen=True, order=True)
@@ -64,7 +66,7 @@ def needed(used: Iterable[tuple[Kind, str]], namespace: str) -> list[Permission]
     permissions = {
         Permission(where if kind.namespaced else "", kind.group, kind.plural, verb)
         for kind, where in used
-        for verb in (*VERBS_TO_APPLY, *(("delete",) if kind.kind in RECREATED else ()))
+        for verb in (*VERBS_TO_APPLY, *(() if kind.kind in NEVER_REMOVED else ("delete",)))
     }
     watched = [
         ("", "pods"),

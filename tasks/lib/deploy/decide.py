@@ -28,10 +28,11 @@ class Action(StrEnum):
     RUN = "run"
     AWAIT = "await"
     SKIP = "skip"
+    DELETE = "delete"
     KEEP = "unchanged"
 
 
-WRITES: Final = frozenset({Action.CREATE, Action.CHANGE, Action.RECREATE, Action.RUN})
+WRITES: Final = frozenset({Action.CREATE, Action.CHANGE, Action.RECREATE, Action.RUN, Action.DELETE})
 
 
 @dataclass(frozen=True)

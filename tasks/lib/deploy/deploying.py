@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tasks.lib import console
 from tasks.lib.deploy import summary
+from tasks.lib.deploy.aftercare import Aftercare
 from tasks.lib.deploy.progress import Event, LogLine, Notice, PhaseBegan, Record, Tell, Told
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret, mask
@@ -36,6 +37,7 @@ class Release:
         choices: what the caller chose.
         wait: whether to wait for another deploy to end.
         approve: sees the plan before anything changes; raises to stop.
+        care: what is done after a failure.
 
     """
 
@@ -44,6 +46,7 @@ class Release:
     choices: "Choices"
     wait: bool = True
     approve: "Callable[[Plan], None]" = lambda plan: None
+    care: Aftercare = field(default_factory=Aftercare)
 
 
 def deploy(settings: "Settings", release: Release, tell: Tell) -> Record:
@@ -70,7 +73,7 @@ def deploy(settings: "Settings", release: Release, tell: Tell) -> Record:
         values = values_to_mask(documents, secrets)
         tell = masked(tell, values)
         with _closing(connection), masked_failures(values):
-            _converge(settings, release, connection, documents, record, tell)
+            _converge(settings, release, connection, documents, record, tell, values)
     finally:
         for line in summary.lines(record, time.monotonic() - began):
             tell(Notice(line))
@@ -123,10 +126,12 @@ def _converge(
     documents: "list[Document]",
     record: Record,
     tell: Tell,
+    values: list[str],
 ) -> None:
     from tasks.lib.cluster import identity
     from tasks.lib.deploy import history, lock
     from tasks.lib.deploy.engine import Course
+    from tasks.lib.deploy.recovery import Recovery
 
     environment = release.environment
     tell(Notice(f"cluster {connection.found.name} at {connection.found.endpoint.server}"))
@@ -137,15 +142,21 @@ def _converge(
         release.approve(shown)
         if not marked:
             identity.write(connection.api, environment)
-        began, result = time.monotonic(), "failed"
+        began, about = time.monotonic(), {**claim.notes, "who": claim.holder}
         try:
             Course(settings, environment, connection, record, tell, one.require).run(planned)
-            result = history.DEPLOYED
+        except Failure as failure:
+            recovery = Recovery(settings, environment, connection, one, release.care, values, tell)
+            recovery.after(failure, planned, record, about)
+            raise
+        except KeyboardInterrupt:
+            record.outcome = "interrupted"
+            record.aftermath.append("It was interrupted: what was applied stays, nothing is rolled back.")
+            raise
         finally:
-            if any(step.writes for step in planned.steps):
-                about = {**claim.notes, "who": claim.holder}
+            if planned.removals or any(step.writes for step in planned.steps):
                 objects = [step.wanted for step in planned.steps]
-                facts = history.facts(about, record, objects, result, time.monotonic() - began)
+                facts = history.facts(about, record, objects, record.outcome, time.monotonic() - began)
                 history.keep(connection.api, environment.namespace, facts, objects, tell)
 
 

@@ -1,9 +1,10 @@
 """One deploy on one cluster, from named objects to a healthy system: plan, then carry out phase by phase."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tasks.lib.cluster import permissions
 from tasks.lib.cluster.api import Json
@@ -16,12 +17,15 @@ from tasks.lib.deploy.diagnosis import written
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.observe import observe
 from tasks.lib.deploy.phases import arrange, ranks
-from tasks.lib.deploy.progress import PhaseBegan, Record, Tell
+from tasks.lib.deploy.progress import DEPLOYED, PhaseBegan, Record, Tell
 from tasks.lib.deploy.readiness import RULES, State, standing
+from tasks.lib.deploy.removing import Removing
 from tasks.lib.deploy.waiting import Target, Wait
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
+
+REMOVAL: Final = "removal of what is not deployed any more"
 
 
 @dataclass(frozen=True)
@@ -32,16 +36,18 @@ class Planned:
         phases: the title and the steps of each phase, in order.
         forced: objects with conflicts that were found to be ours to resolve.
         results: the objects as the dry run says they would be.
+        removals: what is removed when all is ready.
 
     """
 
     phases: tuple[tuple[str, tuple[Step, ...]], ...]
     forced: frozenset[Ref]
     results: Mapping[Ref, Json]
+    removals: tuple[Step, ...] = ()
 
     @property
     def steps(self) -> list[Step]:
-        """All steps in order."""
+        """All steps in order, without removals."""
         return [step for _, steps in self.phases for step in steps]
 
 
@@ -98,6 +104,7 @@ class Course:
         record: is told what becomes of each object.
         tell: is told what happens.
         guard: called before each batch of writes; raises where nothing more may be changed.
+        seconds: how long all of it may take; by default what settings say of a deploy.
 
     """
 
@@ -109,12 +116,13 @@ class Course:
         record: Record,
         tell: Tell,
         guard: Callable[[], None] = lambda: None,
+        seconds: float = 0,
     ) -> None:
         self._limits, self._namespace = settings.time_limits, environment.namespace
         self._connection, self._record, self._tell = connection, record, tell
         self._guard = guard
-        self._predecessors = settings.deploy.predecessors
-        self._deadline = time.monotonic() + settings.time_limits.deploy
+        self._predecessors, self._controllers = settings.deploy.predecessors, settings.deploy.controllers
+        self._deadline = time.monotonic() + (seconds or settings.time_limits.deploy)
 
     def run(self, planned: Planned) -> None:
         """Apply each phase and wait until it is ready before the next begins.
@@ -135,13 +143,25 @@ class Course:
         )
         for title, steps in planned.phases:
             self._record.plan(title, list(steps))
+        self._record.plan(REMOVAL, list(planned.removals))
         for title, steps in planned.phases:
-            began = time.monotonic()
-            self._tell(PhaseBegan(title))
-            try:
+            with self._timed(title):
                 self._phase(acting, steps)
-            finally:
-                self._record.phases[title] = time.monotonic() - began
+        self._record.outcome = DEPLOYED
+        if planned.removals:
+            with self._timed(REMOVAL):
+                self._guard()
+                removing = Removing(acting.api, acting.kinds, self._controllers, self._record, self._tell)
+                removing.remove(planned.removals)
+
+    @contextmanager
+    def _timed(self, title: str) -> Iterator[None]:
+        began = time.monotonic()
+        self._tell(PhaseBegan(title))
+        try:
+            yield
+        finally:
+            self._record.phases[title] = time.monotonic() - began
 
     def _phase(self, acting: Acting, steps: Sequence[Step]) -> None:
         stored: dict[Ref, Json] = {}

@@ -50,17 +50,16 @@ def roll_back(settings: "Settings", environment: "Environment", number: int, tel
     history.require_secrets({secret["metadata"]["name"] for secret in secrets}, old)
     objects = wanted(old, connection.kinds, environment.namespace)
     claim = lock.claim_of(chosen.facts)
-    result = "roll back failed"
+    record.outcome = "roll back failed"
     try:
         one = lock.Lock(api, environment, claim)
         with masked_failures(values), lock.held(one, wait=settings.time_limits.lock, tell=tell):
             planned = engine.plan(settings, environment, connection, objects, engine.Choices())
             try:
                 engine.Course(settings, environment, connection, record, tell, one.require).run(planned)
-                result = history.DEPLOYED
             finally:
                 about = {**claim.notes, "who": claim.holder, "back_to": str(chosen.number)}
-                facts = history.facts(about, record, objects, result, time.monotonic() - began)
+                facts = history.facts(about, record, objects, record.outcome, time.monotonic() - began)
                 history.keep(api, environment.namespace, facts, objects, tell)
     finally:
         for line in summary.lines(record, time.monotonic() - began):

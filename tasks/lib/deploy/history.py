@@ -15,13 +15,12 @@ from typing import Any, Final
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.objects import Wanted, configuration_names
-from tasks.lib.deploy.progress import Notice, Record, Tell
+from tasks.lib.deploy.progress import DEPLOYED, Notice, Record, Tell
 from tasks.lib.errors import Failure, UsageError
 
 LABEL: Final = "lookit-orchestrator/release"
 PREFIX: Final = "lookit-orchestrator-release-"
 KEPT: Final = 20
-DEPLOYED: Final = "deployed"
 
 
 @dataclass(frozen=True)
@@ -131,6 +130,11 @@ def keep(
         tell(Notice(f"kept as release {add(api, namespace, facts_of_it, objects)}"))
     except Failure as failure:
         tell(Notice(f"This release could not be kept in the history: {failure.what} {failure.why}"))
+
+
+def last_good(past: Sequence[Past]) -> Past | None:
+    """The newest release that went well, from releases that are sorted newest first."""
+    return next((one for one in past if one.facts.get("result") == DEPLOYED), None)
 
 
 def choose(past: Sequence[Past], number: int) -> Past:

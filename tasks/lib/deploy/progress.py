@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import Ref
@@ -38,6 +39,7 @@ class Notice:
     text: str
 
 
+DEPLOYED: Final = "deployed"
 Event = PhaseBegan | Told | LogLine | Notice
 Tell = Callable[[Event], None]
 
@@ -65,12 +67,24 @@ class Row:
 
 @dataclass
 class Record:
-    """The course of one deploy: rows in the order of the plan, and how long each phase took."""
+    """The course of one deploy.
+
+    Args:
+        environment: where.
+        rows: what became of each object, in the order of the plan.
+        phases: how long each took.
+        began: when, by the monotonic clock.
+        outcome: how it ended, as history keeps it.
+        aftermath: what was done about a failure, as sentences; empty for nothing.
+
+    """
 
     environment: str
     rows: dict[Ref, Row] = field(default_factory=dict)
     phases: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
+    outcome: str = "failed"
+    aftermath: list[str] = field(default_factory=list)
 
     def plan(self, phase: str, steps: list[Step]) -> None:
         """Enter the steps of a phase."""

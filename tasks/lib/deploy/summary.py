@@ -8,7 +8,7 @@ from tasks.lib.deploy.progress import Record, Row
 from tasks.lib.duration import spoken
 
 SETTLED: Final = frozenset({"unchanged", "unchanged, ready", "ran before"})
-GOOD: Final = SETTLED | {"applied", "ready", "complete"}
+GOOD: Final = SETTLED | {"applied", "ready", "complete", "removed", "left"}
 
 
 def lines(record: Record, seconds: float) -> list[str]:
@@ -26,7 +26,8 @@ def lines(record: Record, seconds: float) -> list[str]:
     table = _aligned([("phase", "object", "plan", "result", "time"), *map(_cells, shown)]) if shown else []
     rest = [f"{settled} of {len(record.rows)} objects are unchanged."] if settled else []
     times = ", ".join(f"{title} {spoken(took)}" for title, took in record.phases.items() if took >= 0.05)
-    return [*table, *rest, *([f"time: {times}"] if times else []), closing(record, seconds)]
+    times_line = [f"time: {times}"] if times else []
+    return [*table, *rest, *times_line, closing(record, seconds), *record.aftermath]
 
 
 def closing(record: Record, seconds: float) -> str:

@@ -24,3 +24,8 @@ class Deploy:
     phases: Annotated[list[Phase], Meta(min_length=1)]
     # Field managers whose values are taken over silently: those of the tools that deployed before.
     predecessors: list[str]
+    # Field managers that complete what others deploy: their entries do not make an object theirs.
+    controllers: list[str]
+    # Whether a failed deploy brings the last good release back, and where it keeps its evidence first.
+    roll_back: bool
+    evidence: Annotated[str, Meta(min_length=1)]

@@ -146,6 +146,7 @@ class TimeLimits:
     job: Seconds
     rollout: Seconds
     scheduling: Seconds
+    rollback: Seconds
     deploy: Seconds
     sandbox: Seconds
 

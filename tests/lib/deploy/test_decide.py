@@ -98,4 +98,4 @@ def test_a_new_version_label_alone_does_not_make_a_job_due() -> None:
 @pytest.mark.parametrize("action", list(Action))
 def test_only_actions_that_change_the_cluster_count_as_writes(action: Action) -> None:
     step = Step(CONFIG, action, "", {})
-    assert step.writes is (action.value in {"create", "change", "recreate", "run"})
+    assert step.writes is (action.value in {"create", "change", "recreate", "run", "delete"})

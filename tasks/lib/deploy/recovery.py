@@ -1,0 +1,178 @@
+"""After a failed deploy: keep the evidence, then bring the last good release back where it was touched.
+
+How the deploy itself failed stays the news: whatever goes wrong here is told beside it.
+"""
+
+import datetime
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.lib.cluster.api import Json
+from tasks.lib.cluster.connection import Connection
+from tasks.lib.deploy import bundle, engine, history, restoring
+from tasks.lib.deploy.aftercare import Aftercare
+from tasks.lib.deploy.decide import Step
+from tasks.lib.deploy.history import Past
+from tasks.lib.deploy.objects import wanted
+from tasks.lib.deploy.progress import DEPLOYED, Notice, PhaseBegan, Record, Tell, Told
+from tasks.lib.errors import Failure
+from tasks.lib.redaction import mask
+
+if TYPE_CHECKING:
+    from tasks.lib.deploy.lock import Lock
+    from tasks.lib.settings.model import Environment, Settings
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """All that it takes to clear up after one deploy.
+
+    Args:
+        settings: the settings in force.
+        environment: where.
+        connection: its cluster.
+        lock: held by this deploy, as long as it is not lost.
+        care: what the caller wants.
+        values: secret values that must not be written anywhere.
+        tell: is told what happens.
+
+    """
+
+    settings: "Settings"
+    environment: "Environment"
+    connection: Connection
+    lock: "Lock"
+    care: Aftercare
+    values: Collection[str]
+    tell: Tell
+
+    def after(self, failure: Failure, planned: engine.Planned, record: Record, about: dict[str, str]) -> None:
+        """Clear up; `record` says afterwards how it ended, and `failure` what to do next.
+
+        Args:
+            failure: why the deploy ended.
+            planned: what it meant to do.
+            record: how far it came.
+            about: commit and so on, for the bundle.
+
+        """
+        if record.outcome == DEPLOYED:  # all is ready: only something to be removed was not
+            record.aftermath.append("All of it is ready; the next deploy tries again to remove the rest.")
+            return
+        touched = restoring.touched(planned.steps, record)
+        if not touched or self.lock.lost.is_set():
+            return
+        self.tell(Notice(f"failed: {failure.what}"))
+        self._with_old_secrets().clear_up(failure, touched, record, about)
+
+    def _with_old_secrets(self) -> "Recovery":
+        """The same, wary of the values of Secrets that earlier releases left: old pods log them."""
+        from tasks.lib.deploy.deploying import masked, values_of
+
+        try:
+            values = {*self.values, *values_of(self._secrets())}
+        except Failure:  # then there will be no logs either
+            return self
+        return replace(self, values=values, tell=masked(self.tell, sorted(values)))
+
+    def _secrets(self) -> list[Json]:
+        path = f"/api/v1/namespaces/{self.environment.namespace}/secrets"
+        return self.connection.api.list(path, doing="list secrets")[0]
+
+    def clear_up(self, failure: Failure, touched: list[Step], record: Record, about: dict[str, str]) -> None:
+        """Keep the evidence of what was touched, then bring it back as it was."""
+        if kept := self._keep_evidence(failure, touched, record, about):
+            record.aftermath.append(f"Evidence is kept in {kept}")
+        if not (self.care.roll_back and self.settings.deploy.roll_back):
+            record.aftermath.append("What was applied stays as it is, as was asked for.")
+            return
+        try:
+            self._roll_back(failure, touched, record, str(kept or ""))
+        except KeyboardInterrupt:
+            record.outcome = "failed, roll back interrupted"
+            raise
+
+    def _keep_evidence(
+        self, failure: Failure, touched: list[Step], record: Record, about: dict[str, str]
+    ) -> Path | None:
+        base = self.settings.root / (self.care.evidence or self.settings.deploy.evidence)
+        now = datetime.datetime.now(datetime.UTC)
+        folder = base / bundle.folder_name(self.environment.name, about.get("commit", ""), now)
+        api, kinds, namespace = self.connection.api, self.connection.kinds, self.environment.namespace
+        self.tell(PhaseBegan("evidence"))
+        found = bundle.collect(api, kinds, namespace, touched)
+        rows: list[dict[str, Any]] = [
+            {"phase": row.phase, "object": str(row.ref), "action": row.action, "result": row.result}
+            for row in record.rows.values()
+        ]
+        facts = {
+            **about,
+            "what": failure.what,
+            "why": failure.why,
+            "next": failure.next_step,
+            "objects": rows,
+        }
+        try:
+            bundle.write(folder, found, facts, self.values)
+        except OSError as error:
+            self.tell(Notice(f"Evidence could not be kept in {folder}: {error.strerror or error}"))
+            return None
+        self.tell(Notice(f"kept in {folder}"))
+        return folder
+
+    def _roll_back(self, failure: Failure, touched: list[Step], record: Record, kept: str) -> None:
+        api, namespace = self.connection.api, self.environment.namespace
+        number = 0
+        try:
+            good = history.last_good(history.read(api, namespace))
+            if good is None:
+                record.aftermath.append(
+                    "No release went well here before: there is nothing to go back to, all stays."
+                )
+                return
+            number = good.number
+            self._restore(good, touched)
+        except Failure as second:
+            which = f"to release {number} " if number else ""
+            record.outcome = f"failed, roll back {which}failed"
+            why = mask(f"{second.what} {second.why}", self.values)
+            record.aftermath.append(f"The roll back {which}failed as well: {why}")
+            record.aftermath.append(f"Next: {self._way_out(number)}")
+            return
+        record.outcome = f"failed, rolled back to {number}"
+        record.aftermath.append(
+            f"What it had touched is as in release {number} again. "
+            "The database stays as it is: migrations are not reversed."
+        )
+        seen = f" What was seen is kept in {kept}" if kept else ""
+        failure.next_step = f"Mend the cause and deploy again.{seen}"
+
+    def _restore(self, good: Past, touched: list[Step]) -> None:
+        """Apply what the last good release had, wait until it is ready, then remove what it did not have.
+
+        Raises:
+            Failure: it cannot be brought back, or does not become ready.
+
+        """
+        connection, environment, tell = self.connection, self.environment, self.tell
+        tell(PhaseBegan(f"back to release {good.number}, commit {good.facts.get('commit', '?')}"))
+        namespace, api = environment.namespace, connection.api
+        due = restoring.restoration(touched, wanted(good.objects(), connection.kinds, namespace))
+        jobs, _ = api.list(f"/apis/batch/v1/namespaces/{namespace}/jobs", doing="list jobs")
+        due = restoring.sparing(due, jobs)
+        for ref, reason in due.left:
+            tell(Told(ref, f"left: {reason}"))
+        present = {secret["metadata"]["name"] for secret in self._secrets()}
+        history.require_secrets(present, [w.body for w in due.objects])
+        planned = engine.plan(self.settings, environment, connection, due.objects, engine.Choices())
+        planned = replace(planned, removals=due.created)
+        limit, again = self.settings.time_limits.rollback, Record(environment.name)
+        course = engine.Course(self.settings, environment, connection, again, tell, self.lock.require, limit)
+        course.run(planned)
+
+    def _way_out(self, number: int) -> str:
+        name = self.environment.name
+        to = f" --to {number}" if number else ""
+        return f"./inv release.rollback --environment {name}{to}, or mend the cause and deploy again."

@@ -1,0 +1,102 @@
+"""What a roll back restores: a pure function of what the failed deploy touched and of the last good release.
+
+What the deploy did not touch is left alone.  So are Jobs, because migrations are never reversed, and kinds
+that hold data.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from tasks.lib.cluster.api import Json
+from tasks.lib.deploy.decide import Step
+from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names
+from tasks.lib.deploy.progress import Record
+from tasks.lib.deploy.readiness import job_outcome
+
+NOT_REACHED: Final = "not reached"
+LEFT: Final = {
+    "Job": "migrations are never reversed",
+    "PersistentVolumeClaim": "it holds data",
+    "Namespace": "everything else lies in it",
+    "CustomResourceDefinition": "objects of its kind hang on it",
+}
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """What to do about each object that a failed deploy touched.
+
+    Args:
+        objects: applied again as they were.
+        created: made by the failed deploy and unknown to the last good release: removed.
+        left: left as they are, and why.
+
+    """
+
+    objects: tuple[Wanted, ...]
+    created: tuple[Step, ...]
+    left: tuple[tuple[Ref, str], ...]
+
+
+def touched(steps: Sequence[Step], record: Record) -> list[Step]:
+    """The steps that may have changed something, those whose answer was lost or a refusal included."""
+    return [step for step in steps if step.writes and record.rows[step.ref].result != NOT_REACHED]
+
+
+def restoration(steps: Sequence[Step], good: Sequence[Wanted]) -> Restoration:
+    """Decide about every object that was touched.
+
+    Args:
+        steps: what was touched.
+        good: the objects of the last good release; its Secrets are not kept.
+
+    """
+    before = {w.ref: w for w in good}
+    objects: list[Wanted] = []
+    created: list[Step] = []
+    left: list[tuple[Ref, str]] = []
+    for step in steps:
+        if reason := LEFT.get(step.ref.kind):
+            left.append((step.ref, reason))
+        elif step.ref in before:
+            objects.append(before[step.ref])
+        elif step.live is None:
+            created.append(step)
+        elif step.ref.kind == "Secret":  # without a hash in its name; nobody else knows what it was
+            objects.append(as_it_was(step.ref, step.live))
+        else:
+            left.append((step.ref, "the last good release lacks it, and it was there before this deploy"))
+    return Restoration(tuple(objects), tuple(created), tuple(left))
+
+
+def sparing(due: Restoration, jobs: Sequence[Json]) -> Restoration:
+    """The same, but what Jobs still read that have not ended is left too.
+
+    Args:
+        due: what was decided.
+        jobs: all Jobs of the namespace.
+
+    """
+    specs = [job["spec"]["template"]["spec"] for job in jobs if not job_outcome(job)]
+    read = {name for spec in specs for name in configuration_names(spec)}
+    spared = [step for step in due.created if (step.ref.kind, step.ref.name) in read]
+    return replace(
+        due,
+        created=tuple(step for step in due.created if step not in spared),
+        left=(*due.left, *((step.ref, "a Job that still runs reads it") for step in spared)),
+    )
+
+
+def as_it_was(ref: Ref, live: Json) -> Wanted:
+    """A live object as something to apply: without what the server and this project note on it."""
+    metadata = live["metadata"]
+    notes = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != APPLIED}
+    kept = {
+        "name": ref.name,
+        "namespace": ref.namespace,
+        "labels": metadata.get("labels"),
+        "annotations": notes,
+    }
+    rest = {key: value for key, value in live.items() if key not in {"metadata", "status"}}
+    return Wanted(ref, {**rest, "metadata": {key: value for key, value in kept.items() if value}})

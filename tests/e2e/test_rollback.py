@@ -1,0 +1,188 @@
+"""What a deploy does after it failed, through the sandbox's real API server."""
+
+import base64
+import json
+import signal
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.test_deploy import COMMIT_A, COMMIT_B, deploy, deployed, objects, read_until
+from tests.sandbox_case import Case
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+
+def image(case: Case) -> str:
+    found: str = objects(case)["Deployment/web"]["spec"]["template"]["spec"]["containers"][0]["image"]
+    return found
+
+
+def results(case: Case) -> list[str]:
+    """How the releases ended, the newest first."""
+    listed = json.loads(case.invoke("release.list", "--environment", "staging", "--json").stdout)
+    return [one["result"] for one in listed]
+
+
+def bundles(case: Case) -> list[Path]:
+    folder = case.folder / "evidence"
+    return sorted(folder.iterdir()) if folder.exists() else []
+
+
+def a_secret_value(case: Case) -> str:
+    secrets = json.loads(case.kubectl("get", "secrets", "-o", "json"))["items"]
+    values = [base64.b64decode(v).decode() for one in secrets for v in (one.get("data") or {}).values()]
+    return next(value for value in values if len(value) > 12 and "\n" not in value)
+
+
+CLAIM = {
+    "apiVersion": "v1",
+    "kind": "PersistentVolumeClaim",
+    "metadata": {"name": "new-claim"},
+    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+}
+SERVICE = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "new-service"},
+    "spec": {"ports": [{"port": 80}]},
+}
+
+
+def test_a_failed_deploy_keeps_its_evidence_and_brings_the_last_good_release_back(environment: Case) -> None:
+    deployed(environment)
+    before, secret = objects(environment), a_secret_value(environment)
+    environment.add(SERVICE)
+    environment.add(CLAIM)
+    environment.behave("Deployment", "web", "crash-loop", logs=f"the password is {secret}, sadly")
+
+    done = deploy(environment, commit=COMMIT_B)
+
+    assert done.returncode == 1
+    assert f"Deployment {environment.name}-web cannot become ready." in done.stderr
+    assert "==> back to release 1, commit aaaaaaa" in done.stderr
+    assert "What it had touched is as in release 1 again." in done.stderr
+    assert "migrations are not reversed" in done.stderr
+    after = objects(environment)
+    assert image(environment).endswith(COMMIT_A)
+    assert after["Deployment/web"]["status"]["availableReplicas"] == 1
+    assert after["Deployment/web"]["metadata"]["uid"] == before["Deployment/web"]["metadata"]["uid"]
+    assert versions_of(after, "Ingress") == versions_of(before, "Ingress")
+    assert "Service/new-service" not in after
+    assert f"Service {environment.name}-new-service: removed" in done.stderr
+    assert f"persistentvolumeclaim/{environment.name}-new-claim" in environment.kubectl(
+        "get", "pvc", "-o", "name"
+    )
+    assert results(environment) == ["failed, rolled back to 1", "deployed"]
+    [bundle] = bundles(environment)
+    assert str(bundle) in done.stderr
+    assert_evidence(bundle, secret)
+    assert secret not in done.stderr
+
+
+def versions_of(found: dict[str, dict[str, Any]], kind: str) -> list[str]:
+    return [
+        thing["metadata"]["resourceVersion"] for name, thing in found.items() if name.startswith(f"{kind}/")
+    ]
+
+
+def assert_evidence(bundle: Path, secret: str) -> None:
+    """Check that a bundle is whole, private and holds no secret."""
+    files = {str(path.relative_to(bundle)): path for path in bundle.rglob("*") if path.is_file()}
+    assert stat.S_IMODE(bundle.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files.values()} == {0o600}
+    logs = [path.read_text() for name, path in files.items() if name.startswith("logs/") and "-web-" in name]
+    assert any("the password is [redacted], sadly" in log for log in logs)
+    assert any(name.endswith(".previous.log") for name in files)
+    assert "missing.txt" not in files
+    assert "/" in files["events.txt"].read_text()
+    record = json.loads(files["record.json"].read_text())
+    assert record["commit"] == COMMIT_B
+    assert "cannot become ready" in record["what"]
+    assert any(name.startswith("objects/Deployment-") for name in files)
+    for path in files.values():
+        text = path.read_text()
+        assert secret not in text
+        assert base64.b64encode(secret.encode()).decode() not in text
+
+
+def test_the_same_commit_mended_deploys_after_a_roll_back(environment: Case) -> None:
+    deployed(environment)
+    environment.behave("Deployment", "web", "crash-loop")
+    assert deploy(environment, commit=COMMIT_B).returncode == 1
+    environment.behave("Deployment", "web", "")
+
+    deployed(environment, commit=COMMIT_B)
+
+    assert image(environment).endswith(COMMIT_B)
+    assert results(environment) == ["deployed", "failed, rolled back to 1", "deployed"]
+
+
+def test_a_time_out_goes_back_too_and_keeps_its_exit_code(environment: Case) -> None:
+    deployed(environment)
+    environment.behave("Deployment", "worker", "never-ready")
+
+    done = deploy(environment, "--evidence", str(environment.folder / "here"), commit=COMMIT_B,
+                  INVOKE_TIME_LIMITS_ROLLOUT="6s")  # fmt: skip
+
+    assert done.returncode == 70
+    assert image(environment).endswith(COMMIT_A)
+    assert results(environment)[0] == "failed, rolled back to 1"
+    assert len(list((environment.folder / "here").iterdir())) == 1
+    assert bundles(environment) == []
+
+
+def test_without_an_earlier_good_release_everything_stays(environment: Case) -> None:
+    environment.behave("Deployment", "web", "crash-loop")
+
+    done = deploy(environment)
+
+    assert done.returncode == 1
+    assert "there is nothing to go back to" in done.stderr
+    assert image(environment).endswith(COMMIT_A)
+    assert len(bundles(environment)) == 1
+    assert results(environment) == ["failed"]
+
+
+def test_things_stay_as_they_are_where_that_is_asked_for(environment: Case) -> None:
+    deployed(environment)
+    environment.behave("Deployment", "web", "crash-loop")
+
+    done = deploy(environment, "--no-rollback", commit=COMMIT_B)
+
+    assert done.returncode == 1
+    assert "What was applied stays as it is" in done.stderr
+    assert image(environment).endswith(COMMIT_B)
+    assert results(environment) == ["failed", "deployed"]
+
+
+def test_a_roll_back_that_fails_says_so_and_what_to_do(environment: Case) -> None:
+    slowly = {"sandbox.lookit.org/ready-after": "8s"}
+    template = {"spec": {"template": {"metadata": {"annotations": slowly}}}}
+    environment.patch("StatefulSet", "lookit-rabbitmq", template)
+    deployed(environment)
+    environment.behave("StatefulSet", "lookit-rabbitmq", "image-pull-error")
+
+    done = deploy(environment, commit=COMMIT_B, INVOKE_TIME_LIMITS_ROLLBACK="2s")
+
+    assert done.returncode == 1
+    assert "The roll back to release 1 failed as well: 1 of the workloads" in done.stderr
+    assert "./inv release.rollback --environment staging --to 1" in done.stderr
+    assert results(environment) == ["failed, roll back to release 1 failed", "deployed"]
+
+
+def test_whoever_interrupts_a_deploy_gets_no_roll_back(environment: Case) -> None:
+    deployed(environment)
+    environment.behave("Deployment", "web", "never-ready")
+    process = environment.start("deploy", "--branch", "develop", "--commit", COMMIT_B)
+    said = read_until(process, f"Deployment {environment.name}-web: changed")
+
+    process.send_signal(signal.SIGTERM)
+    _, rest = process.communicate(timeout=30)
+
+    assert process.returncode == 143, said + rest
+    assert "It was interrupted: what was applied stays, nothing is rolled back." in rest
+    assert image(environment).endswith(COMMIT_B)
+    assert results(environment) == ["interrupted", "deployed"]

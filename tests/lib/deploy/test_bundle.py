@@ -1,0 +1,121 @@
+import base64
+import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.lib.deploy.bundle import (
+    Found,
+    as_lines,
+    as_yaml,
+    folder_name,
+    forms,
+    owned,
+    redacted,
+    unwell,
+    write,
+)
+
+PASSWORD = "correct horse battery"
+ENCODED = base64.b64encode(PASSWORD.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"dsn={PASSWORD}@db",
+        f"-----BEGIN\n{PASSWORD} 2",
+        f'{{"key": "{PASSWORD}"}}',
+        f"data: {ENCODED}",
+        "one line of a key file that is long",
+        'a \\"quoted\\" value',
+    ],
+)
+def test_a_value_is_blanked_out_in_every_form(tmp_path: Path, text: str) -> None:
+    values = [PASSWORD, "first line of a key file\none line of a key file that is long\n", 'a "quoted" value']
+    write(tmp_path / "bundle", Found({"logs/web.log": text}), {"why": text}, values)
+    written = [path.read_text() for path in (tmp_path / "bundle").rglob("*.*") if path.is_file()]
+    assert len(written) == 2
+    assert all("[redacted]" in one for one in written)
+    assert not any(form in one for one in written for form in forms(values))
+
+
+def test_a_value_that_yaml_would_fold_or_escape_is_blanked_out_too(tmp_path: Path) -> None:
+    value = "words " * 40 + 'and a "quote"\tand a tab'
+    thing = {"kind": "Pod", "metadata": {}, "spec": {"args": ["--key", f"it is {value}"]}}
+    write(tmp_path / "bundle", Found({"pods/web.yaml": thing}), {}, [value])
+    assert (tmp_path / "bundle" / "pods/web.yaml").read_text().endswith("- it is [redacted]\n")
+
+
+def test_what_could_not_be_read_is_noted(tmp_path: Path) -> None:
+    write(tmp_path / "bundle", Found({}, ["pods: no"]), {}, [])
+    assert (tmp_path / "bundle" / "missing.txt").read_text() == "pods: no\n"
+
+
+def test_a_secret_is_shown_by_its_keys_only() -> None:
+    notes = {"kubectl.kubernetes.io/last-applied-configuration": f'{{"data": {{"password": "{ENCODED}"}}}}'}
+    secret = {
+        "kind": "Secret",
+        "metadata": {"name": "env", "annotations": notes, "managedFields": [{}]},
+        "data": {"password": ENCODED},
+    }
+    said = as_yaml(redacted(secret))
+    assert "password: '[redacted]'" in said
+    assert ENCODED not in said
+    assert "managedFields" not in said
+
+
+def status(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "ready": False, "state": {"running": {}}, **more}
+
+
+@pytest.mark.parametrize(
+    ("one", "logs"),
+    [
+        (status("a", ready=True), []),
+        (status("a"), [("a", False)]),
+        (status("a", lastState={"terminated": {"exitCode": 1}}), [("a", True)]),
+        (status("a", state={"terminated": {"exitCode": 0}}), []),
+        (status("a", state={"terminated": {"exitCode": 2}}), [("a", False)]),
+    ],
+    ids=["well", "not ready", "crashed before", "ended well", "ended badly"],
+)
+def test_logs_are_kept_of_containers_that_are_not_well(
+    one: dict[str, Any], logs: list[tuple[str, bool]]
+) -> None:
+    assert unwell({"status": {"containerStatuses": [one]}}) == logs
+    assert unwell({"status": {"initContainerStatuses": [one]}}) == logs
+
+
+def thing(uid: str, *owners: str) -> dict[str, Any]:
+    return {"metadata": {"uid": uid, "ownerReferences": [{"uid": owner} for owner in owners]}}
+
+
+def test_pods_are_found_through_their_replica_set() -> None:
+    sets = [thing("rs", "web"), thing("other-rs", "other")]
+    pods = [thing("one", "rs"), thing("two", "job"), thing("three", "other-rs"), thing("four")]
+    assert owned(pods, sets, {"web", "job"}) == pods[:2]
+
+
+def test_events_are_in_the_order_of_time() -> None:
+    def event(reason: str, moment: str) -> dict[str, Any]:
+        about = {"kind": "Pod", "name": "web"}
+        return {
+            "metadata": {},
+            "involvedObject": about,
+            "type": "Warning",
+            "reason": reason,
+            "eventTime": moment,
+        }
+
+    said = as_lines([event("Second", "2026-01-02T00:00:00.5Z"), event("First", "2026-01-01T00:00:00Z")])
+    assert said.splitlines() == [
+        "2026-01-01T00:00:00Z Warning Pod/web First: ",
+        "2026-01-02T00:00:00Z Warning Pod/web Second: ",
+    ]
+
+
+def test_bundles_sort_by_time() -> None:
+    moment = datetime.datetime(2026, 1, 31, 23, 59, 59, 123456, datetime.UTC)
+    assert folder_name("staging", "0123abcdef", moment) == "staging-20260131T235959.123Z-0123abc"
