@@ -94,13 +94,13 @@ def named(options: Sequence[str]) -> dict[str, str]:
         UsageError: one is not `_NAME=VALUE`.
 
     """
-    wrong = [option for option in options if not USER_DEFINED.fullmatch(option.partition("=")[0])]
-    if wrong or any("=" not in option for option in options):
+    pairs = [option.partition("=") for option in options]
+    if wrong := ["".join(pair) for pair in pairs if not pair[1] or not USER_DEFINED.fullmatch(pair[0])]:
         raise UsageError(
-            f"A substitution is given as _NAME=VALUE, not as {', '.join(wrong or options)}.",
+            f"A substitution is given as _NAME=VALUE, not as {', '.join(wrong)}.",
             "Its name begins with an underscore and has capitals, digits and underscores.",
         )
-    return dict(option.split("=", 1) for option in options)
+    return {name: value for name, _, value in pairs}
 
 
 def substitutions(settings: "Settings", wish: Wish) -> dict[str, str]:

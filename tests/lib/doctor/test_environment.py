@@ -1,0 +1,135 @@
+"""What `doctor` finds of one environment, and the way it says to mend it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.doctor import environment
+from tasks.lib.doctor.environment import TO_UPLOAD
+from tasks.lib.errors import Failure
+from tasks.lib.settings.model import Settings
+from tests.builders import checked_in_settings
+from tests.google_server import TOKEN, GoogleServer, serving
+
+BUCKET = "/storage/v1/b/archives-here"
+GRANT = (
+    "gcloud storage buckets add-iam-policy-binding gs://archives-here "
+    "--member=user:YOU --role=roles/storage.objectUser"
+)
+
+
+@pytest.fixture
+def storage() -> Iterator[GoogleServer]:
+    with serving() as server:
+        server.answers = {
+            f"{BUCKET}/o": (200, {"items": []}),
+            f"{BUCKET}/iam/testPermissions": (200, {"permissions": list(TO_UPLOAD)}),
+        }
+        yield server
+
+
+@pytest.fixture
+def settings(storage: GoogleServer, tmp_path: Path) -> Settings:
+    return checked_in_settings(
+        google={"storage": storage.url, "credentials_file": storage.key_file(tmp_path)},
+        environments={
+            "staging": {
+                "buckets": {"archives": "archives-here"},
+                "secrets": {"ciphertexts": str(tmp_path / "ciphertexts")},
+            }
+        },
+        kustomize={"tree": str(tmp_path / "tree")},
+    )
+
+
+def fault_of_bucket(settings: Settings) -> Failure:
+    with pytest.raises(Failure) as failure:
+        environment.bucket(settings, settings.environment("staging"))
+    return failure.value
+
+
+def test_a_bucket_that_grants_all_is_named(settings: Settings, storage: GoogleServer) -> None:
+    assert environment.bucket(settings, settings.environment("staging")) == "gs://archives-here"
+
+    asked = "&".join(f"permissions={one}" for one in TO_UPLOAD)
+    assert storage.asked == [
+        (f"{BUCKET}/o?maxResults=1", f"Bearer {TOKEN}"),
+        (f"{BUCKET}/iam/testPermissions?{asked}", f"Bearer {TOKEN}"),
+    ]
+
+
+def test_permissions_that_lack_are_named_with_what_grants_them(
+    settings: Settings, storage: GoogleServer
+) -> None:
+    storage.answers[f"{BUCKET}/iam/testPermissions"] = (200, {"permissions": list(TO_UPLOAD[2:])})
+
+    failure = fault_of_bucket(settings)
+
+    assert failure.what == "Archives may not be written to archives-here."
+    assert failure.why == "Missing: storage.objects.create, storage.objects.delete."
+    assert failure.next_step == GRANT
+
+
+def test_google_lists_no_permission_at_all_where_none_is_granted(
+    settings: Settings, storage: GoogleServer
+) -> None:
+    storage.answers[f"{BUCKET}/iam/testPermissions"] = (200, {})
+
+    assert fault_of_bucket(settings).why == f"Missing: {', '.join(TO_UPLOAD)}."
+
+
+def test_a_storage_server_that_knows_no_permissions_is_not_doubted(
+    settings: Settings, storage: GoogleServer
+) -> None:
+    del storage.answers[f"{BUCKET}/iam/testPermissions"]
+
+    assert environment.bucket(settings, settings.environment("staging")) == "gs://archives-here"
+
+
+@pytest.mark.parametrize(
+    ("status", "what", "why", "mend"),
+    [
+        (404, "There is no bucket archives-here.", "",
+         "Mend environments.*.buckets.archives in invoke.yaml."),
+        (403, "The bucket archives-here cannot be listed (HTTP 403).", "x" * 300, GRANT),
+    ],
+)  # fmt: skip
+def test_a_bucket_that_cannot_be_listed(
+    settings: Settings, storage: GoogleServer, status: int, what: str, why: str, mend: str
+) -> None:
+    storage.answers[f"{BUCKET}/o"] = (status, b"x" * 400)
+
+    failure = fault_of_bucket(settings)
+
+    assert (failure.what, failure.why, failure.next_step) == (what, why, mend)
+
+
+def test_a_tree_without_the_overlay_is_named(settings: Settings, tmp_path: Path) -> None:
+    staging = settings.environment("staging")
+    with pytest.raises(Failure) as failure:
+        environment.manifests(settings, staging)
+    assert failure.value.why == f"{tmp_path}/tree/overlays/staging is no folder."
+    assert failure.value.next_step == "Mend environments.staging.overlay."
+
+    (tmp_path / "tree/overlays/staging").mkdir(parents=True)
+    assert environment.manifests(settings, staging) == f"{tmp_path}/tree/overlays/staging"
+
+
+def test_encrypted_files_that_nobody_added_are_named(settings: Settings, tmp_path: Path) -> None:
+    staging = settings.environment("staging")
+    names = list(staging.secrets.files)
+    folder = tmp_path / "ciphertexts"
+    folder.mkdir()
+    for name in names[1:]:
+        (folder / f"{name}.enc").touch()
+
+    with pytest.raises(Failure) as failure:
+        environment.encrypted_files(settings, staging)
+
+    assert (
+        failure.value.what == f"1 of {len(names)} encrypted files are still to be added by the key's owner."
+    )
+    assert failure.value.why == f"{folder}/{names[0]}.enc"
+    (folder / f"{names[0]}.enc").touch()
+    assert environment.encrypted_files(settings, staging) == f"{len(names)} files"

@@ -1,0 +1,225 @@
+"""What goes around a pipeline's steps: the workspace, what only containers can run, images, and how it ends."""
+
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.lib.errors import Failure, TimedOut, UsageError
+from tasks.lib.image.reference import parse as parse_image
+from tasks.lib.pipeline import conducting, containers, direct, orchestrator
+from tasks.lib.pipeline.model import parse
+from tasks.lib.pipeline.resolving import ReadyBuild, ready
+from tasks.lib.pipeline.running import Result
+from tests.builders import checked_in_settings
+from tests.lib.image.docker_program import DockerProgram, Says, engine
+from tests.sample_checkout import Sample, sample
+
+__all__ = ["engine"]
+
+OWN = "gcr.io/mit-lookit/lookit-orchestrator"
+SETTINGS = checked_in_settings()
+
+
+def build(*steps: dict[str, Any]) -> ReadyBuild:
+    return ready(parse({"steps": [{"name": "ubuntu", **step} for step in steps]}, "f"), {}, "f")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Sample:
+    return sample(tmp_path / "lookit-api")
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_the_workspace_is_the_commit_without_what_is_not_committed(
+    checkout: Sample, capsys: pytest.CaptureFixture[str], *, changed: bool
+) -> None:
+    if changed:
+        (checkout.folder / "manage.py").write_text("changed")
+        (checkout.folder / "new.py").touch()
+
+    with conducting.workspace_of(checkout.folder) as workspace:
+        assert (workspace / "manage.py").read_text() != "changed"
+        assert not (workspace / "new.py").exists()
+        head = subprocess.run(("git", "-C", workspace, "rev-parse", "HEAD"), capture_output=True, check=True)
+        assert head.stdout.decode().strip() == checkout.head
+
+    assert not workspace.exists()
+    told = f"Warning: 2 uncommitted change(s) of {checkout.folder} are left out.\n"
+    assert capsys.readouterr().err == (told if changed else "")
+
+
+def test_a_folder_that_is_no_checkout_cannot_become_the_workspace(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as refused, conducting.workspace_of(tmp_path):
+        pass
+
+    assert refused.value.what == f"{tmp_path} is no git checkout."
+
+
+def test_substitutions_are_taken_as_they_are_given() -> None:
+    assert conducting.named(["_A=1", "_B2=x=y", "_C="]) == {"_A": "1", "_B2": "x=y", "_C": ""}
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [(["_A=1", "_B"], "_B"), (["A=1", "_B=2", "_c=3"], "A=1, _c=3"), (["_A", "=1"], "_A, =1")],
+)
+def test_only_substitutions_that_are_no_pairs_are_named(options: list[str], wrong: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        conducting.named(options)
+
+    assert refused.value.what == f"A substitution is given as _NAME=VALUE, not as {wrong}."
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "error", "what"),
+    [
+        ("FAILURE", 3, Failure, 'The pipeline stopped at step #0 - "test": it exited with 3.'),
+        ("FAILURE", -9, Failure, 'The pipeline stopped at step #0 - "test": it was killed.'),
+        ("FAILURE", None, Failure, 'The pipeline stopped at step #0 - "test": it was killed.'),
+        ("TIMEOUT", None, TimedOut, 'The pipeline stopped at step #0 - "test": it took longer than 30 s.'),
+    ],
+)
+def test_the_first_failure_says_how_to_go_on(
+    state: Any, code: int | None, error: type[Failure], what: str
+) -> None:
+    step = build({"id": "test", "timeout": "30s"}).steps[0]
+
+    with pytest.raises(Failure) as failure:
+        conducting.conclude([Result(step, "SUCCESS"), Result(step, state, code), Result(step, "NOT RUN")])
+
+    assert type(failure.value) is error
+    assert failure.value.what == what
+    assert failure.value.next_step == "When it is mended, go on from there: ./inv pipeline --from test …"
+
+
+def test_a_build_whose_failures_are_allowed_is_well() -> None:
+    (step,) = build({"id": "test"}).steps
+
+    conducting.conclude(
+        [Result(step, "FAILURE", 1, allowed=True), Result(step, "CANCELLED"), Result(step, "SKIPPED")]
+    )
+
+
+@pytest.mark.parametrize(
+    ("result", "cells"),
+    [
+        ({"state": "SUCCESS", "seconds": 75.0}, ["[green]SUCCESS[/green]", "1 min 15 s"]),
+        ({"state": "FAILURE", "code": 3}, ["[red]FAILURE (exit code 3)[/red]", ""]),
+        ({"state": "FAILURE", "code": 3, "allowed": True}, ["[yellow]FAILURE (exit code 3), allowed[/yellow]", ""]),
+        ({"state": "NOT RUN"}, ["[dim]NOT RUN[/dim]", ""]),
+    ],
+)  # fmt: skip
+def test_a_row_tells_how_a_step_ended(result: dict[str, Any], cells: list[str]) -> None:
+    (step,) = build({"id": "[test]"}).steps
+
+    assert conducting.row(Result(step, **result)) == ['#0 - "\\[test]"', *cells]
+
+
+def test_steps_that_need_a_container_are_all_named() -> None:
+    steps = build(
+        {"name": OWN, "id": "task"},
+        {"name": "bash", "id": "other"},
+        {"name": OWN, "id": "script", "script": "echo"},
+        {"name": OWN, "id": "entry", "entrypoint": "sh"},
+        {"name": "bash", "id": "not chosen"},
+    ).steps
+
+    with pytest.raises(UsageError) as refused:
+        direct.check(steps, {0, 1, 2, 3}, f"{OWN}:stable")
+
+    assert refused.value.why.splitlines() == [
+        '- step #1 - "other" runs bash',
+        f'- step #2 - "script" runs {OWN} with a script',
+        f'- step #3 - "entry" runs {OWN} with the entrypoint sh',
+    ]
+    direct.check(steps, {0}, f"{OWN}:stable")
+
+
+def test_scripts_become_programs_that_anyone_may_run(tmp_path: Path) -> None:
+    steps = build(
+        {"script": "echo one"}, {"args": ["x"]}, {"script": "#!/usr/bin/env python3\nprint()"}
+    ).steps
+
+    containers.write_scripts(tmp_path, steps)
+
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "0": "#!/bin/sh\necho one", "2": "#!/usr/bin/env python3\nprint()"
+    }  # fmt: skip
+    assert stat.filemode((tmp_path / "0").stat().st_mode).count("x") == 3
+
+
+def test_what_a_run_left_is_removed(engine: DockerProgram) -> None:
+    engine.answers(Says("ps *", "run-0\nrun-1\n"), Says("volume ls *", "run-workspace\nrun-home\n"))
+
+    containers.remove("run", 5)
+
+    assert [line for line in engine.asked if " rm " in f" {line} "] == [
+        "rm --force --volumes run-0", "rm --force --volumes run-1", "volume rm run-workspace run-home",
+    ]  # fmt: skip
+
+
+def test_where_nothing_is_left_nothing_is_removed(engine: DockerProgram) -> None:
+    containers.remove("run", 5)
+
+    assert [line.split(" --filter")[0] for line in engine.asked] == ["ps --all", "volume ls"]
+
+
+def test_what_cannot_be_removed_is_said(engine: DockerProgram, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.answers(Says("ps *", err="Cannot connect", code=1))
+
+    containers.remove("run", 5)
+
+    assert capsys.readouterr().err == "Warning: something of run is still there: Cannot connect\n"
+
+
+def test_only_images_that_are_not_here_are_fetched(engine: DockerProgram) -> None:
+    engine.answers(Says("image inspect *far*", err="No such image", code=1))
+    steps = build({"name": "near"}, {"name": "far"}, {"name": "far"}, {"name": "elsewhere"}).steps
+
+    containers.fetch_images(steps, {0, 1, 2}, 5, 5)
+
+    assert [line.split()[-1] for line in engine.asked] == ["near", "far", "far"]
+    assert engine.asked[-1] == "pull --quiet far"
+
+
+def test_an_image_that_is_not_to_be_had_is_named(engine: DockerProgram) -> None:
+    engine.answers(Says("image inspect *", code=1), Says("pull *", err="manifest unknown", code=1))
+
+    with pytest.raises(Failure) as failure:
+        containers.fetch_images(build({"name": "far"}).steps, {0}, 5, 5)
+
+    assert failure.value.what == "The image far is neither here nor to be had."
+    assert failure.value.why == "manifest unknown"
+
+
+def test_only_this_repository_s_images_are_built_each_once(engine: DockerProgram) -> None:
+    orchestrator.build_own_images(
+        SETTINGS, [f"{OWN}:stable", "bash", f"{OWN}:stable", f"{OWN}:stable-docker"]
+    )
+
+    built = [line for line in engine.asked if line.startswith("buildx build")]
+    assert [(line.split("--target ")[1].split()[0], line.split("--tag ")[1].split()[0]) for line in built] == [
+        ("orchestrator", f"{OWN}:stable"), ("docker", f"{OWN}:stable-docker"),
+    ]  # fmt: skip
+
+
+def test_an_own_image_that_cannot_be_built_leaves_the_way_without_containers(engine: DockerProgram) -> None:
+    engine.answers(Says("buildx build *", code=2))
+
+    with pytest.raises(Failure) as failure:
+        orchestrator.build(SETTINGS, parse_image(f"{OWN}:stable"))
+
+    assert failure.value.what == "This repository's own image could not be built: docker exited with 2."
+    assert failure.value.next_step == "Or run the steps without containers: --no-docker."
+
+
+def test_the_images_of_the_build_file_are_pushed_at_the_end(
+    engine: DockerProgram, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conducting._push_images(SETTINGS, ["gcr.io/a/b:1", "gcr.io/a/c:1"])
+
+    assert engine.asked == ["push --quiet gcr.io/a/b:1", "push --quiet gcr.io/a/c:1"]
+    assert capsys.readouterr().err == "Pushed gcr.io/a/b:1.\nPushed gcr.io/a/c:1.\n"
