@@ -32,10 +32,8 @@ def write(documents: Sequence[Document], folder: Path) -> list[Path]:
 
     """
     files = file_names(documents)
-    strangers = (
-        sorted(path.name for path in folder.iterdir() if path.name not in files) if folder.is_dir() else []
-    )
-    if strangers:
+    present = folder.iterdir() if folder.is_dir() else ()
+    if strangers := sorted(path.name for path in present if path.name not in files):
         raise UsageError(
             f"{folder} holds files that are not part of this render.",
             ", ".join(strangers),
@@ -72,9 +70,3 @@ def deliver(rendered: Rendered, kubernetes: str, out: str, *, show_secrets: bool
         return
     hide = sys.stdout.isatty() and not show_secrets
     console.emit(joined([redacted(d) for d in rendered.documents] if hide else rendered.documents))
-
-
-def _other_files(folder: Path, expected: set[str]) -> list[str]:
-    if not folder.is_dir():
-        return []
-    return sorted(path.name for path in folder.iterdir() if path.name not in expected)

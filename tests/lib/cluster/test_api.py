@@ -1,11 +1,14 @@
 import json
+import socket
+import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tasks.lib.cluster.api import Endpoint
+from tasks.lib.cluster.api import Api, Endpoint
 from tasks.lib.cluster.refusal import ApiError, Unreachable
 from tests.lib.cluster.scripted import Answer, Scripted, status
 
@@ -115,6 +118,41 @@ def test_a_list_whose_pages_grew_too_old_is_read_afresh(server: Scripted) -> Non
     server.answers = [listing(things("a"), following="token"), gone, listing(things("a", "b"))]
 
     assert server.api().list("/things", doing="list things") == (things("a", "b"), "7")
+
+
+def test_a_list_that_is_too_old_from_the_start_is_no_reason_to_ask_for_ever(server: Scripted) -> None:
+    server.answers = [status(410, "Expired", "too old")]
+
+    with pytest.raises(ApiError) as caught:
+        server.api().list("/things", doing="list things")
+
+    assert caught.value.status == 410
+    assert len(server.asked) == 1
+
+
+def test_a_proxy_of_the_environment_is_asked_unless_the_host_is_excepted(
+    server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        for name in ("https_proxy", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.setenv(name, "")
+        asking = threading.Thread(target=suppressed, args=(server.api(total=0.1),))
+        asking.start()
+        connection, _ = proxy.accept()
+        with connection:
+            host = server.endpoint.server.removeprefix("https://")
+            assert connection.recv(4096).startswith(f"CONNECT {host} HTTP/1.".encode())
+        asking.join()
+
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert server.api().get("/x", doing="read x") == {}
+
+
+def suppressed(api: Api) -> None:
+    with suppress(Unreachable):
+        api.get("/x", doing="read x")
 
 
 def test_a_stream_gives_whole_lines(server: Scripted) -> None:

@@ -29,6 +29,9 @@ def substituter(*, dynamic: bool = True, loose: bool = True) -> Substituter:
         ),
         pytest.param("${_MISSING:-${_NAME}}", "n", id="a default may refer to another"),
         pytest.param("${_NAME_LONG^^}", "LONG", id="an expansion in a field"),
+        pytest.param("${_NAME_LONG/${_NAME}/g}", "logg", id="a pattern may refer to another"),
+        pytest.param("${_NAME_LONG/${_MISSING:-o/n}/x}", "long", id="a slash in inner braces parts nothing"),
+        pytest.param("${_NAME_LONG/n/\\}}", "lo}g", id="an escaped brace closes nothing"),
     ],
 )
 def test_a_template_is_filled_in(template: str, expected: str) -> None:
@@ -71,6 +74,14 @@ def test_a_bad_expansion_is_a_fault() -> None:
     filling.text("${_NAME@Q}")
 
     assert filling.faults == ["${_NAME@Q} is no parameter expansion of bash"]
+
+
+def test_braces_without_a_name_are_a_fault() -> None:
+    filling = substituter()
+
+    assert filling.text("${!_NAME}") == ""
+
+    assert filling.faults == ["${!_NAME} does not begin with a name"]
 
 
 def test_values_refer_to_one_another_in_any_order() -> None:

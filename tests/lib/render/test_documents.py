@@ -133,6 +133,12 @@ def test_a_pipe_gets_everything_and_people_the_remarks(capsys: pytest.CaptureFix
     ]
 
 
+def test_nothing_is_remarked_where_every_kind_was_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    output.deliver(Rendered(split(STREAM), []), "1.36", "-", show_secrets=False)
+
+    assert capsys.readouterr() == (STREAM, "")
+
+
 @pytest.mark.parametrize(("show", "count"), [(False, 0), (True, 1)], ids=["redacted", "shown when asked"])
 def test_a_terminal_gets_secrets_only_when_asked(
     show: bool, count: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
