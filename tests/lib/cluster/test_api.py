@@ -133,6 +133,7 @@ def test_a_list_that_is_too_old_from_the_start_is_no_reason_to_ask_for_ever(serv
 def test_a_proxy_of_the_environment_is_asked_unless_the_host_is_excepted(
     server: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    server.answers = [Answer()]
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         for name in ("https_proxy", "HTTPS_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")

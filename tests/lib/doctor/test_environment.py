@@ -10,7 +10,7 @@ from tasks.lib.doctor.environment import TO_UPLOAD
 from tasks.lib.errors import Failure
 from tasks.lib.settings.model import Settings
 from tests.builders import checked_in_settings
-from tests.google_server import TOKEN, GoogleServer, serving
+from tests.lib.doctor.storage_server import TOKEN, StorageServer, serving
 
 BUCKET = "/storage/v1/b/archives-here"
 GRANT = (
@@ -20,7 +20,7 @@ GRANT = (
 
 
 @pytest.fixture
-def storage() -> Iterator[GoogleServer]:
+def storage() -> Iterator[StorageServer]:
     with serving() as server:
         server.answers = {
             f"{BUCKET}/o": (200, {"items": []}),
@@ -30,7 +30,7 @@ def storage() -> Iterator[GoogleServer]:
 
 
 @pytest.fixture
-def settings(storage: GoogleServer, tmp_path: Path) -> Settings:
+def settings(storage: StorageServer, tmp_path: Path) -> Settings:
     return checked_in_settings(
         google={"storage": storage.url, "credentials_file": storage.key_file(tmp_path)},
         environments={
@@ -49,7 +49,7 @@ def fault_of_bucket(settings: Settings) -> Failure:
     return failure.value
 
 
-def test_a_bucket_that_grants_all_is_named(settings: Settings, storage: GoogleServer) -> None:
+def test_a_bucket_that_grants_all_is_named(settings: Settings, storage: StorageServer) -> None:
     assert environment.bucket(settings, settings.environment("staging")) == "gs://archives-here"
 
     asked = "&".join(f"permissions={one}" for one in TO_UPLOAD)
@@ -60,7 +60,7 @@ def test_a_bucket_that_grants_all_is_named(settings: Settings, storage: GoogleSe
 
 
 def test_permissions_that_lack_are_named_with_what_grants_them(
-    settings: Settings, storage: GoogleServer
+    settings: Settings, storage: StorageServer
 ) -> None:
     storage.answers[f"{BUCKET}/iam/testPermissions"] = (200, {"permissions": list(TO_UPLOAD[2:])})
 
@@ -72,7 +72,7 @@ def test_permissions_that_lack_are_named_with_what_grants_them(
 
 
 def test_google_lists_no_permission_at_all_where_none_is_granted(
-    settings: Settings, storage: GoogleServer
+    settings: Settings, storage: StorageServer
 ) -> None:
     storage.answers[f"{BUCKET}/iam/testPermissions"] = (200, {})
 
@@ -80,7 +80,7 @@ def test_google_lists_no_permission_at_all_where_none_is_granted(
 
 
 def test_a_storage_server_that_knows_no_permissions_is_not_doubted(
-    settings: Settings, storage: GoogleServer
+    settings: Settings, storage: StorageServer
 ) -> None:
     del storage.answers[f"{BUCKET}/iam/testPermissions"]
 
@@ -96,7 +96,7 @@ def test_a_storage_server_that_knows_no_permissions_is_not_doubted(
     ],
 )  # fmt: skip
 def test_a_bucket_that_cannot_be_listed(
-    settings: Settings, storage: GoogleServer, status: int, what: str, why: str, mend: str
+    settings: Settings, storage: StorageServer, status: int, what: str, why: str, mend: str
 ) -> None:
     storage.answers[f"{BUCKET}/o"] = (status, b"x" * 400)
 

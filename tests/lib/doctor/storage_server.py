@@ -1,4 +1,7 @@
-"""One of Google's REST APIs on this machine: it hands out tokens and answers what a test says."""
+"""Cloud Storage as Google's own answers: it hands out tokens and says what a test wants it to say.
+
+The sandbox's storage server knows no permissions, so what is done about those that lack is tested with this.
+"""
 
 import json
 import threading
@@ -16,13 +19,12 @@ TOKEN = "ya29.of-a-test"
 
 
 @dataclass
-class GoogleServer:
+class StorageServer:
     """Where it listens, what it answers to each path (the query left away), and what it was asked."""
 
     url: str
     answers: dict[str, tuple[int, object]] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
-    refuses_tokens: bool = False
 
     def key_file(self, folder: Path) -> str:
         """The key file of a service account that gets its tokens here."""
@@ -35,32 +37,29 @@ class GoogleServer:
 
 
 @contextmanager
-def serving() -> Iterator[GoogleServer]:
+def serving() -> Iterator[StorageServer]:
     """A server that knows nothing yet, until the block ends."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    google = GoogleServer(f"http://127.0.0.1:{server.server_port}")
-    server.RequestHandlerClass = type("Own", (Handler,), {"google": google})
+    storage = StorageServer(f"http://127.0.0.1:{server.server_port}")
+    server.RequestHandlerClass = type("Own", (Handler,), {"storage": storage})
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
-    yield google
+    yield storage
     server.shutdown()
     server.server_close()
     thread.join()
 
 
 class Handler(BaseHTTPRequestHandler):
-    google: GoogleServer
+    storage: StorageServer
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        if self.google.refuses_tokens:
-            self._send(400, {"error": "invalid_grant", "error_description": "Account not found."})
-        else:
-            self._send(200, {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"})
+        self._send(200, {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"})
 
     def do_GET(self) -> None:
-        self.google.asked.append((self.path, self.headers.get("Authorization", "")))
-        self._send(*self.google.answers.get(self.path.partition("?")[0], (404, {"error": "no such path"})))
+        self.storage.asked.append((self.path, self.headers.get("Authorization", "")))
+        self._send(*self.storage.answers.get(self.path.partition("?")[0], (404, {"error": "no such path"})))
 
     def _send(self, status: int, content: object) -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
