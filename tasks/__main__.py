@@ -3,17 +3,39 @@
 Plain `invoke` runs the same tasks; a word that it does not know ends it with 1, as is its own custom.
 """
 
+import atexit
+import gc
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import invoke
-from invoke.exceptions import Exit, ParseError
+# Loading modules makes objects by the hundred thousand and hardly any garbage: look for it less often.
+gc.set_threshold(50_000)
+
+import invoke  # noqa: E402
+import yaml  # noqa: E402 - invoke has loaded it
+from invoke.exceptions import Exit, ParseError  # noqa: E402
 
 EXIT_USAGE = 2
+
+
+@atexit.register
+def _collect_once() -> None:
+    """Look for garbage once more, not four times, as Python does while it ends."""
+    gc.collect()
+    gc.freeze()
+
+
+class Config(invoke.Config):
+    """Invoke's configuration; YAML is read by libyaml, where the installed PyYAML has it."""
+
+    def _load_yaml(self, path: "os.PathLike[str]") -> Any:
+        with Path(path).open(encoding="utf-8") as file:
+            return yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
 
 
 class Program(invoke.Program):
@@ -87,4 +109,6 @@ def _bad_usage() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    Program(name="lookit-orchestrator", binary="./inv", binary_names=["inv"]).run()
+    Program(
+        name="lookit-orchestrator", binary="./inv", binary_names=["inv"], config_class=Config
+    ).run()  # fmt: skip

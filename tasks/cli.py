@@ -151,6 +151,8 @@ def in_sandbox(c: Context) -> bool:
 
 def _check_variables(config: invoke.Config) -> None:
     """Refuse INVOKE_ variables that Invoke could not convert: it would end in a traceback."""
+    if not any(name.startswith("INVOKE_") for name in os.environ):
+        return
     try:
         config.clone().load_shell_env()
     except (ValueError, UncastableEnvVar) as error:

@@ -49,7 +49,8 @@ class Tokens:
 
         """
         from google.auth.exceptions import GoogleAuthError
-        from google.auth.transport.requests import Request
+
+        from tasks.lib.tokens import Request
 
         with self._lock:
             if not self._credentials.valid:

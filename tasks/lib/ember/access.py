@@ -61,7 +61,8 @@ class Access:
 
         """
         from google.auth.exceptions import GoogleAuthError
-        from google.auth.transport.requests import Request
+
+        from tasks.lib.tokens import Request
 
         try:
             self.credentials.refresh(Request())

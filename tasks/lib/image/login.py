@@ -88,9 +88,9 @@ def is_google(registry: str) -> bool:
 def google_login(google: "Google") -> Login:
     """This process's own access token, in the form that Google's registries take."""
     from google.auth.exceptions import GoogleAuthError
-    from google.auth.transport.requests import Request
 
     from tasks.lib.credentials import credentials
+    from tasks.lib.tokens import Request
 
     found = credentials(google)
     try:

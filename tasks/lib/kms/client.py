@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.lib import console
+from tasks.lib.background import Background
 from tasks.lib.errors import Failure
 from tasks.lib.kms.diagnosis import LOG_IN, Call, ChecksumMismatch, Fault, damaged, explain
 from tasks.lib.kms.messages import messages
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
     from tasks.lib.settings.model import Settings
+    from tasks.lib.tokens import Request
 
 SERVICE = "/google.cloud.kms.v1.KeyManagementService/"
 # Carried out twice, it makes two versions.
@@ -191,33 +192,38 @@ def connected(settings: "Settings") -> Iterator[Kms]:
     """
     # gRPC's own account of a failed connection would come before ours, and says less.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from google.auth.transport.grpc import secure_authorized_channel
-
     from tasks.lib.credentials import credentials
+    from tasks.lib.tokens import Request
 
     found = credentials(settings.google)
     limits = Limits(settings.time_limits.kms_attempt, settings.time_limits.kms)
-    request = _signed_in(found, limits)
-    channel = secure_authorized_channel(
-        found,
-        request,
-        _target(settings.google.kms),
-        _authorities(settings),
-        options=_options(settings.google.kms),
-    )
+    request = Request(limits.attempt)
+    signing_in = Background(lambda: _sign_in(found, request))
+    channel = _channel(settings, found, request)
     kms = Kms(settings.google.kms, channel, limits, _member(found))
     try:
+        signing_in.wait()
         yield kms
     finally:
         kms.close()
 
 
-def _signed_in(found: "Credentials", limits: Limits) -> Any:
+def _channel(settings: "Settings", found: "Credentials", request: "Request") -> "grpc.Channel":
+    """A channel to the KMS, and what its calls need loaded: enough to do while the token is on its way."""
+    from google.auth.transport.grpc import secure_authorized_channel
+
+    messages()
+    host = settings.google.kms
+    trusted = _authorities(settings)
+    options = _options(host)
+    channel: grpc.Channel = secure_authorized_channel(found, request, _target(host), trusted, options=options)
+    return channel
+
+
+def _sign_in(found: "Credentials", request: "Request") -> None:
     """Fetch the token now, once for all calls, where a refusal can be told from KMS's own."""
     from google.auth.exceptions import RefreshError, TransportError
-    from google.auth.transport.requests import Request
 
-    request = partial(Request(), timeout=limits.attempt)
     try:
         if not found.valid:
             found.refresh(request)
@@ -228,7 +234,6 @@ def _signed_in(found: "Credentials", limits: Limits) -> Any:
             "Google's token service does not answer.", str(error),
             "Check the network, a proxy or VPN; ./inv doctor tells more.",
         ) from error  # fmt: skip
-    return request
 
 
 def _target(host: str) -> str:
