@@ -4,7 +4,6 @@ The sandbox's storage server knows no permissions, so what is done about those t
 """
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.serving import answering
 
 TOKEN = "ya29.of-a-test"
 
@@ -42,12 +43,8 @@ def serving() -> Iterator[StorageServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     storage = StorageServer(f"http://127.0.0.1:{server.server_port}")
     server.RequestHandlerClass = type("Own", (Handler,), {"storage": storage})
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield storage
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with answering(server):
+        yield storage
 
 
 class Handler(BaseHTTPRequestHandler):

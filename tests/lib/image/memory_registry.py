@@ -2,7 +2,6 @@
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +9,8 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.serving import answering
 
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -80,12 +81,8 @@ def serving() -> Iterator[MemoryRegistry]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     registry = MemoryRegistry(f"127.0.0.1:{server.server_port}")
     server.RequestHandlerClass = type("Own", (Handler,), {"registry": registry})
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield registry
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with answering(server):
+        yield registry
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -22,6 +22,7 @@ def test_addresses_credentials_and_encrypted_files_are_the_sandboxs(tmp_path: Pa
             "kms": "127.0.0.1:3",
             "container": "http://127.0.0.1:1",
             "sql_admin": "http://127.0.0.1:1",
+            "secret_manager": "http://127.0.0.1:1",
             "storage": "http://127.0.0.1:2",
         },
         "environments": {"staging": {"secrets": {"ciphertexts": f"{tmp_path}/ciphertexts/staging"}}},
