@@ -1,0 +1,92 @@
+"""Which checkout is built, and whether it holds what it says."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.errors import UsageError
+from tasks.lib.image.checkout import Checkout, branch_of, check, folder, observe
+from tests.builders import checked_in_settings
+from tests.sample_checkout import WHEN, Sample, sample
+
+COMMIT = "c" * 40
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Sample:
+    return sample(tmp_path / "lookit-api")
+
+
+@pytest.mark.parametrize(
+    ("option", "setting", "expected"),
+    [
+        ("../api", "elsewhere", "/here/api"),
+        ("/abs/api", "", "/abs/api"),
+        ("", "../elsewhere", "{root}/elsewhere"),
+        ("", "", "/here/now"),
+    ],
+    ids=["the option, from here", "an absolute option", "the settings', from the root", "here"],
+)
+def test_the_checkout_is(option: str, setting: str, expected: str) -> None:
+    settings = checked_in_settings(source={"checkout": setting})
+
+    found = folder(settings, option, Path("/here/now"))
+
+    assert str(found) == expected.format(root=settings.root.parent)
+
+
+def test_git_says_commit_time_and_changes(checkout: Sample) -> None:
+    assert observe(checkout.folder) == Checkout(checkout.head, WHEN.replace("+00:00", "Z"), [])
+    assert branch_of(checkout.folder) == "develop"
+
+    (checkout.folder / "new file").touch()
+    (checkout.folder / "manage.py").write_text("")
+    assert observe(checkout.folder).changed == [" M manage.py", '?? "new file"']
+
+
+def test_a_folder_within_a_checkout_is_none_itself(checkout: Sample) -> None:
+    (checkout.folder / "inner").mkdir()
+
+    assert observe(checkout.folder / "inner") == Checkout()
+
+
+def test_a_folder_without_git_is_no_checkout_and_on_no_branch(tmp_path: Path) -> None:
+    assert observe(tmp_path) == Checkout()
+    assert branch_of(tmp_path) == "detached"
+
+
+@pytest.mark.parametrize(("name", "kind"), [("", "has no Dockerfile"), ("absent", "is no folder")])
+def test_without_a_dockerfile_there_is_nothing_to_build(tmp_path: Path, name: str, kind: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        check(tmp_path / name, "Dockerfile", Checkout(), COMMIT)
+
+    assert refused.value.what == f"There is nothing to build: {tmp_path / name} {kind}."
+
+
+def test_another_commit_than_the_checkout_s_is_not_built(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").touch()
+
+    with pytest.raises(UsageError) as refused:
+        check(tmp_path, "Dockerfile", Checkout("d" * 40), COMMIT)
+
+    assert refused.value.next_step == f"git -C {tmp_path} checkout {COMMIT}"
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ([], ""),
+        (
+            [f" M f{n}" for n in range(6)],
+            "has 6 uncommitted change(s), which go into the image: f0, f1, f2, f3, f4",
+        ),
+    ],
+)
+def test_changes_that_no_commit_holds_are_told(
+    tmp_path: Path, changed: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "Dockerfile").touch()
+
+    check(tmp_path, "Dockerfile", Checkout(COMMIT, "", changed), COMMIT)
+
+    assert capsys.readouterr().err == (f"Warning: {tmp_path} {told}\n" if told else "")
