@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import IO, cast
 
-from tasks.lib.ember import content, objects, sending
+from tasks.lib.ember import content, copying, objects, sending
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.inspection import Inventory
 from tasks.lib.ember.member import Archive, Member, Opener
@@ -38,6 +38,7 @@ class Acting:
         self._sizes = sizes
         self._summary = summary
         self._progress = progress
+        self._not_copied: dict[str, Send] = {}
 
     def carry_out(self, decided: Plan) -> None:
         """Send and relabel what the plan says.
@@ -46,9 +47,11 @@ class Acting:
             Failure: something could not be sent; index.html is then as it was.
 
         """
-        self._progress.expect(decided.changes, sum(one.entry.size for one in (*decided.send, *decided.last)))
+        self._progress.expect(decided.changes, sum(one.entry.size for one in decided.writes))
         try:
             self._pool.run(self._jobs(decided))
+            after_all = (self._not_copied.get(copy.send.name) for copy in decided.copy)
+            self._pool.run(self._sends([send for send in after_all if send]))
             self._pool.run(self._sends(decided.last))
         except Failure as failure:
             failure.why = "\n".join(filter(None, (failure.why, self._so_far(decided))))
@@ -61,6 +64,8 @@ class Acting:
     def _jobs(self, decided: Plan) -> Iterator[Job]:
         for change in decided.relabel:
             yield objects.relabelled(self._access, change, self._relabelled)
+        for copy in decided.copy:
+            yield copying.copied(self._access, copy, self._copied, self._send_instead)
         yield from self._sends(decided.send)
 
     def _sends(self, sends: Sequence[Send]) -> Iterator[Job]:
@@ -98,6 +103,13 @@ class Acting:
         self._summary.stored += size
         self._progress.done(send.entry.size)
 
+    def _copied(self, send: Send, _size: int) -> None:
+        self._summary.copied += 1
+        self._progress.done(send.entry.size)
+
+    def _send_instead(self, send: Send) -> None:
+        self._not_copied[send.name] = send
+
     def _relabelled(self, _change: Relabel) -> None:
         self._summary.relabelled += 1
         self._progress.done(0)
@@ -106,7 +118,7 @@ class Acting:
         self._summary.removed += 1
 
     def _so_far(self, decided: Plan) -> str:
-        done = self._summary.sent + self._summary.relabelled
+        done = self._summary.sent + self._summary.copied + self._summary.relabelled
         served = (
             " index.html is as it was: visitors are served what they were before." if decided.last else ""
         )

@@ -29,7 +29,7 @@ class Folder:
 
     def open(self, member: Member) -> IO[bytes]:
         """Open one file; a link put in its place meanwhile is not followed."""
-        descriptor = os.open(self._root / member.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(f"{self._root}/{member.name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         return open(descriptor, "rb", buffering=0)  # noqa: PTH123 - it owns the descriptor
 
     def close(self) -> None:

@@ -1,12 +1,11 @@
 """The headers that a file is stored with, so that Cloud Storage serves it with them."""
 
 import mimetypes
+import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import PurePosixPath
-from typing import TypeVar
 
 from tasks.lib.settings.ember import HeaderRule
 
@@ -36,8 +35,6 @@ TYPES = {
     ".xml": "application/xml",
 }
 
-Value = TypeVar("Value")
-
 
 @dataclass(frozen=True, slots=True)
 class Headers:
@@ -51,28 +48,29 @@ class Rules:
     """The rules of ember.headers, ready to be asked."""
 
     def __init__(self, rules: Sequence[HeaderRule]) -> None:
-        self._rules = [(re.compile(rule.path), rule) for rule in rules]
+        self._rules = [(re.compile(rule.path).fullmatch, rule) for rule in rules]
         # Thousands of files share a handful of headers: one object for all that are equal.
         self._shared: dict[Headers, Headers] = {}
 
-    def headers(self, path: str) -> Headers:
-        """What `path`, relative to the app, is served with."""
-        matching = self._matching(path)
-        content_type = _first([rule.content_type for rule in matching], "") or type_of_suffix(path)
-        found = Headers(content_type, _first([rule.cache_control for rule in matching], ""))
-        return self._shared.setdefault(found, found)
-
-    def may_gzip(self, path: str) -> bool:
-        """Whether `path` is to be stored compressed where that is smaller."""
-        return _first([rule.gzip for rule in self._matching(path)], False)
-
-    def _matching(self, path: str) -> list[HeaderRule]:
-        return [rule for pattern, rule in self._rules if pattern.fullmatch(path)]
+    def of(self, path: str) -> tuple[Headers, bool]:
+        """What `path`, relative to the app, is served with; whether it is compressed if that is smaller."""
+        content_type = cache_control = gzip = None
+        for matches, rule in self._rules:
+            if matches(path):
+                content_type = rule.content_type if content_type is None else content_type
+                cache_control = rule.cache_control if cache_control is None else cache_control
+                gzip = rule.gzip if gzip is None else gzip
+        found = Headers(content_type or type_of_suffix(path), cache_control or "")
+        return self._shared.setdefault(found, found), bool(gzip)
 
 
 def type_of_suffix(path: str) -> str:
     """The content type that a name's suffix stands for, the same on every machine; texts are UTF-8."""
-    suffix = PurePosixPath(path).suffix.lower()
+    return _type_of(posixpath.splitext(path)[1].lower())
+
+
+@cache
+def _type_of(suffix: str) -> str:
     found = TYPES.get(suffix) or _table().types_map[True].get(suffix, UNKNOWN_TYPE)
     return f"{found}; charset=utf-8" if found.startswith("text/") else found
 
@@ -81,7 +79,3 @@ def type_of_suffix(path: str) -> str:
 def _table() -> mimetypes.MimeTypes:
     """Python's own table, without what this machine's /etc/mime.types adds."""
     return mimetypes.MimeTypes()
-
-
-def _first(values: Sequence[Value | None], otherwise: Value) -> Value:
-    return next((value for value in values if value is not None), otherwise)

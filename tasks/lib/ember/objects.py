@@ -2,9 +2,9 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from tasks.lib.ember.access import Access
@@ -17,24 +17,67 @@ from tasks.lib.errors import Failure
 
 FIELDS = "name,size,crc32c,contentType,cacheControl,contentEncoding,generation,metadata"
 PAGE = 1000
+# So many names in one range of a listing, somewhat less than a page, since the bucket may hold others too.
+FULL_RANGE = 900
+# More ranges than that at once take memory and gain little.
+MOST_RANGES = 16
 # The key of an object's own metadata that holds what this tool noted of the unpacked content.
 PLAIN_KEY = "lookit-plain"
 JSON = "Content-Type: application/json"
 
 
-def listing(pool: Pool, access: Access, prefix: str) -> Iterator[Remote]:
-    """The objects whose names start with `prefix`, page by page.
+class Range(NamedTuple):
+    """Names from `start` on, before `end`; an empty text is no bound."""
+
+    start: str = ""
+    end: str = ""
+
+
+def listing(pool: Pool, access: Access, prefix: str, expected: Sequence[str] = ()) -> list[Remote]:
+    """The objects whose names start with `prefix`.
+
+    A page names the next one, so pages come one after the other.  Where it is known which names to expect,
+    the listing is cut into ranges of about a page, and these are asked for side by side.
+
+    Args:
+        pool: sends the requests.
+        access: the bucket.
+        prefix: what names start with.
+        expected: names, without the prefix, that are likely to be there.
 
     Raises:
         Failure: the bucket is not there, or may not be listed.
 
     """
+    found: list[Remote] = []
+    pool.run(listing_jobs(access, prefix, expected, found))
+    return found
+
+
+def listing_jobs(access: Access, prefix: str, expected: Sequence[str], found: list[Remote]) -> Iterator[Job]:
+    """Jobs that add to `found` the objects whose names start with `prefix`, as `listing` does."""
+    return (Job(_range(access, prefix, part, found)) for part in ranges(prefix, expected))
+
+
+def ranges(prefix: str, expected: Sequence[str]) -> list[Range]:
+    """Ranges that cover all names together, each with about as many of those expected."""
+    count = min(MOST_RANGES, -(-len(expected) // FULL_RANGE))
+    if count < 2:
+        return [Range()]
+    # Names are ordered by their UTF-8 bytes, which is how Python orders texts too.
+    names = sorted(expected)
+    cuts = [prefix + names[len(names) * number // count] for number in range(1, count)]
+    return [Range(*ends) for ends in zip(["", *cuts], [*cuts, ""], strict=True)]
+
+
+def _range(access: Access, prefix: str, part: Range, found: list[Remote]) -> Steps:
     token = ""
     while True:
-        page = asked(
-            pool, access, _page(access, prefix, token), f"The bucket {access.bucket} could not be listed."
-        )
-        yield from map(remote, page.get("items", ()))
+        response = yield from ask(_page(access, prefix, part, token), access, access.deadline())
+        if response.status != 200:
+            raise refused(response, access, f"The bucket {access.bucket} could not be listed.")
+        page = json.loads(response.body)
+        found.extend(map(remote, page.get("items", ())))
         token = page.get("nextPageToken", "")
         if not token:
             return
@@ -146,8 +189,12 @@ def changed_meanwhile(name: str) -> Changed:
     )
 
 
-def _page(access: Access, prefix: str, token: str) -> Request:
-    query = {"prefix": prefix, "maxResults": PAGE, "fields": f"items({FIELDS}),nextPageToken"}
-    if token:
-        query["pageToken"] = token
+def _page(access: Access, prefix: str, part: Range, token: str) -> Request:
+    ends = {"startOffset": part.start, "endOffset": part.end, "pageToken": token}
+    query = {
+        "prefix": prefix,
+        "maxResults": PAGE,
+        "fields": f"items({FIELDS}),nextPageToken",
+        **{key: value for key, value in ends.items() if value},
+    }
     return Request("GET", f"{access.objects_url()}?{urlencode(query)}")

@@ -6,9 +6,9 @@ from typing import Self
 
 from tasks.lib.ember import revision, revisions
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.inspection import INDEX
 from tasks.lib.ember.revision import Revision
 from tasks.lib.ember.revisions import Active
+from tasks.lib.ember.survey import INDEX
 from tasks.lib.ember.upload import checked_prefix
 from tasks.lib.ember.wire import Pool
 from tasks.lib.errors import Failure, UsageError

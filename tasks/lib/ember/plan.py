@@ -1,13 +1,16 @@
 """Comparing an app with what a bucket holds: what to send, what to relabel, what is left over."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tasks.lib.ember.content import GZIP
 from tasks.lib.ember.headers import Headers
-from tasks.lib.ember.inspection import INDEX, Entry
+from tasks.lib.ember.inspection import Entry
+from tasks.lib.ember.survey import INDEX
 
 ABSENT = 0
+# So many bytes of a file's SHA-256 are noted in a manifest: enough to tell contents apart.
+DIGEST_NOTED = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,14 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """Write what `send` says by copying the object `source`, which holds it already."""
+
+    send: Send
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Relabel:
     """Give the object `name` the headers of `entry`; its content is right."""
 
@@ -69,6 +80,7 @@ class Plan:
         last: the app's index.html where it differs, written once all else is there.
         extra: objects under the prefix that the app does not have.
         unchanged: how many files are there already.
+        copy: what to write by copying another object of the bucket.
     """
 
     send: Sequence[Send]
@@ -76,11 +88,17 @@ class Plan:
     last: Sequence[Send]
     extra: Sequence[Remote]
     unchanged: int
+    copy: Sequence[Copy] = ()
 
     @property
     def changes(self) -> int:
         """How many objects would be written or relabelled."""
-        return len(self.send) + len(self.relabel) + len(self.last)
+        return len(self.send) + len(self.copy) + len(self.relabel) + len(self.last)
+
+    @property
+    def writes(self) -> list[Send]:
+        """What is written, in whatever way, index.html last."""
+        return [*self.send, *(copy.send for copy in self.copy), *self.last]
 
 
 def plan(entries: Iterable[Entry], prefix: str, listing: Iterable[Remote]) -> Plan:
@@ -101,6 +119,28 @@ def plan(entries: Iterable[Entry], prefix: str, listing: Iterable[Remote]) -> Pl
         else:
             unchanged += 1
     return Plan(send, relabel, last, list(there.values()), unchanged)
+
+
+def copying(decided: Plan, earlier: Iterable[Entry], folder: str) -> Plan:
+    """The plan, with copies of what an earlier revision holds in place of sending it.
+
+    Args:
+        decided: the plan.
+        earlier: the files of that revision, by its manifest.
+        folder: where they lie, with its slash.
+
+    """
+    sources = {_kind(entry): folder + entry.path for entry in earlier if entry.digest}
+    if not sources:
+        return decided
+    copy = [Copy(one, sources[_kind(one.entry)]) for one in decided.send if _kind(one.entry) in sources]
+    send = [one for one in decided.send if _kind(one.entry) not in sources]
+    return replace(decided, send=send, copy=copy)
+
+
+def _kind(entry: Entry) -> tuple[object, ...]:
+    """What two files have in common whose objects are the same but for their names."""
+    return entry.digest[:DIGEST_NOTED], entry.size, entry.crc32c, entry.headers, entry.compressible
 
 
 def same_content(entry: Entry, remote: Remote) -> bool:

@@ -18,6 +18,8 @@ from tasks.lib.errors import Failure
 def sentence(summary: UploadSummary) -> str:
     """One line on what an upload did."""
     done = f"{summary.sent} sent ({size(summary.stored)}), {summary.unchanged} unchanged"
+    if summary.copied:
+        done += f", {summary.copied} copied within the bucket"
     if summary.relabelled:
         done += f", {summary.relabelled} with new headers"
     if summary.removed:
@@ -32,6 +34,7 @@ def sentence(summary: UploadSummary) -> str:
 def preview(summary: UploadSummary) -> Iterator[str]:
     """What an upload would do, a line for each object."""
     yield from (f"send     {name}" for name in summary.to_send)
+    yield from (f"copy     {name}" for name in summary.to_copy)
     yield from (f"relabel  {name}" for name in summary.to_relabel)
     yield from (f"extra    {name}" for name in summary.to_remove)
     yield f"{summary.unchanged} of {summary.files} files are there already."

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.member import FILE, Member
+from tasks.lib.ember.plan import DIGEST_NOTED
 
 FOLDER = "revisions/"
 LENGTH = 12
@@ -57,7 +58,10 @@ def manifest_name(prefix: str, name: str) -> str:
 def manifest(entries: Iterable[Entry], name: str) -> bytes:
     """What a revision consists of, as JSON."""
     files = {
-        e.path: [e.size, f"{e.crc32c:08x}", e.headers.content_type, e.headers.cache_control, e.compressible]
+        e.path: [
+            e.size, f"{e.crc32c:08x}", e.headers.content_type, e.headers.cache_control, e.compressible,
+            e.digest[:DIGEST_NOTED].hex(),
+        ]
         for e in sorted(entries, key=lambda entry: entry.path)
     }  # fmt: skip
     return json.dumps({"revision": name, "files": files}, separators=(",", ":"), ensure_ascii=False).encode()
@@ -67,11 +71,13 @@ def entries_of(data: bytes) -> list[Entry]:
     """The files that a manifest lists; they have no archive to be read from."""
     shared: dict[Headers, Headers] = {}
     found = []
-    for path, (size, crc32c, content_type, cache_control, compressible) in json.loads(data)["files"].items():
+    for path, noted in json.loads(data)["files"].items():
+        # Manifests of earlier versions note no digest.
+        size, crc32c, content_type, cache_control, compressible, digest = [*noted, ""][:6]
         headers = Headers(content_type, cache_control)
         headers = shared.setdefault(headers, headers)
         member = Member(path, FILE, size, 0, None)
-        found.append(Entry(path, size, int(crc32c, 16), b"", headers, compressible, member))
+        found.append(Entry(path, size, int(crc32c, 16), bytes.fromhex(digest), headers, compressible, member))
     return found
 
 

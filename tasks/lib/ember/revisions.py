@@ -1,23 +1,21 @@
 """The revisions in a bucket: listed, activated, rolled back and pruned."""
 
-import json
 import secrets
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from tasks.lib.ember import content, objects, page, revision, sending
+from tasks.lib.ember import content, objects, page, reading, revision, sending
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.headers import Headers
-from tasks.lib.ember.inspection import INDEX, Entry
+from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.member import FILE, Member
-from tasks.lib.ember.persistence import ask, refused
-from tasks.lib.ember.plan import ABSENT, Plain, Send, plan
+from tasks.lib.ember.plan import ABSENT, Plain, Remote, Send, plan
 from tasks.lib.ember.revision import Revision
-from tasks.lib.ember.wire import Job, Pool, Request, Steps
+from tasks.lib.ember.survey import INDEX
+from tasks.lib.ember.wire import Pool, Request
 from tasks.lib.errors import Failure, UsageError
 
 HISTORY_KEY = "lookit-history"
@@ -46,7 +44,7 @@ def active(pool: Pool, access: Access, prefix: str) -> Active:
         Failure: the bucket could not be asked.
 
     """
-    found = look_up(pool, access, prefix + INDEX)
+    found = reading.look_up(pool, access, prefix + INDEX)
     if found is None:
         return Active((), ABSENT)
     noted = found.get("metadata", {}).get(HISTORY_KEY, "")
@@ -67,11 +65,49 @@ def listed(pool: Pool, access: Access, prefix: str) -> tuple[list[Revision], lis
     return newest_first, [name for name in folders if name not in complete]
 
 
-def write_manifest(pool: Pool, access: Access, prefix: str, name: str, entries: Sequence[Entry]) -> None:
-    """Mark a revision as complete; where it is marked already, nothing is done."""
+def observed(
+    pool: Pool, access: Access, prefix: str, name: str, paths: Sequence[str]
+) -> tuple[list[Remote], Mapping[str, Any] | None]:
+    """What a revision that should have `paths` has: objects, and what the API says of the manifest."""
+    found: list[Remote] = []
+    manifests: list[Mapping[str, Any]] = []
+    look = reading.looking_up(access, revision.manifest_name(prefix, name), manifests)
+    pool.run([look, *objects.listing_jobs(access, revision.folder(prefix, name), paths, found)])
+    return found, manifests[0] if manifests else None
+
+
+def served(pool: Pool, access: Access, prefix: str) -> tuple[Active, list[Entry]]:
+    """What is served at `prefix`, and the files of that revision as far as its manifest can be read."""
+    now = active(pool, access, prefix)
+    if not now.name:
+        return now, []
+    try:
+        return now, entries_in(pool, access, prefix, now.name)
+    except Failure:
+        return now, []
+
+
+def write_manifest(
+    pool: Pool,
+    access: Access,
+    prefix: str,
+    name: str,
+    entries: Sequence[Entry],
+    there: Mapping[str, Any] | None,
+) -> None:
+    """Mark a revision as complete; where it is so marked already, nothing is done.
+
+    Args:
+        pool: sends the requests.
+        access: the bucket.
+        prefix: where, with its slash.
+        name: the revision.
+        entries: all its files.
+        there: what the API says of the manifest that is there, if one is.
+
+    """
     target = revision.manifest_name(prefix, name)
     data = revision.manifest(entries, name)
-    there = look_up(pool, access, target)
     entry = made(target, data, MANIFEST_HEADERS)
     if there and objects.remote(there).plain == Plain(entry.size, entry.crc32c):
         return
@@ -80,8 +116,9 @@ def write_manifest(pool: Pool, access: Access, prefix: str, name: str, entries: 
 
 
 def activate(
-    pool: Pool, access: Access, prefix: str, name: str, history: Sequence[str], generation: int
-) -> None:
+    pool: Pool, access: Access, prefix: str, name: str, history: Sequence[str], generation: int,
+    entries: Sequence[Entry] = (),
+) -> None:  # fmt: skip
     """Serve revision `name` at `prefix`.
 
     Args:
@@ -91,13 +128,13 @@ def activate(
         name: a complete revision.
         history: what is to be remembered from now on, `name` first.
         generation: the page that is served now; if it is another by the time of writing, nothing is changed.
+        entries: the revision's files where they are known; else its manifest is read.
 
     Raises:
         Failure: the revision is not whole, its page cannot be based, or another activation came first.
 
     """
-    _expect_whole(pool, access, prefix, name)
-    index = fetched(pool, access, revision.folder(prefix, name) + INDEX)
+    index = _index_of_whole(pool, access, prefix, name, entries or entries_in(pool, access, prefix, name))
     data = page.based(index, f"{revision.FOLDER}{name}/")
     send = Send(made(prefix + INDEX, data, PAGE_HEADERS), prefix + INDEX, generation)
     notes = {HISTORY_KEY: ",".join(history), ACTIVATION_KEY: secrets.token_hex(8)}
@@ -120,7 +157,7 @@ def prune(pool: Pool, access: Access, prefix: str, names: Sequence[str]) -> int:
     """
     removed: list[str] = []
     for name in names:
-        manifest = look_up(pool, access, revision.manifest_name(prefix, name))
+        manifest = reading.look_up(pool, access, revision.manifest_name(prefix, name))
         if manifest:
             pool.run([objects.removed(access, objects.remote(manifest), removed.append)])
         if active(pool, access, prefix).name == name:
@@ -154,47 +191,7 @@ def older(revisions: Sequence[Revision], served: Active, keep: int, days: float)
 
 def entries_in(pool: Pool, access: Access, prefix: str, name: str) -> list[Entry]:
     """The files of a complete revision, by its manifest."""
-    return revision.entries_of(fetched(pool, access, revision.manifest_name(prefix, name)))
-
-
-def look_up(pool: Pool, access: Access, name: str) -> Mapping[str, Any] | None:
-    """What the API says of an object; None where there is none."""
-    found: list[Mapping[str, Any]] = []
-
-    def steps() -> Steps:
-        query = urlencode({"fields": f"{objects.FIELDS},timeCreated"})
-        request = Request("GET", f"{access.object_url(name)}?{query}")
-        response = yield from ask(request, access, access.deadline())
-        if response.status == 200:
-            found.append(json.loads(response.body))
-        elif response.status != 404:
-            raise refused(response, access, f"{name} could not be looked up.")
-
-    pool.run([Job(steps())])
-    return found[0] if found else None
-
-
-def fetched(pool: Pool, access: Access, name: str) -> bytes:
-    """The content of a small object, unpacked.
-
-    Raises:
-        Failure: it is not there, or arrived damaged.
-
-    """
-    found: list[bytes] = []
-
-    def steps() -> Steps:
-        request = Request("GET", f"{access.object_url(name)}?alt=media", ("Accept-Encoding: gzip",))
-        response = yield from ask(request, access, access.deadline())
-        if response.status != 200:
-            raise refused(response, access, f"{name} could not be read.")
-        try:
-            found.append(content.unpacked(response.body, response.header("content-encoding")))
-        except zlib.error as error:
-            raise Failure(f"{name} arrived damaged.", str(error), "Run the same command again.") from error
-
-    pool.run([Job(steps())])
-    return found[0]
+    return revision.entries_of(reading.fetched(pool, access, revision.manifest_name(prefix, name)))
 
 
 def made(path: str, data: bytes, headers: Headers) -> Entry:
@@ -204,15 +201,20 @@ def made(path: str, data: bytes, headers: Headers) -> Entry:
     )
 
 
-def _expect_whole(pool: Pool, access: Access, prefix: str, name: str) -> None:
+def _index_of_whole(pool: Pool, access: Access, prefix: str, name: str, entries: Sequence[Entry]) -> bytes:
+    """The index.html of a revision of which nothing is missing."""
     where = revision.folder(prefix, name)
-    entries = entries_in(pool, access, prefix, name)
-    missing = plan(entries, where, objects.listing(pool, access, where))
-    if missing.changes:
+    there: list[Remote] = []
+    pages: list[bytes] = []
+    listing = objects.listing_jobs(access, where, [entry.path for entry in entries], there)
+    pool.run([*listing, reading.fetching(access, where + INDEX, pages)])
+    missing = plan(entries, where, there)
+    if missing.changes or not pages:
         wrong = [one.name for one in (*missing.last, *missing.send)] + [one.name for one in missing.relabel]
         raise Failure(f"Revision {name} is not whole; nothing was activated.",
                       "\n".join(f"- {one} is missing or differs." for one in wrong),
                       "Upload its archive again: only what is missing is sent.")  # fmt: skip
+    return pages[0]
 
 
 def _folder_pages(pool: Pool, access: Access, start: str) -> Iterator[Mapping[str, Any]]:

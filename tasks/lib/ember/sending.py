@@ -214,7 +214,7 @@ def _concluded(access: Access, send: Send, crc32c: int, response: Response, note
     """
     if response.status == 412:
         # An earlier attempt may have been stored and only its answer lost.
-        yield from _expect_stored(access, send, notes)
+        yield from expect_stored(access, send, notes)
         return
     if response.status not in {200, 201}:
         raise refused(response, access, f"{send.name} could not be sent.")
@@ -222,7 +222,7 @@ def _concluded(access: Access, send: Send, crc32c: int, response: Response, note
         got = content.from_base64(json.loads(response.body)["crc32c"])
     except (ValueError, KeyError):
         # The answer was cut off, or is of a session that was finished before: ask again.
-        yield from _expect_stored(access, send, notes)
+        yield from expect_stored(access, send, notes)
         return
     if got != crc32c:
         raise Failure(
@@ -232,7 +232,13 @@ def _concluded(access: Access, send: Send, crc32c: int, response: Response, note
         )
 
 
-def _expect_stored(access: Access, send: Send, notes: Mapping[str, str]) -> Any:
+def expect_stored(access: Access, send: Send, notes: Mapping[str, str]) -> Any:
+    """Look whether the object is there as it was to be written, by whatever attempt.
+
+    Raises:
+        Changed: it is not.
+
+    """
     request = Request("GET", f"{access.object_url(send.name)}?{urlencode({'fields': FIELDS})}")
     response = yield from ask(request, access, access.deadline())
     if response.status != 200:

@@ -32,9 +32,11 @@ class UploadSummary:
         revision: the app's revision; empty when uploaded in place.
         active: the revision that is served now; empty when uploaded in place.
         to_send: names of objects to write, in order.
+        to_copy: names of objects to write by copying another one of the bucket.
         to_relabel: names of objects to give other headers only.
         to_remove: names of objects that the app does not have; removed with delete_extra only.
         sent: how many were written.
+        copied: how many were copied from the revision that is served, which has them already.
         relabelled: how many got other headers.
         removed: how many were removed.
         unchanged: how many were there already.
@@ -49,9 +51,11 @@ class UploadSummary:
     revision: str = ""
     active: str = ""
     to_send: list[str] = field(default_factory=list)
+    to_copy: list[str] = field(default_factory=list)
     to_relabel: list[str] = field(default_factory=list)
     to_remove: list[str] = field(default_factory=list)
     sent: int = 0
+    copied: int = 0
     relabelled: int = 0
     removed: int = 0
     unchanged: int = 0

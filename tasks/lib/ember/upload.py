@@ -1,20 +1,22 @@
 """Uploading a built Ember app: read and judge the archive, list the bucket, decide, send, activate."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tasks.lib.ember import names, objects, revision, revisions, sending
 from tasks.lib.ember.access import Access, access
 from tasks.lib.ember.acting import Acting
 from tasks.lib.ember.archive import open_archive
-from tasks.lib.ember.inspection import INDEX, Inventory, inspect
+from tasks.lib.ember.inspection import Inventory, inspect, read
 from tasks.lib.ember.member import Archive
-from tasks.lib.ember.plan import Plan, Remote, plan
+from tasks.lib.ember.plan import Plan, copying, plan
 from tasks.lib.ember.progress import Progress
 from tasks.lib.ember.summary import Options, UploadSummary
+from tasks.lib.ember.survey import INDEX, survey
 from tasks.lib.ember.wire import Pool
 from tasks.lib.errors import UsageError
 from tasks.lib.settings.ember import Ember
@@ -22,6 +24,7 @@ from tasks.lib.settings.ember import Ember
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
 
+Found = TypeVar("Found")
 AS_A_REVISION = Options()
 
 
@@ -97,22 +100,20 @@ def _in_place(
     summary: UploadSummary, progress: Progress,
 ) -> None:  # fmt: skip
     """The plain layout: the app's files at the prefix itself."""
-    inventory, listing = _observe(archive, pool, access, ember, prefix)
+    # What is packed as a whole is not read once more only to know what to expect.
+    known = survey(archive, prefix, ember) if archive.independent else None
+    inventory, listing = _side_by_side(
+        pool,
+        lambda: read(archive, known or survey(archive, prefix, ember), ember),
+        lambda: objects.listing(pool, access, prefix, known.paths if known else ()),
+    )
     apart = prefix + revision.FOLDER
     decided = plan(inventory.entries, prefix, listing)
     decided = replace(decided, extra=[there for there in decided.extra if not there.name.startswith(apart)])
     _note(summary, inventory, decided)
     if options.dry_run:
         return
-    acting = Acting(
-        archive,
-        inventory,
-        pool,
-        access,
-        sending.Sizes(ember.resumable_above, ember.resumable_part),
-        summary,
-        progress,
-    )
+    acting = _acting(archive, inventory, pool, access, ember, summary, progress)
     acting.carry_out(decided)
     if options.delete_extra:
         acting.remove(decided)
@@ -124,52 +125,57 @@ def _as_revision(
 ) -> None:  # fmt: skip
     """A folder of its own beside other revisions, then its manifest, then the page that leads to it."""
     # The name of the longest revision stands in: names are judged before the hash is known.
-    inventory = inspect(archive, revision.folder(prefix, "0" * revision.LENGTH), ember)
-    name = summary.revision = revision.identity(inventory.entries)
+    longest = revision.folder(prefix, "0" * revision.LENGTH)
+    inventory, (served, earlier) = _side_by_side(
+        pool, lambda: inspect(archive, longest, ember), lambda: revisions.served(pool, access, prefix)
+    )
+    entries = inventory.entries
+    name = summary.revision = revision.identity(entries)
     where = revision.folder(prefix, name)
-    served = revisions.active(pool, access, prefix)
-    decided = plan(inventory.entries, where, objects.listing(pool, access, where))
+    there, manifest = revisions.observed(pool, access, prefix, name, [entry.path for entry in entries])
+    decided = copying(plan(entries, where, there), earlier, revision.folder(prefix, served.name))
     _note(summary, inventory, decided)
     summary.active = served.name
     if options.dry_run:
         return
-    Acting(
-        archive,
-        inventory,
-        pool,
-        access,
-        sending.Sizes(ember.resumable_above, ember.resumable_part),
-        summary,
-        progress,
-    ).carry_out(decided)
-    revisions.write_manifest(pool, access, prefix, name, inventory.entries)
+    _acting(archive, inventory, pool, access, ember, summary, progress).carry_out(decided)
+    revisions.write_manifest(pool, access, prefix, name, entries, manifest)
     if options.activate and served.name != name:
         history = revision.activated(served.history, name)
-        revisions.activate(pool, access, prefix, name, history, served.generation)
+        revisions.activate(pool, access, prefix, name, history, served.generation, entries)
         summary.active = name
+
+
+def _acting(
+    archive: Archive, inventory: Inventory, pool: Pool, access: Access, ember: Ember, summary: UploadSummary,
+    progress: Progress,
+) -> Acting:  # fmt: skip
+    sizes = sending.Sizes(ember.resumable_above, ember.resumable_part)
+    return Acting(archive, inventory, pool, access, sizes, summary, progress)
 
 
 def _note(summary: UploadSummary, inventory: Inventory, decided: Plan) -> None:
     summary.files = len(inventory.entries)
     summary.unchanged = decided.unchanged
     summary.to_send = [change.name for change in (*decided.send, *decided.last)]
+    summary.to_copy = [copy.send.name for copy in decided.copy]
     summary.to_relabel = [change.name for change in decided.relabel]
     summary.to_remove = [there.name for there in decided.extra]
 
 
-def _observe(
-    archive: Archive, pool: Pool, access: Access, ember: Ember, prefix: str
-) -> tuple[Inventory, list[Remote]]:
+def _side_by_side(
+    pool: Pool, read_archive: Callable[[], Inventory], ask_bucket: Callable[[], Found]
+) -> tuple[Inventory, Found]:
     """The archive and the bucket, read at the same time: one needs the disk, the other the network."""
     try:
         with ThreadPoolExecutor(1) as executor:
-            listing = executor.submit(lambda: list(objects.listing(pool, access, prefix)))
+            asked = executor.submit(ask_bucket)
             try:
-                inventory = inspect(archive, prefix, ember)
+                inventory = read_archive()
             except BaseException:
                 pool.stop()
                 raise
-            return inventory, listing.result()
+            return inventory, asked.result()
     finally:
         pool.go_on()
 

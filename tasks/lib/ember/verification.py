@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
-from tasks.lib.ember import content, objects, page, revision, revisions
+from tasks.lib.ember import content, objects, page, reading, revision, revisions
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.inspection import INDEX, Entry
+from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.persistence import ask, said
 from tasks.lib.ember.plan import plan
+from tasks.lib.ember.survey import INDEX
 from tasks.lib.ember.wire import Job, Pool, Request, Response, Steps
 
 # Larger files are asked for with HEAD: their bytes were checked when they were stored.
@@ -27,14 +28,14 @@ def verify(pool: Pool, access: Access, prefix: str, name: str) -> list[str]:
     """
     where = revision.folder(prefix, name)
     entries = revisions.entries_in(pool, access, prefix, name)
-    decided = plan(entries, where, objects.listing(pool, access, where))
+    decided = plan(entries, where, objects.listing(pool, access, where, [entry.path for entry in entries]))
     faults = [f"{one.name}: it is missing, or its content differs." for one in (*decided.send, *decided.last)]
     faults += [f"{one.name}: its headers differ." for one in decided.relabel]
     faults += [f"{one.name}: no manifest names it." for one in decided.extra]
     pool.run(_served(access, where + entry.path, entry, faults) for entry in entries)
     served = revisions.active(pool, access, prefix)
     if served.name == name:
-        index = revisions.fetched(pool, access, where + INDEX)
+        index = reading.fetched(pool, access, where + INDEX)
         data = page.based(index, f"{revision.FOLDER}{name}/")
         entry = revisions.made(INDEX, data, revisions.PAGE_HEADERS)
         pool.run([_served(access, prefix + INDEX, entry, faults)])

@@ -27,8 +27,7 @@ FINGERPRINT = "d41d8cd98f00b204e9800998ecf8427e"
     ],
 )
 def test_the_documented_default(path: str, content_type: str, cache_control: str, compressible: bool) -> None:
-    assert RULES.headers(path) == Headers(content_type, cache_control)
-    assert RULES.may_gzip(path) is compressible
+    assert RULES.of(path) == (Headers(content_type, cache_control), compressible)
 
 
 def test_for_each_header_the_first_rule_that_speaks_of_it_wins() -> None:
@@ -39,13 +38,12 @@ def test_for_each_header_the_first_rule_that_speaks_of_it_wins() -> None:
             HeaderRule(path=".*", cache_control="two", content_type="never/reached", gzip=True),
         ]
     )
-    assert rules.headers("a.dat") == Headers("text/x-data", "one")
-    assert rules.headers("b.dat") == Headers("text/x-data", "two")
-    assert (rules.may_gzip("a.dat"), rules.may_gzip("b.dat")) == (False, True)
+    assert rules.of("a.dat") == (Headers("text/x-data", "one"), False)
+    assert rules.of("b.dat") == (Headers("text/x-data", "two"), True)
 
 
 def test_equal_headers_are_one_object() -> None:
-    assert RULES.headers("a.png") is RULES.headers("b.png")
+    assert RULES.of("a.png")[0] is RULES.of("b.png")[0]
 
 
 def test_a_suffix_in_capitals_counts() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.ember import objects, revision, revisions
+from tasks.lib.ember import objects, reading, revision
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.place import Place
 from tasks.lib.ember.summary import Options
@@ -102,7 +102,7 @@ def test_verifying_names_everything_that_is_wrong(access: Access, place: Place, 
 
 def test_uploading_again_mends_what_verifying_found(access: Access, place: Place, tmp_path: Path) -> None:
     name = uploaded(access, tmp_path, "1")
-    there = revisions.look_up(place._pool, access, f"{revision.folder(WHERE, name)}robots.txt")
+    there = reading.look_up(place._pool, access, f"{revision.folder(WHERE, name)}robots.txt")
     assert there
     place._pool.run([objects.removed(access, objects.remote(there), lambda _name: None)])
     assert uploaded(access, tmp_path, "1") == name

@@ -1,5 +1,6 @@
 """The upload plan: applying it gives the app, and planning again gives nothing."""
 
+import hashlib
 from collections.abc import Iterable
 
 from hypothesis import given
@@ -7,9 +8,10 @@ from hypothesis import strategies as st
 
 from tasks.lib.ember import content
 from tasks.lib.ember.headers import Headers
-from tasks.lib.ember.inspection import INDEX, Entry
+from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.member import FILE, Member
-from tasks.lib.ember.plan import ABSENT, Plain, Plan, Remote, plan, same_content
+from tasks.lib.ember.plan import ABSENT, DIGEST_NOTED, Plain, Plan, Remote, copying, plan, same_content
+from tasks.lib.ember.survey import INDEX
 
 PREFIX = "experiments/one/"
 PATHS = st.sampled_from([INDEX, "a.js", "b.css", "assets/c.png", "assets/index.html"])
@@ -21,7 +23,13 @@ HEADERS = st.sampled_from(
 
 def entry(path: str, data: bytes, headers: Headers, compressible: bool) -> Entry:
     return Entry(
-        path, len(data), content.checksum([data]), b"", headers, compressible, Member(path, FILE, 0, 0, data)
+        path,
+        len(data),
+        content.checksum([data]),
+        hashlib.sha256(data).digest()[:DIGEST_NOTED],
+        headers,
+        compressible,
+        Member(path, FILE, 0, 0, data),
     )
 
 
@@ -96,6 +104,24 @@ def test_every_object_is_in_one_part_of_the_plan(entries: list[Entry], listing: 
     assert decided.changes + decided.unchanged == len(entries)
     assert {remote.name for remote in decided.extra} == {remote.name for remote in listing} - {
         PREFIX + one.path for one in entries
+    }
+
+
+@given(ENTRIES, LISTINGS, ENTRIES)
+def test_copies_take_the_place_of_sending_the_very_same_file(
+    entries: list[Entry], listing: list[Remote], earlier: list[Entry]
+) -> None:
+    decided = plan(entries, PREFIX, listing)
+    instead = copying(decided, earlier, "earlier/")
+    held = {f"earlier/{one.path}": one for one in earlier}
+    assert sorted(one.name for one in instead.writes) == sorted(one.name for one in decided.writes)
+    assert instead.changes == decided.changes
+    for copy in instead.copy:
+        source = held[copy.source]
+        assert (source.digest, source.headers) == (copy.send.entry.digest, copy.send.entry.headers)
+        assert same_content(copy.send.entry, written(source, copy.send.name, 1))
+    assert not {(one.entry.digest, one.entry.headers, one.entry.compressible) for one in instead.send} & {
+        (one.digest, one.headers, one.compressible) for one in earlier
     }
 
 

@@ -32,6 +32,10 @@ def summary(**values: object) -> UploadSummary:
             "Revision 1f: 10 files: 0 sent (0 B), 10 unchanged, in 0.0 s. It is active.",
         ),
         (
+            {"revision": "1f", "active": "1f", "sent": 1, "stored": 4, "copied": 9},
+            "Revision 1f: 10 files: 1 sent (4 B), 0 unchanged, 9 copied within the bucket, in 0.0 s. It is active.",
+        ),
+        (
             {"revision": "1f", "active": "2e", "unchanged": 10},
             "Revision 1f: 10 files: 0 sent (0 B), 10 unchanged, in 0.0 s. It is not active.",
         ),
@@ -42,11 +46,11 @@ def test_one_sentence_on_an_upload(values: dict[str, object], sentence: str) -> 
 
 
 def test_a_dry_run_lists_what_it_would_do(capsys: pytest.CaptureFixture[str]) -> None:
-    made = summary(to_send=["p/a"], to_relabel=["p/b"], to_remove=["p/c"], unchanged=8)
+    made = summary(to_send=["p/a"], to_copy=["p/d"], to_relabel=["p/b"], to_remove=["p/c"], unchanged=8)
     report.one(made, Options(dry_run=True), False)
     out, err = capsys.readouterr()
     assert err.splitlines() == [
-        "send     p/a", "relabel  p/b", "extra    p/c", "8 of 10 files are there already.",
+        "send     p/a", "copy     p/d", "relabel  p/b", "extra    p/c", "8 of 10 files are there already.",
     ]  # fmt: skip
     assert out == "https://bucket/index.html\n"
 

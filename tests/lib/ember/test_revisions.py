@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.ember import revision, revisions
+from tasks.lib.ember import reading, revision, revisions
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.page import based
 from tasks.lib.ember.revision import Revision
@@ -39,7 +39,7 @@ def uploaded(access: Access, folder: Path, version: str, options: Options | None
 
 def served(pool: Pool, access: Access) -> str:
     """The revision that the page at the prefix leads to."""
-    page = revisions.fetched(pool, access, f"{WHERE}index.html")
+    page = reading.fetched(pool, access, f"{WHERE}index.html")
     match = re.search(rb'<base href="revisions/([0-9a-f]+)/">', page)
     return match[1].decode() if match else ""
 
@@ -110,7 +110,7 @@ def test_rolling_back_goes_further_each_time(access: Access, pool: Pool, tmp_pat
 def test_a_revision_with_a_file_missing_is_not_activated(access: Access, pool: Pool, tmp_path: Path) -> None:
     one, two = uploaded(access, tmp_path, "1"), uploaded(access, tmp_path, "2")
     name = f"{revision.folder(WHERE, one)}robots.txt"
-    there = revisions.look_up(pool, access, name)
+    there = reading.look_up(pool, access, name)
     assert there
     from tasks.lib.ember import objects
 

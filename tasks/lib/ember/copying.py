@@ -1,0 +1,62 @@
+"""Copying within the bucket what an earlier revision holds: no body, nothing read again or packed."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from urllib.parse import quote, urlencode
+
+from tasks.lib.ember.access import Access
+from tasks.lib.ember.objects import FIELDS, remote
+from tasks.lib.ember.persistence import ask, refused
+from tasks.lib.ember.plan import Copy, Send, same_content
+from tasks.lib.ember.sending import Done, expect_stored
+from tasks.lib.ember.wire import Job, Request, Steps
+
+
+def copied(access: Access, copy: Copy, done: Done, instead: Callable[[Send], None]) -> Job:
+    """A job that copies an object.
+
+    Args:
+        access: the bucket.
+        copy: what to write, and from what.
+        done: called with what was written and 0, once the bucket has said that it holds the right content.
+        instead: called with what has to be sent after all: the source is gone, or not what its manifest says.
+
+    """
+
+    def steps() -> Steps:
+        send, token = copy.send, ""
+        while True:
+            request = Request("POST", _url(access, copy, token))
+            response = yield from ask(request, access, access.deadline())
+            if response.status == 404:
+                instead(send)
+                return
+            if response.status == 412:
+                # An earlier attempt may have been carried out and only its answer lost.
+                yield from expect_stored(access, send, {})
+                done(send, 0)
+                return
+            if response.status != 200:
+                raise refused(response, access, f"{send.name} could not be copied from {copy.source}.")
+            answer = json.loads(response.body)
+            if answer["done"]:
+                break
+            token = answer["rewriteToken"]
+        there = remote(answer["resource"])
+        if same_content(send.entry, there) and there.headers == send.entry.headers:
+            done(send, 0)
+        else:
+            instead(replace(send, generation=there.generation))
+
+    return Job(steps())
+
+
+def _url(access: Access, copy: Copy, token: str) -> str:
+    query = {
+        "ifGenerationMatch": copy.send.generation,
+        "fields": f"done,rewriteToken,resource({FIELDS})",
+        **({"rewriteToken": token} if token else {}),
+    }
+    target = f"b/{quote(access.bucket, safe='')}/o/{quote(copy.send.name, safe='')}"
+    return f"{access.object_url(copy.source)}/rewriteTo/{target}?{urlencode(query)}"
