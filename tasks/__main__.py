@@ -72,7 +72,7 @@ class Program(invoke.Program):
             super().parse_tasks()
 
     def _names_that_may_be_left_out(self) -> dict[str, str]:
-        """For each task, by all its names, the option that a bare word after it is for; empty for none."""
+        """For each task, by all its names, the options that bare words after it are for; empty for none."""
         return {
             name: getattr(self.collection[canonical], "may_follow", "")
             for canonical, aliases in self.collection.task_names.items()
@@ -81,20 +81,25 @@ class Program(invoke.Program):
 
 
 def with_left_out_names(words: list[str], names: dict[str, str]) -> list[str]:
-    """Put an option's name before a bare word that directly follows its task.
+    """Put options' names before bare words that directly follow their task.
 
     Args:
         words: the command line, such as `["secrets.log", "a.env"]`.
-        names: for each task the option meant, such as `{"secrets.log": "file"}`; empty for none.
+        names: for each task the options meant, such as `{"release.diff": "before after"}`; empty for none.
 
     Returns:
         The same, with the option's name: `["secrets.log", "--file", "a.env"]`.
 
     """
-    result = []
-    for before, word in zip(["", *words], words, strict=False):
-        if names.get(before) and not word.startswith("-") and word not in names:
-            result.append(f"--{names[before]}")
+    result: list[str] = []
+    open_ones: list[str] = []
+    for word in words:
+        if word in names:
+            open_ones = names[word].split()
+        elif word.startswith("-"):
+            open_ones = []
+        elif open_ones:
+            result.append(f"--{open_ones.pop(0)}")
         result.append(word)
     return result
 

@@ -60,8 +60,8 @@ def task(*, may_follow: str = "", **options: Any) -> Callable[[Callable[..., Non
     """Declare a task as `invoke.task` does, and give it `--sandbox`.
 
     Args:
-        may_follow: the option whose name ./inv lets a person leave out: `secrets.log FILE`.  (Invoke's own
-            positional arguments can not be left out.)
+        may_follow: the options, separated by spaces, whose names ./inv lets a person leave out directly
+            after the task: `secrets.log FILE`.  (Invoke's own positional arguments can not be left out.)
         options: passed on to `invoke.task`.
 
     """

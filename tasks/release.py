@@ -50,6 +50,61 @@ def list_(c: Context, environment: str = "", json: bool = False) -> None:
 
 
 @cli.task(
+    may_follow="number",
+    help={
+        "number": "The number of the release; by default the newest.",
+        "environment": "Whose release.",
+        "json": "Print JSON, its objects included.",
+    },
+)
+def show(c: Context, number: int = 0, environment: str = "", json: bool = False) -> None:
+    """Show one release: commit, who, when, phases, images and objects."""
+    from tasks.lib.deploy import reviewing, telling
+
+    settings = cli.settings(c)
+    found = reviewing.show(settings, settings.environment(environment), number)
+    telling.deliver_release(found, as_json=json)
+
+
+@cli.task(
+    may_follow="before after",
+    help={
+        "before": "The number of one release; by default the last but one.",
+        "after": "The number of the other; by default the newest.",
+        "environment": "Whose releases.",
+        "json": "Print JSON.",
+    },
+)
+def diff(c: Context, before: int = 0, after: int = 0, environment: str = "", json: bool = False) -> None:
+    """Show how two releases differ, object by object and field by field."""
+    from tasks.lib.deploy import reviewing, telling
+
+    settings = cli.settings(c)
+    numbers = [number for number in (before, after) if number]
+    found = reviewing.compare(settings, settings.environment(environment), numbers)
+    telling.deliver_differences(*found, as_json=json)
+
+
+@cli.task(
+    help={
+        "environment": "Which environment.",
+        "json": "Print JSON.",
+        "exit-code": "Exit with 3 if something is not as the release made it.",
+    }
+)
+def status(c: Context, environment: str = "", json: bool = False, exit_code: bool = False) -> None:
+    """Show the release in force, and where live objects are no longer as it made them."""
+    from tasks.lib.deploy import reviewing, telling
+
+    settings = cli.settings(c)
+    chosen = settings.environment(environment)
+    found = reviewing.status(settings, chosen)
+    telling.deliver_status(chosen.name, found, as_json=json)
+    if exit_code:
+        found.require_no_drift()
+
+
+@cli.task(
     help={"environment": "Whose release.", "to": "The number of the release; by default the last good one."}
 )
 def rollback(c: Context, environment: str = "", to: int = 0) -> None:

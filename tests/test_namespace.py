@@ -157,9 +157,20 @@ def test_a_reader_that_goes_away_ends_it_quietly() -> None:
         (["secrets.log", "--file", "a.env"], ["secrets.log", "--file", "a.env"]),
         (["secrets.log", "settings"], ["secrets.log", "settings"]),
         (["settings", "word"], ["settings", "word"]),
+        (["release.diff", "1", "2", "3"], ["release.diff", "--before", "1", "--after", "2", "3"]),
+        (["release.diff", "1", "-e", "x"], ["release.diff", "--before", "1", "-e", "x"]),
         ([], []),
     ],
-    ids=["left out", "said", "next is a task", "task without such an option", "nothing"],
+    ids=[
+        "left out",
+        "said",
+        "next is a task",
+        "task without such an option",
+        "two",
+        "one of two",
+        "nothing",
+    ],
 )
 def test_an_option_s_name_may_be_left_out(words: list[str], understood: list[str]) -> None:
-    assert with_left_out_names(words, {"secrets.log": "file", "settings": ""}) == understood
+    names = {"secrets.log": "file", "settings": "", "release.diff": "before after"}
+    assert with_left_out_names(words, names) == understood

@@ -1,9 +1,16 @@
 """History and rolling back, through the sandbox's real API server."""
 
+import base64
 import json
+import os
+from typing import Any
 
 import pytest
 
+from tasks.lib.cluster.connection import connect
+from tasks.lib.deploy import history
+from tasks.lib.deploy.objects import Ref, Wanted
+from tasks.lib.deploy.progress import Notice
 from tests.sandbox_case import Case
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -44,3 +51,93 @@ def test_a_release_that_is_not_kept_is_refused(environment: Case) -> None:
     done = environment.invoke("release.rollback", "--environment", "staging", "--to", "9")
     assert done.returncode == 2
     assert "There is no release 9." in done.stderr
+
+
+def test_releases_are_shown_and_compared_and_drift_is_named_by_field(environment: Case) -> None:
+    def release(task: str, *options: str) -> Any:
+        return environment.invoke(f"release.{task}", *options, "--environment", "staging")
+
+    none = release("status")
+    assert none.returncode == 1
+    assert "Nothing was deployed to staging yet." in none.stderr
+    for commit, tag in (("a" * 40, "1.0"), ("b" * 40, "2.0")):
+        done = environment.invoke("deploy", "--branch", "develop", "--commit", commit, "--tag", tag)
+        assert done.returncode == 0, done.stderr
+        environment.patch("Deployment", "web", {"spec": {"replicas": 2}})
+
+    shown = json.loads(release("show", "1", "--json").stdout)
+    assert (shown["commit"], shown["tag"], shown["result"]) == ("a" * 40, "1.0", "deployed")
+    assert shown["phases"].keys() >= {"jobs", "ingress"}
+    assert {one["kind"] for one in shown["objects"]} >= {"Deployment", "StatefulSet", "Job"}
+    assert "Secret" not in {one["kind"] for one in shown["objects"]}
+    assert f"commit: {'b' * 40}" in release("show").stderr
+    compared = json.loads(release("diff", "1", "2", "--json").stdout)
+    web = next(
+        one
+        for one in compared["objects"]
+        if (one["kind"], one["name"]) == ("Deployment", f"{environment.name}-web")
+    )
+    assert {"field": "spec.replicas", "before": "1", "after": "2"} in web["changes"]
+    assert "~ spec.replicas: 2 → 1" in release("diff", "2", "1").stderr
+    same = release("status", "--exit-code")
+    assert same.returncode == 0, same.stderr
+    assert "Everything is as that release made it." in same.stderr
+
+    environment.kubectl("scale", "deployment", f"{environment.name}-web", "--replicas=3")
+    environment.kubectl("set", "env", f"deployment/{environment.name}-worker", "BY_HAND=1")
+    environment.kubectl("set", "env", f"deployment/{environment.name}-beat", "DEBUG=1")
+    environment.kubectl("delete", "service", f"{environment.name}-web")
+    before = environment.kubectl(
+        "get", "deployment", f"{environment.name}-web", "-o", "jsonpath={.metadata.resourceVersion}"
+    )
+    drifted = release("status", "--exit-code", "--json")
+
+    assert drifted.returncode == 3
+    told = {f"{one['kind']}/{one['name']}": one for one in json.loads(drifted.stdout)["drift"]}
+    assert told[f"Deployment/{environment.name}-web"]["fields"] == [
+        {"field": "spec.replicas", "before": "2", "after": "3"}
+    ]
+    assert told[f"Service/{environment.name}-web"]["state"] == "missing"
+    worker = told[f"Deployment/{environment.name}-worker"]
+    assert (worker["state"], worker["by"]) == ("extra", ["kubectl-set"])
+    assert any(
+        field["field"].endswith("env[BY_HAND].value") and field["after"] == "1" for field in worker["fields"]
+    )
+    beat = told[f"Deployment/{environment.name}-beat"]
+    assert beat["state"] == "changed"
+    assert any("env[DEBUG].valueFrom" in field["field"] for field in beat["fields"])
+    assert len(told) == 4
+    after = environment.kubectl(
+        "get", "deployment", f"{environment.name}-web", "-o", "jsonpath={.metadata.resourceVersion}"
+    )
+    assert after == before
+
+
+def test_a_release_larger_than_a_config_map_is_kept_in_parts_and_brought_back(environment: Case) -> None:
+    done = environment.invoke("deploy", "--branch", "develop", "--commit", "a" * 40)
+    assert done.returncode == 0, done.stderr
+    connection = connect(environment.settings, environment.environment)
+    noise = base64.b64encode(os.urandom(700_000)).decode()
+    large = [
+        Wanted(
+            Ref("v1", "ConfigMap", environment.name, f"large-{number}"),
+            body(f"large-{number}", noise[number:]),
+        )
+        for number in range(3)
+    ]
+    told: list[Any] = []
+
+    history.keep(connection.api, environment.name, {"result": "deployed"}, large, told.append)
+
+    assert told == [Notice("kept as release 2")]
+    newest = history.read(connection.api, environment.name)[0]
+    assert newest.parts > 1
+    assert newest.objects() == [thing.body for thing in large]
+    environment.kubectl("delete", "configmap", "lookit-orchestrator-release-2-part-2")
+    torn = environment.invoke("release.status", "--environment", "staging")
+    assert torn.returncode == 1
+    assert "The objects of release 2 are not kept." in torn.stderr
+
+
+def body(name: str, text: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"text": text}}

@@ -1,26 +1,25 @@
 """What was deployed when, kept in the cluster: one ConfigMap a release, readable with kubectl.
 
 Its `data` says commit, result, times and who; `objects` holds the rendered objects, compressed, without
-Secrets: these stay in the cluster under their hashed names, so that a roll back finds them.
+Secrets: these stay in the cluster under their hashed names, so that a roll back finds them.  Of Secrets only
+names and keys are kept.  A release too large for one ConfigMap goes into several (parts.py).
 """
 
 import base64
 import datetime
 import gzip
 import json
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any
 
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy import parts
 from tasks.lib.deploy.objects import Wanted, configuration_names
 from tasks.lib.deploy.progress import DEPLOYED, Notice, Record, Tell
 from tasks.lib.errors import Failure, UsageError
-
-LABEL: Final = "lookit-orchestrator/release"
-PREFIX: Final = "lookit-orchestrator-release-"
-KEPT: Final = 20
 
 
 @dataclass(frozen=True)
@@ -29,17 +28,30 @@ class Past:
 
     Args:
         number: counts up from 1.
-        facts: commit, branch, tag, build, who, began, seconds, phases, images and result, as texts.
-        packed: the rendered objects, compressed, in base64.
+        facts: commit, branch, tag, build, who, began, seconds, phases, images, secrets and result, as texts.
+        packed: the rendered objects, compressed, in base64; empty where they were not kept whole.
+        parts: how many ConfigMaps it takes.
 
     """
 
     number: int
     facts: dict[str, str]
     packed: str
+    parts: int = 1
 
     def objects(self) -> list[Json]:
-        """The rendered objects, without Secrets."""
+        """The rendered objects, without Secrets.
+
+        Raises:
+            Failure: they were too large to be kept, or someone deleted a part of them.
+
+        """
+        if not self.packed:
+            raise Failure(
+                f"The objects of release {self.number} are not kept.",
+                self.facts.get("not_kept", "A ConfigMap with a part of them was deleted."),
+                "Deploy its commit instead: ./inv deploy --branch … --commit …",
+            )
         unpacked: list[Json] = json.loads(gzip.decompress(base64.b64decode(self.packed)))
         return unpacked
 
@@ -56,6 +68,7 @@ def facts(
         "seconds": f"{seconds:.1f}",
         "phases": json.dumps({title: round(took, 1) for title, took in record.phases.items()}),
         "images": json.dumps(sorted(images(objects))),
+        "secrets": json.dumps(secret_keys(objects)),
         "result": result,
     }
 
@@ -69,25 +82,23 @@ def images(objects: Sequence[Wanted]) -> set[str]:
     }
 
 
+def secret_keys(objects: Sequence[Wanted]) -> list[Json]:
+    """The Secrets among objects, without what they hold: name, namespace and keys."""
+    return [
+        {
+            "name": w.ref.name,
+            "namespace": w.ref.namespace,
+            "keys": sorted({**(w.body.get("data") or {}), **(w.body.get("stringData") or {})}),
+        }
+        for w in objects
+        if w.ref.kind == "Secret"
+    ]
+
+
 def pod_specs(bodies: Any) -> list[Json]:
     """The specification of every pod that objects make."""
     specs = [((body.get("spec") or {}).get("template") or {}).get("spec") for body in bodies]
     return [spec for spec in specs if spec and "containers" in spec]
-
-
-def manifest(past: Past, namespace: str) -> Json:
-    """The ConfigMap that keeps a release."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {
-            "name": f"{PREFIX}{past.number}",
-            "namespace": namespace,
-            "labels": {LABEL: str(past.number)},
-        },
-        "data": past.facts,
-        "binaryData": {"objects": past.packed},
-    }
 
 
 def pack(objects: Sequence[Wanted]) -> str:
@@ -99,27 +110,53 @@ def pack(objects: Sequence[Wanted]) -> str:
 def read(api: Api, namespace: str) -> list[Past]:
     """The releases that are kept, the newest first."""
     path = f"/api/v1/namespaces/{namespace}/configmaps"
-    items, _ = api.list(path, doing="read the history", query={"labelSelector": LABEL})
-    found = [
-        Past(int(item["metadata"]["labels"][LABEL]), item.get("data") or {}, item["binaryData"]["objects"])
-        for item in items
-    ]
-    return sorted(found, key=lambda past: past.number, reverse=True)
+    items, _ = api.list(path, doing="read the history", query={"labelSelector": parts.LABEL})
+    by_number: dict[int, list[Json]] = defaultdict(list)
+    for item in items:
+        by_number[int(item["metadata"]["labels"][parts.LABEL])].append(item)
+    return [past for number in sorted(by_number, reverse=True) if (past := _past(number, by_number[number]))]
+
+
+def _past(number: int, items: Sequence[Json]) -> Past | None:
+    """A release out of its ConfigMaps; None for what an interrupted deploy left without facts."""
+    head = next((item for item in items if parts.PART not in item["metadata"]["labels"]), None)
+    if head is None:
+        return None
+    packed, count = parts.content(head, [item for item in items if item is not head])
+    return Past(number, head.get("data") or {}, packed, count)
 
 
 def add(api: Api, namespace: str, facts_of_it: dict[str, str], objects: Sequence[Wanted]) -> int:
-    """Keep a release and forget those beyond the last twenty; returns its number."""
+    """Keep a release and forget old ones beyond the bound; returns its number."""
     known = read(api, namespace)
-    past = Past((known[0].number if known else 0) + 1, facts_of_it, pack(objects))
+    past = bounded(Past((known[0].number if known else 0) + 1, facts_of_it, pack(objects)))
     path = f"/api/v1/namespaces/{namespace}/configmaps"
-    api.apply(f"{path}/{PREFIX}{past.number}", manifest(past, namespace), doing="keep the release")
-    for old in known[KEPT - 1 :]:
+    for part in parts.manifests(past.number, past.facts, past.packed, namespace):
+        api.apply(f"{path}/{part['metadata']['name']}", part, doing="keep the release")
+    everything = [past, *known]
+    good = next((at for at, one in enumerate(everything) if one.facts.get("result") == DEPLOYED), 0)
+    for place in parts.beyond([parts.size(one.packed) for one in everything], good):
+        _forget(api, path, everything[place])
+    return past.number
+
+
+def bounded(past: Past) -> Past:
+    """The release as it is kept: without its objects where these are larger than the bound."""
+    took = parts.size(past.packed)
+    if took <= parts.BYTES_OF_ALL:
+        return past
+    why = f"They take {took} bytes compressed, and {parts.BYTES_OF_ALL} are kept at most."
+    return replace(past, facts={**past.facts, "not_kept": why}, packed="")
+
+
+def _forget(api: Api, path: str, past: Past) -> None:
+    """Delete the ConfigMaps of a release, the one with the facts first."""
+    for part in range(1, past.parts + 1):
         try:
-            api.request("DELETE", f"{path}/{PREFIX}{old.number}", doing="forget an old release")
+            api.request("DELETE", f"{path}/{parts.name(past.number, part)}", doing="forget an old release")
         except ApiError as error:
             if error.status != 404:
                 raise
-    return past.number
 
 
 def keep(

@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.deploy.history import Past, choose, facts, images, manifest, pack, require_secrets
+from tasks.lib.deploy import parts
+from tasks.lib.deploy.history import Past, bounded, choose, facts, images, pack, require_secrets, secret_keys
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.progress import Record
 from tasks.lib.deploy.telling import row
@@ -50,16 +51,23 @@ def test_facts_say_who_when_and_how_long_each_phase_took() -> None:
         "result": "deployed",
     }
     assert json.loads(said["images"]) == ["lookit@sha256:abc", "postgres:16"]
+    assert json.loads(said["secrets"]) == [{"name": "env-1", "namespace": "default", "keys": ["password"]}]
 
 
-def test_a_release_is_a_config_map_with_a_label() -> None:
-    kept = manifest(past(7), "default")
-    assert kept["metadata"] == {
-        "name": "lookit-orchestrator-release-7",
-        "namespace": "default",
-        "labels": {"lookit-orchestrator/release": "7"},
-    }
-    assert kept["data"] == {"result": "deployed"}
+def test_of_a_secret_only_names_and_keys_are_kept() -> None:
+    secret = a_thing("Secret", "both", data={"b": "c2VjcmV0"}, stringData={"a": "canary"})
+    (kept,) = secret_keys([secret, *OBJECTS[1:]])
+    assert kept == {"name": "both", "namespace": "default", "keys": ["a", "b"]}
+
+
+def test_objects_beyond_the_bound_are_left_out_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bounded(past(1)) == past(1)
+    monkeypatch.setattr(parts, "BYTES_OF_ALL", 10)
+    kept = bounded(past(1))
+    assert kept.facts["not_kept"].endswith("and 10 are kept at most.")
+    with pytest.raises(Failure) as caught:
+        kept.objects()
+    assert caught.value.why == kept.facts["not_kept"]
 
 
 @pytest.mark.parametrize(

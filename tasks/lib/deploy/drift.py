@@ -1,0 +1,198 @@
+"""Whether a cluster still is what a release made of it: the fields that it sets, and what others added.
+
+Live objects are compared with the release's by a server-side dry run, so that the server's own way of
+writing a value is no difference; nothing is changed.  Of Secrets only names and keys are known.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tasks.lib.cluster.api import CONNECTIONS, FIELD_MANAGER, Api, Json
+from tasks.lib.cluster.kinds import Kinds
+from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy.diff import Change, changes
+from tasks.lib.deploy.history import Past
+from tasks.lib.deploy.objects import Ref, Wanted, contains
+from tasks.lib.deploy.observe import observe
+from tasks.lib.redaction import REDACTED
+
+# Managers that are parts of the cluster, which complete objects as a matter of course.
+CONTROLLERS: Final = re.compile(r"controller|kubelet|^kube-|scheduler|glbc|cert-manager|gke|ingress|kwok")
+# Where other people's entries are no concern of a release.
+OTHERS: Final = ("status", "metadata.annotations", "metadata.finalizers", "metadata.ownerReferences")
+DRY_RUN: Final = {"dryRun": "All", "force": "true"}
+
+
+@dataclass(frozen=True)
+class Drifted:
+    """One object that is not as its release made it.
+
+    Args:
+        ref: its name.
+        state: `missing`, `changed`, or `extra` where others only added to it.
+        changes: the fields: before is the release's value, after the live one.
+        by: the managers other than this project and the cluster's own that wrote to it.
+
+    """
+
+    ref: Ref
+    state: str
+    changes: tuple[Change, ...] = ()
+    by: tuple[str, ...] = ()
+
+
+def find(api: Api, kinds: Kinds, wanted: Sequence[Wanted], past: Past) -> list[Drifted]:
+    """Every object of a release that is not as the release made it; nothing is changed.
+
+    Args:
+        api: the server.
+        kinds: what it serves.
+        wanted: the release's objects.
+        past: the release, for its Secrets.
+
+    """
+    live = observe(api, kinds, wanted)
+    with ThreadPoolExecutor(CONNECTIONS, "drift") as pool:
+        found = list(pool.map(lambda w: _of_object(api, kinds, w, live.get(w.ref)), wanted))
+    return [one for one in [*found, *_of_secrets(api, past)] if one]
+
+
+def compare(w: Wanted, live: Json, intended: Json) -> Drifted | None:
+    """How a live object differs from what applying it anew would make of it, and what others added to it."""
+    differing = [_turned(change) for change in changes(live, intended)]
+    extra = [Change(field, None, text) for field, text in added(live, w.body)]
+    if not differing and not extra:
+        return None
+    state = "changed" if differing else "extra"
+    return Drifted(w.ref, state, (*differing, *extra), others(live))
+
+
+def compare_as_written(w: Wanted, live: Json, refusal: str) -> Drifted:
+    """How a live object differs where the server refuses to try: by the release's own way of writing."""
+    differing = [_turned(change) for change in changes(live, w.body) if change.after is not None]
+    told = differing or [Change(refusal, None, None)]
+    extra = [Change(field, None, text) for field, text in added(live, w.body)]
+    return Drifted(w.ref, "changed", (*told, *extra), others(live))
+
+
+def added(live: Json, body: Json) -> Iterator[tuple[str, str]]:
+    """Fields, with their values, that others manage and the release does not set."""
+    entries = live["metadata"].get("managedFields") or []
+    theirs = {path for entry in entries if is_stranger(entry) for path in _paths(entry)}
+    for path in sorted(theirs):
+        dotted = spelled(path)
+        value = at(live, path)
+        if not dotted.startswith(OTHERS) and value is not None and at(body, path) is None:
+            yield dotted, str(value)
+
+
+def others(live: Json) -> tuple[str, ...]:
+    """Who else wrote to an object."""
+    entries = live["metadata"].get("managedFields") or []
+    return tuple(sorted({entry["manager"] for entry in entries if is_stranger(entry)}))
+
+
+def is_stranger(entry: Json) -> bool:
+    """Whether a record of managed fields is neither ours nor the cluster's own."""
+    own = entry["manager"] == FIELD_MANAGER or CONTROLLERS.search(entry["manager"])
+    return not own and entry.get("subresource", "") in {"", "scale"}
+
+
+def spelled(path: Sequence[str]) -> str:
+    """A path of managed fields as people write it: `spec.containers[web].image`."""
+    text = ""
+    for step in path:
+        kind, _, rest = step.partition(":")
+        if kind == "f":
+            text += f".{rest}" if text else rest
+        else:
+            named = json.loads(rest) if kind in {"k", "v"} else rest
+            shown = named.get("name") or next(iter(named.values())) if isinstance(named, dict) else named
+            text += f"[{shown}]"
+    return text
+
+
+def at(value: Any, path: Sequence[str]) -> Any:
+    """The live value at a path of managed fields, or None."""
+    for step in path:
+        kind, _, rest = step.partition(":")
+        if kind == "f" and isinstance(value, Mapping):
+            value = value.get(rest)
+        elif kind == "k" and isinstance(value, list):
+            keys = json.loads(rest)
+            # What a manifest leaves out, such as a port's protocol, the server filled in.
+            value = next((v for v in value if all(v.get(k, keys[k]) == keys[k] for k in keys)), None)
+        elif kind == "v" and isinstance(value, list):
+            value = next((v for v in value if v == json.loads(rest)), None)
+        else:
+            return None
+    return value
+
+
+def _paths(entry: Json) -> set[tuple[str, ...]]:
+    """Every leaf of a record of managed fields."""
+    return set(_leaves(entry.get("fieldsV1") or {}, ()))
+
+
+def _leaves(fields: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    inner = {key: value for key, value in fields.items() if key != "."}
+    if not inner and path:
+        yield path
+    for key, value in inner.items():
+        yield from _leaves(value, (*path, key))
+
+
+def _turned(change: Change) -> Change:
+    return Change(change.field, change.after, change.before)
+
+
+def _of_object(api: Api, kinds: Kinds, w: Wanted, live: Json | None) -> Drifted | None:
+    if live is None:
+        # A finished Job with a time to live goes away by itself.
+        goes_away = w.ref.kind == "Job" and "ttlSecondsAfterFinished" in w.body["spec"]
+        return None if goes_away else Drifted(w.ref, "missing")
+    if contains(live, w.body):
+        return compare(w, live, live)
+    path = kinds[w.ref.api_version, w.ref.kind].path(w.ref.namespace, w.ref.name)
+    try:
+        intended = api.apply(path, w.body, doing=f"compare {w.ref}", query=DRY_RUN)
+    except ApiError as error:
+        # It cannot be changed back: a field is immutable, or does not go with what others wrote.
+        return compare_as_written(w, live, error.message)
+    return compare(w, live, intended)
+
+
+def _of_secrets(api: Api, past: Past) -> Iterable[Drifted]:
+    """Secrets of the release that are gone, or have other keys."""
+    for one in json.loads(past.facts.get("secrets", "[]")):
+        ref = Ref("v1", "Secret", one["namespace"], one["name"])
+        path = f"/api/v1/namespaces/{ref.namespace}/secrets/{ref.name}"
+        try:
+            live = api.get(path, doing=f"read {ref}")
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            yield Drifted(ref, "missing")
+            continue
+        if drifted := compare_keys(ref, one["keys"], {**live, "kind": "Secret"}):
+            yield drifted
+
+
+def compare_keys(ref: Ref, keys: Sequence[str], live: Json) -> Drifted | None:
+    """How a live Secret differs, as far as that can be known without its values."""
+    there = set(live.get("data") or {})
+    entries = live["metadata"].get("managedFields") or []
+    strange = {spelled(path) for entry in entries if is_stranger(entry) for path in _paths(entry)}
+    theirs = {key for key in there if f"data.{key}" in strange}
+    lost = [Change(f"data.{key}", REDACTED, None) for key in sorted(set(keys) - there)]
+    extra = [Change(f"data.{key}", None, REDACTED) for key in sorted(theirs - set(keys))]
+    rewritten = [
+        Change(f"data.{key}", REDACTED, f"{REDACTED}, another") for key in sorted(theirs & set(keys))
+    ]
+    found = (*lost, *rewritten, *extra)
+    state = "changed" if lost or rewritten else "extra"
+    return Drifted(ref, state, found, others(live)) if found else None

@@ -1,0 +1,70 @@
+import base64
+import os
+
+import pytest
+
+from tasks.lib.deploy import parts
+
+
+def encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+@pytest.mark.parametrize(
+    ("length", "count"), [(0, 1), (10, 1), (960 * 1024, 1), (960 * 1024 + 1, 2), (3_000_000, 4)]
+)
+def test_content_comes_back_whole_from_its_parts(length: int, count: int) -> None:
+    packed = encoded(os.urandom(length))
+    made = parts.manifests(7, {"result": "deployed"}, packed, "default")
+    *others, head = made
+
+    assert len(made) == count
+    assert head["metadata"]["name"] == "lookit-orchestrator-release-7"
+    assert head["data"] == {"result": "deployed"}
+    assert all("data" not in one for one in others)
+    assert parts.content(head, others) == (packed, count)
+
+
+def test_a_small_release_is_one_config_map_with_a_label() -> None:
+    (kept,) = parts.manifests(7, {}, encoded(b"x"), "default")
+    assert kept["metadata"] == {
+        "name": "lookit-orchestrator-release-7",
+        "namespace": "default",
+        "labels": {"lookit-orchestrator/release": "7"},
+    }
+
+
+def test_a_release_with_a_part_missing_is_not_whole() -> None:
+    *others, head = parts.manifests(7, {}, encoded(os.urandom(3_000_000)), "default")
+    assert parts.content(head, others[1:]) == ("", 4)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 100])
+def test_the_size_of_content_is_that_of_its_bytes(length: int) -> None:
+    assert 0 <= parts.size(encoded(b"x" * length)) - length <= 2
+
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("sizes", "good", "gone"),
+    [
+        ([1, 1], 0, []),
+        ([1] * 22, 0, [20, 21]),
+        ([1] * 22, 21, [20]),
+        ([6 * MIB] * 4, 0, [2, 3]),
+        ([6 * MIB] * 4, 3, [2]),
+        ([20 * MIB], 0, []),
+    ],
+    ids=[
+        "few",
+        "beyond twenty",
+        "the good one stays",
+        "too large together",
+        "the good one stays too",
+        "the newest",
+    ],
+)
+def test_what_is_beyond_the_bound(sizes: list[int], good: int, gone: list[int]) -> None:
+    assert parts.beyond(sizes, good) == gone

@@ -1,0 +1,28 @@
+import pytest
+
+from tasks.lib.deploy.history import Past
+from tasks.lib.deploy.reviewing import Status, in_force
+from tasks.lib.errors import ChangesFound, UsageError
+
+
+def past(number: int, result: str = "deployed") -> Past:
+    return Past(number, {"result": result}, "")
+
+
+@pytest.mark.parametrize(
+    ("newest", "number"),
+    [("deployed", 3), ("failed", 3), ("failed, rolled back to 1", 1), ("failed, roll back to 1 failed", 3)],
+)
+def test_the_release_in_force_is_the_newest_or_the_one_brought_back(newest: str, number: int) -> None:
+    assert in_force([past(3, newest), past(2, "failed"), past(1)]).number == number
+
+
+def test_a_release_that_was_brought_back_and_is_forgotten_is_named() -> None:
+    with pytest.raises(UsageError):
+        in_force([past(9, "failed, rolled back to 1")])
+
+
+def test_no_drift_is_no_change() -> None:
+    Status(past(1), ()).require_no_drift()
+    with pytest.raises(ChangesFound):
+        Status(past(1), (None,)).require_no_drift()  # type: ignore[arg-type]
