@@ -1,6 +1,7 @@
 """The sandbox's own client of a cluster, against a server that says what a healthy one does not."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def test_only_what_was_to_be_expected_is_passed_over(tmp_path: Path, code: int, 
         (tmp_path / "server.crt").write_text(server.endpoint.ca)
         server.answers = [status(code, "", "")]
         api = Trusting(server.endpoint.server, tmp_path)
-        ways = {
+        ways: dict[str, Callable[[], object]] = {
             "get": lambda: api.get("/x"), "create": lambda: api.create("/x", {}), "delete": lambda: api.delete("/x"),
         }  # fmt: skip
 
