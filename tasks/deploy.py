@@ -40,13 +40,15 @@ def deploy(
     from tasks.lib.deploy import deploying, showing
     from tasks.lib.deploy.aftercare import Aftercare
     from tasks.lib.deploy.engine import Choices
+    from tasks.lib.deploy.hooks import Launcher
 
     settings = cli.settings(c)
     environment = settings.environment_of_branch(branch)
     variables = build_variables.read(settings, environment, commit=commit, tag=tag)
     choices = Choices(run_jobs=jobs, force_conflicts=tuple(force_conflicts))
     approval, care = showing.approval(approve, plan_file), Aftercare(rollback, evidence)
-    release = deploying.Release(environment, variables, choices, wait, approval, care)
+    launcher = Launcher(cli.settings_file(c), {"LOOKIT_SANDBOX": "1" if cli.in_sandbox(c) else ""})
+    release = deploying.Release(environment, variables, choices, wait, approval, care, launcher)
     if plan:
         showing.show(deploying.plan(settings, release))
     else:

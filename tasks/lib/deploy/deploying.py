@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from tasks.lib import console
 from tasks.lib.deploy import summary
 from tasks.lib.deploy.aftercare import Aftercare
+from tasks.lib.deploy.around import Around
+from tasks.lib.deploy.hooks import Launcher
 from tasks.lib.deploy.progress import Event, LogLine, Notice, PhaseBegan, Record, Tell, Told
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret, mask
@@ -38,6 +40,7 @@ class Release:
         wait: whether to wait for another deploy to end.
         approve: sees the plan before anything changes; raises to stop.
         care: what is done after a failure.
+        launcher: how hooks are started.
 
     """
 
@@ -47,6 +50,7 @@ class Release:
     wait: bool = True
     approve: "Callable[[Plan], None]" = lambda plan: None
     care: Aftercare = field(default_factory=Aftercare)
+    launcher: Launcher = field(default_factory=Launcher)
 
 
 def deploy(settings: "Settings", release: Release, tell: Tell) -> Record:
@@ -65,6 +69,15 @@ def deploy(settings: "Settings", release: Release, tell: Tell) -> Record:
         TimedOut: something took longer than its limit.
 
     """
+    with _around(settings, release, tell).deploy():
+        return _deploy(settings, release, tell)
+
+
+def _around(settings: "Settings", release: Release, tell: Tell) -> Around:
+    return Around(settings, release.environment, release.variables, release.launcher, tell)
+
+
+def _deploy(settings: "Settings", release: Release, tell: Tell) -> Record:
     record = Record(release.environment.name)
     began = time.monotonic()
     try:
@@ -140,6 +153,7 @@ def _converge(
     with lock.held(one, wait=settings.time_limits.lock if release.wait else 0, tell=tell):
         planned, shown, marked = _planned(settings, release, connection, documents)
         release.approve(shown)
+        _around(settings, release, tell).before()
         if not marked:
             identity.write(connection.api, environment)
         began, about = time.monotonic(), {**claim.notes, "who": claim.holder}

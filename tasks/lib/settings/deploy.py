@@ -17,6 +17,28 @@ class Phase:
     objects: list[Chosen]
 
 
+# The command line of a task, as after ./inv; a deploy within a deploy would wait for its own lock.
+Hook = Annotated[str, Meta(pattern=r"^(?!deploy\b)[a-z][\w.-]*( .*)?\Z")]
+Told = Annotated[str, Meta(pattern=r"^(start|success|failure)\Z")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """Tasks that run around a deploy."""
+
+    before_deploy: list[Hook]
+    after_deploy: list[Hook]
+    after_failure: list[Hook]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Webhook:
+    """Who is notified of deploys."""
+
+    variable: Annotated[str, Meta(pattern=r"^([A-Z][A-Z0-9_]*)?\Z")]
+    events: list[Told]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Deploy:
     """How a deploy goes about it."""
@@ -29,3 +51,5 @@ class Deploy:
     # Whether a failed deploy brings the last good release back, and where it keeps its evidence first.
     roll_back: bool
     evidence: Annotated[str, Meta(min_length=1)]
+    hooks: Hooks
+    webhook: Webhook

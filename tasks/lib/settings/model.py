@@ -146,6 +146,8 @@ class TimeLimits:
     job: Seconds
     rollout: Seconds
     scheduling: Seconds
+    hook: Seconds
+    webhook: Seconds
     rollback: Seconds
     deploy: Seconds
     sandbox: Seconds

@@ -1,0 +1,129 @@
+"""Hooks and notifications around a deploy, with real processes and a real receiver."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.lib.build_variables import BuildVariables
+from tasks.lib.deploy.around import Around
+from tasks.lib.deploy.hooks import Launcher
+from tasks.lib.deploy.progress import Event, Notice
+from tasks.lib.errors import Failure, TimedOut, UsageError
+from tests.builders import checked_in_settings
+from tests.webhook import Receiver, receiving
+
+VARIABLES = BuildVariables(
+    commit_sha="c" * 40, branch_name="develop", tag_name="1.0", repo_name="lookit-api", build_id="b-1"
+)
+
+
+class Script(Launcher):
+    """Starts Python code where a deploy would start a task."""
+
+    def argv(self, command: str) -> tuple[str, ...]:
+        return (sys.executable, "-c", command.removeprefix("task "))
+
+
+@pytest.fixture
+def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    with receiving() as receiver:
+        monkeypatch.setenv("CHAT", receiver.url)
+        yield receiver
+
+
+def around(told: list[Event], limit: str = "10s", **deploy: Any) -> Around:
+    hooks = {"before_deploy": [], "after_deploy": [], "after_failure": [], **deploy.pop("hooks", {})}
+    webhook = {"variable": "CHAT", "events": ["start", "success", "failure"]}
+    values = {"hooks": hooks, "webhook": webhook, **deploy}
+    settings = checked_in_settings(deploy=values, time_limits={"hook": limit, "webhook": "1s"})
+    return Around(settings, settings.environment("staging"), VARIABLES, Script(), told.append)
+
+
+def texts(slack: Receiver) -> list[str]:
+    return [message["text"].partition(" (develop) ")[2] for message in slack.messages]
+
+
+def test_a_good_deploy_is_told_at_its_start_and_end(slack: Receiver) -> None:
+    with around([]).deploy():
+        assert texts(slack) == ["is being deployed."]
+    assert texts(slack) == ["is being deployed.", "is deployed."]
+
+
+def test_a_failed_deploy_runs_its_hooks_is_told_and_stays_failed(slack: Receiver, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    hooks = {"after_failure": [f"task open({str(ran)!r}, 'w')"]}
+    with pytest.raises(Failure, match="It broke."), around([], hooks=hooks).deploy():
+        raise Failure("It broke.", "secret words of a log")
+    assert ran.exists()
+    assert texts(slack)[1:] == ["could not be deployed: It broke."]
+    assert "secret words" not in json.dumps(slack.messages)
+
+
+def test_an_interrupted_deploy_is_told(slack: Receiver) -> None:
+    with pytest.raises(KeyboardInterrupt), around([]).deploy():
+        raise KeyboardInterrupt
+    assert texts(slack)[1:] == ["could not be deployed: It was interrupted."]
+
+
+def test_a_hook_after_a_good_deploy_that_fails_is_told_loudly_and_undoes_nothing(slack: Receiver) -> None:
+    told: list[Event] = []
+    with around(told, hooks={"after_deploy": ["task raise SystemExit(3)", "task 1"]}).deploy():
+        pass
+    fault = "The hook `task raise SystemExit(3)` (after_deploy) failed with exit code 3. The deploy itself stays as it is."
+    assert Notice(f"ATTENTION: {fault}") in told
+    assert Notice("hook after_deploy: task 1") not in told
+    assert texts(slack)[-1] == f"is deployed: {fault}"
+
+
+def test_a_hook_before_that_fails_stops_the_deploy(slack: Receiver) -> None:
+    with pytest.raises(Failure) as caught:
+        around([], hooks={"before_deploy": ["task raise SystemExit(1)"]}).before()
+    assert caught.value.what.endswith("failed with exit code 1. Nothing was changed.")
+
+
+def test_a_hook_that_takes_too_long_is_ended(slack: Receiver) -> None:
+    with pytest.raises(TimedOut):
+        around([], "0.2s", hooks={"before_deploy": ["task import time; time.sleep(60)"]}).before()
+
+
+def test_a_hook_sees_the_build_and_not_the_address(slack: Receiver, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    code = f"task import json, os; json.dump(dict(os.environ), open({str(seen)!r}, 'w'))"
+    around([], hooks={"before_deploy": [code]}).before()
+    env = json.loads(seen.read_text())
+    assert (env["COMMIT_SHA"], env["BRANCH_NAME"], env["LOOKIT_ENVIRONMENT"]) == (
+        "c" * 40,
+        "develop",
+        "staging",
+    )
+    assert slack.url not in json.dumps(env)
+
+
+def test_nobody_who_can_be_told_fails_no_deploy(slack: Receiver) -> None:
+    slack.answers = [404, 404]
+    told: list[Event] = []
+    with around(told).deploy():
+        pass
+    assert told == [Notice("The notification was not delivered. It answered 404.")] * 2
+
+
+@pytest.mark.parametrize("events", [[], ["failure"]])
+def test_only_chosen_events_are_told(slack: Receiver, events: list[str]) -> None:
+    with around([], webhook={"variable": "CHAT", "events": events}).deploy():
+        pass
+    assert slack.requests == 0
+
+
+@pytest.mark.parametrize("command", ["deploy --branch develop", "Not a task", ""])
+def test_a_hook_that_is_no_task_or_would_deploy_is_a_fault_of_the_settings(command: str) -> None:
+    with pytest.raises(UsageError):
+        around([], hooks={"before_deploy": [command]})
+
+
+def test_a_task_is_started_as_this_one_was() -> None:
+    argv = Launcher(Path("/x.yaml")).argv("release.sentry --branch 'a b'")
+    assert argv[1:] == ("-m", "tasks", "-f", "/x.yaml", "release.sentry", "--branch", "a b")

@@ -1,0 +1,95 @@
+"""Notifications, against a receiver on loopback that keeps Slack's rules."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tasks.lib.build_variables import BuildVariables
+from tasks.lib.deploy import notifying
+from tasks.lib.errors import Failure
+from tasks.lib.redaction import Secret
+from tests.webhook import Receiver, receiving
+
+VARIABLES = BuildVariables(
+    commit_sha="c" * 40, branch_name="develop", tag_name="1.0", repo_name="lookit-api", build_id="b-1"
+)
+CONTENT = {"text": "staging"}
+
+
+@pytest.fixture
+def slack() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.mark.parametrize(
+    ("event", "more", "text"),
+    [
+        ("start", "", "staging: ccccccc (develop) is being deployed."),
+        ("success", "", "staging: ccccccc (develop) is deployed."),
+        (
+            "failure",
+            "web <!here> & more",
+            "staging: ccccccc (develop) could not be deployed: web &lt;!here&gt; &amp; more",
+        ),
+    ],
+)
+def test_a_message_has_a_text_and_a_block(event: str, more: str, text: str) -> None:
+    said = notifying.message(event, "staging", VARIABLES, more)
+    assert said["text"] == text
+    shown = json.dumps(said["blocks"])
+    assert text in shown
+    assert "build b-1" in shown
+
+
+def test_a_receiver_that_fails_first_is_asked_again(slack: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notifying, "FIRST_DELAY", 0.05)
+    slack.answers = [503, 429, 500]
+    notifying.send(Secret(slack.url.encode()), CONTENT, 10)
+    assert slack.messages == [CONTENT]
+    assert slack.requests == 4
+
+
+def test_a_refusal_is_final_and_does_not_name_the_address(slack: Receiver) -> None:
+    with pytest.raises(Failure) as caught:
+        notifying.send(Secret(slack.url.encode()), {}, 10)
+    assert slack.requests == 1
+    assert caught.value.why == "It answered 400."
+    assert "secret" not in str(caught.value)
+
+
+def test_it_gives_up_in_time(slack: Receiver) -> None:
+    slack.answers = [503] * 50
+    began = time.monotonic()
+    with pytest.raises(Failure):
+        notifying.send(Secret(slack.url.encode()), CONTENT, 2)
+    assert time.monotonic() - began < 3
+
+
+def test_a_receiver_that_is_not_there_is_told_without_its_address() -> None:
+    with pytest.raises(Failure) as caught:
+        notifying.send(Secret(b"http://127.0.0.1:9/services/secret"), CONTENT, 0.5)
+    assert "The connection failed" in caught.value.why
+    assert "9/services" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        ("", "Nobody can be notified: HOOK is not set."),
+        ("http://hooks.example.org/secret", "Nobody is notified: HOOK holds no https address."),
+        ("secret", "Nobody is notified: HOOK holds no https address."),
+    ],
+)
+def test_an_address_that_is_missing_or_unsafe_is_refused_unseen(value: str, what: str) -> None:
+    with pytest.raises(Failure) as caught:
+        notifying.address("HOOK", {"HOOK": value})
+    assert str(caught.value) == what
+
+
+@pytest.mark.parametrize("value", ["https://hooks.slack.com/services/x", "http://127.0.0.1:1/x"])
+def test_an_address_is_a_secret(value: str) -> None:
+    found = notifying.address("HOOK", {"HOOK": f"{value}\n"})
+    assert (str(found), found.reveal().decode()) == ("[redacted]", value)
