@@ -1,17 +1,13 @@
-"""From settings to a connection: credentials, GKE's answer, a client, and a kubeconfig for kubectl users."""
+"""From settings to a connection: credentials, GKE's answer and a client."""
 
-import json
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib.cluster import gke
-from tasks.lib.cluster.api import Api, Json, Patience
+from tasks.lib.cluster.api import Api, Patience
 from tasks.lib.cluster.kinds import Kinds, discover
 from tasks.lib.errors import Failure
-from tasks.lib.files import write_atomically
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -26,7 +22,6 @@ class Connection:
     found: gke.Found
     api: Api
     kinds: Kinds
-    token: Callable[[], str]
 
 
 class Tokens:
@@ -81,38 +76,4 @@ def connect(settings: "Settings", environment: "Environment") -> Connection:
     limits = settings.time_limits
     first = Api(found.endpoint, token, Patience(limits.kubernetes_attempt, limits.kubernetes_attempt))
     kinds = discover(first)
-    return Connection(
-        found, first.patient(Patience(limits.kubernetes_attempt, limits.kubernetes)), kinds, token
-    )
-
-
-def kubeconfig(connection: Connection, namespace: str) -> Json:
-    """A kubeconfig that holds the present token, for hooks and for people who want kubectl; JSON is YAML."""
-    import base64
-
-    endpoint = connection.found.endpoint
-    authority = base64.b64encode(endpoint.ca.encode()).decode()
-    name = connection.found.name
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": name,
-        "clusters": [
-            {
-                "name": name,
-                "cluster": {
-                    "server": endpoint.server,
-                    **({"certificate-authority-data": authority} if authority else {}),
-                },
-            }
-        ],
-        "users": [{"name": name, "user": {"token": connection.token()}}],
-        "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": namespace}}],
-    }
-
-
-def write_kubeconfig(connection: Connection, namespace: str, folder: Path) -> Path:
-    """Write the kubeconfig into `folder`, readable by its owner only; it lasts as long as the token."""
-    path = folder / "kubeconfig"
-    write_atomically(path, json.dumps(kubeconfig(connection, namespace)).encode())
-    return path
+    return Connection(found, first.patient(Patience(limits.kubernetes_attempt, limits.kubernetes)), kinds)

@@ -9,6 +9,7 @@ from tasks.lib import process
 from tasks.lib.doctor.finding import THIS_MACHINE, Check
 from tasks.lib.errors import Failure
 from tasks.lib.render.kustomize import kubectl
+from tasks.lib.sandbox.building import OLDEST_GO
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
@@ -35,7 +36,8 @@ def checks(settings: "Settings") -> list[Check]:
 
 CREDENTIALS = "Google credentials"
 INSTALL_GO = (
-    "Install Go 1.24 or newer from https://go.dev/dl/ (only where official binaries cannot be downloaded)."
+    f"Install Go {'.'.join(map(str, OLDEST_GO))} or newer from https://go.dev/dl/ "
+    "(only where official binaries cannot be downloaded)."
 )
 
 
