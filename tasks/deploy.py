@@ -37,7 +37,7 @@ def deploy(
 ) -> None:
     """Deploy a branch: decrypt, render, validate, apply in phases and wait until all is ready."""
     from tasks.lib import build_variables
-    from tasks.lib.deploy import deploying, showing
+    from tasks.lib.deploy import deploying, showing, viewing
     from tasks.lib.deploy.aftercare import Aftercare
     from tasks.lib.deploy.engine import Choices
     from tasks.lib.deploy.hooks import Launcher
@@ -52,4 +52,5 @@ def deploy(
     if plan:
         showing.show(deploying.plan(settings, release))
     else:
-        deploying.deploy(settings, release, deploying.print_event)
+        with viewing.shown() as tell:
+            deploying.deploy(settings, release, tell)

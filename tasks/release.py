@@ -109,7 +109,8 @@ def status(c: Context, environment: str = "", json: bool = False, exit_code: boo
 )
 def rollback(c: Context, environment: str = "", to: int = 0) -> None:
     """Bring an earlier release back, configuration and image together; migrations are not reversed."""
-    from tasks.lib.deploy import deploying, going_back
+    from tasks.lib.deploy import going_back, viewing
 
     settings = cli.settings(c)
-    going_back.roll_back(settings, settings.environment(environment), to, deploying.print_event)
+    with viewing.shown() as tell:
+        going_back.roll_back(settings, settings.environment(environment), to, tell)

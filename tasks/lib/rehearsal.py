@@ -107,12 +107,13 @@ class Rehearsal:
 
     def deploy(self) -> str:
         """Deploy it, through every check that a real deploy makes."""
-        from tasks.lib.deploy import deploying, summary
+        from tasks.lib.deploy import deploying, summary, viewing
         from tasks.lib.deploy.engine import Choices
 
         place = self.settings.environment(self.name)
         release = deploying.Release(place, self.variables, Choices())
-        record = deploying.deploy(self.settings, release, deploying.print_event)
+        with viewing.shown() as tell:
+            record = deploying.deploy(self.settings, release, tell)
         return summary.closing(record, time.monotonic() - record.began)
 
     def upload(self) -> str:

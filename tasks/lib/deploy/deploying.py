@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
-from tasks.lib import console
-from tasks.lib.deploy import summary
 from tasks.lib.deploy.aftercare import Aftercare
 from tasks.lib.deploy.around import Around
 from tasks.lib.deploy.hooks import Launcher
-from tasks.lib.deploy.progress import Event, LogLine, Notice, PhaseBegan, Record, Tell, Told
+from tasks.lib.deploy.progress import Began, Ended, Event, LogLine, Notice, PhaseBegan, Record, Tell, Told
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret, mask
 
@@ -54,12 +53,12 @@ class Release:
 
 
 def deploy(settings: "Settings", release: Release, tell: Tell) -> Record:
-    """Deploy; the summary is told at the end on success, failure, time-out and interruption alike.
+    """Deploy; the end is told on success, failure, time-out and interruption alike.
 
     Args:
         settings: the settings in force.
         release: what is deployed where.
-        tell: receives what happens; the lines of the summary come as notices.
+        tell: receives what happens, the end included.
 
     Returns:
         What became of each object.
@@ -81,15 +80,16 @@ def _deploy(settings: "Settings", release: Release, tell: Tell) -> Record:
     record = Record(release.environment.name)
     began = time.monotonic()
     try:
+        tell(Began(record))
         tell(PhaseBegan("preflight"))
         connection, documents, secrets = prepare(settings, release)
         values = values_to_mask(documents, secrets)
+        record.blank = partial(mask, secrets=values)
         tell = masked(tell, values)
         with _closing(connection), masked_failures(values):
             _converge(settings, release, connection, documents, record, tell, values)
     finally:
-        for line in summary.lines(record, time.monotonic() - began):
-            tell(Notice(line))
+        tell(Ended(record, time.monotonic() - began))
     return record
 
 
@@ -239,16 +239,3 @@ def masked_failures(values: list[str]) -> Iterator[None]:
         failure.what, failure.why = mask(failure.what, values), mask(failure.why, values)
         failure.args = (failure.what,)
         raise
-
-
-def print_event(event: Event) -> None:
-    """Tell an event as one readable line on stderr."""
-    match event:
-        case PhaseBegan(title):
-            console.heading(title)
-        case Told(ref, text):
-            console.say(f"  {ref}: {text}")
-        case LogLine(pod, line):
-            console.say(f"  {pod} | {line}")
-        case Notice(text):
-            console.say(f"  {text}")

@@ -1,10 +1,12 @@
 """Rolling back: an earlier release from history, its configuration and image together."""
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
-from tasks.lib.deploy import history, lock, summary
-from tasks.lib.deploy.progress import Notice, PhaseBegan, Record, Tell
+from tasks.lib.deploy import history, lock
+from tasks.lib.deploy.progress import Began, Ended, Notice, PhaseBegan, Record, Tell
+from tasks.lib.redaction import mask
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
@@ -47,6 +49,8 @@ def roll_back(settings: "Settings", environment: "Environment", number: int, tel
     secrets, _ = api.list(f"/api/v1/namespaces/{environment.namespace}/secrets", doing="list secrets")
     values = values_of(secrets)
     tell = masked(tell, values)
+    record.blank = partial(mask, secrets=values)
+    tell(Began(record))
     history.require_secrets({secret["metadata"]["name"] for secret in secrets}, old)
     objects = wanted(old, connection.kinds, environment.namespace)
     claim = lock.claim_of(chosen.facts)
@@ -62,7 +66,6 @@ def roll_back(settings: "Settings", environment: "Environment", number: int, tel
                 facts = history.facts(about, record, objects, record.outcome, time.monotonic() - began)
                 history.keep(api, environment.namespace, facts, objects, tell)
     finally:
-        for line in summary.lines(record, time.monotonic() - began):
-            tell(Notice(line))
+        tell(Ended(record, time.monotonic() - began))
         api.close()
     return record

@@ -40,8 +40,6 @@ class Notice:
 
 
 DEPLOYED: Final = "deployed"
-Event = PhaseBegan | Told | LogLine | Notice
-Tell = Callable[[Event], None]
 
 
 @dataclass
@@ -54,6 +52,8 @@ class Row:
         action: what the plan says.
         result: `not reached`, `applied`, `ready`, `waiting: …`, `failed: …` and so on.
         seconds: from its apply to its end, where that is known.
+        began: when that was, as time.monotonic() counts.
+        count: ready and desired replicas, such as `1/2`, where it has any.
 
     """
 
@@ -63,6 +63,7 @@ class Row:
     result: str = "not reached"
     seconds: float | None = None
     began: float | None = None
+    count: str = ""
 
 
 @dataclass
@@ -76,6 +77,7 @@ class Record:
         began: when, by the monotonic clock.
         outcome: how it ended, as history keeps it.
         aftermath: what was done about a failure, as sentences; empty for nothing.
+        blank: takes secret values out of what rows say; they quote containers and the cluster.
 
     """
 
@@ -85,6 +87,7 @@ class Record:
     began: float = field(default_factory=time.monotonic)
     outcome: str = "failed"
     aftermath: list[str] = field(default_factory=list)
+    blank: Callable[[str], str] = str
 
     def plan(self, phase: str, steps: list[Step]) -> None:
         """Enter the steps of a phase."""
@@ -96,10 +99,14 @@ class Record:
         self.rows[ref].began = time.monotonic()
         self.rows[ref].result = result
 
+    def note(self, ref: Ref, result: str, count: str) -> None:
+        """An object goes on being worked on."""
+        self.rows[ref].result, self.rows[ref].count = self.blank(result), count
+
     def end(self, ref: Ref, result: str) -> None:
         """An object is done with."""
         row = self.rows[ref]
-        row.result = result
+        row.result = self.blank(result)
         if row.began is not None:
             row.seconds = time.monotonic() - row.began
 
@@ -109,3 +116,22 @@ class Record:
         return [
             row for row in self.rows.values() if row.action not in {Action.KEEP, Action.SKIP, Action.AWAIT}
         ]
+
+
+@dataclass(frozen=True)
+class Began:
+    """A deploy begins; its record fills as it goes on, for those who show more than what is told."""
+
+    record: Record
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A deploy is over, however it ended; its record is complete."""
+
+    record: Record
+    seconds: float
+
+
+Event = Began | Ended | PhaseBegan | Told | LogLine | Notice
+Tell = Callable[[Event], None]

@@ -34,6 +34,21 @@ def standing(thing: Object) -> Standing:
     return rule(thing) if rule else _ready("")
 
 
+def tally(thing: Object) -> str:
+    """Ready and desired replicas as `1/2`; empty for what has none."""
+    status, spec = thing.get("status") or {}, thing.get("spec") or {}
+    match thing["kind"]:
+        case "Deployment":
+            return f"{status.get('availableReplicas', 0)}/{_replicas(thing)}"
+        case "StatefulSet":
+            return f"{status.get('readyReplicas', 0)}/{_replicas(thing)}"
+        case "DaemonSet":
+            return f"{status.get('numberAvailable', 0)}/{status.get('desiredNumberScheduled', 0)}"
+        case "Job":
+            return f"{status.get('succeeded', 0)}/{spec.get('completions') or 1}"
+    return ""
+
+
 def condition(thing: Object, name: str) -> Object:
     """The condition called `name`, or an empty one."""
     conditions: list[Object] = (thing.get("status") or {}).get("conditions") or []

@@ -6,6 +6,7 @@ How the deploy itself failed stays the news: whatever goes wrong here is told be
 import datetime
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from tasks.lib.deploy.aftercare import Aftercare
 from tasks.lib.deploy.decide import Step
 from tasks.lib.deploy.history import Past
 from tasks.lib.deploy.objects import wanted
-from tasks.lib.deploy.progress import DEPLOYED, Notice, PhaseBegan, Record, Tell, Told
+from tasks.lib.deploy.progress import DEPLOYED, Began, Notice, PhaseBegan, Record, Tell, Told
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import mask
 
@@ -168,7 +169,9 @@ class Recovery:
         history.require_secrets(present, [w.body for w in due.objects])
         planned = engine.plan(self.settings, environment, connection, due.objects, engine.Choices())
         planned = replace(planned, removals=due.created)
-        limit, again = self.settings.time_limits.rollback, Record(environment.name)
+        limit = self.settings.time_limits.rollback
+        again = Record(environment.name, blank=partial(mask, secrets=self.values))
+        tell(Began(again))
         course = engine.Course(self.settings, environment, connection, again, tell, self.lock.require, limit)
         course.run(planned)
 

@@ -11,12 +11,15 @@ SETTLED: Final = frozenset({"unchanged", "unchanged, ready", "ran before"})
 GOOD: Final = SETTLED | {"applied", "ready", "complete", "removed", "left"}
 
 
-def lines(record: Record, seconds: float) -> list[str]:
+def lines(record: Record, seconds: float, width: int = 0) -> list[str]:
     """The summary as aligned lines: what was done to each object, then what was not reached.
+
+    Where the columns do not fit, there is one line an object without them.
 
     Args:
         record: the course of the deploy.
         seconds: how long all of it took.
+        width: what fits on a line; 0 for any length.
 
     """
     if not record.rows:
@@ -24,6 +27,8 @@ def lines(record: Record, seconds: float) -> list[str]:
     shown = [row for row in record.rows.values() if row.result not in SETTLED]
     settled = len(record.rows) - len(shown)
     table = _aligned([("phase", "object", "plan", "result", "time"), *map(_cells, shown)]) if shown else []
+    if width and any(len(line) > width for line in table):
+        table = [_in_words(row) for row in shown]
     rest = [f"{settled} of {len(record.rows)} objects are unchanged."] if settled else []
     times = ", ".join(f"{title} {spoken(took)}" for title, took in record.phases.items() if took >= 0.05)
     times_line = [f"time: {times}"] if times else []
@@ -44,6 +49,11 @@ def closing(record: Record, seconds: float) -> str:
         f"{record.environment} is not fully deployed after {spoken(seconds)}: "
         f"{len(applied)} changes were sent, {len(untouched)} were not. Deploying again continues."
     )
+
+
+def _in_words(row: Row) -> str:
+    took = f" ({spoken(row.seconds)})" if row.seconds is not None else ""
+    return f"{row.ref}: {row.result}{took}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:

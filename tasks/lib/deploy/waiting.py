@@ -14,7 +14,7 @@ from tasks.lib.deploy.evidence import gather
 from tasks.lib.deploy.logs import Followers
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.progress import LogLine, Notice, Record, Tell, Told
-from tasks.lib.deploy.readiness import State, standing
+from tasks.lib.deploy.readiness import State, standing, tally
 from tasks.lib.deploy.view import View
 from tasks.lib.deploy.watching import Broken, Disturbed, Gone, Listed, Logged, News, Seen, watches
 from tasks.lib.errors import Failure, TimedOut
@@ -172,6 +172,7 @@ class Wait:
     def _judge(self, target: Target, live: Json) -> None:
         found = standing(live)
         if found.state is State.READY:
+            self._record.note(target.ref, "ready", tally(live))
             self._record.end(target.ref, "ready" if target.ref.kind != "Job" else "complete")
             self._say(target, found.reason or "ready", now=True)
             del self._pending[target.ref]
@@ -184,7 +185,7 @@ class Wait:
             raise self._failed(target, live, found.reason, doomed or troubles)
         self._free(target, stuck)
         reason = f"{found.reason}; {troubles[0][0]}" if troubles else found.reason
-        self._record.rows[target.ref].result = f"waiting: {reason}"
+        self._record.note(target.ref, f"waiting: {reason}", tally(live))
         self._say(target, reason)
 
     def _free(self, target: Target, stuck: Sequence[tuple[Trouble, Json]]) -> None:

@@ -2,7 +2,7 @@ import base64
 
 import pytest
 
-from tasks.lib.deploy.deploying import masked, masked_failures, print_event, values_to_mask
+from tasks.lib.deploy.deploying import masked, masked_failures, values_to_mask
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.progress import Event, LogLine, Notice, PhaseBegan, Told
 from tasks.lib.errors import Failure
@@ -42,11 +42,3 @@ def test_a_failure_that_quotes_a_log_is_masked_too() -> None:
     with pytest.raises(Failure) as caught, masked_failures(["correct horse"]):
         raise Failure("correct horse failed", "log: correct horse", "look")
     assert str(caught.value) == "[redacted] failed\n  why:  log: [redacted]\n  next: look"
-
-
-def test_events_are_lines_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    for event in (PhaseBegan("jobs"), Told(REF, "running"), LogLine("pod-1", "OK"), Notice("done")):
-        print_event(event)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err == "==> jobs\n  Job migration: running\n  pod-1 | OK\n  done\n"

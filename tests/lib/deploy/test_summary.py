@@ -32,6 +32,14 @@ def test_a_deploy_that_changed_something_lists_just_that() -> None:
     ]
 
 
+def test_where_columns_do_not_fit_there_is_one_line_an_object() -> None:
+    made = record(
+        ("workloads", "web", Action.CHANGE, "ready"), ("workloads", "worker", Action.CREATE, "ready")
+    )
+    made.rows[Ref("v1", "Deployment", "default", "web")].seconds = 12.3
+    assert lines(made, 13, width=40)[:2] == ["Deployment web: ready (12 s)", "Deployment worker: ready"]
+
+
 def test_an_unchanged_environment_takes_two_lines() -> None:
     made = record(
         ("config", "conf", Action.KEEP, "unchanged"),
