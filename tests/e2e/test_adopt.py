@@ -34,8 +34,12 @@ def _service(case: Case) -> dict[str, object]:
 def test_fields_that_the_manifests_no_longer_have_go(environment: Case) -> None:
     _applied_by_kubectl(environment, _service(environment))
 
+    planned = environment.invoke("plan", "--branch", "develop", "--commit", SHA)
     done = environment.invoke("deploy", "--branch", "develop", "--commit", SHA)
 
+    assert "- metadata.annotations.prometheus.io/port: 9419" in planned.stderr
+    assert "- spec.ports[metrics].port: 9419" in planned.stderr
+    assert "last-applied-configuration" not in planned.stderr
     assert done.returncode == 0, done.stderr
     after = json.loads(
         environment.kubectl(

@@ -12,6 +12,8 @@ from tasks.lib.redaction import REDACTED
 NOISE: Final = frozenset(
     {"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"}
 )
+# kubectl's copy of the whole object, a Secret's values included.
+COPY: Final = "kubectl.kubernetes.io/last-applied-configuration"
 SECRET_FIELDS: Final = ("data.", "stringData.")
 LONGEST: Final = 120
 
@@ -51,7 +53,7 @@ _ABSENT: Final = object()
 def content(thing: Json) -> Json:
     """An object without status, the server's own notes and our fingerprints."""
     metadata = {key: value for key, value in thing["metadata"].items() if key not in NOISE}
-    kept = {k: v for k, v in (metadata.get("annotations") or {}).items() if k not in {APPLIED, RAN}}
+    kept = {k: v for k, v in (metadata.get("annotations") or {}).items() if k not in {APPLIED, RAN, COPY}}
     metadata["annotations"] = kept
     return {**{key: value for key, value in thing.items() if key != "status"}, "metadata": metadata}
 

@@ -6,16 +6,17 @@ writing a value is no difference; nothing is changed.  Of Secrets only names and
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from tasks.lib.cluster.api import CONNECTIONS, FIELD_MANAGER, Api, Json
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.diff import Change, changes
 from tasks.lib.deploy.history import Past
+from tasks.lib.deploy.managed import at, paths, spelled
 from tasks.lib.deploy.objects import Ref, Wanted, contains
 from tasks.lib.deploy.observe import observe
 from tasks.lib.redaction import REDACTED
@@ -82,7 +83,7 @@ def compare_as_written(w: Wanted, live: Json, refusal: str) -> Drifted:
 def added(live: Json, body: Json) -> Iterator[tuple[str, str]]:
     """Fields, with their values, that others manage and the release does not set."""
     entries = live["metadata"].get("managedFields") or []
-    theirs = {path for entry in entries if is_stranger(entry) for path in _paths(entry)}
+    theirs = {path for entry in entries if is_stranger(entry) for path in paths(entry)}
     for path in sorted(theirs):
         dotted = spelled(path)
         value = at(live, path)
@@ -100,50 +101,6 @@ def is_stranger(entry: Json) -> bool:
     """Whether a record of managed fields is neither ours nor the cluster's own."""
     own = entry["manager"] == FIELD_MANAGER or CONTROLLERS.search(entry["manager"])
     return not own and entry.get("subresource", "") in {"", "scale"}
-
-
-def spelled(path: Sequence[str]) -> str:
-    """A path of managed fields as people write it: `spec.containers[web].image`."""
-    text = ""
-    for step in path:
-        kind, _, rest = step.partition(":")
-        if kind == "f":
-            text += f".{rest}" if text else rest
-        else:
-            named = json.loads(rest) if kind in {"k", "v"} else rest
-            shown = named.get("name") or next(iter(named.values())) if isinstance(named, dict) else named
-            text += f"[{shown}]"
-    return text
-
-
-def at(value: Any, path: Sequence[str]) -> Any:
-    """The live value at a path of managed fields, or None."""
-    for step in path:
-        kind, _, rest = step.partition(":")
-        if kind == "f" and isinstance(value, Mapping):
-            value = value.get(rest)
-        elif kind == "k" and isinstance(value, list):
-            keys = json.loads(rest)
-            # What a manifest leaves out, such as a port's protocol, the server filled in.
-            value = next((v for v in value if all(v.get(k, keys[k]) == keys[k] for k in keys)), None)
-        elif kind == "v" and isinstance(value, list):
-            value = next((v for v in value if v == json.loads(rest)), None)
-        else:
-            return None
-    return value
-
-
-def _paths(entry: Json) -> set[tuple[str, ...]]:
-    """Every leaf of a record of managed fields."""
-    return set(_leaves(entry.get("fieldsV1") or {}, ()))
-
-
-def _leaves(fields: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    inner = {key: value for key, value in fields.items() if key != "."}
-    if not inner and path:
-        yield path
-    for key, value in inner.items():
-        yield from _leaves(value, (*path, key))
 
 
 def _turned(change: Change) -> Change:
@@ -186,7 +143,7 @@ def compare_keys(ref: Ref, keys: Sequence[str], live: Json) -> Drifted | None:
     """How a live Secret differs, as far as that can be known without its values."""
     there = set(live.get("data") or {})
     entries = live["metadata"].get("managedFields") or []
-    strange = {spelled(path) for entry in entries if is_stranger(entry) for path in _paths(entry)}
+    strange = {spelled(path) for entry in entries if is_stranger(entry) for path in paths(entry)}
     theirs = {key for key in there if f"data.{key}" in strange}
     lost = [Change(f"data.{key}", REDACTED, None) for key in sorted(set(keys) - there)]
     extra = [Change(f"data.{key}", None, REDACTED) for key in sorted(theirs - set(keys))]

@@ -13,6 +13,7 @@ from tasks.lib.cluster.api import CONNECTIONS, Api, Json
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.permissions import RECREATED
 from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy import takeover
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.errors import Failure
@@ -96,7 +97,13 @@ class Rehearsal:
             result = self._api.apply(path, body, doing=f"apply {step.ref}", query=DRY)
         except ApiError as error:
             return self._refused(step, error, path)
-        return Tried(_corrected(step, result), result)
+        return self._tried(step, result)
+
+    def _tried(self, step: Step, result: Json, *, forced: bool = False) -> Tried:
+        """The outcome of a dry run that went through, without what taking the object over removes."""
+        if step.action is Action.CHANGE and step.live:
+            result = takeover.foreseen(step.live, self._predecessors, step.body, result)
+        return Tried(_corrected(step, result), result, forced=forced)
 
     def _refused(self, step: Step, error: ApiError, path: str) -> Tried:
         if error.status == 404:  # its namespace comes with this very deploy
@@ -109,7 +116,7 @@ class Rehearsal:
             try:
                 forced = {**DRY, "force": "true"}
                 result = self._api.apply(path, step.body, doing=f"apply {step.ref}", query=forced)
-                return Tried(_corrected(step, result), result, forced=True)
+                return self._tried(step, result, forced=True)
             except ApiError as second:
                 error = second
         if error.status == 422 and step.live and IMMUTABLE.search(error.message):

@@ -5,13 +5,16 @@ only fields that its own manager applied before, so such records are moved to ou
 the same when someone changes to --server-side (k8s.io/client-go/util/csaupgrade).
 """
 
-from collections.abc import Collection, Mapping
+import copy
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from tasks.lib.cluster.api import FIELD_MANAGER, Json
+from tasks.lib.deploy.managed import at
 
 PATCH_TYPE: Final = "application/json-patch+json"
 Fields = Mapping[str, Any]
+Path = tuple[str, ...]
 
 
 def patch(live: Json, predecessors: Collection[str]) -> list[Json]:
@@ -37,6 +40,54 @@ def patch(live: Json, predecessors: Collection[str]) -> list[Json]:
         {"op": "replace", "path": "/metadata/managedFields", "value": [*kept, taken]},
         {"op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
     ]
+
+
+def foreseen(live: Json, predecessors: Collection[str], body: Json, result: Json) -> Json:
+    """What a dry run would have shown if the predecessors' records were ours already.
+
+    A dry run cannot be made after another, so what goes is told from the records: fields that predecessors or
+    we set, that nobody else did, and that are not applied any more.  Where the server has a default for such
+    a field, it comes instead.
+
+    Args:
+        live: the object as it is.
+        predecessors: field managers whose records become ours.
+        body: what is applied.
+        result: the object as the dry run says it would be.
+
+    """
+    moves = patch(live, predecessors)
+    if not moves:
+        return result
+    *kept, taken = moves[0]["value"]
+    others: Fields = {}
+    for entry in kept:
+        others = union(others, entry.get("fieldsV1") or {})
+    after = copy.deepcopy(result)
+    for path in sorted(_lost(taken["fieldsV1"], others, body)):
+        _remove(after, path)
+    return after
+
+
+def _lost(fields: Fields, others: Fields, body: Any, path: Path = ()) -> Iterator[Path]:
+    """Where `fields` lead that `body` has nothing and no other manager has a part."""
+    for key, inner in fields.items():
+        if key == ".":
+            continue
+        wanted = at(body, (key,))
+        if wanted is None and key not in others:
+            yield (*path, key)
+        elif inner:
+            yield from _lost(inner, others.get(key) or {}, wanted, (*path, key))
+
+
+def _remove(thing: Json, path: Path) -> None:
+    """Take what is at `path` out of `thing`, if it is there."""
+    parent, value = at(thing, path[:-1]), at(thing, path)
+    if isinstance(parent, dict):
+        parent.pop(path[-1].partition(":")[2], None)
+    elif isinstance(parent, list) and value in parent:
+        parent.remove(value)
 
 
 def union(one: Fields, other: Fields) -> Fields:

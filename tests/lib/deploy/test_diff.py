@@ -41,3 +41,9 @@ def test_every_field_that_differs_is_told_and_no_secret_value(
 def test_our_own_fingerprints_are_no_difference() -> None:
     marked = {"kind": "ConfigMap", "metadata": {"annotations": {"lookit-orchestrator/applied": "abc"}}}
     assert changes(marked, {"kind": "ConfigMap", "metadata": {}}) == []
+
+
+def test_kubectls_copy_of_an_object_is_never_shown() -> None:
+    copy = {"kubectl.kubernetes.io/last-applied-configuration": '{"data": {"password": "Y2FuYXJ5"}}'}
+    before = {"kind": "Secret", "metadata": {"name": "env", "annotations": copy}}
+    assert changes(before, {"kind": "Secret", "metadata": {"name": "env"}}) == []

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from tasks.lib.deploy.diff import Change
-from tasks.lib.deploy.drift import at, compare, compare_as_written, compare_keys, is_stranger, spelled
+from tasks.lib.deploy.drift import compare, compare_as_written, compare_keys, is_stranger
+from tasks.lib.deploy.managed import at, spelled
 from tasks.lib.deploy.objects import Ref, Wanted
 
 Thing = dict[str, Any]

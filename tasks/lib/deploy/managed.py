@@ -1,0 +1,55 @@
+"""Paths of managed fields (FieldsV1), as the API server records who set what: spelled out, and followed.
+
+Source: https://github.com/kubernetes-sigs/structured-merge-diff, fieldpath: `f:` is a field, `k:` an item of
+a list by its keys, `v:` one by its value.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tasks.lib.cluster.api import Json
+
+
+def spelled(path: Sequence[str]) -> str:
+    """A path of managed fields as people write it: `spec.containers[web].image`."""
+    text = ""
+    for step in path:
+        kind, _, rest = step.partition(":")
+        if kind == "f":
+            text += f".{rest}" if text else rest
+        else:
+            named = json.loads(rest) if kind in {"k", "v"} else rest
+            shown = named.get("name") or next(iter(named.values())) if isinstance(named, dict) else named
+            text += f"[{shown}]"
+    return text
+
+
+def at(value: Any, path: Sequence[str]) -> Any:
+    """The value at a path of managed fields, or None."""
+    for step in path:
+        kind, _, rest = step.partition(":")
+        if kind == "f" and isinstance(value, Mapping):
+            value = value.get(rest)
+        elif kind == "k" and isinstance(value, list):
+            keys = json.loads(rest)
+            # What a manifest leaves out, such as a port's protocol, the server filled in.
+            value = next((v for v in value if all(v.get(k, keys[k]) == keys[k] for k in keys)), None)
+        elif kind == "v" and isinstance(value, list):
+            value = next((v for v in value if v == json.loads(rest)), None)
+        else:
+            return None
+    return value
+
+
+def paths(entry: Json) -> set[tuple[str, ...]]:
+    """Every leaf of a record of managed fields."""
+    return set(_leaves(entry.get("fieldsV1") or {}, ()))
+
+
+def _leaves(fields: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    inner = {key: value for key, value in fields.items() if key != "."}
+    if not inner and path:
+        yield path
+    for key, value in inner.items():
+        yield from _leaves(value, (*path, key))
