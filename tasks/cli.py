@@ -13,6 +13,7 @@ from invoke.exceptions import UncastableEnvVar
 
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.interruption import exit_code, signals_unwind
+from tasks.lib.memory import leave_no_core
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
@@ -46,6 +47,7 @@ class Executor(invoke.Executor):
 
     def execute(self, *tasks: Any) -> Any:
         """Run `tasks`; a Failure leaves as its message and its exit code, without a traceback."""
+        leave_no_core()
         try:
             with signals_unwind():
                 _check_variables(self.config)
