@@ -6,9 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,8 @@ STAGING = ("--environment", "staging")
 SHA = "0123456789abcdef0123456789abcdef01234567"
 pytestmark = pytest.mark.e2e
 serial = itertools.count()
+# Becomes the program that follows, which may leave cores as large as they like.
+CORES_ALLOWED = ("sh", "-c", 'ulimit -c "$(ulimit -H -c)"; exec "$@"', "sh")
 # The tree of this repository asks for all its keys.
 SECRETS = {
     "lookit-secrets.env": Secret(f"DB_HOST=db\nDB_PASSWORD={CANARY.value}\nrabbitmq-password={CANARY.value}\n".encode()),
@@ -84,6 +87,21 @@ def committed_plaintext(checkout: Checkout) -> None:
     checkout.git("add", "-A")
 
 
+def changed(checkout: Checkout) -> None:
+    checkout.seal("staging", {"lookit-secrets.env": Secret(f"DB_HOST={CANARY.value}x\n".encode())})
+
+
+def decrypted(checkout: Checkout) -> None:
+    """The plaintexts lie where `decrypt` puts them."""
+    for name, plaintext in SECRETS.items():
+        (checkout.root / FOLDER.format("staging") / name).write_bytes(plaintext.reveal())
+
+
+def decrypted_but_refused(checkout: Checkout) -> None:
+    decrypted(checkout)
+    failing_encryption(checkout)
+
+
 @dataclass(frozen=True)
 class Case:
     """A task, what troubles it, and how it ends."""
@@ -97,6 +115,8 @@ class Case:
     writes: tuple[str, ...] = field(default=())
     # `render` into a pipe prints the Secrets: that is what it is for.
     stdout_is_exempt: bool = False
+    # The one process whose environment may hold the values: what `secrets.exec` runs.
+    child: str = ""
 
     def __str__(self) -> str:
         return f"{self.task} {self.trouble.__name__} {self.editing}".strip()
@@ -123,6 +143,14 @@ CASES = [
     Case("secrets.rotate", ("--new-version",)),
     Case("secrets.rotate", ("--new-version",), code=1, trouble=failing_encryption),
     Case("secrets.rotate", (), code=1, trouble=damaged_answers),
+    Case("secrets.diff", ("--show",), stdout_is_exempt=True, trouble=changed),
+    Case("secrets.encrypt", ("--all", *STAGING), trouble=decrypted, writes=tuple(SECRETS)),
+    Case("secrets.encrypt", ("--all", *STAGING), code=1, trouble=decrypted_but_refused, writes=tuple(SECRETS)),
+    Case("secrets.exec", (*STAGING, "--", "sleep", "0.3"), child="sleep"),
+    Case("secrets.exec", (*STAGING, "--", "/no/such/program"), code=1),
+    Case("secrets.exec", (*STAGING, "--", "true"), code=1, trouble=corrupt),
+    Case("secrets.rekey", ("--to", "{other_key}")),
+    Case("secrets.rekey", ("--to", "{other_key}"), code=1, trouble=failing_encryption),
     Case("secrets.log"),
     Case("secrets.textconv", ("ENCRYPTED",)),
     Case("secrets.check", trouble=committed_plaintext, arguments=()),
@@ -161,7 +189,9 @@ def private_places(tmp_path: Path) -> dict[str, str]:
 def test_the_canary_is_found_nowhere(checkout: Checkout, tmp_path: Path, case: Case) -> None:
     case.trouble(checkout)
     places = private_places(tmp_path)
-    arguments = [str(checkout.encrypted()) if word == "ENCRYPTED" else word for word in case.arguments]
+    other_key = make_key(checkout.kms, f"leaks-{next(serial)}") if "{other_key}" in case.arguments else ""
+    named = {"ENCRYPTED": str(checkout.encrypted()), "{other_key}": other_key}
+    arguments = [named.get(word, word) for word in case.arguments]
     with watched_processes(CANARY) as seen:
         done = subprocess.run(
             checkout.command(case.task, *arguments), cwd=ROOT, input=case.stdin.encode(), capture_output=True,
@@ -169,7 +199,9 @@ def test_the_canary_is_found_nowhere(checkout: Checkout, tmp_path: Path, case: C
         )  # fmt: skip
     assert done.returncode == case.code, done.stderr.decode()
     assert seen.looks > 0
-    assert seen.places == set()
+    assert {
+        place for place in seen.places if not (case.child and place.startswith(f"environ of b'{case.child}"))
+    } == set()
     assert not CANARY.is_in(done.stderr)
     assert case.stdout_is_exempt or not CANARY.is_in(done.stdout)
     written = {checkout.root / FOLDER.format("staging") / name for name in case.writes}
@@ -204,6 +236,36 @@ def test_what_kill_9_leaves_is_swept_by_the_next_run(checkout: Checkout, tmp_pat
     assert not any(folder.exists() for folder in left)
 
 
+@pytest.mark.parametrize("ending", [signal.SIGABRT, signal.SIGSEGV])
+def test_a_crash_leaves_no_core(checkout: Checkout, tmp_path: Path, ending: signal.Signals) -> None:
+    """It runs where cores may be as large as they like; see the control below."""
+    process = begin(checkout, tmp_path, "editing")
+    try:
+        limits = Path(f"/proc/{editor_of(process.pid)}/limits").read_text()
+        assert [line.split()[4] for line in limits.splitlines() if line.startswith("Max core")] == ["0"]
+        process.send_signal(ending)
+        _, status = os.waitpid(process.pid, 0)
+        assert os.WTERMSIG(status) == ending
+        assert not os.WCOREDUMP(status)
+        assert list(ROOT.glob("core*")) == []
+        assert CANARY.files_below([tmp_path]) == []
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_without_that_a_crash_would_leave_one(tmp_path: Path) -> None:
+    command = [*CORES_ALLOWED, sys.executable, "-c", "import os; os.abort()"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    _, status = os.waitpid(process.pid, 0)
+    if not os.WCOREDUMP(status):
+        pytest.skip("this machine writes no cores at all")
+
+
+def editor_of(pid: int) -> str:
+    """The process that the task runs."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
+
+
 def own_workspaces(pid: int) -> list[Path]:
     return [folder for folder in workspaces() if folder.name.startswith(f"lookit-orchestrator-{pid}-")]
 
@@ -220,8 +282,9 @@ def begin(checkout: Checkout, tmp_path: Path, moment: str) -> "subprocess.Popen[
     limits = {"INVOKE_TIME_LIMITS_KMS_ATTEMPT": "20s", "INVOKE_TIME_LIMITS_KMS": "30s"}
     environ = checkout.environ(**private_places(tmp_path), **waiting, **limits)
     process = subprocess.Popen(
-        argv, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
+        [*CORES_ALLOWED, *argv], cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True,
+    )  # fmt: skip
     deadline = time.monotonic() + 60
     while not (opened.exists() or any(call["rpc"] == "Decrypt" for call in checkout.kms.calls())):
         assert time.monotonic() < deadline
@@ -245,3 +308,45 @@ def test_the_search_itself_would_find_it(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", "import time; time.sleep(0.5)", canary.value], check=True)
         subprocess.run(["sleep", "0.5"], env={**os.environ, "LEAK": canary.value}, check=True)
     assert {place.split(" ")[0] for place in seen.places} == {"cmdline", "environ"}
+
+
+# Tasks that never hold a secret's value, or that another file examines, each with the reason.
+ELSEWHERE = {
+    "build": "knows no secrets; what may be in the image: tests/e2e/test_docker_context.py",
+    "push": "knows no secrets",
+    "test": "knows no secrets: the tests' database is made for them",
+    "upload": "knows no secrets",
+    "check": "runs tests",
+    "settings": "prints where credentials lie, never what they are",
+    "pipeline.run": "its secrets come from Secret Manager: tests/lib/pipeline/test_secrets.py",
+    "pipeline.triggers": "knows no secrets",
+    "rehearse": "decrypts, renders and deploys by the same functions, with placeholders",
+    "release.sentry": "its token goes to one child's environment: tests/lib/test_sentry.py",
+    "release.unlock": "knows no secrets",
+}
+KNOW_NO_SECRETS = ("ember.", "images.", "sandbox.")
+
+
+def test_no_task_is_forgotten() -> None:
+    """A new task gets a row here or in tests/e2e/test_leaks.py, or a reason why it needs none."""
+    import json
+
+    from tests.e2e.test_leaks import STEPS
+
+    listed = subprocess.run(
+        [sys.executable, "-m", "tasks", "--list", "--list-format=json"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    covered = {case.task for case in CASES} | {step.words.split()[0] for step in STEPS} | ELSEWHERE.keys()
+    tasks = {name for name in names(json.loads(listed.stdout)) if not name.startswith(KNOW_NO_SECRETS)}
+    assert tasks - covered == set()
+    assert covered - tasks == set()
+
+
+def names(collection: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """The full names of a collection's tasks."""
+    yield from (prefix + task["name"] for task in collection["tasks"])
+    for inner in collection["collections"]:
+        yield from names(inner, f"{prefix}{inner['name']}.")

@@ -10,9 +10,9 @@ PR_SET_DUMPABLE = 4
 def leave_no_core() -> None:
     """See to it that neither this process nor its children leave a core dump.
 
-    The limit is for the children too, who may raise it again.  It does not count where the system pipes cores to
-    a program, as systemd's does; being not dumpable does, for this process, and also keeps other processes of
-    the same user from attaching to it.
+    The limit is for the children too, who may raise it again.  It does not count where the system pipes cores
+    to a program, as systemd's does; being not dumpable does, for this process, and also keeps other processes
+    of the same user from attaching to it.
     """
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, most))

@@ -1,0 +1,54 @@
+"""A corner of the sandbox whose secrets are its own."""
+
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import yaml
+
+from tasks.lib.redaction import Secret
+from tasks.lib.sandbox.seed import make_keys, placeholder
+from tasks.lib.secrets.encryption import encrypt_all
+from tasks.lib.secrets.identities import as_encrypter
+from tasks.lib.settings.model import Settings
+from tests.builders import ROOT
+from tests.sandbox_case import Case, merged
+
+
+class OwnKey(Case):
+    """A corner whose environment has a name, encrypted files and a KMS key of its own."""
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        staging = yaml.safe_load((ROOT / "invoke.yaml").read_text())["environments"]["staging"]
+        corner = super().values
+        own = merged(merged(staging, corner["environments"]["staging"]), {"branch": self.name})
+        own["secrets"]["files"] = dict.fromkeys(own["secrets"]["files"], f"key-{self.name}")
+        return {**corner, "environments": {self.name: own}}
+
+    @cached_property
+    def settings(self) -> Settings:
+        found = super().settings
+        environment = found.environments[self.name]
+        ciphertexts = str(self.sandbox.state.ciphertexts(self.name))
+        sealed = replace(environment, secrets=replace(environment.secrets, ciphertexts=ciphertexts))
+        return replace(found, environments={**found.environments, self.name: sealed})
+
+    @property
+    def key(self) -> str:
+        return self.settings.kms.key_name(f"key-{self.name}")
+
+    def seal(self, **instead: Secret) -> None:
+        """Encrypt placeholders for every file, `instead` for those named."""
+        owner = as_encrypter(self.settings)
+        environment = owner.environment(self.name)
+        make_keys(owner, {f"key-{self.name}"})
+        lists = self.tree / "overlays" / "staging" / "secrets"
+        plaintexts = {name: placeholder(lists / f"{name}.expected") for name in environment.secrets.files}
+        encrypt_all(owner, environment, {**plaintexts, **instead})
+
+    def administer(self) -> Any:
+        """The key owner's client."""
+        from tasks.lib.sandbox.seed import _administration
+
+        return _administration(as_encrypter(self.settings))
