@@ -134,7 +134,7 @@ def _attempt(access: Access, send: Send, reading: Reading, part: int, attempt: i
         access.checkpoints.save(key, session, 0)
     elif attempt > 1:
         # How much of the part that went wrong has arrived, only the session knows.
-        state = yield from _state(access, session)
+        state = yield from _state(access, session, send)
         if state.status != INCOMPLETE:
             return state
         offset = arrived(state)
@@ -154,10 +154,21 @@ def _part(session: str, reading: Reading, offset: int, length: int, size: int) -
     return (yield from once(Request("PUT", session, (range_,), Stream(partial(reading.at, offset), length))))
 
 
-def _state(access: Access, session: str) -> Asking:
-    """Ask a session how many bytes it has."""
-    request = Request("PUT", session, ("Content-Range: bytes */*",))
-    return (yield from ask(request, access, access.deadline()))
+def _state(access: Access, session: str, send: Send) -> Asking:
+    """Ask a session how many bytes it has; one that ended before it had all is as good as gone."""
+    request = Request("PUT", session, (f"Content-Range: bytes */{send.entry.size}",))
+    state = yield from ask(request, access, access.deadline())
+    return Response(410, b"the session ended too early") if _ended_early(state, send) else state
+
+
+def _ended_early(state: Response, send: Send) -> bool:
+    """Whether a server took the question for the end of the upload, as fake-gcs-server does."""
+    if state.status not in SESSION_MADE:
+        return False
+    try:
+        return content.from_base64(json.loads(state.body)["crc32c"]) != send.entry.crc32c
+    except (ValueError, KeyError):
+        return False
 
 
 def _key(access: Access, send: Send) -> str:

@@ -12,8 +12,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from tests.lib.ember.sessions import Answer, Sessions
+
 PASSING = (
-    "latency", "429", "503", "500", "reset", "lost answer", "truncated answer", "answer without end", "slow stream",
+    "latency", "429", "503", "500", "reset", "cut body", "lost answer", "truncated answer", "answer without end",
+    "slow stream",
 )  # fmt: skip
 LASTING = "403"
 
@@ -21,7 +24,7 @@ LASTING = "403"
 class FaultProxy(ThreadingHTTPServer):
     """Forwards to `target`, and with `probability` does one of `faults` instead.
 
-    What it did is counted in `happened`.
+    What it did is counted in `happened`.  Sessions of large files are its own, true to Cloud Storage's.
     """
 
     daemon_threads = True
@@ -32,6 +35,7 @@ class FaultProxy(ThreadingHTTPServer):
         self.target = urlsplit(target).netloc
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.latency = 0.0
+        self.sessions = Sessions(self.url)
         self.happened: Counter[str] = Counter()
         self.plan(0, (), 0.0)
 
@@ -68,17 +72,20 @@ class _Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def handle_request(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        time.sleep(self.server.latency)
+        length = int(self.headers.get("Content-Length") or 0)
         fault = self.server.draw()
+        body = self.rfile.read(length // 2 if fault == "cut body" else length)
+        time.sleep(self.server.latency)
         if fault in {"429", "503", "500", LASTING}:
             self._refuse(int(fault))
             return
-        if fault == "reset":
+        if fault in {"reset", "cut body"}:
+            if fault == "cut body" and "upload_id=" in self.path:
+                self._answered(body)
             self._reset()
             return
         time.sleep(0.02 if fault == "latency" else 0)
-        status, headers, answer = self._forwarded(body)
+        status, headers, answer = self._answered(body)
         if fault == "lost answer":
             self._reset()
         elif fault == "truncated answer":
@@ -102,20 +109,25 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *args: object) -> None:
         """Nothing is logged."""
 
-    def _forwarded(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+    def _answered(self, body: bytes) -> Answer:
+        """What Cloud Storage answers."""
+        if "upload_id=" in self.path:
+            range_ = self.headers["Content-Range"]
+            return self.server.sessions.put(self.path, range_, body, self._forwarded)
+        if "uploadType=resumable" in self.path:
+            return self.server.sessions.begin(self.path, body)
         headers = {
             key: value for key, value in self.headers.items() if key.lower() not in {"connection", "host"}
         }
-        self._upstream.request(self.command, self.path, body or None, headers)
+        return self._forwarded(self.command, self.path, headers, body)
+
+    def _forwarded(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        self._upstream.request(method, path, body or None, headers)
         response = self._upstream.getresponse()
         answer = response.read()
-        return response.status, self._rewritten(response.getheaders()), answer
-
-    def _rewritten(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """The headers with session addresses that lead back here."""
         dropped = {"content-length", "transfer-encoding", "connection"}
-        here, there = self.server.url, f"http://{self.server.target}"
-        return [(key, value.replace(there, here)) for key, value in headers if key.lower() not in dropped]
+        kept = [(key, value) for key, value in response.getheaders() if key.lower() not in dropped]
+        return response.status, kept, answer
 
     def _answer(
         self, status: int, headers: list[tuple[str, str]], claimed: bytes | None, sent: bytes
