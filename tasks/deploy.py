@@ -17,6 +17,7 @@ from tasks import cli
         "approve": "Show the plan and ask before anything changes.",
         "wait": "Wait for another deploy of the environment to end; --no-wait fails instead.",
         "rollback": "After a failure, bring the last good release back; --no-rollback leaves all as it is.",
+        "prune": "Remove what earlier releases deployed and this one does not; --no-prune leaves it.",
         "evidence": "The folder that a failed deploy keeps its evidence in; by default deploy.evidence.",
         "plan-file": "Deploy exactly what this plan says, or nothing; ./inv plan --json wrote it.",
     },
@@ -34,6 +35,7 @@ def deploy(
     wait: bool = True,
     rollback: bool = True,
     evidence: str = "",
+    prune: bool = True,
 ) -> None:
     """Deploy a branch: decrypt, render, validate, apply in phases and wait until all is ready."""
     from tasks.lib import build_variables
@@ -45,7 +47,7 @@ def deploy(
     settings = cli.settings(c)
     environment = settings.environment_of_branch(branch)
     variables = build_variables.read(settings, environment, commit=commit, tag=tag)
-    choices = Choices(run_jobs=jobs, force_conflicts=tuple(force_conflicts))
+    choices = Choices(run_jobs=jobs, force_conflicts=tuple(force_conflicts), prune=prune)
     approval, care = showing.approval(approve, plan_file), Aftercare(rollback, evidence)
     launcher = Launcher(cli.settings_file(c), {"LOOKIT_SANDBOX": "1" if cli.in_sandbox(c) else ""})
     release = deploying.Release(environment, variables, choices, wait, approval, care, launcher)

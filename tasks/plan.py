@@ -13,6 +13,7 @@ from tasks import cli
         "tag": "The version on labels; by default TAG_NAME.",
         "jobs": "As if Jobs were to run in any case.",
         "force-conflicts": "As if Kind/name or Kind/name:field were taken over; repeatable.",
+        "prune": "Show what would be removed too; --no-prune as for deploy.",
         "json": "Print JSON, which deploy --plan-file takes.",
         "html": "Also write a page to this file.",
         "exit-code": "Exit with 3 if there is something to change.",
@@ -28,6 +29,7 @@ def plan(
     json: bool = False,
     html: str = "",
     exit_code: bool = False,
+    prune: bool = True,
 ) -> None:
     """Show what a deploy of a branch would change, field by field; nothing is changed."""
     from tasks.lib import build_variables
@@ -37,7 +39,7 @@ def plan(
     settings = cli.settings(c)
     environment = settings.environment_of_branch(branch)
     variables = build_variables.read(settings, environment, commit=commit, tag=tag)
-    choices = Choices(run_jobs=jobs, force_conflicts=tuple(force_conflicts))
+    choices = Choices(run_jobs=jobs, force_conflicts=tuple(force_conflicts), prune=prune)
     found = deploying.plan(settings, deploying.Release(environment, variables, choices))
     showing.deliver(found, as_json=json, page=html)
     if exit_code:

@@ -83,12 +83,22 @@ def needed(used: Iterable[tuple[Kind, str]], namespace: str) -> list[Permission]
         for verb in ("list", "watch")
     }
     permissions.add(Permission(namespace, "", "pods/log", "get"))
+    permissions.add(Permission(namespace, "apps", "controllerrevisions", "list"))  # what they read is kept
     permissions.add(Permission(namespace, "", "pods", "delete"))  # broken ones that hold up their own mending
     permissions |= {
         Permission(namespace, "coordination.k8s.io", "leases", verb) for verb in VERBS_OF_THE_LOCK
     }
     permissions |= {Permission(namespace, "", "configmaps", verb) for verb in VERBS_OF_HISTORY}
     return sorted(permissions)
+
+
+def to_remove(kinds: Iterable[tuple[Kind, str]]) -> list[Permission]:
+    """What it takes to find and delete objects of kinds that are not applied any more, sorted."""
+    return sorted(
+        Permission(where if kind.namespaced else "", kind.group, kind.plural, verb)
+        for kind, where in kinds
+        for verb in ("get", "list", "delete")
+    )
 
 
 def handed_on(roles: Iterable[Json]) -> list[Permission]:

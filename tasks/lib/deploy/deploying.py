@@ -178,7 +178,7 @@ def _planned(
     settings: "Settings", release: Release, connection: "Connection", documents: "list[Document]"
 ) -> "tuple[Planned, Plan, bool]":
     from tasks.lib.cluster import identity
-    from tasks.lib.deploy import engine, planning
+    from tasks.lib.deploy import engine, planning, pruning
     from tasks.lib.deploy.objects import wanted
 
     environment = release.environment
@@ -186,6 +186,8 @@ def _planned(
     contents = [document.content for document in documents]
     objects = wanted(contents, connection.kinds, environment.namespace)
     planned = engine.plan(settings, environment, connection, objects, release.choices)
+    if release.choices.prune and settings.deploy.prune:
+        planned = pruning.completed(settings, environment, connection, planned)
     return planned, planning.of(environment.name, planned), marked
 
 

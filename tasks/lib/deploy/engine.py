@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from tasks.lib.cluster import permissions
@@ -16,6 +16,7 @@ from tasks.lib.deploy.decide import Action, Step, decide
 from tasks.lib.deploy.diagnosis import written
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.observe import observe
+from tasks.lib.deploy.ownership import labelled
 from tasks.lib.deploy.phases import arrange, ranks
 from tasks.lib.deploy.progress import DEPLOYED, PhaseBegan, Record, Tell
 from tasks.lib.deploy.readiness import RULES, State, standing
@@ -37,6 +38,7 @@ class Planned:
         forced: objects with conflicts that were found to be ours to resolve.
         results: the objects as the dry run says they would be.
         removals: what is removed when all is ready.
+        others: what carries our label and is not deployed any more.
 
     """
 
@@ -44,6 +46,7 @@ class Planned:
     forced: frozenset[Ref]
     results: Mapping[Ref, Json]
     removals: tuple[Step, ...] = ()
+    others: Mapping[Ref, Json] = field(default_factory=dict)
 
     @property
     def steps(self) -> list[Step]:
@@ -58,11 +61,13 @@ class Choices:
     Args:
         run_jobs: run Jobs even where nothing that they read has changed.
         force_conflicts: `Kind/name` or `Kind/name:field` to take over from other managers.
+        prune: remove what earlier releases deployed and this one does not.
 
     """
 
     run_jobs: bool = False
     force_conflicts: tuple[str, ...] = ()
+    prune: bool = False
 
 
 def plan(
@@ -81,7 +86,9 @@ def plan(
     api, kinds = connection.api, connection.kinds
     _require_kinds(objects, kinds)
     permissions.require(api, needed(connection, environment, objects))
-    steps = decide(objects, observe(api, kinds, objects), run_jobs=choices.run_jobs)
+    objects = [labelled(w, environment.namespace) for w in objects]
+    live = observe(api, kinds, objects, environment.namespace)
+    steps = decide(objects, live, run_jobs=choices.run_jobs)
     trial = rehearsal.Rehearsal(api, kinds, settings.deploy.predecessors, choices.force_conflicts)
     tried = trial.run(steps)
     rehearsal.require(tried)
@@ -91,6 +98,7 @@ def plan(
         tuple((group.title, tuple(by_ref[w.ref] for w in group.objects)) for group in groups),
         frozenset(t.step.ref for t in tried if t.forced),
         {t.step.ref: t.result for t in tried if t.result},
+        others={ref: thing for ref, thing in live.items() if ref not in by_ref},
     )
 
 

@@ -1,4 +1,7 @@
-"""What the cluster has of the wanted objects: one LIST per kind and namespace, all at the same time."""
+"""What the cluster has of the wanted objects, and what else earlier releases left there.
+
+One LIST per kind and namespace, all at the same time.
+"""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,28 +11,48 @@ from tasks.lib.cluster.api import CONNECTIONS, Api, Json
 from tasks.lib.cluster.kinds import Kind, Kinds
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.objects import Ref, Wanted, ref_of
+from tasks.lib.deploy.ownership import LABEL, owner_of
 
-# Below this many, one GET each costs less than a list of strangers.
+# Up to this many, those that carry our label and one GET each for others cost less than a list of strangers.
 FEW: Final = 2
 
 
-def observe(api: Api, kinds: Kinds, objects: Iterable[Wanted]) -> dict[Ref, Json]:
-    """Read every wanted object that exists; kinds that the cluster does not know yet have none."""
+def observe(api: Api, kinds: Kinds, objects: Iterable[Wanted], owner: str = "") -> dict[Ref, Json]:
+    """Read every wanted object that exists, and those of the same kinds that carry our label.
+
+    Args:
+        api: the server.
+        kinds: what it serves; a kind that it does not know yet has no objects.
+        objects: what is wanted.
+        owner: the value of our label; empty to leave others out.
+
+    """
     by_place: dict[tuple[Kind, str], set[Ref]] = {}
     for w in objects:
         if kind := kinds.get((w.ref.api_version, w.ref.kind)):
             by_place.setdefault((kind, w.ref.namespace), set()).add(w.ref)
     with ThreadPoolExecutor(CONNECTIONS, "observe") as pool:
-        found = pool.map(lambda place: _read(api, place[0], place[1], by_place[place]), by_place)
+        found = pool.map(lambda place: _read(api, place[0], place[1], by_place[place], owner), by_place)
         return {ref: thing for part in found for ref, thing in part.items()}
 
 
-def _read(api: Api, kind: Kind, namespace: str, refs: set[Ref]) -> dict[Ref, Json]:
-    if len(refs) <= FEW:
-        return {ref: thing for ref in refs if (thing := get(api, kind, ref))}
-    items, _ = api.list(kind.path(namespace), doing=f"list {kind.plural}")
+def _read(api: Api, kind: Kind, namespace: str, refs: set[Ref], owner: str) -> dict[Ref, Json]:
+    few = len(refs) <= FEW
+    if few and not owner:
+        return _get_each(api, kind, refs)
+    query = {"labelSelector": f"{LABEL}={owner}"} if few else None
+    items, _ = api.list(kind.path(namespace), doing=f"list {kind.plural}", query=query)
     things = ({**item, "apiVersion": kind.api_version, "kind": kind.kind} for item in items)
-    return {ref: thing for thing in things if (ref := ref_of(thing)) in refs}
+    found = {ref: thing for thing in things if (ref := ref_of(thing)) in refs or _has(thing, owner)}
+    return found | _get_each(api, kind, refs - found.keys()) if few else found
+
+
+def _get_each(api: Api, kind: Kind, refs: Iterable[Ref]) -> dict[Ref, Json]:
+    return {ref: thing for ref in refs if (thing := get(api, kind, ref))}
+
+
+def _has(thing: Json, owner: str) -> bool:
+    return bool(owner) and owner_of(thing) == owner
 
 
 def get(api: Api, kind: Kind, ref: Ref) -> Json | None:

@@ -10,11 +10,17 @@ from typing import Final
 
 from tasks.lib.deploy.decide import WRITES, Action
 from tasks.lib.deploy.diff import Change, changes, content
-from tasks.lib.deploy.engine import Planned
+from tasks.lib.deploy.engine import REMOVAL, Planned
 from tasks.lib.deploy.objects import fingerprint
 from tasks.lib.errors import Failure, UsageError
 
-SIGNS: Final = {Action.CREATE: "+", Action.CHANGE: "~", Action.RECREATE: "±", Action.RUN: ">"}
+SIGNS: Final = {
+    Action.CREATE: "+",
+    Action.CHANGE: "~",
+    Action.RECREATE: "±",
+    Action.RUN: ">",
+    Action.DELETE: "-",
+}
 COLOURS: Final = {"+": "green", "~": "yellow", "±": "red", ">": "cyan", "-": "red"}
 STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;margin:1rem auto;max-width:60rem;padding:0 1rem;"
@@ -70,7 +76,7 @@ class Plan:
 def of(environment: str, planned: Planned) -> Plan:
     """The plan behind an engine's preparation."""
     entries = []
-    for phase, steps in planned.phases:
+    for phase, steps in (*planned.phases, (REMOVAL, planned.removals)):
         for step in steps:
             after = planned.results.get(step.ref, step.body)
             differing = changes(step.live, after) if step.action in {Action.CHANGE, Action.RECREATE} else []
@@ -102,7 +108,13 @@ def as_lines(plan: Plan) -> list[tuple[str, str]]:
 def totals(plan: Plan) -> str:
     """One line that counts."""
     count = Counter(entry.action for entry in plan.entries)
-    words = {"create": "to create", "change": "to change", "recreate": "to make anew", "run": "to run"}
+    words = {
+        "create": "to create",
+        "change": "to change",
+        "recreate": "to make anew",
+        "run": "to run",
+        "delete": "to delete",
+    }
     parts = [f"{count[action]} {text}" for action, text in words.items() if count[action]]
     rest = len(plan.entries) - len(plan.due)
     return f"{plan.environment}: {', '.join([*parts, f'{rest} unchanged'])}."

@@ -23,6 +23,7 @@ WATCHED = [
     "list pods in namespace default",
     "watch pods in namespace default",
     "get pods/log in namespace default",
+    "list controllerrevisions.apps in namespace default",
     "list deployments.apps in namespace default",
     "watch deployments.apps in namespace default",
     "list replicasets.apps in namespace default",

@@ -1,0 +1,197 @@
+"""What a deploy removes when all is ready: what earlier releases deployed and the new one does not.
+
+Such objects carry our label, or stand in the inventory of a release that is kept.  They stay where somebody
+may still need them: configuration that something living, or a release to go back to, reads; kinds that hold
+data; what someone else has a part in.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from tasks.lib.cluster import permissions
+from tasks.lib.cluster.api import CONNECTIONS, Api, Json
+from tasks.lib.cluster.connection import Connection
+from tasks.lib.cluster.permissions import NEVER_REMOVED
+from tasks.lib.deploy import history
+from tasks.lib.deploy.decide import Action, Step
+from tasks.lib.deploy.engine import Planned
+from tasks.lib.deploy.history import Past
+from tasks.lib.deploy.objects import Ref, Wanted, configuration_names
+from tasks.lib.deploy.observe import observe
+from tasks.lib.deploy.ownership import owner_of
+from tasks.lib.deploy.progress import DEPLOYED
+from tasks.lib.deploy.readiness import job_outcome
+from tasks.lib.deploy.removing import reason_to_leave
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.model import Environment, Settings
+
+# How many releases are looked through, and how many good ones keep the configuration that they read.
+INVENTORIES: Final = 5
+CONFIGURATION: Final = frozenset({"ConfigMap", "Secret"})
+REASON: Final = "not deployed any more"
+# Whatever may start pods in a namespace, and the revisions from which controllers make pods again.
+READERS: Final = (
+    ("", "v1", "pods"),
+    ("apps", "v1", "deployments"),
+    ("apps", "v1", "statefulsets"),
+    ("apps", "v1", "replicasets"),
+    ("apps", "v1", "controllerrevisions"),
+    ("batch", "v1", "jobs"),
+)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """All that the decision rests on.
+
+    Args:
+        owner: the value of our label.
+        deployed: the names of what the new release has.
+        candidates: live objects that earlier releases deployed.
+        readers: live objects that may read configuration.
+        past: releases that are kept, the newest first.
+        controllers: field managers that only complete what others deploy.
+
+    """
+
+    owner: str
+    deployed: Collection[Ref]
+    candidates: Mapping[Ref, Json]
+    readers: Sequence[Json]
+    past: Sequence[Past]
+    controllers: Collection[str]
+
+
+def decide(now: Situation) -> tuple[Step, ...]:
+    """The objects to remove, sorted."""
+    steps = [
+        step
+        for ref, live in sorted(now.candidates.items())
+        if not _must_stay(step := Step(Wanted(ref, {}), Action.DELETE, REASON, {}, live), now)
+    ]
+    going = {step.live["metadata"]["uid"] for step in steps if step.live}
+    read = names_read(_living(now.readers, going)) | names_read(kept_bodies(now.past))
+    return tuple(step for step in steps if (step.ref.kind, step.ref.name) not in read)
+
+
+def names_read(bodies: Iterable[Json]) -> set[tuple[str, str]]:
+    """The ConfigMaps and Secrets that objects read, as (kind, name)."""
+    found: set[tuple[str, str]] = set()
+    for body in bodies:
+        for spec in pod_specs(body):
+            pulled = {("Secret", one["name"]) for one in spec.get("imagePullSecrets") or [] if "name" in one}
+            found |= configuration_names(spec) | pulled
+        rules = (body.get("spec") or {}).get("tls") or [] if body.get("kind") == "Ingress" else []
+        found |= {("Secret", rule["secretName"]) for rule in rules if "secretName" in rule}
+    return found
+
+
+def pod_specs(body: Json) -> list[Json]:
+    """Specifications of pods in an object: a pod's own, a workload's, a CronJob's, a revision's."""
+    spec = body.get("spec") or (body.get("data") or {}).get("spec") or {}
+    inner = ((spec.get("jobTemplate") or {}).get("spec") or spec).get("template") or {}
+    return [one for one in (spec, inner.get("spec") or {}) if "containers" in one]
+
+
+def kept_bodies(past: Sequence[Past]) -> list[Json]:
+    """The objects of the newest good releases, those that a roll back is likely to bring back."""
+    good = [one for one in past if one.facts.get("result") == DEPLOYED]
+    return [body for one in good[:INVENTORIES] for body in one.objects()]
+
+
+def inventory(past: Sequence[Past], known: Collection[str], namespace: str) -> list[Ref]:
+    """What the newest releases deployed and our label does not lead to.
+
+    Args:
+        past: releases, the newest first.
+        known: kinds of which every object that carries our label has been found.
+        namespace: the environment's.
+
+    """
+    found: set[Ref] = set()
+    for one in past[:INVENTORIES]:
+        for body in one.objects():
+            if owner_of(body) and body["kind"] in known:
+                continue
+            metadata = body["metadata"]
+            found.add(Ref(body["apiVersion"], body["kind"], metadata.get("namespace", ""), metadata["name"]))
+            if not owner_of(body):  # Secrets are not kept, but named by what reads them
+                names = names_read([body])
+                found |= {Ref("v1", kind, namespace, name) for kind, name in names if kind == "Secret"}
+    return sorted(ref for ref in found if ref.kind not in NEVER_REMOVED)
+
+
+def completed(
+    settings: "Settings", environment: "Environment", connection: Connection, planned: Planned
+) -> Planned:
+    """The same plan, with what is removed at its end; nothing in the cluster changes.
+
+    Raises:
+        Failure: the cluster cannot be asked, or would not let us remove something.
+
+    """
+    api, namespace = connection.api, environment.namespace
+    past = [one for one in history.read(api, namespace) if one.packed]  # the others cannot come back anyway
+    deployed = {step.ref for step in planned.steps}
+    known = {ref.kind for ref in deployed}
+    listed = [ref for ref in inventory(past, known, namespace) if ref not in deployed]
+    gone = [Wanted(ref, {}) for ref in listed if (ref.api_version, ref.kind) in connection.kinds]
+    candidates = {**planned.others, **(_look(connection, gone, known, namespace) if gone else {})}
+    configuration = any(ref.kind in CONFIGURATION for ref in candidates)
+    readers = _readers(api, namespace) if configuration else []
+    readers += [step.wanted.body for step in planned.steps if step.ref.kind == "Ingress"]
+    now = Situation(namespace, deployed, candidates, readers, past, settings.deploy.controllers)
+    return replace(planned, removals=decide(now))
+
+
+def _must_stay(step: Step, now: Situation) -> bool:
+    live = step.live or {}
+    names = {(ref.kind, ref.namespace, ref.name) for ref in now.deployed}  # in whatever version of the API
+    return bool(
+        step.ref.kind in NEVER_REMOVED
+        or (step.ref.kind, step.ref.namespace, step.ref.name) in names
+        or "deletionTimestamp" in live["metadata"]
+        or owner_of(live) not in {"", now.owner}
+        or (step.ref.kind == "Job" and not job_outcome(live))
+        or reason_to_leave(step, live, now.controllers)
+    )
+
+
+def _living(readers: Sequence[Json], going: set[str]) -> list[Json]:
+    """Those that are not removed, nor made by something that is."""
+    gone = set(going)
+    while True:
+        more = {
+            reader["metadata"]["uid"]
+            for reader in readers
+            for owner in reader["metadata"].get("ownerReferences") or []
+            if owner["uid"] in gone
+        }
+        if more <= gone:
+            return [reader for reader in readers if reader["metadata"].get("uid") not in gone]
+        gone |= more
+
+
+def _look(
+    connection: Connection, gone: Sequence[Wanted], known: Collection[str], namespace: str
+) -> dict[Ref, Json]:
+    """Read objects from inventories; kinds that this deploy does not apply need permissions of their own."""
+    kinds = connection.kinds
+    places = {
+        (kinds[w.ref.api_version, w.ref.kind], w.ref.namespace) for w in gone if w.ref.kind not in known
+    }
+    permissions.require(connection.api, permissions.to_remove(places))
+    return observe(connection.api, kinds, gone, namespace)
+
+
+def _readers(api: Api, namespace: str) -> list[Json]:
+    def read(place: tuple[str, str, str]) -> list[Json]:
+        group, version, plural = place
+        root = f"/apis/{group}/{version}" if group else f"/api/{version}"
+        return api.list(f"{root}/namespaces/{namespace}/{plural}", doing=f"list {plural}")[0]
+
+    with ThreadPoolExecutor(CONNECTIONS, "readers") as pool:
+        return [thing for part in pool.map(read, READERS) for thing in part]
