@@ -6,7 +6,7 @@ tasks/deploy.py and tasks/rehearse.py call it; it knows nothing of a command lin
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tasks.lib.cluster.api import Json
     from tasks.lib.cluster.connection import Connection
     from tasks.lib.deploy.engine import Choices, Planned
+    from tasks.lib.deploy.lock import Lock
     from tasks.lib.deploy.planning import Plan
     from tasks.lib.render.documents import Document
     from tasks.lib.settings.model import Environment, Settings
@@ -150,9 +151,9 @@ def _converge(
     tell(Notice(f"cluster {connection.found.name} at {connection.found.endpoint.server}"))
     claim = lock.claim(release.variables)
     one = lock.Lock(connection.api, environment, claim)
-    with lock.held(one, wait=settings.time_limits.lock if release.wait else 0, tell=tell):
+    with _locked(settings, release, connection, documents, one, tell) as approve:
         planned, shown, marked = _planned(settings, release, connection, documents)
-        release.approve(shown)
+        approve(shown)
         _around(settings, release, tell).before()
         if not marked:
             identity.write(connection.api, environment)
@@ -178,7 +179,7 @@ def _planned(
     settings: "Settings", release: Release, connection: "Connection", documents: "list[Document]"
 ) -> "tuple[Planned, Plan, bool]":
     from tasks.lib.cluster import identity
-    from tasks.lib.deploy import engine, planning, pruning
+    from tasks.lib.deploy import engine, namespaces, planning, pruning
     from tasks.lib.deploy.objects import wanted
 
     environment = release.environment
@@ -188,7 +189,44 @@ def _planned(
     planned = engine.plan(settings, environment, connection, objects, release.choices)
     if release.choices.prune and settings.deploy.prune:
         planned = pruning.completed(settings, environment, connection, planned)
-    return planned, planning.of(environment.name, planned), marked
+    shown = planning.of(environment.name, planned)
+    if not marked and namespaces.is_missing(connection.api, environment):
+        shown = planning.with_namespace(shown, environment.namespace)
+    return planned, shown, marked
+
+
+@contextmanager
+def _locked(
+    settings: "Settings",
+    release: Release,
+    connection: "Connection",
+    documents: "list[Document]",
+    one: "Lock",
+    tell: Tell,
+) -> "Iterator[Callable[[Plan], None]]":
+    """Hold the lock; a namespace that is missing is created first, once the plan that shows it is approved.
+
+    Yields:
+        What has still to approve the plan.
+
+    """
+    from tasks.lib.deploy import lock, namespaces
+
+    approve, wait = release.approve, settings.time_limits.lock if release.wait else 0
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock.held(one, wait=wait, tell=tell))
+        except namespaces.NoNamespace:
+            approve(_planned(settings, release, connection, documents)[1])
+            namespaces.create(connection.api, release.environment.namespace)
+            tell(Notice(f"namespace {release.environment.namespace} is created"))
+            stack.enter_context(lock.held(one, wait=wait, tell=tell))
+            approve = _approved
+        yield approve
+
+
+def _approved(plan: "Plan") -> None:
+    """Approve what was approved before."""
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy.namespaces import NoNamespace
 from tasks.lib.deploy.progress import Notice, Tell
 from tasks.lib.errors import Failure, TimedOut
 
@@ -194,10 +195,7 @@ class Lock:
             self._api.request(method, path, doing="take the lock", body=lease)
         except ApiError as error:
             if error.status == 404 and method == "POST":
-                raise Failure(
-                    f"The namespace {self._namespace} does not exist.", error.message,
-                    f"Make it once: kubectl create namespace {self._namespace}",
-                ) from error  # fmt: skip
+                raise NoNamespace(self._namespace, error.message) from error
             if error.status in {404, 409}:
                 return self.read() or lease
             raise
@@ -232,6 +230,7 @@ def held(lock: Lock, *, wait: float, tell: Tell) -> Iterator[None]:
         tell: is told who holds it.
 
     Raises:
+        NoNamespace: there is no namespace that it could lie in.
         Failure: it is held and there is no waiting, or a later deploy of the same branch waits too.
         TimedOut: it was held for all of `wait`.
 

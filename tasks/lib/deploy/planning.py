@@ -89,6 +89,15 @@ def of(environment: str, planned: Planned) -> Plan:
     return Plan(environment, tuple(entries))
 
 
+def with_namespace(plan: Plan, name: str) -> Plan:
+    """The plan of a deploy that first creates its namespace, unless that is among its objects anyway."""
+    if any((entry.kind, entry.name) == ("Namespace", name) for entry in plan.entries):
+        return plan
+    seal = fingerprint(["Namespace", name])
+    entry = Entry("namespace", "Namespace", name, "", Action.CREATE, "there is none yet", (), seal)
+    return Plan(plan.environment, (entry, *plan.entries))
+
+
 def as_lines(plan: Plan) -> list[tuple[str, str]]:
     """The plan as (colour, line); colours are those of `COLOURS`, or empty."""
     lines: list[tuple[str, str]] = []

@@ -53,6 +53,16 @@ def test_a_plan_reads_as_lines(action: Action, lines: list[tuple[str, str]]) -> 
     assert planning.as_lines(planned(action)) == lines
 
 
+def test_a_namespace_that_is_missing_leads_the_plan_once() -> None:
+    made = planning.with_namespace(planned(Action.KEEP), "lookit")
+    assert planning.as_lines(made) == [
+        ("", "namespace"),
+        ("green", "  + Namespace lookit (there is none yet)"),
+        ("", "staging: 1 to create, 2 unchanged."),
+    ]
+    assert planning.with_namespace(made, "lookit") == made
+
+
 def test_a_plan_survives_being_written_and_read(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_text(planning.as_json(planned()))

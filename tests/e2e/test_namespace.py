@@ -1,0 +1,76 @@
+"""A first deploy into a namespace that does not exist, through the sandbox's real API server."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.lib.sandbox.kms.access import DECRYPTER
+from tests.e2e.test_deploy import COMMIT_A, deploy, deployed
+from tests.sandbox_case import Case
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def nowhere(environment: Case) -> Case:
+    """An environment whose namespace is gone."""
+    environment.kubectl("delete", "namespace", environment.name, "--wait")
+    return environment
+
+
+def exists(case: Case) -> bool:
+    return case.kubectl("get", "namespace", case.name, "--ignore-not-found", "-o", "name") != ""
+
+
+def test_a_missing_namespace_is_shown_then_created(nowhere: Case, tmp_path: Path) -> None:
+    shown: Any = nowhere.invoke("plan", "--branch", "develop", "--commit", COMMIT_A, "--json", "--exit-code")
+    assert shown.returncode == 3, shown.stderr
+    entries = json.loads(shown.stdout)["entries"]
+    assert (entries[0]["kind"], entries[0]["name"], entries[0]["action"]) == (
+        "Namespace",
+        nowhere.name,
+        "create",
+    )
+    assert {entry["action"] for entry in entries} == {"create", "run"}
+    assert not exists(nowhere)
+    approved = tmp_path / "plan.json"
+    approved.write_text(shown.stdout)
+
+    said = deployed(nowhere, "--plan-file", str(approved))
+
+    assert f"namespace {nowhere.name} is created" in said
+    assert "staging is deployed" in said
+    assert "staging is unchanged and ready" in deployed(nowhere)
+
+
+@pytest.fixture
+def confined(nowhere: Case) -> Iterator[Case]:
+    """The same, for an account that may do everything but make namespaces."""
+    email = nowhere.sandbox.make_account(nowhere.name, ["container.clusters.get"], [DECRYPTER])
+    whole = "storageclasses.storage.k8s.io,clusterissuers.cert-manager.io"
+    nowhere.kubectl(
+        "create", "clusterrole", nowhere.name, "--verb=get,list,create,patch,delete", f"--resource={whole}"
+    )
+    for role in (nowhere.name, "admin"):
+        nowhere.kubectl(
+            "create",
+            "clusterrolebinding",
+            f"{nowhere.name}-{role}",
+            f"--clusterrole={role}",
+            f"--user={email}",
+        )
+    yield nowhere.as_account(nowhere.name)
+    nowhere.kubectl("delete", "clusterrolebinding", f"{nowhere.name}-{nowhere.name}", f"{nowhere.name}-admin")
+    nowhere.kubectl("delete", "clusterrole", nowhere.name)
+
+
+def test_whoever_may_not_create_it_gets_the_command(confined: Case) -> None:
+    done = deploy(confined)
+
+    assert done.returncode == 1
+    assert f"The namespace {confined.name} does not exist." in done.stderr
+    assert f"kubectl create namespace {confined.name}" in done.stderr
+    assert not exists(confined)
