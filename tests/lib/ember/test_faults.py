@@ -182,12 +182,17 @@ def test_an_outage_times_out_and_the_next_run_sends_the_rest(
     assert listed(access, "p") == expected(files)
 
 
+def app_with_film(folder: Path, size: int) -> tuple[bytes, str]:
+    """A film, and the archive of an app that has it."""
+    film = os.urandom(size)
+    return film, archives.saved(folder, archives.zipped({"index.html": b"<html>", "film.bin": film}))
+
+
 def test_a_part_that_was_cut_off_goes_on_where_the_session_says(
     access: Access, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ember = dataclasses.replace(EMBER, resumable_part=4 << 20)
-    film = os.urandom(4 << 20)
-    source = archives.saved(tmp_path, archives.zipped({"index.html": b"<html>", "film.bin": film}))
+    film, source = app_with_film(tmp_path, 4 << 20)
     faults = iter(["", "", "cut body"])
     monkeypatch.setattr(proxy, "draw", lambda: next(faults, ""))
     summary = upload_to(through(access, proxy), ember, source, "p", IN_PLACE)
@@ -202,8 +207,7 @@ def test_a_session_that_finished_unheard_is_not_sent_again(
     access: Access, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ember = dataclasses.replace(EMBER, resumable_part=4 << 20)
-    film = os.urandom(2 << 20)
-    source = archives.saved(tmp_path, archives.zipped({"index.html": b"<html>", "film.bin": film}))
+    film, source = app_with_film(tmp_path, 2 << 20)
     faults = iter(["", "", "lost answer"])
     monkeypatch.setattr(proxy, "draw", lambda: next(faults, ""))
     summary = upload_to(through(access, proxy), ember, source, "p", IN_PLACE)
@@ -214,8 +218,7 @@ def test_a_session_that_finished_unheard_is_not_sent_again(
 def test_a_session_that_is_gone_is_begun_anew(
     access: Access, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    film = os.urandom(2 << 20)
-    source = archives.saved(tmp_path, archives.zipped({"index.html": b"<html>", "film.bin": film}))
+    film, source = app_with_film(tmp_path, 2 << 20)
     faults = iter(["", "", "", "gone"])
 
     def draw() -> str:
@@ -234,8 +237,7 @@ def test_a_session_that_has_more_than_was_remembered_passes_over_it(
     access: Access, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ember = dataclasses.replace(EMBER, resumable_part=1 << 20)
-    film = os.urandom(3 << 20)
-    source = archives.saved(tmp_path, archives.zipped({"index.html": b"<html>", "film.bin": film}))
+    film, source = app_with_film(tmp_path, 3 << 20)
     faults = iter(["", "", "", "cut body", *["reset"] * 10_000])
     with monkeypatch.context() as patch:
         patch.setattr(proxy, "draw", lambda: next(faults))
@@ -252,8 +254,7 @@ def test_a_session_that_has_more_than_was_remembered_passes_over_it(
 def test_a_server_that_ends_a_session_when_asked_is_sent_the_file_anew(
     access: Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    film = os.urandom(2 << 20)
-    source = archives.saved(tmp_path, archives.zipped({"index.html": b"<html>", "film.bin": film}))
+    film, source = app_with_film(tmp_path, 2 << 20)
     part = sending._part
     told: list[int] = []
 
