@@ -19,6 +19,7 @@ from tasks import cli
         "rollback": "After a failure, bring the last good release back; --no-rollback leaves all as it is.",
         "prune": "Remove what earlier releases deployed and this one does not; --no-prune leaves it.",
         "evidence": "The folder that a failed deploy keeps its evidence in; by default deploy.evidence.",
+        "report": "Write deploy.json and deploy.html, a page about this deploy, into this folder.",
         "plan-file": "Deploy exactly what this plan says, or nothing; ./inv plan --json wrote it.",
     },
 )
@@ -36,10 +37,11 @@ def deploy(
     rollback: bool = True,
     evidence: str = "",
     prune: bool = True,
+    report: str = "",
 ) -> None:
     """Deploy a branch: decrypt, render, validate, apply in phases and wait until all is ready."""
     from tasks.lib import build_variables
-    from tasks.lib.deploy import deploying, showing, viewing
+    from tasks.lib.deploy import deploying, reporting, showing, viewing
     from tasks.lib.deploy.aftercare import Aftercare
     from tasks.lib.deploy.engine import Choices
     from tasks.lib.deploy.hooks import Launcher
@@ -54,5 +56,5 @@ def deploy(
     if plan:
         showing.show(deploying.plan(settings, release))
     else:
-        with viewing.shown() as tell:
+        with viewing.shown() as shown, reporting.kept(report, release, shown) as tell:
             deploying.deploy(settings, release, tell)

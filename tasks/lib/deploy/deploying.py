@@ -14,7 +14,19 @@ from typing import TYPE_CHECKING
 from tasks.lib.deploy.aftercare import Aftercare
 from tasks.lib.deploy.around import Around
 from tasks.lib.deploy.hooks import Launcher
-from tasks.lib.deploy.progress import Began, Ended, Event, LogLine, Notice, PhaseBegan, Record, Tell, Told
+from tasks.lib.deploy.progress import (
+    Began,
+    Decided,
+    Ended,
+    Event,
+    LogLine,
+    Notice,
+    PhaseBegan,
+    Record,
+    Remembered,
+    Tell,
+    Told,
+)
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret, mask
 
@@ -153,6 +165,7 @@ def _converge(
     one = lock.Lock(connection.api, environment, claim)
     with _locked(settings, release, connection, documents, one, tell) as approve:
         planned, shown, marked = _planned(settings, release, connection, documents)
+        tell(Decided(shown))
         approve(shown)
         _around(settings, release, tell).before()
         if not marked:
@@ -172,6 +185,7 @@ def _converge(
             if planned.removals or any(step.writes for step in planned.steps):
                 objects = [step.wanted for step in planned.steps]
                 facts = history.facts(about, record, objects, record.outcome, time.monotonic() - began)
+                tell(Remembered(facts))
                 history.keep(connection.api, environment.namespace, facts, objects, tell)
 
 
@@ -255,6 +269,7 @@ def values_of(secrets: "Sequence[Json]") -> list[str]:
 
 def masked(tell: Tell, values: list[str]) -> Tell:
     """`tell`, with secret values blanked out of whatever comes from the cluster."""
+    from tasks.lib.deploy.planning import blanked
 
     def tell_masked(event: Event) -> None:
         match event:
@@ -264,6 +279,8 @@ def masked(tell: Tell, values: list[str]) -> Tell:
                 tell(Told(ref, mask(text, values)))
             case Notice(text):
                 tell(Notice(mask(text, values)))
+            case Decided(shown):
+                tell(Decided(blanked(shown, values)))
             case _:
                 tell(event)
 

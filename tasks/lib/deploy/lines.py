@@ -13,7 +13,7 @@ from typing import Final
 from tasks.lib import console
 from tasks.lib.deploy import summary
 from tasks.lib.deploy.objects import Ref
-from tasks.lib.deploy.progress import Began, Ended, Event, LogLine, Notice, PhaseBegan, Told
+from tasks.lib.deploy.progress import Ended, Event, LogLine, Notice, PhaseBegan, Told
 
 QUIET: Final = 1.0
 NAMES_ON_ONE_LINE: Final = 8
@@ -56,8 +56,6 @@ class Lines:
         """Say an event, or hold it for a moment."""
         with self._lock:
             match event:
-                case Began():
-                    pass
                 case PhaseBegan(title):
                     self._release()
                     self._say(f"==> {title}")

@@ -3,16 +3,18 @@
 import html
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from tasks.lib.deploy import page
 from tasks.lib.deploy.decide import WRITES, Action
 from tasks.lib.deploy.diff import Change, changes, content
 from tasks.lib.deploy.engine import REMOVAL, Planned
 from tasks.lib.deploy.objects import fingerprint
 from tasks.lib.errors import Failure, UsageError
+from tasks.lib.redaction import mask
 
 SIGNS: Final = {
     Action.CREATE: "+",
@@ -22,11 +24,6 @@ SIGNS: Final = {
     Action.DELETE: "-",
 }
 COLOURS: Final = {"+": "green", "~": "yellow", "±": "red", ">": "cyan", "-": "red"}
-STYLE: Final = (
-    "body{font:16px/1.5 system-ui,sans-serif;margin:1rem auto;max-width:60rem;padding:0 1rem;"
-    "color-scheme:light dark}pre{overflow-x:auto;margin:.2rem 0 .8rem 1rem;white-space:pre-wrap;"
-    "overflow-wrap:anywhere}.green{color:#18794e}.yellow{color:#946800}.red{color:#cd2b31}.cyan{color:#0c7792}"
-)
 
 
 @dataclass(frozen=True)
@@ -136,18 +133,33 @@ def as_json(plan: Plan) -> str:
 
 def as_html(plan: Plan) -> str:
     """One self-contained page."""
-    body = "\n".join(
-        f'<div class="{colour}">{html.escape(line)}</div>'
-        if line.startswith(" ")
-        else f"<h2>{html.escape(line)}</h2>"
-        for colour, line in as_lines(plan)
-    )
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Plan for {html.escape(plan.environment)}</title><style>{STYLE}</style>"
-        f"<h1>Plan for {html.escape(plan.environment)}</h1><pre>{body}</pre></html>\n"
-    )
+    return page.document(f"Plan for {plan.environment}", as_section(plan))
+
+
+def as_section(plan: Plan) -> str:
+    """What such a page says, for pages that say more."""
+    parts: list[str] = []
+    changes_of_a_phase: list[tuple[str, str]] = []
+    for colour, line in [*as_lines(plan), ("", "")]:
+        if line.startswith(" "):
+            changes_of_a_phase.append((colour, line.removeprefix("  ")))
+            continue
+        if changes_of_a_phase:
+            parts.append(page.lines(changes_of_a_phase))
+            changes_of_a_phase = []
+        parts += [f"<h3>{html.escape(line)}</h3>"] if line else []
+    return "".join(parts)
+
+
+def blanked(plan: Plan, values: Collection[str]) -> Plan:
+    """The plan without secret values, wherever they stand: a ConfigMap may repeat one."""
+
+    def clean(change: Change) -> Change:
+        before, after = (text and mask(text, values) for text in (change.before, change.after))
+        return Change(change.field, before, after)
+
+    entries = (replace(entry, changes=tuple(map(clean, entry.changes))) for entry in plan.entries)
+    return Plan(plan.environment, tuple(entries))
 
 
 def read(path: Path) -> Plan:

@@ -3,10 +3,13 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import Ref
+
+if TYPE_CHECKING:
+    from tasks.lib.deploy.planning import Plan
 
 
 @dataclass(frozen=True)
@@ -133,5 +136,19 @@ class Ended:
     seconds: float
 
 
-Event = Began | Ended | PhaseBegan | Told | LogLine | Notice
+@dataclass(frozen=True)
+class Decided:
+    """It is clear what will be done."""
+
+    plan: "Plan"
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What history keeps of the release."""
+
+    facts: dict[str, str]
+
+
+Event = Began | Ended | Decided | Remembered | PhaseBegan | Told | LogLine | Notice
 Tell = Callable[[Event], None]

@@ -5,9 +5,10 @@ import pytest
 
 from tasks.lib.deploy import planning
 from tasks.lib.deploy.decide import Action, Step
+from tasks.lib.deploy.diff import Change
 from tasks.lib.deploy.engine import Planned
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.planning import Plan
+from tasks.lib.deploy.planning import Entry, Plan
 from tasks.lib.deploy.showing import approval, require_no_changes
 from tasks.lib.errors import ChangesFound, Failure, UsageError
 
@@ -73,6 +74,26 @@ def test_a_page_shows_values_as_text() -> None:
     page = planning.as_html(planned())
     assert "data.a: old → &lt;new&gt;" in page
     assert "<new>" not in page
+
+
+@pytest.mark.parametrize("place", ["name", "reason", "phase", "field", "value"])
+def test_a_page_runs_nothing_wherever_it_stands(place: str) -> None:
+    evil = "<script>alert(1)</script>"
+    given = {name: evil if name == place else "x" for name in ("name", "reason", "phase", "field", "value")}
+    change = Change(given["field"], given["value"], None)
+    entry = Entry(
+        given["phase"], "ConfigMap", given["name"], "", "change", given["reason"], (change,), "seal"
+    )
+    page = planning.as_html(Plan("staging", (entry,)))
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_a_plan_can_be_rid_of_secret_values() -> None:
+    change = Change("data.url", "db://correct horse@host", None)
+    entry = Entry("config", "ConfigMap", "conf", "", "change", "", (change,), "seal")
+    clean = planning.blanked(Plan("staging", (entry,)), ["correct horse"])
+    assert clean.entries[0].changes == (Change("data.url", "db://[redacted]@host", None),)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"environment": "x", "entries": [{}]}'])

@@ -1,7 +1,6 @@
 """A real browser loads the app while revisions are activated over and over, and never sees a mixture."""
 
 import re
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,33 +13,15 @@ from tasks.lib.ember.place import Place
 from tasks.lib.ember.summary import Options
 from tasks.lib.ember.upload import upload_to
 from tasks.lib.sandbox import example
+from tests.browser import loaded
 from tests.builders import checked_in_settings
 from tests.lib.ember import fault_proxy
 
 EMBER = checked_in_settings().ember
 PREFIX = "experiments/0b7e"
 LOADS = 6
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 
 pytestmark = pytest.mark.browser
-
-
-def loaded(chromium: str, url: str, profile: Path) -> str:
-    """The page's document once its scripts have run."""
-    argv = [
-        chromium,
-        *FLAGS,
-        f"--user-data-dir={profile}",
-        "--virtual-time-budget=10000",
-        "--dump-dom",
-        url,
-    ]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
 
 
 def state(document: str) -> str:
