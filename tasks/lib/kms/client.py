@@ -73,9 +73,12 @@ class Limits:
 class Kms:
     """Cloud KMS through one channel that any number of threads may share."""
 
-    def __init__(self, host: str, channel: "grpc.Channel", limits: Limits, caller: str = "") -> None:
+    def __init__(
+        self, host: str, channel: "grpc.Channel", limits: Limits, identity: "Identity", caller: str = ""
+    ) -> None:
         self._host = host
         self._channel = channel
+        self._identity = identity
         self._limits = limits
         self._caller = caller
         self._closed = threading.Event()
@@ -152,9 +155,9 @@ class Kms:
         )
         time_limit = max(0.001, min(self._limits.attempt, deadline - time.monotonic()))
         field = "parent" if hasattr(request, "parent") else "name"
-        routing = (("x-goog-request-params", f"{field}={call.key}"),)
+        metadata = (("x-goog-request-params", f"{field}={call.key}"), *self._identity.headers())
         try:
-            answer = stub(request, timeout=time_limit, metadata=routing)
+            answer = stub(request, timeout=time_limit, metadata=metadata)
         except grpc.RpcError as error:
             fault = _fault(error)
             if "The checksum in field" in fault.message:
@@ -197,10 +200,9 @@ def connected(settings: "Settings") -> Iterator[Kms]:
 
     found = credentials(settings.google)
     limits = Limits(settings.time_limits.kms_attempt, settings.time_limits.kms)
-    request = Request(limits.attempt)
-    signing_in = Background(lambda: _sign_in(found, request))
-    channel = _channel(settings, found, request)
-    kms = Kms(settings.google.kms, channel, limits, _member(found))
+    identity = Identity(found, Request(limits.attempt))
+    signing_in = Background(identity.sign_in)
+    kms = Kms(settings.google.kms, _channel(settings), limits, identity, _member(found))
     try:
         signing_in.wait()
         yield kms
@@ -208,32 +210,62 @@ def connected(settings: "Settings") -> Iterator[Kms]:
         kms.close()
 
 
-def _channel(settings: "Settings", found: "Credentials", request: "Request") -> "grpc.Channel":
+class Identity:
+    """Who calls, as headers of each call.
+
+    google-auth's own way there, `before_request`, also asks iamcredentials.googleapis.com where the account
+    may be used from, in a thread: of the sandbox's accounts too.  A process that ends while that thread opens
+    its connection crashes now and then, after its work is done.
+    """
+
+    def __init__(self, found: "Credentials", request: "Request") -> None:
+        self._found = found
+        self._request = request
+        self._lock = threading.Lock()
+
+    def sign_in(self) -> None:
+        """Fetch the token now, once for all calls, where a refusal can be told from KMS's own.
+
+        Raises:
+            Failure: Google refuses, or cannot be reached.
+
+        """
+        self.headers()
+
+    def headers(self) -> list[tuple[str, str]]:
+        """What a call says of its caller, with a token valid now.
+
+        Raises:
+            Failure: Google refuses to give one, or cannot be reached.
+
+        """
+        from google.auth.exceptions import RefreshError, TransportError
+
+        named: dict[str, str] = {}
+        try:
+            with self._lock:
+                if not self._found.valid:
+                    self._found.refresh(self._request)
+                self._found.apply(named)
+        except RefreshError as error:
+            raise Failure("Google does not accept your credentials.", str(error.args[0]), LOG_IN) from error
+        except TransportError as error:
+            raise Failure(
+                "Google's token service does not answer.", str(error),
+                "Check the network, a proxy or VPN; ./inv doctor tells more.",
+            ) from error  # fmt: skip
+        return [(name.lower(), value) for name, value in named.items()]
+
+
+def _channel(settings: "Settings") -> "grpc.Channel":
     """A channel to the KMS, and what its calls need loaded: enough to do while the token is on its way."""
-    from google.auth.transport.grpc import secure_authorized_channel
+    import grpc
 
     messages()
     host = settings.google.kms
     trusted = _authorities(settings)
-    options = _options(host)
-    channel: grpc.Channel = secure_authorized_channel(found, request, _target(host), trusted, options=options)
+    channel: grpc.Channel = grpc.secure_channel(_target(host), trusted, _options(host))
     return channel
-
-
-def _sign_in(found: "Credentials", request: "Request") -> None:
-    """Fetch the token now, once for all calls, where a refusal can be told from KMS's own."""
-    from google.auth.exceptions import RefreshError, TransportError
-
-    try:
-        if not found.valid:
-            found.refresh(request)
-    except RefreshError as error:
-        raise Failure("Google does not accept your credentials.", str(error.args[0]), LOG_IN) from error
-    except TransportError as error:
-        raise Failure(
-            "Google's token service does not answer.", str(error),
-            "Check the network, a proxy or VPN; ./inv doctor tells more.",
-        ) from error  # fmt: skip
 
 
 def _target(host: str) -> str:

@@ -191,3 +191,20 @@ def test_without_one_they_count_where_google_thinks_best(kms: KmsProcess, tmp_pa
     with client(kms, tmp_path) as connection:
         connection.encrypt(KEY, PLAINTEXT)
     assert [call["quota_project"] for call in kms.calls()] == [""]
+
+
+def test_nobody_but_the_kms_and_the_token_service_is_asked(
+    kms: KmsProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.lib.tokens import Answer, Request
+
+    asked, send = [], Request.__call__
+
+    def noted(self: Request, url: str, *args: Any, **named: Any) -> Answer:
+        asked.append(url)
+        return send(self, url, *args, **named)
+
+    monkeypatch.setattr(Request, "__call__", noted)
+    with client(kms, tmp_path) as connection:
+        connection.encrypt(KEY, PLAINTEXT)
+    assert asked == [kms.token_uri]
