@@ -18,6 +18,7 @@ from tasks import cli
         "wait": "Wait for another deploy of the environment to end; --no-wait fails instead.",
         "rollback": "After a failure, bring the last good release back; --no-rollback leaves all as it is.",
         "prune": "Remove what earlier releases deployed and this one does not; --no-prune leaves it.",
+        "backup": "Back the database up before a migration runs; --no-backup does not.",
         "evidence": "The folder that a failed deploy keeps its evidence in; by default deploy.evidence.",
         "report": "Write deploy.json and deploy.html, a page about this deploy, into this folder.",
         "plan-file": "Deploy exactly what this plan says, or nothing; ./inv plan --json wrote it.",
@@ -37,6 +38,7 @@ def deploy(
     rollback: bool = True,
     evidence: str = "",
     prune: bool = True,
+    backup: bool = True,
     report: str = "",
 ) -> None:
     """Deploy a branch: decrypt, render, validate, apply in phases and wait until all is ready."""
@@ -49,7 +51,8 @@ def deploy(
     settings = cli.settings(c)
     environment = settings.environment_of_branch(branch)
     variables = build_variables.read(settings, environment, commit=commit, tag=tag)
-    choices = Choices(run_jobs=jobs, force_conflicts=tuple(force_conflicts), prune=prune)
+    forced = tuple(force_conflicts)
+    choices = Choices(run_jobs=jobs, force_conflicts=forced, prune=prune, backup=backup)
     approval, care = showing.approval(approve, plan_file), Aftercare(rollback, evidence)
     launcher = Launcher(cli.settings_file(c), {"LOOKIT_SANDBOX": "1" if cli.in_sandbox(c) else ""})
     release = deploying.Release(environment, variables, choices, wait, approval, care, launcher)

@@ -19,7 +19,7 @@ import yaml
 from tasks.lib.files import write_atomically
 from tasks.lib.sandbox import bootstrap, lifecycle, overlay, processes, watching
 from tasks.lib.sandbox.api import Api
-from tasks.lib.sandbox.cloud import accounts, gke
+from tasks.lib.sandbox.cloud import accounts, gke, sql
 from tasks.lib.sandbox.kms import access
 from tasks.lib.sandbox.state import State, locked
 from tasks.lib.settings.model import Environment, Settings
@@ -118,6 +118,7 @@ class Case:
             "overlay": f"overlays/{CASE}",
             "secrets": {"plaintexts": f"overlays/{CASE}/secrets"},
             "buckets": {"archives": self.name},
+            "database": {"instance": f"mit-lookit:us-east1:{self.name}"},
         }
         return {
             "kustomize": {"tree": str(self.tree)},
@@ -253,6 +254,7 @@ def make_case(sandbox: Sandbox, folder: Path, name: str) -> Case:
     case.api.create(
         "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     )
+    sql.register(sandbox.state.google, "mit-lookit", name)
     bootstrap.create_buckets(case.settings.google.storage, "mit-lookit", [name])
     return case
 

@@ -22,6 +22,7 @@ def test_a_sandbox_that_is_up_is_well(environment: Case) -> None:
 
     assert {subject: f["state"] for subject, f in found.items() if f["area"] == "staging"} == {
         "manifests": "ok", "encrypted files": "ok", "secrets decrypt": "ok", "cluster and permissions": "ok", "bucket": "ok",
+        "database backups": "ok",
     }  # fmt: skip
     assert found["bucket"]["detail"] == f"gs://{environment.name}"
     assert found["cluster and permissions"]["detail"].startswith("lookit-staging; all ")
@@ -32,9 +33,14 @@ def test_a_sandbox_that_is_up_is_well(environment: Case) -> None:
     [
         ({"buckets": {"archives": "absent"}}, "bucket", "There is no bucket absent."),
         ({"overlay": "overlays/none"}, "manifests", "The overlay does not exist."),
+        (
+            {"database": {"instance": "mit-lookit:us-east1:none"}},
+            "database backups",
+            "There is no Cloud SQL instance mit-lookit:us-east1:none.",
+        ),
         ({"cluster": "other"}, "cluster and permissions", "There is no cluster"),
     ],
-    ids=["bucket", "overlay", "cluster"],
+    ids=["bucket", "overlay", "database", "cluster"],
 )
 def test_a_wrong_setting_is_found(
     environment: Case, changed: dict[str, Any], subject: str, said: str

@@ -11,6 +11,8 @@ from tasks.lib.sandbox.kms.access import DECRYPTER
 from tests.e2e.test_deploy import COMMIT_A, deploy, deployed
 from tests.sandbox_case import Case
 
+TO_BACK_UP = ("cloudsql.backupRuns.create", "cloudsql.instances.get")
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 
@@ -49,7 +51,7 @@ def test_a_missing_namespace_is_shown_then_created(nowhere: Case, tmp_path: Path
 @pytest.fixture
 def confined(nowhere: Case) -> Iterator[Case]:
     """The same, for an account that may do everything but make namespaces."""
-    email = nowhere.sandbox.make_account(nowhere.name, ["container.clusters.get"], [DECRYPTER])
+    email = nowhere.sandbox.make_account(nowhere.name, ["container.clusters.get", *TO_BACK_UP], [DECRYPTER])
     whole = "storageclasses.storage.k8s.io,clusterissuers.cert-manager.io"
     nowhere.kubectl(
         "create", "clusterrole", nowhere.name, "--verb=get,list,create,patch,delete", f"--resource={whole}"

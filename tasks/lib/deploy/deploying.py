@@ -15,6 +15,7 @@ from tasks.lib.deploy.aftercare import Aftercare
 from tasks.lib.deploy.around import Around
 from tasks.lib.deploy.hooks import Launcher
 from tasks.lib.deploy.progress import (
+    DEPLOYED,
     Began,
     Decided,
     Ended,
@@ -158,6 +159,7 @@ def _converge(
     from tasks.lib.deploy import history, lock
     from tasks.lib.deploy.engine import Course
     from tasks.lib.deploy.recovery import Recovery
+    from tasks.lib.deploy.safety import Safety
 
     environment = release.environment
     tell(Notice(f"cluster {connection.found.name} at {connection.found.endpoint.server}"))
@@ -168,11 +170,17 @@ def _converge(
         tell(Decided(shown))
         approve(shown)
         _around(settings, release, tell).before()
+        safety = Safety(settings, environment, tell)
+        if release.choices.backup:
+            safety.begin(planned, release.variables.commit_sha)
         if not marked:
             identity.write(connection.api, environment)
         began, about = time.monotonic(), {**claim.notes, "who": claim.holder}
         try:
-            Course(settings, environment, connection, record, tell, one.require).run(planned)
+            course = Course(
+                settings, environment, connection, record, tell, one.require, before=safety.before
+            )
+            course.run(planned)
         except Failure as failure:
             recovery = Recovery(settings, environment, connection, one, release.care, values, tell)
             recovery.after(failure, planned, record, about)
@@ -182,6 +190,9 @@ def _converge(
             record.aftermath.append("It was interrupted: what was applied stays, nothing is rolled back.")
             raise
         finally:
+            about |= safety.facts
+            if record.outcome != DEPLOYED:
+                record.aftermath += safety.reminder()
             if planned.removals or any(step.writes for step in planned.steps):
                 objects = [step.wanted for step in planned.steps]
                 facts = history.facts(about, record, objects, record.outcome, time.monotonic() - began)

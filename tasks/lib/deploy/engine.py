@@ -62,12 +62,14 @@ class Choices:
         run_jobs: run Jobs even where nothing that they read has changed.
         force_conflicts: `Kind/name` or `Kind/name:field` to take over from other managers.
         prune: remove what earlier releases deployed and this one does not.
+        backup: back the database up before a migration, where settings say so.
 
     """
 
     run_jobs: bool = False
     force_conflicts: tuple[str, ...] = ()
     prune: bool = False
+    backup: bool = True
 
 
 def plan(
@@ -113,6 +115,7 @@ class Course:
         tell: is told what happens.
         guard: called before each batch of writes; raises where nothing more may be changed.
         seconds: how long all of it may take; by default what settings say of a deploy.
+        before: called with the steps of each phase before they begin; raises to keep them from it.
 
     """
 
@@ -125,10 +128,11 @@ class Course:
         tell: Tell,
         guard: Callable[[], None] = lambda: None,
         seconds: float = 0,
+        before: Callable[[Sequence[Step]], None] = lambda steps: None,
     ) -> None:
         self._limits, self._namespace = settings.time_limits, environment.namespace
         self._connection, self._record, self._tell = connection, record, tell
-        self._guard = guard
+        self._guard, self._before = guard, before
         self._predecessors, self._controllers = settings.deploy.predecessors, settings.deploy.controllers
         self._deadline = time.monotonic() + (seconds or settings.time_limits.deploy)
 
@@ -154,6 +158,7 @@ class Course:
         self._record.plan(REMOVAL, list(planned.removals))
         for title, steps in planned.phases:
             with self._timed(title):
+                self._before(steps)
                 self._phase(acting, steps)
         self._record.outcome = DEPLOYED
         if planned.removals:

@@ -4,7 +4,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tasks.lib.deploy import history, lock
+from tasks.lib.deploy import history, lock, safety
 from tasks.lib.deploy.progress import Began, Ended, Notice, PhaseBegan, Record, Tell
 from tasks.lib.redaction import mask
 
@@ -42,9 +42,11 @@ def roll_back(settings: "Settings", environment: "Environment", number: int, tel
     connection = connect(settings, environment)
     api = connection.api
     identity.check(api, environment)
-    chosen = history.choose(history.read(api, environment.namespace), number)
+    past = history.read(api, environment.namespace)
+    chosen = history.choose(past, number)
     tell(PhaseBegan(f"back to release {chosen.number}, commit {chosen.facts.get('commit', '?')}"))
-    tell(Notice("The database stays as it is: migrations are not reversed."))
+    kept = safety.way_back(past, chosen.number)
+    tell(Notice(f"The database stays as it is: migrations are not reversed. {kept}".strip()))
     old = [body for body in chosen.objects() if body["kind"] != "Job"]
     secrets, _ = api.list(f"/api/v1/namespaces/{environment.namespace}/secrets", doing="list secrets")
     values = values_of(secrets)

@@ -35,6 +35,7 @@ def checks(settings: "Settings", environment: "Environment") -> list[Check]:
             after=(CREDENTIALS, "manifests"),
         ),
         Check(area, "bucket", lambda: bucket(settings, environment), after=(CREDENTIALS,)),
+        Check(area, "database backups", lambda: backups(settings, environment), after=(CREDENTIALS,)),
     ]  # fmt: skip
 
 
@@ -162,6 +163,24 @@ def bucket(settings: "Settings", environment: "Environment") -> str:
             f"Archives may not be written to {name}.", f"Missing: {', '.join(sorted(lacking))}.", grant(name)
         )
     return f"gs://{name}"
+
+
+def backups(settings: "Settings", environment: "Environment") -> str:
+    """Whether the database's backups can be looked at; whether one may be taken shows only when it is.
+
+    Raises:
+        Failure: there is no such instance, the API is not enabled, or permissions are missing.
+
+    """
+    from tasks.lib.credentials import authorized_session
+    from tasks.lib.deploy.backup import Backups
+
+    database = environment.database
+    if not database.instance:
+        return "none are taken: the environment names no Cloud SQL instance"
+    session = authorized_session(settings.google)
+    latest = Backups(settings, database, session, lambda event: None).latest()
+    return f"{database.instance}; latest backup {latest or 'none'}"
 
 
 def grant(bucket_name: str) -> str:

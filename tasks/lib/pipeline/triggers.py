@@ -7,7 +7,7 @@ locked project.
 
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tasks.lib import console, process
 from tasks.lib.errors import Failure
@@ -41,15 +41,22 @@ def account(environment: "Environment", project: str) -> Commands:
     ]  # fmt: skip
 
 
+ON_PROJECT: Final = (
+    "roles/logging.logWriter", "roles/artifactregistry.writer", "roles/container.clusterViewer",
+)  # fmt: skip
+
+
 def rights(settings: "Settings", environment: "Environment", project: str) -> Commands:
     """Grant what the chain does, each on the smallest thing that can carry it."""
     member = f"--member=serviceAccount:{account_address(environment, project)}"
     kms = settings.kms
     keys = sorted({kms.key_name(key) for key in environment.secrets.files.values()})
-    on_project = ("roles/logging.logWriter", "roles/artifactregistry.writer", "roles/container.clusterViewer")
+    database = environment.database
+    on_projects = [(environment.project, role) for role in ON_PROJECT]
+    on_projects += [(database.project, "roles/cloudsql.editor")] if database.instance else []
     return [
-        *(("gcloud", "projects", "add-iam-policy-binding", environment.project, member, f"--role={role}",
-           "--condition=None") for role in on_project),
+        *(("gcloud", "projects", "add-iam-policy-binding", of, member, f"--role={role}",
+           "--condition=None") for of, role in on_projects),
         ("gcloud", "storage", "buckets", "add-iam-policy-binding", f"gs://{environment.buckets.archives}",
          member, "--role=roles/storage.objectAdmin"),
         *(("gcloud", "secrets", "add-iam-policy-binding", secret, f"--project={project}", member,

@@ -95,7 +95,8 @@ def register(state: State, environment: "Environment", cluster: Cluster, version
         cluster.authority.certificate.read_text(), version.removeprefix("v"),
     )  # fmt: skip
     gke.register(state.google, known)
-    sql.register(state.google, environment.project, environment.name)
+    if environment.database.instance:
+        sql.register(state.google, environment.database.project, environment.database.name)
 
 
 def stages() -> bytes:

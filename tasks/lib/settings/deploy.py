@@ -48,6 +48,8 @@ class Deploy:
     predecessors: list[str]
     # Field managers that complete what others deploy: their entries do not make an object theirs.
     controllers: list[str]
+    # Jobs that change the database.
+    migrations: list[Chosen]
     # Whether a deploy removes what earlier releases deployed and it does not.
     prune: bool
     # Whether a failed deploy brings the last good release back, and where it keeps its evidence first.

@@ -76,6 +76,25 @@ class Buckets:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Database:
+    """The Cloud SQL instance of one environment."""
+
+    # project:region:instance; the project may belong to a domain, example.com:project.
+    instance: Annotated[str, Meta(pattern=r"^(([a-z0-9.-]+:)?[a-z0-9-]+:[a-z0-9-]+:[a-z][a-z0-9-]*)?\Z")]
+    backup: bool
+
+    @property
+    def project(self) -> str:
+        """The project that the instance is in."""
+        return self.instance.rpartition(":")[0].rpartition(":")[0]
+
+    @property
+    def name(self) -> str:
+        """The instance's own name."""
+        return self.instance.rpartition(":")[2]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Environment:
     """One place that Lookit runs in: a branch, a cluster and what belongs to them."""
 
@@ -90,6 +109,7 @@ class Environment:
     overlay: RelativePath
     secrets: Secrets
     buckets: Buckets
+    database: Database
 
     @property
     def cluster_name(self) -> str:
@@ -132,6 +152,8 @@ class TimeLimits:
     kubernetes_attempt: Seconds
     kubernetes: Seconds
     lock: Seconds
+    backup_attempt: Seconds
+    backup: Seconds
     render: Seconds
     registry_attempt: Seconds
     registry: Seconds

@@ -49,8 +49,9 @@ def test_no_right_is_wider_than_the_chain_needs() -> None:
     }
 
     assert roles == {
-        "roles/artifactregistry.writer", "roles/cloudkms.cryptoKeyDecrypter", "roles/container.clusterViewer",
-        "roles/logging.logWriter", "roles/secretmanager.secretAccessor", "roles/storage.objectAdmin",
+        "roles/artifactregistry.writer", "roles/cloudkms.cryptoKeyDecrypter", "roles/cloudsql.editor",
+        "roles/container.clusterViewer", "roles/logging.logWriter", "roles/secretmanager.secretAccessor",
+        "roles/storage.objectAdmin",
     }  # fmt: skip
 
 

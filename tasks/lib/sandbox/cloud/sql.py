@@ -1,8 +1,7 @@
 """The Cloud SQL Admin API (v1), as far as a backup before a migration needs it: backupRuns and operations.
 
-A backup takes SECONDS: its operation is PENDING, then RUNNING, then DONE.  An instance can be told to fail
-its next
-backups (`fail`), and then its operation ends with an error, as Google's do.
+A backup takes SECONDS: its operation is PENDING, then RUNNING, then DONE.  An instance can be told
+to fail its next backups (`fail`): then their operations end with an error.  Or to refuse them (`refuse`).
 """
 
 import datetime
@@ -17,6 +16,25 @@ from tasks.lib.files import write_atomically
 from tasks.lib.sandbox.cloud.answers import Answer, error
 
 SECONDS = 1.0
+# Why Google refuses to begin a backup: the HTTP status, the reason and the message of its answer.
+REFUSALS = {
+    "disabled": (
+        403,
+        "accessNotConfigured",
+        "Cloud SQL Admin API has not been used in project 123456789012 before or it is disabled. Enable "
+        "it by visiting https://console.developers.google.com/apis/api/sqladmin.googleapis.com/overview "
+        "then retry.",
+    ),
+    "stopped": (400, "invalidState", "Invalid request: Invalid request since instance is not running."),
+    "busy": (
+        409,
+        "operationInProgress",
+        "Operation failed because another operation was already in progress. Try your request after the "
+        "current operation is complete.",
+    ),
+    "quota": (403, "quotaExceeded", "Quota exceeded for the number of on-demand backups."),
+    "overloaded": (503, "backendError", "The service is currently unavailable."),
+}
 API = "https://sqladmin.googleapis.com/v1"
 _one_writer = threading.Lock()
 
@@ -24,14 +42,21 @@ _one_writer = threading.Lock()
 def register(google: Path, project: str, instance: str) -> None:
     """Make the API know an instance; one that it knows keeps its backups."""
     if not _path(google, project, instance).exists():
-        _write(google, project, instance, {"fail": "", "runs": []})
+        _write(google, project, instance, {"fail": "", "refuse": [], "runs": []})
 
 
 def fail(google: Path, project: str, instance: str, message: str) -> None:
     """Make backups of an instance that are begun from now on fail with `message`; empty: succeed again."""
     with _one_writer:
-        known = _read(google, project, instance) or {"runs": []}
+        known = _read(google, project, instance) or {"refuse": [], "runs": []}
         _write(google, project, instance, {**known, "fail": message})
+
+
+def refuse(google: Path, project: str, instance: str, *how: str) -> None:
+    """Make the next attempts to back an instance up be refused, one after the other, as REFUSALS says."""
+    with _one_writer:
+        known = _read(google, project, instance) or {"fail": "", "runs": []}
+        _write(google, project, instance, {**known, "refuse": list(how)})
 
 
 def insert(google: Path, body: bytes, project: str, instance: str) -> Answer:
@@ -40,6 +65,10 @@ def insert(google: Path, body: bytes, project: str, instance: str) -> Answer:
         known = _read(google, project, instance)
         if known is None:
             return _no_instance()
+        if known.get("refuse"):
+            first, *rest = known["refuse"]
+            _write(google, project, instance, {**known, "refuse": rest})
+            return _refusal(*REFUSALS[first])
         run = {
             "id": str(int(time.time() * 1000)),
             "operation": str(uuid.uuid4()),
@@ -127,6 +156,12 @@ def backup_run(project: str, instance: str, run: dict[str, Any], now: float) -> 
         if run["fail"]:
             found["error"] = _operation_error(run)
     return found
+
+
+def _refusal(status: int, reason: str, message: str) -> Answer:
+    """An error as the Cloud SQL Admin API spells it: with a list of reasons."""
+    errors = [{"message": message, "domain": "global", "reason": reason}]
+    return Answer(status, {"error": {"code": status, "message": message, "errors": errors}})
 
 
 def _operation_error(run: dict[str, Any]) -> dict[str, str]:
