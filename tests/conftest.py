@@ -1,6 +1,7 @@
 """Fixtures that more than one folder of tests needs."""
 
 import shutil
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,16 @@ from tests.kms_process import KmsProcess, make_key, running
 
 # Fixtures that start a server: what uses one is no fast test.
 SERVICES = frozenset({"kms_server", "storage_server"})
+
+
+def pytest_configure() -> None:
+    """Let processes that tests start hear SIGINT, also where this run was started in the background by a shell.
+
+    Such a shell has it ignored, and what is ignored is inherited:
+    https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html#tag_19_11
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
