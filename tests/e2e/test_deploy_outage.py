@@ -59,7 +59,9 @@ def test_a_deploy_goes_on_when_the_api_server_comes_back(own: Sandbox, tmp_path:
     assert "staging is deployed: 32 of 32 objects changed" in rest
 
 
-@pytest.mark.parametrize("moment", ["==> configuration", "==> jobs", "==> web"])
+@pytest.mark.parametrize(
+    "moment", ["==> preflight", "==> configuration", "==> database", "==> jobs", "==> web", "==> ingress"]
+)
 def test_a_deploy_that_was_killed_is_finished_by_the_next(own: Sandbox, tmp_path: Path, moment: str) -> None:
     name = f"killed-{moment[4:8].strip()}"
     case = make_case(own, tmp_path, name)
@@ -75,6 +77,40 @@ def test_a_deploy_that_was_killed_is_finished_by_the_next(own: Sandbox, tmp_path
     assert not list(workspace.memory_folder().glob(f"{workspace.PREFIX}{process.pid}-*"))
     ready: Any = json.loads(case.kubectl("get", "deployments", "-o", "json"))["items"]
     assert {thing["status"].get("availableReplicas") for thing in ready} == {1}
+
+
+@pytest.mark.parametrize("moment", ["==> evidence", "==> back to release 1", "==> removal"])
+def test_a_deploy_that_was_killed_while_clearing_up_is_finished_by_the_next(
+    own: Sandbox, tmp_path: Path, moment: str
+) -> None:
+    case = make_case(own, tmp_path, f"killed-{moment[4:8].strip()}")
+    case.add(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "extra"},
+            "spec": {"ports": [{"port": 80}]},
+        }
+    )
+    assert case.invoke("deploy", "--branch", "develop", "--commit", COMMIT).returncode == 0
+    case.remove("Service", "extra")
+    if moment != "==> removal":
+        case.behave("Deployment", "web", "crash-loop")
+    process = case.start("deploy", "--branch", "develop", "--commit", "d" * 40)
+    read_until(process, moment)
+
+    process.kill()
+    process.wait(timeout=10)
+    case.behave("Deployment", "web", "")
+    again = case.invoke("deploy", "--branch", "develop", "--commit", COMMIT)
+
+    assert again.returncode == 0, again.stderr
+    assert not list(workspace.memory_folder().glob(f"{workspace.PREFIX}{process.pid}-*"))
+    web = json.loads(case.kubectl("get", "deployment", f"{case.name}-web", "-o", "json"))
+    assert web["spec"]["template"]["spec"]["containers"][0]["image"].endswith(COMMIT)
+    assert web["status"]["availableReplicas"] == 1
+    assert f"{case.name}-extra" not in case.kubectl("get", "services", "-o", "name")
+    assert case.kubectl("get", "leases", "-o", "name") == ""
 
 
 def needed_by(settings: Settings) -> list[Permission]:

@@ -1,8 +1,11 @@
 """The lock, through the sandbox's real API server."""
 
+import datetime
+import json
 import signal
 import subprocess
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -104,6 +107,48 @@ def test_the_lock_of_a_killed_deploy_is_free_after_its_lease(environment: Case) 
     assert done.returncode == 0, done.stderr
     assert "waiting for the deploy of" in done.stderr
     assert environment.kubectl("get", "leases", "-o", "name") == ""
+
+
+def clock_of_another_machine(case: Case, hours: int) -> None:
+    """Leave the Lease of a holder whose clock is wrong by so many hours."""
+    moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=hours)
+    stamp = moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    lease = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": lock.NAME},
+        "spec": {
+            "holderIdentity": "elsewhere",
+            "leaseDurationSeconds": lock.SECONDS,
+            "acquireTime": stamp,
+            "renewTime": stamp,
+        },
+    }
+    path = case.folder / "lease.json"
+    path.write_text(json.dumps(lease))
+    case.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(path))
+
+
+@pytest.mark.parametrize("hours", [-5, 5], ids=["late", "early"])
+def test_a_holder_whose_clock_is_wrong_keeps_its_lock_while_it_renews_and_no_longer(
+    environment: Case, hours: int
+) -> None:
+    clock_of_another_machine(environment, hours)
+    one = a_lock(environment, "waiting@here")
+    began = time.monotonic()
+    while time.monotonic() - began < lock.SECONDS + 6:
+        assert one.take() is not None, "taken from a holder that renews"
+        time.sleep(3)
+        clock_of_another_machine(environment, hours)
+
+    last = time.monotonic()
+    assert one.take() is not None
+    while one.take() is not None:
+        assert time.monotonic() - last < lock.SECONDS + 5, "a dead holder keeps the lock"
+        time.sleep(0.5)
+
+    assert time.monotonic() - last >= lock.SECONDS
+    one.release()
 
 
 def test_a_lock_is_given_up_by_name_and_reason_only(environment: Case) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from tasks.lib.cluster.refusal import ApiError, Unreachable, api_error
+from tasks.lib.cluster.refusal import FULL, ApiError, Unreachable, api_error
 
 if TYPE_CHECKING:
     import ssl
@@ -65,7 +65,7 @@ class Api:
         endpoint: the server.
         token: returns a bearer token that is valid now.
         patience: the time-outs of each call.
-        passing: whether a refusal may heal by itself.
+        passing: whether a refusal may heal by itself; by default overload and faults of the server.
 
     """
 
@@ -74,12 +74,12 @@ class Api:
         endpoint: Endpoint,
         token: Callable[[], str],
         patience: Patience,
-        passing: Callable[[ApiError], bool] = lambda error: error.status in PASSING,
+        passing: Callable[[ApiError], bool] | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.patience = patience
         self._token = token
-        self._passing = passing
+        self._passing = passing or _passing
         self._pool = _pool(endpoint)
         self._closing = threading.Event()
         self._streams: set[BaseHTTPResponse] = set()
@@ -251,7 +251,11 @@ def _transport_errors() -> tuple[type[Exception], ...]:
 
 def _passing_when_assured(error: ApiError) -> bool:
     """What a starting server says; admission and quota also answer 403, but in other words."""
-    return error.status in PASSING or error.status == 401 or bool(FORGETFUL.search(error.message))
+    return _passing(error) or error.status == 401 or bool(FORGETFUL.search(error.message))
+
+
+def _passing(error: ApiError) -> bool:
+    return error.status in PASSING and FULL not in error.message
 
 
 def _decoded(data: bytes) -> Json:

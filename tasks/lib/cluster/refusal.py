@@ -16,6 +16,12 @@ NEXT_STEPS: Mapping[int, str] = {
     422: "Mend the manifest at the field named above.",
     429: "The API server is overloaded: wait a minute and run the same command again.",
 }
+# What etcd says when it has reached its quota; it heals only when someone makes room.
+FULL = "database space exceeded"
+MAKE_ROOM = (
+    "The cluster's own store is full until someone makes room: delete what is not "
+    "needed, compact, defragment and disarm etcd (on GKE: ask support), then run the same command again."
+)
 LATER = "Run the same command again; what was applied already is left alone."
 
 
@@ -44,8 +50,9 @@ class ApiError(Failure):
         self, doing: str, status: int, reason: str, message: str, causes: Sequence[Cause] = ()
     ) -> None:
         super().__init__(
-            f"The cluster refused to {doing} ({status} {reason}).", message, NEXT_STEPS.get(status, LATER)
-        )
+            f"The cluster refused to {doing} ({status} {reason}).", message,
+            MAKE_ROOM if FULL in message else NEXT_STEPS.get(status, LATER),
+        )  # fmt: skip
         self.doing = doing
         self.status = status
         self.reason = reason

@@ -244,7 +244,10 @@ def held(lock: Lock, *, wait: float, tell: Tell) -> Iterator[None]:
     finally:
         stop.set()
         renewing.join(SECONDS)
-        lock.release()
+        try:
+            lock.release()
+        except Failure as failure:  # how the deploy itself ended stays the news
+            tell(Notice(f"The lock could not be given back: {failure.what} It is free after {SECONDS} s."))
 
 
 def _acquire(lock: Lock, wait: float, tell: Tell) -> None:

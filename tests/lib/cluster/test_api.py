@@ -86,6 +86,16 @@ def test_a_refusal_that_stays_is_not_tried_again(server: Scripted, code: int) ->
     assert len(server.asked) == 1
 
 
+def test_a_full_store_is_told_at_once(server: Scripted) -> None:
+    server.answers = [status(500, "", "etcdserver: mvcc: database space exceeded")]
+
+    with pytest.raises(ApiError) as caught:
+        server.api().get("/x", doing="read x")
+
+    assert len(server.asked) == 1
+    assert "store is full" in caught.value.next_step
+
+
 def test_a_server_that_is_not_there_is_named() -> None:
     api = Scripted(Endpoint("https://127.0.0.1:9")).api(total=0.3)
 
