@@ -2,21 +2,32 @@
 
 Both get the same stream of rendered objects, in turns, each in a namespace of its own.  The engine's figure
 is a whole process, from the start of Python to the last workload that is ready, with the cluster asked for at
-GKE, permissions, dry run and drift checked; kubectl starts with its discovery cache warm.
+GKE, the lock, permissions, dry run, drift and history; kubectl starts with its discovery cache warm.  Streams
+are written outside the time.  Lookit's own 32 objects are always there, `more` ConfigMaps come on top.
+
+    python benchmarks/bench_deploy.py --more 0 1000 --rounds 5
+
+All of it takes about an hour on two cores, most of that kubectl at 5,000: it sends every object, throttled.
 """
 
+import argparse
 import copy
 import json
+import os
+import resource
+import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from benchmarks.measure import in_turns, machine, markdown
+from benchmarks.measure import Timing, in_turns, machine, markdown
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.render.rendering import render
 from tasks.lib.sandbox import overlay
@@ -24,48 +35,44 @@ from tasks.lib.secrets.decryption import decrypt_all
 from tests.builders import ROOT
 from tests.sandbox_case import Case, make_case, merged, running
 
-ROUNDS = 5
-MANY = 1000
+CHANGES = ("nothing", "one object", "all objects")
+KUBECTL, ENGINE = "kubectl apply + rollout status", "engine"
+MEMORY_GOAL = 200
+SPEED_GOAL = 3.0
+OWN = 32  # Lookit's own objects
+# So much more than in proportion to the objects the largest size may take, for the machine's moods.
+LINEAR_GOAL = 1.2
 VARIABLES = BuildVariables(
     commit_sha="a" * 40, branch_name="develop", tag_name="1.0", repo_name="lookit-api", build_id="bench"
 )
-ENGINE = """
-import json, resource, sys
+PROGRAM = """
+import json, resource, sys, time
 from pathlib import Path
 from tasks.lib.cluster.connection import connect
+from tasks.lib.deploy import history, lock
 from tasks.lib.deploy.engine import Choices, Course, plan
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.deploy.progress import Record
 from tasks.lib.render.documents import split
 from tests.builders import settings_in
+def tell(event): pass
 settings = settings_in(Path(sys.argv[1]), json.loads(sys.argv[2]))
 environment = settings.environment("staging")
 connection = connect(settings, environment)
 contents = [document.content for document in split(Path(sys.argv[3]).read_text())]
-objects = wanted(contents, connection.kinds, environment.namespace)
-planned = plan(settings, environment, connection, objects, Choices())
-Course(settings, environment, connection, Record("staging"), lambda event: None).run(planned)
+claim = lock.claim_of({"commit": "a" * 40})
+one = lock.Lock(connection.api, environment, claim)
+with lock.held(one, wait=60, tell=tell):
+    objects = wanted(contents, connection.kinds, environment.namespace)
+    planned = plan(settings, environment, connection, objects, Choices())
+    record, began = Record("staging"), time.monotonic()
+    Course(settings, environment, connection, record, tell, one.require).run(planned)
+    if any(step.writes for step in planned.steps):
+        kept = [step.wanted for step in planned.steps]
+        facts = history.facts(claim.notes, record, kept, record.outcome, time.monotonic() - began)
+        history.keep(connection.api, environment.namespace, facts, kept, tell)
 sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024))
 """
-
-
-def main() -> None:
-    """Measure and print."""
-    sys.stdout.write(f"{machine()}\n\n")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with running(folder / "state") as sandbox:
-            for side in ("engine", "kubectl"):
-                (folder / side).mkdir()
-            engine, kubectl = (
-                Side(make_case(sandbox, folder / side, side)) for side in ("engine", "kubectl")
-            )
-            for objects, title in ((0, "Lookit's 32 objects"), (MANY, f"with {MANY} ConfigMaps more")):
-                for change in ("nothing", "one object", "all objects"):
-                    sys.stdout.write(
-                        _compared(engine, kubectl, objects, change, f"{title}, {change} changed")
-                    )
-                    sys.stdout.flush()
 
 
 class Side:
@@ -74,7 +81,6 @@ class Side:
     def __init__(self, case: Case) -> None:
         self.case = case
         self.stream = case.folder / "stream.yaml"
-        self.memory = 0
         secrets = decrypt_all(case.settings, case.environment)
         rendered = render(case.settings, case.environment, VARIABLES, secrets)
         self._objects: list[Any] = [document.content for document in rendered.documents]
@@ -86,7 +92,7 @@ class Side:
             if thing["kind"] not in {"Deployment", "StatefulSet"}:
                 continue
             touched = change == "all objects" or (
-                change == "one object" and thing["metadata"]["name"].endswith("-web")
+                change == "one object" and not more and thing["metadata"]["name"].endswith("-web")
             )
             turned = {"bench/turn": str(turn)} if touched else {}
             thing["spec"]["template"]["metadata"].setdefault("annotations", {}).update(turned)
@@ -97,42 +103,155 @@ class Side:
             objects.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
         self.stream.write_text(yaml.dump_all(objects, Dumper=yaml.CSafeDumper))
 
-    def engine(self) -> None:
-        """Deploy with the engine."""
+    def engine(self) -> int:
+        """Deploy with the engine; returns its peak memory in MB."""
         sandbox = overlay.values(self.case.sandbox.state, ["staging", "production"])
         values = json.dumps(merged(self.case.values, sandbox))
-        argv = [sys.executable, "-c", ENGINE, str(ROOT), values, str(self.stream)]
-        done = subprocess.run(argv, cwd=ROOT, check=True, capture_output=True, text=True)
-        self.memory = max(self.memory, int(done.stdout))
+        argv = [sys.executable, "-c", PROGRAM, str(ROOT), values, str(self.stream)]
+        done = subprocess.run(argv, cwd=ROOT, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        return int(done.stdout)
 
     def kubectl(self) -> None:
         """Deploy with kubectl."""
-        self.case.kubectl("apply", "--server-side", "-f", str(self.stream))
-        for workload in self._objects:
-            if workload["kind"] in {"Deployment", "StatefulSet"}:
-                self.case.kubectl("rollout", "status", f"{workload['kind']}/{workload['metadata']['name']}")
+        program = str(Path(sys.executable).with_name("kubectl"))
+        kubeconfig = self.case.sandbox.state.cluster("lookit-staging") / "admin.kubeconfig"
+        base = [program, f"--kubeconfig={kubeconfig}", f"--namespace={self.case.name}"]
+        commands = [["apply", "--server-side", "-f", str(self.stream)]]
+        commands += [
+            ["rollout", "status", f"{workload['kind']}/{workload['metadata']['name']}"]
+            for workload in self._objects
+            if workload["kind"] in {"Deployment", "StatefulSet"}
+        ]
+        for command in commands:
+            subprocess.run([*base, *command], check=True, capture_output=True, timeout=1800)
 
 
-def _compared(engine: Side, kubectl: Side, more: int, change: str, title: str) -> str:
-    turns = iter(range(10**6))
+@dataclass
+class Figures:
+    """What one case took: wall time, processor time, and the engine's memory."""
 
-    def run(side: Side, deploy: Callable[[], None]) -> Callable[[], None]:
-        def once() -> None:
-            side.write(more, change, next(turns))
-            deploy()
+    more: int
+    change: str
+    timings: list[Timing] = field(default_factory=list)
+    processor: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    memory: int = 0
 
-        return once
+    def of(self, name: str) -> float | None:
+        """The median seconds of one side."""
+        return next((timing.median for timing in self.timings if timing.name == name), None)
 
-    for side in (engine, kubectl):
-        side.write(more, "nothing", 0)
-    engine.engine()
-    kubectl.kubectl()
-    alternatives = {
-        "kubectl apply + rollout status": run(kubectl, kubectl.kubectl),
-        "engine": run(engine, engine.engine),
-    }
-    timings = in_turns(alternatives, ROUNDS)
-    return markdown(title, timings) + f"The engine's peak memory: {engine.memory} MB.\n\n"
+    def told(self) -> str:
+        """As Markdown."""
+        title = f"{OWN} objects and {self.more} ConfigMaps, {self.change} changed"
+        spent = ", ".join(
+            f"{name} {statistics.median(seconds[1:]):.2f} s" for name, seconds in self.processor.items()
+        )
+        load = os.getloadavg()[0]
+        return (
+            f"{markdown(title, self.timings)}\nProcessor time, median: {spent}. "
+            f"The engine's peak memory: {self.memory} MB. Load at the end: {load:.1f}.\n\n"
+        )
+
+
+def main() -> None:
+    """Measure and print."""
+    asked = _asked()
+    sys.stdout.write(f"{machine()}, {asked.rounds} rounds\n\n")
+    found: list[Figures] = []
+    with tempfile.TemporaryDirectory() as name, running(Path(name) / "state") as sandbox:
+        sides = {}
+        for side in ("engine", "kubectl"):
+            (Path(name) / side).mkdir()
+            sides[side] = Side(make_case(sandbox, Path(name) / side, side))
+        for more in asked.more:
+            for change in asked.changes:
+                with_kubectl = more <= asked.kubectl_up_to
+                figures = _measured(sides, more, change, asked.rounds, with_kubectl=with_kubectl)
+                found.append(figures)
+                sys.stdout.write(figures.told())
+                sys.stdout.flush()
+    sys.stdout.write("### Goals\n\n" + "\n".join(f"- {line}" for line in verdicts(found)) + "\n")
+
+
+def verdicts(found: Sequence[Figures]) -> list[str]:
+    """What the goals say: never slower, 3 times faster at 1,000, under 200 MB, linear."""
+    lines = []
+    for one in found:
+        ours, theirs = one.of(ENGINE), one.of(KUBECTL)
+        if ours and theirs:
+            goal = SPEED_GOAL if one.more >= 1000 else 1.0
+            times = theirs / ours
+            lines.append(
+                f"{_met(times >= goal)} {one.more} more, {one.change} changed: {times:.1f} times as fast, "
+                f"goal {goal:g}"
+            )
+    memory = max(one.memory for one in found)
+    lines.append(f"{_met(memory < MEMORY_GOAL)} peak memory {memory} MB, goal under {MEMORY_GOAL}")
+    return lines + _linearity(found)
+
+
+def _linearity(found: Sequence[Figures]) -> list[str]:
+    """How much more the largest size takes than the one before, against how many more objects it has."""
+    lines = []
+    for change in dict.fromkeys(one.change for one in found):
+        points = sorted((OWN + one.more, one.of(ENGINE) or 0) for one in found if one.change == change)
+        if len(points) < 2:
+            continue
+        (few, less), (many, longer) = points[-2:]
+        lines.append(
+            f"{_met(longer / less <= LINEAR_GOAL * many / few)} {change} changed: {many / few:.1f} times as "
+            f"many objects ({many}) take {longer / less:.1f} times as long ({longer:.1f} s)"
+        )
+    return lines
+
+
+def _met(yes: bool) -> str:
+    return "met:" if yes else "MISSED:"
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--more", type=int, nargs="+", default=[0, 1000, 5000], help="ConfigMaps on top")
+    parser.add_argument("--changes", nargs="+", choices=CHANGES, default=list(CHANGES))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--kubectl-up-to", type=int, default=5000, help="beyond, the engine runs alone")
+    return parser.parse_args()
+
+
+def _measured(sides: dict[str, Side], more: int, change: str, rounds: int, *, with_kubectl: bool) -> Figures:
+    """Both sides deploy the unchanged stream first, and then in turns."""
+    figures, turn = Figures(more, change), iter(range(1, 10**6))
+
+    def engine() -> None:
+        figures.memory = max(figures.memory, sides["engine"].engine())
+
+    alternatives = {KUBECTL: sides["kubectl"].kubectl, ENGINE: engine}
+    owners = {KUBECTL: sides["kubectl"], ENGINE: sides["engine"]}
+    if not with_kubectl:
+        del alternatives[KUBECTL]
+
+    def prepare(name: str) -> None:
+        owners[name].write(more, change, next(turn))
+
+    for name, run in alternatives.items():
+        owners[name].write(more, "nothing", 0)
+        run()
+    timed = {name: _with_processor_time(name, run, figures) for name, run in alternatives.items()}
+    figures.timings = in_turns(timed, rounds, prepare)
+    return figures
+
+
+def _with_processor_time(name: str, run: Any, figures: Figures) -> Any:
+    def once() -> None:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        run()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        figures.processor[name].append(spent)
+
+    return once
 
 
 if __name__ == "__main__":

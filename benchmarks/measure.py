@@ -21,19 +21,28 @@ class Timing:
         return statistics.median(self.seconds)
 
 
-def in_turns(alternatives: Mapping[str, Callable[[], object]], rounds: int) -> list[Timing]:
+def in_turns(
+    alternatives: Mapping[str, Callable[[], object]],
+    rounds: int,
+    before: Callable[[str], object] = lambda name: None,
+) -> list[Timing]:
     """Time each alternative once a round, so that a busy moment of the machine hits all alike.
+
+    Every other round goes the other way round, so that none always follows the same one.
 
     Args:
         alternatives: what to time, by the name to print; the first is what ratios refer to.
         rounds: how often each runs; a run before the first round warms caches and is not counted.
+        before: called with the name before each run, outside the time.
 
     """
-    for run in alternatives.values():
+    for name, run in alternatives.items():
+        before(name)
         run()
     seconds: dict[str, list[float]] = {name: [] for name in alternatives}
-    for _ in range(rounds):
-        for name, run in alternatives.items():
+    for number in range(rounds):
+        for name, run in list(alternatives.items())[:: 1 if number % 2 == 0 else -1]:
+            before(name)
             started = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - started)
