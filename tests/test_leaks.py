@@ -259,6 +259,7 @@ def test_without_that_a_crash_would_leave_one(tmp_path: Path) -> None:
     _, status = os.waitpid(process.pid, 0)
     if not os.WCOREDUMP(status):
         pytest.skip("this machine writes no cores at all")
+    assert os.WTERMSIG(status) == signal.SIGABRT
 
 
 def editor_of(pid: int) -> str:

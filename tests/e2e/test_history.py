@@ -53,6 +53,38 @@ def test_a_release_that_is_not_kept_is_refused(environment: Case) -> None:
     assert "There is no release 9." in done.stderr
 
 
+def version_of_web(environment: Case) -> str:
+    return environment.kubectl(
+        "get", "deployment", f"{environment.name}-web", "-o", "jsonpath={.metadata.resourceVersion}"
+    )
+
+
+def changed_by_hand(environment: Case) -> str:
+    """Change, extend and delete what was deployed; returns the web deployment's version."""
+    environment.kubectl("scale", "deployment", f"{environment.name}-web", "--replicas=3")
+    environment.kubectl("set", "env", f"deployment/{environment.name}-worker", "BY_HAND=1")
+    environment.kubectl("set", "env", f"deployment/{environment.name}-beat", "DEBUG=1")
+    environment.kubectl("delete", "service", f"{environment.name}-web")
+    return version_of_web(environment)
+
+
+def assert_drift_is_named(environment: Case, drift: Any) -> None:
+    told = {f"{one['kind']}/{one['name']}": one for one in drift}
+    assert told[f"Deployment/{environment.name}-web"]["fields"] == [
+        {"field": "spec.replicas", "before": "2", "after": "3"}
+    ]
+    assert told[f"Service/{environment.name}-web"]["state"] == "missing"
+    worker = told[f"Deployment/{environment.name}-worker"]
+    assert (worker["state"], worker["by"]) == ("extra", ["kubectl-set"])
+    assert any(
+        field["field"].endswith("env[BY_HAND].value") and field["after"] == "1" for field in worker["fields"]
+    )
+    beat = told[f"Deployment/{environment.name}-beat"]
+    assert beat["state"] == "changed"
+    assert any("env[DEBUG].valueFrom" in field["field"] for field in beat["fields"])
+    assert len(told) == 4
+
+
 def test_releases_are_shown_and_compared_and_drift_is_named_by_field(environment: Case) -> None:
     def release(task: str, *options: str) -> Any:
         return environment.invoke(f"release.{task}", *options, "--environment", "staging")
@@ -83,34 +115,12 @@ def test_releases_are_shown_and_compared_and_drift_is_named_by_field(environment
     assert same.returncode == 0, same.stderr
     assert "Everything is as that release made it." in same.stderr
 
-    environment.kubectl("scale", "deployment", f"{environment.name}-web", "--replicas=3")
-    environment.kubectl("set", "env", f"deployment/{environment.name}-worker", "BY_HAND=1")
-    environment.kubectl("set", "env", f"deployment/{environment.name}-beat", "DEBUG=1")
-    environment.kubectl("delete", "service", f"{environment.name}-web")
-    before = environment.kubectl(
-        "get", "deployment", f"{environment.name}-web", "-o", "jsonpath={.metadata.resourceVersion}"
-    )
+    before = changed_by_hand(environment)
     drifted = release("status", "--exit-code", "--json")
 
     assert drifted.returncode == 3
-    told = {f"{one['kind']}/{one['name']}": one for one in json.loads(drifted.stdout)["drift"]}
-    assert told[f"Deployment/{environment.name}-web"]["fields"] == [
-        {"field": "spec.replicas", "before": "2", "after": "3"}
-    ]
-    assert told[f"Service/{environment.name}-web"]["state"] == "missing"
-    worker = told[f"Deployment/{environment.name}-worker"]
-    assert (worker["state"], worker["by"]) == ("extra", ["kubectl-set"])
-    assert any(
-        field["field"].endswith("env[BY_HAND].value") and field["after"] == "1" for field in worker["fields"]
-    )
-    beat = told[f"Deployment/{environment.name}-beat"]
-    assert beat["state"] == "changed"
-    assert any("env[DEBUG].valueFrom" in field["field"] for field in beat["fields"])
-    assert len(told) == 4
-    after = environment.kubectl(
-        "get", "deployment", f"{environment.name}-web", "-o", "jsonpath={.metadata.resourceVersion}"
-    )
-    assert after == before
+    assert_drift_is_named(environment, json.loads(drifted.stdout)["drift"])
+    assert version_of_web(environment) == before
 
 
 def test_a_release_larger_than_a_config_map_is_kept_in_parts_and_brought_back(environment: Case) -> None:

@@ -154,6 +154,8 @@ def test_a_poll_that_finds_the_api_in_trouble_goes_on(
     api.first.append(first)
     backups.finish(begun)
 
+    assert api.first == [], "the API was not asked while it was in trouble"
+
 
 def test_an_operation_that_is_gone_is_told(backups: Backups) -> None:
     with pytest.raises(Failure, match="There is no Cloud SQL instance"):

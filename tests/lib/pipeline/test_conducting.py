@@ -95,12 +95,13 @@ def test_the_first_failure_says_how_to_go_on(
     assert failure.value.next_step == "When it is mended, go on from there: ./inv pipeline --from test …"
 
 
-def test_a_build_whose_failures_are_allowed_is_well() -> None:
+def test_only_failures_that_are_not_allowed_fail_the_build() -> None:
     (step,) = build({"id": "test"}).steps
+    others = [Result(step, "CANCELLED"), Result(step, "SKIPPED")]
 
-    conducting.conclude(
-        [Result(step, "FAILURE", 1, allowed=True), Result(step, "CANCELLED"), Result(step, "SKIPPED")]
-    )
+    conducting.conclude([Result(step, "FAILURE", 1, allowed=True), *others])
+    with pytest.raises(Failure):
+        conducting.conclude([Result(step, "FAILURE", 1), *others])
 
 
 @pytest.mark.parametrize(
