@@ -19,9 +19,8 @@ from tasks.lib.deploy.view import View
 from tasks.lib.deploy.watching import Broken, Disturbed, Gone, Listed, Logged, News, Seen, watches
 from tasks.lib.errors import Failure, TimedOut
 
-# How often rules that count seconds are looked at when nothing happens, and how often one object may speak.
+# How often rules that count seconds are looked at when nothing happens.
 TICK: Final = 0.5
-QUIET: Final = 1.0
 SECONDS_FOR_LAST_LOG_LINES: Final = 3.0
 # A rollout will end the pods of an earlier state anyway; one that never became ready need not be waited for.
 PATIENCE_WITH_THE_PAST: Final = 15.0
@@ -51,7 +50,6 @@ class Target:
     generation: int
     since: str = ""
     said: str = ""
-    said_at: float = 0.0
     trouble_since: dict[tuple[str, ...], float] = field(default_factory=dict)
 
     def note(self, present: Sequence[Trouble]) -> None:
@@ -174,7 +172,7 @@ class Wait:
         if found.state is State.READY:
             self._record.note(target.ref, "ready", tally(live))
             self._record.end(target.ref, "ready" if target.ref.kind != "Job" else "complete")
-            self._say(target, found.reason or "ready", now=True)
+            self._say(target, found.reason or "ready")
             del self._pending[target.ref]
             return
         troubles = self._view.troubles_of(live, target.since)
@@ -218,13 +216,11 @@ class Wait:
         self._record.end(target.ref, f"failed: {troubles[0][0].reason if troubles else reason}")
         return evidence.failure(self._namespace)
 
-    def _say(self, target: Target, text: str, *, now: bool = False) -> None:
-        """Tell what is new about a target, at most once a second unless it is the last word."""
-        moment = time.monotonic()
-        if text == target.said or (not now and moment - target.said_at < QUIET):
-            return
-        target.said, target.said_at = text, moment
-        self._tell(Told(target.ref, text))
+    def _say(self, target: Target, text: str) -> None:
+        """Tell what is new about a target at once; how often an object may speak is for those who show it."""
+        if text != target.said:
+            target.said = text
+            self._tell(Told(target.ref, text))
 
     def _timed_out(self, seconds: float) -> TimedOut:
         lines = [f"{ref}: {self._record.rows[ref].result}" for ref in self._pending]
