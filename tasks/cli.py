@@ -16,6 +16,7 @@ from tasks.lib.interruption import exit_code, signals_unwind
 from tasks.lib.memory import leave_no_core
 
 if TYPE_CHECKING:
+    from tasks.lib.deploy.hooks import Launcher
     from tasks.lib.settings.model import Settings
     from tasks.lib.settings.reader import Layer
 
@@ -129,6 +130,13 @@ def checkout_layers(c: Context) -> "list[Layer]":
     from tasks.lib.settings.reader import Layer
 
     return [Layer(name, getattr(c.config, level)) for level, name in CONFIG_LEVELS]
+
+
+def launcher(c: Context) -> "Launcher":
+    """What starts other tasks as this run was started: with its settings, in its sandbox."""
+    from tasks.lib.deploy.hooks import Launcher
+
+    return Launcher(settings_file(c), {"LOOKIT_SANDBOX": "1" if in_sandbox(c) else ""})
 
 
 def settings_file(c: Context) -> "Path | None":

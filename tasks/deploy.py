@@ -46,7 +46,6 @@ def deploy(
     from tasks.lib.deploy import deploying, reporting, showing, viewing
     from tasks.lib.deploy.aftercare import Aftercare
     from tasks.lib.deploy.engine import Choices
-    from tasks.lib.deploy.hooks import Launcher
 
     settings = cli.settings(c)
     environment = settings.environment_of_branch(branch)
@@ -54,8 +53,7 @@ def deploy(
     forced = tuple(force_conflicts)
     choices = Choices(run_jobs=jobs, force_conflicts=forced, prune=prune, backup=backup)
     approval, care = showing.approval(approve, plan_file), Aftercare(rollback, evidence)
-    launcher = Launcher(cli.settings_file(c), {"LOOKIT_SANDBOX": "1" if cli.in_sandbox(c) else ""})
-    release = deploying.Release(environment, variables, choices, wait, approval, care, launcher)
+    release = deploying.Release(environment, variables, choices, wait, approval, care, cli.launcher(c))
     if plan:
         showing.show(deploying.plan(settings, release))
     else:

@@ -112,5 +112,6 @@ def rollback(c: Context, environment: str = "", to: int = 0) -> None:
     from tasks.lib.deploy import going_back, viewing
 
     settings = cli.settings(c)
+    due = going_back.Return(settings.environment(environment), to, cli.launcher(c))
     with viewing.shown() as tell:
-        going_back.roll_back(settings, settings.environment(environment), to, tell)
+        going_back.roll_back(settings, due, tell)

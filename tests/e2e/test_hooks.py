@@ -69,3 +69,39 @@ def test_a_failing_hook_before_stops_the_deploy_before_anything_changes(
         "configmap/kube-root-ca.crt"
     ]
     assert "could not be deployed" in slack.messages[-1]["text"]
+
+
+def test_a_roll_back_runs_the_hooks_after_it_for_the_commit_that_is_back_and_a_chat_is_told(
+    environment: Case, slack: Receiver
+) -> None:
+    for commit in ("a" * 40, "b" * 40):
+        done = environment.invoke("deploy", "--branch", "develop", "--commit", commit)
+        assert done.returncode == 0, done.stderr
+    case = hooked(
+        environment, before_deploy=["release.show 99 --environment staging"],
+        after_deploy=["render --environment staging"],
+    )  # fmt: skip
+
+    done = case.invoke("release.rollback", "--environment", "staging", CHAT=slack.url)
+
+    assert done.returncode == 0, done.stderr
+    assert f"lookit:{'a' * 40}" in done.stderr
+    assert "hook before_deploy" not in done.stderr
+    assert [message["text"] for message in slack.messages] == [
+        "staging: aaaaaaa (develop) is being brought back.",
+        "staging: aaaaaaa (develop) is back.",
+    ]
+
+
+def test_a_roll_back_that_does_not_become_ready_tells_the_chat_so(environment: Case, slack: Receiver) -> None:
+    environment.behave("Deployment", "web", "crash-loop")
+    done = environment.invoke("deploy", "--branch", "develop", "--commit", "a" * 40, "--no-rollback")
+    assert done.returncode == 1, done.stderr
+    case = hooked(environment, after_failure=["settings --json"])
+
+    done = case.invoke("release.rollback", "--environment", "staging", "--to", "1", CHAT=slack.url)
+
+    assert done.returncode == 1, done.stderr
+    assert "hook after_failure: settings --json" in done.stderr
+    last = slack.messages[-1]["text"]
+    assert last.startswith("staging: aaaaaaa (develop) could not be brought back: Deployment ")

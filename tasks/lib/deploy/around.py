@@ -1,9 +1,9 @@
-"""What happens around a deploy: hooks, and notifications.  Neither undoes a deploy that went well."""
+"""What happens around a deploy or a roll back: hooks, and notifications.  Neither undoes what went well."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tasks.lib.deploy import hooks, notifying
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Around:
-    """The surroundings of one deploy.
+    """The surroundings of one deploy or roll back.
 
     Args:
         settings: which hooks, and whom to notify.
@@ -25,6 +25,7 @@ class Around:
         variables: what.
         launcher: how hooks are started.
         tell: is told what happens.
+        spoken: what a notification says of each event.
 
     """
 
@@ -33,10 +34,11 @@ class Around:
     variables: "BuildVariables"
     launcher: hooks.Launcher
     tell: Tell
+    spoken: Mapping[str, str] = field(default_factory=lambda: notifying.DEPLOY)
 
     @contextmanager
-    def deploy(self) -> Iterator[None]:
-        """Notify, and run the hooks for how the deploy inside ended."""
+    def course(self) -> Iterator[None]:
+        """Notify, and run the hooks for how what is inside ended."""
         self.notify("start")
         try:
             yield
@@ -70,7 +72,7 @@ class Around:
             return
         try:
             url = notifying.address(webhook.variable, os.environ)
-            content = notifying.message(event, self.environment.name, self.variables, more)
+            content = notifying.message(event, self.spoken, self.environment.name, self.variables, more)
             notifying.send(url, content, self.settings.time_limits.webhook)
         except Failure as failure:
             self.tell(Notice(f"{failure.what} {failure.why}".strip()))
@@ -80,7 +82,7 @@ class Around:
         try:
             self._run(when)
         except Failure as failure:
-            fault = f"{failure.what} The deploy itself stays as it is."
+            fault = f"{failure.what} What was done stays as it is."
             self.tell(Notice(f"ATTENTION: {fault}"))
             return fault
         return ""

@@ -82,7 +82,7 @@ def deploy(settings: "Settings", release: Release, tell: Tell) -> Record:
         TimedOut: something took longer than its limit.
 
     """
-    with _around(settings, release, tell).deploy():
+    with _around(settings, release, tell).course():
         return _deploy(settings, release, tell)
 
 

@@ -21,6 +21,14 @@ FIRST_DELAY: Final = 0.5
 LONGEST_DELAY: Final = 8.0
 SECONDS_OF_AN_ATTEMPT: Final = 10.0
 LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+SIGNS: Final = {"start": ":hourglass_flowing_sand:", "success": ":white_check_mark:", "failure": ":x:"}
+# What is said of each event, by what is done.
+DEPLOY: Final = {"start": "is being deployed", "success": "is deployed", "failure": "could not be deployed"}
+ROLLBACK: Final = {
+    "start": "is being brought back",
+    "success": "is back",
+    "failure": "could not be brought back",
+}
 
 
 def address(variable: str, environ: Mapping[str, str]) -> Secret:
@@ -39,10 +47,20 @@ def address(variable: str, environ: Mapping[str, str]) -> Secret:
     return Secret(url.encode())
 
 
-def message(event: str, environment: str, variables: "BuildVariables", more: str) -> dict[str, object]:
-    """What is sent: `text` for notifications and other receivers, `blocks` for Slack's window."""
-    spoken = {"start": "is being deployed", "success": "is deployed", "failure": "could not be deployed"}
-    sign = {"start": ":hourglass_flowing_sand:", "success": ":white_check_mark:", "failure": ":x:"}[event]
+def message(
+    event: str, spoken: Mapping[str, str], environment: str, variables: "BuildVariables", more: str
+) -> dict[str, object]:
+    """What is sent: `text` for notifications and other receivers, `blocks` for Slack's window.
+
+    Args:
+        event: start, success or failure.
+        spoken: what is said of each event: DEPLOY or ROLLBACK.
+        environment: where.
+        variables: the commit and so on.
+        more: what else there is to say; may be empty.
+
+    """
+    sign = SIGNS[event]
     first = f"{environment}: {variables.short_sha} ({variables.branch_name}) {spoken[event]}"
     build = f"\nbuild {variables.build_id}" if variables.build_id else ""
     text = _escaped(first + (f": {more}" if more else "."))

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.deploy.around import Around
 from tasks.lib.deploy.hooks import Launcher
+from tasks.lib.deploy.notifying import ROLLBACK
 from tasks.lib.deploy.progress import Event, Notice
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tests.builders import checked_in_settings
@@ -47,8 +49,14 @@ def texts(slack: Receiver) -> list[str]:
     return [message["text"].partition(" (develop) ")[2] for message in slack.messages]
 
 
+def test_a_roll_back_is_told_in_words_of_its_own(slack: Receiver) -> None:
+    with replace(around([]), spoken=ROLLBACK).course():
+        pass
+    assert texts(slack) == ["is being brought back.", "is back."]
+
+
 def test_a_good_deploy_is_told_at_its_start_and_end(slack: Receiver) -> None:
-    with around([]).deploy():
+    with around([]).course():
         assert texts(slack) == ["is being deployed."]
     assert texts(slack) == ["is being deployed.", "is deployed."]
 
@@ -56,7 +64,7 @@ def test_a_good_deploy_is_told_at_its_start_and_end(slack: Receiver) -> None:
 def test_a_failed_deploy_runs_its_hooks_is_told_and_stays_failed(slack: Receiver, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     hooks = {"after_failure": [f"task open({str(ran)!r}, 'w')"]}
-    with pytest.raises(Failure, match="It broke."), around([], hooks=hooks).deploy():
+    with pytest.raises(Failure, match="It broke."), around([], hooks=hooks).course():
         raise Failure("It broke.", "secret words of a log")
     assert ran.exists()
     assert texts(slack)[1:] == ["could not be deployed: It broke."]
@@ -64,16 +72,16 @@ def test_a_failed_deploy_runs_its_hooks_is_told_and_stays_failed(slack: Receiver
 
 
 def test_an_interrupted_deploy_is_told(slack: Receiver) -> None:
-    with pytest.raises(KeyboardInterrupt), around([]).deploy():
+    with pytest.raises(KeyboardInterrupt), around([]).course():
         raise KeyboardInterrupt
     assert texts(slack)[1:] == ["could not be deployed: It was interrupted."]
 
 
 def test_a_hook_after_a_good_deploy_that_fails_is_told_loudly_and_undoes_nothing(slack: Receiver) -> None:
     told: list[Event] = []
-    with around(told, hooks={"after_deploy": ["task raise SystemExit(3)", "task 1"]}).deploy():
+    with around(told, hooks={"after_deploy": ["task raise SystemExit(3)", "task 1"]}).course():
         pass
-    fault = "The hook `task raise SystemExit(3)` (after_deploy) failed with exit code 3. The deploy itself stays as it is."
+    fault = "The hook `task raise SystemExit(3)` (after_deploy) failed with exit code 3. What was done stays as it is."
     assert Notice(f"ATTENTION: {fault}") in told
     assert Notice("hook after_deploy: task 1") not in told
     assert texts(slack)[-1] == f"is deployed: {fault}"
@@ -106,14 +114,14 @@ def test_a_hook_sees_the_build_and_not_the_address(slack: Receiver, tmp_path: Pa
 def test_nobody_who_can_be_told_fails_no_deploy(slack: Receiver) -> None:
     slack.answers = [404, 404]
     told: list[Event] = []
-    with around(told).deploy():
+    with around(told).course():
         pass
     assert told == [Notice("The notification was not delivered. It answered 404.")] * 2
 
 
 @pytest.mark.parametrize("events", [[], ["failure"]])
 def test_only_chosen_events_are_told(slack: Receiver, events: list[str]) -> None:
-    with around([], webhook={"variable": "CHAT", "events": events}).deploy():
+    with around([], webhook={"variable": "CHAT", "events": events}).course():
         pass
     assert slack.requests == 0
 

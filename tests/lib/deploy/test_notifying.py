@@ -37,7 +37,7 @@ def slack() -> Iterator[Receiver]:
     ],
 )
 def test_a_message_has_a_text_and_a_block(event: str, more: str, text: str) -> None:
-    said = notifying.message(event, "staging", VARIABLES, more)
+    said = notifying.message(event, notifying.DEPLOY, "staging", VARIABLES, more)
     assert said["text"] == text
     shown = json.dumps(said["blocks"])
     assert text in shown
