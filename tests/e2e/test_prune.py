@@ -104,8 +104,11 @@ def test_what_someone_else_has_a_part_in_stays(environment: Case) -> None:
     environment.remove("Service", "new-service")
     environment.kubectl("annotate", "service", f"{environment.name}-new-service", "mine=yes")
 
+    shown = plan(environment).stderr
     said = deployed(environment)
 
+    assert f"· Service {environment.name}-new-service (stays: kubectl-annotate has a part in it)" in shown
+    assert "1 left" in shown
     assert "new-service" not in said
     assert "Service/new-service" in objects(environment)
 

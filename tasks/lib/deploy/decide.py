@@ -29,6 +29,7 @@ class Action(StrEnum):
     AWAIT = "await"
     SKIP = "skip"
     DELETE = "delete"
+    LEAVE = "leave"
     KEEP = "unchanged"
 
 

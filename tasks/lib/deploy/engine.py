@@ -38,6 +38,7 @@ class Planned:
         forced: objects with conflicts that were found to be ours to resolve.
         results: the objects as the dry run says they would be.
         removals: what is removed when all is ready.
+        left: what is not deployed any more and stays all the same, with the reason.
         others: what carries our label and is not deployed any more.
 
     """
@@ -46,6 +47,7 @@ class Planned:
     forced: frozenset[Ref]
     results: Mapping[Ref, Json]
     removals: tuple[Step, ...] = ()
+    left: tuple[Step, ...] = ()
     others: Mapping[Ref, Json] = field(default_factory=dict)
 
     @property

@@ -22,8 +22,9 @@ SIGNS: Final = {
     Action.RECREATE: "±",
     Action.RUN: ">",
     Action.DELETE: "-",
+    Action.LEAVE: "·",
 }
-COLOURS: Final = {"+": "green", "~": "yellow", "±": "red", ">": "cyan", "-": "red"}
+COLOURS: Final = {"+": "green", "~": "yellow", "±": "red", ">": "cyan", "-": "red", "·": ""}
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,20 @@ class Plan:
         """The entries that would be written."""
         return [entry for entry in self.entries if entry.writes]
 
+    @property
+    def told(self) -> list[Entry]:
+        """The entries that there is something to say of: those due, and what stays against expectation."""
+        return [entry for entry in self.entries if entry.writes or entry.action == Action.LEAVE]
+
 
 def of(environment: str, planned: Planned) -> Plan:
     """The plan behind an engine's preparation."""
     entries = []
-    for phase, steps in (*planned.phases, (REMOVAL, planned.removals)):
+    for phase, steps in (*planned.phases, (REMOVAL, (*planned.removals, *planned.left))):
         for step in steps:
             after = planned.results.get(step.ref, step.body)
             differing = changes(step.live, after) if step.action in {Action.CHANGE, Action.RECREATE} else []
-            there = content(step.live) if step.live else None
+            there = content(step.live) if step.live and step.action is not Action.LEAVE else None
             seal = fingerprint([step.action, step.wanted.digest, there])
             entries.append(
                 Entry(phase, step.ref.kind, step.ref.name, step.ref.namespace, str(step.action), step.reason,
@@ -99,7 +105,7 @@ def as_lines(plan: Plan) -> list[tuple[str, str]]:
     """The plan as (colour, line); colours are those of `COLOURS`, or empty."""
     lines: list[tuple[str, str]] = []
     phase = ""
-    for entry in plan.due:
+    for entry in plan.told:
         if entry.phase != phase:
             phase = entry.phase
             lines.append(("", phase))
@@ -120,9 +126,10 @@ def totals(plan: Plan) -> str:
         "recreate": "to make anew",
         "run": "to run",
         "delete": "to delete",
+        "leave": "left",
     }
     parts = [f"{count[action]} {text}" for action, text in words.items() if count[action]]
-    rest = len(plan.entries) - len(plan.due)
+    rest = len(plan.entries) - len(plan.told)
     return f"{plan.environment}: {', '.join([*parts, f'{rest} unchanged'])}."
 
 

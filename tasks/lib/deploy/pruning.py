@@ -67,14 +67,21 @@ class Situation:
 
 def decide(now: Situation) -> tuple[Step, ...]:
     """The objects to remove, sorted."""
-    steps = [
-        step
-        for ref, live in sorted(now.candidates.items())
-        if not _must_stay(step := Step(Wanted(ref, {}), Action.DELETE, REASON, {}, live), now)
-    ]
+    steps = [step for step in _abandoned(now) if not _reason_to_stay(step, now)]
     going = {step.live["metadata"]["uid"] for step in steps if step.live}
     read = names_read(_living(now.readers, going)) | names_read(kept_bodies(now.past))
     return tuple(step for step in steps if (step.ref.kind, step.ref.name) not in read)
+
+
+def left(now: Situation) -> tuple[Step, ...]:
+    """What stays although it is not deployed any more, sorted; the reason of each says why.
+
+    Configuration that somebody still reads is not among it: that is as it should be.
+    """
+    steps = ((step, _reason_to_stay(step, now)) for step in _abandoned(now))
+    return tuple(
+        replace(step, action=Action.LEAVE, reason=f"stays: {reason}") for step, reason in steps if reason
+    )
 
 
 def names_read(bodies: Iterable[Json]) -> set[tuple[str, str]]:
@@ -144,20 +151,29 @@ def completed(
     readers = _readers(api, namespace) if configuration else []
     readers += [step.wanted.body for step in planned.steps if step.ref.kind == "Ingress"]
     now = Situation(namespace, deployed, candidates, readers, past, settings.deploy.controllers)
-    return replace(planned, removals=decide(now))
+    return replace(planned, removals=decide(now), left=left(now))
 
 
-def _must_stay(step: Step, now: Situation) -> bool:
-    live = step.live or {}
+def _abandoned(now: Situation) -> list[Step]:
+    """The candidates that are this environment's, not deployed any more and not on their way out, sorted."""
     names = {(ref.kind, ref.namespace, ref.name) for ref in now.deployed}  # in whatever version of the API
-    return bool(
-        step.ref.kind in NEVER_REMOVED
-        or (step.ref.kind, step.ref.namespace, step.ref.name) in names
-        or "deletionTimestamp" in live["metadata"]
-        or owner_of(live) not in {"", now.owner}
-        or (step.ref.kind == "Job" and not job_outcome(live))
-        or reason_to_leave(step, live, now.controllers)
-    )
+    return [
+        Step(Wanted(ref, {}), Action.DELETE, REASON, {}, live)
+        for ref, live in sorted(now.candidates.items())
+        if (ref.kind, ref.namespace, ref.name) not in names
+        and "deletionTimestamp" not in live["metadata"]
+        and owner_of(live) in {"", now.owner}
+    ]
+
+
+def _reason_to_stay(step: Step, now: Situation) -> str:
+    """Why something abandoned is not removed, or nothing."""
+    live = step.live or {}
+    if step.ref.kind in NEVER_REMOVED:
+        return "a kind that is never removed"
+    if step.ref.kind == "Job" and not job_outcome(live):
+        return "it has not ended"
+    return reason_to_leave(step, live, now.controllers)
 
 
 def _living(readers: Sequence[Json], going: set[str]) -> list[Json]:

@@ -47,6 +47,10 @@ def planned(action: Action = Action.CHANGE, live: str = "old", wanted: str = "<n
                 ("", "staging: 1 to create, 1 unchanged."),
             ],
         ),
+        (
+            Action.LEAVE,
+            [("", "config"), ("", "  · ConfigMap conf (because)"), ("", "staging: 1 left, 1 unchanged.")],
+        ),
         (Action.KEEP, [("", "staging: 2 unchanged.")]),
     ],
 )
@@ -109,6 +113,10 @@ def test_an_approved_plan_holds_while_nothing_moved() -> None:
     with pytest.raises(Failure) as caught:
         planning.require_same(planned(), planned(live="moved"))
     assert caught.value.why == "ConfigMap conf: changed since"
+
+
+def test_what_is_left_may_change_without_the_plan_being_another() -> None:
+    planning.require_same(planned(Action.LEAVE), planned(Action.LEAVE, live="moved"))
 
 
 def test_an_approved_plan_names_what_came_and_went() -> None:

@@ -5,7 +5,7 @@ import pytest
 from tasks.lib.deploy.history import Past, pack
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.ownership import LABEL, labelled
-from tasks.lib.deploy.pruning import Situation, decide, inventory, names_read
+from tasks.lib.deploy.pruning import Situation, decide, inventory, left, names_read
 
 OWNER = "default"
 OURS = {"manager": "lookit-orchestrator", "operation": "Apply"}
@@ -74,6 +74,37 @@ def test_only_what_is_wholly_ours_and_holds_no_data_goes(
     kind: str, thing: dict[str, Any], goes: bool
 ) -> None:
     assert bool(removed({ref(kind): thing})) is goes
+
+
+@pytest.mark.parametrize(
+    ("kind", "thing", "reason"),
+    [
+        ("Service", live("Service", managedFields=[OURS, EDITED]), "stays: kubectl-edit has a part in it"),
+        ("Service", live("Service", managedFields=[EDITED]), "stays: this project did not make it"),
+        ("Job", live("Job"), "stays: it has not ended"),
+        ("PersistentVolumeClaim", live("PersistentVolumeClaim"), "stays: a kind that is never removed"),
+        ("Service", live("Service"), ""),
+        ("Service", live("Service", deletionTimestamp="now"), ""),
+        ("StorageClass", live("StorageClass", owner="elsewhere"), ""),
+    ],
+    ids=[
+        "edited by hand",
+        "foreign",
+        "job that runs",
+        "claim",
+        "removed",
+        "on its way",
+        "of another environment",
+    ],
+)
+def test_what_stays_is_told_with_its_reason(kind: str, thing: dict[str, Any], reason: str) -> None:
+    told = left(Situation(OWNER, (), {ref(kind): thing}, (), (), ["glbc"]))
+    assert [(step.action, step.reason) for step in told] == ([("leave", reason)] if reason else [])
+
+
+def test_configuration_that_is_still_read_is_not_told() -> None:
+    pod = reader("Pod", "uid-pod", pod_spec("old"))
+    assert left(Situation(OWNER, (), {ref("ConfigMap"): live("ConfigMap")}, (pod,), (), ())) == ()
 
 
 def test_what_is_deployed_stays_under_another_version_of_its_kind_too() -> None:
