@@ -1,5 +1,6 @@
 """Building an overlay with the kustomize that kubectl carries, in a working copy of the tree."""
 
+import os
 import shlex
 import shutil
 import sys
@@ -16,6 +17,11 @@ from tasks.lib.secrets.expected import findings_in, refuse_faults
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
+
+# A build that lasts less than a second need not collect garbage as a server would: a quarter less of the
+# processor's time for 25 MB more.  Whoever sets it has the last word.
+# https://pkg.go.dev/runtime#hdr-Environment_Variables
+HEAP = {"GOGC": "400"}
 
 
 def kubectl(settings: "Settings") -> str:
@@ -66,7 +72,7 @@ def build(
         write_atomically(copy / environment.secrets.plaintexts / name, plaintext.reveal())
     argv = build_argv(kubectl(settings), overlay, settings.kustomize.options)
     try:
-        return process.run(argv, time_limit=settings.time_limits.render)
+        return process.run(argv, time_limit=settings.time_limits.render, env={**HEAP, **os.environ})
     except Failure as failure:
         why = failure.why.replace(f"{copy}/", "").replace(str(copy), settings.kustomize.tree)
         failure.why = mask(why, _lines(secrets))
