@@ -2,13 +2,14 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 from tasks.lib.sandbox.cloud import accounts
 from tasks.lib.sandbox.cloud.server import Handler
+from tests.private_key import private_key
 
 
 @contextmanager
@@ -29,8 +30,15 @@ def served(google: Path) -> Iterator[str]:
         server.server_close()
 
 
+def account(google: Path, name: str, token_uri: str, permissions: Iterable[str]) -> Path:
+    """A service account of the project `p` and its key file; its key is that of its name in every test."""
+    content = {"client_email": accounts.email_of(name, "p"), "private_key": private_key(name)}
+    (google / f"{name}.json").write_text(json.dumps({"type": "service_account", **content}))
+    return accounts.create(google, name, "p", token_uri, permissions)
+
+
 def key_file(google: Path, url: str, name: str, permissions: tuple[str, ...]) -> str:
     """The key file of a service account with these permissions, whose tokens come from `url`."""
-    path = accounts.create(google, name, "p", f"{url}/token", permissions)
+    path = account(google, name, f"{url}/token", permissions)
     assert json.loads(path.read_text())["token_uri"] == f"{url}/token"
     return str(path)

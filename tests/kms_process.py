@@ -17,11 +17,12 @@ from urllib.parse import parse_qs
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tasks.lib.files import write_atomically
 from tasks.lib.sandbox.kms.access import DEFAULT_POLICY, DEPLOYER, KEY_OWNER
+from tests.private_key import private_key
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCATION = "projects/mit-lookit-keys/locations/us-east1"
@@ -89,13 +90,10 @@ class KmsProcess:
         path = self.state / "accounts" / f"{email}.json"
         if path.exists():
             return path
-        key = rsa.generate_private_key(65537, 2048)
         content = {
             "type": "service_account", "project_id": "lookit-sandbox", "private_key_id": "1",
-            "private_key": key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            ).decode(),
-            "client_email": email, "client_id": "1", "token_uri": self.token_uri,
+            "private_key": private_key(email), "client_email": email, "client_id": "1",
+            "token_uri": self.token_uri,
         }  # fmt: skip
         write_atomically(path, json.dumps(content).encode())
         return path

@@ -5,26 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tasks.lib.credentials import SCOPES, authorized_session, credentials
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
+from tests.private_key import private_key
 
 GOOGLE = checked_in_settings().google
 
 
 @pytest.fixture
 def key_file(tmp_path: Path) -> Path:
-    key = rsa.generate_private_key(65537, 2048)
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
     file = tmp_path / "key.json"
     file.write_text(json.dumps({
         "type": "service_account", "client_email": "deployer@example.org", "token_uri": "http://127.0.0.1:9/token",
-        "private_key": pem.decode(), "project_id": "p",
+        "private_key": private_key("deployer"), "project_id": "p",
     }))  # fmt: skip
     return file
 

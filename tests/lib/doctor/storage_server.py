@@ -7,13 +7,10 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-
+from tests.private_key import private_key
 from tests.serving import answering
 
 TOKEN = "ya29.of-a-test"
@@ -30,8 +27,8 @@ class StorageServer:
     def key_file(self, folder: Path) -> str:
         """The key file of a service account that gets its tokens here."""
         content = {
-            "type": "service_account", "client_email": "deployer@example.org", "private_key": _private_key(),
-            "token_uri": f"{self.url}/token",
+            "type": "service_account", "client_email": "deployer@example.org",
+            "private_key": private_key("deployer"), "token_uri": f"{self.url}/token",
         }  # fmt: skip
         (folder / "account.json").write_text(json.dumps(content))
         return str(folder / "account.json")
@@ -68,11 +65,3 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
-
-
-@cache
-def _private_key() -> str:
-    pem = rsa.generate_private_key(65537, 2048).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return pem.decode()

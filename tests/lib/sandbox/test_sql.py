@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.sandbox.cloud import sql
+from tasks.lib.sandbox.cloud import sql, tokens
 from tasks.lib.sandbox.cloud.answers import Answer
 from tasks.lib.sandbox.cloud.server import answer
+from tests import google_side
 
 PROJECT, INSTANCE = "mit-lookit", "staging"
 PATH = f"/v1/projects/{PROJECT}/instances/{INSTANCE}/backupRuns"
@@ -158,9 +159,7 @@ def test_a_method_that_is_not_served_is_said_before_who_may(
 
 
 def test_each_method_of_a_path_asks_for_its_own_permission(google: Path) -> None:
-    from tasks.lib.sandbox.cloud import accounts, tokens
-
-    accounts.create(google, "reader", "p", "http://nowhere/token", ["cloudsql.backupRuns.list"])
+    google_side.account(google, "reader", "http://nowhere/token", ["cloudsql.backupRuns.list"])
     token = tokens.issue(tokens.signing_key(google), "reader@p.iam.gserviceaccount.com", 4e9)
     bearer = f"Bearer {token}"
 
