@@ -1,5 +1,6 @@
 """Building the checked-in tree, or a changed copy of it, and finding objects by their plain names."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -16,6 +17,8 @@ from tasks.lib.render.templates import fill_tree
 ROOT = Path(__file__).resolve().parents[2]
 TREE = ROOT / "kubernetes"
 KUBECTL = Path(sys.executable).with_name("kubectl")
+# kubectl spends a quarter of a render on collecting garbage: let its heap grow instead.
+UNHURRIED = {**os.environ, "GOGC": "400"}
 LABEL = "app.kubernetes.io/"
 RELEASE_LABELS = {LABEL + "instance", LABEL + "version"}
 
@@ -88,6 +91,7 @@ def build(environment: str, tree: Path = TREE, prefix: str = "") -> Tree:
         capture_output=True,
         text=True,
         timeout=60,
+        env=UNHURRIED,
     )
     assert done.returncode == 0, done.stderr
     objects = {
