@@ -2,6 +2,8 @@
 
 import hashlib
 from collections.abc import Iterable
+from functools import cache
+from itertools import product
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,13 +16,12 @@ from tasks.lib.ember.plan import ABSENT, DIGEST_NOTED, Plain, Plan, Remote, copy
 from tasks.lib.ember.survey import INDEX
 
 PREFIX = "experiments/one/"
-PATHS = st.sampled_from([INDEX, "a.js", "b.css", "assets/c.png", "assets/index.html"])
-DATA = st.sampled_from([b"", b"one", b"two" * 50, b"two" * 51])
-HEADERS = st.sampled_from(
-    [Headers("text/html", "no-cache"), Headers("text/html"), Headers("image/png", "no-cache")]
-)
+PATHS = [INDEX, "a.js", "b.css", "assets/c.png", "assets/index.html"]
+DATA = [b"", b"one", b"two" * 50, b"two" * 51]
+HEADERS = [Headers("text/html", "no-cache"), Headers("text/html"), Headers("image/png", "no-cache")]
 
 
+@cache
 def entry(path: str, data: bytes, headers: Headers, compressible: bool) -> Entry:
     return Entry(
         path,
@@ -37,24 +38,33 @@ def written(entry: Entry, name: str, generation: int) -> Remote:
     """What the bucket lists after `entry` was sent."""
     data = entry.member.place
     assert isinstance(data, bytes)
-    stored = content.stored(data, entry.compressible)
+    stored = stored_once(data, entry.compressible)
     return Remote(
         name, len(stored.data), stored.crc32c, entry.headers, stored.encoding, Plain(entry.size, entry.crc32c),
         generation,
     )  # fmt: skip
 
 
-ENTRIES = st.dictionaries(PATHS, st.tuples(DATA, HEADERS, st.booleans())).map(
+Kind = tuple[tuple[int, int], Headers, str, Plain | None]
+
+
+def foreign(path: str, generation: int, kind: Kind) -> Remote:
+    """What the bucket lists that another tool wrote, or that says of itself what is not so."""
+    (size, crc32c), headers, encoding, plain = kind
+    return Remote(PREFIX + path, size, crc32c, headers, encoding, plain, generation)
+
+
+stored_once = cache(content.stored)
+SIZES = [(len(data), content.checksum([data])) for data in DATA]
+NOTES = [None, *(Plain(*size) for size in SIZES)]
+
+# All that there is to choose of a file or an object is one choice: each costs Hypothesis some time.
+FILES = st.sampled_from([*product(DATA, HEADERS, [True, False])])
+KINDS = st.sampled_from([*product([*SIZES, (99, 1)], HEADERS, ["", "gzip", "br"], NOTES)])
+ENTRIES = st.dictionaries(st.sampled_from(PATHS), FILES).map(
     lambda found: [entry(path, *rest) for path, rest in found.items()]
 )
-FOREIGN = st.builds(
-    Remote,
-    name=st.one_of(PATHS, st.just("old.js")).map(lambda path: PREFIX + path),
-    size=st.integers(0, 200), crc32c=st.integers(0, 2**32 - 1), headers=HEADERS,
-    encoding=st.sampled_from(["", "gzip", "br"]),
-    plain=st.one_of(st.none(), DATA.map(lambda d: Plain(len(d), content.checksum([d])))),
-    generation=st.integers(1, 9),
-)  # fmt: skip
+FOREIGN = st.builds(foreign, st.sampled_from([*PATHS, "old.js"]), st.integers(1, 9), KINDS)
 OWN = ENTRIES.map(lambda entries: [written(e, PREFIX + e.path, 5) for e in entries])
 LISTINGS = st.one_of(st.lists(FOREIGN, unique_by=lambda remote: remote.name), OWN)
 
