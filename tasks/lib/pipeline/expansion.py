@@ -118,7 +118,12 @@ def _replacement(name: str, operation: str, values: Mapping[str, str], nested: E
 
 
 def _replace_all(compiled: re.Pattern[str], value: str, by: str) -> str:
-    """Replace every match that is not empty: bash, unlike Python, replaces no empty one after it."""
+    """Replace every match that is not empty: bash, unlike Python, replaces no empty one after it.
+
+    In an empty value it does replace the empty one, as a single match of it.
+    """
+    if not value:
+        return compiled.sub(lambda _: by, value, count=1)
     result, position = [], 0
     for match in compiled.finditer(value):
         if match.end() > match.start():
