@@ -14,8 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @cache
-def _invoke_yaml() -> Mapping[str, Any]:
-    values: Mapping[str, Any] = yaml.safe_load((ROOT / "invoke.yaml").read_text())
+def invoke_yaml() -> Mapping[str, Any]:
+    """The settings of invoke.yaml as they stand there."""
+    values: Mapping[str, Any] = yaml.load((ROOT / "invoke.yaml").read_text(), yaml.CSafeLoader)
     return values
 
 
@@ -26,4 +27,4 @@ def checked_in_settings(**overrides: Any) -> Settings:
 
 def settings_in(root: Path, overrides: Mapping[str, Any]) -> Settings:
     """The same for a checkout at `root`."""
-    return read([Layer("invoke.yaml", _invoke_yaml()), Layer("test", overrides)], root)
+    return read([Layer("invoke.yaml", invoke_yaml()), Layer("test", overrides)], root)

@@ -9,6 +9,7 @@ import pytest
 from tests import debian, docker_services
 from tests.docker_services import RegistryProcess
 from tests.kms_process import KmsProcess, make_key, running
+from tests.program import Here
 
 # Fixtures that start a server: what uses one is no fast test.
 SERVICES = frozenset({"kms_server", "storage_server"})
@@ -29,6 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if SERVICES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    """`./inv` and Invoke in this process."""
+    return Here(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="session")

@@ -1,36 +1,17 @@
 """What README and docs/ say is so: their commands parse, their links lead somewhere, no settings are made up."""
 
-import json
 import re
 import shlex
-import subprocess
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from invoke import Collection, Exit
+
+from tests.program import Here, task_names
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-
-PARSE = """
-import json, sys
-from invoke.exceptions import Exit
-from tasks.__main__ import Program
-def started(argv, collection=None):
-    program = Program(binary_names=["inv"], namespace=collection)
-    program.create_config()
-    program.parse_core(["inv", *argv])
-    program.parse_collection()
-    return program
-loaded = started([]).collection
-faults = []
-for argv in json.load(sys.stdin):
-    try:
-        started(argv, loaded).parse_tasks()
-    except Exit as error:
-        faults.append(f"./inv {' '.join(argv)}: {error}")
-print(json.dumps(faults))
-"""
 
 
 def _commands(text: str) -> list[list[str]]:
@@ -50,16 +31,30 @@ def _commands(text: str) -> list[list[str]]:
     return [words for words in found if words and re.fullmatch(r"[a-z][a-z.-]*", words[0])]
 
 
-def test_every_command_in_the_docs_parses() -> None:
+def _named(words: Sequence[str], namespace: Collection) -> Collection:
+    """The tasks and collections that `words` may name: Invoke copies all that it is given for each command."""
+    found = Collection()
+    first_words = {word.partition(".")[0] for word in words}
+    for name in first_words & namespace.tasks.keys():
+        found.add_task(namespace.tasks[name], name)
+    for name in first_words & namespace.collections.keys():
+        found.add_collection(namespace.collections[name], name)
+    return found
+
+
+def test_every_command_in_the_docs_parses(here: Here) -> None:
     commands = sorted({tuple(command) for page in PAGES for command in _commands(page.read_text())})
     assert commands
+    namespace = here.namespace()
+    faults = []
 
-    done = subprocess.run(
-        [sys.executable, "-c", PARSE],
-        cwd=ROOT, input=json.dumps(commands), capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    for command in commands:
+        try:
+            here.parse(command, _named(command, namespace))
+        except Exit as error:
+            faults.append(f"./inv {' '.join(command)}: {error}")
 
-    assert json.loads(done.stdout) == []
+    assert faults == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -70,12 +65,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_readme_lists_every_task() -> None:
-    listing = subprocess.run(
-        [sys.executable, "-m", "invoke", "--list", "--list-format=flat"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    tasks = set(re.findall(r"^  ([a-z][\w.-]*)", listing, re.MULTILINE))
     section = (ROOT / "README.md").read_text().partition("\n## Tasks\n")[2].partition("\n## ")[0]
     table = set(re.findall(r"^\| `([a-z][\w.-]*)", section, re.MULTILINE))
 
-    assert table == tasks
+    assert table == task_names()

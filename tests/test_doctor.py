@@ -7,18 +7,17 @@ import sys
 from pathlib import Path
 
 from tests.builders import ROOT
+from tests.program import Here
 
-
-def _doctor(tmp_path: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    environ = {**os.environ, "GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "absent.json")}
-    return subprocess.run(
-        [sys.executable, "-m", "tasks", "doctor", "--environment", "staging", *options],
-        cwd=ROOT, env=environ, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+DOCTOR = ("doctor", "--environment", "staging")
 
 
 def test_each_cause_is_one_fault_with_the_way_to_mend_it(tmp_path: Path) -> None:
-    done = _doctor(tmp_path, "--json")
+    environ = {**os.environ, "GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "absent.json")}
+    done = subprocess.run(
+        [sys.executable, "-m", "tasks", *DOCTOR, "--json"],
+        cwd=ROOT, env=environ, capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
     assert done.returncode == 1
     findings = {(f["area"], f["subject"]): f for f in json.loads(done.stdout)}
@@ -38,10 +37,10 @@ def test_each_cause_is_one_fault_with_the_way_to_mend_it(tmp_path: Path) -> None
     assert "2 of " in done.stderr
 
 
-def test_people_get_a_table_on_stderr(tmp_path: Path) -> None:
-    done = _doctor(tmp_path)
+def test_people_get_a_table_on_stderr(here: Here, tmp_path: Path) -> None:
+    done = here.inv(*DOCTOR, GOOGLE_APPLICATION_CREDENTIALS=str(tmp_path / "absent.json"))
 
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.code, done.stdout) == (1, "")
     assert "│ staging" in done.stderr
     assert "needs: Google credentials" in done.stderr
     assert done.stderr.splitlines()[-1] == "  next: Each row above says how to mend it."

@@ -8,29 +8,21 @@ from pathlib import Path
 import pytest
 
 from tasks.__main__ import with_left_out_names
+from tests.program import Here, task_names
 
 ROOT = Path(__file__).resolve().parents[1]
 # Modules of tasks/ that hold no task.
 NOT_TASKS = {"__init__", "__main__", "cli"}
 
 
-def _namespace() -> str:
-    """What `--list` prints, from a process of its own: this one has imported the package tasks already."""
-    done = subprocess.run(
-        [sys.executable, "-m", "invoke", "--list", "--list-format=json"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return done.stdout
-
-
 def test_every_module_of_tasks_is_wired() -> None:
     source = (ROOT / "tasks.py").read_text()
-    listed = _namespace()
+    first_words = {name.partition(".")[0] for name in task_names()}
 
     for module in (ROOT / "tasks").glob("*.py"):
         if module.stem not in NOT_TASKS:
             assert module.stem in source, f"tasks.py does not import {module.stem}"
-            assert f'"{module.stem.replace("_", "-")}"' in listed, (
+            assert module.stem.replace("_", "-") in first_words, (
                 f"no task or collection is called {module.stem}"
             )
 
@@ -81,43 +73,27 @@ def test_settings_say_where_each_value_came_from() -> None:
     ],
     ids=["ours", "Invoke's own", "not convertible"],
 )
-def test_a_variable_of_the_wrong_type_is_bad_usage(variables: dict[str, str], message: str) -> None:
-    done = _run("settings", **variables)
+def test_a_variable_of_the_wrong_type_is_bad_usage(
+    here: Here, variables: dict[str, str], message: str
+) -> None:
+    done = here.plain("settings", **variables)
 
-    assert done.returncode == (2 if message else 0)
+    assert done.code == (2 if message else 0)
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_every_task_takes_sandbox() -> None:
-    script = """
-import sys
-from invoke.loader import FilesystemLoader
-module, _ = FilesystemLoader(start=sys.argv[1]).load("tasks")
-def walk(collection, prefix=""):
-    for name, task in collection.tasks.items():
+def test_every_task_takes_sandbox(here: Here) -> None:
+    namespace = here.namespace()
+    assert namespace.task_names.keys() == task_names()
+
+    for name in namespace.task_names:
+        task = namespace[name]
         arguments = task.get_arguments()
-        assert "sandbox" in {argument.name for argument in arguments}, prefix + name
-        assert (task.__doc__ or "").strip(), prefix + name
+        assert "sandbox" in {argument.name for argument in arguments}, name
+        assert (task.__doc__ or "").strip(), name
         for argument in arguments:
-            assert argument.help, f"{prefix}{name} --{argument.name} has no help"
-    for name, inner in collection.collections.items():
-        walk(inner, f"{prefix}{name}.")
-walk(module.namespace)
-print("walked")
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(ROOT)], capture_output=True, text=True, check=False
-    )
-
-    assert done.stderr == ""
-    assert done.stdout.splitlines()[-1] == "walked"
-
-
-def _program(*argv: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "tasks", *argv], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+            assert argument.help, f"{name} --{argument.name} has no help"
 
 
 @pytest.mark.parametrize(
@@ -130,16 +106,18 @@ def _program(*argv: str) -> "subprocess.CompletedProcess[str]":
     ],
     ids=["task", "option", "missing value", "core option"],
 )
-def test_a_command_line_that_is_not_understood_is_bad_usage(argv: tuple[str, ...], said: str) -> None:
-    done = _program(*argv)
+def test_a_command_line_that_is_not_understood_is_bad_usage(
+    here: Here, argv: tuple[str, ...], said: str
+) -> None:
+    done = here.inv(*argv)
 
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.code, done.stdout) == (2, "")
     assert said in done.stderr
     assert "`./inv --list` shows the tasks" in done.stderr
 
 
-def test_the_version_is_the_project_s_own() -> None:
-    assert _program("--version").stdout.startswith("lookit-orchestrator 0.")
+def test_the_version_is_the_project_s_own(here: Here) -> None:
+    assert here.inv("--version").stdout.startswith("lookit-orchestrator 0.")
 
 
 def test_a_reader_that_goes_away_ends_it_quietly() -> None:

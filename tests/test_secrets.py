@@ -10,6 +10,7 @@ import pytest
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets.formats import Form, parse
 from tests.kms_process import DEPLOYER, KEY, KmsProcess, make_key
+from tests.program import Here
 from tests.secrets_program import CANARY, FOLDER, PLAINTEXTS, Checkout, new_checkout
 
 serial = itertools.count()
@@ -401,18 +402,8 @@ def test_check_without_rights_still_looks_at_names_and_shapes(
     assert "8 of 8 secrets could not be decrypted and were not looked for." in capsys.readouterr().err
 
 
-def test_the_task_examines_this_very_repository() -> None:
-    import subprocess
-    import sys
+def test_the_task_examines_this_very_repository(here: Here) -> None:
+    done = here.inv("secrets.check")
 
-    from tests.builders import ROOT
-
-    done = subprocess.run(
-        [sys.executable, "-m", "tasks", "secrets.check"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.stderr
     assert "No plaintext secret in " in done.stderr

@@ -1,17 +1,13 @@
 """Reading settings: layers, faults, origins."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import pytest
-import yaml
 
 from tasks.lib.errors import UsageError
 from tasks.lib.settings import listing
 from tasks.lib.settings.reader import Explained, Layer, explain, merged, read
-from tests.builders import ROOT, checked_in_settings
+from tests.builders import ROOT, checked_in_settings, invoke_yaml
 
-DEFAULTS: Mapping[str, Any] = yaml.safe_load((ROOT / "invoke.yaml").read_text())
+DEFAULTS = invoke_yaml()
 
 
 def test_the_checked_in_settings_are_valid() -> None:

@@ -1,0 +1,109 @@
+"""The tasks' command line as a whole, in this process: a process of its own takes longer to start than to run."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import invoke
+import pytest
+from invoke.loader import FilesystemLoader
+from invoke.main import program as plain_invoke
+
+from tasks import cli
+from tasks.__main__ import Config, Program
+from tests.builders import ROOT
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command line ended, and what it printed."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Here:
+    """Runs command lines in this process.
+
+    tasks.py takes the place of the package tasks while one runs, as it does in a process of its own.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
+        self._patch, self._capture = patch, capture
+
+    def inv(self, *argv: str, **variables: str) -> Ended:
+        """`./inv ARGV`."""
+        program = Program(
+            name="lookit-orchestrator", binary="./inv", binary_names=["inv"], config_class=Config
+        )
+        return self._run(program, ["inv", *argv], variables)
+
+    def plain(self, *argv: str, **variables: str) -> Ended:
+        """`invoke ARGV`, without this project's own program around it."""
+        return self._run(plain_invoke, ["invoke", *argv], variables)
+
+    def namespace(self) -> invoke.Collection:
+        """All tasks, as Invoke loads them."""
+        with self._place():
+            module, _ = FilesystemLoader(start=str(ROOT)).load("tasks")
+        namespace: invoke.Collection = module.namespace
+        return namespace
+
+    def parse(self, argv: Sequence[str], namespace: invoke.Collection) -> None:
+        """Read `./inv ARGV` without running it; `namespace` has the tasks that may stand there.
+
+        Raises:
+            invoke.Exit: it is not understood.
+
+        """
+        program = Program(binary_names=["inv"], namespace=namespace, config_class=Config)
+        with self._place():
+            program.create_config()
+            program.parse_core(["inv", *argv])
+            program.parse_collection()
+            program.parse_tasks()
+
+    def _run(self, program: invoke.Program, argv: list[str], variables: Mapping[str, str]) -> Ended:
+        self._capture.readouterr()
+        with self._place() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            try:
+                program.run(argv)
+            except SystemExit as end:
+                code = int(end.code or 0)
+            else:
+                code = 0
+        return Ended(code, *self._capture.readouterr())
+
+    @contextmanager
+    def _place(self) -> Iterator[pytest.MonkeyPatch]:
+        with self._patch.context() as patch:
+            patch.chdir(ROOT)
+            patch.setitem(sys.modules, "tasks", sys.modules["tasks"])
+            patch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
+            patch.setattr(cli, "leave_no_core", lambda: None)  # it would last as long as this process
+            yield patch
+
+
+@cache
+def task_names() -> frozenset[str]:
+    """The names of all tasks, such as `secrets.log`, from plain Invoke in a process of its own."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "invoke", "--list", "--list-format=json"],
+        cwd=ROOT, capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    return frozenset(_names(json.loads(listed)))
+
+
+def _names(collection: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    for task in collection["tasks"]:
+        yield before + task["name"]
+    for inner in collection["collections"]:
+        yield from _names(inner, f"{before}{inner['name']}.")
