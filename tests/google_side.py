@@ -1,7 +1,6 @@
 """The sandbox's Google APIs served by this process, and credentials for them."""
 
 import json
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
@@ -10,6 +9,7 @@ from pathlib import Path
 from tasks.lib.sandbox.cloud import accounts
 from tasks.lib.sandbox.cloud.server import Handler
 from tests.private_key import private_key
+from tests.serving import answering
 
 
 @contextmanager
@@ -20,14 +20,8 @@ def served(google: Path) -> Iterator[str]:
         pass
 
     Own.google = google
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Own)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), Own)) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
 
 
 def account(google: Path, name: str, token_uri: str, permissions: Iterable[str]) -> Path:

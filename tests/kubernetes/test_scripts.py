@@ -4,7 +4,6 @@ import base64
 import os
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.kubernetes.rendering import Tree
+from tests.serving import answering
 
 HOME = "/opt/bitnami/rabbitmq"
 # Everything that a shell, sed, curl or a URL could trip over.
@@ -150,10 +150,8 @@ def management() -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Keep quiet."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), Api)) as server:
         yield f"http://127.0.0.1:{server.server_port}/api/healthchecks/node"
-        server.shutdown()
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed; RabbitMQ's image brings its own")

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from tasks.lib import sentry
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
+from tests.serving import answering
 
 COMMIT = "c" * 40
 VARIABLES = BuildVariables(
@@ -46,12 +46,8 @@ def server(status: int = 201) -> Iterator[tuple[str, list[tuple[str, str, str, A
         def log_message(self, *_: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as listening:
         yield f"http://127.0.0.1:{listening.server_port}/", seen
-        listening.shutdown()
-        thread.join()
 
 
 REPOSITORIES = json.dumps([{

@@ -11,13 +11,16 @@ from google.auth.exceptions import TransportError
 
 from tasks.lib.tokens import Request
 from tests.kms_process import write_certificate
+from tests.serving import answering
 
 
 class Echo(BaseHTTPRequestHandler):
+    end: threading.Event
+
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         if self.path == "/hang":
-            threading.Event().wait(2)
+            self.end.wait()
         self.send_response(400 if self.path == "/refuse" else 200)
         self.send_header("Metadata-Flavor", "Google")
         self.end_headers()
@@ -29,11 +32,10 @@ class Echo(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[ThreadingHTTPServer]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    end = threading.Event()
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), type("Own", (Echo,), {"end": end}))) as server:
+        yield server
+        end.set()
 
 
 def address(server: ThreadingHTTPServer, path: str, scheme: str = "http") -> str:

@@ -4,7 +4,6 @@ import datetime
 import ipaddress
 import json
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tasks.lib.cluster.api import Api, Endpoint, Patience
+from tests.serving import answering
 
 
 @dataclass
@@ -46,8 +46,8 @@ class Scripted:
     answers: list[Answer] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
 
-    def api(self, total: float = 5.0) -> Api:
-        return Api(self.endpoint, lambda: "a-token", Patience(2.0, total))
+    def api(self, total: float = 30.0) -> Api:
+        return Api(self.endpoint, lambda: "a-token", Patience(30.0, total))
 
 
 def status(code: int, reason: str, message: str, **details: Any) -> Answer:
@@ -65,19 +65,14 @@ def scripted(folder: Path) -> Iterator[Scripted]:
     server.socket = context.wrap_socket(server.socket, server_side=True)
     script = Scripted(Endpoint(f"https://127.0.0.1:{server.server_port}", certificate.read_text()))
     server.RequestHandlerClass = _handler(script)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with answering(server):
         yield script
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _handler(script: Scripted) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # else each body waits for its header to be acknowledged: 40 ms
 
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

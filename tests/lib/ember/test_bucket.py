@@ -4,7 +4,6 @@ fake-gcs-server keeps none of it, so a server that stores bucket resources as th
 """
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +15,7 @@ from tasks.lib.ember import bucket as configuring
 from tasks.lib.ember.access import Access
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
+from tests.serving import answering
 
 WANTED = checked_in_settings().ember.bucket
 DELETE = {"action": {"type": "Delete"}, "condition": {"age": 365, "matchesPrefix": ["media/"]}}
@@ -55,10 +55,8 @@ class _Buckets(BaseHTTPRequestHandler):
 def google(access: Access) -> Iterator[tuple[Access, dict[str, Any]]]:
     resource = {"kind": "storage#bucket", "name": "b", "metageneration": "1", "lifecycle": {"rule": [DELETE]}}
     handler = type("Handler", (_Buckets,), {"resource": resource})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
         yield replace(access, endpoint=f"http://127.0.0.1:{server.server_port}", bucket="b"), resource
-        server.shutdown()
 
 
 def test_what_differs_is_applied_and_then_nothing_differs(google: tuple[Access, dict[str, Any]]) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import tarfile
-import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +12,7 @@ import pytest
 
 from tasks.lib.sandbox import downloads
 from tasks.lib.sandbox.downloads import Release
+from tests.serving import answering
 
 PROGRAM = b"#!/bin/sh\necho v1\n"
 
@@ -28,16 +28,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
     monkeypatch.setattr(downloads, "_unreachable", set())
     (tmp_path / "site").mkdir()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "site")))
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    base = f"http://127.0.0.1:{server.server_address[1]}"
+    base = f"http://127.0.0.1:{server.server_port}"
 
     def publish(wanted: Release) -> None:
         found = Release(f"{base}/{wanted.url}", f"{base}/{wanted.checksums}", wanted.member)
         monkeypatch.setattr(downloads, "release", lambda *_: found)
 
-    yield publish
-    server.shutdown()
-    server.server_close()
+    with answering(server):
+        yield publish
 
 
 def test_a_program_is_fetched(tmp_path: Path, site: Callable[[Release], None]) -> None:
