@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import debian, docker_services
+from tests.clock import Clock
 from tests.docker_services import RegistryProcess
 from tests.kms_process import KmsProcess, make_key, running
 from tests.program import Here
@@ -30,6 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if SERVICES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock to put in the place of a module's `time`."""
+    return Clock()
 
 
 @pytest.fixture

@@ -1,16 +1,25 @@
 import json
 import socket
 import threading
-import time
 from contextlib import suppress
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tasks.lib.cluster import api
 from tasks.lib.cluster.api import Api, Endpoint
 from tasks.lib.cluster.refusal import ApiError, Unreachable
+from tests.clock import Clock
 from tests.lib.cluster.scripted import Answer, Scripted, status
+
+
+@pytest.fixture
+def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    monkeypatch.setattr(api, "time", clock)
+    monkeypatch.setattr(api, "threading", SimpleNamespace(Event=clock.event))
+    return clock
 
 
 def things(*names: str) -> list[dict[str, Any]]:
@@ -47,33 +56,35 @@ def test_a_request_carries_token_query_and_json(server: Scripted) -> None:
     ],
     ids=["connection dropped", "starting", "overloaded", "proxy without a server"],
 )
-def test_a_fault_that_passes_is_tried_again(server: Scripted, fault: Answer) -> None:
+def test_a_fault_that_passes_is_tried_again(server: Scripted, clock: Clock, fault: Answer) -> None:
     server.answers = [fault, fault, Answer(body=b'{"done": true}')]
 
     assert server.api().get("/x", doing="read x") == {"done": True}
     assert len(server.asked) == 3
+    assert len(clock.slept) == 2
 
 
-def test_the_server_may_say_how_long_to_wait(server: Scripted) -> None:
+def test_the_server_may_say_how_long_to_wait(server: Scripted, clock: Clock) -> None:
     server.answers = [
         replace(status(429, "TooManyRequests", "later"), headers={"Retry-After": "1"}),
         Answer(),
     ]
 
-    began = time.monotonic()
     server.api().get("/x", doing="read x")
 
-    assert time.monotonic() - began >= 0.75
+    (slept,) = clock.slept
+    assert slept >= 0.75
 
 
-def test_patience_ends_with_the_last_fault(server: Scripted) -> None:
+def test_patience_ends_with_the_last_fault(server: Scripted, clock: Clock) -> None:
     server.answers = [status(503, "ServiceUnavailable", "etcd is full")]
 
     with pytest.raises(ApiError) as caught:
-        server.api(total=0.5).get("/x", doing="read x")
+        server.api(total=10).get("/x", doing="read x")
 
     assert (caught.value.status, caught.value.message) == (503, "etcd is full")
-    assert len(server.asked) > 1
+    assert len(server.asked) == len(clock.slept) + 1
+    assert 5 < sum(clock.slept) <= 10
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 409, 410, 422])
@@ -96,18 +107,18 @@ def test_a_full_store_is_told_at_once(server: Scripted) -> None:
     assert "store is full" in caught.value.next_step
 
 
-def test_a_server_that_is_not_there_is_named() -> None:
-    api = Scripted(Endpoint("https://127.0.0.1:9")).api(total=0.3)
+def test_a_server_that_is_not_there_is_named(clock: Clock) -> None:
+    absent = Scripted(Endpoint("https://127.0.0.1:9")).api()
 
     with pytest.raises(Unreachable, match="https://127.0.0.1:9 could not be reached") as caught:
-        api.get("/x", doing="read x")
+        absent.get("/x", doing="read x")
 
     assert "refused" in caught.value.why
 
 
-def test_a_server_with_a_certificate_of_someone_else_is_refused(server: Scripted) -> None:
+def test_a_server_with_a_certificate_of_someone_else_is_refused(server: Scripted, clock: Clock) -> None:
     server.answers = [Answer()]
-    stranger = replace(server, endpoint=Endpoint(server.endpoint.server)).api(total=0.3)
+    stranger = replace(server, endpoint=Endpoint(server.endpoint.server)).api()
 
     with pytest.raises(Unreachable) as caught:
         stranger.get("/x", doing="read x")
@@ -161,15 +172,15 @@ def test_a_proxy_of_the_environment_is_asked_unless_the_host_is_excepted(
         assert server.api().get("/x", doing="read x") == {}
 
 
-def suppressed(api: Api) -> None:
+def suppressed(asking: Api) -> None:
     with suppress(Unreachable):
-        api.get("/x", doing="read x")
+        asking.get("/x", doing="read x")
 
 
 def test_a_stream_gives_whole_lines(server: Scripted) -> None:
     server.answers = [Answer(body=b"one\ntwo\nlast without end")]
 
-    assert list(server.api().lines("/log", query={"follow": "true"}, idle=2)) == [
+    assert list(server.api().lines("/log", query={"follow": "true"}, idle=30)) == [
         b"one",
         b"two",
         b"last without end",
@@ -185,18 +196,18 @@ def test_a_stream_that_cannot_begin_says_why(
     server.answers = [answer]
 
     with pytest.raises(error):
-        list(server.api().lines("/log", query={}, idle=2))
+        list(server.api().lines("/log", query={}, idle=30))
 
 
-def test_a_closed_client_gives_up_at_once(server: Scripted) -> None:
+def test_a_closed_client_gives_up_at_once(server: Scripted, clock: Clock) -> None:
     server.answers = [status(503, "ServiceUnavailable", "starting")]
-    api = server.api(total=60)
-    api.close()
+    closed = server.api(total=60)
+    closed.close()
 
-    began = time.monotonic()
     with pytest.raises(ApiError):
-        api.get("/x", doing="read x")
-    assert time.monotonic() - began < 2
+        closed.get("/x", doing="read x")
+    assert len(server.asked) == 1
+    assert clock.slept == []
 
 
 def test_an_answer_that_is_no_status_is_quoted(server: Scripted) -> None:

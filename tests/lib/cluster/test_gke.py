@@ -3,17 +3,25 @@ from typing import Any
 
 import pytest
 import requests
+from urllib3.util import retry
 
 from tasks.lib.cluster import gke
 from tasks.lib.cluster.api import Endpoint
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
+from tests.clock import Clock
 from tests.lib.cluster.scripted import Answer, Scripted
 
 pytestmark = pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 SETTINGS = checked_in_settings()
 STAGING = SETTINGS.environment("staging")
 PEM = "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n"
+
+
+@pytest.fixture
+def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    monkeypatch.setattr(retry, "time", clock)
+    return clock
 
 
 def answer(**changes: Any) -> dict[str, Any]:
@@ -116,13 +124,16 @@ def test_an_answer_that_cannot_be_used_stops_the_deploy(changes: dict[str, Any],
         ),
     ],
 )
-def test_a_refusal_says_what_to_do(server: Scripted, status: int, what: str, next_step: str) -> None:
+def test_a_refusal_says_what_to_do(
+    server: Scripted, clock: Clock, status: int, what: str, next_step: str
+) -> None:
     server.answers = [Answer(status, b'{"error": {"message": "in its words"}}')]
 
     with pytest.raises(Failure) as caught:
         gke.find(_settings(server), STAGING, _session(server))
 
     assert (caught.value.what, caught.value.why, caught.value.next_step) == (what, "in its words", next_step)
+    assert (len(server.asked), clock.slept) == ((4, [0.4, 0.8]) if status == 503 else (1, []))
 
 
 def test_the_cluster_is_asked_for_by_its_full_name(server: Scripted) -> None:
@@ -136,14 +147,14 @@ def test_the_cluster_is_asked_for_by_its_full_name(server: Scripted) -> None:
     assert server.asked[0].path == "/v1/projects/mit-lookit/locations/us-east1-d/clusters/lookit-staging"
 
 
-def test_words_that_are_no_json_are_quoted(server: Scripted) -> None:
+def test_words_that_are_no_json_are_quoted(server: Scripted, clock: Clock) -> None:
     server.answers = [Answer(502, b"<html>bad gateway</html>")]
     with pytest.raises(Failure) as caught:
         gke.find(_settings(server), STAGING, _session(server))
     assert caught.value.why == "<html>bad gateway</html>"
 
 
-def test_a_gke_that_cannot_be_reached_is_named() -> None:
+def test_a_gke_that_cannot_be_reached_is_named(clock: Clock) -> None:
     settings = checked_in_settings(google={"container": "https://127.0.0.1:9"})
     with pytest.raises(Failure, match=r"The GKE API https://127.0.0.1:9 could not be reached"):
         gke.find(settings, STAGING, requests.Session())

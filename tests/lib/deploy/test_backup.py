@@ -15,6 +15,7 @@ from tasks.lib.deploy.progress import Event, Notice
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.sandbox.cloud import sql
 from tests.builders import checked_in_settings
+from tests.clock import Clock
 from tests.serving import answering
 
 DATABASE = checked_in_settings().environment("staging").database
@@ -54,9 +55,9 @@ class Api(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[Api]:
-    monkeypatch.setattr(sql, "SECONDS", 0.1)
-    monkeypatch.setattr(backup, "FIRST_PAUSE", 0.02)
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> type[Api]:
+    monkeypatch.setattr(sql, "time", clock)
+    monkeypatch.setattr(backup, "time", clock)
     sql.register(tmp_path, "mit-lookit", "staging")
     return type("Handler", (Api,), {"google": tmp_path, "first": [], "bodies": []})
 
@@ -70,7 +71,7 @@ def heard() -> list[Event]:
 def backups(api: type[Api], heard: list[Event]) -> Iterator[Backups]:
     with answering(ThreadingHTTPServer(("127.0.0.1", 0), api)) as server:
         url = f"http://127.0.0.1:{server.server_port}"
-        settings = checked_in_settings(google={"sql_admin": url}, time_limits={"backup": "2s"})
+        settings = checked_in_settings(google={"sql_admin": url}, time_limits={"backup": "60s"})
         yield Backups(settings, DATABASE, requests.Session(), heard.append)  # type: ignore[arg-type]
 
 
@@ -109,18 +110,23 @@ def test_a_refusal_names_what_mends_it(
     assert len(api.bodies) == 1
 
 
-def test_what_passes_is_tried_again(backups: Backups, api: type[Api], heard: list[Event]) -> None:
+def test_what_passes_is_tried_again(
+    backups: Backups, api: type[Api], heard: list[Event], clock: Clock
+) -> None:
     sql.refuse(api.google, "mit-lookit", "staging", "overloaded", "busy", "busy")
-    backups.finish(backups.begin("x"))
+    begun = backups.begin("x")
     assert len(api.bodies) == 4
+    assert clock.slept == [0.5, 0.75, 1.125]
+    backups.finish(begun)
     assert heard == [Notice("mit-lookit:us-east1:staging is busy with another operation; waiting …")]
 
 
-def test_an_instance_that_stays_busy_ends_the_wait(backups: Backups, api: type[Api]) -> None:
+def test_an_instance_that_stays_busy_ends_the_wait(backups: Backups, api: type[Api], clock: Clock) -> None:
     sql.refuse(api.google, "mit-lookit", "staging", *["busy"] * 500)
-    with pytest.raises(TimedOut, match="was not there within 2 s: no migration was started") as failure:
+    with pytest.raises(TimedOut, match="was not there within 60 s: no migration was started") as failure:
         backups.begin("x")
     assert "another operation was already in progress" in failure.value.why
+    assert 50 < sum(clock.slept) <= 60
     assert BY_HAND in failure.value.next_step
 
 
@@ -136,7 +142,7 @@ def test_a_backup_that_fails_says_why(backups: Backups, api: type[Api]) -> None:
 
 
 def test_a_backup_that_never_ends_is_not_waited_for_for_ever(
-    backups: Backups, monkeypatch: pytest.MonkeyPatch
+    backups: Backups, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sql, "SECONDS", 1000.0)
     begun = backups.begin("x")
@@ -144,6 +150,7 @@ def test_a_backup_that_never_ends_is_not_waited_for_for_ever(
         backups.finish(begun)
     assert failure.value.why == f"Backup {begun.id} is PENDING."
     assert failure.value.exit_code == 70
+    assert 50 < sum(clock.slept) <= 60
 
 
 @pytest.mark.parametrize("first", [(503, b"no"), (200, b"<html>"), (429, b"{}")])

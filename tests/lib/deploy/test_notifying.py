@@ -1,7 +1,6 @@
 """Notifications, against a receiver on loopback that keeps Slack's rules."""
 
 import json
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +9,7 @@ from tasks.lib.build_variables import BuildVariables
 from tasks.lib.deploy import notifying
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
+from tests.clock import Clock
 from tests.webhook import Receiver, receiving
 
 VARIABLES = BuildVariables(
@@ -44,12 +44,18 @@ def test_a_message_has_a_text_and_a_block(event: str, more: str, text: str) -> N
     assert "build b-1" in shown
 
 
-def test_a_receiver_that_fails_first_is_asked_again(slack: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notifying, "FIRST_DELAY", 0.05)
+@pytest.fixture
+def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    monkeypatch.setattr(notifying, "time", clock)
+    return clock
+
+
+def test_a_receiver_that_fails_first_is_asked_again(slack: Receiver, clock: Clock) -> None:
     slack.answers = [503, 429, 500]
     notifying.send(Secret(slack.url.encode()), CONTENT, 10)
     assert slack.messages == [CONTENT]
     assert slack.requests == 4
+    assert clock.slept == sorted(clock.slept), "each pause is longer than the one before"
 
 
 def test_a_refusal_is_final_and_does_not_name_the_address(slack: Receiver) -> None:
@@ -60,15 +66,15 @@ def test_a_refusal_is_final_and_does_not_name_the_address(slack: Receiver) -> No
     assert "secret" not in str(caught.value)
 
 
-def test_it_gives_up_in_time(slack: Receiver) -> None:
+def test_it_gives_up_in_time(slack: Receiver, clock: Clock) -> None:
     slack.answers = [503] * 50
-    began = time.monotonic()
     with pytest.raises(Failure):
         notifying.send(Secret(slack.url.encode()), CONTENT, 2)
-    assert time.monotonic() - began < 3
+    assert slack.requests == len(clock.slept) + 1
+    assert 0 < sum(clock.slept) <= 2
 
 
-def test_a_receiver_that_is_not_there_is_told_without_its_address() -> None:
+def test_a_receiver_that_is_not_there_is_told_without_its_address(clock: Clock) -> None:
     with pytest.raises(Failure) as caught:
         notifying.send(Secret(b"http://127.0.0.1:9/services/secret"), CONTENT, 0.5)
     assert "The connection failed" in caught.value.why

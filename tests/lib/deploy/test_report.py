@@ -1,6 +1,5 @@
 import json
 import stat
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pytest
 
 from tasks.lib.build_variables import BuildVariables
+from tasks.lib.deploy import progress, report
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.deploying import Release, masked
 from tasks.lib.deploy.diff import Change
@@ -32,6 +32,7 @@ from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.interruption import Terminated
 from tests.browser import photograph, seen
 from tests.builders import checked_in_settings
+from tests.clock import Clock
 
 EVIL = "<script>parent.ran.push(1)</script><img src=x onerror=parent.ran.push(2)>\"'&"
 SECRET = "correct horse battery"
@@ -183,7 +184,11 @@ def test_a_report_that_cannot_be_written_at_the_end_does_not_hide_how_the_deploy
     assert f"The report could not be written to {folder}" in capsys.readouterr().err
 
 
-def test_what_was_still_in_work_lasted_to_the_end_of_its_phase(tmp_path: Path) -> None:
+def test_what_was_still_in_work_lasted_to_the_end_of_its_phase(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (progress, report):
+        monkeypatch.setattr(module, "time", clock)
     record = Record("staging")
     record.plan("jobs", [Step(Wanted(ref("job", "Job"), {}), Action.RUN, "", {})])
     with kept(str(tmp_path), RELEASE, lambda event: None) as tell:
@@ -192,11 +197,11 @@ def test_what_was_still_in_work_lasted_to_the_end_of_its_phase(tmp_path: Path) -
         record.begin(ref("job", "Job"), "being applied")
         record.end(ref("job", "Job"), "applied")
         record.note(ref("job", "Job"), "waiting: running", "0/1")
-        time.sleep(0.2)
+        clock.sleep(2)
         tell(PhaseBegan("evidence"))
-        time.sleep(0.2)
+        clock.sleep(2)
     (row,) = json.loads((tmp_path / "deploy.json").read_text())["objects"]
-    assert 0.19 <= row["seconds"] < 0.39
+    assert row["seconds"] == pytest.approx(2)
 
 
 @pytest.mark.browser

@@ -36,7 +36,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: MemoryRegist
     return checked_in_settings(
         image={"repository": f"{held.address}/staging"},
         registry={"plain_http": ["us-docker.pkg.dev"], "resolve": True},
-        time_limits={"registry_attempt": "5s", "registry": "5s"},
+        time_limits={"registry_attempt": "30s", "registry": "60s"},
     )
 
 

@@ -43,7 +43,7 @@ def settings() -> Settings:
         image={"repository": "r.example/lookit"},
         build={"cache_from": "r.example/lookit:develop", "file": "Dockerfile"},
         test={"file": "Dockerfile.test"},
-        time_limits={"docker": "5s", "database_ready": "0.01s"},
+        time_limits={"docker": "60s", "database_ready": "0.01s"},
     )
 
 

@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
 from tasks.lib.errors import Failure, TimedOut
-from tasks.lib.image import registry
+from tasks.lib.image import registry, wire
 from tasks.lib.image.reference import parse
 from tasks.lib.settings.model import Settings
 from tests.builders import checked_in_settings
+from tests.clock import Clock
+from tests.serving import answering
 
 Answer = tuple[int, dict[str, str], bytes]
 DIGEST = "sha256:" + "1" * 64
@@ -42,18 +43,20 @@ def server(answers: list[Answer]) -> Iterator[tuple[str, list[tuple[str, str, st
         def log_message(self, *_: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as listening:
         yield f"127.0.0.1:{listening.server_port}", seen
-        listening.shutdown()
-        thread.join()
 
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    return checked_in_settings(time_limits={"registry_attempt": "1s", "registry": "2s"})
+    return checked_in_settings(time_limits={"registry_attempt": "30s", "registry": "60s"})
+
+
+@pytest.fixture
+def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    monkeypatch.setattr(wire, "time", clock)
+    return clock
 
 
 @pytest.mark.parametrize(
@@ -149,20 +152,24 @@ def test_a_token_is_fetched_where_the_registry_asks_for_one(settings: Settings, 
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_a_fault_that_may_pass_is_tried_again(settings: Settings, status: int) -> None:
+def test_a_fault_that_may_pass_is_tried_again(settings: Settings, clock: Clock, status: int) -> None:
     with server([(status, {}, b""), found()]) as (address, seen):
         assert registry.resolve_digest(settings, f"{address}/a:v1") == DIGEST
 
     assert len(seen) == 2
+    assert len(clock.slept) == 1
 
 
-def test_a_fault_that_stays_ends_at_the_limit_in_the_registry_s_words(settings: Settings) -> None:
+def test_a_fault_that_stays_ends_at_the_limit_in_the_registry_s_words(
+    settings: Settings, clock: Clock
+) -> None:
     body = b'{"errors": [{"code": "UNAVAILABLE", "message": "try later"}]}'
     with server([(503, {}, body)]) as (address, seen), pytest.raises(Failure) as raised:
         registry.connect(settings, address).manifest(parse(f"{address}/a:v1"))
 
     assert "503 Service Unavailable: UNAVAILABLE try later" in raised.value.why
-    assert len(seen) > 2
+    assert len(seen) == len(clock.slept) + 1
+    assert 50 < sum(clock.slept) <= 60
 
 
 def test_a_refusal_is_not_tried_again_and_names_the_right(settings: Settings) -> None:
@@ -184,10 +191,10 @@ def test_a_registry_that_is_down_is_said_at_once(settings: Settings) -> None:
         registry.resolve_digest(settings, f"{address}/a:v1")
 
 
-def test_a_registry_that_hangs_times_out(tmp_path: Path) -> None:
+def test_a_registry_that_hangs_times_out(clock: Clock) -> None:
     import socket
 
-    settings = checked_in_settings(time_limits={"registry_attempt": "0.3s", "registry": "0.5s"})
+    settings = checked_in_settings(time_limits={"registry_attempt": "0.05s", "registry": "0.5s"})
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TimedOut, match="cannot be reached"):
         registry.resolve_digest(settings, f"127.0.0.1:{silent.getsockname()[1]}/a:v1")
 
