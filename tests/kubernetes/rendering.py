@@ -12,13 +12,12 @@ from typing import Any
 
 import yaml
 
+from tasks.lib.render.kustomize import HEAP
 from tasks.lib.render.templates import fill_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 TREE = ROOT / "kubernetes"
 KUBECTL = Path(sys.executable).with_name("kubectl")
-# kubectl spends a quarter of a render on collecting garbage: let its heap grow instead.
-UNHURRIED = {**os.environ, "GOGC": "400"}
 LABEL = "app.kubernetes.io/"
 RELEASE_LABELS = {LABEL + "instance", LABEL + "version"}
 
@@ -91,7 +90,7 @@ def build(environment: str, tree: Path = TREE, prefix: str = "") -> Tree:
         capture_output=True,
         text=True,
         timeout=60,
-        env=UNHURRIED,
+        env={**HEAP, **os.environ},
     )
     assert done.returncode == 0, done.stderr
     objects = {
