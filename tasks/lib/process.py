@@ -4,11 +4,14 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.interruption import deferred
 
 LINES_OF_STDERR_TO_SHOW = 20
 SECONDS_TO_END = 10.0
@@ -88,20 +91,29 @@ def stream(
         TimedOut: it was still running at `time_limit`.
 
     """
+    output = sys.stderr if to_stderr else None
     try:
-        child = subprocess.Popen(
-            list(argv), cwd=cwd, env={**os.environ, **(env or {})}, stdout=sys.stderr if to_stderr else None
-        )
+        with _started(argv, cwd, {**os.environ, **(env or {})}, output) as child:
+            return child.wait(time_limit)
     except FileNotFoundError as error:
         raise missing_program(argv[0]) from error
-    try:
-        return child.wait(time_limit)
     except subprocess.TimeoutExpired as error:
-        _end(child)
         raise TimedOut(f"`{spelled(argv)}` did not finish within {time_limit:g} s and was ended.") from error
-    except BaseException:
-        _end(child)
-        raise
+
+
+@contextmanager
+def _started(
+    argv: Sequence[str], cwd: Path | None, env: Mapping[str, str], output: TextIO | None
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """A program that has ended when the block does."""
+    child = None
+    try:
+        with deferred():  # a program that was started and not noted would outlive us
+            child = subprocess.Popen(list(argv), cwd=cwd, env=env, stdout=output)
+        yield child
+    finally:
+        if child and child.returncode is None:
+            _end(child)
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:

@@ -1,16 +1,19 @@
 """Running programs, with real ones."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tasks.lib import process
 from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.interruption import Terminated, signals_unwind
 
 
 def test_returns_both_streams() -> None:
@@ -73,14 +76,30 @@ def test_an_interrupted_stream_ends_its_child(tmp_path: Path) -> None:
     _wait_until(lambda: mark.exists() and mark.read_text().strip() != "")
 
     parent.terminate()
-    parent.wait(timeout=20)
+    parent.wait(timeout=120)
 
     with pytest.raises(ProcessLookupError):
         os.kill(int(mark.read_text()), 0)
 
 
+def test_a_stream_that_is_interrupted_while_it_starts_ends_its_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    children: list[subprocess.Popen[bytes]] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            children.append(self)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(Terminated), signals_unwind():
+        process.stream(("sleep", "600"))
+
+    assert [child.returncode for child in children] == [-signal.SIGTERM]
+
+
 def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
