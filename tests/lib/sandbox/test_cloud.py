@@ -1,9 +1,12 @@
 """Google's side: what it answers to whom, in Google's own shapes."""
 
+import importlib
 import json
 import shutil
+import socket
 import time
 from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from google.oauth2.service_account import Credentials
 from tasks.lib.sandbox.cloud import accounts, gke, oauth, tokens
 from tasks.lib.sandbox.cloud.server import answer
 from tests import google_side
+from tests.serving import answering
 
 CLUSTER = gke.KnownCluster("mit-lookit", "us-east1-d", "lookit-staging", "127.0.0.1:6443", "PEM", "1.36.3")
 PATH = "/v1/projects/mit-lookit/locations/us-east1-d/clusters/lookit-staging"
@@ -147,6 +151,27 @@ def test_an_old_assertion_is_refused(google: Path) -> None:
 
 def test_a_review_does_not_know_a_forged_token(google: Path) -> None:
     assert oauth.review(google, {"spec": {"token": "ya29.forged"}}).body["status"] == {"authenticated": False}
+
+
+@pytest.mark.parametrize(
+    ("module", "handler"),
+    [("tasks.lib.sandbox.cloud.server", "Handler"), ("tasks.lib.sandbox.kms.rest_server", "_Handler")],
+    ids=["Google's APIs", "KMS over REST"],
+)
+def test_an_answer_s_body_does_not_wait_until_its_header_is_acknowledged(module: str, handler: str) -> None:
+    at_once: list[int] = []
+
+    class Watched(getattr(importlib.import_module(module), handler)):  # type: ignore[misc]
+        def handle(self) -> None:
+            at_once.append(self.connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    with (
+        answering(ThreadingHTTPServer(("127.0.0.1", 0), Watched)) as server,
+        socket.create_connection(("127.0.0.1", server.server_port)) as connection,
+    ):
+        assert connection.recv(1) == b""
+
+    assert at_once == [1]
 
 
 def test_an_account_keeps_its_key(google: Path) -> None:
