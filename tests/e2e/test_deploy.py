@@ -217,12 +217,19 @@ def test_a_broken_stateful_set_does_not_block_its_own_mending(environment: Case)
 def test_a_rollout_that_takes_too_long_exits_70_and_says_how_each_workload_stands(environment: Case) -> None:
     environment.behave("Deployment", "web", "never-ready")
 
-    done = deploy(environment, INVOKE_TIME_LIMITS_ROLLOUT="4s")
+    # On a busy machine others take longer than the first limit too; a later deploy finds them ready.
+    for limit in (4, 20, 60):
+        done = deploy(environment, INVOKE_TIME_LIMITS_ROLLOUT=f"{limit}s")
+        assert done.returncode == 70
+        expected = [
+            f"1 of the workloads were not ready within {limit} s.",
+            f"Deployment {environment.name}-web: waiting: 0 of 1 available; pod",
+            "Unhealthy: a probe fails",
+        ]
+        if all(line in done.stderr for line in expected):
+            break
 
-    assert done.returncode == 70
-    assert "1 of the workloads were not ready within 4 s." in done.stderr
-    assert f"Deployment {environment.name}-web: waiting: 0 of 1 available; pod" in done.stderr
-    assert "Unhealthy: a probe fails" in done.stderr
+    assert [line for line in expected if line not in done.stderr] == []
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
