@@ -136,15 +136,17 @@ class Kms:
         call = Call(verb, key, self._host, self._caller)
         deadline = time.monotonic() + self._limits.total
         attempt = 0
+        fault: _Passing | None = None
         while True:
             try:
                 return self._attempt(rpc, call, request, check, deadline)
-            except _Passing as passing:
+            except _Passing as latest:
+                fault = fault if fault and latest.was_cut_short else latest
                 attempt += 1
                 pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311
                 if rpc in NEVER_REPEATED or time.monotonic() + pause >= deadline or self._closed.is_set():
-                    raise passing.failure from passing.__cause__
-                self._announce(passing.failure, deadline)
+                    raise fault.failure from fault.__cause__
+                self._announce(fault.failure, deadline)
                 self._closed.wait(pause)
 
     def _attempt(self, rpc: str, call: Call, request: Any, check: Check, deadline: float) -> Any:
@@ -163,7 +165,8 @@ class Kms:
             if "The checksum in field" in fault.message:
                 raise _Passing(damaged(call, fault.message)) from error
             if fault.is_passing:
-                raise _Passing(explain(call, fault)) from error
+                was_cut_short = fault.code == "DEADLINE_EXCEEDED" and time_limit < self._limits.attempt
+                raise _Passing(explain(call, fault), was_cut_short) from error
             raise explain(call, fault) from error
         if wrong := check(request, answer):
             raise _Passing(damaged(call, wrong))
@@ -178,11 +181,15 @@ class Kms:
 
 
 class _Passing(Exception):  # noqa: N818 - says what kind of fault it is
-    """A fault that may be gone at the next attempt, with the error to show if it is not."""
+    """A fault that may be gone at the next attempt, with the error to show if it is not.
 
-    def __init__(self, failure: Failure) -> None:
+    One that was cut short, because the time for all attempts was over, says less than the fault before it.
+    """
+
+    def __init__(self, failure: Failure, was_cut_short: bool = False) -> None:
         super().__init__(failure.what)
         self.failure = failure
+        self.was_cut_short = was_cut_short
 
 
 @contextmanager
