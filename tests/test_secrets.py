@@ -145,7 +145,7 @@ def test_edit_at_a_terminal_loses_nobodys_typing(
         stdin=theirs, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     os.write(ours, answer.encode())
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=240)
     assert process.returncode == code
     assert "Open the editor again? [Y/n]" in stderr
     assert checkout.opened()["lookit-secrets.env"].reveal() == (
@@ -272,7 +272,7 @@ def test_a_rotation_that_fails_in_the_middle_is_finished_by_the_next(
     client.create_crypto_key_version(parent=own_key.key, crypto_key_version={})
     client.update_crypto_key_primary_version(name=own_key.key, crypto_key_version_id="2")
     kms.set_faults(fault)
-    own_key.run("secrets.rotate")
+    own_key.run("secrets.rotate", INVOKE_TIME_LIMITS_KMS="6s", INVOKE_TIME_LIMITS_KMS_ATTEMPT="2s")
     kms.set_faults()
     assert own_key.opened() == PLAINTEXTS
     assert own_key.opened("production") == PLAINTEXTS
