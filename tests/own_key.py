@@ -1,10 +1,10 @@
 """A corner of the sandbox whose secrets are its own."""
 
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import yaml
+from msgspec.structs import replace
 
 from tasks.lib.redaction import Secret
 from tasks.lib.sandbox.seed import make_keys, placeholder

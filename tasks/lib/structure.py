@@ -1,7 +1,7 @@
-"""Plain values, as YAML gives them, into dataclasses: the whole is checked and every fault is told.
+"""Plain values, as YAML gives them, into classes: the whole is checked and every fault is told.
 
 msgspec checks single values, and stops at the first fault; the walk through sections, lists and mappings that
-goes on after a fault is here.
+goes on after a fault is here.  A section is a struct of msgspec or a dataclass.
 """
 
 import re
@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
+from msgspec import structs
 
 Path = tuple[str, ...]
 Filled = TypeVar("Filled")
@@ -58,6 +59,14 @@ class Parsed:
     parse: Callable[[Any], object]
 
 
+class _Field(msgspec.Struct, frozen=True):
+    """One field of a section: its name, its type with what limits it, and whether it has to be given."""
+
+    name: str
+    type: Any
+    required: bool
+
+
 class Faults(Exception):  # noqa: N818 - that is what they are
     """Everything that is wrong with the values."""
 
@@ -70,7 +79,7 @@ def fill(kind: type[Filled], values: object, *, forgiven: frozenset[Kind] = froz
     """Make a `kind` of plain values.
 
     Args:
-        kind: a dataclass whose fields are dataclasses, lists or mappings of them, or what msgspec checks.
+        kind: a section whose fields are sections, lists or mappings of them, or what msgspec checks.
         values: what to make it of.
         forgiven: kinds of faults to pass over.
 
@@ -94,7 +103,7 @@ def _filled(kind: Any, value: object, path: Path, faults: list[Fault]) -> Any:
     except ValueError as error:
         faults.append(Fault(path, Kind.WRONG, value, str(error)))
         return None
-    if is_dataclass(bare):
+    if _is_section(bare):
         return _section(bare, value, path, faults)
     origin, parts = get_origin(bare), get_args(bare)
     if origin is list and isinstance(value, list):
@@ -110,20 +119,32 @@ def _section(kind: Any, value: object, path: Path, faults: list[Fault]) -> Any:
     if not isinstance(value, Mapping):
         faults.append(Fault(path, Kind.WRONG, value, "a section with keys"))
         return None
-    known = {field.name: field for field in fields(kind)}
-    faults += [Fault((*path, str(key)), Kind.UNKNOWN) for key in value if key not in known]
-    missing = [name for name, field in known.items() if name not in value and not _has_default(field)]
+    known = list(_fields(kind))
+    names = {field.name for field in known}
+    faults += [Fault((*path, str(key)), Kind.UNKNOWN) for key in value if key not in names]
+    missing = [field.name for field in known if field.required and field.name not in value]
     faults += [Fault((*path, name), Kind.MISSING) for name in missing]
     given = {
-        name: _filled(field.type, value[name], (*path, name), faults)
-        for name, field in known.items()
-        if name in value
+        field.name: _filled(field.type, value[field.name], (*path, field.name), faults)
+        for field in known
+        if field.name in value
     }
     return None if missing else kind(**given)
 
 
-def _has_default(field: "Field[Any]") -> bool:
-    return field.default is not MISSING or field.default_factory is not MISSING
+def _is_section(kind: Any) -> bool:
+    return is_dataclass(kind) or (isinstance(kind, type) and issubclass(kind, msgspec.Struct))
+
+
+def _fields(kind: Any) -> list[_Field]:
+    """The fields of a section."""
+    if is_dataclass(kind):
+        return [_Field(field.name, field.type, _has_no_default(field)) for field in fields(kind)]
+    return [_Field(field.name, field.type, field.required) for field in structs.fields(kind)]
+
+
+def _has_no_default(field: "Field[Any]") -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
 
 
 def _checked(bare: Any, notes: list[Any], value: object, path: Path, faults: list[Fault]) -> Any:

@@ -1,10 +1,10 @@
 """Images in a real registry, listed, promoted and pruned beside a real cluster."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tasks.lib.errors import Failure
 from tasks.lib.image import inventory, keeping

@@ -1,10 +1,10 @@
 """Build variables: whose word counts, and what is refused."""
 
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tasks.lib import build_variables
 from tasks.lib.errors import Failure, UsageError

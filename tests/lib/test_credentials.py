@@ -1,10 +1,10 @@
 """Credentials: from the named file, else Application Default Credentials, else a clear word."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tasks.lib.credentials import SCOPES, authorized_session, credentials
 from tasks.lib.errors import Failure

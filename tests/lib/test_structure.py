@@ -1,8 +1,9 @@
-"""Plain values into dataclasses: what is made of good ones, and every fault of bad ones."""
+"""Plain values into dataclasses or structs: what is made of good ones, and every fault of bad ones."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+import msgspec
 import pytest
 from msgspec import Meta
 
@@ -30,7 +31,26 @@ class Whole:
     flag: bool | None = None
 
 
-def test_good_values_become_dataclasses_all_the_way_down() -> None:
+class StructPart(msgspec.Struct, frozen=True, kw_only=True):
+    name: Annotated[str, Meta(min_length=1)]
+    weight: Annotated[int, Parsed(doubled), Meta(ge=4)] = 4
+
+
+class StructWhole(msgspec.Struct, frozen=True, kw_only=True):
+    parts: Annotated[list[StructPart], Meta(min_length=1)]
+    by_name: dict[str, StructPart] = msgspec.field(default_factory=dict)
+    words: list[Annotated[str, Meta(pattern=r"^[a-z]+\Z")]] = msgspec.field(default_factory=list)
+    ratio: float = 1.0
+    flag: bool | None = None
+
+
+@pytest.fixture(params=[(Whole, Part), (StructWhole, StructPart)], ids=["dataclasses", "structs"])
+def kinds(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def test_good_values_become_sections_all_the_way_down(kinds: Any) -> None:
+    whole, part = kinds
     values = {
         "parts": [{"name": "a", "weight": "3"}],
         "by_name": {"b": {"name": "b"}},
@@ -38,8 +58,8 @@ def test_good_values_become_dataclasses_all_the_way_down() -> None:
         "flag": None,
     }
 
-    assert fill(Whole, values) == Whole(
-        parts=[Part(name="a", weight=6)], by_name={"b": Part(name="b")}, ratio=2.0, flag=None
+    assert fill(whole, values) == whole(
+        parts=[part(name="a", weight=6)], by_name={"b": part(name="b")}, ratio=2.0, flag=None
     )
 
 
@@ -64,16 +84,16 @@ def test_good_values_become_dataclasses_all_the_way_down() -> None:
         ({"parts": [{"name": "a"}], "flag": 1}, Fault(("flag",), Kind.WRONG, 1, "true or false or nothing")),
     ],
 )  # fmt: skip
-def test_a_bad_value_is_told_with_its_place(values: Any, fault: Fault) -> None:
+def test_a_bad_value_is_told_with_its_place(kinds: Any, values: Any, fault: Fault) -> None:
     with pytest.raises(Faults) as caught:
-        fill(Whole, values)
+        fill(kinds[0], values)
 
     assert caught.value.faults == [fault]
 
 
-def test_every_fault_is_told() -> None:
+def test_every_fault_is_told(kinds: Any) -> None:
     with pytest.raises(Faults) as caught:
-        fill(Whole, {"parts": [{"name": ""}, {"nam": "a"}], "ratio": "x"})
+        fill(kinds[0], {"parts": [{"name": ""}, {"nam": "a"}], "ratio": "x"})
 
     assert {(fault.key, fault.kind) for fault in caught.value.faults} == {
         ("parts.0.name", Kind.WRONG), ("parts.1.nam", Kind.UNKNOWN), ("parts.1.name", Kind.MISSING),
@@ -81,7 +101,8 @@ def test_every_fault_is_told() -> None:
     }  # fmt: skip
 
 
-def test_unknown_keys_can_be_passed_over() -> None:
+def test_unknown_keys_can_be_passed_over(kinds: Any) -> None:
+    whole, part = kinds
     values = {"parts": [{"name": "a", "colour": "red"}], "size": 3}
 
-    assert fill(Whole, values, forgiven=frozenset({Kind.UNKNOWN})) == Whole(parts=[Part(name="a")])
+    assert fill(whole, values, forgiven=frozenset({Kind.UNKNOWN})) == whole(parts=[part(name="a")])

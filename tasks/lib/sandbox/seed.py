@@ -2,13 +2,14 @@
 are.
 """
 
-import dataclasses
 import json
 import secrets as random_values
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from tasks.lib.redaction import Secret
 from tasks.lib.sandbox.cloud import secret_manager
@@ -107,14 +108,14 @@ def _as_key_owner(settings: "Settings", here: State) -> "Settings":
     found = values(here, list(settings.environments))
     google: dict[str, Any] = {**found["google"], "credentials_file": str(here.google / KEY_OWNER_FILE)}
     environments = {
-        name: dataclasses.replace(
+        name: replace(
             environment,
-            secrets=dataclasses.replace(environment.secrets, ciphertexts=str(here.ciphertexts(name))),
+            secrets=replace(environment.secrets, ciphertexts=str(here.ciphertexts(name))),
         )
         for name, environment in settings.environments.items()
     }
-    replaced = dataclasses.replace(settings.google, **google)
-    return dataclasses.replace(settings, google=replaced, environments=environments)
+    replaced = replace(settings.google, **google)
+    return replace(settings, google=replaced, environments=environments)
 
 
 def _administration(settings: "Settings") -> Any:

@@ -1,7 +1,8 @@
 """Who encrypts: the key owner, who may be another than the deployer who decrypts."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings

@@ -1,16 +1,14 @@
 """The settings of the deploy engine."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 # `Deployment`, or `Deployment/web` with the name as it is without the environment's prefix.
 Chosen = Annotated[str, Meta(pattern=r"^[A-Z][A-Za-z]+(/[a-z0-9][-a-z0-9.]*)?\Z")]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Phase:
+class Phase(Struct, frozen=True, kw_only=True):
     """One step of a deploy: what it applies, and waits for, before the next begins."""
 
     title: Annotated[str, Meta(min_length=1)]
@@ -22,8 +20,7 @@ Hook = Annotated[str, Meta(pattern=r"^(?!deploy\b)[a-z][\w.-]*( .*)?\Z")]
 Told = Annotated[str, Meta(pattern=r"^(start|success|failure)\Z")]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hooks:
+class Hooks(Struct, frozen=True, kw_only=True):
     """Tasks that run around a deploy."""
 
     before_deploy: list[Hook]
@@ -31,16 +28,14 @@ class Hooks:
     after_failure: list[Hook]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Webhook:
+class Webhook(Struct, frozen=True, kw_only=True):
     """Who is notified of deploys."""
 
     variable: Annotated[str, Meta(pattern=r"^([A-Z][A-Z0-9_]*)?\Z")]
     events: list[Told]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Deploy:
+class Deploy(Struct, frozen=True, kw_only=True):
     """How a deploy goes about it."""
 
     phases: Annotated[list[Phase], Meta(min_length=1)]

@@ -1,10 +1,9 @@
 """The settings of Ember archives: what one may hold, and the headers its files are served with."""
 
 import re
-from dataclasses import dataclass
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from tasks.lib.structure import Parsed
 
@@ -47,8 +46,7 @@ Expression = Annotated[str, Parsed(expression)]
 Positive = Annotated[int, Meta(gt=0)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """What an archive may hold at most; beyond it is taken for a bomb."""
 
     members: Positive
@@ -57,8 +55,7 @@ class Limits:
     ratio: Positive
 
 
-@dataclass(frozen=True, kw_only=True)
-class HeaderRule:
+class HeaderRule(Struct, frozen=True, kw_only=True):
     """Headers for the files whose whole path `path` matches; what is None is left to later rules."""
 
     path: Expression
@@ -67,8 +64,7 @@ class HeaderRule:
     gzip: bool | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cors:
+class Cors(Struct, frozen=True, kw_only=True):
     """Who may read the bucket's objects from a page of another origin."""
 
     origin: list[str]
@@ -77,8 +73,7 @@ class Cors:
     max_age_seconds: Annotated[int, Meta(ge=0)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bucket:
+class Bucket(Struct, frozen=True, kw_only=True):
     """How a bucket that serves Ember apps is configured."""
 
     cors: list[Cors]
@@ -87,8 +82,7 @@ class Bucket:
     abort_uploads_after_days: Positive
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ember:
+class Ember(Struct, frozen=True, kw_only=True):
     """How built Ember apps are uploaded."""
 
     prefix: str

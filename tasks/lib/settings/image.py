@@ -1,15 +1,13 @@
 """The settings of building, testing and pushing the application's image."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from tasks.lib.settings.values import Name
 
 
-@dataclass(frozen=True, kw_only=True)
-class Build:
+class Build(Struct, frozen=True, kw_only=True):
     """How the application's image is built."""
 
     file: Name
@@ -19,8 +17,7 @@ class Build:
     arguments: dict[str, str]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Test:
+class Test(Struct, frozen=True, kw_only=True):
     """How the application's tests are run."""
 
     __test__ = False  # pytest collects what is called Test…
@@ -34,8 +31,7 @@ class Test:
     environment: dict[str, str]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Registry:
+class Registry(Struct, frozen=True, kw_only=True):
     """How images are pushed and looked up."""
 
     record: Name

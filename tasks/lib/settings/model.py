@@ -3,11 +3,10 @@
 Reading, validating and explaining them is the reader's matter.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from tasks.lib.errors import UsageError
 from tasks.lib.settings.deploy import Deploy
@@ -18,24 +17,21 @@ from tasks.lib.settings.sentry import Sentry
 from tasks.lib.settings.values import Label, Name, Prefix, RelativePath, Seconds, Version
 
 
-@dataclass(frozen=True, kw_only=True)
-class Image:
+class Image(Struct, frozen=True, kw_only=True):
     """The application image."""
 
     repository: Name
     default_tag: Name
 
 
-@dataclass(frozen=True, kw_only=True)
-class Source:
+class Source(Struct, frozen=True, kw_only=True):
     """Where the application's commits come from."""
 
     repository: Name
     checkout: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kms:
+class Kms(Struct, frozen=True, kw_only=True):
     """Where the keys live."""
 
     project: Name
@@ -49,8 +45,7 @@ class Kms:
         return f"projects/{self.project}/locations/{self.location}/keyRings/{self.key_ring}/cryptoKeys/{key}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kustomize:
+class Kustomize(Struct, frozen=True, kw_only=True):
     """The tree of manifests and the program that builds it."""
 
     tree: Name
@@ -59,8 +54,7 @@ class Kustomize:
     kubernetes: Version
 
 
-@dataclass(frozen=True, kw_only=True)
-class Secrets:
+class Secrets(Struct, frozen=True, kw_only=True):
     """The encrypted files of one environment."""
 
     ciphertexts: Name
@@ -68,15 +62,13 @@ class Secrets:
     files: dict[str, Name]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Buckets:
+class Buckets(Struct, frozen=True, kw_only=True):
     """The Cloud Storage buckets of one environment."""
 
     archives: Name
 
 
-@dataclass(frozen=True, kw_only=True)
-class Database:
+class Database(Struct, frozen=True, kw_only=True):
     """The Cloud SQL instance of one environment."""
 
     # project:region:instance; the project may belong to a domain, example.com:project.
@@ -94,8 +86,7 @@ class Database:
         return self.instance.rpartition(":")[2]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Environment:
+class Environment(Struct, frozen=True, kw_only=True):
     """One place that Lookit runs in: a branch, a cluster and what belongs to them."""
 
     name: Name
@@ -117,8 +108,7 @@ class Environment:
         return f"projects/{self.project}/locations/{self.zone}/clusters/{self.cluster}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Google:
+class Google(Struct, frozen=True, kw_only=True):
     """How Google's services are reached."""
 
     credentials_file: str
@@ -132,8 +122,7 @@ class Google:
     storage: Name
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sandbox:
+class Sandbox(Struct, frozen=True, kw_only=True):
     """The stand-in for Google Cloud on this machine."""
 
     state: Name
@@ -141,8 +130,7 @@ class Sandbox:
     etcd_quota_bytes: Annotated[int, Meta(ge=1)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class TimeLimits:
+class TimeLimits(Struct, frozen=True, kw_only=True):
     """Every time-out, in seconds."""
 
     kms_attempt: Seconds
@@ -175,8 +163,7 @@ class TimeLimits:
     sandbox: Seconds
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """All settings of one run, read once."""
 
     root: Path

@@ -1,12 +1,11 @@
 """The settings of running Cloud Build's files on this machine."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from tasks.lib.settings.values import Name
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pipeline:
+class Pipeline(Struct, frozen=True, kw_only=True):
     """How a pipeline is run."""
 
     file: Name

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -86,7 +86,7 @@ def _sections(values: Mapping[str, Any]) -> dict[str, Any]:
     """Only what belongs to this project: Invoke keeps its own sections beside ours."""
     from tasks.lib.settings.model import Settings
 
-    return {field.name: values[field.name] for field in fields(Settings) if field.name in values}
+    return {name: values[name] for name in Settings.__struct_fields__ if name in values}
 
 
 def _with_names(values: dict[str, Any]) -> dict[str, Any]:
@@ -145,15 +145,17 @@ def _suggestion(path: Sequence[str]) -> str:
 
 def _allowed_beside(path: Sequence[str]) -> list[str]:
     """The keys that the section holding `path` knows."""
+    from msgspec import Struct
+
     from tasks.lib.settings.model import Environment, Settings
 
-    section: type = Settings
+    section: type[Struct] = Settings
     for part in path[:-1]:
         if section is Settings and part == "environments":
             section = Environment
         elif part in (hints := get_type_hints(section)):
             section = hints[part]
-    return [field.name for field in fields(section) if field.name not in {"root", "name"}]
+    return [name for name in section.__struct_fields__ if name not in {"root", "name"}]
 
 
 def _shared_branches(settings: "Settings") -> list[str]:

@@ -1,13 +1,11 @@
 """The settings of telling Sentry about releases."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sentry:
+class Sentry(Struct, frozen=True, kw_only=True):
     """Which project in Sentry is told."""
 
     organization: str

@@ -1,12 +1,12 @@
 """What an earlier revision has already is copied within a real storage server, and nothing wrong comes of it."""
 
-import dataclasses
 import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from tasks.lib.ember import objects, reading, revision, revisions
 from tasks.lib.ember.access import Access
@@ -97,8 +97,8 @@ def test_a_source_that_is_not_what_its_manifest_says_is_sent_instead(access: Acc
 
 def test_other_header_rules_are_not_copied_over(access: Access, tmp_path: Path) -> None:
     uploaded(access, tmp_path, FILES)
-    rules = [dataclasses.replace(rule, cache_control="no-store") for rule in EMBER.headers]
-    other = dataclasses.replace(EMBER, headers=rules)
+    rules = [structs.replace(rule, cache_control="no-store") for rule in EMBER.headers]
+    other = structs.replace(EMBER, headers=rules)
     source = archives.saved(tmp_path, archives.tar_gz({**FILES, "index.html": PAGE % 2}))
     summary = upload_to(access, other, source, PREFIX)
     assert (summary.sent, summary.copied) == (4, 0)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tasks.lib.ember import content, revision, sending
 from tasks.lib.ember.access import Access
@@ -191,7 +192,7 @@ def app_with_film(folder: Path, size: int) -> tuple[bytes, str]:
 def test_a_part_that_was_cut_off_goes_on_where_the_session_says(
     access: Access, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ember = dataclasses.replace(EMBER, resumable_part=4 << 20)
+    ember = structs.replace(EMBER, resumable_part=4 << 20)
     film, source = app_with_film(tmp_path, 4 << 20)
     faults = iter(["", "", "cut body"])
     monkeypatch.setattr(proxy, "draw", lambda: next(faults, ""))
@@ -206,7 +207,7 @@ def test_a_part_that_was_cut_off_goes_on_where_the_session_says(
 def test_a_session_that_finished_unheard_is_not_sent_again(
     access: Access, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ember = dataclasses.replace(EMBER, resumable_part=4 << 20)
+    ember = structs.replace(EMBER, resumable_part=4 << 20)
     film, source = app_with_film(tmp_path, 2 << 20)
     faults = iter(["", "", "lost answer"])
     monkeypatch.setattr(proxy, "draw", lambda: next(faults, ""))
@@ -236,7 +237,7 @@ def test_a_session_that_is_gone_is_begun_anew(
 def test_a_session_that_has_more_than_was_remembered_passes_over_it(
     access: Access, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ember = dataclasses.replace(EMBER, resumable_part=1 << 20)
+    ember = structs.replace(EMBER, resumable_part=1 << 20)
     film, source = app_with_film(tmp_path, 3 << 20)
     faults = iter(["", "", "", "cut body", *["reset"] * 10_000])
     with monkeypatch.context() as patch:

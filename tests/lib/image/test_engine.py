@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.errors import Failure, TimedOut
@@ -170,7 +171,8 @@ def test_a_database_is_asked_until_it_accepts(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(testing, "SECONDS_BETWEEN_QUESTIONS", 0.0)
-    patient = replace(settings, time_limits=replace(settings.time_limits, database_ready=5.0))
+    time_limits = structs.replace(settings.time_limits, database_ready=5.0)
+    patient = structs.replace(settings, time_limits=time_limits)
     engine.answers(Says("exec *", code=1, again=Says("exec *")), Says("inspect *", "true\n"))
 
     testing.wait_for_database(patient, NAMES)

@@ -3,10 +3,10 @@
 import base64
 import json
 import stat
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tasks.lib.errors import Failure
 from tasks.lib.image.login import Login, docker_environment, from_docker, is_google, login

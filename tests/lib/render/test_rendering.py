@@ -1,10 +1,10 @@
 """Rendering trees with the real kustomize, another project's tree among them."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.errors import Failure, UsageError
