@@ -25,20 +25,28 @@ def credentials(google: "Google") -> "Credentials":
         Failure: there are none, or the file that holds them cannot be used.
 
     """
-    from google.auth import default
     from google.auth.exceptions import GoogleAuthError
-    from google.oauth2.service_account import Credentials as ServiceAccount
 
     try:
-        if google.credentials_file:
-            found = ServiceAccount.from_service_account_file(google.credentials_file, scopes=SCOPES)
-        else:
-            found, _ = default(scopes=SCOPES)
+        found = _of_key_file(google.credentials_file) if google.credentials_file else _default()
     except (GoogleAuthError, OSError, ValueError) as error:
         raise Failure("No credentials for Google Cloud were found.", str(error), LOG_IN) from error
     if google.quota_project and hasattr(found, "with_quota_project"):
         found = found.with_quota_project(google.quota_project)
-    return cast("Credentials", found)
+    return found
+
+
+def _of_key_file(path: str) -> "Credentials":
+    from google.oauth2.service_account import Credentials as ServiceAccount
+
+    return cast("Credentials", ServiceAccount.from_service_account_file(path, scopes=SCOPES))
+
+
+def _default() -> "Credentials":
+    from google.auth import default
+
+    found, _ = default(scopes=SCOPES)
+    return found
 
 
 def authorized_session(google: "Google") -> "AuthorizedSession":

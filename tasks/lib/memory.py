@@ -1,6 +1,5 @@
 """Keeping this process's memory, which may hold plaintext, from being written to a disk by a crash."""
 
-import ctypes
 import resource
 import sys
 
@@ -17,4 +16,6 @@ def leave_no_core() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, most))
     if sys.platform == "linux":
+        import ctypes  # slow to load, and a list of the tasks needs none of this
+
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)

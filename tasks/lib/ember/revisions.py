@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from tasks.lib.ember import content, objects, page, reading, revision, sending
+from tasks.lib.ember import content, objects, reading, revision, sending
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.inspection import Entry
@@ -134,6 +134,8 @@ def activate(
         Failure: the revision is not whole, its page cannot be based, or another activation came first.
 
     """
+    from tasks.lib.ember import page
+
     index = _index_of_whole(pool, access, prefix, name, entries or entries_in(pool, access, prefix, name))
     data = page.based(index, f"{revision.FOLDER}{name}/")
     send = Send(made(prefix + INDEX, data, PAGE_HEADERS), prefix + INDEX, generation)
