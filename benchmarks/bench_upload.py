@@ -44,9 +44,9 @@ STATES = ("new", "unchanged", "1 % changed")
 OURS = """
 from google.auth.credentials import AnonymousCredentials
 from tasks.lib import credentials
-from tasks.__main__ import Program
+from tasks.__main__ import PROGRAM
 credentials.credentials = lambda google: AnonymousCredentials()
-Program(name="bench", binary="./inv").run()
+PROGRAM.run()
 """
 TRANSFER_MANAGER = f"""
 import sys

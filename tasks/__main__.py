@@ -110,7 +110,7 @@ def _bad_usage() -> Iterator[None]:
         raise Exit(f"{error}\n{known}", code=EXIT_USAGE) from error
 
 
+PROGRAM = Program(name="lookit-orchestrator", binary="./inv", binary_names=["inv"], config_class=Config)
+
 if __name__ == "__main__":
-    Program(
-        name="lookit-orchestrator", binary="./inv", binary_names=["inv"], config_class=Config
-    ).run()  # fmt: skip
+    PROGRAM.run()
