@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from tasks.lib.deploy import lock
 from tasks.lib.deploy.lock import Claim, Lock
 from tasks.lib.deploy.progress import Event
 from tasks.lib.errors import Failure
+from tests.fault_proxy import FaultProxy
 from tests.sandbox_case import Case
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -89,6 +91,69 @@ def test_a_lost_lock_stops_whoever_held_it(environment: Case) -> None:
         assert one.lost.wait(lock.SECONDS)
         with pytest.raises(Failure, match="The lock was lost"):
             one.require()
+
+
+def test_one_whose_answer_was_lost_has_the_lock_all_the_same(environment: Case, proxy: FaultProxy) -> None:
+    with environment.behind(proxy) as case:
+        lost = [
+            proxy.add(pattern=f"{method} .*/leases", drop=True, applied=True) for method in ("POST", "PUT")
+        ]
+        one = a_lock(case, "first")
+
+        assert one.take() is None
+        assert one.renew()
+
+        assert [fault.hits for fault in lost] == [1, 1]
+
+
+def test_someone_who_begins_to_wait_does_not_cost_the_holder_its_lock(environment: Case) -> None:
+    holder, waiter = a_lock(environment, "holder"), a_lock(environment, "waiter")
+    assert holder.take() is None
+    read, left = holder.read, [waiter.announce]
+
+    def read_and_be_overtaken() -> Any:
+        there = read()
+        if left:
+            left.pop()()
+        return there
+
+    holder.read = read_and_be_overtaken  # type: ignore[method-assign]
+
+    assert holder.renew()
+
+    assert not left
+    lease = holder.read()
+    assert lease
+    assert waiter.is_superseded_in(lease) is False
+    assert holder.is_superseded_in(lease)
+
+
+def test_a_holder_that_stood_still_asks_before_it_writes_again(environment: Case) -> None:
+    stopped = a_lock(environment, "stopped")
+    assert stopped.take() is None
+    environment.kubectl("patch", "lease", lock.NAME, "--patch", json.dumps({"spec": {"holderIdentity": "b"}}))
+    stopped.require()
+
+    stopped.renewed -= lock.SECONDS
+
+    with pytest.raises(Failure, match="The lock was lost") as caught:
+        stopped.require()
+    assert caught.value.why.startswith("b, since ")
+
+
+def test_a_roll_back_that_waits_makes_way_for_no_deploy(environment: Case) -> None:
+    back = Claim("somebody", makes_way=False)
+    returning = Lock(
+        connect(environment.settings, environment.environment).api, environment.environment, back
+    )
+    with lock.held(a_lock(environment, "holder"), wait=0, tell=ignore):
+        returning.announce()
+        a_lock(environment, "later").announce()
+
+        lease = returning.read()
+
+    assert lease
+    assert not returning.is_superseded_in(lease)
 
 
 def test_the_lock_of_a_killed_deploy_is_free_after_its_lease(environment: Case) -> None:

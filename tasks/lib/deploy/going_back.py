@@ -124,7 +124,7 @@ def _under_lock(
     """Plan, apply and wait, and keep a release that says what this one goes back to."""
     from tasks.lib.deploy import engine
 
-    api, claim, began = connection.api, lock.claim_of(chosen.facts), time.monotonic()
+    api, claim, began = connection.api, lock.claim_to_go_back(chosen.facts), time.monotonic()
     one = lock.Lock(api, environment, claim)
     with lock.held(one, wait=settings.time_limits.lock, tell=tell):
         planned = engine.plan(settings, environment, connection, objects, engine.Choices())

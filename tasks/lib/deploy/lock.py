@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from tasks.lib.cluster.api import Api, Json
@@ -39,11 +39,13 @@ class Claim:
     Args:
         holder: who, on which machine, and a number that is this process's alone.
         notes: what else those who wait should know: commit, branch, build.
+        makes_way: whether it gives up waiting when a later one waits too.
 
     """
 
     holder: str
     notes: dict[str, str] = field(default_factory=dict)
+    makes_way: bool = True
 
 
 def claim(variables: "BuildVariables") -> Claim:
@@ -56,6 +58,11 @@ def claim(variables: "BuildVariables") -> Claim:
             "build": variables.build_id,
         }
     )
+
+
+def claim_to_go_back(notes: dict[str, str]) -> Claim:
+    """This process's claim to bring a release back: whoever asks for that is not sent away by a push."""
+    return replace(claim_of(notes), makes_way=False)
 
 
 def claim_of(notes: dict[str, str]) -> Claim:
@@ -84,20 +91,30 @@ class Lock:
         self._path = f"{self._collection}/{NAME}"
         self._namespace = environment.namespace
         self._seen: tuple[str, float] = ("", 0.0)
+        self.renewed = 0.0
         self.lost = threading.Event()
 
     def take(self) -> Json | None:
         """Take the lock if it is free or its holder is dead; returns the Lease of the holder otherwise."""
-        there = self.read()
-        if there is None:
-            return self._write("POST", self._collection, self._lease(None))
-        renewed = f"{there['metadata']['uid']} {there['spec'].get('renewTime', '')}"
+        while True:
+            there = self.read()
+            if there and self._is_ours(there):  # the answer to our own write was lost
+                return None
+            if there and self._is_alive(there):
+                return there
+            if self._write(there):
+                return None
+
+    def _is_alive(self, lease: Json) -> bool:
+        """Whether a Lease has a holder that renewed it while we looked, or we have not looked for long."""
+        renewed = f"{lease['metadata']['uid']} {lease['spec'].get('renewTime', '')}"
         if renewed != self._seen[0]:
             self._seen = (renewed, time.monotonic())
-        duration = there["spec"].get("leaseDurationSeconds") or SECONDS
-        if there["spec"].get("holderIdentity") and time.monotonic() - self._seen[1] <= duration:
-            return there
-        return self._write("PUT", self._path, self._lease(there))
+        duration = lease["spec"].get("leaseDurationSeconds") or SECONDS
+        return bool(lease["spec"].get("holderIdentity")) and time.monotonic() - self._seen[1] <= duration
+
+    def _is_ours(self, lease: Json) -> bool:
+        return bool(lease["spec"].get("holderIdentity") == self._mine.holder)
 
     def read(self) -> Json | None:
         """The Lease, or None."""
@@ -116,32 +133,37 @@ class Lock:
     def is_superseded_in(self, lease: Json) -> bool:
         """Whether someone announced after us that they wait."""
         waiting = (lease["metadata"].get("annotations") or {}).get(WAITER)
-        return waiting not in {None, self._mine.holder}
+        return self._mine.makes_way and waiting not in {None, self._mine.holder}
 
     def renew(self) -> bool:
         """Extend the lock; returns False where it is not ours any more."""
-        there = self.read()
-        if there is None or there["spec"].get("holderIdentity") != self._mine.holder:
-            return False
-        return self._write("PUT", self._path, self._lease(there)) is None
+        while (there := self.read()) and self._is_ours(there):
+            if self._write(there):
+                return True
+        return False  # else someone only announced in between that they wait
 
     def require(self) -> None:
-        """Check that the lock is still ours.
+        """Check that the lock is still ours; after a standstill, as of a laptop that slept, ask the cluster.
 
         Raises:
-            Failure: another deploy has taken it; nothing more may be changed.
+            Failure: it is not, so nothing more may be changed; or the cluster does not say.
 
         """
-        if self.lost.is_set():
+        # Not by the monotonic clock, which sleeps as the machine does.
+        stood_still = abs(time.time() - self.renewed) >= SECONDS
+        if self.lost.is_set() or (stood_still and not self.renew()):
+            self.lost.set()
+            there = self.read()
             raise Failure(
-                "The lock was lost to another deploy: this one stops here.", "",
-                "See what the other does, then deploy again.",
-            )  # fmt: skip
+                "The lock was lost: this deploy stops here.",
+                describe(there) if there else "Somebody gave it up, as ./inv release.unlock does.",
+                "See what the other deploy does, then deploy again.",
+            )
 
     def release(self) -> None:
         """Give the lock back, if it is still ours."""
         there = self.read()
-        if there is None or there["spec"].get("holderIdentity") != self._mine.holder:
+        if there is None or not self._is_ours(there):
             return
         metadata = there["metadata"]
         unchanged = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
@@ -168,7 +190,7 @@ class Lock:
 
     def _lease(self, there: Json | None) -> Json:
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        ours = there is not None and there["spec"].get("holderIdentity") == self._mine.holder
+        ours = there is not None and self._is_ours(there)
         version = {"resourceVersion": there["metadata"]["resourceVersion"]} if there else {}
         kept = (there["metadata"].get("annotations") or {}) if there else {}
         notes = {f"{NOTE}{key}": value for key, value in self._mine.notes.items()}
@@ -189,17 +211,20 @@ class Lock:
             },
         }
 
-    def _write(self, method: str, path: str, lease: Json) -> Json | None:
-        """Write the Lease; returns None, or the Lease of whoever was faster."""
+    def _write(self, there: Json | None) -> bool:
+        """Make the Lease, or put ours in the place of `there`; returns False where someone was faster."""
+        method, path = ("PUT", self._path) if there else ("POST", self._collection)
+        now = time.time()
         try:
-            self._api.request(method, path, doing="take the lock", body=lease)
+            self._api.request(method, path, doing="take the lock", body=self._lease(there))
         except ApiError as error:
             if error.status == 404 and method == "POST":
                 raise NoNamespace(self._namespace, error.message) from error
             if error.status in {404, 409}:
-                return self.read() or lease
+                return False
             raise
-        return None
+        self.renewed = now
+        return True
 
     def _patch(self, change: Json) -> None:
         try:
