@@ -12,7 +12,7 @@ from tasks import cli
         "commit": "The commit to deploy, in full; by default COMMIT_SHA, else the head of the branch.",
         "tag": "The version on labels; by default TAG_NAME.",
         "jobs": "Run migration and collectstatic even if nothing that they read has changed.",
-        "force-conflicts": "Take over Kind/name or Kind/name:field from another field manager; repeatable.",
+        "force-conflicts": "Take Kind/name:field over from another field manager; repeatable.",
         "plan": "Only show what would change, as ./inv plan does.",
         "approve": "Show the plan and ask before anything changes.",
         "wait": "Wait for another deploy of the environment to end; --no-wait fails instead.",

@@ -12,7 +12,7 @@ from tasks import cli
         "commit": "The commit to plan for, in full; by default as for deploy.",
         "tag": "The version on labels; by default TAG_NAME.",
         "jobs": "As if Jobs were to run in any case.",
-        "force-conflicts": "As if Kind/name or Kind/name:field were taken over; repeatable.",
+        "force-conflicts": "As if Kind/name:field were taken over; repeatable.",
         "prune": "Show what would be removed too; --no-prune as for deploy.",
         "json": "Print JSON, which deploy --plan-file takes.",
         "html": "Also write a page to this file.",

@@ -105,13 +105,26 @@ def status(c: Context, environment: str = "", json: bool = False, exit_code: boo
 
 
 @cli.task(
-    help={"environment": "Whose release.", "to": "The number of the release; by default the last good one."}
+    iterable=["force_conflicts"],
+    help={
+        "environment": "Whose release.",
+        "to": "The number of the release; by default the last good one.",
+        "force-conflicts": "Take Kind/name:field over from another field manager; repeatable.",
+        "prune": "Remove what later releases added; --no-prune leaves it.",
+    },
 )
-def rollback(c: Context, environment: str = "", to: int = 0) -> None:
+def rollback(
+    c: Context,
+    environment: str = "",
+    to: int = 0,
+    force_conflicts: list[str] = [],  # noqa: B006 - how Invoke knows a repeatable option
+    prune: bool = True,
+) -> None:
     """Bring an earlier release back, configuration and image together; migrations are not reversed."""
     from tasks.lib.deploy import going_back, viewing
 
     settings = cli.settings(c)
-    due = going_back.Return(settings.environment(environment), to, cli.launcher(c))
+    forced, launcher = tuple(force_conflicts), cli.launcher(c)
+    due = going_back.Return(settings.environment(environment), to, launcher, forced, prune)
     with viewing.shown() as tell:
         going_back.roll_back(settings, due, tell)

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shlex
 from typing import Any
 
 import pytest
@@ -11,6 +12,10 @@ from tasks.lib.cluster.connection import connect
 from tasks.lib.deploy import history
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.progress import Notice
+from tests.e2e.test_deploy import COMMIT_A, COMMIT_B, KINDS, deploy, deployed, objects
+from tests.e2e.test_prune import CONFIG, EXTRA
+from tests.e2e.test_rollback import CLAIM, SERVICE
+from tests.lib.image.memory_registry import serving
 from tests.sandbox_case import Case
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -45,6 +50,78 @@ def test_a_failed_release_is_kept_and_the_last_good_one_brought_back(environment
         (1, "a", "1.0", "deployed"),
     ]
     assert listed[0]["back_to"] == "1"
+
+
+def test_what_later_releases_added_goes_when_an_earlier_one_comes_back(environment: Case) -> None:
+    deployed(environment)
+    for thing in (SERVICE, EXTRA, CONFIG, CLAIM):
+        environment.add(thing)
+    deployed(environment, commit=COMMIT_B)
+
+    done = environment.invoke("release.rollback", "--environment", "staging")
+
+    assert done.returncode == 0, done.stderr
+    assert f"Service {environment.name}-new-service: removed" in done.stderr
+    after = objects(environment, f"{KINDS},persistentvolumeclaims")
+    assert not {"Service/new-service", "Deployment/extra"} & set(after)
+    assert {"PersistentVolumeClaim/new-claim", "ConfigMap/extra-conf", "Job/migration"} <= set(after)
+    assert {name for name in after if name.startswith("Secret/lookit-secrets-")}
+    told = environment.invoke("release.diff", "1", "3", "--environment", "staging").stderr
+    assert "Their objects are the same." in told
+    drift = environment.invoke("release.status", "--environment", "staging", "--exit-code")
+    assert drift.returncode == 0, drift.stderr
+    again = environment.invoke("release.rollback", "--environment", "staging")
+    assert again.returncode == 2
+    assert "There is no release that went well before the present one." in again.stderr
+
+
+def test_first_aid_by_hand_is_named_and_a_roll_back_can_take_it_over(environment: Case) -> None:
+    deployed(environment)
+    deployed(environment, commit=COMMIT_B)
+    name = f"deployment/{environment.name}-web"
+    environment.kubectl("set", "image", name, "uwsgi=gcr.io/mit-lookit/lookit:by-hand")
+    environment.kubectl("scale", name, "--replicas=0")
+
+    refused = environment.invoke("release.rollback", "--environment", "staging")
+
+    assert refused.returncode == 1
+    assert "is managed by kubectl-set" in refused.stderr
+    [line] = [line for line in refused.stderr.splitlines() if "--force-conflicts" in line]
+    taken = shlex.split(line.partition("over with ")[2].partition(", or ")[0])
+    done = environment.invoke("release.rollback", "--environment", "staging", *taken)
+    assert done.returncode == 0, done.stderr
+    web = objects(environment)["Deployment/web"]
+    assert web["spec"]["template"]["spec"]["containers"][0]["image"].endswith(COMMIT_A)
+    assert web["status"]["availableReplicas"] == 1
+    whole = environment.invoke(
+        "release.rollback", "--environment", "staging", "--force-conflicts", "Deployment/web"
+    )
+    assert whole.returncode == 2
+    assert "names no field" in whole.stderr
+
+
+def test_a_release_whose_image_is_gone_is_refused_before_anything_changes(environment: Case) -> None:
+    with serving() as registry:
+        given: Any = {"INVOKE_IMAGE_REPOSITORY": f"{registry.address}/lookit"}
+        for commit in (COMMIT_A, COMMIT_B):
+            registry.image("lookit", commit, commit)
+            done = deploy(environment, commit=commit, **given)
+            assert done.returncode == 0, done.stderr
+        digest = registry.tags.pop(("lookit", COMMIT_A))
+        del registry.manifests["lookit", digest]
+        before = image(environment)
+
+        refused = environment.invoke("release.rollback", "--environment", "staging", **given)
+        missing = deploy(environment, commit=COMMIT_A, **given)
+
+        assert refused.returncode == 1
+        assert "the registry does not hold its images any more" in refused.stderr
+        assert f"{COMMIT_A}@{digest}" in refused.stderr
+        assert missing.returncode == 1
+        assert image(environment) == before
+    away = environment.invoke("release.rollback", "--environment", "staging", **given)
+    assert "Whether its images are still there is not known" in away.stderr
+    assert away.returncode == 0, away.stderr
 
 
 def test_a_release_that_is_not_kept_is_refused(environment: Case) -> None:

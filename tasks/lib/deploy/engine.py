@@ -12,6 +12,7 @@ from tasks.lib.cluster.connection import Connection
 from tasks.lib.cluster.kinds import Kinds, discover
 from tasks.lib.deploy import rehearsal
 from tasks.lib.deploy.acting import Acting, unknown_kind
+from tasks.lib.deploy.conflicts import bare
 from tasks.lib.deploy.decide import Action, Step, decide
 from tasks.lib.deploy.diagnosis import written
 from tasks.lib.deploy.objects import Ref, Wanted
@@ -62,7 +63,7 @@ class Choices:
 
     Args:
         run_jobs: run Jobs even where nothing that they read has changed.
-        force_conflicts: `Kind/name` or `Kind/name:field` to take over from other managers.
+        force_conflicts: `Kind/name:field` to take over from other managers.
         prune: remove what earlier releases deployed and this one does not.
         backup: back the database up before a migration, where settings say so.
 
@@ -72,6 +73,11 @@ class Choices:
     force_conflicts: tuple[str, ...] = ()
     prune: bool = False
     backup: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what names no field before anything else is done."""
+        for named in self.force_conflicts:
+            bare(named)
 
 
 def plan(

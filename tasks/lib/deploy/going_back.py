@@ -6,16 +6,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.lib.build_variables import BuildVariables
-from tasks.lib.deploy import history, lock, notifying, safety
+from tasks.lib.deploy import conflicts, history, lock, notifying, removing, safety
 from tasks.lib.deploy.around import Around
 from tasks.lib.deploy.hooks import Launcher
-from tasks.lib.deploy.progress import Began, Ended, Notice, PhaseBegan, Record, Tell
+from tasks.lib.deploy.progress import DEPLOYED, Began, Ended, Notice, PhaseBegan, Record, Tell
+from tasks.lib.errors import Failure
 from tasks.lib.redaction import mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tasks.lib.cluster.api import Json
     from tasks.lib.cluster.connection import Connection
+    from tasks.lib.deploy.engine import Planned
     from tasks.lib.deploy.objects import Wanted
     from tasks.lib.settings.model import Environment, Settings
 
@@ -28,12 +31,16 @@ class Return:
         environment: where.
         number: the release; 0 for the last good one before the present.
         launcher: how hooks are started.
+        force_conflicts: `Kind/name:field` to take over from other managers.
+        prune: remove what later releases added.
 
     """
 
     environment: "Environment"
     number: int = 0
     launcher: Launcher = field(default_factory=Launcher)
+    force_conflicts: tuple[str, ...] = ()
+    prune: bool = True
 
 
 def releases(settings: "Settings", environment: "Environment") -> list[history.Past]:
@@ -58,6 +65,8 @@ def roll_back(settings: "Settings", due: Return, tell: Tell) -> Record:
     from tasks.lib.cluster import identity
     from tasks.lib.cluster.connection import connect
 
+    for named in due.force_conflicts:
+        conflicts.bare(named)
     environment = due.environment
     connection = connect(settings, environment)
     try:
@@ -69,7 +78,7 @@ def roll_back(settings: "Settings", due: Return, tell: Tell) -> Record:
         tell(Notice(f"The database stays as it is: migrations are not reversed. {kept}".strip()))
         variables = variables_of(chosen)
         with Around(settings, environment, variables, due.launcher, tell, notifying.ROLLBACK).course():
-            return _bring_back(settings, environment, connection, chosen, tell)
+            return _bring_back(settings, due, connection, chosen, tell)
     finally:
         connection.api.close()
 
@@ -84,15 +93,12 @@ def variables_of(past: history.Past) -> BuildVariables:
 
 
 def _bring_back(
-    settings: "Settings",
-    environment: "Environment",
-    connection: "Connection",
-    chosen: history.Past,
-    tell: Tell,
+    settings: "Settings", due: Return, connection: "Connection", chosen: history.Past, tell: Tell
 ) -> Record:
     from tasks.lib.deploy.deploying import masked, masked_failures, values_of
     from tasks.lib.deploy.objects import wanted
 
+    environment = due.environment
     record, began = Record(environment.name), time.monotonic()
     api = connection.api
     secrets, _ = api.list(f"/api/v1/namespaces/{environment.namespace}/secrets", doing="list secrets")
@@ -104,17 +110,40 @@ def _bring_back(
     try:
         old = [body for body in chosen.objects() if body["kind"] != "Job"]
         history.require_secrets({secret["metadata"]["name"] for secret in secrets}, old)
+        _require_images(settings, old, tell)
         objects = wanted(old, connection.kinds, environment.namespace)
         with masked_failures(values):
-            _under_lock(settings, environment, connection, chosen, objects, record, tell)
+            _under_lock(settings, due, connection, chosen, objects, record, tell)
     finally:
         tell(Ended(record, time.monotonic() - began))
     return record
 
 
+def _require_images(settings: "Settings", objects: "Sequence[Json]", tell: Tell) -> None:
+    """Check that the registry still holds what will run; one that cannot be asked hinders nobody.
+
+    Raises:
+        Failure: an image is gone; nothing was changed.
+
+    """
+    from tasks.lib.image import pinning
+
+    try:
+        gone = pinning.gone(settings, objects)
+    except Failure as failure:
+        tell(Notice(f"Whether its images are still there is not known: {failure.what}"))
+        return
+    if gone:
+        raise Failure(
+            "That release cannot be brought back: the registry does not hold its images any more.",
+            "\n".join(gone),
+            "Choose another release with --to, or build and push the image (./inv build, ./inv push).",
+        )
+
+
 def _under_lock(
     settings: "Settings",
-    environment: "Environment",
+    due: Return,
     connection: "Connection",
     chosen: history.Past,
     objects: "Sequence[Wanted]",
@@ -124,13 +153,37 @@ def _under_lock(
     """Plan, apply and wait, and keep a release that says what this one goes back to."""
     from tasks.lib.deploy import engine
 
-    api, claim, began = connection.api, lock.claim_to_go_back(chosen.facts), time.monotonic()
+    environment, api = due.environment, connection.api
+    claim, began = lock.claim_to_go_back(chosen.facts), time.monotonic()
     one = lock.Lock(api, environment, claim)
     with lock.held(one, wait=settings.time_limits.lock, tell=tell):
-        planned = engine.plan(settings, environment, connection, objects, engine.Choices())
+        planned = _planned(settings, due, connection, objects)
         try:
             engine.Course(settings, environment, connection, record, tell, one.require).run(planned)
+        except Failure:
+            if record.outcome == DEPLOYED:
+                record.aftermath.append(removing.LATER)
+            raise
         finally:
             about = {**claim.notes, "who": claim.holder, "back_to": str(chosen.number)}
             facts = history.facts(about, record, objects, record.outcome, time.monotonic() - began)
+            facts["secrets"] = chosen.facts.get("secrets", "[]")  # they stay, and are not among the objects
             history.keep(api, environment.namespace, facts, objects, tell)
+
+
+def _planned(
+    settings: "Settings", due: Return, connection: "Connection", objects: "Sequence[Wanted]"
+) -> "Planned":
+    """What going back takes; what later releases added is removed, all but Jobs and Secrets.
+
+    Raises:
+        Failure: permissions are missing, or the cluster would refuse some of it.
+
+    """
+    from tasks.lib.deploy import engine, pruning
+
+    choices = engine.Choices(force_conflicts=due.force_conflicts)
+    planned = engine.plan(settings, due.environment, connection, objects, choices)
+    if not (due.prune and settings.deploy.prune):
+        return planned
+    return pruning.completed(settings, due.environment, connection, planned, spared=("Job", "Secret"))

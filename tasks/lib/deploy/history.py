@@ -177,13 +177,18 @@ def last_good(past: Sequence[Past]) -> Past | None:
 def choose(past: Sequence[Past], number: int) -> Past:
     """The release to go back to: `number`, or for 0 the last good one before the present one.
 
+    Where the present one itself went back, what counts is what it went back to: going back twice does not
+    lead to what was left the first time.
+
     Raises:
         UsageError: there is no such release.
 
     """
     good = [one for one in past if one.facts.get("result") == DEPLOYED]
     if not number:
-        earlier = [one for one in good if one.number != past[0].number] if past else []
+        present = int(past[0].facts.get("back_to", 0)) if past[:1] == good[:1] and past else 0
+        before = present or (past[0].number if past else 0)
+        earlier = [one for one in good if one.number < before]
         if earlier:
             return earlier[0]
     elif chosen := next((one for one in past if one.number == number), None):

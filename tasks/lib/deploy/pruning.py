@@ -132,9 +132,20 @@ def inventory(past: Sequence[Past], known: Collection[str], namespace: str) -> l
 
 
 def completed(
-    settings: "Settings", environment: "Environment", connection: Connection, planned: Planned
+    settings: "Settings",
+    environment: "Environment",
+    connection: Connection,
+    planned: Planned,
+    spared: Collection[str] = (),
 ) -> Planned:
     """The same plan, with what is removed at its end; nothing in the cluster changes.
+
+    Args:
+        settings: the settings in force.
+        environment: whose objects.
+        connection: its cluster.
+        planned: what is deployed.
+        spared: kinds that the plan leaves out and that stay all the same.
 
     Raises:
         Failure: the cluster cannot be asked, or would not let us remove something.
@@ -144,7 +155,9 @@ def completed(
     past = [one for one in history.read(api, namespace) if one.packed]  # the others cannot come back anyway
     deployed = {step.ref for step in planned.steps}
     known = {ref.kind for ref in deployed}
-    listed = [ref for ref in inventory(past, known, namespace) if ref not in deployed]
+    known |= set(spared)
+    due = inventory(past, known, namespace)
+    listed = [ref for ref in due if ref not in deployed and ref.kind not in spared]
     gone = [Wanted(ref, {}) for ref in listed if (ref.api_version, ref.kind) in connection.kinds]
     candidates = {**planned.others, **(_look(connection, gone, known, namespace) if gone else {})}
     configuration = any(ref.kind in CONFIGURATION for ref in candidates)

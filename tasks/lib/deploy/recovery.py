@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.connection import Connection
-from tasks.lib.deploy import bundle, engine, history, restoring
+from tasks.lib.deploy import bundle, engine, history, removing, restoring
 from tasks.lib.deploy.aftercare import Aftercare
 from tasks.lib.deploy.decide import Step
 from tasks.lib.deploy.history import Past
@@ -60,7 +60,7 @@ class Recovery:
 
         """
         if record.outcome == DEPLOYED:  # all is ready: only something to be removed was not
-            record.aftermath.append("All of it is ready; the next deploy tries again to remove the rest.")
+            record.aftermath.append(removing.LATER)
             return
         touched = restoring.touched(planned.steps, record)
         if not touched or self.lock.lost.is_set():

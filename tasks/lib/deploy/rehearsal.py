@@ -14,6 +14,7 @@ from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.permissions import RECREATED
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import takeover
+from tasks.lib.deploy.conflicts import Conflict, bare, options
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.errors import Failure
@@ -23,18 +24,6 @@ MANAGER: Final = re.compile(r'conflict with "([^"]+)"')
 IMMUTABLE: Final = re.compile(
     r"immutable|may not change|cannot change|updates to statefulset spec|forbidden", re.I
 )
-
-
-@dataclass(frozen=True)
-class Conflict:
-    """A field that another manager owns with another value."""
-
-    ref: Ref
-    field: str
-    manager: str
-
-    def __str__(self) -> str:
-        return f"{self.ref}: {self.field} is managed by {self.manager}"
 
 
 @dataclass(frozen=True)
@@ -64,13 +53,13 @@ class Rehearsal:
         api: the server.
         kinds: what it serves.
         predecessors: field managers whose values are taken over silently.
-        forced: `Kind/name` or `Kind/name:field` whose values are taken over on request.
+        forced: `Kind/name:field` whose values are taken over on request.
 
     """
 
     def __init__(self, api: Api, kinds: Kinds, predecessors: Sequence[str], forced: Sequence[str]) -> None:
         self._api, self._kinds = api, kinds
-        self._predecessors, self._forced = frozenset(predecessors), frozenset(forced)
+        self._predecessors, self._forced = frozenset(predecessors), frozenset(map(bare, forced))
 
     def run(self, steps: Sequence[Step]) -> list[Tried]:
         """Try every step that writes, several at a time; the others are returned as they are."""
@@ -79,10 +68,7 @@ class Rehearsal:
 
     def takes_over(self, conflict: Conflict) -> bool:
         """Whether the conflict may be resolved in our favour."""
-        bare = f"{conflict.ref.kind}/{conflict.ref.name}"
-        return conflict.manager in self._predecessors or bool(
-            {bare, f"{bare}:{conflict.field}"} & self._forced
-        )
+        return conflict.manager in self._predecessors or bare(conflict.named) in self._forced
 
     def _try(self, step: Step) -> Tried:
         kind = self._kinds.get((step.ref.api_version, step.ref.kind))
@@ -140,8 +126,8 @@ def require(tried: Sequence[Tried]) -> None:
     lines = [*faults, *map(str, conflicts)]
     step = "Mend what is named above, then deploy again."
     if conflicts:
-        options = " ".join(f"--force-conflicts {c.ref.kind}/{c.ref.name}:{c.field}" for c in conflicts)
-        step = f"Take these fields over with {options}, or put their present values into the manifests."
+        taken = options(conflicts)
+        step = f"Take these fields over with {taken}, or put their present values into the manifests."
     raise Failure(
         f"The cluster would refuse {len(lines)} of the changes: nothing was changed.", "\n".join(lines), step
     )

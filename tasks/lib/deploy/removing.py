@@ -17,6 +17,7 @@ from tasks.lib.errors import Failure
 
 # An object's status may change between a look and the deletion: then it is looked at again.
 LOOKS: Final = 5
+LATER: Final = "All of it is ready; the next deploy tries again to remove the rest."
 
 
 class Removing:

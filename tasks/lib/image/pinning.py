@@ -46,6 +46,23 @@ def pin(settings: "Settings", objects: Iterable[Json]) -> dict[str, str]:
     return pin_with(settings.image.repository, objects, resolve)
 
 
+def gone(settings: "Settings", objects: Iterable[Json]) -> list[str]:
+    """The application's images in `objects` that the registry does not hold any more.
+
+    Raises:
+        Failure: the registry cannot be asked.
+
+    """
+    from tasks.lib.image.registry import connect
+
+    if not settings.registry.resolve:
+        return []
+    own = parse(settings.image.repository)
+    named = {image for container in containers(objects) if (image := _parsed(container.get("image")))}
+    registry = connect(settings, own.registry)
+    return sorted(str(image) for image in named if image.name == own.name and not registry.digest(image))
+
+
 def pin_with(repository: str, objects: Iterable[Json], resolve: Callable[[Reference], str]) -> dict[str, str]:
     """The same, with `resolve` answering for the registry; each image is asked for once."""
     own = parse(repository).name

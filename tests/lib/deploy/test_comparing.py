@@ -33,6 +33,13 @@ def test_objects_are_added_removed_and_changed_field_by_field() -> None:
     assert differences(before, before) == []
 
 
+def test_jobs_that_a_roll_back_left_out_are_not_told_as_removed() -> None:
+    before, after = past(1, thing("Job", "migration")), past(2)
+    assert [one.action for one in differences(before, after)] == ["removed"]
+    after.facts["back_to"] = "1"
+    assert differences(before, after) == []
+
+
 def test_a_generated_config_map_is_compared_with_the_one_before_it() -> None:
     before = past(1, thing("ConfigMap", "settings-2456789bcd", data={"A": "1"}))
     after = past(2, thing("ConfigMap", "settings-fghkmt2456", data={"A": "2"}))

@@ -60,6 +60,10 @@ def test_of_a_secret_only_names_and_keys_are_kept() -> None:
     assert kept == {"name": "both", "namespace": "default", "keys": ["a", "b"]}
 
 
+def went_back(number: int, to: int, result: str = "deployed") -> Past:
+    return Past(number, {"result": result, "back_to": str(to)}, pack(OBJECTS))
+
+
 def test_objects_beyond_the_bound_are_left_out_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bounded(past(1)) == past(1)
     monkeypatch.setattr(parts, "BYTES_OF_ALL", 10)
@@ -76,8 +80,10 @@ def test_objects_beyond_the_bound_are_left_out_and_that_is_said(monkeypatch: pyt
         ([past(3, "failed"), past(2), past(1)], 0, 2),
         ([past(3), past(2, "failed"), past(1)], 0, 1),
         ([past(3), past(2, "failed"), past(1)], 2, 2),
+        ([went_back(4, to=2), past(3), past(2), past(1)], 0, 1),
+        ([went_back(4, to=2, result="roll back failed"), past(3), past(2), past(1)], 0, 3),
     ],
-    ids=["after a failed one", "after a good one", "by number"],
+    ids=["after a failed one", "after a good one", "by number", "twice", "after a failed roll back"],
 )
 def test_going_back_leads_to_the_last_good_release_before_the_present(
     known: list[Past], number: int, chosen: int

@@ -55,6 +55,16 @@ def production(held: MemoryRegistry) -> Reference:
     return Reference(held.address, "production")
 
 
+def test_images_that_the_registry_no_longer_holds_are_told(settings: Settings, held: MemoryRegistry) -> None:
+    there, own = held.image("staging", "layer", COMMIT), f"{held.address}/staging"
+    images = [f"{own}:{COMMIT}@{there}", f"{own}:{COMMIT}@{NONE}", f"{own}:{COMMIT}", "postgres:16"]
+    containers = [{"name": str(number), "image": image} for number, image in enumerate(images)]
+
+    gone = pinning.gone(settings, [{"kind": "Pod", "spec": {"containers": containers}}])
+
+    assert gone == [f"{own}:{COMMIT}@{NONE}"]
+
+
 def test_a_registry_that_states_no_digest_is_asked_for_the_manifest(
     registry: Registry, held: MemoryRegistry, staging: Reference
 ) -> None:

@@ -1,0 +1,50 @@
+"""Fields that another manager owns, and which of them `--force-conflicts` names: never whole objects."""
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from tasks.lib.deploy.objects import Ref
+from tasks.lib.errors import UsageError
+
+OPTION: Final = "--force-conflicts"
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A field that another manager owns with another value."""
+
+    ref: Ref
+    field: str
+    manager: str
+
+    def __str__(self) -> str:
+        return f"{self.ref}: {self.field} is managed by {self.manager}"
+
+    @property
+    def named(self) -> str:
+        """What names the field on a command line: `Kind/name:field`."""
+        return f"{self.ref.kind}/{self.ref.name}:{self.field}"
+
+
+def options(conflicts: Iterable[Conflict]) -> str:
+    """The options that take the fields over, as a shell takes them."""
+    return " ".join(f"{OPTION} {shlex.quote(conflict.named)}" for conflict in conflicts)
+
+
+def bare(named: str) -> str:
+    """`Kind/name:field` without what a shell takes away or people leave out: quotes, and the first dot.
+
+    Raises:
+        UsageError: it names no field.
+
+    """
+    thing, _, field = named.partition(":")
+    if "/" not in thing or not field.strip(". "):
+        raise UsageError(
+            f"{OPTION} {named} names no field.",
+            "Only fields that are named are taken over, so that nothing else that others set is lost.",
+            f"{OPTION} Kind/name:field; a deploy that is refused, and ./inv plan, say which.",
+        )
+    return f"{thing}:{field.strip().lstrip('.')}".replace('"', "")
