@@ -4,6 +4,12 @@ import json
 
 import pytest
 
+from tasks.lib.cluster.connection import connect
+from tasks.lib.deploy.acting import Acting
+from tasks.lib.deploy.decide import Action, Step
+from tasks.lib.deploy.objects import wanted
+from tasks.lib.deploy.observe import get
+from tasks.lib.deploy.progress import Record
 from tests.sandbox_case import Case
 
 pytestmark = pytest.mark.e2e
@@ -63,3 +69,29 @@ def test_what_somebody_else_set_is_a_conflict_that_names_the_way_out(environment
     assert done.returncode == 1
     assert "somebody" in done.stderr
     assert f"--force-conflicts Deployment/{environment.name}-web" in done.stderr
+
+
+def test_what_changed_after_the_look_is_taken_over_all_the_same(environment: Case) -> None:
+    document = {**_service(environment)}
+    _applied_by_kubectl(environment, document)
+    connection = connect(environment.settings, environment.environment)
+    body = {**document, "metadata": {"name": f"{environment.name}-lookit-rabbitmq"}}
+    [w] = wanted([body], connection.kinds, environment.name)
+    kind = connection.kinds["v1", "Service"]
+    live = get(connection.api, kind, w.ref)
+    environment.kubectl("annotate", "service", w.ref.name, "somebody=was here")
+    step, record = Step(w, Action.CHANGE, "", w.body, live), Record("staging")
+    record.plan("services", [step])
+    acting = Acting(
+        connection.api,
+        connection.kinds,
+        frozenset(),
+        ["kubectl-client-side-apply"],
+        record,
+        lambda event: None,
+    )
+
+    stored = acting.apply([step])[w.ref]
+
+    assert "prometheus.io/port" not in stored["metadata"]["annotations"]
+    assert stored["metadata"]["annotations"]["somebody"] == "was here"

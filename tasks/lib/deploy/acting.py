@@ -15,6 +15,8 @@ from tasks.lib.deploy.observe import get
 from tasks.lib.deploy.progress import Record, Tell, Told
 from tasks.lib.errors import Failure, TimedOut
 
+# How often an object that changes all the time is looked at before it is taken over.
+LOOKS: Final = 5
 SPOKEN: Final = {
     Action.CREATE: "created",
     Action.CHANGE: "changed",
@@ -94,10 +96,28 @@ class Acting:
             raise unknown_kind(step.ref)
         query = {"force": "true"} if step.ref in self._forced else {}
         path = kind.path(step.ref.namespace, step.ref.name)
-        if step.action is Action.CHANGE and (moves := takeover.patch(step.live or {}, self._predecessors)):
-            doing = f"take over {step.ref} from what deployed it before"
-            self.api.request("PATCH", path, doing=doing, body=moves, content_type=takeover.PATCH_TYPE)
+        if step.action is Action.CHANGE:
+            self._take_over(step, path)
         return self.api.apply(path, step.body, doing=f"apply {step.ref}", query=query)
+
+    def _take_over(self, step: Step, path: str) -> None:
+        """Move the predecessors' records to our manager; an object that changed meanwhile is looked at again.
+
+        The look may be minutes old, and the status of what runs changes all the time.
+        """
+        live, doing = step.live or {}, f"take over {step.ref} from what deployed it before"
+        for left in reversed(range(LOOKS)):
+            moves = takeover.patch(live, self._predecessors)
+            if not moves:
+                return
+            try:
+                self.api.request("PATCH", path, doing=doing, body=moves, content_type=takeover.PATCH_TYPE)
+            except ApiError as error:
+                if error.status != 409 or not left:
+                    raise
+                live = self.api.get(path, doing=f"read {step.ref}")
+            else:
+                return
 
     def _remove(self, step: Step) -> None:
         """Delete the very object that was observed, and wait until it and what it owns are gone."""
