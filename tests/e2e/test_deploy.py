@@ -359,3 +359,15 @@ def test_a_plan_shows_what_would_change_and_an_approved_one_is_kept_to(
     environment.patch("Deployment", "worker", {"spec": {"replicas": 1}})
     deployed(environment, "--plan-file", str(approved))
     assert objects(environment)["Deployment/web"]["spec"]["replicas"] == 2
+
+
+def test_characters_that_yaml_reads_otherwise_arrive_as_they_are(environment: Case) -> None:
+    text = "🚀 naïve \x7f\x85\u2028\ufeff \\ud83d"
+    environment.add(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "odd"}, "data": {"text": text}}
+    )
+
+    deployed(environment)
+
+    assert objects(environment)["ConfigMap/odd"]["data"]["text"] == text
+    assert "is unchanged and ready" in deployed(environment)

@@ -33,6 +33,8 @@ LONGEST_DELAY: Final = 5.0
 # What heals by itself: overload, a server that is starting or ending, a proxy without one.
 PASSING: Final = frozenset({429, 500, 502, 503, 504})
 
+# What YAML reads otherwise than JSON, or not at all, where it is not escaped.
+ESCAPED: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 FORGETFUL: Final = re.compile(r'is forbidden: User ".*" cannot ')
 
 
@@ -113,7 +115,7 @@ class Api:
         """
         deadline = time.monotonic() + self.patience.total
         headers = {"Accept": accept, "Content-Type": content_type}
-        data = json.dumps(body, separators=(",", ":")).encode() if body is not None else None
+        data = encoded(body) if body is not None else None
         delay = FIRST_DELAY
         while True:
             waited = delay
@@ -256,6 +258,15 @@ def _passing_when_assured(error: ApiError) -> bool:
 
 def _passing(error: ApiError) -> bool:
     return error.status in PASSING and FULL not in error.message
+
+
+def encoded(body: Json | list[Json]) -> bytes:
+    """JSON that is YAML too, as which the server reads what is applied.
+
+    YAML does not know the two escapes of which JSON makes one character beyond the first 65,536, an emoji.
+    """
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    return ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
 def _decoded(data: bytes) -> Json:

@@ -1,6 +1,7 @@
 """What the Kubernetes API says when it refuses, in words that a person can act on."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,17 @@ NEXT_STEPS: Mapping[int, str] = {
     422: "Mend the manifest at the field named above.",
     429: "The API server is overloaded: wait a minute and run the same command again.",
 }
+# A rule of the cluster answers 403 as well, in other words than those for a role that is missing.
+RULE = re.compile(r"exceeded quota|denied (the )?request|violates PodSecurity|usage per (Pod|Container)")
+BY_RULE = (
+    "A rule of the cluster forbids it: quota, a limit range or an admission policy. docs/on-call.md says what "
+    "to do about each."
+)
+ENDING = "because it is being terminated"
+GONE_FIRST = (
+    "The namespace is being deleted: wait until `kubectl get namespace` does not list it any more, then run the "
+    "same command again. What holds it back stands in its status."
+)
 # What etcd says when it has reached its quota; it heals only when someone makes room.
 FULL = "database space exceeded"
 MAKE_ROOM = (
@@ -51,13 +63,24 @@ class ApiError(Failure):
     ) -> None:
         super().__init__(
             f"The cluster refused to {doing} ({status} {reason}).", message,
-            MAKE_ROOM if FULL in message else NEXT_STEPS.get(status, LATER),
+            next_step(status, message),
         )  # fmt: skip
         self.doing = doing
         self.status = status
         self.reason = reason
         self.message = message
         self.causes = tuple(causes)
+
+
+def next_step(status: int, message: str) -> str:
+    """What to do about a refusal."""
+    if FULL in message:
+        return MAKE_ROOM
+    if ENDING in message:
+        return GONE_FIRST
+    if status == 403 and RULE.search(message):
+        return BY_RULE
+    return NEXT_STEPS.get(status, LATER)
 
 
 class Unreachable(Failure):

@@ -9,6 +9,7 @@ import base64
 import datetime
 import gzip
 import json
+import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -52,7 +53,14 @@ class Past:
                 self.facts.get("not_kept", "A ConfigMap with a part of them was deleted."),
                 "Deploy its commit instead: ./inv deploy --branch … --commit …",
             )
-        unpacked: list[Json] = json.loads(gzip.decompress(base64.b64decode(self.packed)))
+        try:
+            unpacked: list[Json] = json.loads(gzip.decompress(base64.b64decode(self.packed)))
+        except (ValueError, OSError, EOFError, zlib.error) as error:
+            raise Failure(
+                f"The objects of release {self.number} cannot be read: somebody changed what is kept.",
+                str(error),
+                "Deploy its commit instead: ./inv deploy --branch … --commit …",
+            ) from error
         return unpacked
 
 
@@ -112,7 +120,7 @@ def read(api: Api, namespace: str) -> list[Past]:
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     items, _ = api.list(path, doing="read the history", query={"labelSelector": parts.LABEL})
     by_number: dict[int, list[Json]] = defaultdict(list)
-    for item in items:
+    for item in filter(parts.is_one, items):
         by_number[int(item["metadata"]["labels"][parts.LABEL])].append(item)
     return [past for number in sorted(by_number, reverse=True) if (past := _past(number, by_number[number]))]
 

@@ -42,6 +42,15 @@ def name(number: int, part: int) -> str:
     return f"{PREFIX}{number}" + (f"-part-{part}" if part > 1 else "")
 
 
+def is_one(item: Json) -> bool:
+    """Whether a ConfigMap with our label is what its name says: people copy some and change the name."""
+    labels: dict[str, str] = item["metadata"]["labels"]
+    number, part = labels.get(LABEL, ""), labels.get(PART, "1")
+    if not (number.isdecimal() and part.isdecimal()):
+        return False
+    return bool(item["metadata"]["name"] == name(int(number), int(part)))
+
+
 def manifests(number: int, facts: Mapping[str, str], packed: str, namespace: str) -> list[Json]:
     """The ConfigMaps that keep a release: the one with the facts last, so that it stands for the whole."""
     pieces = split(packed)
@@ -59,8 +68,10 @@ def content(head: Json, others: Sequence[Json]) -> tuple[str, int]:
     numbers = range(2, wanted + 1)
     if any(part not in by_part for part in numbers):
         return "", wanted
-    pieces = [one["binaryData"]["objects"] for one in (head, *(by_part[part] for part in numbers))]
-    return join(pieces), wanted
+    pieces = [
+        (one.get("binaryData") or {}).get("objects", "") for one in (head, *(by_part[n] for n in numbers))
+    ]
+    return join(pieces) if all(pieces) else "", wanted
 
 
 def beyond(sizes: Sequence[int], good: int) -> list[int]:

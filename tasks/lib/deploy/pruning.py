@@ -24,6 +24,7 @@ from tasks.lib.deploy.ownership import owner_of
 from tasks.lib.deploy.progress import DEPLOYED
 from tasks.lib.deploy.readiness import job_outcome
 from tasks.lib.deploy.removing import reason_to_leave
+from tasks.lib.errors import Failure
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
@@ -106,7 +107,7 @@ def pod_specs(body: Json) -> list[Json]:
 def kept_bodies(past: Sequence[Past]) -> list[Json]:
     """The objects of the newest good releases, those that a roll back is likely to bring back."""
     good = [one for one in past if one.facts.get("result") == DEPLOYED]
-    return [body for one in good[:INVENTORIES] for body in one.objects()]
+    return [body for one in good[:INVENTORIES] for body in _bodies(one)]
 
 
 def inventory(past: Sequence[Past], known: Collection[str], namespace: str) -> list[Ref]:
@@ -120,7 +121,7 @@ def inventory(past: Sequence[Past], known: Collection[str], namespace: str) -> l
     """
     found: set[Ref] = set()
     for one in past[:INVENTORIES]:
-        for body in one.objects():
+        for body in _bodies(one):
             if owner_of(body) and body["kind"] in known:
                 continue
             metadata = body["metadata"]
@@ -129,6 +130,14 @@ def inventory(past: Sequence[Past], known: Collection[str], namespace: str) -> l
                 names = names_read([body])
                 found |= {Ref("v1", kind, namespace, name) for kind, name in names if kind == "Secret"}
     return sorted(ref for ref in found if ref.kind not in NEVER_REMOVED)
+
+
+def _bodies(one: Past) -> list[Json]:
+    """The objects of a release; none of one that somebody changed by hand: it cannot come back anyway."""
+    try:
+        return one.objects()
+    except Failure:
+        return []
 
 
 def completed(

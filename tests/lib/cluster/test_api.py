@@ -7,9 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from tasks.lib.cluster import api
-from tasks.lib.cluster.api import Api, Endpoint
+from tasks.lib.cluster.api import Api, Endpoint, encoded
 from tasks.lib.cluster.refusal import ApiError, Unreachable
 from tests.clock import Clock
 from tests.lib.cluster.scripted import Answer, Scripted, status
@@ -44,6 +47,13 @@ def test_a_request_carries_token_query_and_json(server: Scripted) -> None:
     )
     assert asked.headers["Authorization"] == "Bearer a-token"
     assert asked.headers["Content-Type"] == "application/apply-patch+yaml"
+
+
+@given(st.text())
+@example('🚀 \x7f\x85\x9f\u2028\u2029\ufeff\ufffe \\ud83d "quoted"\t\r\n')
+def test_what_is_sent_reads_the_same_as_json_and_as_yaml(text: str) -> None:
+    sent = encoded({"text": text})
+    assert json.loads(sent) == yaml.safe_load(sent.decode()) == {"text": text}
 
 
 @pytest.mark.parametrize(

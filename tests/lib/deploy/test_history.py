@@ -64,6 +64,12 @@ def went_back(number: int, to: int, result: str = "deployed") -> Past:
     return Past(number, {"result": result, "back_to": str(to)}, pack(OBJECTS))
 
 
+@pytest.mark.parametrize("packed", ["aGVsbG8=", pack(OBJECTS)[:-8], "no base64"])
+def test_a_release_that_somebody_changed_says_so(packed: str) -> None:
+    with pytest.raises(Failure, match="somebody changed what is kept"):
+        Past(3, {}, packed).objects()
+
+
 def test_objects_beyond_the_bound_are_left_out_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bounded(past(1)) == past(1)
     monkeypatch.setattr(parts, "BYTES_OF_ALL", 10)

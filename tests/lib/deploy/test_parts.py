@@ -39,6 +39,28 @@ def test_a_release_with_a_part_missing_is_not_whole() -> None:
     assert parts.content(head, others[1:]) == ("", 4)
 
 
+def test_a_release_that_somebody_emptied_is_not_whole() -> None:
+    (head,) = parts.manifests(7, {}, encoded(b"x"), "default")
+    del head["binaryData"]
+    assert parts.content(head, []) == ("", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "counts"),
+    [
+        ("lookit-orchestrator-release-7", {"release": "7"}, True),
+        ("lookit-orchestrator-release-7-part-2", {"release": "7", "part": "2"}, True),
+        ("copy-of-release-7", {"release": "7"}, False),
+        ("lookit-orchestrator-release-7", {"release": "8"}, False),
+        ("lookit-orchestrator-release-x", {"release": "x"}, False),
+    ],
+    ids=["the first part", "another part", "a copy", "renumbered", "no number"],
+)
+def test_copies_that_people_make_are_no_releases(name: str, labels: dict[str, str], counts: bool) -> None:
+    spelled = {f"lookit-orchestrator/{key}": value for key, value in labels.items()}
+    assert parts.is_one({"metadata": {"name": name, "labels": spelled}}) is counts
+
+
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 100])
 def test_the_size_of_content_is_that_of_its_bytes(length: int) -> None:
     assert 0 <= parts.size(encoded(b"x" * length)) - length <= 2

@@ -46,6 +46,12 @@ def removed(
     return [str(step.ref) for step in steps]
 
 
+def test_a_release_that_somebody_changed_holds_no_deploy_up() -> None:
+    damaged = Past(2, {"result": "deployed"}, "aGVsbG8=")
+    assert inventory([damaged], [], OWNER) == []
+    assert removed({ref("Service"): live("Service")}, past=(damaged,)) == ["Service old"]
+
+
 @pytest.mark.parametrize(
     ("kind", "thing", "goes"),
     [
