@@ -20,13 +20,13 @@ NEXT_STEPS: Mapping[int, str] = {
 # A rule of the cluster answers 403 as well, in other words than those for a role that is missing.
 RULE = re.compile(r"exceeded quota|denied (the )?request|violates PodSecurity|usage per (Pod|Container)")
 BY_RULE = (
-    "A rule of the cluster forbids it: quota, a limit range or an admission policy. docs/on-call.md says what "
-    "to do about each."
+    "A rule of the cluster forbids it: quota, a limit range or an admission policy. docs/on-call.md says "
+    "what to do about each."
 )
 ENDING = "because it is being terminated"
 GONE_FIRST = (
-    "The namespace is being deleted: wait until `kubectl get namespace` does not list it any more, then run the "
-    "same command again. What holds it back stands in its status."
+    "The namespace is being deleted: wait until `kubectl get namespace` does not list it any more, then run "
+    "the same command again. What holds it back stands in its status."
 )
 # What etcd says when it has reached its quota; it heals only when someone makes room.
 FULL = "database space exceeded"
