@@ -108,6 +108,33 @@ def assert_evidence(bundle: Path, secret: str) -> None:
         assert base64.b64encode(secret.encode()).decode() not in text
 
 
+def test_what_a_killed_deploy_left_goes_back_too_when_the_next_one_fails(environment: Case) -> None:
+    deployed(environment)
+    environment.add(SERVICE)
+    environment.behave("Deployment", "web", "never-ready")
+    process = environment.start("deploy", "--branch", "develop", "--commit", COMMIT_B)
+    read_until(process, f"Deployment {environment.name}-worker: 1/1")
+    process.kill()
+    process.wait(timeout=10)
+    environment.behave("Deployment", "web", "crash-loop")
+
+    done = deploy(environment, commit=COMMIT_B)
+
+    assert done.returncode == 1
+    assert (
+        "is as in release 1 again, and so is what an earlier deploy that did not end well had" in done.stderr
+    )
+    after = objects(environment)
+    assert "Service/new-service" not in after
+    images = [
+        container["image"]
+        for name, thing in after.items()
+        if name.startswith(("Deployment/", "StatefulSet/"))
+        for container in thing["spec"]["template"]["spec"]["containers"]
+    ]
+    assert not [one for one in images if COMMIT_B in one]
+
+
 def test_the_same_commit_mended_deploys_after_a_roll_back(environment: Case) -> None:
     deployed(environment)
     environment.behave("Deployment", "web", "crash-loop")

@@ -66,7 +66,7 @@ class Recovery:
         if not touched or self.lock.lost.is_set():
             return
         self.tell(Notice(f"failed: {failure.what}"))
-        self._with_old_secrets().clear_up(failure, touched, record, about)
+        self._with_old_secrets().clear_up(failure, touched, planned.steps, record, about)
 
     def _with_old_secrets(self) -> "Recovery":
         """The same, wary of the values of Secrets that earlier releases left: old pods log them."""
@@ -82,7 +82,14 @@ class Recovery:
         path = f"/api/v1/namespaces/{self.environment.namespace}/secrets"
         return self.connection.api.list(path, doing="list secrets")[0]
 
-    def clear_up(self, failure: Failure, touched: list[Step], record: Record, about: dict[str, str]) -> None:
+    def clear_up(
+        self,
+        failure: Failure,
+        touched: list[Step],
+        steps: list[Step],
+        record: Record,
+        about: dict[str, str],
+    ) -> None:
         """Keep the evidence of what was touched, then bring it back as it was."""
         if kept := self._keep_evidence(failure, touched, record, about):
             record.aftermath.append(f"Evidence is kept in {kept}")
@@ -90,7 +97,7 @@ class Recovery:
             record.aftermath.append("What was applied stays as it is, as was asked for.")
             return
         try:
-            self._roll_back(failure, touched, record, str(kept or ""))
+            self._roll_back(failure, touched, steps, record, str(kept or ""))
         except KeyboardInterrupt:
             record.outcome = "failed, roll back interrupted"
             raise
@@ -123,7 +130,9 @@ class Recovery:
         self.tell(Notice(f"kept in {folder}"))
         return folder
 
-    def _roll_back(self, failure: Failure, touched: list[Step], record: Record, kept: str) -> None:
+    def _roll_back(
+        self, failure: Failure, touched: list[Step], steps: list[Step], record: Record, kept: str
+    ) -> None:
         api, namespace = self.connection.api, self.environment.namespace
         number = 0
         try:
@@ -134,7 +143,7 @@ class Recovery:
                 )
                 return
             number = good.number
-            self._restore(good, touched)
+            earlier = self._restore(good, touched, steps)
         except Failure as second:
             which = f"to release {number} " if number else ""
             record.outcome = f"failed, roll back {which}failed"
@@ -144,14 +153,17 @@ class Recovery:
             return
         record.outcome = f"failed, rolled back to {number}"
         record.aftermath.append(
-            f"What it had touched is as in release {number} again. "
+            f"What it had touched is as in release {number} again{_also(earlier)}. "
             "The database stays as it is: migrations are not reversed."
         )
         seen = f" What was seen is kept in {kept}" if kept else ""
         failure.next_step = f"Mend the cause and deploy again.{seen}"
 
-    def _restore(self, good: Past, touched: list[Step]) -> None:
+    def _restore(self, good: Past, touched: list[Step], steps: list[Step]) -> list[Step]:
         """Apply what the last good release had, wait until it is ready, then remove what it did not have.
+
+        Returns:
+            What an earlier deploy had left that did not end well.
 
         Raises:
             Failure: it cannot be brought back, or does not become ready.
@@ -160,7 +172,9 @@ class Recovery:
         connection, environment, tell = self.connection, self.environment, self.tell
         tell(PhaseBegan(f"back to release {good.number}, commit {good.facts.get('commit', '?')}"))
         namespace, api = environment.namespace, connection.api
-        due = restoring.restoration(touched, wanted(good.objects(), connection.kinds, namespace))
+        before = wanted(good.objects(), connection.kinds, namespace)
+        earlier = restoring.unfinished(steps, touched, before)
+        due = restoring.restoration(touched, before, earlier)
         jobs, _ = api.list(f"/apis/batch/v1/namespaces/{namespace}/jobs", doing="list jobs")
         due = restoring.sparing(due, jobs)
         for ref, reason in due.left:
@@ -174,8 +188,15 @@ class Recovery:
         tell(Began(again))
         course = engine.Course(self.settings, environment, connection, again, tell, self.lock.require, limit)
         course.run(planned)
+        return earlier
 
     def _way_out(self, number: int) -> str:
         name = self.environment.name
         to = f" --to {number}" if number else ""
         return f"./inv release.rollback --environment {name}{to}, or mend the cause and deploy again."
+
+
+def _also(earlier: list[Step]) -> str:
+    if not earlier:
+        return ""
+    return f", and so is what an earlier deploy that did not end well had left ({len(earlier)} objects)"

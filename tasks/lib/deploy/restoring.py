@@ -1,10 +1,10 @@
 """What a roll back restores: a pure function of what the failed deploy touched and of the last good release.
 
-What the deploy did not touch is left alone.  So are Jobs, because migrations are never reversed, and kinds
-that hold data.
+What neither the deploy nor an unfinished one before it touched is left alone.  So are Jobs, because
+migrations are never reversed, and kinds that hold data.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,6 +14,7 @@ from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names
 from tasks.lib.deploy.progress import Record
 from tasks.lib.deploy.readiness import job_outcome
 
+CONFIGURATION: Final = frozenset({"ConfigMap", "Secret"})
 NOT_REACHED: Final = "not reached"
 LEFT: Final = {
     "Job": "migrations are never reversed",
@@ -44,24 +45,45 @@ def touched(steps: Sequence[Step], record: Record) -> list[Step]:
     return [step for step in steps if step.writes and record.rows[step.ref].result != NOT_REACHED]
 
 
-def restoration(steps: Sequence[Step], good: Sequence[Wanted]) -> Restoration:
+def unfinished(steps: Sequence[Step], touched: Collection[Step], good: Sequence[Wanted]) -> list[Step]:
+    """The steps whose objects an earlier deploy that did not end well has left otherwise than they were.
+
+    Args:
+        steps: all of this deploy.
+        touched: those that it touched itself.
+        good: the objects of the last good release.
+
+    """
+    before = {w.ref: w.digest for w in good}
+    seen = {step.ref for step in touched}
+    found = []
+    for step in steps:
+        applied = ((step.live or {"metadata": {}})["metadata"].get("annotations") or {}).get(APPLIED)
+        is_lasting = step.ref.kind in LEFT or (step.ref.kind in CONFIGURATION and step.ref not in before)
+        if applied and applied != before.get(step.ref) and step.ref not in seen and not is_lasting:
+            found.append(step)
+    return found
+
+
+def restoration(steps: Sequence[Step], good: Sequence[Wanted], earlier: Sequence[Step] = ()) -> Restoration:
     """Decide about every object that was touched.
 
     Args:
         steps: what was touched.
         good: the objects of the last good release; its Secrets are not kept.
+        earlier: what an earlier deploy left that did not end well.
 
     """
-    before = {w.ref: w for w in good}
+    before, of_an_earlier = {w.ref: w for w in good}, {step.ref for step in earlier}
     objects: list[Wanted] = []
     created: list[Step] = []
     left: list[tuple[Ref, str]] = []
-    for step in steps:
+    for step in [*steps, *earlier]:
         if reason := LEFT.get(step.ref.kind):
             left.append((step.ref, reason))
         elif step.ref in before:
             objects.append(before[step.ref])
-        elif step.live is None:
+        elif step.live is None or step.ref in of_an_earlier:
             created.append(step)
         elif step.ref.kind == "Secret":  # without a hash in its name; nobody else knows what it was
             objects.append(as_it_was(step.ref, step.live))

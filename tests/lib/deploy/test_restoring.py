@@ -5,7 +5,7 @@ import pytest
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted
 from tasks.lib.deploy.progress import Record
-from tasks.lib.deploy.restoring import restoration, sparing, touched
+from tasks.lib.deploy.restoring import restoration, sparing, touched, unfinished
 
 LIVE = {"metadata": {"name": "x", "uid": "1"}}
 
@@ -54,6 +54,48 @@ def test_each_touched_object_is_restored_removed_or_left(
 
 def test_what_was_not_touched_is_left_alone() -> None:
     assert restoration([], [a("ConfigMap"), a("Service")]).objects == ()
+
+
+def applied(w: Wanted) -> dict[str, Any]:
+    return {"metadata": {"name": w.ref.name, "uid": "1", "annotations": {APPLIED: w.digest}}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "there", "good", "restored", "removed"),
+    [
+        ("Deployment", "new", ["old"], ["old"], 0),
+        ("Deployment", "half", ["old"], ["old"], 0),
+        ("Deployment", "old", ["old"], [], 0),
+        ("Deployment", "new", [], [], 1),
+        ("ConfigMap", "new", ["old"], ["old"], 0),
+        ("ConfigMap", "new", [], [], 0),
+        ("Secret", "new", [], [], 0),
+        ("Job", "new", ["old"], [], 0),
+        ("PersistentVolumeClaim", "new", [], [], 0),
+    ],
+    ids=[
+        "as this deploy wants it", "as none wants it", "as the good one left it", "made by the unfinished one",
+        "configuration", "hashed configuration", "secret", "job", "claim",
+    ],
+)  # fmt: skip
+def test_what_an_unfinished_deploy_left_is_restored_too(
+    kind: str, there: str, good: list[str], restored: list[str], removed: int
+) -> None:
+    one = step(kind, Action.KEEP, live=applied(a(kind, data=there)))
+    before = [a(kind, data=data) for data in good]
+
+    earlier = unfinished([one], [], before)
+
+    due = restoration([], before, earlier)
+    assert [w.body["data"] for w in due.objects] == restored
+    assert len(due.created) == removed
+    assert unfinished([one], [one], before) == []
+
+
+def test_what_something_else_made_is_nothing_that_a_deploy_left() -> None:
+    assert (
+        unfinished([step("Service", Action.CHANGE, live=LIVE), step("Service", Action.CREATE)], [], []) == []
+    )
 
 
 def test_a_secret_that_was_changed_in_place_gets_its_values_back() -> None:
