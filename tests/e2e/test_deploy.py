@@ -1,5 +1,6 @@
 """The deploy, as a process of its own, against the sandbox's real API server."""
 
+import base64
 import json
 import signal
 import subprocess
@@ -371,3 +372,32 @@ def test_characters_that_yaml_reads_otherwise_arrive_as_they_are(environment: Ca
 
     assert objects(environment)["ConfigMap/odd"]["data"]["text"] == text
     assert "is unchanged and ready" in deployed(environment)
+
+
+def test_a_paused_workload_is_refused_before_anything_changes(environment: Case) -> None:
+    deployed(environment)
+    name = f"deployment/{environment.name}-web"
+    environment.kubectl("rollout", "pause", name)
+    before = versions(environment)
+
+    refused = deploy(environment, commit=COMMIT_B)
+
+    assert refused.returncode == 1
+    assert f"rollout resume {name}" in refused.stderr
+    assert versions(environment) == before
+
+
+def test_a_plan_shows_no_secret_that_a_config_map_repeats(environment: Case) -> None:
+    thing = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "repeats"}}
+    environment.add({**thing, "data": {"url": "none yet"}})
+    deployed(environment)
+    secrets = json.loads(environment.kubectl("get", "secrets", "-o", "json"))["items"]
+    values = [base64.b64decode(v).decode() for one in secrets for v in (one.get("data") or {}).values()]
+    secret = next(value for value in values if len(value) > 12 and "\n" not in value)
+    environment.add({**thing, "data": {"url": f"db://{secret}@host"}})
+
+    plan = environment.invoke("plan", "--branch", "develop", "--commit", COMMIT_A, "--json")
+
+    assert plan.returncode == 0, plan.stderr
+    assert "db://[redacted]@host" in plan.stdout
+    assert secret not in plan.stdout + plan.stderr

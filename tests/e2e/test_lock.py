@@ -232,6 +232,23 @@ def test_a_lock_is_given_up_by_name_and_reason_only(environment: Case) -> None:
     assert "me gave up the lock of dead@elsewhere: it is dead" in environment.kubectl("get", "events")
 
 
+def test_a_lock_is_given_up_by_who_may_not_leave_an_event_too(environment: Case) -> None:
+    one = a_lock(environment, "dead@elsewhere")
+    assert one.take() is None
+    account = f"u{environment.name}"
+    email = environment.sandbox.make_account(account, ["container.clusters.get"], [])
+    environment.kubectl("create", "role", "unlocker", "--verb=get,delete", "--resource=leases")
+    environment.kubectl("create", "rolebinding", "unlocker", "--role=unlocker", f"--user={email}")
+
+    done = environment.as_account(account).invoke(
+        "release.unlock", "--environment", "staging", "--by", "me", "--reason", "it is dead"
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "it was held by dead@elsewhere. No event could be left that says so: " in done.stderr
+    assert one.read() is None
+
+
 def wait_for(process: "subprocess.Popen[str]", text: str) -> None:
     assert process.stderr
     assert any(text in line for line in process.stderr)

@@ -7,6 +7,11 @@ from typing import Any
 
 import pytest
 
+from tasks.lib.cluster.connection import connect
+from tasks.lib.deploy.decide import Action, Step
+from tasks.lib.deploy.objects import wanted
+from tasks.lib.deploy.rehearsal import Rehearsal, require
+from tasks.lib.errors import Failure
 from tasks.lib.sandbox.kms.access import DECRYPTER
 from tests.e2e.test_deploy import COMMIT_A, deploy, deployed
 from tests.sandbox_case import Case
@@ -76,3 +81,19 @@ def test_whoever_may_not_create_it_gets_the_command(confined: Case) -> None:
     assert f"The namespace {confined.name} does not exist." in done.stderr
     assert f"kubectl create namespace {confined.name}" in done.stderr
     assert not exists(confined)
+
+
+def test_an_object_of_a_namespace_that_nobody_makes_is_refused(environment: Case) -> None:
+    connection = connect(environment.settings, environment.environment)
+    [w] = wanted(
+        [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "nobody-s"}}],
+        connection.kinds,
+        environment.name,
+    )
+    trial = Rehearsal(connection.api, connection.kinds, (), (), environment.name)
+
+    tried = trial.run([Step(w, Action.CREATE, "", w.body)])
+
+    with pytest.raises(Failure) as caught:
+        require(tried)
+    assert 'namespaces "nobody-s" not found' in caught.value.why

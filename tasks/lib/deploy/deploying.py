@@ -114,8 +114,8 @@ def plan(settings: "Settings", release: Release) -> "Plan":
         Failure: the deploy would fail before it changes anything.
 
     """
-    connection, documents, _ = prepare(settings, release)
-    with _closing(connection):
+    connection, documents, secrets = prepare(settings, release)
+    with _closing(connection), masked_failures(values_to_mask(documents, secrets)):
         return _planned(settings, release, connection, documents)[1]
 
 
@@ -217,7 +217,7 @@ def _planned(
     shown = planning.of(environment.name, planned)
     if not marked and namespaces.is_missing(connection.api, environment):
         shown = planning.with_namespace(shown, environment.namespace)
-    return planned, shown, marked
+    return planned, planning.blanked(shown, values_to_mask(documents, {})), marked
 
 
 @contextmanager
@@ -300,10 +300,12 @@ def masked(tell: Tell, values: list[str]) -> Tell:
 
 @contextmanager
 def masked_failures(values: list[str]) -> Iterator[None]:
-    """Blank secret values out of failures from within: they quote the logs of containers."""
+    """Blank secret values out of failures from within, which quote logs of containers; shorten long lines."""
+    from tasks.lib.deploy.lines import clipped_lines
+
     try:
         yield
     except Failure as failure:
-        failure.what, failure.why = mask(failure.what, values), mask(failure.why, values)
+        failure.what, failure.why = mask(failure.what, values), clipped_lines(mask(failure.why, values))
         failure.args = (failure.what,)
         raise

@@ -160,7 +160,9 @@ def _by_events(
 
 
 def _given_up(workload: Json) -> Trouble | None:
-    """The controller's own verdict."""
+    """The controller's own verdict, or that it was told to do nothing."""
+    if workload["kind"] == "Deployment" and workload["spec"].get("paused"):
+        return trouble(Where.WORKLOAD, workload, "Paused", "")
     for name in ("Failed", "FailureTarget", "Progressing"):
         said = condition(workload, name)
         exceeded = said.get("reason") == "ProgressDeadlineExceeded"

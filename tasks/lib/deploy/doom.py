@@ -114,6 +114,10 @@ RULES: Final = (
         "a service account or priority class that the pods name is missing",
     ),
     Rule(_W, "FailedCreate", "any", "", 45, "its pods cannot be created"),
+    Rule(
+        _W, "Paused", "any", "", 0,
+        "its rollout is paused by hand: nothing happens until `kubectl rollout resume`",
+    ),
     Rule(_W, "ProgressDeadlineExceeded", "any", "", 0, "no progress for `progressDeadlineSeconds`"),
     Rule(_W, "BackoffLimitExceeded", "any", "", 0, "its pods failed more often than `backoffLimit` allows"),
     Rule(_W, "DeadlineExceeded", "any", "", 0, "the Job ran longer than `activeDeadlineSeconds`"),

@@ -99,7 +99,9 @@ def plan(
     objects = [labelled(w, environment.namespace) for w in objects]
     live = observe(api, kinds, objects, environment.namespace)
     steps = decide(objects, live, run_jobs=choices.run_jobs)
-    trial = rehearsal.Rehearsal(api, kinds, settings.deploy.predecessors, choices.force_conflicts)
+    trial = rehearsal.Rehearsal(
+        api, kinds, settings.deploy.predecessors, choices.force_conflicts, environment.namespace
+    )
     tried = trial.run(steps)
     rehearsal.require(tried)
     by_ref = {t.step.ref: t.step for t in tried}

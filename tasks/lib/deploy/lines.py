@@ -17,6 +17,7 @@ from tasks.lib.deploy.progress import Ended, Event, LogLine, Notice, PhaseBegan,
 
 QUIET: Final = 1.0
 NAMES_ON_ONE_LINE: Final = 8
+LONGEST: Final = 2000
 # Colours and other commands to a terminal, and what else does not print; tabs are kept.
 UNPRINTABLE: Final = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
@@ -30,9 +31,20 @@ def plain(text: str) -> str:
     return UNPRINTABLE.sub("", text)
 
 
+def clipped(text: str) -> str:
+    """`text`, without what goes beyond what anybody reads: some programs log whole pages as one line."""
+    rest = len(text) - LONGEST
+    return text if rest <= 0 else f"{text[:LONGEST]} … and {rest} characters more"
+
+
+def clipped_lines(text: str) -> str:
+    """The same for each line."""
+    return "\n".join(map(clipped, text.splitlines()))
+
+
 def logged(event: LogLine) -> str:
     """A line of a container's log, as it is shown."""
-    return f"  {plain(event.pod)} | {plain(event.line)}"
+    return f"  {plain(event.pod)} | {clipped(plain(event.line))}"
 
 
 class Lines:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tasks.lib.deploy import page
 from tasks.lib.deploy.decide import WRITES, Action
@@ -24,6 +24,9 @@ SIGNS: Final = {
     Action.DELETE: "-",
     Action.LEAVE: "·",
 }
+# Of the JSON, and of what seals cover: a plan of another format cannot be approved.
+FORMAT: Final = 1
+Key = tuple[str, str, str]
 COLOURS: Final = {"+": "green", "~": "yellow", "±": "red", ">": "cyan", "-": "red", "·": ""}
 
 
@@ -135,7 +138,7 @@ def totals(plan: Plan) -> str:
 
 def as_json(plan: Plan) -> str:
     """The whole plan as JSON; `read` takes it back."""
-    return json.dumps(asdict(plan), indent=2)
+    return json.dumps({"format": FORMAT, **asdict(plan)}, indent=2)
 
 
 def as_html(plan: Plan) -> str:
@@ -177,16 +180,22 @@ def read(path: Path) -> Plan:
 
     """
     try:
-        content = json.loads(path.read_text())
+        content = _of_this_format(json.loads(path.read_text()))
         entries = [
             Entry(**{**entry, "changes": tuple(Change(**change) for change in entry["changes"])})
             for entry in content["entries"]
         ]
         return Plan(content["environment"], tuple(entries))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UsageError(
             f"{path} is not a plan.", str(error), "Write one with ./inv plan --branch … --json > FILE"
         ) from error
+
+
+def _of_this_format(content: Any) -> Any:
+    if content.get("format") != FORMAT:
+        raise ValueError("Another version of this project wrote it, or it is something else.")
+    return content
 
 
 def require_same(approved: Plan, now: Plan) -> None:
@@ -196,7 +205,7 @@ def require_same(approved: Plan, now: Plan) -> None:
         Failure: the cluster, or what is to be deployed, moved since; every object concerned is named.
 
     """
-    moved = [f"{kind} {name}: {why}" for (kind, name), why in sorted(_moved(approved, now).items())]
+    moved = [f"{kind} {name}: {why}" for (kind, name, _), why in sorted(_moved(approved, now).items())]
     if approved.environment != now.environment:
         moved.insert(0, f"the plan is for {approved.environment}, this deploy for {now.environment}")
     if moved:
@@ -207,7 +216,7 @@ def require_same(approved: Plan, now: Plan) -> None:
         )
 
 
-def _moved(approved: Plan, now: Plan) -> dict[tuple[str, str], str]:
+def _moved(approved: Plan, now: Plan) -> dict[Key, str]:
     then, today = _seals(approved.entries), _seals(now.entries)
     gone = dict.fromkeys(then.keys() - today.keys(), "is not deployed any more")
     new = dict.fromkeys(today.keys() - then.keys(), "was not in the plan")
@@ -215,5 +224,5 @@ def _moved(approved: Plan, now: Plan) -> dict[tuple[str, str], str]:
     return {**gone, **new, **other}
 
 
-def _seals(entries: Sequence[Entry]) -> dict[tuple[str, str], str]:
-    return {(entry.kind, entry.name): entry.seal for entry in entries}
+def _seals(entries: Sequence[Entry]) -> dict[Key, str]:
+    return {(entry.kind, entry.name, entry.namespace): entry.seal for entry in entries}

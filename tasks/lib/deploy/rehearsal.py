@@ -54,15 +54,20 @@ class Rehearsal:
         kinds: what it serves.
         predecessors: field managers whose values are taken over silently.
         forced: `Kind/name:field` whose values are taken over on request.
+        namespace: the environment's, which a first deploy creates.
 
     """
 
-    def __init__(self, api: Api, kinds: Kinds, predecessors: Sequence[str], forced: Sequence[str]) -> None:
+    def __init__(
+        self, api: Api, kinds: Kinds, predecessors: Sequence[str], forced: Sequence[str], namespace: str
+    ) -> None:
         self._api, self._kinds = api, kinds
+        self._to_come = {"", namespace}
         self._predecessors, self._forced = frozenset(predecessors), frozenset(map(bare, forced))
 
     def run(self, steps: Sequence[Step]) -> list[Tried]:
         """Try every step that writes, several at a time; the others are returned as they are."""
+        self._to_come |= {step.ref.name for step in steps if step.ref.kind == "Namespace"}
         with ThreadPoolExecutor(CONNECTIONS, "rehearsal") as pool:
             return list(pool.map(self._try, steps))
 
@@ -89,10 +94,12 @@ class Rehearsal:
         """The outcome of a dry run that went through, without what taking the object over removes."""
         if step.action is Action.CHANGE and step.live:
             result = takeover.foreseen(step.live, self._predecessors, step.body, result)
+        if step.ref.kind == "Deployment" and result["spec"].get("paused"):
+            return Tried(step, fault=_paused(step.ref))
         return Tried(_corrected(step, result), result, forced=forced)
 
     def _refused(self, step: Step, error: ApiError, path: str) -> Tried:
-        if error.status == 404:  # its namespace comes with this very deploy
+        if error.status == 404 and step.ref.namespace in self._to_come:
             return Tried(step)
         conflicts = _conflicts(step.ref, error)
         if conflicts:
@@ -141,6 +148,12 @@ def way_out(ref: Ref) -> str:
     if ref.kind in {"Deployment", "DaemonSet"}:
         return f"way out: `{command}`, which ends its pods, then deploy again; or give it another name."
     return f"way out: `{command}`, then deploy again."
+
+
+def _paused(ref: Ref) -> str:
+    """Why a paused Deployment is not begun with: it would end the deploy half-way, after the migration."""
+    resume = f"kubectl -n {ref.namespace} rollout resume deployment/{ref.name}"
+    return f"{ref}: its rollout is paused, nothing would happen.\nway out: `{resume}`, then deploy again."
 
 
 def _corrected(step: Step, result: Json) -> Step:

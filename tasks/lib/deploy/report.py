@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from tasks.lib.deploy import summary
-from tasks.lib.deploy.lines import plain
+from tasks.lib.deploy.lines import clipped, plain
 from tasks.lib.deploy.progress import (
     Began,
     Decided,
@@ -81,7 +81,7 @@ class Report:
         match event:
             case LogLine(pod, line):
                 self._log_lines += 1
-                self._log.append({"at": now, "pod": plain(pod), "line": plain(line)})
+                self._log.append({"at": now, "pod": plain(pod), "line": clipped(plain(line))})
             case Told(ref, text):
                 self._told.append({"at": now, "object": str(ref), "text": plain(text)})
             case Notice(text):

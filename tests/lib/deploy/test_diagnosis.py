@@ -208,8 +208,9 @@ def test_a_replica_set_says_why_its_pods_cannot_be_created() -> None:
             "ProgressDeadlineExceeded",
         ),
         (workload("Deployment", condition("Progressing", "NewReplicaSetAvailable")), None),
+        ({**workload("Deployment"), "spec": {"paused": True}}, "Paused"),
     ],
-    ids=["back-off", "deadline", "no progress", "progress"],
+    ids=["back-off", "deadline", "no progress", "progress", "paused"],
 )
 def test_a_controller_that_gave_up_says_why(thing: Thing, reason: str | None) -> None:
     found = of_workload(thing, [], [pod()], [], [])

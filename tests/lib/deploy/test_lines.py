@@ -1,6 +1,6 @@
 import pytest
 
-from tasks.lib.deploy.lines import Lines, plain
+from tasks.lib.deploy.lines import Lines, clipped_lines, logged, plain
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.progress import Began, Ended, LogLine, Notice, PhaseBegan, Record, Told
 from tasks.lib.deploy.viewing import in_place, shown
@@ -100,6 +100,11 @@ def test_a_table_is_drawn_only_for_a_person_at_a_capable_terminal(
     terminal: bool, variables: dict[str, str], expected: bool
 ) -> None:
     assert in_place(terminal=terminal, variables=variables) is expected
+
+
+def test_a_page_that_is_logged_as_one_line_is_shortened() -> None:
+    assert logged(LogLine("pod", "x" * 3000)) == f"  pod | {'x' * 2000} … and 1000 characters more"
+    assert clipped_lines(f"short\n{'x' * 2001}") == f"short\n{'x' * 2000} … and 1 characters more"
 
 
 def test_in_a_pipe_events_are_lines_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,7 +100,7 @@ def test_a_plan_can_be_rid_of_secret_values() -> None:
     assert clean.entries[0].changes == (Change("data.url", "db://[redacted]@host", None),)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"environment": "x", "entries": [{}]}'])
+@pytest.mark.parametrize("text", ["", "[]", "3", '{"format": 1, "environment": "x", "entries": [{}]}'])
 def test_a_file_that_is_no_plan_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "plan.json"
     path.write_text(text)
@@ -113,6 +113,23 @@ def test_an_approved_plan_holds_while_nothing_moved() -> None:
     with pytest.raises(Failure) as caught:
         planning.require_same(planned(), planned(live="moved"))
     assert caught.value.why == "ConfigMap conf: changed since"
+
+
+def test_a_plan_of_another_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(planning.as_json(planned()).replace('"format": 1', '"format": 0'))
+    with pytest.raises(UsageError) as caught:
+        planning.read(path)
+    assert "Another version" in caught.value.why
+
+
+def test_of_namesakes_in_two_namespaces_neither_may_move() -> None:
+    def plan(first: str) -> Plan:
+        ends = (("one", first), ("two", "same"))
+        return Plan("staging", tuple(Entry("p", "Role", "x", ns, "change", "", (), s) for ns, s in ends))
+
+    with pytest.raises(Failure, match="is not what would be done now"):
+        planning.require_same(plan("then"), plan("now"))
 
 
 def test_what_is_left_may_change_without_the_plan_being_another() -> None:
