@@ -105,7 +105,7 @@ def with_left_out_names(words: list[str], names: dict[str, str]) -> list[str]:
 def _bad_usage() -> Iterator[None]:
     try:
         yield
-    except ParseError as error:
+    except (ParseError, ValueError) as error:  # a ValueError where a number was to be read
         known = "  next: `./inv --list` shows the tasks, `./inv --help TASK` the options of one."
         raise Exit(f"{error}\n{known}", code=EXIT_USAGE) from error
 

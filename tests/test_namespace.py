@@ -116,8 +116,9 @@ print("walked")
         (("settings", "--colour"), "No idea what '--colour' is!"),
         (("settings", "--environment"), "needed value and was not given one"),
         (("--nope",), "No idea what '--nope' is!"),
+        (("release.show", "abc"), "invalid literal for int() with base 10: 'abc'"),
     ],
-    ids=["task", "option", "missing value", "core option"],
+    ids=["task", "option", "missing value", "core option", "no number"],
 )
 def test_a_command_line_that_is_not_understood_is_bad_usage(
     here: Here, argv: tuple[str, ...], said: str

@@ -199,4 +199,4 @@ class Recovery:
 def _also(earlier: list[Step]) -> str:
     if not earlier:
         return ""
-    return f", and so is what an earlier deploy that did not end well had left ({len(earlier)} objects)"
+    return f", and so is what deploys before it had left otherwise ({len(earlier)} objects)"
