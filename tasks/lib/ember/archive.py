@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 from typing import IO, cast
@@ -16,6 +17,7 @@ from tasks.lib.settings.ember import Limits
 STDIN = "-"
 KNOWN = "A zip, tar, tar.gz, tar.zst, a folder, or - for standard input."
 TAR_MAGIC_AT = 257
+TAR_HEADER = 512
 # Headers and padding come on top of what the files of a tar take.
 TAR_OVERHEAD_PER_MEMBER = 2048
 
@@ -45,7 +47,8 @@ def open_archive(source: str, limits: Limits) -> Archive:
         raise UsageError(f"There is no archive {source}.", "", KNOWN) from error
     except OSError as error:
         raise Failure(f"The archive {source} cannot be opened.", str(error)) from error
-    return recognised(file, source, limits)
+    # A pipe, such as a shell's <(…), can be read once only.
+    return recognised(file if file.seekable() else spooled(file, limits), source, limits)
 
 
 def recognised(file: IO[bytes], source: str, limits: Limits) -> Archive:
@@ -55,7 +58,7 @@ def recognised(file: IO[bytes], source: str, limits: Limits) -> Archive:
         Failure: it is of no known kind.
 
     """
-    start = file.read(TAR_MAGIC_AT + 8)
+    start = file.read(TAR_HEADER)
     file.seek(0)
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return Zipped(file, limits.members)
@@ -98,7 +101,9 @@ class _Limited:
         self._left -= len(data)
         if self._left < 0:
             raise Failure(
-                "The archive on standard input is refused.", "It is larger than ember.limits.total_size."
+                "The archive on standard input is refused.",
+                "It is larger than ember.limits.total_size.",
+                "Is it the right one?  If so, raise that limit in invoke.yaml.",
             )
         return data
 
@@ -108,4 +113,15 @@ def _packing(start: bytes) -> tarred.Packing | None:
         return tarred.gzipped
     if start.startswith(b"\x28\xb5\x2f\xfd"):
         return tarred.zstandard
-    return tarred.plain if start[TAR_MAGIC_AT : TAR_MAGIC_AT + 5] == b"ustar" else None
+    return tarred.plain if _is_tar(start) else None
+
+
+def _is_tar(start: bytes) -> bool:
+    """Whether a tar begins so: by its magic, which old ones lack, or by its first checksum."""
+    if start[TAR_MAGIC_AT : TAR_MAGIC_AT + 5] == b"ustar":
+        return True
+    try:
+        tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import IO, Protocol
 
 FILE, FOLDER = "file", "folder"
+ENCRYPTED, OTHERWISE_PACKED = "encrypted", "packed by another method than deflate"
 # A member of any other kind is refused, and the kind is the reason: "a symbolic link", "a device" …
 
 

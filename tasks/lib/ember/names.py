@@ -9,7 +9,6 @@ LONGEST_NAME = 1024
 RESERVED = ".well-known/acme-challenge/"
 DRIVE = re.compile(r"[A-Za-z]:")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# Not allowed by the object naming rules, or read by some of Google's own tools as wildcards or versions.
 REFUSED_IN_XML = re.compile("[\ufffe\uffff]")
 
 
@@ -44,10 +43,15 @@ def fault(name: str, prefix: str) -> str:
 
 
 def spelled(name: str) -> str:
-    """The name as it may be printed: what would move a cursor or cannot be encoded is escaped."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name
+    """The name as it may be printed: what would move a cursor or cannot be encoded is escaped.
+
+    What is longer than a name can be is cut.
+    """
+    shown = "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode()
+        for c in name[:LONGEST_NAME]
     )
+    return shown if len(name) <= LONGEST_NAME else f"{shown}…"
 
 
 def clashes(names: Iterable[str]) -> list[tuple[str, str]]:
@@ -58,12 +62,17 @@ def clashes(names: Iterable[str]) -> list[tuple[str, str]]:
     seen: dict[str, str] = {}
     found = []
     for name in names:
-        folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
-        if folded in seen:
-            found.append((seen[folded], name))
+        key = folded(name)
+        if key in seen:
+            found.append((seen[key], name))
         else:
-            seen[folded] = name
+            seen[key] = name
     return found
+
+
+def folded(name: str) -> str:
+    """What a name is to a system that tells neither case nor Unicode forms apart."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
 def relative(name: str) -> str:

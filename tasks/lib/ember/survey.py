@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tasks.lib.ember import names
-from tasks.lib.ember.member import FILE, FOLDER, Archive, Member
+from tasks.lib.ember.member import ENCRYPTED, FILE, FOLDER, OTHERWISE_PACKED, Archive, Member
 from tasks.lib.ember.tarred import RATIO_JUDGED_ABOVE
 from tasks.lib.errors import Failure
 from tasks.lib.settings.ember import Ember, Limits
@@ -58,9 +58,7 @@ def _files(archive: Archive, prefix: str, ember: Ember, faults: list[str]) -> li
                 files.append(member)
     except archive.errors as error:
         faults.append(f"it cannot be read to its end: {error}")
-    total = sum(member.size for member in files)
-    if total > ember.limits.total_size:
-        faults.append(f"it unpacks to {total:,} bytes, more than ember.limits.total_size")
+    faults.extend(_excess(files, ember.limits))
     faults.extend(_clashes(files))
     if not files and not faults:
         faults.append("it holds no files")
@@ -82,17 +80,36 @@ def _relevant(archive: Archive, ember: Ember, faults: list[str]) -> Iterator[Mem
 
 def _fault(member: Member, name: str, prefix: str, limits: Limits) -> str:
     """What is wrong with one member as far as its header tells."""
-    if fault := names.fault(name, prefix):
-        return fault
-    if member.kind == "encrypted":
-        return "it is encrypted"
+    return names.fault(name, prefix) or _fault_of_kind(member) or _fault_of_size(member, limits)
+
+
+def _fault_of_kind(member: Member) -> str:
+    if member.kind in {ENCRYPTED, OTHERWISE_PACKED}:
+        return f"it is {member.kind}"
     if member.kind not in {FILE, FOLDER}:
         return f"it is {member.kind}, not a file"
+    if member.kind == FILE and member.name.endswith("/"):
+        return "it is a file, and called like a folder"
+    if member.kind == FOLDER and member.size:
+        return f"it is a folder, and holds {member.size:,} bytes"
+    return ""
+
+
+def _fault_of_size(member: Member, limits: Limits) -> str:
     if member.size > limits.member_size:
         return f"it unpacks to {member.size:,} bytes, more than ember.limits.member_size"
     if member.packed and member.size > RATIO_JUDGED_ABOVE and member.size > limits.ratio * member.packed:
         return f"it unpacks to more than {limits.ratio} times its packed size (ember.limits.ratio)"
     return ""
+
+
+def _excess(files: Sequence[Member], limits: Limits) -> Iterator[str]:
+    """What all files together have too much of."""
+    total, packed = sum(member.size for member in files), sum(member.packed for member in files)
+    if total > limits.total_size:
+        yield f"it unpacks to {total:,} bytes, more than ember.limits.total_size"
+    if packed and total > RATIO_JUDGED_ABOVE and total > limits.ratio * packed:
+        yield f"it unpacks to more than {limits.ratio} times its packed size (ember.limits.ratio)"
 
 
 def _clashes(files: Sequence[Member]) -> Iterator[str]:
@@ -105,11 +122,12 @@ def _clashes(files: Sequence[Member]) -> Iterator[str]:
             if earlier == later
             else f"it differs from {names.spelled(earlier)} only by case or Unicode form",
         )
-    known = set(paths)
+    known = {names.folded(path): path for path in paths}
     for path in paths:
-        for end in (at for at, letter in enumerate(path) if letter == "/"):
-            if path[:end] in known:
-                yield said(path, f"{names.spelled(path[:end])} is a file, and cannot hold it")
+        key = names.folded(path)
+        ends = (end for end, letter in enumerate(key) if letter == "/")
+        if file := next((known[key[:end]] for end in ends if key[:end] in known), ""):
+            yield said(path, f"{names.spelled(file)} is a file, and cannot hold it")
 
 
 def _root(paths: Sequence[str]) -> str:

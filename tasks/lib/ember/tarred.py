@@ -10,17 +10,8 @@ from functools import partial
 from typing import IO, Protocol, cast
 
 from tasks.lib.ember.member import FILE, FOLDER, Member, Opener
+from tasks.lib.ember.tar_headers import Headers
 
-# A header that extends the next one (a long name, pax attributes) is read into memory whole: no honest
-# one is larger.
-LARGEST_EXTENSION = 1 << 20
-EXTENSIONS = (
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-)
 LARGEST_ZSTANDARD_WINDOW = 128 << 20
 END_OF_ARCHIVE = bytes(1024)
 # Below this much unpacked data a high ratio does no harm, and small repetitive apps have one.
@@ -84,21 +75,24 @@ class Tarred:
 
     def members(self) -> Iterator[Member]:
         """Every member in order; at the end the rest of the stream is read, which checks gzip's own CRC."""
-        with self._stream() as stream, _tar(stream) as tar:
-            for number, info in enumerate(_headers(tar)):
+        with self._stream() as stream:
+            headers = Headers(stream, self._largest)
+            for number, info in enumerate(headers):
                 yield _member(info, number)
-            stream.expect_end()
+            headers.expect_end()
+            stream.expect_marker()
 
     def contents(self, members: Iterable[Member]) -> Iterator[tuple[Member, Opener]]:
         """Files from one reading of the archive, which ends with the last of them."""
         wanted = iter(members)
         member = next(wanted, None)
-        with self._stream() as stream, _tar(stream) as tar:
-            for number, info in enumerate(_headers(tar)):
+        with self._stream() as stream:
+            headers = Headers(stream, self._largest)
+            for number, info in enumerate(headers):
                 if member is None:
                     return
                 if number == member.place:
-                    yield member, partial(_extracted, tar, info)
+                    yield member, partial(_extracted, headers.tar, info)
                     member = next(wanted, None)
         if member is not None:
             raise tarfile.ReadError("the archive changed while it was read")
@@ -138,10 +132,8 @@ class _Stream:
         self._end = (self._end + data)[-len(END_OF_ARCHIVE) :]
         return data
 
-    def expect_end(self) -> None:
-        """Read on to the end, which has to be an archive's: tarfile takes a cut at a member's end for one."""
-        while self.read(1 << 16):
-            pass
+    def expect_marker(self) -> None:
+        """What was read last has to be an archive's end: tarfile takes a cut at a member's end for one."""
         if self._end != END_OF_ARCHIVE:
             raise tarfile.ReadError("it is cut short: the marker at its end is missing")
 
@@ -188,28 +180,9 @@ class _Alone(io.RawIOBase):
         super().close()
 
 
-class _Info(tarfile.TarInfo):
-    """A header that refuses to read an extension of any size into memory."""
-
-    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
-        if self.type in EXTENSIONS and self.size > LARGEST_EXTENSION:
-            raise tarfile.ReadError(f"a header extension takes {self.size:,} bytes")
-        return super()._proc_member(tar)  # type: ignore[misc,no-any-return]
-
-
-def _tar(stream: _Stream) -> tarfile.TarFile:
-    return tarfile.open(fileobj=stream, mode="r|", tarinfo=_Info)  # type: ignore[call-overload,no-any-return]
-
-
-def _headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The headers one by one; tarfile would keep them all."""
-    while info := tar.next():
-        yield info
-        tar.members = []  # type: ignore[attr-defined]
-
-
 def _member(info: tarfile.TarInfo, number: int) -> Member:
-    return Member(info.name, _kind(info), info.size, 0, number)
+    kind = _kind(info)
+    return Member(info.name, kind, 0 if kind == FOLDER else info.size, 0, number)
 
 
 def _extracted(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:

@@ -1,6 +1,6 @@
 """Zip archives, read in place."""
 
-import lzma
+import re
 import struct
 import zipfile
 import zlib
@@ -9,15 +9,23 @@ from functools import partial
 from typing import IO
 
 from tasks.lib.ember.folder import kind_of_mode
-from tasks.lib.ember.member import FILE, FOLDER, Member, Opener
+from tasks.lib.ember.member import ENCRYPTED, FILE, FOLDER, OTHERWISE_PACKED, Member, Opener
 from tasks.lib.errors import Failure
 
-ENCRYPTED = 0x1
-UNIX = 3
-# An entry of the directory at the archive's end: 46 bytes, then name, extra fields and comment.
-LARGEST_DIRECTORY_ENTRY = 46 + 2048
-END_RECORD = b"PK\x05\x06"
-END_RECORD_64 = b"PK\x06\x06"
+ENCRYPTED_FLAG = 0x1
+UNIX, DARWIN = 3, 19
+# Python unpacks other methods in pieces of any size, so that a few bytes can fill the memory.
+METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+# An entry of the directory takes 46 bytes, its name, extra fields and comment; so many on average leave room
+# for long ones.
+DIRECTORY_ENTRY = 256
+SMALL_DIRECTORY = 1 << 20
+ENTRY = b"PK\x01\x02"
+# The last records, their comment and what belongs to them in a large archive.
+LONGEST_END = 22 + 0xFFFF + 76
+END_RECORD = re.compile(rb"PK\x05\x06(?=.{8}(.{4}))", re.DOTALL)
+END_RECORD_64 = re.compile(rb"PK\x06\x06(?=.{36}(.{8}))", re.DOTALL)
+PIECE = 1 << 20
 
 
 class Zipped:
@@ -35,7 +43,6 @@ class Zipped:
     errors: tuple[type[Exception], ...] = (
         zipfile.BadZipFile,
         zlib.error,
-        lzma.LZMAError,
         EOFError,
         OSError,
         NotImplementedError,
@@ -46,15 +53,9 @@ class Zipped:
     independent = True
 
     def __init__(self, file: IO[bytes], most_members: int) -> None:
-        size = directory_size(file)
-        if size > most_members * LARGEST_DIRECTORY_ENTRY:
-            raise Failure(
-                "The zip archive is refused before it is read.",
-                f"Its directory takes {size:,} bytes, more than {most_members:,} members need "
-                "(ember.limits.members).",
-            )
+        _refuse_long_directory(file, most_members)
         try:
-            self._zip = zipfile.ZipFile(file)
+            self._zip = _opened(file)
         except self.errors as error:
             raise Failure(
                 "The zip archive cannot be read.", str(error), "Build it again; `unzip -t` tests one."
@@ -84,27 +85,64 @@ class Zipped:
 
 
 def directory_size(file: IO[bytes]) -> int:
-    """The bytes of the directory as the archive's last record states them; 0 where there is no such record.
+    """The most bytes that a record near the archive's end states for its directory; 0 where there is none.
 
-    zipfile reads the whole directory into memory, so its size is looked at before.
+    Which of several records zipfile believes differs between its versions.
     """
     end = file.seek(0, 2)
-    file.seek(max(0, end - 22 - 0xFFFF - 76))
+    file.seek(max(0, end - LONGEST_END))
     tail = file.read()
-    found = tail.rfind(END_RECORD)
-    if found < 0 or len(tail) < found + 22:
-        return 0
-    size = int(struct.unpack_from("<L", tail, found + 12)[0])
-    found_64 = tail.rfind(END_RECORD_64, 0, found)
-    if size == 0xFFFFFFFF and found_64 >= 0:
-        return int(struct.unpack_from("<Q", tail, found_64 + 40)[0])
-    return size
+    found = (*END_RECORD.finditer(tail), *END_RECORD_64.finditer(tail))
+    return min(end, max((int.from_bytes(one[1], "little") for one in found), default=0))
+
+
+def lists_more_than(file: IO[bytes], most: int, size: int) -> bool:
+    """Whether a directory of `size` bytes has more than `most` entries; whatever it states."""
+    end = file.seek(0, 2)
+    file.seek(max(0, end - LONGEST_END - size))
+    count, before = 0, b""
+    while piece := file.read(PIECE):
+        count += (before + piece).count(ENTRY)
+        before = piece[1 - len(ENTRY) :]
+        if count > most:
+            return True
+    return False
+
+
+def _refuse_long_directory(file: IO[bytes], most: int) -> None:
+    """Look at the directory before zipfile reads it into memory whole.
+
+    Raises:
+        Failure: it has more than `most` entries, or takes more bytes than so many need.
+
+    """
+    size = directory_size(file)
+    why = ""
+    if size > SMALL_DIRECTORY + most * DIRECTORY_ENTRY:
+        why = f"Its directory takes {size:,} bytes, more than {most:,} members need (ember.limits.members)."
+    elif lists_more_than(file, most, size):
+        why = f"Its directory lists more than {most:,} members (ember.limits.members)."
+    if why:
+        raise Failure(
+            "The zip archive is refused before it is read.",
+            why,
+            "Archive only what `ember build` wrote to dist/, or raise that limit in invoke.yaml.",
+        )
+
+
+def _opened(file: IO[bytes]) -> zipfile.ZipFile:
+    """Names without the flag for UTF-8 are that all the same if they can be: macOS writes such ones."""
+    try:
+        return zipfile.ZipFile(file, metadata_encoding="utf-8")
+    except UnicodeDecodeError:
+        return zipfile.ZipFile(file)
 
 
 def _kind(info: zipfile.ZipInfo) -> str:
-    if info.flag_bits & ENCRYPTED:
-        return "encrypted"
+    if info.flag_bits & ENCRYPTED_FLAG:
+        return ENCRYPTED
     mode = info.external_attr >> 16
-    if info.create_system == UNIX and mode >> 12:
-        return kind_of_mode(mode)
-    return FOLDER if info.orig_filename.endswith("/") else FILE
+    kind = FOLDER if info.orig_filename.endswith("/") else FILE
+    if info.create_system in {UNIX, DARWIN} and mode >> 12:
+        kind = kind_of_mode(mode)
+    return OTHERWISE_PACKED if kind == FILE and info.compress_type not in METHODS else kind

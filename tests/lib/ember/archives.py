@@ -73,3 +73,38 @@ def saved(folder: Path, data: bytes, name: str = "archive") -> str:
     path = folder / name
     path.write_bytes(data)
     return str(path)
+
+
+def member(name: str, data: bytes = b"x", kind: bytes = tarfile.REGTYPE) -> bytes:
+    """One member of a tar, without the marker at an archive's end."""
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    info.size = len(data)
+    return info.tobuf(tarfile.GNU_FORMAT) + data + bytes(-len(data) % 512)
+
+
+def pax(*attributes: bytes, kind: bytes = tarfile.XHDTYPE) -> bytes:
+    """A header that gives the next member, or all that follow, these `key=value` attributes."""
+    return member("attributes", b"".join(_record(attribute) for attribute in attributes), kind)
+
+
+def _record(attribute: bytes) -> bytes:
+    """An attribute after its own length, which counts its own digits."""
+    length = len(attribute) + 3
+    while len(b"%d %s\n" % (length, attribute)) != length:
+        length += 1
+    return b"%d %s\n" % (length, attribute)
+
+
+def headers_changed(data: bytes, at: int, value: bytes, *more: tuple[int, bytes], mend: bool = True) -> bytes:
+    """A tar whose first header has other bytes, with a checksum that fits unless `mend` is false."""
+    changed = bytearray(data)
+    for start, put in ((at, value), *more):
+        changed[start : start + len(put)] = put
+    if mend:
+        changed[148:156] = b" " * 8
+        changed[148:156] = b"%06o\0 " % sum(changed[:512])
+    return bytes(changed)
+
+
+END = bytes(10240)
