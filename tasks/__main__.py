@@ -103,11 +103,16 @@ def with_left_out_names(words: list[str], names: dict[str, str]) -> list[str]:
 
 @contextmanager
 def _bad_usage() -> Iterator[None]:
+    known = "  next: `./inv --list` shows the tasks, `./inv --help TASK` the options of one."
     try:
         yield
-    except (ParseError, ValueError) as error:  # a ValueError where a number was to be read
-        known = "  next: `./inv --list` shows the tasks, `./inv --help TASK` the options of one."
+    except ParseError as error:
         raise Exit(f"{error}\n{known}", code=EXIT_USAGE) from error
+    except ValueError as error:
+        # Invoke converts values of options, and lets through what the conversion raises.
+        raise Exit(
+            f"The value of an option is of the wrong kind: {error}\n{known}", code=EXIT_USAGE
+        ) from error
 
 
 PROGRAM = Program(name="lookit-orchestrator", binary="./inv", binary_names=["inv"], config_class=Config)

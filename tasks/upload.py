@@ -46,10 +46,12 @@ def upload(
         console.say(f"There is no archive{f' at {archive}' if archive else ''}, so nothing is uploaded.")
         return
     options = checked_options(in_place, activate, delete_extra, dry_run)
+    site.check_alone(manifest, archive, prefix)
     target = settings.environment(environment)
     if manifest:
         archives = site.read_manifest(Path(manifest))
         done = site.upload_all(access(settings, target), settings.ember, archives, options)
-        report.site(done, site.note_rest(Path(manifest), archives, done), json)
+        rest = None if dry_run else site.note_rest(Path(manifest), archives, done)
+        report.site(done, rest, json, options)
         return
     report.one(uploading.upload(settings, target, archive, prefix, options), options, json)

@@ -79,3 +79,33 @@ def test_the_sandbox_bucket_says_that_it_keeps_no_configuration(environment: Cas
     applied = environment.invoke("ember.bucket", "--environment", "staging", "--apply")
     assert applied.returncode == 1
     assert "did not keep it" in applied.stderr
+
+
+def test_a_dry_run_of_a_site_writes_nothing_beside_its_manifest(environment: Case, tmp_path: Path) -> None:
+    archives.saved(tmp_path, archives.zipped(example.files("1")), "1.zip")
+    manifest, rest = tmp_path / "site.yaml", tmp_path / "site.rest.yaml"
+    manifest.write_text("0b7e-dry: 1.zip\n")
+    rest.write_text("kept\n")
+    done = environment.invoke("upload", "--environment", "staging", "--manifest", str(manifest), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "0b7e-dry: send     experiments/0b7e-dry/revisions/" in done.stderr
+    assert rest.read_text() == "kept\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("ember.prune", *PLACE, "--keep", "x"), "The value of an option is of the wrong kind"),
+        (("upload", *PLACE, "--manifest", "site.yaml"), "--manifest stands alone."),
+        (
+            ("upload", *PLACE, "--archive", "x", "--in-place", "--no-activate"),
+            "--no-activate is not for --in-place.",
+        ),
+    ],
+    ids=["no number", "a manifest and a prefix", "in place and not activated"],
+)
+def test_what_cannot_be_meant_is_bad_usage(environment: Case, arguments: tuple[str, ...], said: str) -> None:
+    done = environment.invoke(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

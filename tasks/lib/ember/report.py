@@ -14,9 +14,28 @@ from tasks.lib.ember.site import SiteSummary
 from tasks.lib.ember.summary import Options, UploadSummary
 from tasks.lib.errors import Failure
 
+# What is added up over all archives of a site.
+COUNTED = ("files", "sent", "copied", "relabelled", "removed", "unchanged", "stored")
+
 
 def sentence(summary: UploadSummary) -> str:
     """One line on what an upload did."""
+    named = f"Revision {summary.revision}: " if summary.revision else ""
+    served = ""
+    if summary.revision:
+        served = " It is active." if summary.active == summary.revision else " It is not active."
+    return f"{named}{_counts(summary)}, in {spoken(summary.seconds)}.{served}"
+
+
+def total(done: SiteSummary) -> str:
+    """One line on what all uploads of a site did together."""
+    counted = UploadSummary("")
+    for name in COUNTED:
+        setattr(counted, name, sum(getattr(one, name) for one in done.done.values()))
+    return f"{len(done.done)} of {len(done.done) + len(done.failed)} archives: {_counts(counted)}."
+
+
+def _counts(summary: UploadSummary) -> str:
     done = f"{summary.sent} sent ({size(summary.stored)}), {summary.unchanged} unchanged"
     if summary.copied:
         done += f", {summary.copied} copied within the bucket"
@@ -24,11 +43,7 @@ def sentence(summary: UploadSummary) -> str:
         done += f", {summary.relabelled} with new headers"
     if summary.removed:
         done += f", {summary.removed} removed"
-    named = f"Revision {summary.revision}: " if summary.revision else ""
-    served = ""
-    if summary.revision:
-        served = " It is active." if summary.active == summary.revision else " It is not active."
-    return f"{named}{summary.files} files: {done}, in {spoken(summary.seconds)}.{served}"
+    return f"{summary.files} files: {done}"
 
 
 def preview(summary: UploadSummary) -> Iterator[str]:
@@ -52,15 +67,18 @@ def one(summary: UploadSummary, options: Options, json: bool) -> None:
     console.emit(as_json(summary) if json else summary.url)
 
 
-def site(done: SiteSummary, rest: Path | None, json: bool) -> None:
+def site(done: SiteSummary, rest: Path | None, json: bool, options: Options) -> None:
     """Tell about many uploads.
 
     Raises:
-        Failure: some of them failed; the rest is in the manifest `rest`.
+        Failure: some of them failed; the rest is in the manifest `rest`, where one was written.
 
     """
     for uuid, summary in done.done.items():
-        console.say(f"{uuid}: {sentence(summary)}")
+        for line in preview(summary) if options.dry_run else [sentence(summary)]:
+            console.say(f"{uuid}: {line}")
+    if not options.dry_run:
+        console.say(total(done))
     if json:
         console.emit(
             _dumped({"done": {k: dataclasses.asdict(v) for k, v in done.done.items()}, "failed": done.failed})
@@ -70,11 +88,12 @@ def site(done: SiteSummary, rest: Path | None, json: bool) -> None:
             console.emit(summary.url)
     if done.failed:
         why = "\n".join(f"{uuid}: {reason}" for uuid, reason in done.failed.items())
-        total = len(done.failed) + len(done.done)
         raise Failure(
-            f"{len(done.failed)} of {total} archives could not be uploaded.",
+            f"{len(done.failed)} of {len(done.failed) + len(done.done)} archives could not be uploaded.",
             why,
-            f"Mend these, then run again with --manifest {rest}: it lists only them.",
+            f"Mend these, then run again with --manifest {rest}: it lists only them."
+            if rest
+            else "Mend these, then run again.",
         )
 
 

@@ -1,6 +1,7 @@
 """A whole site's worth of apps: many archives, one summary, and a list of what is left to do."""
 
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -29,24 +30,52 @@ class SiteSummary:
     failed: dict[str, str] = field(default_factory=dict)
 
 
+def check_alone(manifest: str, archive: str, prefix: str) -> None:
+    """A manifest says which archives go where, so nothing else may.
+
+    Raises:
+        UsageError: something else does.
+
+    """
+    if manifest and (archive or prefix):
+        raise UsageError(
+            "--manifest stands alone.",
+            "It names archives and, by their uuids, where they go.",
+            "Leave --archive and --prefix out, or --manifest.",
+        )
+
+
 def read_manifest(path: Path) -> dict[str, str]:
     """The archives of a manifest, by uuid; relative paths start from the manifest's folder.
 
     Raises:
-        UsageError: it is no mapping of texts.
+        UsageError: it is no mapping of texts, or names a uuid twice.
 
     """
     import yaml
 
     try:
-        found: Any = yaml.safe_load(path.read_text())
+        # Nodes are texts as they were written: 0123 stays that, and what is there twice shows.
+        node: Any = yaml.compose(path.read_text(), yaml.SafeLoader)
     except (OSError, yaml.YAMLError, UnicodeError) as error:
         raise UsageError(f"The manifest {path} cannot be read.", str(error)) from error
-    if not isinstance(found, Mapping) or not all(isinstance(v, str) for v in found.values()):
+    if not isinstance(node, yaml.MappingNode) or not all(_is_line(*pair) for pair in node.value):
         raise UsageError(
             f"The manifest {path} is no list of archives.", "", "Write `<uuid>: <archive>` on each line."
         )
-    return {str(uuid): str(path.parent / archive) for uuid, archive in found.items()}
+    uuids = Counter(key.value for key, _ in node.value)
+    if twice := [uuid for uuid, times in uuids.items() if times > 1]:
+        raise UsageError(
+            f"The manifest {path} names a uuid more than once.",
+            f"More than once: {', '.join(twice)}.",
+            "Leave one line for each.",
+        )
+    return {key.value: str(path.parent / value.value) for key, value in node.value}
+
+
+def _is_line(key: Any, value: Any) -> bool:
+    """Whether a pair of nodes is a uuid, which is one part of a path, and a text."""
+    return "/" not in str(key.value) and key.id == "scalar" and value.tag == "tag:yaml.org,2002:str"
 
 
 def upload_all(access: Access, ember: Ember, archives: Mapping[str, str], options: Options) -> SiteSummary:

@@ -78,4 +78,10 @@ def checked_options(in_place: bool, activate: bool, delete_extra: bool, dry_run:
             "A revision has a folder of its own, where nothing else lies.",
             "`./inv ember.prune` removes old revisions.",
         )
+    if in_place and not activate:
+        raise UsageError(
+            "--no-activate is not for --in-place.",
+            "What is written in place is served at once: nothing can wait to be activated.",
+            "Leave one of them out.",
+        )
     return Options(in_place=in_place, activate=activate, delete_extra=delete_extra, dry_run=dry_run)

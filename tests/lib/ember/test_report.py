@@ -87,3 +87,5 @@ def test_options_that_do_not_go_together_are_bad_usage() -> None:
     assert checked_options(True, True, True, False) == Options(in_place=True, delete_extra=True)
     with pytest.raises(UsageError, match="--delete-extra is for --in-place only"):
         checked_options(False, True, True, False)
+    with pytest.raises(UsageError, match="--no-activate is not for --in-place"):
+        checked_options(True, False, False, False)

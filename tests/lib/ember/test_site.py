@@ -39,7 +39,7 @@ def test_what_fails_is_named_and_listed_for_the_next_run(
     rest = site.note_rest(manifest, wanted, done)
     assert rest == manifest.parent / "site.rest.yaml"
     with pytest.raises(Failure) as caught:
-        report(done, rest, False)
+        report(done, rest, False, Options())
     assert caught.value.what == "1 of 6 archives could not be uploaded."
     assert "uuid-bad: The archive is refused" in caught.value.why
     assert len(capsys.readouterr().out.splitlines()) == 5
@@ -58,7 +58,54 @@ def test_every_app_of_the_site_is_served(access: Access, manifest: Path) -> None
             assert place.verify("").endswith("served as it should be.")
 
 
-@pytest.mark.parametrize("text", ["- a\n- b\n", "a: 1\n", "a: [", ""])
+def test_a_dry_run_shows_each_app_and_leaves_the_list_of_the_rest_alone(
+    access: Access, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = Options(dry_run=True)
+    done = site.upload_all(access, EMBER, site.read_manifest(manifest), options)
+    with pytest.raises(Failure) as caught:
+        report(done, None, False, options)
+    assert caught.value.next_step == "Mend these, then run again."
+    told = capsys.readouterr().err
+    assert "uuid-3: send     experiments/uuid-3/revisions/" in told
+    assert "uuid-3: 0 of 10 files are there already." in told
+    with Place(access, "experiments/uuid-3", 1) as place:
+        assert place.listed() == []
+
+
+def test_one_line_adds_all_apps_up(
+    access: Access, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (manifest.parent / "bad.zip").unlink()
+    archives.saved(manifest.parent, archives.zipped(example.files("0")), "bad.zip")
+    done = site.upload_all(access, EMBER, site.read_manifest(manifest), Options())
+    report(done, None, False, Options())
+    assert "6 of 6 archives: 60 files: 60 sent (" in capsys.readouterr().err
+
+
+def test_a_uuid_is_taken_as_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text("0123: a.zip\n12e3: b.zip\n2026-01-02: c.zip\n")
+    assert list(site.read_manifest(path)) == ["0123", "12e3", "2026-01-02"]
+
+
+def test_a_uuid_that_is_named_twice_is_bad_usage(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text("a: 1.zip\nb: 2.zip\na: 3.zip\n")
+    with pytest.raises(UsageError) as caught:
+        site.read_manifest(path)
+    assert caught.value.why == "More than once: a."
+
+
+def test_a_manifest_and_an_archive_do_not_go_together() -> None:
+    site.check_alone("site.yaml", "", "")
+    for archive, prefix in (("a.zip", ""), ("", "experiments/one")):
+        site.check_alone("", archive, prefix)
+        with pytest.raises(UsageError, match="--manifest stands alone"):
+            site.check_alone("site.yaml", archive, prefix)
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: 1\n", "a: [", "", "a/b: c.zip", "[a]: b", "a:\n"])
 def test_a_manifest_that_is_no_list_of_archives_is_bad_usage(tmp_path: Path, text: str) -> None:
     path = tmp_path / "site.yaml"
     path.write_text(text)
