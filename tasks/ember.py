@@ -94,23 +94,29 @@ def open_(c: Context, environment: str = "", prefix: str = "") -> None:
         "environment": PLACE["environment"],
         "apply": "Change what differs.",
         "plan": "Only show it (the default).",
+        "exit-code": "With --plan: exit with 3 if something differs.",
     }
 )
-def bucket(c: Context, environment: str = "", plan: bool = False, apply: bool = False) -> None:
+def bucket(
+    c: Context, environment: str = "", plan: bool = False, apply: bool = False, exit_code: bool = False
+) -> None:
     """Compare the bucket's CORS, website and lifecycle configuration with the settings, and apply them."""
     from tasks.lib import console
     from tasks.lib.ember import bucket as configuring
     from tasks.lib.ember.access import access
 
+    configuring.check_options(plan or exit_code, apply)
     settings = cli.settings(c)
     way = access(settings, settings.environment(environment))
     found, now = configuring.observe(way)
     changes = configuring.changes(settings.ember.bucket, now)
     for change in changes:
         console.say(str(change))
-    if changes and apply and not plan:
+    if changes and apply:
         configuring.apply(way, found, configuring.wanted(settings.ember.bucket, now))
-    console.say("Applied." if changes and apply and not plan else f"{len(changes)} parts differ.")
+    console.say("Applied." if changes and apply else configuring.told(changes))
+    if exit_code:
+        configuring.require_no_changes(changes)
 
 
 def _place(c: Context, environment: str, prefix: str) -> "Place":

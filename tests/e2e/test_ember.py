@@ -76,6 +76,10 @@ def test_the_sandbox_bucket_says_that_it_keeps_no_configuration(environment: Cas
     planned = environment.invoke("ember.bucket", "--environment", "staging", "--plan")
     assert planned.returncode == 0
     assert "3 parts differ." in planned.stderr
+    told = environment.invoke("ember.bucket", "--environment", "staging", "--exit-code")
+    assert told.returncode == 3
+    both = environment.invoke("ember.bucket", "--environment", "staging", "--plan", "--apply")
+    assert both.returncode == 2
     applied = environment.invoke("ember.bucket", "--environment", "staging", "--apply")
     assert applied.returncode == 1
     assert "did not keep it" in applied.stderr

@@ -1,12 +1,12 @@
 """The configuration of a bucket that serves Ember apps, as code: CORS, website, lifecycle."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasks.lib.ember.access import Access
-from tasks.lib.errors import Failure
+from tasks.lib.errors import ChangesFound, Failure, UsageError
 from tasks.lib.settings.ember import Bucket as Wanted
 
 if TYPE_CHECKING:
@@ -59,6 +59,42 @@ def changes(settings: Wanted, now: Configuration) -> list[Change]:
     """What has to change."""
     target = wanted(settings, now)
     return [Change(part, now[part], target[part]) for part in target if now[part] != target[part]]
+
+
+def check_options(plan: bool, apply: bool) -> None:
+    """Either look or change.
+
+    Raises:
+        UsageError: both were asked for.
+
+    """
+    if plan and apply:
+        raise UsageError(
+            "--plan and --apply do not go together.",
+            "One only shows what differs, the other changes it.",
+            "Leave one of them out; --exit-code belongs to --plan.",
+        )
+
+
+def told(changes: Sequence[Change]) -> str:
+    """How much differs, in a sentence."""
+    if not changes:
+        return "Nothing differs."
+    return f"{len(changes)} {'part differs' if len(changes) == 1 else 'parts differ'}."
+
+
+def require_no_changes(changes: Sequence[Change]) -> None:
+    """Say by an exit code of its own that something differs.
+
+    Raises:
+        ChangesFound: something does.
+
+    """
+    if changes:
+        raise ChangesFound(
+            f"The bucket's {', '.join(change.part for change in changes)} is not as invoke.yaml says.",
+            next_step="`./inv ember.bucket --apply` changes it.",
+        )
 
 
 def observe(access: Access) -> tuple["Bucket", Configuration]:

@@ -1,11 +1,13 @@
 """Sessions of large files, remembered across runs, so that a killed upload goes on where it ended."""
 
+import contextlib
 import hashlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from tasks.lib.console import say
 from tasks.lib.files import write_atomically
 
 # Cloud Storage keeps a session for a week.
@@ -14,30 +16,46 @@ LONGEST_LIFE = 7 * 24 * 3600
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """A folder with a private file for each session: who knows a session's address may write to it."""
+    """A folder with a private file for each session: who knows a session's address may write to it.
+
+    Where the folder cannot be written, sessions are remembered as long as this process lives.
+    """
 
     folder: Path
+    _here: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def load(self, key: str) -> tuple[str, int]:
         """The session of an earlier run for the same write, and how many bytes it confirmed; else ("", 0)."""
+        if key in self._here:
+            return self._here[key]
         path = self._path(key)
         try:
             fresh = time.time() - path.stat().st_mtime < LONGEST_LIFE
             offset, _, session = path.read_text().partition(" ")
-        except FileNotFoundError:
+        except (OSError, UnicodeError):
             return "", 0
         return (session, int(offset)) if fresh and offset.isdecimal() else ("", 0)
 
     def save(self, key: str, session: str, offset: int) -> None:
         """Remember a session and how many bytes it confirmed, and forget those that have run out."""
-        write_atomically(self._path(key), f"{offset} {session}".encode())
-        for path in self.folder.glob("*.session"):
-            if time.time() - path.stat().st_mtime > LONGEST_LIFE:
-                path.unlink(missing_ok=True)
+        try:
+            write_atomically(self._path(key), f"{offset} {session}".encode())
+            self._forget_old()
+        except OSError as error:
+            if not self._here:
+                say(f"Large files cannot be taken up again by a later run: {error}")
+            self._here[key] = session, offset
 
     def forget(self, key: str) -> None:
         """The session has served its purpose."""
-        self._path(key).unlink(missing_ok=True)
+        self._here.pop(key, None)
+        with contextlib.suppress(OSError):
+            self._path(key).unlink(missing_ok=True)
+
+    def _forget_old(self) -> None:
+        for path in self.folder.glob("*.session"):
+            if time.time() - path.stat().st_mtime > LONGEST_LIFE:
+                path.unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}.session"

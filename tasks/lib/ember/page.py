@@ -1,12 +1,10 @@
 """The page that visitors load: a revision's index.html, which finds all else in the revision's own folder."""
 
-import re
 from html.parser import HTMLParser
 
 from tasks.lib.errors import Failure
 
 LOADING = {"script": "src", "link": "href", "img": "src", "source": "src", "audio": "src", "video": "src"}
-HEAD = re.compile(rb"<head(\s[^>]*)?>", re.IGNORECASE)
 HERE = frozenset({"", ".", "./"})
 
 
@@ -25,34 +23,45 @@ def based(index: bytes, folder: str) -> bytes:
 
     """
     reader = _Addresses()
-    reader.feed(index.decode("utf-8", "replace"))
+    # A character for each byte, so that positions are those of bytes; what is looked for is ASCII.
+    reader.feed(index.decode("latin-1"))
     faults = [f"{address} is absolute." for address in reader.absolute]
     if reader.base is not None and reader.base not in HERE:
         faults.append(f'It has a <base href="{reader.base}"> of its own.')
-    head = HEAD.search(index)
-    if head is None:
+    if reader.head_end is None:
         faults.append("It has no <head>.")
-    if head is None or faults:
+    if reader.head_end is None or faults:
         raise Failure(
             "index.html cannot be served from a revision.",
             "\n".join(faults),
             'Build with rootURL: "" in config/environment.js (relative addresses), or use --in-place.',
         )
-    return index[: head.end()] + f'<base href="{folder}">'.encode() + index[head.end() :]
+    return index[: reader.head_end] + f'<base href="{folder}">'.encode() + index[reader.head_end :]
 
 
 class _Addresses(HTMLParser):
-    """Collects the addresses that a base does not move, and the page's own base."""
+    """Collects the addresses that a base does not move, the page's own base, and where its head begins."""
 
     def __init__(self) -> None:
         super().__init__()
         self.absolute: list[str] = []
         self.base: str | None = None
+        self.head_end: int | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
+        if tag == "head" and self.head_end is None:
+            self.head_end = self._position() + len(self.get_starttag_text() or "")
         if tag == "base" and self.base is None:
             self.base = found.get("href")
         address = found.get(LOADING.get(tag, "")) or ""
         if address.startswith("/") and not address.startswith("//"):
             self.absolute.append(address)
+
+    def _position(self) -> int:
+        """Where the tag that is being handled begins in the page, which was fed at once."""
+        line, column = self.getpos()
+        at = 0
+        for _ in range(line - 1):
+            at = self.rawdata.index("\n", at) + 1
+        return at + column

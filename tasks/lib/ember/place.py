@@ -101,7 +101,14 @@ class Place:
         """
         from tasks.lib.ember import verification
 
-        name = revisions.known(self.listed(), asked or self.active().name)
+        chosen = asked or self.active().name
+        if not chosen:
+            raise Failure(
+                f"No revision is active at {self._prefix}.",
+                "Nothing was uploaded there, or only in place, where there are no revisions to compare with.",
+                "`./inv ember.list` shows what is there; name one with --revision.",
+            )
+        name = revisions.known(self.listed(), chosen)
         faults = verification.verify(self._pool, self._access, self._prefix, name)
         if faults:
             raise Failure(

@@ -114,10 +114,13 @@ def _through_session(access: Access, send: Send, reading: Reading, part: int) ->
             access.checkpoints.forget(key)
         elif response.status not in PASSING:
             return response
-        yield Pause(pause_before(attempt, response.header("retry-after"), access.first_pause))
+        pause = pause_before(attempt, response.header("retry-after"), access.first_pause)
+        if attempt == MOST_ATTEMPTS or pause > access.limit:
+            break
+        yield Pause(pause)
     raise TimedOut(
         f"{send.name} could not be sent.",
-        f"The last of {MOST_ATTEMPTS} attempts: {said(response)}",
+        f"The last of {attempt} attempts: {said(response)}",
         "Run the same command again: it goes on where this one ended.",
     )
 

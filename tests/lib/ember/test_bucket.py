@@ -13,7 +13,7 @@ import pytest
 
 from tasks.lib.ember import bucket as configuring
 from tasks.lib.ember.access import Access
-from tasks.lib.errors import Failure
+from tasks.lib.errors import ChangesFound, Failure, UsageError
 from tests.builders import checked_in_settings
 from tests.serving import answering
 
@@ -97,3 +97,21 @@ def test_a_missing_bucket_is_named(access: Access) -> None:
 def test_a_change_shows_both_sides() -> None:
     change = configuring.changes(WANTED, EMPTY)[1]
     assert str(change) == 'website:\n  - {}\n  + {"mainPageSuffix": "index.html"}'
+
+
+def test_looking_and_changing_do_not_go_together() -> None:
+    configuring.check_options(plan=True, apply=False)
+    configuring.check_options(plan=False, apply=True)
+    with pytest.raises(UsageError, match="--plan and --apply do not go together"):
+        configuring.check_options(plan=True, apply=True)
+
+
+def test_what_differs_has_an_exit_code_of_its_own() -> None:
+    changes = configuring.changes(WANTED, EMPTY)
+    assert configuring.told(changes) == "3 parts differ."
+    assert configuring.told(changes[:1]) == "1 part differs."
+    assert configuring.told([]) == "Nothing differs."
+    configuring.require_no_changes([])
+    with pytest.raises(ChangesFound, match="cors, website, lifecycle is not as invoke.yaml says") as caught:
+        configuring.require_no_changes(changes)
+    assert caught.value.exit_code == 3

@@ -5,6 +5,8 @@ import stat
 import time
 from pathlib import Path
 
+import pytest
+
 from tasks.lib.ember.checkpoints import Checkpoints
 
 
@@ -29,3 +31,25 @@ def test_a_session_that_has_run_out_is_not_taken_up(tmp_path: Path) -> None:
     assert checkpoints.load("old") == ("", 0)
     checkpoints.save("new", "http://new", 0)
     assert not old.exists()
+
+
+def test_without_a_folder_to_write_sessions_last_as_long_as_this_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "state").write_text("a file where the folder should be")
+    checkpoints = Checkpoints(tmp_path / "state")
+    checkpoints.save("one", "http://one", 0)
+    checkpoints.save("one", "http://one", 512)
+    assert checkpoints.load("one") == ("http://one", 512)
+    assert checkpoints.load("two") == ("", 0)
+    assert capsys.readouterr().err.count("Large files cannot be taken up again by a later run") == 1
+    checkpoints.forget("one")
+    assert checkpoints.load("one") == ("", 0)
+
+
+def test_what_is_no_session_is_passed_over(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save("one", "http://one", 0)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(b"\xff\xfe")
+    assert checkpoints.load("one") == ("", 0)

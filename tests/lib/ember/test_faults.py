@@ -252,6 +252,24 @@ def test_a_session_that_has_more_than_was_remembered_passes_over_it(
     assert listed(access, "p")["film.bin"] == content.checksum([film])
 
 
+def test_a_wait_beyond_the_limit_that_a_session_asks_for_is_not_waited(
+    access: Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, source = app_with_film(tmp_path, 2 << 20)
+    asked: list[int] = []
+
+    def busy(*_arguments: Any) -> Any:
+        asked.append(1)
+        yield from ()
+        return Response(503, b"busy", [b"Retry-After: 86400"])
+
+    monkeypatch.setattr(sending, "_part", busy)
+    with pytest.raises(Failure) as caught:
+        upload_to(access, EMBER, source, "p", IN_PLACE)
+    assert (caught.value.exit_code, len(asked)) == (70, 1)
+    assert caught.value.why.startswith("The last of 1 attempts: 503 busy")
+
+
 def test_a_server_that_ends_a_session_when_asked_is_sent_the_file_anew(
     access: Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,14 @@ def test_a_sound_revision_verifies(access: Access, place: Place, tmp_path: Path)
     assert place.verify("") == f"Revision {name} is whole, and served as it should be."
 
 
+def test_verifying_where_nothing_is_active_says_so(access: Access, place: Place, app: Path) -> None:
+    with pytest.raises(Failure, match=f"No revision is active at {WHERE}"):
+        place.verify("")
+    upload_to(access, EMBER, str(app), PREFIX, Options(in_place=True))
+    with pytest.raises(Failure, match=f"No revision is active at {WHERE}"):
+        place.verify("")
+
+
 def test_verifying_names_everything_that_is_wrong(access: Access, place: Place, tmp_path: Path) -> None:
     from google.cloud import storage
 

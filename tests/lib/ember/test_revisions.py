@@ -176,6 +176,11 @@ def test_a_page_is_given_a_base_first_thing_in_its_head() -> None:
     assert based(page, "revisions/1f/") == page.replace(b'"en">', b'"en"><base href="revisions/1f/">')
 
 
+def test_a_head_in_a_comment_is_none() -> None:
+    page = "<!-- <head> -->\n\u00e9<html>\n<HEAD\n><link>".encode()
+    assert based(page, "r/") == page.replace(b"\n><link>", b'\n><base href="r/"><link>')
+
+
 @pytest.mark.parametrize(
     ("page", "why"),
     [

@@ -1,0 +1,66 @@
+"""What is wrong with how the public is served one object."""
+
+from dataclasses import replace
+
+import pytest
+
+from tasks.lib.ember import content
+from tasks.lib.ember.headers import Headers
+from tasks.lib.ember.inspection import Entry
+from tasks.lib.ember.member import FILE, Member
+from tasks.lib.ember.verification import ORIGIN, served_faults
+from tasks.lib.ember.wire import Response
+
+DATA = b"let a;" * 50
+PACKED = content.compress(DATA)
+ENTRY = Entry(
+    "a.js", len(DATA), content.checksum([DATA]), b"", Headers("text/javascript", "no-cache"), True,
+    Member("a.js", FILE, len(DATA), 0, None),
+)  # fmt: skip
+HEADERS = {
+    "Content-Type": "text/javascript",
+    "Cache-Control": "no-cache",
+    "Content-Encoding": "gzip",
+    "Access-Control-Allow-Origin": "*",
+}
+
+
+def answer(body: bytes = PACKED, **changed: str) -> Response:
+    headers = {**HEADERS, **{name.replace("_", "-"): value for name, value in changed.items()}}
+    return Response(200, body, [f"{name}: {value}".encode() for name, value in headers.items() if value])
+
+
+@pytest.mark.parametrize(
+    ("response", "fault"),
+    [
+        (Response(403, b"no"), "the public is answered 403 no."),
+        (answer(Content_Type="text/plain"), "Content-Type is 'text/plain', but should be 'text/javascript'."),
+        (answer(Cache_Control=""), "Cache-Control is '', but should be 'no-cache'."),
+        (answer(DATA, Content_Encoding=""), "Content-Encoding is '', but should be 'gzip'."),
+        (
+            answer(Access_Control_Allow_Origin="https://elsewhere.example"),
+            "pages of other origins may not read it: `./inv ember.bucket --apply` configures CORS.",
+        ),
+        (
+            answer(Access_Control_Allow_Origin=""),
+            "pages of other origins may not read it: `./inv ember.bucket --apply` configures CORS.",
+        ),
+        (answer(content.compress(b"other")), "the bytes served are not the ones of the revision."),
+        (answer(PACKED[:20]), "the bytes served are not the ones of the revision."),
+        (answer(DATA), "the bytes served are not the ones of the revision."),
+    ],
+    ids=[
+        "status", "type", "cache", "encoding", "another origin", "no origin", "content", "cut short", "not packed",
+    ],
+)  # fmt: skip
+def test_one_thing_that_is_wrong_is_told(response: Response, fault: str) -> None:
+    assert list(served_faults(response, ENTRY, content.GZIP, "GET")) == [fault]
+
+
+def test_a_sound_answer_has_no_fault() -> None:
+    assert list(served_faults(answer(), ENTRY, content.GZIP, "GET")) == []
+    assert list(served_faults(answer(Access_Control_Allow_Origin=ORIGIN), ENTRY, content.GZIP, "GET")) == []
+
+
+def test_to_head_there_is_no_body_to_compare() -> None:
+    assert list(served_faults(answer(b""), replace(ENTRY, crc32c=1), content.GZIP, "HEAD")) == []
