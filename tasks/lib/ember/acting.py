@@ -1,6 +1,7 @@
 """Carrying out an upload plan: everything but index.html in parallel, index.html once all of it is there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import IO, cast
 
 from tasks.lib.ember import content, copying, objects, sending
@@ -82,9 +83,10 @@ class Acting:
             if self._in_one_request(send):
                 yield sending.small(self._access, send, self._whole(send, opened), self._sent)
             else:
-                reading = _Reading(self._archive, member, opened)
+                reading = _Reading(self._archive, member, opened, self._progress.moved)
                 alone = not self._archive.independent
-                yield sending.large(self._access, send, reading, self._sent, self._sizes, alone)
+                done = partial(self._sent_large, reading)
+                yield sending.large(self._access, send, reading, done, self._sizes, alone)
 
     def _whole(self, send: Send, opened: Opener) -> bytes:
         try:
@@ -102,6 +104,11 @@ class Acting:
         self._summary.sent += 1
         self._summary.stored += size
         self._progress.done(send.entry.size)
+
+    def _sent_large(self, reading: "_Reading", send: Send, size: int) -> None:
+        self._summary.sent += 1
+        self._summary.stored += size
+        self._progress.done(send.entry.size - reading.furthest)
 
     def _copied(self, send: Send, _size: int) -> None:
         self._summary.copied += 1
@@ -126,9 +133,20 @@ class Acting:
 
 
 class _Reading:
-    """A file of an archive, read on from where it was left, or else anew."""
+    """A file of an archive, read on from where it was left, or else anew.
 
-    def __init__(self, archive: Archive, member: Member, opened: Opener) -> None:
+    Args:
+        archive: the archive.
+        member: the file.
+        opened: opens it, once.
+        moved: is told of bytes that were read for the first time.
+    """
+
+    def __init__(
+        self, archive: Archive, member: Member, opened: Opener, moved: Callable[[int], None]
+    ) -> None:
+        self.furthest = 0
+        self._moved = moved
         self._archive = archive
         self._member = member
         self._opened: Opener | None = opened
@@ -150,6 +168,9 @@ class _Reading:
         """Up to `size` bytes more."""
         data = self._file.read(size) if self._file else b""
         self._position += len(data)
+        if self._position > self.furthest:
+            self._moved(self._position - self.furthest)
+            self.furthest = self._position
         return data
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""How far an upload is: a bar on a terminal, a line every ten seconds in a log."""
+"""How far an upload is: a bar on a terminal, a line every ten seconds in a log, whether or not it gets on."""
 
 import sys
 import threading
@@ -10,6 +10,7 @@ from tasks.lib.console import console, say
 from tasks.lib.duration import spoken
 
 SECONDS_BETWEEN_LINES = 10.0
+READING = "reading the archive"
 UNITS = ("B", "KiB", "MiB", "GiB")
 
 
@@ -24,13 +25,15 @@ class Progress:
         self._what = what
         self._files = self._all_files = self._bytes = self._all_bytes = 0
         self._started = self._last_line = time.monotonic()
+        self._ended = threading.Event()
+        self._clock: threading.Thread | None = None
         # Several uploads may share one bar.
         self._lock = threading.Lock()
         self._bar: Any = None
         self._task: Any = None
 
     def __enter__(self) -> Self:
-        """Draw the bar where there is a terminal."""
+        """Draw the bar where there is a terminal, else begin to tell."""
         if sys.stderr.isatty():
             from rich import progress
 
@@ -44,42 +47,71 @@ class Progress:
             )
             self._bar = progress.Progress(*columns, console=console(), transient=True)
             self._bar.start()
-            self._task = self._bar.add_task(self._what, total=None, files="0")
+            self._task = self._bar.add_task(READING, total=None, files="0")
+        else:
+            self._last_line = time.monotonic()
+            self._clock = threading.Thread(target=self._tell_in_time, daemon=True)
+            self._clock.start()
         return self
 
     def __exit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        """Take the bar away."""
+        """Take the bar away, and tell no more."""
+        self._ended.set()
         if self._bar:
             self._bar.stop()
+        if self._clock:
+            self._clock.join()
 
     def expect(self, files: int, size: int) -> None:
         """So many more files, and bytes before compression, are to come."""
         with self._lock:
+            if not self._all_files:
+                self._started = time.monotonic()
             self._all_files += files
             self._all_bytes += size
             self._show()
 
+    def moved(self, size: int) -> None:
+        """So many more bytes of a file that is not there yet are on their way."""
+        with self._lock:
+            self._bytes += size
+            self._show()
+
     def done(self, size: int) -> None:
-        """One more file, of `size` bytes, is there."""
+        """One more file is there, and with it `size` bytes that were not told of by `moved`."""
         with self._lock:
             self._files += 1
             self._bytes += size
             self._show()
 
     def line(self, elapsed: float) -> str:
-        """Where things stand after `elapsed` seconds."""
+        """Where things stand `elapsed` seconds after the first file was expected."""
+        if not self._all_files:
+            return f"{self._what}: {READING}"
         rate = self._bytes / elapsed if elapsed > 0 else 0.0
-        left = (self._all_bytes - self._bytes) / rate if rate else 0.0
+        left = spoken((self._all_bytes - self._bytes) / rate) if rate else "unknown time"
         files = f"{self._files} of {self._all_files} files"
         transferred = f"{size(self._bytes)} of {size(self._all_bytes)}"
-        return f"{self._what}: {files}, {transferred}, {size(rate)}/s, {spoken(left)} left"
+        return f"{self._what}: {files}, {transferred}, {size(rate)}/s, {left} left"
+
+    def _tell_in_time(self) -> None:
+        """Show how far it is when nothing has for as long as a line may keep a reader waiting."""
+        while not self._ended.wait(self._last_line + SECONDS_BETWEEN_LINES - time.monotonic()):
+            with self._lock:
+                self._show()
 
     def _show(self) -> None:
         if self._bar:
             files = f"{self._files}/{self._all_files}"
-            self._bar.update(self._task, completed=self._bytes, total=self._all_bytes or 1, files=files)
+            self._bar.update(
+                self._task,
+                description=self._what,
+                completed=self._bytes,
+                total=self._all_bytes or 1,
+                files=files,
+            )
             return
         now = time.monotonic()
         if now - self._last_line >= SECONDS_BETWEEN_LINES:

@@ -25,9 +25,10 @@ from tasks.lib.ember import content, revision, sending
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.archive import open_archive
 from tasks.lib.ember.inspection import inspect
+from tasks.lib.ember.progress import Progress
 from tasks.lib.ember.summary import Options
-from tasks.lib.ember.upload import upload_to
-from tasks.lib.ember.wire import UNREACHABLE, Response
+from tasks.lib.ember.upload import upload_to, upload_with
+from tasks.lib.ember.wire import UNREACHABLE, Pool, Response
 from tasks.lib.errors import Failure
 from tests.builders import ROOT, checked_in_settings
 from tests.lib.ember import archives, fault_proxy
@@ -202,6 +203,24 @@ def test_a_part_that_was_cut_off_goes_on_where_the_session_says(
     # Listing, session, the part, the question, the rest of the part, index.html.
     assert summary.requests == 6
     assert listed(access, "p")["film.bin"] == content.checksum([film])
+
+
+def test_what_is_sent_twice_counts_once(
+    access: Access, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, source = app_with_film(tmp_path, 2 << 20)
+    faults = iter(["", "", "", "reset", "", "cut body"])
+    monkeypatch.setattr(proxy, "draw", lambda: next(faults, ""))
+    progress = Progress()
+    told: list[str] = []
+    monkeypatch.setattr(progress, "_show", lambda: told.append(progress.line(1.0)))
+    way = through(access, proxy)
+    with closing(Pool(way, 4)) as pool:
+        upload_with(pool, way, EMBER, source, "p", IN_PLACE, progress)
+    assert told[0].startswith("uploading: 0 of 2 files, 0 B of 2.0 MiB")
+    assert any(line.startswith("uploading: 0 of 2 files, 1.0 MiB of 2.0 MiB") for line in told)
+    assert told[-1].startswith("uploading: 2 of 2 files, 2.0 MiB of 2.0 MiB")
+    assert progress._bytes == progress._all_bytes
 
 
 def test_a_session_that_finished_unheard_is_not_sent_again(

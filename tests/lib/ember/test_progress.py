@@ -1,5 +1,7 @@
 """How far an upload is."""
 
+import threading
+
 import pytest
 
 from tasks.lib.ember.progress import Progress, size
@@ -33,6 +35,44 @@ def test_a_log_gets_a_line_every_ten_seconds(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
     assert lines[0].startswith("uploading: 10 of 40 files, 1000 B of 3.9 KiB, 100 B/s")
+
+
+def test_bytes_of_a_large_file_count_while_it_is_on_its_way() -> None:
+    shown = Progress()
+    shown.expect(2, 4096)
+    shown.moved(1024)
+    assert shown.line(1.0) == "uploading: 0 of 2 files, 1.0 KiB of 4.0 KiB, 1.0 KiB/s, 3.0 s left"
+    shown.done(1024)
+    assert shown.line(2.0) == "uploading: 1 of 2 files, 2.0 KiB of 4.0 KiB, 1.0 KiB/s, 2.0 s left"
+
+
+def test_before_anything_moves_the_time_left_is_not_known() -> None:
+    shown = Progress()
+    assert shown.line(5.0) == "uploading: reading the archive"
+    shown.expect(2, 4096)
+    assert shown.line(5.0) == "uploading: 0 of 2 files, 0 B of 4.0 KiB, 0 B/s, unknown time left"
+
+
+def test_a_log_gets_lines_although_nothing_gets_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = threading.Semaphore(0)
+    told: list[str] = []
+
+    def say(line: str) -> None:
+        told.append(line)
+        lines.release()
+
+    monkeypatch.setattr("tasks.lib.ember.progress.say", say)
+    monkeypatch.setattr("tasks.lib.ember.progress.SECONDS_BETWEEN_LINES", 0.01)
+    with Progress() as shown:
+        assert lines.acquire(timeout=60)
+        shown.expect(1, 100)
+        while told[-1] == "uploading: reading the archive":
+            assert lines.acquire(timeout=60)
+    assert told[0] == "uploading: reading the archive"
+    assert told[-1] == "uploading: 0 of 1 files, 0 B of 100 B, 0 B/s, unknown time left"
+    assert capsys.readouterr().err == ""
 
 
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
