@@ -1,6 +1,7 @@
 """One app's place in a bucket, and what can be done with the revisions there."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
@@ -82,13 +83,20 @@ class Place:
         """Remove old revisions; says each."""
         if keep < 0 or days < 0:
             raise UsageError("--keep and --older-than cannot be negative.")
-        gone = revisions.older(self.listed(), self.active(), keep, days)
-        for one in gone:
+        complete, incomplete = revisions.listed(self._pool, self._access, self._prefix)
+        gone = {
+            one.name: f"{one.files} files" for one in revisions.older(complete, self.active(), keep, days)
+        }
+        left = revisions.abandoned(
+            self._pool, self._access, self._prefix, incomplete, days, datetime.now(UTC)
+        )
+        gone |= dict.fromkeys(left, "what an ended upload or pruning left")
+        for name, what in gone.items():
             if dry_run:
-                yield f"{one.name} would be removed ({one.files} files)."
+                yield f"{name} would be removed ({what})."
                 continue
-            count = revisions.prune(self._pool, self._access, self._prefix, [one.name])
-            yield f"{one.name} removed ({count} objects)."
+            count = revisions.prune(self._pool, self._access, self._prefix, [name])
+            yield f"{name} removed ({count} objects)."
         if not gone:
             yield "Nothing to remove."
 

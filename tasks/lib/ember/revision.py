@@ -97,6 +97,11 @@ def rolled_back(history: Sequence[str], complete: Collection[str]) -> list[str]:
     return []
 
 
+def spared(history: Sequence[str], complete: Collection[str]) -> set[str]:
+    """What is never pruned: the active revision, and the one that a rollback would go back to."""
+    return {*history[:1], *rolled_back(history, complete)[:1]}
+
+
 def prunable(
     revisions: Sequence[Revision], history: Sequence[str], keep: int, older_than: timedelta, now: datetime
 ) -> list[Revision]:
@@ -105,8 +110,7 @@ def prunable(
     The active one stays, the one that a rollback would go back to, the newest `keep`, and all that are not
     older than `older_than`.
     """
-    back = rolled_back(history, {revision.name for revision in revisions})
-    needed = {*history[:1], *back[:1]}
+    needed = spared(history, {revision.name for revision in revisions})
     by_age = sorted(revisions, key=lambda revision: revision.created)
     beyond = by_age[: max(0, len(by_age) - keep)]
     return [r for r in beyond if r.name not in needed and now - r.created > older_than]

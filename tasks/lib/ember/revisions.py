@@ -20,6 +20,7 @@ from tasks.lib.errors import Failure, UsageError
 
 HISTORY_KEY = "lookit-history"
 ACTIVATION_KEY = "lookit-activation"
+LEAST_AGE = timedelta(days=1)
 PAGE_HEADERS = Headers("text/html; charset=utf-8", "no-cache")
 MANIFEST_HEADERS = Headers("application/json", "no-cache")
 
@@ -155,10 +156,19 @@ def prune(pool: Pool, access: Access, prefix: str, names: Sequence[str]) -> int:
     """Remove revisions; returns how many objects went.
 
     A manifest goes first: a revision without it cannot be activated any more.  What somebody activated
-    meanwhile stays.
+    meanwhile, or could roll back to now, stays.
+
+    Raises:
+        Failure: one has to stay; the message says what is left of it.
+
     """
     removed: list[str] = []
     for name in names:
+        complete = {one.name for one in listed(pool, access, prefix)[0]}
+        if name in revision.spared(active(pool, access, prefix).history, complete):
+            raise Failure(f"Revision {name} was activated while it was being pruned.",
+                          "It is active, or the one that a rollback would go to: nothing of it was removed.",
+                          "Run the same command again for the others.")  # fmt: skip
         manifest = reading.look_up(pool, access, revision.manifest_name(prefix, name))
         if manifest:
             pool.run([objects.removed(access, objects.remote(manifest), removed.append)])
@@ -169,6 +179,29 @@ def prune(pool: Pool, access: Access, prefix: str, names: Sequence[str]) -> int:
         there = objects.listing(pool, access, revision.folder(prefix, name))
         pool.run([objects.removed(access, remote, removed.append) for remote in list(there)])
     return len(removed)
+
+
+def abandoned(
+    pool: Pool, access: Access, prefix: str, incomplete: Sequence[str], days: float, now: datetime
+) -> list[str]:
+    """The incomplete revisions to which nothing was written for so long: left by ended uploads or prunings.
+
+    Args:
+        pool: sends the requests.
+        access: the bucket.
+        prefix: where, with its slash.
+        incomplete: their names.
+        days: how long; an upload may be running, so it is a day at least.
+        now: the time.
+
+    """
+    longest = max(timedelta(days=days), LEAST_AGE)
+    served_now = active(pool, access, prefix).name
+    return [
+        name
+        for name in incomplete
+        if name != served_now and now - _last_write(pool, access, revision.folder(prefix, name)) >= longest
+    ]
 
 
 def known(revisions: Sequence[Revision], asked: str) -> str:
@@ -219,10 +252,21 @@ def _index_of_whole(pool: Pool, access: Access, prefix: str, name: str, entries:
     return pages[0]
 
 
+def _last_write(pool: Pool, access: Access, folder: str) -> datetime:
+    """When an object of a folder, which has some, was written last."""
+    pages = _pages(pool, access, {"prefix": folder, "fields": "items(timeCreated),nextPageToken"})
+    written = [item["timeCreated"] for found in pages for item in found.get("items", ())]
+    return max(datetime.fromisoformat(one) for one in written) if written else datetime.now(UTC)
+
+
 def _folder_pages(pool: Pool, access: Access, start: str) -> Iterator[Mapping[str, Any]]:
+    return _pages(pool, access, {"prefix": start, "delimiter": "/"})
+
+
+def _pages(pool: Pool, access: Access, asked: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
     token = ""
     while True:
-        query = {"prefix": start, "delimiter": "/", "maxResults": str(objects.PAGE), "pageToken": token}
+        query = {**asked, "maxResults": str(objects.PAGE), "pageToken": token}
         request = Request("GET", f"{access.objects_url()}?{urlencode({k: v for k, v in query.items() if v})}")
         found = objects.asked(pool, access, request, f"The bucket {access.bucket} could not be listed.")
         yield found

@@ -1,11 +1,12 @@
 """What a maintainer does with the revisions of one app, against a real storage server."""
 
 import urllib.request
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tasks.lib.ember import objects, reading, revision
+from tasks.lib.ember import objects, reading, revision, revisions
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.place import Place
 from tasks.lib.ember.summary import Options
@@ -60,6 +61,23 @@ def test_pruning_shows_then_removes(access: Access, place: Place, tmp_path: Path
     assert list(place.prune(0, 30, dry_run=False)) == ["Nothing to remove."]
     assert list(place.prune(0, 0, dry_run=False)) == [f"{one} removed (11 objects)."]
     assert [r.name for r in place.listed()] == [three, two]
+
+
+def test_pruning_removes_what_an_ended_upload_left(
+    access: Access, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = uploaded(access, tmp_path, "1"), uploaded(access, tmp_path, "2")
+    three = uploaded(access, tmp_path, "3")
+    manifest = reading.look_up(place._pool, access, revision.manifest_name(WHERE, one))
+    assert manifest
+    place._pool.run([objects.removed(access, objects.remote(manifest), lambda _name: None)])
+    assert list(place.prune(0, 0, dry_run=False)) == ["Nothing to remove."]
+    monkeypatch.setattr(revisions, "LEAST_AGE", timedelta(0))
+    told = f"{one} would be removed (what an ended upload or pruning left)."
+    assert list(place.prune(0, 0, dry_run=True)) == [told]
+    assert list(place.prune(0, 0, dry_run=False)) == [f"{one} removed (10 objects)."]
+    assert {r.name for r in place.listed()} == {two, three}
+    assert list(place.prune(0, 0, dry_run=False)) == ["Nothing to remove."]
 
 
 def test_pruning_by_a_negative_number_is_bad_usage(place: Place) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.ember import reading, revision, revisions
+from tasks.lib.ember import objects, reading, revision, revisions
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.page import based
 from tasks.lib.ember.revision import Revision
@@ -112,8 +112,6 @@ def test_a_revision_with_a_file_missing_is_not_activated(access: Access, pool: P
     name = f"{revision.folder(WHERE, one)}robots.txt"
     there = reading.look_up(pool, access, name)
     assert there
-    from tasks.lib.ember import objects
-
     pool.run([objects.removed(access, objects.remote(there), lambda _name: None)])
     with pytest.raises(Failure) as caught:
         revisions.activate(
@@ -124,10 +122,10 @@ def test_a_revision_with_a_file_missing_is_not_activated(access: Access, pool: P
 
 
 def test_pruning_removes_a_whole_revision(access: Access, pool: Pool, tmp_path: Path) -> None:
-    one, two = uploaded(access, tmp_path, "1"), uploaded(access, tmp_path, "2")
+    one, two, three = (uploaded(access, tmp_path, version) for version in "123")
     assert revisions.prune(pool, access, WHERE, [one]) == 11
-    assert [r.name for r in revisions.listed(pool, access, WHERE)[0]] == [two]
-    assert served(pool, access) == two
+    assert [r.name for r in revisions.listed(pool, access, WHERE)[0]] == [three, two]
+    assert served(pool, access) == three
 
 
 def test_an_active_revision_is_not_pruned(access: Access, pool: Pool, tmp_path: Path) -> None:
@@ -136,6 +134,58 @@ def test_an_active_revision_is_not_pruned(access: Access, pool: Pool, tmp_path: 
         revisions.prune(pool, access, WHERE, [one])
     assert upload_to(access, EMBER, str(tmp_path / "1"), PREFIX).sent == 0
     assert [r.name for r in revisions.listed(pool, access, WHERE)[0]] == [one]
+
+
+def test_a_revision_that_a_rollback_would_go_to_is_not_pruned(
+    access: Access, pool: Pool, tmp_path: Path
+) -> None:
+    one, two = uploaded(access, tmp_path, "1"), uploaded(access, tmp_path, "2")
+    with pytest.raises(Failure) as caught:
+        revisions.prune(pool, access, WHERE, [one])
+    assert "nothing of it was removed" in caught.value.why
+    assert {r.name for r in revisions.listed(pool, access, WHERE)[0]} == {one, two}
+
+
+def test_a_revision_that_is_activated_once_its_manifest_is_gone_keeps_its_files(
+    access: Access, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = uploaded(access, tmp_path, "1")
+    real = revisions.active
+    answers = iter([revisions.Active((), 0)])
+    monkeypatch.setattr(revisions, "active", lambda *asked: next(answers, None) or real(*asked))
+    with pytest.raises(Failure, match="was activated while it was being pruned") as caught:
+        revisions.prune(pool, access, WHERE, [one])
+    assert caught.value.why == "Its manifest is gone, its files are all there."
+    monkeypatch.undo()
+    assert upload_to(access, EMBER, str(tmp_path / "1"), PREFIX).sent == 0
+    assert [r.name for r in revisions.listed(pool, access, WHERE)[0]] == [one]
+
+
+def test_what_an_ended_upload_left_is_abandoned_after_a_while(
+    access: Access, pool: Pool, tmp_path: Path
+) -> None:
+    name = uploaded(access, tmp_path, "1", Options(activate=False))
+    there = reading.look_up(pool, access, revision.manifest_name(WHERE, name))
+    assert there
+    pool.run([objects.removed(access, objects.remote(there), lambda _name: None)])
+    complete, incomplete = revisions.listed(pool, access, WHERE)
+    assert (complete, incomplete) == ([], [name])
+
+    def abandoned(days: float, later: timedelta) -> list[str]:
+        return revisions.abandoned(pool, access, WHERE, incomplete, days, datetime.now(UTC) + later)
+
+    assert abandoned(0, timedelta(hours=23)) == []
+    assert abandoned(0, timedelta(days=1)) == [name]
+    assert abandoned(30, timedelta(days=29)) == []
+    assert abandoned(30, timedelta(days=30)) == [name]
+
+
+def test_what_is_served_is_not_abandoned_although_its_manifest_is_gone(
+    access: Access, pool: Pool, tmp_path: Path
+) -> None:
+    name = uploaded(access, tmp_path, "1")
+    later = datetime.now(UTC) + timedelta(days=60)
+    assert revisions.abandoned(pool, access, WHERE, [name], 30, later) == []
 
 
 def test_a_revision_may_be_named_by_its_beginning() -> None:
