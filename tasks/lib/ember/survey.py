@@ -1,10 +1,11 @@
 """Judging an archive by its own list of what it holds, before any content is read."""
 
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tasks.lib.ember import names
+from tasks.lib.ember import content, names
 from tasks.lib.ember.member import ENCRYPTED, FILE, FOLDER, OTHERWISE_PACKED, Archive, Member
 from tasks.lib.ember.tarred import RATIO_JUDGED_ABOVE
 from tasks.lib.errors import Failure
@@ -41,6 +42,9 @@ def survey(archive: Archive, prefix: str, ember: Ember) -> Survey:
     """
     faults: list[str] = []
     files = _files(archive, prefix, ember, faults)
+    if faults and archive.independent and not any(_excess(files, ember.limits)):
+        # It is refused in any case; what else is wrong is told at once too.
+        faults.extend(_damaged(archive, files))
     refuse(faults)
     paths = [names.relative(member.name) for member in files]
     root = len(_root(paths))
@@ -110,6 +114,16 @@ def _excess(files: Sequence[Member], limits: Limits) -> Iterator[str]:
         yield f"it unpacks to {total:,} bytes, more than ember.limits.total_size"
     if packed and total > RATIO_JUDGED_ABOVE and total > limits.ratio * packed:
         yield f"it unpacks to more than {limits.ratio} times its packed size (ember.limits.ratio)"
+
+
+def _damaged(archive: Archive, files: Sequence[Member]) -> Iterator[str]:
+    """The files that cannot be read to their end."""
+    for member, opened in archive.contents(files):
+        try:
+            with opened() as file:
+                deque(content.pieces(file), maxlen=0)
+        except archive.errors as error:
+            yield said(member.name, f"it cannot be read: {error}")
 
 
 def _clashes(files: Sequence[Member]) -> Iterator[str]:

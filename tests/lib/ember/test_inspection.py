@@ -120,6 +120,14 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
     assert refusal(source).count("\n- ") == 3
 
 
+def test_a_damaged_member_is_named_beside_a_bad_name(tmp_path: Path) -> None:
+    data = bytearray(archives.zipped({**SOUND, "../up.js": b"", "a.bin": bytes(range(256)) * 40}))
+    at = data.rfind(b"PK\x01\x02") + 16
+    data[at] ^= 1
+    why = refusal(archives.saved(tmp_path, bytes(data)))
+    assert "- ../up.js: its path leads out of the archive (..)\n- a.bin: it cannot be read: Bad CRC-32" in why
+
+
 def test_a_damaged_zip_member_is_refused(tmp_path: Path) -> None:
     data = bytearray(archives.zipped({**SOUND, "a.bin": bytes(range(256)) * 40}))
     with zipfile.ZipFile(io.BytesIO(data)) as whole:
