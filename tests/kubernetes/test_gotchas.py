@@ -87,6 +87,19 @@ def test_every_reference_leads_somewhere(tree: Tree) -> None:
     assert dangling(tree) == []
 
 
+def test_replacements_name_their_targets_one_by_one() -> None:
+    """Kustomize 5.6 and older takes a pattern for a name, finds nothing, and builds on without a word."""
+    wiring = TREE / "components" / "wiring"
+    files = [
+        entry["path"] for entry in yaml.safe_load((wiring / "kustomization.yaml").read_text())["replacements"]
+    ]
+    found = [entry for file in files for entry in yaml.safe_load((wiring / file).read_text())]
+    selects = [target["select"] for entry in found for target in entry["targets"]]
+
+    assert len(selects) > 20
+    assert [text for select in selects for text in select.values() if not re.fullmatch(r"[\w-]+", text)] == []
+
+
 def test_another_prefix_is_one_line_and_every_reference_follows(tmp_path: Path) -> None:
     def rename(tree: Path) -> None:
         file = tree / "overlays" / "staging" / "prefixed" / "kustomization.yaml"
