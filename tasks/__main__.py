@@ -17,10 +17,13 @@ from typing import Any
 gc.set_threshold(100_000)
 
 import invoke  # noqa: E402
-import yaml  # noqa: E402 - invoke has loaded it
 from invoke.exceptions import Exit, ParseError  # noqa: E402
 
+from tasks.lib.errors import UsageError  # noqa: E402
+from tasks.lib.settings.files import read_file  # noqa: E402
+
 EXIT_USAGE = 2
+SETTINGS_SUFFIXES = (".yaml", ".yml", ".json")
 
 
 # Python looks for garbage several times while it ends; what is left by then goes with the process.
@@ -28,11 +31,31 @@ atexit.register(gc.freeze)
 
 
 class Config(invoke.Config):
-    """Invoke's configuration; YAML is read by libyaml, where the installed PyYAML has it."""
+    """Invoke's configuration, but a file that cannot be read ends in a message."""
 
     def _load_yaml(self, path: "os.PathLike[str]") -> Any:
-        with Path(path).open(encoding="utf-8") as file:
-            return yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        try:
+            return read_file(path)
+        except UsageError as error:
+            raise Exit(str(error), code=error.exit_code) from error
+
+    _load_yml = _load_yaml
+
+    def load_runtime(self, merge: bool = True) -> None:
+        """Read the file that `-f` names; Invoke would go on in silence where there is none."""
+        named = self._runtime_path
+        if named is not None and not (Path(named).is_file() and Path(named).suffix in SETTINGS_SUFFIXES):
+            why = f"{Path(named).resolve()} is no file whose name ends in {', '.join(SETTINGS_SUFFIXES)}."
+            error = UsageError(f"There are no settings in {named}.", why, "Name another file with -f.")
+            raise Exit(str(error), code=error.exit_code)
+        super().load_runtime(merge=merge)
+
+    @staticmethod
+    def global_defaults() -> dict[str, Any]:
+        """Invoke's defaults; the executor is this project's even where invoke.yaml is missing or empty."""
+        defaults = invoke.Config.global_defaults()
+        defaults["tasks"]["executor_class"] = "tasks.cli.Executor"
+        return defaults
 
 
 class Program(invoke.Program):

@@ -11,7 +11,7 @@ import invoke
 from invoke import Context, Exit
 from invoke.exceptions import UncastableEnvVar
 
-from tasks.lib.errors import Failure, UsageError
+from tasks.lib.errors import Failure, UsageError, all_faults
 from tasks.lib.interruption import exit_code, signals_unwind
 from tasks.lib.memory import leave_no_core
 
@@ -127,9 +127,7 @@ def layers(c: Context) -> "list[Layer]":
 
 def checkout_layers(c: Context) -> "list[Layer]":
     """The same without the sandbox's."""
-    from tasks.lib.settings.reader import Layer
-
-    return [Layer(name, getattr(c.config, level)) for level, name in CONFIG_LEVELS]
+    return _layers_of(c.config)
 
 
 def launcher(c: Context) -> "Launcher":
@@ -159,10 +157,22 @@ def in_sandbox(c: Context) -> bool:
     return bool(c.config.in_sandbox)
 
 
+def _layers_of(config: invoke.Config) -> "list[Layer]":
+    from tasks.lib.settings.reader import Layer
+
+    return [Layer(name, getattr(config, level)) for level, name in CONFIG_LEVELS]
+
+
 def _check_variables(config: invoke.Config) -> None:
-    """Refuse INVOKE_ variables that Invoke could not convert: it would end in a traceback."""
+    """Refuse INVOKE_ variables that set nothing or cannot be converted: Invoke would end in a traceback."""
     if not any(name.startswith("INVOKE_") for name in os.environ):
         return
+    from tasks.lib.settings import reader, variables
+
+    if faults := variables.faults(os.environ, reader.explain(_layers_of(config))):
+        raise all_faults(
+            "INVOKE_ variables are not valid.", faults, "`./inv settings` shows what can be set."
+        )
     try:
         config.clone().load_shell_env()
     except (ValueError, UncastableEnvVar) as error:

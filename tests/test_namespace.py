@@ -1,6 +1,7 @@
 """The namespace as Invoke loads it, and what every task promises."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,9 +59,9 @@ def test_settings_say_where_each_value_came_from() -> None:
     done = _run("settings", "--environment", "staging", INVOKE_ENVIRONMENTS_STAGING_CLUSTER="other")
 
     assert done.returncode == 0
-    rows = {line.split()[0]: line.split(maxsplit=2)[1:] for line in done.stdout.splitlines()}
-    assert rows["environments.staging.cluster"] == ['"other"', "INVOKE_ variable"]
-    assert rows["environments.staging.branch"] == ['"develop"', "invoke.yaml"]
+    rows = {line.split()[0]: re.split("  +", line)[1:] for line in done.stdout.splitlines()}
+    assert rows["environments.staging.cluster"] == ["INVOKE_ variable", '"other"']
+    assert rows["environments.staging.branch"] == ["invoke.yaml", '"develop"']
     assert "environments.production.branch" not in rows
 
 
@@ -70,8 +71,9 @@ def test_settings_say_where_each_value_came_from() -> None:
         ({"INVOKE_TIME_LIMITS_KMS": "soon"}, "time_limits.kms is 'soon'"),
         ({"INVOKE_RUN_ECHO_FORMAT": "", "INVOKE_TIMEOUTS_COMMAND": ""}, ""),
         ({"INVOKE_RUN_WATCHERS": "x"}, "An INVOKE_ environment variable has a value of the wrong type."),
+        ({"INVOKE_DEPLOY_PRUNE": "false"}, "INVOKE_DEPLOY_PRUNE is 'false', but should be 1 or 0."),
     ],
-    ids=["ours", "Invoke's own", "not convertible"],
+    ids=["ours", "Invoke's own", "not convertible", "no switch"],
 )
 def test_a_variable_of_the_wrong_type_is_bad_usage(
     here: Here, variables: dict[str, str], message: str
@@ -128,6 +130,27 @@ def test_a_command_line_that_is_not_understood_is_bad_usage(
     assert (done.code, done.stdout) == (2, "")
     assert said in done.stderr
     assert "`./inv --list` shows the tasks" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("missing.yaml", None, "There are no settings in "),
+        ("notes.md", "kms: {}", "There are no settings in "),
+        ("twice.yml", "kms: {project: a, project: b}", "project stands twice"),
+        ("twice.yaml", "kms: {project: a, project: b}", "project stands twice"),
+    ],
+)
+def test_a_file_of_settings_that_cannot_be_read_is_bad_usage(
+    here: Here, tmp_path: Path, name: str, content: str | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    done = here.inv("-f", str(tmp_path / name), "settings")
+
+    assert (done.code, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_version_is_the_project_s_own(here: Here) -> None:

@@ -20,12 +20,12 @@ def concerning(explained: Sequence[Explained], environment: str) -> list[Explain
 
 
 def as_text(explained: Sequence[Explained]) -> str:
-    """One line a setting: key, value and source, in columns."""
+    """One line a setting: key, source and value, in columns; the value last, because some are very long."""
     shown = [
-        (setting.key, json.dumps(setting.value, ensure_ascii=False), setting.source) for setting in explained
+        (setting.key, setting.source, json.dumps(setting.value, ensure_ascii=False)) for setting in explained
     ]
     widths = [max(len(row[column]) for row in shown) for column in (0, 1)]
-    return "\n".join(f"{key:<{widths[0]}}  {value:<{widths[1]}}  {source}" for key, value, source in shown)
+    return "\n".join(f"{key:<{widths[0]}}  {source:<{widths[1]}}  {value}" for key, source, value in shown)
 
 
 def as_json(explained: Sequence[Explained]) -> str:

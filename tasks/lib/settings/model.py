@@ -171,7 +171,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     source: Source
     kms: Kms
     kustomize: Kustomize
-    environments: dict[str, Environment]
+    environments: Annotated[dict[str, Environment], Meta(min_length=1)]
     google: Google
     build: Build
     test: Test

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from tasks.lib.errors import all_faults
 
@@ -154,8 +154,13 @@ def _allowed_beside(path: Sequence[str]) -> list[str]:
         if section is Settings and part == "environments":
             section = Environment
         elif part in (hints := get_type_hints(section)):
-            section = hints[part]
+            section = _held(hints[part])
     return [name for name in section.__struct_fields__ if name not in {"root", "name"}]
+
+
+def _held(kind: Any) -> Any:
+    """The section that `kind` is, or that a list of them holds."""
+    return _held(get_args(kind)[0]) if get_origin(kind) is list else kind
 
 
 def _shared_branches(settings: "Settings") -> list[str]:

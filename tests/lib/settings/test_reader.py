@@ -57,6 +57,24 @@ def test_a_section_of_the_wrong_type_is_a_fault() -> None:
     assert "environments is ['staging']" in caught.value.why
 
 
+def test_a_fault_within_a_list_says_what_is_allowed_there() -> None:
+    phases = {"deploy": {"phases": [{"titel": "jobs", "objects": ["Job"]}]}}
+    with pytest.raises(UsageError) as caught:
+        read([Layer("invoke.yaml", DEFAULTS), Layer("variables", phases)], ROOT)
+
+    assert caught.value.why == (
+        "- deploy.phases.0.titel is no setting; did you mean title?; allowed here: title, objects.\n"
+        "- deploy.phases.0.title is missing."
+    )
+
+
+def test_there_has_to_be_an_environment() -> None:
+    with pytest.raises(UsageError) as caught:
+        read([Layer("invoke.yaml", {**DEFAULTS, "environments": {}})], ROOT)
+
+    assert caught.value.why == "- environments is {}, but should be a mapping of length >= 1."
+
+
 def test_two_environments_may_not_share_a_branch() -> None:
     shared = {"environments": {"production": {"branch": "develop"}}}
     with pytest.raises(UsageError) as caught:
@@ -132,8 +150,8 @@ def test_listing_leaves_out_other_environments_and_aligns() -> None:
 
     assert listing.concerning(explained, "") == explained
     assert listing.as_text(listing.concerning(explained, "staging")) == (
-        'kms.project                  "keys"     invoke.yaml\n'
-        'environments.staging.branch  "develop"  invoke.yaml'
+        'kms.project                  invoke.yaml  "keys"\n'
+        'environments.staging.branch  invoke.yaml  "develop"'
     )
     assert listing.as_json(explained[:1]) == (
         '[\n  {\n    "key": "kms.project",\n    "value": "keys",\n    "source": "invoke.yaml"\n  }\n]'

@@ -1,0 +1,49 @@
+"""Reading one file of settings: what YAML lets pass and settings must not."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.errors import UsageError
+from tasks.lib.settings.files import read_file
+
+
+def test_sections_are_read_and_merged(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("base: &base {zone: a, cluster: b}\nstaging:\n  <<: *base\n  cluster: c\n")
+
+    assert read_file(file)["staging"] == {"zone": "a", "cluster": "c"}
+
+
+def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("# nothing\n")
+
+    assert read_file(file) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"a: 1\nb: 2\na: 3\n", "a stands twice"),
+        (b"a:\n  cluster: x\n  cluster: y\n", "cluster stands twice"),
+        (b"a:\n  12: x\n", "12 is no name; put it in quotes"),
+        (b"a:\n  on: x\n", "on is no name; put it in quotes"),
+        (b"a:\n\tb: 1\n", "line 2, column 1"),
+        (b"a: [\n", "line 2, column 1"),
+        (b"- a\n", "It holds a list, where sections with keys should be."),
+        (b"hello\n", "It holds a str, where sections with keys should be."),
+        (b"# \xff\n", "can't decode byte 0xff"),
+    ],
+    ids=["key twice", "key twice within", "number", "switch", "tab", "open", "list", "text", "no UTF-8"],
+)
+def test_what_cannot_be_meant_is_refused_with_its_place(tmp_path: Path, content: bytes, why: str) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_bytes(content)
+
+    with pytest.raises(UsageError) as caught:
+        read_file(file)
+
+    assert caught.value.what == f"The settings in {file} cannot be read."
+    assert why in caught.value.why
+    assert caught.value.next_step == "Mend that file, then run this again."
