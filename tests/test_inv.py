@@ -1,6 +1,7 @@
 """The wrapper `inv`: what a first call does, and what it says when it cannot."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -24,7 +25,7 @@ def checkout(tmp_path: Path) -> Path:
 def _programs(folder: Path, **scripts: str) -> str:
     """A PATH of the given scripts and the few programs that the wrapper calls."""
     folder.mkdir()
-    for name in ("dirname", "cmp", "id", "rm", "cp"):
+    for name in ("dirname", "readlink", "cmp", "id", "rm", "cp"):
         (folder / name).symlink_to(shutil.which(name) or name)
     for name, script in scripts.items():
         (folder / name).write_text(f"#!/bin/sh\n{script}\n")
@@ -45,7 +46,7 @@ def test_it_installs_once_and_again_when_the_lock_changed_or_an_installation_fai
 
     assert "installing the locked packages" in first.stderr
     assert "installing" not in second.stderr
-    assert second.stdout == f"{checkout / '.venv'} --version\n"
+    assert second.stdout == f"{checkout / '.venv'} --search-root {checkout} --version\n"
 
     (checkout / "requirements" / "dev.txt").write_text("./no-such-package --hash=sha256:00\n")
     for _ in range(2):
@@ -53,6 +54,18 @@ def test_it_installs_once_and_again_when_the_lock_changed_or_an_installation_fai
         assert broken.returncode == 1
         assert "installing the locked packages" in broken.stderr
         assert "pip could not install requirements/dev.txt" in broken.stderr
+
+
+def test_relative_paths_start_in_the_caller_s_folder_and_nothing_is_imported_from_it(tmp_path: Path) -> None:
+    (tmp_path / "invoke.py").write_text("raise SystemExit('imported from the caller')")
+    (tmp_path / "mine.yaml").write_text("kms: {project: mine}")
+    (tmp_path / "linked").symlink_to(ROOT / "inv")
+    done = subprocess.run(
+        ["./linked", "-f", "mine.yaml", "settings"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r'^kms.project +invoke -f +"mine"$', done.stdout, re.MULTILINE)
 
 
 def test_without_a_new_enough_python_it_says_how_to_get_one(checkout: Path, tmp_path: Path) -> None:
