@@ -12,6 +12,7 @@ from invoke import Context, Exit
 from invoke.exceptions import UncastableEnvVar
 
 from tasks.lib.errors import Failure, UsageError, all_faults
+from tasks.lib.filesystem import refusal
 from tasks.lib.interruption import exit_code, signals_unwind
 from tasks.lib.memory import leave_no_core
 
@@ -55,6 +56,10 @@ class Executor(invoke.Executor):
                 return super().execute(*tasks)
         except Failure as failure:
             raise Exit(str(failure), code=failure.exit_code) from failure
+        except OSError as error:
+            if refused := refusal(error):
+                raise Exit(str(refused), code=refused.exit_code) from error
+            raise
         except KeyboardInterrupt as interrupt:
             raise Exit(f"Stopped by {str(interrupt) or 'Ctrl-C'}.", code=exit_code(interrupt)) from interrupt
 

@@ -1,5 +1,6 @@
 """The whole main job in the sandbox: every step that a real release takes, and a table of how each went."""
 
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from tasks.lib.render.rendering import Rendered
     from tasks.lib.settings.model import Settings
 
+# What is deployed from a folder without git, such as an unpacked archive: no real commit is called so.
+NO_COMMIT = "0" * 40
+
 # A fixed study: rehearsing again finds its files there already, as a second real upload would.
 EXAMPLE_PREFIX = "experiments/00000000-0000-4000-8000-000000000000"
 
@@ -28,7 +32,7 @@ class Rehearsal:
         root: the checkout.
         layers: the settings' sources, without the sandbox's.
         branch: which branch to rehearse; it decides on the environment.
-        commit: the commit to deploy; empty for what git says.
+        commit: the commit to deploy; empty for COMMIT_SHA, what git says, or without git a made-up one.
         tag: the version on labels; empty for the default.
 
     Raises:
@@ -76,7 +80,8 @@ class Rehearsal:
         overlay = Layer("sandbox", settings_overlay(self.root, self.layers))
         self.plain, self.settings = self.settings, read([*self.layers, overlay], self.root)
         place = self.settings.environment(self.name)
-        self.variables = build_variables.read(self.settings, place, commit=self.commit, tag=self.tag)
+        commit = self.commit or os.environ.get("COMMIT_SHA", "") or commit_without_git(self.root)
+        self.variables = build_variables.read(self.settings, place, commit=commit, tag=self.tag)
         return f"{len(statuses)} servers are well"
 
     def encrypt(self) -> str:
@@ -145,3 +150,8 @@ class Rehearsal:
         if answer.status_code != OK or not kind.startswith("text/html"):
             raise Failure(f"{self.url} answers {answer.status_code} with content type {kind!r}.")
         return f"{answer.status_code} {kind}"
+
+
+def commit_without_git(root: Path) -> str:
+    """A commit for a folder that has none; empty where git can be asked."""
+    return "" if (root / ".git").exists() else NO_COMMIT

@@ -135,7 +135,7 @@ def test_status_and_logs_are_tasks(own: Sandbox) -> None:
 
     assert {one["name"] for one in json.loads(status.stdout)} == {"supervisor", *COMPONENTS}
     assert status.returncode == 0
-    assert unknown.returncode == 1
+    assert unknown.returncode == 2
     assert "There is no component 'nobody' in this sandbox." in unknown.stderr
     assert "Version: v1.36.3" in log.stdout
 

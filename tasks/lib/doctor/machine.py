@@ -54,7 +54,16 @@ def version(program: str, *arguments: str, mend: str) -> str:
 
 
 def kubectl_version(program: str) -> str:
-    """The versions of kubectl and of the kustomize in it."""
+    """The versions of kubectl and of the kustomize in it.
+
+    Raises:
+        Failure: it is not there, or does not run.
+
+    """
+    if not shutil.which(program):
+        raise Failure(
+            f"{program} is no program.", "", "Leave kustomize.kubectl empty: one is installed already."
+        )
     answer = json.loads(
         process.run((program, "version", "--client", "-o", "json"), time_limit=SECONDS).stdout
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.lib.files import write_atomically
+from tasks.lib.sandbox.state import stored
 
 # What there is one of in a sandbox, however many clusters; kms-rest is a second port, not a second server.
 CLOUD, STORAGE, KMS, KMS_REST = "google", "storage", "kms", "kms-rest"
@@ -48,9 +49,14 @@ def write_plan(path: Path, components: Sequence[Component]) -> None:
 
 
 def read_plan(path: Path) -> list[Component]:
-    """What shall run; nothing where no plan was written."""
+    """What shall run; nothing where no plan was written.
+
+    Raises:
+        Failure: the file is damaged.
+
+    """
     try:
-        entries: list[dict[str, Any]] = json.loads(path.read_text())
+        entries: list[dict[str, Any]] = stored(path)
     except FileNotFoundError:
         return []
     return [Component(**{**entry, "probe": Probe(**entry["probe"])}) for entry in entries]

@@ -2,13 +2,12 @@
 files.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tasks.lib.sandbox.components import CLOUD, KMS, STORAGE
-from tasks.lib.sandbox.state import State, state_from_layers
+from tasks.lib.sandbox.state import State, state_from_layers, stored
 from tasks.lib.sandbox.watching import require_up
 from tasks.lib.settings.reader import Layer, merged
 
@@ -51,7 +50,7 @@ def registry_values(so_far: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def values(here: State, environments: Sequence[str], account: str = DEPLOYER) -> Mapping[str, Any]:
     """The same for the sandbox in `here`, whether it runs or not, as the service account `account`."""
-    ports = json.loads(here.ports.read_text())
+    ports = stored(here.ports)
     ciphertexts = {name: {"secrets": {"ciphertexts": str(here.ciphertexts(name))}} for name in environments}
     return {
         "google": {

@@ -71,9 +71,10 @@ def _still_used(ledger: Mapping[str, object]) -> dict[str, object]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """What is noted in `path`; nothing where it is missing or damaged: then ports are chosen anew."""
     try:
         return dict(json.loads(path.read_text()))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return {}
 
 

@@ -1,5 +1,6 @@
 """Where one sandbox keeps what it owns: a folder per checkout, and the names of the files in it."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.lib import console
+from tasks.lib.errors import Failure
 from tasks.lib.settings.reader import Layer, merged
 
 DEFAULT_FOLDER = ".sandbox"
@@ -96,6 +98,23 @@ def state_of(root: Path, values: Mapping[str, Any]) -> State:
 def state_from_layers(root: Path, layers: Sequence[Layer]) -> State:
     """As `state_of`, from the layers of settings."""
     return state_of(root, merged(layers))
+
+
+def stored(path: Path) -> Any:
+    """What the sandbox keeps as JSON in `path`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        Failure: it is damaged, as a disk that was full or lost its power leaves files.
+
+    """
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise Failure(
+            f"The sandbox's file {path} is damaged.", str(error),
+            "./inv sandbox.down clears the ground, and ./inv sandbox.up makes everything anew.",
+        ) from error  # fmt: skip
 
 
 @contextmanager

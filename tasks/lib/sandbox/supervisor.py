@@ -54,10 +54,10 @@ class Record:
 
 
 def record_of(state: State, name: str) -> Record | None:
-    """What was last written down about the component, whether it still runs or not."""
+    """What was last written down about the component, whether it still runs or not; None if damaged."""
     try:
         found = json.loads((state.processes / f"{name}.json").read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return None
     return Record(Process(found["pid"], found["started"]), found["starts"])
 

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.lib.errors import Failure
+from tasks.lib.errors import Failure, UsageError
 from tasks.lib.sandbox import health, processes, supervisor
 from tasks.lib.sandbox.components import Component, read_plan
 from tasks.lib.sandbox.processes import Process
@@ -41,15 +41,15 @@ def logs(here: State, component: str) -> Path:
     """The log file of a component.
 
     Raises:
-        Failure: there is no such component, or it has not written anything.
+        UsageError: there is no such component.
 
     """
     path = here.log(component)
     known = [supervisor.NAME, *(component.name for component in read_plan(here.plan))]
     if component not in known:
-        raise Failure(f"There is no component {component!r} in this sandbox.",
-                      f"Known: {', '.join(known)}." if known[1:] else "No sandbox is up.",
-                      "./inv sandbox.status lists them.")  # fmt: skip
+        raise UsageError(f"There is no component {component!r} in this sandbox.",
+                         f"Known: {', '.join(known)}." if known[1:] else "No sandbox is up.",
+                         "./inv sandbox.status lists them.")  # fmt: skip
     return path
 
 

@@ -20,6 +20,13 @@ def test_the_pinned_kubectl_says_its_version() -> None:
     assert machine.kubectl_version(kubectl(checked_in_settings())).startswith("v1.")
 
 
+def test_a_kubectl_that_is_not_there_is_mended_in_the_settings() -> None:
+    with pytest.raises(Failure, match="/nowhere/kubectl is no program") as caught:
+        machine.kubectl_version("/nowhere/kubectl")
+
+    assert caught.value.next_step == "Leave kustomize.kubectl empty: one is installed already."
+
+
 def test_every_program_is_looked_at() -> None:
     subjects = [check.subject for check in machine.checks(checked_in_settings())]
 

@@ -55,6 +55,25 @@ def test_logs_of_no_sandbox_say_that_none_is_up(tmp_path: Path) -> None:
     assert failure.value.why == "No sandbox is up."
 
 
+def test_a_damaged_plan_says_how_to_begin_anew(tmp_path: Path) -> None:
+    State(tmp_path).plan.write_text("{broken")
+
+    with pytest.raises(Failure, match="components.json is damaged") as failure:
+        watching.status(State(tmp_path))
+
+    assert failure.value.next_step == (
+        "./inv sandbox.down clears the ground, and ./inv sandbox.up makes everything anew."
+    )
+
+
+def test_a_damaged_note_of_a_process_counts_as_none(tmp_path: Path) -> None:
+    processes = State(tmp_path).processes
+    processes.mkdir()
+    (processes / "kms.json").write_text("")
+
+    assert supervisor.record_of(State(tmp_path), "kms") is None
+
+
 @pytest.fixture
 def here(tmp_path: Path) -> State:
     """A sandbox whose plan has one server, which nobody started."""

@@ -1,0 +1,27 @@
+"""Refusals of the file system that a person can mend, in words: a full disk, a folder that is not theirs.
+
+Other errors of the system are left as they are: they are more likely a defect of this project.
+"""
+
+from errno import EACCES, EDQUOT, EEXIST, EISDIR, ENOSPC, ENOTDIR, EPERM, EROFS
+
+from tasks.lib.errors import Failure
+
+FULL = frozenset({ENOSPC, EDQUOT})
+NOT_ALLOWED = frozenset({EACCES, EPERM, EROFS})
+IN_THE_WAY = frozenset({EEXIST, ENOTDIR, EISDIR})
+
+
+def refusal(error: OSError) -> Failure | None:
+    """The message for `error`, or None where it is none of these."""
+    place = str(error.filename) if error.filename else "a file or folder"
+    why = f"{error.strerror}."
+    if error.errno in FULL:
+        return Failure(
+            f"{place} cannot be written.", why, "Make room (df -h shows where), and run this again."
+        )
+    if error.errno in NOT_ALLOWED:
+        return Failure(f"{place} cannot be used.", why, f"Look at its owner and mode: ls -ld {place}")
+    if error.errno in IN_THE_WAY:
+        return Failure(f"{place} is in the way.", why, "Move it aside, or choose another place.")
+    return None

@@ -1,0 +1,36 @@
+"""Errors of the file system as messages."""
+
+import os
+from errno import EACCES, EEXIST, ENOENT, ENOSPC, EROFS
+
+import pytest
+
+from tasks.lib.filesystem import refusal
+
+
+@pytest.mark.parametrize(
+    ("number", "what", "next_step"),
+    [
+        (ENOSPC, "/a/b cannot be written.", "Make room (df -h shows where), and run this again."),
+        (EACCES, "/a/b cannot be used.", "Look at its owner and mode: ls -ld /a/b"),
+        (EROFS, "/a/b cannot be used.", "Look at its owner and mode: ls -ld /a/b"),
+        (EEXIST, "/a/b is in the way.", "Move it aside, or choose another place."),
+    ],
+    ids=["full", "not allowed", "read-only", "in the way"],
+)
+def test_what_a_person_can_mend_is_said_with_its_place(number: int, what: str, next_step: str) -> None:
+    found = refusal(OSError(number, os.strerror(number), "/a/b"))
+
+    assert found is not None
+    assert (found.what, found.why, found.next_step) == (what, f"{os.strerror(number)}.", next_step)
+
+
+def test_a_write_into_a_full_disk_names_no_file() -> None:
+    found = refusal(OSError(ENOSPC, "No space left on device"))
+
+    assert found is not None
+    assert found.what == "a file or folder cannot be written."
+
+
+def test_a_missing_file_is_more_likely_a_defect() -> None:
+    assert refusal(FileNotFoundError(ENOENT, "No such file or directory", "/a/b")) is None
