@@ -1,5 +1,6 @@
 """Being told to stop: SIGTERM and SIGHUP unwind the program as Ctrl-C does, so that clean-up code runs."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,8 @@ from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 ALL_SIGNALS = (signal.SIGINT, *SIGNALS)
+IMPORTING = "<frozen importlib."  # the file name of its code
+SOON = 0.005  # seconds
 
 
 class Terminated(KeyboardInterrupt):
@@ -29,8 +32,9 @@ def exit_code(interrupt: KeyboardInterrupt) -> int:
 
 @contextmanager
 def signals_unwind() -> Iterator[None]:
-    """While inside, SIGTERM and SIGHUP raise `Terminated` in the main thread."""
-    with _handled(SIGNALS, _raise):
+    """While inside, SIGTERM and SIGHUP raise `Terminated` in the main thread, and Ctrl-C as ever."""
+    heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not where a shell had it ignored
+    with _handled(ALL_SIGNALS if heard else SIGNALS, _raise):
         yield
 
 
@@ -78,5 +82,15 @@ def _handled(numbers: Sequence[int], handler: Any) -> Iterator[None]:
             signal.signal(number, previous)
 
 
-def _raise(number: int, _frame: FrameType | None) -> None:
-    raise Terminated(number)
+def _raise(number: int, frame: FrameType | None) -> None:
+    """Raise what `number` stands for; a moment later where Python's importing is just at work.
+
+    It keeps its locks in Python code: raised between two lines of that, an exception is lost, or leaves the
+    lock held for ever, and then every thread that imports something waits for it.
+    """
+    if frame is not None and frame.f_code.co_filename.startswith(IMPORTING):
+        again = threading.Timer(SOON, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+        return
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)

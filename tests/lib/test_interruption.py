@@ -1,7 +1,11 @@
 """Signals unwind, and each has its exit code."""
 
+import contextlib
+import importlib
 import os
 import signal
+import sys
+import threading
 
 import pytest
 
@@ -40,3 +44,43 @@ def test_a_deferred_signal_comes_when_the_block_is_whole(number: signal.Signals)
         work()
     assert done == ["whole"]
     assert exit_code(caught.value) == 128 + number
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
+def test_a_signal_waits_until_an_import_is_over(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = []
+
+    class Finder:
+        """Is asked by Python's import code, in whose frame the signal then comes."""
+
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "no_such_module":
+                handler = signal.getsignal(number)
+                assert callable(handler)
+                handler(number, sys._getframe(1))
+                passed.append(name)
+
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+
+    def work() -> None:
+        with signals_unwind(), contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module("no_such_module")
+        with signals_unwind():
+            threading.Event().wait(30)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        work()
+    assert passed == ["no_such_module"]
+    assert exit_code(caught.value) == 128 + number
+
+
+def test_an_ignored_ctrl_c_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with signals_unwind():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
