@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -66,6 +67,16 @@ def test_relative_paths_start_in_the_caller_s_folder_and_nothing_is_imported_fro
 
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r'^kms.project +invoke -f +"mine"$', done.stdout, re.MULTILINE)
+
+
+@pytest.mark.e2e  # for its ten seconds: it makes a real environment
+def test_ctrl_c_before_tasks_run_ends_it_without_a_traceback(checkout: Path) -> None:
+    _inv(checkout)
+    program = "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('went on')"
+    (checkout / "tasks" / "__main__.py").write_text(program)
+    done = subprocess.run([checkout / "inv"], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_without_a_new_enough_python_it_says_how_to_get_one(checkout: Path, tmp_path: Path) -> None:

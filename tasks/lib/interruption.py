@@ -33,7 +33,7 @@ def exit_code(interrupt: KeyboardInterrupt) -> int:
 @contextmanager
 def signals_unwind() -> Iterator[None]:
     """While inside, SIGTERM and SIGHUP raise `Terminated` in the main thread, and Ctrl-C as ever."""
-    heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not where a shell had it ignored
+    heard = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # a shell has it ignored in the background
     with _handled(ALL_SIGNALS if heard else SIGNALS, _raise):
         yield
 
