@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib import console
-from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.render.kustomize import kubectl
 from tasks.lib.sandbox import binaries, bootstrap, controlplane, preparing, processes, seed, supervisor
 from tasks.lib.sandbox.components import STORAGE, read_plan, write_plan
@@ -36,7 +36,7 @@ def up(settings: "Settings", environments: Sequence[str] = ()) -> list[Status]:
         Every component, well.
 
     Raises:
-        UsageError: an environment is not known.
+        UsageError: an environment is not known, or the folder holds something else than a sandbox.
         Failure: a program could not be installed, or a component keeps ending.
         TimedOut: a component did not become well in time.
 
@@ -49,8 +49,9 @@ def up(settings: "Settings", environments: Sequence[str] = ()) -> list[Status]:
     module = preparing.FILES / "controlplane"
     programs = binaries.obtain(module, binaries.cache_folder())
     here = state(settings)
+    _require_own(here)
     here.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with locked(here.folder / "up.lock", BUSY):
+    with locked(here.lock, BUSY):
         clusters = _prepare(settings, here, wanted, programs)
         ensure_supervisor(here)
         _await_well(here, settings.time_limits.sandbox)
@@ -66,15 +67,31 @@ def up(settings: "Settings", environments: Sequence[str] = ()) -> list[Status]:
 def down(here: State, *, keep_data: bool) -> int:
     """End every process of the sandbox, and remove its folder unless `keep_data`; returns how many it
     ended.
+
+    Raises:
+        UsageError: the folder holds something else than a sandbox.
+
     """
     if not here.folder.exists():
         return 0
-    with locked(here.folder / "up.lock", BUSY):
+    _require_own(here)
+    with locked(here.lock, BUSY):
         ended = _end_all(here)
         shutil.rmtree(here.processes, ignore_errors=True)
         if not keep_data:
             shutil.rmtree(here.folder)
     return ended
+
+
+def _require_own(here: State) -> None:
+    """Refuse a folder with anything else in it: `down` removes it whole."""
+    is_sandbox = here.lock.exists() or here.plan.exists()
+    if not is_sandbox and here.folder.is_dir() and any(here.folder.iterdir()):
+        raise UsageError(
+            f"{here.folder} holds something else than a sandbox.",
+            "sandbox.down would remove it whole.",
+            "Name a folder of its own in sandbox.state.",
+        )
 
 
 def _prepare(

@@ -21,6 +21,11 @@ class State:
     folder: Path
 
     @property
+    def lock(self) -> Path:
+        """Held while the sandbox is brought up or down; the first file that `up` makes."""
+        return self.folder / "up.lock"
+
+    @property
     def plan(self) -> Path:
         """The components that shall run, read by the supervisor."""
         return self.folder / "components.json"

@@ -78,7 +78,7 @@ def require_up(here: State) -> None:
         raise Failure(
             "No sandbox is up in this checkout.", f"Nothing runs for {here.folder}.", "./inv sandbox.up"
         )
-    with locked(here.folder / "up.lock", BUSY):
+    with locked(here.lock, BUSY):
         ensure_supervisor(here)
 
 

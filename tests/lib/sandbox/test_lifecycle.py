@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.sandbox import lifecycle, processes, report, supervisor, watching
 from tasks.lib.sandbox.components import Component, Probe, write_plan
 from tasks.lib.sandbox.state import State
@@ -53,6 +53,15 @@ def test_logs_of_no_sandbox_say_that_none_is_up(tmp_path: Path) -> None:
         watching.logs(State(tmp_path), "kms")
 
     assert failure.value.why == "No sandbox is up."
+
+
+def test_a_folder_with_anything_else_in_it_is_never_taken_for_a_sandbox(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+
+    with pytest.raises(UsageError, match="holds something else than a sandbox"):
+        lifecycle.down(State(tmp_path), keep_data=False)
+
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_damaged_plan_says_how_to_begin_anew(tmp_path: Path) -> None:
