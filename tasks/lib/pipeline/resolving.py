@@ -39,6 +39,13 @@ class ReadyStep:
     allow_failure: bool
     allow_exit_codes: Sequence[int]
 
+    def allows(self, code: int | None) -> bool:
+        """Whether the build goes on when this step fails with `code`, or with None reaches its limit.
+
+        Exit codes that are named win over allowFailure, as the API's reference says of allow_exit_codes.
+        """
+        return code in self.allow_exit_codes if self.allow_exit_codes else self.allow_failure
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadyBuild:
@@ -110,8 +117,8 @@ def _variables(build: Build, step: Step, substituter: Substituter) -> dict[str, 
     mapped = build.options.automapSubstitutions if own is None else own
     found = dict(substituter.values) if mapped else {}
     for entry in (*build.options.env, *step.env):
-        name, _, value = entry.partition("=")
-        found[name] = substituter.text(value)
+        name, _, value = substituter.text(entry).partition("=")
+        found[name] = value
     if mapped:
         substituter.used.update(substituter.values)
     return found

@@ -129,7 +129,7 @@ class Graph:
         for running in [r for r in self._running.values() if r.deadline <= now]:
             running.end()
             del self._running[running.step.index]
-            allowed = running.step.allow_failure
+            allowed = running.step.allows(None)
             self._note(Result(running.step, "TIMEOUT", None, running.seconds, allowed))
         if deadline <= now:
             raise TimedOut(
@@ -141,7 +141,7 @@ class Graph:
         code = running.finish()
         step = running.step
         state: State = "FAILURE" if code else "SUCCESS"
-        allowed = bool(code) and (step.allow_failure or code in step.allow_exit_codes)
+        allowed = bool(code) and step.allows(code)
         self._note(Result(step, state, code, running.seconds, allowed))
 
     def _note(self, result: Result) -> None:

@@ -40,14 +40,14 @@ def test_steps_wait_as_the_file_says(waits: list[list[str] | None], expected: li
 
 def test_substitutions_reach_every_field_but_the_script() -> None:
     step = resolved(
-        {"name": "$_N", "args": ["$_N"], "entrypoint": "$_N", "dir": "$_N", "env": ["A=$_N"]},
+        {"name": "$_N", "args": ["$_N"], "entrypoint": "$_N", "dir": "$_N", "env": ["A=$_N", "${_N}_B=1"]},
         {"script": "echo $_N $HOME"},
         substitutions={"_N": "n"},
     )
 
     first, second = step.steps
     assert (first.image, first.args, first.entrypoint, first.directory, first.env) == (
-        "n", ["n"], "n", "/workspace/n", {"A": "n"},
+        "n", ["n"], "n", "/workspace/n", {"A": "n", "n_B": "1"},
     )  # fmt: skip
     assert second.script == "echo $_N $HOME"
 

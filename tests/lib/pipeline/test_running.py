@@ -103,6 +103,24 @@ def test_only_allowed_exit_codes_let_the_build_go_on(code: int, expected: list[s
     assert run.run() == expected
 
 
+@pytest.mark.parametrize(("code", "expected"), [(3, ["FAILURE", "SUCCESS"]), (4, ["FAILURE", "NOT RUN"])])
+def test_exit_codes_that_are_named_win_over_any_failure_being_allowed(code: int, expected: list[str]) -> None:
+    run = Recorded(
+        {"args": [f"exit {code}"], "allowFailure": True, "allowExitCodes": [3]}, {"args": ["exit 0"]}
+    )
+
+    assert run.run() == expected
+
+
+def test_a_limit_has_no_exit_code_that_could_be_allowed() -> None:
+    run = Recorded(
+        {"args": ["sleep 60"], "timeout": "0.3s", "allowFailure": True, "allowExitCodes": [3]},
+        {"args": ["exit 0"]},
+    )
+
+    assert run.run() == ["TIMEOUT", "NOT RUN"]
+
+
 def test_a_step_s_limit_ends_it_with_all_it_started(held: Path) -> None:
     run = Recorded({"args": [f"sleep 600 1<> {held} & wait"], "timeout": "0.3s"}, {"args": ["exit 0"]})
 
