@@ -70,16 +70,23 @@ def test_only_steps_that_need_docker_get_it() -> None:
     assert with_docker == {"test", "build", "push"}
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [({}, "--archive="), ({"_EMBER_ARCHIVE": "dist.zip"}, "--archive=/workspace/dist.zip")],
-    ids=["without an archive", "with an archive"],
-)
-def test_the_whole_workspace_is_never_uploaded(given: dict[str, str], expected: str) -> None:
-    upload = next(step for step in resolved(**given).steps if step.identifier == "upload")
+@pytest.mark.parametrize("archive", ["", "dist.zip"])
+def test_the_whole_workspace_is_never_uploaded(archive: str) -> None:
+    """An archive's path begins at the workspace, where every step runs: none is no path at all."""
+    upload = next(step for step in resolved(_EMBER_ARCHIVE=archive).steps if step.identifier == "upload")
 
-    assert expected in upload.args
+    assert f"--archive={archive}" in upload.args
     assert "--if-present" in upload.args
+    assert upload.directory == "/workspace"
+
+
+@pytest.mark.parametrize("file", ["cloudbuild.yaml", "cloudbuild.orchestrator.yaml"])
+@pytest.mark.parametrize("triggered", [True, False], ids=["triggered", "submitted"])
+def test_a_build_file_says_nothing_that_is_read_otherwise_elsewhere(file: str, *, triggered: bool) -> None:
+    build = ready(load(ROOT / file), GIVEN, file, triggered=triggered)
+
+    assert build.doubts == []
+    assert not [step.image for step in build.steps if "$" in step.image]
 
 
 def test_no_secret_stands_in_a_build_file() -> None:

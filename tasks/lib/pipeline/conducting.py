@@ -72,6 +72,8 @@ def conduct(settings: "Settings", wish: Wish) -> list[Result]:
     """
     build = model.load(wish.file)
     ready = resolving.ready(build, substitutions(settings, wish), wish.file.name)
+    for doubt in ready.doubts:
+        console.say(f"Warning: {wish.file.name}: {doubt}.")
     chosen = resolving.selected(ready.steps, start=wish.start, only=wish.only)
     if not wish.in_containers:
         direct.check(ready.steps, chosen, settings.pipeline.orchestrator)

@@ -4,10 +4,12 @@ Only steps whose image is the orchestrator's, with its own entrypoint, can be ru
 do is not known here.
 """
 
+import os
+import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tasks.lib.errors import all_faults
 from tasks.lib.image.reference import parse
@@ -15,6 +17,9 @@ from tasks.lib.pipeline.model import WORKSPACE
 from tasks.lib.pipeline.resolving import ReadyStep
 from tasks.lib.pipeline.running import Launch
 from tasks.lib.redaction import Secret
+
+# The workspace as a path of its own, not as a part of another one.
+IN_TEXTS = re.compile(rf"(?<![\w./-]){WORKSPACE}(?![\w.-])")
 
 
 @dataclass(frozen=True)
@@ -37,16 +42,34 @@ class Direct:
     settings_file: Path | None = None
 
     def launch(self, step: ReadyStep) -> Launch:
-        """The program that does what the step's container would."""
+        """The program that does what the step's container would, in the same folder."""
         secret = {name: self.secrets[name].reveal().decode() for name in step.secrets}
         own = {name: self._local(value) for name, value in step.env.items()}
-        core = ["-f", str(self.settings_file)] if self.settings_file else []
-        argv = [sys.executable, "-m", "tasks", *core, *(self._local(argument) for argument in step.args)]
-        return Launch(argv, {**own, **self.env, **secret, "PYTHONUNBUFFERED": "1"}, self.root)
+        core = [
+            "--search-root",
+            str(self.root),
+            *(["-f", str(self.settings_file)] if self.settings_file else []),
+        ]
+        # -P: what lies in the workspace is the application's, and never imported.
+        argv = [
+            sys.executable,
+            "-P",
+            "-m",
+            "tasks",
+            *core,
+            *(self._local(argument) for argument in step.args),
+        ]
+        python = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": self._python_path()}
+        folder = Path(self._local(step.directory))
+        folder.mkdir(parents=True, exist_ok=True)
+        return Launch(argv, {**own, **self.env, **secret, **python}, folder)
 
     def _local(self, text: str) -> str:
         """`text` with the workspace of the build replaced by the folder that stands for it."""
-        return text.replace(WORKSPACE, str(self.workspace))
+        return IN_TEXTS.sub(lambda _: str(self.workspace), text)
+
+    def _python_path(self) -> str:
+        return os.pathsep.join(path for path in (str(self.root), os.environ.get("PYTHONPATH", "")) if path)
 
 
 def check(steps: Sequence[ReadyStep], chosen: Collection[int], orchestrator: str) -> None:
@@ -57,9 +80,9 @@ def check(steps: Sequence[ReadyStep], chosen: Collection[int], orchestrator: str
 
     """
     faults = [
-        f"step {step.title} runs {step.image}{_how(step)}"
+        f"step {step.title} runs {step.image}{_in_container_only(step)}"
         for step in steps
-        if step.index in chosen and not is_own(step, orchestrator)
+        if step.index in chosen and (not is_own(step, orchestrator) or _in_container_only(step))
     ]
     if faults:
         raise all_faults(
@@ -70,11 +93,17 @@ def check(steps: Sequence[ReadyStep], chosen: Collection[int], orchestrator: str
 
 def is_own(step: ReadyStep, orchestrator: str) -> bool:
     """Whether a step runs a task of this repository."""
-    plain = not step.entrypoint and not step.script and not step.volumes
+    plain = not step.script and not step.entrypoint
     return plain and parse(step.image).name == parse(orchestrator).name
 
 
-def _how(step: ReadyStep) -> str:
+def _in_container_only(step: ReadyStep) -> str:
+    """What about a step only a container can give it; empty for a plain one."""
     if step.script:
         return " with a script"
-    return f" with the entrypoint {step.entrypoint}" if step.entrypoint else ""
+    if step.entrypoint:
+        return f" with the entrypoint {step.entrypoint}"
+    if step.volumes:
+        return " with volumes"
+    inside = PurePosixPath(step.directory).is_relative_to(WORKSPACE)
+    return "" if inside else f" in the folder {step.directory}"

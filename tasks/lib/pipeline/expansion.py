@@ -8,9 +8,26 @@ import re
 from collections.abc import Callable, Mapping
 
 from tasks.lib.pipeline.patterns import translate
+from tasks.lib.pipeline.references import Reference, split
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Expand = Callable[[str], str]
+# What a backslash before it makes literal: in the word of a default, and in the text of a replacement.
+SPECIAL = re.compile(r'\\([$`"\\}])')
+ANYTHING = re.compile(r"\\(.)", re.DOTALL)
+# The operations that Google's runner does as bash does.  It leaves them to https://github.com/drone/envsubst,
+# which takes `+` and `?` for defaults and patterns in replacements literally, and knows neither `-` nor `\}`.
+PORTABLE = re.compile(
+    r"""
+    | :[-=][^\\]*
+    | \^\^? | ,,?
+    | :\d+(:\d+)?
+    | \#\#?[^\[\\]* | %%?[^\[\\]*
+    | //?(?![/#%])([^*?\[/\\]|\\[/\\])+/(?!/)([^\\]|\\[/\\])*
+    | /[#%]([^*?\[/\\]|\\[/\\])+/(?!/)([^\\]|\\[/\\])+
+    """,
+    re.VERBOSE | re.DOTALL,
+)
 
 
 class ExpansionError(ValueError):
@@ -44,6 +61,12 @@ def expand(inner: str, values: Mapping[str, str], nested: Expand) -> str:
     raise ExpansionError(f"${{{inner}}} is no parameter expansion of bash")
 
 
+def is_portable(inner: str) -> bool:
+    """Whether Google's own runner makes of `${inner}` what bash does."""
+    name = NAME.match(inner)
+    return not name or bool(PORTABLE.fullmatch(inner, name.end()))
+
+
 def _default(name: str, operation: str, values: Mapping[str, str], nested: Expand) -> str | None:
     """`:-word`, `:=word`, `:+word`, `:?word`; without the colon empty counts as set."""
     match = re.match(r"(:?)([-=+?])", operation)
@@ -51,7 +74,7 @@ def _default(name: str, operation: str, values: Mapping[str, str], nested: Expan
         return None
     value = values.get(name)
     present = bool(value) if match[1] else value is not None
-    word = nested(operation[match.end() :])
+    word = _unquoted(operation[match.end() :], SPECIAL, nested)
     if match[2] == "+":
         return word if present else ""
     if present:
@@ -107,7 +130,7 @@ def _replacement(name: str, operation: str, values: Mapping[str, str], nested: E
     # A slash right after `//` belongs to the pattern.
     pattern, text = _split(rest, 1 if kind == "/" and rest.startswith("/") else 0)
     expression = translate(nested(pattern))
-    value, by = values.get(name, ""), nested(text)
+    value, by = values.get(name, ""), _unquoted(text, ANYTHING, nested)
     if not expression and kind not in {"#", "%"}:
         return value
     anchored = {"#": rf"\A(?:{expression})", "%": rf"(?:{expression})\Z"}.get(kind, f"(?:{expression})")
@@ -130,6 +153,14 @@ def _replace_all(compiled: re.Pattern[str], value: str, by: str) -> str:
             result += [value[position : match.start()], by]
             position = match.end()
     return "".join([*result, value[position:]])
+
+
+def _unquoted(word: str, escaped: re.Pattern[str], nested: Expand) -> str:
+    """A word with its references expanded and its own backslashes gone; those within values stay."""
+    return "".join(
+        nested(f"${{{piece.inner}}}") if isinstance(piece, Reference) else escaped.sub(r"\1", nested(piece))
+        for piece in split(word)
+    )
 
 
 def _case(name: str, operation: str, values: Mapping[str, str], nested: Expand) -> str | None:

@@ -49,12 +49,13 @@ class ReadyStep:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadyBuild:
-    """A build with nothing left to replace."""
+    """A build with nothing left to replace; `doubts` are substitutions that may not do what was meant."""
 
     steps: Sequence[ReadyStep]
     timeout: float
     images: Sequence[str]
     secret_versions: Mapping[str, str]
+    doubts: Sequence[str] = ()
 
 
 def ready(build: Build, given: Mapping[str, str], where: str, *, triggered: bool = True) -> ReadyBuild:
@@ -71,23 +72,25 @@ def ready(build: Build, given: Mapping[str, str], where: str, *, triggered: bool
 
     """
     user = {**build.substitutions, **{k: v for k, v in given.items() if USER_DEFINED.fullmatch(k)}}
-    faults = key_faults(user)
     loose = triggered or build.options.substitutionOption == "ALLOW_LOOSE"
     values = {**given, **user}
     if triggered or build.options.dynamicSubstitutions:
         substituter = resolve(values, loose=loose)
     else:
-        substituter = Substituter(values, dynamic=False, loose=loose)
+        substituter = Substituter(values, loose=loose)
     steps = [_step(build, index, substituter) for index in range(len(build.steps))]
     images = [substituter.text(image) for image in build.images]
     versions = {s.env: substituter.text(s.versionName) for s in build.availableSecrets.secretManager}
-    faults += substituter.faults
+    expanded = {name: substituter.values[name] for name in user}
+    faults = list(dict.fromkeys([*key_faults(user), *key_faults(expanded), *substituter.faults]))
     if not loose:
         unused = sorted(set(build.substitutions) - substituter.used)
         faults += [f"the substitution {name} is defined, but nothing uses it" for name in unused]
     if faults:
         raise all_faults(f"Cloud Build would refuse {where}.", [fault + "." for fault in faults])
-    return ReadyBuild(steps=steps, timeout=build.timeout, images=images, secret_versions=versions)
+    return ReadyBuild(
+        steps=steps, timeout=build.timeout, images=images, secret_versions=versions, doubts=substituter.doubts
+    )
 
 
 def _step(build: Build, index: int, substituter: Substituter) -> ReadyStep:

@@ -1,13 +1,15 @@
-"""Cloud Build's substitutions: `$NAME`, `${NAME}`, `$$`, and bash's expansions where they are on.
+"""Cloud Build's substitutions: `$NAME`, `${NAME}` and `$$` in fields, bash's expansions in their values.
 
-Source: https://cloud.google.com/build/docs/configuring-builds/substitute-variable-values
+Sources: https://cloud.google.com/build/docs/configuring-builds/substitute-variable-values, and for what it
+leaves open Google's own runner, https://github.com/GoogleCloudPlatform/cloud-build-local (subst, validate).
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from tasks.lib.pipeline.expansion import ExpansionError, expand
+from tasks.lib.pipeline.expansion import ExpansionError, expand, is_portable
+from tasks.lib.pipeline.references import Reference, split
 
 BUILT_IN = frozenset({
     "BRANCH_NAME", "BUILD_ID", "COMMIT_SHA", "LOCATION", "PROJECT_ID", "PROJECT_NUMBER", "REF_NAME",
@@ -18,81 +20,63 @@ USER_DEFINED = re.compile(r"_[A-Z0-9_]+")
 MOST_USER_DEFINED = 200
 LONGEST_KEY = 100
 LONGEST_VALUE = 4000
-REFERENCE = re.compile(r"\$\$|\$([A-Z_][A-Z0-9_]*)|\$\{")
+NAME = r"[A-Z_][A-Z0-9_]*"
+IN_FIELDS = re.compile(rf"\$\$|\${{({NAME})}}|\$({NAME})")
+EXPANSION = re.compile(rf"\${{(?:#({NAME})|({NAME})(?![A-Z0-9_}}]))[^}}]*}}?")
+WHERE_EXPANSIONS_GO = "expansions are for values of `substitutions`"
+WHOLE_VALUE = re.compile(rf"\$({NAME})")
 
 
 @dataclass
 class Substituter:
-    """Replaces references in texts, and remembers which were used and what was wrong.
+    """Fills in fields, and remembers which substitutions were used and what was wrong or doubtful.
 
     Args:
-        values: built-in and user-defined substitutions by name.
-        dynamic: whether bash's expansions are applied.
+        values: built-in and user-defined substitutions by name, with nothing left to expand.
         loose: whether a user-defined substitution that has no value is an empty text instead of a fault.
 
     """
 
     values: Mapping[str, str]
-    dynamic: bool
     loose: bool
     used: set[str] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
     def text(self, template: str) -> str:
-        """`template` with its references replaced."""
-        result, position = [], 0
-        while match := REFERENCE.search(template, position):
-            result.append(template[position : match.start()])
-            position = match.end()
-            if match[0] == "$$":
-                result.append("$")
-            elif match[1]:
-                result.append(self._value(match[1]))
-            else:
-                end = _closing_brace(template, position)
-                if end is None:
-                    result.append("${")
-                    continue
-                result.append(self._braced(template[position:end]))
-                position = end + 1
-        return "".join([*result, template[position:]])
+        """`template` with its references replaced; other expansions in it are left to a shell."""
+        for match in EXPANSION.finditer(template.replace("$$", "")):
+            if self._is_known(match[1] or match[2]):
+                note(self.doubts, f"{match[0]} is left as it stands: {WHERE_EXPANSIONS_GO}")
+        return IN_FIELDS.sub(self._replaced, template)
 
-    def _value(self, name: str) -> str:
+    def _replaced(self, match: re.Match[str]) -> str:
+        return "$" if match[0] == "$$" else self.value(match[1] or match[2])
+
+    def value(self, name: str) -> str:
+        """The value of one substitution."""
         self.used.add(name)
         if name in self.values:
             return self.values[name]
-        if name in BUILT_IN or (USER_DEFINED.fullmatch(name) and self.loose):
-            return ""
-        if USER_DEFINED.fullmatch(name):
-            self._fault(f"the substitution {name} is used, but has no value")
-        else:
-            self._fault(f"{name} is no built-in substitution: write $${name} for a variable of a shell")
+        if USER_DEFINED.fullmatch(name) and not self.loose:
+            note(self.faults, unknown(name))
+        elif not USER_DEFINED.fullmatch(name) and name not in BUILT_IN:
+            note(self.faults, f"{name} is no built-in substitution: write $${name} for a variable of a shell")
         return ""
 
-    def _braced(self, inner: str) -> str:
-        if re.fullmatch(r"[A-Z_][A-Z0-9_]*", inner):
-            return self._value(inner)
-        if not self.dynamic:
-            self._fault(f"${{{inner}}} needs options.dynamicSubstitutions: true, or $${{ for a shell's own")
-            return ""
-        named = re.match(r"#?([A-Za-z_][A-Za-z0-9_]*)", inner)
-        if named:
-            self._note(named[1])
-        try:
-            return expand(inner, self.values, self.text)
-        except ExpansionError as bad:
-            self._fault(str(bad))
-            return ""
+    def _is_known(self, name: str) -> bool:
+        return name in self.values or name in BUILT_IN
 
-    def _note(self, name: str) -> None:
-        """Remember a name used in an expansion; there a missing value is what `:-` and `:+` are about."""
-        self.used.add(name)
-        if name not in BUILT_IN and not USER_DEFINED.fullmatch(name):
-            self._fault(f"{name} is no built-in substitution: write $${{{name} for a variable of a shell")
 
-    def _fault(self, fault: str) -> None:
-        if fault not in self.faults:
-            self.faults.append(fault)
+def note(notes: list[str], text: str) -> None:
+    """Add `text` to `notes`, once."""
+    if text not in notes:
+        notes.append(text)
+
+
+def unknown(name: str) -> str:
+    """The fault of a user-defined substitution without a value."""
+    return f"the substitution {name} is used, but has no value"
 
 
 def key_faults(user_defined: Mapping[str, str]) -> list[str]:
@@ -115,34 +99,77 @@ def key_faults(user_defined: Mapping[str, str]) -> list[str]:
 
 
 def resolve(values: Mapping[str, str], *, loose: bool) -> Substituter:
-    """Apply bash's expansions to the values themselves, which may refer to one another in any order."""
+    """Apply bash's expansions to the user-defined values, which may refer to one another in any order."""
     resolved = _Resolved(values, loose)
     final = {name: resolved[name] for name in values}
-    return Substituter(final, dynamic=True, loose=loose, faults=resolved.substituter.faults)
+    return Substituter(final, loose=loose, faults=resolved.faults, doubts=resolved.doubts)
 
 
 class _Resolved(Mapping[str, str]):
-    """Values that are expanded when they are first asked for, each once."""
+    """Values that are expanded when they are first asked for, each once; built-in ones stay as they are."""
 
     def __init__(self, templates: Mapping[str, str], loose: bool) -> None:
         self._templates = templates
+        self._loose = loose
         self._done: dict[str, str] = {}
         self._open: list[str] = []
-        self.substituter = Substituter(self, dynamic=True, loose=loose)
+        self.faults: list[str] = []
+        self.doubts: list[str] = []
 
     def __getitem__(self, name: str) -> str:
         if name in self._open:
             circle = " → ".join([*self._open[self._open.index(name) :], name])
-            self.substituter.faults.append(f"substitutions refer to one another in a circle: {circle}")
+            note(self.faults, f"substitutions refer to one another in a circle: {circle}")
             self._done.update(dict.fromkeys(self._open, ""))
             return ""
         if name not in self._done:
             template = self._templates[name]
             self._open.append(name)
-            value = self.substituter.text(template)
+            value = template if name in BUILT_IN else self._expanded(template)
             self._open.pop()
             self._done.setdefault(name, value)
         return self._done[name]
+
+    def _expanded(self, template: str) -> str:
+        whole = WHOLE_VALUE.fullmatch(template)
+        return self._braced(whole[1]) if whole else self._text(template)
+
+    def _text(self, text: str) -> str:
+        return "".join(
+            self._braced(piece.inner) if isinstance(piece, Reference) else self._literal(piece)
+            for piece in split(text)
+        )
+
+    def _literal(self, text: str) -> str:
+        """Text between references: there a name without braces stays as it is, which nobody means."""
+        for match in WHOLE_VALUE.finditer(text.replace("$$", "")):
+            if match[1] in self or match[1] in BUILT_IN:
+                note(self.faults, f"within a value only braces refer to another one: write ${{{match[1]}}}")
+        return text.replace("$$", "$")
+
+    def _braced(self, inner: str) -> str:
+        named = re.match(r"#?([A-Za-z_][A-Za-z0-9_]*)", inner)
+        if named:
+            self._check(named[1], inner)
+        if not is_portable(inner):
+            note(self.doubts, f"Cloud Build may not read ${{{inner}}} as bash does")
+        try:
+            return expand(inner, self, self._text)
+        except ExpansionError as bad:
+            note(self.faults, str(bad))
+            return ""
+
+    def _check(self, name: str, inner: str) -> None:
+        """Refuse a name that can have no value; a user-defined one that has none is what `:-` is about."""
+        if name in self or name in BUILT_IN:
+            return
+        if not USER_DEFINED.fullmatch(name):
+            note(
+                self.faults,
+                f"{name} is no built-in substitution: write $${{{inner}}} for a variable of a shell",
+            )
+        elif name == inner and not self._loose:
+            note(self.faults, unknown(name))
 
     def __contains__(self, name: object) -> bool:
         return name in self._templates
@@ -152,20 +179,3 @@ class _Resolved(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._templates)
-
-
-def _closing_brace(template: str, position: int) -> int | None:
-    """Where the braces close that opened before `position`."""
-    depth = 1
-    while position < len(template):
-        if template[position] == "\\":
-            position += 1
-        elif template.startswith("${", position):
-            depth += 1
-            position += 1
-        elif template[position] == "}":
-            depth -= 1
-            if not depth:
-                return position
-        position += 1
-    return None

@@ -20,6 +20,7 @@ from tests.sample_checkout import Sample, sample
 __all__ = ["engine"]
 
 OWN = "gcr.io/mit-lookit/lookit-orchestrator"
+CACHE = {"name": "cache", "path": "/cache"}
 SETTINGS = checked_in_settings()
 
 
@@ -125,18 +126,43 @@ def test_steps_that_need_a_container_are_all_named() -> None:
         {"name": "bash", "id": "other"},
         {"name": OWN, "id": "script", "script": "echo"},
         {"name": OWN, "id": "entry", "entrypoint": "sh"},
-        {"name": "bash", "id": "not chosen"},
+        {"name": OWN, "id": "cached", "volumes": [CACHE]},
+        {"name": OWN, "id": "away", "dir": "/elsewhere", "volumes": []},
+        {"name": "bash", "id": "not chosen", "volumes": [CACHE]},
     ).steps
 
     with pytest.raises(UsageError) as refused:
-        direct.check(steps, {0, 1, 2, 3}, f"{OWN}:stable")
+        direct.check(steps, {0, 1, 2, 3, 4, 5}, f"{OWN}:stable")
 
     assert refused.value.why.splitlines() == [
         '- step #1 - "other" runs bash',
         f'- step #2 - "script" runs {OWN} with a script',
         f'- step #3 - "entry" runs {OWN} with the entrypoint sh',
+        f'- step #4 - "cached" runs {OWN} with volumes',
+        f'- step #5 - "away" runs {OWN} in the folder /elsewhere',
     ]
     direct.check(steps, {0}, f"{OWN}:stable")
+
+
+def test_a_step_without_a_container_runs_in_its_folder_of_the_workspace(tmp_path: Path) -> None:
+    (step,) = build(
+        {"name": OWN, "args": ["push", "--record=/workspace/image.json", "gs://x/workspace"], "dir": "sub",
+         "env": ["HERE=/workspace", "OTHER=/workspaces/x"]}
+    ).steps  # fmt: skip
+
+    launch = direct.Direct(Path("/root"), tmp_path, {}, {"LOOKIT_SANDBOX": "1"}, Path("/my.yaml")).launch(
+        step
+    )
+
+    assert list(launch.argv)[1:] == [
+        "-P", "-m", "tasks", "--search-root", "/root", "-f", "/my.yaml", "push",
+        f"--record={tmp_path}/image.json", "gs://x/workspace",
+    ]  # fmt: skip
+    assert launch.cwd == tmp_path / "sub"
+    assert launch.cwd.is_dir()
+    assert launch.env["PYTHONPATH"].split(":")[0] == "/root"
+    assert (launch.env["HERE"], launch.env["OTHER"]) == (str(tmp_path), "/workspaces/x")
+    assert launch.env["LOOKIT_SANDBOX"] == "1"
 
 
 def test_scripts_become_programs_that_anyone_may_run(tmp_path: Path) -> None:

@@ -59,7 +59,36 @@ def test_a_given_substitution_wins_over_the_file_s() -> None:
 
 
 def test_a_triggered_build_has_expansions_and_empty_values() -> None:
-    assert resolved({"args": ["${_N^^}", "[$_M]"]}, substitutions={"_N": "n"}).steps[0].args == ["N", "[]"]
+    step = resolved({"args": ["$_N", "[$_M]"]}, substitutions={"_N": "${_O^^}", "_O": "o"}).steps[0]
+
+    assert step.args == ["O", "[]"]
+
+
+def test_a_submitted_build_has_expansions_only_where_it_asks_for_them() -> None:
+    values = {"_N": "${_O^^}", "_O": "o"}
+
+    plain = resolved({"args": ["$_N$_O"]}, substitutions=values, triggered=False)
+    dynamic = resolved(
+        {"args": ["$_N$_O"]}, substitutions=values, options={"dynamicSubstitutions": True}, triggered=False
+    )
+
+    assert (plain.steps[0].args, dynamic.steps[0].args) == (["${_O^^}o"], ["Oo"])
+
+
+def test_a_value_must_not_grow_beyond_the_limit() -> None:
+    with pytest.raises(UsageError) as raised:
+        resolved({"args": ["$_B"]}, substitutions={"_A": "x" * 1500, "_B": "${_A}${_A}${_A}"})
+
+    assert raised.value.why == "- the substitution _B is too long (100 for names, 4000 for values)."
+
+
+def test_what_may_not_do_what_was_meant_is_passed_on() -> None:
+    doubts = resolved({"args": ["${_N^^}"]}, substitutions={"_N": "${TAG_NAME:+x}"}).doubts
+
+    assert doubts == [
+        "Cloud Build may not read ${TAG_NAME:+x} as bash does",
+        "${_N^^} is left as it stands: expansions are for values of `substitutions`",
+    ]
 
 
 def test_a_submitted_build_refuses_missing_and_unused_substitutions() -> None:
