@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.pipeline.model import Build, load
+from tasks.lib.pipeline.model import Build
+from tasks.lib.pipeline.reading import load
 from tasks.lib.pipeline.resolving import ReadyBuild, needs, ready
 from tests.builders import checked_in_settings
 from tests.program import task_names
@@ -94,13 +95,13 @@ def test_no_secret_stands_in_a_build_file() -> None:
 
     assert step.secrets == ["SENTRY_AUTH_TOKEN"]
     assert not any(name.startswith("SENTRY") for name in step.env)
-    assert resolved().secret_versions == {
+    assert resolved().secrets == {
         "SENTRY_AUTH_TOKEN": "projects/mit-lookit/secrets/sentry-auth-token/versions/latest"
     }
 
 
 def test_the_settings_name_the_secrets_that_the_chain_reads() -> None:
-    read = {version.split("/")[3] for version in resolved().secret_versions.values()}
+    read = {str(version).split("/")[3] for version in resolved().secrets.values()}
 
     assert set(checked_in_settings().pipeline.secrets) == read
 

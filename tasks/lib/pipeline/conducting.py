@@ -16,7 +16,7 @@ from tasks.lib.duration import spoken
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.image import checkout, docker, engine
 from tasks.lib.image.reference import parse
-from tasks.lib.pipeline import containers, direct, model, resolving, secrets
+from tasks.lib.pipeline import containers, direct, reading, resolving, secrets
 from tasks.lib.pipeline.orchestrator import build_own_images
 from tasks.lib.pipeline.resolving import ReadyBuild, ReadyStep
 from tasks.lib.pipeline.running import Graph, Launch, Result
@@ -70,7 +70,7 @@ def conduct(settings: "Settings", wish: Wish) -> list[Result]:
         TimedOut: a step or the whole build reached its limit.
 
     """
-    build = model.load(wish.file)
+    build = reading.load(wish.file)
     ready = resolving.ready(build, substitutions(settings, wish), wish.file.name)
     for doubt in ready.doubts:
         console.say(f"Warning: {wish.file.name}: {doubt}.")
@@ -78,7 +78,7 @@ def conduct(settings: "Settings", wish: Wish) -> list[Result]:
     if not wish.in_containers:
         direct.check(ready.steps, chosen, settings.pipeline.orchestrator)
     wanted = [name for step in ready.steps if step.index in chosen for name in step.secrets]
-    values = secrets.values(settings, ready.secret_versions, wanted)
+    values = secrets.values(settings, ready.secrets, wanted)
     with ExitStack() as stack:
         workspace = stack.enter_context(workspace_of(wish.source))
         launch = stack.enter_context(_launcher(settings, wish, ready, chosen, values, workspace))

@@ -1,5 +1,6 @@
 """From a build file to steps that can be run: substitutions made, waits turned into a graph."""
 
+from base64 import b64decode
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -47,6 +48,18 @@ class ReadyStep:
         return code in self.allow_exit_codes if self.allow_exit_codes else self.allow_failure
 
 
+@dataclass(frozen=True)
+class Encrypted:
+    """A value that a key of Cloud KMS encrypted."""
+
+    key: str
+    ciphertext: bytes
+
+
+# Where the value of a secret variable comes from: a version in Secret Manager, or the file itself.
+Source = str | Encrypted
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReadyBuild:
     """A build with nothing left to replace; `doubts` are substitutions that may not do what was meant."""
@@ -54,7 +67,7 @@ class ReadyBuild:
     steps: Sequence[ReadyStep]
     timeout: float
     images: Sequence[str]
-    secret_versions: Mapping[str, str]
+    secrets: Mapping[str, Source]
     doubts: Sequence[str] = ()
 
 
@@ -80,7 +93,7 @@ def ready(build: Build, given: Mapping[str, str], where: str, *, triggered: bool
         substituter = Substituter(values, loose=loose)
     steps = [_step(build, index, substituter) for index in range(len(build.steps))]
     images = [substituter.text(image) for image in build.images]
-    versions = {s.env: substituter.text(s.versionName) for s in build.availableSecrets.secretManager}
+    secrets = _secrets(build, substituter)
     expanded = {name: substituter.values[name] for name in user}
     faults = list(dict.fromkeys([*key_faults(user), *key_faults(expanded), *substituter.faults]))
     if not loose:
@@ -89,7 +102,7 @@ def ready(build: Build, given: Mapping[str, str], where: str, *, triggered: bool
     if faults:
         raise all_faults(f"Cloud Build would refuse {where}.", [fault + "." for fault in faults])
     return ReadyBuild(
-        steps=steps, timeout=build.timeout, images=images, secret_versions=versions, doubts=substituter.doubts
+        steps=steps, timeout=build.timeout, images=images, secrets=secrets, doubts=substituter.doubts
     )
 
 
@@ -124,6 +137,18 @@ def _variables(build: Build, step: Step, substituter: Substituter) -> dict[str, 
         found[name] = value
     if mapped:
         substituter.used.update(substituter.values)
+    return found
+
+
+def _secrets(build: Build, substituter: Substituter) -> dict[str, Source]:
+    """Where the value of every secret variable comes from."""
+    found: dict[str, Source] = {
+        secret.env: substituter.text(secret.versionName) for secret in build.availableSecrets.secretManager
+    }
+    inline = [(secret.kmsKeyName, secret.envMap) for secret in build.availableSecrets.inline]
+    for key, values in (*inline, *((secret.kmsKeyName, secret.secretEnv) for secret in build.secrets)):
+        for name, text in values.items():
+            found[name] = Encrypted(substituter.text(key), b64decode(text))
     return found
 
 

@@ -1,39 +1,56 @@
-"""The values of a build's secrets: this process's variables first, then Secret Manager.
+"""The values of a build's secrets: this process's variables first, then Secret Manager or Cloud KMS.
 
 A variable of the same name wins, so that a developer can run one step without the right to read the secret.
 """
 
 import base64
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tasks.lib.errors import Failure
+from tasks.lib.pipeline.resolving import Encrypted, Source
 from tasks.lib.redaction import Secret
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
 
 
-def values(settings: "Settings", versions: Mapping[str, str], wanted: Iterable[str]) -> dict[str, Secret]:
+def values(settings: "Settings", sources: Mapping[str, Source], wanted: Collection[str]) -> dict[str, Secret]:
     """The values of the variables `wanted`.
 
     Args:
-        settings: how Secret Manager is reached.
-        versions: the resource name of the version behind each variable.
+        settings: how Secret Manager and Cloud KMS are reached.
+        sources: where the value of each variable comes from.
         wanted: the variables that chosen steps ask for.
 
     Raises:
         Failure: a value is not to be had; the message says how to give it by hand.
 
     """
-    return {
-        name: Secret(os.environ[name].encode())
-        if name in os.environ
-        else fetch(settings, name, versions[name])
-        for name in sorted(set(wanted))
-    }
+    found = {name: Secret(os.environ[name].encode()) for name in wanted if name in os.environ}
+    encrypted = {}
+    for name in sorted({*wanted} - found.keys()):
+        source = sources[name]
+        if isinstance(source, Encrypted):
+            encrypted[name] = source
+        else:
+            found[name] = fetch(settings, name, source)
+    return {**found, **(decrypt(settings, encrypted) if encrypted else {})}
+
+
+def decrypt(settings: "Settings", encrypted: Mapping[str, Encrypted]) -> dict[str, Secret]:
+    """Decrypt values that stand in the build file.
+
+    Raises:
+        Failure: KMS cannot be reached, or refuses.
+
+    """
+    from tasks.lib.kms.client import connected
+
+    with connected(settings) as kms:
+        return {name: kms.decrypt(one.key, one.ciphertext).plaintext for name, one in encrypted.items()}
 
 
 def fetch(settings: "Settings", name: str, version: str) -> Secret:

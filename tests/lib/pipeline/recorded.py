@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tasks.lib.pipeline.model import parse
+from tasks.lib.pipeline.reading import parse
 from tasks.lib.pipeline.resolving import ReadyStep, ready
 from tasks.lib.pipeline.running import Graph, Launch
 

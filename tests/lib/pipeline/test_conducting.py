@@ -10,7 +10,7 @@ import pytest
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.image.reference import parse as parse_image
 from tasks.lib.pipeline import conducting, containers, direct, orchestrator
-from tasks.lib.pipeline.model import parse
+from tasks.lib.pipeline.reading import parse
 from tasks.lib.pipeline.resolving import ReadyBuild, ready
 from tasks.lib.pipeline.running import Result
 from tests.builders import checked_in_settings

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tasks.lib.errors import UsageError
-from tasks.lib.pipeline.model import Build, load, parse
+from tasks.lib.pipeline.model import Build
+from tasks.lib.pipeline.reading import load, parse
 
 
 def step(**fields: Any) -> dict[str, Any]:
@@ -44,7 +45,26 @@ def test_fields_without_meaning_here_are_left_aside() -> None:
     assert len(accepted(content).steps) == 1
 
 
-VOLUME = {"name": "v", "path": "/v"}
+def test_encrypted_values_are_base64_however_they_are_wrapped() -> None:
+    secrets = [{"kmsKeyName": "key", "secretEnv": {"S": "aHVz\naA==\n"}}]
+
+    assert accepted({"steps": [step(secretEnv=["S"])], "secrets": secrets}).secrets[0].secretEnv == {
+        "S": "aHVzaA=="
+    }
+    bad = [{"kmsKeyName": "key", "secretEnv": {"S": "hush!"}}]
+    assert faults({"steps": [step(secretEnv=["S"])], "secrets": bad}) == [
+        "secrets.0.secretEnv.S should be base64."
+    ]
+
+
+VOLUME = {"name": "vol", "path": "/v"}
+ONE, TWO = ({"versionName": f"v{n}", "env": name} for n, name in enumerate("ST"))
+
+
+def secret(
+    *steps: dict[str, Any], held: tuple[dict[str, str], ...] = (ONE,), **options: Any
+) -> dict[str, Any]:
+    return {"steps": steps, "availableSecrets": {"secretManager": held}, "options": options}
 
 
 @pytest.mark.parametrize(
@@ -63,21 +83,41 @@ VOLUME = {"name": "v", "path": "/v"}
         pytest.param({"steps": [step(timeout="61s")], "timeout": "60s"},
                      "step #0 may take 61 s, the whole build only 60 s.", id="a step longer than the build"),
         pytest.param({"steps": [step(volumes=[VOLUME]), step()]},
-                     "the volume 'v' is used by one step only.", id="a volume in one step"),
+                     "the volume 'vol' is used by one step only.", id="a volume in one step"),
         pytest.param({"steps": [step()], "options": {"volumes": [VOLUME]}},
-                     "the volume 'v' is used by one step only.", id="a global volume in a build of one step"),
+                     "the volume 'vol' is used by one step only.", id="a global volume in a build of one step"),
         pytest.param({"steps": [step(volumes=[VOLUME, {"name": "w", "path": "/v"}]), step(volumes=[VOLUME, {"name": "w", "path": "/w"}])]},
                      "step #0 uses the volume path '/v' twice.", id="two volumes at one place"),
-        pytest.param({"steps": [step(volumes=[VOLUME]), step()], "options": {"volumes": [{"name": "v", "path": "/x"}]}},
-                     "step #0 uses the volume name 'v' twice.", id="a name of a global volume"),
-        pytest.param({"steps": [step(volumes=[{"name": "v", "path": "/workspace"}])] * 2},
-                     "step #0: volume path '/workspace' must be absolute, and not /workspace.", id="over the workspace"),
+        pytest.param({"steps": [step(volumes=[VOLUME]), step()], "options": {"volumes": [{"name": "vol", "path": "/x"}]}},
+                     "step #0 uses the volume name 'vol' twice.", id="a name of a global volume"),
+        pytest.param({"steps": [step(volumes=[{"name": "v", "path": "/v"}])] * 2},
+                     "step #0: the volume name 'v' is not like [a-zA-Z0-9][a-zA-Z0-9_.-]+.", id="a name of one letter"),
+        pytest.param({"steps": [step(volumes=[{"name": "vol", "path": "v"}])] * 2},
+                     "step #0: the volume path 'v' must be absolute.", id="a relative path"),
+        *(pytest.param({"steps": [step(volumes=[{"name": "vol", "path": path}])] * 2},
+                       f"step #0: the volume path {path!r} is Cloud Build's own.", id=f"over {path}")
+          for path in ("/workspace", "/workspace/", "/builder/home", "/var/run/docker.sock", "/cloudbuild/x")),
+        pytest.param({"steps": [step(id="-")]}, "step #0 is called '-', which stands for the start.", id="an id of a dash"),
+        pytest.param({"steps": [step(name="")]}, "step #0 names no image.", id="no image"),
+        pytest.param({"steps": [step()], "timeout": "86401s"},
+                     "the build may take 86401 s, but at most 24 hours are allowed.", id="longer than a day"),
+        pytest.param({"steps": [step(timeout="-1s")]}, "step #0 may take -1 s, less than nothing.", id="a negative limit"),
         pytest.param({"steps": [step(env=["A"])]}, "step #0: 'A' in env is not NAME=VALUE.", id="env without a value"),
         pytest.param({"steps": [step(secretEnv=["S"])]},
-                     "step #0: no secret in availableSecrets becomes S.", id="an unknown secret"),
-        pytest.param({"steps": [step(secretEnv=["S"], env=["S=1"])],
-                      "availableSecrets": {"secretManager": [{"versionName": "v", "env": "S"}]}},
+                     "step #0: no declared secret becomes S.", id="an unknown secret"),
+        pytest.param(secret(step(secretEnv=["S"], env=["S=1"])),
                      "step #0: S is in both env and secretEnv.", id="a variable both plain and secret"),
+        pytest.param(secret(step(secretEnv=["S"]), env=["S=1"]),
+                     "step #0: S is in both env and secretEnv.", id="a secret variable that is plain for all steps"),
+        pytest.param(secret(step(env=["S=1"]), secretEnv=["S"]),
+                     "step #0: S is in both env and secretEnv.", id="a plain variable that is secret for all steps"),
+        pytest.param(secret(step(secretEnv=["S", "S"])), "step #0 asks for the secret S twice.", id="a secret twice"),
+        pytest.param(secret(step(secretEnv=["S"]), secretEnv=["S"]),
+                     "step #0 asks for the secret S twice.", id="a secret that every step has already"),
+        pytest.param(secret(step(secretEnv=["S"]), held=(ONE, TWO)),
+                     "no step asks for the secret T.", id="a secret that nobody uses"),
+        pytest.param(secret(step(secretEnv=["S"]), held=(ONE, ONE)),
+                     "two secrets become S.", id="two secrets for one variable"),
     ],
 )  # fmt: skip
 def test_what_cloud_build_refuses_is_refused(content: dict[str, Any], expected: str) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tasks.lib.errors import UsageError
-from tasks.lib.pipeline.model import parse
-from tasks.lib.pipeline.resolving import ReadyBuild, needs, ready, selected
+from tasks.lib.pipeline.reading import parse
+from tasks.lib.pipeline.resolving import Encrypted, ReadyBuild, needs, ready, selected
 
 
 def resolved(
@@ -147,16 +147,27 @@ def test_global_volumes_and_secrets_reach_every_step() -> None:
         ]
     }
     done = resolved(
-        {"volumes": [{"name": "w", "path": "/w"}], "secretEnv": ["T"]}, {"volumes": [{"name": "w", "path": "/w2"}]},
-        options={"volumes": [{"name": "v", "path": "/v"}], "secretEnv": ["S"]},
+        {"volumes": [{"name": "w1", "path": "/w"}], "secretEnv": ["T"]}, {"volumes": [{"name": "w1", "path": "/w2"}]},
+        options={"volumes": [{"name": "v1", "path": "/v"}], "secretEnv": ["S"]},
         availableSecrets=secrets, given={"PROJECT_ID": "p"},
     )  # fmt: skip
 
     assert [[(v.name, v.path) for v in step.volumes] for step in done.steps] == [
-        [("v", "/v"), ("w", "/w")], [("v", "/v"), ("w", "/w2")],
+        [("v1", "/v"), ("w1", "/w")], [("v1", "/v"), ("w1", "/w2")],
     ]  # fmt: skip
     assert [step.secrets for step in done.steps] == [["S", "T"], ["S"]]
-    assert done.secret_versions["S"] == "projects/p/secrets/s/versions/1"
+    assert done.secrets["S"] == "projects/p/secrets/s/versions/1"
+
+
+def test_secrets_that_stand_in_the_file_are_found_in_both_of_their_places() -> None:
+    key = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
+    done = resolved(
+        {"secretEnv": ["S", "T"]}, given={"PROJECT_ID": "p"},
+        availableSecrets={"inline": [{"kmsKeyName": key, "envMap": {"S": "aHVzaA=="}}]},
+        secrets=[{"kmsKeyName": "projects/$PROJECT_ID/locations/l/keyRings/r/cryptoKeys/k", "secretEnv": {"T": "aHVzaA=="}}],
+    )  # fmt: skip
+
+    assert done.secrets == {"S": Encrypted(key, b"hush"), "T": Encrypted(key, b"hush")}
 
 
 def test_images_are_filled_in_too() -> None:

@@ -1,4 +1,4 @@
-"""A build's secrets: from a variable, else from Secret Manager with its checksum verified."""
+"""A build's secrets: from a variable, else from Secret Manager with its checksum verified, or from Cloud KMS."""
 
 import json
 from collections.abc import Iterator
@@ -8,13 +8,17 @@ from typing import Any
 import pytest
 
 from tasks.lib.errors import Failure
+from tasks.lib.kms.client import connected
 from tasks.lib.pipeline import secrets
+from tasks.lib.pipeline.resolving import Encrypted
 from tasks.lib.redaction import Secret
 from tasks.lib.sandbox.cloud import secret_manager
 from tasks.lib.sandbox.cloud.answers import Answer
 from tasks.lib.sandbox.cloud.server import Handler
 from tests import google_side
 from tests.builders import checked_in_settings
+from tests.kms_process import DEPLOYER, KEY, KEY_OWNER, KmsProcess
+from tests.secrets_settings import settings_for
 
 LATEST = "projects/p/secrets/token/versions/latest"
 NEXT = "Ask for roles/secretmanager.secretAccessor, or give the value yourself: S=… ./inv pipeline …"
@@ -88,6 +92,23 @@ def test_a_value_that_arrived_damaged_is_refused(
         read(google, url)
 
     assert caught.value.why == "its checksum does not fit its value"
+
+
+def test_what_stands_encrypted_in_the_file_is_decrypted(kms: KmsProcess, tmp_path: Path) -> None:
+    with connected(settings_for(kms, tmp_path, KEY_OWNER)) as owner:
+        sealed = owner.encrypt(KEY, Secret(b"hush")).ciphertext
+    sources = {"S": Encrypted(KEY, sealed), "T": Encrypted(KEY, b"not asked for")}
+
+    found = secrets.values(settings_for(kms, tmp_path), sources, ["S"])
+
+    assert {name: value.reveal() for name, value in found.items()} == {"S": b"hush"}
+
+
+def test_who_may_not_decrypt_what_stands_in_the_file_is_told(kms: KmsProcess, tmp_path: Path) -> None:
+    kms.grant(DEPLOYER)
+
+    with pytest.raises(Failure, match="may not decrypt"):
+        secrets.values(settings_for(kms, tmp_path), {"S": Encrypted(KEY, b"x" * 40)}, ["S"])
 
 
 def test_a_service_that_is_away_is_named(google: Path) -> None:
