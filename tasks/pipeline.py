@@ -72,6 +72,6 @@ def triggers(c: Context, project: str = "mit-lookit", apply: bool = False) -> No
     settings = cli.settings(c)
     made = wanted.commands(settings, project)
     if apply:
-        wanted.apply(made, settings.time_limits.docker)
+        wanted.apply(made, settings.root, settings.time_limits.docker)
     else:
-        console.emit(wanted.as_script(made))
+        console.emit(wanted.as_script(made, settings.root))

@@ -93,7 +93,8 @@ def test_an_account_without_the_permission_is_told_which_role_it_lacks(environme
     assert refused.returncode == 1
     assert f"The credentials may not back {instance(environment)} up" in refused.stderr
     assert 'Required "cloudsql.backupRuns.create" permission(s)' in refused.stderr
-    assert "--role=roles/cloudsql.editor" in refused.stderr
+    assert "gcloud iam roles create lookitDatabaseBackup --project=mit-lookit" in refused.stderr
+    assert "--role=projects/mit-lookit/roles/lookitDatabaseBackup" in refused.stderr
 
 
 def test_a_backup_that_fails_keeps_the_migration_from_starting(environment: Case) -> None:

@@ -3,12 +3,14 @@
 Source: https://cloud.google.com/sql/docs/postgres/admin-api/rest/v1/backupRuns/insert and …/operations/get
 """
 
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tasks.lib.credentials import refusal_words
+from tasks.lib.deploy import backup_role
 from tasks.lib.deploy.progress import Notice, Tell
 from tasks.lib.errors import Failure, TimedOut
 
@@ -234,8 +236,8 @@ def cause(database: "Database", answer: Refusal) -> tuple[str, str]:
         401: ("Cloud SQL does not accept the credentials", "gcloud auth application-default login"),
         403: (
             f"The credentials may not back {instance} up",
-            f"gcloud projects add-iam-policy-binding {database.project} --member=serviceAccount:… "
-            "--role=roles/cloudsql.editor",
+            f"{shlex.join(backup_role.make(database.project))}\n"
+            f"{' '.join(backup_role.grant(database.project, 'serviceAccount:…'))}",
         ),
         404: (f"There is no Cloud SQL instance {instance}", f"gcloud sql instances list {project}"),
         409: wrong_state,

@@ -5,22 +5,30 @@ deploys to its cluster, writes its bucket, reads one secret, and may decrypt (ne
 locked project.
 """
 
+import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tasks.lib import console, process
+from tasks.lib.deploy import backup_role
 from tasks.lib.errors import Failure
+from tasks.lib.image.reference import Reference, parse
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
 
 Commands = list[tuple[str, ...]]
+ALREADY_THERE: Final = re.compile("already[ _]exists", re.IGNORECASE)
+GCR_LOCATIONS: Final = {"gcr.io": "us", "us.gcr.io": "us", "eu.gcr.io": "europe", "asia.gcr.io": "asia"}
 
 
 def commands(settings: "Settings", project: str) -> Commands:
     """Everything that has to be made in `project`, in the order in which to make it."""
-    made: Commands = []
+    databases = {one.database.project for one in settings.environments.values() if one.database.instance}
+    made: Commands = [backup_role.make(of) for of in sorted(databases)]
     for environment in settings.environments.values():
         made += account(environment, project)
         made += rights(settings, environment, project)
@@ -41,29 +49,59 @@ def account(environment: "Environment", project: str) -> Commands:
     ]  # fmt: skip
 
 
-ON_PROJECT: Final = (
-    "roles/logging.logWriter", "roles/artifactregistry.writer", "roles/container.clusterViewer",
-)  # fmt: skip
-
-
 def rights(settings: "Settings", environment: "Environment", project: str) -> Commands:
     """Grant what the chain does, each on the smallest thing that can carry it."""
-    member = f"--member=serviceAccount:{account_address(environment, project)}"
-    kms = settings.kms
+    account = f"serviceAccount:{account_address(environment, project)}"
+    member, kms, database = f"--member={account}", settings.kms, environment.database
     keys = sorted({kms.key_name(key) for key in environment.secrets.files.values()})
-    database = environment.database
-    on_projects = [(environment.project, role) for role in ON_PROJECT]
-    on_projects += [(database.project, "roles/cloudsql.editor")] if database.instance else []
     return [
-        *(("gcloud", "projects", "add-iam-policy-binding", of, member, f"--role={role}",
-           "--condition=None") for of, role in on_projects),
+        *(("gcloud", "projects", "add-iam-policy-binding", of, member, f"--role={role}", "--condition=None")
+          for of, role in ((project, "roles/logging.logWriter"),
+                           (environment.project, "roles/container.clusterViewer"))),
+        *([backup_role.grant(database.project, account)] if database.instance else []),
+        *image_rights(settings, member),
         ("gcloud", "storage", "buckets", "add-iam-policy-binding", f"gs://{environment.buckets.archives}",
-         member, "--role=roles/storage.objectAdmin"),
+         member, "--role=roles/storage.objectUser"),
         *(("gcloud", "secrets", "add-iam-policy-binding", secret, f"--project={project}", member,
            "--role=roles/secretmanager.secretAccessor") for secret in settings.pipeline.secrets),
         *(("gcloud", "kms", "keys", "add-iam-policy-binding", key, member,
            "--role=roles/cloudkms.cryptoKeyDecrypter") for key in keys),
     ]  # fmt: skip
+
+
+def image_rights(settings: "Settings", member: str) -> Commands:
+    """Let `member` push the application's image and pull the orchestrator's, where Google keeps them."""
+    pushed = artifact_repository(parse(settings.image.repository))
+    pulled = artifact_repository(parse(settings.pipeline.orchestrator))
+    places = [(pushed, "writer"), *([(pulled, "reader")] if pulled != pushed else [])]
+    return [
+        ("gcloud", "artifacts", "repositories", "add-iam-policy-binding", place.name,
+         f"--location={place.location}", f"--project={place.project}", member,
+         f"--role=roles/artifactregistry.{role}")
+        for place, role in places if place
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ArtifactRepository:
+    """A repository of Artifact Registry."""
+
+    location: str
+    project: str
+    name: str
+
+
+def artifact_repository(image: Reference) -> ArtifactRepository | None:
+    """Where Artifact Registry keeps an image; None for another registry's.
+
+    It serves gcr.io's names from repositories that are called like the host:
+    https://cloud.google.com/artifact-registry/docs/transition/setup-gcr-repo
+    """
+    project, _, path = image.repository.partition("/")
+    if image.registry in GCR_LOCATIONS:
+        return ArtifactRepository(GCR_LOCATIONS[image.registry], project, image.registry)
+    location, is_google, _ = image.registry.partition("-docker.pkg.dev")
+    return ArtifactRepository(location, project, path.partition("/")[0]) if is_google else None
 
 
 def trigger(settings: "Settings", environment: "Environment", project: str) -> tuple[str, ...]:
@@ -78,13 +116,13 @@ def trigger(settings: "Settings", environment: "Environment", project: str) -> t
     )  # fmt: skip
 
 
-def as_script(made: Sequence[tuple[str, ...]]) -> str:
-    """The commands as a shell script to read, keep or run."""
-    return "\n".join(["set -eu", *(shlex.join(argv) for argv in made)])
+def as_script(made: Sequence[tuple[str, ...]], root: Path) -> str:
+    """The commands as a shell script to read, keep or run; `root` is where the build file lies."""
+    return "\n".join(["set -eu", shlex.join(("cd", str(root))), *(shlex.join(argv) for argv in made)])
 
 
-def apply(made: Sequence[tuple[str, ...]], seconds: float) -> None:
-    """Run the commands; what is there already is passed over.
+def apply(made: Sequence[tuple[str, ...]], root: Path, seconds: float) -> None:
+    """Run the commands in `root`, where the build file lies; what is there already is passed over.
 
     Raises:
         Failure: gcloud is missing or one is refused; those before it are done, and may be run again.
@@ -92,9 +130,9 @@ def apply(made: Sequence[tuple[str, ...]], seconds: float) -> None:
     """
     for argv in made:
         try:
-            process.run(argv, time_limit=seconds)
+            process.run(argv, time_limit=seconds, cwd=root)
         except Failure as failure:
-            if "already exists" not in failure.why.lower():
+            if not ALREADY_THERE.search(failure.why):
                 raise Failure(
                     f"`{process.spelled(argv)}` failed.", failure.why or failure.what,
                     "Mend that and run the same again: what is there already is passed over.",

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tasks.lib.deploy import backup_role
 from tasks.lib.errors import Failure
 from tasks.lib.pipeline import triggers
+from tasks.lib.sandbox.cloud.accounts import DEPLOYER_PERMISSIONS
 from tests.builders import checked_in_settings
 
 SETTINGS = checked_in_settings()
@@ -49,14 +51,74 @@ def test_no_right_is_wider_than_the_chain_needs() -> None:
     }
 
     assert roles == {
-        "roles/artifactregistry.writer", "roles/cloudkms.cryptoKeyDecrypter", "roles/cloudsql.editor",
-        "roles/container.clusterViewer", "roles/logging.logWriter", "roles/secretmanager.secretAccessor",
-        "roles/storage.objectAdmin",
+        "roles/artifactregistry.writer", "roles/cloudkms.cryptoKeyDecrypter",
+        "projects/mit-lookit/roles/lookitDatabaseBackup", "roles/container.clusterViewer",
+        "roles/logging.logWriter", "roles/secretmanager.secretAccessor", "roles/storage.objectUser",
     }  # fmt: skip
 
 
+def test_only_what_has_no_smaller_place_is_granted_on_a_project() -> None:
+    granted = [argv for argv in triggers.rights(SETTINGS, STAGING, "p") if argv[1] == "projects"]
+
+    assert [(argv[3], argv[5].removeprefix("--role=")) for argv in granted] == [
+        ("p", "roles/logging.logWriter"),
+        ("mit-lookit", "roles/container.clusterViewer"),
+        ("mit-lookit", "projects/mit-lookit/roles/lookitDatabaseBackup"),
+    ]
+    assert {argv[4] for argv in granted} == {MEMBER}
+
+
+def test_the_right_to_back_up_is_no_right_to_change_the_database() -> None:
+    made = triggers.commands(SETTINGS, "p")
+
+    assert [argv for argv in made if argv[1:3] == ("iam", "roles")] == [
+        ("gcloud", "iam", "roles", "create", "lookitDatabaseBackup", "--project=mit-lookit",
+         "--title=Lookit database backup", "--stage=GA",
+         "--permissions=cloudsql.backupRuns.create,cloudsql.backupRuns.list,cloudsql.instances.get"),
+    ]  # fmt: skip
+    assert made[0][1:3] == ("iam", "roles")
+
+
+def test_the_sandbox_s_deployer_shows_that_the_right_is_enough() -> None:
+    held = {right for right in DEPLOYER_PERMISSIONS if right.startswith("cloudsql.")}
+
+    assert held == set(backup_role.PERMISSIONS)
+
+
+def test_without_a_database_nothing_is_granted_on_one() -> None:
+    none = checked_in_settings(
+        environments={name: {"database": {"instance": ""}} for name in ("staging", "production")}
+    )
+
+    assert "cloudsql" not in triggers.as_script(triggers.commands(none, "p"), Path())
+
+
+@pytest.mark.parametrize(
+    ("image", "orchestrator", "granted"),
+    [
+        ("gcr.io/a/lookit", "gcr.io/a/lookit-orchestrator", ["gcr.io us a writer"]),
+        ("eu.gcr.io/a/lookit", "us-east1-docker.pkg.dev/b/tools/o", ["eu.gcr.io europe a writer", "tools us-east1 b reader"]),
+        ("us-east1-docker.pkg.dev/a/apps/lookit", "us-east1-docker.pkg.dev/a/apps/o", ["apps us-east1 a writer"]),
+        ("asia.gcr.io/a/lookit", "docker.io/lookit/o", ["asia.gcr.io asia a writer"]),
+        ("registry.example/lookit", "us.gcr.io/a/o", ["us.gcr.io us a reader"]),
+    ],
+)  # fmt: skip
+def test_images_are_a_matter_of_their_repository_alone(
+    image: str, orchestrator: str, granted: list[str]
+) -> None:
+    settings = checked_in_settings(image={"repository": image}, pipeline={"orchestrator": orchestrator})
+
+    about_images = [argv for argv in triggers.rights(settings, STAGING, "p") if argv[1] == "artifacts"]
+
+    assert [
+        " ".join((argv[4], argv[5].removeprefix("--location="), argv[6].removeprefix("--project="), argv[-1].rpartition(".")[2]))
+        for argv in about_images
+    ] == granted  # fmt: skip
+    assert {argv[7] for argv in about_images} == {MEMBER}
+
+
 def test_both_environments_are_set_up_account_first() -> None:
-    made = [argv for argv in triggers.commands(SETTINGS, "p") if "create" in argv]
+    made = [argv for argv in triggers.commands(SETTINGS, "p") if "create" in argv and "roles" not in argv]
 
     assert [next(part for part in argv if part.endswith(("-staging", "-production"))) for argv in made] == [
         "lookit-deploy-staging", "--name=lookit-staging", "lookit-deploy-production", "--name=lookit-production",
@@ -66,9 +128,9 @@ def test_both_environments_are_set_up_account_first() -> None:
 def test_the_script_can_be_read_back() -> None:
     made = triggers.commands(SETTINGS, "p")
 
-    first, *lines = triggers.as_script(made).splitlines()
+    first, second, *lines = triggers.as_script(made, Path("/a checkout")).splitlines()
 
-    assert first == "set -eu"
+    assert (first, second) == ("set -eu", "cd '/a checkout'")
     assert [tuple(shlex.split(line)) for line in lines] == made
 
 
@@ -79,10 +141,13 @@ def program(folder: Path, body: str) -> str:
     return str(path)
 
 
-def test_what_is_there_already_is_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    gcloud = program(tmp_path, 'echo "ERROR: Resource already exists" >&2; exit 1')
+@pytest.mark.parametrize("words", ["Resource already exists", "ALREADY_EXISTS: trigger lookit-staging"])
+def test_what_is_there_already_is_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    gcloud = program(tmp_path, f'echo "ERROR: {words}" >&2; exit 1')
 
-    triggers.apply([(gcloud, "x")], 10)
+    triggers.apply([(gcloud, "x")], tmp_path, 10)
 
     assert "There already" in capsys.readouterr().err
 
@@ -91,6 +156,15 @@ def test_a_refusal_ends_it(tmp_path: Path) -> None:
     gcloud = program(tmp_path, 'echo "PERMISSION_DENIED" >&2; exit 1')
 
     with pytest.raises(Failure, match="failed") as raised:
-        triggers.apply([(gcloud, "x"), (gcloud, "y")], 10)
+        triggers.apply([(gcloud, "x"), (gcloud, "y")], tmp_path, 10)
 
     assert raised.value.why == "PERMISSION_DENIED"
+
+
+def test_commands_run_in_order_where_the_build_file_lies(tmp_path: Path) -> None:
+    (tmp_path / "cloudbuild.yaml").touch()
+    gcloud = program(tmp_path, "ls cloudbuild.yaml >/dev/null && echo $1 >>ran")
+
+    triggers.apply([(gcloud, "x"), (gcloud, "y")], tmp_path, 10)
+
+    assert (tmp_path / "ran").read_text() == "x\ny\n"

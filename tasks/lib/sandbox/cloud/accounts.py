@@ -14,7 +14,6 @@ DEPLOYER_PERMISSIONS = (
     "container.clusters.get",
     "cloudsql.instances.get",
     "cloudsql.backupRuns.create",
-    "cloudsql.backupRuns.get",
     "cloudsql.backupRuns.list",
     "secretmanager.versions.access",
 )
