@@ -50,7 +50,7 @@ class Sandbox:
         """The settings that `--sandbox` would give, with `values` on top of invoke.yaml's."""
         sandbox = {
             **overlay.values(self.state, list(self.settings.environments), account),
-            "registry": overlay.registry_values(values),
+            **overlay.image_values(values),
         }
         base = {"sandbox": {"state": str(self.state.folder)}}
         return checked_in_settings(**merged(merged(base, values), sandbox))

@@ -38,6 +38,7 @@ def promote(settings: "Settings", source: Reference, target: Reference, *, move:
         Failure: there is no such image, or the registry refuses.
 
     """
+    registry.check_writable(settings, target)
     if source.registry != target.registry:
         raise UsageError(
             f"{source.registry} and {target.registry} are two registries.",
@@ -97,6 +98,7 @@ def delete(settings: "Settings", repository: Reference, fates: Sequence[Fate]) -
         Failure: the registry refuses; those before are gone.
 
     """
+    registry.check_writable(settings, repository)
     connected = registry.connect(settings, repository.registry)
     gone = []
     for fate in fates:

@@ -19,7 +19,7 @@ from tasks.lib.image import docker, engine
 from tasks.lib.image.building import LABEL
 from tasks.lib.image.login import docker_environment
 from tasks.lib.image.reference import Reference
-from tasks.lib.image.registry import Manifest, Registry, connect
+from tasks.lib.image.registry import Manifest, Registry, check_writable, connect
 from tasks.lib.workspace import workspace
 
 if TYPE_CHECKING:
@@ -78,12 +78,13 @@ def push(
 
     """
     main = fixed[0]
+    check_writable(settings, main)
     registry = connect(settings, main.registry)
     local = engine.image_id(str(main), settings.time_limits.docker)
     remote = {name: look_up(registry, name, local) for name in (*fixed, *moving)}
     decided = decide(local, main.tag, remote, fixed, reuse=reuse)
     for name in decided.push:
-        _push_one(settings, main, name)
+        push_name(settings, name)
     digest = decided.digest or registry.digest(main)
     if not digest:
         raise Failure(f"{main} was pushed, but the registry does not list it.", next_step="Push it again.")
@@ -167,12 +168,17 @@ def record(pushed: Pushed, path: Path) -> None:
         ) from error
 
 
-def _push_one(settings: "Settings", main: Reference, name: Reference) -> None:
-    """Push one name, again after a fault that may pass: layers that arrived are not sent twice."""
+def push_name(settings: "Settings", name: Reference) -> None:
+    """Push one name, again after a fault that may pass: layers that arrived are not sent twice.
+
+    Raises:
+        Failure: it was refused, or every attempt failed.
+
+    """
     console.say(f"Pushing {name} …")
     with ExitStack() as stack:
         folder = stack.enter_context(workspace())
-        env = stack.enter_context(docker_environment(settings.google, main.registry, folder))
+        env = stack.enter_context(docker_environment(settings.google, name.registry, folder))
         attempt = 1
         while failure := _fault_of_one_attempt(settings, name, env):
             if attempt == settings.registry.push_attempts or final(failure.why):

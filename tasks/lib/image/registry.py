@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-from tasks.lib.errors import Failure
+from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image.login import Login, login
 from tasks.lib.image.reference import DOCKER_HUB, Reference, parse
 from tasks.lib.image.wire import Exchange, Wire, failed
@@ -179,6 +179,26 @@ def connect(settings: "Settings", registry: str) -> Registry:
     scheme = "http" if speaks_plain_http(host, settings.registry.plain_http) else "https"
     limits = settings.time_limits
     return Registry(Wire(f"{scheme}://{host}", find_login, limits.registry_attempt, limits.registry))
+
+
+def check_writable(settings: "Settings", image: Reference) -> None:
+    """Refuse to change a registry out in the world where only this machine's may be changed.
+
+    Raises:
+        UsageError: it is one.
+
+    """
+    if not may_change(settings, image):
+        raise UsageError(
+            f"{image.name} is not changed: with --sandbox nothing leaves this machine.",
+            "registry.elsewhere is false, and that registry is not on this machine.",
+            "Name one that is, such as INVOKE_SANDBOX_REGISTRY=127.0.0.1:5000.",
+        )
+
+
+def may_change(settings: "Settings", image: Reference) -> bool:
+    """Whether images may be pushed, named and deleted where `image` is."""
+    return settings.registry.elsewhere or speaks_plain_http(image.registry, [])
 
 
 def speaks_plain_http(host: str, named: list[str]) -> bool:

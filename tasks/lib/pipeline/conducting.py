@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING
 from tasks.lib import console, process
 from tasks.lib.duration import spoken
 from tasks.lib.errors import Failure, TimedOut, UsageError
-from tasks.lib.image import checkout, docker, engine
+from tasks.lib.image import checkout, engine
+from tasks.lib.image.pushing import push_name
 from tasks.lib.image.reference import parse
-from tasks.lib.pipeline import containers, direct, reading, resolving, secrets
+from tasks.lib.image.registry import may_change
+from tasks.lib.pipeline import containers, direct, reading, resolving, sandboxed, secrets
 from tasks.lib.pipeline.orchestrator import build_own_images
 from tasks.lib.pipeline.resolving import ReadyBuild, ReadyStep
 from tasks.lib.pipeline.running import Graph, Launch, Result
 from tasks.lib.pipeline.substitutions import USER_DEFINED
+from tasks.lib.pipeline.triggers import account_address
 from tasks.lib.redaction import Secret, mask
 
 if TYPE_CHECKING:
@@ -85,7 +88,7 @@ def conduct(settings: "Settings", wish: Wish) -> list[Result]:
         results = run_graph(ready, chosen, launch, values)
     conclude(results)
     if wish.in_containers and chosen == set(range(len(ready.steps))):
-        _push_images(settings, ready.images)
+        push_images(settings, ready.images)
     return results
 
 
@@ -110,11 +113,15 @@ def substitutions(settings: "Settings", wish: Wish) -> dict[str, str]:
     variables, tag = wish.variables, wish.variables.tag_name
     tagged = "" if tag == settings.image.default_tag else tag
     repository = settings.source.repository.removesuffix(".git")
+    account = account_address(wish.environment, wish.environment.project)
     return {
         "PROJECT_ID": wish.environment.project,
         "BUILD_ID": str(uuid.uuid4()),
         "LOCATION": settings.pipeline.location,
         "TRIGGER_NAME": f"lookit-{wish.environment.name}",
+        "TRIGGER_BUILD_CONFIG_PATH": "",  # the trigger holds the file itself
+        "SERVICE_ACCOUNT_EMAIL": account,
+        "SERVICE_ACCOUNT": f"projects/{wish.environment.project}/serviceAccounts/{account}",
         "COMMIT_SHA": variables.commit_sha,
         "REVISION_ID": variables.commit_sha,
         "SHORT_SHA": variables.short_sha,
@@ -153,13 +160,13 @@ def _launcher(
     values: Mapping[str, Secret], workspace: Path,
 ) -> Iterator[Callable[[ReadyStep], Launch]]:  # fmt: skip
     """How steps are started, with what they need prepared and removed afterwards."""
-    sandbox = sandbox_variables(wish.sandbox_state)
+    steps = [step for step in ready.steps if step.index in chosen]
+    sandbox = sandboxed.variables(settings, wish.sandbox_state, steps)
     if not wish.in_containers:
         yield direct.Direct(settings.root, workspace, values, sandbox, wish.settings_file).launch
         return
     limits = settings.time_limits
     engine.versions(limits.docker)
-    steps = [step for step in ready.steps if step.index in chosen]
     build_own_images(settings, [step.image for step in steps])
     containers.fetch_images(ready.steps, chosen, limits.docker, limits.image_push)
     run = containers.make_name()
@@ -171,11 +178,6 @@ def _launcher(
             mounts=[f"type=bind,source={path},target={path}" for path in seen], seconds=limits.docker,
             own=own_steps(settings, wish),
         ).launch  # fmt: skip
-
-
-def sandbox_variables(state: Path | None) -> dict[str, str]:
-    """The variables that lead a step to the sandbox in `state`."""
-    return {} if state is None else {"LOOKIT_SANDBOX": "1", "INVOKE_SANDBOX_STATE": str(state)}
 
 
 def own_steps(settings: "Settings", wish: Wish) -> containers.Own:
@@ -244,11 +246,19 @@ def _ended(result: Result) -> Failure:
     return Failure(f"The pipeline stopped at step {step.title}: {how}.", "What it printed is above.", again)
 
 
-def _push_images(settings: "Settings", images: Sequence[str]) -> None:
-    """Push what the build file lists under `images`, as Cloud Build does after the last step."""
-    for image in images:
-        process.run(docker.push(str(parse(image))), time_limit=settings.time_limits.image_push)
-        console.say(f"Pushed {image}.")
+def push_images(settings: "Settings", images: Sequence[str]) -> None:
+    """Push what the build file lists under `images`, as Cloud Build does after the last step.
+
+    Raises:
+        Failure: one was not made, or its registry is down or refuses.
+
+    """
+    for image in map(parse, images):
+        if not may_change(settings, image):
+            console.say(f"Not pushed, because with --sandbox nothing leaves this machine: {image}.")
+            continue
+        engine.image_id(str(image), settings.time_limits.docker)
+        push_name(settings, image)
 
 
 def as_json(results: Sequence[Result]) -> str:

@@ -3,6 +3,7 @@ files.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +31,29 @@ def settings_overlay(root: Path, layers: Sequence[Layer]) -> Mapping[str, Any]:
     # Nothing outside this machine is asked: the commit that this checkout stands on plays the application's.
     source = {"source": {"checkout": str(root)}}
     so_far = merged(layers)
-    registry = {"registry": registry_values(so_far)}
     account = str(so_far.get("sandbox", {}).get("account") or DEPLOYER)
-    return {**values(here, list(so_far.get("environments", {})), account), **source, **registry}
+    found = values(here, list(so_far.get("environments", {})), account)
+    return {**found, **source, **image_values(so_far)}
 
 
-def registry_values(so_far: Mapping[str, Any]) -> Mapping[str, Any]:
-    """No registry out in the world is asked which image it holds: only one on this machine."""
+def image_values(so_far: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where images are: sandbox.registry instead of the settings' registry, where that is named.
+
+    No registry out in the world is asked which image it holds, or changed: only one on this machine.
+    """
     from tasks.lib.errors import UsageError
     from tasks.lib.image.reference import parse
     from tasks.lib.image.registry import speaks_plain_http
 
     try:
-        registry = parse(str(so_far.get("image", {}).get("repository", ""))).registry
+        wanted = parse(str(so_far.get("image", {}).get("repository", "")))
     except UsageError:
-        return {"resolve": False}
-    return {} if speaks_plain_http(registry, []) else {"resolve": False}
+        return {"registry": {"elsewhere": False, "resolve": False}}
+    own = str(so_far.get("sandbox", {}).get("registry") or "")
+    place = replace(wanted, registry=own or wanted.registry)
+    resolve = {} if speaks_plain_http(place.registry, []) else {"resolve": False}
+    registry = {"registry": {"elsewhere": False, **resolve}}
+    return {**registry, "image": {"repository": place.name}} if own else registry
 
 
 def values(here: State, environments: Sequence[str], account: str = DEPLOYER) -> Mapping[str, Any]:

@@ -37,4 +37,5 @@ class Registry(Struct, frozen=True, kw_only=True):
     record: Name
     plain_http: list[str]
     resolve: bool
+    elsewhere: bool
     push_attempts: Annotated[int, Meta(ge=1, le=10)]

@@ -128,6 +128,7 @@ class Sandbox(Struct, frozen=True, kw_only=True):
     state: Name
     account: Name
     etcd_quota_bytes: Annotated[int, Meta(ge=1)]
+    registry: str
 
 
 class TimeLimits(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from tasks.lib.build_variables import BuildVariables
-from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.image import building, pushing, testing
 from tasks.lib.image.checkout import Checkout
 from tasks.lib.image.engine import builder, image_id
@@ -213,6 +213,18 @@ def pushing_to(held: MemoryRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyP
 FAULT = Says("push *", err="layer 1: pushed\nreceived unexpected HTTP status: 503", code=1)
 
 
+def test_where_nothing_may_leave_this_machine_nothing_is_pushed(engine: DockerProgram) -> None:
+    closed = checked_in_settings(registry={"elsewhere": False})
+    main = parse(f"gcr.io/mit-lookit/lookit:{COMMIT}")
+
+    with pytest.raises(UsageError) as refused:
+        pushing.push(closed, [main], [])
+
+    assert refused.value.what == f"{main.name} is not changed: with --sandbox nothing leaves this machine."
+    assert "INVOKE_SANDBOX_REGISTRY" in refused.value.next_step
+    assert engine.asked == []
+
+
 def test_a_push_that_the_registry_never_lists_is_no_success(
     engine: DockerProgram, settings: Settings, pushing_to: Reference
 ) -> None:
@@ -230,7 +242,7 @@ def test_a_fault_that_may_pass_is_told_and_tried_again(
 ) -> None:
     engine.answers(replace(FAULT, again=Says("push *")))
 
-    pushing._push_one(settings, pushing_to, pushing_to)
+    pushing.push_name(settings, pushing_to)
 
     assert len(engine.asked) == 2
     assert capsys.readouterr().err.splitlines() == [
@@ -245,7 +257,7 @@ def test_a_fault_that_stays_ends_after_the_attempts_of_the_settings(
     engine.answers(FAULT)
 
     with pytest.raises(Failure) as failure:
-        pushing._push_one(settings, pushing_to, pushing_to)
+        pushing.push_name(settings, pushing_to)
 
     assert failure.value.what == f"{pushing_to} could not be pushed."
     assert len(engine.asked) == settings.registry.push_attempts > 1
@@ -257,6 +269,6 @@ def test_a_push_that_is_denied_is_not_tried_again(
     engine.answers(Says("push *", err="denied: requested access to the resource is denied", code=1))
 
     with pytest.raises(Failure, match="could not be pushed"):
-        pushing._push_one(settings, pushing_to, pushing_to)
+        pushing.push_name(settings, pushing_to)
 
     assert len(engine.asked) == 1

@@ -4,7 +4,7 @@ import pytest
 
 from tasks.lib.errors import UsageError
 from tasks.lib.image.inventory import Held, as_pod, named, rows
-from tasks.lib.image.keeping import judge, promote
+from tasks.lib.image.keeping import delete, judge, promote
 from tasks.lib.image.reference import named_target, parse
 from tests.builders import checked_in_settings
 
@@ -80,6 +80,15 @@ def test_a_promotion_names_source_and_target(asked: str, to: str, tag: str, sour
 def test_a_promotion_needs_a_tag(asked: str, fault: str) -> None:
     with pytest.raises(UsageError, match=fault):
         named_target("r.example/a", asked, "r.example/b", "")
+
+
+def test_where_nothing_may_leave_this_machine_nothing_is_promoted_or_deleted() -> None:
+    closed, image = checked_in_settings(registry={"elsewhere": False}), parse("a.example/x:1")
+
+    with pytest.raises(UsageError, match="with --sandbox nothing leaves this machine"):
+        promote(closed, image, parse("a.example/x:2"))
+    with pytest.raises(UsageError, match="with --sandbox nothing leaves this machine"):
+        delete(closed, image, [])
 
 
 def test_a_promotion_stays_within_one_registry() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.lib.errors import Failure, TimedOut, UsageError
+from tasks.lib.image.checkout import variables
 from tasks.lib.image.reference import parse as parse_image
 from tasks.lib.pipeline import conducting, containers, direct, orchestrator
 from tasks.lib.pipeline.reading import parse
@@ -246,7 +247,49 @@ def test_an_own_image_that_cannot_be_built_leaves_the_way_without_containers(eng
 def test_the_images_of_the_build_file_are_pushed_at_the_end(
     engine: DockerProgram, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    conducting._push_images(SETTINGS, ["gcr.io/a/b:1", "gcr.io/a/c:1"])
+    conducting.push_images(SETTINGS, ["r.example/b:1", "r.example/c:1"])
 
-    assert engine.asked == ["push --quiet gcr.io/a/b:1", "push --quiet gcr.io/a/c:1"]
-    assert capsys.readouterr().err == "Pushed gcr.io/a/b:1.\nPushed gcr.io/a/c:1.\n"
+    assert [line for line in engine.asked if line.startswith("push")] == [
+        "push --quiet r.example/b:1", "push --quiet r.example/c:1",
+    ]  # fmt: skip
+    assert capsys.readouterr().err == "Pushing r.example/b:1 …\nPushing r.example/c:1 …\n"
+
+
+def test_an_image_that_no_step_made_fails_the_build(engine: DockerProgram) -> None:
+    engine.answers(Says("image inspect *", err="No such image", code=1))
+
+    with pytest.raises(Failure, match=r"This machine has no image r\.example/b:1"):
+        conducting.push_images(SETTINGS, ["r.example/b:1"])
+
+
+def test_in_the_sandbox_only_images_for_this_machine_are_pushed(
+    engine: DockerProgram, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed = checked_in_settings(registry={"elsewhere": False})
+
+    conducting.push_images(closed, ["gcr.io/a/b:1", "127.0.0.1:5000/c:1"])
+
+    assert [line for line in engine.asked if line.startswith("push")] == ["push --quiet 127.0.0.1:5000/c:1"]
+    told = "Not pushed, because with --sandbox nothing leaves this machine: gcr.io/a/b:1."
+    assert told in capsys.readouterr().err
+
+
+def test_substitutions_are_those_that_a_trigger_would_give(checkout: Sample) -> None:
+    wish = conducting.Wish(
+        file=Path("cloudbuild.yaml"), source=checkout.folder, environment=SETTINGS.environment("staging"),
+        variables=variables(SETTINGS, checkout.folder, branch="develop"), substitutions={"_MINE": "1"},
+        in_containers=False,
+    )  # fmt: skip
+
+    given = conducting.substitutions(SETTINGS, wish)
+
+    account = "lookit-deploy-staging@mit-lookit.iam.gserviceaccount.com"
+    assert len(given.pop("BUILD_ID")) == 36
+    assert given == {
+        "PROJECT_ID": "mit-lookit", "LOCATION": "global", "TRIGGER_NAME": "lookit-staging",
+        "TRIGGER_BUILD_CONFIG_PATH": "", "SERVICE_ACCOUNT_EMAIL": account,
+        "SERVICE_ACCOUNT": f"projects/mit-lookit/serviceAccounts/{account}", "COMMIT_SHA": checkout.head,
+        "REVISION_ID": checkout.head, "SHORT_SHA": checkout.head[:7], "REPO_NAME": "lookit-api",
+        "REPO_FULL_NAME": "lookit/lookit-api", "BRANCH_NAME": "develop", "TAG_NAME": "", "REF_NAME": "develop",
+        "_ENVIRONMENT": "staging", "_MINE": "1",
+    }  # fmt: skip

@@ -29,6 +29,33 @@ def test_addresses_credentials_and_encrypted_files_are_the_sandboxs(tmp_path: Pa
     }
 
 
+HERE = {"elsewhere": False}
+FAR = {"elsewhere": False, "resolve": False}
+
+
+@pytest.mark.parametrize(
+    ("repository", "own", "expected"),
+    [
+        ("127.0.0.1:5000/lookit", "", {"registry": HERE}),
+        ("gcr.io/a/lookit", "", {"registry": FAR}),
+        (
+            "gcr.io/a/lookit",
+            "localhost:7",
+            {"image": {"repository": "localhost:7/a/lookit"}, "registry": HERE},
+        ),
+        ("gcr.io/a/lookit", "r.example", {"image": {"repository": "r.example/a/lookit"}, "registry": FAR}),
+        ("", "", {"registry": FAR}),
+    ],
+    ids=["on this machine", "out in the world", "the sandbox's own", "another out in the world", "none"],
+)
+def test_a_registry_out_in_the_world_is_neither_asked_nor_changed(
+    repository: str, own: str, expected: dict[str, object]
+) -> None:
+    so_far = {"image": {"repository": repository}, "sandbox": {"registry": own}}
+
+    assert overlay.image_values(so_far) == expected
+
+
 def test_without_a_sandbox_the_error_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(Failure) as failure:
         overlay.settings_overlay(tmp_path, [Layer("file", {"sandbox": {"state": "here"}})])

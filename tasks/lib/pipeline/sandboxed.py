@@ -1,0 +1,54 @@
+"""A pipeline against the sandbox: the way there for every step, and a registry on this machine to push to."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.lib import console
+from tasks.lib.image.reference import parse
+from tasks.lib.image.registry import speaks_plain_http
+from tasks.lib.pipeline import direct
+from tasks.lib.pipeline.resolving import ReadyStep
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.model import Settings
+
+# Tasks that name an image after the registry it is going to be pushed to.
+NEED_A_REGISTRY = frozenset({"build", "push"})
+
+
+def variables(settings: "Settings", state: Path | None, steps: Sequence[ReadyStep]) -> dict[str, str]:
+    """The variables that lead the chosen steps to the sandbox in `state`; none without one.
+
+    Raises:
+        Failure: they push, and there is no registry on this machine to push to.
+
+    """
+    if state is None:
+        return {}
+    return {
+        "LOOKIT_SANDBOX": "1", "INVOKE_SANDBOX_STATE": str(state),
+        **registry_variables(settings, state, steps),
+    }  # fmt: skip
+
+
+def registry_variables(settings: "Settings", state: Path, steps: Sequence[ReadyStep]) -> dict[str, str]:
+    """Where images go: the registry of the settings where that is on this machine, else the sandbox's own."""
+    from tasks.lib.sandbox import image_registry
+    from tasks.lib.sandbox.state import State
+
+    wanted = parse(settings.image.repository)
+    if speaks_plain_http(wanted.registry, []):
+        return {}
+    here = State(state)
+    address = image_registry.address(here)
+    if any(needs_a_registry(settings, step) for step in steps):
+        address = image_registry.ensure(here, settings.time_limits.sandbox)
+        console.say(f"Images go to the sandbox's registry, {address}/{wanted.repository}.")
+    return {"INVOKE_SANDBOX_REGISTRY": address} if address else {}
+
+
+def needs_a_registry(settings: "Settings", step: ReadyStep) -> bool:
+    """Whether a step builds or pushes the application's image."""
+    task = next(iter(step.args), "")
+    return task in NEED_A_REGISTRY and direct.is_own(step, settings.pipeline.orchestrator)

@@ -1,0 +1,80 @@
+"""Which registry the steps of a pipeline get in the sandbox."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.lib.pipeline import sandboxed
+from tasks.lib.pipeline.reading import parse
+from tasks.lib.pipeline.resolving import ReadyStep, ready
+from tasks.lib.sandbox import image_registry
+from tasks.lib.sandbox.components import write_plan
+from tasks.lib.sandbox.state import State
+from tasks.lib.settings.model import Settings
+from tests.builders import checked_in_settings
+
+OWN = "gcr.io/mit-lookit/lookit-orchestrator:stable"
+WAY = {"LOOKIT_SANDBOX": "1"}
+
+
+def step(task: str, image: str = OWN, **fields: Any) -> ReadyStep:
+    (found,) = ready(parse({"steps": [{"name": image, "args": [task], **fields}]}, "f"), {}, "f").steps
+    return found
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[State]:
+    """The sandboxes whose registry was started."""
+    found: list[State] = []
+
+    def ensure(here: State, _seconds: float) -> str:
+        found.append(here)
+        return "127.0.0.1:7"
+
+    monkeypatch.setattr(image_registry, "ensure", ensure)
+    return found
+
+
+def variables(state: Path | None, *steps: ReadyStep, settings: Settings | None = None) -> dict[str, str]:
+    found = sandboxed.variables(settings or checked_in_settings(), state, steps)
+    assert state is None or found.pop("INVOKE_SANDBOX_STATE") == str(state)
+    return found
+
+
+def test_outside_the_sandbox_nothing_is_changed(started: list[State]) -> None:
+    assert variables(None, step("push")) == {}
+    assert started == []
+
+
+@pytest.mark.parametrize("task", ["build", "push"])
+def test_what_is_built_and_pushed_goes_to_the_sandbox_s_registry(
+    tmp_path: Path, started: list[State], task: str
+) -> None:
+    found = variables(tmp_path, step("test"), step(task))
+
+    assert found == {**WAY, "INVOKE_SANDBOX_REGISTRY": "127.0.0.1:7"}
+    assert started == [State(tmp_path)]
+
+
+def test_a_registry_on_this_machine_is_left_in_force(tmp_path: Path, started: list[State]) -> None:
+    mine = checked_in_settings(image={"repository": "localhost:5000/lookit"})
+
+    assert variables(tmp_path, step("push"), settings=mine) == WAY
+    assert started == []
+
+
+@pytest.mark.parametrize(
+    "other", [step("deploy"), step("push", image="bash"), step("x", entrypoint="push")], ids=lambda s: s.image
+)
+def test_other_steps_need_none(tmp_path: Path, started: list[State], other: ReadyStep) -> None:
+    assert variables(tmp_path, other) == WAY
+    assert started == []
+
+
+def test_a_deploy_alone_finds_what_was_pushed_before(tmp_path: Path, started: list[State]) -> None:
+    here = State(tmp_path)
+    write_plan(here.plan, [image_registry.component(here, Path("/x"), 5)])
+
+    assert variables(tmp_path, step("deploy"))["INVOKE_SANDBOX_REGISTRY"] == "127.0.0.1:5"
+    assert started == []
