@@ -1,0 +1,103 @@
+"""Each builder that Docker may have, where this machine has it: the same command makes the same image."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tasks.lib.image import building, checkout, docker, engine, registry
+from tasks.lib.image.docker import Builder
+from tasks.lib.image.reference import parse
+from tests.builders import checked_in_settings
+from tests.docker_services import RegistryProcess, output
+from tests.sample_checkout import Sample, invoke, sample
+
+pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker"), pytest.mark.timeout(600, func_only=True)]
+
+RANDOM = "FROM lookit-test/base:local\nRUN head -c 16 /dev/urandom >/random\nCOPY manage.py /\n"
+INLINE_CACHE = "moby.buildkit.cache.v0"
+
+
+@pytest.fixture
+def source(docker_engine: None, tmp_path: Path) -> Sample:
+    return sample(tmp_path / "lookit-api")
+
+
+def require(wanted: Builder) -> None:
+    """Skip where this machine's Docker does not build so."""
+    best = engine.builder(60)
+    if wanted not in {best, Builder.CLASSIC}:
+        pytest.skip(f"Docker builds with {best.value} here, not with {wanted.value}")
+
+
+@pytest.mark.parametrize("with_", list(Builder), ids=lambda builder: builder.name.lower())
+def test_an_image_is_what_was_asked_for_whatever_builds_it(source: Sample, with_: Builder) -> None:
+    require(with_)
+    settings = checked_in_settings(
+        image={"repository": "lookit-test/builders"}, build={"network": "host", "arguments": {"MORE": "1"}}
+    )
+    variables = checkout.variables(settings, source.folder, tag=f"v1-{with_.name.lower()}")
+    wanted = building.plan(settings, source.folder, variables, checkout.observe(source.folder))
+    command = docker.build(wanted, with_)
+
+    subprocess.run(command.argv, env={**os.environ, **command.env}, check=True, capture_output=True)
+
+    made = json.loads(output("docker", "image", "inspect", wanted.tags[1]))[0]
+    assert set(wanted.tags) <= {f"docker.io/{tag}" for tag in made["RepoTags"]}
+    assert made["Config"]["Labels"] == wanted.labels
+    assert f"VERSION={source.head}" in made["Config"]["Env"]
+    assert (made["Os"], made["Architecture"]) == ("linux", "amd64")
+
+
+def test_the_classic_builder_reuses_layers_that_only_the_registry_has(
+    source: Sample, registry_process: RegistryProcess
+) -> None:
+    """A layer of random bytes is the same again only if it was reused."""
+    if engine.builder(60) is not Builder.CLASSIC:
+        pytest.skip("BuildKit's own cache on this machine would hide whether the registry's was used")
+    env = cached(registry_process)
+    first = pushed(source, env)
+    output("docker", "image", "rm", "--force", f"{env['INVOKE_IMAGE_REPOSITORY']}:{source.head}")
+
+    assert layers(source, env) == first
+
+
+def test_what_buildkit_pushes_tells_others_which_layers_to_reuse(
+    source: Sample, registry_process: RegistryProcess
+) -> None:
+    if engine.builder(60) is Builder.CLASSIC:
+        pytest.skip("Docker builds with the classic builder here")
+    env = cached(registry_process)
+    pushed(source, env)
+
+    image = parse(f"{env['INVOKE_IMAGE_REPOSITORY']}:develop")
+    connected = registry.connect(checked_in_settings(), image.registry)
+    manifest = connected.manifest(image)
+    assert manifest is not None
+    assert INLINE_CACHE in connected.configuration(image, manifest)
+
+
+def cached(served: RegistryProcess) -> dict[str, str]:
+    """Settings that name the branch's image in `served` as the place of layers to reuse."""
+    repository = f"{served.address}/lookit"
+    return {"INVOKE_IMAGE_REPOSITORY": repository, "INVOKE_BUILD_CACHE_FROM": f"{repository}:develop"}
+
+
+def pushed(source: Sample, env: dict[str, str]) -> list[str]:
+    """Build an image with a layer of random bytes and push it; returns the digests of its layers."""
+    source.commit(Dockerfile=RANDOM)
+    found = layers(source, env)
+    record = str(source.folder.parent / "image.json")
+    done = invoke("push", "--source", str(source.folder), "--record", record, **env)
+    assert done.returncode == 0, done.stderr
+    return found
+
+
+def layers(source: Sample, env: dict[str, str]) -> list[str]:
+    """Build the checkout and return the digests of the image's layers."""
+    done = invoke("build", "--source", str(source.folder), **env)
+    assert done.returncode == 0, done.stderr
+    (image,) = json.loads(output("docker", "image", "inspect", done.stdout.strip()))
+    return list(image["RootFS"]["Layers"])
