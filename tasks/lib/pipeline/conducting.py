@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import tempfile
 import threading
 import uuid
@@ -236,7 +237,9 @@ def conclude(results: Sequence[Result]) -> None:
 
 def _ended(result: Result) -> Failure:
     step = result.step
-    again = f"When it is mended, go on from there: ./inv pipeline --from {step.identifier} …"
+    # A number alone, because a shell takes # for the beginning of a comment.
+    name = str(step.index) if step.identifier == f"#{step.index}" else shlex.quote(step.identifier)
+    again = f"When it is mended, go on from there: ./inv pipeline --from {name} …"
     if result.state == "TIMEOUT":
         return TimedOut(
             f"The pipeline stopped at step {step.title}: it took longer than {step.timeout:g} s.",

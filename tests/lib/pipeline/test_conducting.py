@@ -97,6 +97,18 @@ def test_the_first_failure_says_how_to_go_on(
     assert failure.value.next_step == "When it is mended, go on from there: ./inv pipeline --from test …"
 
 
+@pytest.mark.parametrize(
+    ("step", "spelled"),
+    [({"id": "unit test"}, "'unit test'"), ({}, "0")],
+    ids=["an id with a blank", "no id"],
+)
+def test_how_to_go_on_can_be_typed_as_it_is_told(step: dict[str, Any], spelled: str) -> None:
+    with pytest.raises(Failure) as failure:
+        conducting.conclude([Result(build(step).steps[0], "FAILURE", 1)])
+
+    assert f"./inv pipeline --from {spelled} …" in failure.value.next_step
+
+
 def test_only_failures_that_are_not_allowed_fail_the_build() -> None:
     (step,) = build({"id": "test"}).steps
     others = [Result(step, "CANCELLED"), Result(step, "SKIPPED")]

@@ -1,0 +1,218 @@
+"""What a container gives a step, by Cloud Build's documentation: each step of a build looks for itself."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.builders import ROOT
+from tests.docker_services import output
+from tests.sample_checkout import Sample, sample
+
+pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker"), pytest.mark.timeout(600, func_only=True)]
+
+BASE = "lookit-test/base:local"
+
+
+@pytest.fixture
+def source(docker_engine: None, tmp_path: Path) -> Sample:
+    return sample(tmp_path / "lookit-api")
+
+
+def command(source: Sample, build: dict[str, Any]) -> list[str]:
+    """`pipeline` of a build file with this content."""
+    file = source.folder.parent / "build.yaml"
+    file.write_text(yaml.safe_dump(build))
+    return [
+        sys.executable, "-m", "tasks", "pipeline", "--branch", "develop", "--source", str(source.folder),
+        "--file", str(file), "--json",
+    ]  # fmt: skip
+
+
+def run(source: Sample, *steps: dict[str, Any], **build: Any) -> "subprocess.CompletedProcess[str]":
+    content = {"steps": [{"name": BASE, **step} for step in steps], **build}
+    return subprocess.run(
+        command(source, content), cwd=ROOT, env={**os.environ, "TOKEN": "s3cret-value"},
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+
+
+def shell(text: str, **step: Any) -> dict[str, Any]:
+    """A step that runs `text` with bash; it fails at the first command that does."""
+    return {"entrypoint": "bash", "args": ["-euc", text.replace("$", "$$")], **step}
+
+
+def assert_green(done: "subprocess.CompletedProcess[str]") -> None:
+    assert done.returncode == 0, done.stderr
+    assert {step["state"] for step in json.loads(done.stdout)} == {"SUCCESS"}
+    assert left_over() == ""
+
+
+def left_over() -> str:
+    """Containers and volumes of pipelines that are still there."""
+    containers = output("docker", "ps", "--all", "--quiet", "--filter", "label=org.lookit.pipeline")
+    return containers + output("docker", "volume", "ls", "--quiet", "--filter", "name=lookit-pipeline")
+
+
+def test_the_workspace_is_the_commit_and_the_folder_that_steps_run_in_and_share(source: Sample) -> None:
+    assert_green(run(
+        source,
+        shell(f"[ $PWD = /workspace ]; grep -qx 'ref: refs/heads/develop' .git/HEAD; test -e manage.py; "
+              f"grep -q {source.head} .git/refs/heads/develop; echo one >made"),
+        shell("[ $(cat made) = one ]"),
+    ))  # fmt: skip
+
+
+def test_a_folder_is_within_the_workspace_or_the_container_s_own(source: Sample) -> None:
+    assert_green(run(
+        source,
+        shell("[ $PWD = /workspace/project ]; test -e settings.py", dir="project"),
+        shell("[ $PWD = /elsewhere ]; touch mine", dir="/elsewhere"),
+        shell("[ -z \"$(ls)\" ]", dir="/elsewhere"),
+    ))  # fmt: skip
+
+
+def test_a_script_is_run_by_sh_or_by_the_program_of_its_first_line(source: Sample) -> None:
+    assert_green(run(
+        source,
+        {"script": "set -eu\n[ -z \"${BASH_VERSION:-}\" ]\necho \"$_NAME\" >made"},
+        {"script": "#!/usr/bin/env bash\n[ -n \"$BASH_VERSION\" ] && [ \"$(cat made)\" = value ]"},
+        {"script": "#!/usr/bin/env python3\nassert open('made').read() == 'value\\n'"},
+        substitutions={"_NAME": "value"}, options={"automapSubstitutions": True},
+    ))  # fmt: skip
+
+
+def test_an_entrypoint_replaces_the_image_s_and_without_one_the_first_argument_is_the_program(
+    source: Sample,
+) -> None:
+    assert_green(run(
+        source,
+        {"entrypoint": "python3", "args": ["-c", "import sys; assert sys.argv[1:] == ['$_NAME', '$$_NAME']",
+                                           "$_NAME", "$$_NAME"]},
+        {"args": ["test", "-e", "manage.py"]},
+        substitutions={"_NAME": "value"},
+    ))  # fmt: skip
+
+
+def test_variables_are_the_build_s_and_the_step_s_and_substitutions_only_where_they_are_mapped(
+    source: Sample,
+) -> None:
+    assert_green(run(
+        source,
+        shell("[ $A$B = stepbuild ]; [ -z \"${_NAME:-}\" ]", env=["A=step"]),
+        shell("[ $_NAME$COMMIT_SHA = value" + source.head + " ]", automapSubstitutions=True),
+        substitutions={"_NAME": "value"}, options={"env": ["A=build", "B=build"]},
+    ))  # fmt: skip
+
+
+def test_a_volume_and_the_home_folder_outlive_a_step_and_nobody_else_sees_the_volume(source: Sample) -> None:
+    assert_green(run(
+        source,
+        shell("touch /here/kept; [ $HOME = /builder/home ]; touch ~/kept", volumes=[{"name": "vol", "path": "/here"}]),
+        shell("test -e /there/kept; test -e ~/kept", volumes=[{"name": "vol", "path": "/there"}]),
+        shell("! test -e /here; ! test -e /there"),
+    ))  # fmt: skip
+
+
+def test_steps_that_wait_for_nothing_run_side_by_side(source: Sample) -> None:
+    """Each of the two waits for a file that the other makes."""
+    meet = "touch {0}; for _ in $(seq 600); do [ -e {1} ] && exit 0; sleep 0.05; done; exit 1"
+    assert_green(run(
+        source, shell(meet.format("a", "b"), waitFor=["-"]), shell(meet.format("b", "a"), waitFor=["-"]),
+    ))  # fmt: skip
+
+
+def test_a_step_reaches_the_engine_that_it_runs_in(source: Sample) -> None:
+    assert_green(run(source, shell("test -S /var/run/docker.sock")))
+
+
+def test_a_secret_reaches_the_step_that_asks_for_it_alone_and_no_log(source: Sample) -> None:
+    held = {"secretManager": [{"versionName": "projects/p/secrets/s/versions/1", "env": "TOKEN"}]}
+
+    done = run(
+        source,
+        shell("[ ${#TOKEN} = 12 ]; echo it is $TOKEN.", secretEnv=["TOKEN"]),
+        shell("[ -z \"${TOKEN:-}\" ]"),
+        availableSecrets=held,
+    )  # fmt: skip
+
+    assert_green(done)
+    assert "it is [redacted]." in done.stderr
+    assert "s3cret-value" not in done.stderr + done.stdout
+
+
+def test_a_failure_ends_the_rest_and_only_named_exit_codes_are_allowed(source: Sample) -> None:
+    done = run(
+        source,
+        shell("exit 7", id="allowed", allowExitCodes=[7]),
+        shell("exit 8", id="named", allowFailure=True, allowExitCodes=[7]),
+        shell("true", id="last"),
+    )
+
+    assert done.returncode == 1
+    assert 'The pipeline stopped at step #1 - "named": it exited with 8.' in done.stderr
+    assert "FAILURE (exit code 7), allowed" in done.stderr
+    assert "NOT RUN" in done.stderr
+    assert left_over() == ""
+
+
+def test_a_step_s_limit_ends_its_container(source: Sample) -> None:
+    done = run(source, shell("sleep 300", id="slow", timeout="2s"))
+
+    assert done.returncode == 70
+    assert 'The pipeline stopped at step #0 - "slow": it took longer than 2 s.' in done.stderr
+    assert left_over() == ""
+
+
+def test_the_build_s_limit_ends_every_container(source: Sample) -> None:
+    steps = [shell("sleep 300", waitFor=["-"]), shell("sleep 300", waitFor=["-"])]
+
+    done = run(source, *steps, timeout="3s")
+
+    assert done.returncode == 70
+    assert "The build took longer than its timeout of 3 s" in done.stderr
+    assert left_over() == ""
+
+
+def test_an_interrupt_ends_every_container_and_removes_what_was_made(source: Sample) -> None:
+    build = {"steps": [{"name": BASE, **shell("echo begun; sleep 300")}]}
+    with subprocess.Popen(command(source, build), cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        while "begun" not in running.stderr.readline():
+            assert running.poll() is None
+        running.terminate()
+        assert running.wait(60) == 143
+
+    assert left_over() == ""
+
+
+def test_an_image_that_is_listed_is_pushed_only_when_all_is_done(source: Sample) -> None:
+    """`docker` is not in this image, so nothing makes the image that the file promises."""
+    done = run(source, shell("true"), images=["lookit-test/never-made:1"])
+
+    assert done.returncode == 1
+    assert "This machine has no image docker.io/lookit-test/never-made:1." in done.stderr
+
+
+def test_what_may_not_do_what_was_meant_is_told_before_anything_runs(source: Sample) -> None:
+    done = run(source, {"args": ["echo", "${_NAME^^}"]}, substitutions={"_NAME": "value"})
+
+    assert_green(done)
+    warning = (
+        "Warning: build.yaml: ${_NAME^^} is left as it stands: expansions are for values of `substitutions`."
+    )
+    assert done.stderr.index(warning) < done.stderr.index("Step #0: ${_NAME^^}")
+
+
+def test_an_image_that_cannot_be_had_is_named_before_anything_runs(source: Sample) -> None:
+    done = run(source, shell("echo begun"), {"name": "127.0.0.1:1/none:1", "args": ["x"]})
+
+    assert done.returncode == 1
+    assert "The image 127.0.0.1:1/none:1 is neither here nor to be had." in done.stderr
+    assert "begun" not in done.stderr
+    assert left_over() == ""
