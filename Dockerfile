@@ -12,7 +12,9 @@ FROM ${BASE} AS packages
 COPY requirements/runtime.txt /tmp/runtime.txt
 RUN python3 -m venv /opt/venv \
     && /opt/venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps -r /tmp/runtime.txt \
-    && /opt/venv/bin/python -m pip uninstall --yes --quiet pip setuptools
+    && /opt/venv/bin/python -m pip uninstall --yes --quiet pip setuptools \
+    # Half of kubernetes-validate, 54 MB, are its schemas that are not strict: nothing here reads them.
+    && rm -r /opt/venv/lib/python3*/site-packages/kubernetes_validate/kubernetes-json-schema/*-local
 
 # --- gke-gcloud-auth-plugin, for kubectl by hand: a deploy does not need it (it fetches its token itself), nor does
 # the plugin need gcloud where Application Default Credentials are to be had

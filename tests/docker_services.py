@@ -28,6 +28,9 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "look
 PACKAGES = ("python3", "python3-venv", "ca-certificates", "python3-django", "python3-psycopg2")
 BASE = "lookit-test/base"
 DATABASE = "lookit-test/postgres"
+CLIENT = "lookit-test/docker-cli"
+# What the orchestrator's image is built on where only this machine's images are to be had.
+ORCHESTRATOR = {"BASE": f"{BASE}:local", "DOCKER_CLI": f"{CLIENT}:local", "GKE_AUTH_PLUGIN": "none"}
 SECONDS_TO_START = 180
 SECONDS_TO_BUILD = 1800  # debootstrap and builds fetch packages
 
@@ -143,7 +146,7 @@ def docker_client_image() -> None:
     with tempfile.TemporaryDirectory(prefix="lookit-cli-") as folder:
         shutil.copy(client, Path(folder) / "docker")
         (Path(folder) / "Dockerfile").write_text("FROM scratch\nCOPY docker /usr/local/bin/docker\n")
-        output("docker", "build", "--quiet", "--tag", "lookit-test/docker-cli:local", folder)
+        output("docker", "build", "--quiet", "--tag", f"{CLIENT}:local", folder)
 
 
 def _import_debian(image: str, authorities: bytes) -> None:

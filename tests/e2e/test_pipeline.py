@@ -15,7 +15,7 @@ from tasks.lib.image.registry import resolve_digest
 from tasks.lib.sandbox import image_registry
 from tests.builders import ROOT, checked_in_settings
 from tests.debian import require
-from tests.docker_services import RegistryProcess, docker_client_image, output, registry
+from tests.docker_services import ORCHESTRATOR, RegistryProcess, docker_client_image, output, registry
 from tests.sample_checkout import Sample, sample
 from tests.sandbox_case import Case, merged
 
@@ -26,11 +26,6 @@ pytestmark = [
     pytest.mark.timeout(900, func_only=True),
 ]
 
-IMAGES_HERE = {
-    "BASE": "lookit-test/base:local",
-    "DOCKER_CLI": "lookit-test/docker-cli:local",
-    "GKE_AUTH_PLUGIN": "none",
-}
 ELSEWHERE = checked_in_settings().image.repository
 FAILING_TEST = (
     "from django.test import TestCase\nclass T(TestCase):\n    def test_it(self): self.fail('as it should')\n"
@@ -52,7 +47,7 @@ class Chain:
             "image": {"repository": self.repository or ELSEWHERE},
             "test": {"database_image": "lookit-test/postgres:local"},
             "build": {"network": "host"},
-            "pipeline": {"arguments": IMAGES_HERE, "mounts": [str(self.case.folder)]},
+            "pipeline": {"arguments": ORCHESTRATOR, "mounts": [str(self.case.folder)]},
         }
         settings = self.case.folder / "pipeline.yaml"
         settings.write_text(yaml.safe_dump(merged(self.case.values, own)))

@@ -1,0 +1,114 @@
+"""The image that Cloud Build's steps run in, deploying as the user without rights that it is made for."""
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.lib.image.pinning import containers
+from tasks.lib.image.reference import parse
+from tasks.lib.pipeline import orchestrator
+from tasks.lib.sandbox import overlay
+from tests.builders import checked_in_settings
+from tests.docker_services import ORCHESTRATOR, output
+from tests.sandbox_case import Case, merged
+
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.e2e,
+    pytest.mark.xdist_group("docker"),
+    pytest.mark.timeout(900, func_only=True),
+]
+
+COMMIT = "c" * 40
+GIVEN = {
+    "BUILD_ID": "a-build", "COMMIT_SHA": COMMIT, "SHORT_SHA": COMMIT[:7], "REPO_NAME": "lookit-api",
+    "BRANCH_NAME": "develop", "TAG_NAME": "",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Image:
+    """The image, and what one test gives its containers to read."""
+
+    name: str
+    case: Case
+
+    def run(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        """`docker run IMAGE …` with Cloud Build's variables, and the sandbox in the place of Google."""
+        given = self.case.folder / "given"
+        _copy(self.case, given)
+        return subprocess.run(
+            ["docker", "run", "--rm", "--network", "host", "--mount", f"type=bind,source={given},target=/given,readonly",
+             *(f"--env={name}={value}" for name, value in {**GIVEN, **variables}.items()),
+             self.name, "-f", "/given/settings.yaml", *arguments],
+            env=os.environ, capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+
+
+def _copy(case: Case, given: Path) -> None:
+    """What a deploy reads, where anybody may read it: the sandbox's own files belong to who runs it."""
+    shutil.rmtree(given, ignore_errors=True)
+    given.mkdir()
+    state = case.sandbox.state
+    shutil.copytree(case.tree, given / "kubernetes")
+    shutil.copytree(state.ciphertexts("staging"), given / "ciphertexts")
+    shutil.copy(state.key_file("deployer"), given / "deployer.json")
+    shutil.copy(state.tls / "ca.crt", given / "ca.crt")
+    here = merged(overlay.values(state, ["staging"]), overlay.image_values(case.values))
+    own: dict[str, Any] = {
+        "google": {"credentials_file": "/given/deployer.json", "ca_file": "/given/ca.crt"},
+        "environments": {"staging": {"secrets": {"ciphertexts": "/given/ciphertexts"}}},
+        "kustomize": {"tree": "/given/kubernetes"},
+    }
+    settings = merged(merged(case.values, here), own)
+    (given / "settings.yaml").write_text(yaml.safe_dump(settings))
+    for path in given.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+@pytest.fixture
+def image(docker_engine: None, environment: Case) -> Image:
+    settings = checked_in_settings(build={"network": "host"}, pipeline={"arguments": ORCHESTRATOR})
+    name = parse("lookit-test/orchestrator:deploy")
+    orchestrator.build(settings, name)
+    return Image(str(name), environment)
+
+
+def test_it_deploys_with_cloud_build_s_variables_as_a_user_without_rights(image: Image) -> None:
+    done = image.run("deploy", "--branch", "develop")
+
+    assert done.returncode == 0, done.stderr
+    items = json.loads(image.case.kubectl("get", "deployments,statefulsets,jobs", "-o", "json"))["items"]
+    images = {container["image"] for container in containers(items)}
+    own = {name for name in images if name.startswith("gcr.io/mit-lookit/lookit")}
+    assert own == {f"gcr.io/mit-lookit/lookit:{COMMIT}"}
+    config = json.loads(output("docker", "image", "inspect", image.name))[0]["Config"]
+    assert config["User"] == "10001:10001"
+
+
+def test_a_deploy_that_fails_in_it_keeps_its_exit_code_and_its_reason(image: Image) -> None:
+    image.case.behave("Job", "migration", "job-fail", logs="django.db.utils.ProgrammingError: no such column")
+    image.case.patch("Job", "migration", {"spec": {"backoffLimit": 0}})
+
+    done = image.run("deploy", "--branch", "develop")
+
+    assert done.returncode == 1
+    assert "no such column" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_it_has_neither_gcloud_nor_docker_nor_what_installed_its_packages(image: Image) -> None:
+    """Only the stage with Docker's client has it; a deploy needs none of these, and no plugin either."""
+    found = output(
+        "docker", "run", "--rm", "--entrypoint", "sh", image.name, "-c",
+        "for name in kubectl sentry-cli gcloud docker pip gke-gcloud-auth-plugin; do command -v $name || true; done",
+    )  # fmt: skip
+
+    assert found.split() == ["/opt/venv/bin/kubectl", "/opt/venv/bin/sentry-cli"]
