@@ -40,6 +40,7 @@ def upload(
     from tasks.lib.ember import upload as uploading
     from tasks.lib.ember.access import access
     from tasks.lib.ember.summary import checked_options
+    from tasks.lib.interruption import limited
 
     settings = cli.settings(c)
     if if_present and not manifest and not (archive and Path(archive).exists()):
@@ -48,10 +49,11 @@ def upload(
     options = checked_options(in_place, activate, delete_extra, dry_run)
     site.check_alone(manifest, archive, prefix)
     target = settings.environment(environment)
-    if manifest:
-        archives = site.read_manifest(Path(manifest))
-        done = site.upload_all(access(settings, target), settings.ember, archives, options)
-        rest = None if dry_run else site.note_rest(Path(manifest), archives, done)
-        report.site(done, rest, json, options)
-        return
-    report.one(uploading.upload(settings, target, archive, prefix, options), options, json)
+    with limited(settings.time_limits.upload, uploading.too_long(settings)):
+        if manifest:
+            archives = site.read_manifest(Path(manifest))
+            done = site.upload_all(access(settings, target), settings.ember, archives, options)
+            rest = None if dry_run else site.note_rest(Path(manifest), archives, done)
+            report.site(done, rest, json, options)
+            return
+        report.one(uploading.upload(settings, target, archive, prefix, options), options, json)

@@ -27,16 +27,20 @@ def limit(build: Build, identifier: str) -> float:
 
 
 def test_a_task_gives_up_before_its_step_does() -> None:
-    limits = checked_in_settings().time_limits
-    push_attempts = checked_in_settings().registry.push_attempts
+    """A step that is killed could neither roll back nor remove what it made."""
+    settings = checked_in_settings()
+    limits, cache = settings.time_limits, settings.build.cache_from
+    hooks = max(len(settings.deploy.hooks.after_deploy), len(settings.deploy.hooks.after_failure))
     longest = {
         "test": limits.image_build + limits.image_push + limits.database_ready + limits.test,
-        "build": limits.image_build,
-        "push": push_attempts * limits.image_push + limits.registry,
-        "deploy": limits.deploy,
+        "build": limits.image_build + (limits.image_push if cache else 0),
+        "push": settings.registry.push_attempts * limits.image_push + 4 * limits.registry,
+        "deploy": limits.lock + limits.deploy + limits.backup + limits.rollback + hooks * limits.hook,
+        "upload": limits.upload,
         "sentry": 4 * limits.sentry,
     }
 
+    assert longest.keys() == {step.id for step in chain().steps}
     for identifier, seconds in longest.items():
         assert seconds < limit(chain(), identifier), identifier
 

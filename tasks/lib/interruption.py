@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from tasks.lib.errors import Failure
+
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 ALL_SIGNALS = (signal.SIGINT, *SIGNALS)
 IMPORTING = "<frozen importlib."  # the file name of its code
@@ -69,6 +71,33 @@ def deferred() -> Iterator[None]:
         yield
     if came:
         raise KeyboardInterrupt if came[0] == signal.SIGINT else Terminated(came[0])
+
+
+class _LimitReached(KeyboardInterrupt):
+    """The time of a `limited` block is up; like its parent it is no `Exception`."""
+
+
+@contextmanager
+def limited(seconds: float, failure: Failure) -> Iterator[None]:
+    """While inside, the main thread is interrupted after `seconds`; outside, that becomes `failure`.
+
+    Raises:
+        Failure: `failure`, when the time is up.
+
+    """
+    with _handled((signal.SIGALRM,), _ring):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        except _LimitReached as limit:
+            raise failure from limit
+        finally:
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)  # one that comes now comes too late
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _ring(_number: int, _frame: FrameType | None) -> None:
+    raise _LimitReached
 
 
 @contextmanager

@@ -6,10 +6,12 @@ import os
 import signal
 import sys
 import threading
+import time
 
 import pytest
 
-from tasks.lib.interruption import Terminated, deferred, exit_code, signals_unwind
+from tasks.lib.errors import TimedOut
+from tasks.lib.interruption import Terminated, deferred, exit_code, limited, signals_unwind
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,28 @@ def test_a_signal_raises_in_the_main_thread_and_old_handlers_return(
 
 def test_ctrl_c_exits_with_130() -> None:
     assert exit_code(KeyboardInterrupt()) == 130
+
+
+def test_a_block_that_takes_too_long_is_the_failure_that_was_named() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    late = TimedOut("It took too long.")
+
+    def work() -> None:
+        with contextlib.suppress(Exception):  # code that handles errors lets it pass
+            time.sleep(60)
+
+    with pytest.raises(TimedOut) as caught, limited(0.05, late):
+        work()
+
+    assert caught.value is late
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+def test_a_block_that_ends_in_time_is_not_interrupted_later() -> None:
+    with limited(0.2, TimedOut("It took too long.")):
+        pass
+
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])

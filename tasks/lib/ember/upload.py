@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from tasks.lib.duration import spoken
 from tasks.lib.ember import names, objects, revision, revisions, sending
 from tasks.lib.ember.access import Access, access
 from tasks.lib.ember.acting import Acting
@@ -18,7 +19,7 @@ from tasks.lib.ember.progress import Progress
 from tasks.lib.ember.summary import Options, UploadSummary
 from tasks.lib.ember.survey import INDEX, survey
 from tasks.lib.ember.wire import Pool
-from tasks.lib.errors import UsageError
+from tasks.lib.errors import TimedOut, UsageError
 from tasks.lib.settings.ember import Ember
 
 if TYPE_CHECKING:
@@ -50,6 +51,15 @@ def upload(
 
     """
     return upload_to(access(settings, environment), settings.ember, source, prefix, options)
+
+
+def too_long(settings: "Settings") -> TimedOut:
+    """The error for an upload that reached its limit."""
+    return TimedOut(
+        f"The upload took longer than {spoken(settings.time_limits.upload)} and was ended.",
+        "time_limits.upload in invoke.yaml says how long one may take.",
+        "Run the same command again: it goes on where this one ended.",
+    )
 
 
 def upload_to(
@@ -171,13 +181,12 @@ def _side_by_side(
         with ThreadPoolExecutor(1) as executor:
             asked = executor.submit(ask_bucket)
             try:
-                inventory = read_archive()
-            except BaseException:
+                return read_archive(), asked.result()
+            except BaseException:  # an interruption too, which would wait for an answer otherwise
                 pool.stop()
                 raise
-            return inventory, asked.result()
     finally:
         pool.go_on()
 
 
-__all__ = ["UploadSummary", "checked_prefix", "upload", "upload_to", "upload_with"]
+__all__ = ["UploadSummary", "checked_prefix", "too_long", "upload", "upload_to", "upload_with"]

@@ -154,6 +154,7 @@ class TimeLimits(Struct, frozen=True, kw_only=True):
     sentry: Seconds
     storage_attempt: Seconds
     storage: Seconds
+    upload: Seconds
     job: Seconds
     rollout: Seconds
     scheduling: Seconds

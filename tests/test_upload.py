@@ -1,0 +1,56 @@
+"""The task upload as a person runs it."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import google_side
+from tests.builders import ROOT
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a storage server that takes requests and never answers."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def upload(*options: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "tasks", "upload", "--environment", "staging", "--prefix", "experiments/x", *options],
+        cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+def test_an_upload_that_reaches_its_limit_ends_with_how_to_go_on(silent: str, tmp_path: Path) -> None:
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "index.html").write_text("<title>x</title>")
+    google = tmp_path / "google"
+    google.mkdir()
+    with google_side.served(google) as url:
+        key = google_side.key_file(google, url, "uploader", ())
+        done = upload(
+            "--archive", str(app), INVOKE_GOOGLE_STORAGE=silent, INVOKE_GOOGLE_CREDENTIALS_FILE=key,
+            INVOKE_TIME_LIMITS_UPLOAD="1s",
+        )  # fmt: skip
+
+    assert done.returncode == 70, done.stderr
+    assert "The upload took longer than 1.0 s and was ended." in done.stderr
+    assert "it goes on where this one ended" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--archive", ""), ("--archive", "/no/such/app.zip")])
+def test_where_no_archive_is_there_nothing_is_uploaded_if_that_is_allowed(options: tuple[str, ...]) -> None:
+    done = upload("--if-present", *options)
+
+    assert done.returncode == 0, done.stderr
+    assert "so nothing is uploaded." in done.stderr
