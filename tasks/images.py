@@ -22,6 +22,8 @@ def list_(c: Context, repository: str = "", json: bool = False) -> None:
     images = inventory.held(settings, parse(repository or settings.image.repository))
     if json:
         console.emit(inventory.as_json(images))
+    elif not images:
+        console.say(f"{repository or settings.image.repository} holds no image.")
     else:
         console.table(("tags", "created", "commit", "size", "digest"), inventory.rows(images))
 
@@ -63,6 +65,7 @@ def prune(c: Context, keep: int = 20, repository: str = "", yes: bool = False) -
     from tasks.lib.image import inventory, keeping
     from tasks.lib.image.reference import parse
 
+    keeping.check_number(keep)
     settings = cli.settings(c)
     where = parse(repository or settings.image.repository)
     fates = keeping.judge(inventory.held(settings, where), keep, inventory.in_use(settings, where))

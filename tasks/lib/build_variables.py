@@ -117,9 +117,14 @@ def commit_from_git(settings: "Settings", branch: str) -> str:
     return answer.split()[0]
 
 
+def git(checkout: Path) -> tuple[str, ...]:
+    """The beginning of a git command about `checkout`, which may be another user's (as in Cloud Build)."""
+    return ("git", "-c", f"safe.directory={checkout.resolve()}", "-C", str(checkout))
+
+
 def checkout_argv(checkout: Path) -> tuple[str, ...]:
     """The command that prints the commit that `checkout` stands on."""
-    return ("git", "-C", str(checkout), "rev-parse", "HEAD")
+    return (*git(checkout), "rev-parse", "HEAD")
 
 
 def head_argv(repository: str, branch: str) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ def emit(text: str) -> None:
 
 def heading(title: str) -> None:
     """Announce a phase: a line that stands out on a terminal and can be searched for in a log."""
-    console().print(f"[bold]==> {title}[/bold]")
+    console().print(f"==> {title}", style="bold", markup=False)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:

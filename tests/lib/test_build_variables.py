@@ -70,7 +70,9 @@ def test_commands() -> None:
     assert build_variables.head_argv("https://example.org/x.git", "develop") == (
         "git", "ls-remote", "--heads", "https://example.org/x.git", "refs/heads/develop",
     )  # fmt: skip
-    assert build_variables.checkout_argv(Path("/src")) == ("git", "-C", "/src", "rev-parse", "HEAD")
+    assert build_variables.checkout_argv(Path("/src")) == (
+        "git", "-c", "safe.directory=/src", "-C", "/src", "rev-parse", "HEAD",
+    )  # fmt: skip
     assert build_variables.repository_name("https://example.org/a/lookit-api.git/") == "lookit-api"
 
 

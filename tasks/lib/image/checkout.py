@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from tasks.lib import build_variables, console, process
+from tasks.lib.build_variables import git
 from tasks.lib.errors import Failure, TimedOut, UsageError
 
 if TYPE_CHECKING:
@@ -42,10 +43,14 @@ def variables(
     """The build variables of `source`: options, else Cloud Build's variables, else what git says.
 
     Raises:
-        UsageError: at least one value cannot be used; all of them are listed.
+        UsageError: there is no such folder, or at least one value cannot be used; all of them are listed.
         Failure: nobody named the commit and `source` is no checkout.
 
     """
+    if not source.is_dir():
+        raise UsageError(
+            f"There is no folder {source}.", next_step="Name a checkout of the application with --source."
+        )
     known = branch or os.environ.get("BRANCH_NAME") or branch_of(source)
     here = replace(settings, source=replace(settings.source, checkout=str(source)))
     return build_variables.collect(here, known, commit, tag, os.environ)
@@ -58,11 +63,6 @@ def branch_of(source: Path) -> str:
     except Failure:
         return "detached"
     return done.stdout.decode().strip()
-
-
-def git(source: Path) -> tuple[str, ...]:
-    """The beginning of a git command about `source`, which may belong to another user (as in Cloud Build)."""
-    return ("git", "-c", f"safe.directory={source.resolve()}", "-C", str(source))
 
 
 def observe(source: Path) -> Checkout:

@@ -62,6 +62,17 @@ def promote(settings: "Settings", source: Reference, target: Reference, *, move:
     return digest
 
 
+def check_number(keep: int) -> None:
+    """Refuse a number of images that cannot stay.
+
+    Raises:
+        UsageError: it is less than none.
+
+    """
+    if keep < 0:
+        raise UsageError(f"{keep} images cannot stay.", next_step="Give --keep a number from 0 on.")
+
+
 def judge(images: Sequence[Held], keep: int, used: Set[str]) -> list[Fate]:
     """Decide which images stay: the newest `keep`, and whatever is used by tag or digest.
 

@@ -31,14 +31,25 @@ OWNER = "org.lookit.test-run"
 SECONDS_BETWEEN_QUESTIONS = 0.1
 
 
+# What `docker run` itself exits with: the container, or the command in it, could not be started.
+NOT_STARTED = frozenset({125, 126, 127})
+
+
 class SuiteFailed(Failure):
-    """The tests ran and some failed; the exit code is theirs."""
+    """The tests failed, or could not be started; the exit code is what `docker run` ended with."""
 
     def __init__(self, code: int, command: Sequence[str]) -> None:
-        super().__init__(
-            f"The application's tests failed: `{process.spelled(command)}` exited with {code}.",
-            "What they printed is above.",
-        )
+        if code in NOT_STARTED:
+            super().__init__(
+                f"The application's tests could not be started: docker exited with {code}.",
+                f"The reason is above; the command was `{process.spelled(command)}`.",
+                "Mend test.command in invoke.yaml, or name another with --command.",
+            )
+        else:
+            super().__init__(
+                f"The application's tests failed: `{process.spelled(command)}` exited with {code}.",
+                "What they printed is above.",
+            )
         self.exit_code = code
 
 
@@ -157,9 +168,21 @@ def database(settings: "Settings", names: Names, labels: Mapping[str, str]) -> I
     )  # fmt: skip
     with removed_afterwards(wanted.name, settings.time_limits.docker):
         console.heading(f"Database: {test.database_image}")
-        # The image may have to be fetched first.
-        process.run(docker.run(wanted), time_limit=settings.time_limits.image_push)
+        _start(wanted, settings.time_limits.image_push)
         yield
+
+
+def _start(wanted: docker.Run, seconds: float) -> None:
+    """Start the database; its image may have to be fetched first."""
+    try:
+        process.run(docker.run(wanted), time_limit=seconds)
+    except TimedOut:
+        raise
+    except Failure as failure:
+        raise Failure(
+            f"The test database {wanted.image} could not be started.", failure.why,
+            "Mend test.database_image in invoke.yaml, or `docker login` to its registry.",
+        ) from failure  # fmt: skip
 
 
 @contextmanager

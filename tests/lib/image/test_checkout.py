@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.errors import UsageError
-from tasks.lib.image.checkout import Checkout, branch_of, check, folder, observe
+from tasks.lib.image.checkout import Checkout, branch_of, check, folder, observe, variables
 from tests.builders import checked_in_settings
 from tests.sample_checkout import WHEN, Sample, sample
 
@@ -33,6 +33,23 @@ def test_the_checkout_is(option: str, setting: str, expected: str) -> None:
     found = folder(settings, option, Path("/here/now"))
 
     assert str(found) == expected.format(root=settings.root.parent)
+
+
+def test_a_folder_that_is_not_there_is_said_before_git_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        variables(checked_in_settings(), tmp_path / "absent", branch="develop")
+
+    assert refused.value.what == f"There is no folder {tmp_path / 'absent'}."
+
+
+def test_a_folder_of_another_user_is_asked_for_its_commit(
+    checkout: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a workspace that is mounted into a container: git refuses it unless told that it is meant."""
+    head = checkout.head
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+
+    assert variables(checked_in_settings(), checkout.folder).commit_sha == head
 
 
 def test_git_says_commit_time_and_changes(checkout: Sample) -> None:

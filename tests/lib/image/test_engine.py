@@ -149,6 +149,29 @@ def test_a_test_image_that_cannot_be_built_names_its_file(
     assert failure.value.next_step == f"Mend {source}/Dockerfile.test, or name another with --file."
 
 
+@pytest.mark.parametrize("code", [125, 126, 127])
+def test_a_suite_that_never_began_is_not_said_to_have_failed(code: int) -> None:
+    failure = testing.SuiteFailed(code, ["python", "manage.py", "test"])
+
+    assert failure.exit_code == code
+    assert failure.what == f"The application's tests could not be started: docker exited with {code}."
+    assert "test.command" in failure.next_step
+
+
+def test_a_database_whose_image_cannot_be_had_names_the_setting(
+    engine: DockerProgram, settings: Settings
+) -> None:
+    engine.answers(Says("run *", err="Unable to find image", code=125))
+
+    with pytest.raises(Failure) as failure, testing.database(settings, NAMES, {}):
+        pass
+
+    assert failure.value.what == f"The test database {settings.test.database_image} could not be started."
+    assert failure.value.why == "Unable to find image"
+    assert "test.database_image" in failure.value.next_step
+    assert engine.asked[-1] == "rm --force --volumes base-database"
+
+
 def test_a_database_that_accepts_nobody_in_time_is_given_up(
     engine: DockerProgram, settings: Settings
 ) -> None:

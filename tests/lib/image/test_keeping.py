@@ -4,7 +4,7 @@ import pytest
 
 from tasks.lib.errors import UsageError
 from tasks.lib.image.inventory import Held, as_pod, named, rows
-from tasks.lib.image.keeping import delete, judge, promote
+from tasks.lib.image.keeping import check_number, delete, judge, promote
 from tasks.lib.image.reference import named_target, parse
 from tests.builders import checked_in_settings
 
@@ -32,6 +32,12 @@ def test_images_stay_that_are_new_or_in_use(keep: int, used: set[str], kept: lis
     fates = judge([NEWEST, MIDDLE, OLD, OLDEST], keep, used)
 
     assert [fate.kept for fate in fates] == kept
+
+
+def test_less_than_no_image_cannot_stay() -> None:
+    check_number(0)
+    with pytest.raises(UsageError, match="-1 images cannot stay"):
+        check_number(-1)
 
 
 def test_each_image_says_why_it_stays_or_goes() -> None:
