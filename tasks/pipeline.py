@@ -37,8 +37,10 @@ def run(
     """Run the steps of cloudbuild.yaml on this machine, by Cloud Build's own rules."""
     from tasks.lib import console
     from tasks.lib.image import checkout
-    from tasks.lib.pipeline import conducting
+    from tasks.lib.pipeline import conducting, sandboxed
 
+    if cli.in_sandbox(c):
+        sandboxed.bring_up(cli.checkout_settings(c), branch)
     settings = cli.settings(c)
     folder = checkout.folder(settings, source, Path.cwd())
     wish = conducting.Wish(

@@ -176,6 +176,25 @@ def test_a_failing_migration_stops_it_at_deploy(chain: Chain) -> None:
     assert "no such column" in done.stderr
 
 
+def test_where_no_sandbox_is_up_one_is_brought_up(tmp_path: Path) -> None:
+    """A file is what it uploads, so that no step needs Docker."""
+    checkout = sample(tmp_path / "lookit-api")
+    own = {**os.environ, "INVOKE_SANDBOX_STATE": str(tmp_path / "sandbox")}
+    argv = [sys.executable, "-m", "tasks"]
+    options = ["--source", str(checkout.folder), "--substitution", "_EMBER_ARCHIVE=ember", "--only", "upload"]
+    try:
+        done = subprocess.run(
+            [*argv, "pipeline", "--branch", "develop", "--sandbox", "--no-docker", *options],
+            cwd=ROOT, env=own, capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+    finally:
+        subprocess.run([*argv, "sandbox.down"], cwd=ROOT, env=own, check=True, timeout=120)
+
+    assert done.returncode == 0, done.stderr
+    assert "==> Sandbox" in done.stderr
+    assert "experiments/sample/index.html" in done.stderr
+
+
 def test_one_step_alone_runs_without_the_others(chain: Chain) -> None:
     done = chain.run("--no-docker", "--only", "upload")
 

@@ -17,6 +17,27 @@ if TYPE_CHECKING:
 NEED_A_REGISTRY = frozenset({"build", "push"})
 
 
+def bring_up(settings: "Settings", branch: str) -> None:
+    """Bring the sandbox up for the environment that `branch` deploys to, unless it is.
+
+    Args:
+        settings: of this checkout, as they are without a sandbox.
+        branch: of the application.
+
+    Raises:
+        UsageError: no environment deploys that branch.
+        Failure: it cannot be brought up.
+
+    """
+    from tasks.lib.sandbox import lifecycle
+    from tasks.lib.sandbox.watching import is_up
+
+    environment = settings.environment_of_branch(branch)
+    if not is_up(lifecycle.state(settings), environment.cluster):
+        console.heading("Sandbox")
+        lifecycle.up(settings, [environment.name])
+
+
 def variables(settings: "Settings", state: Path | None, steps: Sequence[ReadyStep]) -> dict[str, str]:
     """The variables that lead the chosen steps to the sandbox in `state`; none without one.
 

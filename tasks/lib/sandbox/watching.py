@@ -82,6 +82,13 @@ def require_up(here: State) -> None:
         ensure_supervisor(here)
 
 
+def is_up(here: State, cluster: str) -> bool:
+    """Whether the sandbox runs, that cluster of it too."""
+    planned = [component.name for component in read_plan(here.plan)]
+    of_cluster = [name for name in planned if name.startswith(f"{cluster}.")]
+    return bool(of_cluster) and all(running(here, name) for name in (supervisor.NAME, *of_cluster))
+
+
 def ensure_supervisor(here: State) -> None:
     """Start a supervisor, or make the one that runs look at the plan."""
     watcher = running(here, supervisor.NAME)
