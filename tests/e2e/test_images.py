@@ -1,19 +1,22 @@
 """Images in a real registry, listed, promoted and pruned beside a real cluster."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from msgspec.structs import replace
 
 from tasks.lib.errors import Failure
 from tasks.lib.image import inventory, keeping
 from tasks.lib.image.reference import parse
 from tasks.lib.image.registry import resolve_digest
-from tests.builders import checked_in_settings
+from tests.builders import ROOT, checked_in_settings
 from tests.docker_services import RegistryProcess
 from tests.sample_checkout import Sample, invoke, sample
-from tests.sandbox_case import Case
+from tests.sandbox_case import Case, merged
+from tests.screen import on_screen
 
 pytestmark = [
     pytest.mark.docker,
@@ -94,6 +97,57 @@ def test_old_images_go_but_not_those_that_a_cluster_uses(
     assert len(left) == 2
     with pytest.raises(Failure, match="The registry has no image"):
         resolve_digest(settings, f"{repository.name}@{gone[0]}")
+
+
+def test_what_a_past_release_ran_stays_although_nothing_runs_it_any_more(
+    env: dict[str, str], environment: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = sample(tmp_path / "lookit-api")
+    released, forgotten = pushed(checkout, "one", env), pushed(checkout, "two", env)
+    home = env["INVOKE_IMAGE_REPOSITORY"]
+    done = environment.invoke(
+        "deploy", "--branch", "develop", "--commit", released, INVOKE_IMAGE_REPOSITORY=home
+    )
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(inventory, "WORKLOADS", ())  # as if nothing ran it any more
+    settings = replace(environment.settings, environments={"staging": environment.environment})
+    repository = parse(home)
+
+    fates = keeping.judge(inventory.held(settings, repository), 0, inventory.in_use(settings, repository))
+
+    assert {fate.image.commit: (fate.kept, fate.reason) for fate in fates} == {
+        released: (True, "in use"), forgotten: (False, "older, and not in use"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "goes"), [("n", False), ("y", True)])
+def test_a_prune_shows_what_goes_and_asks(
+    env: dict[str, str], environment: Case, tmp_path: Path, answer: str, *, goes: bool
+) -> None:
+    checkout = sample(tmp_path / "lookit-api")
+    first, second = pushed(checkout, "one", env), pushed(checkout, "two", env)
+    argv = [sys.executable, "-m", "tasks", "-f", str(both_in_one(environment)), "images.prune", "--keep", "1"]
+
+    with on_screen(argv, ROOT, environment.env(**env), columns=160) as screen:
+        shown = screen.until(lambda lines: any("[y/N]" in line for line in lines))
+        screen.type(f"{answer}\n")
+        assert screen.end() == 0
+
+    assert any(first in line and "older, and not in use" in line for line in shown)
+    held = inventory.held(environment.settings, parse(env["INVOKE_IMAGE_REPOSITORY"]))
+    assert {image.commit for image in held} == ({second} if goes else {first, second})
+
+
+def both_in_one(environment: Case) -> Path:
+    """Settings in which production is this test's corner too: a prune asks every environment's cluster."""
+    corner = {**environment.values["environments"]["staging"], "cluster": "lookit-staging"}
+    own = {
+        "environments": {"production": corner},
+        "sandbox": {"state": str(environment.sandbox.state.folder)},
+    }
+    file = environment.folder / "both.yaml"
+    file.write_text(yaml.safe_dump(merged(environment.values, own)))
+    return file
 
 
 def test_a_prune_that_nobody_confirms_deletes_nothing(env: dict[str, str], tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""What tests do about a program that is missing: install it where that is possible, else say why they are skipped."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests import debian
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The packages that apt-get was asked for; it installs none."""
+    found: list[str] = []
+
+    def run(*argv: str) -> bool:
+        found.append(argv[-1])
+        return False
+
+    monkeypatch.setattr(debian, "_succeeds", run)
+    return found
+
+
+def test_what_is_installed_is_used(asked: list[str]) -> None:
+    assert Path(debian.require("sh", "dash")).name == "sh"
+    assert asked == []
+
+
+def test_where_only_root_could_install_it_the_test_says_how(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    with pytest.raises(pytest.skip.Exception, match="sudo apt-get install nothing-such"):
+        debian.require("no-such-program", "nothing-such")
+    assert asked == []
+
+
+def test_where_it_is_missing_it_is_installed_with_fresh_lists_if_need_be(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(
+        shutil, "which", lambda name, path=None: "/usr/bin/apt-get" if name == "apt-get" else None
+    )
+
+    with pytest.raises(pytest.skip.Exception, match="apt-get could not install nothing-such"):
+        debian.require("no-such-program", "nothing-such")
+    assert asked == ["nothing-such", "update"]
