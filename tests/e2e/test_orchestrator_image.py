@@ -4,6 +4,9 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +16,19 @@ import yaml
 
 from tasks.lib.image.pinning import containers
 from tasks.lib.image.reference import parse
+from tasks.lib.image.registry import connect
 from tasks.lib.pipeline import orchestrator
 from tasks.lib.sandbox import overlay
-from tests.builders import checked_in_settings
-from tests.docker_services import ORCHESTRATOR, output
+from tests.builders import ROOT, checked_in_settings
+from tests.docker_services import (
+    BASE,
+    CLIENT,
+    ORCHESTRATOR,
+    RegistryProcess,
+    docker_client_image,
+    output,
+    succeeds,
+)
 from tests.sandbox_case import Case, merged
 
 pytestmark = [
@@ -112,3 +124,45 @@ def test_it_has_neither_gcloud_nor_docker_nor_what_installed_its_packages(image:
     )  # fmt: skip
 
     assert found.split() == ["/opt/venv/bin/kubectl", "/opt/venv/bin/sentry-cli"]
+
+
+@pytest.fixture
+def builder(docker_engine: None) -> Iterator[str]:
+    """Google's builder with Docker in it, as far as this repository's own build file uses it."""
+    name = "gcr.io/cloud-builders/docker"
+    if succeeds("docker", "image", "inspect", name):
+        yield name
+        return
+    docker_client_image()
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "Dockerfile").write_text(
+            f'FROM {BASE}:local\nCOPY --from={CLIENT}:local /usr/local/bin/docker /bin/\nENTRYPOINT ["docker"]\n'
+        )
+        output("docker", "build", "--quiet", "--tag", name, folder)
+    yield name
+    output("docker", "image", "rm", "--force", name)
+
+
+def test_its_own_build_file_builds_both_stages_tries_and_pushes_them(
+    builder: str, registry_process: RegistryProcess, tmp_path: Path
+) -> None:
+    """All but the step that runs lint and tests: here they run already."""
+    content = yaml.safe_load((ROOT / "cloudbuild.orchestrator.yaml").read_text())
+    file = tmp_path / "cloudbuild.yaml"
+    file.write_text(yaml.safe_dump({**content, "steps": content["steps"][1:]}))
+    image = f"{registry_process.address}/orchestrator"
+    given = {**{f"_{name}": value for name, value in ORCHESTRATOR.items()}, "_IMAGE": image}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "tasks", "pipeline", "--branch", "develop", "--source", str(ROOT), "--file", str(file),
+         "--json", *(f"--substitution={name}={value}" for name, value in given.items())],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert {step["step"]: step["state"] for step in json.loads(done.stdout)} == dict.fromkeys(
+        ["build", "build-docker", "try"], "SUCCESS"
+    )
+    head = output("git", "-C", str(ROOT), "rev-parse", "HEAD").strip()
+    tags = connect(checked_in_settings(), registry_process.address).tags(parse(image))
+    assert sorted(tags) == sorted([head, f"{head}-docker", "stable", "stable-docker"])

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from tests.builders import ROOT
-from tests.docker_services import output
+from tests.docker_services import CLIENT, docker_client_image, output
 from tests.sample_checkout import Sample, sample
 
 pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker"), pytest.mark.timeout(600, func_only=True)]
@@ -210,9 +211,31 @@ def test_what_may_not_do_what_was_meant_is_told_before_anything_runs(source: Sam
 
 
 def test_an_image_that_cannot_be_had_is_named_before_anything_runs(source: Sample) -> None:
-    done = run(source, shell("echo begun"), {"name": "127.0.0.1:1/none:1", "args": ["x"]})
+    done = run(source, shell("echo begun", waitFor=["-"]), {"name": "127.0.0.1:1/none:1", "waitFor": ["-"]})
 
     assert done.returncode == 1
     assert "The image 127.0.0.1:1/none:1 is neither here nor to be had." in done.stderr
     assert "begun" not in done.stderr
     assert left_over() == ""
+
+
+def test_an_image_that_a_step_makes_is_there_for_the_steps_after_it(source: Sample) -> None:
+    docker_client_image()
+    image = f"127.0.0.1:1/lookit-test/{uuid.uuid4().hex}:1"
+    client = source.folder.parent / "client"
+    client.mkdir()
+    (client / "Dockerfile").write_text(
+        f"FROM {BASE}\nCOPY --from={CLIENT}:local /usr/local/bin/docker /bin/\n"
+    )
+    output("docker", "build", "--quiet", "--tag", "lookit-test/with-docker:local", str(client))
+    (source.folder / "Dockerfile").write_text(f"FROM {BASE}\nRUN touch /made-here\n")
+    source.commit()
+
+    done = run(
+        source,
+        {"name": "lookit-test/with-docker:local", "args": ["docker", "build", "--tag", image, "."]},
+        {"name": image, "args": ["test", "-e", "/made-here"]},
+    )
+
+    output("docker", "image", "rm", "--force", image)
+    assert_green(done)

@@ -179,18 +179,29 @@ def fetch_images(steps: Sequence[ReadyStep], chosen: Collection[int], seconds: f
     """Pull the images of the chosen steps that are not here.
 
     Raises:
-        Failure: one cannot be pulled.
+        Failure: one cannot be pulled that no step before may still make.
 
     """
-    for image in dict.fromkeys(step.image for step in steps if step.index in chosen):
+    wanted = [step for step in steps if step.index in chosen]
+    due = {step.image for step in wanted if not step.needs & set(chosen)}
+    for image in dict.fromkeys(step.image for step in wanted):
         try:
-            process.run(docker.image_id(image), time_limit=seconds)
+            _fetch(image, seconds, pull)
         except Failure:
-            console.say(f"Fetching {image} …")
-            try:
-                process.run(docker.pull(image), time_limit=pull)
-            except Failure as failure:
-                raise Failure(
-                    f"The image {image} is neither here nor to be had.", failure.why,
-                    "Check its name in the build file, and `docker login` to its registry.",
-                ) from failure  # fmt: skip
+            if image in due:
+                raise
+            console.say(f"{image} is not to be had yet: a step may still make it.")
+
+
+def _fetch(image: str, seconds: float, pull: float) -> None:
+    try:
+        process.run(docker.image_id(image), time_limit=seconds)
+    except Failure:
+        console.say(f"Fetching {image} …")
+        try:
+            process.run(docker.pull(image), time_limit=pull)
+        except Failure as failure:
+            raise Failure(
+                f"The image {image} is neither here nor to be had.", failure.why,
+                "Check its name in the build file, and `docker login` to its registry.",
+            ) from failure  # fmt: skip

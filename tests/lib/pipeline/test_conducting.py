@@ -217,7 +217,8 @@ def test_what_cannot_be_removed_is_said(engine: DockerProgram, capsys: pytest.Ca
 
 def test_only_images_that_are_not_here_are_fetched(engine: DockerProgram) -> None:
     engine.answers(Says("image inspect *far*", err="No such image", code=1))
-    steps = build({"name": "near"}, {"name": "far"}, {"name": "far"}, {"name": "elsewhere"}).steps
+    at_once = {"waitFor": ["-"]}
+    steps = build({"name": "near"}, {"name": "far", **at_once}, {"name": "far"}, {"name": "elsewhere"}).steps
 
     containers.fetch_images(steps, {0, 1, 2}, 5, 5)
 
@@ -233,6 +234,19 @@ def test_an_image_that_is_not_to_be_had_is_named(engine: DockerProgram) -> None:
 
     assert failure.value.what == "The image far is neither here nor to be had."
     assert failure.value.why == "manifest unknown"
+
+
+def test_an_image_that_an_earlier_step_may_make_is_waited_for(
+    engine: DockerProgram, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.answers(Says("image inspect *far*", code=1), Says("pull *", err="manifest unknown", code=1))
+    steps = build({"name": "docker", "args": ["build", "--tag=far", "."]}, {"name": "far"}).steps
+
+    containers.fetch_images(steps, {0, 1}, 5, 5)
+
+    assert "far is not to be had yet: a step may still make it." in capsys.readouterr().err
+    with pytest.raises(Failure, match="The image far is neither here nor to be had"):
+        containers.fetch_images(steps, {1}, 5, 5)
 
 
 def test_only_this_repository_s_images_are_built_each_once(engine: DockerProgram) -> None:
