@@ -140,6 +140,8 @@ def test_a_failing_build_stops_it_at_build(chain: Chain) -> None:
 
     assert states["build"] == "FAILURE (exit code 1)"
     assert states["test"] in {"CANCELLED", "SUCCESS"}
+    assert output("docker", "ps", "--all", "--quiet", "--filter", "label=org.lookit.test-run") == ""
+    assert output("docker", "network", "ls", "--quiet", "--filter", "label=org.lookit.test-run") == ""
     assert [states[step] for step in ("push", "deploy", "upload", "sentry")] == ["NOT RUN"] * 4
 
 

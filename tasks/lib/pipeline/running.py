@@ -21,7 +21,7 @@ from tasks.lib.pipeline.resolving import ReadyStep
 from tasks.lib.process import missing_program
 
 State = Literal["SUCCESS", "FAILURE", "TIMEOUT", "CANCELLED", "NOT RUN", "SKIPPED"]
-SECONDS_TO_END = 10.0
+SECONDS_TO_END = 30.0  # a task that is cancelled removes what it made first
 
 
 @dataclass(frozen=True)
