@@ -90,7 +90,7 @@ def tests(session: nox.Session) -> None:
 def e2e(session: nox.Session) -> None:
     """The tests against the sandbox: a real API server, KMS and storage."""
     install(session)
-    pytest(session, "e2e", "-m", "e2e or docker or browser", "-n", "2", "--dist", "loadgroup", "tests")
+    pytest(session, "e2e", "-m", "e2e or docker or browser", "-n", "4", "--dist", "loadgroup", "tests")
 
 
 @nox.session
