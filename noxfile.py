@@ -83,7 +83,9 @@ def tests(session: nox.Session) -> None:
     install(session)
     fast = "not e2e and not docker and not browser"
     # Neighbours stay together and share what their fixtures made; whoever is done early takes from the other.
-    pytest(session, "tests", "-m", fast, "-n", "2", "--dist", "worksteal", "tests")
+    pytest(
+        session, "tests", "-m", fast, "-n", "2", "--dist", "worksteal", "--ignore", "tests/e2e", "tests"
+    )  # fmt: skip
 
 
 @nox.session

@@ -1,8 +1,10 @@
 """Fixtures that more than one folder of tests needs."""
 
+import gc
 import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.docker_services import RegistryProcess
 from tests.kms_process import KmsProcess, make_key, running
 from tests.program import Here
 
+E2E = Path(__file__).parent / "e2e"
 # Fixtures that start a server: what uses one is no fast test.
 SERVICES = frozenset({"kms_server", "storage_server"})
 
@@ -27,10 +30,16 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave tests that need a service to the e2e session, wherever they stand."""
+    """Leave tests that need a service to the e2e session, wherever they stand, and all of tests/e2e."""
     for item in items:
-        if SERVICES & set(getattr(item, "fixturenames", ())):
+        if SERVICES & set(getattr(item, "fixturenames", ())) or item.path.is_relative_to(E2E):
             item.add_marker(pytest.mark.e2e)
+
+
+def pytest_sessionfinish() -> None:
+    """Look for garbage once: pytest and Python look again at each of their ends, through all there is."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

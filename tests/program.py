@@ -92,18 +92,34 @@ class Here:
             yield patch
 
 
+LOAD = """
+import json, sys
+from invoke.loader import FilesystemLoader
+loaded, _ = FilesystemLoader(start=sys.argv[1]).load("tasks")
+def described(task):
+    return {"doc": task.__doc__, "options": {one.name: one.help for one in task.get_arguments()}}
+print(json.dumps({
+    "file": sys.modules["tasks"].__file__,
+    "settings": sys.modules["tasks"].settings.__file__,
+    "tasks": {name: described(loaded.namespace[name]) for name in loaded.namespace.task_names},
+}))
+"""
+
+
 @cache
-def task_names() -> frozenset[str]:
-    """The names of all tasks, such as `secrets.log`, from plain Invoke in a process of its own."""
-    listed = subprocess.run(
-        [sys.executable, "-m", "invoke", "--list", "--list-format=json"],
-        cwd=ROOT, capture_output=True, check=True,
-    ).stdout  # fmt: skip
-    return frozenset(_names(json.loads(listed)))
+def loaded() -> Mapping[str, Any]:
+    """What Invoke makes of tasks.py, in a process of its own: this one has imported the package tasks already.
+
+    The files behind `tasks` and `tasks.settings`; under `tasks`, for each name such as `secrets.log`, its
+    docstring and its options with their help.  (Invoke takes the help away with the first look at them.)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, ROOT], capture_output=True, text=True, check=True, cwd="/"
+    )
+    found: Mapping[str, Any] = json.loads(done.stdout)
+    return found
 
 
-def _names(collection: Mapping[str, Any], before: str = "") -> Iterator[str]:
-    for task in collection["tasks"]:
-        yield before + task["name"]
-    for inner in collection["collections"]:
-        yield from _names(inner, f"{before}{inner['name']}.")
+def task_names() -> set[str]:
+    """The names of all tasks."""
+    return set(loaded()["tasks"])

@@ -1,6 +1,5 @@
 """The namespace as Invoke loads it, and what every task promises."""
 
-import os
 import re
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.__main__ import with_left_out_names
-from tests.program import Here, task_names
+from tests.program import Here, loaded, task_names
 
 ROOT = Path(__file__).resolve().parents[1]
 # Modules of tasks/ that hold no task.
@@ -28,24 +27,23 @@ def test_every_module_of_tasks_is_wired() -> None:
             )
 
 
+def test_the_list_shows_every_task(here: Here) -> None:
+    listed = here.inv("--list", "--list-format=flat").stdout
+
+    assert set(re.findall(r"^  ([a-z][\w.-]*)", listed, re.MULTILINE)) == task_names()
+
+
 def test_the_file_lends_itself_the_folder() -> None:
     """`tasks` is the file when Invoke loads it, and `tasks.settings` still the folder's module."""
-    probe = "import sys; m = sys.modules['tasks']; print(m.__file__, m.settings.__file__)"
-    code = f"from invoke.loader import FilesystemLoader as L; L(start={str(ROOT)!r}).load('tasks'); {probe}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
-
-    assert done.stdout.split() == [str(ROOT / "tasks.py"), str(ROOT / "tasks" / "settings.py")]
-
-
-def _run(*argv: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "invoke", *argv],
-        cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, **variables},
-    )  # fmt: skip
+    assert loaded()["file"] == str(ROOT / "tasks.py")
+    assert loaded()["settings"] == str(ROOT / "tasks" / "settings.py")
 
 
 def test_a_failure_is_a_message_on_stderr_and_an_exit_code() -> None:
-    done = _run("settings", "--environment", "qa")
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", "settings", "--environment", "qa"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
     assert done.returncode == 2
     assert done.stdout == ""
@@ -55,10 +53,10 @@ def test_a_failure_is_a_message_on_stderr_and_an_exit_code() -> None:
     )
 
 
-def test_settings_say_where_each_value_came_from() -> None:
-    done = _run("settings", "--environment", "staging", INVOKE_ENVIRONMENTS_STAGING_CLUSTER="other")
+def test_settings_say_where_each_value_came_from(here: Here) -> None:
+    done = here.plain("settings", "--environment", "staging", INVOKE_ENVIRONMENTS_STAGING_CLUSTER="other")
 
-    assert done.returncode == 0
+    assert done.code == 0
     rows = {line.split()[0]: re.split("  +", line)[1:] for line in done.stdout.splitlines()}
     assert rows["environments.staging.cluster"] == ["INVOKE_ variable", '"other"']
     assert rows["environments.staging.branch"] == ["invoke.yaml", '"develop"']
@@ -86,29 +84,11 @@ def test_a_variable_of_the_wrong_type_is_bad_usage(
 
 
 def test_every_task_takes_sandbox() -> None:
-    """In a process of its own: Invoke takes a task's help away with the first look at its arguments."""
-    script = """
-import sys
-from invoke.loader import FilesystemLoader
-module, _ = FilesystemLoader(start=sys.argv[1]).load("tasks")
-def walk(collection, prefix=""):
-    for name, task in collection.tasks.items():
-        arguments = task.get_arguments()
-        assert "sandbox" in {argument.name for argument in arguments}, prefix + name
-        assert (task.__doc__ or "").strip(), prefix + name
-        for argument in arguments:
-            assert argument.help, f"{prefix}{name} --{argument.name} has no help"
-    for name, inner in collection.collections.items():
-        walk(inner, f"{prefix}{name}.")
-walk(module.namespace)
-print("walked")
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(ROOT)], capture_output=True, text=True, check=False
-    )
-
-    assert done.stderr == ""
-    assert done.stdout.splitlines()[-1] == "walked"
+    for name, task in loaded()["tasks"].items():
+        assert "sandbox" in task["options"], name
+        assert (task["doc"] or "").strip(), name
+        for option, meaning in task["options"].items():
+            assert meaning, f"{name} --{option} has no help"
 
 
 @pytest.mark.parametrize(

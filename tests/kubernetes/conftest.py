@@ -1,8 +1,8 @@
-"""Both environments, rendered once."""
+"""Both environments, rendered once, and two releases."""
 
 import pytest
 
-from tests.kubernetes.rendering import Tree, build
+from tests.kubernetes.rendering import Tree, build, build_release
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +19,11 @@ def production() -> Tree:
 def tree(request: pytest.FixtureRequest) -> Tree:
     found: Tree = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture(scope="session")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tree, Tree]:
+    """Version A, then version B, as a deploy renders them; A's commit and tag are numbers for YAML."""
+    first = build_release("staging", tmp_path_factory.mktemp("a"), "12345678e0" + "0" * 30, "1.10")
+    second = build_release("staging", tmp_path_factory.mktemp("b"), "b" * 40, "v2.0")
+    return first, second

@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
 import yaml
 
 from tests.kubernetes.rendering import (
@@ -15,11 +14,9 @@ from tests.kubernetes.rendering import (
     Object,
     Tree,
     build,
-    build_release,
     changed_copy,
 )
 
-COMMIT_A, COMMIT_B = "a" * 40, "b" * 40
 FIXED = {LABEL + key for key in ("name", "component", "part-of", "managed-by")}
 
 
@@ -193,14 +190,6 @@ def immutable(tree: Tree) -> dict[str, object]:
                 key: item[key] for key in ("provisioner", "parameters", "volumeBindingMode")
             }
     return found
-
-
-@pytest.fixture(scope="module")
-def releases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tree, Tree]:
-    """Version A, then version B, as a deploy renders them."""
-    first = build_release("staging", tmp_path_factory.mktemp("a"), COMMIT_A, "v1.0")
-    second = build_release("staging", tmp_path_factory.mktemp("b"), COMMIT_B, "v2.0")
-    return first, second
 
 
 def test_version_b_applies_over_version_a(releases: tuple[Tree, Tree]) -> None:

@@ -9,7 +9,7 @@ import yaml
 from tasks.lib.errors import Failure
 from tasks.lib.render.documents import Document
 from tasks.lib.render.validation import validate
-from tests.kubernetes.rendering import LABEL, RELEASE_LABELS, ROOT, TREE, Tree, build, build_release
+from tests.kubernetes.rendering import LABEL, RELEASE_LABELS, ROOT, TREE, Tree, build
 
 OBJECTS = {
     "Deployment": "web beat worker gcloud-sqlproxy",
@@ -139,9 +139,8 @@ def test_secret_template_and_default_differ_in_their_files_only(environment: str
     assert real == default
 
 
-def test_a_release_fills_in_image_and_labels(tmp_path: Path) -> None:
-    # A commit of digits alone, and one that YAML would read as a number.
-    released = build_release("staging", tmp_path, commit="12345678e0" + "0" * 30, tag="1.10")
+def test_a_release_fills_in_image_and_labels(releases: tuple[Tree, Tree]) -> None:
+    released = releases[0]
     uwsgi = released.container("Deployment", "web", "uwsgi")
     assert uwsgi["image"] == "gcr.io/mit-lookit/lookit:12345678e0" + "0" * 30
     labels = released.get("Deployment", "web")["spec"]["template"]["metadata"]["labels"]
