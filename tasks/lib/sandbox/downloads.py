@@ -15,7 +15,7 @@ import tarfile
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tasks.lib import console
 
@@ -119,8 +119,14 @@ def _digest(path: Path) -> str:
 
 
 def _unpacked(path: Path, member: str) -> Path:
+    """The one file of an archive that is wanted; nothing else of it is unpacked, whatever it claims to be."""
     if not member:
         return path
+    target = path.parent / PurePosixPath(member).name
     with tarfile.open(path) as archive:
-        archive.extract(member, path.parent, filter="data")
-    return path.parent / member
+        content = archive.extractfile(member)
+        if content is None:
+            raise ValueError(f"{member} in {path.name} is no file")
+        with target.open("wb") as file:
+            shutil.copyfileobj(content, file, 1024**2)
+    return target

@@ -22,7 +22,7 @@ def checkout(tmp_path: Path) -> Sample:
     [
         ("../api", "elsewhere", "/here/api"),
         ("/abs/api", "", "/abs/api"),
-        ("", "../elsewhere", "{root}/elsewhere"),
+        ("", "inner/../elsewhere", "{root}/elsewhere"),
         ("", "", "/here/now"),
     ],
     ids=["the option, from here", "an absolute option", "the settings', from the root", "here"],
@@ -32,7 +32,7 @@ def test_the_checkout_is(option: str, setting: str, expected: str) -> None:
 
     found = folder(settings, option, Path("/here/now"))
 
-    assert str(found) == expected.format(root=settings.root.parent)
+    assert str(found) == expected.format(root=settings.root)
 
 
 def test_a_folder_that_is_not_there_is_said_before_git_is_asked(tmp_path: Path) -> None:

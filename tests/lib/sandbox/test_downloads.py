@@ -49,7 +49,11 @@ def test_a_program_is_fetched(tmp_path: Path, site: Callable[[Release], None]) -
     assert found.read_bytes() == PROGRAM
 
 
-def test_a_program_is_taken_out_of_its_archive(tmp_path: Path, site: Callable[[Release], None]) -> None:
+def test_a_program_is_taken_out_of_its_archive(
+    tmp_path: Path, site: Callable[[Release], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian 12's Python, 3.11.2, extracts without a filter or not at all."""
+    monkeypatch.delattr(tarfile.TarFile, "extract")
     archive = tmp_path / "site" / "prog.tar.gz"
     with tarfile.open(archive, "w:gz") as file:
         entry = tarfile.TarInfo("prog-v1/prog")
