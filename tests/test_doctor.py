@@ -1,25 +1,22 @@
 """`invoke doctor` as a whole, on a machine that nobody has set up."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.builders import ROOT
-from tests.program import Here
-
-DOCTOR = ("doctor", "--environment", "staging")
+from tests.program import Ended, Here
 
 
-def test_each_cause_is_one_fault_with_the_way_to_mend_it(tmp_path: Path) -> None:
-    environ = {**os.environ, "GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "absent.json")}
-    done = subprocess.run(
-        [sys.executable, "-m", "tasks", *DOCTOR, "--json"],
-        cwd=ROOT, env=environ, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def doctor(here: Here, tmp_path: Path, *options: str) -> Ended:
+    credentials = str(tmp_path / "absent.json")
+    return here.inv(
+        "doctor", "--environment", "staging", *options, GOOGLE_APPLICATION_CREDENTIALS=credentials
+    )
 
-    assert done.returncode == 1
+
+def test_each_cause_is_one_fault_with_the_way_to_mend_it(here: Here, tmp_path: Path) -> None:
+    done = doctor(here, tmp_path, "--json")
+
+    assert done.code == 1
     findings = {(f["area"], f["subject"]): f for f in json.loads(done.stdout)}
     credentials = findings["this machine", "Google credentials"]
     assert (credentials["state"], "gcloud auth application-default login" in credentials["mend"]) == (
@@ -38,7 +35,7 @@ def test_each_cause_is_one_fault_with_the_way_to_mend_it(tmp_path: Path) -> None
 
 
 def test_people_get_a_table_on_stderr(here: Here, tmp_path: Path) -> None:
-    done = here.inv(*DOCTOR, GOOGLE_APPLICATION_CREDENTIALS=str(tmp_path / "absent.json"))
+    done = doctor(here, tmp_path)
 
     assert (done.code, done.stdout) == (1, "")
     assert "│ staging" in done.stderr

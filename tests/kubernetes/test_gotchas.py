@@ -241,4 +241,4 @@ def test_pods_of_the_application_say_which_release_they_are(releases: tuple[Tree
 
 def test_base_and_overlays_are_plain_yaml() -> None:
     for file in TREE.rglob("*.yaml"):
-        assert list(yaml.safe_load_all(file.read_text())), file
+        assert list(yaml.load_all(file.read_text(), yaml.CSafeLoader)), file
