@@ -130,7 +130,7 @@ def running(state: Path) -> Iterator[KmsProcess]:
     finally:
         tokens.shutdown()
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def make_key(kms: KmsProcess, key: str = "kubernetes-secrets") -> str:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -257,14 +256,13 @@ def test_a_push_that_the_registry_refuses_fails_without_further_attempts(
     with serve(tmp_path_factory.mktemp("read-only"), read_only=True) as closed:
         env = {**env, "INVOKE_IMAGE_REPOSITORY": f"{closed.address}/lookit"}
         built(small, env)
-        started = time.monotonic()
 
         done = push(small, env)
 
     assert done.returncode == 1
     assert "could not be pushed" in done.stderr
     assert "roles/artifactregistry.writer" in done.stderr
-    assert time.monotonic() - started < 60
+    assert "once more" not in done.stderr
 
 
 def test_a_registry_with_a_login_is_used_with_docker_s_own(

@@ -11,7 +11,7 @@ def test_it_goes_on_beside_the_caller_and_is_done_when_waited_for() -> None:
     may_end, done = threading.Event(), threading.Event()
 
     def work() -> None:
-        assert may_end.wait(10)
+        assert may_end.wait(120)
         done.set()
 
     working = Background(work)

@@ -43,7 +43,7 @@ def test_the_folder_is_gone_after_a_signal(number: signal.Signals) -> None:
     folder = _announced(child)
 
     child.send_signal(number)
-    child.wait(timeout=20)
+    child.wait(timeout=120)
 
     assert not folder.exists()
 
@@ -52,7 +52,7 @@ def test_the_next_call_sweeps_what_kill_9_left() -> None:
     child = _child()
     folder = _announced(child)
     child.kill()
-    child.wait(timeout=20)
+    child.wait(timeout=120)
     assert (folder / "plaintext").read_text() == "canary"
 
     with workspace():

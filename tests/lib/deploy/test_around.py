@@ -36,7 +36,7 @@ def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
         yield receiver
 
 
-def around(told: list[Event], limit: str = "10s", **deploy: Any) -> Around:
+def around(told: list[Event], limit: str = "60s", **deploy: Any) -> Around:
     hooks = {"before_deploy": [], "after_deploy": [], "after_failure": [], **deploy.pop("hooks", {})}
     webhook = {"variable": "CHAT", "events": ["start", "success", "failure"]}
     values = {"hooks": hooks, "webhook": webhook, **deploy}

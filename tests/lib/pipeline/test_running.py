@@ -178,6 +178,6 @@ except Terminated:
 
     child.send_signal(signal.SIGTERM)
 
-    assert child.communicate(timeout=30)[0] == "['CANCELLED']\n"
+    assert child.communicate(timeout=120)[0] == "['CANCELLED']\n"
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)

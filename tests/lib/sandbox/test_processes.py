@@ -54,7 +54,7 @@ def test_a_process_that_ignores_sigterm_is_killed() -> None:
         processes.end([found], grace=0.2)
 
         assert not found.alive
-        assert child.wait(5) == -signal.SIGKILL
+        assert child.wait(60) == -signal.SIGKILL
 
 
 def test_nobody_has_the_number_of_a_process_that_ended(sleeper: "subprocess.Popen[bytes]") -> None:
