@@ -11,6 +11,7 @@ import pytest
 
 from tests import google_side
 from tests.builders import ROOT
+from tests.program import Here
 
 
 @pytest.fixture
@@ -22,11 +23,7 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
-def upload(*options: str, **env: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "tasks", "upload", "--environment", "staging", "--prefix", "experiments/x", *options],
-        cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+UPLOAD = ("upload", "--environment", "staging", "--prefix", "experiments/x")
 
 
 def test_an_upload_that_reaches_its_limit_ends_with_how_to_go_on(silent: str, tmp_path: Path) -> None:
@@ -37,9 +34,14 @@ def test_an_upload_that_reaches_its_limit_ends_with_how_to_go_on(silent: str, tm
     google.mkdir()
     with google_side.served(google) as url:
         key = google_side.key_file(google, url, "uploader", ())
-        done = upload(
-            "--archive", str(app), INVOKE_GOOGLE_STORAGE=silent, INVOKE_GOOGLE_CREDENTIALS_FILE=key,
-            INVOKE_TIME_LIMITS_UPLOAD="1s",
+        settings = {
+            "INVOKE_GOOGLE_STORAGE": silent,
+            "INVOKE_GOOGLE_CREDENTIALS_FILE": key,
+            "INVOKE_TIME_LIMITS_UPLOAD": "1s",
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "tasks", *UPLOAD, "--archive", str(app)],
+            cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
     assert done.returncode == 70, done.stderr
@@ -49,8 +51,10 @@ def test_an_upload_that_reaches_its_limit_ends_with_how_to_go_on(silent: str, tm
 
 
 @pytest.mark.parametrize("options", [(), ("--archive", ""), ("--archive", "/no/such/app.zip")])
-def test_where_no_archive_is_there_nothing_is_uploaded_if_that_is_allowed(options: tuple[str, ...]) -> None:
-    done = upload("--if-present", *options)
+def test_where_no_archive_is_there_nothing_is_uploaded_if_that_is_allowed(
+    here: Here, options: tuple[str, ...]
+) -> None:
+    done = here.inv(*UPLOAD, "--if-present", *options)
 
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.stderr
     assert "so nothing is uploaded." in done.stderr
