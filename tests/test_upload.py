@@ -13,6 +13,8 @@ from tests import google_side
 from tests.builders import ROOT
 from tests.program import Here
 
+UPLOAD = ("upload", "--environment", "staging", "--prefix", "experiments/x")
+
 
 @pytest.fixture
 def silent() -> Iterator[str]:
@@ -21,9 +23,6 @@ def silent() -> Iterator[str]:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-
-
-UPLOAD = ("upload", "--environment", "staging", "--prefix", "experiments/x")
 
 
 def test_an_upload_that_reaches_its_limit_ends_with_how_to_go_on(silent: str, tmp_path: Path) -> None:
