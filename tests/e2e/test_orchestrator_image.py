@@ -39,6 +39,7 @@ pytestmark = [
 ]
 
 COMMIT = "c" * 40
+HOME = "/builder/home"  # root's, as the workspace is
 GIVEN = {
     "BUILD_ID": "a-build", "COMMIT_SHA": COMMIT, "SHORT_SHA": COMMIT[:7], "REPO_NAME": "lookit-api",
     "BRANCH_NAME": "develop", "TAG_NAME": "",
@@ -58,7 +59,8 @@ class Image:
         _copy(self.case, given)
         return subprocess.run(
             ["docker", "run", "--rm", "--network", "host", "--mount", f"type=bind,source={given},target=/given,readonly",
-             *(f"--env={name}={value}" for name, value in {**GIVEN, **variables}.items()),
+             *(f"--mount=type=tmpfs,target={folder},tmpfs-mode=0755" for folder in ("/workspace", HOME)),
+             *(f"--env={name}={value}" for name, value in {**GIVEN, "HOME": HOME, **variables}.items()),
              self.name, "-f", "/given/settings.yaml", *arguments],
             env=os.environ, capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
@@ -103,6 +105,20 @@ def test_it_deploys_with_cloud_build_s_variables_as_a_user_without_rights(image:
     assert own == {f"gcr.io/mit-lookit/lookit:{COMMIT}"}
     config = json.loads(output("docker", "image", "inspect", image.name))[0]["Config"]
     assert config["User"] == "10001:10001"
+
+
+def test_it_uploads_where_it_may_keep_nothing(image: Image) -> None:
+    app = image.case.tree / "app"
+    app.mkdir()
+    (app / "index.html").write_text("<title>x</title>")
+
+    done = image.run(
+        "upload", "--environment", "staging", "--archive", "/given/kubernetes/app", "--prefix", "experiments/x",
+        INVOKE_EMBER_RESUMABLE_ABOVE="1B",
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert "1 sent" in done.stderr
 
 
 def test_a_deploy_that_fails_in_it_keeps_its_exit_code_and_its_reason(image: Image) -> None:
