@@ -11,9 +11,12 @@ from tasks.lib.sandbox.kms.refusals import beyond_the_sandbox, exists, invalid, 
 from tasks.lib.sandbox.kms.store import SOFTWARE, SYMMETRIC, State, Store
 
 Purpose = resources.CryptoKey.CryptoKeyPurpose
+Algorithm = resources.CryptoKeyVersion.CryptoKeyVersionAlgorithm
 DAY = timedelta(days=1)
 UNTIL_DESTRUCTION = 30 * DAY
-SETTABLE = ("labels", "next_rotation_time", "rotation_period", "version_template")
+SETTABLE = ("labels", "next_rotation_time", "rotation_period")
+# May be named too, but a key of this service has one template only.
+TEMPLATE = "version_template"
 
 
 def create_key_ring(store: Store, request: Any) -> Any:
@@ -48,6 +51,7 @@ def create_crypto_key(store: Store, request: Any) -> Any:
     names.check_id("crypto_key_id", request.crypto_key_id)
     key = resources.CryptoKey(request.crypto_key)
     _check_new_key(key)
+    del key.primary
     key.name = f"{request.parent}/cryptoKeys/{request.crypto_key_id}"
     key.create_time = datetime.now(UTC)
     key.destroy_scheduled_duration = key.destroy_scheduled_duration or UNTIL_DESTRUCTION
@@ -85,7 +89,8 @@ def list_crypto_keys(store: Store, request: Any) -> Any:
 
 def update_crypto_key(store: Store, request: Any) -> Any:
     """UpdateCryptoKey: labels and the rotation schedule."""
-    fields = _mask(request, SETTABLE)
+    fields = [field for field in _mask(request, (*SETTABLE, TEMPLATE)) if field != TEMPLATE]
+    _check_template(request.crypto_key.version_template)
     with store.changing():
         store.crypto_key(request.crypto_key.name)
         key = store.crypto_keys[request.crypto_key.name]
@@ -96,12 +101,11 @@ def update_crypto_key(store: Store, request: Any) -> Any:
 
 
 def update_crypto_key_primary_version(store: Store, request: Any) -> Any:
-    """UpdateCryptoKeyPrimaryVersion."""
+    """UpdateCryptoKeyPrimaryVersion: any version will do; one that is not enabled just cannot encrypt."""
     names.check_id("crypto_key_version_id", request.crypto_key_version_id)
     with store.changing():
         store.crypto_key(request.name)
         version = store.version(f"{request.name}/cryptoKeyVersions/{request.crypto_key_version_id}")
-        _need(version, State.ENABLED)
         store.make_primary(request.name, version.name)
         return store.crypto_key(request.name)
 
@@ -160,7 +164,8 @@ def restore_crypto_key_version(store: Store, request: Any) -> Any:
     """RestoreCryptoKeyVersion: back to DISABLED, while the material is there."""
     with store.changing():
         version = store.version(request.name)
-        _need(version, State.DESTROY_SCHEDULED)
+        if version.state != State.DESTROY_SCHEDULED:
+            raise wrong_state(version.name, "scheduled for destruction", version.state.name)
         version.state, version.destroy_time = State.DISABLED, None
         return version
 
@@ -169,12 +174,6 @@ def _key_ring(store: Store, name: str) -> Any:
     if name not in store.key_rings:
         raise not_found("KeyRing", name)
     return store.key_rings[name]
-
-
-def _need(version: Any, state: Any) -> None:
-    if version.state != state:
-        wanted = "enabled" if state == State.ENABLED else "scheduled for destruction"
-        raise wrong_state(version.name, wanted, version.state.name)
 
 
 def _mask(request: Any, allowed: tuple[str, ...]) -> list[str]:
@@ -194,10 +193,21 @@ def _check_new_key(key: Any) -> None:
         raise invalid("Request field crypto_key.purpose must be set.")
     if key.purpose != Purpose.ENCRYPT_DECRYPT:
         raise beyond_the_sandbox(f"the purpose {Purpose(key.purpose).name}")
+    if key.import_only:
+        raise beyond_the_sandbox("keys that hold imported versions only")
+    _check_template(key.version_template)
     duration = key.destroy_scheduled_duration
     if duration and not DAY <= duration <= 120 * DAY:
         raise invalid("crypto_key.destroy_scheduled_duration must be between 24 hours and 120 days.")
     _check_rotation(key)
+
+
+def _check_template(template: Any) -> None:
+    """What versions are made of: software keys, and the one algorithm that fits the purpose."""
+    if template.protection_level not in {resources.ProtectionLevel.PROTECTION_LEVEL_UNSPECIFIED, SOFTWARE}:
+        raise beyond_the_sandbox(f"the protection level {template.protection_level.name}")
+    if template.algorithm not in {Algorithm.CRYPTO_KEY_VERSION_ALGORITHM_UNSPECIFIED, SYMMETRIC}:
+        raise invalid(f"{template.algorithm.name} is no algorithm for the purpose ENCRYPT_DECRYPT.")
 
 
 def _check_rotation(key: Any) -> None:

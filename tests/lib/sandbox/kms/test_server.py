@@ -67,6 +67,10 @@ def test_a_version_is_destroyed_when_its_day_has_come(tmp_path: Path) -> None:
         assert json.loads((state / "keys.json").read_text())["material"] == {}
         with pytest.raises(Exception, match="is not scheduled for destruction, current state is: DESTROYED"):
             kms.client().restore_crypto_key_version(name=version.name)
+        with pytest.raises(Exception, match="is not enabled or disabled, current state is: DESTROYED"):
+            kms.client().destroy_crypto_key_version(name=version.name)
+        with pytest.raises(Exception, match="is not enabled, current state is: DESTROYED"):
+            kms.client().encrypt(name=KEY, plaintext=b"x")
 
 
 def test_rest_speaks_of_the_same_keys(kms: KmsProcess) -> None:
