@@ -74,13 +74,15 @@ class Kms:
     """Cloud KMS through one channel that any number of threads may share."""
 
     def __init__(
-        self, host: str, channel: "grpc.Channel", limits: Limits, identity: "Identity", caller: str = ""
-    ) -> None:
+        self, host: str, channel: "grpc.Channel", limits: Limits, identity: "Identity", caller: str = "",
+        home: str = "",
+    ) -> None:  # fmt: skip
         self._host = host
         self._channel = channel
         self._identity = identity
         self._limits = limits
         self._caller = caller
+        self._home = home
         self._closed = threading.Event()
         self._announced = False
 
@@ -133,7 +135,7 @@ class Kms:
 
     def _call(self, rpc: str, verb: str, key: str, request: Any, check: Check) -> Any:
         """Make one call, again while that is worth it and time is left."""
-        call = Call(verb, key, self._host, self._caller)
+        call = Call(verb, key, self._host, self._caller, self._home)
         deadline = time.monotonic() + self._limits.total
         attempt = 0
         fault: _Passing | None = None
@@ -209,7 +211,8 @@ def connected(settings: "Settings") -> Iterator[Kms]:
     limits = Limits(settings.time_limits.kms_attempt, settings.time_limits.kms)
     identity = Identity(found, Request(limits.attempt))
     signing_in = Background(identity.sign_in)
-    kms = Kms(settings.google.kms, _channel(settings), limits, identity, _member(found))
+    home = next((environment.project for environment in settings.environments.values()), "")
+    kms = Kms(settings.google.kms, _channel(settings), limits, identity, _member(found), home)
     try:
         signing_in.wait()
         yield kms
@@ -300,8 +303,10 @@ def _authorities(settings: "Settings") -> Any:
 
 
 def _member(found: "Credentials") -> str:
-    email = getattr(found, "service_account_email", "")
-    return f"serviceAccount:{email}" if "@" in (email or "") else ""
+    """The caller as IAM spells members; a person's address is known only where gcloud has noted it."""
+    email = getattr(found, "service_account_email", "") or ""
+    account = getattr(found, "account", "") or ""
+    return f"serviceAccount:{email}" if "@" in email else f"user:{account}" if "@" in account else ""
 
 
 def _fault(error: Any) -> Fault:

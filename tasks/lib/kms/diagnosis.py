@@ -24,6 +24,9 @@ ROLES = {
 }
 WORTH_ANOTHER_TRY = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL"})
 ADMIN = "roles/cloudkms.admin"
+# Said of the caller's project with PERMISSION_DENIED ("in project 123"), and of the key's own with
+# FAILED_PRECONDITION ("in this project", with the number in a link).
+API_DISABLED = "API has not been used in "
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,14 @@ class Call:
         key: the full name of the key, or key version.
         host: where KMS was looked for.
         caller: who called, as IAM spells members; empty if that is not known.
+        home: the project that calls should count against; empty if that is not known.
     """
 
     verb: str
     key: str
     host: str
     caller: str = ""
+    home: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,21 +104,28 @@ def _denied(call: Call, fault: Fault) -> Failure:
     if "quota project" in fault.message:
         return Failure(
             "Your credentials name no quota project, and Cloud KMS wants one.", fault.message,
-            "gcloud auth application-default set-quota-project PROJECT, or set google.quota_project.",
+            f"gcloud auth application-default set-quota-project {call.home or 'PROJECT'}\n"
+            "or set google.quota_project in invoke.yaml, or INVOKE_GOOGLE_QUOTA_PROJECT.",
         )  # fmt: skip
-    project = fault.metadata.get("consumer", "").removeprefix("projects/") or _project(call, fault)
-    if fault.reason == "SERVICE_DISABLED" or "has not been used in project" in fault.message:
-        return Failure(
-            f"The Cloud KMS API is not enabled in project {project}.", fault.message,
-            f"gcloud services enable cloudkms.googleapis.com --project {project}",
-        )  # fmt: skip
-    if fault.reason == "USER_PROJECT_DENIED":
+    if fault.reason == "SERVICE_DISABLED" or API_DISABLED in fault.message:
+        return _api_disabled(call, fault)
+    if fault.reason == "USER_PROJECT_DENIED" or "permission to use project" in fault.message:
+        project = _project(call, fault)
         return Failure(
             f"You may not charge quota to project {project}.", fault.message,
             f"gcloud projects add-iam-policy-binding {project} --member={_member(call)} "
             "--role=roles/serviceusage.serviceUsageConsumer",
         )  # fmt: skip
     return _no_role(call, fault)
+
+
+def _api_disabled(call: Call, fault: Fault) -> Failure:
+    """The API is off in the project that the call counts against, or in the key's own."""
+    project = _project(call, fault)
+    return Failure(
+        f"The Cloud KMS API is not enabled in project {project}.", fault.message,
+        f"gcloud services enable cloudkms.googleapis.com --project {project}",
+    )  # fmt: skip
 
 
 def _no_role(call: Call, fault: Fault) -> Failure:
@@ -130,6 +142,8 @@ def _no_role(call: Call, fault: Fault) -> Failure:
 
 
 def _wrong_state(call: Call, fault: Fault) -> Failure:
+    if API_DISABLED in fault.message:
+        return _api_disabled(call, fault)
     match = re.search(r"(projects/\S+) is not enabled, current state is: (\w+)", fault.message)
     version = parse(match[1]) if match else None
     if not match or not version or not version.version:
@@ -153,11 +167,12 @@ def _way_back(version: Key, state: str) -> str:
 
 def _refused(call: Call, fault: Fault) -> Failure:
     if "correct CryptoKey" in fault.message:
+        # Cloud KMS says this of a file whose beginning is damaged as well: it cannot tell whose it was.
         return Failure(
-            f"It was encrypted with another key than {short(call.key)}.",
+            f"It was encrypted with another key than {short(call.key)}, or its beginning is damaged.",
             f"The key in settings is {call.key}.",
-            "Name the file's own key in invoke.yaml (environments.….secrets.files), "
-            "or have its owner encrypt it anew.",
+            "Name the file's own key in invoke.yaml (environments.….secrets.files), put back the last\n"
+            "good file (git checkout -- FILE), or have the key's owner encrypt it anew.",
         )  # fmt: skip
     if "ciphertext is invalid" in fault.message:
         return Failure(
@@ -213,7 +228,10 @@ def _member(call: Call) -> str:
 
 
 def _project(call: Call, fault: Fault) -> str:
-    """The project a message is about; the key's, where it names none."""
-    match = re.search(r"in project (\S+)|use project (\S+)", fault.message)
+    """The project a refusal is about; the key's, where it names none."""
+    if consumer := fault.metadata.get("consumer", "").removeprefix("projects/"):
+        return consumer
     key = parse(call.key)
-    return (match[1] or match[2]) if match else (key.project if key else "PROJECT")
+    match = re.search(r"in project ([\w-]+)|use project ([\w-]+)|[?&]project=([\w-]+)", fault.message)
+    named = next(filter(None, match.groups()), "") if match else ""
+    return named or (key.project if key else "PROJECT")

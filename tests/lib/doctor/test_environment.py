@@ -10,7 +10,9 @@ from tasks.lib.doctor.environment import TO_UPLOAD
 from tasks.lib.errors import Failure
 from tasks.lib.settings.model import Settings
 from tests.builders import checked_in_settings
+from tests.kms_process import DEPLOYER, KmsProcess
 from tests.lib.doctor.storage_server import TOKEN, StorageServer, serving
+from tests.secrets_settings import sealed_checkout
 
 BUCKET = "/storage/v1/b/archives-here"
 GRANT = (
@@ -133,3 +135,48 @@ def test_encrypted_files_that_nobody_added_are_named(settings: Settings, tmp_pat
     assert failure.value.why == f"{folder}/{names[0]}.enc"
     (folder / f"{names[0]}.enc").touch()
     assert environment.encrypted_files(settings, staging) == f"{len(names)} files"
+
+
+@pytest.mark.parametrize(
+    ("fault", "what", "command"),
+    [
+        (
+            {"reason": "SERVICE_DISABLED", "metadata": {"consumer": "projects/777"},
+             "message": "Cloud Key Management Service (KMS) API has not been used in project 777 before."},
+            "The Cloud KMS API is not enabled in project 777.",
+            "gcloud services enable cloudkms.googleapis.com --project 777",
+        ),
+        (
+            {"reason": "SERVICE_DISABLED", "metadata": {"consumer": "projects/764086051850"},
+             "message": "The cloudkms.googleapis.com API requires a quota project, which is not set by default."},
+            "Your credentials name no quota project, and Cloud KMS wants one.",
+            "gcloud auth application-default set-quota-project mit-lookit",
+        ),
+        (
+            {"reason": "USER_PROJECT_DENIED", "metadata": {"consumer": "projects/mit-lookit"},
+             "message": "Caller does not have required permission to use project mit-lookit."},
+            "You may not charge quota to project mit-lookit.",
+            f"gcloud projects add-iam-policy-binding mit-lookit --member=serviceAccount:{DEPLOYER} "
+            "--role=roles/serviceusage.serviceUsageConsumer",
+        ),
+        (
+            {"message": "Permission 'cloudkms.cryptoKeyVersions.useToDecrypt' denied on resource 'x'."},
+            "You may not decrypt with the key kubernetes-secrets, or there is no such key.",
+            "gcloud kms keys add-iam-policy-binding kubernetes-secrets "
+            f"--member=serviceAccount:{DEPLOYER} --role=roles/cloudkms.cryptoKeyDecrypter "
+            "--keyring lookit-keyring --location us-east1 --project mit-lookit-keys",
+        ),
+    ],
+    ids=["API disabled", "no quota project", "quota project not granted", "missing role"],
+)  # fmt: skip
+def test_what_people_meet_on_their_way_to_kms_is_explained_with_the_command(
+    kms: KmsProcess, tmp_path: Path, fault: dict[str, object], what: str, command: str
+) -> None:
+    settings = sealed_checkout(kms, tmp_path)
+    kms.set_faults({"rpc": "Decrypt", "code": "PERMISSION_DENIED", **fault})
+
+    with pytest.raises(Failure) as failure:
+        environment.secrets_decrypt(settings, settings.environment("staging"))
+
+    assert what in failure.value.why
+    assert command in failure.value.next_step

@@ -201,6 +201,17 @@ def test_an_account_that_google_does_not_know_cannot_sign_in(kms: KmsProcess, tm
     assert "invalid_grant" in failed.value.why
 
 
+@pytest.mark.parametrize(
+    ("account", "member"), [("dev@example.org", "user:dev@example.org"), ("", ""), (None, "")]
+)
+def test_a_person_is_named_where_gcloud_has_noted_who_it_is(account: str | None, member: str) -> None:
+    from google.oauth2.credentials import Credentials
+
+    from tasks.lib.kms.client import _member
+
+    assert _member(Credentials("token", account=account)) == member
+
+
 def test_calls_count_against_the_quota_project_of_the_settings(kms: KmsProcess, tmp_path: Path) -> None:
     google = {
         "credentials_file": str(kms.credentials_file(KEY_OWNER)), "kms": kms.host, "ca_file": str(kms.ca_file),

@@ -9,7 +9,7 @@ KEY = f"{RING}/cryptoKeys/kubernetes-secrets"
 VERSION = f"{KEY}/cryptoKeyVersions/3"
 WHERE = "--keyring lookit-keyring --location us-east1 --project mit-lookit-keys"
 MEMBER = "serviceAccount:deployer@p.iam.gserviceaccount.com"
-CALL = Call("decrypt with", KEY, "cloudkms.googleapis.com", MEMBER)
+CALL = Call("decrypt with", KEY, "cloudkms.googleapis.com", MEMBER, "mit-lookit")
 DENIED = (
     f"Permission 'cloudkms.cryptoKeyVersions.useToDecrypt' denied on resource '{KEY}' (or it may not exist)."
 )
@@ -19,6 +19,11 @@ DISABLED_API = (
 QUOTA_PROJECT = (
     "Your application is authenticating by using local Application Default Credentials. "
     "The cloudkms.googleapis.com API requires a quota project, which is not set by default."
+)
+KEY_S_API = (
+    "Google Cloud KMS API has not been used in this project before, or it is disabled. Enable it by visiting "
+    "https://console.developers.google.com/apis/api/cloudkms.googleapis.com/overview?project=1075231961184 then retry. "
+    "If you enabled this API recently, wait a few minutes."
 )
 NO_SERVICE_USE = "Caller does not have required permission to use project mit-lookit."
 
@@ -43,11 +48,17 @@ NO_SERVICE_USE = "Caller does not have required permission to use project mit-lo
             "gcloud services enable cloudkms.googleapis.com --project 12345",
         ),
         (
+            Fault("FAILED_PRECONDITION", KEY_S_API),
+            "The Cloud KMS API is not enabled in project 1075231961184.",
+            "gcloud services enable cloudkms.googleapis.com --project 1075231961184",
+        ),
+        (
             Fault(
                 "PERMISSION_DENIED", QUOTA_PROJECT, "SERVICE_DISABLED", {"consumer": "projects/764086051850"}
             ),
             "Your credentials name no quota project, and Cloud KMS wants one.",
-            "gcloud auth application-default set-quota-project PROJECT, or set google.quota_project.",
+            "gcloud auth application-default set-quota-project mit-lookit\n"
+            "or set google.quota_project in invoke.yaml, or INVOKE_GOOGLE_QUOTA_PROJECT.",
         ),
         (
             Fault(
@@ -56,6 +67,12 @@ NO_SERVICE_USE = "Caller does not have required permission to use project mit-lo
                 "USER_PROJECT_DENIED",
                 {"consumer": "projects/mit-lookit"},
             ),
+            "You may not charge quota to project mit-lookit.",
+            f"gcloud projects add-iam-policy-binding mit-lookit --member={MEMBER} "
+            "--role=roles/serviceusage.serviceUsageConsumer",
+        ),
+        (
+            Fault("PERMISSION_DENIED", NO_SERVICE_USE),
             "You may not charge quota to project mit-lookit.",
             f"gcloud projects add-iam-policy-binding mit-lookit --member={MEMBER} "
             "--role=roles/serviceusage.serviceUsageConsumer",
@@ -81,9 +98,9 @@ NO_SERVICE_USE = "Caller does not have required permission to use project mit-lo
             Fault(
                 "INVALID_ARGUMENT", "Decryption failed: verify that 'name' refers to the correct CryptoKey."
             ),
-            "It was encrypted with another key than kubernetes-secrets.",
-            "Name the file's own key in invoke.yaml (environments.….secrets.files), "
-            "or have its owner encrypt it anew.",
+            "It was encrypted with another key than kubernetes-secrets, or its beginning is damaged.",
+            "Name the file's own key in invoke.yaml (environments.….secrets.files), put back the last\n"
+            "good file (git checkout -- FILE), or have the key's owner encrypt it anew.",
         ),
         (
             Fault("INVALID_ARGUMENT", "Decryption failed: the ciphertext is invalid."),
