@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import signal
 import stat
 from pathlib import Path
 
@@ -331,6 +332,24 @@ def test_exec_without_a_command_is_bad_usage(checkout: Checkout) -> None:
         1,
         True,
     )
+
+
+@pytest.mark.parametrize(
+    ("program", "why"), [("/etc/passwd", "Permission denied."), ("/", "Permission denied.")]
+)
+def test_exec_says_what_cannot_be_started(checkout: Checkout, program: str, why: str) -> None:
+    done = checkout.run("secrets.exec", *STAGING, "--", program)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"The program {program} cannot be started.\n  why:  {why}" in done.stderr
+
+
+def test_exec_leaves_no_signal_ignored_that_python_ignores(checkout: Checkout) -> None:
+    shell = ("sh", "-c", "yes | head -1; sed -n s/SigIgn:.//p /proc/self/status")
+    done = checkout.run("secrets.exec", *STAGING, "--", *shell)
+    assert (done.returncode, done.stderr) == (0, "")
+    word, ignored = done.stdout.split()
+    by_python = (1 << signal.SIGPIPE - 1) | (1 << signal.SIGXFSZ - 1)
+    assert (word, int(ignored, 16) & by_python) == ("y", 0)
 
 
 def test_log_names_commits_and_files_and_where_the_keys_log_is(checkout: Checkout) -> None:

@@ -45,8 +45,8 @@ def run(
         success: the exit codes that mean success.
 
     Raises:
-        Failure: the program is missing, or exited with another code than those; the last lines of its stderr
-            are the reason.
+        Failure: the program is missing or cannot be started, or exited with another code than those; the
+            last lines of its stderr are the reason.
         TimedOut: it was still running at `time_limit`.
 
     """
@@ -55,8 +55,8 @@ def run(
             list(argv), input=stdin, capture_output=True, timeout=time_limit, cwd=cwd,
             env={**os.environ, **(env or {})}, check=False,
         )  # fmt: skip
-    except FileNotFoundError as error:
-        raise missing_program(argv[0]) from error
+    except OSError as error:
+        raise not_started(argv[0], error) from error
     except subprocess.TimeoutExpired as error:
         raise TimedOut(
             f"`{spelled(argv)}` did not finish within {time_limit:g} s and was ended.",
@@ -87,7 +87,7 @@ def stream(
         to_stderr: what it prints is for people, so both its streams go to stderr.
 
     Raises:
-        Failure: the program is missing.
+        Failure: the program is missing, or cannot be started.
         TimedOut: it was still running at `time_limit`.
 
     """
@@ -95,8 +95,9 @@ def stream(
     try:
         with _started(argv, cwd, {**os.environ, **(env or {})}, output) as child:
             return child.wait(time_limit)
-    except FileNotFoundError as error:
-        raise missing_program(argv[0]) from error
+    except OSError as error:
+        raise not_started(argv[0], error) from error
+
     except subprocess.TimeoutExpired as error:
         raise TimedOut(f"`{spelled(argv)}` did not finish within {time_limit:g} s and was ended.") from error
 
@@ -135,6 +136,16 @@ def spelled(argv: Sequence[str]) -> str:
 def last_lines(output: bytes) -> str:
     """The end of a program's output, as much of it as belongs in an error message."""
     return "\n".join(output.decode(errors="replace").rstrip().splitlines()[-LINES_OF_STDERR_TO_SHOW:])
+
+
+def not_started(name: str, error: OSError) -> Failure:
+    """The error for a program that is not installed, or is there and no program that this user may run."""
+    if isinstance(error, FileNotFoundError):
+        return missing_program(name)
+    return Failure(
+        f"The program {name} cannot be started.", f"{error.strerror or error}.",
+        f"Check that it is a program, and that you may run it: ls -l {shlex.quote(name)}",
+    )  # fmt: skip
 
 
 def missing_program(name: str) -> Failure:

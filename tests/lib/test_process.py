@@ -58,6 +58,24 @@ def test_a_missing_program_leads_to_doctor(start) -> None:  # type: ignore[no-un
     assert "./inv doctor" in caught.value.next_step
 
 
+@pytest.mark.parametrize(
+    "start", [lambda a: process.run(a, time_limit=1), process.stream], ids=["run", "stream"]
+)
+@pytest.mark.parametrize(
+    ("content", "mode", "why"), [("x", 0o644, "Permission denied."), ("\1", 0o755, "Exec format error.")]
+)
+def test_what_is_no_program_is_named(  # type: ignore[no-untyped-def]
+    start, tmp_path: Path, content: str, mode: int, why: str
+) -> None:
+    path = tmp_path / "a program"
+    path.write_text(content)
+    path.chmod(mode)
+    with pytest.raises(Failure) as caught:
+        start((str(path),))
+    assert (caught.value.what, caught.value.why) == (f"The program {path} cannot be started.", why)
+    assert caught.value.next_step.endswith(f"ls -l '{path}'")
+
+
 def test_stream_returns_the_exit_code() -> None:
     assert process.stream((sys.executable, "-c", "raise SystemExit(7)")) == 7
 

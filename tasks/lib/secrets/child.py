@@ -1,13 +1,17 @@
 """The secrets as environment variables of one child process."""
 
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 
 from tasks.lib.errors import UsageError
-from tasks.lib.process import missing_program
+from tasks.lib.process import not_started
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets import dotenv
+
+# What is ignored stays so in another program: `yes | head` within it would not end quietly.
+IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 def variables(plaintexts: Mapping[str, Secret]) -> dict[str, bytes]:
@@ -31,7 +35,7 @@ def become(argv: Sequence[str], plaintexts: Mapping[str, Secret]) -> None:
 
     Raises:
         UsageError: no program was named.
-        Failure: it was not found.
+        Failure: it was not found, or cannot be started.
 
     """
     if not argv:
@@ -40,7 +44,10 @@ def become(argv: Sequence[str], plaintexts: Mapping[str, Secret]) -> None:
     environment |= {key.encode(): value for key, value in variables(plaintexts).items()}
     sys.stdout.flush()
     sys.stderr.flush()
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in IGNORED_BY_PYTHON}
     try:
         os.execvpe(argv[0], list(argv), environment)  # noqa: S606 - no shell is what we want
-    except FileNotFoundError as error:
-        raise missing_program(argv[0]) from error
+    except OSError as error:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        raise not_started(argv[0], error) from error
