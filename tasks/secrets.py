@@ -38,7 +38,7 @@ def encrypt(
 
     settings = cli.settings(c)
     chosen = settings.environment(environment)
-    plaintexts = encryption.plaintexts(settings, chosen, "" if all else file or "?", source)
+    plaintexts = encryption.plaintexts(settings, chosen, encryption.which(file, all, source), source)
     encryption.check_all(plaintexts)
     encryption.encrypt_all(settings, chosen, plaintexts, Form.RAW if raw else Form.HEADED)
     console.say(f"Encrypted for {environment}: {', '.join(plaintexts)}")
@@ -80,7 +80,9 @@ def set_(c: Context, name: str, environment: str = "", file: str = "", in_histor
         if file
         else editing.file_with(settings, secret_files(settings, chosen), key)
     )
-    changed = editing.set_value(settings, target, key, value or entering.from_stdin(key))
+    if value is None:
+        value = entering.from_stdin(key)
+    changed = editing.set_value(settings, target, key, value)
     console.say(f"{target.shown}: {key} {'set' if changed else 'has that value already'}")
 
 

@@ -70,6 +70,37 @@ def test_encrypt_refuses_a_file_that_kubernetes_would_refuse(checkout: Checkout)
     assert checkout.everything() == before
 
 
+def test_encrypt_all_lists_the_faults_of_every_file(checkout: Checkout) -> None:
+    folder = checkout.root / FOLDER.format("staging")
+    (folder / "lookit-secrets.env").write_bytes(f"A=1\nA={CANARY}\n".encode())
+    (folder / "googleAppCreds.json").write_bytes(b"{")
+    before = checkout.everything()
+    done = checkout.run("secrets.encrypt", "--all", *STAGING)
+    assert done.returncode == 1
+    assert "lookit-secrets.env, googleAppCreds.json are not valid, so nothing was encrypted." in done.stderr
+    assert "- lookit-secrets.env: line 2: A again: it is on line 1 already" in done.stderr
+    assert "- googleAppCreds.json: line 1: no JSON" in done.stderr
+    assert checkout.everything() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "Name one file, or all of them"),
+        (("lookit-secrets.env", "--all"), "Name one file, or all of them"),
+        (("--all", "--source", "x"), "Name one file, or all of them"),
+        (("lookit-secrets.env",), "is not there."),
+        (("lookit-secrets.env", "--source", "/"), "- / is no file."),
+        (("no-such.env",), "staging has no secret file 'no-such.env'."),
+    ],
+)
+def test_encrypt_refuses_what_it_cannot_understand(
+    checkout: Checkout, arguments: tuple[str, ...], said: str
+) -> None:
+    done = checkout.run("secrets.encrypt", *arguments, *STAGING)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
 def test_encrypt_needs_the_encrypters_role_only(kms: KmsProcess, checkout: Checkout) -> None:
     kms.set_policy({DEPLOYER: [], "key-owner@lookit-sandbox.iam.gserviceaccount.com": [
         "roles/cloudkms.cryptoKeyEncrypter"]})  # fmt: skip
@@ -99,8 +130,10 @@ def test_edit_encrypts_what_the_editor_changed_and_leaves_no_copy(checkout: Chec
         ("echo A=1 > $1; exit 3", 1, "exited with 3"),
         ("printf 'A=1\\nA=2\\n' > $1", 1, "line 2: A again: it is on line 1 already"),
         ("kill -9 $PPID", -9, ""),
+        ("rm $1", 1, "The editor left no file."),
+        ("printf 'A=\\377' > $1", 1, "line 1: no UTF-8 at byte 3"),
     ],
-    ids=["unchanged", "editor fails", "text not valid", "killed"],
+    ids=["unchanged", "editor fails", "text not valid", "killed", "file removed", "no text"],
 )
 def test_edit_keeps_the_old_file(
     checkout: Checkout, tmp_path: Path, editing: str, code: int, said: str
@@ -112,6 +145,38 @@ def test_edit_keeps_the_old_file(
     assert done.returncode == code
     assert said in done.stderr
     assert checkout.everything() == before
+
+
+@pytest.mark.parametrize(
+    ("editor", "code", "said"),
+    [
+        ("", 2, "No editor is chosen."),
+        ("'nano", 2, "The editor's command cannot be read."),
+        ("no-such-editor", 1, "The program no-such-editor was not found."),
+        ("/etc/passwd", 1, "The program /etc/passwd cannot be started."),
+    ],
+)
+def test_edit_says_what_is_wrong_with_the_editor(
+    checkout: Checkout, editor: str, code: int, said: str
+) -> None:
+    before = checkout.everything()
+    done = checkout.run("secrets.edit", "lookit-secrets.env", *STAGING, EDITOR=editor, VISUAL="")
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert checkout.everything() == before
+
+
+def test_edit_leaves_alone_what_somebody_else_has_changed_meanwhile(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    theirs = checkout.root / "theirs.enc"
+    checkout.seal("staging", {"lookit-secrets.env": Secret(b"DB_HOST=theirs\n")})
+    theirs.write_bytes(checkout.encrypted().read_bytes())
+    checkout.git("checkout", "--", ".")
+    editor = script(tmp_path, f'sed -i s/=db/=ours/ "$1"; cp {theirs} {checkout.encrypted()}')
+    done = checkout.run("secrets.edit", "lookit-secrets.env", *STAGING, EDITOR=editor, VISUAL="")
+    assert done.returncode == 1
+    assert "has changed since it was opened, so it was left alone." in done.stderr
+    assert checkout.encrypted().read_bytes() == theirs.read_bytes()
 
 
 def test_edit_keeps_the_old_file_when_kms_refuses(
@@ -172,13 +237,27 @@ def test_set_reads_the_value_from_stdin_and_finds_the_file(checkout: Checkout) -
         (("NEW_KEY",), "x", 2, "No file is expected to hold NEW_KEY."),
         (("NEW_KEY", "--file", "lookit-secrets.env"), "x", 0, "NEW_KEY set"),
         (("type", "--file", "googleAppCreds.json"), "x", 2, "googleAppCreds.json is no env file."),
+        (("DB_HOST",), "", 2, "No value came for DB_HOST, so nothing was changed."),
+        (("DB_HOST",), "\n", 2, "No value came for DB_HOST, so nothing was changed."),
+        (("DB_HOST",), "x\r\n", 2, "The value of DB_HOST ends in a carriage return."),
+        (("#DB_HOST", "--file", "lookit-secrets.env"), "x", 2, "That is no key for an env file."),
+        (("1", "--file", "lookit-secrets.env"), "x", 2, "That is no key for an env file."),
+        (("", "--file", "lookit-secrets.env"), "x", 2, "That is no key for an env file."),
     ],
 )
 def test_set_says_what_it_did(
     checkout: Checkout, arguments: tuple[str, ...], stdin: str, code: int, said: str
 ) -> None:
+    before = checkout.everything()
     done = checkout.run("secrets.set", *arguments, *STAGING, stdin=stdin)
     assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert (checkout.everything() == before) == (code == 2 or "already" in said)
+
+
+def test_set_makes_a_value_empty_only_on_purpose(checkout: Checkout) -> None:
+    done = checkout.run("secrets.set", "DB_HOST=", "--in-history", *STAGING, stdin="not read")
+    assert done.returncode == 0, done.stderr
+    assert checkout.opened()["lookit-secrets.env"].reveal() == f"DB_HOST=\nDB_PASSWORD={CANARY}\n".encode()
 
 
 def test_diff_names_keys_and_shows_values_only_on_request(checkout: Checkout) -> None:

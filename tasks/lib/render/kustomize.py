@@ -68,7 +68,8 @@ def build(
     fill_tree(copy, variables)
     for name, plaintext in secrets.items():
         if name.endswith(".env"):  # kustomize would quote the line that it stumbles over
-            refuse_faults(name, findings_in(name, plaintext), "nothing was rendered")
+            mend = f"Mend it: ./inv secrets.edit {name} --environment {environment.name}"
+            refuse_faults({name: findings_in(name, plaintext)}, "nothing was rendered", mend)
         write_atomically(copy / environment.secrets.plaintexts / name, plaintext.reveal())
     argv = build_argv(kubectl(settings), overlay, settings.kustomize.options)
     try:

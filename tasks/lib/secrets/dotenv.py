@@ -117,6 +117,13 @@ def changed(content: bytes, key: str, value: bytes) -> bytes:
     return b"\n".join(lines)
 
 
+def fault_of_key(key: str) -> str:
+    """Why no line of an env file can have this key; empty for one that can."""
+    if _is_no_text(key):
+        return "YAML takes it for a number or a word of its own, and kustomize refuses it"
+    return "" if _is_name(key) else "Kubernetes takes none that is empty, or has other characters"
+
+
 def _lines(content: bytes) -> Iterator[bytes]:
     """Lines as Go's scanner gives them: without their end, and no empty one after the last line feed."""
     lines = content.split(b"\n")

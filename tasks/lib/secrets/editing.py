@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from tasks.lib.files import write_atomically
 from tasks.lib.kms.client import connected
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets import dotenv, formats
-from tasks.lib.secrets.encryption import CIPHERTEXT_MODE
+from tasks.lib.secrets.encryption import overwrite
 from tasks.lib.secrets.expected import findings_in, refuse_faults
 from tasks.lib.secrets.files import SecretFile
 from tasks.lib.secrets.formats import Form, seal, unseal
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
 VIM_WITHOUT_TRACES = ("-n", "-i", "NONE", "--cmd", "set nobackup nowritebackup noundofile")
 
 
+@dataclass(frozen=True)
+class Opened:
+    """An encrypted file as it was found: its bytes, what they hold, and their form."""
+
+    content: bytes
+    plaintext: Secret
+    form: Form
+
+
 def edit(settings: "Settings", file: SecretFile, environ: Mapping[str, str]) -> bool:
     """Open a file's plaintext in the editor, in memory, and encrypt it if it was changed.
 
@@ -33,28 +43,40 @@ def edit(settings: "Settings", file: SecretFile, environ: Mapping[str, str]) -> 
         Whether it was changed.
 
     Raises:
+        UsageError: there is no editor.
         Failure: it cannot be decrypted or encrypted, the editor failed, or the text is not valid, and the
             person at the terminal did not want to try again; the encrypted file is as it was.
 
     """
-    before, form = _opened(settings, file)
+    before = _opened(settings, file)
     with workspace() as folder:
         path = folder / file.name
-        write_atomically(path, before.reveal())
+        write_atomically(path, before.plaintext.reveal())
         argv = editor_argv(environ, path)
         while True:
-            if code := process.stream(argv):
-                raise process.exit_failure(argv, code, b"")
-            after = Secret(path.read_bytes())
-            if after == before:
+            after = _edited(argv, path)
+            if after == before.plaintext:
                 return False
             try:
-                save(settings, file, after, form)
+                save(settings, file, before, after)
             except Failure as failure:
                 if not _wants_to_go_on(failure):
                     raise
             else:
                 return True
+
+
+def _edited(argv: tuple[str, ...], path: Path) -> Secret:
+    """Run the editor, and read what it left."""
+    if code := process.stream(argv):
+        raise process.exit_failure(argv, code, b"")
+    try:
+        return Secret(path.read_bytes())
+    except OSError as error:
+        why = f"{path.name} is gone, or cannot be read: {error.strerror}. The encrypted file is as it was."
+        raise Failure(
+            "The editor left no file.", why, "Run it again, and save under the same name."
+        ) from error
 
 
 def _wants_to_go_on(failure: Failure) -> bool:
@@ -76,39 +98,62 @@ def set_value(settings: "Settings", file: SecretFile, key: str, value: Secret) -
     """
     if not file.name.endswith(".env"):
         raise UsageError(f"{file.name} is no env file.", "", f"./inv secrets.edit {file.name}")
-    if b"\n" in value.reveal() or b"\0" in value.reveal():
-        raise UsageError(
-            f"The value of {key} cannot stand in an env file.", "It has a line feed or a NUL byte."
-        )
-    before, form = _opened(settings, file)
-    after = Secret(dotenv.changed(before.reveal(), key, value.reveal()))
-    if after == before:
+    _check_pair(key, value)
+    before = _opened(settings, file)
+    after = Secret(dotenv.changed(before.plaintext.reveal(), key, value.reveal()))
+    if after == before.plaintext:
         return False
-    save(settings, file, after, form)
+    save(settings, file, before, after)
     return True
 
 
-def save(settings: "Settings", file: SecretFile, plaintext: Secret, form: Form) -> None:
-    """Encrypt a file, unless its text is not valid.
+def _check_pair(key: str, value: Secret) -> None:
+    """Refuse what would come out of the file as something else."""
+    if fault := dotenv.fault_of_key(key):
+        raise UsageError(
+            "That is no key for an env file.", f"{fault}.", "Letters, digits, - _ and . will do: DB_PASSWORD"
+        )
+    held = value.reveal()
+    if b"\n" in held or b"\0" in held:
+        raise UsageError(
+            f"The value of {key} cannot stand in an env file.", "It has a line feed or a NUL byte."
+        )
+    if held.endswith(b"\r"):
+        raise UsageError(
+            f"The value of {key} ends in a carriage return.", "kustomize would drop it.",
+            "If a Windows program wrote it, leave it out: … | tr -d '\\r' | ./inv secrets.set …",
+        )  # fmt: skip
+
+
+def save(settings: "Settings", file: SecretFile, before: Opened, plaintext: Secret) -> None:
+    """Encrypt a file in the form it had, unless its text is not valid.
 
     Raises:
-        Failure: it is not, or it cannot be encrypted; the encrypted file is as it was.
+        Failure: it is not, it cannot be encrypted, or the encrypted file has changed since it was opened; it
+            is as it was.
 
     """
-    refuse_faults(file.name, findings_in(file.name, plaintext), "nothing was encrypted")
+    mend = f"Mend it: ./inv secrets.edit {file.name} --environment {file.environment}"
+    refuse_faults({file.name: findings_in(file.name, plaintext)}, "nothing was encrypted", mend)
     with connected(as_encrypter(settings)) as kms:
-        sealed = seal(kms, file, plaintext, form)
-    write_atomically(file.ciphertext, sealed, CIPHERTEXT_MODE)
+        sealed = seal(kms, file, plaintext, before.form)
+    overwrite(file, before.content, sealed)
 
 
 def editor_argv(environ: Mapping[str, str], path: Path) -> tuple[str, ...]:
     """The command that opens `path`: $VISUAL, else $EDITOR, which may have arguments.
 
     Raises:
-        UsageError: neither is set.
+        UsageError: neither is set, or its quotes do not match.
 
     """
-    chosen = shlex.split(environ.get("VISUAL") or environ.get("EDITOR") or "")
+    named = environ.get("VISUAL") or environ.get("EDITOR") or ""
+    try:
+        chosen = shlex.split(named)
+    except ValueError as error:
+        raise UsageError(
+            "The editor's command cannot be read.", f"{error}: {named}", "export EDITOR=nano"
+        ) from error
     if not chosen:
         raise UsageError("No editor is chosen.", "Neither VISUAL nor EDITOR is set.", "export EDITOR=nano")
     is_vim = Path(chosen[0]).name in {"vim", "nvim"}
@@ -135,8 +180,7 @@ def file_with(settings: "Settings", files: list[SecretFile], key: str) -> Secret
     )  # fmt: skip
 
 
-def _opened(settings: "Settings", file: SecretFile) -> tuple[Secret, Form]:
-    """A file's plaintext and its form."""
+def _opened(settings: "Settings", file: SecretFile) -> Opened:
     content = file.encrypted()
     with connected(settings) as kms:
-        return unseal(kms, file, content).plaintext, formats.parse(content).form
+        return Opened(content, unseal(kms, file, content).plaintext, formats.parse(content).form)

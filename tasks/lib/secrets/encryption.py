@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib import console
-from tasks.lib.errors import UsageError
+from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import write_atomically
 from tasks.lib.kms.client import connected
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets.expected import findings_in, refuse_faults
-from tasks.lib.secrets.files import one_file, secret_files
+from tasks.lib.secrets.files import SecretFile, one_file, secret_files
 from tasks.lib.secrets.formats import Form, seal
 from tasks.lib.secrets.identities import as_encrypter
 from tasks.lib.secrets.together import for_each, one_error
@@ -51,6 +51,37 @@ def encrypt_all(
         write_atomically(file.ciphertext, sealed[file], CIPHERTEXT_MODE)
 
 
+def overwrite(file: SecretFile, before: bytes, sealed: bytes) -> None:
+    """Put a new encrypted file in the place of the one that was opened.
+
+    Raises:
+        Failure: that has changed since; it is left as it is.
+
+    """
+    if file.encrypted() != before:
+        raise Failure(
+            f"{file.shown} has changed since it was opened, so it was left alone.",
+            "Another task, or git, has written it meanwhile.",
+            f"See what changed (./inv secrets.diff --environment {file.environment}), then do it again.",
+        )
+    write_atomically(file.ciphertext, sealed, CIPHERTEXT_MODE)
+
+
+def which(name: str, is_all: bool, source: str) -> str:
+    """The one file that is meant, or empty for all.
+
+    Raises:
+        UsageError: neither was named, or both, or one source for all.
+
+    """
+    if bool(name) == is_all or (is_all and source):
+        raise UsageError(
+            "Name one file, or all of them: not both, and not one --source for all.", "",
+            "./inv secrets.encrypt FILE [--source PATH] --environment E, or ./inv secrets.encrypt --all …",
+        )  # fmt: skip
+    return name
+
+
 def plaintexts(
     settings: "Settings", environment: "Environment", name: str, source: str = ""
 ) -> "dict[str, Secret]":
@@ -64,18 +95,28 @@ def plaintexts(
 
     Raises:
         UsageError: there is no such secret file, or no plaintext.
+        Failure: a plaintext cannot be read.
 
     """
     files = [one_file(settings, environment, name)] if name else secret_files(settings, environment)
     paths = {file.name: Path(source) if source and name else file.plaintext for file in files}
-    found = {name: Secret(path.read_bytes()) for name, path in paths.items() if path.is_file()}
+    found = {name: _read(path) for name, path in paths.items() if path.is_file()}
     if not found:
         raise UsageError(
             "There is no plaintext to encrypt.",
-            "\n".join(f"- {path} is not there." for path in paths.values()),
+            "\n".join(
+                f"- {path} is {'no file' if path.exists() else 'not there'}." for path in paths.values()
+            ),
             "Name it with --source, or put it there; ./inv decrypt writes what is encrypted now.",
         )
     return found
+
+
+def _read(path: Path) -> Secret:
+    try:
+        return Secret(path.read_bytes())
+    except OSError as error:
+        raise Failure("The plaintext cannot be read.", str(error), f"ls -l {path}") from error
 
 
 def check_all(given: "Mapping[str, Secret]") -> None:
@@ -85,8 +126,8 @@ def check_all(given: "Mapping[str, Secret]") -> None:
         Failure: at least one has faults; nothing was encrypted.
 
     """
-    for name, plaintext in given.items():
-        findings = findings_in(name, plaintext)
-        refuse_faults(name, findings, "nothing was encrypted")
-        for finding in findings:
+    findings = {name: findings_in(name, plaintext) for name, plaintext in given.items()}
+    refuse_faults(findings, "nothing was encrypted", "Mend the plaintext, then encrypt it again.")
+    for name, found in findings.items():
+        for finding in found:
             console.say(f"{name}: {finding}")

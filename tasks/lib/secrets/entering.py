@@ -31,7 +31,19 @@ def key_and_value(given: str, in_history: bool) -> tuple[str, Secret | None]:
 
 
 def from_stdin(key: str) -> Secret:
-    """Read a value: unseen at a terminal, else all of stdin without its last line feed."""
+    """Read a value: unseen at a terminal, else all of stdin without its last line feed.
+
+    Raises:
+        UsageError: nothing came, as when the program before the pipe failed.
+
+    """
     if sys.stdin.isatty():
-        return Secret(getpass.getpass(f"{key}: ").encode())
-    return Secret(sys.stdin.buffer.read().removesuffix(b"\n"))
+        value = Secret(getpass.getpass(f"{key}: ").encode())
+    else:
+        value = Secret(sys.stdin.buffer.read().removesuffix(b"\n"))
+    if not len(value):
+        raise UsageError(
+            f"No value came for {key}, so nothing was changed.", "",
+            f"To make it empty on purpose: ./inv secrets.set {key}= --in-history",
+        )  # fmt: skip
+    return value

@@ -5,7 +5,7 @@ for an env file, a JSON object for a JSON file.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,21 +68,25 @@ def findings_in(name: str, plaintext: "Secret") -> list[Finding]:
     return keys_in(name, plaintext.reveal())[1]
 
 
-def refuse_faults(name: str, findings: Sequence[Finding], outcome: str) -> None:
-    """Refuse a text that kustomize or Kubernetes would refuse.
+def refuse_faults(findings: Mapping[str, Sequence[Finding]], outcome: str, next_step: str) -> None:
+    """Refuse texts that kustomize or Kubernetes would refuse.
 
     Args:
-        name: the file's name.
-        findings: what was found about it.
+        findings: what was found about each file, by its name.
         outcome: what therefore did not happen, such as `nothing was encrypted`.
+        next_step: how to mend it.
 
     Raises:
-        Failure: it has faults; all are listed.
+        Failure: one has faults; all are listed.
 
     """
-    if faults := [finding for finding in findings if finding.weight is Weight.FAULT]:
-        lines = "\n".join(f"- {fault}" for fault in faults)
-        raise Failure(f"{name} is not valid, so {outcome}.", lines, f"Mend it: ./inv secrets.edit {name}")
+    faults = {name: [f for f in found if f.weight is Weight.FAULT] for name, found in findings.items()}
+    faulty = [name for name, found in faults.items() if found]
+    if faulty:
+        about = {name: f"{name}: " if len(findings) > 1 else "" for name in faulty}
+        lines = "\n".join(f"- {about[name]}{fault}" for name in faulty for fault in faults[name])
+        verb = "is" if len(faulty) == 1 else "are"
+        raise Failure(f"{', '.join(faulty)} {verb} not valid, so {outcome}.", lines, next_step)
 
 
 def compare(expected: Sequence[str], found: Sequence[str]) -> Comparison:

@@ -123,7 +123,8 @@ def seal(kms: Kms, file: "SecretFile", plaintext: Secret, form: Form = Form.HEAD
         if is_large:
             raise Failure(
                 "A file over 64 KiB has no raw form.", f"{file.name} has {len(plaintext)} bytes.",
-                "Leave out --raw.",
+                "Encrypt it without --raw, which gives it a header: "
+                f"./inv secrets.encrypt {file.name} --environment {file.environment} --source FILE",
             )  # fmt: skip
         return kms.encrypt(file.key, plaintext).ciphertext
     if is_large:

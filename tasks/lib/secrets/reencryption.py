@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tasks.lib.errors import Failure
-from tasks.lib.files import write_atomically
 from tasks.lib.kms.administration import add_primary_version, primary_version, versions
 from tasks.lib.kms.client import Kms, connected
 from tasks.lib.kms.diagnosis import NotPermitted
 from tasks.lib.kms.keys import parse as parse_key
+from tasks.lib.redaction import Secret
 from tasks.lib.secrets import formats
-from tasks.lib.secrets.encryption import CIPHERTEXT_MODE
+from tasks.lib.secrets.encryption import overwrite
 from tasks.lib.secrets.files import SecretFile
 from tasks.lib.secrets.formats import seal, unseal
 from tasks.lib.secrets.identities import as_encrypter
@@ -107,7 +107,8 @@ def _renew(clients: Connections, file: SecretFile) -> bool:
     if opened.used_primary:
         return False
     sealed = seal(clients.sealer, file, opened.plaintext, formats.parse(content).form)
-    _replace(clients, file, sealed, opened.plaintext.reveal())
+    _expect_same(clients.opener, file, sealed, opened.plaintext)
+    overwrite(file, content, sealed)
     return True
 
 
@@ -119,7 +120,8 @@ def _move(clients: Connections, file: SecretFile, key: str) -> bool:
         return False
     opened = unseal(clients.opener, file, content)
     sealed = seal(clients.sealer, target, opened.plaintext, formats.parse(content).form)
-    _replace(clients, target, sealed, opened.plaintext.reveal())
+    _expect_same(clients.opener, target, sealed, opened.plaintext)
+    overwrite(target, content, sealed)
     return True
 
 
@@ -136,14 +138,13 @@ def _has_key(kms: Kms, target: SecretFile, content: bytes) -> bool:
     return True
 
 
-def _replace(clients: Connections, file: SecretFile, sealed: bytes, plaintext: bytes) -> None:
-    """Put the new file in place once it has been seen to decrypt to the same bytes."""
-    if unseal(clients.opener, file, sealed).plaintext.reveal() != plaintext:
+def _expect_same(kms: Kms, file: SecretFile, sealed: bytes, plaintext: Secret) -> None:
+    """See the new file decrypt to the same bytes, before it may take the old one's place."""
+    if unseal(kms, file, sealed).plaintext != plaintext:
         raise Failure(
             "The file that was encrypted anew does not decrypt to the same bytes.",
             f"{file.shown} is as it was.", "Try again, and report this.",
         )  # fmt: skip
-    write_atomically(file.ciphertext, sealed, CIPHERTEXT_MODE)
 
 
 def _expect_fresh(kms: Kms, file: SecretFile) -> None:

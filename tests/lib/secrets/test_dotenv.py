@@ -159,6 +159,19 @@ def test_findings_name_lines_and_keys_but_no_value(content: bytes, findings: lis
     assert "canary" not in str([str(finding) for finding in parsed.findings])
 
 
+@pytest.mark.parametrize("key", ["DB_PASSWORD", "rabbitmq-password", "a.b", "_x", "A", "camelCase", "v1"])
+def test_a_key_that_can_stand_in_an_env_file_has_no_fault(tmp_path: Path, key: str) -> None:
+    assert dotenv.fault_of_key(key) == ""
+    assert kustomized(tmp_path, f"{key}=x\n".encode()) == {key: b"x"}
+
+
+@pytest.mark.parametrize(
+    "key", ["", "#A", " A", "A ", "A B", "A/B", "ä", "1", "true", "..", "\ufeffA", "2001-01-01"]
+)
+def test_a_key_that_would_be_lost_or_refused_is_a_fault(key: str) -> None:
+    assert dotenv.fault_of_key(key)
+
+
 @pytest.mark.parametrize(
     ("content", "key", "value", "result"),
     [

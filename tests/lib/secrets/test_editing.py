@@ -35,6 +35,11 @@ def test_without_an_editor_nothing_opens() -> None:
     assert refused.value.next_step == "export EDITOR=nano"
 
 
+def test_an_editor_whose_quotes_do_not_match_is_bad_usage() -> None:
+    with pytest.raises(UsageError, match="The editor's command cannot be read"):
+        editor_argv({"EDITOR": "'nano"}, PATH)
+
+
 @pytest.mark.parametrize(
     ("key", "file"),
     [("DB_PASSWORD", "lookit-secrets.env"), ("rabbitmq-erlang-cookie", "lookit-rabbitmq.env")],

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.errors import Failure
-from tasks.lib.secrets.encryption import encrypt_all
+from tasks.lib.secrets.encryption import encrypt_all, overwrite
+from tasks.lib.secrets.files import one_file
 from tests.kms_process import KEY_OWNER, KmsProcess
 from tests.secrets_settings import PLAINTEXTS, settings_for
 
@@ -38,3 +39,14 @@ def test_the_deployer_cannot_encrypt(kms: KmsProcess, tmp_path: Path) -> None:
     with pytest.raises(Failure) as failed:
         encrypt_all(deployer, deployer.environment("staging"), PLAINTEXTS)
     assert "--role=roles/cloudkms.cryptoKeyEncrypter" in failed.value.next_step
+
+
+def test_a_file_that_has_changed_since_it_was_opened_is_left_alone(kms: KmsProcess, tmp_path: Path) -> None:
+    owner = settings_for(kms, tmp_path, KEY_OWNER)
+    encrypt_all(owner, owner.environment("staging"), PLAINTEXTS)
+    file = one_file(owner, owner.environment("staging"), "lookit-secrets.env")
+    opened = file.encrypted()
+    overwrite(file, opened, b"anew")
+    with pytest.raises(Failure, match="has changed since it was opened"):
+        overwrite(file, opened, b"over theirs")
+    assert file.encrypted() == b"anew"
