@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tasks.lib import process
 from tasks.lib.kms.client import connected
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets import dotenv
+from tasks.lib.secrets import dotenv, jsonfile
 from tasks.lib.secrets.files import SecretFile
 from tasks.lib.secrets.formats import unseal
 from tasks.lib.secrets.together import for_each, one_error
@@ -34,8 +34,16 @@ class Change(Enum):
 
 
 @dataclass(frozen=True)
+class Held:
+    """The value of a key, and how messages may show the key."""
+
+    shown: str
+    value: Secret
+
+
+@dataclass(frozen=True)
 class Difference:
-    """One key, what happened to it, and its values before and now; None where it was or is not there."""
+    """One key as it may be shown, what happened to it, and its values; None where it was or is not there."""
 
     place: str
     key: str
@@ -68,29 +76,25 @@ def differences(settings: "Settings", files: "Sequence[SecretFile]", revision: s
     return [entry for file in files for entry in found[file]]
 
 
-def compare(place: str, before: Mapping[str, Secret], now: Mapping[str, Secret]) -> list[Difference]:
+def compare(place: str, before: Mapping[str, Held], now: Mapping[str, Held]) -> list[Difference]:
     """The differences between two states of one file, in the order of the older, then of the newer."""
-    return [
-        Difference(place, key, _change(before.get(key), now.get(key)), before.get(key), now.get(key))
-        for key in dict.fromkeys((*before, *now))
-    ]
+    return [_difference(place, before.get(key), now.get(key)) for key in dict.fromkeys((*before, *now))]
 
 
-def values(name: str, plaintext: Secret) -> dict[str, Secret]:
+def values(name: str, plaintext: Secret) -> dict[str, Held]:
     """A secret file's values by key; a file that has no keys has one value, all of it."""
     content = plaintext.reveal()
     if name.endswith(".env"):
-        return {pair.shown: Secret(pair.value) for pair in dotenv.parse(content).pairs}
-    if name.endswith(".json"):
-        try:
-            held = json.loads(content)
-        except ValueError:
-            held = None
-        if isinstance(held, dict):
-            return {
-                key: Secret(json.dumps(value, ensure_ascii=False).encode()) for key, value in held.items()
-            }
-    return {WHOLE: plaintext}
+        return {pair.key: Held(pair.shown, Secret(pair.value)) for pair in dotenv.parse(content).pairs}
+    if name.endswith(".json") and (members := jsonfile.parse(content).members):
+        shown = {member.key: member.shown for member in members}
+        held = json.loads(content)
+        return {key: Held(shown[key], Secret(_as_json(value))) for key, value in held.items()}
+    return {WHOLE: Held(WHOLE, plaintext)}
+
+
+def _as_json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
 
 
 def shown(entry: Difference) -> str:
@@ -119,9 +123,16 @@ def committed(path: Path, revision: str) -> bytes | None:
     return process.run(("git", "show", f"{revision}:./{relative}"), time_limit=GIT_SECONDS, cwd=folder).stdout
 
 
-def _change(before: Secret | None, now: Secret | None) -> Change:
+def _difference(place: str, before: Held | None, now: Held | None) -> Difference:
+    either = now or before
+    key = either.shown if either else ""
+    values = [held.value if held else None for held in (before, now)]
+    return Difference(place, key, _change(before, now), *values)
+
+
+def _change(before: Held | None, now: Held | None) -> Change:
     if before is None:
         return Change.ADDED
     if now is None:
         return Change.REMOVED
-    return Change.UNCHANGED if before == now else Change.CHANGED
+    return Change.UNCHANGED if before.value == now.value else Change.CHANGED

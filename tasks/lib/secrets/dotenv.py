@@ -210,5 +210,12 @@ def _duplicates(pair: Pair, pairs: list[Pair]) -> Iterator[Finding]:
 def _about_the_file(content: bytes) -> Iterator[Finding]:
     if content.startswith(BOM):
         yield Finding(1, "begins with a byte order mark, which is dropped", Weight.DOUBT)
-    if b"\r\n" in content:
-        yield Finding(0, "lines end in CR LF; the CR is dropped", Weight.DOUBT)
+    yield from line_ends(content, "the CR is dropped")
+
+
+def line_ends(content: bytes, outcome: str) -> Iterator[Finding]:
+    """One finding for all lines of a file that end in CR LF, at the first of them."""
+    numbers = [number for number, line in enumerate(content.split(b"\n")[:-1], 1) if line.endswith(b"\r")]
+    if numbers:
+        how_many = f" ({len(numbers)} lines do)" if len(numbers) > 1 else ""
+        yield Finding(numbers[0], f"ends in CR LF{how_many}; {outcome}", Weight.DOUBT)

@@ -4,13 +4,12 @@
 for an env file, a JSON object for a JSON file.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.lib.errors import Failure
-from tasks.lib.secrets import dotenv
+from tasks.lib.secrets import dotenv, jsonfile
 from tasks.lib.secrets.dotenv import Finding, Weight
 
 if TYPE_CHECKING:
@@ -41,10 +40,10 @@ def expected_keys(file: "SecretFile") -> list[str] | None:
     keys, findings = keys_in(file.name, path.read_bytes())
     if faults := [finding for finding in findings if finding.weight is Weight.FAULT]:
         raise Failure(f"The list of expected keys {path} is not valid.", "\n".join(map(str, faults)))
-    return keys
+    return list(keys)
 
 
-def keys_in(name: str, content: bytes) -> tuple[list[str], list[Finding]]:
+def keys_in(name: str, content: bytes) -> tuple[dict[str, str], list[Finding]]:
     """The keys of a secret file and what is doubtful about it.
 
     Args:
@@ -52,15 +51,16 @@ def keys_in(name: str, content: bytes) -> tuple[list[str], list[Finding]]:
         content: the file.
 
     Returns:
-        The keys, each as it may be shown, and the findings.
+        Each key with how it may be shown, and the findings.
 
     """
     if name.endswith(".env"):
-        parsed = dotenv.parse(content)
-        return [pair.shown for pair in parsed.pairs], list(parsed.findings)
+        env = dotenv.parse(content)
+        return {pair.key: pair.shown for pair in env.pairs}, list(env.findings)
     if name.endswith(".json"):
-        return _json_keys(content)
-    return [], []
+        held = jsonfile.parse(content)
+        return {member.key: member.shown for member in held.members}, list(held.findings)
+    return {}, []
 
 
 def findings_in(name: str, plaintext: "Secret") -> list[Finding]:
@@ -89,22 +89,9 @@ def refuse_faults(findings: Mapping[str, Sequence[Finding]], outcome: str, next_
         raise Failure(f"{', '.join(faulty)} {verb} not valid, so {outcome}.", lines, next_step)
 
 
-def compare(expected: Sequence[str], found: Sequence[str]) -> Comparison:
-    """Set what is expected against what is there."""
+def compare(expected: Sequence[str], found: Mapping[str, str]) -> Comparison:
+    """Set what is expected against what is there, each key with how it may be shown."""
     return Comparison(
-        tuple(key for key in expected if key not in found), tuple(key for key in found if key not in expected)
+        tuple(key for key in expected if key not in found),
+        tuple(shown for key, shown in found.items() if key not in expected),
     )
-
-
-def _json_keys(content: bytes) -> tuple[list[str], list[Finding]]:
-    try:
-        value = json.loads(content)
-    except UnicodeDecodeError:
-        return [], [Finding(0, "no UTF-8, so no JSON", Weight.FAULT)]
-    except json.JSONDecodeError as error:
-        # error.msg names what was awaited; the text around it stays out.
-        return [], [Finding(error.lineno, f"no JSON: {error.msg} at column {error.colno}", Weight.FAULT)]
-    if not isinstance(value, dict):
-        return [], [Finding(0, "a JSON value, but no object", Weight.FAULT)]
-    empty = [Finding(0, f"{key} is empty", Weight.DOUBT) for key, held in value.items() if held == ""]
-    return list(value), empty

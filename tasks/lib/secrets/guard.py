@@ -69,10 +69,12 @@ def needles(plaintexts: Mapping[str, Secret], harmless: Iterable[str] = ()) -> l
     known = {value.encode() for value in harmless}
     found: list[Needle] = []
     for place, plaintext in plaintexts.items():
-        for key, held in comparing.values(place, plaintext).items():
-            value = held.reveal().strip(b'"')
+        for held in comparing.values(place, plaintext).values():
+            value = held.value.reveal().strip(b'"')
             if len(value) >= SHORTEST_VALUE and value not in known:
-                found += [Needle(f"{place}: {key}", Secret(text)) for text in (value, *_in_base64(value))]
+                found += [
+                    Needle(f"{place}: {held.shown}", Secret(text)) for text in (value, *_in_base64(value))
+                ]
     return found
 
 

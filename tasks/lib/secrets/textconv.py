@@ -46,9 +46,9 @@ def text_of(settings: "Settings", path: Path) -> str:
 def fingerprints(name: str, plaintext: Secret, key: bytes) -> str:
     """The lines that stand for a plaintext."""
     lines = []
-    for field, value in comparing.values(name, plaintext).items():
-        text = b"|".join((name.encode(), field.encode(), value.reveal()))
-        lines.append(f"{field} = {hmac.digest(key, text, 'sha256').hex()[:12]}")
+    for field, held in comparing.values(name, plaintext).items():
+        text = b"|".join((name.encode(), field.encode(), held.value.reveal()))
+        lines.append(f"{held.shown} = {hmac.digest(key, text, 'sha256').hex()[:12]}")
     return "\n".join(lines)
 
 

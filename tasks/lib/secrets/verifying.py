@@ -95,7 +95,7 @@ def _examine(kms: Kms, file: SecretFile, primary: str) -> Verdict:
     problems = [str(finding) for finding in findings if finding.weight is Weight.FAULT]
     remarks = [str(finding) for finding in findings if finding.weight is Weight.DOUBT]
     expected = expected_keys(file)
-    difference = compare(expected, keys) if expected is not None else compare([], [])
+    difference = compare(expected, keys) if expected is not None else compare([], {})
     problems += [f"{key} is missing" for key in difference.missing]
     unexpected = [f"{key} is expected by nobody" for key in difference.unexpected]
     old = [] if opened.used_primary else ["encrypted with an older key version"]

@@ -1,13 +1,17 @@
 """Keys that are expected in a secret file, and keys that are there."""
 
+import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
+from tasks.lib.secrets import jsonfile
 from tasks.lib.secrets.dotenv import Finding, Weight
-from tasks.lib.secrets.expected import Comparison, compare, expected_keys, findings_in
+from tasks.lib.secrets.expected import Comparison, compare, expected_keys, findings_in, keys_in
 from tasks.lib.secrets.files import SecretFile, secret_files
 from tests.builders import settings_in
 
@@ -47,7 +51,14 @@ def test_a_list_that_is_not_valid_is_refused(tmp_path: Path) -> None:
 
 
 def test_keys_missing_and_unexpected_are_told_apart() -> None:
-    assert compare(["A", "B", "C"], ["C", "D", "A"]) == Comparison(missing=("B",), unexpected=("D",))
+    found = {"C": "C", "oddKey": "the key on line 2", "A": "A"}
+    assert compare(["A", "B", "C"], found) == Comparison(missing=("B",), unexpected=("the key on line 2",))
+
+
+def test_a_key_of_unusual_form_is_the_same_on_whichever_line_it_stands() -> None:
+    expected, _ = keys_in("a.env", b"first=\nmixedCase=\n")
+    found, _ = keys_in("a.env", b"mixedCase=1\nfirst=2\n")
+    assert compare(list(expected), found) == Comparison(missing=(), unexpected=())
 
 
 @pytest.mark.parametrize(
@@ -55,9 +66,44 @@ def test_keys_missing_and_unexpected_are_told_apart() -> None:
     [
         (b'{"a": "canary"', Finding(1, "no JSON: Expecting ',' delimiter at column 15", Weight.FAULT)),
         (b'["canary"]', Finding(0, "a JSON value, but no object", Weight.FAULT)),
-        (b'{"key": ""}', Finding(0, "key is empty", Weight.DOUBT)),
+        (b'{"a": "canary\0"}', Finding(1, "no JSON: a NUL byte at column 14", Weight.FAULT)),
+        (b'{"a":\n"canary\t"}', Finding(2, "no JSON: Invalid control character at column 8", Weight.FAULT)),
+        (b"[" * 100_000, Finding(0, "no JSON: it is nested too deep", Weight.FAULT)),
+        ('{"key": "canary"}'.encode("utf-16"), Finding(0, "no UTF-8, so no JSON", Weight.FAULT)),
+        (b'{\n"x": {"y": ""},\n"key":\n""}', Finding(3, "key is empty", Weight.DOUBT)),
+        (b'{\r\n"key": "canary"}', Finding(1, "ends in CR LF; they stay", Weight.DOUBT)),
+        (
+            b'\xef\xbb\xbf{"key": "canary"}',
+            Finding(
+                1, "begins with a byte order mark, which stays, and which few readers take", Weight.DOUBT
+            ),
+        ),
+        (
+            b'{"key": "canary",\n "a": {"key": 1},\n "key": "canary"}',
+            Finding(3, "key again: it is on line 1 already, and the last one counts", Weight.FAULT),
+        ),
+        (b'{"a": 1,\n"canaryKey/x": ""}', Finding(2, "the key on line 2 is empty", Weight.DOUBT)),
+        (b'{"a\\"b:{[": 1,\n"key": ""}', Finding(2, "key is empty", Weight.DOUBT)),
         (b'{"key": "\xff"}', Finding(0, "no UTF-8, so no JSON", Weight.FAULT)),
     ],
 )
 def test_a_doubtful_json_file_is_described_without_its_values(content: bytes, finding: Finding) -> None:
     assert findings_in("x.json", Secret(content)) == [finding]
+    assert "canary" not in str(finding)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(held=st.dictionaries(st.text(max_size=6), JSON, max_size=6), indent=st.sampled_from([None, 0, 2]))
+def test_every_key_of_any_object_is_found_on_its_line(held: dict[str, object], indent: int | None) -> None:
+    text = json.dumps(held, indent=indent, ensure_ascii=False)
+    members = jsonfile.parse(text.encode()).members
+    assert [member.key for member in members] == list(held)
+    lines = text.split("\n")
+    for member in members:
+        assert json.dumps(member.key, ensure_ascii=False) in lines[member.line - 1]
