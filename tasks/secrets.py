@@ -168,11 +168,11 @@ def rekey(c: Context, to: str, environment: str = "") -> None:
 def log(c: Context, file: str = "", environment: str = "") -> None:
     """Show who changed which encrypted file when, and where the key's own log is."""
     from tasks.lib.secrets import history
+    from tasks.lib.secrets.files import files_called
     from tasks.lib.secrets.listing import show_log
 
-    settings = cli.settings(c)
-    files = [found for found in _files(settings, environment) if file in {"", found.name}]
-    show_log(history.log(files), history.audit_hint(files[0].key))
+    files = files_called(_files(cli.settings(c), environment), file)
+    show_log(history.log(files), history.audit_hint([found.key for found in files]))
 
 
 @cli.task(help={"staged": "Only what is about to be committed (the pre-commit hook)."})

@@ -59,12 +59,13 @@ class Checkout:
         """All encrypted files."""
         return {path: path.read_bytes() for path in self.root.rglob("*.enc")}
 
-    def git(self, *arguments: str) -> str:
+    def git(self, *arguments: str, **environ: str) -> str:
         """Run git in the checkout."""
         who = ["-c", "user.name=Key Owner", "-c", "user.email=owner@example.org"]
         done = subprocess.run(
-            ["git", *who, *arguments], cwd=self.root, capture_output=True, text=True, check=True
-        )
+            ["git", *who, *arguments], cwd=self.root, capture_output=True, text=True, check=True,
+            env={**os.environ, **environ},
+        )  # fmt: skip
         return done.stdout
 
     def environ(self, **more: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shlex
 import signal
 import stat
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets.formats import Form, parse
+from tests.builders import ROOT
 from tests.kms_process import DEPLOYER, KEY, KmsProcess, make_key
 from tests.program import Here
 from tests.secrets_program import CANARY, FOLDER, PLAINTEXTS, Checkout, new_checkout
@@ -199,8 +201,6 @@ def test_edit_at_a_terminal_loses_nobodys_typing(
     import pty
     import subprocess
 
-    from tests.builders import ROOT
-
     editing = (
         'if grep -q first "$1"; then echo DB_HOST=second > "$1"; else printf "A=1\\nA=first\\n" > "$1"; fi'
     )
@@ -275,8 +275,26 @@ def test_diff_names_keys_and_shows_values_only_on_request(checkout: Checkout) ->
 
 def test_diff_refuses_a_revision_that_git_does_not_know(checkout: Checkout) -> None:
     done = checkout.run("secrets.diff", "no-such-branch", *STAGING)
-    assert done.returncode == 1
-    assert "no-such-branch" in done.stderr
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("git knows no commit 'no-such-branch' here.\n")
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_diff_looks_back_over_a_move_to_another_key(kms: KmsProcess, own_key: Checkout, form: Form) -> None:
+    """A header names the key of its time; a raw file says nothing, which is told."""
+    own_key.seal("staging", PLAINTEXTS, form)
+    own_key.git("add", "-A")
+    own_key.git("commit", "-q", "-m", "As it was", "--allow-empty")
+    moved = Checkout(kms, own_key.root, make_key(kms, f"tasks-{next(serial)}"))
+    moved.seal("staging", {**PLAINTEXTS, "lookit-secrets.env": Secret(b"DB_HOST=other\n")})
+    done = moved.run("secrets.diff", "HEAD", *STAGING)
+    if form is Form.RAW:
+        assert done.returncode == 1
+        assert "It was encrypted with another key than " in done.stderr
+    else:
+        assert done.stdout.splitlines()[:2] == [
+            "staging/lookit-secrets.env  DB_HOST  changed", "staging/lookit-secrets.env  DB_PASSWORD  removed",
+        ]  # fmt: skip
 
 
 def test_verify_passes_what_is_in_order(checkout: Checkout) -> None:
@@ -365,8 +383,6 @@ def test_a_rotation_that_is_killed_is_finished_by_the_next(kms: KmsProcess, own_
     import subprocess
     import time
 
-    from tests.builders import ROOT
-
     client = kms.client()
     client.create_crypto_key_version(parent=own_key.key, crypto_key_version={})
     client.update_crypto_key_primary_version(name=own_key.key, crypto_key_version_id="2")
@@ -440,6 +456,49 @@ def test_log_names_commits_and_files_and_where_the_keys_log_is(checkout: Checkou
     assert lines[1] == "    kubernetes/overlays/staging/secrets/lookit-secrets.env.enc changed"
     assert lines[3] == "    kubernetes/overlays/staging/secrets/lookit-secrets.env.enc added"
     assert f'protoPayload.resourceName:"{KEY}"' in done.stderr
+
+
+def test_log_takes_the_encrypted_file_s_name_and_refuses_others(checkout: Checkout) -> None:
+    done = checkout.run("secrets.log", "lookit-secrets.env.enc", *STAGING)
+    assert [line.split()[-1] for line in done.stdout.splitlines()] == ["secrets", "added"]
+    refused = checkout.run("secrets.log", "no-such.env")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("There is no secret file 'no-such.env'.\n")
+
+
+def test_rekey_to_what_is_no_name_of_a_key_is_bad_usage(checkout: Checkout) -> None:
+    before = checkout.everything()
+    done = checkout.run("secrets.rekey", "--to", "projects/p/keys/k")
+    assert (done.returncode, done.stderr.startswith("That is no name of a key.")) == (2, True)
+    assert checkout.everything() == before
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_git_shows_readable_diffs_by_textconv(checkout: Checkout, form: Form) -> None:
+    """As docs/secrets.md sets it up, but for the checkout, whose settings are told to the program."""
+    checkout.seal("staging", PLAINTEXTS, form)
+    checkout.git("commit", "-qam", "Seal anew")
+    (checkout.root / ".git/info/attributes").write_text("*.enc diff=lookit\n")
+    command = shlex.join(["env", "-C", str(ROOT), *checkout.command("secrets.textconv")])
+    checkout.git("config", "diff.lookit.textconv", f'{command} "$(realpath "$1")" #')
+    checkout.seal(
+        "staging", {"lookit-secrets.env": Secret(f"DB_HOST=db\nDB_PASSWORD=x{CANARY}\n".encode())}, form
+    )
+    shown = checkout.git("diff", **checkout.environ())
+    changed = [line[:13] for line in shown.splitlines() if line[0] in "+-" and line[:3] not in {"+++", "---"}]
+    assert changed == ["-DB_PASSWORD ", "+DB_PASSWORD "]
+    assert " DB_HOST = " in shown
+    assert CANARY not in shown
+    checkout.kms.set_policy({DEPLOYER: []})
+    shown = checkout.git("diff", **checkout.environ())
+    assert " not decrypted: You may not decrypt with the key kubernetes-secrets" in shown
+    assert "\n+sha256 of the ciphertext = " in shown
+
+
+def test_textconv_refuses_a_file_that_is_not_there(checkout: Checkout) -> None:
+    done = checkout.run("secrets.textconv", "/no/such/file")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("/no/such/file cannot be read.\n")
 
 
 def test_textconv_shows_keys_and_fingerprints(checkout: Checkout) -> None:

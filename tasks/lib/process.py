@@ -97,7 +97,6 @@ def stream(
             return child.wait(time_limit)
     except OSError as error:
         raise not_started(argv[0], error) from error
-
     except subprocess.TimeoutExpired as error:
         raise TimedOut(f"`{spelled(argv)}` did not finish within {time_limit:g} s and was ended.") from error
 

@@ -20,6 +20,12 @@ class Key:
     key: str
     version: str = ""
 
+    @property
+    def full(self) -> str:
+        """The key's full name, without a version."""
+        place = f"projects/{self.project}/locations/{self.location}"
+        return f"{place}/keyRings/{self.ring}/cryptoKeys/{self.key}"
+
     def gcloud(self, *words: str) -> str:
         """A `gcloud kms keys …` command about this key, ready to paste."""
         where = ("--keyring", self.ring, "--location", self.location, "--project", self.project)

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib import process
-from tasks.lib.kms.client import connected
+from tasks.lib.errors import UsageError
+from tasks.lib.kms.client import Kms, connected
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets import dotenv, jsonfile
 from tasks.lib.secrets.files import SecretFile
-from tasks.lib.secrets.formats import unseal
+from tasks.lib.secrets.formats import as_it_was, unseal
 from tasks.lib.secrets.together import for_each, one_error
 
 if TYPE_CHECKING:
@@ -56,19 +57,18 @@ def differences(settings: "Settings", files: "Sequence[SecretFile]", revision: s
     """Compare every file as it was at `revision` with what it is now, in parallel.
 
     Raises:
-        Failure: git does not know the revision, or a file cannot be decrypted.
+        UsageError: git does not know the revision.
+        Failure: a file cannot be decrypted.
 
     """
+    _check_revision(files, revision)
     with connected(settings) as kms:
 
         def entries(file: SecretFile) -> list[Difference]:
             was = committed(file.ciphertext, revision)
-            now = file.encrypted() if file.ciphertext.exists() else None
-            before, after = (
-                values(file.name, unseal(kms, file, content).plaintext) if content else {}
-                for content in (was, now)
-            )
-            return compare(file.bound_to, before, after)
+            before = _opened(kms, as_it_was(file, was), was) if was else {}
+            now = _opened(kms, file, file.encrypted()) if file.ciphertext.exists() else {}
+            return compare(file.bound_to, before, now)
 
         found, failures = for_each(files, entries, kms.close)
     if failures:
@@ -113,7 +113,7 @@ def committed(path: Path, revision: str) -> bytes | None:
         Failure: git does not know the revision.
 
     """
-    folder = next(folder for folder in path.parents if folder.is_dir())
+    folder = _folder(path)
     relative = str(path.relative_to(folder))
     listing = process.run(
         ("git", "ls-tree", "-z", revision, "--", relative), time_limit=GIT_SECONDS, cwd=folder
@@ -121,6 +121,26 @@ def committed(path: Path, revision: str) -> bytes | None:
     if not listing.stdout:
         return None
     return process.run(("git", "show", f"{revision}:./{relative}"), time_limit=GIT_SECONDS, cwd=folder).stdout
+
+
+def _folder(path: Path) -> Path:
+    """The folder nearest to a file that there is, for git to run in."""
+    return next(folder for folder in path.parents if folder.is_dir())
+
+
+def _check_revision(files: "Sequence[SecretFile]", revision: str) -> None:
+    argv = ("git", "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    folder = _folder(files[0].ciphertext)
+    if not process.run(argv, time_limit=GIT_SECONDS, cwd=folder, success=(0, 1)).stdout:
+        raise UsageError(
+            f"git knows no commit {revision!r} here.",
+            "A shallow clone has the newest only: git fetch --unshallow.",
+            "./inv secrets.log lists the commits that changed encrypted files.",
+        )  # fmt: skip
+
+
+def _opened(kms: Kms, file: SecretFile, content: bytes) -> dict[str, Held]:
+    return values(file.name, unseal(kms, file, content).plaintext)
 
 
 def _difference(place: str, before: Held | None, now: Held | None) -> Difference:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from tasks.lib.errors import Failure, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tasks.lib.settings.model import Environment, Settings
 
 SUFFIX = ".enc"
@@ -88,3 +90,21 @@ def one_file(settings: "Settings", environment: "Environment", name: str) -> Sec
             f"Its files: {', '.join(files)}.", "invoke.yaml lists them: environments.….secrets.files.",
         )  # fmt: skip
     return files[wanted]
+
+
+def files_called(files: "Sequence[SecretFile]", name: str) -> list[SecretFile]:
+    """Those of `files` that are called `name`, in every environment; all, for no name.
+
+    Raises:
+        UsageError: none is.
+
+    """
+    wanted = Path(name).name.removesuffix(SUFFIX)
+    found = [file for file in files if not name or file.name == wanted]
+    if not found:
+        known = ", ".join(dict.fromkeys(file.name for file in files))
+        raise UsageError(
+            f"There is no secret file {name!r}.", f"The files: {known or 'none'}.",
+            "invoke.yaml lists them: environments.….secrets.files.",
+        )  # fmt: skip
+    return found

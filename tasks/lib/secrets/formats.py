@@ -19,7 +19,7 @@ header is checked on reading: a header that is not exactly what we would have wr
 import base64
 import binascii
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -153,6 +153,12 @@ def unseal(kms: Kms, file: "SecretFile", content: bytes) -> Opened:
         return kms.decrypt(file.key, encrypted.body, header.bound_to.encode())
     data_key = kms.decrypt(file.key, header.data_key, header.bound_to.encode())
     return Opened(_open_envelope(data_key.plaintext, encrypted), data_key.used_primary)
+
+
+def as_it_was(file: "SecretFile", content: bytes) -> "SecretFile":
+    """The file for an older state of it: with the key that the state's header names, were it moved since."""
+    header = parse(content).header
+    return replace(file, key=header.key) if header else file
 
 
 def _seal_envelope(kms: Kms, file: "SecretFile", plaintext: Secret) -> bytes:

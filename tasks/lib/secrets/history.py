@@ -1,11 +1,12 @@
 """Who changed which encrypted file when, from git, and where Cloud KMS keeps who used the key."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.lib import process
-from tasks.lib.kms.keys import parse
+from tasks.lib.kms.keys import Key, parse
 
 if TYPE_CHECKING:
     from tasks.lib.secrets.files import SecretFile
@@ -52,16 +53,25 @@ def parse_log(output: str) -> list[Entry]:
     return entries
 
 
-def audit_hint(key: str) -> str:
-    """Where to look up who used, or changed, a key."""
-    name = parse(key)
-    if name is None:
+def audit_hint(keys: Sequence[str]) -> str:
+    """Where to look up who used, or changed, each of the keys."""
+    named = [parse(key) for key in dict.fromkeys(keys)]
+    lines = [f"Who used {key.key}: {_query(key)}" for key in named if key]
+    if not lines:
         return ""
-    resource = f"projects/{name.project}/locations/{name.location}/keyRings/{name.ring}/cryptoKeys/{name.key}"
-    return (
-        f'Who used {name.key}: gcloud logging read \'protoPayload.serviceName="cloudkms.googleapis.com" AND '
-        f'protoPayload.resourceName:"{resource}"\' --project {name.project} --freshness 30d\n'
+    lines.append(
         "(Encrypt and Decrypt are Data Access logs: they are there only if the project has them turned on.)"
+    )
+    return "\n".join(lines)
+
+
+def _query(key: Key) -> str:
+    """The command that reads Cloud Audit Logs about one key, its versions included."""
+    conditions = (
+        f'protoPayload.serviceName="cloudkms.googleapis.com" AND protoPayload.resourceName:"{key.full}"'
+    )
+    return shlex.join(
+        ("gcloud", "logging", "read", conditions, "--project", key.project, "--freshness", "30d")
     )
 
 

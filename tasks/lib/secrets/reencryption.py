@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tasks.lib.errors import Failure
+from tasks.lib.errors import Failure, UsageError
 from tasks.lib.kms.administration import add_primary_version, primary_version, versions
 from tasks.lib.kms.client import Kms, connected
 from tasks.lib.kms.diagnosis import NotPermitted
@@ -72,9 +72,15 @@ def rekey(settings: "Settings", files: Sequence[SecretFile], key: str) -> Outcom
         key: the full name of the new key.
 
     Raises:
+        UsageError: that is no name of a key.
         Failure: at least one file is as it was; every fault is listed, and a second run does the rest.
 
     """
+    if parse_key(key) is None:
+        raise UsageError(
+            "That is no name of a key.", f"{key} has another form.",
+            "Give its name in the key ring, or projects/…/locations/…/keyRings/…/cryptoKeys/NAME",
+        )  # fmt: skip
     with connected(settings) as opener, connected(as_encrypter(settings)) as sealer:
         clients = Connections(opener, sealer)
         done, failures = for_each(files, lambda file: _move(clients, file, key), clients.close)

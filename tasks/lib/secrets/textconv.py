@@ -6,17 +6,18 @@ and nothing about it, not even to someone who guesses.
 
 import hmac
 import secrets
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib import process
-from tasks.lib.errors import Failure
+from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import write_atomically
 from tasks.lib.kms.client import connected
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets import comparing, formats
 from tasks.lib.secrets.files import SUFFIX, SecretFile, secret_files
-from tasks.lib.secrets.formats import unseal
+from tasks.lib.secrets.formats import as_it_was, unseal
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
@@ -28,19 +29,32 @@ GIT_SECONDS = 10
 def text_of(settings: "Settings", path: Path) -> str:
     """One line for each key of an encrypted file: its name and its value's fingerprint.
 
+    For someone who cannot decrypt it, why not, and the ciphertext's own fingerprint: `git diff` would end
+    with the first file that fails.
+
     Args:
         settings: where KMS is.
         path: the file, or the temporary copy of an older state of it that git makes.
 
     Raises:
-        Failure: it cannot be decrypted.
+        UsageError: there is no such file.
 
     """
-    content = path.read_bytes()
-    file = _file_of(settings, path, content)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read.", f"{error.strerror}.") from error
+    try:
+        return fingerprints(*_decrypted(settings, path, content), _clone_key(settings.root))
+    except Failure as failure:
+        return f"not decrypted: {failure.what}\nsha256 of the ciphertext = {sha256(content).hexdigest()}"
+
+
+def _decrypted(settings: "Settings", path: Path, content: bytes) -> tuple[str, Secret]:
+    """Which secret file it is, and what it holds."""
+    file = as_it_was(_file_of(settings, path, content), content)
     with connected(settings) as kms:
-        plaintext = unseal(kms, file, content).plaintext
-    return fingerprints(file.name, plaintext, _clone_key(settings.root))
+        return file.name, unseal(kms, file, content).plaintext
 
 
 def fingerprints(name: str, plaintext: Secret, key: bytes) -> str:

@@ -28,10 +28,15 @@ def test_no_commits_are_no_entries() -> None:
     assert parse_log("") == []
 
 
-def test_the_keys_own_log_is_one_command_away() -> None:
-    hint = audit_hint("projects/p/locations/l/keyRings/r/cryptoKeys/k")
-    assert hint.splitlines()[0] == (
+KEYS = [f"projects/p/locations/l/keyRings/r/cryptoKeys/{name}" for name in "kkm"]
+
+
+def test_the_keys_own_log_is_one_command_away_for_each_key() -> None:
+    lines = audit_hint(KEYS).splitlines()
+    assert lines[0] == (
         'Who used k: gcloud logging read \'protoPayload.serviceName="cloudkms.googleapis.com" AND '
         'protoPayload.resourceName:"projects/p/locations/l/keyRings/r/cryptoKeys/k"\' --project p --freshness 30d'
     )
-    assert audit_hint("no key at all") == ""
+    assert [line.split(":")[0] for line in lines[:2]] == ["Who used k", "Who used m"]
+    assert lines[2].startswith("(Encrypt and Decrypt are Data Access logs")
+    assert audit_hint(["no key at all"]) == ""
