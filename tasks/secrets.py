@@ -181,8 +181,8 @@ def check(c: Context, staged: bool = False) -> None:
     from tasks.lib import console
     from tasks.lib.secrets import checkin
 
-    examined = checkin.check(cli.settings(c), checkin.STAGED if staged else checkin.TRACKED)
-    console.say(f"No plaintext secret in {examined} files.")
+    listing = checkin.STAGED if staged else checkin.TRACKED
+    console.say(checkin.said(checkin.check(cli.settings(c), listing), listing))
 
 
 @cli.task(positional=["file"], help={"file": "The encrypted file, or git's copy of one."})

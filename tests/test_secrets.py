@@ -13,7 +13,6 @@ from tasks.lib.redaction import Secret
 from tasks.lib.secrets.formats import Form, parse
 from tests.builders import ROOT
 from tests.kms_process import DEPLOYER, KEY, KmsProcess, make_key
-from tests.program import Here
 from tests.secrets_program import CANARY, FOLDER, PLAINTEXTS, Checkout, new_checkout
 
 serial = itertools.count()
@@ -514,53 +513,3 @@ def test_plaintext_modes_never_widen(checkout: Checkout) -> None:
     checkout.run("decrypt", *STAGING)
     mode = (checkout.root / FOLDER.format("staging") / "lookit-secrets.env").stat().st_mode
     assert stat.S_IMODE(mode) == 0o600
-
-
-def staged(checkout: Checkout, path: str, content: bytes) -> None:
-    target = checkout.root / path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(content)
-    checkout.git("add", "-f", path)
-
-
-@pytest.mark.parametrize(
-    ("path", "content", "why"),
-    [
-        ("kubernetes/overlays/staging/secrets/lookit-secrets.env", b"A=1\n", "is a decrypted secret file by its name"),
-        ("kubernetes/overlays/staging/secrets/new.env.enc", b"A=1\n", "is called .enc, but is no ciphertext"),
-        ("README.md", f"The password is {CANARY}.\n".encode(), "holds the secret value of staging/lookit-secrets.env: DB_PASSWORD"),
-    ],
-)  # fmt: skip
-def test_check_refuses_a_staged_secret(checkout: Checkout, path: str, content: bytes, why: str) -> None:
-    from tasks.lib.errors import Failure
-    from tasks.lib.secrets import checkin
-
-    staged(checkout, path, content)
-    for listing in (checkin.STAGED, checkin.TRACKED):
-        with pytest.raises(Failure) as refused:
-            checkin.check(checkout.settings(), listing)
-        assert refused.value.why == f"- {path}: {why}"
-
-
-def test_check_passes_ciphertext_and_counts_what_it_saw(checkout: Checkout) -> None:
-    from tasks.lib.secrets import checkin
-
-    assert checkin.check(checkout.settings(), checkin.TRACKED) == 8 + 4 + 1
-    assert checkin.check(checkout.settings(), checkin.STAGED) == 0
-
-
-def test_check_without_rights_still_looks_at_names_and_shapes(
-    kms: KmsProcess, checkout: Checkout, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from tasks.lib.secrets import checkin
-
-    kms.set_policy({DEPLOYER: []})
-    assert checkin.check(checkout.settings(), checkin.TRACKED) == 13
-    assert "8 of 8 secrets could not be decrypted and were not looked for." in capsys.readouterr().err
-
-
-def test_the_task_examines_this_very_repository(here: Here) -> None:
-    done = here.inv("secrets.check")
-
-    assert done.code == 0, done.stderr
-    assert "No plaintext secret in " in done.stderr

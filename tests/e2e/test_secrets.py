@@ -48,3 +48,10 @@ def test_a_key_rotates_and_the_old_version_is_needed_no_more(corner: OwnKey) -> 
     verified = corner.invoke("secrets.verify", "--environment", corner.name, "--json")
     assert verified.returncode == 0, verified.stderr
     assert {verdict["state"] for verdict in json.loads(verified.stdout)} == {"good"}
+
+
+def test_the_guard_looks_for_every_value_and_passes_this_repository(corner: OwnKey) -> None:
+    """Among them what every service account's key holds, and names of buckets and hosts."""
+    done = corner.invoke("secrets.check")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("No plaintext secret in ")

@@ -1,7 +1,8 @@
 """What must never be committed: plaintext where ciphertext belongs, and secrets anywhere else.
 
-Two kinds of checks.  By name and shape, for everyone, without any credentials.  By value, for those who
-can decrypt: no file may hold a secret's value, plain or in base64 (as a rendered Secret holds it).
+By name and shape, for everyone, without any credentials.  By value, for those who can decrypt: no file may
+hold a secret's value, plain or in base64 (as a rendered Secret holds it), nor decrypt to one outside its
+place, where no task would look after it.
 """
 
 import base64
@@ -11,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets import comparing, formats
+from tasks.lib.secrets import comparing, expected, formats
 from tasks.lib.secrets.files import SUFFIX
 
 # Shorter values ("true", "us-east1") stand in many an innocent file.
 SHORTEST_VALUE = 8
-KMS_CIPHERTEXT = b"\x0a"
+# How Cloud KMS's ciphertexts begin: a field of 36 bytes, which names the key version.
+KMS_CIPHERTEXT = b"\x0a\x24"
+ALLOWED = (SUFFIX, expected.SUFFIX)
 PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----\s*(?:\\n)?[A-Za-z0-9+/]{40}")
 
 
@@ -32,22 +35,34 @@ class Offence:
 
 
 def offences(
-    contents: Mapping[str, bytes], names: Iterable[str], secrets: "Sequence[Needle]"
+    contents: Mapping[str, bytes], names: Iterable[str], places: Iterable[str], secrets: "Sequence[Needle]"
 ) -> list[Offence]:
     """What is wrong with files that are about to be committed.
 
     Args:
         contents: the files by path.
         names: the names of all secret files, such as `lookit-secrets.env`.
+        places: the paths of all encrypted files.
         secrets: what to look for, from `needles`; empty for someone who cannot decrypt.
 
     """
+    named, placed = tuple(names), frozenset(places)
     found = []
     for path, content in contents.items():
-        why = _by_name(path, frozenset(names)) or _by_shape(path, content) or _by_value(content, secrets)
+        why = _by_name(path, named) or _by_shape(path, content, placed) or _by_value(content, secrets)
         if why:
             found.append(Offence(path, why))
     return found
+
+
+def strays(contents: Mapping[str, bytes], places: Iterable[str]) -> dict[str, bytes]:
+    """Files that look like a raw ciphertext of KMS and lie where no encrypted file belongs."""
+    placed = frozenset(places)
+    return {
+        path: content
+        for path, content in contents.items()
+        if path not in placed and content.startswith(KMS_CIPHERTEXT)
+    }
 
 
 @dataclass(frozen=True)
@@ -58,44 +73,53 @@ class Needle:
     text: Secret
 
 
-def needles(plaintexts: Mapping[str, Secret], harmless: Iterable[str] = ()) -> list[Needle]:
+def needles(
+    plaintexts: Mapping[str, Secret], harmless: Iterable[str] = (), open_keys: Iterable[str] = ()
+) -> list[Needle]:
     """All byte strings that would give away one of the secrets.
 
     Args:
         plaintexts: decrypted files by `environment/name`.
         harmless: values that stand in the open anyway, such as a bucket's name.
+        open_keys: keys whose values are no secrets.
 
     """
-    known = {value.encode() for value in harmless}
+    known, in_the_open = {value.encode() for value in harmless}, frozenset(open_keys)
     found: list[Needle] = []
     for place, plaintext in plaintexts.items():
-        for held in comparing.values(place, plaintext).values():
+        for key, held in comparing.values(place, plaintext).items():
             value = held.value.reveal().strip(b'"')
-            if len(value) >= SHORTEST_VALUE and value not in known:
+            if len(value) >= SHORTEST_VALUE and value not in known and key not in in_the_open:
                 found += [
                     Needle(f"{place}: {held.shown}", Secret(text)) for text in (value, *_in_base64(value))
                 ]
     return found
 
 
-def _by_name(path: str, names: frozenset[str]) -> str:
-    """A decrypted file under its own name."""
-    name = PurePosixPath(path).name
-    return "is a decrypted secret file by its name" if name in names else ""
+def _by_name(path: str, names: tuple[str, ...]) -> str:
+    """A decrypted file under its own name, or what an editor or a copy makes of it."""
+    name = PurePosixPath(path).name.lstrip(".#~")
+    if name.endswith(ALLOWED) or not name.startswith(names):
+        return ""
+    return "is a decrypted secret file by its name"
 
 
-def _by_shape(path: str, content: bytes) -> str:
-    """Plaintext that was saved under a ciphertext's name, or a private key."""
+def _by_shape(path: str, content: bytes, places: frozenset[str]) -> str:
+    """Plaintext that was saved under a ciphertext's name, ciphertext out of place, or a private key."""
     if path.endswith(SUFFIX) and not content.startswith((KMS_CIPHERTEXT, formats.MAGIC)):
         return "is called .enc, but is no ciphertext"
+    if content.startswith(formats.MAGIC) and path not in places:
+        return "is an encrypted secret file outside its place, where no rotation would reach it"
     if PRIVATE_KEY.search(content):
         return "holds a private key"
     return ""
 
 
 def _by_value(content: bytes, secrets: Sequence[Needle]) -> str:
+    """A secret's value; base64 may be broken over lines."""
+    in_one_line = b"".join(content.split())
     for needle in secrets:
-        if needle.text.reveal() in content:
+        if needle.text.reveal() in content or needle.text.reveal() in in_one_line:
             return f"holds the secret value of {needle.place}"
     return ""
 

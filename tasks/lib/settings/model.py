@@ -45,6 +45,12 @@ class Kms(Struct, frozen=True, kw_only=True):
         return f"projects/{self.project}/locations/{self.location}/keyRings/{self.key_ring}/cryptoKeys/{key}"
 
 
+class Guard(Struct, frozen=True, kw_only=True):
+    """What `secrets.check` looks for in committed files."""
+
+    open_keys: list[Name]
+
+
 class Kustomize(Struct, frozen=True, kw_only=True):
     """The tree of manifests and the program that builds it."""
 
@@ -172,6 +178,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     image: Image
     source: Source
     kms: Kms
+    guard: Guard
     kustomize: Kustomize
     environments: Annotated[dict[str, Environment], Meta(min_length=1)]
     google: Google

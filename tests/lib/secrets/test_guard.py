@@ -5,13 +5,17 @@ import base64
 import pytest
 
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets.guard import Needle, Offence, needles, offences
+from tasks.lib.secrets.expected import expected_keys
+from tasks.lib.secrets.files import secret_files
+from tasks.lib.secrets.guard import Needle, Offence, needles, offences, strays
+from tests.builders import checked_in_settings
 
 NAMES = ("lookit-secrets.env", "googleAppCreds.json")
 VALUE = b"correct-horse-battery"
 KEY = b"-----BEGIN PRIVATE KEY-----\n" + b"QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo" * 3
 SECRETS = needles({"staging/lookit-secrets.env": Secret(b"DB_PASSWORD=" + VALUE + b"\nDEBUG=true\nBUCKET=lookit-staging\n")},
                   harmless=["lookit-staging"])  # fmt: skip
+PLACES = ["kubernetes/overlays/staging/secrets/lookit-secrets.env.enc"]
 PLACE = "staging/lookit-secrets.env: DB_PASSWORD"
 
 
@@ -24,19 +28,34 @@ PLACE = "staging/lookit-secrets.env: DB_PASSWORD"
             "is a decrypted secret file by its name",
         ),
         ("notes/googleAppCreds.json", b"{}", "is a decrypted secret file by its name"),
+        ("lookit-secrets.env.bak", b"", "is a decrypted secret file by its name"),
+        ("secrets/.lookit-secrets.env.swp", b"", "is a decrypted secret file by its name"),
+        ("secrets/.#lookit-secrets.env", b"", "is a decrypted secret file by its name"),
+        ("secrets/lookit-secrets.env~", b"", "is a decrypted secret file by its name"),
+        ("secrets/lookit-secrets.env.enc", b"\nDB_PASSWORD=x", "is called .enc, but is no ciphertext"),
         ("secrets/lookit-secrets.env.enc", b"DB_PASSWORD=x", "is called .enc, but is no ciphertext"),
         ("secrets/lookit-secrets.env.enc", b"", "is called .enc, but is no ciphertext"),
         ("tests/key.pem", KEY, "holds a private key"),
         ("creds.txt", b'{"private_key": "' + KEY.replace(b"\n", b"\\n") + b'"}', "holds a private key"),
         ("notes.md", b"use " + VALUE + b" to log in", f"holds the secret value of {PLACE}"),
         ("secret.yaml", b"data:\n  P: " + base64.b64encode(VALUE), f"holds the secret value of {PLACE}"),
+        (
+            "wrapped",
+            b"\n  ".join(base64.b64encode(VALUE)[i : i + 5] for i in range(0, 28, 5)),
+            f"holds the secret value of {PLACE}",
+        ),
+        (
+            "backup/lookit-secrets.env.enc",
+            b"lookit-secret/1\nkey: x",
+            "is an encrypted secret file outside its place, where no rotation would reach it",
+        ),
         ("secret.yaml", base64.b64encode(b"x=" + VALUE + b"\nmore"), f"holds the secret value of {PLACE}"),
         ("secret.yaml", base64.b64encode(b"xy=" + VALUE + b"!"), f"holds the secret value of {PLACE}"),
         ("secret.yaml", base64.b64encode(b"xyz=" + VALUE), f"holds the secret value of {PLACE}"),
     ],
 )
 def test_what_must_not_be_committed_is_named_with_the_reason(path: str, content: bytes, why: str) -> None:
-    assert offences({path: content}, NAMES, SECRETS) == [Offence(path, why)]
+    assert offences({path: content}, NAMES, PLACES, SECRETS) == [Offence(path, why)]
 
 
 @pytest.mark.parametrize(
@@ -45,16 +64,47 @@ def test_what_must_not_be_committed_is_named_with_the_reason(path: str, content:
         ("kubernetes/overlays/staging/secrets/lookit-secrets.env.enc", b"\x0a\x24\x00raw"),
         ("kubernetes/overlays/staging/secrets/lookit-secrets.env.enc", b"lookit-secret/1\nkey: x"),
         ("kubernetes/overlays/staging/secrets/lookit-secrets.env.expected", b"DB_PASSWORD=\n"),
+        ("kubernetes/overlays/staging/secrets/my-lookit-secrets.environment", b"\n"),
         ("docs/secrets.md", b"begins with -----BEGIN PRIVATE KEY----- and so on"),
         ("settings.py", b"DEBUG = 'true'; BUCKET = 'lookit-staging'"),
     ],
 )
 def test_what_is_harmless_passes(path: str, content: bytes) -> None:
-    assert offences({path: content}, NAMES, SECRETS) == []
+    assert offences({path: content}, NAMES, PLACES, SECRETS) == []
 
 
 def test_short_values_and_those_in_the_open_are_not_looked_for() -> None:
     assert {needle.place for needle in SECRETS} == {PLACE}
+
+
+def test_a_service_account_s_key_gives_only_its_private_parts_away() -> None:
+    """What every such file holds stands in every program that reads one."""
+    account = (
+        b'{"type": "service_account", "project_id": "lookit-project", "private_key_id": "0123456789abcdef",'
+        b' "private_key": "-----BEGIN x", "auth_uri": "https://accounts.google.com/o/oauth2/auth"}'
+    )
+    found = needles({"staging/a.json": Secret(account)}, open_keys=checked_in_settings().guard.open_keys)
+    assert {needle.place for needle in found} == {
+        "staging/a.json: private_key_id",
+        "staging/a.json: private_key",
+    }
+
+
+def test_every_key_that_is_said_to_be_open_is_one_of_a_secret_file() -> None:
+    """A name that no file has any more would be open for whatever comes to be called so."""
+    settings = checked_in_settings()
+    listed = [
+        key
+        for environment in settings.environments.values()
+        for file in secret_files(settings, environment)
+        for key in expected_keys(file) or ()
+    ]
+    assert set(settings.guard.open_keys) - set(listed) == {"universe_domain"}
+
+
+def test_only_a_raw_ciphertext_out_of_place_is_worth_an_attempt_to_decrypt() -> None:
+    contents = {PLACES[0]: b"\x0a\x24\x00a", "notes": b"\x0a\x24\x00a", "text": b"\n$", "more": b"\nx"}
+    assert set(strays(contents, PLACES)) == {"notes", "text"}
 
 
 def test_a_needle_does_not_print() -> None:
