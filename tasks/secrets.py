@@ -107,7 +107,7 @@ def diff(c: Context, revision: str = "HEAD", environment: str = "", show: bool =
 
 @cli.task(help={"environment": ENVIRONMENTS, "json": "Print JSON on stdout."})
 def verify(c: Context, environment: str = "", json: bool = False) -> None:
-    """Examine every encrypted file; exits with 1 for broken ones, 3 for stale ones."""
+    """Examine every encrypted file; exits with 1 for broken or unknown ones, 3 for stale ones."""
     from tasks.lib.secrets import verifying
     from tasks.lib.secrets.listing import show_verdicts
 
@@ -123,7 +123,8 @@ def verify(c: Context, environment: str = "", json: bool = False) -> None:
 def rotate(c: Context, environment: str = "", new_version: bool = False) -> None:
     """Encrypt with the primary key version whatever an older one encrypted."""
     from tasks.lib.secrets import reencryption
-    from tasks.lib.secrets.listing import show_outcome, show_rest
+    from tasks.lib.secrets.files import strays
+    from tasks.lib.secrets.listing import show_outcome, show_rest, show_strays
 
     settings = cli.settings(c)
     files = _files(settings, environment)
@@ -131,6 +132,7 @@ def rotate(c: Context, environment: str = "", new_version: bool = False) -> None
     if new_version:
         reencryption.add_versions(settings, keys)
     show_outcome(reencryption.rotate(settings, files))
+    show_strays(strays(files))
     # Another environment's files may still need the old versions: they are disposable only after all.
     show_rest([] if environment else reencryption.disposable_versions(settings, keys))
 

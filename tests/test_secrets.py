@@ -327,6 +327,97 @@ def test_verify_tells_broken_from_stale(kms: KmsProcess, own_key: Checkout) -> N
     assert found["production", "googleAppCreds.json"]["version"] == "older"
 
 
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [
+        ({"code": "UNAVAILABLE", "message": "Away."}, "Cloud KMS does not answer at "),
+        ({"rpc": "Decrypt", "hang": True}, "Cloud KMS does not answer at "),
+        ({"rpc": "Decrypt", "code": "RESOURCE_EXHAUSTED", "message": "Quota."}, "The quota of Cloud KMS is used up"),
+        ({"rpc": "Decrypt", "code": "PERMISSION_DENIED", "message": "Permission 'x' denied."}, "You may not decrypt with"),
+        ({"rpc": "Decrypt", "spoil": "plaintext_crc32c"}, "Bytes were damaged between here and Cloud KMS"),
+    ],
+    ids=["away", "hanging", "quota", "no role", "damaged answers"],
+)  # fmt: skip
+def test_verify_calls_nothing_broken_that_it_could_not_examine(
+    kms: KmsProcess, checkout: Checkout, fault: dict[str, object], problem: str
+) -> None:
+    kms.set_faults(fault)
+    limits = {"INVOKE_TIME_LIMITS_KMS": "2s", "INVOKE_TIME_LIMITS_KMS_ATTEMPT": "1s"}
+    done = checkout.run("secrets.verify", "--json", **limits)
+    assert (done.returncode, "8 of 8 secret files could not be examined." in done.stderr) == (1, True)
+    for verdict in json.loads(done.stdout):
+        assert (verdict["state"], verdict["problems"][0].startswith(problem)) == ("unknown", True)
+
+
+def test_verify_tells_broken_from_unknown_in_one_run(kms: KmsProcess, checkout: Checkout) -> None:
+    checkout.encrypted().write_bytes(b"lookit-secret/1\n")
+    checkout.encrypted("production").unlink()
+    kms.set_faults({"rpc": "Decrypt", "code": "RESOURCE_EXHAUSTED", "message": "Quota.", "skip": 4})
+    done = checkout.run("secrets.verify", "--json")
+    states = [verdict["state"] for verdict in json.loads(done.stdout)]
+    assert (done.returncode, states.count("broken"), states.count("unknown"), states.count("good")) == (
+        1,
+        2,
+        2,
+        4,
+    )
+    assert "2 of 8 secret files are broken. 2 of 8 secret files could not be examined." in done.stderr
+
+
+def test_verify_names_a_disabled_version_and_a_key_that_is_not_there(
+    kms: KmsProcess, own_key: Checkout
+) -> None:
+    kms.client().update_crypto_key_version(
+        crypto_key_version={"name": f"{own_key.key}/cryptoKeyVersions/1", "state": "DISABLED"},
+        update_mask={"paths": ["state"]},
+    )
+    disabled = own_key.run("secrets.verify", *STAGING, "--json")
+    assert {v["state"] for v in json.loads(disabled.stdout)} == {"broken"}
+    assert "gcloud kms keys versions enable 1" in disabled.stderr
+    elsewhere = Checkout(kms, own_key.root, f"{own_key.key}-absent")
+    kms.grant(DEPLOYER, "roles/cloudkms.cryptoKeyDecrypter", "roles/cloudkms.viewer")
+    absent = elsewhere.run("secrets.verify", *STAGING, "--json")
+    assert absent.returncode == 1
+    assert {(v["state"], v["problems"][0]) for v in json.loads(absent.stdout)} == {
+        ("broken", f"The key {own_key.key.rsplit('/', 1)[1]}-absent does not exist.")
+    }
+
+
+def test_verify_and_rotate_name_files_that_no_setting_names(checkout: Checkout) -> None:
+    stray = checkout.encrypted(name="old.env")
+    stray.write_bytes(checkout.encrypted().read_bytes())
+    done = checkout.run("secrets.verify", "--json")
+    assert done.returncode == 3
+    assert "1 of 9 secret files want attention." in done.stderr
+    assert json.loads(done.stdout)[-1] == {
+        "environment": "staging", "file": "old.env", "state": "stale", "form": "", "version": "", "problems": [],
+        "remarks": ["no setting names it, so no task looks after it"], "next_step": "",
+    }  # fmt: skip
+    assert "old.env.enc was left as it is: no setting names it." in checkout.run("secrets.rotate").stderr
+
+
+def test_verify_prints_a_table_for_people(checkout: Checkout) -> None:
+    checkout.seal("staging", {"lookit-secrets.env": Secret(f"DB_HOST={CANARY}\r\nEXTRA=\n".encode())})
+    done = checkout.run("secrets.verify", *STAGING, COLUMNS="200")
+    assert (done.returncode, done.stdout) == (1, "")
+    for said in (
+        "DB_PASSWORD is missing",
+        "EXTRA is expected by nobody",
+        "line 1: ends in CR LF",
+        "line 2: EXTRA is empty",
+    ):
+        assert said in done.stderr
+    assert "next: Mend it: ./inv secrets.edit lookit-secrets.env --environment staging" in done.stderr
+
+
+def test_verify_tells_the_number_of_the_version_to_whom_may_see_it(
+    kms: KmsProcess, checkout: Checkout
+) -> None:
+    kms.grant(DEPLOYER, "roles/cloudkms.cryptoKeyDecrypter", "roles/cloudkms.viewer")
+    done = checkout.run("secrets.verify", *STAGING, "--json")
+    assert {verdict["version"] for verdict in json.loads(done.stdout)} == {"1"}
+
+
 def test_rotate_makes_a_version_and_moves_every_file_to_it(kms: KmsProcess, own_key: Checkout) -> None:
     own_key.seal("staging", {"lookit-secrets.env": PLAINTEXTS["lookit-secrets.env"]}, Form.RAW)
     done = own_key.run("secrets.rotate", "--new-version")

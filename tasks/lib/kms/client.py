@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.lib import console
 from tasks.lib.background import Background
 from tasks.lib.errors import Failure
-from tasks.lib.kms.diagnosis import LOG_IN, Call, ChecksumMismatch, Fault, damaged, explain
+from tasks.lib.kms.diagnosis import LOG_IN, Call, ChecksumMismatch, Fault, Undecided, damaged, explain
 from tasks.lib.kms.messages import messages
 from tasks.lib.redaction import Secret
 
@@ -258,9 +258,9 @@ class Identity:
                     self._found.refresh(self._request)
                 self._found.apply(named)
         except RefreshError as error:
-            raise Failure("Google does not accept your credentials.", str(error.args[0]), LOG_IN) from error
+            raise Undecided("Google does not accept your credentials.", str(error.args[0]), LOG_IN) from error
         except TransportError as error:
-            raise Failure(
+            raise Undecided(
                 "Google's token service does not answer.", str(error),
                 "Check the network, a proxy or VPN; ./inv doctor tells more.",
             ) from error  # fmt: skip

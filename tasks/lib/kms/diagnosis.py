@@ -68,11 +68,15 @@ class Fault:
         return "CERTIFICATE_VERIFY_FAILED" in self.message
 
 
-class ChecksumMismatch(Failure):
+class Undecided(Failure):
+    """KMS was not reached, or does not let this caller ask: nothing is known about the ciphertext."""
+
+
+class ChecksumMismatch(Undecided):
     """Bytes were damaged between here and KMS; sending them again may help."""
 
 
-class NotPermitted(Failure):
+class NotPermitted(Undecided):
     """The caller lacks a role on the key, or there is no such key."""
 
 
@@ -102,7 +106,7 @@ def explain(call: Call, fault: Fault) -> Failure:
 
 def _denied(call: Call, fault: Fault) -> Failure:
     if "quota project" in fault.message:
-        return Failure(
+        return Undecided(
             "Your credentials name no quota project, and Cloud KMS wants one.", fault.message,
             f"gcloud auth application-default set-quota-project {call.home or 'PROJECT'}\n"
             "or set google.quota_project in invoke.yaml, or INVOKE_GOOGLE_QUOTA_PROJECT.",
@@ -111,7 +115,7 @@ def _denied(call: Call, fault: Fault) -> Failure:
         return _api_disabled(call, fault)
     if fault.reason == "USER_PROJECT_DENIED" or "permission to use project" in fault.message:
         project = _project(call, fault)
-        return Failure(
+        return Undecided(
             f"You may not charge quota to project {project}.", fault.message,
             f"gcloud projects add-iam-policy-binding {project} --member={_member(call)} "
             "--role=roles/serviceusage.serviceUsageConsumer",
@@ -122,7 +126,7 @@ def _denied(call: Call, fault: Fault) -> Failure:
 def _api_disabled(call: Call, fault: Fault) -> Failure:
     """The API is off in the project that the call counts against, or in the key's own."""
     project = _project(call, fault)
-    return Failure(
+    return Undecided(
         f"The Cloud KMS API is not enabled in project {project}.", fault.message,
         f"gcloud services enable cloudkms.googleapis.com --project {project}",
     )  # fmt: skip
@@ -194,11 +198,11 @@ def _not_found(call: Call, fault: Fault) -> Failure:
 
 
 def _not_authenticated(_call: Call, fault: Fault) -> Failure:
-    return Failure("Google does not accept your credentials.", fault.message, LOG_IN)
+    return Undecided("Google does not accept your credentials.", fault.message, LOG_IN)
 
 
 def _over_quota(_call: Call, fault: Fault) -> Failure:
-    return Failure(
+    return Undecided(
         "The quota of Cloud KMS is used up for this minute.", fault.message,
         "Wait a minute and try again; https://console.cloud.google.com/iam-admin/quotas shows the limits.",
     )  # fmt: skip
@@ -206,18 +210,18 @@ def _over_quota(_call: Call, fault: Fault) -> Failure:
 
 def _unreachable(call: Call, fault: Fault) -> Failure:
     if fault.is_distrust:
-        return Failure(
+        return Undecided(
             f"The certificate of {call.host} is not one that this machine trusts.", fault.message,
             "A proxy that opens TLS needs its authority in google.ca_file; else somebody is in between.",
         )  # fmt: skip
-    return Failure(
+    return Undecided(
         f"Cloud KMS does not answer at {call.host}.", fault.message,
         "Check the network, a proxy or VPN and google.kms in the settings; ./inv doctor tells more.",
     )  # fmt: skip
 
 
 def _unexpected(call: Call, fault: Fault) -> Failure:
-    return Failure(
+    return Undecided(
         f"Cloud KMS could not {call.verb} the key {short(call.key)}.", f"{fault.code}: {fault.message}",
         "Try again; https://status.cloud.google.com says whether Google has trouble.",
     )  # fmt: skip

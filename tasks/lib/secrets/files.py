@@ -108,3 +108,10 @@ def files_called(files: "Sequence[SecretFile]", name: str) -> list[SecretFile]:
             "invoke.yaml lists them: environments.….secrets.files.",
         )  # fmt: skip
     return found
+
+
+def strays(files: "Sequence[SecretFile]") -> list[Path]:
+    """Encrypted files beside `files` that no setting names, so that no task looks after them."""
+    known = {file.ciphertext for file in files}
+    folders = dict.fromkeys(file.ciphertext.parent for file in files)
+    return [path for folder in folders for path in sorted(folder.glob(f"*{SUFFIX}")) if path not in known]

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from tasks.lib import console
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tasks.lib.secrets.history import Entry
     from tasks.lib.secrets.reencryption import Outcome
     from tasks.lib.secrets.verifying import Verdict
 
-COLOURS = {"good": "green", "stale": "yellow", "broken": "red"}
+COLOURS = {"good": "green", "stale": "yellow", "unknown": "magenta", "broken": "red"}
 
 
 def show_verdicts(verdicts: "Sequence[Verdict]", *, as_json: bool) -> None:
@@ -40,6 +42,12 @@ def show_outcome(outcome: "Outcome") -> None:
         console.say(f"{place}: encrypted anew and verified")
     for place in outcome.untouched:
         console.say(f"{place}: nothing to do")
+
+
+def show_strays(paths: "Sequence[Path]") -> None:
+    """Name the encrypted files that were passed over: they may need a version that is called needless."""
+    for path in paths:
+        console.say(f"{path.name} was left as it is: no setting names it.")
 
 
 def show_rest(commands: Sequence[str]) -> None:
