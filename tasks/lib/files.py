@@ -4,6 +4,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from tasks.lib.workspace import gone
+
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Write `data` to `path` so that a reader, or a crash, finds the old file or the new one, never a part.
@@ -18,7 +20,7 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
 
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}-")
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)
@@ -30,6 +32,15 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
         Path(temporary).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove temporary files of `path` that a writer left who was killed in the middle."""
+    before = f".{path.name}."
+    for temporary in path.parent.glob(f"{before}*-*"):
+        writer = temporary.name.removeprefix(before).partition("-")[0]
+        if writer.isdigit() and gone(int(writer)):
+            temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

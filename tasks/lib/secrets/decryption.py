@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from tasks.lib import process
 from tasks.lib.errors import Failure
-from tasks.lib.files import write_atomically
+from tasks.lib.files import remove_leftovers, write_atomically
 from tasks.lib.kms.client import Kms, Opened, connected
 from tasks.lib.secrets.files import SecretFile, secret_files
 from tasks.lib.secrets.formats import unseal
@@ -54,12 +54,15 @@ def open_file(kms: Kms, file: SecretFile) -> Opened:
 def write_plaintexts(files: "Sequence[SecretFile]", plaintexts: "Mapping[str, Secret]") -> None:
     """Write plaintexts where the tree expects them, each whole and for this user only.
 
+    What an earlier call left half-written, that was killed, is removed.
+
     Raises:
         Failure: git would see one of them; nothing was written.
 
     """
     _check_ignored([file.plaintext for file in files])
     for file in files:
+        remove_leftovers(file.plaintext)
         write_atomically(file.plaintext, plaintexts[file.name].reveal(), PLAINTEXT_MODE)
 
 

@@ -154,3 +154,14 @@ def test_plaintext_that_git_ignores_is_written(checkout: Settings) -> None:
     files = secret_files(checkout, checkout.environment("staging"))
     decryption.write_plaintexts(files, PLAINTEXTS)
     assert all(file.plaintext.exists() for file in files)
+
+
+def test_what_a_killed_decrypt_left_half_written_is_removed_by_the_next(checkout: Settings) -> None:
+    files = secret_files(checkout, checkout.environment("staging"))
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = files[0].plaintext.with_name(f".{files[0].name}.{dead.pid}-abcd")
+    left.write_bytes(b"DB_PASS")
+    decryption.write_plaintexts(files, PLAINTEXTS)
+    assert not left.exists()
+    assert all(file.plaintext.exists() and file.ciphertext.exists() for file in files)
