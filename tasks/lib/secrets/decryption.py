@@ -1,10 +1,12 @@
 """Opening the secrets of an environment: into memory, or on request into files that git ignores."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tasks.lib import process
 from tasks.lib.errors import Failure
 from tasks.lib.files import remove_leftovers, write_atomically
+from tasks.lib.interruption import deferred
 from tasks.lib.kms.client import Kms, Opened, connected
 from tasks.lib.secrets.files import SecretFile, secret_files
 from tasks.lib.secrets.formats import unseal
@@ -54,16 +56,27 @@ def open_file(kms: Kms, file: SecretFile) -> Opened:
 def write_plaintexts(files: "Sequence[SecretFile]", plaintexts: "Mapping[str, Secret]") -> None:
     """Write plaintexts where the tree expects them, each whole and for this user only.
 
-    What an earlier call left half-written, that was killed, is removed.
+    What an earlier call left half-written, that was killed, is removed; a signal waits until all are there.
 
     Raises:
-        Failure: git would see one of them; nothing was written.
+        Failure: git would see one of them, and nothing was written; or one cannot be written, and none is
+            left.
 
     """
     _check_ignored([file.plaintext for file in files])
-    for file in files:
-        remove_leftovers(file.plaintext)
-        write_atomically(file.plaintext, plaintexts[file.name].reveal(), PLAINTEXT_MODE)
+    try:
+        with deferred():
+            for file in files:
+                remove_leftovers(file.plaintext)
+                write_atomically(file.plaintext, plaintexts[file.name].reveal(), PLAINTEXT_MODE)
+    except OSError as error:
+        for file in files:
+            with suppress(OSError):
+                file.plaintext.unlink()
+        raise Failure(
+            "The decrypted secrets cannot be written, so none is left.", str(error),
+            "Make room, or mend secrets.plaintexts in invoke.yaml.",
+        ) from error  # fmt: skip
 
 
 def _check_ignored(paths: "Sequence[Path]") -> None:

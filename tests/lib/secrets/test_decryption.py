@@ -1,5 +1,6 @@
 """Decrypting the files of an environment, against the sandbox's KMS."""
 
+import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from tasks.lib.errors import Failure
+from tasks.lib.files import write_atomically
 from tasks.lib.kms.client import Kms, Opened
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets import decryption
@@ -165,3 +167,26 @@ def test_what_a_killed_decrypt_left_half_written_is_removed_by_the_next(checkout
     decryption.write_plaintexts(files, PLAINTEXTS)
     assert not left.exists()
     assert all(file.plaintext.exists() and file.ciphertext.exists() for file in files)
+
+
+def test_if_one_plaintext_cannot_be_written_none_is_left(checkout: Settings) -> None:
+    files = secret_files(checkout, checkout.environment("staging"))
+    files[2].plaintext.mkdir(parents=True)
+    with pytest.raises(Failure, match="cannot be written, so none is left"):
+        decryption.write_plaintexts(files[:2] + files[2:3], PLAINTEXTS)
+    assert not any(file.plaintext.is_file() for file in files)
+
+
+def test_a_signal_waits_until_every_plaintext_is_there(
+    checkout: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = secret_files(checkout, checkout.environment("staging"))
+
+    def interrupted(*arguments: Any) -> None:
+        write_atomically(*arguments)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("tasks.lib.secrets.decryption.write_atomically", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        decryption.write_plaintexts(files, PLAINTEXTS)
+    assert all(file.plaintext.exists() for file in files)
