@@ -469,26 +469,6 @@ def test_a_rotation_that_fails_in_the_middle_is_finished_by_the_next(
     assert own_key.run("secrets.verify").returncode == 0
 
 
-def test_a_rotation_that_is_killed_is_finished_by_the_next(kms: KmsProcess, own_key: Checkout) -> None:
-    import subprocess
-    import time
-
-    client = kms.client()
-    client.create_crypto_key_version(parent=own_key.key, crypto_key_version={})
-    client.update_crypto_key_primary_version(name=own_key.key, crypto_key_version_id="2")
-    kms.set_faults({"rpc": "Encrypt", "skip": 4, "delay": 0.8})
-    before = own_key.everything()
-    process = subprocess.Popen(own_key.command("secrets.rotate"), cwd=ROOT, env=own_key.environ())
-    while own_key.everything() == before:
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    kms.set_faults()
-    assert (own_key.opened(), own_key.opened("production")) == (PLAINTEXTS, PLAINTEXTS)
-    assert own_key.run("secrets.rotate").returncode == 0
-    assert own_key.run("secrets.verify").returncode == 0
-
-
 @pytest.mark.parametrize("form", list(Form))
 def test_rekey_moves_every_file_and_can_be_repeated(kms: KmsProcess, own_key: Checkout, form: Form) -> None:
     for environment in ("staging", "production"):
