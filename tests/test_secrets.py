@@ -12,7 +12,7 @@ import pytest
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets.formats import Form, parse
 from tests.builders import ROOT
-from tests.kms_process import DEPLOYER, KEY, KmsProcess, make_key
+from tests.kms_process import DEPLOYER, KEY, KEY_OWNER, KmsProcess, make_key
 from tests.secrets_program import CANARY, FOLDER, PLAINTEXTS, Checkout, new_checkout
 
 serial = itertools.count()
@@ -434,6 +434,25 @@ def test_rotate_makes_a_version_and_moves_every_file_to_it(kms: KmsProcess, own_
         update_mask={"paths": ["state"]},
     )
     assert own_key.opened("production") == PLAINTEXTS
+
+
+def test_rotate_tells_who_may_not_see_versions_how_to_find_the_old_ones(
+    kms: KmsProcess, own_key: Checkout
+) -> None:
+    kms.set_policy(
+        {DEPLOYER: ["roles/cloudkms.cryptoKeyDecrypter"], KEY_OWNER: ["roles/cloudkms.cryptoKeyEncrypter"]}
+    )
+    done = own_key.run("secrets.rotate")
+    name = own_key.key.rsplit("/", 1)[1]
+    assert done.returncode == 0, done.stderr
+    assert f"gcloud kms keys versions list --key {name} --keyring lookit-keyring" in done.stderr
+
+
+def test_rotate_of_one_environment_calls_no_version_needless(own_key: Checkout) -> None:
+    done = own_key.run("secrets.rotate", *STAGING, "--new-version")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("encrypted anew") == 4
+    assert "versions disable" not in done.stderr
 
 
 def test_rotate_again_has_nothing_to_do(own_key: Checkout) -> None:

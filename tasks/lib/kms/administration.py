@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from tasks.lib.errors import Failure
 from tasks.lib.kms.client import Kms
 from tasks.lib.kms.diagnosis import NotPermitted
+from tasks.lib.kms.keys import parse, short
 from tasks.lib.kms.messages import messages
 
 
@@ -55,12 +57,26 @@ def add_primary_version(kms: Kms, key: str) -> str:
     """Make a new version of a key and let it encrypt from now on; return its full name.
 
     Raises:
-        Failure: KMS cannot be reached, or refuses.
+        Failure: KMS cannot be reached, or refuses; where the version is there but is not yet the primary one,
+            it says how to make it so.
 
     """
     request = messages().CreateCryptoKeyVersionRequest(parent=key)
     made = kms.administer("CreateCryptoKeyVersion", "make a version of", key, request)
     number = made.name.rsplit("/", 1)[1]
     chosen = messages().UpdateCryptoKeyPrimaryVersionRequest(name=key, crypto_key_version_id=number)
-    kms.administer("UpdateCryptoKeyPrimaryVersion", "choose the primary version of", key, chosen)
+    try:
+        kms.administer("UpdateCryptoKeyPrimaryVersion", "choose the primary version of", key, chosen)
+    except Failure as failure:
+        raise _not_yet_primary(key, number, failure) from failure
     return str(made.name)
+
+
+def _not_yet_primary(key: str, number: str, failure: Failure) -> Failure:
+    name = parse(key)
+    command = name.gcloud("set-primary-version", name.key, "--version", number) if name else "make it primary"
+    return Failure(
+        f"Version {number} of the key {short(key)} was made, but does not encrypt yet.",
+        "\n".join(filter(None, (failure.what, failure.why))),
+        f"The key's owner runs: {command}\nand then ./inv secrets.rotate, without --new-version.",
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.lib.errors import Failure
 from tasks.lib.kms.administration import Version, add_primary_version, primary_version, versions
 from tasks.lib.kms.client import Kms, connected
 from tasks.lib.kms.diagnosis import NotPermitted
@@ -38,8 +39,6 @@ def test_all_versions_are_listed_whatever_the_size_of_pages(kms: KmsProcess, own
 
 
 def test_making_a_version_is_never_tried_twice(kms: KmsProcess, owner: Kms) -> None:
-    from tasks.lib.errors import Failure
-
     kms.set_faults({"rpc": "CreateCryptoKeyVersion", "code": "UNAVAILABLE", "message": "Away."})
     with pytest.raises(Failure, match="does not answer"):
         add_primary_version(owner, KEY)
@@ -51,3 +50,18 @@ def test_who_may_not_look_learns_no_primary_version_and_no_list(kms: KmsProcess,
         assert primary_version(deployer, KEY) == ""
         with pytest.raises(NotPermitted, match="You may not list the versions of the key kubernetes-secrets"):
             versions(deployer, KEY)
+
+
+def test_a_version_that_could_not_be_made_the_primary_one_is_named_with_the_command(
+    kms: KmsProcess, owner: Kms
+) -> None:
+    key = make_key(kms, f"administration-{next(serial)}")
+    kms.set_faults({"rpc": "UpdateCryptoKeyPrimaryVersion", "code": "ABORTED", "message": "Busy."})
+    with pytest.raises(Failure) as failed:
+        add_primary_version(owner, key)
+    name = key.rsplit("/", 1)[1]
+    assert failed.value.what == f"Version 2 of the key {name} was made, but does not encrypt yet."
+    assert "ABORTED: Busy." in failed.value.why
+    assert failed.value.next_step.startswith(
+        f"The key's owner runs: gcloud kms keys set-primary-version {name} --version 2 --keyring lookit-keyring"
+    )

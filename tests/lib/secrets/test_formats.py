@@ -1,5 +1,7 @@
 """The forms of encrypted files, against the sandbox's KMS: what comes back, and what is refused."""
 
+import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,23 +173,24 @@ def test_a_header_that_we_would_not_write_is_refused(
     assert refused.value.what.startswith(what)
 
 
-def test_the_raw_form_decrypts_by_hand_with_gcloud(
-    connection: Kms, kms: KmsProcess, file: SecretFile, tmp_path: Path
+@pytest.mark.parametrize("form", list(Form))
+def test_either_form_decrypts_by_hand_with_gcloud(
+    connection: Kms, kms: KmsProcess, file: SecretFile, tmp_path: Path, form: Form
 ) -> None:
-    """Runs where gcloud is installed; docs/secrets.md shows the same command."""
-    import os
-    import shutil
-
+    """Runs where gcloud is installed; docs/secrets.md shows the same commands."""
     if not shutil.which("gcloud"):
         pytest.skip("gcloud is not installed")
-    source, target, token = tmp_path / "a.enc", tmp_path / "a", tmp_path / "token"
-    source.write_bytes(seal(connection, file, Secret(b"A=1\r\n\x00"), Form.RAW))
+    source, target, token, place = (tmp_path / name for name in ("a.enc", "a", "token", "place"))
     token.write_text(kms.token(BOTH))
+    place.write_text("staging/lookit-secrets.env")
+    sealed = seal(connection, file, Secret(b"A=1\r\n\x00"), form)
+    source.write_bytes(sealed if form is Form.RAW else sealed.partition(b"\n\n")[2])
     environment = {
         **os.environ, "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS": kms.rest, "CLOUDSDK_CONFIG": str(tmp_path / "g"),
         "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(token), "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
     }  # fmt: skip
-    command = ["gcloud", "kms", "decrypt", "--key", KEY, "--ciphertext-file", str(source)]
+    bound = [] if form is Form.RAW else ["--additional-authenticated-data-file", str(place)]
+    command = ["gcloud", "kms", "decrypt", "--key", KEY, "--ciphertext-file", str(source), *bound]
     subprocess.run(
         [*command, "--plaintext-file", str(target)], env=environment, capture_output=True, check=True
     )
