@@ -7,6 +7,7 @@ import pytest
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.sandbox import binaries, building, downloads
 from tasks.lib.sandbox.preparing import FILES
+from tests.clock import Clock
 
 MODULE = FILES / "controlplane"
 DIGEST = "ab" * 32
@@ -204,9 +205,10 @@ def test_a_module_that_lacks_a_program_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("go")
 def test_a_build_says_how_far_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(building, "REPORT_EVERY", 0.0)
+    monkeypatch.setattr(building, "time", clock)
     (tmp_path / "go.mod").write_text("k8s.io/kubernetes v1.36.3\n")
 
     built = building.build(tmp_path, ["example.com/kwok"], tmp_path / "built")
