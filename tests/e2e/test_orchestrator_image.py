@@ -110,7 +110,7 @@ def test_it_deploys_with_cloud_build_s_variables_as_a_user_without_rights(image:
 def test_it_uploads_where_it_may_keep_nothing(image: Image) -> None:
     app = image.case.tree / "app"
     app.mkdir()
-    (app / "index.html").write_text("<title>x</title>")
+    (app / "index.html").write_text("<html><head></head></html>")
 
     done = image.run(
         "upload", "--environment", "staging", "--archive", "/given/kubernetes/app", "--prefix", "experiments/x",
