@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from tasks.lib.cluster.refusal import FULL, ApiError, Unreachable, api_error
+from tasks.lib.cluster.refusal import ApiError, Unreachable, api_error, lasts
 
 if TYPE_CHECKING:
     import ssl
@@ -257,7 +257,7 @@ def _passing_when_assured(error: ApiError) -> bool:
 
 
 def _passing(error: ApiError) -> bool:
-    return error.status in PASSING and FULL not in error.message
+    return error.status in PASSING and not lasts(error.message)
 
 
 def encoded(body: Json | list[Json]) -> bytes:

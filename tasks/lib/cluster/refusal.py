@@ -34,6 +34,13 @@ MAKE_ROOM = (
     "The cluster's own store is full until someone makes room: delete what is not "
     "needed, compact, defragment and disarm etcd (on GKE: ask support), then run the same command again."
 )
+# An object that its schema does not take: the server answers 500, as if the fault were its own.  Kinds that
+# come with a definition are left out: the server may just not have its newest schema yet.
+BUILT_IN = r"\(.*; ([a-z]*|(networking|rbac\.authorization|storage)\.k8s\.io)/v\w+, Kind=\w+\)"
+UNTYPED = re.compile(
+    rf"failed to create typed patch object {BUILT_IN}"
+    rf"|failed to convert new object {BUILT_IN} .*unable to convert unstructured"
+)
 LATER = "Run the same command again; what was applied already is left alone."
 
 
@@ -62,14 +69,17 @@ class ApiError(Failure):
         self, doing: str, status: int, reason: str, message: str, causes: Sequence[Cause] = ()
     ) -> None:
         super().__init__(
-            f"The cluster refused to {doing} ({status} {reason}).", message,
-            next_step(status, message),
-        )  # fmt: skip
+            f"The cluster refused to {doing} ({status} {reason}).", message, next_step(status, message)        )  # fmt: skip
         self.doing = doing
         self.status = status
         self.reason = reason
         self.message = message
         self.causes = tuple(causes)
+
+
+def lasts(message: str) -> bool:
+    """Whether a fault is there until somebody mends it, although its status says that it may pass."""
+    return FULL in message or bool(UNTYPED.match(message))
 
 
 def next_step(status: int, message: str) -> str:
@@ -80,7 +90,7 @@ def next_step(status: int, message: str) -> str:
         return GONE_FIRST
     if status == 403 and RULE.search(message):
         return BY_RULE
-    return NEXT_STEPS.get(status, LATER)
+    return NEXT_STEPS[422] if UNTYPED.match(message) else NEXT_STEPS.get(status, LATER)
 
 
 class Unreachable(Failure):

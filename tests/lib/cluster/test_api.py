@@ -117,6 +117,44 @@ def test_a_full_store_is_told_at_once(server: Scripted) -> None:
     assert "store is full" in caught.value.next_step
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "failed to create typed patch object (staging/x; /v1, Kind=ConfigMap): .data.a: expected string",
+        "failed to create typed patch object (staging/x; apps/v1, Kind=Deployment): .spec.x: field not declared",
+        "failed to create typed patch object (/x; rbac.authorization.k8s.io/v1, Kind=ClusterRole): .x: no",
+        "failed to convert new object (staging/x; /v1, Kind=Secret) to proper version: unable to convert "
+        "unstructured object to /v1, Kind=Secret: error decoding from json: illegal base64 data",
+    ],
+    ids=["a number for text", "a field of a workload", "a field of a role", "a value that is no base64"],
+)
+def test_an_object_that_its_schema_does_not_take_is_no_fault_that_passes(
+    server: Scripted, words: str
+) -> None:
+    server.answers = [status(500, "", words)]
+
+    with pytest.raises(ApiError) as caught:
+        server.api().apply("/x", {}, doing="apply x")
+
+    assert len(server.asked) == 1
+    assert caught.value.next_step == "Mend the manifest at the field named above."
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "failed to create typed patch object (/x; cert-manager.io/v1, Kind=ClusterIssuer): .x: field not declared",
+        "failed to convert new object (/x; apps/v1, Kind=Deployment) to proper version: conversion webhook failed",
+        "etcdserver: request timed out",
+    ],
+    ids=["a definition that was just changed", "a webhook that converts", "the store"],
+)
+def test_other_faults_of_the_server_pass(server: Scripted, words: str) -> None:
+    server.answers = [status(500, "", words), Answer()]
+
+    assert server.api().apply("/x", {}, doing="apply x") == {}
+
+
 def test_a_server_that_is_not_there_is_named(clock: Clock) -> None:
     absent = Scripted(Endpoint("https://127.0.0.1:9")).api()
 
