@@ -69,7 +69,8 @@ class ApiError(Failure):
         self, doing: str, status: int, reason: str, message: str, causes: Sequence[Cause] = ()
     ) -> None:
         super().__init__(
-            f"The cluster refused to {doing} ({status} {reason}).", message, next_step(status, message)        )  # fmt: skip
+            f"The cluster refused to {doing} ({status} {reason}).", message, next_step(status, message)
+        )  # fmt: skip
         self.doing = doing
         self.status = status
         self.reason = reason

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -114,6 +114,7 @@ def plan(settings: "Settings", release: Release) -> "Plan":
         Failure: the deploy would fail before it changes anything.
 
     """
+    release = replace(release, choices=replace(release.choices, exhaustive=True))
     connection, documents, secrets = prepare(settings, release)
     with _closing(connection), masked_failures(values_to_mask(documents, secrets)):
         return _planned(settings, release, connection, documents)[1]

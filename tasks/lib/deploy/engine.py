@@ -66,6 +66,7 @@ class Choices:
         force_conflicts: `Kind/name:field` to take over from other managers.
         prune: remove what earlier releases deployed and this one does not.
         backup: back the database up before a migration, where settings say so.
+        exhaustive: have the cluster try every change, also where its answer can be foretold.
 
     """
 
@@ -73,6 +74,7 @@ class Choices:
     force_conflicts: tuple[str, ...] = ()
     prune: bool = False
     backup: bool = True
+    exhaustive: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what names no field before anything else is done."""
@@ -99,10 +101,9 @@ def plan(
     objects = [labelled(w, environment.namespace) for w in objects]
     live = observe(api, kinds, objects, environment.namespace)
     steps = decide(objects, live, run_jobs=choices.run_jobs)
-    trial = rehearsal.Rehearsal(
-        api, kinds, settings.deploy.predecessors, choices.force_conflicts, environment.namespace
-    )
-    tried = trial.run(steps)
+    own = environment.namespace
+    trial = rehearsal.Rehearsal(api, kinds, settings.deploy.predecessors, choices.force_conflicts, own)
+    tried = trial.run(steps) if choices.exhaustive else trial.run_sparingly(steps, own)
     rehearsal.require(tried)
     by_ref = {t.step.ref: t.step for t in tried}
     groups = arrange(objects, settings.deploy.phases, environment.prefix)

@@ -1,0 +1,271 @@
+"""Much plain data at once: what goes in without a dry run, and all that still comes up before anything changes."""
+
+import json
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.lib.cluster.connection import Connection, connect
+from tasks.lib.cluster.role import manifest
+from tasks.lib.deploy import engine, planning
+from tasks.lib.deploy.objects import Wanted, wanted
+from tasks.lib.deploy.progress import Record
+from tasks.lib.deploy.rehearsal import MANY
+from tasks.lib.errors import Failure
+from tests.builders import ROOT
+from tests.fault_proxy import FaultProxy, in_front_of, until
+from tests.sandbox_case import Case, Sandbox, make_case, running
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+Objects = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A sandbox of these tests' own: admission policies are the whole cluster's."""
+    with running(tmp_path_factory.mktemp("own") / "state") as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def case(own: Sandbox, tmp_path: Path) -> Case:
+    return make_case(own, tmp_path, f"b{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture
+def proxy(own: Sandbox) -> Iterator[FaultProxy]:
+    port = own.component("lookit-staging.apiserver").port
+    with in_front_of(port, own.state.cluster("lookit-staging")) as running_proxy:
+        yield running_proxy
+
+
+def thing(case: Case, kind: str, name: str, **members: Any) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": case.name, **members.pop("metadata", {})}
+    return {"apiVersion": "v1", "kind": kind, "metadata": metadata, **members}
+
+
+def much(case: Case, turn: str, count: int = MANY + 10) -> Objects:
+    """ConfigMaps and Secrets, in equal parts, that say the turn."""
+    maps = [thing(case, "ConfigMap", f"conf-{n}", data={"turn": turn}) for n in range(count // 2)]
+    return maps + [thing(case, "Secret", f"secret-{n}", data={"turn": turn}) for n in range(count // 2)]
+
+
+def named(connection: Connection, case: Case, objects: Objects) -> list[Wanted]:
+    return wanted(objects, connection.kinds, case.name)
+
+
+@contextmanager
+def connected(case: Case) -> Iterator[Connection]:
+    connection = connect(case.settings, case.environment)
+    with closing(connection.api):
+        yield connection
+
+
+def planned(case: Case, objects: Objects, choices: engine.Choices | None = None) -> engine.Planned:
+    with connected(case) as connection:
+        due = named(connection, case, objects)
+        return engine.plan(case.settings, case.environment, connection, due, choices or engine.Choices())
+
+
+def deploy(case: Case, objects: Objects) -> Record:
+    """What a deploy does with objects that are rendered."""
+    with connected(case) as connection:
+        due = named(connection, case, objects)
+        decided = engine.plan(case.settings, case.environment, connection, due, engine.Choices())
+        record = Record("staging")
+        engine.Course(case.settings, case.environment, connection, record, lambda event: None).run(decided)
+        return record
+
+
+def written(proxy: FaultProxy) -> tuple[int, int]:
+    """How many dry runs of ConfigMaps and Secrets there were, and how many of them were written."""
+    sent = [request for request in proxy.requests if re.match("PATCH .*/(configmaps|secrets)/", request)]
+    tried = [request for request in sent if "dryRun=All" in request]
+    return len(tried), len(sent) - len(tried)
+
+
+def state(case: Case) -> dict[str, str]:
+    """The resource version of everything that these tests deploy."""
+    listed = json.loads(case.kubectl("get", "configmaps,secrets", "-o", "json"))["items"]
+    return {f"{one['kind']}/{one['metadata']['name']}": one["metadata"]["resourceVersion"] for one in listed}
+
+
+def test_much_plain_data_is_made_and_changed_without_a_dry_run(case: Case, proxy: FaultProxy) -> None:
+    with case.behind(proxy) as behind:
+        deploy(behind, much(case, "MQ=="))
+        deploy(behind, much(case, "Mg=="))
+
+    assert written(proxy) == (0, 2 * (MANY + 10))
+    assert json.loads(case.kubectl("get", "configmap", "conf-0", "-o", "json"))["data"] == {"turn": "Mg=="}
+    assert json.loads(case.kubectl("get", "secret", "secret-0", "-o", "json"))["data"] == {"turn": "Mg=="}
+
+
+def test_a_little_is_tried_by_the_cluster(case: Case, proxy: FaultProxy) -> None:
+    with case.behind(proxy) as behind:
+        deploy(behind, much(case, "MQ==", MANY - 2))
+
+    assert written(proxy) == (MANY - 2, MANY - 2)
+
+
+def test_what_is_not_plain_is_tried_among_much_that_is(case: Case, proxy: FaultProxy) -> None:
+    typed = {"username": "YQ==", "password": "YQ=="}
+    others = [
+        thing(case, "ConfigMap", "fixed", data={"a": "b"}, immutable=True),
+        thing(case, "Secret", "typed", data=typed, type="kubernetes.io/basic-auth"),
+    ]
+    with case.behind(proxy) as behind:
+        deploy(behind, [*much(case, "MQ=="), *others])
+
+    assert written(proxy) == (len(others), MANY + 10 + len(others))
+
+
+def test_a_plan_is_the_same_with_every_change_tried_and_with_much_foretold(case: Case) -> None:
+    deploy(case, much(case, "MQ==", 2 * MANY))
+    changed = much(case, "MQ==", 2 * MANY)
+    for number, one in enumerate(changed):
+        one["metadata"]["labels"] = {"turn": str(number)} if number % 2 else {}
+        one["data"] = {} if number % 3 == 0 else {**one["data"], "more": "YQ=="}
+    due = [*changed[5:], *(thing(case, "ConfigMap", f"new-{n}", data={"a": "é 😀"}) for n in range(5))]
+
+    exhaustive = planning.of("staging", planned(case, due, engine.Choices(exhaustive=True)))
+
+    assert planning.of("staging", planned(case, due)) == exhaustive
+    assert [len(entry.changes) for entry in exhaustive.due].count(0) == 5, "those that are new"
+
+
+def test_a_field_that_somebody_else_set_is_named_with_its_manager(case: Case) -> None:
+    deploy(case, much(case, "MQ=="))
+    theirs = '{"data": {"turn": "theirs"}}'
+    case.kubectl("patch", "configmap", "conf-7", "--field-manager=somebody", "--type=merge", "-p", theirs)
+    before = state(case)
+
+    with pytest.raises(Failure) as caught:
+        deploy(case, much(case, "Mg=="))
+
+    assert "ConfigMap conf-7: .data.turn is managed by somebody" in caught.value.why
+    assert "--force-conflicts ConfigMap/conf-7:.data.turn" in caught.value.next_step
+    assert state(case) == before
+
+
+def test_what_a_policy_forbids_comes_up_before_anything_changes(case: Case) -> None:
+    deploy(case, much(case, "MQ=="))
+    before = state(case)
+    with policy(case, "!has(object.data) || object.data.turn != 'bad'"):
+        objects = much(case, "Mg==")
+        objects[7]["data"] = {"turn": "bad"}
+
+        with pytest.raises(Failure) as caught:
+            deploy(case, objects)
+
+    assert "ConfigMap conf-7" in caught.value.why
+    assert "ValidatingAdmissionPolicy" in caught.value.why
+    assert "refuse 1 of the changes" in caught.value.what
+    assert state(case) == before
+
+
+@contextmanager
+def policy(case: Case, expression: str) -> Iterator[None]:
+    """A policy for ConfigMaps in this test's namespace, in force while inside."""
+    rule = {
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE", "UPDATE"],
+        "resources": ["configmaps"],
+    }
+    spec = {"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": expression}]}
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": case.name}}
+    binding = {
+        "policyName": case.name, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": selector}
+    }  # fmt: skip
+    probe = thing(case, "ConfigMap", "probe", data={"turn": "bad"})
+    made = [registered(case, "ValidatingAdmissionPolicy", spec)]
+    made.append(registered(case, "ValidatingAdmissionPolicyBinding", binding))
+    try:
+        until(lambda: is_refused(case, probe), "the policy is in force")
+        yield
+    finally:
+        for kind in made:
+            case.kubectl("delete", kind, case.name)
+
+
+def registered(case: Case, kind: str, spec: Mapping[str, Any]) -> str:
+    file = case.folder / f"{kind}.yaml"
+    metadata = {"name": case.name}
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "admissionregistration.k8s.io/v1",
+                "kind": kind,
+                "metadata": metadata,
+                "spec": spec,
+            }
+        )
+    )
+    case.kubectl("create", "-f", str(file))
+    return kind.lower()
+
+
+def is_refused(case: Case, probe: Mapping[str, Any]) -> bool:
+    url = f"{case.api.url}{case.path}/configmaps?dryRun=All"
+    return bool(case.api.session.post(url, json=probe, timeout=10).status_code >= 400)
+
+
+def test_a_quota_comes_up_before_anything_changes(case: Case) -> None:
+    case.kubectl("create", "quota", "few", "--hard=count/configmaps=1")
+    until(lambda: is_refused(case, thing(case, "ConfigMap", "probe")), "the quota is counted")
+    before = state(case)
+
+    with pytest.raises(Failure) as caught:
+        deploy(case, much(case, "MQ=="))
+
+    assert "exceeded quota: few" in caught.value.why
+    assert state(case) == before
+
+
+def test_a_deployer_who_may_not_see_policies_has_everything_tried_until_granted_the_documented_role(
+    case: Case, proxy: FaultProxy
+) -> None:
+    email = case.sandbox.make_account(case.name, ["container.clusters.get"], [])
+    with connected(case) as connection:
+        needed = engine.needed(connection, case.environment, named(connection, case, much(case, "MQ==")))
+    grant(case, manifest(needed, email))
+
+    with case.as_account(case.name).behind(proxy) as behind:
+        deploy(behind, much(case, "MQ=="))
+        without = written(proxy)
+        grant(case, [*documented_role(), bound(email)])
+        deploy(behind, much(case, "Mg=="))
+
+    assert without == (MANY + 10, MANY + 10)
+    assert written(proxy) == (MANY + 10, 2 * (MANY + 10))
+
+
+def grant(case: Case, documents: Objects) -> None:
+    file = case.folder / "roles.yaml"
+    file.write_text(yaml.safe_dump_all(documents))
+    case.kubectl("apply", "-f", str(file))
+
+
+def documented_role() -> Objects:
+    page = (ROOT / "docs/deploy.md").read_text()
+    return [
+        yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.S) if "of-much" in block
+    ]
+
+
+def bound(email: str) -> dict[str, Any]:
+    group, name = "rbac.authorization.k8s.io", "lookit-deployer-of-much"
+    return {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": email}],
+    }
