@@ -20,7 +20,7 @@ from tasks.lib.cluster.refusal import ApiError, Unreachable, api_error, lasts
 if TYPE_CHECKING:
     import ssl
 
-    from urllib3 import BaseHTTPResponse, PoolManager
+    from urllib3 import BaseHTTPResponse, HTTPConnectionPool, PoolManager
 
 Json = dict[str, Any]
 FIELD_MANAGER: Final = "lookit-orchestrator"
@@ -82,7 +82,8 @@ class Api:
         self.patience = patience
         self._token = token
         self._passing = passing or _passing
-        self._pool = _pool(endpoint)
+        self._pools = _pools(endpoint)
+        self._pool = self._connections()
         self._closing = threading.Event()
         self._streams: set[BaseHTTPResponse] = set()
 
@@ -201,7 +202,12 @@ class Api:
         for stream in list(self._streams):
             with suppress(OSError, ValueError):  # it may have ended by itself
                 stream.shutdown()
-        self._pool.clear()
+        self._pools.clear()
+        self._pool = self._connections()
+
+    def _connections(self) -> "HTTPConnectionPool":
+        """The connections to the one server: asking for them anew is a sixth of what a request costs us."""
+        return self._pools.connection_from_url(self.endpoint.server)
 
     def _send(
         self,
@@ -214,15 +220,15 @@ class Api:
         from urllib3 import Timeout
 
         streaming = idle is not None
-        return self._pool.request(
-            method, self.endpoint.server + path, body=body,
+        return self._pool.urlopen(
+            method, path, body=body,
             headers={**headers, "Authorization": f"Bearer {self._token()}", "User-Agent": FIELD_MANAGER},
             timeout=Timeout(connect=self.patience.attempt, read=idle if streaming else self.patience.attempt),
-            preload_content=not streaming, retries=False, redirect=False,
+            preload_content=not streaming, retries=False, redirect=False, assert_same_host=False,
         )  # fmt: skip
 
 
-def _pool(endpoint: Endpoint) -> "PoolManager":
+def _pools(endpoint: Endpoint) -> "PoolManager":
     """Connections to the server, through the proxy that the environment names, if any."""
     from urllib.parse import urlsplit
     from urllib.request import getproxies, proxy_bypass
