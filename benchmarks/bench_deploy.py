@@ -4,6 +4,7 @@ Both get the same stream of rendered objects, in turns, each in a namespace of i
 is a whole process, from the start of Python to the last workload that is ready, with the cluster asked for at
 GKE, the lock, permissions, dry run, drift and history; kubectl starts with its discovery cache warm.  Streams
 are written outside the time.  Lookit's own 32 objects are always there, `more` ConfigMaps come on top.
+`delay` makes the API server's answers late, as those of a cluster elsewhere are.
 
     python benchmarks/bench_deploy.py --more 0 1000 --rounds 5
 
@@ -21,19 +22,21 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from benchmarks.measure import Timing, in_turns, machine, markdown
+from benchmarks.measure import Timing, in_turns, machine, markdown, processor_time
+from benchmarks.slow_line import slow_line
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.render.rendering import render
-from tasks.lib.sandbox import overlay
+from tasks.lib.sandbox import overlay, watching
 from tasks.lib.secrets.decryption import decrypt_all
 from tests.builders import ROOT
-from tests.sandbox_case import Case, make_case, merged, running
+from tests.sandbox_case import Case, Sandbox, make_case, merged, running
 
 CHANGES = ("nothing", "one object", "all objects")
 KUBECTL, ENGINE = "kubectl apply + rollout status", "engine"
@@ -78,8 +81,8 @@ sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 class Side:
     """One of the two competitors: a namespace and the stream that goes there."""
 
-    def __init__(self, case: Case) -> None:
-        self.case = case
+    def __init__(self, case: Case, server: str) -> None:
+        self.case, self.server = case, server
         self.stream = case.folder / "stream.yaml"
         secrets = decrypt_all(case.settings, case.environment)
         rendered = render(case.settings, case.environment, VARIABLES, secrets)
@@ -117,7 +120,12 @@ class Side:
         """Deploy with kubectl."""
         program = str(Path(sys.executable).with_name("kubectl"))
         kubeconfig = self.case.sandbox.state.cluster("lookit-staging") / "admin.kubeconfig"
-        base = [program, f"--kubeconfig={kubeconfig}", f"--namespace={self.case.name}"]
+        base = [
+            program,
+            f"--kubeconfig={kubeconfig}",
+            f"--server={self.server}",
+            f"--namespace={self.case.name}",
+        ]
         commands = [["apply", "--server-side", "-f", str(self.stream)]]
         commands += [
             ["rollout", "status", f"{workload['kind']}/{workload['metadata']['name']}"]
@@ -130,12 +138,13 @@ class Side:
 
 @dataclass
 class Figures:
-    """What one case took: wall time, processor time, and the engine's memory."""
+    """What one case took: wall time, processor time of each side and of the cluster, the engine's memory."""
 
     more: int
     change: str
     timings: list[Timing] = field(default_factory=list)
     processor: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    cluster: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     memory: int = 0
 
     def of(self, name: str) -> float | None:
@@ -146,7 +155,9 @@ class Figures:
         """As Markdown."""
         title = f"{OWN} objects and {self.more} ConfigMaps, {self.change} changed"
         spent = ", ".join(
-            f"{name} {statistics.median(seconds[1:]):.2f} s" for name, seconds in self.processor.items()
+            f"{name} {statistics.median(seconds[1:]):.2f} s and the cluster "
+            f"{statistics.median(self.cluster[name][1:]):.2f} s for it"
+            for name, seconds in self.processor.items()
         )
         load = os.getloadavg()[0]
         return (
@@ -158,13 +169,12 @@ class Figures:
 def main() -> None:
     """Measure and print."""
     asked = _asked()
-    sys.stdout.write(f"{machine()}, {asked.rounds} rounds\n\n")
+    sys.stdout.write(f"{machine()}, {asked.rounds} rounds, answers {asked.delay} ms late\n\n")
     found: list[Figures] = []
-    with tempfile.TemporaryDirectory() as name, running(Path(name) / "state") as sandbox:
-        sides = {}
-        for side in ("engine", "kubectl"):
-            (Path(name) / side).mkdir()
-            sides[side] = Side(make_case(sandbox, Path(name) / side, side))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        sandbox = stack.enter_context(running(folder / "state"))
+        sides = _sides(stack, sandbox, folder, asked.delay / 1000)
         for more in asked.more:
             for change in asked.changes:
                 with_kubectl = more <= asked.kubectl_up_to
@@ -173,6 +183,20 @@ def main() -> None:
                 sys.stdout.write(figures.told())
                 sys.stdout.flush()
     sys.stdout.write("### Goals\n\n" + "\n".join(f"- {line}" for line in verdicts(found)) + "\n")
+
+
+def _sides(stack: ExitStack, sandbox: Sandbox, folder: Path, delay: float) -> dict[str, Side]:
+    """Both competitors, over a line of their own if there is a delay."""
+    port = sandbox.component("lookit-staging.apiserver").port
+    line = stack.enter_context(slow_line(port, delay)) if delay else None
+    sides = {}
+    for name in ("engine", "kubectl"):
+        (folder / name).mkdir()
+        case = make_case(sandbox, folder / name, name)
+        if line:
+            case = stack.enter_context(case.behind(line))
+        sides[name] = Side(case, f"https://{line.endpoint if line else f'127.0.0.1:{port}'}")
+    return sides
 
 
 def verdicts(found: Sequence[Figures]) -> list[str]:
@@ -216,6 +240,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--more", type=int, nargs="+", default=[0, 1000, 5000], help="ConfigMaps on top")
     parser.add_argument("--changes", nargs="+", choices=CHANGES, default=list(CHANGES))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--delay", type=int, default=0, help="milliseconds by which answers are late")
     parser.add_argument("--kubectl-up-to", type=int, default=5000, help="beyond, the engine runs alone")
     return parser.parse_args()
 
@@ -238,18 +263,20 @@ def _measured(sides: dict[str, Side], more: int, change: str, rounds: int, *, wi
     for name, run in alternatives.items():
         owners[name].write(more, "nothing", 0)
         run()
-    timed = {name: _with_processor_time(name, run, figures) for name, run in alternatives.items()}
+    servers = [one.pid for one in watching.status(owners[ENGINE].case.sandbox.state) if one.pid]
+    timed = {name: _with_processor_time(name, run, figures, servers) for name, run in alternatives.items()}
     figures.timings = in_turns(timed, rounds, prepare)
     return figures
 
 
-def _with_processor_time(name: str, run: Any, figures: Figures) -> Any:
+def _with_processor_time(name: str, run: Any, figures: Figures, servers: Sequence[int]) -> Any:
     def once() -> None:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        before, served = resource.getrusage(resource.RUSAGE_CHILDREN), processor_time(servers)
         run()
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         figures.processor[name].append(spent)
+        figures.cluster[name].append(processor_time(servers) - served)
 
     return once
 

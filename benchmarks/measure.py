@@ -4,8 +4,9 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,12 @@ def markdown(title: str, timings: list[Timing]) -> str:
     ]
     head = ["| what | median | range | ratio to the first |", "|-|-|-|-|"]
     return "\n".join([f"### {title}", "", *head, *rows, ""])
+
+
+def processor_time(pids: Iterable[int]) -> float:
+    """The seconds of processor that these processes have taken so far."""
+    stats = [(Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split() for pid in pids]
+    return sum(int(fields[11]) + int(fields[12]) for fields in stats) / os.sysconf("SC_CLK_TCK")
 
 
 def machine() -> str:

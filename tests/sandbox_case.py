@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -24,10 +24,17 @@ from tasks.lib.sandbox.kms import access
 from tasks.lib.sandbox.state import State, locked
 from tasks.lib.settings.model import Environment, Settings
 from tests.builders import ROOT, checked_in_settings
-from tests.fault_proxy import FaultProxy
 
 FOLDERS = "lookit-e2e-"
 CASE = "case"
+
+
+class Line(Protocol):
+    """A way to an API server, such as a proxy that misbehaves."""
+
+    @property
+    def endpoint(self) -> str:
+        """Host and port."""
 
 
 @dataclass(frozen=True)
@@ -147,12 +154,12 @@ class Case:
         return f"/api/v1/namespaces/{self.name}"
 
     @contextmanager
-    def behind(self, proxy: FaultProxy) -> Iterator["Case"]:
-        """The same corner, reached through a proxy: the GKE API knows the cluster in another project there."""
+    def behind(self, line: Line) -> Iterator["Case"]:
+        """The same corner, reached over a line: the GKE API knows the cluster in another project there."""
         project = f"behind-{self.name}"
         path = self.sandbox.state.google / "clusters" / "mit-lookit_us-east1-d_lookit-staging.json"
         known = gke.KnownCluster(**json.loads(path.read_text()))
-        gke.register(self.sandbox.state.google, replace(known, project=project, endpoint=proxy.endpoint))
+        gke.register(self.sandbox.state.google, replace(known, project=project, endpoint=line.endpoint))
         yield replace(self, project=project)
 
     def as_account(self, name: str) -> "Case":
