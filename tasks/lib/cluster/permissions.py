@@ -1,12 +1,14 @@
 """What a deploy may do: every verb on every resource it needs, asked for before anything changes."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 from tasks.lib.cluster.api import CONNECTIONS, Api, Json
 from tasks.lib.cluster.kinds import Kind
+from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.errors import Failure
 
 VERBS_TO_APPLY: Final = ("get", "list", "create", "patch")
@@ -16,6 +18,9 @@ VERBS_OF_HISTORY: Final = ("get", "list", "create", "patch", "delete")
 RECREATED: Final = frozenset({"Job", "StorageClass", "RoleBinding", "ClusterRoleBinding"})
 # Kinds that no deploy ever removes: data is in them, or hangs on them.
 NEVER_REMOVED: Final = frozenset({"PersistentVolumeClaim", "Namespace", "CustomResourceDefinition"})
+
+# Up to so many of a namespace are asked for one by one.
+FEW: Final = 5
 
 
 @dataclass(frozen=True, order=True)
@@ -115,10 +120,30 @@ def handed_on(roles: Iterable[Json]) -> list[Permission]:
 
 
 def missing(api: Api, wanted: Sequence[Permission]) -> list[Permission]:
-    """Those of `wanted` that the cluster would not grant; all are asked for, several at a time."""
+    """Those of `wanted` that the cluster would not grant.
+
+    What its rules grant for sure is read at once; all else, which something besides roles may grant, is asked
+    for one by one, several at a time.
+    """
+    count = Counter(permission.namespace for permission in wanted if permission.namespace)
     with ThreadPoolExecutor(CONNECTIONS, "permissions") as pool:
-        granted = list(pool.map(lambda permission: _granted(api, permission), wanted))
-    return [permission for permission, allowed in zip(wanted, granted, strict=True) if not allowed]
+        many = [namespace for namespace, number in count.items() if number > FEW]
+        rules = dict(zip(many, pool.map(lambda namespace: _rules(api, namespace), many), strict=True))
+        asked = [one for one in wanted if not any(grants(rule, one) for rule in rules.get(one.namespace, ()))]
+        granted = list(pool.map(lambda permission: _granted(api, permission), asked))
+    return [permission for permission, allowed in zip(asked, granted, strict=True) if not allowed]
+
+
+def grants(rule: Mapping[str, Sequence[str]], permission: Permission) -> bool:
+    """Whether a rule of RBAC grants the permission; one for objects by name does not."""
+    _, slash, part = permission.resource.partition("/")
+    resources = {"*", permission.resource, *([f"*/{part}"] if slash else [])}
+    return (
+        not rule.get("resourceNames")
+        and not resources.isdisjoint(rule.get("resources") or ())
+        and not {"*", permission.group}.isdisjoint(rule.get("apiGroups") or ())
+        and not {"*", permission.verb}.isdisjoint(rule.get("verbs") or ())
+    )
 
 
 def require(api: Api, wanted: Sequence[Permission]) -> None:
@@ -134,6 +159,21 @@ def require(api: Api, wanted: Sequence[Permission]) -> None:
             "\n".join(f"may not {permission}" for permission in lacking),
             "Ask a cluster administrator for them; docs/deploy.md shows a role with exactly what is needed.",
         )
+
+
+def _rules(api: Api, namespace: str) -> list[Json]:
+    """What roles grant us in a namespace; none where the cluster does not tell."""
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": namespace},
+    }
+    path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+    try:
+        answer = api.request("POST", path, doing=f"say what we may in {namespace}", body=review)
+    except ApiError:
+        return []
+    return answer["status"].get("resourceRules") or []
 
 
 def _granted(api: Api, permission: Permission) -> bool:

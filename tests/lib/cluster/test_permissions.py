@@ -3,9 +3,9 @@ import json
 import pytest
 
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.cluster.permissions import Permission, needed, require
+from tasks.lib.cluster.permissions import Permission, grants, needed, require
 from tasks.lib.errors import Failure
-from tests.lib.cluster.scripted import Answer, Scripted
+from tests.lib.cluster.scripted import Answer, Scripted, status
 
 JOBS = Kind("batch/v1", "Job", "jobs", namespaced=True)
 CLASSES = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False)
@@ -90,3 +90,69 @@ def test_a_deploy_goes_on_where_all_is_granted(server: Scripted) -> None:
     assert [asked.path for asked in server.asked] == [
         "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
     ]
+
+
+def rule(**changes: list[str]) -> dict[str, list[str]]:
+    return {"verbs": ["get"], "apiGroups": [""], "resources": ["pods"], **changes}
+
+
+@pytest.mark.parametrize(
+    ("found", "permission", "granted"),
+    [
+        (rule(), Permission("x", "", "pods", "get"), True),
+        (rule(verbs=["*"], apiGroups=["*"], resources=["*"]), Permission("x", "apps", "deployments", "list"), True),
+        (rule(resources=["*"]), Permission("x", "", "pods/log", "get"), True),
+        (rule(resources=["pods/log"]), Permission("x", "", "pods/log", "get"), True),
+        (rule(resources=["*/log"]), Permission("x", "", "pods/log", "get"), True),
+        (rule(), Permission("x", "", "pods", "list"), False),
+        (rule(), Permission("x", "apps", "pods", "get"), False),
+        (rule(), Permission("x", "", "pods/log", "get"), False),
+        (rule(resources=["pods/log"]), Permission("x", "", "pods", "get"), False),
+        (rule(resources=["*/log"]), Permission("x", "", "pods", "get"), False),
+        (rule(resourceNames=["one"]), Permission("x", "", "pods", "get"), False),
+        ({"verbs": ["*"]}, Permission("x", "", "pods", "get"), False),
+    ],
+    ids=["by name", "by stars", "a part of all", "a part", "that part of all", "another verb", "another group",
+         "a part of what is granted", "a part only", "a part of all only", "one object only", "nothing"],
+)  # fmt: skip
+def test_a_rule_grants_what_it_names(
+    found: dict[str, list[str]], permission: Permission, granted: bool
+) -> None:
+    assert grants(found, permission) == granted
+
+
+def reviewed(*rules: dict[str, list[str]]) -> Answer:
+    return Answer(body=json.dumps({"status": {"resourceRules": rules, "incomplete": True}}).encode())
+
+
+def test_of_many_only_what_the_rules_do_not_grant_is_asked_for_one_by_one(server: Scripted) -> None:
+    denied = Answer(body=json.dumps({"status": {"allowed": False}}).encode())
+    server.answers = [reviewed(rule(verbs=["get", "list", "watch", "patch", "create", "update"])), denied]
+    verbs = ("create", "delete", "get", "list", "patch", "update", "watch")
+
+    with pytest.raises(Failure) as caught:
+        require(server.api(), [Permission("default", "", "pods", verb) for verb in verbs])
+
+    assert caught.value.why == "may not delete pods in namespace default"
+    assert [asked.path.rpartition("/")[2] for asked in server.asked] == [
+        "selfsubjectrulesreviews",
+        "selfsubjectaccessreviews",
+    ]
+    assert json.loads(server.asked[0].body)["spec"] == {"namespace": "default"}
+
+
+def test_what_concerns_the_whole_cluster_is_always_asked_for(server: Scripted) -> None:
+    server.answers = [Answer(body=json.dumps({"status": {"allowed": True}}).encode())]
+
+    require(server.api(), [Permission("", "", "namespaces", verb) for verb in "abcdefgh"])
+
+    assert len(server.asked) == 8
+
+
+def test_rules_that_may_not_be_seen_are_no_hindrance(server: Scripted) -> None:
+    granted = Answer(body=json.dumps({"status": {"allowed": True}}).encode())
+    server.answers = [status(403, "Forbidden", "not yours"), granted]
+
+    require(server.api(), [Permission("default", "", "pods", verb) for verb in "abcdefgh"])
+
+    assert len(server.asked) == 9
