@@ -77,7 +77,10 @@ class Acting:
                 except Failure as failure:
                     self._record.end(step.ref, "failed: refused")
                     fault = fault or failure
-                    pool.shutdown(wait=False, cancel_futures=True)
+                    for (
+                        other
+                    ) in futures:  # shutdown() would cancel them too, and as_completed never hear of it
+                        other.cancel()
                 else:
                     self._record.end(step.ref, "applied")
                     self._tell(Told(step.ref, SPOKEN[step.action]))

@@ -45,6 +45,11 @@ class Scripted:
     endpoint: Endpoint
     answers: list[Answer] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def next_answer(self) -> Answer:
+        with self.lock:
+            return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
     def api(self, total: float = 30.0) -> Api:
         return Api(self.endpoint, lambda: "a-token", Patience(30.0, total))
@@ -77,7 +82,7 @@ def _handler(script: Scripted) -> type[BaseHTTPRequestHandler]:
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             script.asked.append(Asked(self.command, self.path, dict(self.headers), body))
-            answer = script.answers.pop(0) if len(script.answers) > 1 else script.answers[0]
+            answer = script.next_answer()
             if not answer.status:
                 self.close_connection = True
                 return
