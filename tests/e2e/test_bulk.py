@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tasks.lib.cluster.api import CONNECTIONS
 from tasks.lib.cluster.connection import Connection, connect
 from tasks.lib.cluster.role import manifest
 from tasks.lib.deploy import engine, planning
@@ -25,6 +26,7 @@ from tests.sandbox_case import Case, Sandbox, make_case, running
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 Objects = list[dict[str, Any]]
+WRITE = "PATCH .*/(configmaps|secrets)/(conf|secret)-"
 
 
 @pytest.fixture(scope="module")
@@ -68,19 +70,27 @@ def connected(case: Case) -> Iterator[Connection]:
         yield connection
 
 
+def planned_over(
+    connection: Connection, case: Case, objects: Objects, choices: engine.Choices | None = None
+) -> engine.Planned:
+    due = named(connection, case, objects)
+    return engine.plan(case.settings, case.environment, connection, due, choices or engine.Choices())
+
+
 def planned(case: Case, objects: Objects, choices: engine.Choices | None = None) -> engine.Planned:
     with connected(case) as connection:
-        due = named(connection, case, objects)
-        return engine.plan(case.settings, case.environment, connection, due, choices or engine.Choices())
+        return planned_over(connection, case, objects, choices)
 
 
-def deploy(case: Case, objects: Objects) -> Record:
+def course(connection: Connection, case: Case, record: Record) -> engine.Course:
+    return engine.Course(case.settings, case.environment, connection, record, lambda event: None)
+
+
+def deploy(case: Case, objects: Objects, choices: engine.Choices | None = None) -> Record:
     """What a deploy does with objects that are rendered."""
     with connected(case) as connection:
-        due = named(connection, case, objects)
-        decided = engine.plan(case.settings, case.environment, connection, due, engine.Choices())
         record = Record("staging")
-        engine.Course(case.settings, case.environment, connection, record, lambda event: None).run(decided)
+        course(connection, case, record).run(planned_over(connection, case, objects, choices))
         return record
 
 
@@ -94,7 +104,8 @@ def written(proxy: FaultProxy) -> tuple[int, int]:
 def state(case: Case) -> dict[str, str]:
     """The resource version of everything that these tests deploy."""
     listed = json.loads(case.kubectl("get", "configmaps,secrets", "-o", "json"))["items"]
-    return {f"{one['kind']}/{one['metadata']['name']}": one["metadata"]["resourceVersion"] for one in listed}
+    versions = {one["metadata"]["name"]: one["metadata"]["resourceVersion"] for one in listed}
+    return {name: version for name, version in versions.items() if name.startswith(("conf-", "secret-"))}
 
 
 def test_much_plain_data_is_made_and_changed_without_a_dry_run(case: Case, proxy: FaultProxy) -> None:
@@ -215,6 +226,44 @@ def registered(case: Case, kind: str, spec: Mapping[str, Any]) -> str:
 def is_refused(case: Case, probe: Mapping[str, Any]) -> bool:
     url = f"{case.api.url}{case.path}/configmaps?dryRun=All"
     return bool(case.api.session.post(url, json=probe, timeout=10).status_code >= 400)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [{"pattern": WRITE, "times": 20, "status": 429, "retry_after": 1}],
+        [{"pattern": WRITE, "times": 20, "status": 503}],
+        [{"pattern": WRITE, "times": 20, "drop": True, "applied": True}],
+        [{"pattern": WRITE, "times": 20, "drop": True}],
+    ],
+    ids=["overloaded", "server errors", "answers lost after they took effect", "connections lost"],
+)
+@pytest.mark.parametrize("exhaustive", [False, True], ids=["foretold", "tried"])
+def test_faults_that_pass_do_not_end_it(
+    case: Case, proxy: FaultProxy, faults: list[dict[str, Any]], exhaustive: bool
+) -> None:
+    with case.behind(proxy) as behind:
+        added = [proxy.add(**fault) for fault in faults]
+        record = deploy(behind, much(case, "MQ=="), engine.Choices(exhaustive=exhaustive))
+
+    assert [fault.hits for fault in added] == [20]
+    assert {row.result for row in record.rows.values()} == {"applied"}
+    assert len(record.rows) == MANY + 10
+    assert not [step for step in planned(case, much(case, "MQ==")).steps if step.writes]
+
+
+def test_what_is_refused_keeps_what_has_not_begun_from_beginning(case: Case, proxy: FaultProxy) -> None:
+    with case.behind(proxy) as behind, connected(behind) as connection:
+        proxy.add(pattern=r"PATCH .*/configmaps/conf-9\?(?!.*dryRun)", times=100, status=422)
+        record = Record("staging")
+        with pytest.raises(Failure, match="The cluster refused to apply ConfigMap conf-9"):
+            course(connection, behind, record).run(planned_over(connection, behind, much(case, "MQ==")))
+
+    results = [record.rows[ref].result for ref in record.rows]
+    assert results.count("failed: refused") == 1
+    assert results.count("not reached") >= MANY - 2 * CONNECTIONS
+    assert set(results) == {"applied", "failed: refused", "not reached"}
+    assert len(state(case)) == results.count("applied")
 
 
 def test_a_quota_comes_up_before_anything_changes(case: Case) -> None:

@@ -121,7 +121,7 @@ class Api:
         while True:
             waited = delay
             try:
-                response = self._send(method, _with_query(path, query), headers, data)
+                response = self._send(method, with_query(path, query), headers, data)
                 if response.status < 300:
                     return _decoded(response.data)
                 refusal = api_error(doing, response.status, response.data)
@@ -161,8 +161,12 @@ class Api:
 
     def apply(self, path: str, body: Json, *, doing: str, query: Mapping[str, str] | None = None) -> Json:
         """Apply an object server-side as this project's field manager; `query` adds dryRun or force."""
-        asked = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", **(query or {})}
+        asked = applying(query or {})
         return self.request("PATCH", path, doing=doing, query=asked, body=body, content_type=APPLY_TYPE)
+
+    def authorization(self) -> str:
+        """What the header of that name says."""
+        return f"Bearer {self._token()}"
 
     def lines(self, path: str, *, query: Mapping[str, str], idle: float) -> Iterator[bytes]:
         """Stream the lines of a watch or a log until the server ends it, or says nothing for `idle` seconds.
@@ -173,7 +177,7 @@ class Api:
 
         """
         try:
-            response = self._send("GET", _with_query(path, query), {"Accept": "*/*"}, None, idle)
+            response = self._send("GET", with_query(path, query), {"Accept": "*/*"}, None, idle)
             if response.status >= 300:
                 raise api_error(f"stream {path}", response.status, response.data)
             self._streams.add(response)
@@ -222,7 +226,7 @@ class Api:
         streaming = idle is not None
         return self._pool.urlopen(
             method, path, body=body,
-            headers={**headers, "Authorization": f"Bearer {self._token()}", "User-Agent": FIELD_MANAGER},
+            headers={**headers, "Authorization": self.authorization(), "User-Agent": FIELD_MANAGER},
             timeout=Timeout(connect=self.patience.attempt, read=idle if streaming else self.patience.attempt),
             preload_content=not streaming, retries=False, redirect=False, assert_same_host=False,
         )  # fmt: skip
@@ -230,16 +234,21 @@ class Api:
 
 def _pools(endpoint: Endpoint) -> "PoolManager":
     """Connections to the server, through the proxy that the environment names, if any."""
-    from urllib.parse import urlsplit
-    from urllib.request import getproxies, proxy_bypass
-
     import urllib3
 
     options: Json = {"maxsize": CONNECTIONS, "block": False, "ssl_context": _tls(endpoint)}
-    proxy = getproxies().get("https")
-    if proxy and not proxy_bypass(urlsplit(endpoint.server).hostname or ""):
+    if proxy := proxy_to(endpoint):
         return urllib3.ProxyManager(proxy, **options)
     return urllib3.PoolManager(**options)
+
+
+def proxy_to(endpoint: Endpoint) -> str:
+    """The proxy that the environment, or the system, names for this server; empty for none."""
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies, proxy_bypass
+
+    proxy = getproxies().get("https", "")
+    return "" if proxy_bypass(urlsplit(endpoint.server).hostname or "") else proxy
 
 
 def _tls(endpoint: Endpoint) -> "ssl.SSLContext":
@@ -266,6 +275,11 @@ def _passing(error: ApiError) -> bool:
     return error.status in PASSING and not lasts(error.message)
 
 
+def applying(query: Mapping[str, str]) -> dict[str, str]:
+    """The parameters of an apply: whose it is, and that unknown fields are refused."""
+    return {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", **query}
+
+
 def encoded(body: Json | list[Json]) -> bytes:
     """JSON that is YAML too, as which the server reads what is applied.
 
@@ -280,7 +294,8 @@ def _decoded(data: bytes) -> Json:
     return answer
 
 
-def _with_query(path: str, query: Mapping[str, str] | None) -> str:
+def with_query(path: str, query: Mapping[str, str] | None) -> str:
+    """A path with parameters, if there are any."""
     return f"{path}?{urlencode(query)}" if query else path
 
 

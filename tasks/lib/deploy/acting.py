@@ -1,10 +1,12 @@
 """Making it so: applying the steps of a phase, and replacing what has to be made anew."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from functools import partial
 from typing import Final
 
+from tasks.lib.cluster import lane
 from tasks.lib.cluster.api import CONNECTIONS, Api, Json
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.refusal import ApiError
@@ -17,7 +19,7 @@ from tasks.lib.errors import Failure, TimedOut
 
 # How often an object that changes all the time is looked at before it is taken over.
 LOOKS: Final = 5
-SPOKEN: Final = {
+REFUSED: Final = "failed: refused"SPOKEN: Final = {
     Action.CREATE: "created",
     Action.CHANGE: "changed",
     Action.RECREATE: "made anew",
@@ -61,6 +63,10 @@ class Acting:
             Failure: a step was refused.
 
         """
+        done = self._apply_at_once([step for step in steps if self._is_simple(step)])
+        return done | self._apply_each([step for step in steps if step.ref not in done])
+
+    def _apply_each(self, steps: Sequence[Step]) -> dict[Ref, Json]:
         done: dict[Ref, Json] = {}
         fault: Failure | None = None
         pool = ThreadPoolExecutor(CONNECTIONS, "apply")
@@ -75,20 +81,66 @@ class Acting:
                 try:
                     done[step.ref] = future.result()
                 except Failure as failure:
-                    self._record.end(step.ref, "failed: refused")
+                    self._record.end(step.ref, REFUSED)
                     fault = fault or failure
                     for (
                         other
                     ) in futures:  # shutdown() would cancel them too, and as_completed never hear of it
                         other.cancel()
                 else:
-                    self._record.end(step.ref, "applied")
-                    self._tell(Told(step.ref, SPOKEN[step.action]))
+                    self._applied(step)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
         if fault:
             raise fault
         return done
+
+    def _apply_at_once(self, steps: Sequence[Step]) -> dict[Ref, Json]:
+        """Send many steps that take one request each; after the first that is not taken, no more is begun.
+
+        Returns those that were taken.
+        """
+        done: dict[Ref, Json] = {}
+        refused: list[Step] = []
+
+        def ended(step: Step, answer: Json | None) -> None:
+            if answer is None:
+                refused.append(step)
+                self._record.end(step.ref, REFUSED)
+            else:
+                done[step.ref] = answer
+                self._applied(step)
+
+        def writes() -> Iterator[lane.Write]:
+            for step in steps:
+                if refused:
+                    return
+                self._record.begin(step.ref, "being applied")
+                path = self.kinds[step.ref.api_version, step.ref.kind].path(step.ref.namespace, step.ref.name)
+                yield lane.Write(path, step.body, partial(ended, step), self._query(step))
+
+        if len(steps) >= lane.MANY:
+            lane.send(self.api, writes())
+        return done
+
+    def _is_simple(self, step: Step) -> bool:
+        """Whether one apply is all there is to do."""
+        known = (step.ref.api_version, step.ref.kind) in self.kinds
+        plain = step.action in {Action.CREATE, Action.CHANGE}
+        return known and plain and not self._moves(step)
+
+    def _moves(self, step: Step) -> list[Json]:
+        """What has to be done first where something else applied the object before."""
+        if step.action is not Action.CHANGE or not step.live:
+            return []
+        return takeover.patch(step.live, self._predecessors)
+
+    def _query(self, step: Step) -> dict[str, str]:
+        return {"force": "true"} if step.ref in self._forced else {}
+
+    def _applied(self, step: Step) -> None:
+        self._record.end(step.ref, "applied")
+        self._tell(Told(step.ref, SPOKEN[step.action]))
 
     def _carry_out(self, step: Step) -> Json:
         self._record.begin(step.ref, "being applied")
@@ -97,11 +149,10 @@ class Acting:
         kind = self.kinds.get((step.ref.api_version, step.ref.kind))
         if kind is None:
             raise unknown_kind(step.ref)
-        query = {"force": "true"} if step.ref in self._forced else {}
         path = kind.path(step.ref.namespace, step.ref.name)
         if step.action is Action.CHANGE:
             self._take_over(step, path)
-        return self.api.apply(path, step.body, doing=f"apply {step.ref}", query=query)
+        return self.api.apply(path, step.body, doing=f"apply {step.ref}", query=self._query(step))
 
     def _take_over(self, step: Step, path: str) -> None:
         """Move the predecessors' records to our manager; an object that changed meanwhile is looked at again.

@@ -8,9 +8,10 @@ import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from tasks.lib.cluster import admission
+from tasks.lib.cluster import admission, lane
 from tasks.lib.cluster.api import CONNECTIONS, Api, Json
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.permissions import RECREATED
@@ -94,9 +95,29 @@ class Rehearsal:
     def _completed(self, steps: Sequence[Step], known: Mapping[Ref, Tried]) -> list[Tried]:
         self._to_come |= {step.ref.name for step in steps if step.ref.kind == "Namespace"}
         due = [step for step in steps if step.writes and step.ref not in known]
+        tried = {**known, **self._tried_at_once(due)}
+        rest = [step for step in due if step.ref not in tried]
         with ThreadPoolExecutor(CONNECTIONS, "rehearsal") as pool:
-            tried = dict(known) | dict(zip((step.ref for step in due), pool.map(self._try, due), strict=True))
+            tried |= dict(zip((step.ref for step in rest), pool.map(self._try, rest), strict=True))
         return [tried.get(step.ref) or Tried(step) for step in steps]
+
+    def _tried_at_once(self, steps: Sequence[Step]) -> dict[Ref, Tried]:
+        """Those of many steps that go through just so: others are tried, and refusals read, one by one."""
+        tried: dict[Ref, Tried] = {}
+
+        def ended(step: Step, result: Json | None) -> None:
+            if result is not None:
+                tried[step.ref] = self._tried(step, result)
+
+        writes = [
+            lane.Write(kind.path(step.ref.namespace, step.ref.name), step.body, partial(ended, step), DRY)
+            for step in steps
+            if step.action is not Action.RUN
+            and (kind := self._kinds.get((step.ref.api_version, step.ref.kind)))
+        ]
+        if len(writes) >= lane.MANY:
+            lane.send(self._api, writes)
+        return tried
 
     def _goes_through(self, step: Step, found: admission.Admission, namespace: str) -> bool:
         """Whether nobody can object to plain data."""

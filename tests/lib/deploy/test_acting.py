@@ -1,15 +1,17 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tasks.lib.cluster import lane
 from tasks.lib.cluster.api import CONNECTIONS
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.acting import Acting
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.progress import Record
+from tasks.lib.deploy.progress import Event, Record, Told
 from tests.lib.cluster.scripted import Answer, Scripted, scripted, status
 
 KINDS = {("v1", "Service"): Kind("v1", "Service", "services", namespaced=True)}
@@ -26,9 +28,12 @@ def steps(count: int) -> list[Step]:
     return [Step(Wanted(ref, {}), Action.CREATE, "", {"metadata": {"name": ref.name}}) for ref in refs]
 
 
-def test_a_refusal_among_many_ends_the_batch_and_what_has_not_begun_never_begins(server: Scripted) -> None:
+@pytest.mark.parametrize("count", [lane.MANY - 10, lane.MANY + 10], ids=["one by one", "at once"])
+def test_a_refusal_among_many_ends_the_batch_and_what_has_not_begun_never_begins(
+    server: Scripted, count: int
+) -> None:
     server.answers = [*[Answer()] * 20, status(422, "Invalid", "no")]
-    due, record = steps(60), Record("staging")
+    due, record = steps(count), Record("staging")
     record.plan("phase", due)
     acting = Acting(server.api(), KINDS, frozenset(), [], record, lambda event: None)
 
@@ -37,5 +42,47 @@ def test_a_refusal_among_many_ends_the_batch_and_what_has_not_begun_never_begins
 
     results = [row.result for row in record.rows.values()]
     assert results.count("applied") == 20
-    assert 1 <= results.count("failed: refused") <= CONNECTIONS
-    assert results.count("not reached") == 60 - len(server.asked)
+    assert 1 <= results.count("failed: refused") <= 2 * CONNECTIONS
+    assert results.count("not reached") == count - len({asked.path for asked in server.asked})
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [status(429, "TooManyRequests", "later"), status(503, "ServiceUnavailable", "starting"), Answer(0)],
+    ids=["overloaded", "starting", "dropped"],
+)
+def test_many_are_applied_through_faults_that_pass(server: Scripted, fault: Answer) -> None:
+    server.answers = [*[Answer()] * 10, fault, *[Answer()] * 10, fault, Answer(body=b'{"stored": true}')]
+    due, record, told = steps(lane.MANY), Record("staging"), list[Event]()
+    record.plan("phase", due)
+
+    done = Acting(server.api(), KINDS, frozenset(), [], record, told.append).apply(due)
+
+    assert done.keys() == {step.ref for step in due}
+    assert {row.result for row in record.rows.values()} == {"applied"}
+    assert sorted(event.ref for event in told if isinstance(event, Told)) == sorted(done)
+    assert all(row.seconds is not None for row in record.rows.values())
+
+
+def test_among_many_what_was_forced_is_forced_and_what_others_applied_is_taken_over(server: Scripted) -> None:
+    server.answers = [Answer()]
+    record = Record("staging")
+    due = steps(lane.MANY + 2)
+    record.plan("phase", due)
+    theirs = {"manager": "kubectl", "operation": "Update", "apiVersion": "v1", "time": "then", "fieldsV1": {}}
+    metadata = {"resourceVersion": "7", "managedFields": [theirs]}
+    live = {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
+    due[0] = replace(due[0], action=Action.CHANGE, live=live)
+
+    Acting(server.api(), KINDS, frozenset({due[1].ref}), ["kubectl"], record, lambda event: None).apply(due)
+
+    assert [asked.path for asked in server.asked if "force=true" in asked.path] == [
+        "/api/v1/namespaces/staging/services/one-1"
+        "?fieldManager=lookit-orchestrator&fieldValidation=Strict&force=true"
+    ]
+    taken = [asked for asked in server.asked if asked.path.partition("?")[0].endswith("/one-0")]
+    assert [asked.headers["Content-Type"] for asked in taken] == [
+        "application/json-patch+json",
+        "application/apply-patch+yaml",
+    ]
+    assert len(server.asked) == len(due) + 1
