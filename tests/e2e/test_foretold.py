@@ -166,7 +166,8 @@ def require_equal(step: Step, told: dict[str, Any], said: Tried) -> None:
 
 def test_what_is_foretold_is_what_a_dry_run_says(environment: Case, connection: Connection) -> None:
     steps = steps_of(connection, environment.name)
-    tried = Rehearsal(connection.api, connection.kinds, ["kubectl-client-side-apply"], []).run(steps)
+    before = ["kubectl-client-side-apply"]
+    tried = Rehearsal(connection.api, connection.kinds, before, [], environment.name).run(steps)
 
     told = [(step, foretold.result(step), said) for step, said in zip(steps, tried, strict=True)]
     for step, result, said in told:

@@ -19,7 +19,8 @@ from tasks.lib.errors import Failure, TimedOut
 
 # How often an object that changes all the time is looked at before it is taken over.
 LOOKS: Final = 5
-REFUSED: Final = "failed: refused"SPOKEN: Final = {
+REFUSED: Final = "failed: refused"
+SPOKEN: Final = {
     Action.CREATE: "created",
     Action.CHANGE: "changed",
     Action.RECREATE: "made anew",

@@ -101,9 +101,10 @@ def plan(
     objects = [labelled(w, environment.namespace) for w in objects]
     live = observe(api, kinds, objects, environment.namespace)
     steps = decide(objects, live, run_jobs=choices.run_jobs)
-    own = environment.namespace
-    trial = rehearsal.Rehearsal(api, kinds, settings.deploy.predecessors, choices.force_conflicts, own)
-    tried = trial.run(steps) if choices.exhaustive else trial.run_sparingly(steps, own)
+    trial = rehearsal.Rehearsal(
+        api, kinds, settings.deploy.predecessors, choices.force_conflicts, environment.namespace
+    )
+    tried = trial.run(steps) if choices.exhaustive else trial.run_sparingly(steps)
     rehearsal.require(tried)
     by_ref = {t.step.ref: t.step for t in tried}
     groups = arrange(objects, settings.deploy.phases, environment.prefix)

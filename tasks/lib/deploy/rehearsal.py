@@ -17,7 +17,8 @@ from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.permissions import RECREATED
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import foretold, takeover
-from tasks.lib.deploy.conflicts import Conflict, bare, optionsfrom tasks.lib.deploy.decide import Action, Step
+from tasks.lib.deploy.conflicts import Conflict, bare, options
+from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.errors import Failure
 
@@ -58,7 +59,7 @@ class Rehearsal:
         kinds: what it serves.
         predecessors: field managers whose values are taken over silently.
         forced: `Kind/name:field` whose values are taken over on request.
-        namespace: the environment's, which a first deploy creates.
+        namespace: the environment's, which a first deploy creates, and whose quotas are asked for.
 
     """
 
@@ -66,6 +67,7 @@ class Rehearsal:
         self, api: Api, kinds: Kinds, predecessors: Sequence[str], forced: Sequence[str], namespace: str
     ) -> None:
         self._api, self._kinds = api, kinds
+        self._namespace = namespace
         self._to_come = {"", namespace}
         self._predecessors, self._forced = frozenset(predecessors), frozenset(map(bare, forced))
 
@@ -73,22 +75,16 @@ class Rehearsal:
         """Try every step that writes, several at a time; the others are returned as they are."""
         return self._completed(steps, {})
 
-    def run_sparingly(self, steps: Sequence[Step], namespace: str) -> list[Tried]:
-        """The same outcome, without a dry run of plain data where there is much of it and it can be foretold.
-
-        Args:
-            steps: as for `run`.
-            namespace: the one whose quotas are known.
-
-        """
+    def run_sparingly(self, steps: Sequence[Step]) -> list[Tried]:
+        """The same outcome, without dry runs of plain data where there is much and they can be foretold."""
         plain = {step.ref: result for step in steps if (result := foretold.result(step)) is not None}
-        found = admission.read(self._api, self._kinds, namespace) if len(plain) >= MANY else None
+        found = admission.read(self._api, self._kinds, self._namespace) if len(plain) >= MANY else None
         if found is None:
             return self._completed(steps, {})
         known = {
             step.ref: Tried(_corrected(step, plain[step.ref]), plain[step.ref])
             for step in steps
-            if step.ref in plain and self._goes_through(step, found, namespace)
+            if step.ref in plain and self._goes_through(step, found)
         }
         return self._completed(steps, known)
 
@@ -119,12 +115,14 @@ class Rehearsal:
             lane.send(self._api, writes)
         return tried
 
-    def _goes_through(self, step: Step, found: admission.Admission, namespace: str) -> bool:
+    def _goes_through(self, step: Step, found: admission.Admission) -> bool:
         """Whether nobody can object to plain data."""
         kind = self._kinds[step.ref.api_version, step.ref.kind]
         if found.may_refuse(kind):
             return False
-        return step.action is Action.CHANGE or (step.ref.namespace == namespace and not found.counts(kind))
+        return step.action is Action.CHANGE or (
+            step.ref.namespace == self._namespace and not found.counts(kind)
+        )
 
     def takes_over(self, conflict: Conflict) -> bool:
         """Whether the conflict may be resolved in our favour."""

@@ -4,6 +4,7 @@ import datetime
 import ipaddress
 import json
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
