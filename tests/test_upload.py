@@ -36,7 +36,7 @@ def test_an_upload_that_reaches_its_limit_ends_with_how_to_go_on(silent: str, tm
         settings = {
             "INVOKE_GOOGLE_STORAGE": silent,
             "INVOKE_GOOGLE_CREDENTIALS_FILE": key,
-            "INVOKE_TIME_LIMITS_UPLOAD": "1s",
+            "INVOKE_TIME_LIMITS_UPLOAD": "0.5s",
         }
         done = subprocess.run(
             [sys.executable, "-m", "tasks", *UPLOAD, "--archive", str(app)],
@@ -44,7 +44,7 @@ def test_an_upload_that_reaches_its_limit_ends_with_how_to_go_on(silent: str, tm
         )  # fmt: skip
 
     assert done.returncode == 70, done.stderr
-    assert "The upload took longer than 1.0 s and was ended." in done.stderr
+    assert "The upload took longer than 0.5 s and was ended." in done.stderr
     assert "it goes on where this one ended" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -114,7 +114,7 @@ def test_exit_codes_that_are_named_win_over_any_failure_being_allowed(code: int,
 
 def test_a_limit_has_no_exit_code_that_could_be_allowed() -> None:
     run = Recorded(
-        {"args": ["sleep 60"], "timeout": "0.3s", "allowFailure": True, "allowExitCodes": [3]},
+        {"args": ["sleep 60"], "timeout": "0.1s", "allowFailure": True, "allowExitCodes": [3]},
         {"args": ["exit 0"]},
     )
 
@@ -122,7 +122,7 @@ def test_a_limit_has_no_exit_code_that_could_be_allowed() -> None:
 
 
 def test_a_step_s_limit_ends_it_with_all_it_started(held: Path) -> None:
-    run = Recorded({"args": [f"sleep 600 1<> {held} & wait"], "timeout": "0.3s"}, {"args": ["exit 0"]})
+    run = Recorded({"args": [f"sleep 600 1<> {held} & wait"], "timeout": "0.2s"}, {"args": ["exit 0"]})
 
     assert run.run() == ["TIMEOUT", "NOT RUN"]
     assert run.stopped == [0]

@@ -92,11 +92,11 @@ def test_a_doubtful_json_file_is_described_without_its_values(content: bytes, fi
     assert "canary" not in str(finding)
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=6),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=8,
-)
+# What might be taken for the end of a text or an object, or for another key; each choice costs some time.
+TEXT = st.sampled_from(["", "a", '"', "\\", "\n", "{", "}", '": "', "\u2028", "\0"])
+LEAF = st.sampled_from([None, True, -7, 1.5e300]) | TEXT
+INNER = LEAF | st.lists(LEAF, max_size=3) | st.dictionaries(TEXT, LEAF, max_size=3)
+JSON = LEAF | st.lists(INNER, max_size=3) | st.dictionaries(TEXT, INNER, max_size=3)
 
 
 @given(held=st.dictionaries(st.text(max_size=6), JSON, max_size=6), indent=st.sampled_from([None, 0, 2]))
