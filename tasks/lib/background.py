@@ -1,20 +1,23 @@
-"""Work that goes on beside the main thread, and whose fault is raised where it is waited for."""
+"""Work that goes on beside the main thread, and whose result or fault is there where it is waited for."""
 
 from collections.abc import Callable
 from threading import Thread
+from typing import Generic, TypeVar
+
+Result = TypeVar("Result")
 
 
-class Background:
+class Background(Generic[Result]):
     """Does `work` in a thread, which a process that ends does not wait for."""
 
-    def __init__(self, work: Callable[[], object]) -> None:
+    def __init__(self, work: Callable[[], Result]) -> None:
         self._work = work
         self._fault: BaseException | None = None
         self._thread = Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def wait(self) -> None:
-        """Return when it is done.
+    def wait(self) -> Result:
+        """Return its result when it is done.
 
         Raises:
             BaseException: what the work raised.
@@ -23,9 +26,10 @@ class Background:
         self._thread.join()
         if self._fault is not None:
             raise self._fault
+        return self._result
 
     def _run(self) -> None:
         try:
-            self._work()
+            self._result = self._work()
         except BaseException as fault:
             self._fault = fault

@@ -10,14 +10,15 @@ from tasks.lib.background import Background
 def test_it_goes_on_beside_the_caller_and_is_done_when_waited_for() -> None:
     may_end, done = threading.Event(), threading.Event()
 
-    def work() -> None:
+    def work() -> str:
         assert may_end.wait(120)
         done.set()
+        return "result"
 
     working = Background(work)
     assert not done.is_set()
     may_end.set()
-    working.wait()
+    assert working.wait() == "result"
     assert done.is_set()
 
 

@@ -1,9 +1,11 @@
 """Building the application's image from a checkout: its names, and what it is told."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib import console, process
+from tasks.lib.background import Background
 from tasks.lib.errors import Failure
 from tasks.lib.image import docker, engine
 from tasks.lib.image.checkout import Checkout, check, observe
@@ -33,10 +35,11 @@ def build(
         Failure: Docker is missing or the build failed; its own words are above.
 
     """
+    builder = Background(partial(engine.builder, settings.time_limits.docker))
     checkout = observe(source)
     check(source, file or settings.build.file, checkout, variables.commit_sha)
     wanted = plan(settings, source, variables, checkout, file=file, platform=platform)
-    with_ = engine.builder(settings.time_limits.docker)
+    with_ = builder.wait()
     console.say(f"Building {wanted.tags[0]} with {with_.value} …")
     if wanted.cache_from and with_ is docker.Builder.CLASSIC:
         _fetch_cache(wanted.cache_from, settings.time_limits.image_push)

@@ -1,6 +1,9 @@
 """The Docker engine of this machine: is it there, what does it build with, what images has it."""
 
+from functools import partial
+
 from tasks.lib import process
+from tasks.lib.background import Background
 from tasks.lib.errors import Failure
 from tasks.lib.image import docker
 
@@ -8,15 +11,16 @@ INSTALL = "Debian, Ubuntu: apt-get install docker.io; elsewhere: https://docs.do
 
 
 def builder(seconds: float) -> docker.Builder:
-    """What this machine builds images with.
+    """What this machine builds images with; both of Docker's answers are waited for at once.
 
     Raises:
         Failure: no Docker engine answers.
 
     """
+    plugin = Background(partial(process.run, docker.buildx_version(), time_limit=seconds))
     answer = versions(seconds)
     try:
-        process.run(docker.buildx_version(), time_limit=seconds)
+        plugin.wait()
     except Failure:
         return docker.builder(answer, buildx=False)
     return docker.builder(answer, buildx=True)

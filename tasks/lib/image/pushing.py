@@ -9,10 +9,12 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib import console, process
+from tasks.lib.background import Background
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import write_atomically
 from tasks.lib.image import docker, engine
@@ -79,8 +81,9 @@ def push(
     """
     main = fixed[0]
     check_writable(settings, main)
+    built = Background(partial(engine.image_id, str(main), settings.time_limits.docker))
     registry = connect(settings, main.registry)
-    local = engine.image_id(str(main), settings.time_limits.docker)
+    local = built.wait()
     remote = {name: look_up(registry, name, local) for name in (*fixed, *moving)}
     decided = decide(local, main.tag, remote, fixed, reuse=reuse)
     for name in decided.push:
