@@ -83,8 +83,10 @@ def tests(session: nox.Session) -> None:
     install(session)
     fast = "not e2e and not docker and not browser"
     # Neighbours stay together and share what their fixtures made; whoever is done early takes from the other.
+    # No test looks at what is logged, and listening to logs is a tenth of what pytest does for each test.
     pytest(
-        session, "tests", "-m", fast, "-n", "2", "--dist", "worksteal", "--ignore", "tests/e2e", "tests"
+        session, "tests", "-m", fast, "-n", "2", "--dist", "worksteal", "-p", "no:logging",
+        "--ignore", "tests/e2e", "tests",
     )  # fmt: skip
 
 
