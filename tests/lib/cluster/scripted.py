@@ -52,8 +52,12 @@ class Scripted:
         with self.lock:
             return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
-    def api(self, total: float = 30.0) -> Api:
-        return Api(self.endpoint, lambda: "a-token", Patience(30.0, total))
+    def api(self, total: float = 30.0, attempt: float = 30.0) -> Api:
+        return Api(self.endpoint, lambda: "a-token", Patience(attempt, total))
+
+    def patient_api(self) -> Api:
+        """For tests of many requests at once, which a busy machine may hold up."""
+        return self.api(total=120.0, attempt=60.0)
 
 
 def status(code: int, reason: str, message: str, **details: Any) -> Answer:
@@ -65,7 +69,7 @@ def status(code: int, reason: str, message: str, **details: Any) -> Answer:
 @contextmanager
 def scripted(folder: Path) -> Iterator[Scripted]:
     certificate, key = _self_signed(folder)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server = _Server(("127.0.0.1", 0), BaseHTTPRequestHandler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     server.socket = context.wrap_socket(server.socket, server_side=True)
@@ -73,6 +77,10 @@ def scripted(folder: Path) -> Iterator[Scripted]:
     server.RequestHandlerClass = _handler(script)
     with answering(server):
         yield script
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 64  # tests connect many times at once
 
 
 def _handler(script: Scripted) -> type[BaseHTTPRequestHandler]:

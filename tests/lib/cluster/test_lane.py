@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.lib.cluster import lane
-from tasks.lib.cluster.api import CONNECTIONS, Endpoint
+from tasks.lib.cluster.api import Endpoint
 from tests.lib.cluster.scripted import Answer, Scripted, status
 
 MADE = Answer(body=b'{"kind": "ConfigMap"}')
@@ -29,7 +29,7 @@ class Outcome:
 
 def test_all_are_sent_as_api_would_send_them(server: Scripted) -> None:
     server.answers = [MADE]
-    outcome, api = Outcome(), server.api()
+    outcome, api = Outcome(), server.patient_api()
     forced = replace(outcome.write("forced 😀"), path="/things/forced", query={"force": "true"})
 
     lane.send(api, [*outcome.writes(30), forced])
@@ -60,8 +60,8 @@ def test_what_does_not_go_through_is_not_tried_again(server: Scripted, fault: An
     server.answers = [fault, MADE]
     outcome = Outcome()
 
-    lane.send(server.api(), [outcome.write("first")])
-    lane.send(server.api(), [outcome.write("second")])
+    lane.send(server.patient_api(), [outcome.write("first")])
+    lane.send(server.patient_api(), [outcome.write("second")])
 
     assert outcome.answers == {"first": None, "second": {"kind": "ConfigMap"}}
     assert len(server.asked) == 2
@@ -77,10 +77,10 @@ def test_writes_are_taken_only_as_they_are_sent(server: Scripted) -> None:
                 return
             yield write
 
-    lane.send(server.api(), until_refused())
+    lane.send(server.patient_api(), until_refused())
 
     assert list(outcome.answers.values()).count({"kind": "ConfigMap"}) == 20
-    assert 1 <= list(outcome.answers.values()).count(None) <= CONNECTIONS
+    assert 1 <= list(outcome.answers.values()).count(None) <= lane.CONNECTIONS
     assert len(outcome.answers) == len(server.asked)
 
 
@@ -94,14 +94,14 @@ def test_a_server_with_a_certificate_of_someone_else_is_told_nothing(server: Scr
     server.answers = [MADE]
     outcome = Outcome()
 
-    lane.send(replace(server, endpoint=Endpoint(server.endpoint.server)).api(), outcome.writes(3))
+    lane.send(replace(server, endpoint=Endpoint(server.endpoint.server)).patient_api(), outcome.writes(3))
 
     assert outcome.answers == {"0": None, "1": None, "2": None}
     assert not server.asked
 
 
 def test_nothing_to_send_takes_no_connection(server: Scripted) -> None:
-    lane.send(server.api(), [])
+    lane.send(server.patient_api(), [])
     assert not server.asked
 
 
@@ -115,7 +115,7 @@ def test_a_proxy_of_the_environment_is_asked_unless_the_host_is_excepted(
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
         for name in ("no_proxy", "NO_PROXY"):
             monkeypatch.setenv(name, "")
-        asking = threading.Thread(target=lane.send, args=(server.api(), [outcome.write("proxied")]))
+        asking = threading.Thread(target=lane.send, args=(server.patient_api(), [outcome.write("proxied")]))
         asking.start()
         connection, _ = proxy.accept()
         with connection:
@@ -124,7 +124,7 @@ def test_a_proxy_of_the_environment_is_asked_unless_the_host_is_excepted(
         asking.join()
 
         monkeypatch.setenv("no_proxy", "127.0.0.1")
-        lane.send(server.api(), [outcome.write("direct")])
+        lane.send(server.patient_api(), [outcome.write("direct")])
 
     assert outcome.answers == {"proxied": None, "direct": {"kind": "ConfigMap"}}
 
@@ -145,5 +145,5 @@ def test_the_end_of_the_caller_ends_what_is_on_its_way(server: Scripted) -> None
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        lane.send(server.api(), interrupted())
+        lane.send(server.patient_api(), interrupted())
     assert len(server.asked) <= 1
