@@ -74,7 +74,9 @@ def test_among_many_what_was_forced_is_forced_and_what_others_applied_is_taken_o
     live = {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
     due[0] = replace(due[0], action=Action.CHANGE, live=live)
 
-    Acting(server.patient_api(), KINDS, frozenset({due[1].ref}), ["kubectl"], record, lambda event: None).apply(due)
+    Acting(
+        server.patient_api(), KINDS, frozenset({due[1].ref}), ["kubectl"], record, lambda event: None
+    ).apply(due)
 
     assert [asked.path for asked in server.asked if "force=true" in asked.path] == [
         "/api/v1/namespaces/staging/services/one-1"
