@@ -157,7 +157,7 @@ def _converge(
     values: list[str],
 ) -> None:
     from tasks.lib.cluster import identity
-    from tasks.lib.deploy import history, lock
+    from tasks.lib.deploy import lock
     from tasks.lib.deploy.engine import Course
     from tasks.lib.deploy.recovery import Recovery
     from tasks.lib.deploy.safety import Safety
@@ -195,10 +195,25 @@ def _converge(
             if record.outcome != DEPLOYED:
                 record.aftermath += safety.reminder()
             if planned.removals or any(step.writes for step in planned.steps):
-                objects = [step.wanted for step in planned.steps]
-                facts = history.facts(about, record, objects, record.outcome, time.monotonic() - began)
-                tell(Remembered(facts))
-                history.keep(connection.api, environment.namespace, facts, objects, tell)
+                _remember(connection, environment, planned, record, about, time.monotonic() - began, tell)
+
+
+def _remember(
+    connection: "Connection",
+    environment: "Environment",
+    planned: "Planned",
+    record: Record,
+    about: "Json",
+    seconds: float,
+    tell: Tell,
+) -> None:
+    """Keep the release in the cluster's history."""
+    from tasks.lib.deploy import history
+
+    objects = [step.wanted for step in planned.steps]
+    facts = history.facts(about, record, objects, record.outcome, seconds)
+    tell(Remembered(facts))
+    history.keep(connection.api, environment.namespace, facts, objects, tell)
 
 
 def _planned(
