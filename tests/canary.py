@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets.guard import needles
+from tests.builders import ROOT
 
 SHARED_MEMORY = Path("/dev/shm")
 PAUSE = 0.005
@@ -28,14 +29,15 @@ class Canary:
     def is_in(self, content: bytes) -> bool:
         return any(form in content for form in self.forms)
 
-    def files_below(self, folders: Iterable[Path], besides: Iterable[Path] = ()) -> list[str]:
-        """The files that hold it."""
+    def files_below(self, places: Iterable[Path], besides: Iterable[Path] = ()) -> list[str]:
+        """The files that hold it, or are called after it: those of `places`, and all in folders among them."""
         exempt = set(besides)
-        paths = [path for folder in folders for path in folder.rglob("*") if path not in exempt]
+        paths = [path for place in places for path in (place, *place.rglob("*")) if path not in exempt]
         return [
             str(path)
             for path in paths
-            if path.is_file() and not path.is_symlink() and self.is_in(_bytes(path))
+            if self.value in path.name
+            or (path.is_file() and not path.is_symlink() and self.is_in(_bytes(path)))
         ]
 
 
@@ -49,17 +51,20 @@ class Sightings:
 
 @contextmanager
 def watched_processes(canary: Canary) -> Iterator[Sightings]:
-    """Look at the arguments and the environment of every process, again and again, until the block ends."""
+    """Look at the arguments and the environment of every process, again and again, until the block ends.
+
+    Those that run already are passed over: both are given to a program when it starts.
+    """
     seen, over = Sightings(), threading.Event()
+    before = _processes()
 
     def look() -> None:
         while not over.wait(PAUSE):
             seen.looks += 1
-            for entry in Path("/proc").iterdir():
-                if entry.name.isdigit() and int(entry.name) != os.getpid():
-                    for name in ("cmdline", "environ"):
-                        if canary.is_in(_bytes(entry / name)):
-                            seen.places.add(f"{name} of {_bytes(entry / 'cmdline')[:80]!r}")
+            for number in _processes() - before:
+                for name in ("cmdline", "environ"):
+                    if canary.is_in(_bytes(Path("/proc", number, name))):
+                        seen.places.add(f"{name} of {_bytes(Path('/proc', number, 'cmdline'))[:80]!r}")
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
@@ -68,6 +73,25 @@ def watched_processes(canary: Canary) -> Iterator[Sightings]:
     finally:
         over.set()
         watcher.join()
+
+
+def _processes() -> set[str]:
+    return {entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()}
+
+
+def unique(name: str) -> Canary:
+    """A canary that no other process of this run looks for, so that what one test shows is no sighting of another."""
+    # Put together here, because `secrets.check` looks for the value in every committed file, this one too.
+    return Canary("-".join(("canary", name, str(os.getpid()), "never", "to", "be", "seen")))
+
+
+def outputs() -> list[Path]:
+    """Where a task might leave something without being told to: shared memory, and its own checkout.
+
+    Hidden folders there are nobody's output: programs, caches, git's objects, and the sandbox, whose etcd and KMS hold
+    what they are there to hold.
+    """
+    return [*(path for path in ROOT.iterdir() if path.is_file() or path.name[0] != "."), SHARED_MEMORY]
 
 
 def workspaces() -> list[Path]:

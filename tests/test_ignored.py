@@ -15,6 +15,8 @@ PLAINTEXTS = [
 MUST_BE_IGNORED = [
     *PLAINTEXTS,
     *[f"{folder}/anything-new.json" for folder in FOLDERS],
+    *[f"{folder}/.lookit-secrets.env.4711-x_y" for folder in FOLDERS],
+    *[f"{folder}/lookit-secrets.env.bak" for folder in FOLDERS],
     "lookit-secrets.env",
     "elsewhere/lookit-secrets.env",
     "elsewhere/googleAppCreds.json",

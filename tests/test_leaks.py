@@ -1,4 +1,10 @@
-"""After every task that handles secrets, and after every failure: the canary is found nowhere."""
+"""After every task that handles secrets, and after every failure: the canary is found nowhere.
+
+Looked at are stdout, stderr, the arguments and environments of all processes while the task runs, its temporary
+folders, HOME and cache, shared memory, the checkout of the program with its reports and with cores, and the logs of
+KMS.  tests/e2e/test_leaks.py does the same for the tasks that meet a cluster, tests/e2e/test_docker_context.py for the
+layers of an image.
+"""
 
 import itertools
 import os
@@ -6,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +21,11 @@ import pytest
 
 from tasks.lib.redaction import Secret
 from tests.builders import ROOT
-from tests.canary import Canary, watched_processes, workspaces
+from tests.canary import Canary, outputs, unique, watched_processes, workspaces
 from tests.kms_process import KmsProcess, make_key
 from tests.secrets_program import FOLDER, PLAINTEXTS, Checkout, new_checkout
 
-# Put together here, because `secrets.check` looks for the value in every committed file, this one too.
-CANARY = Canary("-".join(("canary", "Zq7", "never", "to", "be", "seen")))
+CANARY = unique("Zq7")
 STAGING = ("--environment", "staging")
 SHA = "0123456789abcdef0123456789abcdef01234567"
 pytestmark = pytest.mark.e2e
@@ -72,6 +77,14 @@ def damaged_answers(checkout: Checkout) -> None:
 
 def failing_encryption(checkout: Checkout) -> None:
     checkout.kms.set_faults({"rpc": "Encrypt", "code": "RESOURCE_EXHAUSTED", "message": "Quota."})
+
+
+def failing_third_call(checkout: Checkout) -> None:
+    checkout.kms.set_faults({"skip": 2, "code": "INTERNAL", "message": "Internal."})
+
+
+def hanging(checkout: Checkout) -> None:
+    checkout.kms.set_faults({"hang": True})
 
 
 def not_valid(checkout: Checkout) -> None:
@@ -188,25 +201,90 @@ def private_places(tmp_path: Path) -> dict[str, str]:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_canary_is_found_nowhere(checkout: Checkout, tmp_path: Path, case: Case) -> None:
     case.trouble(checkout)
-    places = private_places(tmp_path)
     other_key = make_key(checkout.kms, f"leaks-{next(serial)}") if "{other_key}" in case.arguments else ""
+    code, stderr = examine(checkout, tmp_path, case, other_key, plaintexts(checkout, case.writes))
+    assert code == case.code, stderr.decode()
+
+
+# Every task that handles secrets, as it is run where something goes wrong.
+TASKS = [
+    Case("decrypt", writes=tuple(SECRETS)),
+    Case("render", (*STAGING, *RENDER), stdout_is_exempt=True),
+    Case("secrets.encrypt", ("--all", *STAGING), writes=tuple(SECRETS)),
+    Case("secrets.edit", ("lookit-secrets.env", *STAGING), editing='sed -i s/=db/=other/ "$1"'),
+    Case("secrets.set", ("DB_HOST", *STAGING), stdin=CANARY.value),
+    Case("secrets.diff", ("HEAD~1",)),
+    Case("secrets.verify", ("--json",)),
+    Case("secrets.exec", (*STAGING, "--", "sleep", "0.1"), child="sleep"),
+    Case("secrets.log", ("lookit-secrets.env",)),
+    Case("secrets.textconv", ("ENCRYPTED",)),
+    Case("secrets.check", ()),
+    Case("secrets.rotate", ()),
+    Case("secrets.rekey", ("--to", "{other_key}")),
+]
+TROUBLES = [
+    no_trouble, corrupt, swapped, revoked, away, hanging, failing_third_call, damaged_answers, failing_encryption, not_valid,
+]  # fmt: skip
+
+# These are given up only when time is over.
+LASTING = (away, hanging, failing_third_call, damaged_answers)
+
+
+@pytest.mark.timeout(600)  # thirteen programs, one after another
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_no_task_shows_the_canary_whatever_goes_wrong(
+    checkout: Checkout, tmp_path: Path, trouble: Callable[[Checkout], None]
+) -> None:
+    """How a task ends is the matter of other tests; here it may end as it likes, but with no traceback."""
+    checkout.git("commit", "-q", "--allow-empty", "-m", "One before")
+    other_key = make_key(checkout.kms, f"leaks-{next(serial)}")
+    decrypted(checkout)
+    trouble(checkout)
+    limits = (
+        {"INVOKE_TIME_LIMITS_KMS": "1.5s", "INVOKE_TIME_LIMITS_KMS_ATTEMPT": "1s"}
+        if trouble in LASTING
+        else {}
+    )
+    for task in TASKS:
+        code, stderr = examine(checkout, tmp_path, task, other_key, plaintexts(checkout, SECRETS), **limits)
+        assert b"Traceback" not in stderr, (task.task, stderr.decode())
+        assert code in {0, 1, 2, 3}, (task.task, stderr.decode())
+
+
+def test_the_table_of_troubles_has_every_task_of_secrets() -> None:
+    assert {task.task for task in TASKS} == {case.task for case in CASES}
+
+
+def plaintexts(checkout: Checkout, names: Iterable[str]) -> set[Path]:
+    """Where `decrypt` writes, and nothing else may."""
+    return {checkout.root / FOLDER.format("staging") / name for name in names}
+
+
+def examine(
+    checkout: Checkout, tmp_path: Path, case: Case, other_key: str, besides: set[Path], **limits: str
+) -> tuple[int, bytes]:
+    """Run a task, look for the canary everywhere, and return how the task ended and what it said."""
     named = {"ENCRYPTED": str(checkout.encrypted()), "{other_key}": other_key}
     arguments = [named.get(word, word) for word in case.arguments]
+    environ = checkout.environ(**private_places(tmp_path), **editor(checkout, case.editing), **limits)
     with watched_processes(CANARY) as seen:
-        done = subprocess.run(
-            checkout.command(case.task, *arguments), cwd=ROOT, input=case.stdin.encode(), capture_output=True,
-            env=checkout.environ(**places, **editor(checkout, case.editing)), check=False,
+        process = subprocess.Popen(
+            [*CORES_ALLOWED, *checkout.command(case.task, *arguments)], cwd=ROOT, env=environ,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-    assert done.returncode == case.code, done.stderr.decode()
+        stdout, stderr = process.communicate(case.stdin.encode())
     assert seen.looks > 0
-    assert {
-        place for place in seen.places if not (case.child and place.startswith(f"environ of b'{case.child}"))
-    } == set()
-    assert not CANARY.is_in(done.stderr)
-    assert case.stdout_is_exempt or not CANARY.is_in(done.stdout)
-    written = {checkout.root / FOLDER.format("staging") / name for name in case.writes}
-    assert CANARY.files_below([tmp_path, ROOT / "build"], besides=written) == []
-    assert CANARY.files_below([checkout.kms.state]) == []
+    assert {place for place in seen.places if not may_show(case, place)} == set()
+    assert not CANARY.is_in(stderr), case.task
+    assert case.stdout_is_exempt or not CANARY.is_in(stdout), case.task
+    assert own_workspaces(process.pid) == []
+    assert CANARY.files_below([tmp_path, *outputs(), checkout.kms.state], besides) == []
+    return process.returncode, stderr
+
+
+def may_show(case: Case, place: str) -> bool:
+    """Whether it is the environment of the one program that is meant to have it."""
+    return bool(case.child) and place.startswith(f"environ of b'{case.child}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -220,7 +298,7 @@ def test_a_signal_leaves_no_plaintext(
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}[number]
     assert not CANARY.is_in(stderr)
     assert own_workspaces(process.pid) == []
-    assert CANARY.files_below([tmp_path]) == []
+    assert CANARY.files_below([tmp_path, *outputs()]) == []
 
 
 def test_what_kill_9_leaves_is_swept_by_the_next_run(checkout: Checkout, tmp_path: Path) -> None:
@@ -229,17 +307,19 @@ def test_what_kill_9_leaves_is_swept_by_the_next_run(checkout: Checkout, tmp_pat
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert [folder.stat().st_mode & 0o777 for folder in left if folder.exists()] == [0o700]
-    assert CANARY.files_below([tmp_path]) == []
+    assert {Path(path).parent for path in CANARY.files_below([tmp_path, *outputs()])} == set(left)
     begin_again = checkout.command("secrets.edit", "lookit-secrets.env", *STAGING)
     again = checkout.environ(**private_places(tmp_path), **editor(checkout, "true"))
     subprocess.run(begin_again, cwd=ROOT, env=again, capture_output=True, check=True)
     assert not any(folder.exists() for folder in left)
+    assert CANARY.files_below([tmp_path, *outputs()]) == []
 
 
 @pytest.mark.parametrize("ending", [signal.SIGABRT, signal.SIGSEGV])
 def test_a_crash_leaves_no_core(checkout: Checkout, tmp_path: Path, ending: signal.Signals) -> None:
     """It runs where cores may be as large as they like; see the control below."""
     process = begin(checkout, tmp_path, "editing")
+    left = own_workspaces(process.pid)
     try:
         limits = Path(f"/proc/{editor_of(process.pid)}/limits").read_text()
         assert [line.split()[4] for line in limits.splitlines() if line.startswith("Max core")] == ["0"]
@@ -248,7 +328,7 @@ def test_a_crash_leaves_no_core(checkout: Checkout, tmp_path: Path, ending: sign
         assert os.WTERMSIG(status) == ending
         assert not os.WCOREDUMP(status)
         assert list(ROOT.glob("core*")) == []
-        assert CANARY.files_below([tmp_path]) == []
+        assert {Path(path).parent for path in CANARY.files_below([tmp_path, *outputs()])} <= set(left)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
 
