@@ -5,6 +5,7 @@ follows a branch moves.
 """
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
 
 FIRST_PAUSE = 1.0
+# Docker's words about what a registry answers for good: any of HTTP's 4xx but a time-out and too many requests.
+REFUSED = re.compile(r"HTTP (?:status: )?4(?!08|29)\d\d\b")
 
 
 @dataclass(frozen=True)
@@ -203,7 +206,7 @@ def _fault_of_one_attempt(settings: "Settings", name: Reference, env: Mapping[st
 def final(words: str) -> bool:
     """Whether a push failed in a way that another attempt cannot mend."""
     signs = ("denied", "unauthorized", "forbidden", "no basic auth", "does not exist", "invalid reference")
-    return any(sign in words.lower() for sign in signs)
+    return any(sign in words.lower() for sign in signs) or bool(REFUSED.search(words))
 
 
 def refused(name: Reference, failure: Failure) -> Failure:

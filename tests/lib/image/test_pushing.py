@@ -61,6 +61,10 @@ def test_release_tags_never_change_their_content(remote: dict[object, Remote], r
         ("unauthorized: authentication required", True),
         ("received unexpected HTTP status: 503 Service Unavailable", False),
         ("net/http: TLS handshake timeout", False),
+        ('error parsing HTTP 405 response body: invalid character: "Method not allowed"', True),
+        ("received unexpected HTTP status: 413 Request Entity Too Large", True),
+        ("received unexpected HTTP status: 429 Too Many Requests", False),
+        ("error parsing HTTP 408 response body: Request Timeout", False),
     ],
 )
 def test_a_push_is_tried_again_only_where_that_can_help(words: str, expected: bool) -> None:
