@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
 
 FIRST_PAUSE = 1.0
-# Docker's words about what a registry answers for good: any of HTTP's 4xx but a time-out and too many requests.
+# Docker's words about what a registry answers for good: HTTP's 4xx but for time-outs and too many requests.
 REFUSED = re.compile(r"HTTP (?:status: )?4(?!08|29)\d\d\b")
 
 
