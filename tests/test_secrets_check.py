@@ -16,6 +16,7 @@ from tasks.lib.secrets import checkin
 from tasks.lib.secrets.formats import Form
 from tests.builders import ROOT
 from tests.kms_process import DEPLOYER, KmsProcess
+from tests.program import Here
 from tests.secrets_program import CANARY, FOLDER, PLAINTEXTS, Checkout, new_checkout
 
 FOUND = "holds the secret value of staging/lookit-secrets.env: DB_PASSWORD"
@@ -104,15 +105,9 @@ def test_check_without_rights_still_looks_at_names_and_shapes(
         checkin.check(checkout.settings(), checkin.STAGED)
 
 
-def test_the_task_examines_this_very_repository() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tasks", "secrets.check"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+def test_the_task_examines_this_very_repository(here: Here) -> None:
+    done = here.inv("secrets.check")
+    assert done.code == 0, done.stderr
     assert "No plaintext secret in " in done.stderr
 
 
