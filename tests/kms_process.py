@@ -30,7 +30,7 @@ RING = f"{LOCATION}/keyRings/lookit-keyring"
 KEY = f"{RING}/cryptoKeys/kubernetes-secrets"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class KmsProcess:
     """Where the server listens, and its state folder, through which tests steer it."""
 
@@ -40,6 +40,7 @@ class KmsProcess:
     ca_file: Path
     process: "subprocess.Popen[str]"
     token_uri: str
+    since: str = ""
 
     def client(self, email: str = KEY_OWNER) -> Any:
         """google-cloud-kms's own client, with a fixed token of `email`."""
@@ -78,10 +79,15 @@ class KmsProcess:
     def calls(self) -> list[dict[str, str]]:
         """The audit log: one entry a call."""
         log = self.state / "audit.jsonl"
-        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        lines = log.read_text().splitlines() if log.exists() else []
+        return [call for call in map(json.loads, lines) if call["time"] >= self.since]
 
     def reset(self) -> None:
-        """No faults, the default policy, an empty log; keys stay."""
+        """No faults, the default policy, an empty log; keys stay.
+
+        A call that began before is no entry of the new log, however late a hanging one ends.
+        """
+        self.since = datetime.datetime.now(datetime.UTC).isoformat()
         for name in ("faults.json", "policy.json", "audit.jsonl"):
             (self.state / name).unlink(missing_ok=True)
 

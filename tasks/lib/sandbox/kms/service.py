@@ -45,6 +45,7 @@ class Service:
         rpc = RPCS[rpc_name]
         resource = rpc.acts_on(request)
         entry = {
+            "time": datetime.now(UTC).isoformat(),
             "rpc": rpc_name,
             "resource": resource,
             "quota_project": headers.get("x-goog-user-project", ""),
@@ -73,7 +74,7 @@ class Service:
         return answer
 
     def _audit(self, entry: Mapping[str, str]) -> None:
-        """Note who did what to which resource, as Cloud Audit Logs would: never any content."""
-        line = json.dumps({"time": datetime.now(UTC).isoformat(), **entry}) + "\n"
+        """Note who did what to which resource when, as Cloud Audit Logs would: never any content."""
+        line = json.dumps(entry) + "\n"
         with self._audit_lock, self._audit_log.open("a") as log:
             log.write(line)
