@@ -122,5 +122,6 @@ def _ended(curl: Any, multi: Any) -> list[tuple[Any, bool]]:
         left, done, failed = multi.info_read()
         found += [(handle, True) for handle in done] + [(handle, False) for handle, _, _ in failed]
     if not found:
-        multi.select(1.0)
+        due = multi.timeout()  # in milliseconds; -1 where no limit is near
+        multi.select(min(due / 1000, 1.0) if due >= 0 else 1.0)
     return found

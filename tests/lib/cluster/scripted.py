@@ -80,7 +80,8 @@ def scripted(folder: Path) -> Iterator[Scripted]:
 
 
 class _Server(ThreadingHTTPServer):
-    request_queue_size = 64  # tests connect many times at once
+    # Tests connect many times at once; of the usual five, a sixth is dropped and tried again after a second.
+    request_queue_size = 64
 
 
 def _handler(script: Scripted) -> type[BaseHTTPRequestHandler]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import pycurl
 import pytest
 
 from tasks.lib.cluster import lane
@@ -52,7 +53,7 @@ def test_all_are_sent_as_api_would_send_them(server: Scripted) -> None:
         status(503, "ServiceUnavailable", "starting"),
         Answer(302, headers={"Location": "/elsewhere"}),
         Answer(0),
-        Answer(body=b'{"kind":', headers={"Content-Length": "100"}),
+        Answer(body=b'{"kind":', headers={"Content-Length": "100", "Connection": "close"}),
     ],
     ids=["refused", "starting", "sent elsewhere", "dropped", "broken off"],
 )
@@ -129,12 +130,22 @@ def test_a_proxy_of_the_environment_is_asked_unless_the_host_is_excepted(
     assert outcome.answers == {"proxied": None, "direct": {"kind": "ConfigMap"}}
 
 
-def test_an_answer_that_does_not_come_is_waited_for_no_longer_than_api_would() -> None:
-    outcome = Outcome()
+def test_an_answer_that_does_not_come_is_waited_for_no_longer_than_api_would(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outcome, waits = Outcome(), []
+
+    class Watched(pycurl.CurlMulti):  # type: ignore[misc,name-defined]
+        def select(self, seconds: float) -> int:
+            waits.append(seconds)
+            return int(super().select(seconds))
+
+    monkeypatch.setattr(pycurl, "CurlMulti", Watched)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         api = Scripted(Endpoint(f"https://127.0.0.1:{silent.getsockname()[1]}")).api()
         lane.send(api.patient(replace(api.patience, attempt=0.2)), outcome.writes(2))
     assert outcome.answers == {"0": None, "1": None}
+    assert 0 < max(waits) <= 0.2
 
 
 def test_the_end_of_the_caller_ends_what_is_on_its_way(server: Scripted) -> None:
