@@ -3,12 +3,13 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from google.cloud.kms_v1.types import resources, service
-
+from tasks.lib.kms.messages import messages
 from tasks.lib.sandbox.kms import names
 from tasks.lib.sandbox.kms.paging import page
 from tasks.lib.sandbox.kms.refusals import beyond_the_sandbox, exists, invalid, not_found, wrong_state
 from tasks.lib.sandbox.kms.store import SOFTWARE, SYMMETRIC, State, Store
+
+resources = service = messages()
 
 Purpose = resources.CryptoKey.CryptoKeyPurpose
 Algorithm = resources.CryptoKeyVersion.CryptoKeyVersionAlgorithm

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from google.cloud.kms_v1.types import resources, service
-
+from tasks.lib.kms.messages import messages
 from tasks.lib.sandbox.kms import access, administration, use
 from tasks.lib.sandbox.kms.names import CRYPTO_KEY, KEY_RING, LOCATION, VERSION
 from tasks.lib.sandbox.kms.store import Store
+
+resources = service = messages()
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from google.cloud.kms_v1.types import resources
-
 from tasks.lib.files import write_atomically
+from tasks.lib.kms.messages import messages
 from tasks.lib.sandbox.kms import cipher, names
 from tasks.lib.sandbox.kms.refusals import not_found
+
+resources = messages()
 
 FILE = "keys.json"
 State = resources.CryptoKeyVersion.CryptoKeyVersionState

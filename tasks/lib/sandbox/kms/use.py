@@ -3,11 +3,13 @@
 from typing import Any
 
 import google_crc32c
-from google.cloud.kms_v1.types import service
 
+from tasks.lib.kms.messages import messages
 from tasks.lib.sandbox.kms import cipher, names
 from tasks.lib.sandbox.kms.refusals import bad_checksum, invalid, wrong_state
 from tasks.lib.sandbox.kms.store import SOFTWARE, State, Store
+
+service = messages()
 
 LARGEST = 64 * 1024
 # What sealing adds to the largest plaintext, rounded up.

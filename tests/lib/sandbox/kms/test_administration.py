@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.cloud.kms_v1.types import service
 
+from tasks.lib.kms.messages import messages
 from tasks.lib.sandbox.kms import administration, cipher
 from tasks.lib.sandbox.kms.access import KEY_OWNER, Access
 from tasks.lib.sandbox.kms.refusals import Refusal
@@ -14,6 +14,7 @@ from tasks.lib.sandbox.kms.store import Store
 from tests.kms_process import KEY, LOCATION, RING
 
 MATERIAL = b"k" * 32
+service = messages()
 SOON = datetime.now(UTC) + timedelta(days=2)
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import google_crc32c
 import pytest
 from google.api_core import exceptions
-from google.cloud.kms_v1.types import resources
 
+from tasks.lib.kms.messages import messages
 from tasks.lib.sandbox.kms.catalogue import RPCS
 from tests.kms_process import DEPLOYER, KEY, KEY_OWNER, LOCATION, RING, KmsProcess, make_key
 
-State = resources.CryptoKeyVersion.CryptoKeyVersionState
+State = messages().CryptoKeyVersion.CryptoKeyVersionState
 ID = "([a-zA-Z0-9_-]{1,63})"
 LOCATION_PATTERN = f"projects/([^/]{{1,100}})/locations/{ID}"
 RING_PATTERN = f"{LOCATION_PATTERN}/keyRings/{ID}"
