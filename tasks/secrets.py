@@ -148,7 +148,7 @@ def exec_(c: Context, environment: str = "") -> None:
     settings = cli.settings(c)
     chosen = settings.environment(environment)
     command = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
-    child.become(command, decryption.decrypt_all(settings, chosen) if command else {})
+    child.become(command, decryption.decrypt_all(settings, chosen) if command else {}, chosen.name)
 
 
 @cli.task(

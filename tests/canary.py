@@ -75,6 +75,21 @@ def watched_processes(canary: Canary) -> Iterator[Sightings]:
         watcher.join()
 
 
+AUDITED = ROOT / "tests" / "data" / "audited"
+
+
+def audited(log: Path) -> dict[str, str]:
+    """Variables with which a Python program notes in `log` every program that it starts."""
+    return {"PYTHONPATH": str(AUDITED), "AUDIT_LOG": str(log)}
+
+
+def started_with(canary: Canary, log: Path) -> list[str]:
+    """The programs that were started with a canary among their arguments or in their environment."""
+    lines = _bytes(log).splitlines()
+    assert lines, "nothing was noted: is the hook in place?"
+    return [line.decode(errors="replace")[:80] for line in lines if canary.is_in(line)]
+
+
 def _processes() -> set[str]:
     return {entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()}
 

@@ -8,6 +8,7 @@ layers of an image.
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import pytest
 
 from tasks.lib.redaction import Secret
 from tests.builders import ROOT
-from tests.canary import Canary, outputs, unique, watched_processes, workspaces
+from tests.canary import Canary, audited, outputs, started_with, unique, watched_processes, workspaces
 from tests.kms_process import KmsProcess, make_key
 from tests.secrets_program import FOLDER, PLAINTEXTS, Checkout, new_checkout
 
@@ -89,7 +90,8 @@ def hanging(checkout: Checkout) -> None:
 
 def not_valid(checkout: Checkout) -> None:
     """Sealed all the same, as gcloud would: a value that broke over lines, keys twice, broken JSON."""
-    broken = f"DB_PASSWORD=a\n{CANARY.value}\n{CANARY.value}=\nDB_PASSWORD={CANARY.value}\n".encode()
+    lines = "DB_PASSWORD=a\n{0}\n{0}=\n+{0}/\n{0}/x={0}\n {0} =\nDB_PASSWORD={0}\nx\0={0}\n"
+    broken = lines.format(CANARY.value).encode()
     checkout.seal("staging", {
         "lookit-secrets.env": Secret(broken), "googleAppCreds.json": Secret(f'{{"a": "{CANARY.value}'.encode()),
     })  # fmt: skip
@@ -160,7 +162,7 @@ CASES = [
     Case("secrets.encrypt", ("--all", *STAGING), trouble=decrypted, writes=tuple(SECRETS)),
     Case("secrets.encrypt", ("--all", *STAGING), code=1, trouble=decrypted_but_refused, writes=tuple(SECRETS)),
     Case("secrets.exec", (*STAGING, "--", "sleep", "0.3"), child="sleep"),
-    Case("secrets.exec", (*STAGING, "--", "/no/such/program"), code=1),
+    Case("secrets.exec", (*STAGING, "--", "/no/such/program"), code=1, child="program"),
     Case("secrets.exec", (*STAGING, "--", "true"), code=1, trouble=corrupt),
     Case("secrets.rekey", ("--to", "{other_key}")),
     Case("secrets.rekey", ("--to", "{other_key}"), code=1, trouble=failing_encryption),
@@ -266,25 +268,35 @@ def examine(
     """Run a task, look for the canary everywhere, and return how the task ended and what it said."""
     named = {"ENCRYPTED": str(checkout.encrypted()), "{other_key}": other_key}
     arguments = [named.get(word, word) for word in case.arguments]
-    environ = checkout.environ(**private_places(tmp_path), **editor(checkout, case.editing), **limits)
+    log = tmp_path / "started"
+    log.unlink(missing_ok=True)
+    own = {**private_places(tmp_path), **editor(checkout, case.editing), **audited(log)}
     with watched_processes(CANARY) as seen:
         process = subprocess.Popen(
-            [*CORES_ALLOWED, *checkout.command(case.task, *arguments)], cwd=ROOT, env=environ,
+            [*CORES_ALLOWED, *checkout.command(case.task, *arguments)], cwd=ROOT,
+            env=checkout.environ(**own, **limits),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         stdout, stderr = process.communicate(case.stdin.encode())
     assert seen.looks > 0
     assert {place for place in seen.places if not may_show(case, place)} == set()
+    assert [line for line in noted(log) if not may_show(case, line)] == []
     assert not CANARY.is_in(stderr), case.task
     assert case.stdout_is_exempt or not CANARY.is_in(stdout), case.task
     assert own_workspaces(process.pid) == []
-    assert CANARY.files_below([tmp_path, *outputs(), checkout.kms.state], besides) == []
+    assert CANARY.files_below([tmp_path, *outputs(), checkout.kms.state], {*besides, log}) == []
     return process.returncode, stderr
+
+
+def noted(log: Path) -> list[str]:
+    """The programs that a task started with the canary; it need not have started any."""
+    return started_with(CANARY, log) if log.exists() else []
 
 
 def may_show(case: Case, place: str) -> bool:
     """Whether it is the environment of the one program that is meant to have it."""
-    return bool(case.child) and place.startswith(f"environ of b'{case.child}")
+    is_it = re.match(rf"environ of b'{case.child}|os\.exec \[b?'[^']*/{case.child}'", place)
+    return bool(case.child and is_it)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -304,10 +316,11 @@ def test_a_signal_leaves_no_plaintext(
 def test_what_kill_9_leaves_is_swept_by_the_next_run(checkout: Checkout, tmp_path: Path) -> None:
     process = begin(checkout, tmp_path, "editing")
     left = own_workspaces(process.pid)
+    assert [folder.stat().st_mode & 0o777 for folder in left] == [0o700]
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert [folder.stat().st_mode & 0o777 for folder in left if folder.exists()] == [0o700]
-    assert {Path(path).parent for path in CANARY.files_below([tmp_path, *outputs()])} == set(left)
+    # Whatever else runs on this machine may sweep it at once.
+    assert {Path(path).parent for path in CANARY.files_below([tmp_path, *outputs()])} <= set(left)
     begin_again = checkout.command("secrets.edit", "lookit-secrets.env", *STAGING)
     again = checkout.environ(**private_places(tmp_path), **editor(checkout, "true"))
     subprocess.run(begin_again, cwd=ROOT, env=again, capture_output=True, check=True)
@@ -389,6 +402,26 @@ def test_the_search_itself_would_find_it(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", "import time; time.sleep(0.5)", canary.value], check=True)
         subprocess.run(["sleep", "0.5"], env={**os.environ, "LEAK": canary.value}, check=True)
     assert {place.split(" ")[0] for place in seen.places} == {"cmdline", "environ"}
+
+
+def test_a_program_that_ends_at_once_is_noted_all_the_same(tmp_path: Path) -> None:
+    """Its arguments, its environment, and what another program is replaced with."""
+    canary, log = Canary("another-canary-that-is-gone-at-once"), tmp_path / "log"
+    starts = [
+        "subprocess.run(['true', WORD])",
+        "subprocess.run(['true'], env={'LEAK': WORD})",
+        "os.posix_spawn('/bin/true', ['true', WORD], {})",
+        "os.environ.update(LEAK=WORD); subprocess.run(['true'])",
+        "os.execvpe('true', ['true'], {b'LEAK': WORD.encode(), b'PATH': b'/bin'})",
+    ]
+    for start in starts:
+        log.unlink(missing_ok=True)
+        program = f"import os, subprocess, sys; WORD = sys.stdin.read(); {start}"
+        environ = {**os.environ, **audited(log)}
+        subprocess.run(
+            [sys.executable, "-c", program], env=environ, input=canary.value, text=True, check=True
+        )
+        assert len(started_with(canary, log)) == 1, start
 
 
 # Tasks that never hold a secret's value, or that another file examines, each with the reason.

@@ -23,7 +23,7 @@ import pytest
 from requests import HTTPError
 
 from tasks.lib.redaction import Secret
-from tests.canary import outputs, unique, watched_processes
+from tests.canary import audited, outputs, started_with, unique, watched_processes
 from tests.own_key import OwnKey
 from tests.sandbox_case import Case
 
@@ -136,16 +136,18 @@ def test_the_canary_is_found_nowhere_but_in_the_secret(environment: Case, tmp_pa
     for folder in folders.values():
         folder.mkdir()
     places = {name: str(folder) for name, folder in folders.items() if name != "WRITTEN"}
+    started = tmp_path / "started"
     for step in STEPS:
         step.before(corner)
         words = step.words.format(name=corner.name, folder=folders["WRITTEN"]).split()
         with watched_processes(CANARY) as seen:
-            code, stdout, stderr = finished(corner, step, words, places)
+            code, stdout, stderr = finished(corner, step, words, {**places, **audited(started)})
         assert step.code is None or code == step.code, (step.words, stderr)
         if step.keeps:
             (folders["WRITTEN"] / step.keeps).write_text(stdout)
         assert seen.looks > 0
         assert (step.words, seen.places) == (step.words, set())
+        assert (step.words, started_with(CANARY, started)) == (step.words, [])
         assert not CANARY.is_in(stdout.encode()), step.words
         assert not CANARY.is_in(stderr.encode()), step.words
         logs = environment.sandbox.state.log("kms").parent

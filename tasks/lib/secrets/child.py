@@ -9,39 +9,43 @@ from tasks.lib.errors import UsageError
 from tasks.lib.process import not_started
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets import dotenv
+from tasks.lib.secrets.expected import findings_in, refuse_faults
 
 # What is ignored stays so in another program: `yes | head` within it would not end quietly.
 IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
-def variables(plaintexts: Mapping[str, Secret]) -> dict[str, bytes]:
+def variables(plaintexts: Mapping[str, Secret], environment: str) -> dict[str, bytes]:
     """The variables that the env files among `plaintexts` define, later files on top.
 
     Raises:
-        UsageError: a value cannot be an environment variable.
+        Failure: a file is one that a deploy would refuse too, such as with a NUL byte.
 
     """
-    found: dict[str, bytes] = {}
-    for name, plaintext in plaintexts.items():
-        if name.endswith(".env"):
-            found |= {pair.key: pair.value for pair in dotenv.parse(plaintext.reveal()).pairs}
-    if wrong := [key for key, value in found.items() if b"\0" in value]:
-        raise UsageError(f"{', '.join(wrong)}: no environment variable can hold a NUL byte.")
-    return found
+    files = {name: plaintext for name, plaintext in plaintexts.items() if name.endswith(".env")}
+    mend = f"Mend it: ./inv secrets.edit FILE --environment {environment}"
+    refuse_faults({name: findings_in(name, text) for name, text in files.items()}, "nothing was run", mend)
+    pairs = (pair for text in files.values() for pair in dotenv.parse(text.reveal()).pairs)
+    return {pair.key: pair.value for pair in pairs}
 
 
-def become(argv: Sequence[str], plaintexts: Mapping[str, Secret]) -> None:
+def become(argv: Sequence[str], plaintexts: Mapping[str, Secret], of: str) -> None:
     """Replace this process by a program that has the secrets in its environment; it does not return.
+
+    Args:
+        argv: the program and its arguments.
+        plaintexts: the secret files by name.
+        of: whose they are, `staging` or `production`.
 
     Raises:
         UsageError: no program was named.
-        Failure: it was not found, or cannot be started.
+        Failure: it was not found, or cannot be started, or a secret file is not valid.
 
     """
     if not argv:
         raise UsageError("No command was given.", "", "./inv secrets.exec --environment staging -- COMMAND")
     environment = {**{os.fsencode(k): os.fsencode(v) for k, v in os.environ.items()}}
-    environment |= {key.encode(): value for key, value in variables(plaintexts).items()}
+    environment |= {key.encode(): value for key, value in variables(plaintexts, of).items()}
     sys.stdout.flush()
     sys.stderr.flush()
     before = {number: signal.signal(number, signal.SIG_DFL) for number in IGNORED_BY_PYTHON}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.lib.errors import UsageError
+from tasks.lib.errors import Failure, UsageError
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets.child import become, variables
 
@@ -11,15 +11,25 @@ def test_env_files_become_variables_and_other_files_do_not() -> None:
     plaintexts = {
         "a.env": Secret(b"A=1\nB=x=y \n"), "creds.json": Secret(b'{"C": "3"}'), "b.env": Secret(b"A=2\nD-e=\xc3\xa4\n"),
     }  # fmt: skip
-    assert variables(plaintexts) == {"A": b"2", "B": b"x=y ", "D-e": "ä".encode()}
+    assert variables(plaintexts, "staging") == {"A": b"2", "B": b"x=y ", "D-e": "ä".encode()}
 
 
-def test_a_nul_byte_is_refused_without_showing_the_value() -> None:
-    with pytest.raises(UsageError) as refused:
-        variables({"a.env": Secret(b"A=canary\0\n")})
-    assert refused.value.what == "A: no environment variable can hold a NUL byte."
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"A=canary\0\n", "- line 1: A holds a NUL byte, which no environment variable can"),
+        (b"A\0=canary\n", "- line 1: the key is none that Kubernetes takes: letters, digits, - _ and . only"),
+        (b"A=canary\nA=canary\n", "- line 2: A again: it is on line 1 already"),
+    ],
+)
+def test_what_a_deploy_would_refuse_runs_nothing_and_shows_no_value(content: bytes, why: str) -> None:
+    with pytest.raises(Failure) as refused:
+        variables({"a.env": Secret(content)}, "staging")
+    assert refused.value.what == "a.env is not valid, so nothing was run."
+    assert refused.value.why == why
+    assert refused.value.next_step == "Mend it: ./inv secrets.edit FILE --environment staging"
 
 
 def test_no_command_is_bad_usage() -> None:
     with pytest.raises(UsageError, match="No command was given"):
-        become([], {})
+        become([], {}, "staging")
