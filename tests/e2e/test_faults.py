@@ -117,15 +117,16 @@ def test_a_backup_goes_through_its_states(sandbox: Sandbox) -> None:
     session = authorized_session(google)
     begun = session.post(f"{base}/instances/staging/backupRuns", json={"description": "before"}, timeout=10)
     operation: dict[str, Any] = begun.json()
-    run = f"{base}/instances/staging/backupRuns/{operation['backupContext']['backupId']}"
+    backup = operation["backupContext"]["backupId"]
 
     assert (begun.status_code, operation["status"]) == (200, "PENDING")
     until(
         lambda: session.get(f"{base}/operations/{operation['name']}", timeout=10).json()["status"] == "DONE",
         "done",
     )
-    assert session.get(run, timeout=10).json()["status"] == "SUCCESSFUL"
-    assert session.get(run, timeout=10).json()["description"] == "before"
+    listed = session.get(f"{base}/instances/staging/backupRuns", timeout=10).json()["items"]
+    (run,) = [found for found in listed if found["id"] == backup]
+    assert (run["status"], run["description"]) == ("SUCCESSFUL", "before")
 
 
 def test_a_backup_fails_when_told_to(sandbox: Sandbox) -> None:
