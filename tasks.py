@@ -1,4 +1,4 @@
-"""The root of all tasks: it wires the collections of the folder tasks/ together and does nothing else."""
+"""The root of all tasks: it wires the collections of tasks/ together, where invoke.yaml can be read."""
 
 from pathlib import Path
 
@@ -11,6 +11,7 @@ __path__ = [str(Path(__file__).with_suffix(""))]
 from tasks import (
     build,
     check,
+    cli,
     decrypt,
     deploy,
     doctor,
@@ -28,6 +29,8 @@ from tasks import (
     test,
     upload,
 )
+
+cli.refuse_unreadable_settings()
 
 namespace = Collection(
     build.build,

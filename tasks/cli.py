@@ -3,6 +3,7 @@
 import functools
 import inspect
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -93,6 +94,30 @@ def task(*, may_follow: str = "", **options: Any) -> Callable[[Callable[..., Non
     return declare
 
 
+@functools.cache
+def refuse_unreadable_settings(root: Path = ROOT) -> None:
+    """Look at invoke.yaml before plain `invoke` reads it, as ./inv does by itself.
+
+    Invoke would end in a traceback where the file is no YAML, and of two equal keys take the last in silence.
+
+    Raises:
+        Exit: invoke.yaml is missing or can not be read.
+
+    """
+    if getattr(sys.modules["__main__"].__spec__, "name", "") == "tasks.__main__":
+        return
+    from tasks.lib.settings.files import read_file
+    from tasks.lib.settings.reader import no_settings
+
+    path = root / "invoke.yaml"
+    try:
+        if not path.exists():
+            raise no_settings(root)
+        read_file(path)
+    except UsageError as error:
+        raise Exit(str(error), code=error.exit_code) from None
+
+
 def settings(c: Context) -> "Settings":
     """The settings of this run.
 
@@ -146,6 +171,11 @@ def settings_file(c: Context) -> "Path | None":
     """The file that `-f` named, or None."""
     named = getattr(c.config, "_runtime_path", None)
     return Path(str(named)).resolve() if named else None
+
+
+def absolute(typed: str) -> str:
+    """A path that a person typed: it starts where they stand, not in this repository; empty stays empty."""
+    return str(Path(typed).resolve()) if typed else ""
 
 
 def sandbox_state(c: Context) -> "Path | None":

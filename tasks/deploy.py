@@ -52,7 +52,7 @@ def deploy(
     variables = build_variables.read(settings, environment, commit=commit, tag=tag)
     forced = tuple(force_conflicts)
     choices = Choices(run_jobs=jobs, force_conflicts=forced, prune=prune, backup=backup)
-    approval, care = showing.approval(approve, plan_file), Aftercare(rollback, evidence)
+    approval, care = showing.approval(approve, plan_file), Aftercare(rollback, cli.absolute(evidence))
     release = deploying.Release(environment, variables, choices, wait, approval, care, cli.launcher(c))
     if plan:
         showing.show(deploying.plan(settings, release))

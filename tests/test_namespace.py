@@ -1,12 +1,15 @@
 """The namespace as Invoke loads it, and what every task promises."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from invoke import Exit
 
+from tasks import cli
 from tasks.__main__ import with_left_out_names
 from tests.program import Here, loaded, task_names
 
@@ -131,6 +134,49 @@ def test_a_file_of_settings_that_cannot_be_read_is_bad_usage(
     assert (done.code, done.stdout) == (2, "")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "There are no settings: "),
+        ("kms: {project: a, project: b}", "project stands twice"),
+        ("kms: [", "cannot be read"),
+        ("- kms", "It holds a list, where sections with keys should be."),
+    ],
+    ids=["missing", "twice", "no YAML", "a list"],
+)
+def test_plain_invoke_refuses_an_unreadable_invoke_yaml(
+    tmp_path: Path, content: str | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / "invoke.yaml").write_text(content)
+
+    with pytest.raises(Exit, match=re.escape(said)) as ended:
+        cli.refuse_unreadable_settings(tmp_path)
+
+    assert ended.value.code == 2
+    assert str(tmp_path / "invoke.yaml") in str(ended.value)
+
+
+def test_plain_invoke_looks_at_invoke_yaml_before_it_reads_it(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "tasks.py", tmp_path)
+    shutil.copytree(ROOT / "tasks", tmp_path / "tasks")
+    (tmp_path / "invoke.yaml").write_text("kms: [")
+    argv = [sys.executable, "-m", "invoke", "--list"]
+
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"The settings in {tmp_path / 'invoke.yaml'} cannot be read." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_typed_path_starts_where_the_person_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert cli.absolute("here") == str(tmp_path / "here")
+    assert (cli.absolute("/there"), cli.absolute("")) == ("/there", "")
 
 
 def test_the_version_is_the_project_s_own(here: Here) -> None:

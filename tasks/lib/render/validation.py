@@ -93,12 +93,13 @@ def _definitions(version: str) -> "Registry[Any]":
 
 
 def _folder(version: str) -> str:
-    """The newest of kubernetes-validate's schemas that is not newer than `version`."""
+    """The newest of kubernetes-validate's schemas that is not newer than `version`; else the oldest."""
     from kubernetes_validate.utils import all_versions, major_minor
 
     wanted = _as_numbers(version)
-    known = [found for found in all_versions() if _as_numbers(major_minor(found)) <= wanted]
-    return f"kubernetes-json-schema/v{known[-1]}-local-strict"
+    known = sorted(all_versions(), key=lambda found: _as_numbers(major_minor(found)))
+    fit = [found for found in known if _as_numbers(major_minor(found)) <= wanted]
+    return f"kubernetes-json-schema/v{(fit or known[:1])[-1]}-local-strict"
 
 
 def _as_numbers(version: str) -> tuple[int, ...]:

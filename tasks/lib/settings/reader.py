@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
-from tasks.lib.errors import all_faults
+from tasks.lib.errors import UsageError, all_faults
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
@@ -45,6 +45,8 @@ def read(layers: Sequence[Layer], root: Path) -> "Settings":
     from tasks.lib.structure import Faults, fill
 
     values = _with_names(_sections(merged(layers)))
+    if not values and not (root / "invoke.yaml").exists():
+        raise no_settings(root)
     try:
         settings = fill(Settings, {**values, "root": root})
     except Faults as error:
@@ -56,6 +58,15 @@ def read(layers: Sequence[Layer], root: Path) -> "Settings":
     if shared := _shared_branches(settings):
         raise all_faults("The settings are not valid.", shared, "Give each environment a branch of its own.")
     return settings
+
+
+def no_settings(root: Path) -> UsageError:
+    """The checkout at `root` has lost its invoke.yaml."""
+    return UsageError(
+        f"There are no settings: {root / 'invoke.yaml'} is missing.",
+        "Every setting stands in that file, which belongs to this repository.",
+        "Bring it back: git checkout -- invoke.yaml",
+    )
 
 
 def merged(layers: Sequence[Layer]) -> dict[str, Any]:

@@ -118,6 +118,13 @@ def test_kinds_without_schema_are_named_not_checked() -> None:
     assert validate(issuer, "1.36") == ["ClusterIssuer (cert-manager.io/v1)"]
 
 
+@pytest.mark.parametrize("version", ["1.9", "1.25", "9.1"], ids=["too old", "the oldest", "too new"])
+def test_a_version_without_schemas_of_its_own_has_the_nearest(version: str) -> None:
+    fine = split("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
+
+    assert validate(fine, version) == []
+
+
 ISSUER = "---\napiVersion: cert-manager.io/v1\nkind: ClusterIssuer\nmetadata:\n  name: i\n"
 RENDERED = Rendered(split(STREAM + ISSUER), ["'vars' is deprecated"])
 

@@ -1,5 +1,7 @@
 """Reading settings: layers, faults, origins."""
 
+from pathlib import Path
+
 import pytest
 
 from tasks.lib.errors import UsageError
@@ -66,6 +68,14 @@ def test_a_fault_within_a_list_says_what_is_allowed_there() -> None:
         "- deploy.phases.0.titel is no setting; did you mean title?; allowed here: title, objects.\n"
         "- deploy.phases.0.title is missing."
     )
+
+
+def test_a_checkout_without_invoke_yaml_is_told_so_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        read([Layer("invoke.yaml", {})], tmp_path)
+
+    assert caught.value.what == f"There are no settings: {tmp_path / 'invoke.yaml'} is missing."
+    assert caught.value.next_step == "Bring it back: git checkout -- invoke.yaml"
 
 
 def test_there_has_to_be_an_environment() -> None:
