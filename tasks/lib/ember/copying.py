@@ -1,4 +1,4 @@
-"""Copying within the bucket what an earlier revision holds: no body, nothing read again or packed."""
+"""Copying within the bucket: what an earlier revision holds, or an object onto itself; no body is sent."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def copied(access: Access, copy: Copy, done: Done, instead: Callable[[Send], Non
     def steps() -> Steps:
         send, token = copy.send, ""
         while True:
-            request = Request("POST", _url(access, copy, token))
+            request = Request("POST", _url(access, copy.source, copy.send.name, copy.send.generation, token))
             response = yield from ask(request, access, access.deadline())
             if response.status == 404:
                 instead(send)
@@ -52,11 +52,27 @@ def copied(access: Access, copy: Copy, done: Done, instead: Callable[[Send], Non
     return Job(steps())
 
 
-def _url(access: Access, copy: Copy, token: str) -> str:
+def renewed(access: Access, name: str, generation: int) -> Job:
+    """A job that gives a small object a new generation and leaves all else of it as it is.
+
+    What was to be written over `generation` is refused from then on.  Nothing is done where the object has
+    another generation already, or is gone.
+    """
+
+    def steps() -> Steps:
+        request = Request("POST", _url(access, name, name, generation, ""))
+        response = yield from ask(request, access, access.deadline())
+        if response.status not in {200, 404, 412}:
+            raise refused(response, access, f"{name} could not be given a new generation.")
+
+    return Job(steps())
+
+
+def _url(access: Access, source: str, name: str, generation: int, token: str) -> str:
     query = {
-        "ifGenerationMatch": copy.send.generation,
+        "ifGenerationMatch": generation,
         "fields": f"done,rewriteToken,resource({FIELDS})",
         **({"rewriteToken": token} if token else {}),
     }
-    target = f"b/{quote(access.bucket, safe='')}/o/{quote(copy.send.name, safe='')}"
-    return f"{access.object_url(copy.source)}/rewriteTo/{target}?{urlencode(query)}"
+    target = f"b/{quote(access.bucket, safe='')}/o/{quote(name, safe='')}"
+    return f"{access.object_url(source)}/rewriteTo/{target}?{urlencode(query)}"

@@ -127,4 +127,4 @@ class Place:
         return f"Revision {name} is whole, and served as it should be."
 
     def _serve(self, name: str, history: list[str], now: Active) -> None:
-        revisions.activate(self._pool, self._access, self._prefix, name, history, now.generation)
+        revisions.activate(self._pool, self._access, self._prefix, name, history, now)

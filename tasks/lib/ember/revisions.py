@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from tasks.lib.ember import content, objects, reading, revision, sending
+from tasks.lib.ember import content, copying, objects, reading, revision, sending
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.inspection import Entry
@@ -117,7 +117,7 @@ def write_manifest(
 
 
 def activate(
-    pool: Pool, access: Access, prefix: str, name: str, history: Sequence[str], generation: int,
+    pool: Pool, access: Access, prefix: str, name: str, history: Sequence[str], served: Active,
     entries: Sequence[Entry] = (),
 ) -> None:  # fmt: skip
     """Serve revision `name` at `prefix`.
@@ -128,7 +128,7 @@ def activate(
         prefix: where, with its slash.
         name: a complete revision.
         history: what is to be remembered from now on, `name` first.
-        generation: the page that is served now; if it is another by the time of writing, nothing is changed.
+        served: what is served now; if it is something else by the time of writing, nothing is changed.
         entries: the revision's files where they are known; else its manifest is read.
 
     Raises:
@@ -139,12 +139,16 @@ def activate(
 
     index = _index_of_whole(pool, access, prefix, name, entries or entries_in(pool, access, prefix, name))
     data = page.based(index, f"{revision.FOLDER}{name}/")
-    send = Send(made(prefix + INDEX, data, PAGE_HEADERS), prefix + INDEX, generation)
+    send = Send(made(prefix + INDEX, data, PAGE_HEADERS), prefix + INDEX, served.generation)
     notes = {HISTORY_KEY: ",".join(history), ACTIVATION_KEY: secrets.token_hex(8)}
     try:
         pool.run([sending.small(access, send, data, _ignore, notes)])
     except objects.Changed as changed:
         now = active(pool, access, prefix)
+        if now.name and now.history == served.history:
+            # A pruning renewed the page: was this revision what it removed?
+            activate(pool, access, prefix, name, history, now, entries)
+            return
         raise Failure(
             f"Revision {name} was not activated: another activation came first.",
             f"{now.name or 'A page that is no revision'} is active now.",
@@ -155,7 +159,8 @@ def activate(
 def prune(pool: Pool, access: Access, prefix: str, names: Sequence[str]) -> int:
     """Remove revisions; returns how many objects went.
 
-    A manifest goes first: a revision without it cannot be activated any more.  What somebody activated
+    A manifest goes first: a revision without it cannot be activated any more.  The page is renewed next: an
+    activation that found the manifest before is refused its write, and looks again.  What somebody activated
     meanwhile, or could roll back to now, stays.
 
     Raises:
@@ -172,7 +177,7 @@ def prune(pool: Pool, access: Access, prefix: str, names: Sequence[str]) -> int:
         manifest = reading.look_up(pool, access, revision.manifest_name(prefix, name))
         if manifest:
             pool.run([objects.removed(access, objects.remote(manifest), removed.append)])
-        if active(pool, access, prefix).name == name:
+        if _renewed(pool, access, prefix).name == name:
             raise Failure(f"Revision {name} was activated while it was being pruned.",
                           "Its manifest is gone, its files are all there.",
                           "Upload its archive again: only the manifest is sent.")  # fmt: skip
@@ -236,16 +241,28 @@ def made(path: str, data: bytes, headers: Headers) -> Entry:
     )
 
 
+def _renewed(pool: Pool, access: Access, prefix: str) -> Active:
+    """What is served, after its page was given a new generation."""
+    before = active(pool, access, prefix)
+    if before.generation != ABSENT:
+        pool.run([copying.renewed(access, prefix + INDEX, before.generation)])
+    return active(pool, access, prefix)
+
+
 def _index_of_whole(pool: Pool, access: Access, prefix: str, name: str, entries: Sequence[Entry]) -> bytes:
     """The index.html of a revision of which nothing is missing."""
     where = revision.folder(prefix, name)
     there: list[Remote] = []
     pages: list[bytes] = []
+    manifests: list[Mapping[str, Any]] = []
+    manifest = revision.manifest_name(prefix, name)
     listing = objects.listing_jobs(access, where, [entry.path for entry in entries], there)
-    pool.run([*listing, reading.fetching(access, where + INDEX, pages)])
+    look = reading.looking_up(access, manifest, manifests)
+    pool.run([look, *listing, reading.fetching(access, where + INDEX, pages)])
     missing = plan(entries, where, there)
-    if missing.changes or not pages:
+    if missing.changes or not pages or not manifests:
         wrong = [one.name for one in (*missing.last, *missing.send)] + [one.name for one in missing.relabel]
+        wrong += [] if manifests else [manifest]
         raise Failure(f"Revision {name} is not whole; nothing was activated.",
                       "\n".join(f"- {one} is missing or differs." for one in wrong),
                       "Upload its archive again: only what is missing is sent.")  # fmt: skip

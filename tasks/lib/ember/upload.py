@@ -152,7 +152,7 @@ def _as_revision(
     revisions.write_manifest(pool, access, prefix, name, entries, manifest)
     if options.activate and served.name != name:
         history = revision.activated(served.history, name)
-        revisions.activate(pool, access, prefix, name, history, served.generation, entries)
+        revisions.activate(pool, access, prefix, name, history, served, entries)
         summary.active = name
 
 

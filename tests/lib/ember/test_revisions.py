@@ -2,14 +2,14 @@
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tasks.lib.ember import objects, reading, revision, revisions
+from tasks.lib.ember import objects, page, reading, revision, revisions
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.page import based
 from tasks.lib.ember.revision import Revision
@@ -63,9 +63,7 @@ def test_an_upload_can_wait_to_be_activated(access: Access, pool: Pool, tmp_path
     second = uploaded(access, tmp_path, "2", Options(activate=False))
     assert first != second
     assert served(pool, access) == first
-    revisions.activate(
-        pool, access, WHERE, second, [second, first], revisions.active(pool, access, WHERE).generation
-    )
+    revisions.activate(pool, access, WHERE, second, [second, first], revisions.active(pool, access, WHERE))
     assert served(pool, access) == second
 
 
@@ -81,7 +79,7 @@ def test_two_activations_at_once_one_wins_and_the_other_is_told(
             now = revisions.active(own, access, WHERE)
             barrier.wait()
             try:
-                revisions.activate(own, access, WHERE, name, [name], now.generation)
+                revisions.activate(own, access, WHERE, name, [name], now)
                 outcomes.append(f"{name} won")
             except Failure as failure:
                 outcomes.append(failure.why)
@@ -101,7 +99,7 @@ def test_rolling_back_goes_further_each_time(access: Access, pool: Pool, tmp_pat
         now = revisions.active(pool, access, WHERE)
         complete, _ = revisions.listed(pool, access, WHERE)
         history = revision.rolled_back(now.history, {r.name for r in complete})
-        revisions.activate(pool, access, WHERE, history[0], history, now.generation)
+        revisions.activate(pool, access, WHERE, history[0], history, now)
         assert served(pool, access) == expected
     assert three != one
     assert revision.rolled_back(revisions.active(pool, access, WHERE).history, {one, two, three}) == []
@@ -114,9 +112,7 @@ def test_a_revision_with_a_file_missing_is_not_activated(access: Access, pool: P
     assert there
     pool.run([objects.removed(access, objects.remote(there), lambda _name: None)])
     with pytest.raises(Failure) as caught:
-        revisions.activate(
-            pool, access, WHERE, one, [one, two], revisions.active(pool, access, WHERE).generation
-        )
+        revisions.activate(pool, access, WHERE, one, [one, two], revisions.active(pool, access, WHERE))
     assert caught.value.why == f"- {name} is missing or differs."
     assert served(pool, access) == two
 
@@ -159,6 +155,68 @@ def test_a_revision_that_is_activated_once_its_manifest_is_gone_keeps_its_files(
     monkeypatch.undo()
     assert upload_to(access, EMBER, str(tmp_path / "1"), PREFIX).sent == 0
     assert [r.name for r in revisions.listed(pool, access, WHERE)[0]] == [one]
+
+
+@pytest.fixture
+def pruned_before_the_write(
+    access: Access, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], None]]:
+    """Makes a pruning of the named revision come between an activation's look and its write."""
+    to_prune: list[str] = []
+
+    def late(index: bytes, folder: str) -> bytes:
+        with closing(Pool(access, 1)) as another:
+            while to_prune:
+                revisions.prune(another, access, WHERE, [to_prune.pop()])
+        return based(index, folder)
+
+    monkeypatch.setattr(page, "based", late)
+    yield to_prune.append
+    assert not to_prune
+
+
+def test_a_revision_pruned_before_its_page_is_written_is_not_activated(
+    access: Access, pool: Pool, tmp_path: Path, pruned_before_the_write: Callable[[str], None]
+) -> None:
+    one, two, three = (uploaded(access, tmp_path, version) for version in "123")
+    entries = revisions.entries_in(pool, access, WHERE, one)
+    now = revisions.active(pool, access, WHERE)
+
+    pruned_before_the_write(one)
+    with pytest.raises(Failure, match=f"Revision {one} is not whole; nothing was activated."):
+        revisions.activate(pool, access, WHERE, one, [one, *now.history], now, entries)
+
+    assert served(pool, access) == three
+    assert {r.name for r in revisions.listed(pool, access, WHERE)[0]} == {two, three}
+
+
+def test_pruning_another_revision_does_not_keep_one_from_being_activated(
+    access: Access, pool: Pool, tmp_path: Path, pruned_before_the_write: Callable[[str], None]
+) -> None:
+    one, two, _three = (uploaded(access, tmp_path, version) for version in "123")
+    now = revisions.active(pool, access, WHERE)
+
+    pruned_before_the_write(one)
+    revisions.activate(pool, access, WHERE, two, [two, *now.history], now)
+
+    assert served(pool, access) == two
+    assert reading.look_up(pool, access, f"{WHERE}index.html")
+
+
+def test_pruning_leaves_the_page_as_it_was(access: Access, pool: Pool, tmp_path: Path) -> None:
+    one, _two, _three = (uploaded(access, tmp_path, version) for version in "123")
+    before = reading.look_up(pool, access, f"{WHERE}index.html")
+    content = reading.fetched(pool, access, f"{WHERE}index.html")
+
+    revisions.prune(pool, access, WHERE, [one])
+
+    after = reading.look_up(pool, access, f"{WHERE}index.html")
+    assert before
+    assert after
+    assert after["generation"] != before["generation"]
+    kept = ("contentType", "cacheControl", "contentEncoding", "metadata", "size", "crc32c")
+    assert {key: after.get(key) for key in kept} == {key: before.get(key) for key in kept}
+    assert reading.fetched(pool, access, f"{WHERE}index.html") == content
 
 
 def test_what_an_ended_upload_left_is_abandoned_after_a_while(
