@@ -171,7 +171,31 @@ def test_the_lock_of_a_killed_deploy_is_free_after_its_lease(environment: Case) 
     done = environment.invoke("deploy", "--branch", "develop", "--commit", COMMIT)
     assert done.returncode == 0, done.stderr
     assert "waiting for the deploy of" in done.stderr
+    assert "was killed, or cut off from the cluster: it is kept as release 1." in done.stderr
     assert environment.kubectl("get", "leases", "-o", "name") == ""
+    listed = environment.invoke("release.list", "--environment", "staging", "--json")
+    newest, before = json.loads(listed.stdout)
+    assert (newest["number"], newest["result"], newest["commit"]) == (2, "deployed", COMMIT)
+    assert (before["number"], before["result"], before["commit"]) == (1, "killed", COMMIT)
+    assert before["who"] in done.stderr
+    shown = environment.invoke("release.show", "1", "--environment", "staging", "--json")
+    assert json.loads(shown.stdout)["objects"] is None
+
+
+def test_status_looks_past_a_killed_deploy_and_says_that_it_was(environment: Case) -> None:
+    done = environment.invoke("deploy", "--branch", "develop", "--commit", COMMIT)
+    assert done.returncode == 0, done.stderr
+    assert a_lock(environment, "dead@there").take() is None
+
+    given_up = environment.invoke(
+        "release.unlock", "--environment", "staging", "--by", "me", "--reason", "it is dead"
+    )
+    assert "it is kept as release 2." in given_up.stderr
+
+    status = environment.invoke("release.status", "--environment", "staging")
+    assert status.returncode == 0, status.stderr
+    assert "staging: release 1, commit" in status.stderr
+    assert "Release 2 after it, commit ddddddd, was killed: what it applied stays." in status.stderr
 
 
 def clock_of_another_machine(case: Case, hours: int) -> None:

@@ -134,10 +134,21 @@ def _past(number: int, items: Sequence[Json]) -> Past | None:
     return Past(number, head.get("data") or {}, packed, count)
 
 
-def add(api: Api, namespace: str, facts_of_it: dict[str, str], objects: Sequence[Wanted]) -> int:
-    """Keep a release and forget old ones beyond the bound; returns its number."""
+def add(
+    api: Api, namespace: str, facts_of_it: dict[str, str], objects: Sequence[Wanted] | None
+) -> int:  # fmt: skip
+    """Keep a release and forget old ones beyond the bound; returns its number.
+
+    Args:
+        api: the server.
+        namespace: the environment's.
+        facts_of_it: what is remembered of it.
+        objects: what it deployed; None where nobody knows.
+
+    """
     known = read(api, namespace)
-    past = bounded(Past((known[0].number if known else 0) + 1, facts_of_it, pack(objects)))
+    packed = "" if objects is None else pack(objects)
+    past = bounded(Past((known[0].number if known else 0) + 1, facts_of_it, packed))
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     for part in parts.manifests(past.number, past.facts, past.packed, namespace):
         api.apply(f"{path}/{part['metadata']['name']}", part, doing="keep the release")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy import killed
 from tasks.lib.deploy.namespaces import NoNamespace
 from tasks.lib.deploy.progress import Notice, Tell
 from tasks.lib.errors import Failure, TimedOut
@@ -30,6 +31,7 @@ NAME: Final = "lookit-orchestrator"
 SECONDS: Final = 15
 NOTE: Final = "lookit-orchestrator/"
 WAITER: Final = f"{NOTE}waiting"
+NOTED: Final = ("commit", "branch", "tag", "build")
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def claim_of(notes: dict[str, str]) -> Claim:
         who = getpass.getuser()
     except (KeyError, OSError):  # a container's user may have a number only
         who = str(os.getuid())
-    kept = {key: text for key, text in notes.items() if key in {"commit", "branch", "tag", "build"}}
+    kept = {key: text for key, text in notes.items() if key in NOTED}
     return Claim(f"{who}@{socket.gethostname()} ({uuid.uuid4().hex[:8]})", kept)
 
 
@@ -83,16 +85,18 @@ class Lock:
         environment: whose lock.
         mine: who asks.
 
+    Once it is taken, `dead` is the Lease of the holder that it was taken from, None where it was free.
     """
 
     def __init__(self, api: Api, environment: "Environment", mine: Claim) -> None:
-        self._api, self._mine = api, mine
+        self.api, self._mine = api, mine
         self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{environment.namespace}/leases"
         self._path = f"{self._collection}/{NAME}"
         self._namespace = environment.namespace
         self._seen: tuple[str, float] = ("", 0.0)
         self.renewed = 0.0
         self.lost = threading.Event()
+        self.dead: Json | None = None
 
     def take(self) -> Json | None:
         """Take the lock if it is free or its holder is dead; returns the Lease of the holder otherwise."""
@@ -102,6 +106,7 @@ class Lock:
                 return None
             if there and self._is_alive(there):
                 return there
+            self.dead = there if there and there["spec"].get("holderIdentity") else None
             if self._write(there):
                 return None
 
@@ -119,7 +124,7 @@ class Lock:
     def read(self) -> Json | None:
         """The Lease, or None."""
         try:
-            return self._api.get(self._path, doing="read the lock")
+            return self.api.get(self._path, doing="read the lock")
         except ApiError as error:
             if error.status == 404:
                 return None
@@ -169,7 +174,7 @@ class Lock:
         unchanged = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": unchanged}
         try:
-            self._api.request("DELETE", self._path, doing="give the lock back", body=options)
+            self.api.request("DELETE", self._path, doing="give the lock back", body=options)
         except ApiError as error:
             if error.status == 409:  # someone announced that they wait: once more with the newest state
                 self.release()
@@ -183,7 +188,7 @@ class Lock:
             "timeoutSeconds": str(seconds),
         }  # fmt: skip
         try:
-            for _ in self._api.lines(self._collection, query=query, idle=seconds + 5):
+            for _ in self.api.lines(self._collection, query=query, idle=seconds + 5):
                 return
         except Failure:
             time.sleep(0.5)  # the caller reads the Lease again and tells a lasting fault
@@ -216,7 +221,7 @@ class Lock:
         method, path = ("PUT", self._path) if there else ("POST", self._collection)
         now = time.time()
         try:
-            self._api.request(method, path, doing="take the lock", body=self._lease(there))
+            self.api.request(method, path, doing="take the lock", body=self._lease(there))
         except ApiError as error:
             if error.status == 404 and method == "POST":
                 raise NoNamespace(self._namespace, error.message) from error
@@ -228,7 +233,7 @@ class Lock:
 
     def _patch(self, change: Json) -> None:
         try:
-            self._api.request(
+            self.api.request(
                 "PATCH", self._path, doing="say that we wait", body=change,
                 content_type="application/merge-patch+json",
             )  # fmt: skip
@@ -237,10 +242,16 @@ class Lock:
                 raise
 
 
+def notes_of(lease: Json) -> dict[str, str]:
+    """What a holder noted of its release: commit, branch, tag and build."""
+    notes = lease["metadata"].get("annotations") or {}
+    return {key: notes[NOTE + key] for key in NOTED if notes.get(NOTE + key)}
+
+
 def describe(lease: Json) -> str:
     """The holder in words."""
-    notes = lease["metadata"].get("annotations") or {}
-    told = [f"{key} {notes[NOTE + key]}" for key in ("branch", "commit", "build") if notes.get(NOTE + key)]
+    notes = notes_of(lease)
+    told = [f"{key} {notes[key]}" for key in ("branch", "commit", "build") if key in notes]
     holder, since = lease["spec"].get("holderIdentity", "someone"), lease["spec"].get("acquireTime", "?")
     return ", ".join([holder, f"since {since[:19]}Z", *told])
 
@@ -265,6 +276,8 @@ def held(lock: Lock, *, wait: float, tell: Tell) -> Iterator[None]:
     renewing = threading.Thread(target=_renew, args=(lock, stop), name="lock", daemon=True)
     renewing.start()
     try:
+        if lock.dead:
+            tell(Notice(killed.remember(lock.api, lock.dead, notes_of(lock.dead))))
         yield
     finally:
         stop.set()

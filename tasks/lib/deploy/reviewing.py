@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from tasks.lib.cluster.connection import Connection
 from tasks.lib.deploy import comparing, drift, history
+from tasks.lib.deploy.killed import KILLED
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.errors import ChangesFound, Failure
 
@@ -25,11 +26,13 @@ class Status:
     Args:
         release: the one that should be running.
         drifted: the objects that are not as it made them.
+        killed: a later deploy that was killed, which nothing followed.
 
     """
 
     release: history.Past
     drifted: tuple[drift.Drifted, ...]
+    killed: history.Past | None = None
 
     def require_no_drift(self) -> None:
         """End with the exit code for changes if there are any.
@@ -77,15 +80,22 @@ def status(settings: "Settings", environment: "Environment") -> Status:
 
     """
     with _reached(settings, environment) as connection:
-        chosen = in_force(_some(history.read(connection.api, environment.namespace), environment))
+        past = _some(history.read(connection.api, environment.namespace), environment)
+        chosen = in_force(past)
         objects = wanted(chosen.objects(), connection.kinds, environment.namespace)
-        return Status(chosen, tuple(drift.find(connection.api, connection.kinds, objects, chosen)))
+        drifted = tuple(drift.find(connection.api, connection.kinds, objects, chosen))
+        return Status(chosen, drifted, past[0] if _was_killed(past[0]) else None)
 
 
 def in_force(past: Sequence[history.Past]) -> history.Past:
-    """The release that should be running: the newest, or the one that was brought back when that failed."""
-    restored = RESTORED.search(past[0].facts.get("result", ""))
-    return comparing.find(past, int(restored[1])) if restored else past[0]
+    """The release that should be running: the newest that ended, or the one brought back when that failed."""
+    newest = next((one for one in past if not _was_killed(one)), past[0])
+    restored = RESTORED.search(newest.facts.get("result", ""))
+    return comparing.find(past, int(restored[1])) if restored else newest
+
+
+def _was_killed(one: history.Past) -> bool:
+    return one.facts.get("result") == KILLED
 
 
 def _releases(settings: "Settings", environment: "Environment") -> list[history.Past]:

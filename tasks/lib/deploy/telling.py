@@ -25,7 +25,9 @@ def structured(past: Past) -> dict[str, Any]:
 def deliver_release(past: Past, *, as_json: bool) -> None:
     """Print one release: as JSON with its objects on stdout, or as lines."""
     if as_json:
-        console.emit(json.dumps({**structured(past), "objects": past.objects()}, indent=2))
+        console.emit(
+            json.dumps({**structured(past), "objects": past.objects() if past.packed else None}, indent=2)
+        )
         return
     for line in release_lines(past):
         console.say(line)
@@ -80,7 +82,12 @@ def deliver_status(environment: str, status: Status, *, as_json: bool) -> None:
             }
             for one in status.drifted
         ]
-        told = {"environment": environment, "release": structured(status.release), "drift": drifted}
+        told = {
+            "environment": environment,
+            "release": structured(status.release),
+            "killed": structured(status.killed) if status.killed else None,
+            "drift": drifted,
+        }
         console.emit(json.dumps(told, indent=2))
         return
     for line in status_lines(environment, status):
@@ -95,6 +102,13 @@ def status_lines(environment: str, status: Status) -> list[str]:
         f"{environment}: release {status.release.number}, commit {commit}{f', tag {tag}' if tag else ''}: "
         f"{facts.get('result', '')}, {facts.get('began', '')}, by {facts.get('who', '?').partition(' (')[0]}"
     ]
+    if status.killed:
+        later = status.killed
+        commit = later.facts.get("commit", "?")[:7]
+        lines.append(
+            f"Release {later.number} after it, commit {commit}, was killed: what it applied stays. "
+            "Deploy again, or ./inv release.rollback."
+        )
     for one in status.drifted:
         by = f", by {', '.join(one.by)}" if one.by else ""
         lines.append(f"  {SIGNS[one.state]} {one.ref}: {one.state}{by}")

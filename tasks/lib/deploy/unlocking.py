@@ -4,7 +4,8 @@ import datetime
 from typing import TYPE_CHECKING
 
 from tasks.lib.cluster.api import Api, Json
-from tasks.lib.deploy.lock import NAME, Claim, Lock, describe
+from tasks.lib.deploy import killed
+from tasks.lib.deploy.lock import NAME, Claim, Lock, describe, notes_of
 from tasks.lib.errors import Failure, UsageError
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def unlock(settings: "Settings", environment: "Environment", by: str, reason: str) -> str:
-    """Delete the environment's lock, and leave an event that says who did so and why.
+    """Delete the environment's lock and keep its holder as a killed release; an event says by whom and why.
 
     Returns:
         What was done, in one sentence.
@@ -40,7 +41,8 @@ def unlock(settings: "Settings", environment: "Environment", by: str, reason: st
         "preconditions": {"uid": lease["metadata"]["uid"]},
     }
     api.request("DELETE", path, doing="give up the lock", body=options)
-    told = f"The lock of {environment.name} is given up; it was held by {describe(lease)}."
+    kept = killed.remember(api, lease, notes_of(lease))
+    told = f"The lock of {environment.name} is given up; it was held by {describe(lease)}. {kept}"
     try:
         _note(api, lease, by, reason)
     except Failure as failure:  # the lock is free all the same, and a deployer need not be allowed to

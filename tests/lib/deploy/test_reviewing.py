@@ -17,6 +17,11 @@ def test_the_release_in_force_is_the_newest_or_the_one_brought_back(newest: str,
     assert in_force([past(3, newest), past(2, "failed"), past(1)]).number == number
 
 
+def test_a_killed_deploy_is_not_in_force_where_another_ended() -> None:
+    assert in_force([past(3, "killed"), past(2, "failed, rolled back to 1"), past(1)]).number == 1
+    assert in_force([past(1, "killed")]).number == 1
+
+
 def test_a_release_that_was_brought_back_and_is_forgotten_is_named() -> None:
     with pytest.raises(UsageError):
         in_force([past(9, "failed, rolled back to 1")])
