@@ -9,8 +9,7 @@ from tasks.lib.errors import Failure
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
-    from google.auth.transport.requests import AuthorizedSession
-    from requests import Response
+    from requests import Response, Session
 
     from tasks.lib.settings.model import Google
 
@@ -49,11 +48,33 @@ def _default() -> "Credentials":
     return found
 
 
-def authorized_session(google: "Google") -> "AuthorizedSession":
-    """A requests session that sends, and refreshes, this process's token."""
-    from google.auth.transport.requests import AuthorizedSession
+def refresh(found: "Credentials") -> None:
+    """Fetch a token.
 
-    return AuthorizedSession(credentials(google))
+    Raises:
+        Failure: Google refuses to issue one, or its token service does not answer.
+
+    """
+    from google.auth.exceptions import GoogleAuthError, TransportError
+
+    from tasks.lib.tokens import Request
+
+    try:
+        found.refresh(Request())
+    except TransportError as error:
+        raise Failure(
+            "Google's token service does not answer.", str(error),
+            "Check the network, a proxy or VPN; ./inv doctor tells more.",
+        ) from error  # fmt: skip
+    except GoogleAuthError as error:
+        raise Failure("Google does not accept your credentials.", str(error.args[0]), LOG_IN) from error
+
+
+def authorized_session(google: "Google") -> "Session":
+    """A requests session that sends, and refreshes, this process's token."""
+    from tasks.lib.google_session import session_of
+
+    return session_of(credentials(google))
 
 
 def refusal_words(response: "Response") -> str:

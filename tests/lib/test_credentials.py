@@ -38,7 +38,7 @@ def test_application_default_credentials_otherwise(key_file: Path, monkeypatch: 
 
     session = authorized_session(GOOGLE)
 
-    assert session.credentials.service_account_email == "deployer@example.org"
+    assert session.auth.credentials.service_account_email == "deployer@example.org"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["named in settings", "default"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tasks.lib.cluster import gke
 from tasks.lib.cluster.api import Api, Patience
 from tasks.lib.cluster.kinds import Kinds, discover
-from tasks.lib.errors import Failure
+from tasks.lib.credentials import refresh
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -43,19 +43,9 @@ class Tokens:
             Failure: Google refuses to issue one, or cannot be reached.
 
         """
-        from google.auth.exceptions import GoogleAuthError
-
-        from tasks.lib.tokens import Request
-
         with self._lock:
             if not self._credentials.valid:
-                try:
-                    self._credentials.refresh(Request())
-                except GoogleAuthError as error:
-                    raise Failure(
-                        "Google refused to issue a token for the credentials.", str(error),
-                        "gcloud auth application-default login",
-                    ) from error  # fmt: skip
+                refresh(self._credentials)
             return str(self._credentials.token)
 
 
@@ -66,13 +56,12 @@ def connect(settings: "Settings", environment: "Environment") -> Connection:
         Failure: no credentials, no such cluster, not reachable, or not let in.
 
     """
-    from google.auth.transport.requests import AuthorizedSession
-
     from tasks.lib.credentials import credentials
+    from tasks.lib.google_session import session_of
 
     found_credentials = credentials(settings.google)
     token = Tokens(found_credentials)
-    found = gke.find(settings, environment, AuthorizedSession(found_credentials))
+    found = gke.find(settings, environment, session_of(found_credentials))
     limits = settings.time_limits
     first = Api(found.endpoint, token, Patience(limits.kubernetes_attempt, limits.kubernetes_attempt))
     kinds = discover(first)

@@ -126,7 +126,6 @@ def refusal(environment: "Environment", status: int, words: str) -> Failure:
 
 def _ask(settings: "Settings", environment: "Environment", session: "Session") -> "Response":
     import requests
-    from google.auth.exceptions import GoogleAuthError
     from requests.adapters import HTTPAdapter
 
     limits = settings.time_limits
@@ -134,11 +133,6 @@ def _ask(settings: "Settings", environment: "Environment", session: "Session") -
     url = f"{settings.google.container}/v1/{environment.cluster_name}"
     try:
         return session.get(url, timeout=limits.container_attempt)
-    except GoogleAuthError as error:
-        raise Failure(
-            "Google refused to issue a token for the credentials.", str(error),
-            "gcloud auth application-default login",
-        ) from error  # fmt: skip
     except requests.RequestException as error:
         raise Failure(
             f"The GKE API {settings.google.container} could not be reached.", str(error),

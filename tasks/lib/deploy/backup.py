@@ -15,8 +15,7 @@ from tasks.lib.deploy.progress import Notice, Tell
 from tasks.lib.errors import Failure, TimedOut
 
 if TYPE_CHECKING:
-    from google.auth.transport.requests import AuthorizedSession
-    from requests import Response
+    from requests import Response, Session
 
     from tasks.lib.settings.model import Database, Settings
 
@@ -62,9 +61,7 @@ class Backups:
 
     """
 
-    def __init__(
-        self, settings: "Settings", database: "Database", session: "AuthorizedSession", tell: Tell
-    ) -> None:
+    def __init__(self, settings: "Settings", database: "Database", session: "Session", tell: Tell) -> None:
         self._root = f"{settings.google.sql_admin}/v1/projects/{database.project}"
         self._database, self._session, self._tell = database, session, tell
         self._attempt, self._limit = settings.time_limits.backup_attempt, settings.time_limits.backup
@@ -140,16 +137,10 @@ class Backups:
 
     def _ask(self, method: str, url: str, body: object) -> "Mapping[str, Any] | Refusal":
         import requests
-        from google.auth.exceptions import GoogleAuthError
 
         try:
             answer = self._session.request(method, url, json=body, timeout=self._attempt)
             return answer.json() if answer.status_code == 200 else refusal(answer)
-        except GoogleAuthError as error:
-            raise Failure(
-                "Google refused to issue a token for the credentials.", str(error),
-                "gcloud auth application-default login",
-            ) from error  # fmt: skip
         except requests.RequestException as error:  # an answer that is no JSON is one too
             return Refusal(503, f"{type(error).__name__}: {error}")
 

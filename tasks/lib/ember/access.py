@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from tasks.lib.credentials import refresh
 from tasks.lib.ember.checkpoints import Checkpoints, state_folder
-from tasks.lib.errors import Failure
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -60,18 +60,7 @@ class Access:
             Failure: no token could be had.
 
         """
-        from google.auth.exceptions import GoogleAuthError
-
-        from tasks.lib.tokens import Request
-
-        try:
-            self.credentials.refresh(Request())
-        except GoogleAuthError as error:
-            raise Failure(
-                "Google gave no token for Cloud Storage.",
-                str(error),
-                "Run `gcloud auth application-default login`; `./inv doctor` examines the way there.",
-            ) from error
+        refresh(self.credentials)
 
     def object_url(self, name: str) -> str:
         """The JSON API's address of an object."""

@@ -87,19 +87,10 @@ def is_google(registry: str) -> bool:
 
 def google_login(google: "Google") -> Login:
     """This process's own access token, in the form that Google's registries take."""
-    from google.auth.exceptions import GoogleAuthError
-
-    from tasks.lib.credentials import credentials
-    from tasks.lib.tokens import Request
+    from tasks.lib.credentials import credentials, refresh
 
     found = credentials(google)
-    try:
-        found.refresh(Request())
-    except GoogleAuthError as error:
-        raise Failure(
-            "Google gave no access token for the registry.", str(error),
-            "Run `gcloud auth application-default login`, then try again.",
-        ) from error  # fmt: skip
+    refresh(found)
     return Login("oauth2accesstoken", Secret(str(found.token).encode()))
 
 

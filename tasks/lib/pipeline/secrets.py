@@ -61,7 +61,6 @@ def fetch(settings: "Settings", name: str, version: str) -> Secret:
 
     """
     import google_crc32c
-    from google.auth.exceptions import GoogleAuthError
     from requests import RequestException
 
     from tasks.lib.credentials import authorized_session, refusal_words
@@ -69,8 +68,10 @@ def fetch(settings: "Settings", name: str, version: str) -> Secret:
     url = f"{settings.google.secret_manager}/v1/{quote(version)}:access"
     try:
         answer = authorized_session(settings.google).get(url, timeout=settings.time_limits.registry_attempt)
-    except (GoogleAuthError, RequestException) as error:
+    except RequestException as error:
         raise _unreadable(name, version, str(error)) from error
+    except Failure as failure:
+        raise _unreadable(name, version, f"{failure.what} {failure.why}") from failure
     if not answer.ok:
         raise _unreadable(
             name, version, f"Secret Manager answered {answer.status_code}: {refusal_words(answer)}"

@@ -72,7 +72,7 @@ def backups(api: type[Api], heard: list[Event]) -> Iterator[Backups]:
     with answering(ThreadingHTTPServer(("127.0.0.1", 0), api)) as server:
         url = f"http://127.0.0.1:{server.server_port}"
         settings = checked_in_settings(google={"sql_admin": url}, time_limits={"backup": "60s"})
-        yield Backups(settings, DATABASE, requests.Session(), heard.append)  # type: ignore[arg-type]
+        yield Backups(settings, DATABASE, requests.Session(), heard.append)
 
 
 def test_a_backup_is_asked_for_and_waited_for(backups: Backups, api: type[Api]) -> None:

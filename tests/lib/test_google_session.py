@@ -1,0 +1,71 @@
+"""Sessions for Google's APIs, against real servers on the loopback interface."""
+
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from google.auth.credentials import CredentialsWithQuotaProject
+from google.auth.exceptions import RefreshError, TransportError
+
+from tasks.lib.errors import Failure
+from tasks.lib.google_session import session_of
+from tests.serving import answering
+
+
+class Echo(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        told = (self.headers.get("authorization", "-"), self.headers.get("x-goog-user-project", "-"))
+        self.wfile.write(" ".join(told).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Counting(CredentialsWithQuotaProject):
+    """Credentials that count how often a token was fetched, or can not fetch one."""
+
+    def __init__(self, fault: Exception | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.fault, self.fetched = fault, 0
+
+    def refresh(self, request: object) -> None:
+        if self.fault:
+            raise self.fault
+        self.fetched += 1
+        self.token = f"token-{self.fetched}"
+
+    def before_request(self, *_: object) -> None:
+        raise AssertionError("this would ask Google, in a thread, where the account may be used from")
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), Echo)) as server:
+        yield f"http://127.0.0.1:{server.server_port}/"
+
+
+def test_one_token_serves_all_requests_and_the_quota_project_goes_with_it(url: str) -> None:
+    found = Counting()
+    found._quota_project_id = "payer"
+    session = session_of(found)
+
+    assert [session.get(url, timeout=5).text for _ in range(2)] == ["Bearer token-1 payer"] * 2
+    assert found.fetched == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "what", "why"),
+    [
+        (RefreshError("invalid_grant: Bad Request", {}), "Google does not accept your credentials.", "invalid_grant"),
+        (TransportError("refused"), "Google's token service does not answer.", "refused"),
+    ],
+    ids=["refused", "not reached"],
+)  # fmt: skip
+def test_without_a_token_nothing_is_asked(url: str, fault: Exception, what: str, why: str) -> None:
+    with pytest.raises(Failure) as caught:
+        session_of(Counting(fault)).get(url, timeout=5)
+
+    assert caught.value.what == what
+    assert why in caught.value.why
