@@ -1,6 +1,7 @@
 """What Docker really leaves out of an image: plaintext planted in the build context is in no layer."""
 
 import io
+import os
 import subprocess
 import tarfile
 import uuid
@@ -14,6 +15,12 @@ from tests.test_ignored import MUST_BE_IGNORED, MUST_NOT_BE_IGNORED
 
 pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker"), pytest.mark.usefixtures("docker_engine")]
 CANARY = Canary("canary-docker-Zq9-never-to-be-seen")
+
+
+def test_all_tests_of_the_engine_run_in_one_worker(request: pytest.FixtureRequest) -> None:
+    """A second worker would wait for the engine's lock until the first has run all its tests."""
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    assert alone or request.node.nodeid.endswith("@docker")
 
 
 def test_planted_plaintext_is_in_no_layer_and_ciphertext_is(tmp_path: Path) -> None:
