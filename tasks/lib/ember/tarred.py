@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import IO, Protocol, cast
 
+from tasks.lib.ember import zstandard_frames
 from tasks.lib.ember.member import FILE, FOLDER, Member, Opener
 from tasks.lib.ember.tar_headers import Headers
 
@@ -74,13 +75,15 @@ class Tarred:
         )
 
     def members(self) -> Iterator[Member]:
-        """Every member in order; at the end the rest of the stream is read, which checks gzip's own CRC."""
+        """Every member in order; then the rest of the stream is read, with the checks of its packing."""
         with self._stream() as stream:
             headers = Headers(stream, self._largest)
             for number, info in enumerate(headers):
                 yield _member(info, number)
             headers.expect_end()
             stream.expect_marker()
+        if self._packing is zstandard:
+            zstandard_frames.expect_whole(self._file)
 
     def contents(self, members: Iterable[Member]) -> Iterator[tuple[Member, Opener]]:
         """Files from one reading of the archive, which ends with the last of them."""
