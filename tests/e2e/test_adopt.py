@@ -85,7 +85,7 @@ def test_what_changed_after_the_look_is_taken_over_all_the_same(environment: Cas
     acting = Acting(
         connection.api,
         connection.kinds,
-        frozenset(),
+        {},
         ["kubectl-client-side-apply"],
         record,
         lambda event: None,

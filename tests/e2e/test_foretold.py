@@ -154,7 +154,7 @@ def essence(thing: Mapping[str, Any]) -> dict[str, Any]:
 
 def require_equal(step: Step, told: dict[str, Any], said: Tried) -> None:
     """Check what was foretold against the dry run."""
-    assert (said.fault, said.conflicts, said.forced) == ("", (), False), step.body
+    assert (said.fault, said.conflicts, said.forced) == ("", (), ()), step.body
     assert said.result
     if step.live is None:
         told = {"type": "Opaque", **told} if step.ref.kind == "Secret" else told

@@ -1,7 +1,7 @@
 """Making it so: applying the steps of a phase, and replacing what has to be made anew."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from functools import partial
 from typing import Final
@@ -11,6 +11,7 @@ from tasks.lib.cluster.api import CONNECTIONS, Api, Json
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import takeover
+from tasks.lib.deploy.conflicts import Conflict, bare, found_in, options
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.observe import get
@@ -45,7 +46,7 @@ class Acting:
         self,
         api: Api,
         kinds: Kinds,
-        forced: frozenset[Ref],
+        forced: Mapping[Ref, tuple[Conflict, ...]],
         predecessors: Sequence[str],
         record: Record,
         tell: Tell,
@@ -118,7 +119,7 @@ class Acting:
                     return
                 self._record.begin(step.ref, "being applied")
                 path = self.kinds[step.ref.api_version, step.ref.kind].path(step.ref.namespace, step.ref.name)
-                yield lane.Write(path, step.body, partial(ended, step), self._query(step))
+                yield lane.Write(path, step.body, partial(ended, step))
 
         if len(steps) >= lane.MANY:
             lane.send(self.api, writes())
@@ -128,16 +129,13 @@ class Acting:
         """Whether one apply is all there is to do."""
         known = (step.ref.api_version, step.ref.kind) in self.kinds
         plain = step.action in {Action.CREATE, Action.CHANGE}
-        return known and plain and not self._moves(step)
+        return known and plain and step.ref not in self._forced and not self._moves(step)
 
     def _moves(self, step: Step) -> list[Json]:
         """What has to be done first where something else applied the object before."""
         if step.action is not Action.CHANGE or not step.live:
             return []
         return takeover.patch(step.live, self._predecessors)
-
-    def _query(self, step: Step) -> dict[str, str]:
-        return {"force": "true"} if step.ref in self._forced else {}
 
     def _applied(self, step: Step) -> None:
         self._record.end(step.ref, "applied")
@@ -153,7 +151,32 @@ class Acting:
         path = kind.path(step.ref.namespace, step.ref.name)
         if step.action is Action.CHANGE:
             self._take_over(step, path)
-        return self.api.apply(path, step.body, doing=f"apply {step.ref}", query=self._query(step))
+        return self._apply_one(step, path)
+
+    def _apply_one(self, step: Step, path: str) -> Json:
+        """Apply an object; force takes over all that others own, so it is used once all of that is known.
+
+        Raises:
+            Failure: it is refused, or since the dry run others own what nobody gave up.
+
+        """
+        doing = f"apply {step.ref}"
+        try:
+            return self.api.apply(path, step.body, doing=doing)
+        except ApiError as error:
+            found = found_in(step.ref, error)
+            if not found or step.ref not in self._forced:
+                raise
+            ours = {bare(conflict.named) for conflict in self._forced[step.ref]}
+            others = [c for c in found if c.manager not in self._predecessors and bare(c.named) not in ours]
+            if others:
+                raise Failure(
+                    f"{step.ref} was changed by somebody else during this deploy.",
+                    "\n".join(map(str, others)),
+                    f"Take these fields over as well with {options(others)}, "
+                    "or put their present values into the manifests.",
+                ) from error
+            return self.api.apply(path, step.body, doing=doing, query={"force": "true"})
 
     def _take_over(self, step: Step, path: str) -> None:
         """Move the predecessors' records to our manager; an object that changed meanwhile is looked at again.

@@ -1,14 +1,17 @@
 """Fields that another manager owns, and which of them `--force-conflicts` names: never whole objects."""
 
+import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.errors import UsageError
 
 OPTION: Final = "--force-conflicts"
+MANAGER: Final = re.compile(r'conflict with "([^"]+)"')
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,17 @@ class Conflict:
     def named(self) -> str:
         """What names the field on a command line: `Kind/name:field`."""
         return f"{self.ref.kind}/{self.ref.name}:{self.field}"
+
+
+def found_in(ref: Ref, error: ApiError) -> tuple[Conflict, ...]:
+    """The conflicts for which an apply was refused; none where it was refused for something else."""
+    if error.status != 409:
+        return ()
+    return tuple(
+        Conflict(ref, cause.field, found[1] if (found := MANAGER.search(cause.message)) else cause.message)
+        for cause in error.causes
+        if cause.reason == "FieldManagerConflict"
+    )
 
 
 def options(conflicts: Iterable[Conflict]) -> str:

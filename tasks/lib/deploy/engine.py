@@ -12,7 +12,7 @@ from tasks.lib.cluster.connection import Connection
 from tasks.lib.cluster.kinds import Kinds, discover
 from tasks.lib.deploy import rehearsal
 from tasks.lib.deploy.acting import Acting, unknown_kind
-from tasks.lib.deploy.conflicts import bare
+from tasks.lib.deploy.conflicts import Conflict, bare
 from tasks.lib.deploy.decide import Action, Step, decide
 from tasks.lib.deploy.diagnosis import written
 from tasks.lib.deploy.objects import Ref, Wanted
@@ -36,7 +36,7 @@ class Planned:
 
     Args:
         phases: the title and the steps of each phase, in order.
-        forced: objects with conflicts that were found to be ours to resolve.
+        forced: the conflicts that were found to be ours to resolve, by object.
         results: the objects as the dry run says they would be.
         removals: what is removed when all is ready.
         left: what is not deployed any more and stays all the same, with the reason.
@@ -45,7 +45,7 @@ class Planned:
     """
 
     phases: tuple[tuple[str, tuple[Step, ...]], ...]
-    forced: frozenset[Ref]
+    forced: Mapping[Ref, tuple[Conflict, ...]]
     results: Mapping[Ref, Json]
     removals: tuple[Step, ...] = ()
     left: tuple[Step, ...] = ()
@@ -110,7 +110,7 @@ def plan(
     groups = arrange(objects, settings.deploy.phases, environment.prefix)
     return Planned(
         tuple((group.title, tuple(by_ref[w.ref] for w in group.objects)) for group in groups),
-        frozenset(t.step.ref for t in tried if t.forced),
+        {t.step.ref: t.forced for t in tried if t.forced},
         {t.step.ref: t.result for t in tried if t.result},
         others={ref: thing for ref, thing in live.items() if ref not in by_ref},
     )

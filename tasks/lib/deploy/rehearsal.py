@@ -17,7 +17,7 @@ from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.permissions import RECREATED
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import foretold, takeover
-from tasks.lib.deploy.conflicts import Conflict, bare, options
+from tasks.lib.deploy.conflicts import Conflict, bare, found_in, options
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.errors import Failure
@@ -25,7 +25,6 @@ from tasks.lib.errors import Failure
 DRY: Final = {"dryRun": "All"}
 # From so many on, asking what might object costs less than a dry run each.
 MANY: Final = 50
-MANAGER: Final = re.compile(r'conflict with "([^"]+)"')
 IMMUTABLE: Final = re.compile(
     r"immutable|may not change|cannot change|updates to statefulset spec|forbidden", re.I
 )
@@ -40,7 +39,7 @@ class Tried:
         result: the object as the server would store it; None where it cannot be tried beforehand.
         fault: why the cluster would refuse, and the way out; empty if it would not.
         conflicts: fields that other managers own.
-        forced: whether it goes through only by taking fields over.
+        forced: the conflicts that were found to be ours to resolve, by taking the fields over.
 
     """
 
@@ -48,7 +47,7 @@ class Tried:
     result: Json | None = None
     fault: str = ""
     conflicts: tuple[Conflict, ...] = ()
-    forced: bool = False
+    forced: tuple[Conflict, ...] = ()
 
 
 class Rehearsal:
@@ -143,7 +142,7 @@ class Rehearsal:
             return self._refused(step, error, path)
         return self._tried(step, result)
 
-    def _tried(self, step: Step, result: Json, *, forced: bool = False) -> Tried:
+    def _tried(self, step: Step, result: Json, forced: tuple[Conflict, ...] = ()) -> Tried:
         """The outcome of a dry run that went through, without what taking the object over removes."""
         if step.action is Action.CHANGE and step.live:
             result = takeover.foreseen(step.live, self._predecessors, step.body, result)
@@ -154,7 +153,7 @@ class Rehearsal:
     def _refused(self, step: Step, error: ApiError, path: str) -> Tried:
         if error.status == 404 and step.ref.namespace in self._to_come:
             return Tried(step)
-        conflicts = _conflicts(step.ref, error)
+        conflicts = found_in(step.ref, error)
         if conflicts:
             open_ones = tuple(c for c in conflicts if not self.takes_over(c))
             if open_ones:
@@ -162,7 +161,7 @@ class Rehearsal:
             try:
                 forced = {**DRY, "force": "true"}
                 result = self._api.apply(path, step.body, doing=f"apply {step.ref}", query=forced)
-                return self._tried(step, result, forced=True)
+                return self._tried(step, result, conflicts)
             except ApiError as second:
                 error = second
         if error.status == 422 and step.live and IMMUTABLE.search(error.message):
@@ -219,16 +218,6 @@ def _corrected(step: Step, result: Json) -> Step:
 def _essence(thing: Json) -> Json:
     dropped = {"managedFields", "resourceVersion", "generation"}
     return {**thing, "metadata": {k: v for k, v in thing["metadata"].items() if k not in dropped}}
-
-
-def _conflicts(ref: Ref, error: ApiError) -> tuple[Conflict, ...]:
-    if error.status != 409:
-        return ()
-    return tuple(
-        Conflict(ref, cause.field, found[1] if (found := MANAGER.search(cause.message)) else cause.message)
-        for cause in error.causes
-        if cause.reason == "FieldManagerConflict"
-    )
 
 
 def _in_short(error: ApiError) -> str:

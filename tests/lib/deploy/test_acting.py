@@ -5,13 +5,15 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.cluster import lane
-from tasks.lib.cluster.api import CONNECTIONS
+from tasks.lib.cluster.api import CONNECTIONS, Json
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.acting import Acting
+from tasks.lib.deploy.conflicts import Conflict
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.progress import Event, Record, Told
+from tasks.lib.errors import Failure
 from tests.lib.cluster.scripted import Answer, Scripted, scripted, status
 
 KINDS = {("v1", "Service"): Kind("v1", "Service", "services", namespaced=True)}
@@ -35,7 +37,7 @@ def test_a_refusal_among_many_ends_the_batch_and_what_has_not_begun_never_begins
     server.answers = [*[Answer()] * 20, status(422, "Invalid", "no")]
     due, record = steps(count), Record("staging")
     record.plan("phase", due)
-    acting = Acting(server.patient_api(), KINDS, frozenset(), [], record, lambda event: None)
+    acting = Acting(server.patient_api(), KINDS, {}, [], record, lambda event: None)
 
     with pytest.raises(ApiError, match="The cluster refused to apply Service one-"):
         acting.apply(due)
@@ -56,7 +58,7 @@ def test_many_are_applied_through_faults_that_pass(server: Scripted, fault: Answ
     due, record, told = steps(lane.MANY), Record("staging"), list[Event]()
     record.plan("phase", due)
 
-    done = Acting(server.patient_api(), KINDS, frozenset(), [], record, told.append).apply(due)
+    done = Acting(server.patient_api(), KINDS, {}, [], record, told.append).apply(due)
 
     assert done.keys() == {step.ref for step in due}
     assert {row.result for row in record.rows.values()} == {"applied"}
@@ -64,7 +66,7 @@ def test_many_are_applied_through_faults_that_pass(server: Scripted, fault: Answ
     assert all(row.seconds is not None for row in record.rows.values())
 
 
-def test_among_many_what_was_forced_is_forced_and_what_others_applied_is_taken_over(server: Scripted) -> None:
+def test_among_many_what_others_applied_is_taken_over(server: Scripted) -> None:
     server.answers = [Answer()]
     record = Record("staging")
     due = steps(lane.MANY + 2)
@@ -74,17 +76,59 @@ def test_among_many_what_was_forced_is_forced_and_what_others_applied_is_taken_o
     live = {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
     due[0] = replace(due[0], action=Action.CHANGE, live=live)
 
-    Acting(
-        server.patient_api(), KINDS, frozenset({due[1].ref}), ["kubectl"], record, lambda event: None
-    ).apply(due)
+    Acting(server.patient_api(), KINDS, {}, ["kubectl"], record, lambda event: None).apply(due)
 
-    assert [asked.path for asked in server.asked if "force=true" in asked.path] == [
-        "/api/v1/namespaces/staging/services/one-1"
-        "?fieldManager=lookit-orchestrator&fieldValidation=Strict&force=true"
-    ]
     taken = [asked for asked in server.asked if asked.path.partition("?")[0].endswith("/one-0")]
     assert [asked.headers["Content-Type"] for asked in taken] == [
         "application/json-patch+json",
         "application/apply-patch+yaml",
     ]
     assert len(server.asked) == len(due) + 1
+
+
+def conflict(**managers: str) -> Answer:
+    """The refusal of an apply because of fields, each named by its manager."""
+    causes = [
+        {"reason": "FieldManagerConflict", "message": f'conflict with "{manager}" using v1', "field": f".spec.{field}"}
+        for field, manager in managers.items()
+    ]  # fmt: skip
+    return status(409, "Conflict", "Apply failed", causes=causes)
+
+
+def forced(server: Scripted) -> dict[Ref, Json]:
+    """Apply a Service of which .spec.type was asked for, and what kubectl applied is ours anyway."""
+    record, due = Record("staging"), steps(1)
+    record.plan("phase", due)
+    known = {due[0].ref: (Conflict(due[0].ref, ".spec.type", "somebody"),)}
+    return Acting(server.api(), KINDS, known, ["kubectl"], record, lambda event: None).apply(due)
+
+
+@pytest.mark.parametrize(
+    "managers",
+    [{"type": "somebody"}, {"type": "somebody else"}, {"ports": "kubectl", "type": "somebody"}],
+    ids=["as in the dry run", "another manager since", "a predecessor's too"],
+)
+def test_a_field_that_was_named_is_taken_over(server: Scripted, managers: dict[str, str]) -> None:
+    server.answers = [conflict(**managers), Answer(body=b'{"stored": true}')]
+
+    assert list(forced(server).values()) == [{"stored": True}]
+    assert ["force=true" in asked.path for asked in server.asked] == [False, True]
+
+
+def test_nothing_is_forced_where_the_conflict_is_gone(server: Scripted) -> None:
+    server.answers = [Answer(body=b'{"stored": true}')]
+
+    assert list(forced(server).values()) == [{"stored": True}]
+    assert ["force=true" in asked.path for asked in server.asked] == [False]
+
+
+def test_a_field_that_somebody_took_since_the_dry_run_is_not_forced(server: Scripted) -> None:
+    server.answers = [conflict(type="somebody", ports="somebody else")]
+
+    with pytest.raises(Failure) as caught:
+        forced(server)
+
+    assert caught.value.what == "Service one-0 was changed by somebody else during this deploy."
+    assert caught.value.why == "Service one-0: .spec.ports is managed by somebody else"
+    assert "--force-conflicts Service/one-0:.spec.ports" in caught.value.next_step
+    assert len(server.asked) == 1

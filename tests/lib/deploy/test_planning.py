@@ -24,7 +24,7 @@ def planned(action: Action = Action.CHANGE, live: str = "old", wanted: str = "<n
         Step(conf, action, "because", conf.body, None if action is Action.CREATE else config(live)),
         Step(same, Action.KEEP, "", same.body, same.body),
     )
-    return planning.of("staging", Planned((("config", steps),), frozenset(), {conf.ref: conf.body}))
+    return planning.of("staging", Planned((("config", steps),), {}, {conf.ref: conf.body}))
 
 
 @pytest.mark.parametrize(

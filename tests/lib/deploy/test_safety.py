@@ -12,7 +12,7 @@ from tests.builders import checked_in_settings
 
 def planned(action: Action, name: str = "staging-migration") -> Planned:
     job = Wanted(Ref("batch/v1", "Job", "default", name), {})
-    return Planned((("jobs", (Step(job, action, "", {}),)),), frozenset(), {})
+    return Planned((("jobs", (Step(job, action, "", {}),)),), {}, {})
 
 
 def began(plan: Planned, **database: object) -> list[Event]:
