@@ -135,6 +135,10 @@ def test_hashed_configuration_goes_when_nothing_reads_it_any_more(environment: C
     assert first in objects(environment)
     for kind in ("replicasets", "controllerrevisions"):
         forget_old_revisions(environment, kind, first.removeprefix("ConfigMap/"))
+    somebody_else_s_cron_job_reads(environment, first.removeprefix("ConfigMap/"))
+    deployed(environment)
+    assert first in objects(environment)
+    environment.kubectl("delete", "cronjob", "theirs")
 
     said = deployed(environment)
 
@@ -142,6 +146,19 @@ def test_hashed_configuration_goes_when_nothing_reads_it_any_more(environment: C
     left = [name for name in objects(environment) if name.startswith("ConfigMap/lookit-configmap-")]
     assert len(left) == 5
     assert first not in left
+
+
+def somebody_else_s_cron_job_reads(case: Case, config: str) -> None:
+    container = {
+        "name": "main",
+        "image": "busybox:1.37",
+        "envFrom": [{"configMapRef": {"name": f"{case.name}-{config}"}}],
+    }
+    pod = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+    spec = {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"template": pod}}}
+    path = case.folder / "theirs.json"
+    path.write_text(json.dumps({**CRON, "metadata": {"name": "theirs"}, "spec": spec}))
+    case.kubectl("create", "-f", str(path))
 
 
 def change_configuration(case: Case, value: str) -> None:

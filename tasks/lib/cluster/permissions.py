@@ -19,6 +19,9 @@ RECREATED: Final = frozenset({"Job", "StorageClass", "RoleBinding", "ClusterRole
 # Kinds that no deploy ever removes: data is in them, or hangs on them.
 NEVER_REMOVED: Final = frozenset({"PersistentVolumeClaim", "Namespace", "CustomResourceDefinition"})
 
+# Kinds that a deploy need not use itself, and that may read configuration all the same.
+READERS_ALONE: Final = (("apps", "controllerrevisions"), ("batch", "cronjobs"))
+
 # Up to so many of a namespace are asked for one by one.
 FEW: Final = 5
 
@@ -88,7 +91,7 @@ def needed(used: Iterable[tuple[Kind, str]], namespace: str) -> list[Permission]
         for verb in ("list", "watch")
     }
     permissions.add(Permission(namespace, "", "pods/log", "get"))
-    permissions.add(Permission(namespace, "apps", "controllerrevisions", "list"))  # what they read is kept
+    permissions |= {Permission(namespace, *kind, "list") for kind in READERS_ALONE}
     permissions.add(Permission(namespace, "", "pods", "delete"))  # broken ones that hold up their own mending
     permissions |= {
         Permission(namespace, "coordination.k8s.io", "leases", verb) for verb in VERBS_OF_THE_LOCK

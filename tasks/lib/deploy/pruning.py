@@ -41,6 +41,7 @@ READERS: Final = (
     ("apps", "v1", "replicasets"),
     ("apps", "v1", "controllerrevisions"),
     ("batch", "v1", "jobs"),
+    ("batch", "v1", "cronjobs"),
 )
 
 

@@ -30,6 +30,7 @@ WATCHED = [
     "watch replicasets.apps in namespace default",
     "list statefulsets.apps in namespace default",
     "watch statefulsets.apps in namespace default",
+    "list cronjobs.batch in namespace default",
 ]
 
 
