@@ -73,8 +73,9 @@ def verify(c: Context, environment: str = "", prefix: str = "", revision: str = 
     """Check that a revision is there whole and that the public is served it as it should be."""
     from tasks.lib import console
 
+    cors = cli.settings(c).ember.bucket.cors
     with _place(c, environment, prefix) as place:
-        console.say(place.verify(revision))
+        console.say(place.verify(revision, cors))
 
 
 @cli.task(name="open", help=PLACE)

@@ -1,6 +1,6 @@
 """One app's place in a bucket, and what can be done with the revisions there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -13,6 +13,7 @@ from tasks.lib.ember.survey import INDEX
 from tasks.lib.ember.upload import checked_prefix
 from tasks.lib.ember.wire import Pool
 from tasks.lib.errors import Failure, UsageError
+from tasks.lib.settings.ember import Cors
 
 
 class Place:
@@ -100,8 +101,12 @@ class Place:
         if not gone:
             yield "Nothing to remove."
 
-    def verify(self, asked: str) -> str:
+    def verify(self, asked: str, cors: Sequence[Cors]) -> str:
         """Examine the revision that `asked` names or begins, else the active one; says that it is sound.
+
+        Args:
+            asked: a revision, or how it begins; empty for the active one.
+            cors: who may read the bucket from pages of other origins.
 
         Raises:
             Failure: it is not; all that is wrong is listed.
@@ -117,7 +122,7 @@ class Place:
                 "`./inv ember.list` shows what is there; name one with --revision.",
             )
         name = revisions.known(self.listed(), chosen)
-        faults = verification.verify(self._pool, self._access, self._prefix, name)
+        faults = verification.verify(self._pool, self._access, self._prefix, name, verification.asking(cors))
         if faults:
             raise Failure(
                 f"Revision {name} is not as it should be.",

@@ -11,14 +11,21 @@ from tasks.lib.ember.persistence import ask, said
 from tasks.lib.ember.plan import plan
 from tasks.lib.ember.survey import INDEX
 from tasks.lib.ember.wire import Job, Pool, Request, Response, Steps
+from tasks.lib.settings.ember import Cors
 
 # Larger files are asked for with HEAD: their bytes were checked when they were stored.
 LARGEST_TO_READ = 8 << 20
+# Who asks where everybody may.
 ORIGIN = "https://lookit.invalid"
-ALLOWED = frozenset({"*", ORIGIN})
 
 
-def verify(pool: Pool, access: Access, prefix: str, name: str) -> list[str]:
+def asking(cors: Sequence[Cors]) -> str:
+    """The origin of a page that may read the bucket by its configuration; empty where none may."""
+    origins = [origin for rule in cors for origin in rule.origin]
+    return ORIGIN if "*" in origins else next(iter(origins), "")
+
+
+def verify(pool: Pool, access: Access, prefix: str, name: str, origin: str = ORIGIN) -> list[str]:
     """Everything that is wrong with a revision; empty when it is sound.
 
     Args:
@@ -26,6 +33,7 @@ def verify(pool: Pool, access: Access, prefix: str, name: str) -> list[str]:
         access: the bucket.
         prefix: where the revisions lie, with its slash.
         name: a complete revision.
+        origin: of the page that asks and may read what it is answered; empty where none may.
 
     """
     where = revision.folder(prefix, name)
@@ -37,7 +45,7 @@ def verify(pool: Pool, access: Access, prefix: str, name: str) -> list[str]:
     faults += [f"{one.name}: no manifest names it." for one in decided.extra]
     encodings = {one.name: one.encoding for one in there}
     pool.run(
-        _served(access, where + entry.path, entry, encodings.get(where + entry.path, ""), faults)
+        _served(access, where + entry.path, entry, encodings.get(where + entry.path, ""), origin, faults)
         for entry in entries
     )
     served = revisions.active(pool, access, prefix)
@@ -46,24 +54,28 @@ def verify(pool: Pool, access: Access, prefix: str, name: str) -> list[str]:
         data = page.based(index, f"{revision.FOLDER}{name}/")
         entry = revisions.made(INDEX, data, revisions.PAGE_HEADERS)
         encoding = content.stored(data, entry.compressible).encoding
-        pool.run([_served(access, prefix + INDEX, entry, encoding, faults)])
+        pool.run([_served(access, prefix + INDEX, entry, encoding, origin, faults)])
     return faults
 
 
-def _served(access: Access, name: str, entry: Entry, encoding: str, faults: list[str]) -> Job:
+def _served(
+    access: Access, name: str, entry: Entry, encoding: str, origin: str, faults: list[str]
+) -> Job:  # fmt: skip
     """A job that asks for an object, stored in `encoding`, as a browser would from a page elsewhere."""
 
     def steps() -> Steps:
         url = f"{access.endpoint}/{quote(access.bucket)}/{quote(name)}"
         method = "GET" if entry.size <= LARGEST_TO_READ else "HEAD"
-        headers = ("Accept-Encoding: gzip", f"Origin: {ORIGIN}")
+        headers = ("Accept-Encoding: gzip", *([f"Origin: {origin}"] if origin else []))
         response = yield from ask(Request(method, url, headers, public=True), access, access.deadline())
-        faults.extend(f"{url}: {fault}" for fault in served_faults(response, entry, encoding, method))
+        faults.extend(f"{url}: {fault}" for fault in served_faults(response, entry, encoding, method, origin))
 
     return Job(steps(), held=min(entry.size, LARGEST_TO_READ))
 
 
-def served_faults(response: Response, entry: Entry, encoding: str, method: str) -> Iterator[str]:
+def served_faults(
+    response: Response, entry: Entry, encoding: str, method: str, origin: str = ORIGIN
+) -> Iterator[str]:
     """What is wrong with a public answer.
 
     Args:
@@ -71,6 +83,7 @@ def served_faults(response: Response, entry: Entry, encoding: str, method: str) 
         entry: what the object should be.
         encoding: what it is stored in, and has to be served in to who accepts that.
         method: how it was asked for; to HEAD there is no body.
+        origin: of the page that asked; empty where none may read it.
 
     """
     if response.status != 200:
@@ -84,8 +97,9 @@ def served_faults(response: Response, entry: Entry, encoding: str, method: str) 
     for header, value in expected:
         if response.header(header) != value:
             yield f"{header} is {response.header(header)!r}, but should be {value!r}."
-    if response.header("access-control-allow-origin") not in ALLOWED:
-        yield "pages of other origins may not read it: `./inv ember.bucket --apply` configures CORS."
+    if origin and response.header("access-control-allow-origin") not in {"*", origin}:
+        asking_pages = "pages of other origins" if origin == ORIGIN else f"pages of {origin}"
+        yield f"{asking_pages} may not read it: `./inv ember.bucket --apply` configures CORS."
     if method == "GET" and _checksum(response) != entry.crc32c:
         yield "the bytes served are not the ones of the revision."
 

@@ -39,7 +39,7 @@ def uploaded(access: Access, folder: Path, files: dict[str, bytes], **options: b
 
 def verified(access: Access, name: str) -> str:
     with Place(access, PREFIX, 8) as place:
-        return place.verify(name)
+        return place.verify(name, EMBER.bucket.cors)
 
 
 def test_only_what_changed_is_sent_to_a_new_revision(access: Access, pool: Pool, tmp_path: Path) -> None:

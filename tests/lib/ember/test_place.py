@@ -87,15 +87,15 @@ def test_pruning_by_a_negative_number_is_bad_usage(place: Place) -> None:
 
 def test_a_sound_revision_verifies(access: Access, place: Place, tmp_path: Path) -> None:
     name = uploaded(access, tmp_path, "1")
-    assert place.verify("") == f"Revision {name} is whole, and served as it should be."
+    assert place.verify("", EMBER.bucket.cors) == f"Revision {name} is whole, and served as it should be."
 
 
 def test_verifying_where_nothing_is_active_says_so(access: Access, place: Place, app: Path) -> None:
     with pytest.raises(Failure, match=f"No revision is active at {WHERE}"):
-        place.verify("")
+        place.verify("", EMBER.bucket.cors)
     upload_to(access, EMBER, str(app), PREFIX, Options(in_place=True))
     with pytest.raises(Failure, match=f"No revision is active at {WHERE}"):
-        place.verify("")
+        place.verify("", EMBER.bucket.cors)
 
 
 def test_verifying_names_everything_that_is_wrong(access: Access, place: Place, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_verifying_names_everything_that_is_wrong(access: Access, place: Place, 
     sound.patch()
     bucket.blob(f"{where}stray.txt").upload_from_string(b"?")
     with pytest.raises(Failure) as caught:
-        place.verify(name)
+        place.verify(name, EMBER.bucket.cors)
     faults = caught.value.why.splitlines()
     url = f"{access.endpoint}/{access.bucket}/{where}"
     assert f"- {where}robots.txt: it is missing, or its content differs." in faults
@@ -132,4 +132,4 @@ def test_uploading_again_mends_what_verifying_found(access: Access, place: Place
     assert there
     place._pool.run([objects.removed(access, objects.remote(there), lambda _name: None)])
     assert uploaded(access, tmp_path, "1") == name
-    assert place.verify("").endswith("served as it should be.")
+    assert place.verify("", EMBER.bucket.cors).endswith("served as it should be.")

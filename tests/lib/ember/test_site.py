@@ -55,7 +55,7 @@ def test_every_app_of_the_site_is_served(access: Access, manifest: Path) -> None
     site.upload_all(access, EMBER, site.read_manifest(manifest), Options())
     for number in range(5):
         with Place(access, f"experiments/uuid-{number}", 4) as place:
-            assert place.verify("").endswith("served as it should be.")
+            assert place.verify("", EMBER.bucket.cors).endswith("served as it should be.")
 
 
 def test_a_dry_run_shows_each_app_and_leaves_the_list_of_the_rest_alone(

@@ -8,8 +8,9 @@ from tasks.lib.ember import content
 from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.member import FILE, Member
-from tasks.lib.ember.verification import ORIGIN, served_faults
+from tasks.lib.ember.verification import ORIGIN, asking, served_faults
 from tasks.lib.ember.wire import Response
+from tasks.lib.settings.ember import Cors
 
 DATA = b"let a;" * 50
 PACKED = content.compress(DATA)
@@ -60,6 +61,33 @@ def test_one_thing_that_is_wrong_is_told(response: Response, fault: str) -> None
 def test_a_sound_answer_has_no_fault() -> None:
     assert list(served_faults(answer(), ENTRY, content.GZIP, "GET")) == []
     assert list(served_faults(answer(Access_Control_Allow_Origin=ORIGIN), ENTRY, content.GZIP, "GET")) == []
+
+
+@pytest.mark.parametrize(
+    ("origins", "asked"),
+    [
+        ([["*"]], ORIGIN),
+        ([["https://a.example", "https://b.example"]], "https://a.example"),
+        ([["https://a.example"], ["*"]], ORIGIN),
+        ([[]], ""),
+        ([], ""),
+    ],
+)
+def test_who_asks_is_somebody_who_may(origins: list[list[str]], asked: str) -> None:
+    rules = [Cors(origin=one, method=["GET"], response_header=[], max_age_seconds=1) for one in origins]
+
+    assert asking(rules) == asked
+
+
+def test_a_configured_origin_has_to_be_allowed_and_no_other() -> None:
+    closed, theirs = answer(Access_Control_Allow_Origin=""), "https://a.example"
+
+    assert list(served_faults(closed, ENTRY, content.GZIP, "GET", "")) == []
+    assert list(served_faults(closed, ENTRY, content.GZIP, "GET", theirs)) == [
+        "pages of https://a.example may not read it: `./inv ember.bucket --apply` configures CORS."
+    ]
+    open_ = answer(Access_Control_Allow_Origin=theirs)
+    assert list(served_faults(open_, ENTRY, content.GZIP, "GET", theirs)) == []
 
 
 def test_to_head_there_is_no_body_to_compare() -> None:
