@@ -140,7 +140,11 @@ def test_not_a_byte_of_a_ciphertext_may_differ(broken: bytes) -> None:
         cipher.unseal(broken, MATERIAL, b"file")
 
 
-@pytest.mark.parametrize("text", [b"", SEALED[: cipher.HEADER_LENGTH - 1], b"\x0b" + SEALED[1:]])
+@pytest.mark.parametrize(
+    "text",
+    [b"", SEALED[: cipher.HEADER_LENGTH - 1], b"\x0b" + SEALED[1:]],
+    ids=["nothing", "a byte too short", "another first byte"],
+)
 def test_what_does_not_begin_as_a_ciphertext_names_no_version(text: bytes) -> None:
     with pytest.raises(cipher.Broken):
         cipher.handle_in(text)
