@@ -57,7 +57,10 @@ def test_it_installs_once_and_again_when_the_lock_changed_or_an_installation_fai
         assert "pip could not install requirements/dev.txt" in broken.stderr
 
 
-def test_relative_paths_start_in_the_caller_s_folder_and_nothing_is_imported_from_it(tmp_path: Path) -> None:
+def test_relative_paths_start_in_the_caller_s_folder_and_nothing_is_imported_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # one that says so does import from there
     (tmp_path / "invoke.py").write_text("raise SystemExit('imported from the caller')")
     (tmp_path / "mine.yaml").write_text("kms: {project: mine}")
     (tmp_path / "linked").symlink_to(ROOT / "inv")
