@@ -23,7 +23,7 @@ class Entry:
         path: relative to the app.
         size: its bytes.
         crc32c: their checksum.
-        digest: their SHA-256.
+        digest: their SHA-256; empty where nobody asks for it.
         headers: what it is served with.
         compressible: whether it is stored compressed where that is smaller.
         member: where the bytes come from.
@@ -58,8 +58,14 @@ def inspect(archive: Archive, prefix: str, ember: Ember) -> Inventory:
     return read(archive, survey(archive, prefix, ember), ember)
 
 
-def read(archive: Archive, listed: Survey, ember: Ember) -> Inventory:
+def read(archive: Archive, listed: Survey, ember: Ember, *, digests: bool = True) -> Inventory:
     """Read and judge the contents of an archive whose list was found sound.
+
+    Args:
+        archive: the archive.
+        listed: its list.
+        ember: limits and rules.
+        digests: whether to work out SHA-256 too, which takes longer than all else with large files.
 
     Raises:
         Failure: it must not be uploaded; all that is wrong with it is listed.
@@ -67,7 +73,7 @@ def read(archive: Archive, listed: Survey, ember: Ember) -> Inventory:
     """
     faults: list[str] = []
     inventory = Inventory()
-    reader = _Reader(ember.limits, Rules(ember.headers), inventory)
+    reader = _Reader(ember.limits, Rules(ember.headers), inventory, digests=digests)
     for (member, opened), path in zip(archive.contents(listed.files), listed.paths, strict=True):
         try:
             with opened() as file:
@@ -90,26 +96,30 @@ class _TooMuch(Exception):  # noqa: N818 - never leaves this module
 class _Reader:
     """Reads files one after the other, within the limits, into an inventory."""
 
-    def __init__(self, limits: Limits, rules: Rules, inventory: Inventory) -> None:
+    def __init__(self, limits: Limits, rules: Rules, inventory: Inventory, *, digests: bool) -> None:
         self._limits = limits
+        self._digests = digests
         self._rules = rules
         self._inventory = inventory
         self._total = 0
 
     def read(self, member: Member, path: str, file: IO[bytes]) -> None:
         """Read one file to its end, which checks it, and note what it is."""
-        digest = hashlib.sha256()
-        pieces = self._counted(member, file, digest.update)
+        digest = hashlib.sha256() if self._digests else None
+        pieces = self._counted(member, file, digest.update if digest else None)
         if member.size <= content.PIECE:
             data = b"".join(pieces)
             crc32c = content.checksum([data])
             self._inventory.keep(path, data)
         else:
             crc32c = content.checksum(pieces)
-        entry = Entry(path, member.size, crc32c, digest.digest(), *self._rules.of(path), member)
+        noted = digest.digest() if digest else b""
+        entry = Entry(path, member.size, crc32c, noted, *self._rules.of(path), member)
         self._inventory.entries.append(entry)
 
-    def _counted(self, member: Member, file: IO[bytes], note: Callable[[bytes], None]) -> Iterator[bytes]:
+    def _counted(
+        self, member: Member, file: IO[bytes], note: Callable[[bytes], None] | None
+    ) -> Iterator[bytes]:  # fmt: skip
         """The pieces of a file, and an end to them where it holds more than it claims or may."""
         size = 0
         for piece in content.pieces(file):
@@ -119,7 +129,8 @@ class _Reader:
                 raise _TooMuch("it unpacks to more than the size it claims")
             if self._total > self._limits.total_size:
                 raise _TooMuch("with it the archive unpacks to more than ember.limits.total_size")
-            note(piece)
+            if note:
+                note(piece)
             yield piece
         if size < member.size:
             raise _TooMuch(f"it claims {member.size:,} bytes and holds {size:,}")

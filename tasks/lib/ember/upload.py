@@ -114,7 +114,7 @@ def _in_place(
     known = survey(archive, prefix, ember) if archive.independent else None
     inventory, listing = _side_by_side(
         pool,
-        lambda: read(archive, known or survey(archive, prefix, ember), ember),
+        lambda: read(archive, known or survey(archive, prefix, ember), ember, digests=False),
         lambda: objects.listing(pool, access, prefix, known.paths if known else ()),
     )
     apart = prefix + revision.FOLDER

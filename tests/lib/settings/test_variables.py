@@ -7,7 +7,7 @@ from tasks.lib.settings.variables import faults
 
 SETTINGS = [
     Explained("registry.resolve", value=True, source="invoke.yaml"),
-    Explained("ember.connections", 64, "invoke.yaml"),
+    Explained("ember.connections", 128, "invoke.yaml"),
     Explained("environments.staging.cluster", "lookit-staging", "invoke.yaml"),
     Explained("deploy.phases", [], "invoke.yaml"),
     Explained("pipeline.substitutions", {}, "invoke.yaml"),
