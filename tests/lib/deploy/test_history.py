@@ -1,14 +1,30 @@
+import datetime
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tasks.lib.cluster.api import Json
 from tasks.lib.deploy import parts
-from tasks.lib.deploy.history import Past, bounded, choose, facts, images, pack, require_secrets, secret_keys
+from tasks.lib.deploy.history import (
+    Past,
+    add,
+    bounded,
+    choose,
+    facts,
+    images,
+    last_good,
+    pack,
+    read,
+    require_secrets,
+    secret_keys,
+)
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.progress import Record
 from tasks.lib.deploy.telling import row
 from tasks.lib.errors import Failure, UsageError
+from tests.lib.cluster.scripted import Answer, scripted
 
 
 def a_thing(kind: str, name: str, **fields: Any) -> Wanted:
@@ -130,3 +146,65 @@ def test_a_release_reads_as_a_row() -> None:
     assert row(Past(4, {**said, "back_to": "2"}, "")) == (
         "4", "then", "1 min 01 s", "abcdef0", "1.0", "me@here", "deployed (back to 2)",
     )  # fmt: skip
+
+
+def kept(number: int, part: int = 1, data: dict[str, str] | None = None) -> Json:
+    """A ConfigMap of a release as the cluster has it."""
+    (one, *_) = parts.manifests(number, data or {}, pack(OBJECTS), "default")
+    if part > 1:
+        one["metadata"]["name"] = parts.name(number, part)
+        one["metadata"]["labels"][parts.PART] = str(part)
+    return one
+
+
+def listing(*items: Json) -> Answer:
+    return Answer(body=json.dumps({"metadata": {"resourceVersion": "1"}, "items": items}).encode())
+
+
+def test_releases_are_read_newest_first_without_what_has_no_facts(tmp_path: Path) -> None:
+    with scripted(tmp_path) as server:
+        server.answers = [listing(kept(2, data={"result": "failed"}), kept(10), kept(3, part=2))]
+
+        found = read(server.api(), "default")
+
+    assert [(one.number, one.facts) for one in found] == [(10, {}), (2, {"result": "failed"})]
+    assert found[1].objects() == past(2).objects()
+
+
+def test_a_release_gets_the_next_number_and_the_first_is_one(tmp_path: Path) -> None:
+    with scripted(tmp_path) as server:
+        server.answers = [listing(), Answer(), listing(kept(7)), Answer()]
+
+        assert add(server.api(), "default", {}, OBJECTS) == 1
+        assert add(server.api(), "default", {}, None) == 8
+
+    paths = [asked.path.partition("?")[0].rpartition("/")[2] for asked in server.asked]
+    assert paths == ["configmaps", parts.name(1, 1), "configmaps", parts.name(8, 1)]
+    first, eighth = (json.loads(asked.body)["binaryData"]["objects"] for asked in server.asked[1::2])
+    assert (first, eighth) == (pack(OBJECTS), "")
+
+
+def test_the_oldest_beyond_the_bound_is_forgotten_but_not_the_last_good_one(tmp_path: Path) -> None:
+    there = [kept(number, data={"result": "failed"}) for number in range(2, parts.KEPT + 2)]
+    with scripted(tmp_path) as server:
+        server.answers = [listing(kept(1, data={"result": "deployed"}), *there), Answer()]
+
+        add(server.api(), "default", {"result": "failed"}, OBJECTS)
+
+    deleted = [asked.path.rpartition("/")[2] for asked in server.asked if asked.method == "DELETE"]
+    assert deleted == [parts.name(2, 1)]
+
+
+def test_a_release_began_as_long_before_its_end_as_it_took() -> None:
+    began = facts({}, Record("staging"), [], "deployed", 3600.0)["began"]
+
+    ago = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(began)
+    assert datetime.timedelta(minutes=59) < ago < datetime.timedelta(minutes=61)
+
+
+def test_the_last_good_release_is_the_newest_that_went_well() -> None:
+    good = last_good([past(3, "failed"), past(2), past(1)])
+
+    assert good
+    assert good.number == 2
+    assert last_good([past(1, "killed")]) is None

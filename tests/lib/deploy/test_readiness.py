@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.deploy.readiness import Standing, State, job_outcome, standing
+from tasks.lib.deploy.readiness import Standing, State, job_outcome, standing, tally
 
 
 def workload(kind: str, status: dict[str, Any], **spec: Any) -> dict[str, Any]:
@@ -37,7 +37,9 @@ LATE = condition("Progressing", "False", reason="ProgressDeadlineExceeded", mess
     [
         (workload("Deployment", {"observedGeneration": 1}), State.WAITING, "not yet seen by the controller"),
         (workload("Deployment", {}), State.WAITING, "not yet seen by the controller"),
+        (deployment(), State.WAITING, "0 of 2 updated"),
         (deployment(updatedReplicas=1), State.WAITING, "1 of 2 updated"),
+        (deployment(updatedReplicas=2), State.WAITING, "0 of 2 available"),
         (deployment(updatedReplicas=2, replicas=3), State.WAITING, "1 old still ending"),
         (deployment(updatedReplicas=2, replicas=2, availableReplicas=1), State.WAITING, "1 of 2 available"),
         (deployment(updatedReplicas=2, replicas=2, availableReplicas=2), State.READY, "2/2"),
@@ -49,6 +51,13 @@ LATE = condition("Progressing", "False", reason="ProgressDeadlineExceeded", mess
         ),
         (workload("Deployment", {"observedGeneration": 2}, replicas=0), State.READY, "0/0"),
         (workload("StatefulSet", {}, replicas=1), State.WAITING, "not yet seen by the controller"),
+        (
+            workload("StatefulSet", {"observedGeneration": 1, "readyReplicas": 1}, replicas=1),
+            State.WAITING,
+            "not yet seen by the controller",
+        ),
+        (stateful_set(), State.WAITING, "0 of 3 ready"),
+        (stateful_set(readyReplicas=3, **ONCE), State.WAITING, "0 of 3 updated"),
         (stateful_set(readyReplicas=2), State.WAITING, "2 of 3 ready"),
         (stateful_set(readyReplicas=3, updatedReplicas=1, **ONCE), State.WAITING, "1 of 3 updated"),
         (stateful_set(readyReplicas=3, updatedReplicas=3, **SAME), State.READY, "3/3"),
@@ -60,6 +69,9 @@ LATE = condition("Progressing", "False", reason="ProgressDeadlineExceeded", mess
         ),
         (stateful_set(PARTITION, readyReplicas=3, updatedReplicas=2, **ONCE), State.READY, "3/3"),
         (workload("DaemonSet", {}), State.WAITING, "not yet seen by the controller"),
+        (daemon_set(), State.READY, "0/0"),
+        (daemon_set(desiredNumberScheduled=1), State.WAITING, "0 of 1 updated"),
+        (daemon_set(desiredNumberScheduled=1, updatedNumberScheduled=1), State.WAITING, "0 of 1 available"),
         (daemon_set(desiredNumberScheduled=2, updatedNumberScheduled=1), State.WAITING, "1 of 2 updated"),
         (
             daemon_set("OnDelete", desiredNumberScheduled=2, numberAvailable=1),
@@ -115,3 +127,22 @@ def test_a_job_has_an_outcome_once_its_condition_is_true(
     conditions: list[dict[str, str]], outcome: str
 ) -> None:
     assert job_outcome({"status": {"conditions": conditions}}) == outcome
+
+
+@pytest.mark.parametrize(
+    ("thing", "counted"),
+    [
+        (deployment(availableReplicas=1), "1/2"),
+        (deployment(), "0/2"),
+        (stateful_set(readyReplicas=2), "2/3"),
+        (stateful_set(), "0/3"),
+        (daemon_set(desiredNumberScheduled=4, numberAvailable=3), "3/4"),
+        (daemon_set(), "0/0"),
+        (workload("Job", {"succeeded": 1}, completions=2), "1/2"),
+        (workload("Job", {}), "0/1"),
+        ({"kind": "Job", "metadata": {}}, "0/1"),
+        (workload("Service", {}), ""),
+    ],
+)
+def test_replicas_are_counted_as_each_kind_counts_them(thing: dict[str, Any], counted: str) -> None:
+    assert tally(thing) == counted
