@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from functools import cache
 from itertools import product
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -152,3 +153,33 @@ def test_an_image_that_another_tool_wrote_counts_as_it_is() -> None:
     one = entry("a.png", b"y" * 99, Headers("image/png"), False)
     foreign = Remote(f"{PREFIX}a.png", 99, one.crc32c, one.headers, "", None, 3)
     assert plan([one], PREFIX, [foreign]).unchanged == 1
+
+
+ONE, OTHER = SIZES[1], SIZES[2]
+NOTED = Plain(*ONE)
+
+
+@pytest.mark.parametrize(
+    ("compressible", "size", "encoding", "note", "same"),
+    [
+        (False, ONE, "", None, True),
+        (False, OTHER, "", None, False),
+        (False, OTHER, "", NOTED, False),
+        (False, ONE, "gzip", NOTED, False),
+        (True, ONE, "", NOTED, True),
+        (True, OTHER, "gzip", NOTED, True),
+        (True, ONE, "", None, False),
+        (True, ONE, "", Plain(*OTHER), False),
+        (True, OTHER, "br", NOTED, False),
+    ],
+    ids=[
+        "as it is", "other content", "other content and a note", "packed against its rule", "noted", "noted and packed",
+        "nobody noted it", "another note", "packed otherwise",
+    ],
+)  # fmt: skip
+def test_an_object_holds_a_file(
+    compressible: bool, size: tuple[int, int], encoding: str, note: Plain | None, same: bool
+) -> None:
+    remote = foreign("a.js", 1, (size, HEADERS[0], encoding, note))
+
+    assert same_content(entry("a.js", DATA[1], HEADERS[0], compressible), remote) is same
