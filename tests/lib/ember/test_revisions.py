@@ -272,6 +272,8 @@ def aged(**days: int) -> list[Revision]:
         (["a"], 0, 25, ["d"]),
         ([], 1, 0, ["d", "c", "b"]),
         (["a", "pruned-before", "c"], 0, 0, ["d", "b"]),
+        (["a", "b", "c", "d"], 0, 0, ["d", "c"]),
+        (["a"], 9, 0, []),
     ],
 )
 def test_what_pruning_spares(history: list[str], keep: int, days: int, gone: list[str]) -> None:
