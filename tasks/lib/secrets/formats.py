@@ -12,8 +12,9 @@ a header that anyone can read:
 
 `bound-to` is the additional authenticated data, so that a file copied to another environment or another
 name does not decrypt.  A plaintext over KMS's 64 KiB goes into an envelope: AES-256-GCM with a fresh data
-key, which KMS encrypts in its stead, and with the whole header as additional data.  Every byte of the
-header is checked on reading: a header that is not exactly what we would have written is damaged.
+key, which KMS encrypts in its stead, and with the whole header as additional data; its ciphertext begins
+with the nonce, 12 bytes.  Every byte of the header is checked on reading: a header that is not exactly what
+we would have written is damaged.
 """
 
 import base64

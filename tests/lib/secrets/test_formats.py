@@ -1,5 +1,6 @@
 """The forms of encrypted files, against the sandbox's KMS: what comes back, and what is refused."""
 
+import base64
 import os
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -195,6 +197,19 @@ def test_either_form_decrypts_by_hand_with_gcloud(
         [*command, "--plaintext-file", str(target)], env=environment, capture_output=True, check=True
     )
     assert target.read_bytes() == b"A=1\r\n\x00"
+
+
+def test_an_envelope_opens_by_hand_as_the_docs_say(connection: Kms, file: SecretFile) -> None:
+    """What is checked in today has to open in years, so its form is pinned here without our own words for it."""
+    head, gap, content = seal(connection, file, LARGE).partition(b"\n\n")
+    fields = dict(line.split(b": ") for line in head.split(b"\n")[1:])
+
+    data_key = connection.decrypt(KEY, base64.b64decode(fields[b"data-key"]), b"staging/lookit-secrets.env")
+    opened = AESGCM(data_key.plaintext.reveal()).decrypt(content[:12], content[12:], head + gap)
+
+    assert opened == LARGE.reveal()
+    assert len(data_key.plaintext) == 32
+    assert len(content) == 12 + len(LARGE) + 16
 
 
 def test_the_raw_form_has_its_limit(connection: Kms, file: SecretFile) -> None:
