@@ -51,6 +51,23 @@ SERVICE = {
 }
 
 
+def definition(group: str) -> dict[str, Any]:
+    """The definition of the kind Widget."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"widgets.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"kind": "Widget", "plural": "widgets"},
+            "versions": [version],
+        },
+    }
+
+
 def test_a_failed_deploy_keeps_its_evidence_and_brings_the_last_good_release_back(environment: Case) -> None:
     deployed(environment)
     before, secret = objects(environment), a_secret_value(environment)
@@ -106,6 +123,23 @@ def assert_evidence(bundle: Path, secret: str) -> None:
         text = path.read_text()
         assert secret not in text
         assert base64.b64encode(secret.encode()).decode() not in text
+
+
+def test_objects_of_a_kind_that_the_failed_deploy_brought_itself_are_removed(environment: Case) -> None:
+    deployed(environment)
+    group = f"{environment.name}.example.org"
+    environment.add(definition(group))
+    environment.add({"apiVersion": f"{group}/v1", "kind": "Widget", "metadata": {"name": "one"}})
+    environment.behave("Deployment", "web", "crash-loop")
+
+    done = deploy(environment, commit=COMMIT_B)
+
+    widgets = environment.kubectl("get", f"widgets.{group}", "-o", "name")
+    environment.kubectl("delete", "customresourcedefinition", f"widgets.{group}")
+    assert done.returncode == 1
+    assert f"Widget {environment.name}-one: removed" in done.stderr
+    assert widgets == ""
+    assert results(environment)[0] == "failed, rolled back to 1"
 
 
 def test_what_a_killed_deploy_left_goes_back_too_when_the_next_one_fails(environment: Case) -> None:

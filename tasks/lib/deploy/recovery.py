@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.connection import Connection
+from tasks.lib.cluster.kinds import discover
 from tasks.lib.deploy import bundle, engine, history, removing, restoring
 from tasks.lib.deploy.aftercare import Aftercare
 from tasks.lib.deploy.decide import Step
@@ -169,7 +170,9 @@ class Recovery:
             Failure: it cannot be brought back, or does not become ready.
 
         """
-        connection, environment, tell = self.connection, self.environment, self.tell
+        environment, tell = self.environment, self.tell
+        # The failed deploy may have brought kinds.
+        connection = replace(self.connection, kinds=discover(self.connection.api))
         tell(PhaseBegan(f"back to release {good.number}, commit {good.facts.get('commit', '?')}"))
         namespace, api = environment.namespace, connection.api
         before = wanted(good.objects(), connection.kinds, namespace)

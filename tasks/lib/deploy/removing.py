@@ -67,7 +67,9 @@ class Removing:
 
     def _left_because(self, step: Step) -> str:
         """Remove one object; returns why it was left, or nothing."""
-        kind = self._kinds[step.ref.api_version, step.ref.kind]
+        kind = self._kinds.get((step.ref.api_version, step.ref.kind))
+        if kind is None:  # its definition never came into force, so there is none of it
+            return ""
         path = kind.path(step.ref.namespace, step.ref.name)
         for _ in range(LOOKS):
             live = get(self._api, kind, step.ref)
