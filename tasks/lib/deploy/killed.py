@@ -21,10 +21,15 @@ def remember(api: Api, lease: Json, notes: dict[str, str]) -> str:
 
     Returns:
         What was done, in one sentence; where the history can not be written, whoever comes next goes on.
+        A holder that kept its own release had ended, and only could not give the lock back.
 
     """
+    known, namespace = facts(lease, notes), lease["metadata"]["namespace"]
     try:
-        number = history.add(api, lease["metadata"]["namespace"], facts(lease, notes), None)
+        own = next((one for one in history.read(api, namespace) if _is_by(one, known["who"])), None)
+        if own:
+            return f"The deploy before had ended, as release {own.number}, and could not give its lock back."
+        number = history.add(api, namespace, known, None)
     except Failure as failure:
         return f"The deploy that was killed could not be kept in the history: {failure.what}"
     return f"The deploy before was killed, or cut off from the cluster: it is kept as release {number}."
@@ -45,6 +50,11 @@ def facts(lease: Json, notes: dict[str, str]) -> dict[str, str]:
         "result": KILLED,
         "not_kept": NOT_KEPT,
     }
+
+
+def _is_by(one: history.Past, who: str) -> bool:
+    """Whether a release is this holder's: a claim has a number that is one process's alone."""
+    return bool(who) and one.facts.get("who") == who
 
 
 def _moment(stamp: str) -> datetime.datetime | None:

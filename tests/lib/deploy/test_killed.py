@@ -1,8 +1,13 @@
 """What is remembered of a deploy that was killed."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from tasks.lib.deploy.killed import NOT_KEPT, facts
+from tasks.lib.deploy import parts
+from tasks.lib.deploy.killed import NOT_KEPT, facts, remember
+from tests.lib.cluster.scripted import Answer, scripted
 
 NOTES = {"commit": "abc", "branch": "develop"}
 
@@ -35,3 +40,35 @@ def test_its_lease_says_who_when_and_how_long(spec: dict[str, str], began: str, 
         "result": "killed",
         "not_kept": NOT_KEPT,
     }
+
+
+@pytest.mark.parametrize(
+    ("holder", "said", "written"),
+    [
+        (
+            "me@here (1)",
+            "The deploy before had ended, as release 4, and could not give its lock back.",
+            [],
+        ),
+        (
+            "me@here (2)",
+            "The deploy before was killed, or cut off from the cluster: it is kept as release 5.",
+            [parts.name(5, 1)],
+        ),
+    ],
+    ids=["it kept its release", "it did not"],
+)
+def test_who_kept_its_own_release_was_not_killed(
+    tmp_path: Path, holder: str, said: str, written: list[str]
+) -> None:
+    metadata = {"name": parts.name(4, 1), "labels": {parts.LABEL: "4"}}
+    kept = {"metadata": metadata, "data": {"who": "me@here (1)", "result": "deployed"}}
+    listing = Answer(body=json.dumps({"metadata": {"resourceVersion": "1"}, "items": [kept]}).encode())
+    lease = {"metadata": {"namespace": "default"}, "spec": {"holderIdentity": holder}}
+    with scripted(tmp_path) as server:
+        server.answers = [listing]
+
+        assert remember(server.api(), lease, NOTES) == said
+
+    patched = [asked.path.partition("?")[0] for asked in server.asked if asked.method == "PATCH"]
+    assert [path.rpartition("/")[2] for path in patched] == written
