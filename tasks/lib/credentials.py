@@ -3,6 +3,7 @@
 ADC is Application Default Credentials, https://cloud.google.com/docs/authentication/application-default-credentials
 """
 
+import datetime
 from typing import TYPE_CHECKING, cast
 
 from tasks.lib.errors import Failure
@@ -49,7 +50,7 @@ def _default() -> "Credentials":
 
 
 def refresh(found: "Credentials") -> None:
-    """Fetch a token.
+    """Fetch a token; where the service is in trouble, one that is good for a few minutes more has to do.
 
     Raises:
         Failure: Google refuses to issue one, or its token service does not answer.
@@ -61,13 +62,20 @@ def refresh(found: "Credentials") -> None:
 
     try:
         found.refresh(Request())
-    except TransportError as error:
-        raise Failure(
-            "Google's token service does not answer.", str(error),
-            "Check the network, a proxy or VPN; ./inv doctor tells more.",
-        ) from error  # fmt: skip
     except GoogleAuthError as error:
-        raise Failure("Google does not accept your credentials.", str(error.args[0]), LOG_IN) from error
+        if not isinstance(error, TransportError) and not error.retryable:
+            raise Failure("Google does not accept your credentials.", str(error.args[0]), LOG_IN) from error
+        if not _is_still_good(found):
+            raise Failure(
+                "Google's token service does not answer.", str(error),
+                "Check the network, a proxy or VPN; ./inv doctor tells more.",
+            ) from error  # fmt: skip
+
+
+def _is_still_good(found: "Credentials") -> bool:
+    """Whether the token has not ended yet: google-auth wants a new one minutes before that."""
+    now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+    return bool(found.token and found.expiry and now < found.expiry)
 
 
 def authorized_session(google: "Google") -> "Session":
