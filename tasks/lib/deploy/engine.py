@@ -15,7 +15,7 @@ from tasks.lib.deploy.acting import Acting, unknown_kind
 from tasks.lib.deploy.conflicts import Conflict, bare
 from tasks.lib.deploy.decide import Action, Step, decide
 from tasks.lib.deploy.diagnosis import written
-from tasks.lib.deploy.objects import Ref, Wanted
+from tasks.lib.deploy.objects import Ref, Wanted, scopes_to_come
 from tasks.lib.deploy.observe import observe
 from tasks.lib.deploy.ownership import labelled
 from tasks.lib.deploy.phases import arrange, ranks
@@ -249,7 +249,8 @@ def _require_kinds(objects: Sequence[Wanted], kinds: Kinds) -> None:
         Failure: a kind is unknown.
 
     """
-    brought = {w.body["spec"]["names"]["kind"] for w in objects if w.ref.kind == "CustomResourceDefinition"}
+    brought = scopes_to_come(w.body for w in objects)
     for w in objects:
-        if (w.ref.api_version, w.ref.kind) not in kinds and w.ref.kind not in brought:
+        key = (w.ref.api_version, w.ref.kind)
+        if key not in kinds and key not in brought:
             raise unknown_kind(w.ref)

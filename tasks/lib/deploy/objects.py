@@ -57,7 +57,7 @@ def wanted(contents: Iterable[Mapping[str, Any]], kinds: Kinds, namespace: str) 
 
     """
     listed = list(contents)
-    scopes = _scopes_to_come(listed)
+    scopes = scopes_to_come(listed)
     return [_wanted(content, kinds, scopes, namespace) for content in listed]
 
 
@@ -65,6 +65,18 @@ def ref_of(content: Mapping[str, Any]) -> Ref:
     """The name that a live object carries."""
     metadata = content["metadata"]
     return Ref(content["apiVersion"], content["kind"], metadata.get("namespace", ""), metadata["name"])
+
+
+def scopes_to_come(contents: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], bool]:
+    """Whether each kind that definitions among the objects will serve lies in a namespace."""
+    return {
+        (f"{spec['group']}/{version['name']}", spec["names"]["kind"]): spec["scope"] == "Namespaced"
+        for content in contents
+        if content["kind"] == "CustomResourceDefinition"
+        for spec in [content["spec"]]
+        for version in spec["versions"]
+        if version.get("served", True)
+    }
 
 
 def fingerprint(content: object) -> str:
@@ -152,17 +164,6 @@ def _wanted(
         metadata.pop("namespace", None)
     body = {**content, "metadata": metadata}
     return Wanted(Ref(*key, metadata.get("namespace", ""), metadata["name"]), body)
-
-
-def _scopes_to_come(contents: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], bool]:
-    """Whether each kind that the render itself defines lies in a namespace."""
-    return {
-        (f"{spec['group']}/{version['name']}", spec["names"]["kind"]): spec["scope"] == "Namespaced"
-        for content in contents
-        if content["kind"] == "CustomResourceDefinition"
-        for spec in [content["spec"]]
-        for version in spec["versions"]
-    }
 
 
 def _named(config_map: Json | None, secret: Json | None) -> set[tuple[str, str]]:

@@ -1,0 +1,56 @@
+"""What is refused before the cluster is asked anything."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.lib.cluster.connection import Connection
+from tasks.lib.cluster.gke import Found
+from tasks.lib.cluster.kinds import Kind
+from tasks.lib.deploy.engine import Choices, plan
+from tasks.lib.deploy.objects import wanted
+from tasks.lib.errors import Failure
+from tests.builders import checked_in_settings
+from tests.lib.cluster.scripted import scripted, status
+
+DEFINITIONS = "apiextensions.k8s.io/v1", "CustomResourceDefinition"
+SERVED = {DEFINITIONS: Kind(*DEFINITIONS, "customresourcedefinitions", namespaced=False)}
+
+
+def definition(group: str, version: str, *, served: bool) -> dict[str, Any]:
+    return {
+        "apiVersion": DEFINITIONS[0],
+        "kind": DEFINITIONS[1],
+        "metadata": {"name": f"widgets.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"kind": "Widget", "plural": "widgets"},
+            "versions": [{"name": version, "served": served}],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("brought", "fault"),
+    [
+        (definition("example.org", "v1", served=True), "The cluster refused to say whether we may create"),
+        (definition("example.com", "v1", served=True), "does not know the kind Widget of example.org/v1"),
+        (definition("example.org", "v2", served=True), "does not know the kind Widget of example.org/v1"),
+        (definition("example.org", "v1", served=False), "does not know the kind Widget of example.org/v1"),
+    ],
+    ids=["the same", "of another group", "in another version", "not served"],
+)
+def test_a_kind_is_brought_by_a_definition_of_its_group_and_version(
+    tmp_path: Path, brought: dict[str, Any], fault: str
+) -> None:
+    settings = checked_in_settings()
+    widget = {"apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": "one"}}
+    objects = wanted([brought, widget], SERVED, "default")
+    with scripted(tmp_path) as server:
+        server.answers = [status(418, "Teapot", "enough")]
+        connection = Connection(Found("p", "l", "n", server.endpoint), server.api(), SERVED)
+
+        with pytest.raises(Failure, match=fault):
+            plan(settings, settings.environment("staging"), connection, objects, Choices())
