@@ -69,8 +69,8 @@ def show(c: Context, number: int = 0, environment: str = "", json: bool = False)
 @cli.task(
     may_follow="before after",
     help={
-        "before": "The number of one release; by default the last but one.",
-        "after": "The number of the other; by default the newest.",
+        "before": "The number of one release; by default the last but one whose objects are kept.",
+        "after": "The number of the other; by default the newest whose objects are kept.",
         "environment": "Whose releases.",
         "json": "Print JSON.",
     },

@@ -42,7 +42,8 @@ def pick(past: Sequence[Past], numbers: Sequence[int]) -> tuple[Past, Past]:
 
     Args:
         past: what is kept, the newest first.
-        numbers: both; or one, which is compared with the newest; or none, for the two newest.
+        numbers: both; or one, which is compared with the newest; or none, for the two newest.  The newest are
+            those whose objects are kept: of a deploy that was killed nobody knows them.
 
     Raises:
         UsageError: there are no such two.
@@ -50,9 +51,10 @@ def pick(past: Sequence[Past], numbers: Sequence[int]) -> tuple[Past, Past]:
     """
     if len(numbers) > 2:
         raise UsageError("Two releases can be compared.", f"{len(numbers)} were named.")
-    if len(numbers) < 2 and len(past) < 2:
-        raise UsageError("There are no two releases to compare.", f"Kept: {len(past)}.")
-    wanted = {0: [past[1].number, past[0].number], 1: [*numbers, past[0].number]} if past else {}
+    kept = [one.number for one in past if one.packed]
+    if len(numbers) < 2 and (len(past) < 2 or len(kept) < 2 - len(numbers)):
+        raise UsageError("There are no two releases to compare.", f"Kept with their objects: {len(kept)}.")
+    wanted = {0: kept[1::-1], 1: [*numbers, *kept[:1]]}
     first, second = wanted.get(len(numbers), list(numbers))
     return find(past, first), find(past, second)
 

@@ -77,9 +77,24 @@ def test_which_releases_are_compared(numbers: list[int], chosen: tuple[int, int]
 
 
 @pytest.mark.parametrize(
+    ("numbers", "chosen"), [([], (2, 3)), ([1], (1, 3)), ([1, 4], (1, 4))], ids=["newest two", "one", "both"]
+)
+def test_a_release_whose_objects_nobody_knows_is_compared_only_where_it_is_named(
+    numbers: list[int], chosen: tuple[int, int]
+) -> None:
+    killed = Past(4, {"result": "killed"}, "")
+
+    before, after = pick([killed, *KNOWN], numbers)
+
+    assert (before.number, after.number) == chosen
+
+
+@pytest.mark.parametrize(
     ("known", "numbers", "what"),
     [
         ([past(1)], [], "There are no two releases to compare."),
+        ([Past(2, {"result": "killed"}, ""), past(1)], [], "There are no two releases to compare."),
+        ([Past(1, {"result": "killed"}, "")], [1], "There are no two releases to compare."),
         (KNOWN, [9], "There is no release 9."),
         (KNOWN, [1, 2, 3], "Two releases can be compared."),
     ],
