@@ -5,7 +5,7 @@ many objects hold plain data, and nothing in the cluster could object, what it w
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import foretold, takeover
 from tasks.lib.deploy.conflicts import Conflict, bare, found_in, options
 from tasks.lib.deploy.decide import Action, Step
-from tasks.lib.deploy.objects import Ref
+from tasks.lib.deploy.objects import Ref, contains, scopes_to_come
 from tasks.lib.errors import Failure
 
 DRY: Final = {"dryRun": "All"}
@@ -89,7 +89,14 @@ class Rehearsal:
 
     def _completed(self, steps: Sequence[Step], known: Mapping[Ref, Tried]) -> list[Tried]:
         self._to_come |= {step.ref.name for step in steps if step.ref.kind == "Namespace"}
-        due = [step for step in steps if step.writes and step.ref not in known]
+        redefined = _redefined(steps)
+        due = [
+            step
+            for step in steps
+            if step.writes
+            and step.ref not in known
+            and (step.ref.api_version, step.ref.kind) not in redefined
+        ]
         tried = {**known, **self._tried_at_once(due)}
         rest = [step for step in due if step.ref not in tried]
         with ThreadPoolExecutor(CONNECTIONS, "rehearsal") as pool:
@@ -189,6 +196,17 @@ def require(tried: Sequence[Tried]) -> None:
         step = f"Take these fields over with {taken}, or put their present values into the manifests."
     raise Failure(
         f"The cluster would refuse {len(lines)} of the changes: nothing was changed.", "\n".join(lines), step
+    )
+
+
+def _redefined(steps: Sequence[Step]) -> Collection[tuple[str, str]]:
+    """The kinds whose definition these steps change: until then the server knows only the one before."""
+    return scopes_to_come(
+        step.body
+        for step in steps
+        if step.ref.kind == "CustomResourceDefinition"
+        and step.live
+        and not contains(step.live["spec"], step.body["spec"])
     )
 
 
