@@ -74,8 +74,9 @@ def read_manifest(path: Path) -> dict[str, str]:
 
 
 def _is_line(key: Any, value: Any) -> bool:
-    """Whether a pair of nodes is a uuid, which is one part of a path, and a text."""
-    return "/" not in str(key.value) and key.id == "scalar" and value.tag == "tag:yaml.org,2002:str"
+    """Whether a pair of nodes is a uuid, which is one part of a path, and a text; neither of them empty."""
+    texts = key.id == "scalar" and value.tag == "tag:yaml.org,2002:str"
+    return texts and bool(key.value and value.value) and "/" not in key.value
 
 
 def upload_all(access: Access, ember: Ember, archives: Mapping[str, str], options: Options) -> SiteSummary:

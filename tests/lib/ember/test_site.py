@@ -105,7 +105,10 @@ def test_a_manifest_and_an_archive_do_not_go_together() -> None:
             site.check_alone("site.yaml", archive, prefix)
 
 
-@pytest.mark.parametrize("text", ["- a\n- b\n", "a: 1\n", "a: [", "", "a/b: c.zip", "[a]: b", "a:\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["- a\n- b\n", "a: 1\n", "a: [", "", "a/b: c.zip", "[a]: b", "a:\n", '"": c.zip', "? \n: c.zip", 'a: ""'],
+)
 def test_a_manifest_that_is_no_list_of_archives_is_bad_usage(tmp_path: Path, text: str) -> None:
     path = tmp_path / "site.yaml"
     path.write_text(text)
