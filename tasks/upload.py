@@ -39,11 +39,12 @@ def upload(
     from tasks.lib.ember import report, site
     from tasks.lib.ember import upload as uploading
     from tasks.lib.ember.access import access
+    from tasks.lib.ember.archive import present
     from tasks.lib.ember.summary import checked_options
     from tasks.lib.interruption import limited
 
     settings = cli.settings(c)
-    if if_present and not manifest and not (archive and Path(archive).exists()):
+    if if_present and not manifest and not present(archive):
         console.say(f"There is no archive{f' at {archive}' if archive else ''}, so nothing is uploaded.")
         return
     options = checked_options(in_place, activate, delete_extra, dry_run)

@@ -39,16 +39,24 @@ def open_archive(source: str, limits: Limits) -> Archive:
     if source == STDIN:
         return recognised(spooled(sys.stdin.buffer, limits), "standard input", limits)
     path = Path(source)
-    if path.is_dir():
-        return Folder(path)
     try:
+        if path.is_dir():
+            return Folder(path)
         file = path.open("rb")
     except FileNotFoundError as error:
         raise UsageError(f"There is no archive {source}.", "", KNOWN) from error
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise Failure(f"The archive {source} cannot be opened.", str(error)) from error
     # A pipe, such as a shell's <(…), can be read once only.
     return recognised(file if file.seekable() else spooled(file, limits), source, limits)
+
+
+def present(source: str) -> bool:
+    """Whether `source` is there; what cannot be looked at may be, and `open_archive` says what is wrong."""
+    try:
+        return bool(source) and Path(source).exists()
+    except OSError:
+        return True
 
 
 def recognised(file: IO[bytes], source: str, limits: Limits) -> Archive:

@@ -51,6 +51,14 @@ def test_what_fails_is_named_and_listed_for_the_next_run(
     assert site.note_rest(rest, site.read_manifest(rest), again) is None
 
 
+def test_a_path_that_cannot_be_looked_at_does_not_stop_the_others(access: Access, manifest: Path) -> None:
+    wanted = {"long": "x" * 300, "zero": "a\0b", "sound": str(manifest.parent / "1.zip")}
+    done = site.upload_all(access, EMBER, wanted, Options())
+    assert set(done.done) == {"sound"}
+    assert "File name too long" in done.failed["long"]
+    assert "null byte" in done.failed["zero"]
+
+
 def test_every_app_of_the_site_is_served(access: Access, manifest: Path) -> None:
     site.upload_all(access, EMBER, site.read_manifest(manifest), Options())
     for number in range(5):
