@@ -54,7 +54,7 @@ def open_archive(source: str, limits: Limits) -> Archive:
 def present(source: str) -> bool:
     """Whether `source` is there; what cannot be looked at may be, and `open_archive` says what is wrong."""
     try:
-        return bool(source) and Path(source).exists()
+        return source == STDIN or (bool(source) and Path(source).exists())
     except OSError:
         return True
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.ember.archive import open_archive, spooled
+from tasks.lib.ember.archive import open_archive, present, spooled
 from tasks.lib.ember.inspection import inspect
 from tasks.lib.ember.member import FILE, Archive
 from tasks.lib.errors import Failure, UsageError
@@ -97,3 +97,9 @@ def test_standard_input_is_bounded() -> None:
     limits = checked_in_settings(ember={"limits": {"total_size": "1000B"}}).ember.limits
     with pytest.raises(Failure, match="standard input is refused"):
         spooled(io.BytesIO(bytes(1001)), limits)
+
+
+def test_standard_input_is_always_there(tmp_path: Path) -> None:
+    assert present("-")
+    assert not present("")
+    assert not present(str(tmp_path / "none.zip"))
