@@ -230,8 +230,19 @@ def older(revisions: Sequence[Revision], served: Active, keep: int, days: float)
 
 
 def entries_in(pool: Pool, access: Access, prefix: str, name: str) -> list[Entry]:
-    """The files of a complete revision, by its manifest."""
-    return revision.entries_of(reading.fetched(pool, access, revision.manifest_name(prefix, name)))
+    """The files of a complete revision, by its manifest.
+
+    Raises:
+        Failure: there is none, or it is damaged.
+
+    """
+    manifest = revision.manifest_name(prefix, name)
+    data = reading.fetched(pool, access, manifest)
+    try:
+        return revision.entries_of(data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Failure(f"{manifest} is no manifest of a revision.", str(error),
+                      "Upload its archive again: only the manifest is sent.") from error  # fmt: skip
 
 
 def made(path: str, data: bytes, headers: Headers) -> Entry:

@@ -3,6 +3,7 @@
 import urllib.request
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,9 @@ from tasks.lib.ember.upload import upload_to
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.sandbox import example
 from tests.builders import checked_in_settings
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Bucket
 
 EMBER = checked_in_settings().ember
 PREFIX = "experiments/0b7e"
@@ -27,6 +31,15 @@ def place(access: Access) -> Place:
 
 def uploaded(access: Access, folder: Path, version: str) -> str:
     return upload_to(access, EMBER, str(example.write(folder / version, version)), PREFIX, Options()).revision
+
+
+def bucket_of(access: Access) -> "Bucket":
+    from google.cloud import storage
+
+    options = {"api_endpoint": access.endpoint}
+    client = storage.Client("test", credentials=access.credentials, client_options=options)
+    bucket: Bucket = client.bucket(access.bucket)
+    return bucket
 
 
 def page(place: Place) -> str:
@@ -99,14 +112,9 @@ def test_verifying_where_nothing_is_active_says_so(access: Access, place: Place,
 
 
 def test_verifying_names_everything_that_is_wrong(access: Access, place: Place, tmp_path: Path) -> None:
-    from google.cloud import storage
-
     name = uploaded(access, tmp_path, "1")
     where = revision.folder(WHERE, name)
-    options = {"api_endpoint": access.endpoint}
-    bucket = storage.Client("test", credentials=access.credentials, client_options=options).bucket(
-        access.bucket
-    )
+    bucket = bucket_of(access)
     bucket.blob(f"{where}robots.txt").delete()
     bucket.blob(f"{where}crossdomain.xml").upload_from_string(b"<other/>", content_type="application/xml")
     sound = bucket.get_blob(f"{where}sounds/chime.wav")
@@ -132,4 +140,16 @@ def test_uploading_again_mends_what_verifying_found(access: Access, place: Place
     assert there
     place._pool.run([objects.removed(access, objects.remote(there), lambda _name: None)])
     assert uploaded(access, tmp_path, "1") == name
+    assert place.verify("", EMBER.bucket.cors).endswith("served as it should be.")
+
+
+@pytest.mark.parametrize("data", [b"{", b"\xff", b"[]", b"{}", b'{"files": {"a": 1}}', b'{"files": []}'])
+def test_a_damaged_manifest_is_named_and_mended_by_uploading_again(
+    access: Access, place: Place, tmp_path: Path, data: bytes
+) -> None:
+    manifest = revision.manifest_name(WHERE, uploaded(access, tmp_path, "1"))
+    bucket_of(access).blob(manifest).upload_from_string(data, content_type="application/json")
+    with pytest.raises(Failure, match=f"{manifest} is no manifest"):
+        place.verify("", EMBER.bucket.cors)
+    uploaded(access, tmp_path, "1")
     assert place.verify("", EMBER.bucket.cors).endswith("served as it should be.")
