@@ -121,7 +121,14 @@ class Place:
                 "Nothing was uploaded there, or only in place, where there are no revisions to compare with.",
                 "`./inv ember.list` shows what is there; name one with --revision.",
             )
-        name = revisions.known(self.listed(), chosen)
+        complete = self.listed()
+        if not asked and chosen not in {one.name for one in complete}:
+            raise Failure(
+                f"Revision {chosen} is active and not whole.",
+                f"- {revision.manifest_name(self._prefix, chosen)} is missing.",
+                "Upload its archive again: only what is missing is sent.",
+            )
+        name = revisions.known(complete, chosen)
         faults = verification.verify(self._pool, self._access, self._prefix, name, verification.asking(cors))
         if faults:
             raise Failure(

@@ -153,3 +153,15 @@ def test_a_damaged_manifest_is_named_and_mended_by_uploading_again(
         place.verify("", EMBER.bucket.cors)
     uploaded(access, tmp_path, "1")
     assert place.verify("", EMBER.bucket.cors).endswith("served as it should be.")
+
+
+def test_an_active_revision_without_its_manifest_has_failed_and_is_mended_by_uploading_again(
+    access: Access, place: Place, tmp_path: Path
+) -> None:
+    manifest = revision.manifest_name(WHERE, uploaded(access, tmp_path, "1"))
+    bucket_of(access).blob(manifest).delete()
+    with pytest.raises(Failure, match="is active and not whole") as caught:
+        place.verify("", EMBER.bucket.cors)
+    assert (caught.value.exit_code, caught.value.why) == (1, f"- {manifest} is missing.")
+    uploaded(access, tmp_path, "1")
+    assert place.verify("", EMBER.bucket.cors).endswith("served as it should be.")
