@@ -57,7 +57,7 @@ class Place:
         """Serve the revision that `asked` names or begins; says what was done."""
         name = revisions.known(self.listed(), asked)
         now = self.active()
-        if now.name == name:
+        if now.name == name and now.as_written:
             return f"Revision {name} is active already."
         self._serve(name, revision.activated(now.history, name), now)
         return f"Revision {name} is active. Before: {now.name or 'none'}."

@@ -27,10 +27,17 @@ MANIFEST_HEADERS = Headers("application/json", "no-cache")
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """What is served at a prefix: the revisions activated there, the last first; the page's generation."""
+    """What is served at a prefix.
+
+    Args:
+        history: the revisions activated there, the last first.
+        generation: the page's.
+        as_written: whether the page still has the headers that an activation gives it.
+    """
 
     history: Sequence[str]
     generation: int
+    as_written: bool = True
 
     @property
     def name(self) -> str:
@@ -49,7 +56,8 @@ def active(pool: Pool, access: Access, prefix: str) -> Active:
     if found is None:
         return Active((), ABSENT)
     noted = found.get("metadata", {}).get(HISTORY_KEY, "")
-    return Active(tuple(noted.split(",")) if noted else (), int(found["generation"]))
+    page = objects.remote(found)
+    return Active(tuple(noted.split(",")) if noted else (), page.generation, page.headers == PAGE_HEADERS)
 
 
 def listed(pool: Pool, access: Access, prefix: str) -> tuple[list[Revision], list[str]]:

@@ -150,7 +150,7 @@ def _as_revision(
         return
     _acting(archive, inventory, pool, access, ember, summary, progress).carry_out(decided)
     revisions.write_manifest(pool, access, prefix, name, entries, manifest)
-    if options.activate and served.name != name:
+    if options.activate and not (served.name == name and served.as_written):
         history = revision.activated(served.history, name)
         revisions.activate(pool, access, prefix, name, history, served, entries)
         summary.active = name

@@ -165,3 +165,21 @@ def test_an_active_revision_without_its_manifest_has_failed_and_is_mended_by_upl
     assert (caught.value.exit_code, caught.value.why) == (1, f"- {manifest} is missing.")
     uploaded(access, tmp_path, "1")
     assert place.verify("", EMBER.bucket.cors).endswith("served as it should be.")
+
+
+@pytest.mark.parametrize("again", ["uploaded", "activated"])
+def test_other_headers_of_the_page_are_mended(
+    access: Access, place: Place, tmp_path: Path, again: str
+) -> None:
+    name = uploaded(access, tmp_path, "1")
+    changed = bucket_of(access).get_blob(f"{WHERE}index.html")
+    changed.cache_control = "public, max-age=3600"
+    changed.patch()
+    with pytest.raises(Failure, match="Cache-Control is 'public, max-age=3600', but should be 'no-cache'"):
+        place.verify("", EMBER.bucket.cors)
+    if again == "uploaded":
+        assert uploaded(access, tmp_path, "1") == name
+    else:
+        place.activate(name)
+    assert place.verify("", EMBER.bucket.cors).endswith("served as it should be.")
+    assert place.active().history == (name,)
