@@ -7,6 +7,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from tasks.lib.ember.plan import DIGEST_NOTED
 
 FOLDER = "revisions/"
 LENGTH = 12
+NAME = re.compile(rf"[0-9a-f]{{{LENGTH}}}")
 # How many activations are remembered for rolling back.
 REMEMBERED = 20
 
@@ -43,6 +45,11 @@ def identity(entries: Iterable[Entry]) -> str:
     """The name of the revision with exactly these files: a hash of paths and contents."""
     lines = sorted(f"{entry.digest.hex()} {entry.path}" for entry in entries)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:LENGTH]
+
+
+def is_name(text: str) -> bool:
+    """Whether a revision can be called so."""
+    return bool(NAME.fullmatch(text))
 
 
 def folder(prefix: str, name: str) -> str:

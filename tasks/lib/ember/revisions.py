@@ -61,15 +61,20 @@ def active(pool: Pool, access: Access, prefix: str) -> Active:
 
 
 def listed(pool: Pool, access: Access, prefix: str) -> tuple[list[Revision], list[str]]:
-    """The complete revisions at `prefix`, newest first, and the names of incomplete ones."""
+    """The complete revisions at `prefix`, newest first, and the names of incomplete ones.
+
+    What else somebody put there is none of them: an app in place may have a folder of that name.
+    """
     complete: dict[str, Revision] = {}
     folders: list[str] = []
     start = prefix + revision.FOLDER
     for found in _folder_pages(pool, access, start):
         for item in found.get("items", ()):
             one = _revision(item, start)
-            complete[one.name] = one
-        folders.extend(name.removeprefix(start).rstrip("/") for name in found.get("prefixes", ()))
+            if revision.is_name(one.name) and item["name"] == revision.manifest_name(prefix, one.name):
+                complete[one.name] = one
+        names = (name.removeprefix(start).removesuffix("/") for name in found.get("prefixes", ()))
+        folders.extend(filter(revision.is_name, names))
     newest_first = sorted(complete.values(), key=lambda one: one.created, reverse=True)
     return newest_first, [name for name in folders if name not in complete]
 

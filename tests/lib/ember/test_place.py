@@ -183,3 +183,16 @@ def test_other_headers_of_the_page_are_mended(
         place.activate(name)
     assert place.verify("", EMBER.bucket.cors).endswith("served as it should be.")
     assert place.active().history == (name,)
+
+
+def test_what_is_no_revision_is_neither_listed_nor_pruned(
+    access: Access, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revisions, "LEAST_AGE", timedelta(0))
+    one, two = uploaded(access, tmp_path, "1"), uploaded(access, tmp_path, "2")
+    others = [f"{WHERE}revisions/{name}" for name in ("readme.txt", "notes.json", "c0ffee0c0ffe", "p/a.png")]
+    for name in others:
+        bucket_of(access).blob(name).upload_from_string(b"x")
+    assert {found.name for found in place.listed()} == {one, two}
+    assert list(place.prune(0, 0, dry_run=False)) == ["Nothing to remove."]
+    assert all(bucket_of(access).blob(name).exists() for name in others)
