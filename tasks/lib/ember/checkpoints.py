@@ -54,8 +54,10 @@ class Checkpoints:
 
     def _forget_old(self) -> None:
         for path in self.folder.glob("*.session"):
-            if time.time() - path.stat().st_mtime > LONGEST_LIFE:
-                path.unlink(missing_ok=True)
+            # Another upload forgets its own meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > LONGEST_LIFE:
+                    path.unlink()
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}.session"

@@ -53,3 +53,14 @@ def test_what_is_no_session_is_passed_over(tmp_path: Path) -> None:
     (file,) = tmp_path.iterdir()
     file.write_bytes(b"\xff\xfe")
     assert checkpoints.load("one") == ("", 0)
+
+
+def test_a_session_that_another_upload_forgets_meanwhile_is_no_trouble(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # It is listed, and not there any more when it is looked at.
+    (tmp_path / "another.session").symlink_to(tmp_path / "gone")
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save("one", "http://one", 512)
+    assert Checkpoints(tmp_path).load("one") == ("http://one", 512)
+    assert capsys.readouterr().err == ""
