@@ -1,7 +1,7 @@
 """One app's place in a bucket, and what can be done with the revisions there."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -84,6 +84,8 @@ class Place:
         """Remove old revisions; says each."""
         if keep < 0 or days < 0:
             raise UsageError("--keep and --older-than cannot be negative.")
+        if days > timedelta.max.days:
+            raise UsageError(f"--older-than cannot be more than {timedelta.max.days:,} days.")
         complete, incomplete = revisions.listed(self._pool, self._access, self._prefix)
         gone = {
             one.name: f"{one.files} files" for one in revisions.older(complete, self.active(), keep, days)

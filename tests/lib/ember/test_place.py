@@ -93,9 +93,10 @@ def test_pruning_removes_what_an_ended_upload_left(
     assert list(place.prune(0, 0, dry_run=False)) == ["Nothing to remove."]
 
 
-def test_pruning_by_a_negative_number_is_bad_usage(place: Place) -> None:
+@pytest.mark.parametrize(("keep", "days"), [(-1, 0), (0, -1), (0, 10**9), (0, 10**12)])
+def test_pruning_by_numbers_that_make_no_sense_is_bad_usage(place: Place, keep: int, days: int) -> None:
     with pytest.raises(UsageError):
-        list(place.prune(-1, 0, dry_run=True))
+        list(place.prune(keep, days, dry_run=True))
 
 
 def test_a_sound_revision_verifies(access: Access, place: Place, tmp_path: Path) -> None:
