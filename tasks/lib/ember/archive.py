@@ -37,6 +37,8 @@ def open_archive(source: str, limits: Limits) -> Archive:
     if not source:
         raise UsageError("No archive was named.", "", f"Say which with --archive. {KNOWN}")
     if source == STDIN:
+        if sys.stdin is None:
+            raise UsageError("Standard input is closed.", "", KNOWN)
         return recognised(spooled(sys.stdin.buffer, limits), "standard input", limits)
     path = Path(source)
     try:
@@ -88,12 +90,19 @@ def spooled(stream: IO[bytes], limits: Limits) -> IO[bytes]:
     The archive is kept as it came, in a file without a name that vanishes with this process.
 
     Raises:
-        Failure: it is larger than what an archive may unpack to.
+        Failure: it is larger than what an archive may unpack to, or there is no room for it.
 
     """
-    copy = tempfile.TemporaryFile()  # noqa: SIM115 - the archive closes it
-    shutil.copyfileobj(cast("IO[bytes]", _Limited(stream, limits.total_size)), copy, 1 << 20)
-    copy.seek(0)
+    try:
+        copy = tempfile.TemporaryFile()  # noqa: SIM115 - the archive closes it
+        shutil.copyfileobj(cast("IO[bytes]", _Limited(stream, limits.total_size)), copy, 1 << 20)
+        copy.seek(0)
+    except OSError as error:
+        raise Failure(
+            "The archive on standard input could not be copied to a temporary file.",
+            str(error),
+            "Name it as a file, or set TMPDIR to a folder with room for it.",
+        ) from error
     return copy
 
 

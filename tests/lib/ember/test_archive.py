@@ -1,6 +1,9 @@
 """What archives are read as."""
 
 import io
+import sys
+import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -103,3 +106,17 @@ def test_standard_input_is_always_there(tmp_path: Path) -> None:
     assert present("-")
     assert not present("")
     assert not present(str(tmp_path / "none.zip"))
+
+
+def test_standard_input_without_room_for_it_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The device that is always full.
+    monkeypatch.setattr(tempfile, "TemporaryFile", partial(Path("/dev/full").open, "r+b", buffering=0))
+    with pytest.raises(Failure, match="could not be copied to a temporary file") as caught:
+        spooled(io.BytesIO(b"PK"), EMBER.limits)
+    assert "No space left on device" in caught.value.why
+
+
+def test_closed_standard_input_is_bad_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(UsageError, match="Standard input is closed"):
+        open_archive("-", EMBER.limits)
