@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasks.lib.ember.access import Access
-from tasks.lib.errors import ChangesFound, Failure, UsageError
+from tasks.lib.errors import ChangesFound, Failure, TimedOut, UsageError
 from tasks.lib.settings.ember import Bucket as Wanted
 
 if TYPE_CHECKING:
@@ -102,21 +102,24 @@ def observe(access: Access) -> tuple["Bucket", Configuration]:
 
     Raises:
         Failure: it is not there, or may not be looked at.
+        TimedOut: there was no answer.
 
     """
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
     from google.cloud import storage
+    from google.cloud.storage.retry import DEFAULT_RETRY
 
     try:
         client = storage.Client(
             project="", credentials=access.credentials, client_options={"api_endpoint": access.endpoint}
         )
-        bucket = client.get_bucket(access.bucket, timeout=access.attempt_limit)
+        persistence = DEFAULT_RETRY.with_timeout(access.limit)
+        bucket = client.get_bucket(access.bucket, timeout=access.attempt_limit, retry=persistence)
     except (GoogleAPIError, GoogleAuthError) as error:
-        raise Failure(
+        raise _failure(
+            error,
             f"The bucket {access.bucket} could not be looked at.",
-            str(error),
             "roles/storage.admin on it is needed; `./inv doctor` tells who you are.",
         ) from error
     return bucket, configuration(bucket)
@@ -137,20 +140,24 @@ def apply(access: Access, bucket: "Bucket", target: Configuration) -> None:
 
     Raises:
         Failure: it was refused, or the server did not keep it.
+        TimedOut: there was no answer.
 
     """
     from google.api_core.exceptions import GoogleAPIError
+    from google.cloud.storage.retry import DEFAULT_RETRY
 
+    persistence = DEFAULT_RETRY.with_timeout(access.limit)
     bucket.cors = target["cors"]
     bucket.configure_website(target["website"].get("mainPageSuffix"), target["website"].get("notFoundPage"))
     bucket.lifecycle_rules = target["lifecycle"]
     try:
-        bucket.patch(if_metageneration_match=bucket.metageneration, timeout=access.attempt_limit)
-        bucket.reload(timeout=access.attempt_limit)
+        known = bucket.metageneration
+        bucket.patch(if_metageneration_match=known, timeout=access.attempt_limit, retry=persistence)
+        bucket.reload(timeout=access.attempt_limit, retry=persistence)
     except GoogleAPIError as error:
-        raise Failure(
+        raise _failure(
+            error,
             f"The bucket {access.bucket} could not be configured.",
-            str(error),
             "Run `./inv ember.bucket --plan` again; roles/storage.admin is needed.",
         ) from error
     kept = configuration(bucket)
@@ -161,3 +168,13 @@ def apply(access: Access, bucket: "Bucket", target: Configuration) -> None:
             f"Not in force: {', '.join(lost)}.",
             "fake-gcs-server keeps none of it; against Google, run the same command again.",
         )
+
+
+def _failure(error: Exception, what: str, next_step: str) -> Failure:
+    """The error for what the library raised: after retries, a time-out."""
+    from google.api_core.exceptions import RetryError
+
+    if isinstance(error, RetryError):
+        why = f"Cloud Storage did not answer as it should within time_limits.storage: {error.cause}"
+        return TimedOut(what, why, "Run the same command again.")
+    return Failure(what, str(error), next_step)

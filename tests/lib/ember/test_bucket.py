@@ -13,7 +13,7 @@ import pytest
 
 from tasks.lib.ember import bucket as configuring
 from tasks.lib.ember.access import Access
-from tasks.lib.errors import ChangesFound, Failure, UsageError
+from tasks.lib.errors import ChangesFound, Failure, TimedOut, UsageError
 from tests.builders import checked_in_settings
 from tests.serving import answering
 
@@ -92,6 +92,17 @@ def test_a_server_that_keeps_nothing_is_told_from_one_that_does(access: Access) 
 def test_a_missing_bucket_is_named(access: Access) -> None:
     with pytest.raises(Failure, match="The bucket nowhere could not be looked at"):
         configuring.observe(replace(access, bucket="nowhere"))
+
+
+def test_a_server_that_cannot_be_reached_is_waited_for_no_longer_than_the_limit(
+    google: tuple[Access, dict[str, Any]],
+) -> None:
+    nowhere = "http://127.0.0.1:1"
+    with pytest.raises(TimedOut, match="could not be looked at") as caught:
+        configuring.observe(replace(google[0], endpoint=nowhere, limit=0.5))
+    assert "within time_limits.storage" in caught.value.why
+    assert "Connection refused" in caught.value.why
+    assert "roles/" not in caught.value.next_step
 
 
 def test_a_change_shows_both_sides() -> None:
