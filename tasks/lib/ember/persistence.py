@@ -100,7 +100,7 @@ def refused(response: Response, access: Access, what: str) -> Failure:
         401: (f"{access.endpoint} did not accept the token.", "Run `gcloud auth application-default login`."),
         403: (
             "This account may not do that, or the bucket's retention forbids it.",
-            f"Give it roles/storage.objectAdmin on gs://{bucket}; `./inv doctor` tells who you are.",
+            f"Give it roles/storage.objectUser on gs://{bucket}; `./inv doctor` tells who you are.",
         ),
         404: (
             f"There is no bucket {bucket}, or this account may not see it.",

@@ -165,7 +165,7 @@ def test_a_lasting_refusal_says_what_is_missing(access: Access, proxy: FaultProx
     source = archives.saved(tmp_path, archives.zipped({"index.html": b"<html>"}))
     with pytest.raises(Failure) as caught:
         upload_to(through(access, proxy), EMBER, source, "p", IN_PLACE)
-    assert "roles/storage.objectAdmin" in caught.value.next_step
+    assert "roles/storage.objectUser" in caught.value.next_step
     assert caught.value.exit_code == 1
 
 
