@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tasks.lib.console import say
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.progress import Progress
 from tasks.lib.ember.summary import Options, UploadSummary
@@ -113,13 +114,20 @@ def upload_all(access: Access, ember: Ember, archives: Mapping[str, str], option
 
 
 def note_rest(manifest: Path, archives: Mapping[str, str], summary: SiteSummary) -> Path | None:
-    """Write what failed as a manifest beside `manifest`; None, and no such file, when nothing did."""
+    """Write what failed as a manifest beside `manifest`; None, and no such file, when nothing did.
+
+    None too where it cannot be written, which is said: what was done has to be told all the same.
+    """
     import yaml
 
     rest = manifest.with_name(f"{manifest.stem}.rest.yaml")
-    if not summary.failed:
-        rest.unlink(missing_ok=True)
-        return None
     left = {uuid: str(Path(archives[uuid]).resolve()) for uuid in archives if uuid in summary.failed}
-    write_atomically(rest, yaml.safe_dump(left).encode(), 0o644)
+    try:
+        if not left:
+            rest.unlink(missing_ok=True)
+            return None
+        write_atomically(rest, yaml.safe_dump(left).encode(), 0o644)
+    except OSError as error:
+        say(f"{rest}, which lists what is left to do, could not be written: {error}")
+        return None
     return rest

@@ -59,6 +59,16 @@ def test_a_path_that_cannot_be_looked_at_does_not_stop_the_others(access: Access
     assert "null byte" in done.failed["zero"]
 
 
+@pytest.mark.parametrize("failed", [{"u": "why"}, {}])
+def test_what_was_done_is_told_where_the_list_of_the_rest_cannot_be_written(
+    tmp_path: Path, failed: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "site.rest.yaml").mkdir()
+    done = site.SiteSummary({}, failed)
+    assert site.note_rest(tmp_path / "site.yaml", {"u": "a.zip"}, done) is None
+    assert "could not be written: [Errno" in capsys.readouterr().err
+
+
 def test_every_app_of_the_site_is_served(access: Access, manifest: Path) -> None:
     site.upload_all(access, EMBER, site.read_manifest(manifest), Options())
     for number in range(5):
