@@ -6,8 +6,8 @@ from typing import IO, cast
 
 from tasks.lib.ember import content, copying, objects, sending
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.inspection import Inventory
-from tasks.lib.ember.member import Archive, Member, Opener
+from tasks.lib.ember.inspection import Entry, Inventory
+from tasks.lib.ember.member import Archive, Opener
 from tasks.lib.ember.plan import Plan, Relabel, Send
 from tasks.lib.ember.progress import Progress
 from tasks.lib.ember.summary import UploadSummary
@@ -79,21 +79,27 @@ class Acting:
 
     def _read_again(self, sends: Sequence[Send]) -> Iterator[Job]:
         contents = self._archive.contents(send.entry.member for send in sends)
-        for send, (member, opened) in zip(sends, contents, strict=True):
-            if self._in_one_request(send):
-                yield sending.small(self._access, send, self._whole(send, opened), self._sent)
-            else:
-                reading = _Reading(self._archive, member, opened, self._progress.moved)
-                alone = not self._archive.independent
-                done = partial(self._sent_large, reading)
-                yield sending.large(self._access, send, reading, done, self._sizes, alone)
+        try:
+            for send, (_, opened) in zip(sends, contents, strict=True):
+                yield self._job(send, opened)
+        except self._archive.errors as error:
+            raise sending.source_changed("The archive") from error
+
+    def _job(self, send: Send, opened: Opener) -> Job:
+        if self._in_one_request(send):
+            return sending.small(self._access, send, self._whole(send, opened), self._sent)
+        reading = _Reading(self._archive, send.entry, opened, self._progress.moved)
+        alone = not self._archive.independent
+        return sending.large(
+            self._access, send, reading, partial(self._sent_large, reading), self._sizes, alone
+        )
 
     def _whole(self, send: Send, opened: Opener) -> bytes:
         try:
             with opened() as file:
                 return b"".join(content.pieces(file))
         except self._archive.errors as error:
-            raise sending.source_changed(send) from error
+            raise sending.source_changed(send.entry.path) from error
 
     def _in_one_request(self, send: Send) -> bool:
         entry = send.entry
@@ -137,36 +143,47 @@ class _Reading:
 
     Args:
         archive: the archive.
-        member: the file.
+        entry: the file.
         opened: opens it, once.
         moved: is told of bytes that were read for the first time.
     """
 
-    def __init__(
-        self, archive: Archive, member: Member, opened: Opener, moved: Callable[[int], None]
-    ) -> None:
+    def __init__(self, archive: Archive, entry: Entry, opened: Opener, moved: Callable[[int], None]) -> None:
         self.furthest = 0
         self._moved = moved
         self._archive = archive
-        self._member = member
+        self._entry = entry
         self._opened: Opener | None = opened
         self._file: IO[bytes] | None = None
         self._position = 0
 
     def at(self, offset: int) -> IO[bytes]:
         """The file at `offset`.  The archive's own reader serves until it has passed there."""
-        if self._opened:
-            self._file, self._opened = self._opened(), None
-        elif self._file is None or offset < self._position:
-            self.close()
-            self._file, self._position = self._archive.open(self._member), 0
+        try:
+            if self._opened:
+                self._file, self._opened = self._opened(), None
+            elif self._file is None or offset < self._position:
+                self.close()
+                self._file, self._position = self._archive.open(self._entry.member), 0
+        except self._archive.errors as error:
+            raise sending.source_changed(self._entry.path) from error
         while self._position < offset and self.read(min(content.PIECE, offset - self._position)):
             pass
         return cast("IO[bytes]", self)
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes more."""
-        data = self._file.read(size) if self._file else b""
+        """Up to `size` bytes more.
+
+        Raises:
+            Failure: the file cannot be read any more, or ends earlier than it did.
+
+        """
+        try:
+            data = self._file.read(size) if self._file else b""
+        except self._archive.errors as error:
+            raise sending.source_changed(self._entry.path) from error
+        if not data and self._position < self._entry.size:
+            raise sending.source_changed(self._entry.path)
         self._position += len(data)
         if self._position > self.furthest:
             self._moved(self._position - self.furthest)

@@ -61,7 +61,7 @@ def small(access: Access, send: Send, data: bytes, done: Done, notes: Mapping[st
 
     def steps() -> Steps:
         if content.checksum([data]) != send.entry.crc32c:
-            raise source_changed(send)
+            raise source_changed(send.entry.path)
         stored = content.stored(data, send.entry.compressible)
         metadata = _metadata(send, stored.crc32c, stored.encoding)
         metadata["metadata"].update(notes or {})
@@ -292,10 +292,10 @@ def _multipart(metadata: dict[str, Any], data: bytes) -> bytes:
     return b"".join((head.encode(), kind.encode(), data, f"\r\n--{BOUNDARY}--\r\n".encode()))
 
 
-def source_changed(send: Send) -> Failure:
-    """The error for a file that is not what it was when the archive was examined."""
+def source_changed(what: str) -> Failure:
+    """The error for a file, or a whole archive, that is not what it was when the archive was examined."""
     return Failure(
-        f"{send.entry.path} changed while it was being uploaded.",
+        f"{what} changed while it was being uploaded.",
         "It is not what was read when the archive was examined.",
         "Run the same command again once nothing writes to it.",
     )
