@@ -1,6 +1,8 @@
 """Changing secrets, a file in an editor or one value: the encrypted file changes last, or not at all."""
 
+import re
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,8 +25,11 @@ from tasks.lib.workspace import workspace
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
 
-# Vim would keep pieces of the text in its swap, undo and info files, which outlive the editing.
-VIM_WITHOUT_TRACES = ("-n", "-i", "NONE", "--cmd", "set nobackup nowritebackup noundofile")
+# Vim would keep pieces of the text in its swap, undo and info files, which outlive the editing.  -c: what the
+# person's own vimrc says comes before.
+VIM_WITHOUT_TRACES = ("-n", "-i", "NONE", "-c", "set nobackup nowritebackup noundofile viminfo=")
+# Debian's vi is a link to vim.basic, in two steps.
+VIM = re.compile(r"n?vim(\..*)?")
 
 
 @dataclass(frozen=True)
@@ -156,8 +161,13 @@ def editor_argv(environ: Mapping[str, str], path: Path) -> tuple[str, ...]:
         ) from error
     if not chosen:
         raise UsageError("No editor is chosen.", "Neither VISUAL nor EDITOR is set.", "export EDITOR=nano")
-    is_vim = Path(chosen[0]).name in {"vim", "nvim"}
-    return (*chosen, *(VIM_WITHOUT_TRACES if is_vim else ()), str(path))
+    return (*chosen, *(VIM_WITHOUT_TRACES if _is_vim(chosen[0]) else ()), str(path))
+
+
+def _is_vim(program: str) -> bool:
+    """Whether `program` is Vim by the name that was typed, or by that of what it is a link to."""
+    found = Path(shutil.which(program) or program)
+    return any(VIM.fullmatch(name) for name in (found.name, found.resolve().name))
 
 
 def file_with(settings: "Settings", files: list[SecretFile], key: str) -> SecretFile:

@@ -1,5 +1,8 @@
 """Which editor opens a secret, and where a value goes."""
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from tasks.lib.secrets.files import secret_files
 from tests.builders import checked_in_settings
 
 PATH = Path("/dev/shm/x/a.env")
-QUIET = ("-n", "-i", "NONE", "--cmd", "set nobackup nowritebackup noundofile")
+QUIET = ("-n", "-i", "NONE", "-c", "set nobackup nowritebackup noundofile viminfo=")
 
 
 @pytest.mark.parametrize(
@@ -27,6 +30,29 @@ def test_the_editor_is_the_persons_own_and_vim_keeps_no_traces(
     environ: dict[str, str], argv: tuple[str, ...]
 ) -> None:
     assert editor_argv(environ, PATH) == argv
+
+
+def test_vim_under_another_name_is_vim(tmp_path: Path) -> None:
+    vim = tmp_path / "vim.basic"
+    vim.touch(mode=0o700)
+    vi = tmp_path / "vi"
+    vi.symlink_to(vim)
+    assert editor_argv({"EDITOR": str(vi)}, PATH) == (str(vi), *QUIET, str(PATH))
+
+
+@pytest.mark.skipif(not shutil.which("vim"), reason="the real vim is not installed")
+@pytest.mark.parametrize("editor", ["vim --not-a-term", "vi --not-a-term"])
+def test_vim_leaves_no_traces_whatever_its_vimrc_says(tmp_path: Path, editor: str) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    keep = f"set nocp undofile undodir={home} backup backupdir={home} viminfo='9,<9,n{home}/info\n"
+    (home / ".vimrc").write_text(keep)
+    secret = tmp_path / "a.env"
+    secret.write_text("A=canary\nB=2\n")
+    argv = (*editor_argv({"EDITOR": editor}, secret), "-c", "1delete", "-c", "wq")
+    subprocess.run(argv, env={**os.environ, "HOME": str(home)}, check=True, stdin=subprocess.DEVNULL)
+    assert secret.read_text() == "B=2\n"
+    assert [path.name for path in home.iterdir()] == [".vimrc"]
 
 
 def test_without_an_editor_nothing_opens() -> None:
