@@ -20,10 +20,9 @@ import invoke  # noqa: E402
 from invoke.exceptions import Exit, ParseError  # noqa: E402
 
 from tasks.lib.errors import UsageError  # noqa: E402
-from tasks.lib.settings.files import read_file  # noqa: E402
+from tasks.lib.settings.files import read_file, refuse_missing  # noqa: E402
 
 EXIT_USAGE = 2
-SETTINGS_SUFFIXES = (".yaml", ".yml", ".json")
 
 
 # Python looks for garbage several times while it ends; what is left by then goes with the process.
@@ -39,15 +38,15 @@ class Config(invoke.Config):
         except UsageError as error:
             raise Exit(str(error), code=error.exit_code) from error
 
-    _load_yml = _load_yaml
+    _load_yml = _load_json = _load_yaml
 
     def load_runtime(self, merge: bool = True) -> None:
         """Read the file that `-f` names; Invoke would go on in silence where there is none."""
-        named = self._runtime_path
-        if named is not None and not (Path(named).is_file() and Path(named).suffix in SETTINGS_SUFFIXES):
-            why = f"{Path(named).resolve()} is no file whose name ends in {', '.join(SETTINGS_SUFFIXES)}."
-            error = UsageError(f"There are no settings in {named}.", why, "Name another file with -f.")
-            raise Exit(str(error), code=error.exit_code)
+        if self._runtime_path is not None:
+            try:
+                refuse_missing(str(self._runtime_path))
+            except UsageError as error:
+                raise Exit(str(error), code=error.exit_code) from error
         super().load_runtime(merge=merge)
 
     @staticmethod

@@ -96,26 +96,43 @@ def task(*, may_follow: str = "", **options: Any) -> Callable[[Callable[..., Non
 
 @functools.cache
 def refuse_unreadable_settings(root: Path = ROOT) -> None:
-    """Look at invoke.yaml before plain `invoke` reads it, as ./inv does by itself.
+    """Look at invoke.yaml, and what `-f` names, before plain `invoke` reads them, as ./inv does by itself.
 
-    Invoke would end in a traceback where the file is no YAML, and of two equal keys take the last in silence.
+    Invoke would end in a traceback where a file is empty or no YAML, of two equal keys take the last in
+    silence, and go on in silence without what `-f` names.
 
     Raises:
-        Exit: invoke.yaml is missing or can not be read.
+        Exit: one is missing or can not be read.
 
     """
     if getattr(sys.modules["__main__"].__spec__, "name", "") == "tasks.__main__":
         return
-    from tasks.lib.settings.files import read_file
+    from tasks.lib.settings.files import read_file, refuse_missing
     from tasks.lib.settings.reader import no_settings
 
-    path = root / "invoke.yaml"
+    path, named = root / "invoke.yaml", _named_to_plain_invoke()
     try:
         if not path.exists():
             raise no_settings(root)
-        read_file(path)
+        _refuse_empty(path, read_file(path), "Bring it back: git checkout -- invoke.yaml")
+        if named is not None:
+            refuse_missing(named)
+            _refuse_empty(named, read_file(named), "Name another file with -f.")
     except UsageError as error:
         raise Exit(str(error), code=error.exit_code) from None
+
+
+def _refuse_empty(path: "Path | str", values: dict[str, Any], next_step: str) -> None:
+    if not values:
+        raise UsageError(f"{path} is empty.", "", next_step)
+
+
+def _named_to_plain_invoke() -> str | None:
+    """What plain `invoke` will read as the file of `-f`; None where nothing was named."""
+    from invoke.main import program
+
+    named = program.args.config.value if hasattr(program, "core") else None
+    return cast("str | None", named or os.environ.get("INVOKE_RUNTIME_CONFIG"))
 
 
 def settings(c: Context) -> "Settings":

@@ -1,5 +1,6 @@
 """The namespace as Invoke loads it, and what every task promises."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -122,6 +123,7 @@ def test_a_command_line_that_is_not_understood_is_bad_usage(
         ("notes.md", "kms: {}", "There are no settings in "),
         ("twice.yml", "kms: {project: a, project: b}", "project stands twice"),
         ("twice.yaml", "kms: {project: a, project: b}", "project stands twice"),
+        ("broken.json", "{", "Expecting property name"),
     ],
 )
 def test_a_file_of_settings_that_cannot_be_read_is_bad_usage(
@@ -143,8 +145,9 @@ def test_a_file_of_settings_that_cannot_be_read_is_bad_usage(
         ("kms: {project: a, project: b}", "project stands twice"),
         ("kms: [", "cannot be read"),
         ("- kms", "It holds a list, where sections with keys should be."),
+        ("# nothing\n", "is empty"),
     ],
-    ids=["missing", "twice", "no YAML", "a list"],
+    ids=["missing", "twice", "no YAML", "a list", "empty"],
 )
 def test_plain_invoke_refuses_an_unreadable_invoke_yaml(
     tmp_path: Path, content: str | None, said: str
@@ -169,6 +172,36 @@ def test_plain_invoke_looks_at_invoke_yaml_before_it_reads_it(tmp_path: Path) ->
 
     assert (done.returncode, done.stdout) == (2, "")
     assert f"The settings in {tmp_path / 'invoke.yaml'} cannot be read." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("missing.yaml", None, "There are no settings in "),
+        ("broken.yaml", "kms: [", "cannot be read"),
+        ("empty.yaml", "", "is empty"),
+        ("twice.yaml", "kms: {project: a, project: b}", "project stands twice"),
+    ],
+    ids=["missing", "no YAML", "empty", "twice"],
+)
+@pytest.mark.parametrize("by_variable", [False, True], ids=["by option", "by variable"])
+def test_plain_invoke_refuses_what_it_cannot_read_of_an_f(
+    tmp_path: Path, name: str, content: str | None, said: str, *, by_variable: bool
+) -> None:
+    file = tmp_path / name
+    if content is not None:
+        file.write_text(content)
+    options = [] if by_variable else ["-f", str(file)]
+    variables = {"INVOKE_RUNTIME_CONFIG": str(file)} if by_variable else {}
+    argv = [sys.executable, "-m", "invoke", *options, "settings"]
+
+    done = subprocess.run(
+        argv, cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, **variables}
+    )
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -1,5 +1,6 @@
 """Reading one file of settings: YAML that holds sections, each key once."""
 
+import json
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from tasks.lib.errors import UsageError
 
 # libyaml's, where the installed PyYAML has it: ten times as fast.
 FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+SUFFIXES = (".yaml", ".yml", ".json")
 
 # A name, or the merge of another section.
 KEYS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"}
@@ -41,14 +44,19 @@ def read_file(path: "str | PathLike[str]") -> dict[str, Any]:
     """The sections in the file at `path`; an empty file has none.
 
     Raises:
-        UsageError: it is no YAML, no text, or holds something else than sections.
-        OSError: it cannot be read.
+        UsageError: it is no YAML, no text, holds something else than sections, or cannot be opened.
+        FileNotFoundError: there is none.
 
     """
     try:
         with Path(path).open(encoding="utf-8") as file:
-            values = yaml.load(file, Loader=Loader)  # noqa: S506 - it is a safe loader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+            is_json = Path(path).suffix == ".json"
+            values = json.load(file) if is_json else yaml.load(file, Loader=Loader)  # noqa: S506 - it is safe
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _cannot_be_read(path, f"{error.strerror}.") from error
+    except (yaml.YAMLError, ValueError) as error:
         raise _cannot_be_read(path, str(error)) from error
     if values is None:
         return {}
@@ -57,6 +65,19 @@ def read_file(path: "str | PathLike[str]") -> dict[str, Any]:
             path, f"It holds a {type(values).__name__}, where sections with keys should be."
         )
     return values
+
+
+def refuse_missing(named: str) -> None:
+    """Refuse a file that a person named with `-f`, where there is none or it is of another kind.
+
+    Raises:
+        UsageError: Invoke would go on in silence, or in a traceback.
+
+    """
+    path = Path(named)
+    if not (path.is_file() and path.suffix in SUFFIXES):
+        why = f"{path.resolve()} is no file whose name ends in {', '.join(SUFFIXES)}."
+        raise UsageError(f"There are no settings in {named}.", why, "Name another file with -f.")
 
 
 def _cannot_be_read(path: "str | PathLike[str]", why: str) -> UsageError:

@@ -47,3 +47,16 @@ def test_what_cannot_be_meant_is_refused_with_its_place(tmp_path: Path, content:
     assert caught.value.what == f"The settings in {file} cannot be read."
     assert why in caught.value.why
     assert caught.value.next_step == "Mend that file, then run this again."
+
+
+def test_a_folder_in_the_file_s_place_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read") as caught:
+        read_file(tmp_path)
+    assert caught.value.why == "Is a directory."
+
+
+def test_tabs_indent_json(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text('{\n\t"kms": {"project": "a"}\n}\n')
+
+    assert read_file(file) == {"kms": {"project": "a"}}
