@@ -19,6 +19,7 @@ gc.set_threshold(100_000)
 import invoke  # noqa: E402
 from invoke.exceptions import Exit, ParseError  # noqa: E402
 
+from tasks.lib.console import open_closed_streams  # noqa: E402
 from tasks.lib.errors import UsageError  # noqa: E402
 from tasks.lib.settings.files import read_file, refuse_missing  # noqa: E402
 
@@ -62,6 +63,7 @@ class Program(invoke.Program):
 
     def run(self, argv: list[str] | None = None, exit: bool = True) -> None:
         """Run, and end quietly when the reader of a pipe goes away, as `| head` does."""
+        open_closed_streams()
         try:
             try:
                 super().run(argv, exit)

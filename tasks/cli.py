@@ -12,6 +12,7 @@ import invoke
 from invoke import Context, Exit
 from invoke.exceptions import UncastableEnvVar
 
+from tasks.lib.console import open_closed_streams
 from tasks.lib.errors import Failure, UsageError, all_faults
 from tasks.lib.filesystem import refusal
 from tasks.lib.interruption import exit_code, signals_unwind
@@ -51,6 +52,7 @@ class Executor(invoke.Executor):
     def execute(self, *tasks: Any) -> Any:
         """Run `tasks`; a Failure leaves as its message and its exit code, without a traceback."""
         leave_no_core()
+        open_closed_streams()
         try:
             with signals_unwind():
                 _check_variables(self.config)

@@ -205,6 +205,35 @@ def test_plain_invoke_refuses_what_it_cannot_read_of_an_f(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("program", ["tasks", "invoke"])
+@pytest.mark.parametrize(
+    ("closed", "code", "said"),
+    [
+        ("<&-", 2, "No value came for SENDGRID_API_KEY"),
+        (">&-", 2, "No value came for SENDGRID_API_KEY"),
+        ("2>&-", 2, ""),
+        ("<&- >&- 2>&-", 2, ""),
+    ],
+)
+def test_a_closed_stream_is_the_null_device(program: str, closed: str, code: int, said: str) -> None:
+    command = f"{sys.executable} -m {program} secrets.set SENDGRID_API_KEY --environment staging </dev/null"
+    argv = ["sh", "-c", f"{command} {closed}"]
+
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_closed_stdout_takes_data_in_silence() -> None:
+    argv = ["sh", "-c", f"{sys.executable} -m tasks settings >&-"]
+
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_typed_path_starts_where_the_person_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 

@@ -3,6 +3,7 @@
 Plain lines need no library; rich is loaded only where a table or a colour is drawn.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,6 +13,18 @@ if TYPE_CHECKING:
 
 # Columns of a table that goes to a pipe: rich's own 80 breaks names of Kubernetes objects.
 WIDTH_OF_LOGS = 120
+
+
+def open_closed_streams() -> None:
+    """Put the null device in the place of each standard stream that was closed, as `2>&-` does.
+
+    Python has None there, takes stdout for a closed stderr, and gives its number to the next file opened.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: the stream's own
+            os.set_inheritable(descriptor, True)
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8"))
 
 
 def console() -> "Console":
