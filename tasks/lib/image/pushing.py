@@ -35,7 +35,10 @@ REFUSED = re.compile(r"HTTP (?:status: )?4(?!08|29)\d\d\b")
 
 @dataclass(frozen=True)
 class Remote:
-    """What the registry holds under one tag; all empty where the tag is free."""
+    """What the registry holds under one tag; all empty where the tag is free.
+
+    `image_id` is the image's id in Docker's engine, for an index its digest.
+    """
 
     digest: str = ""
     image_id: str = ""
@@ -147,9 +150,9 @@ def look_up(registry: Registry, name: Reference, local: str) -> Remote:
     manifest = registry.manifest(name)
     if manifest is None:
         return Remote()
-    if manifest.image_id == local:
+    if local in {manifest.image_id, manifest.digest}:  # an engine with containerd's store has digests for ids
         return Remote(manifest.digest, local)
-    return Remote(manifest.digest, manifest.image_id, commit_of(registry, name, manifest))
+    return Remote(manifest.digest, manifest.image_id or manifest.digest, commit_of(registry, name, manifest))
 
 
 def commit_of(registry: Registry, name: Reference, manifest: Manifest) -> str:

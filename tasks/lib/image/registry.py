@@ -94,7 +94,11 @@ class Registry:
         return Manifest(digest, media_type, answer.content)
 
     def configuration(self, image: Reference, manifest: Manifest) -> dict[str, Any]:
-        """The image's configuration: labels, creation time, platform; empty for an index."""
+        """The image's configuration: labels, creation time, platform; of an index, its first image's."""
+        if manifest.children:
+            first = image.at(manifest.children[0])
+            listed = self.manifest(first)
+            return self.configuration(first, listed) if listed else {}
         if not manifest.image_id:
             return {}
         read: dict[str, Any] = self._ask(image, "GET", f"blobs/{manifest.image_id}", {}).json()

@@ -137,7 +137,9 @@ def test_what_the_registry_lacks_is_not_copied(registry: Registry, staging: Refe
     assert failure.value.what == f"The registry has no image {staging}:v1."
 
 
-def test_an_index_has_no_configuration(registry: Registry, held: MemoryRegistry, staging: Reference) -> None:
+def test_an_empty_index_has_no_configuration(
+    registry: Registry, held: MemoryRegistry, staging: Reference
+) -> None:
     held.manifest("staging", {"manifests": []}, INDEX, "v1")
     manifest = registry.manifest(staging.tagged("v1"))
 
@@ -157,6 +159,18 @@ def test_images_are_listed_newest_first_with_all_their_tags(
         Held(new, ["b", "c"], "2024-02-02T00:00:00Z", COMMIT, 5),
         Held(old, ["a"], "2024-01-01T00:00:00Z", "", 3),
     ]
+
+
+def test_an_index_is_as_old_as_the_image_it_lists(
+    settings: Settings, held: MemoryRegistry, staging: Reference
+) -> None:
+    held.image("staging", "one", "old", created="2024-01-01T00:00:00Z")
+    listed = held.image("staging", "two", created="2024-02-02T00:00:00Z", config={"Labels": LABELS})
+    index = held.manifest("staging", {"manifests": [{"digest": listed}, {"digest": NONE}]}, INDEX, "new")
+
+    newest, _ = inventory.held(settings, staging)
+
+    assert (newest.digest, newest.created, newest.commit) == (index, "2024-02-02T00:00:00Z", COMMIT)
 
 
 def test_an_image_that_vanishes_while_it_is_described_is_only_a_digest(
@@ -290,6 +304,20 @@ def test_a_push_looks_up_what_each_name_holds(
         "other": Remote(other, ids["other"], COMMIT),
         "plain": Remote(plain, ids["plain"], ""),
     }
+
+
+def test_an_index_takes_its_tag_and_is_known_by_its_digest(
+    registry: Registry, held: MemoryRegistry, staging: Reference
+) -> None:
+    listed = held.image("staging", "one", config={"Labels": LABELS})
+    index = held.manifest("staging", {"manifests": [{"digest": listed}]}, INDEX, "v1")
+    tag = staging.tagged("v1")
+    taken, same = pushing.look_up(registry, tag, "sha256:local"), pushing.look_up(registry, tag, index)
+
+    assert taken == Remote(index, index, COMMIT)
+    assert same == Remote(index, index)
+    with pytest.raises(UsageError, match="Release tags never change"):
+        pushing.decide("sha256:local", COMMIT, {tag: taken}, [tag], reuse=False)
 
 
 def test_rendered_objects_name_the_digest_that_the_registry_holds(
