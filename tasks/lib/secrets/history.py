@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from tasks.lib.secrets.files import SecretFile
 
 GIT_SECONDS = 30
-FIELD, RECORD = "\x1f", "\x1e"
-FORMAT = f"{RECORD}%h{FIELD}%ad{FIELD}%an <%ae>{FIELD}%s{FIELD}"
+# A NUL begins each field: the one character that no commit can hold.
+FIELDS = ("%h", "%ad", "%an <%ae>", "%s", "")
+FORMAT = "".join(f"%x00{field}" for field in FIELDS)
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,11 @@ def log(files: "Sequence[SecretFile]") -> list[Entry]:
 
 def parse_log(output: str) -> list[Entry]:
     """Read what `log_argv` prints."""
-    entries = []
-    for record in output.split(RECORD)[1:]:
-        commit, date, author, subject, changes = record.split(FIELD)
-        entries.append(Entry(commit, date, author, subject, tuple(_changes(changes))))
-    return entries
+    fields = iter(output.split("\0")[1:])
+    return [
+        Entry(commit, date, author, subject, tuple(_changes(changes)))
+        for commit, date, author, subject, changes in zip(*[fields] * len(FIELDS), strict=True)
+    ]
 
 
 def audit_hint(keys: Sequence[str]) -> str:

@@ -3,9 +3,9 @@
 from tasks.lib.secrets.history import FORMAT, Entry, audit_hint, log_argv, parse_log
 
 OUTPUT = (
-    "\x1eabc1234\x1f2026-01-02T03:04:05+00:00\x1fA. Owner <a@example.org>\x1fRotate\x1f\n\n"
+    "\0abc1234\x002026-01-02T03:04:05+00:00\0A. Owner <a@example.org>\0Rotate\0\n\n"
     "M\tstaging/a.env.enc\nA\tstaging/b.json.enc\n"
-    "\x1edef5678\x1f2025-12-31T00:00:00+00:00\x1fB <b@example.org>\x1fDrop | one\x1f\n\nD\tstaging/c.env.enc\n"
+    "\0def5678\x002025-12-31T00:00:00+00:00\0B <b@example.org>\0Drop | \x1e one\x1f\0\n\nD\tstaging/c.env.enc\n"
 )
 
 
@@ -19,7 +19,7 @@ def test_commits_and_changes_are_read() -> None:
     assert parse_log(OUTPUT) == [
         Entry("abc1234", "2026-01-02T03:04:05+00:00", "A. Owner <a@example.org>", "Rotate",
               ("staging/a.env.enc changed", "staging/b.json.enc added")),
-        Entry("def5678", "2025-12-31T00:00:00+00:00", "B <b@example.org>", "Drop | one",
+        Entry("def5678", "2025-12-31T00:00:00+00:00", "B <b@example.org>", "Drop | \x1e one\x1f",
               ("staging/c.env.enc removed",)),
     ]  # fmt: skip
 
