@@ -94,7 +94,8 @@ def values(name: str, plaintext: Secret) -> dict[str, Held]:
 
 
 def _as_json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode()
+    """A value as it stands in the file; half of a surrogate pair, which JSON lets pass, is carried along."""
+    return json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass")
 
 
 def shown(entry: Difference) -> str:

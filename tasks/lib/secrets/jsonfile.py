@@ -46,6 +46,8 @@ def parse(content: bytes) -> Parsed:
         held = json.loads(text, object_pairs_hook=_Pairs)
     except json.JSONDecodeError as error:
         return _faulty(Finding(error.lineno, _no_json(text, error), Weight.FAULT))
+    except ValueError:  # Python's own limit; JSON has none
+        return _faulty(Finding(0, "a number of more than 4,300 digits", Weight.FAULT))
     except RecursionError:
         return _faulty(Finding(0, "no JSON: it is nested too deep", Weight.FAULT))
     if not isinstance(held, _Pairs):

@@ -61,7 +61,7 @@ def fingerprints(name: str, plaintext: Secret, key: bytes) -> str:
     """The lines that stand for a plaintext."""
     lines = []
     for field, held in comparing.values(name, plaintext).items():
-        text = b"|".join((name.encode(), field.encode(), held.value.reveal()))
+        text = b"|".join((name.encode(), field.encode(errors="surrogatepass"), held.value.reveal()))
         lines.append(f"{held.shown} = {hmac.digest(key, text, 'sha256').hex()[:12]}")
     return "\n".join(lines)
 

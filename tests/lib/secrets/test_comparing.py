@@ -4,6 +4,7 @@ import pytest
 
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets.comparing import WHOLE, Change, compare, values
+from tasks.lib.secrets.textconv import fingerprints
 
 
 def changes(name: str, before: bytes, now: bytes) -> list[tuple[str, Change]]:
@@ -19,13 +20,18 @@ def changes(name: str, before: bytes, now: bytes) -> list[tuple[str, Change]]:
         ("a.env", b"A=1\nmixedCase=2\n", b"mixedCase=2\n",
          [("A", Change.REMOVED), ("the key on line 1", Change.UNCHANGED)]),
         ("a.json", b'{"a": {"b": 1}}', b'\xef\xbb\xbf{"a": {"b": 2}}', [("a", Change.CHANGED)]),
+        ("a.json", b'{"a\\ud800": "\\ud800"}', b'{"a\\ud800": "\\udc00"}', [("the key on line 1", Change.CHANGED)]),
         ("a.json", b"no json", b"no json", [(WHOLE, Change.UNCHANGED)]),
         ("a.pem", b"1", b"2", [(WHOLE, Change.CHANGED)]),
         ("a.json", b"no json", b'{"a": 1}', [(WHOLE, Change.REMOVED), ("a", Change.ADDED)]),
     ],
-    ids=["env", "a key of unusual form", "json", "broken json", "no keys", "mended json"],
+    ids=["env", "a key of unusual form", "json", "half of a pair", "broken json", "no keys", "mended json"],
 )  # fmt: skip
 def test_every_key_is_told_once(
     name: str, before: bytes, now: bytes, expected: list[tuple[str, Change]]
 ) -> None:
     assert changes(name, before, now) == expected
+
+
+def test_a_json_file_with_half_of_a_surrogate_pair_has_fingerprints() -> None:
+    assert fingerprints("a.json", Secret(b'{"a\\ud800": "\\ud800"}'), b"k").startswith("the key on line 1 = ")

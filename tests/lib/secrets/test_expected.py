@@ -69,6 +69,11 @@ def test_a_key_of_unusual_form_is_the_same_on_whichever_line_it_stands() -> None
         (b'{"a": "canary\0"}', Finding(1, "no JSON: a NUL byte at column 14", Weight.FAULT)),
         (b'{"a":\n"canary\t"}', Finding(2, "no JSON: Invalid control character at column 8", Weight.FAULT)),
         (b"[" * 100_000, Finding(0, "no JSON: it is nested too deep", Weight.FAULT)),
+        pytest.param(
+            b'{"a": ' + b"9" * 5000 + b"}",
+            Finding(0, "a number of more than 4,300 digits", Weight.FAULT),
+            id="a long number",
+        ),
         ('{"key": "canary"}'.encode("utf-16"), Finding(0, "no UTF-8, so no JSON", Weight.FAULT)),
         (b'{\n"x": {"y": ""},\n"key":\n""}', Finding(3, "key is empty", Weight.DOUBT)),
         (b'{\r\n"key": "canary"}', Finding(1, "ends in CR LF; they stay", Weight.DOUBT)),
