@@ -73,6 +73,17 @@ def test_check_refuses_a_staged_secret(
         assert refused.value.why == f"- {path}: {why}"
 
 
+def test_check_refuses_a_staged_secret_within_a_larger_repository(kms: KmsProcess, tmp_path: Path) -> None:
+    checkout = new_checkout(kms, tmp_path / "large/checkout")
+    shutil.rmtree(checkout.root / ".git")
+    subprocess.run(["git", "init", "-q", tmp_path / "large"], check=True)
+    stage(checkout, PLAINTEXT, b"A=1\n")
+    for listing in (checkin.STAGED, checkin.TRACKED):
+        with pytest.raises(Failure) as refused:
+            checkin.check(checkout.settings(), listing)
+        assert refused.value.why == f"- {PLAINTEXT}: is a decrypted secret file by its name"
+
+
 def test_check_passes_what_only_looks_like_a_ciphertext(checkout: Checkout) -> None:
     stage(checkout, "notes", b"\x0a\x24\x00 and so on")
     assert checkin.check(checkout.settings(), checkin.STAGED) == 1

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
 
 GIT_SECONDS = 60
-STAGED = ("git", "diff", "--cached", "--name-only", "--diff-filter=ACMRT", "-z")
+# --relative: this checkout may lie within a larger one, and ls-files names paths from here too.
+STAGED = ("git", "diff", "--cached", "--name-only", "--diff-filter=ACMRT", "--relative", "-z")
 TRACKED = ("git", "ls-files", "-z")
 INDEX = ("git", "ls-files", "--stage", "-z")
 
