@@ -60,7 +60,7 @@ def write_plaintexts(files: "Sequence[SecretFile]", plaintexts: "Mapping[str, Se
 
     Raises:
         Failure: git would see one of them, and nothing was written; or one cannot be written, and none is
-            left.
+            left but those of an earlier run that cannot be removed either.
 
     """
     _check_ignored([file.plaintext for file in files])
@@ -73,8 +73,14 @@ def write_plaintexts(files: "Sequence[SecretFile]", plaintexts: "Mapping[str, Se
         for file in files:
             with suppress(OSError):
                 file.plaintext.unlink()
+        left = [
+            f"{file.plaintext} of an earlier run is still there."
+            for file in files
+            if file.plaintext.is_file()
+        ]
+        outcome = "and cannot be removed" if left else "so none is left"
         raise Failure(
-            "The decrypted secrets cannot be written, so none is left.", str(error),
+            f"The decrypted secrets cannot be written, {outcome}.", "\n".join([str(error), *left]),
             "Make room, or mend secrets.plaintexts in invoke.yaml.",
         ) from error  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Decrypting the files of an environment, against the sandbox's KMS."""
 
+import errno
 import signal
 import subprocess
 import threading
@@ -167,6 +168,22 @@ def test_what_a_killed_decrypt_left_half_written_is_removed_by_the_next(checkout
     decryption.write_plaintexts(files, PLAINTEXTS)
     assert not left.exists()
     assert all(file.plaintext.exists() and file.ciphertext.exists() for file in files)
+
+
+def test_earlier_plaintexts_that_cannot_be_removed_are_named(
+    checkout: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = secret_files(checkout, checkout.environment("staging"))
+    decryption.write_plaintexts(files, PLAINTEXTS)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(decryption, "write_atomically", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(Failure, match="cannot be written, and cannot be removed") as failed:
+        decryption.write_plaintexts(files, PLAINTEXTS)
+    assert f"{files[0].plaintext} of an earlier run is still there." in failed.value.why
 
 
 def test_if_one_plaintext_cannot_be_written_none_is_left(checkout: Settings) -> None:
