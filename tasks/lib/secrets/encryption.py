@@ -37,7 +37,8 @@ def encrypt_all(
         form: the form to write.
 
     Raises:
-        Failure: at least one could not be encrypted; every fault is listed, and no file was changed.
+        Failure: at least one could not be encrypted, and no file was changed; or one cannot be written, and
+            is as it was.  Every fault is listed.
 
     """
     files = [file for file in secret_files(settings, environment) if file.name in plaintexts]
@@ -48,14 +49,19 @@ def encrypt_all(
     if failures:
         raise one_error(f"of {environment.name} could not be encrypted", len(files), failures)
     for file in files:
-        write_atomically(file.ciphertext, sealed[file], CIPHERTEXT_MODE)
+        try:
+            _write(file, sealed[file])
+        except Failure as failure:
+            failures[file] = failure
+    if failures:
+        raise one_error(f"of {environment.name} could not be written", len(files), failures)
 
 
 def overwrite(file: SecretFile, before: bytes, sealed: bytes) -> None:
     """Put a new encrypted file in the place of the one that was opened.
 
     Raises:
-        Failure: that has changed since; it is left as it is.
+        Failure: that has changed since, or cannot be written; it is left as it is.
 
     """
     if file.encrypted() != before:
@@ -64,7 +70,17 @@ def overwrite(file: SecretFile, before: bytes, sealed: bytes) -> None:
             "Another task, or git, has written it meanwhile.",
             f"See what changed (./inv secrets.diff --environment {file.environment}), then do it again.",
         )
-    write_atomically(file.ciphertext, sealed, CIPHERTEXT_MODE)
+    _write(file, sealed)
+
+
+def _write(file: SecretFile, sealed: bytes) -> None:
+    try:
+        write_atomically(file.ciphertext, sealed, CIPHERTEXT_MODE)
+    except OSError as error:
+        raise Failure(
+            f"{file.shown} cannot be written, so it is as it was.", f"{error.strerror}.",
+            f"Make room (df -h shows where), or look at owner and mode: ls -ld {file.ciphertext.parent}",
+        ) from error  # fmt: skip
 
 
 def which(name: str, is_all: bool, source: str) -> str:

@@ -59,7 +59,7 @@ def rotate(settings: "Settings", files: Sequence[SecretFile]) -> Outcome:
         if not failures:
             _, failures = for_each(files, lambda file: _expect_fresh(opener, file), opener.close)
     if failures:
-        raise one_error("could not be rotated; run it again for them", len(files), failures)
+        raise one_error("could not be rotated; ./inv secrets.rotate does the rest", len(files), failures)
     return _outcome(done)
 
 

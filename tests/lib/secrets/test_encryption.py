@@ -1,5 +1,7 @@
 """Encrypting the files of an environment, against the sandbox's KMS."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,33 @@ def test_a_file_that_has_changed_since_it_was_opened_is_left_alone(kms: KmsProce
     with pytest.raises(Failure, match="has changed since it was opened"):
         overwrite(file, opened, b"over theirs")
     assert file.encrypted() == b"anew"
+
+
+def test_a_file_that_cannot_be_written_is_named_and_the_others_are_there(
+    kms: KmsProcess, tmp_path: Path
+) -> None:
+    owner = settings_for(kms, tmp_path, KEY_OWNER)
+    in_the_way = tmp_path / FOLDER / "lookit-rabbitmq.env.enc"
+    in_the_way.mkdir(parents=True)
+    with pytest.raises(Failure) as failed:
+        encrypt_all(owner, owner.environment("staging"), PLAINTEXTS)
+    assert failed.value.what == "1 of 4 secrets of staging could not be written."
+    assert f"{FOLDER}/lookit-rabbitmq.env.enc cannot be written, so it is as it was." in failed.value.why
+    assert len([path for path in (tmp_path / FOLDER).iterdir() if path.is_file()]) == 3
+
+
+def test_a_full_disk_leaves_the_opened_file_as_it_was(
+    kms: KmsProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = settings_for(kms, tmp_path, KEY_OWNER)
+    encrypt_all(owner, owner.environment("staging"), PLAINTEXTS)
+    file = one_file(owner, owner.environment("staging"), "lookit-secrets.env")
+    opened = file.encrypted()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Failure, match="cannot be written, so it is as it was"):
+        overwrite(file, opened, b"anew")
+    assert file.encrypted() == opened

@@ -66,6 +66,6 @@ def test_a_primary_version_that_kms_has_not_taken_over_yet_is_told(
     kms.set_faults({"rpc": "Decrypt", "spoil": "used_primary"})
     with pytest.raises(Failure) as failed:
         reencryption.rotate(checkout, files_of(checkout))
-    assert failed.value.what == "4 of 4 secrets could not be rotated; run it again for them."
+    assert failed.value.what == "4 of 4 secrets could not be rotated; ./inv secrets.rotate does the rest."
     assert "not with the primary version yet" in failed.value.why
     assert failed.value.next_step == "Run ./inv secrets.rotate again later."
