@@ -47,12 +47,13 @@ def image_id(image: str, seconds: float) -> str:
     """The id of an image in the engine's store: `sha256:…`.
 
     Raises:
-        Failure: it has no such image.
+        Failure: it has no such image, or no engine answers.
 
     """
     try:
         return process.run(docker.image_id(image), time_limit=seconds).stdout.decode().strip()
     except Failure as failure:
+        versions(seconds)  # without an engine nobody knows what images there are
         raise Failure(
             f"This machine has no image {image}.", failure.why, "Build it: ./inv build --source CHECKOUT"
         ) from failure

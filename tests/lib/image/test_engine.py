@@ -65,6 +65,14 @@ def test_without_an_engine_the_error_says_how_to_start_one(engine: DockerProgram
     assert failure.value.next_step.startswith("Start it (systemctl start docker), or set DOCKER_HOST.")
 
 
+def test_without_an_engine_no_image_is_called_missing(engine: DockerProgram) -> None:
+    down = "Cannot connect to the Docker daemon"
+    engine.answers(Says("version *", err=down, code=1), Says("image inspect *", err=down, code=1))
+
+    with pytest.raises(Failure, match="This task needs Docker, and no engine answers"):
+        image_id("here:1", 5)
+
+
 def test_an_image_that_was_not_built_is_named(engine: DockerProgram) -> None:
     engine.answers(Says("image inspect *", err="No such image", code=1))
 
