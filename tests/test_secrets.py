@@ -555,9 +555,12 @@ def test_log_takes_the_encrypted_file_s_name_and_refuses_others(checkout: Checko
     assert refused.stderr.startswith("There is no secret file 'no-such.env'.\n")
 
 
-def test_rekey_to_what_is_no_name_of_a_key_is_bad_usage(checkout: Checkout) -> None:
+@pytest.mark.parametrize(
+    "name", ["projects/p/keys/k", f"{KEY}/cryptoKeyVersions/1"], ids=["other", "version"]
+)
+def test_rekey_to_what_is_no_name_of_a_key_is_bad_usage(checkout: Checkout, name: str) -> None:
     before = checkout.everything()
-    done = checkout.run("secrets.rekey", "--to", "projects/p/keys/k")
+    done = checkout.run("secrets.rekey", "--to", name)
     assert (done.returncode, done.stderr.startswith("That is no name of a key.")) == (2, True)
     assert checkout.everything() == before
 

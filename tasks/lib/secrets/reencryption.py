@@ -76,7 +76,8 @@ def rekey(settings: "Settings", files: Sequence[SecretFile], key: str) -> Outcom
         Failure: at least one file is as it was; every fault is listed, and a second run does the rest.
 
     """
-    if parse_key(key) is None:
+    name = parse_key(key)
+    if name is None or name.version:
         raise UsageError(
             "That is no name of a key.", f"{key} has another form.",
             "Give its name in the key ring, or projects/…/locations/…/keyRings/…/cryptoKeys/NAME",
