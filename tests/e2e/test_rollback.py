@@ -142,6 +142,40 @@ def test_objects_of_a_kind_that_the_failed_deploy_brought_itself_are_removed(env
     assert results(environment)[0] == "failed, rolled back to 1"
 
 
+def test_a_field_that_somebody_took_meanwhile_is_left_to_them_and_all_else_goes_back(
+    environment: Case,
+) -> None:
+    deployed(environment)
+    web = f"{environment.name}-web"
+    environment.behave("Deployment", "web", "never-ready")
+    process = environment.start("deploy", "--branch", "develop", "--commit", COMMIT_B,
+                                INVOKE_TIME_LIMITS_ROLLOUT="12s")  # fmt: skip
+    said = read_until(process, f"Deployment {web}: changed")
+    scale = json.dumps({"spec": {"replicas": 3}})
+    environment.kubectl("patch", "deployment", web, "--field-manager=autoscaler", "-p", scale)
+
+    said += process.communicate(timeout=120)[1]
+
+    assert process.returncode == 70, said
+    assert f"Deployment {web}: left: .spec.replicas is managed by autoscaler" in said
+    assert (
+        "What it had touched is as in release 1 again, but for what others have set since and keep "
+        f"(.spec.replicas of Deployment {web})." in said
+    )
+    after = objects(environment)["Deployment/web"]
+    assert image(environment).endswith(COMMIT_A)
+    assert after["spec"]["replicas"] == after["status"]["availableReplicas"] == 3
+    assert results(environment) == ["failed, rolled back to 1", "deployed"]
+
+    refused = environment.invoke("release.rollback", "--environment", "staging", "--to", "1")
+    option = f"--force-conflicts Deployment/{web}:.spec.replicas"
+    assert refused.returncode == 1
+    assert f"with {option}" in refused.stderr
+    done = environment.invoke("release.rollback", "--environment", "staging", "--to", "1", *option.split())
+    assert done.returncode == 0, done.stderr
+    assert objects(environment)["Deployment/web"]["spec"]["replicas"] == 1
+
+
 def test_what_a_killed_deploy_left_goes_back_too_when_the_next_one_fails(environment: Case) -> None:
     deployed(environment)
     environment.add(SERVICE)

@@ -1,17 +1,24 @@
 """Fields that another manager owns, and which of them `--force-conflicts` names: never whole objects."""
 
+import copy
+import json
 import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.errors import UsageError
 
 OPTION: Final = "--force-conflicts"
 MANAGER: Final = re.compile(r'conflict with "([^"]+)"')
+TEXT: Final = r'"(?:[^"\\]|\\.)*"'
+# How the server names an item of a list, by its keys or by its value: `[name="web"]`, `[="web"]`.
+ITEM: Final = re.compile(rf'\[((?:{TEXT}|[^]"])*)\]')
+KEY: Final = re.compile(rf"(\w*)=({TEXT}|[^,]+)")
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,38 @@ def found_in(ref: Ref, error: ApiError) -> tuple[Conflict, ...]:
 def options(conflicts: Iterable[Conflict]) -> str:
     """The options that take the fields over, as a shell takes them."""
     return " ".join(f"{OPTION} {shlex.quote(conflict.named)}" for conflict in conflicts)
+
+
+def without(body: Json, conflicts: Iterable[Conflict]) -> Json | None:
+    """The same object without the fields of these conflicts; None where one of them is not found in it."""
+    rest = copy.deepcopy(body)
+    fields = {conflict.field for conflict in conflicts}  # two managers may own the same
+    return rest if all(_drop(rest, field) for field in sorted(fields, key=len, reverse=True)) else None
+
+
+def _drop(thing: Any, field: str) -> bool:
+    """Take a field out of `thing`; returns False where it is not there.  Names may hold dots themselves."""
+    places: list[tuple[Any, str]] = []
+    if isinstance(thing, dict):
+        names = [name for name in thing if field.startswith(f".{name}")]
+        places = [(name, field[len(name) + 1 :]) for name in sorted(names, key=len, reverse=True)]
+    elif isinstance(thing, list) and (named := ITEM.match(field)):
+        keys = {key: json.loads(value) for key, value in KEY.findall(named[1])}
+        places = [(i, field[named.end() :]) for i, item in enumerate(thing) if _is_named(item, keys)]
+    for place, rest in places:
+        if not rest:
+            del thing[place]
+            return True
+        if rest[0] in ".[" and _drop(thing[place], rest):
+            return True
+    return False
+
+
+def _is_named(item: Any, keys: Json) -> bool:
+    """Whether these are the keys of an item; what a manifest leaves out, the server filled in."""
+    if "" in keys:
+        return bool(item == keys[""])
+    return bool(keys) and isinstance(item, dict) and all(item.get(k, v) == v for k, v in keys.items())
 
 
 def bare(named: str) -> str:

@@ -41,6 +41,7 @@ class Planned:
         removals: what is removed when all is ready.
         left: what is not deployed any more and stays all the same, with the reason.
         others: what carries our label and is not deployed any more.
+        conceded: the conflicts whose fields are left to the other managers, by object.
 
     """
 
@@ -50,6 +51,7 @@ class Planned:
     removals: tuple[Step, ...] = ()
     left: tuple[Step, ...] = ()
     others: Mapping[Ref, Json] = field(default_factory=dict)
+    conceded: Mapping[Ref, tuple[Conflict, ...]] = field(default_factory=dict)
 
     @property
     def steps(self) -> list[Step]:
@@ -67,6 +69,7 @@ class Choices:
         prune: remove what earlier releases deployed and this one does not.
         backup: back the database up before a migration, where settings say so.
         exhaustive: have the cluster try every change, also where its answer can be foretold.
+        concede: leave fields that other managers own to them, instead of refusing all.
 
     """
 
@@ -75,6 +78,7 @@ class Choices:
     prune: bool = False
     backup: bool = True
     exhaustive: bool = False
+    concede: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what names no field before anything else is done."""
@@ -102,7 +106,12 @@ def plan(
     live = observe(api, kinds, objects, environment.namespace)
     steps = decide(objects, live, run_jobs=choices.run_jobs)
     trial = rehearsal.Rehearsal(
-        api, kinds, settings.deploy.predecessors, choices.force_conflicts, environment.namespace
+        api,
+        kinds,
+        settings.deploy.predecessors,
+        choices.force_conflicts,
+        environment.namespace,
+        concedes=choices.concede,
     )
     tried = trial.run(steps) if choices.exhaustive else trial.run_sparingly(steps)
     rehearsal.require(tried)
@@ -113,6 +122,7 @@ def plan(
         {t.step.ref: t.forced for t in tried if t.forced},
         {t.step.ref: t.result for t in tried if t.result},
         others={ref: thing for ref, thing in live.items() if ref not in by_ref},
+        conceded={t.step.ref: t.conceded for t in tried if t.conceded},
     )
 
 

@@ -15,6 +15,7 @@ from tasks.lib.cluster.connection import Connection
 from tasks.lib.cluster.kinds import discover
 from tasks.lib.deploy import bundle, engine, history, removing, restoring
 from tasks.lib.deploy.aftercare import Aftercare
+from tasks.lib.deploy.conflicts import Conflict
 from tasks.lib.deploy.decide import Step
 from tasks.lib.deploy.history import Past
 from tasks.lib.deploy.objects import wanted
@@ -144,7 +145,7 @@ class Recovery:
                 )
                 return
             number = good.number
-            earlier = self._restore(good, touched, steps)
+            earlier, conceded = self._restore(good, touched, steps)
         except Failure as second:
             which = f"to release {number} " if number else ""
             record.outcome = f"failed, roll back {which}failed"
@@ -154,17 +155,19 @@ class Recovery:
             return
         record.outcome = f"failed, rolled back to {number}"
         record.aftermath.append(
-            f"What it had touched is as in release {number} again{_also(earlier)}. "
+            f"What it had touched is as in release {number} again{_but_for(conceded)}{_also(earlier)}. "
             "The database stays as it is: migrations are not reversed."
         )
         seen = f" What was seen is kept in {kept}" if kept else ""
         failure.next_step = f"Mend the cause and deploy again.{seen}"
 
-    def _restore(self, good: Past, touched: list[Step], steps: list[Step]) -> list[Step]:
+    def _restore(
+        self, good: Past, touched: list[Step], steps: list[Step]
+    ) -> tuple[list[Step], list[Conflict]]:
         """Apply what the last good release had, wait until it is ready, then remove what it did not have.
 
         Returns:
-            What an earlier deploy had left that did not end well.
+            What an earlier deploy had left that did not end well, and whose fields are left to others.
 
         Raises:
             Failure: it cannot be brought back, or does not become ready.
@@ -184,19 +187,31 @@ class Recovery:
             tell(Told(ref, f"left: {reason}"))
         present = {secret["metadata"]["name"] for secret in self._secrets()}
         history.require_secrets(present, [w.body for w in due.objects])
-        planned = engine.plan(self.settings, environment, connection, due.objects, engine.Choices())
+        planned = engine.plan(
+            self.settings, environment, connection, due.objects, engine.Choices(concede=True)
+        )
         planned = replace(planned, removals=due.created)
+        conceded = [conflict for found in planned.conceded.values() for conflict in found]
+        for conflict in conceded:
+            tell(Told(conflict.ref, f"left: {conflict.field} is managed by {conflict.manager}"))
         limit = self.settings.time_limits.rollback
         again = Record(environment.name, blank=partial(mask, secrets=self.values))
         tell(Began(again))
         course = engine.Course(self.settings, environment, connection, again, tell, self.lock.require, limit)
         course.run(planned)
-        return earlier
+        return earlier, conceded
 
     def _way_out(self, number: int) -> str:
         name = self.environment.name
         to = f" --to {number}" if number else ""
         return f"./inv release.rollback --environment {name}{to}, or mend the cause and deploy again."
+
+
+def _but_for(conceded: list[Conflict]) -> str:
+    if not conceded:
+        return ""
+    fields = sorted({f"{conflict.field} of {conflict.ref}" for conflict in conceded})
+    return f", but for what others have set since and keep ({', '.join(fields)})"
 
 
 def _also(earlier: list[Step]) -> str:

@@ -7,7 +7,7 @@ many objects hold plain data, and nothing in the cluster could object, what it w
 import re
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -17,7 +17,7 @@ from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.permissions import RECREATED
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import foretold, takeover
-from tasks.lib.deploy.conflicts import Conflict, bare, found_in, options
+from tasks.lib.deploy.conflicts import Conflict, bare, found_in, options, without
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import Ref, contains, scopes_to_come
 from tasks.lib.errors import Failure
@@ -40,6 +40,7 @@ class Tried:
         fault: why the cluster would refuse, and the way out; empty if it would not.
         conflicts: fields that other managers own.
         forced: the conflicts that were found to be ours to resolve, by taking the fields over.
+        conceded: those whose fields are left to the other managers: the step does not apply them.
 
     """
 
@@ -48,6 +49,7 @@ class Tried:
     fault: str = ""
     conflicts: tuple[Conflict, ...] = ()
     forced: tuple[Conflict, ...] = ()
+    conceded: tuple[Conflict, ...] = ()
 
 
 class Rehearsal:
@@ -59,13 +61,21 @@ class Rehearsal:
         predecessors: field managers whose values are taken over silently.
         forced: `Kind/name:field` whose values are taken over on request.
         namespace: the environment's, which a first deploy creates, and whose quotas are asked for.
+        concedes: leave fields that others own to them, instead of reporting conflicts.
 
     """
 
     def __init__(
-        self, api: Api, kinds: Kinds, predecessors: Sequence[str], forced: Sequence[str], namespace: str
+        self,
+        api: Api,
+        kinds: Kinds,
+        predecessors: Sequence[str],
+        forced: Sequence[str],
+        namespace: str,
+        *,
+        concedes: bool = False,
     ) -> None:
-        self._api, self._kinds = api, kinds
+        self._api, self._kinds, self._concedes = api, kinds, concedes
         self._namespace = namespace
         self._to_come = {"", namespace}
         self._predecessors, self._forced = frozenset(predecessors), frozenset(map(bare, forced))
@@ -164,7 +174,7 @@ class Rehearsal:
         if conflicts:
             open_ones = tuple(c for c in conflicts if not self.takes_over(c))
             if open_ones:
-                return Tried(step, conflicts=open_ones)
+                return self._opposed(step, open_ones)
             try:
                 forced = {**DRY, "force": "true"}
                 result = self._api.apply(path, step.body, doing=f"apply {step.ref}", query=forced)
@@ -176,6 +186,14 @@ class Rehearsal:
                 return Tried(step.with_action(Action.RECREATE, "a field that cannot be changed is different"))
             return Tried(step, fault=f"{step.ref}: {_in_short(error)}\n{way_out(step.ref)}")
         return Tried(step, fault=f"{step.ref}: {_in_short(error)}")
+
+    def _opposed(self, step: Step, conflicts: tuple[Conflict, ...]) -> Tried:
+        """The outcome where others own what is not ours to take: refused, or tried without these fields."""
+        body = without(step.body, conflicts) if self._concedes else None
+        if body is None:
+            return Tried(step, conflicts=conflicts)
+        tried = self._try(replace(step, body=body))
+        return replace(tried, conceded=(*conflicts, *tried.conceded))
 
 
 def require(tried: Sequence[Tried]) -> None:
