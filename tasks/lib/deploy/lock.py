@@ -170,16 +170,22 @@ class Lock:
         there = self.read()
         if there is None or not self._is_ours(there):
             return
-        metadata = there["metadata"]
+        if not self.delete(there, doing="give the lock back"):
+            self.release()  # someone announced that they wait: once more with the newest state
+
+    def delete(self, lease: Json, *, doing: str) -> bool:
+        """Delete the Lease as it was read, or find it gone; returns False where it has changed since."""
+        metadata = lease["metadata"]
         unchanged = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": unchanged}
         try:
-            self.api.request("DELETE", self._path, doing="give the lock back", body=options)
+            self.api.request("DELETE", self._path, doing=doing, body=options)
         except ApiError as error:
-            if error.status == 409:  # someone announced that they wait: once more with the newest state
-                self.release()
-            elif error.status != 404:
+            if error.status == 409:
+                return False
+            if error.status != 404:
                 raise
+        return True
 
     def wait_for_change(self, version: str, seconds: int) -> None:
         """Sleep until the Lease changes, at most `seconds`."""

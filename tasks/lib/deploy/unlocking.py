@@ -31,16 +31,9 @@ def unlock(settings: "Settings", environment: "Environment", by: str, reason: st
             f'./inv release.unlock --environment {environment.name} --by NAME --reason "…"',
         )  # fmt: skip
     api = connect(settings, environment).api
-    lease = Lock(api, environment, Claim(by)).read()
+    lease = give_up(Lock(api, environment, Claim(by)))
     if lease is None:
         return f"No deploy holds the lock of {environment.name}."
-    path = f"/apis/coordination.k8s.io/v1/namespaces/{environment.namespace}/leases/{NAME}"
-    options = {
-        "apiVersion": "v1",
-        "kind": "DeleteOptions",
-        "preconditions": {"uid": lease["metadata"]["uid"]},
-    }
-    api.request("DELETE", path, doing="give up the lock", body=options)
     kept = killed.remember(api, lease, notes_of(lease))
     told = f"The lock of {environment.name} is given up; it was held by {describe(lease)}. {kept}"
     try:
@@ -48,6 +41,32 @@ def unlock(settings: "Settings", environment: "Environment", by: str, reason: st
     except Failure as failure:  # the lock is free all the same, and a deployer need not be allowed to
         return f"{told} No event could be left that says so: {failure.why}"
     return told
+
+
+def give_up(one: Lock) -> Json | None:
+    """Delete the Lease as long as it is the holder's who had it at first; returns it, or None without one.
+
+    Raises:
+        Failure: another deploy took it over meanwhile, or the cluster refuses.
+
+    """
+    first = lease = one.read()
+    while first and lease:
+        if _tenure(lease) != _tenure(first):
+            raise Failure(
+                "The lock changed hands a moment ago: nothing was given up.",
+                f"It was held by {describe(first)}; now by {describe(lease)}.",
+                "The one that was dead is gone: wait for the deploy that holds it now.",
+            )
+        if one.delete(lease, doing="give up the lock"):
+            return lease
+        lease = one.read()  # it was renewed, or someone announced that they wait
+    return None
+
+
+def _tenure(lease: Json) -> tuple[str, ...]:
+    spec = lease["spec"]
+    return lease["metadata"]["uid"], spec.get("holderIdentity", ""), spec.get("acquireTime", "")
 
 
 def _note(api: Api, lease: Json, by: str, reason: str) -> None:
