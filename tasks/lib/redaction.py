@@ -1,11 +1,14 @@
 """Secrets as a type: a value that does not print, and a filter for text that may carry one."""
 
+import base64
+import json
 from collections.abc import Iterable
 from typing import Final
 
 REDACTED: Final = "[redacted]"
 # Shorter values ("1", "true", "admin") would blank out half of any log.
 SHORTEST_VALUE_TO_MASK: Final = 6
+SHORTEST_LINE: Final = 12
 
 
 class Secret:
@@ -50,3 +53,13 @@ def mask(text: str, secrets: Iterable[str]) -> str:
         if len(secret) >= SHORTEST_VALUE_TO_MASK:
             text = text.replace(secret, REDACTED)
     return text
+
+
+def forms(values: Iterable[str]) -> list[str]:
+    """Secret values as they may occur: whole, line by line, escaped in JSON, and in base64."""
+    found: set[str] = set()
+    for value in values:
+        lines = [line.strip() for line in value.splitlines() if len(line.strip()) >= SHORTEST_LINE]
+        for text in (value, *lines):
+            found |= {text, json.dumps(text)[1:-1], base64.b64encode(text.encode()).decode()}
+    return sorted(found, key=len, reverse=True)

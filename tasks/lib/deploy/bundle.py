@@ -4,11 +4,10 @@ The record, the events of the namespace, every touched object and the pods of to
 the logs of containers that are not well, of this run and the one before.  Secret values are blanked out.
 """
 
-import base64
 import datetime
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,14 +20,13 @@ from tasks.lib.deploy.decide import Step
 from tasks.lib.deploy.objects import APPLIED
 from tasks.lib.deploy.observe import get
 from tasks.lib.files import write_atomically
-from tasks.lib.redaction import REDACTED, mask
+from tasks.lib.redaction import REDACTED, forms, mask
 
 # The cluster may be what is broken: evidence is taken as far as it comes quickly.
 HURRIED: Final = Patience(5, 10)
 EVENTS: Final = 500
 LINES: Final = 2000
 BYTES: Final = 1024 * 1024
-SHORTEST_LINE: Final = 12
 
 
 @dataclass
@@ -105,16 +103,6 @@ def write(folder: Path, found: Found, facts: Mapping[str, object], values: Colle
 def folder_name(environment: str, commit: str, moment: datetime.datetime) -> str:
     """A name that sorts by time: `staging-20260131T235959.123Z-0123abc`."""
     return f"{environment}-{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03}Z-{commit[:7]}"
-
-
-def forms(values: Iterable[str]) -> list[str]:
-    """Secret values as they may occur: whole, line by line, escaped in JSON, and in base64."""
-    found: set[str] = set()
-    for value in values:
-        lines = [line.strip() for line in value.splitlines() if len(line.strip()) >= SHORTEST_LINE]
-        for text in (value, *lines):
-            found |= {text, json.dumps(text)[1:-1], base64.b64encode(text.encode()).decode()}
-    return sorted(found, key=len, reverse=True)
 
 
 def masked(value: Any, hidden: Sequence[str]) -> Any:

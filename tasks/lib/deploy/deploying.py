@@ -29,7 +29,7 @@ from tasks.lib.deploy.progress import (
     Told,
 )
 from tasks.lib.errors import Failure
-from tasks.lib.redaction import Secret, mask
+from tasks.lib.redaction import Secret, forms, mask
 
 if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables
@@ -279,19 +279,19 @@ def _closing(connection: "Connection") -> Iterator[None]:
 
 
 def values_to_mask(documents: "list[Document]", secrets: Mapping[str, Secret]) -> list[str]:
-    """Every secret value that a log might carry: those of rendered Secrets, decoded."""
+    """Every secret value that a log might carry, those of rendered Secrets too, in every form."""
     found = [secret.reveal().decode(errors="replace").strip() for secret in secrets.values()]
     rendered = [dict(document.content) for document in documents if document.content.get("kind") == "Secret"]
-    return sorted({*found, *values_of(rendered)}, key=len, reverse=True)
+    return sorted({*forms(found), *values_of(rendered)}, key=len, reverse=True)
 
 
 def values_of(secrets: "Sequence[Json]") -> list[str]:
-    """The decoded values of Secret objects."""
+    """The decoded values of Secret objects, in every form that a log might carry."""
     import base64
 
     found = [str(value) for secret in secrets for value in (secret.get("stringData") or {}).values()]
     encoded = [value for secret in secrets for value in (secret.get("data") or {}).values()]
-    return found + [base64.b64decode(value).decode(errors="replace").strip() for value in encoded]
+    return forms(found + [base64.b64decode(value).decode(errors="replace").strip() for value in encoded])
 
 
 def masked(tell: Tell, values: list[str]) -> Tell:

@@ -10,12 +10,12 @@ from tasks.lib.deploy.bundle import (
     as_lines,
     as_yaml,
     folder_name,
-    forms,
     owned,
     redacted,
     unwell,
     write,
 )
+from tasks.lib.redaction import forms
 
 PASSWORD = "correct horse battery"
 ENCODED = base64.b64encode(PASSWORD.encode()).decode()

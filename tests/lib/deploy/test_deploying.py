@@ -1,4 +1,5 @@
 import base64
+import json
 
 import pytest
 
@@ -18,9 +19,40 @@ DOCUMENTS = [
 
 
 def test_every_value_of_every_secret_is_masked() -> None:
-    assert values_to_mask(DOCUMENTS, {"file": Secret(b"a whole file\n")}) == [
-        "battery staple", "correct horse", "a whole file",
-    ]  # fmt: skip
+    found = values_to_mask(DOCUMENTS, {"file": Secret(b"a whole file\n")})
+    assert {"battery staple", "correct horse", "a whole file"} < set(found)
+    assert found == sorted(found, key=len, reverse=True)
+
+
+KEY = b'{\n  "private_key": "correct\\nhorse",\n  "client": "battery \xc3\xa9 staple"\n}\n'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *KEY.decode().splitlines()[1:-1],
+        json.dumps(KEY.decode().strip()),
+        base64.b64encode(KEY.strip()).decode(),
+    ],
+    ids=["one line", "another line", "in JSON", "in base64"],
+)
+@pytest.mark.parametrize("source", ["file", "rendered"])
+def test_a_value_of_many_lines_is_masked_however_a_container_prints_it(source: str, line: str) -> None:
+    rendered = Document("", {"kind": "Secret", "data": {"key": base64.b64encode(KEY).decode()}})
+    values = (
+        values_to_mask([rendered], {}) if source == "rendered" else values_to_mask([], {"k": Secret(KEY)})
+    )
+    heard: list[Event] = []
+
+    masked(heard.append, values)(LogLine("pod", line))
+    with pytest.raises(Failure) as caught, masked_failures(values):
+        raise Failure("it crashed", f"last lines:\n  {line}")
+
+    for said in (str(heard), str(caught.value)):
+        assert "[redacted]" in said
+        assert "correct" not in said
+        assert "staple" not in said
+        assert line not in said
 
 
 @pytest.mark.parametrize(
