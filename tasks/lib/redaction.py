@@ -55,6 +55,18 @@ def mask(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
+def mask_cut(text: str, secrets: Iterable[str], mark: str) -> str:
+    """The same for a text that was cut short, as `mark` at its end says: it may end within a secret."""
+    if not text.endswith(mark):
+        return mask(text, secrets)
+    listed, shown = list(secrets), text.removesuffix(mark)
+    lengths = range(len(shown), SHORTEST_VALUE_TO_MASK - 1, -1)
+    ends = (n for n in lengths if any(secret.startswith(shown[-n:]) for secret in listed))
+    if n := next(ends, 0):
+        shown = shown[:-n] + REDACTED
+    return mask(shown, listed) + mark
+
+
 def forms(values: Iterable[str]) -> list[str]:
     """Secret values as they may occur: whole, line by line, escaped in JSON, and in base64."""
     found: set[str] = set()

@@ -16,6 +16,7 @@ NOISE: Final = frozenset(
 COPY: Final = "kubectl.kubernetes.io/last-applied-configuration"
 SECRET_FIELDS: Final = ("data.", "stringData.")
 LONGEST: Final = 120
+CUT: Final = "…"
 
 
 @dataclass(frozen=True)
@@ -77,4 +78,4 @@ def _shown(leaves: Mapping[str, Any], field: str, *, secret: bool) -> str | None
     if secret and field.startswith(SECRET_FIELDS):
         return REDACTED
     text = str(leaves[field])
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + CUT

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from tasks.lib.deploy import page
 from tasks.lib.deploy.decide import WRITES, Action
-from tasks.lib.deploy.diff import Change, changes, content
+from tasks.lib.deploy.diff import CUT, Change, changes, content
 from tasks.lib.deploy.engine import REMOVAL, Planned
 from tasks.lib.deploy.objects import fingerprint
 from tasks.lib.errors import Failure, UsageError
-from tasks.lib.redaction import mask
+from tasks.lib.redaction import mask_cut
 
 SIGNS: Final = {
     Action.CREATE: "+",
@@ -165,7 +165,7 @@ def blanked(plan: Plan, values: Collection[str]) -> Plan:
     """The plan without secret values, wherever they stand: a ConfigMap may repeat one."""
 
     def clean(change: Change) -> Change:
-        before, after = (text and mask(text, values) for text in (change.before, change.after))
+        before, after = (text and mask_cut(text, values, CUT) for text in (change.before, change.after))
         return Change(change.field, before, after)
 
     entries = (replace(entry, changes=tuple(map(clean, entry.changes))) for entry in plan.entries)

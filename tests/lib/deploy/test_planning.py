@@ -100,6 +100,17 @@ def test_a_plan_can_be_rid_of_secret_values() -> None:
     assert clean.entries[0].changes == (Change("data.url", "db://[redacted]@host", None),)
 
 
+@pytest.mark.parametrize("before", ["", "x" * 90, "x" * 113], ids=["all of it", "the end", "a few letters"])
+def test_the_beginning_of_a_secret_value_at_the_end_of_a_text_that_is_cut_goes_too(before: str) -> None:
+    secret = "correct horse battery staple " * 10
+    plan = planned(live=before + secret, wanted="<new>")
+
+    clean = planning.blanked(plan, [secret, "staple"])
+
+    (change,) = clean.entries[0].changes
+    assert change == Change("data.a", f"{before}[redacted]…", "<new>")
+
+
 @pytest.mark.parametrize("text", ["", "[]", "3", '{"format": 1, "environment": "x", "entries": [{}]}'])
 def test_a_file_that_is_no_plan_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "plan.json"
