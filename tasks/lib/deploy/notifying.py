@@ -41,10 +41,18 @@ def address(variable: str, environ: Mapping[str, str]) -> Secret:
     url = environ.get(variable, "").strip()
     if not url:
         raise Failure(f"Nobody can be notified: {variable} is not set.")
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOCAL):
+    if not _is_safe(url):
         raise Failure(f"Nobody is notified: {variable} holds no https address.")
     return Secret(url.encode())
+
+
+def _is_safe(url: str) -> bool:
+    try:
+        url.encode()
+        parts = urlsplit(url)
+    except ValueError:  # such as https://[your-webhook], which is no IPv6 address; its text is not told
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOCAL)
 
 
 def message(

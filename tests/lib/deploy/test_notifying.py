@@ -87,6 +87,9 @@ def test_a_receiver_that_is_not_there_is_told_without_its_address(clock: Clock) 
         ("", "Nobody can be notified: HOOK is not set."),
         ("http://hooks.example.org/secret", "Nobody is notified: HOOK holds no https address."),
         ("secret", "Nobody is notified: HOOK holds no https address."),
+        ("https://[your-hook]/secret", "Nobody is notified: HOOK holds no https address."),
+        ("https://[secret", "Nobody is notified: HOOK holds no https address."),
+        ("https://hooks.example.org/secret\udcff", "Nobody is notified: HOOK holds no https address."),
     ],
 )
 def test_an_address_that_is_missing_or_unsafe_is_refused_unseen(value: str, what: str) -> None:
