@@ -15,8 +15,10 @@ class Phase(Struct, frozen=True, kw_only=True):
     objects: list[Chosen]
 
 
-# The command line of a task, as after ./inv; a deploy within a deploy would wait for its own lock.
-Hook = Annotated[str, Meta(pattern=r"^(?!deploy\b)[a-z][\w.-]*( .*)?\Z")]
+# The command line of a task, as after ./inv, its quotes closed; a deploy within a deploy would wait for its
+# own lock.
+WORDS = r"""([^'"\\\n]|\\.|'[^'\n]*'|"([^"\\\n]|\\.)*")*"""
+Hook = Annotated[str, Meta(pattern=rf"^(?!deploy\b)[a-z][\w.-]*( {WORDS})?\Z")]
 Told = Annotated[str, Meta(pattern=r"^(start|success|failure)\Z")]
 
 

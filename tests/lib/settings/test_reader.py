@@ -1,5 +1,6 @@
 """Reading settings: layers, faults, origins."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,27 @@ def test_a_fault_within_a_list_says_what_is_allowed_there() -> None:
         "- deploy.phases.0.titel is no setting; did you mean title?; allowed here: title, objects.\n"
         "- deploy.phases.0.title is missing."
     )
+
+
+@pytest.mark.parametrize(
+    ("hook", "is_fine"),
+    [
+        ("settings --json", True),
+        ("release.show --to 'it is' --by \"a \\\" b\" c\\'s", True),
+        ("release.list --environment 'staging", False),
+        ('release.list --environment "staging', False),
+        ("release.list --environment staging\\", False),
+        ("deploy --branch develop", False),
+    ],
+)
+def test_a_hook_is_a_command_line_that_can_be_read(hook: str, *, is_fine: bool) -> None:
+    layers = [Layer("a", DEFAULTS), Layer("b", {"deploy": {"hooks": {"after_deploy": [hook]}}})]
+    if is_fine:
+        assert shlex.split(read(layers, ROOT).deploy.hooks.after_deploy[0])
+        return
+    with pytest.raises(UsageError) as caught:
+        read(layers, ROOT)
+    assert caught.value.why.startswith("- deploy.hooks.after_deploy")
 
 
 def test_a_checkout_without_invoke_yaml_is_told_so_in_one_sentence(tmp_path: Path) -> None:
