@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 SANDBOX_HELP = "Run against the sandbox on this machine (also LOOKIT_SANDBOX=1)."
+ON, OFF = ("1", "true"), ("", "0", "false")  # what LOOKIT_SANDBOX may say, in any case
 
 # The options of every task that starts from a checkout of the application.
 CHECKOUT_HELP = {
@@ -80,7 +81,7 @@ def task(*, may_follow: str = "", **options: Any) -> Callable[[Callable[..., Non
     def declare(body: Callable[..., None]) -> invoke.Task[Any]:
         @functools.wraps(body)
         def run(c: Context, *args: Any, sandbox: bool = False, **kwargs: Any) -> None:
-            c.config.in_sandbox = sandbox or os.environ.get("LOOKIT_SANDBOX", "") not in {"", "0"}
+            c.config.in_sandbox = sandbox or _sandbox_variable()
             body(c, *args, **kwargs)
 
         signature = inspect.signature(body)
@@ -209,6 +210,19 @@ def sandbox_state(c: Context) -> "Path | None":
 def in_sandbox(c: Context) -> bool:
     """Whether this run is meant for the sandbox."""
     return bool(c.config.in_sandbox)
+
+
+def _sandbox_variable() -> bool:
+    """Whether LOOKIT_SANDBOX asks for the sandbox.
+
+    Raises:
+        UsageError: it says neither yes nor no, and which cluster is meant is nothing to guess.
+
+    """
+    said = os.environ.get("LOOKIT_SANDBOX", "")
+    if said.lower() not in {*ON, *OFF}:
+        raise UsageError(f"LOOKIT_SANDBOX is {said!r}, but should be 1 or 0.")
+    return said.lower() in ON
 
 
 def _layers_of(config: invoke.Config) -> "list[Layer]":

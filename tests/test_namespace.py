@@ -87,6 +87,26 @@ def test_a_variable_of_the_wrong_type_is_bad_usage(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("said", "sandbox"),
+    [("", False), ("0", False), ("false", False), ("False", False), ("1", True), ("true", True)],
+)
+def test_a_variable_asks_for_the_sandbox_or_does_not(
+    here: Here, tmp_path: Path, said: str, *, sandbox: bool
+) -> None:
+    done = here.plain("settings", LOOKIT_SANDBOX=said, INVOKE_SANDBOX_STATE=str(tmp_path))
+
+    assert done.code == (1 if sandbox else 0)
+    assert ("sandbox.up" in done.stderr) == sandbox
+
+
+def test_a_variable_that_says_neither_is_bad_usage(here: Here) -> None:
+    done = here.plain("settings", LOOKIT_SANDBOX="off")
+
+    assert done.code == 2
+    assert done.stderr == "LOOKIT_SANDBOX is 'off', but should be 1 or 0.\n"
+
+
 def test_every_task_takes_sandbox() -> None:
     for name, task in loaded()["tasks"].items():
         assert "sandbox" in task["options"], name
