@@ -198,7 +198,10 @@ def run_graph(
 ) -> list[Result]:
     """Run the steps, print their output with their names before it, and the table at the end."""
     lock = threading.Lock()
-    hidden = [value.reveal().decode(errors="replace") for value in values.values()]
+    # Output comes line by line, and so do values of several lines, or with a newline at their end.
+    hidden = [
+        line.strip() for v in values.values() for line in v.reveal().decode(errors="replace").splitlines()
+    ]
 
     def tell(step: ReadyStep, line: str) -> None:
         with lock:

@@ -13,7 +13,8 @@ from tasks.lib.image.reference import parse as parse_image
 from tasks.lib.pipeline import conducting, containers, direct, orchestrator
 from tasks.lib.pipeline.reading import parse
 from tasks.lib.pipeline.resolving import ReadyBuild, ready
-from tasks.lib.pipeline.running import Result
+from tasks.lib.pipeline.running import Launch, Result
+from tasks.lib.redaction import Secret
 from tests.builders import checked_in_settings
 from tests.lib.image.docker_program import DockerProgram, Says, engine
 from tests.sample_checkout import Sample, sample
@@ -176,6 +177,20 @@ def test_a_step_without_a_container_runs_in_its_folder_of_the_workspace(tmp_path
     assert launch.env["PYTHONPATH"].split(":")[0] == "/root"
     assert (launch.env["HERE"], launch.env["OTHER"]) == (str(tmp_path), "/workspaces/x")
     assert launch.env["LOOKIT_SANDBOX"] == "1"
+
+
+@pytest.mark.parametrize("value", ["canary-one", "canary-one\n", "canary-one\n  canary-two\r\n"])
+def test_a_secret_that_a_step_prints_is_blanked_out_line_by_line(
+    capsys: pytest.CaptureFixture[str], value: str
+) -> None:
+    launch = Launch(["printf", "%s\nnext\n", f"says {value}"])
+
+    conducting.run_graph(build({}), {0}, lambda _: launch, {"KEY": Secret(value.encode())})
+
+    told = capsys.readouterr().err
+    assert "says [redacted]" in told
+    assert "next" in told
+    assert "canary" not in told
 
 
 def test_scripts_become_programs_that_anyone_may_run(tmp_path: Path) -> None:
