@@ -3,7 +3,9 @@
 Other errors of the system are left as they are: they are more likely a defect of this project.
 """
 
-from errno import EACCES, EDQUOT, EEXIST, EISDIR, ENOSPC, ENOTDIR, EPERM, EROFS
+import os
+from errno import EACCES, EDQUOT, EEXIST, EISDIR, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS
+from pathlib import Path
 
 from tasks.lib.errors import Failure
 
@@ -24,4 +26,17 @@ def refusal(error: OSError) -> Failure | None:
         return Failure(f"{place} cannot be used.", why, f"Look at its owner and mode: ls -ld {place}")
     if error.errno in IN_THE_WAY:
         return Failure(f"{place} is in the way.", why, "Move it aside, or choose another place.")
+    if error.errno == ENOENT and not Path(error.filename or "").is_absolute() and _working_folder_is_gone():
+        return Failure(
+            "The folder that you stand in is no longer there.",
+            next_step="Go to one that is, such as with `cd ~`, and run this again.",
+        )
     return None
+
+
+def _working_folder_is_gone() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - only asks
+    except FileNotFoundError:
+        return True
+    return False

@@ -2,6 +2,7 @@
 
 import os
 from errno import EACCES, EEXIST, ENOENT, ENOSPC, EROFS
+from pathlib import Path
 
 import pytest
 
@@ -33,4 +34,20 @@ def test_a_write_into_a_full_disk_names_no_file() -> None:
 
 
 def test_a_missing_file_is_more_likely_a_defect() -> None:
+    assert refusal(FileNotFoundError(ENOENT, "No such file or directory", "/a/b")) is None
+
+
+def test_a_working_folder_that_was_removed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+
+    for attempt in (Path.cwd, Path("out").mkdir):
+        with pytest.raises(OSError, match="No such file") as caught:
+            attempt()
+        found = refusal(caught.value)
+
+        assert found is not None
+        assert found.what == "The folder that you stand in is no longer there."
     assert refusal(FileNotFoundError(ENOENT, "No such file or directory", "/a/b")) is None
