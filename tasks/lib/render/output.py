@@ -1,7 +1,8 @@
 """Where a render goes: one stream, or one file an object."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 
 from tasks.lib import console
@@ -13,15 +14,24 @@ from tasks.lib.render.validation import validate
 
 
 def file_names(documents: Sequence[Document]) -> dict[str, Document]:
-    """A file name for each document; the namespace is added where two would share one."""
+    """A file name for each document; the namespace is added where two would share one, then a number.
+
+    A number it takes where two API groups have a kind of the same name, or names differ in case alone.
+    """
     named: dict[str, Document] = {}
     for document in documents:
-        name = document.file_name
-        if name in named:
-            namespace = document.content["metadata"].get("namespace", "cluster")
-            name = f"{namespace}-{name}"
-        named[name] = document
+        # What a tree calls its objects must not lead out of the folder.
+        names = (name.replace("/", "-") for name in _names(document))
+        named[next(name for name in names if name not in named)] = document
     return named
+
+
+def _names(document: Document) -> Iterator[str]:
+    name, namespace = document.file_name, document.content["metadata"].get("namespace", "cluster")
+    yield name
+    yield f"{namespace}-{name}"
+    for number in count(2):
+        yield f"{namespace}-{number}-{name}"
 
 
 def write(documents: Sequence[Document], folder: Path) -> list[Path]:

@@ -87,6 +87,27 @@ def test_same_names_in_two_namespaces_get_two_files() -> None:
     assert list(output.file_names(twins)) == ["role-r.yaml", "two-role-r.yaml"]
 
 
+def test_kinds_of_the_same_name_get_a_file_each() -> None:
+    services = [
+        Document(group, {"apiVersion": group, "kind": "Service", "metadata": {"name": "s", "namespace": "n"}})
+        for group in ("v1", "serving.knative.dev/v1", "net.example/v1", "more.example/v1")
+    ]
+    files = output.file_names(services)
+
+    assert list(files) == ["service-s.yaml", "n-service-s.yaml", "n-2-service-s.yaml", "n-3-service-s.yaml"]
+    assert list(files.values()) == services
+
+
+def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
+    odd = {"kind": "../../K", "metadata": {"name": "a/b", "namespace": "../n"}}
+
+    written = output.write([Document("one", odd), Document("two", odd)], tmp_path / "out")
+
+    assert [path.name for path in written] == ["..-..-k-a-b.yaml", "..-n-..-..-k-a-b.yaml"]
+    assert {path.parent for path in written} == {tmp_path / "out"}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "old.yaml").write_text("")
     with pytest.raises(UsageError) as caught:
