@@ -53,7 +53,7 @@ def build(
 
     Raises:
         UsageError: a template cannot be filled in.
-        Failure: the tree or overlay is missing, or kustomize refuses it.
+        Failure: the tree or overlay is missing, the tree cannot be copied, or kustomize refuses it.
 
     """
     copy = folder / "tree"
@@ -93,4 +93,13 @@ def _copy(tree: Path, copy: Path) -> None:
     if not tree.is_dir():
         why = f"{tree} is no folder."
         raise Failure("The kustomize tree does not exist.", why, "Mend kustomize.tree in invoke.yaml.")
-    shutil.copytree(tree, copy, symlinks=True, ignore=shutil.ignore_patterns("*.enc"))
+    try:
+        shutil.copytree(tree, copy, symlinks=True, ignore=shutil.ignore_patterns("*.enc"))
+    except shutil.Error as error:
+        first, *others = [why for _, _, why in error.args[0]]
+        room = copy.parents[1]
+        raise Failure(
+            f"The kustomize tree cannot be copied to {room}.",
+            f"{first}{f' (and {len(others)} more)' if others else ''}",
+            f"Mend what it names; where there is no space left, make room: df -h {room}",
+        ) from error

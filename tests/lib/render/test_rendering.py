@@ -158,3 +158,13 @@ def test_the_command_is_exact(settings: Settings) -> None:
 
 def _contents(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_cannot_be_copied_of_a_tree_is_said(foreign: Settings) -> None:
+    os.mkfifo(foreign.tree / "pipe")
+
+    with pytest.raises(Failure) as caught:
+        render(foreign, foreign.environment("staging"), VARIABLES, SECRETS)
+
+    assert caught.value.what == f"The kustomize tree cannot be copied to {memory_folder()}."
+    assert caught.value.why == f"`{foreign.tree}/pipe` is a named pipe"
