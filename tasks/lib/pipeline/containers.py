@@ -74,7 +74,7 @@ class Containers:
     def launch(self, step: ReadyStep) -> Launch:
         """The `docker run` that is this step."""
         name = f"{self.run}-{step.index}"
-        hidden = {variable: self.secrets[variable].reveal().decode() for variable in step.secrets}
+        hidden = {variable: os.fsdecode(self.secrets[variable].reveal()) for variable in step.secrets}
 
         def stop() -> None:
             process.run(docker.remove_container(name), time_limit=self.seconds)

@@ -43,7 +43,7 @@ class Direct:
 
     def launch(self, step: ReadyStep) -> Launch:
         """The program that does what the step's container would, in the same folder."""
-        secret = {name: self.secrets[name].reveal().decode() for name in step.secrets}
+        secret = {name: os.fsdecode(self.secrets[name].reveal()) for name in step.secrets}
         own = {name: self._local(value) for name, value in step.env.items()}
         core = [
             "--search-root",

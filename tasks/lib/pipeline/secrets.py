@@ -29,7 +29,7 @@ def values(settings: "Settings", sources: Mapping[str, Source], wanted: Collecti
         Failure: a value is not to be had; the message says how to give it by hand.
 
     """
-    found = {name: Secret(os.environ[name].encode()) for name in wanted if name in os.environ}
+    found = {name: Secret(os.fsencode(os.environ[name])) for name in wanted if name in os.environ}
     encrypted = {}
     for name in sorted({*wanted} - found.keys()):
         source = sources[name]

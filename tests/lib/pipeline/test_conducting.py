@@ -1,5 +1,6 @@
 """What goes around a pipeline's steps: the workspace, what only containers can run, images, and how it ends."""
 
+import os
 import stat
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.image.checkout import variables
 from tasks.lib.image.reference import parse as parse_image
-from tasks.lib.pipeline import conducting, containers, direct, orchestrator
+from tasks.lib.pipeline import conducting, containers, direct, orchestrator, secrets
 from tasks.lib.pipeline.reading import parse
 from tasks.lib.pipeline.resolving import ReadyBuild, ready
 from tasks.lib.pipeline.running import Launch, Result
@@ -177,6 +178,23 @@ def test_a_step_without_a_container_runs_in_its_folder_of_the_workspace(tmp_path
     assert launch.env["PYTHONPATH"].split(":")[0] == "/root"
     assert (launch.env["HERE"], launch.env["OTHER"]) == (str(tmp_path), "/workspaces/x")
     assert launch.env["LOOKIT_SANDBOX"] == "1"
+
+
+def test_a_secret_of_any_bytes_reaches_its_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "KEY", os.fsdecode(b"\xff\xfe"))
+    declared = {"secretManager": [{"versionName": "projects/p/secrets/s/versions/1", "env": "KEY"}]}
+    file = {"steps": [{"name": OWN, "secretEnv": ["KEY"]}], "availableSecrets": declared}
+    made = ready(parse(file, "f"), {}, "f")
+
+    values = secrets.values(SETTINGS, made.secrets, ["KEY"])
+    direct_launch = direct.Direct(tmp_path, tmp_path, values, {}).launch(made.steps[0])
+    in_container = containers.Containers(run="run", network="host", secrets=values, seconds=5).launch(
+        made.steps[0]
+    )
+
+    assert values == {"KEY": Secret(b"\xff\xfe")}
+    for launch in (direct_launch, in_container):
+        assert os.fsencode(launch.env["KEY"]) == b"\xff\xfe"
 
 
 @pytest.mark.parametrize("value", ["canary-one", "canary-one\n", "canary-one\n  canary-two\r\n"])
