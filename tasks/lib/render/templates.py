@@ -35,7 +35,11 @@ def fill_tree(tree: Path, variables: Mapping[str, str]) -> list[Path]:
     filled = {}
     faults: list[str] = []
     for template in templates:
-        text = template.read_text()
+        try:
+            text = template.read_text()
+        except UnicodeDecodeError as error:
+            faults.append(f"{template.relative_to(tree)}: not UTF-8 text ({error.reason})")
+            continue
         faults += [
             f"{template.relative_to(tree)}:{line}: {fault}" for line, fault in faults_in(text, variables)
         ]

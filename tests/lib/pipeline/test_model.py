@@ -135,6 +135,7 @@ def test_a_step_without_an_image_is_no_step() -> None:
 def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"missing\.yaml cannot be read"):
         load(tmp_path / "missing.yaml")
-    (tmp_path / "bad.yaml").write_text("a: [")
-    with pytest.raises(UsageError, match=r"bad\.yaml is not valid YAML"):
-        load(tmp_path / "bad.yaml")
+    for bad in (b"a: [", b"a: \xff"):
+        (tmp_path / "bad.yaml").write_bytes(bad)
+        with pytest.raises(UsageError, match=r"bad\.yaml is not valid YAML"):
+            load(tmp_path / "bad.yaml")

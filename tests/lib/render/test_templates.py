@@ -68,3 +68,11 @@ def test_faults_of_all_templates_are_listed_and_nothing_is_written(tmp_path: Pat
     ]
     assert caught.value.next_step == "Declared variables: $COMMIT_SHA, $EMPTY, $TAG_NAME."
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.template.yaml", "b.template.yaml"]
+
+
+def test_a_template_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.template.yaml").write_bytes(b"x: \xff\n")
+
+    with pytest.raises(UsageError) as caught:
+        fill_tree(tmp_path, VARIABLES)
+    assert caught.value.why == "- a.template.yaml: not UTF-8 text (invalid start byte)"
