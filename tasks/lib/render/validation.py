@@ -56,6 +56,8 @@ def _fault(document: Document, version: str) -> str:
     missing = [key for key in ("apiVersion", "kind") if key not in document.content]
     if missing:
         return f"{' and '.join(missing)} missing"
+    if wrong := [key for key in ("apiVersion", "kind") if not isinstance(document.content[key], str)]:
+        return f"{' and '.join(wrong)} should be text"
     validator = _validator(document.content["kind"], document.content["apiVersion"], version)
     worst = best_match(validator.iter_errors(document.content))
     if worst is None:

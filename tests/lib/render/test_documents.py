@@ -133,6 +133,13 @@ def test_schema_faults_of_all_objects_are_listed() -> None:
     assert nameless == "object without kind d: apiVersion and kind missing"
 
 
+def test_a_kind_that_is_no_text_is_a_fault_of_its_object() -> None:
+    with pytest.raises(Failure) as caught:
+        validate(split("apiVersion: 1\nkind: 3\nmetadata:\n  name: a\n"), "1.36")
+
+    assert caught.value.why == "3 a: apiVersion and kind should be text"
+
+
 def test_kinds_without_schema_are_named_not_checked() -> None:
     issuer = split("apiVersion: cert-manager.io/v1\nkind: ClusterIssuer\nmetadata: {name: i}\n")
 
