@@ -64,10 +64,16 @@ def kubectl_version(program: str) -> str:
         raise Failure(
             f"{program} is no program.", "", "Leave kustomize.kubectl empty: one is installed already."
         )
-    answer = json.loads(
-        process.run((program, "version", "--client", "-o", "json"), time_limit=SECONDS).stdout
-    )
-    return f"{answer['clientVersion']['gitVersion']} with kustomize {answer['kustomizeVersion']} ({program})"
+    done = process.run((program, "version", "--client", "-o", "json"), time_limit=SECONDS)
+    try:
+        answer = json.loads(done.stdout)
+        its, kustomize = answer["clientVersion"]["gitVersion"], answer["kustomizeVersion"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Failure(
+            f"{program} is no kubectl, or one too old.", "It does not say its version and its kustomize's.",
+            "Leave kustomize.kubectl empty: one is installed already.",
+        ) from error  # fmt: skip
+    return f"{its} with kustomize {kustomize} ({program})"
 
 
 def docker_version() -> str:

@@ -27,6 +27,14 @@ def test_a_kubectl_that_is_not_there_is_mended_in_the_settings() -> None:
     assert caught.value.next_step == "Leave kustomize.kubectl empty: one is installed already."
 
 
+@pytest.mark.parametrize("says", ["hello", "{}", '{"clientVersion": {"gitVersion": "v1.18.0"}}', "[]"])
+def test_a_program_that_is_no_kubectl_or_an_old_one_is_a_fault(tmp_path: Path, says: str) -> None:
+    _program(tmp_path, "kubectl", f"echo '{says}'")
+
+    with pytest.raises(Failure, match="is no kubectl, or one too old"):
+        machine.kubectl_version(str(tmp_path / "kubectl"))
+
+
 def test_every_program_is_looked_at() -> None:
     subjects = [check.subject for check in machine.checks(checked_in_settings())]
 
