@@ -75,6 +75,7 @@ def read(
     Raises:
         UsageError: at least one value cannot be used; all of them are listed.
         Failure: git was needed for the commit and could not answer.
+        TimedOut: git did not answer in time.
 
     """
     environ = os.environ if environ is None else environ
@@ -89,6 +90,7 @@ def collect(
     Raises:
         UsageError: at least one value cannot be used; all of them are listed.
         Failure: git was needed for the commit and could not answer.
+        TimedOut: git did not answer in time.
 
     """
     variables = BuildVariables(
@@ -141,7 +143,7 @@ def _git(argv: tuple[str, ...]) -> str:
     try:
         done = process.run(argv, time_limit=GIT_SECONDS, env={"GIT_TERMINAL_PROMPT": "0"})
     except Failure as failure:
-        raise Failure(
+        raise type(failure)(
             "The commit to release is not known: git could not be asked.",
             str(failure),
             "Name it with --commit (the full SHA), or set COMMIT_SHA as Cloud Build does.",

@@ -29,6 +29,7 @@ def announce(
 
     Raises:
         Failure: the token is missing, or Sentry refused.
+        TimedOut: one of the calls took longer than time_limits.sentry.
 
     """
     environ = os.environ if environ is None else environ
@@ -72,7 +73,7 @@ def _call(argv: tuple[str, ...], env: Mapping[str, str], token: str, seconds: fl
     try:
         process.run(argv, time_limit=seconds, env={**env, TOKEN: token})
     except Failure as failure:
-        raise Failure(
+        raise type(failure)(
             f"Sentry was not told: `sentry-cli {' '.join(argv[1:3])}` failed.",
             mask(failure.why or failure.what, [token]),
             "The release itself stands.  Check sentry.* in invoke.yaml and the token's scopes (org:ci).",

@@ -1,5 +1,6 @@
 """Build variables: whose word counts, and what is refused."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from tasks.lib import build_variables
-from tasks.lib.errors import Failure, UsageError
+from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.settings.model import Settings
 from tests.builders import checked_in_settings
 
@@ -94,6 +95,18 @@ def test_a_branch_that_is_not_there_says_so(settings: Settings, tmp_path: Path) 
     with pytest.raises(Failure, match=f"{tmp_path} has no branch master") as caught:
         build_variables.read(remote, settings.environment("production"), environ={})
     assert "--commit" in caught.value.next_step
+
+
+def test_git_that_does_not_answer_is_a_time_out(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "git").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(build_variables, "GIT_SECONDS", 0.1)
+
+    with pytest.raises(TimedOut, match="git could not be asked"):
+        build_variables.read(settings, settings.environment("staging"), environ={})
 
 
 def test_git_that_cannot_answer_asks_for_the_commit(settings: Settings, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tasks.lib import sentry
 from tasks.lib.build_variables import BuildVariables
-from tasks.lib.errors import Failure
+from tasks.lib.errors import Failure, TimedOut
 from tests.builders import checked_in_settings
 from tests.serving import answering
 
@@ -118,3 +118,10 @@ def test_without_an_organisation_nobody_is_told() -> None:
         assert told(url, organization="") is False
 
     assert seen == []
+
+
+def test_a_call_that_takes_too_long_is_a_time_out() -> None:
+    settings = checked_in_settings(sentry={"organization": "lookit"}, time_limits={"sentry": "0.01s"})
+
+    with pytest.raises(TimedOut, match="Sentry was not told"):
+        sentry.announce(settings, settings.environment("staging"), VARIABLES, {sentry.TOKEN: TOKEN})

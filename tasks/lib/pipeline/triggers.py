@@ -126,6 +126,7 @@ def apply(made: Sequence[tuple[str, ...]], root: Path, seconds: float) -> None:
 
     Raises:
         Failure: gcloud is missing or one is refused; those before it are done, and may be run again.
+        TimedOut: one took too long; the same holds.
 
     """
     for argv in made:
@@ -133,7 +134,7 @@ def apply(made: Sequence[tuple[str, ...]], root: Path, seconds: float) -> None:
             process.run(argv, time_limit=seconds, cwd=root)
         except Failure as failure:
             if not ALREADY_THERE.search(failure.why):
-                raise Failure(
+                raise type(failure)(
                     f"`{process.spelled(argv)}` failed.", failure.why or failure.what,
                     "Mend that and run the same again: what is there already is passed over.",
                 ) from failure  # fmt: skip

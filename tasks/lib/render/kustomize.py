@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib import process
-from tasks.lib.errors import Failure
+from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.files import write_atomically
 from tasks.lib.redaction import Secret, mask
 from tasks.lib.render.templates import fill_tree
@@ -54,6 +54,7 @@ def build(
     Raises:
         UsageError: a template cannot be filled in.
         Failure: the tree or overlay is missing, the tree cannot be copied, or kustomize refuses it.
+        TimedOut: kustomize did not finish within time_limits.render.
 
     """
     copy = folder / "tree"
@@ -74,6 +75,12 @@ def build(
     argv = build_argv(kubectl(settings), overlay, settings.kustomize.options)
     try:
         return process.run(argv, time_limit=settings.time_limits.render, env={**HEAP, **os.environ})
+    except TimedOut as late:
+        raise TimedOut(
+            f"kustomize could not build {environment.overlay}.",
+            f"It did not finish within {settings.time_limits.render:g} s and was ended.",
+            "Run this again; where it needs longer, raise time_limits.render in invoke.yaml.",
+        ) from late
     except Failure as failure:
         why = failure.why.replace(f"{copy}/", "").replace(str(copy), settings.kustomize.tree)
         failure.why = mask(why, _lines(secrets))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.deploy import backup_role
-from tasks.lib.errors import Failure
+from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.pipeline import triggers
 from tasks.lib.sandbox.cloud.accounts import DEPLOYER_PERMISSIONS
 from tests.builders import checked_in_settings
@@ -159,6 +159,11 @@ def test_a_refusal_ends_it(tmp_path: Path) -> None:
         triggers.apply([(gcloud, "x"), (gcloud, "y")], tmp_path, 10)
 
     assert raised.value.why == "PERMISSION_DENIED"
+
+
+def test_a_command_that_hangs_is_a_time_out(tmp_path: Path) -> None:
+    with pytest.raises(TimedOut, match="`sleep 60` failed"):
+        triggers.apply([("sleep", "60")], tmp_path, 0.1)
 
 
 def test_commands_run_in_order_where_the_build_file_lies(tmp_path: Path) -> None:

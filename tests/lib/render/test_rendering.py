@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from tasks.lib.build_variables import BuildVariables
-from tasks.lib.errors import Failure, UsageError
+from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.redaction import Secret
 from tasks.lib.render import kustomize
 from tasks.lib.render.rendering import render
@@ -168,3 +168,13 @@ def test_what_cannot_be_copied_of_a_tree_is_said(foreign: Settings) -> None:
 
     assert caught.value.what == f"The kustomize tree cannot be copied to {memory_folder()}."
     assert caught.value.why == f"`{foreign.tree}/pipe` is a named pipe"
+
+
+def test_a_render_that_takes_too_long_says_its_limit(foreign: Settings) -> None:
+    hasty = replace(foreign, time_limits=replace(foreign.time_limits, render=0.01))
+
+    with pytest.raises(TimedOut) as caught:
+        render(hasty, hasty.environment("staging"), VARIABLES, SECRETS)
+
+    assert caught.value.why == "It did not finish within 0.01 s and was ended."
+    assert "time_limits.render" in caught.value.next_step
