@@ -79,8 +79,18 @@ def down(here: State, *, keep_data: bool) -> int:
         ended = _end_all(here)
         shutil.rmtree(here.processes, ignore_errors=True)
         if not keep_data:
-            shutil.rmtree(here.folder)
+            _remove(here)
     return ended
+
+
+def _remove(here: State) -> None:
+    """Remove the folder, and last the lock: by it a removal that was broken off can be done again."""
+    for path in here.folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path != here.lock:
+            path.unlink()
+    shutil.rmtree(here.folder)
 
 
 def _require_own(here: State) -> None:

@@ -5,7 +5,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -189,3 +191,40 @@ def test_a_held_server_is_released(here: State) -> None:
     watching.release(here, "etcd")
     watching.release(here, "etcd")
     assert not (here.held / "etcd").exists()
+
+
+@pytest.mark.parametrize("removals", range(5))
+def test_a_removal_that_is_broken_off_can_be_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, removals: int
+) -> None:
+    here = State(tmp_path / "sandbox")
+    here.clusters.mkdir(parents=True)
+    for file in (here.clusters / "ca.crt", here.plan, here.lock, here.ports):
+        file.write_text("[]")
+    unlink, left = os.unlink, iter(range(removals))
+
+    def broken_off(*arguments: Any, **options: Any) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        unlink(*arguments, **options)
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        # The order is the file system's; this one begins with what tells that it is a sandbox's.
+        patch.setattr(os, "scandir", _lock_first(os.scandir))
+        patch.setattr(os, "unlink", broken_off)
+        lifecycle.down(here, keep_data=False)
+    lifecycle.down(here, keep_data=False)
+
+    assert not here.folder.exists()
+
+
+def _lock_first(scandir: Any) -> Any:
+    @contextmanager
+    def listed(path: Any) -> Any:
+        with scandir(path) as entries:
+            yield iter(sorted(entries, key=lambda entry: (entry.name not in FIRST, entry.name)))
+
+    return listed
+
+
+FIRST = ("up.lock", "components.json")
