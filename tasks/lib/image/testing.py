@@ -19,7 +19,7 @@ from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.image import docker, engine
 from tasks.lib.image.building import build_arguments
 from tasks.lib.image.checkout import check, observe
-from tasks.lib.interruption import uninterrupted
+from tasks.lib.interruption import deferred, uninterrupted
 from tasks.lib.workspace import gone
 
 if TYPE_CHECKING:
@@ -150,7 +150,8 @@ def make_names() -> Names:
 def network(names: Names, labels: Mapping[str, str], seconds: float) -> Iterator[None]:
     """A network of this run's own, removed afterwards."""
     try:
-        process.run(docker.create_network(names.network, labels), time_limit=seconds)
+        with deferred():  # the engine would go on making what a client asked for that was ended
+            process.run(docker.create_network(names.network, labels), time_limit=seconds)
         yield
     finally:
         with uninterrupted():
