@@ -5,9 +5,11 @@ import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from google.auth import _exponential_backoff
 from msgspec.structs import replace
 
 from tasks.lib.cluster.connection import Tokens
@@ -70,7 +72,9 @@ class Overloaded(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def overloaded() -> Iterator[str]:
+def overloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A token service that answers 503; google-auth's pauses between its attempts are left out."""
+    monkeypatch.setattr(_exponential_backoff, "time", SimpleNamespace(sleep=lambda _: None))
     with answering(ThreadingHTTPServer(("127.0.0.1", 0), Overloaded)) as server:
         yield f"http://127.0.0.1:{server.server_port}/token"
 
