@@ -11,7 +11,7 @@ from tasks.lib.cluster.api import CONNECTIONS, Api, Json
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import takeover
-from tasks.lib.deploy.conflicts import Conflict, bare, found_in, options
+from tasks.lib.deploy.conflicts import Conflict, bare, found_in, not_ours, options
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.observe import get
@@ -168,8 +168,7 @@ class Acting:
             if not found or step.ref not in self._forced:
                 raise
             ours = {bare(conflict.named) for conflict in self._forced[step.ref]}
-            others = [c for c in found if c.manager not in self._predecessors and bare(c.named) not in ours]
-            if others:
+            if others := not_ours(found, self._predecessors, ours):
                 raise Failure(
                     f"{step.ref} was changed by somebody else during this deploy.",
                     "\n".join(map(str, others)),

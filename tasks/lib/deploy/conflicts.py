@@ -4,7 +4,7 @@ import copy
 import json
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,6 +47,20 @@ def found_in(ref: Ref, error: ApiError) -> tuple[Conflict, ...]:
         for cause in error.causes
         if cause.reason == "FieldManagerConflict"
     )
+
+
+def not_ours(
+    found: Iterable[Conflict], predecessors: Collection[str], forced: Collection[str]
+) -> tuple[Conflict, ...]:
+    """The conflicts that may not be resolved in our favour.
+
+    Args:
+        found: all conflicts of an object.
+        predecessors: field managers whose values are taken over silently.
+        forced: the fields to take over on request, as `bare` spells them.
+
+    """
+    return tuple(c for c in found if c.manager not in predecessors and bare(c.named) not in forced)
 
 
 def options(conflicts: Iterable[Conflict]) -> str:

@@ -17,7 +17,7 @@ from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.permissions import RECREATED
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import foretold, takeover
-from tasks.lib.deploy.conflicts import Conflict, bare, found_in, options, without
+from tasks.lib.deploy.conflicts import Conflict, bare, found_in, not_ours, options, without
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import Ref, contains, scopes_to_come
 from tasks.lib.errors import Failure
@@ -140,10 +140,6 @@ class Rehearsal:
             step.ref.namespace == self._namespace and not found.counts(kind)
         )
 
-    def takes_over(self, conflict: Conflict) -> bool:
-        """Whether the conflict may be resolved in our favour."""
-        return conflict.manager in self._predecessors or bare(conflict.named) in self._forced
-
     def _try(self, step: Step) -> Tried:
         kind = self._kinds.get((step.ref.api_version, step.ref.kind))
         if not step.writes or kind is None:
@@ -172,8 +168,7 @@ class Rehearsal:
             return Tried(step)
         conflicts = found_in(step.ref, error)
         if conflicts:
-            open_ones = tuple(c for c in conflicts if not self.takes_over(c))
-            if open_ones:
+            if open_ones := not_ours(conflicts, self._predecessors, self._forced):
                 return self._opposed(step, open_ones)
             try:
                 forced = {**DRY, "force": "true"}
