@@ -110,13 +110,15 @@ def _compared(kms: KmsProcess, root: Path, values: dict[str, Any], delay: float)
         alternatives[f"{len(names)} times sops decrypt"] = lambda: _sops(kms, root, names)
     alternatives[COMMAND] = lambda: _command(root, values)
     timings = in_turns(alternatives, ROUNDS)
-    first, again, undelayed = _libraries(kms, root, values, delay)
+    is_close = bool(delay) and len(names) <= FEW
+    rounds = CLOSE_ROUNDS if is_close else ROUNDS
+    first, again, undelayed = _libraries(kms, root, values, delay, rounds)
     lines = [
         markdown(f"Decrypting {len(names)} files, {delay * 1000:.0f} ms a call", timings),
         f"- `decrypt_all` in a process that has loaded nothing yet: {_spread(first)}",
         f"- the same once more in that process: {_spread(again)}",
     ]
-    if delay and len(names) <= FEW:
+    if is_close:
         allowed = 1.2 * delay + statistics.median(undelayed)
         lines.append(
             _criterion("one call's latency times 1.2, and start-up", allowed, statistics.median(first))
@@ -131,12 +133,9 @@ def _compared(kms: KmsProcess, root: Path, values: dict[str, Any], delay: float)
 
 
 def _libraries(
-    kms: KmsProcess, root: Path, values: dict[str, Any], delay: float
+    kms: KmsProcess, root: Path, values: dict[str, Any], delay: float, rounds: int
 ) -> tuple[list[float], list[float], list[float]]:
     """`decrypt_all` in new processes: first, once more, and first when KMS answers at once; in turns."""
-    rounds = (
-        CLOSE_ROUNDS if delay and len(values["environments"]["bench"]["secrets"]["files"]) <= FEW else ROUNDS
-    )
     delayed: list[tuple[float, float]] = []
     undelayed: list[tuple[float, float]] = []
     for number in range(rounds):
