@@ -73,12 +73,16 @@ def test_a_failed_deploy_keeps_its_evidence_and_brings_the_last_good_release_bac
     before, secret = objects(environment), a_secret_value(environment)
     environment.add(SERVICE)
     environment.add(CLAIM)
-    environment.behave("Deployment", "web", "crash-loop", logs=f"the password is {secret}, sadly")
+    environment.kubectl("create", "secret", "generic", "of-a-shell", "--from-literal=k=rotated-long-ago")
+    logs = f"the password is {secret}, sadly\nit was rotated-long-ago before"
+    environment.behave("Deployment", "web", "crash-loop", logs=logs)
 
     done = deploy(environment, commit=COMMIT_B)
 
     assert done.returncode == 1
     assert f"Deployment {environment.name}-web cannot become ready." in done.stderr
+    assert "it was [redacted] before" in done.stderr
+    assert "rotated-long-ago" not in done.stderr
     assert "==> back to release 1, commit aaaaaaa" in done.stderr
     assert "What it had touched is as in release 1 again." in done.stderr
     assert "migrations are not reversed" in done.stderr

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tasks.lib.deploy.aftercare import Aftercare
 from tasks.lib.deploy.around import Around
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from tasks.lib.deploy.planning import Plan
     from tasks.lib.render.documents import Document
     from tasks.lib.settings.model import Environment, Settings
+
+# A service account's token names its namespace, which half of what is told names too.
+NAMESPACE_OF_TOKEN: Final = ("kubernetes.io/service-account-token", "namespace")
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,7 @@ def _converge(
     one = lock.Lock(connection.api, environment, claim)
     with _locked(settings, release, connection, documents, one, tell) as approve:
         planned, shown, marked = _planned(settings, release, connection, documents)
+        learn(values, planned.live_secrets)
         tell(Decided(shown))
         approve(shown)
         _around(settings, release, tell).before()
@@ -233,7 +237,8 @@ def _planned(
     shown = planning.of(environment.name, planned)
     if not marked and namespaces.is_missing(connection.api, environment):
         shown = planning.with_namespace(shown, environment.namespace)
-    return planned, planning.blanked(shown, values_to_mask(documents, {})), marked
+    values = {*values_to_mask(documents, {}), *values_of(planned.live_secrets)}
+    return planned, planning.blanked(shown, values), marked
 
 
 @contextmanager
@@ -290,12 +295,22 @@ def values_of(secrets: "Sequence[Json]") -> list[str]:
     import base64
 
     found = [str(value) for secret in secrets for value in (secret.get("stringData") or {}).values()]
-    encoded = [value for secret in secrets for value in (secret.get("data") or {}).values()]
+    encoded = [
+        value
+        for secret in secrets
+        for key, value in (secret.get("data") or {}).items()
+        if (secret.get("type"), key) != NAMESPACE_OF_TOKEN
+    ]
     return forms(found + [base64.b64decode(value).decode(errors="replace").strip() for value in encoded])
 
 
+def learn(values: list[str], secrets: "Sequence[Json]") -> None:
+    """Add to `values` what live Secrets hold: a pod of an earlier release may log what was rotated since."""
+    values.extend(sorted({*values_of(secrets)} - {*values}))
+
+
 def masked(tell: Tell, values: list[str]) -> Tell:
-    """`tell`, with secret values blanked out of whatever comes from the cluster."""
+    """`tell`, with secret values blanked out of whatever comes from the cluster; `values` may still grow."""
     from tasks.lib.deploy.planning import blanked
 
     def tell_masked(event: Event) -> None:
@@ -316,7 +331,12 @@ def masked(tell: Tell, values: list[str]) -> Tell:
 
 @contextmanager
 def masked_failures(values: list[str]) -> Iterator[None]:
-    """Blank secret values out of failures from within, which quote logs of containers; shorten long lines."""
+    """Blank secret values out of failures from within, which quote logs of containers; shorten long lines.
+
+    Args:
+        values: the secret values, those that were learnt until the failure came among them.
+
+    """
     from tasks.lib.deploy.lines import clipped_lines
 
     try:

@@ -58,6 +58,12 @@ class Planned:
         """All steps in order, without removals."""
         return [step for _, steps in self.phases for step in steps]
 
+    @property
+    def live_secrets(self) -> list[Json]:
+        """The Secrets that earlier releases left in the cluster."""
+        found = [*(step.live for step in self.steps), *self.others.values()]
+        return [thing for thing in found if thing and thing.get("kind") == "Secret"]
+
 
 @dataclass(frozen=True)
 class Choices:

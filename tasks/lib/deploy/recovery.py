@@ -4,7 +4,7 @@ How the deploy itself failed stays the news: whatever goes wrong here is told be
 """
 
 import datetime
-from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ class Recovery:
         connection: its cluster.
         lock: held by this deploy, as long as it is not lost.
         care: what the caller wants.
-        values: secret values that must not be written anywhere.
+        values: secret values that must not be written anywhere; grows by those that are found here.
         tell: is told what happens.
 
     """
@@ -48,7 +48,7 @@ class Recovery:
     connection: Connection
     lock: "Lock"
     care: Aftercare
-    values: Collection[str]
+    values: list[str]
     tell: Tell
 
     def after(self, failure: Failure, planned: engine.Planned, record: Record, about: dict[str, str]) -> None:
@@ -67,18 +67,16 @@ class Recovery:
         touched = restoring.touched(planned.steps, record)
         if not touched or self.lock.lost.is_set():
             return
+        self._learn_old_secrets()
         self.tell(Notice(f"failed: {failure.what}"))
-        self._with_old_secrets().clear_up(failure, touched, planned.steps, record, about)
+        self.clear_up(failure, touched, planned.steps, record, about)
 
-    def _with_old_secrets(self) -> "Recovery":
-        """The same, wary of the values of Secrets that earlier releases left: old pods log them."""
-        from tasks.lib.deploy.deploying import masked, values_of
+    def _learn_old_secrets(self) -> None:
+        """Be wary of the values of every Secret in the namespace: pods log what the plan has no part in."""
+        from tasks.lib.deploy.deploying import learn
 
-        try:
-            values = {*self.values, *values_of(self._secrets())}
-        except Failure:  # then there will be no logs either
-            return self
-        return replace(self, values=values, tell=masked(self.tell, sorted(values)))
+        with suppress(Failure):  # then there will be no logs either
+            learn(self.values, self._secrets())
 
     def _secrets(self) -> list[Json]:
         path = f"/api/v1/namespaces/{self.environment.namespace}/secrets"

@@ -1,10 +1,13 @@
 import base64
 import json
+from typing import Any
 
 import pytest
 
-from tasks.lib.deploy.deploying import masked, masked_failures, values_to_mask
-from tasks.lib.deploy.objects import Ref
+from tasks.lib.deploy.decide import Action, Step
+from tasks.lib.deploy.deploying import learn, masked, masked_failures, values_of, values_to_mask
+from tasks.lib.deploy.engine import Planned
+from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.progress import Event, LogLine, Notice, PhaseBegan, Told
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
@@ -74,3 +77,40 @@ def test_a_failure_that_quotes_a_log_is_masked_too() -> None:
     with pytest.raises(Failure) as caught, masked_failures(["correct horse"]):
         raise Failure("correct horse failed", "log: correct horse", "look")
     assert str(caught.value) == "[redacted] failed\n  why:  log: [redacted]\n  next: look"
+
+
+def live(name: str, value: str, kind: str = "Secret") -> dict[str, Any]:
+    data = base64.b64encode(value.encode()).decode()
+    return {"kind": kind, "metadata": {"name": name}, "data": {"password": data}}
+
+
+def test_a_value_that_was_rotated_is_masked_once_the_plan_has_seen_it() -> None:
+    ref = Ref("v1", "Secret", "default", "same-name")
+    step = Step(Wanted(ref, {}), Action.CHANGE, "", {}, live("same-name", "the old password"))
+    new = Step(Wanted(REF, {}), Action.CREATE, "", {})
+    strays = {Ref("v1", "Secret", "default", "hashed-1"): live("hashed-1", "an older password")}
+    others = {**strays, Ref("v1", "ConfigMap", "default", "c"): live("c", "configured", "ConfigMap")}
+    planned = Planned((("config", (step, new)),), {}, {}, others=others)
+    values, heard = ["correct horse"], list[Event]()
+    tell = masked(heard.append, values)
+
+    def course() -> None:
+        learn(values, planned.live_secrets)
+        tell(LogLine("pod", "not the old password"))
+        raise Failure("it crashed", "an older password, configured: correct horse")
+
+    with pytest.raises(Failure) as caught, masked_failures(values):
+        course()
+
+    assert heard == [LogLine("pod", "not [redacted]")]
+    assert caught.value.why == "[redacted], configured: [redacted]"
+
+
+def test_the_namespace_that_a_token_names_is_no_secret() -> None:
+    data = {
+        name: base64.b64encode(value).decode()
+        for name, value in (("namespace", b"staging"), ("token", b"abcdef"))
+    }
+    token = {"kind": "Secret", "type": "kubernetes.io/service-account-token", "data": data}
+    assert "staging" not in values_of([token])
+    assert "abcdef" in values_of([token])
