@@ -4,7 +4,9 @@ ADC is Application Default Credentials, https://cloud.google.com/docs/authentica
 """
 
 import datetime
-from typing import TYPE_CHECKING, cast
+import threading
+import time
+from typing import TYPE_CHECKING, Final, cast
 
 from tasks.lib.errors import Failure
 
@@ -16,6 +18,71 @@ if TYPE_CHECKING:
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 LOG_IN = "Run `gcloud auth application-default login`, or point GOOGLE_APPLICATION_CREDENTIALS at a key file."
+
+# A token service in trouble is left alone for so many seconds while the token in hand is still good.
+PAUSE: Final = 30.0
+
+
+class Tokens:
+    """A token that is always valid: it is renewed shortly before it expires, by one thread at a time.
+
+    Threads that wait for it meanwhile share what comes of it: where the service hangs, each would wait out
+    the time limit again, one after the other.
+
+    Args:
+        found: google-auth credentials.
+        seconds: how long the token service may take; by default what tasks/lib/tokens.py says.
+
+    """
+
+    def __init__(self, found: "Credentials", seconds: float | None = None) -> None:
+        self._found, self._seconds = found, seconds
+        self._lock = threading.Lock()
+        self._attempts = 0
+        self._failure: Failure | None = None
+        self._again = 0.0
+
+    def __call__(self) -> str:
+        """A bearer token that is valid now; empty for credentials that have none.
+
+        Raises:
+            Failure: Google refuses to issue one, or its token service does not answer.
+
+        """
+        before = self._attempts
+        with self._lock:
+            if self._is_due():
+                self._attempt(before)
+            return str(self._found.token or "")
+
+    def renew(self) -> None:
+        """Take a new token, also where the one in hand looks valid.
+
+        Raises:
+            Failure: Google refuses to issue one, or its token service does not answer.
+
+        """
+        before = self._attempts
+        with self._lock:
+            self._attempt(before)
+
+    def _is_due(self) -> bool:
+        if self._found.valid:
+            return False
+        return time.monotonic() >= self._again or not _is_still_good(self._found)
+
+    def _attempt(self, before: int) -> None:
+        """Renew it, or end as the attempt did that another thread made since there had been `before`."""
+        if self._attempts == before:
+            self._failure = None
+            try:
+                refresh(self._found, self._seconds)
+                self._again = time.monotonic() + PAUSE
+            except Failure as failure:
+                self._failure = failure
+            self._attempts += 1
+        if one := self._failure:  # each thread a failure of its own: others add to what it says
+            raise type(one)(one.what, one.why, one.next_step) from one
 
 
 def credentials(google: "Google") -> "Credentials":
@@ -49,8 +116,12 @@ def _default() -> "Credentials":
     return found
 
 
-def refresh(found: "Credentials") -> None:
+def refresh(found: "Credentials", seconds: float | None = None) -> None:
     """Fetch a token; where the service is in trouble, one that is good for a few minutes more has to do.
+
+    Args:
+        found: google-auth credentials.
+        seconds: how long the token service may take; by default what tasks/lib/tokens.py says.
 
     Raises:
         Failure: Google refuses to issue one, or its token service does not answer.
@@ -58,10 +129,10 @@ def refresh(found: "Credentials") -> None:
     """
     from google.auth.exceptions import GoogleAuthError, TransportError
 
-    from tasks.lib.tokens import Request
+    from tasks.lib.tokens import SECONDS, Request
 
     try:
-        found.refresh(Request())
+        found.refresh(Request(seconds or SECONDS))
     except GoogleAuthError as error:
         if not isinstance(error, TransportError) and not error.retryable:
             raise Failure("Google does not accept your credentials.", str(error.args[0]), LOG_IN) from error

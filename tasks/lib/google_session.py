@@ -4,13 +4,12 @@ google-auth's own, AuthorizedSession, also asks iamcredentials.googleapis.com, i
 may be used from: of the sandbox's accounts too, and a process that ends meanwhile crashes now and then.
 """
 
-import threading
 from typing import TYPE_CHECKING
 
 import requests
 from requests.auth import AuthBase
 
-from tasks.lib.credentials import refresh
+from tasks.lib.credentials import Tokens
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -26,7 +25,7 @@ class Authorization(AuthBase):
 
     def __init__(self, found: "Credentials") -> None:
         self.credentials = found
-        self._one_refresh = threading.Lock()
+        self._tokens = Tokens(found)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Authorise one request.
@@ -35,9 +34,7 @@ class Authorization(AuthBase):
             Failure: Google refuses to issue a token, or its token service does not answer.
 
         """
-        with self._one_refresh:
-            if not self.credentials.valid:
-                refresh(self.credentials)
+        self._tokens()
         self.credentials.apply(request.headers)
         return request
 

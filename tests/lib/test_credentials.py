@@ -2,7 +2,9 @@
 
 import datetime
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,12 +12,15 @@ from typing import Any
 
 import pytest
 from google.auth import _exponential_backoff
+from google.auth.credentials import Credentials
+from google.auth.exceptions import TransportError
 from msgspec.structs import replace
 
-from tasks.lib.cluster.connection import Tokens
-from tasks.lib.credentials import SCOPES, authorized_session, credentials, refresh
+from tasks.lib import credentials as module
+from tasks.lib.credentials import PAUSE, SCOPES, Tokens, authorized_session, credentials, refresh
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
+from tests.clock import Clock
 from tests.private_key import private_key
 from tests.serving import answering
 
@@ -105,3 +110,68 @@ def test_a_token_service_in_trouble_is_not_called_a_refusal(key_file: Path, over
     for service in (NOBODY, overloaded):
         with pytest.raises(Failure, match="Google's token service does not answer"):
             refresh(found_in(key_file, service, minutes=-1))
+
+
+class Hanging(Credentials):
+    """Credentials whose token service gives no answer; it counts how often it was asked."""
+
+    def __init__(self, minutes: float) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+        self.token, self.expiry = "a-token", now + datetime.timedelta(minutes=minutes)
+        self.asked, self.end = 0, threading.Event()
+
+    def refresh(self, request: object) -> None:
+        self.asked += 1
+        self.end.wait()
+        raise TransportError("timed out")
+
+
+class Counted:
+    """A lock that says who came to it, those that still wait among them."""
+
+    def __init__(self) -> None:
+        self._lock, self.came = threading.Lock(), threading.Semaphore(0)
+
+    def __enter__(self) -> None:
+        self.came.release()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+@pytest.mark.parametrize("minutes", [-1, 2], ids=["without a token", "with one that is still good"])
+def test_whoever_waits_for_a_token_shares_what_comes_of_it(minutes: float) -> None:
+    found, lock, threads = Hanging(minutes), Counted(), 5
+    tokens = Tokens(found)
+    tokens._lock = lock  # type: ignore[assignment]
+    with ThreadPoolExecutor(threads) as pool:
+        calls = [pool.submit(tokens) for _ in range(threads)]
+        for _ in calls:
+            lock.came.acquire()
+        found.end.set()
+
+    assert found.asked == 1
+    if minutes > 0:
+        assert [call.result() for call in calls] == ["a-token"] * threads
+        return
+    faults = [call.exception() for call in calls]
+    assert {str(fault).partition("\n")[0] for fault in faults} == {"Google's token service does not answer."}
+    assert len({id(fault) for fault in faults}) == threads
+    with pytest.raises(Failure):
+        tokens()
+    assert found.asked == 2
+
+
+def test_a_token_service_in_trouble_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    found = Hanging(minutes=2)
+    found.end.set()
+    tokens = Tokens(found)
+
+    assert [tokens() for _ in range(3)] == ["a-token"] * 3
+    assert found.asked == 1
+    clock.sleep(PAUSE)
+    assert (tokens(), found.asked) == ("a-token", 2)

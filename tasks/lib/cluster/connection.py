@@ -1,17 +1,13 @@
 """From settings to a connection: credentials, GKE's answer and a client."""
 
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.lib.cluster import gke
 from tasks.lib.cluster.api import Api, Patience
 from tasks.lib.cluster.kinds import Kinds, discover
-from tasks.lib.credentials import refresh
 
 if TYPE_CHECKING:
-    from google.auth.credentials import Credentials
-
     from tasks.lib.settings.model import Environment, Settings
 
 
@@ -24,31 +20,6 @@ class Connection:
     kinds: Kinds
 
 
-class Tokens:
-    """A token that is always valid: it is renewed shortly before it expires, by one thread at a time.
-
-    Args:
-        credentials: google-auth credentials.
-
-    """
-
-    def __init__(self, credentials: "Credentials") -> None:
-        self._credentials = credentials
-        self._lock = threading.Lock()
-
-    def __call__(self) -> str:
-        """A bearer token that is valid now.
-
-        Raises:
-            Failure: Google refuses to issue one, or cannot be reached.
-
-        """
-        with self._lock:
-            if not self._credentials.valid:
-                refresh(self._credentials)
-            return str(self._credentials.token)
-
-
 def connect(settings: "Settings", environment: "Environment") -> Connection:
     """Reach the environment's cluster; its first answer shows that it is there and lets us in.
 
@@ -56,7 +27,7 @@ def connect(settings: "Settings", environment: "Environment") -> Connection:
         Failure: no credentials, no such cluster, not reachable, or not let in.
 
     """
-    from tasks.lib.credentials import credentials
+    from tasks.lib.credentials import Tokens, credentials
     from tasks.lib.google_session import session_of
 
     found_credentials = credentials(settings.google)

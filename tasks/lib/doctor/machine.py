@@ -102,8 +102,7 @@ def credentials_work(settings: "Settings") -> str:
         Failure: there are none, or Google refuses them.
 
     """
-    from tasks.lib.cluster.connection import Tokens
-    from tasks.lib.credentials import credentials
+    from tasks.lib.credentials import Tokens, credentials
 
     found = credentials(settings.google)
     Tokens(found)()

@@ -1,12 +1,11 @@
 """The way to one bucket: its address, who asks, and how long an attempt may take."""
 
-import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from tasks.lib.credentials import refresh
+from tasks.lib.credentials import Tokens
 from tasks.lib.ember.checkpoints import Checkpoints, state_folder
 
 if TYPE_CHECKING:
@@ -38,7 +37,11 @@ class Access:
     ca_file: str
     checkpoints: Checkpoints
     first_pause: float = 0.25
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _tokens: Tokens = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Share one token among all requests."""
+        self._tokens = Tokens(self.credentials)
 
     def headers(self) -> tuple[str, ...]:
         """The header that says who asks.
@@ -47,10 +50,7 @@ class Access:
             Failure: no token could be had.
 
         """
-        with self._lock:
-            if not self.credentials.valid:
-                self.renew()
-            token = self.credentials.token
+        token = self._tokens()
         return (f"Authorization: Bearer {token}",) if token else ()
 
     def renew(self) -> None:
@@ -60,7 +60,7 @@ class Access:
             Failure: no token could be had.
 
         """
-        refresh(self.credentials)
+        self._tokens.renew()
 
     def object_url(self, name: str) -> str:
         """The JSON API's address of an object."""

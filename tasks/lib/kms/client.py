@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.lib import console
 from tasks.lib.background import Background
+from tasks.lib.credentials import Tokens
 from tasks.lib.errors import Failure
-from tasks.lib.kms.diagnosis import LOG_IN, Call, ChecksumMismatch, Fault, Undecided, damaged, explain
+from tasks.lib.kms.diagnosis import Call, ChecksumMismatch, Fault, Undecided, damaged, explain
 from tasks.lib.kms.messages import messages
 from tasks.lib.redaction import Secret
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
     from tasks.lib.settings.model import Settings
-    from tasks.lib.tokens import Request
 
 SERVICE = "/google.cloud.kms.v1.KeyManagementService/"
 # Carried out twice, it makes two versions.
@@ -205,11 +205,10 @@ def connected(settings: "Settings") -> Iterator[Kms]:
     # gRPC's own account of a failed connection would come before ours, and says less.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from tasks.lib.credentials import credentials
-    from tasks.lib.tokens import Request
 
     found = credentials(settings.google)
     limits = Limits(settings.time_limits.kms_attempt, settings.time_limits.kms)
-    identity = Identity(found, Request(limits.attempt))
+    identity = Identity(found, limits.attempt)
     signing_in = Background(identity.sign_in)
     home = next((environment.project for environment in settings.environments.values()), "")
     kms = Kms(settings.google.kms, _channel(settings), limits, identity, _member(found), home)
@@ -228,10 +227,8 @@ class Identity:
     its connection crashes now and then, after its work is done.
     """
 
-    def __init__(self, found: "Credentials", request: "Request") -> None:
-        self._found = found
-        self._request = request
-        self._lock = threading.Lock()
+    def __init__(self, found: "Credentials", seconds: float) -> None:
+        self._found, self._tokens = found, Tokens(found, seconds)
 
     def sign_in(self) -> None:
         """Fetch the token now, once for all calls, where a refusal can be told from KMS's own.
@@ -249,21 +246,12 @@ class Identity:
             Failure: Google refuses to give one, or cannot be reached.
 
         """
-        from google.auth.exceptions import RefreshError, TransportError
-
         named: dict[str, str] = {}
         try:
-            with self._lock:
-                if not self._found.valid:
-                    self._found.refresh(self._request)
-                self._found.apply(named)
-        except RefreshError as error:
-            raise Undecided("Google does not accept your credentials.", str(error.args[0]), LOG_IN) from error
-        except TransportError as error:
-            raise Undecided(
-                "Google's token service does not answer.", str(error),
-                "Check the network, a proxy or VPN; ./inv doctor tells more.",
-            ) from error  # fmt: skip
+            self._tokens()
+        except Failure as failure:
+            raise Undecided(failure.what, failure.why, failure.next_step) from failure
+        self._found.apply(named)
         return [(name.lower(), value) for name, value in named.items()]
 
 
