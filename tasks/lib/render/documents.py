@@ -7,8 +7,10 @@ from typing import Any
 
 import yaml
 
+from tasks.lib.errors import Failure
 from tasks.lib.redaction import REDACTED
 
+LONG_NUMBER = re.compile(r"(?<![\w.])[-+]?[0-9]{1000}")
 SEPARATOR = re.compile(r"^---\n", re.MULTILINE)
 
 
@@ -54,9 +56,24 @@ def split(stream: str) -> list[Document]:
     """The documents of a stream, in its order.
 
     A line of three dashes at the margin always separates: block scalars are indented.
+
+    Raises:
+        Failure: one holds a number that is longer than Python reads.
+
     """
-    texts = [text for text in SEPARATOR.split(stream) if text.strip()]
-    return [Document(text, yaml.load(text, _Loader)) for text in texts]  # noqa: S506 - a safe loader's child
+    return [Document(text, _content(text)) for text in SEPARATOR.split(stream) if text.strip()]
+
+
+def _content(text: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a safe loader's child
+    except ValueError as error:
+        line = next((line for line in text.splitlines() if LONG_NUMBER.search(line)), "")
+        raise Failure(
+            "The render holds a whole number of thousands of digits, which no field of Kubernetes takes.",
+            f"It begins: {line.strip()[:60]}…" if line else str(error),
+            "Mend the manifests: put it in quotes where a text is meant.",
+        ) from error
 
 
 def joined(documents: list[Document]) -> str:

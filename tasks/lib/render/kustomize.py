@@ -53,7 +53,8 @@ def build(
 
     Raises:
         UsageError: a template cannot be filled in.
-        Failure: the tree or overlay is missing, the tree cannot be copied, or kustomize refuses it.
+        Failure: the tree or overlay is missing, the tree cannot be copied, a link would lead plaintext out of
+            the copy, or kustomize refuses it.
         TimedOut: kustomize did not finish within time_limits.render.
 
     """
@@ -71,7 +72,7 @@ def build(
         if name.endswith(".env"):  # kustomize would quote the line that it stumbles over
             mend = f"Mend it: ./inv secrets.edit {name} --environment {environment.name}"
             refuse_faults({name: findings_in(name, plaintext)}, "nothing was rendered", mend)
-        write_atomically(copy / environment.secrets.plaintexts / name, plaintext.reveal())
+        write_atomically(_within(copy, environment) / name, plaintext.reveal())
     argv = build_argv(kubectl(settings), overlay, settings.kustomize.options)
     try:
         return process.run(argv, time_limit=settings.time_limits.render, env={**HEAP, **os.environ})
@@ -86,6 +87,23 @@ def build(
         failure.why = mask(why, _lines(secrets))
         failure.what = f"kustomize could not build {environment.overlay}."
         raise
+
+
+def _within(copy: Path, environment: "Environment") -> Path:
+    """The folder of plaintext files in the copy of a tree.
+
+    Raises:
+        Failure: a link leads out of the copy, where plaintext would stay.
+
+    """
+    folder = copy / environment.secrets.plaintexts
+    if not folder.resolve().is_relative_to(copy.resolve()):
+        raise Failure(
+            f"The folder of {environment.name}'s plaintext files is a link out of the tree.",
+            f"{environment.secrets.plaintexts} leads to {folder.resolve()}, where they would stay.",
+            f"Mend environments.{environment.name}.secrets.plaintexts in invoke.yaml, or the tree.",
+        )
+    return folder
 
 
 def _lines(secrets: Mapping[str, Secret]) -> list[str]:

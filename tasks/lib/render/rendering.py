@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.lib.build_variables import BuildVariables
+from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
 from tasks.lib.render import documents, kustomize
 from tasks.lib.workspace import workspace
@@ -39,7 +40,7 @@ def render(
 
     Raises:
         UsageError: a template refers to a variable that is not there.
-        Failure: the tree cannot be built.
+        Failure: the tree cannot be built, or holds no object.
         TimedOut: kustomize did not finish within time_limits.render.
 
     """
@@ -48,7 +49,14 @@ def render(
             settings, environment, declared(settings, environment, variables), secrets, folder
         )
     warnings = [line for line in done.stderr.decode().splitlines() if line.strip()]
-    return Rendered(documents.split(done.stdout.decode()), warnings)
+    found = documents.split(done.stdout.decode())
+    if not found:
+        raise Failure(
+            f"The tree of {environment.name} holds no object.",
+            f"kustomize built {environment.overlay} without a fault, and printed nothing.",
+            "Look at its kustomization.yaml: `resources:` names what belongs to it.",
+        )
+    return Rendered(found, warnings)
 
 
 def declared(settings: "Settings", environment: "Environment", variables: BuildVariables) -> dict[str, str]:

@@ -82,6 +82,7 @@ def _name(found: "re.Match[str]") -> str:
 
 def _replace(template: Path, text: str) -> Path:
     target = template.with_name(template.name.removesuffix(SUFFIX) + ".yaml")
+    target.unlink(missing_ok=True)  # a link would lead the text to what it points at, out of the copy even
     target.write_text(text)
     template.unlink()
     return target

@@ -52,6 +52,12 @@ def test_scalars_mean_what_kubernetes_takes_them_for(scalar: str, value: object)
     assert type(document.content["value"]) is type(value)
 
 
+def test_a_number_longer_than_python_reads_is_named() -> None:
+    with pytest.raises(Failure, match="thousands of digits") as caught:
+        split(f"{STREAM}---\nkind: Service\nport: {'9' * 4301}\n")
+    assert caught.value.why == f"It begins: port: {'9' * 54}…"
+
+
 def test_redaction_keeps_keys_and_other_kinds() -> None:
     config, secret = split(STREAM)
 

@@ -94,6 +94,25 @@ def test_a_foreign_tree_renders_through_settings_alone(foreign: Settings) -> Non
     assert any("deprecated" in warning for warning in rendered.warnings)
 
 
+def test_a_tree_without_objects_is_a_fault(foreign: Settings) -> None:
+    (foreign.tree / "envs/qa/kustomization.yaml").write_text("namePrefix: qa-\nresources: []\n")
+
+    with pytest.raises(Failure, match=r"The tree of staging holds no object\.") as caught:
+        render(foreign, foreign.environment("staging"), VARIABLES, SECRETS)
+    assert "envs/qa" in caught.value.why
+
+
+def test_plaintext_never_leaves_the_copy_through_a_link(foreign: Settings, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (foreign.tree / "envs/qa").rename(elsewhere)
+    (foreign.tree / "envs/qa").symlink_to(elsewhere)
+
+    with pytest.raises(Failure, match="is a link out of the tree") as caught:
+        render(foreign, foreign.environment("staging"), VARIABLES, SECRETS)
+    assert str(elsewhere) in caught.value.why
+    assert not (elsewhere / "passwords.env").exists()
+
+
 def test_two_renders_are_identical_and_the_tree_is_untouched(foreign: Settings) -> None:
     before = _contents(foreign.root)
     renders = [render(foreign, foreign.environment("staging"), VARIABLES, SECRETS) for _ in range(2)]

@@ -55,6 +55,18 @@ def test_a_tree_is_filled_in_place_of_its_defaults(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["kustomization.yaml"]
 
 
+def test_a_link_beside_a_template_gives_way_and_what_it_points_at_stays(tmp_path: Path) -> None:
+    original, copy = tmp_path / "default.yaml", tmp_path / "copy"
+    original.write_text("tag: unreleased\n")
+    copy.mkdir()
+    (copy / "a.yaml").symlink_to(original)
+    (copy / "a.template.yaml").write_text("tag: $COMMIT_SHA\n")
+
+    assert fill_tree(copy, VARIABLES) == [Path("a.yaml")]
+    assert (copy / "a.yaml").read_text() == "tag: abc\n"
+    assert original.read_text() == "tag: unreleased\n"
+
+
 def test_faults_of_all_templates_are_listed_and_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "a.template.yaml").write_text("x: $NOPE\n")
     (tmp_path / "b.template.yaml").write_text("y: $EMPTY\n")
