@@ -4,6 +4,7 @@ Source: https://cloud.google.com/build/docs/build-config-file-schema.  Fields th
 machine (machine types, log buckets, provenance) are accepted and left aside.
 """
 
+import re
 from base64 import b64decode
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -16,10 +17,9 @@ WORKSPACE = "/workspace"
 
 def _seconds(value: object) -> object:
     """`120s` as Google's JSON writes durations."""
-    text = str(value)
-    if not text.endswith("s"):
+    if not re.fullmatch(r"-?[0-9]{1,12}(\.[0-9]{1,9})?s", str(value)):
         raise ValueError("a number of seconds such as 120s")
-    return float(text[:-1])
+    return float(str(value)[:-1])
 
 
 def _base64(value: object) -> object:

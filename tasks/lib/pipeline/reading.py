@@ -27,7 +27,7 @@ def load(path: Path) -> Build:
         raise UsageError(
             f"The build file {path} cannot be read.", str(error), "Name one with --file."
         ) from error
-    except (yaml.YAMLError, UnicodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"{path} is not valid YAML.", str(error)) from error
     return parse(content, str(path))
 

@@ -35,7 +35,14 @@ def test_defaults_are_cloud_build_s() -> None:
 
 def test_durations_are_seconds_with_an_s() -> None:
     assert accepted({"steps": [step(timeout="3.5s")], "timeout": "120s"}).steps[0].timeout == 3.5
-    assert "seconds such as 120s" in faults({"steps": [step(timeout="5m")]})[0]
+
+
+@pytest.mark.parametrize(
+    "limit", ["5m", "nans", "infs", float("nan"), "1_0s", "1e3s", " 1s", "1s\n", ".5s", 60]
+)
+def test_what_is_no_number_of_seconds_is_refused(limit: object) -> None:
+    wrong = "timeout should be a number of seconds such as 120s."
+    assert faults({"steps": [step(timeout=limit)], "timeout": limit}) == [f"steps.0.{wrong}", wrong]
 
 
 def test_fields_without_meaning_here_are_left_aside() -> None:
