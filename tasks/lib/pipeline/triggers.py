@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
 
 Commands = list[tuple[str, ...]]
+SPECIAL: Final = re.compile(r"[.+*?()|\[\]{}^$\\]")
 ALREADY_THERE: Final = re.compile("already[ _]exists", re.IGNORECASE)
 GCR_LOCATIONS: Final = {"gcr.io": "us", "us.gcr.io": "us", "eu.gcr.io": "europe", "asia.gcr.io": "asia"}
 
@@ -110,10 +111,16 @@ def trigger(settings: "Settings", environment: "Environment", project: str) -> t
     return (
         "gcloud", "builds", "triggers", "create", "github", f"--project={project}",
         f"--name=lookit-{environment.name}",
-        f"--repo-owner={owner}", f"--repo-name={name}", f"--branch-pattern=^{environment.branch}$",
+        f"--repo-owner={owner}", f"--repo-name={name}", f"--branch-pattern={pattern(environment.branch)}",
         f"--inline-config={settings.pipeline.file}", f"--substitutions=_ENVIRONMENT={environment.name}",
         f"--service-account=projects/{project}/serviceAccounts/{account_address(environment, project)}",
     )  # fmt: skip
+
+
+def pattern(branch: str) -> str:
+    """The regular expression, as RE2 reads it, that matches this branch and no other."""
+    escaped = SPECIAL.sub(r"\\\g<0>", branch)
+    return f"^{escaped}$"
 
 
 def as_script(made: Sequence[tuple[str, ...]], root: Path) -> str:

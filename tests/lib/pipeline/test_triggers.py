@@ -1,5 +1,6 @@
 """The commands that set Cloud Build up, exactly."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -24,6 +25,19 @@ def test_a_push_to_the_branch_starts_the_chain_as_an_account_of_its_own() -> Non
         "--inline-config=cloudbuild.yaml", "--substitutions=_ENVIRONMENT=staging",
         "--service-account=projects/p/serviceAccounts/lookit-deploy-staging@p.iam.gserviceaccount.com",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("branch", "pattern"),
+    [("release-1.2", r"^release-1\.2$"), ("c++/(new)", r"^c\+\+/\(new\)$"), ("a$|b_{c}", r"^a\$\|b_\{c\}$")],
+)
+def test_a_branch_is_no_regular_expression(branch: str, pattern: str) -> None:
+    settings = checked_in_settings(environments={"staging": {"branch": branch}})
+
+    argv = triggers.trigger(settings, settings.environment("staging"), "p")
+
+    assert f"--branch-pattern={pattern}" in argv
+    assert re.fullmatch(pattern, branch)
 
 
 def test_the_account_may_decrypt_and_not_encrypt() -> None:
