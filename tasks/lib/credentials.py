@@ -6,7 +6,7 @@ ADC is Application Default Credentials, https://cloud.google.com/docs/authentica
 import datetime
 import threading
 import time
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tasks.lib.errors import Failure
 
@@ -154,6 +154,27 @@ def authorized_session(google: "Google") -> "Session":
     from tasks.lib.google_session import session_of
 
     return session_of(credentials(google))
+
+
+def object_in(response: "Response", service: str) -> "dict[str, Any]":
+    """The JSON object that an answer of a service holds.
+
+    Raises:
+        Failure: it holds something else, such as the page of a proxy that answers in the service's place.
+
+    """
+    try:
+        found = response.json()
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        kind, words = response.headers.get("Content-Type", "no type"), " ".join(response.text.split())[:200]
+        raise Failure(
+            f"{service} did not answer, but something in its place.",
+            f"What came is {kind}, and no JSON object: {words}",
+            "Check the network, a proxy or VPN: https_proxy and no_proxy in the environment.",
+        )
+    return found
 
 
 def refusal_words(response: "Response") -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tasks.lib.cluster.api import Endpoint, Json
-from tasks.lib.credentials import refusal_words
+from tasks.lib.credentials import object_in, refusal_words
 from tasks.lib.errors import Failure
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def find(settings: "Settings", environment: "Environment", session: "Session") -
     response = _ask(settings, environment, session)
     if response.status_code != 200:
         raise refusal(environment, response.status_code, refusal_words(response))
-    return read(environment, response.json())
+    return read(environment, object_in(response, "The GKE API"))
 
 
 def read(environment: "Environment", answer: Mapping[str, Any]) -> Found:

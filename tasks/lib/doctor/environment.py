@@ -145,7 +145,7 @@ def bucket(settings: "Settings", environment: "Environment") -> str:
     """
     from requests import RequestException
 
-    from tasks.lib.credentials import authorized_session
+    from tasks.lib.credentials import authorized_session, object_in
 
     name = environment.buckets.archives
     session, limit = authorized_session(settings.google), settings.time_limits.storage_attempt
@@ -157,8 +157,11 @@ def bucket(settings: "Settings", environment: "Environment") -> str:
         raise Failure(f"Cloud Storage does not answer at {settings.google.storage}.", str(error)) from error
     if listing.status_code != OK:
         raise _no_bucket(name, listing.status_code, listing.text)
+    service = f"Cloud Storage at {settings.google.storage}"
+    object_in(listing, service)
     # Not every storage emulator answers this question; Google does.
-    if granted.status_code == OK and (lacking := set(TO_UPLOAD) - set(granted.json().get("permissions", []))):
+    held = object_in(granted, service).get("permissions", []) if granted.status_code == OK else TO_UPLOAD
+    if lacking := set(TO_UPLOAD) - set(held):
         raise Failure(
             f"Archives may not be written to {name}.", f"Missing: {', '.join(sorted(lacking))}.", grant(name)
         )

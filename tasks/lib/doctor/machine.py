@@ -45,12 +45,18 @@ def version(program: str, *arguments: str, mend: str) -> str:
     """The first line that `program` says about itself.
 
     Raises:
-        Failure: it is not installed, or does not run.
+        Failure: it is not installed, does not run, or says nothing.
 
     """
     if not shutil.which(program):
         raise Failure(f"{program} is not on PATH.", next_step=mend)
-    return process.run((program, *arguments), time_limit=SECONDS).stdout.decode().splitlines()[0]
+    lines = (
+        process.run((program, *arguments), time_limit=SECONDS).stdout.decode(errors="replace").splitlines()
+    )
+    if not lines:
+        asked = process.spelled((program, *arguments))
+        raise Failure(f"`{asked}` says nothing.", f"It is {shutil.which(program)}.", mend)
+    return lines[0]
 
 
 def kubectl_version(program: str) -> str:
@@ -92,7 +98,7 @@ def docker_version() -> str:
     except Failure as failure:
         what = "No Docker engine answers (build, test and push need one)."
         raise Failure(what, failure.why, "systemctl start docker, or set DOCKER_HOST") from failure
-    return done.stdout.decode().strip()
+    return done.stdout.decode(errors="replace").strip()
 
 
 def credentials_work(settings: "Settings") -> str:

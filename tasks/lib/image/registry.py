@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
+from tasks.lib.credentials import object_in
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image.login import Login, login
 from tasks.lib.image.reference import DOCKER_HUB, Reference, parse
@@ -95,14 +96,20 @@ class Registry:
 
     def configuration(self, image: Reference, manifest: Manifest) -> dict[str, Any]:
         """The image's configuration: labels, creation time, platform; of an index, its first image's."""
-        if manifest.children:
-            first = image.at(manifest.children[0])
-            listed = self.manifest(first)
-            return self.configuration(first, listed) if listed else {}
-        if not manifest.image_id:
+        first = self.first(image, manifest)
+        if first is None or not first.image_id:
             return {}
-        read: dict[str, Any] = self._ask(image, "GET", f"blobs/{manifest.image_id}", {}).json()
-        return read
+        return object_in(
+            self._ask(image, "GET", f"blobs/{first.image_id}", {}), f"The registry {image.registry}"
+        )
+
+    def first(self, image: Reference, manifest: Manifest) -> Manifest | None:
+        """A single image's manifest: of an index, the first that it lists; None where that is missing."""
+        if not manifest.children:
+            return manifest
+        child = image.at(manifest.children[0])
+        listed = self.manifest(child)
+        return self.first(child, listed) if listed else None
 
     def tags(self, repository: Reference) -> list[str]:
         """All tags of a repository, in the registry's order; none where there is no such repository."""
@@ -112,7 +119,7 @@ class Registry:
             answer = self._ask(repository, "GET", path, {}, accept=(404,))
             if answer.status_code == 404:
                 return found
-            found += answer.json().get("tags") or []
+            found += object_in(answer, f"The registry {repository.registry}").get("tags") or []
             path = _next_page(answer)
         return found
 

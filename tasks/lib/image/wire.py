@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
+from tasks.lib.credentials import object_in
 from tasks.lib.errors import Failure, TimedOut
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Wire:
         answer = self._retried(Exchange("GET", f"{asked['realm']}?{query}", headers))
         if not answer.ok:
             return ""
-        given = answer.json()
+        given = object_in(answer, f"What gives tokens for the registry at {self._address}")
         return f"Bearer {given.get('token') or given.get('access_token')}"
 
     def _unreachable(self, error: Exception) -> Failure:

@@ -63,7 +63,7 @@ def fetch(settings: "Settings", name: str, version: str) -> Secret:
     import google_crc32c
     from requests import RequestException
 
-    from tasks.lib.credentials import authorized_session, refusal_words
+    from tasks.lib.credentials import authorized_session, object_in, refusal_words
 
     url = f"{settings.google.secret_manager}/v1/{quote(version)}:access"
     try:
@@ -76,8 +76,10 @@ def fetch(settings: "Settings", name: str, version: str) -> Secret:
         raise _unreadable(
             name, version, f"Secret Manager answered {answer.status_code}: {refusal_words(answer)}"
         )
-    payload = answer.json()["payload"]
-    data = base64.b64decode(payload["data"])
+    payload = object_in(answer, "Secret Manager").get("payload")
+    if not payload:
+        raise _unreadable(name, version, "Secret Manager's answer holds no value")
+    data = base64.b64decode(payload.get("data") or "")
     if "dataCrc32c" in payload and google_crc32c.value(data) != int(payload["dataCrc32c"]):
         raise _unreadable(name, version, "its checksum does not fit its value")
     return Secret(data)

@@ -136,6 +136,13 @@ def test_a_refusal_says_what_to_do(
     assert (len(server.asked), clock.slept) == ((4, [0.4, 0.8]) if status == 503 else (1, []))
 
 
+def test_a_page_of_a_proxy_is_no_cluster(server: Scripted) -> None:
+    server.answers = [Answer(200, b"<html>Log in</html>")]
+
+    with pytest.raises(Failure, match="The GKE API did not answer, but something in its place"):
+        gke.find(_settings(server), STAGING, _session(server))
+
+
 def test_the_cluster_is_asked_for_by_its_full_name(server: Scripted) -> None:
     import json
 

@@ -107,6 +107,20 @@ def test_a_bucket_that_cannot_be_listed(
     assert (failure.what, failure.why, failure.next_step) == (what, why, mend)
 
 
+@pytest.mark.parametrize("asked", ["o", "iam/testPermissions"])
+@pytest.mark.parametrize("content", [b"<html>Log in to the hotel</html>", b"[]"], ids=["a page", "a list"])
+def test_a_proxy_that_answers_in_the_place_of_the_bucket_is_a_fault(
+    settings: Settings, storage: StorageServer, asked: str, content: bytes
+) -> None:
+    storage.answers[f"{BUCKET}/{asked}"] = (200, content)
+
+    failure = fault_of_bucket(settings)
+
+    assert failure.what == f"Cloud Storage at {storage.url} did not answer, but something in its place."
+    assert content.decode() in failure.why
+    assert "proxy" in failure.next_step
+
+
 def test_a_tree_without_the_overlay_is_named(settings: Settings, tmp_path: Path) -> None:
     staging = settings.environment("staging")
     with pytest.raises(Failure) as failure:

@@ -35,6 +35,21 @@ def test_a_program_that_is_no_kubectl_or_an_old_one_is_a_fault(tmp_path: Path, s
         machine.kubectl_version(str(tmp_path / "kubectl"))
 
 
+@pytest.mark.parametrize("says", ["", "exec printf '\\377\\n'"], ids=["nothing", "no text"])
+def test_a_program_that_does_not_say_its_version_ends_no_examination(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str
+) -> None:
+    _program(tmp_path, "git", says)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    if says:
+        assert machine.version("git", "--version", mend="") == "\N{REPLACEMENT CHARACTER}"
+        return
+    with pytest.raises(Failure, match="`git --version` says nothing") as caught:
+        machine.version("git", "--version", mend="apt-get install git")
+    assert (caught.value.why, caught.value.next_step) == (f"It is {tmp_path}/git.", "apt-get install git")
+
+
 def test_every_program_is_looked_at() -> None:
     subjects = [check.subject for check in machine.checks(checked_in_settings())]
 

@@ -210,6 +210,17 @@ def test_tags_are_read_page_by_page(settings: Settings) -> None:
     assert [path for _, path, _ in seen] == ["/v2/a/tags/list?n=1000", "/v2/a/tags/list?n=1&last=x"]
 
 
+def test_a_page_in_the_place_of_the_tags_is_told(settings: Settings) -> None:
+    with (
+        server([(200, {"Content-Type": "text/html"}, b"<html>")]) as (address, _),
+        pytest.raises(Failure) as caught,
+    ):
+        registry.connect(settings, address).tags(parse(f"{address}/a"))
+
+    assert caught.value.what == f"The registry {address} did not answer, but something in its place."
+    assert caught.value.why == "What came is text/html, and no JSON object: <html>"
+
+
 @pytest.mark.parametrize(
     ("host", "named", "expected"),
     [

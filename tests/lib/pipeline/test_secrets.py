@@ -94,6 +94,24 @@ def test_a_value_that_arrived_damaged_is_refused(
     assert caught.value.why == "its checksum does not fit its value"
 
 
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        ({}, f"The secret {LATEST} for S cannot be read."),
+        ([], "Secret Manager did not answer, but something"),
+    ],
+)
+def test_an_answer_without_a_value_is_refused(
+    google: Path, url: str, monkeypatch: pytest.MonkeyPatch, body: Any, what: str
+) -> None:
+    monkeypatch.setattr(Handler, "do_GET", lambda self: self._send(Answer(200, body)))
+
+    with pytest.raises(Failure) as caught:
+        read(google, url)
+
+    assert caught.value.what.startswith(what)
+
+
 def test_what_stands_encrypted_in_the_file_is_decrypted(kms: KmsProcess, tmp_path: Path) -> None:
     with connected(settings_for(kms, tmp_path, KEY_OWNER)) as owner:
         sealed = owner.encrypt(KEY, Secret(b"hush")).ciphertext
