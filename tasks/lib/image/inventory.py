@@ -28,7 +28,10 @@ WORKLOADS = (
 
 @dataclass(frozen=True)
 class Held:
-    """One image in the registry; `created` is an ISO 8601 time, `size` the bytes of its compressed layers."""
+    """One image in the registry; `created` is an ISO 8601 time, `size` the bytes of its compressed layers.
+
+    An index is told as the first image that it lists.
+    """
 
     digest: str
     tags: list[str]
@@ -64,9 +67,10 @@ def _describe(registry: Registry, image: Reference, tags: list[str]) -> Held:
     manifest = registry.manifest(image)
     if manifest is None:
         return Held(image.digest, tags, "", "", 0)
-    config = registry.configuration(image, manifest)
+    one = registry.first(image, manifest) or manifest
+    config = registry.configuration(image, one)
     labels = config.get("config", {}).get("Labels") or {}
-    size = sum(layer["size"] for layer in manifest.content.get("layers", []))
+    size = sum(layer["size"] for layer in one.content.get("layers", []))
     return Held(image.digest, tags, config.get("created", ""), labels.get(f"{LABEL}.revision", ""), size)
 
 

@@ -161,16 +161,16 @@ def test_images_are_listed_newest_first_with_all_their_tags(
     ]
 
 
-def test_an_index_is_as_old_as_the_image_it_lists(
+def test_an_index_is_as_old_and_as_large_as_the_image_it_lists(
     settings: Settings, held: MemoryRegistry, staging: Reference
 ) -> None:
     held.image("staging", "one", "old", created="2024-01-01T00:00:00Z")
-    listed = held.image("staging", "two", created="2024-02-02T00:00:00Z", config={"Labels": LABELS})
+    listed = held.image("staging", "twelve", created="2024-02-02T00:00:00Z", config={"Labels": LABELS})
     index = held.manifest("staging", {"manifests": [{"digest": listed}, {"digest": NONE}]}, INDEX, "new")
 
     newest, _ = inventory.held(settings, staging)
 
-    assert (newest.digest, newest.created, newest.commit) == (index, "2024-02-02T00:00:00Z", COMMIT)
+    assert newest == Held(index, ["new"], "2024-02-02T00:00:00Z", COMMIT, len("twelve"))
 
 
 def test_an_image_that_vanishes_while_it_is_described_is_only_a_digest(
