@@ -6,8 +6,9 @@ place, where no task would look after it.
 """
 
 import base64
+import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -17,6 +18,8 @@ from tasks.lib.secrets.files import SUFFIX
 
 # Shorter values ("true", "us-east1") stand in many an innocent file.
 SHORTEST_VALUE = 8
+# Within JSON there is more that is innocent ("service_account", names of modes and hosts' first parts).
+SHORTEST_LEAF = 16
 # How Cloud KMS's ciphertexts begin: a field of 36 bytes, which names the key version.
 KMS_CIPHERTEXT = b"\x0a\x24"
 ALLOWED = (SUFFIX, expected.SUFFIX)
@@ -76,7 +79,7 @@ class Needle:
 def needles(
     plaintexts: Mapping[str, Secret], harmless: Iterable[str] = (), open_keys: Iterable[str] = ()
 ) -> list[Needle]:
-    """All byte strings that would give away one of the secrets.
+    """All byte strings that would give away one of the secrets, of JSON also the long texts within.
 
     Args:
         plaintexts: decrypted files by `environment/name`.
@@ -88,12 +91,42 @@ def needles(
     found: list[Needle] = []
     for place, plaintext in plaintexts.items():
         for key, held in comparing.values(place, plaintext).items():
-            value = held.value.reveal().strip(b'"')
-            if len(value) >= SHORTEST_VALUE and value not in known and key not in in_the_open:
-                found += [
-                    Needle(f"{place}: {held.shown}", Secret(text)) for text in (value, *_in_base64(value))
-                ]
+            texts = () if key in in_the_open else _looked_for(key, held.value.reveal(), in_the_open)
+            found += [
+                Needle(f"{place}: {held.shown}", Secret(form))
+                for text in dict.fromkeys(texts)
+                if text not in known
+                for form in (text, *_in_base64(text))
+            ]
     return found
+
+
+def _looked_for(key: str, value: bytes, in_the_open: frozenset[str]) -> Iterator[bytes]:
+    """A value as it is, and the long texts within one that is JSON, in each form that these may have."""
+    whole = value.strip(b'"')
+    if len(whole) >= SHORTEST_VALUE:
+        yield whole
+    try:
+        held = json.loads(value)
+    except (ValueError, RecursionError):
+        return
+    for name, text in _texts(key, held):
+        if len(text) >= SHORTEST_LEAF and name not in in_the_open:
+            for form in (text, json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1]):
+                yield form.encode(errors="surrogatepass")
+
+
+def _texts(key: str, held: object) -> Iterator[tuple[str, str]]:
+    """Every text within JSON, however deep, with the innermost key over it."""
+    left: list[tuple[str, object]] = [(key, held)]
+    while left:
+        name, one = left.pop()
+        if isinstance(one, dict):
+            left += one.items()
+        elif isinstance(one, list):
+            left += ((name, inner) for inner in one)
+        elif isinstance(one, str):
+            yield name, one
 
 
 def _by_name(path: str, names: tuple[str, ...]) -> str:

@@ -90,6 +90,33 @@ def test_a_service_account_s_key_gives_only_its_private_parts_away() -> None:
     }
 
 
+NESTED = b'{"mode": "plain", "hooks": [{"url": "https://hooks.example.org/T0\\u00e9\\nsecond"}], "open": {"DB_HOST": "db.internal.example.org"}}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "curl https://hooks.example.org/T0é\nsecond",
+        r'{"url":"https://hooks.example.org/T0é\nsecond"}',
+        r'{"url":"https://hooks.example.org/T0\u00e9\nsecond"}',
+        base64.b64encode("https://hooks.example.org/T0é\nsecond".encode()).decode(),
+    ],
+    ids=["as it is", "in JSON", "in ASCII's JSON", "in base64"],
+)
+@pytest.mark.parametrize(
+    ("name", "plaintext"),
+    [("a.env", b"HOOKS=" + NESTED), ("a.json", b'{"HOOKS": ' + NESTED + b"}")],
+    ids=["env", "json"],
+)
+def test_what_stands_within_json_is_found_by_itself(name: str, plaintext: bytes, content: str) -> None:
+    found = needles({f"staging/{name}": Secret(plaintext)}, open_keys=["DB_HOST"])
+
+    assert offences({"notes": content.encode()}, (), (), found) == [
+        Offence("notes", f"holds the secret value of staging/{name}: HOOKS")
+    ]
+    assert offences({"notes": b"plain db.internal.example.org"}, (), (), found) == []
+
+
 def test_every_key_that_is_said_to_be_open_is_one_of_a_secret_file() -> None:
     """A name that no file has any more would be open for whatever comes to be called so."""
     settings = checked_in_settings()
