@@ -25,7 +25,7 @@ from tasks.lib.pipeline.resolving import ReadyBuild, ReadyStep
 from tasks.lib.pipeline.running import Graph, Launch, Result
 from tasks.lib.pipeline.substitutions import USER_DEFINED
 from tasks.lib.pipeline.triggers import account_address
-from tasks.lib.redaction import Secret, mask
+from tasks.lib.redaction import Secret, forms, mask
 
 if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables
@@ -198,10 +198,9 @@ def run_graph(
 ) -> list[Result]:
     """Run the steps, print their output with their names before it, and the table at the end."""
     lock = threading.Lock()
-    # Output comes line by line, and so do values of several lines, or with a newline at their end.
-    hidden = [
-        line.strip() for v in values.values() for line in v.reveal().decode(errors="replace").splitlines()
-    ]
+    texts = [value.reveal().decode(errors="replace") for value in values.values()]
+    # Output comes line by line, and so do values of several lines: each counts, however short.
+    hidden = forms([*texts, *(line.strip() for text in texts for line in text.splitlines())])
 
     def tell(step: ReadyStep, line: str) -> None:
         with lock:

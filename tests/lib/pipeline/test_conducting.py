@@ -1,8 +1,11 @@
 """What goes around a pipeline's steps: the workspace, what only containers can run, images, and how it ends."""
 
+import base64
+import json
 import os
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +212,25 @@ def test_a_secret_that_a_step_prints_is_blanked_out_line_by_line(
     assert "says [redacted]" in told
     assert "next" in told
     assert "canary" not in told
+
+
+@pytest.mark.parametrize(
+    "form",
+    [json.dumps, lambda value: base64.b64encode(value.encode()).decode()],
+    ids=["in JSON", "in base64"],
+)
+@pytest.mark.parametrize("value", ['the "canary"', "short1", "line one\nend 02"])
+def test_a_secret_is_blanked_out_in_the_forms_that_programs_print(
+    capsys: pytest.CaptureFixture[str], value: str, form: Callable[[str], str]
+) -> None:
+    lines = [form(text) for text in (value, *value.splitlines())]
+    launch = Launch(["printf", "%s\n", *lines])
+
+    conducting.run_graph(build({}), {0}, lambda _: launch, {"KEY": Secret(value.encode())})
+
+    told = capsys.readouterr().err
+    assert told.count("[redacted]") == len(lines)
+    assert not any(line.strip('"') in told for line in lines)
 
 
 def test_scripts_become_programs_that_anyone_may_run(tmp_path: Path) -> None:
