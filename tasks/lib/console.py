@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # Columns of a table that goes to a pipe: rich's own 80 breaks names of Kubernetes objects.
 WIDTH_OF_LOGS = 120
+# Below so many columns, cells of a table with five of them fold after every few characters.
+NARROW = 60
 
 
 def open_closed_streams() -> None:
@@ -52,7 +54,11 @@ def heading(title: str) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """Print rows under `columns`; cells may carry rich markup such as `[green]ok[/green]`."""
+    """Print rows under `columns`; cells may carry rich markup such as `[green]ok[/green]`.
+
+    On a terminal of a phone's width, a table that does not fit is told row by row instead.
+    """
+    from rich.measure import Measurement
     from rich.table import Table
 
     drawn = Table(title=title or None, title_justify="left", header_style="bold")
@@ -60,4 +66,21 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
         drawn.add_column(column, overflow="fold")  # a shortened name or address is of no use
     for row in rows:
         drawn.add_row(*row)
-    console().print(drawn)
+    out = console()
+    unbound = out.options.update_width(1_000_000)
+    if out.width < NARROW and Measurement.get(out, unbound, drawn).maximum > out.width:
+        for line in ([f"[bold]{title}[/bold]"] if title else []) + _told(columns, rows):
+            out.print(line)
+    else:
+        out.print(drawn)
+
+
+def _told(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines: the first cell leads, the others follow below it; empty ones are left out."""
+    lines = []
+    for first, *others in rows:
+        lines.append(f"[bold]{columns[0]}[/bold] {first}")
+        for column, cell in zip(columns[1:], others, strict=True):
+            label = f"{column}: " if column else ""
+            lines += [f"  {label}{cell}".replace("\n", "\n    ")] if cell else []
+    return lines
