@@ -135,8 +135,12 @@ def _past(number: int, items: Sequence[Json]) -> Past | None:
 
 
 def add(
-    api: Api, namespace: str, facts_of_it: dict[str, str], objects: Sequence[Wanted] | None
-) -> int:  # fmt: skip
+    api: Api,
+    namespace: str,
+    facts_of_it: dict[str, str],
+    objects: Sequence[Wanted] | None,
+    known: Sequence[Past],
+) -> int:
     """Keep a release and forget old ones beyond the bound; returns its number.
 
     Args:
@@ -144,9 +148,9 @@ def add(
         namespace: the environment's.
         facts_of_it: what is remembered of it.
         objects: what it deployed; None where nobody knows.
+        known: the releases that are kept, the newest first.
 
     """
-    known = read(api, namespace)
     packed = "" if objects is None else pack(objects)
     past = bounded(Past((known[0].number if known else 0) + 1, facts_of_it, packed))
     path = f"/api/v1/namespaces/{namespace}/configmaps"
@@ -183,7 +187,8 @@ def keep(
 ) -> None:
     """Keep a release as `add` does; where that fails, how the deploy itself ended stays the news."""
     try:
-        tell(Notice(f"kept as release {add(api, namespace, facts_of_it, objects)}"))
+        number = add(api, namespace, facts_of_it, objects, read(api, namespace))
+        tell(Notice(f"kept as release {number}"))
     except Failure as failure:
         tell(Notice(f"This release could not be kept in the history: {failure.what} {failure.why}"))
 

@@ -26,10 +26,11 @@ def remember(api: Api, lease: Json, notes: dict[str, str]) -> str:
     """
     known, namespace = facts(lease, notes), lease["metadata"]["namespace"]
     try:
-        own = next((one for one in history.read(api, namespace) if _is_by(one, known["who"])), None)
+        past = history.read(api, namespace)
+        own = next((one for one in past if _is_by(one, known["who"])), None)
         if own:
             return f"The deploy before had ended, as release {own.number}, and could not give its lock back."
-        number = history.add(api, namespace, known, None)
+        number = history.add(api, namespace, known, None, past)
     except Failure as failure:
         return f"The deploy that was killed could not be kept in the history: {failure.what}"
     return f"The deploy before was killed, or cut off from the cluster: it is kept as release {number}."

@@ -175,8 +175,9 @@ def test_a_release_gets_the_next_number_and_the_first_is_one(tmp_path: Path) -> 
     with scripted(tmp_path) as server:
         server.answers = [listing(), Answer(), listing(kept(7)), Answer()]
 
-        assert add(server.api(), "default", {}, OBJECTS) == 1
-        assert add(server.api(), "default", {}, None) == 8
+        api = server.api()
+        assert add(api, "default", {}, OBJECTS, read(api, "default")) == 1
+        assert add(api, "default", {}, None, read(api, "default")) == 8
 
     paths = [asked.path.partition("?")[0].rpartition("/")[2] for asked in server.asked]
     assert paths == ["configmaps", parts.name(1, 1), "configmaps", parts.name(8, 1)]
@@ -189,7 +190,8 @@ def test_the_oldest_beyond_the_bound_is_forgotten_but_not_the_last_good_one(tmp_
     with scripted(tmp_path) as server:
         server.answers = [listing(kept(1, data={"result": "deployed"}), *there), Answer()]
 
-        add(server.api(), "default", {"result": "failed"}, OBJECTS)
+        api = server.api()
+        add(api, "default", {"result": "failed"}, OBJECTS, read(api, "default"))
 
     deleted = [asked.path.rpartition("/")[2] for asked in server.asked if asked.method == "DELETE"]
     assert deleted == [parts.name(2, 1)]

@@ -72,3 +72,4 @@ def test_who_kept_its_own_release_was_not_killed(
 
     patched = [asked.path.partition("?")[0] for asked in server.asked if asked.method == "PATCH"]
     assert [path.rpartition("/")[2] for path in patched] == written
+    assert [asked.method for asked in server.asked].count("GET") == 1, "the history is read once"
