@@ -5,8 +5,13 @@ from invoke import Context
 from tasks import cli
 
 
-@cli.task(help={"environment": "Whose secrets: staging or production."})
-def decrypt(c: Context, environment: str = "") -> None:
+@cli.task(
+    help={
+        "environment": "Whose secrets: staging or production.",
+        "overwrite": "Also write over files that were edited by hand since they were decrypted.",
+    }
+)
+def decrypt(c: Context, environment: str = "", overwrite: bool = False) -> None:
     """Decrypt an environment's secrets into files that git ignores, readable by you alone."""
     from tasks.lib import console
     from tasks.lib.secrets import decryption
@@ -16,6 +21,8 @@ def decrypt(c: Context, environment: str = "") -> None:
     chosen = settings.environment(environment)
     plaintexts = decryption.decrypt_all(settings, chosen)
     files = secret_files(settings, chosen)
+    if not overwrite:
+        decryption.refuse_edited(chosen, files, plaintexts)
     decryption.write_plaintexts(files, plaintexts)
     for file in files:
         console.say(f"{file.plaintext}: {len(plaintexts[file.name])} bytes")

@@ -39,6 +39,18 @@ def test_decrypt_writes_every_file_and_keeps_quiet_about_contents(kms: KmsProces
     assert "horse" not in done.stderr
 
 
+def test_an_edited_file_stays_until_it_is_given_up(kms: KmsProcess, tmp_path: Path) -> None:
+    sealed_checkout(kms, tmp_path)
+    edited = tmp_path / FOLDER / "lookit-secrets.env"
+    edited.write_text("DB_PASSWORD=mine\n")
+    refused = decrypt(kms, tmp_path, "--environment", "staging")
+    assert (refused.returncode, edited.read_text()) == (1, "DB_PASSWORD=mine\n")
+    assert {path.suffix for path in (tmp_path / FOLDER).iterdir()} == {".enc", ".env"}
+    assert "mine" not in refused.stderr
+    assert decrypt(kms, tmp_path, "--environment", "staging", "--overwrite").returncode == 0
+    assert edited.read_bytes() == PLAINTEXTS[edited.name].reveal()
+
+
 def test_one_bad_file_means_no_file(kms: KmsProcess, tmp_path: Path) -> None:
     sealed_checkout(kms, tmp_path)
     (tmp_path / FOLDER / "googleAppCreds.json.enc").write_bytes(b"spoilt")

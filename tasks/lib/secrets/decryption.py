@@ -53,6 +53,40 @@ def open_file(kms: Kms, file: SecretFile) -> Opened:
     return unseal(kms, file, file.encrypted())
 
 
+def refuse_edited(
+    environment: "Environment", files: "Sequence[SecretFile]", plaintexts: "Mapping[str, Secret]"
+) -> None:
+    """Check that no plaintext was edited by hand: one that differs and is younger than its encrypted file.
+
+    An older one is what was decrypted before the encrypted file changed.
+
+    Raises:
+        Failure: some were; each is named, and nothing was written.
+
+    """
+    if edited := [file for file in files if _is_edited(file, plaintexts[file.name].reveal())]:
+        name = environment.name
+        keep = (
+            f"./inv secrets.encrypt {file.name} --environment {name} --source {file.plaintext}"
+            for file in edited
+        )
+        raise Failure(
+            "Decrypted files were edited by hand, so nothing was written.",
+            "\n".join(f"- {file.plaintext} is younger than its .enc, and differs." for file in edited),
+            "\n".join(
+                [*keep, f"or, to lose what was edited: ./inv decrypt --environment {name} --overwrite"]
+            ),
+        )
+
+
+def _is_edited(file: SecretFile, now: bytes) -> bool:
+    try:
+        written, encrypted = file.plaintext.stat().st_mtime_ns, file.ciphertext.stat().st_mtime_ns
+        return written > encrypted and file.plaintext.read_bytes() != now
+    except OSError:  # none is there, or writing will tell
+        return False
+
+
 def write_plaintexts(files: "Sequence[SecretFile]", plaintexts: "Mapping[str, Secret]") -> None:
     """Write plaintexts where the tree expects them, each whole and for this user only.
 

@@ -1,6 +1,7 @@
 """Decrypting the files of an environment, against the sandbox's KMS."""
 
 import errno
+import os
 import signal
 import subprocess
 import threading
@@ -136,6 +137,35 @@ def test_plaintext_is_written_for_this_user_only(checkout: Settings) -> None:
     for file in files:
         assert file.plaintext.read_bytes() == PLAINTEXTS[file.name].reveal()
         assert file.plaintext.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("content", "seconds", "edited"),
+    [(b"MINE=1\n", 60, True), (b"MINE=1\n", -60, False), (None, 60, False)],
+    ids=["edited", "decrypted before the encrypted file changed", "as it was decrypted"],
+)
+def test_what_was_edited_by_hand_is_not_written_over(
+    checkout: Settings, content: bytes | None, seconds: int, edited: bool
+) -> None:
+    staging = checkout.environment("staging")
+    files = secret_files(checkout, staging)
+    decryption.refuse_edited(staging, files, PLAINTEXTS)
+    decryption.write_plaintexts(files, PLAINTEXTS)
+    one = files[0]
+    one.plaintext.write_bytes(content or PLAINTEXTS[one.name].reveal())
+    moment = one.ciphertext.stat().st_mtime + seconds
+    os.utime(one.plaintext, (moment, moment))
+
+    if not edited:
+        decryption.refuse_edited(staging, files, PLAINTEXTS)
+        return
+    with pytest.raises(Failure, match="were edited by hand, so nothing was written") as failed:
+        decryption.refuse_edited(staging, files, PLAINTEXTS)
+    assert failed.value.why == f"- {one.plaintext} is younger than its .enc, and differs."
+    assert failed.value.next_step.splitlines() == [
+        f"./inv secrets.encrypt {one.name} --environment staging --source {one.plaintext}",
+        "or, to lose what was edited: ./inv decrypt --environment staging --overwrite",
+    ]
 
 
 def test_plaintext_that_git_would_see_is_not_written(checkout: Settings) -> None:
