@@ -90,6 +90,7 @@ class Registry:
         answer = self._ask(image, "GET", f"manifests/{image.identifier}", ACCEPTED, accept=(404,))
         if answer.status_code == 404:
             return None
+        object_in(answer, f"The registry {image.registry}")
         digest = f"sha256:{sha256(answer.content).hexdigest()}"
         media_type = answer.headers.get("Content-Type", "").partition(";")[0]
         return Manifest(digest, media_type, answer.content)

@@ -210,6 +210,12 @@ def test_tags_are_read_page_by_page(settings: Settings) -> None:
     assert [path for _, path, _ in seen] == ["/v2/a/tags/list?n=1000", "/v2/a/tags/list?n=1&last=x"]
 
 
+def test_a_page_in_the_place_of_a_manifest_is_no_image(settings: Settings) -> None:
+    page = (200, {"Content-Type": "text/html"}, b"<html>")
+    with server([page]) as (address, _), pytest.raises(Failure, match="but something in its place"):
+        registry.resolve_digest(settings, f"{address}/a:v1")
+
+
 def test_a_page_in_the_place_of_the_tags_is_told(settings: Settings) -> None:
     with (
         server([(200, {"Content-Type": "text/html"}, b"<html>")]) as (address, _),
