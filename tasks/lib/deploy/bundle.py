@@ -19,6 +19,7 @@ from tasks.lib.cluster.refusal import ApiError, Unreachable
 from tasks.lib.deploy.decide import Step
 from tasks.lib.deploy.objects import APPLIED
 from tasks.lib.deploy.observe import get
+from tasks.lib.errors import Failure
 from tasks.lib.files import write_atomically
 from tasks.lib.redaction import REDACTED, forms, mask
 
@@ -48,7 +49,7 @@ def collect(api: Api, kinds: Kinds, namespace: str, touched: Sequence[Step]) -> 
     hurried, found = api.patient(HURRIED), Found()
     try:
         _collect(hurried, kinds, namespace, touched, found)
-    except Unreachable as fault:  # so would be everything that is left
+    except Failure as fault:  # no server, or no token for it: so it would be with everything that is left
         found.missing.append(f"the rest: {fault.what} {fault.why}")
     finally:
         hurried.close()

@@ -7,6 +7,7 @@ from typing import Final
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.refusal import ApiError, Unreachable
 from tasks.lib.deploy.watching import Inbox, Logged
+from tasks.lib.errors import Failure
 
 LINES_OF_EVIDENCE: Final = 20
 SILENCE: Final = 3600.0
@@ -54,13 +55,15 @@ def last_lines(api: Api, pod: Json, container: str) -> list[str]:
             lines = [line.decode(errors="replace") for line in api.lines(path, query=query, idle=5)]
         except (ApiError, Unreachable):
             continue
+        except Failure:  # no token: none comes for the other either
+            break
         if lines:
             return lines
     return []
 
 
 def _follow(api: Api, metadata: Json, container: str, inbox: Inbox, stop: threading.Event) -> None:
-    """Pass on every line once; ApiError means that the pod, or its log, is gone."""
+    """Pass on every line once, until the pod or its log is gone, or no token comes."""
     seen = ""
     for attempt in range(ATTEMPTS):
         try:
@@ -72,7 +75,7 @@ def _follow(api: Api, metadata: Json, container: str, inbox: Inbox, stop: thread
         except Unreachable:
             if stop.wait(min(0.2 * 2**attempt, 3)):
                 return
-        except ApiError:
+        except Failure:
             return
         else:
             return

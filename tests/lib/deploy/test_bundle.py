@@ -1,20 +1,31 @@
 import base64
 import datetime
+import queue
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tasks.lib.cluster.api import Api, Endpoint, Patience
+from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.bundle import (
     Found,
     as_lines,
     as_yaml,
+    collect,
     folder_name,
     owned,
     redacted,
     unwell,
     write,
 )
+from tasks.lib.deploy.decide import Action, Step
+from tasks.lib.deploy.evidence import events_about
+from tasks.lib.deploy.logs import _follow, last_lines
+from tasks.lib.deploy.objects import Ref, Wanted
+from tasks.lib.deploy.watching import Inbox
+from tasks.lib.errors import Failure
 from tasks.lib.redaction import forms
 
 PASSWORD = "correct horse battery"
@@ -51,6 +62,34 @@ def test_a_value_that_yaml_would_fold_or_escape_is_blanked_out_too(tmp_path: Pat
 def test_what_could_not_be_read_is_noted(tmp_path: Path) -> None:
     write(tmp_path / "bundle", Found({}, ["pods: no"]), {}, [])
     assert (tmp_path / "bundle" / "missing.txt").read_text() == "pods: no\n"
+
+
+def without_token() -> Api:
+    def token() -> str:
+        raise Failure("Google's token service does not answer.", "timed out")
+
+    return Api(Endpoint("https://127.0.0.1:9"), token, Patience(1, 1))
+
+
+POD: dict[str, Any] = {"kind": "Pod", "metadata": {"name": "p", "namespace": "default", "uid": "1"}}
+
+
+def test_without_a_token_what_failed_stays_the_news() -> None:
+    ref = Ref("v1", "ConfigMap", "default", "c")
+    kinds = {("v1", "ConfigMap"): Kind("v1", "ConfigMap", "configmaps", namespaced=True)}
+    step = Step(Wanted(ref, {}), Action.CHANGE, "", {})
+
+    found = collect(without_token(), kinds, "default", [step])
+
+    assert found.missing == ["the rest: Google's token service does not answer. timed out"]
+    assert last_lines(without_token(), POD, "c") == []
+    assert events_about(without_token(), [POD]) == []
+
+
+def test_following_a_log_ends_in_silence_where_no_token_comes() -> None:
+    inbox: Inbox = queue.SimpleQueue()
+    _follow(without_token(), POD["metadata"], "c", inbox, threading.Event())
+    assert inbox.empty()
 
 
 def test_a_secret_is_shown_by_its_keys_only() -> None:
