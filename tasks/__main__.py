@@ -16,8 +16,13 @@ from typing import Any
 # Loading modules makes some ten thousands of objects and hardly any garbage: look for it once there are more.
 gc.set_threshold(100_000)
 
+from tasks.lib import light_invoke  # noqa: E402
+
+light_invoke.load()
+
 import invoke  # noqa: E402
 from invoke.exceptions import Exit, ParseError  # noqa: E402
+from invoke.parser import Parser, ParserContext  # noqa: E402
 
 from tasks.lib.console import open_closed_streams  # noqa: E402
 from tasks.lib.errors import UsageError  # noqa: E402
@@ -91,6 +96,18 @@ class Program(invoke.Program):
         self.core.unparsed = with_left_out_names(self.core.unparsed, self._names_that_may_be_left_out())
         with _bad_usage():
             super().parse_tasks()
+
+    def _make_parser(self) -> Parser:
+        """Know only the tasks that the command line may name: Invoke reads, and copies twice, every task's options."""
+        if self.args.complete.value:
+            return super()._make_parser()
+        words = {*self.core.unparsed, self.args.help.value}
+        contexts = [
+            ParserContext(name, aliases, self.collection[name].get_arguments(self.config.tasks.ignore_unknown_help))
+            for name, aliases in self.collection.task_names.items()
+            if words.intersection((name, *aliases))
+        ]
+        return Parser(contexts, self.initial_context)
 
     def _names_that_may_be_left_out(self) -> dict[str, str]:
         """For each task, by all its names, the options that bare words after it are for; empty for none."""

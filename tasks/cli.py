@@ -68,7 +68,14 @@ class Executor(invoke.Executor):
             raise Exit(f"Stopped by {str(interrupt) or 'Ctrl-C'}.", code=exit_code(interrupt)) from interrupt
 
 
-def task(*, may_follow: str = "", **options: Any) -> Callable[[Callable[..., None]], invoke.Task[Any]]:
+class Task(invoke.Task[Any]):
+    """A task of this project; nothing changes one, so Invoke's copies of it are it."""
+
+    def __deepcopy__(self, _: dict[int, Any]) -> "Task":
+        return self
+
+
+def task(*, may_follow: str = "", **options: Any) -> Callable[[Callable[..., None]], Task]:
     """Declare a task as `invoke.task` does, and give it `--sandbox`.
 
     Args:
@@ -78,7 +85,7 @@ def task(*, may_follow: str = "", **options: Any) -> Callable[[Callable[..., Non
 
     """
 
-    def declare(body: Callable[..., None]) -> invoke.Task[Any]:
+    def declare(body: Callable[..., None]) -> Task:
         @functools.wraps(body)
         def run(c: Context, *args: Any, sandbox: bool = False, **kwargs: Any) -> None:
             c.config.in_sandbox = sandbox or _sandbox_variable()
@@ -90,7 +97,7 @@ def task(*, may_follow: str = "", **options: Any) -> Callable[[Callable[..., Non
             parameters=[*signature.parameters.values(), sandbox_option]
         )
         described = {**options, "help": {**options.get("help", {}), "sandbox": SANDBOX_HELP}}
-        declared = cast("invoke.Task[Any]", invoke.task(**described)(run))
+        declared = cast("Task", invoke.task(**described, klass=Task)(run))
         declared.may_follow = may_follow  # type: ignore[attr-defined]
         return declared
 

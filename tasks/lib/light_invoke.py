@@ -1,0 +1,66 @@
+"""Invoke without half of what its import loads, which was a third of the time until a task began.
+
+That is unittest.mock, and asyncio with it, for MockContext; importlib.metadata, and email with it, for its version;
+and a copy of PyYAML.  Whoever asks for one of these still gets it.
+"""
+
+import importlib
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+
+def load() -> None:
+    """Import Invoke; where it is there already, there is nothing to do."""
+    if "invoke" in sys.modules:
+        return
+    import yaml
+
+    mock, metadata = _Deferred("unittest.mock"), _Deferred("importlib.metadata")
+    mock.Mock = _mock
+    metadata.version = lambda _: ""
+    with _instead({mock.__name__: mock, metadata.__name__: metadata, "invoke.vendor.yaml": yaml}):
+        import invoke
+    del invoke.__version__
+    invoke.__getattr__ = _version  # type: ignore[attr-defined]
+
+
+class _Deferred(ModuleType):
+    """Stands for a module, which is imported once something is asked that this one does not have."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # such as __path__, by which the import system asks whether this is a package
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+@contextmanager
+def _instead(modules: Mapping[str, ModuleType]) -> Iterator[None]:
+    """Have imports find `modules`, but for those that are there already, as long as this lasts."""
+    put = {name: module for name, module in modules.items() if name not in sys.modules}
+    sys.modules.update(put)
+    try:
+        yield
+    finally:
+        for name, module in put.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+
+
+def _mock(*args: Any, **kwargs: Any) -> Any:
+    from unittest.mock import Mock
+
+    return Mock(*args, **kwargs)
+
+
+def _version(name: str) -> str:
+    """Invoke's `__version__`, as a module's `__getattr__` (PEP 562)."""
+    if name != "__version__":
+        raise AttributeError(f"module 'invoke' has no attribute {name!r}")
+    from importlib.metadata import version
+
+    return version("invoke")

@@ -1,0 +1,46 @@
+"""Invoke imported without what it loads and ./inv never uses, in processes of their own."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.builders import ROOT
+
+LOADED = "from tasks.lib import light_invoke; light_invoke.load(); import sys, invoke"
+
+
+def printed(code: str) -> str:
+    """What Python prints that loads Invoke lightly and then runs `code`."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{LOADED}; {code}"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return done.stdout.strip()
+
+
+def test_it_leaves_out_what_is_not_used() -> None:
+    heavy = ("unittest.mock", "asyncio", "importlib.metadata", "email.message", "invoke.vendor.yaml")
+    assert printed(f"print([name for name in {heavy} if name in sys.modules])") == "[]"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("from importlib.metadata import version; print(invoke.__version__ == version('invoke'))", "True"),
+        ("print(hasattr(invoke, 'nothing'))", "False"),
+        ("c = invoke.MockContext(run=invoke.Result('hi')); print(c.run('x').stdout, c.run.called)", "hi True"),
+        ("from unittest.mock import patch; print(patch.__module__)", "unittest.mock"),
+        ("from invoke.vendor import yaml; print(yaml.__name__)", "invoke.vendor.yaml"),
+        ("light_invoke.load(); print(invoke.task.__module__)", "invoke.tasks"),
+    ],
+)
+def test_what_is_asked_for_is_there(code: str, expected: str) -> None:
+    assert printed(code) == expected
+
+
+def test_a_stand_in_gives_way_to_the_module_where_more_is_asked_of_it() -> None:
+    code = (
+        "m = sys.modules['unittest.mock'] = light_invoke._Deferred('unittest.mock'); "
+        "print(m.MagicMock.__name__, sys.modules['unittest.mock'] is m)"
+    )
+    assert printed(code) == "MagicMock False"
