@@ -16,7 +16,7 @@ from typing import Any
 # Loading modules makes some ten thousands of objects and hardly any garbage: look for it once there are more.
 gc.set_threshold(100_000)
 
-from tasks.lib import light_invoke  # noqa: E402
+from tasks import light_invoke  # noqa: E402
 
 light_invoke.load()
 
@@ -98,12 +98,13 @@ class Program(invoke.Program):
             super().parse_tasks()
 
     def _make_parser(self) -> Parser:
-        """Know only the tasks that the command line may name: Invoke reads, and copies twice, every task's options."""
+        """Know only the tasks that the command line may name: all of them take ten times as long."""
         if self.args.complete.value:
             return super()._make_parser()
         words = {*self.core.unparsed, self.args.help.value}
+        lenient = self.config.tasks.ignore_unknown_help
         contexts = [
-            ParserContext(name, aliases, self.collection[name].get_arguments(self.config.tasks.ignore_unknown_help))
+            ParserContext(name, aliases, self.collection[name].get_arguments(lenient))
             for name, aliases in self.collection.task_names.items()
             if words.intersection((name, *aliases))
         ]

@@ -6,7 +6,7 @@ goes on after a fault is here.  A section is a struct of msgspec or a dataclass.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -34,8 +34,7 @@ class Kind(Enum):
     WRONG = "wrong"
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """One fault: where it is, its kind, and for a wrong value what it is and what it should be."""
 
     path: Path
@@ -49,8 +48,7 @@ class Fault:
         return ".".join(self.path)
 
 
-@dataclass(frozen=True)
-class Parsed:
+class Parsed(msgspec.Struct, frozen=True):
     """Marks a type in `Annotated` whose values are first turned into it by `parse`.
 
     `parse` raises a ValueError that says what is allowed.

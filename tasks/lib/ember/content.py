@@ -3,8 +3,9 @@
 import base64
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import IO
+
+from msgspec import Struct
 
 PIECE = 1 << 20
 # Compressed whole, in memory; larger files are stored as they are.
@@ -13,8 +14,7 @@ GZIP = "gzip"
 GZIP_CONTAINER = 31
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """What is stored of one file.
 
     Args:

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from urllib.parse import quote, urlencode
+
+from msgspec.structs import replace
 
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.objects import FIELDS, remote

@@ -1,5 +1,6 @@
 """A folder of files, read as an archive."""
 
+import io
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -8,6 +9,16 @@ from pathlib import Path
 from typing import IO
 
 from tasks.lib.ember.member import FILE, FOLDER, Member, Opener
+
+KINDS = {
+    stat.S_IFREG: FILE,
+    stat.S_IFDIR: FOLDER,
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 class Folder:
@@ -30,7 +41,7 @@ class Folder:
     def open(self, member: Member) -> IO[bytes]:
         """Open one file; a link put in its place meanwhile is not followed."""
         descriptor = os.open(f"{self._root}/{member.name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        return open(descriptor, "rb", buffering=0)  # noqa: PTH123 - it owns the descriptor
+        return io.FileIO(descriptor)  # it owns the descriptor
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -49,13 +60,4 @@ class Folder:
 
 def kind_of_mode(mode: int) -> str:
     """What a Unix mode says that a file is."""
-    kinds = {
-        stat.S_IFREG: FILE,
-        stat.S_IFDIR: FOLDER,
-        stat.S_IFLNK: "a symbolic link",
-        stat.S_IFIFO: "a named pipe",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFCHR: "a device",
-        stat.S_IFBLK: "a device",
-    }
-    return kinds.get(stat.S_IFMT(mode), "a file of unknown kind")
+    return KINDS.get(stat.S_IFMT(mode), "a file of unknown kind")

@@ -4,8 +4,9 @@ import mimetypes
 import posixpath
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
+
+from msgspec import Struct
 
 from tasks.lib.settings.ember import HeaderRule
 
@@ -48,8 +49,7 @@ TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Headers:
+class Headers(Struct, frozen=True):
     """Content-Type and Cache-Control of an object; an empty text stands for none."""
 
     content_type: str

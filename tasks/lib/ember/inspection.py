@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import IO
+
+from msgspec import Struct, field
 
 from tasks.lib.ember import content
 from tasks.lib.ember.headers import Headers, Rules
@@ -15,8 +16,7 @@ from tasks.lib.settings.ember import Ember, Limits
 KEPT = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One file of an app.
 
     Args:
@@ -38,8 +38,7 @@ class Entry:
     member: Member
 
 
-@dataclass
-class Inventory:
+class Inventory(Struct):
     """What a sound archive holds, in the archive's order, and some of its contents."""
 
     entries: list[Entry] = field(default_factory=list)

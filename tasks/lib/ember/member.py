@@ -1,16 +1,19 @@
 """What every kind of archive is read as: members with a name, a kind and a way to their bytes."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import IO, Protocol
 
+from msgspec import Struct
+
+KNOWN = "A zip, tar, tar.gz, tar.zst, a folder, or - for standard input."
 FILE, FOLDER = "file", "folder"
 ENCRYPTED, OTHERWISE_PACKED = "encrypted", "packed by another method than deflate"
+# Below this much unpacked data a high ratio does no harm, and small repetitive apps have one.
+RATIO_JUDGED_ABOVE = 16 << 20
 # A member of any other kind is refused, and the kind is the reason: "a symbolic link", "a device" …
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """One entry of an archive.
 
     Args:

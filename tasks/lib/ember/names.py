@@ -10,6 +10,8 @@ RESERVED = ".well-known/acme-challenge/"
 DRIVE = re.compile(r"[A-Za-z]:")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 REFUSED_IN_XML = re.compile("[\ufffe\uffff]")
+# What nearly all names are like, and none of the faults of a path.
+PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 
 
 def fault(name: str, prefix: str) -> str:
@@ -20,10 +22,13 @@ def fault(name: str, prefix: str) -> str:
         prefix: what is put before it to name the object.
 
     """
+    whole = f"{prefix}{name}"
     try:
-        encoded = f"{prefix}{name}".encode()
+        encoded = whole.encode()
     except UnicodeEncodeError:
         return "its name is not UTF-8"
+    if PLAIN.fullmatch(name) and len(encoded) <= LONGEST_NAME and not whole.startswith(RESERVED):
+        return ""
     checks = (
         (not name, "it has no name"),
         (CONTROL.search(name), "its name holds a control character"),
@@ -36,7 +41,7 @@ def fault(name: str, prefix: str) -> str:
         ("\\" in name, "its path holds a backslash"),
         (".." in name.split("/"), "its path leads out of the archive (..)"),
         ({"", "."} & set(name.split("/")), "its path has an empty part or a ."),
-        (f"{prefix}{name}".startswith(RESERVED), f"Cloud Storage refuses names under {RESERVED}"),
+        (whole.startswith(RESERVED), f"Cloud Storage refuses names under {RESERVED}"),
         (len(encoded) > LONGEST_NAME, f"with its prefix its name takes more than {LONGEST_NAME} bytes"),
     )
     return next((reason for found, reason in checks if found), "")
@@ -72,6 +77,8 @@ def clashes(names: Iterable[str]) -> list[tuple[str, str]]:
 
 def folded(name: str) -> str:
     """What a name is to a system that tells neither case nor Unicode forms apart."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 

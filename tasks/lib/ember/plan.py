@@ -1,7 +1,9 @@
 """Comparing an app with what a bucket holds: what to send, what to relabel, what is left over."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tasks.lib.ember.content import GZIP
 from tasks.lib.ember.headers import Headers
@@ -13,16 +15,14 @@ ABSENT = 0
 DIGEST_NOTED = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
+class Plain(Struct, frozen=True):
     """What an object holds once it is unpacked: size in bytes and CRC32C."""
 
     size: int
     crc32c: int
 
 
-@dataclass(frozen=True, slots=True)
-class Remote:
+class Remote(Struct, frozen=True):
     """An object as the bucket lists it.
 
     Args:
@@ -44,8 +44,7 @@ class Remote:
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """Write `entry` as `name`, provided the object there is still of `generation` (ABSENT: there is none)."""
 
     entry: Entry
@@ -53,16 +52,14 @@ class Send:
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(Struct, frozen=True):
     """Write what `send` says by copying the object `source`, which holds it already."""
 
     send: Send
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Relabel:
+class Relabel(Struct, frozen=True):
     """Give the object `name` the headers of `entry`; its content is right."""
 
     entry: Entry
@@ -70,8 +67,7 @@ class Relabel:
     generation: int
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What makes the bucket equal to the app.
 
     Args:

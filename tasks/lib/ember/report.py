@@ -5,6 +5,8 @@ import json as json_
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from msgspec import structs
+
 from tasks.lib import console
 from tasks.lib.duration import spoken
 from tasks.lib.ember.progress import size
@@ -57,7 +59,7 @@ def preview(summary: UploadSummary) -> Iterator[str]:
 
 def as_json(summary: UploadSummary) -> str:
     """The whole summary."""
-    return _dumped(dataclasses.asdict(summary))
+    return _dumped(structs.asdict(summary))
 
 
 def one(summary: UploadSummary, options: Options, json: bool) -> None:
@@ -81,7 +83,7 @@ def site(done: SiteSummary, rest: Path | None, json: bool, options: Options) -> 
         console.say(total(done))
     if json:
         console.emit(
-            _dumped({"done": {k: dataclasses.asdict(v) for k, v in done.done.items()}, "failed": done.failed})
+            _dumped({"done": {k: structs.asdict(v) for k, v in done.done.items()}, "failed": done.failed})
         )
     else:
         for summary in done.done.values():

@@ -1,12 +1,11 @@
 """What an upload is asked to do, and what it did."""
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from tasks.lib.errors import UsageError
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Struct, frozen=True, kw_only=True):
     """How to upload.
 
     Args:
@@ -22,8 +21,7 @@ class Options:
     dry_run: bool = False
 
 
-@dataclass
-class UploadSummary:
+class UploadSummary(Struct):
     """What an upload did, or with dry_run would do.
 
     Args:

@@ -3,11 +3,19 @@
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tasks.lib.ember import content, names
-from tasks.lib.ember.member import ENCRYPTED, FILE, FOLDER, OTHERWISE_PACKED, Archive, Member
-from tasks.lib.ember.tarred import RATIO_JUDGED_ABOVE
+from tasks.lib.ember.member import (
+    ENCRYPTED,
+    FILE,
+    FOLDER,
+    OTHERWISE_PACKED,
+    RATIO_JUDGED_ABOVE,
+    Archive,
+    Member,
+)  # fmt: skip
 from tasks.lib.errors import Failure
 from tasks.lib.settings.ember import Ember, Limits
 
@@ -15,8 +23,7 @@ INDEX = "index.html"
 FAULTS_SHOWN = 1000
 
 
-@dataclass(frozen=True)
-class Survey:
+class Survey(Struct, frozen=True):
     """What an archive lists.
 
     Args:
@@ -137,10 +144,15 @@ def _clashes(files: Sequence[Member]) -> Iterator[str]:
             else f"it differs from {names.spelled(earlier)} only by case or Unicode form",
         )
     known = {names.folded(path): path for path in paths}
+    holders = {"": ""}  # for each folder the file that it, or one above it, is too
+
+    def holder(folder: str) -> str:
+        if folder not in holders:
+            holders[folder] = holder(folder.rpartition("/")[0]) or known.get(folder, "")
+        return holders[folder]
+
     for path in paths:
-        key = names.folded(path)
-        ends = (end for end, letter in enumerate(key) if letter == "/")
-        if file := next((known[key[:end]] for end in ends if key[:end] in known), ""):
+        if file := holder(names.folded(path).rpartition("/")[0]):
             yield said(path, f"{names.spelled(file)} is a file, and cannot hold it")
 
 

@@ -10,13 +10,11 @@ from functools import partial
 from typing import IO, Protocol, cast
 
 from tasks.lib.ember import zstandard_frames
-from tasks.lib.ember.member import FILE, FOLDER, Member, Opener
+from tasks.lib.ember.member import FILE, FOLDER, RATIO_JUDGED_ABOVE, Member, Opener
 from tasks.lib.ember.tar_headers import Headers
 
 LARGEST_ZSTANDARD_WINDOW = 128 << 20
 END_OF_ARCHIVE = bytes(1024)
-# Below this much unpacked data a high ratio does no harm, and small repetitive apps have one.
-RATIO_JUDGED_ABOVE = 16 << 20
 
 
 class Packing(Protocol):

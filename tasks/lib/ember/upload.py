@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec.structs import replace
 
 from tasks.lib.duration import spoken
 from tasks.lib.ember import names, objects, revision, revisions, sending

@@ -1,10 +1,10 @@
 """From layers of plain values to settings: merge, validate everything, report every fault at once."""
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+
+from msgspec import Struct
 
 from tasks.lib.errors import UsageError, all_faults
 
@@ -13,16 +13,14 @@ if TYPE_CHECKING:
     from tasks.lib.structure import Fault
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(Struct, frozen=True):
     """One source of settings, such as a file: later layers win over earlier ones."""
 
     source: str
     values: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Explained:
+class Explained(Struct, frozen=True):
     """One setting in force: its dotted key, its value and the source that it came from."""
 
     key: str
@@ -149,6 +147,8 @@ def _told(fault: "Fault") -> str:
 def _suggestion(path: Sequence[str]) -> str:
     """Name what is allowed beside an unknown key, the nearest one first."""
     allowed = _allowed_beside(path)
+    import difflib  # slow to load, and needed for a fault only
+
     near = difflib.get_close_matches(path[-1], allowed, n=1)
     meant = f"; did you mean {near[0]}?" if near else ""
     return f"{meant}; allowed here: {', '.join(allowed)}" if allowed else meant

@@ -1,8 +1,7 @@
 """What is wrong with how the public is served one object."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from tasks.lib.ember import content
 from tasks.lib.ember.headers import Headers

@@ -170,7 +170,11 @@ def test_nothing_is_up_where_no_server_runs(here: State) -> None:
 
 
 def test_strays_are_ended_and_what_is_written_down_stays(here: State, sleeper: processes.Process) -> None:
-    with subprocess.Popen(["sleep", "60"], env={**os.environ, processes.MARK: str(here.folder)}) as stray:
+    # It says that it runs: for a moment after its start, the kernel does not show what it was started with.
+    argv, marked = ["sh", "-c", "echo; read line"], {**os.environ, processes.MARK: str(here.folder)}
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=marked) as stray:
+        assert stray.stdout
+        assert stray.stdout.readline()
         watching._end_strays(here)
 
         assert stray.wait(60) < 0

@@ -7,7 +7,7 @@ import pytest
 
 from tests.builders import ROOT
 
-LOADED = "from tasks.lib import light_invoke; light_invoke.load(); import sys, invoke"
+LOADED = "from tasks import light_invoke; light_invoke.load(); import sys, invoke"
 
 
 def printed(code: str) -> str:
@@ -28,7 +28,10 @@ def test_it_leaves_out_what_is_not_used() -> None:
     [
         ("from importlib.metadata import version; print(invoke.__version__ == version('invoke'))", "True"),
         ("print(hasattr(invoke, 'nothing'))", "False"),
-        ("c = invoke.MockContext(run=invoke.Result('hi')); print(c.run('x').stdout, c.run.called)", "hi True"),
+        (
+            "c = invoke.MockContext(run=invoke.Result('hi')); print(c.run('x').stdout, c.run.called)",
+            "hi True",
+        ),
         ("from unittest.mock import patch; print(patch.__module__)", "unittest.mock"),
         ("from invoke.vendor import yaml; print(yaml.__name__)", "invoke.vendor.yaml"),
         ("light_invoke.load(); print(invoke.task.__module__)", "invoke.tasks"),

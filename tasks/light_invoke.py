@@ -1,7 +1,7 @@
 """Invoke without half of what its import loads, which was a third of the time until a task began.
 
-That is unittest.mock, and asyncio with it, for MockContext; importlib.metadata, and email with it, for its version;
-and a copy of PyYAML.  Whoever asks for one of these still gets it.
+That is unittest.mock, and asyncio with it, for MockContext; importlib.metadata, and email with it, for its
+version; and a copy of PyYAML.  Whoever asks for one of these still gets it.
 """
 
 import importlib
@@ -19,19 +19,19 @@ def load() -> None:
     import yaml
 
     mock, metadata = _Deferred("unittest.mock"), _Deferred("importlib.metadata")
-    mock.Mock = _mock
-    metadata.version = lambda _: ""
+    vars(mock)["Mock"] = _mock
+    vars(metadata)["version"] = lambda _: ""
     with _instead({mock.__name__: mock, metadata.__name__: metadata, "invoke.vendor.yaml": yaml}):
         import invoke
     del invoke.__version__
-    invoke.__getattr__ = _version  # type: ignore[attr-defined]
+    vars(invoke)["__getattr__"] = _version
 
 
 class _Deferred(ModuleType):
     """Stands for a module, which is imported once something is asked that this one does not have."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # such as __path__, by which the import system asks whether this is a package
+        if name.startswith("__"):  # by __path__ the import system asks whether this is a package
             raise AttributeError(name)
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
