@@ -55,13 +55,15 @@ def test_one_table_updates_in_place_and_leaves_only_the_summary(environment: Cas
     assert all(sum("reason" in line and "object" in line for line in shown) <= 1 for shown in tables)
     assert any("staging: web, worker, beat and builder (4 of 5)" in line for line in waiting)
     assert has_row(f"Job {environment.name}-migration", "1/1", "complete")(waiting)
-    ages = {
+    ages = [
         float(found[1])
         for shown in tables
         for row in rows(shown)
         if f"{environment.name}-web" in row and "0/1" in row and (found := re.search(r"([\d.]+) s ", row))
-    }
-    assert len(ages) > 5, "the age does not count up"
+    ]
+    # How many pictures a second there are is up to how busy the machine is.
+    assert ages == sorted(ages)
+    assert ages[-1] - ages[0] > 1, "the age does not count up"
     left = "\n".join(screen.whole)
     assert not rows(screen.whole)
     assert "==> jobs" in left
