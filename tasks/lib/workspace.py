@@ -4,11 +4,12 @@ It is removed on every exit that Python sees, signals included (see tasks/lib/in
 `kill -9` or a crash of the machine leaves behind is removed by the next call; a reboot empties it anyway.
 """
 
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PREFIX = "lookit-orchestrator-"
@@ -21,10 +22,13 @@ def workspace() -> Iterator[Path]:
     parent = memory_folder()
     sweep(parent)
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent))
+    held = _hold(folder)
     try:
         yield folder
     finally:
-        shutil.rmtree(folder)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
+        os.close(held)
 
 
 def memory_folder() -> Path:
@@ -41,10 +45,28 @@ def sweep(parent: Path) -> list[Path]:
     removed = []
     for folder in parent.glob(f"{PREFIX}*-*"):
         owner = folder.name.removeprefix(PREFIX).partition("-")[0]
-        if owner.isdigit() and _is_mine(folder) and gone(int(owner)):
+        if owner.isdigit() and _is_mine(folder) and gone(int(owner)) and not _is_held(folder):
             shutil.rmtree(folder, ignore_errors=True)
             removed.append(folder)
     return removed
+
+
+def _hold(folder: Path) -> int:
+    """Lock a folder as long as this process lives, or the descriptor that is returned is open.
+
+    A process number says nothing of the processes of other containers, which may share the tmpfs.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def _is_held(folder: Path) -> bool:
+    try:
+        os.close(_hold(folder))
+    except OSError:  # somebody holds it, or has removed it meanwhile
+        return True
+    return False
 
 
 def _is_mine(folder: Path) -> bool:

@@ -70,6 +70,21 @@ def test_the_sweep_spares_folders_of_the_living(tmp_path: Path) -> None:
     assert all(folder.exists() for folder in (mine, init, unnumbered))
 
 
+def test_the_sweep_spares_what_is_held_under_another_containers_numbers(tmp_path: Path) -> None:
+    folder = tmp_path / f"{module.PREFIX}999999999-x"
+    folder.mkdir()
+    held = module._hold(folder)
+
+    assert module.sweep(tmp_path) == []
+    os.close(held)
+    assert module.sweep(tmp_path) == [folder]
+
+
+def test_a_folder_that_somebody_removed_is_as_well_gone() -> None:
+    with workspace() as folder:
+        folder.rmdir()
+
+
 def test_without_shared_memory_the_runtime_folder_serves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
