@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from msgspec.structs import replace
 
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.objects import FIELDS, remote
+from tasks.lib.ember.objects import FIELDS, Changed, remote
 from tasks.lib.ember.persistence import ask, refused
-from tasks.lib.ember.plan import Copy, Send, same_content
+from tasks.lib.ember.plan import ABSENT, Copy, Send, same_content
 from tasks.lib.ember.sending import Done, expect_stored
 from tasks.lib.ember.wire import Job, Request, Steps
 
@@ -31,12 +32,10 @@ def copied(access: Access, copy: Copy, done: Done, instead: Callable[[Send], Non
             request = Request("POST", _url(access, copy.source, copy.send.name, copy.send.generation, token))
             response = yield from ask(request, access, access.deadline())
             if response.status == 404:
-                instead(send)
+                instead(_without_source(copy))
                 return
             if response.status == 412:
-                # An earlier attempt may have been carried out and only its answer lost.
-                yield from expect_stored(access, send, {})
-                done(send, 0)
+                yield from _changed(access, copy, done, instead)
                 return
             if response.status != 200:
                 raise refused(response, access, f"{send.name} could not be copied from {copy.source}.")
@@ -51,6 +50,25 @@ def copied(access: Access, copy: Copy, done: Done, instead: Callable[[Send], Non
             instead(replace(send, generation=there.generation))
 
     return Job(steps())
+
+
+def _changed(access: Access, copy: Copy, done: Done, instead: Callable[[Send], None]) -> Any:
+    """Find out why the target is not of its generation any more."""
+    try:
+        # An earlier attempt may have been carried out and only its answer lost.
+        yield from expect_stored(access, copy.send, {})
+    except Changed:
+        if copy.source != copy.send.name:
+            raise
+        # Which of a source that is gone and a target that is not as expected is told first is not documented.
+        instead(_without_source(copy))
+        return
+    done(copy.send, 0)
+
+
+def _without_source(copy: Copy) -> Send:
+    """What to send where the source is gone; where it was to be copied onto itself, so is the target."""
+    return replace(copy.send, generation=ABSENT) if copy.source == copy.send.name else copy.send
 
 
 def renewed(access: Access, name: str, generation: int) -> Job:

@@ -150,7 +150,8 @@ def relabelled(access: Access, change: Relabel, done: Callable[[Relabel], None])
         )
         request = Request("PATCH", f"{access.object_url(change.name)}?{query}", (JSON,), body.encode())
         response = yield from ask(request, access, access.deadline())
-        if response.status == 412:
+        # 404: a pruning removed it.  The bucket is there: it was listed.
+        if response.status in {404, 412}:
             raise changed_meanwhile(change.name)
         if response.status != 200:
             raise refused(response, access, f"The headers of {change.name} could not be changed.")
@@ -159,13 +160,26 @@ def relabelled(access: Access, change: Relabel, done: Callable[[Relabel], None])
     return Job(steps())
 
 
-def removed(access: Access, there: Remote, done: Callable[[str], None]) -> Job:
-    """A job that removes an object, provided it is still the one that was listed."""
+def removed(
+    access: Access, there: Remote, done: Callable[[str], None], changed: Callable[[str], None] | None = None
+) -> Job:  # fmt: skip
+    """A job that removes an object, provided it is still the one that was listed.
+
+    Args:
+        access: the bucket.
+        there: the object.
+        done: called with its name once it is gone.
+        changed: called instead where somebody else wrote it since; without it, that is a Failure.
+
+    """
 
     def steps() -> Steps:
         query = urlencode({"ifGenerationMatch": there.generation})
         request = Request("DELETE", f"{access.object_url(there.name)}?{query}")
         response = yield from ask(request, access, access.deadline())
+        if response.status == 412 and changed:
+            changed(there.name)
+            return
         if response.status == 412:
             raise changed_meanwhile(there.name)
         # 404: an earlier attempt succeeded and its answer was lost, or somebody else was faster.
@@ -185,7 +199,7 @@ def changed_meanwhile(name: str) -> Changed:
     return Changed(
         f"{name} was changed by somebody else during this upload.",
         "Its generation is no longer the one that was listed.",
-        "Run the same command again once the other upload has ended.",
+        "Run the same command again once the other upload, or pruning, has ended.",
     )
 
 

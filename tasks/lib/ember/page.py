@@ -6,6 +6,11 @@ from tasks.lib.errors import Failure
 
 LOADING = {"script": "src", "link": "href", "img": "src", "source": "src", "audio": "src", "video": "src"}
 HERE = frozenset({"", ".", "./"})
+# What is served for a moment where nothing was before: it needs no file, and asks again by itself.
+AWAITING = (
+    b'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="1">'
+    b"<title>One moment</title></head><body><p>This page will be here in a moment.</p></body></html>\n"
+)
 
 
 def based(index: bytes, folder: str) -> bytes:

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
-from tasks.lib.ember import revision, revisions
+from tasks.lib.ember import pruning, revision, revisions
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.plan import ABSENT
 from tasks.lib.ember.revision import Revision
 from tasks.lib.ember.revisions import Active
 from tasks.lib.ember.survey import INDEX
@@ -14,6 +15,8 @@ from tasks.lib.ember.upload import checked_prefix
 from tasks.lib.ember.wire import Pool
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.settings.ember import Cors
+
+LEFT = "what an ended upload or pruning left"
 
 
 class Place:
@@ -47,7 +50,7 @@ class Place:
 
     def listed(self) -> list[Revision]:
         """The complete revisions, newest first."""
-        return revisions.listed(self._pool, self._access, self._prefix)[0]
+        return revisions.listed(self._pool, self._access, self._prefix).complete
 
     def active(self) -> Active:
         """What is served now."""
@@ -86,22 +89,27 @@ class Place:
             raise UsageError("--keep and --older-than cannot be negative.")
         if days > timedelta.max.days:
             raise UsageError(f"--older-than cannot be more than {timedelta.max.days:,} days.")
-        complete, incomplete = revisions.listed(self._pool, self._access, self._prefix)
-        gone = {
-            one.name: f"{one.files} files" for one in revisions.older(complete, self.active(), keep, days)
-        }
-        left = revisions.abandoned(
-            self._pool, self._access, self._prefix, incomplete, days, datetime.now(UTC)
-        )
-        gone |= dict.fromkeys(left, "what an ended upload or pruning left")
-        for name, what in gone.items():
+        chosen = self._prunable(keep, days)
+        for name, (generation, what) in chosen.items():
             if dry_run:
                 yield f"{name} would be removed ({what})."
                 continue
-            count = revisions.prune(self._pool, self._access, self._prefix, [name])
-            yield f"{name} removed ({count} objects)."
-        if not gone:
+            yield f"{name} {pruning.prune(self._pool, self._access, self._prefix, name, generation)}."
+        if not chosen:
             yield "Nothing to remove."
+
+    def _prunable(self, keep: int, days: float) -> dict[str, tuple[int, str]]:
+        """The revisions to remove: the generation of what says how far each is, and what there is of it."""
+        found, served = revisions.listed(self._pool, self._access, self._prefix), self.active()
+        whole = pruning.older(found.complete, served, keep, days)
+        now = datetime.now(UTC)
+        left = pruning.abandoned(self._pool, self._access, self._prefix, found.incomplete, days, now)
+        begun = {name: generation for name, generation in found.pruned.items() if name != served.name}
+        return {
+            **{one.name: (one.generation, f"{one.files} files") for one in whole},
+            **dict.fromkeys(left, (ABSENT, LEFT)),
+            **{name: (generation, LEFT) for name, generation in begun.items()},
+        }
 
     def verify(self, asked: str, cors: Sequence[Cors]) -> str:
         """Examine the revision that `asked` names or begins, else the active one; says that it is sound.

@@ -76,7 +76,7 @@ class Plan(Struct, frozen=True):
         last: the app's index.html where it differs, written once all else is there.
         extra: objects under the prefix that the app does not have.
         unchanged: how many files are there already.
-        copy: what to write by copying another object of the bucket.
+        copy: what to write by copying another object of the bucket, or an object onto itself.
     """
 
     send: Sequence[Send]
@@ -117,6 +117,27 @@ def plan(entries: Iterable[Entry], prefix: str, listing: Iterable[Remote]) -> Pl
     return Plan(send, relabel, last, list(there.values()), unchanged)
 
 
+def anew(entries: Iterable[Entry], prefix: str, listing: Iterable[Remote]) -> Plan:
+    """As `plan`, where somebody is about to remove what was listed: nothing is left as it is.
+
+    What is there as it should be is copied onto itself, which gives it a generation that nobody has listed.
+    """
+    there = {remote.name: remote for remote in listing}
+    send: list[Send] = []
+    copy: list[Copy] = []
+    last: list[Send] = []
+    for entry in entries:
+        name = prefix + entry.path
+        remote = there.pop(name, None)
+        write = Send(entry, name, remote.generation if remote else ABSENT)
+        if remote and same_content(entry, remote) and remote.headers == entry.headers:
+            copy.append(Copy(write, name))
+        else:
+            chosen = last if entry.path == INDEX else send
+            chosen.append(write)
+    return Plan(send, (), last, list(there.values()), 0, copy)
+
+
 def copying(decided: Plan, earlier: Iterable[Entry], folder: str) -> Plan:
     """The plan, with copies of what an earlier revision holds in place of sending it.
 
@@ -131,7 +152,7 @@ def copying(decided: Plan, earlier: Iterable[Entry], folder: str) -> Plan:
         return decided
     copy = [Copy(one, sources[_kind(one.entry)]) for one in decided.send if _kind(one.entry) in sources]
     send = [one for one in decided.send if _kind(one.entry) not in sources]
-    return replace(decided, send=send, copy=copy)
+    return replace(decided, send=send, copy=[*decided.copy, *copy])
 
 
 def _kind(entry: Entry) -> tuple[object, ...]:

@@ -103,7 +103,13 @@ def revisions(listed: Sequence[Revision], active: Active, json: bool) -> None:
     """Tell which revisions there are."""
     if json:
         rows = [
-            {**dataclasses.asdict(r), "created": r.created.isoformat(), "active": r.name == active.name}
+            {
+                "name": r.name,
+                "created": r.created.isoformat(),
+                "files": r.files,
+                "size": r.size,
+                "active": r.name == active.name,
+            }
             for r in listed
         ]
         console.emit(_dumped(rows))

@@ -2,7 +2,7 @@
 
 <prefix>/index.html                    what visitors load: the page of the active revision
 <prefix>/revisions/<revision>/…        everything of one revision, never changed
-<prefix>/revisions/<revision>.json     its manifest, written when all of it is there
+<prefix>/revisions/<revision>.json     its manifest, written when all is there, or a mark of its pruning
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.inspection import Entry
@@ -22,6 +23,8 @@ LENGTH = 12
 NAME = re.compile(rf"[0-9a-f]{{{LENGTH}}}")
 # How many activations are remembered for rolling back.
 REMEMBERED = 20
+# The key of an object's own metadata that tells a mark from a manifest.
+PRUNING_KEY = "lookit-pruning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,14 @@ class Revision:
         created: when its upload was complete.
         files: how many it has.
         size: the bytes of all of them, before compression.
+        generation: its manifest's.
     """
 
     name: str
     created: datetime
     files: int
     size: int
+    generation: int
 
 
 def identity(entries: Iterable[Entry]) -> str:
@@ -72,6 +77,16 @@ def manifest(entries: Iterable[Entry], name: str) -> bytes:
         for e in sorted(entries, key=lambda entry: entry.path)
     }  # fmt: skip
     return json.dumps({"revision": name, "files": files}, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def mark(name: str) -> bytes:
+    """What takes the place of a manifest once its revision is being pruned: it lists no files."""
+    return json.dumps({"revision": name, "pruning": True}, separators=(",", ":")).encode()
+
+
+def is_mark(item: Mapping[str, Any] | None) -> bool:
+    """Whether what the API says of a manifest, where there is one, is said of a mark."""
+    return bool(item and PRUNING_KEY in item.get("metadata", {}))
 
 
 def entries_of(data: bytes) -> list[Entry]:

@@ -1,18 +1,23 @@
-"""The revisions in a bucket: listed, activated, rolled back and pruned."""
+"""The revisions in a bucket: listed, completed, activated and rolled back.
+
+Others may do the same at that time, and prune.  What keeps a page from being served whose files are gone is
+said in `pruning`; the part of it that is kept here is the order of `activate`.
+"""
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from tasks.lib.ember import content, copying, objects, reading, revision, sending
+from tasks.lib.ember import content, objects, reading, revision, sending
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.member import FILE, Member
-from tasks.lib.ember.plan import ABSENT, Plain, Remote, Send, plan
+from tasks.lib.ember.plan import ABSENT, Plain, Plan, Remote, Send, plan
 from tasks.lib.ember.revision import Revision
 from tasks.lib.ember.survey import INDEX
 from tasks.lib.ember.wire import Pool, Request
@@ -20,7 +25,8 @@ from tasks.lib.errors import Failure, UsageError
 
 HISTORY_KEY = "lookit-history"
 ACTIVATION_KEY = "lookit-activation"
-LEAST_AGE = timedelta(days=1)
+# What a page notes in place of an activation as long as there was none.
+AWAITED = "awaited"
 PAGE_HEADERS = Headers("text/html; charset=utf-8", "no-cache")
 MANIFEST_HEADERS = Headers("application/json", "no-cache")
 
@@ -33,16 +39,36 @@ class Active:
         history: the revisions activated there, the last first.
         generation: the page's.
         as_written: whether the page still has the headers that an activation gives it.
+        page: tells it from any other page; empty where there is none, or one that only awaits an activation.
     """
 
     history: Sequence[str]
     generation: int
     as_written: bool = True
+    page: str = ""
 
     @property
     def name(self) -> str:
         """The active revision; empty where there is none."""
         return self.history[0] if self.history else ""
+
+
+class Listed(NamedTuple):
+    """The revisions at a prefix.
+
+    Args:
+        complete: those that can be activated, newest first.
+        incomplete: names of those whose upload has not ended.
+        pruned: names of those whose pruning was begun, and the generations of the marks that say so.
+    """
+
+    complete: list[Revision]
+    incomplete: list[str]
+    pruned: Mapping[str, int]
+
+
+class Gone(Failure):
+    """Something of a revision is not there, or not any more."""
 
 
 def active(pool: Pool, access: Access, prefix: str) -> Active:
@@ -55,39 +81,57 @@ def active(pool: Pool, access: Access, prefix: str) -> Active:
     found = reading.look_up(pool, access, prefix + INDEX)
     if found is None:
         return Active((), ABSENT)
-    noted = found.get("metadata", {}).get(HISTORY_KEY, "")
-    page = objects.remote(found)
-    return Active(tuple(noted.split(",")) if noted else (), page.generation, page.headers == PAGE_HEADERS)
+    noted = found.get("metadata", {})
+    history, activation = noted.get(HISTORY_KEY, ""), noted.get(ACTIVATION_KEY, "")
+    there = objects.remote(found)
+    return Active(
+        tuple(history.split(",")) if history else (),
+        there.generation,
+        there.headers == PAGE_HEADERS,
+        "" if activation == AWAITED else f"{activation} {there.crc32c:08x}",
+    )
 
 
-def listed(pool: Pool, access: Access, prefix: str) -> tuple[list[Revision], list[str]]:
-    """The complete revisions at `prefix`, newest first, and the names of incomplete ones.
+def listed(pool: Pool, access: Access, prefix: str) -> Listed:
+    """The revisions at `prefix`.
 
     What else somebody put there is none of them: an app in place may have a folder of that name.
     """
     complete: dict[str, Revision] = {}
+    pruned: dict[str, int] = {}
     folders: list[str] = []
     start = prefix + revision.FOLDER
     for found in _folder_pages(pool, access, start):
         for item in found.get("items", ()):
             one = _revision(item, start)
-            if revision.is_name(one.name) and item["name"] == revision.manifest_name(prefix, one.name):
+            if not revision.is_name(one.name) or item["name"] != revision.manifest_name(prefix, one.name):
+                continue
+            if revision.is_mark(item):
+                pruned[one.name] = one.generation
+            else:
                 complete[one.name] = one
         names = (name.removeprefix(start).removesuffix("/") for name in found.get("prefixes", ()))
         folders.extend(filter(revision.is_name, names))
     newest_first = sorted(complete.values(), key=lambda one: one.created, reverse=True)
-    return newest_first, [name for name in folders if name not in complete]
+    return Listed(
+        newest_first, [name for name in folders if name not in complete and name not in pruned], pruned
+    )
 
 
 def observed(
     pool: Pool, access: Access, prefix: str, name: str, paths: Sequence[str]
 ) -> tuple[list[Remote], Mapping[str, Any] | None]:
-    """What a revision that should have `paths` has: objects, and what the API says of the manifest."""
+    """What a revision that should have `paths` has: objects, and what the API says of the manifest.
+
+    Where that is a mark, the objects are those that were there after it.
+    """
     found: list[Remote] = []
     manifests: list[Mapping[str, Any]] = []
+    where = revision.folder(prefix, name)
     look = reading.looking_up(access, revision.manifest_name(prefix, name), manifests)
-    pool.run([look, *objects.listing_jobs(access, revision.folder(prefix, name), paths, found)])
-    return found, manifests[0] if manifests else None
+    pool.run([look, *objects.listing_jobs(access, where, paths, found)])
+    manifest = manifests[0] if manifests else None
+    return objects.listing(pool, access, where, paths) if revision.is_mark(manifest) else found, manifest
 
 
 def served(pool: Pool, access: Access, prefix: str) -> tuple[Active, list[Entry]]:
@@ -117,7 +161,11 @@ def write_manifest(
         prefix: where, with its slash.
         name: the revision.
         entries: all its files.
-        there: what the API says of the manifest that is there, if one is.
+        there: what the API says of the manifest, or mark, that is there, if one is.
+
+    Raises:
+        Gone: it is being pruned.
+        Failure: somebody else wrote another manifest.
 
     """
     target = revision.manifest_name(prefix, name)
@@ -126,7 +174,31 @@ def write_manifest(
     if there and objects.remote(there).plain == Plain(entry.size, entry.crc32c):
         return
     send = Send(entry, target, int(there["generation"]) if there else ABSENT)
-    pool.run([sending.small(access, send, data, _ignore, revision.notes(entries))])
+    try:
+        pool.run([sending.small(access, send, data, ignore, revision.notes(entries))])
+    except objects.Changed as changed:
+        now = reading.look_up(pool, access, target)
+        if now is None and revision.is_mark(there):
+            # The pruning has ended: nothing of what was written since its mark was there for it to remove.
+            write_manifest(pool, access, prefix, name, entries, None)
+            return
+        if now is not None and not revision.is_mark(now):
+            raise
+        raise Gone(f"Revision {name} was pruned while it was being uploaded.",
+                      "What is served at the prefix is as it was.",
+                      "Run the same command again: it sends what is missing.") from changed  # fmt: skip
+
+
+def expect_whole(pool: Pool, access: Access, prefix: str, name: str, entries: Sequence[Entry]) -> None:
+    """Look whether all files of a revision are there.
+
+    Raises:
+        Gone: some are not.
+
+    """
+    where = revision.folder(prefix, name)
+    there = objects.listing(pool, access, where, [entry.path for entry in entries])
+    _expect_all(name, plan(entries, where, there))
 
 
 def activate(
@@ -135,6 +207,10 @@ def activate(
 ) -> None:  # fmt: skip
     """Serve revision `name` at `prefix`.
 
+    In this order: the page's generation, the manifest, the files, the page, which is refused where it has
+    another generation by then.  A page is never written where there is none, since that is no generation of
+    its own: it comes back when a page goes.  One that says that it awaits an activation is written before.
+
     Args:
         pool: sends the requests.
         access: the bucket.
@@ -142,84 +218,33 @@ def activate(
         name: a complete revision.
         history: what is to be remembered from now on, `name` first.
         served: what is served now; if it is something else by the time of writing, nothing is changed.
-        entries: the revision's files where they are known; else its manifest is read.
+        entries: the revision's files where its manifest was seen, or written, since `served` was asked for;
+            else the manifest is read.
 
     Raises:
-        Failure: the revision is not whole, its page cannot be based, or another activation came first.
+        Gone: the revision is not whole.
+        Failure: its page cannot be based, or another activation came first.
 
     """
-    from tasks.lib.ember import page
-
-    index = _index_of_whole(pool, access, prefix, name, entries or entries_in(pool, access, prefix, name))
-    data = page.based(index, f"{revision.FOLDER}{name}/")
-    send = Send(made(prefix + INDEX, data, PAGE_HEADERS), prefix + INDEX, served.generation)
-    notes = {HISTORY_KEY: ",".join(history), ACTIVATION_KEY: secrets.token_hex(8)}
+    generation = ABSENT
     try:
-        pool.run([sending.small(access, send, data, _ignore, notes)])
+        generation = served.generation or _awaiting(pool, access, prefix)
+        _write_page(pool, access, prefix, name, history, generation, entries if served.generation else ())
     except objects.Changed as changed:
         now = active(pool, access, prefix)
-        if now.name and now.history == served.history:
+        if now.page == served.page:
             # A pruning renewed the page: was this revision what it removed?
-            activate(pool, access, prefix, name, history, now, entries)
+            activate(pool, access, prefix, name, history, now)
             return
         raise Failure(
             f"Revision {name} was not activated: another activation came first.",
             f"{now.name or 'A page that is no revision'} is active now.",
             "Look at it with `ember.list`, and activate again if yours is the one to serve.",
         ) from changed
-
-
-def prune(pool: Pool, access: Access, prefix: str, names: Sequence[str]) -> int:
-    """Remove revisions; returns how many objects went.
-
-    A manifest goes first: a revision without it cannot be activated any more.  The page is renewed next: an
-    activation that found the manifest before is refused its write, and looks again.  What somebody activated
-    meanwhile, or could roll back to now, stays.
-
-    Raises:
-        Failure: one has to stay; the message says what is left of it.
-
-    """
-    removed: list[str] = []
-    for name in names:
-        complete = {one.name for one in listed(pool, access, prefix)[0]}
-        if name in revision.spared(active(pool, access, prefix).history, complete):
-            raise Failure(f"Revision {name} was activated while it was being pruned.",
-                          "It is active, or the one that a rollback would go to: nothing of it was removed.",
-                          "Run the same command again for the others.")  # fmt: skip
-        manifest = reading.look_up(pool, access, revision.manifest_name(prefix, name))
-        if manifest:
-            pool.run([objects.removed(access, objects.remote(manifest), removed.append)])
-        if _renewed(pool, access, prefix).name == name:
-            raise Failure(f"Revision {name} was activated while it was being pruned.",
-                          "Its manifest is gone, its files are all there.",
-                          "Upload its archive again: only the manifest is sent.")  # fmt: skip
-        there = objects.listing(pool, access, revision.folder(prefix, name))
-        pool.run([objects.removed(access, remote, removed.append) for remote in list(there)])
-    return len(removed)
-
-
-def abandoned(
-    pool: Pool, access: Access, prefix: str, incomplete: Sequence[str], days: float, now: datetime
-) -> list[str]:
-    """The incomplete revisions to which nothing was written for so long: left by ended uploads or prunings.
-
-    Args:
-        pool: sends the requests.
-        access: the bucket.
-        prefix: where, with its slash.
-        incomplete: their names.
-        days: how long; an upload may be running, so it is a day at least.
-        now: the time.
-
-    """
-    longest = max(timedelta(days=days), LEAST_AGE)
-    served_now = active(pool, access, prefix).name
-    return [
-        name
-        for name in incomplete
-        if name != served_now and now - _last_write(pool, access, revision.folder(prefix, name)) >= longest
-    ]
+    except Failure:
+        if generation and not served.page:
+            _withdraw(pool, access, prefix, generation)
+        raise
 
 
 def known(revisions: Sequence[Revision], asked: str) -> str:
@@ -237,22 +262,21 @@ def known(revisions: Sequence[Revision], asked: str) -> str:
     raise UsageError(f"{reason} {asked!r}.", f"Complete revisions: {names}.", "See `./inv ember.list`.")
 
 
-def older(revisions: Sequence[Revision], served: Active, keep: int, days: float) -> list[Revision]:
-    """The revisions that pruning would remove now."""
-    return revision.prunable(revisions, served.history, keep, timedelta(days=days), datetime.now(UTC))
-
-
 def entries_in(pool: Pool, access: Access, prefix: str, name: str) -> list[Entry]:
     """The files of a complete revision, by its manifest.
 
     Raises:
-        Failure: there is none, or it is damaged.
+        Gone: there is none.
+        Failure: it is damaged.
 
     """
     manifest = revision.manifest_name(prefix, name)
-    data = reading.fetched(pool, access, manifest)
+    found: list[bytes] = []
+    pool.run([reading.fetching(access, manifest, found)])
+    if not found or found[0] == revision.mark(name):
+        raise _not_whole(name, [manifest])
     try:
-        return revision.entries_of(data)
+        return revision.entries_of(found[0])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Failure(f"{manifest} is no manifest of a revision.", str(error),
                       "Upload its archive again: only the manifest is sent.") from error  # fmt: skip
@@ -265,46 +289,69 @@ def made(path: str, data: bytes, headers: Headers) -> Entry:
     )
 
 
-def _renewed(pool: Pool, access: Access, prefix: str) -> Active:
-    """What is served, after its page was given a new generation."""
-    before = active(pool, access, prefix)
-    if before.generation != ABSENT:
-        pool.run([copying.renewed(access, prefix + INDEX, before.generation)])
-    return active(pool, access, prefix)
+def _write_page(
+    pool: Pool, access: Access, prefix: str, name: str, history: Sequence[str], generation: int,
+    entries: Sequence[Entry],
+) -> None:  # fmt: skip
+    """Write the page over the one of `generation`."""
+    from tasks.lib.ember import page
+
+    index = _index_of_whole(pool, access, prefix, name, entries or entries_in(pool, access, prefix, name))
+    data = page.based(index, f"{revision.FOLDER}{name}/")
+    send = Send(made(prefix + INDEX, data, PAGE_HEADERS), prefix + INDEX, generation)
+    notes = {HISTORY_KEY: ",".join(history), ACTIVATION_KEY: secrets.token_hex(8)}
+    pool.run([sending.small(access, send, data, ignore, notes)])
+
+
+def _awaiting(pool: Pool, access: Access, prefix: str) -> int:
+    """The generation of a page that awaits an activation, written now or by another at the same time."""
+    from tasks.lib.ember import page
+
+    generations: list[int] = []
+    send = Send(made(prefix + INDEX, page.AWAITING, PAGE_HEADERS), prefix + INDEX, ABSENT)
+    notes = {ACTIVATION_KEY: AWAITED}
+    pool.run([sending.small(access, send, page.AWAITING, ignore, notes, generations.append)])
+    return generations[0] if generations else ABSENT
+
+
+def _withdraw(pool: Pool, access: Access, prefix: str, generation: int) -> None:
+    """Remove a page that awaits an activation which failed, where it is still there and that can be done."""
+    there = Remote(prefix + INDEX, 0, 0, PAGE_HEADERS, "", None, generation)
+    with suppress(Failure):
+        pool.run([objects.removed(access, there, _ignore_name, _ignore_name)])
 
 
 def _index_of_whole(pool: Pool, access: Access, prefix: str, name: str, entries: Sequence[Entry]) -> bytes:
     """The index.html of a revision of which nothing is missing."""
     where = revision.folder(prefix, name)
     there: list[Remote] = []
-    pages: list[bytes] = []
-    manifests: list[Mapping[str, Any]] = []
-    manifest = revision.manifest_name(prefix, name)
+    indexes: list[bytes] = []
     listing = objects.listing_jobs(access, where, [entry.path for entry in entries], there)
-    look = reading.looking_up(access, manifest, manifests)
-    pool.run([look, *listing, reading.fetching(access, where + INDEX, pages)])
-    missing = plan(entries, where, there)
-    if missing.changes or not pages or not manifests:
-        wrong = [one.name for one in (*missing.last, *missing.send)] + [one.name for one in missing.relabel]
-        wrong += [] if manifests else [manifest]
-        raise Failure(f"Revision {name} is not whole; nothing was activated.",
-                      "\n".join(f"- {one} is missing or differs." for one in wrong),
-                      "Upload its archive again: only what is missing is sent.")  # fmt: skip
-    return pages[0]
+    pool.run([*listing, reading.fetching(access, where + INDEX, indexes)])
+    _expect_all(name, plan(entries, where, there))
+    if not indexes:
+        raise _not_whole(name, [where + INDEX])
+    return indexes[0]
 
 
-def _last_write(pool: Pool, access: Access, folder: str) -> datetime:
-    """When an object of a folder, which has some, was written last."""
-    pages = _pages(pool, access, {"prefix": folder, "fields": "items(timeCreated),nextPageToken"})
-    written = [item["timeCreated"] for found in pages for item in found.get("items", ())]
-    return max(datetime.fromisoformat(one) for one in written) if written else datetime.now(UTC)
+def _expect_all(name: str, missing: Plan) -> None:
+    wrong = [one.name for one in (*missing.last, *missing.send)] + [one.name for one in missing.relabel]
+    if wrong:
+        raise _not_whole(name, wrong)
+
+
+def _not_whole(name: str, wrong: Sequence[str]) -> Gone:
+    return Gone(f"Revision {name} is not whole; nothing was activated.",
+                   "\n".join(f"- {one} is missing or differs." for one in wrong),
+                   "Upload its archive again: only what is missing is sent.")  # fmt: skip
 
 
 def _folder_pages(pool: Pool, access: Access, start: str) -> Iterator[Mapping[str, Any]]:
-    return _pages(pool, access, {"prefix": start, "delimiter": "/"})
+    return pages(pool, access, {"prefix": start, "delimiter": "/"})
 
 
-def _pages(pool: Pool, access: Access, asked: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
+def pages(pool: Pool, access: Access, asked: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
+    """The pages of a listing of the bucket that is asked for so."""
     token = ""
     while True:
         query = {**asked, "maxResults": str(objects.PAGE), "pageToken": token}
@@ -320,8 +367,13 @@ def _revision(item: Mapping[str, Any], start: str) -> Revision:
     noted = item.get("metadata", {})
     created = datetime.fromisoformat(item["timeCreated"])
     name = item["name"].removeprefix(start).removesuffix(".json")
-    return Revision(name, created, int(noted.get("lookit-files", 0)), int(noted.get("lookit-size", 0)))
+    files, size = int(noted.get("lookit-files", 0)), int(noted.get("lookit-size", 0))
+    return Revision(name, created, files, size, int(item["generation"]))
 
 
-def _ignore(_send: Send, _size: int) -> None:
+def ignore(_send: Send, _size: int) -> None:
+    """Nothing needs counting."""
+
+
+def _ignore_name(_name: str) -> None:
     """Nothing needs counting."""

@@ -46,7 +46,10 @@ class Sizes:
     part: int
 
 
-def small(access: Access, send: Send, data: bytes, done: Done, notes: Mapping[str, str] | None = None) -> Job:
+def small(
+    access: Access, send: Send, data: bytes, done: Done, notes: Mapping[str, str] | None = None,
+    written: Callable[[int], None] | None = None,
+) -> Job:  # fmt: skip
     """A job that writes an object in one request.
 
     Args:
@@ -56,6 +59,7 @@ def small(access: Access, send: Send, data: bytes, done: Done, notes: Mapping[st
         done: called with `send` and the number of bytes stored, once the bucket's checksum has been compared.
         notes: what else to keep in the object's own metadata; where an object with the same content and other
             notes is found, somebody else wrote it.
+        written: called with the generation that the object has then.
 
     """
 
@@ -68,7 +72,9 @@ def small(access: Access, send: Send, data: bytes, done: Done, notes: Mapping[st
         url = f"{access.upload_url()}?{_query(send, 'multipart')}"
         request = Request("POST", url, (MULTIPART,), _multipart(metadata, stored.data))
         response = yield from ask(request, access, access.deadline())
-        yield from _concluded(access, send, stored.crc32c, response, notes or {})
+        generation = yield from _concluded(access, send, stored.crc32c, response, notes or {})
+        if written:
+            written(generation)
         done(send, len(stored.data))
 
     return Job(steps(), held=2 * len(data))
@@ -220,7 +226,7 @@ def _session(access: Access, send: Send) -> Asking:
 
 
 def _concluded(access: Access, send: Send, crc32c: int, response: Response, notes: Mapping[str, str]) -> Any:
-    """Compare what the bucket says it stored with what was sent.
+    """Compare what the bucket says it stored with what was sent; returns its generation.
 
     Raises:
         Failure: it is not the same, or nothing was stored.
@@ -228,26 +234,26 @@ def _concluded(access: Access, send: Send, crc32c: int, response: Response, note
     """
     if response.status == 412:
         # An earlier attempt may have been stored and only its answer lost.
-        yield from expect_stored(access, send, notes)
-        return
+        return (yield from expect_stored(access, send, notes))
     if response.status not in {200, 201}:
         raise refused(response, access, f"{send.name} could not be sent.")
     try:
-        got = content.from_base64(json.loads(response.body)["crc32c"])
+        stored = json.loads(response.body)
+        got, generation = content.from_base64(stored["crc32c"]), int(stored["generation"])
     except (ValueError, KeyError):
         # The answer was cut off, or is of a session that was finished before: ask again.
-        yield from expect_stored(access, send, notes)
-        return
+        return (yield from expect_stored(access, send, notes))
     if got != crc32c:
         raise Failure(
             f"{send.name} arrived damaged.",
             f"CRC32C sent {crc32c:08x}, stored {got:08x}.",
             "Run the same command again.",
         )
+    return generation
 
 
 def expect_stored(access: Access, send: Send, notes: Mapping[str, str]) -> Any:
-    """Look whether the object is there as it was to be written, by whatever attempt.
+    """Look whether the object is there as it was to be written, by whatever attempt; returns its generation.
 
     Raises:
         Changed: it is not.
@@ -263,6 +269,7 @@ def expect_stored(access: Access, send: Send, notes: Mapping[str, str]) -> Any:
         raise changed_meanwhile(send.name)
     if not same_content(send.entry, there) or there.headers != send.entry.headers:
         raise changed_meanwhile(send.name)
+    return there.generation
 
 
 def _metadata(send: Send, crc32c: int, encoding: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tasks.lib.ember.acting import Acting
 from tasks.lib.ember.archive import open_archive
 from tasks.lib.ember.inspection import Inventory, inspect, read
 from tasks.lib.ember.member import Archive
-from tasks.lib.ember.plan import Plan, copying, plan
+from tasks.lib.ember.plan import Plan, anew, copying, plan
 from tasks.lib.ember.progress import Progress
 from tasks.lib.ember.summary import Options, UploadSummary
 from tasks.lib.ember.survey import INDEX, survey
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 AS_A_REVISION = Options()
+# How often an upload begins, where a pruning takes away what it found there.
+MOST_ROUNDS = 3
 
 
 def upload(
@@ -80,8 +82,14 @@ def upload_with(
     prefix = checked_prefix(prefix)
     summary = UploadSummary(access.public_url(prefix + INDEX))
     with closing(open_archive(source, ember.limits)) as archive:
-        bring = _in_place if options.in_place else _as_revision
-        bring(archive, pool, access, ember, prefix, options, summary, progress)
+        for left in reversed(range(MOST_ROUNDS)):
+            try:
+                bring = _in_place if options.in_place else _as_revision
+                bring(archive, pool, access, ember, prefix, options, summary, progress)
+                break
+            except revisions.Gone:
+                if not left:
+                    raise
     summary.requests = pool.traffic.requests - before[0]
     summary.connections = pool.traffic.connections - before[1]
     summary.seconds = time.monotonic() - started
@@ -144,7 +152,8 @@ def _as_revision(
     name = summary.revision = revision.identity(entries)
     where = revision.folder(prefix, name)
     there, manifest = revisions.observed(pool, access, prefix, name, [entry.path for entry in entries])
-    decided = copying(plan(entries, where, there), earlier, revision.folder(prefix, served.name))
+    needed = (anew if revision.is_mark(manifest) else plan)(entries, where, there)
+    decided = copying(needed, earlier, revision.folder(prefix, served.name))
     _note(summary, inventory, decided)
     summary.active = served.name
     if options.dry_run:
@@ -155,6 +164,8 @@ def _as_revision(
         history = revision.activated(served.history, name)
         revisions.activate(pool, access, prefix, name, history, served, entries)
         summary.active = name
+    elif there and (manifest is None or revision.is_mark(manifest)):
+        revisions.expect_whole(pool, access, prefix, name, entries)
 
 
 def _acting(

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from tasks.lib.ember import objects, reading, revision, revisions
+from tasks.lib.ember import copying, objects, reading, revision, revisions
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.place import Place
+from tasks.lib.ember.plan import ABSENT, Copy, Relabel, Send
 from tasks.lib.ember.summary import Options, UploadSummary
 from tasks.lib.ember.upload import upload_to
-from tasks.lib.ember.wire import Pool
+from tasks.lib.ember.wire import Pool, Response
 from tests.builders import checked_in_settings
 from tests.lib.ember import archives
 
@@ -109,3 +110,30 @@ def test_manifests_without_digests_are_understood(access: Access, pool: Pool) ->
     (entry,) = revision.entries_of(noted)
     assert (entry.path, entry.size, entry.digest) == ("a.js", 3, b"")
     assert revisions.served(pool, access, WHERE)[1] == []
+
+
+@pytest.mark.parametrize(
+    "answers", [[404], [412, 404]], ids=["the source is gone", "the target is not the same"]
+)
+def test_what_cannot_be_copied_onto_itself_is_sent_where_nothing_is(
+    access: Access, answers: list[int]
+) -> None:
+    send = Send(revisions.made("a.js", b"1", revisions.PAGE_HEADERS), "p/a.js", 7)
+    instead: list[Send] = []
+    steps = copying.copied(access, Copy(send, "p/a.js"), lambda *_: None, instead.append).steps
+    next(steps)
+    for status in answers[:-1]:
+        steps.send(Response(status, b""))
+    with pytest.raises(StopIteration):
+        steps.send(Response(answers[-1], b""))
+    assert [(one.name, one.generation) for one in instead] == [("p/a.js", ABSENT)]
+
+
+def test_an_object_that_was_removed_before_its_headers_were_changed_is_no_missing_bucket(
+    access: Access,
+) -> None:
+    change = Relabel(revisions.made("a.js", b"1", revisions.PAGE_HEADERS), "p/a.js", 7)
+    steps = objects.relabelled(access, change, lambda _change: None).steps
+    next(steps)
+    with pytest.raises(objects.Changed, match=r"p/a\.js was changed by somebody else"):
+        steps.send(Response(404, b""))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.lib.ember import objects, reading, revision, revisions
+from tasks.lib.ember import objects, pruning, reading, revision
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.place import Place
 from tasks.lib.ember.summary import Options
@@ -85,12 +85,31 @@ def test_pruning_removes_what_an_ended_upload_left(
     assert manifest
     place._pool.run([objects.removed(access, objects.remote(manifest), lambda _name: None)])
     assert list(place.prune(0, 0, dry_run=False)) == ["Nothing to remove."]
-    monkeypatch.setattr(revisions, "LEAST_AGE", timedelta(0))
+    monkeypatch.setattr(pruning, "LEAST_AGE", timedelta(0))
     told = f"{one} would be removed (what an ended upload or pruning left)."
     assert list(place.prune(0, 0, dry_run=True)) == [told]
     assert list(place.prune(0, 0, dry_run=False)) == [f"{one} removed (10 objects)."]
     assert {r.name for r in place.listed()} == {two, three}
     assert list(place.prune(0, 0, dry_run=False)) == ["Nothing to remove."]
+
+
+def test_pruning_goes_on_where_another_was_broken_off(
+    access: Access, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, three = (uploaded(access, tmp_path, version) for version in "123")
+
+    def broken_off(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pruning, "_renewed", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        list(place.prune(0, 0, dry_run=False))
+    monkeypatch.undo()
+    told = f"{one} would be removed (what an ended upload or pruning left)."
+    assert list(place.prune(9, 30, dry_run=True)) == [told]
+    assert list(place.prune(9, 30, dry_run=False)) == [f"{one} removed (11 objects)."]
+    assert {r.name for r in place.listed()} == {two, three}
+    assert list(place.prune(9, 30, dry_run=False)) == ["Nothing to remove."]
 
 
 @pytest.mark.parametrize(("keep", "days"), [(-1, 0), (0, -1), (0, 10**9), (0, 10**12)])
@@ -189,7 +208,7 @@ def test_other_headers_of_the_page_are_mended(
 def test_what_is_no_revision_is_neither_listed_nor_pruned(
     access: Access, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(revisions, "LEAST_AGE", timedelta(0))
+    monkeypatch.setattr(pruning, "LEAST_AGE", timedelta(0))
     one, two = uploaded(access, tmp_path, "1"), uploaded(access, tmp_path, "2")
     others = [f"{WHERE}revisions/{name}" for name in ("readme.txt", "notes.json", "c0ffee0c0ffe", "p/a.png")]
     for name in others:

@@ -13,7 +13,7 @@ from tasks.lib.ember import content
 from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.member import FILE, Member
-from tasks.lib.ember.plan import ABSENT, DIGEST_NOTED, Plain, Plan, Remote, copying, plan, same_content
+from tasks.lib.ember.plan import ABSENT, DIGEST_NOTED, Plain, Plan, Remote, anew, copying, plan, same_content
 from tasks.lib.ember.survey import INDEX
 
 PREFIX = "experiments/one/"
@@ -134,6 +134,19 @@ def test_copies_take_the_place_of_sending_the_very_same_file(
     assert not {(one.entry.digest, one.entry.headers, one.entry.compressible) for one in instead.send} & {
         (one.digest, one.headers, one.compressible) for one in earlier
     }
+
+
+@given(ENTRIES, LISTINGS)
+def test_anew_every_file_is_written_over_what_was_listed(entries: list[Entry], listing: list[Remote]) -> None:
+    decided, usual = anew(entries, PREFIX, listing), plan(entries, PREFIX, listing)
+    listed = {remote.name: remote.generation for remote in listing}
+    assert {one.name: one.generation for one in decided.writes} == {
+        PREFIX + one.path: listed.get(PREFIX + one.path, ABSENT) for one in entries
+    }
+    assert (decided.unchanged, decided.relabel) == (0, ())
+    assert all(copy.source == copy.send.name for copy in decided.copy)
+    assert len(decided.copy) == usual.unchanged
+    assert decided.extra == usual.extra
 
 
 def test_index_html_is_sent_last_and_alone() -> None:

@@ -61,9 +61,9 @@ def test_a_summary_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 REVISIONS = [
-    Revision("bb", datetime(2026, 2, 1, tzinfo=UTC), 3, 2048),
-    Revision("aa", datetime(2026, 1, 1, tzinfo=UTC), 2, 10),
-    Revision("cc", datetime(2025, 1, 1, tzinfo=UTC), 1, 1),
+    Revision("bb", datetime(2026, 2, 1, tzinfo=UTC), 3, 2048, 1),
+    Revision("aa", datetime(2026, 1, 1, tzinfo=UTC), 2, 10, 1),
+    Revision("cc", datetime(2025, 1, 1, tzinfo=UTC), 1, 1, 1),
 ]
 
 

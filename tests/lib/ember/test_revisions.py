@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.ember import objects, page, reading, revision, revisions
+from tasks.lib.ember import objects, page, pruning, reading, revision, revisions
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.page import based
 from tasks.lib.ember.revision import Revision
@@ -44,9 +44,15 @@ def served(pool: Pool, access: Access) -> str:
     return match[1].decode() if match else ""
 
 
+def pruned(pool: Pool, access: Access, name: str) -> str:
+    """What was done with a revision that was chosen as it is now."""
+    found = reading.look_up(pool, access, revision.manifest_name(WHERE, name))
+    return pruning.prune(pool, access, WHERE, name, int(found["generation"]) if found else 0)
+
+
 def test_an_upload_is_a_revision_and_becomes_active(access: Access, pool: Pool, tmp_path: Path) -> None:
     name = uploaded(access, tmp_path, "1")
-    complete, incomplete = revisions.listed(pool, access, WHERE)
+    complete, incomplete, _ = revisions.listed(pool, access, WHERE)
     assert [(one.name, one.files) for one in complete] == [(name, 10)]
     assert incomplete == []
     assert served(pool, access) == name == revisions.active(pool, access, WHERE).name
@@ -97,7 +103,7 @@ def test_rolling_back_goes_further_each_time(access: Access, pool: Pool, tmp_pat
     one, two, three = (uploaded(access, tmp_path, version) for version in "123")
     for expected in (two, one):
         now = revisions.active(pool, access, WHERE)
-        complete, _ = revisions.listed(pool, access, WHERE)
+        complete = revisions.listed(pool, access, WHERE).complete
         history = revision.rolled_back(now.history, {r.name for r in complete})
         revisions.activate(pool, access, WHERE, history[0], history, now)
         assert served(pool, access) == expected
@@ -119,17 +125,17 @@ def test_a_revision_with_a_file_missing_is_not_activated(access: Access, pool: P
 
 def test_pruning_removes_a_whole_revision(access: Access, pool: Pool, tmp_path: Path) -> None:
     one, two, three = (uploaded(access, tmp_path, version) for version in "123")
-    assert revisions.prune(pool, access, WHERE, [one]) == 11
-    assert [r.name for r in revisions.listed(pool, access, WHERE)[0]] == [three, two]
+    assert pruned(pool, access, one) == "removed (11 objects)"
+    assert [r.name for r in revisions.listed(pool, access, WHERE).complete] == [three, two]
     assert served(pool, access) == three
 
 
 def test_an_active_revision_is_not_pruned(access: Access, pool: Pool, tmp_path: Path) -> None:
     one = uploaded(access, tmp_path, "1")
     with pytest.raises(Failure, match="was activated while it was being pruned"):
-        revisions.prune(pool, access, WHERE, [one])
+        pruned(pool, access, one)
     assert upload_to(access, EMBER, str(tmp_path / "1"), PREFIX).sent == 0
-    assert [r.name for r in revisions.listed(pool, access, WHERE)[0]] == [one]
+    assert [r.name for r in revisions.listed(pool, access, WHERE).complete] == [one]
 
 
 def test_a_revision_that_a_rollback_would_go_to_is_not_pruned(
@@ -137,12 +143,12 @@ def test_a_revision_that_a_rollback_would_go_to_is_not_pruned(
 ) -> None:
     one, two = uploaded(access, tmp_path, "1"), uploaded(access, tmp_path, "2")
     with pytest.raises(Failure) as caught:
-        revisions.prune(pool, access, WHERE, [one])
+        pruned(pool, access, one)
     assert "nothing of it was removed" in caught.value.why
-    assert {r.name for r in revisions.listed(pool, access, WHERE)[0]} == {one, two}
+    assert {r.name for r in revisions.listed(pool, access, WHERE).complete} == {one, two}
 
 
-def test_a_revision_that_is_activated_once_its_manifest_is_gone_keeps_its_files(
+def test_a_revision_that_is_activated_once_its_pruning_was_begun_stays_whole(
     access: Access, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = uploaded(access, tmp_path, "1")
@@ -150,11 +156,10 @@ def test_a_revision_that_is_activated_once_its_manifest_is_gone_keeps_its_files(
     answers = iter([revisions.Active((), 0)])
     monkeypatch.setattr(revisions, "active", lambda *asked: next(answers, None) or real(*asked))
     with pytest.raises(Failure, match="was activated while it was being pruned") as caught:
-        revisions.prune(pool, access, WHERE, [one])
-    assert caught.value.why == "Its manifest is gone, its files are all there."
+        pruned(pool, access, one)
+    assert "nothing of it was removed" in caught.value.why
     monkeypatch.undo()
-    assert upload_to(access, EMBER, str(tmp_path / "1"), PREFIX).sent == 0
-    assert [r.name for r in revisions.listed(pool, access, WHERE)[0]] == [one]
+    assert [r.name for r in revisions.listed(pool, access, WHERE).complete] == [one]
 
 
 @pytest.fixture
@@ -167,7 +172,7 @@ def pruned_before_the_write(
     def late(index: bytes, folder: str) -> bytes:
         with closing(Pool(access, 1)) as another:
             while to_prune:
-                revisions.prune(another, access, WHERE, [to_prune.pop()])
+                pruned(another, access, to_prune.pop())
         return based(index, folder)
 
     monkeypatch.setattr(page, "based", late)
@@ -187,7 +192,7 @@ def test_a_revision_pruned_before_its_page_is_written_is_not_activated(
         revisions.activate(pool, access, WHERE, one, [one, *now.history], now, entries)
 
     assert served(pool, access) == three
-    assert {r.name for r in revisions.listed(pool, access, WHERE)[0]} == {two, three}
+    assert {r.name for r in revisions.listed(pool, access, WHERE).complete} == {two, three}
 
 
 def test_pruning_another_revision_does_not_keep_one_from_being_activated(
@@ -203,12 +208,96 @@ def test_pruning_another_revision_does_not_keep_one_from_being_activated(
     assert reading.look_up(pool, access, f"{WHERE}index.html")
 
 
+def test_a_revision_pruned_before_the_first_page_of_all_is_written_is_not_activated(
+    access: Access, pool: Pool, tmp_path: Path, pruned_before_the_write: Callable[[str], None]
+) -> None:
+    one = uploaded(access, tmp_path, "1", Options(activate=False))
+    pruned_before_the_write(one)
+    with pytest.raises(Failure, match=f"Revision {one} is not whole; nothing was activated."):
+        revisions.activate(pool, access, WHERE, one, [one], revisions.active(pool, access, WHERE))
+    assert revisions.active(pool, access, WHERE) == revisions.Active((), 0)
+    assert objects.listing(pool, access, WHERE) == []
+
+
+def test_pruning_renews_a_page_that_awaits_its_first_revision(
+    access: Access, pool: Pool, tmp_path: Path, pruned_before_the_write: Callable[[str], None]
+) -> None:
+    one, two = (uploaded(access, tmp_path, version, Options(activate=False)) for version in "12")
+    pruned_before_the_write(one)
+    revisions.activate(pool, access, WHERE, two, [two], revisions.active(pool, access, WHERE))
+    assert served(pool, access) == two
+
+
+def marked(pool: Pool, access: Access, name: str) -> None:
+    """Leave a revision as a pruning does that is broken off once it has begun."""
+    target = revision.manifest_name(WHERE, name)
+    there = reading.look_up(pool, access, target)
+    assert there
+    assert pruning._marked(pool, access, target, name, int(there["generation"]))
+
+
+def test_a_revision_whose_pruning_was_begun_is_not_activated(
+    access: Access, pool: Pool, tmp_path: Path
+) -> None:
+    one, two = uploaded(access, tmp_path, "1"), uploaded(access, tmp_path, "2")
+    marked(pool, access, one)
+    found = revisions.listed(pool, access, WHERE)
+    assert ([r.name for r in found.complete], found.incomplete, list(found.pruned)) == ([two], [], [one])
+    with pytest.raises(Failure, match=f"Revision {one} is not whole; nothing was activated."):
+        revisions.activate(pool, access, WHERE, one, [one, two], revisions.active(pool, access, WHERE))
+    assert served(pool, access) == two
+
+
+def test_uploading_a_revision_whose_pruning_was_begun_writes_every_file_again(
+    access: Access, pool: Pool, tmp_path: Path
+) -> None:
+    one = uploaded(access, tmp_path, "1")
+    uploaded(access, tmp_path, "2")
+    where = revision.folder(WHERE, one)
+    before = {there.name: there.generation for there in objects.listing(pool, access, where)}
+    marked(pool, access, one)
+
+    summary = upload_to(access, EMBER, str(tmp_path / "1"), PREFIX)
+
+    assert (summary.sent, summary.copied, summary.unchanged) == (0, 10, 0)
+    after = {there.name: there.generation for there in objects.listing(pool, access, where)}
+    assert after.keys() == before.keys()
+    assert not before.items() & after.items()
+    assert served(pool, access) == one == revisions.listed(pool, access, WHERE).complete[0].name
+
+
+def test_what_another_pruning_has_begun_is_left_to_it(access: Access, pool: Pool, tmp_path: Path) -> None:
+    one, _two, _three = (uploaded(access, tmp_path, version) for version in "123")
+    chosen = next(r for r in revisions.listed(pool, access, WHERE).complete if r.name == one)
+    marked(pool, access, one)
+    told = pruning.prune(pool, access, WHERE, one, chosen.generation)
+    assert told == "is left to another pruning that is at it"
+    assert pruned(pool, access, one) == "removed (11 objects)"
+    assert pruning.prune(pool, access, WHERE, one, chosen.generation) == "was removed by another pruning"
+
+
+def test_what_was_uploaded_since_it_was_chosen_stays(access: Access, pool: Pool, tmp_path: Path) -> None:
+    one, _two, _three = (uploaded(access, tmp_path, version) for version in "123")
+    assert pruning.prune(pool, access, WHERE, one, 0) == "stays: it was uploaded meanwhile"
+    assert one in {r.name for r in revisions.listed(pool, access, WHERE).complete}
+
+
+def test_an_unchanged_revision_costs_four_requests_and_a_first_one_a_page_more(
+    access: Access, tmp_path: Path
+) -> None:
+    source = str(example.write(tmp_path / "1", "1"))
+    # Page, manifest and list; ten files and the manifest; the page to come, manifest, list, index.html, page.
+    assert upload_to(access, EMBER, source, PREFIX).requests == 3 + 11 + 5
+    # Page, the manifest of what it serves, manifest and list.
+    assert upload_to(access, EMBER, source, PREFIX).requests == 4
+
+
 def test_pruning_leaves_the_page_as_it_was(access: Access, pool: Pool, tmp_path: Path) -> None:
     one, _two, _three = (uploaded(access, tmp_path, version) for version in "123")
     before = reading.look_up(pool, access, f"{WHERE}index.html")
     content = reading.fetched(pool, access, f"{WHERE}index.html")
 
-    revisions.prune(pool, access, WHERE, [one])
+    pruned(pool, access, one)
 
     after = reading.look_up(pool, access, f"{WHERE}index.html")
     assert before
@@ -226,11 +315,11 @@ def test_what_an_ended_upload_left_is_abandoned_after_a_while(
     there = reading.look_up(pool, access, revision.manifest_name(WHERE, name))
     assert there
     pool.run([objects.removed(access, objects.remote(there), lambda _name: None)])
-    complete, incomplete = revisions.listed(pool, access, WHERE)
+    complete, incomplete, _ = revisions.listed(pool, access, WHERE)
     assert (complete, incomplete) == ([], [name])
 
     def abandoned(days: float, later: timedelta) -> list[str]:
-        return revisions.abandoned(pool, access, WHERE, incomplete, days, datetime.now(UTC) + later)
+        return pruning.abandoned(pool, access, WHERE, incomplete, days, datetime.now(UTC) + later)
 
     assert abandoned(0, timedelta(hours=23)) == []
     assert abandoned(0, timedelta(days=1)) == [name]
@@ -243,11 +332,11 @@ def test_what_is_served_is_not_abandoned_although_its_manifest_is_gone(
 ) -> None:
     name = uploaded(access, tmp_path, "1")
     later = datetime.now(UTC) + timedelta(days=60)
-    assert revisions.abandoned(pool, access, WHERE, [name], 30, later) == []
+    assert pruning.abandoned(pool, access, WHERE, [name], 30, later) == []
 
 
 def test_a_revision_may_be_named_by_its_beginning() -> None:
-    made = [Revision(name, datetime.now(UTC), 1, 1) for name in ("aa11", "aa22", "bb33")]
+    made = [Revision(name, datetime.now(UTC), 1, 1, 1) for name in ("aa11", "aa22", "bb33")]
     assert revisions.known(made, "b") == "bb33"
     with pytest.raises(UsageError, match="More than one revision begins with 'aa'"):
         revisions.known(made, "aa")
@@ -259,7 +348,7 @@ NOW = datetime(2026, 1, 31, tzinfo=UTC)
 
 
 def aged(**days: int) -> list[Revision]:
-    return [Revision(name, NOW - timedelta(days=age), 1, 1) for name, age in days.items()]
+    return [Revision(name, NOW - timedelta(days=age), 1, 1, 1) for name, age in days.items()]
 
 
 @pytest.mark.parametrize(
