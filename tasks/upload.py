@@ -16,7 +16,7 @@ from tasks import cli
         "manifest": "A file of `<uuid>: <archive>` lines, instead of --archive and --prefix.",
         "in-place": "Write to the prefix itself, over what is there, instead of a revision beside others.",
         "activate": "Serve the revision once it is there (--no-activate leaves that to ember.activate).",
-        "delete-extra": "With --in-place: remove what the app does not have.  --dry-run shows it before.",
+        "delete-extra": "Remove what the app does not have from the revision's folder, or the prefix itself.",
         "dry-run": "Say what would be done, and do nothing.",
         "json": "Print the summary as JSON.",
     }

@@ -66,12 +66,6 @@ def test_a_bad_archive_ends_with_its_faults_and_no_traceback(environment: Case, 
     assert done.stdout == ""
 
 
-def test_extra_files_are_for_in_place_only(environment: Case) -> None:
-    done = environment.invoke("upload", *PLACE, "--archive", "x", "--delete-extra")
-    assert done.returncode == 2
-    assert "--delete-extra is for --in-place only." in done.stderr
-
-
 def test_the_sandbox_bucket_says_that_it_keeps_no_configuration(environment: Case) -> None:
     planned = environment.invoke("ember.bucket", "--environment", "staging", "--plan")
     assert planned.returncode == 0

@@ -144,7 +144,7 @@ class Place:
             raise Failure(
                 f"Revision {name} is not as it should be.",
                 "\n".join(f"- {fault}" for fault in faults),
-                "Upload its archive again: what differs is sent and mended.",
+                verification.mending(faults),
             )
         return f"Revision {name} is whole, and served as it should be."
 

@@ -11,7 +11,7 @@ class Options(Struct, frozen=True, kw_only=True):
     Args:
         in_place: to the prefix itself, over what is there, instead of as a revision beside others.
         activate: serve the revision once it is there.
-        delete_extra: in place only: remove what the app does not have.
+        delete_extra: remove what the app does not have, from the prefix or from the revision's folder.
         dry_run: decide, and change nothing.
     """
 
@@ -70,12 +70,6 @@ def checked_options(in_place: bool, activate: bool, delete_extra: bool, dry_run:
         UsageError: they do not.
 
     """
-    if delete_extra and not in_place:
-        raise UsageError(
-            "--delete-extra is for --in-place only.",
-            "A revision has a folder of its own, where nothing else lies.",
-            "`./inv ember.prune` removes old revisions.",
-        )
     if in_place and not activate:
         raise UsageError(
             "--no-activate is not for --in-place.",

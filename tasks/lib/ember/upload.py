@@ -158,7 +158,8 @@ def _as_revision(
     summary.active = served.name
     if options.dry_run:
         return
-    _acting(archive, inventory, pool, access, ember, summary, progress).carry_out(decided)
+    acting = _acting(archive, inventory, pool, access, ember, summary, progress)
+    acting.carry_out(decided)
     revisions.write_manifest(pool, access, prefix, name, entries, manifest)
     if options.activate and not (served.name == name and served.as_written):
         history = revision.activated(served.history, name)
@@ -166,6 +167,8 @@ def _as_revision(
         summary.active = name
     elif there and (manifest is None or revision.is_mark(manifest)):
         revisions.expect_whole(pool, access, prefix, name, entries)
+    if options.delete_extra:
+        acting.remove(decided)
 
 
 def _acting(

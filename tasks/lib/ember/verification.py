@@ -15,6 +15,7 @@ from tasks.lib.settings.ember import Cors
 
 # Larger files are asked for with HEAD: their bytes were checked when they were stored.
 LARGEST_TO_READ = 8 << 20
+STRAY = "no manifest names it."
 # Who asks where everybody may.
 ORIGIN = "https://lookit.invalid"
 
@@ -42,7 +43,7 @@ def verify(pool: Pool, access: Access, prefix: str, name: str, origin: str = ORI
     decided = plan(entries, where, there)
     faults = [f"{one.name}: it is missing, or its content differs." for one in (*decided.send, *decided.last)]
     faults += [f"{one.name}: its headers differ." for one in decided.relabel]
-    faults += [f"{one.name}: no manifest names it." for one in decided.extra]
+    faults += [f"{one.name}: {STRAY}" for one in decided.extra]
     encodings = {one.name: one.encoding for one in there}
     pool.run(
         _served(access, where + entry.path, entry, encodings.get(where + entry.path, ""), origin, faults)
@@ -56,6 +57,15 @@ def verify(pool: Pool, access: Access, prefix: str, name: str, origin: str = ORI
         encoding = content.stored(data, entry.compressible).encoding
         pool.run([_served(access, prefix + INDEX, entry, encoding, origin, faults)])
     return faults
+
+
+def mending(faults: Sequence[str]) -> str:
+    """What to do about what is wrong with a revision."""
+    strays = sum(fault.endswith(STRAY) for fault in faults)
+    if strays == len(faults):
+        return "Upload its archive again with --delete-extra: it removes what no manifest names."
+    also = " With --delete-extra what no manifest names goes." if strays else ""
+    return f"Upload its archive again: what differs is sent and mended.{also}"
 
 
 def _served(

@@ -152,6 +152,9 @@ def test_verifying_names_everything_that_is_wrong(access: Access, place: Place, 
     assert f"- {url}sounds/chime.wav: Content-Type is 'text/html', but should be 'audio/wav'." in faults
     assert f"- {url}crossdomain.xml: the bytes served are not the ones of the revision." in faults
     assert any(fault.startswith(f"- {url}robots.txt: the public is answered 404") for fault in faults)
+    assert caught.value.next_step == (
+        "Upload its archive again: what differs is sent and mended. With --delete-extra what no manifest names goes."
+    )
 
 
 def test_uploading_again_mends_what_verifying_found(access: Access, place: Place, tmp_path: Path) -> None:
@@ -161,6 +164,33 @@ def test_uploading_again_mends_what_verifying_found(access: Access, place: Place
     place._pool.run([objects.removed(access, objects.remote(there), lambda _name: None)])
     assert uploaded(access, tmp_path, "1") == name
     assert place.verify("", EMBER.bucket.cors).endswith("served as it should be.")
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_what_no_manifest_names_is_removed_by_the_command_that_verifying_names(
+    access: Access, place: Place, tmp_path: Path, active: bool
+) -> None:
+    name = uploaded(access, tmp_path, "1")
+    if not active:
+        uploaded(access, tmp_path, "2")
+    stray = f"{revision.folder(WHERE, name)}stray.txt"
+    bucket_of(access).blob(stray).upload_from_string(b"?")
+    with pytest.raises(Failure, match="is not as it should be") as caught:
+        place.verify(name, EMBER.bucket.cors)
+    assert caught.value.why == f"- {stray}: no manifest names it."
+    assert (
+        caught.value.next_step
+        == "Upload its archive again with --delete-extra: it removes what no manifest names."
+    )
+
+    kept = upload_to(access, EMBER, str(tmp_path / "1"), PREFIX, Options(activate=False))
+    assert (kept.to_remove, kept.removed) == ([stray], 0)
+    preview = Options(activate=False, delete_extra=True, dry_run=True)
+    assert upload_to(access, EMBER, str(tmp_path / "1"), PREFIX, preview).to_remove == [stray]
+    assert bucket_of(access).blob(stray).exists()
+    gone = upload_to(access, EMBER, str(tmp_path / "1"), PREFIX, Options(activate=False, delete_extra=True))
+    assert (gone.sent, gone.removed) == (0, 1)
+    assert place.verify(name, EMBER.bucket.cors).endswith("served as it should be.")
 
 
 @pytest.mark.parametrize("data", [b"{", b"\xff", b"[]", b"{}", b'{"files": {"a": 1}}', b'{"files": []}'])
