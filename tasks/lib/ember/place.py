@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
-from tasks.lib.ember import pruning, revision, revisions
+from tasks.lib.ember import activation, pruning, revision, revisions
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.activation import Active
 from tasks.lib.ember.plan import ABSENT
 from tasks.lib.ember.revision import Revision
-from tasks.lib.ember.revisions import Active
 from tasks.lib.ember.survey import INDEX
 from tasks.lib.ember.upload import checked_prefix
 from tasks.lib.ember.wire import Pool
@@ -54,7 +54,7 @@ class Place:
 
     def active(self) -> Active:
         """What is served now."""
-        return revisions.active(self._pool, self._access, self._prefix)
+        return activation.active(self._pool, self._access, self._prefix)
 
     def activate(self, asked: str) -> str:
         """Serve the revision that `asked` names or begins; says what was done."""
@@ -149,4 +149,4 @@ class Place:
         return f"Revision {name} is whole, and served as it should be."
 
     def _serve(self, name: str, history: list[str], now: Active) -> None:
-        revisions.activate(self._pool, self._access, self._prefix, name, history, now)
+        activation.activate(self._pool, self._access, self._prefix, name, history, now)

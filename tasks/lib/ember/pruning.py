@@ -10,7 +10,7 @@ listings show all that was answered before (https://cloud.google.com/storage/doc
   then gives the page a new generation.  If the page does not need the revision then, it removes what it had
   listed, by generation, and the mark last.
 - An activation asks for the page's generation, then for the manifest, then for the files, and writes the page
-  over that generation (`revisions.activate`).  One that saw the manifest before the mark knows the page from
+  over that generation (`activation.activate`).  One that saw the manifest before the mark knows the page from
   before it was renewed, and is refused; one that comes later sees the mark, or that files are gone.
 - An upload that finds a mark takes no file for granted: it writes all of them again, so that they are not
   those that a pruning has listed, and then a manifest in the place of the mark.
@@ -26,11 +26,11 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tasks.lib.ember import copying, objects, reading, revision, revisions, sending
+from tasks.lib.ember import activation, copying, objects, reading, revision, revisions, sending
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.activation import Active
 from tasks.lib.ember.plan import ABSENT, Remote, Send
 from tasks.lib.ember.revision import Revision
-from tasks.lib.ember.revisions import Active
 from tasks.lib.ember.survey import INDEX
 from tasks.lib.ember.wire import Pool
 from tasks.lib.errors import Failure
@@ -58,7 +58,7 @@ def abandoned(
 
     """
     longest = max(timedelta(days=days), LEAST_AGE)
-    served_now = revisions.active(pool, access, prefix).name
+    served_now = activation.active(pool, access, prefix).name
     return [
         name
         for name in incomplete
@@ -84,7 +84,7 @@ def prune(pool: Pool, access: Access, prefix: str, name: str, generation: int) -
 
     """
     complete = {one.name for one in revisions.listed(pool, access, prefix).complete}
-    if name in revision.spared(revisions.active(pool, access, prefix).history, complete):
+    if name in revision.spared(activation.active(pool, access, prefix).history, complete):
         raise _needed(name)
     where, target = revision.folder(prefix, name), revision.manifest_name(prefix, name)
     before = reading.look_up(pool, access, target)
@@ -129,10 +129,10 @@ def _left(pool: Pool, access: Access, target: str) -> str:
 
 def _renewed(pool: Pool, access: Access, prefix: str) -> Active:
     """What is served, after its page was given a new generation."""
-    before = revisions.active(pool, access, prefix)
+    before = activation.active(pool, access, prefix)
     if before.generation != ABSENT:
         pool.run([copying.renewed(access, prefix + INDEX, before.generation)])
-    return revisions.active(pool, access, prefix)
+    return activation.active(pool, access, prefix)
 
 
 def _unmarked(

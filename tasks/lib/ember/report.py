@@ -9,9 +9,9 @@ from msgspec import structs
 
 from tasks.lib import console
 from tasks.lib.duration import spoken
+from tasks.lib.ember.activation import Active
 from tasks.lib.ember.progress import size
 from tasks.lib.ember.revision import Revision
-from tasks.lib.ember.revisions import Active
 from tasks.lib.ember.site import SiteSummary
 from tasks.lib.ember.summary import Options, UploadSummary
 from tasks.lib.errors import Failure

@@ -1,13 +1,6 @@
-"""The revisions in a bucket: listed, completed, activated and rolled back.
+"""The revisions in a bucket: listed, looked at and completed."""
 
-Others may do the same at that time, and prune.  What keeps a page from being served whose files are gone is
-said in `pruning`; the part of it that is kept here is the order of `activate`.
-"""
-
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -19,38 +12,10 @@ from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.member import FILE, Member
 from tasks.lib.ember.plan import ABSENT, Plain, Plan, Remote, Send, plan
 from tasks.lib.ember.revision import Revision
-from tasks.lib.ember.survey import INDEX
 from tasks.lib.ember.wire import Pool, Request
 from tasks.lib.errors import Failure, UsageError
 
-HISTORY_KEY = "lookit-history"
-ACTIVATION_KEY = "lookit-activation"
-# What a page notes in place of an activation as long as there was none.
-AWAITED = "awaited"
-PAGE_HEADERS = Headers("text/html; charset=utf-8", "no-cache")
 MANIFEST_HEADERS = Headers("application/json", "no-cache")
-
-
-@dataclass(frozen=True, slots=True)
-class Active:
-    """What is served at a prefix.
-
-    Args:
-        history: the revisions activated there, the last first.
-        generation: the page's.
-        as_written: whether the page still has the headers that an activation gives it.
-        page: tells it from any other page; empty where there is none, or one that only awaits an activation.
-    """
-
-    history: Sequence[str]
-    generation: int
-    as_written: bool = True
-    page: str = ""
-
-    @property
-    def name(self) -> str:
-        """The active revision; empty where there is none."""
-        return self.history[0] if self.history else ""
 
 
 class Listed(NamedTuple):
@@ -69,27 +34,6 @@ class Listed(NamedTuple):
 
 class Gone(Failure):
     """Something of a revision is not there, or not any more."""
-
-
-def active(pool: Pool, access: Access, prefix: str) -> Active:
-    """What is served at `prefix`.
-
-    Raises:
-        Failure: the bucket could not be asked.
-
-    """
-    found = reading.look_up(pool, access, prefix + INDEX)
-    if found is None:
-        return Active((), ABSENT)
-    noted = found.get("metadata", {})
-    history, activation = noted.get(HISTORY_KEY, ""), noted.get(ACTIVATION_KEY, "")
-    there = objects.remote(found)
-    return Active(
-        tuple(history.split(",")) if history else (),
-        there.generation,
-        there.headers == PAGE_HEADERS,
-        "" if activation == AWAITED else f"{activation} {there.crc32c:08x}",
-    )
 
 
 def listed(pool: Pool, access: Access, prefix: str) -> Listed:
@@ -132,17 +76,6 @@ def observed(
     pool.run([look, *objects.listing_jobs(access, where, paths, found)])
     manifest = manifests[0] if manifests else None
     return objects.listing(pool, access, where, paths) if revision.is_mark(manifest) else found, manifest
-
-
-def served(pool: Pool, access: Access, prefix: str) -> tuple[Active, list[Entry]]:
-    """What is served at `prefix`, and the files of that revision as far as its manifest can be read."""
-    now = active(pool, access, prefix)
-    if not now.name:
-        return now, []
-    try:
-        return now, entries_in(pool, access, prefix, now.name)
-    except Failure:
-        return now, []
 
 
 def write_manifest(
@@ -198,53 +131,7 @@ def expect_whole(pool: Pool, access: Access, prefix: str, name: str, entries: Se
     """
     where = revision.folder(prefix, name)
     there = objects.listing(pool, access, where, [entry.path for entry in entries])
-    _expect_all(name, plan(entries, where, there))
-
-
-def activate(
-    pool: Pool, access: Access, prefix: str, name: str, history: Sequence[str], served: Active,
-    entries: Sequence[Entry] = (),
-) -> None:  # fmt: skip
-    """Serve revision `name` at `prefix`.
-
-    In this order: the page's generation, the manifest, the files, the page, which is refused where it has
-    another generation by then.  A page is never written where there is none, since that is no generation of
-    its own: it comes back when a page goes.  One that says that it awaits an activation is written before.
-
-    Args:
-        pool: sends the requests.
-        access: the bucket.
-        prefix: where, with its slash.
-        name: a complete revision.
-        history: what is to be remembered from now on, `name` first.
-        served: what is served now; if it is something else by the time of writing, nothing is changed.
-        entries: the revision's files where its manifest was seen, or written, since `served` was asked for;
-            else the manifest is read.
-
-    Raises:
-        Gone: the revision is not whole.
-        Failure: its page cannot be based, or another activation came first.
-
-    """
-    generation = ABSENT
-    try:
-        generation = served.generation or _awaiting(pool, access, prefix)
-        _write_page(pool, access, prefix, name, history, generation, entries if served.generation else ())
-    except objects.Changed as changed:
-        now = active(pool, access, prefix)
-        if now.page == served.page:
-            # A pruning renewed the page: was this revision what it removed?
-            activate(pool, access, prefix, name, history, now)
-            return
-        raise Failure(
-            f"Revision {name} was not activated: another activation came first.",
-            f"{now.name or 'A page that is no revision'} is active now.",
-            "Look at it with `ember.list`, and activate again if yours is the one to serve.",
-        ) from changed
-    except Failure:
-        if generation and not served.page:
-            _withdraw(pool, access, prefix, generation)
-        raise
+    expect_all(name, plan(entries, where, there))
 
 
 def known(revisions: Sequence[Revision], asked: str) -> str:
@@ -274,7 +161,7 @@ def entries_in(pool: Pool, access: Access, prefix: str, name: str) -> list[Entry
     found: list[bytes] = []
     pool.run([reading.fetching(access, manifest, found)])
     if not found or found[0] == revision.mark(name):
-        raise _not_whole(name, [manifest])
+        raise not_whole(name, [manifest])
     try:
         return revision.entries_of(found[0])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -289,58 +176,20 @@ def made(path: str, data: bytes, headers: Headers) -> Entry:
     )
 
 
-def _write_page(
-    pool: Pool, access: Access, prefix: str, name: str, history: Sequence[str], generation: int,
-    entries: Sequence[Entry],
-) -> None:  # fmt: skip
-    """Write the page over the one of `generation`."""
-    from tasks.lib.ember import page
+def expect_all(name: str, missing: Plan) -> None:
+    """Look whether a plan finds all files of a revision there.
 
-    index = _index_of_whole(pool, access, prefix, name, entries or entries_in(pool, access, prefix, name))
-    data = page.based(index, f"{revision.FOLDER}{name}/")
-    send = Send(made(prefix + INDEX, data, PAGE_HEADERS), prefix + INDEX, generation)
-    notes = {HISTORY_KEY: ",".join(history), ACTIVATION_KEY: secrets.token_hex(8)}
-    pool.run([sending.small(access, send, data, ignore, notes)])
+    Raises:
+        Gone: some are not.
 
-
-def _awaiting(pool: Pool, access: Access, prefix: str) -> int:
-    """The generation of a page that awaits an activation, written now or by another at the same time."""
-    from tasks.lib.ember import page
-
-    generations: list[int] = []
-    send = Send(made(prefix + INDEX, page.AWAITING, PAGE_HEADERS), prefix + INDEX, ABSENT)
-    notes = {ACTIVATION_KEY: AWAITED}
-    pool.run([sending.small(access, send, page.AWAITING, ignore, notes, generations.append)])
-    return generations[0] if generations else ABSENT
-
-
-def _withdraw(pool: Pool, access: Access, prefix: str, generation: int) -> None:
-    """Remove a page that awaits an activation which failed, where it is still there and that can be done."""
-    there = Remote(prefix + INDEX, 0, 0, PAGE_HEADERS, "", None, generation)
-    with suppress(Failure):
-        pool.run([objects.removed(access, there, _ignore_name, _ignore_name)])
-
-
-def _index_of_whole(pool: Pool, access: Access, prefix: str, name: str, entries: Sequence[Entry]) -> bytes:
-    """The index.html of a revision of which nothing is missing."""
-    where = revision.folder(prefix, name)
-    there: list[Remote] = []
-    indexes: list[bytes] = []
-    listing = objects.listing_jobs(access, where, [entry.path for entry in entries], there)
-    pool.run([*listing, reading.fetching(access, where + INDEX, indexes)])
-    _expect_all(name, plan(entries, where, there))
-    if not indexes:
-        raise _not_whole(name, [where + INDEX])
-    return indexes[0]
-
-
-def _expect_all(name: str, missing: Plan) -> None:
+    """
     wrong = [one.name for one in (*missing.last, *missing.send)] + [one.name for one in missing.relabel]
     if wrong:
-        raise _not_whole(name, wrong)
+        raise not_whole(name, wrong)
 
 
-def _not_whole(name: str, wrong: Sequence[str]) -> Gone:
+def not_whole(name: str, wrong: Sequence[str]) -> Gone:
+    """The error for a revision of which these objects are missing."""
     return Gone(f"Revision {name} is not whole; nothing was activated.",
                    "\n".join(f"- {one} is missing or differs." for one in wrong),
                    "Upload its archive again: only what is missing is sent.")  # fmt: skip
@@ -372,8 +221,4 @@ def _revision(item: Mapping[str, Any], start: str) -> Revision:
 
 
 def ignore(_send: Send, _size: int) -> None:
-    """Nothing needs counting."""
-
-
-def _ignore_name(_name: str) -> None:
     """Nothing needs counting."""

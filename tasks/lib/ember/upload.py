@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec.structs import replace
 
 from tasks.lib.duration import spoken
-from tasks.lib.ember import names, objects, revision, revisions, sending
+from tasks.lib.ember import activation, names, objects, revision, revisions, sending
 from tasks.lib.ember.access import Access, access
 from tasks.lib.ember.acting import Acting
 from tasks.lib.ember.archive import open_archive
@@ -146,7 +146,7 @@ def _as_revision(
     # The name of the longest revision stands in: names are judged before the hash is known.
     longest = revision.folder(prefix, "0" * revision.LENGTH)
     inventory, (served, earlier) = _side_by_side(
-        pool, lambda: inspect(archive, longest, ember), lambda: revisions.served(pool, access, prefix)
+        pool, lambda: inspect(archive, longest, ember), lambda: activation.served(pool, access, prefix)
     )
     entries = inventory.entries
     name = summary.revision = revision.identity(entries)
@@ -163,7 +163,7 @@ def _as_revision(
     revisions.write_manifest(pool, access, prefix, name, entries, manifest)
     if options.activate and not (served.name == name and served.as_written):
         history = revision.activated(served.history, name)
-        revisions.activate(pool, access, prefix, name, history, served, entries)
+        activation.activate(pool, access, prefix, name, history, served, entries)
         summary.active = name
     elif there and (manifest is None or revision.is_mark(manifest)):
         revisions.expect_whole(pool, access, prefix, name, entries)

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
-from tasks.lib.ember import content, objects, page, reading, revision, revisions
+from tasks.lib.ember import activation, content, objects, page, reading, revision, revisions
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.persistence import ask, said
@@ -49,11 +49,11 @@ def verify(pool: Pool, access: Access, prefix: str, name: str, origin: str = ORI
         _served(access, where + entry.path, entry, encodings.get(where + entry.path, ""), origin, faults)
         for entry in entries
     )
-    served = revisions.active(pool, access, prefix)
+    served = activation.active(pool, access, prefix)
     if served.name == name:
         index = reading.fetched(pool, access, where + INDEX)
         data = page.based(index, f"{revision.FOLDER}{name}/")
-        entry = revisions.made(INDEX, data, revisions.PAGE_HEADERS)
+        entry = revisions.made(INDEX, data, activation.PAGE_HEADERS)
         encoding = content.stored(data, entry.compressible).encoding
         pool.run([_served(access, prefix + INDEX, entry, encoding, origin, faults)])
     return faults

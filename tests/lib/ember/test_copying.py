@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from tasks.lib.ember import copying, objects, reading, revision, revisions
+from tasks.lib.ember import activation, copying, objects, reading, revision, revisions
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.place import Place
 from tasks.lib.ember.plan import ABSENT, Copy, Relabel, Send
@@ -109,7 +109,7 @@ def test_manifests_without_digests_are_understood(access: Access, pool: Pool) ->
     noted = b'{"revision":"1f","files":{"a.js":[3,"00ff",  "text/javascript","no-cache",true]}}'
     (entry,) = revision.entries_of(noted)
     assert (entry.path, entry.size, entry.digest) == ("a.js", 3, b"")
-    assert revisions.served(pool, access, WHERE)[1] == []
+    assert activation.served(pool, access, WHERE)[1] == []
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_manifests_without_digests_are_understood(access: Access, pool: Pool) ->
 def test_what_cannot_be_copied_onto_itself_is_sent_where_nothing_is(
     access: Access, answers: list[int]
 ) -> None:
-    send = Send(revisions.made("a.js", b"1", revisions.PAGE_HEADERS), "p/a.js", 7)
+    send = Send(revisions.made("a.js", b"1", activation.PAGE_HEADERS), "p/a.js", 7)
     instead: list[Send] = []
     steps = copying.copied(access, Copy(send, "p/a.js"), lambda *_: None, instead.append).steps
     next(steps)
@@ -132,7 +132,7 @@ def test_what_cannot_be_copied_onto_itself_is_sent_where_nothing_is(
 def test_an_object_that_was_removed_before_its_headers_were_changed_is_no_missing_bucket(
     access: Access,
 ) -> None:
-    change = Relabel(revisions.made("a.js", b"1", revisions.PAGE_HEADERS), "p/a.js", 7)
+    change = Relabel(revisions.made("a.js", b"1", activation.PAGE_HEADERS), "p/a.js", 7)
     steps = objects.relabelled(access, change, lambda _change: None).steps
     next(steps)
     with pytest.raises(objects.Changed, match=r"p/a\.js was changed by somebody else"):

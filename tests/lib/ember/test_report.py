@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tasks.lib.ember import report
+from tasks.lib.ember.activation import Active
 from tasks.lib.ember.revision import Revision
-from tasks.lib.ember.revisions import Active
 from tasks.lib.ember.summary import Options, UploadSummary, checked_options
 from tasks.lib.errors import UsageError
 

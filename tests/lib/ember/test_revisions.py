@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.ember import objects, page, pruning, reading, revision, revisions
+from tasks.lib.ember import activation, objects, page, pruning, reading, revision, revisions
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.page import based
 from tasks.lib.ember.revision import Revision
@@ -55,7 +55,7 @@ def test_an_upload_is_a_revision_and_becomes_active(access: Access, pool: Pool, 
     complete, incomplete, _ = revisions.listed(pool, access, WHERE)
     assert [(one.name, one.files) for one in complete] == [(name, 10)]
     assert incomplete == []
-    assert served(pool, access) == name == revisions.active(pool, access, WHERE).name
+    assert served(pool, access) == name == activation.active(pool, access, WHERE).name
 
 
 def test_the_same_app_is_the_same_revision_and_sends_nothing(access: Access, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_an_upload_can_wait_to_be_activated(access: Access, pool: Pool, tmp_path
     second = uploaded(access, tmp_path, "2", Options(activate=False))
     assert first != second
     assert served(pool, access) == first
-    revisions.activate(pool, access, WHERE, second, [second, first], revisions.active(pool, access, WHERE))
+    activation.activate(pool, access, WHERE, second, [second, first], activation.active(pool, access, WHERE))
     assert served(pool, access) == second
 
 
@@ -82,10 +82,10 @@ def test_two_activations_at_once_one_wins_and_the_other_is_told(
 
     def activate(name: str) -> None:
         with closing(Pool(access, 1)) as own:
-            now = revisions.active(own, access, WHERE)
+            now = activation.active(own, access, WHERE)
             barrier.wait()
             try:
-                revisions.activate(own, access, WHERE, name, [name], now)
+                activation.activate(own, access, WHERE, name, [name], now)
                 outcomes.append(f"{name} won")
             except Failure as failure:
                 outcomes.append(failure.why)
@@ -102,13 +102,13 @@ def test_two_activations_at_once_one_wins_and_the_other_is_told(
 def test_rolling_back_goes_further_each_time(access: Access, pool: Pool, tmp_path: Path) -> None:
     one, two, three = (uploaded(access, tmp_path, version) for version in "123")
     for expected in (two, one):
-        now = revisions.active(pool, access, WHERE)
+        now = activation.active(pool, access, WHERE)
         complete = revisions.listed(pool, access, WHERE).complete
         history = revision.rolled_back(now.history, {r.name for r in complete})
-        revisions.activate(pool, access, WHERE, history[0], history, now)
+        activation.activate(pool, access, WHERE, history[0], history, now)
         assert served(pool, access) == expected
     assert three != one
-    assert revision.rolled_back(revisions.active(pool, access, WHERE).history, {one, two, three}) == []
+    assert revision.rolled_back(activation.active(pool, access, WHERE).history, {one, two, three}) == []
 
 
 def test_a_revision_with_a_file_missing_is_not_activated(access: Access, pool: Pool, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_revision_with_a_file_missing_is_not_activated(access: Access, pool: P
     assert there
     pool.run([objects.removed(access, objects.remote(there), lambda _name: None)])
     with pytest.raises(Failure) as caught:
-        revisions.activate(pool, access, WHERE, one, [one, two], revisions.active(pool, access, WHERE))
+        activation.activate(pool, access, WHERE, one, [one, two], activation.active(pool, access, WHERE))
     assert caught.value.why == f"- {name} is missing or differs."
     assert served(pool, access) == two
 
@@ -152,9 +152,9 @@ def test_a_revision_that_is_activated_once_its_pruning_was_begun_stays_whole(
     access: Access, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = uploaded(access, tmp_path, "1")
-    real = revisions.active
-    answers = iter([revisions.Active((), 0)])
-    monkeypatch.setattr(revisions, "active", lambda *asked: next(answers, None) or real(*asked))
+    real = activation.active
+    answers = iter([activation.Active((), 0)])
+    monkeypatch.setattr(activation, "active", lambda *asked: next(answers, None) or real(*asked))
     with pytest.raises(Failure, match="was activated while it was being pruned") as caught:
         pruned(pool, access, one)
     assert "nothing of it was removed" in caught.value.why
@@ -185,11 +185,11 @@ def test_a_revision_pruned_before_its_page_is_written_is_not_activated(
 ) -> None:
     one, two, three = (uploaded(access, tmp_path, version) for version in "123")
     entries = revisions.entries_in(pool, access, WHERE, one)
-    now = revisions.active(pool, access, WHERE)
+    now = activation.active(pool, access, WHERE)
 
     pruned_before_the_write(one)
     with pytest.raises(Failure, match=f"Revision {one} is not whole; nothing was activated."):
-        revisions.activate(pool, access, WHERE, one, [one, *now.history], now, entries)
+        activation.activate(pool, access, WHERE, one, [one, *now.history], now, entries)
 
     assert served(pool, access) == three
     assert {r.name for r in revisions.listed(pool, access, WHERE).complete} == {two, three}
@@ -199,10 +199,10 @@ def test_pruning_another_revision_does_not_keep_one_from_being_activated(
     access: Access, pool: Pool, tmp_path: Path, pruned_before_the_write: Callable[[str], None]
 ) -> None:
     one, two, _three = (uploaded(access, tmp_path, version) for version in "123")
-    now = revisions.active(pool, access, WHERE)
+    now = activation.active(pool, access, WHERE)
 
     pruned_before_the_write(one)
-    revisions.activate(pool, access, WHERE, two, [two, *now.history], now)
+    activation.activate(pool, access, WHERE, two, [two, *now.history], now)
 
     assert served(pool, access) == two
     assert reading.look_up(pool, access, f"{WHERE}index.html")
@@ -214,8 +214,8 @@ def test_a_revision_pruned_before_the_first_page_of_all_is_written_is_not_activa
     one = uploaded(access, tmp_path, "1", Options(activate=False))
     pruned_before_the_write(one)
     with pytest.raises(Failure, match=f"Revision {one} is not whole; nothing was activated."):
-        revisions.activate(pool, access, WHERE, one, [one], revisions.active(pool, access, WHERE))
-    assert revisions.active(pool, access, WHERE) == revisions.Active((), 0)
+        activation.activate(pool, access, WHERE, one, [one], activation.active(pool, access, WHERE))
+    assert activation.active(pool, access, WHERE) == activation.Active((), 0)
     assert objects.listing(pool, access, WHERE) == []
 
 
@@ -224,7 +224,7 @@ def test_pruning_renews_a_page_that_awaits_its_first_revision(
 ) -> None:
     one, two = (uploaded(access, tmp_path, version, Options(activate=False)) for version in "12")
     pruned_before_the_write(one)
-    revisions.activate(pool, access, WHERE, two, [two], revisions.active(pool, access, WHERE))
+    activation.activate(pool, access, WHERE, two, [two], activation.active(pool, access, WHERE))
     assert served(pool, access) == two
 
 
@@ -244,7 +244,7 @@ def test_a_revision_whose_pruning_was_begun_is_not_activated(
     found = revisions.listed(pool, access, WHERE)
     assert ([r.name for r in found.complete], found.incomplete, list(found.pruned)) == ([two], [], [one])
     with pytest.raises(Failure, match=f"Revision {one} is not whole; nothing was activated."):
-        revisions.activate(pool, access, WHERE, one, [one, two], revisions.active(pool, access, WHERE))
+        activation.activate(pool, access, WHERE, one, [one, two], activation.active(pool, access, WHERE))
     assert served(pool, access) == two
 
 

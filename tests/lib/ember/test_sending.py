@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from tasks.lib.ember import content, revisions, sending
+from tasks.lib.ember import activation, content, revisions, sending
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.plan import ABSENT, Send
 from tasks.lib.ember.wire import Request, Response
 from tasks.lib.errors import Failure
 
 DATA = b"let a;" * 50
-SEND = Send(revisions.made("a.js", DATA, revisions.PAGE_HEADERS), "p/a.js", ABSENT)
+SEND = Send(revisions.made("a.js", DATA, activation.PAGE_HEADERS), "p/a.js", ABSENT)
 STORED = content.stored(DATA, SEND.entry.compressible)
 
 
