@@ -266,6 +266,21 @@ def test_uploading_a_revision_whose_pruning_was_begun_writes_every_file_again(
     assert served(pool, access) == one == revisions.listed(pool, access, WHERE).complete[0].name
 
 
+def test_files_that_another_upload_wrote_before_a_mark_are_not_taken_for_written_after_it(
+    access: Access, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = uploaded(access, tmp_path, "1", Options(activate=False))
+    marked(pool, access, one)
+    where = revision.folder(WHERE, one)
+    before = {(there.name, there.generation) for there in objects.listing(pool, access, where)}
+    real, listings = objects.listing_jobs, iter([iter(())])
+    monkeypatch.setattr(objects, "listing_jobs", lambda *asked: next(listings, None) or real(*asked))
+
+    upload_to(access, EMBER, str(tmp_path / "1"), PREFIX)
+
+    assert not before & {(there.name, there.generation) for there in objects.listing(pool, access, where)}
+
+
 def test_what_another_pruning_has_begun_is_left_to_it(access: Access, pool: Pool, tmp_path: Path) -> None:
     one, _two, _three = (uploaded(access, tmp_path, version) for version in "123")
     chosen = next(r for r in revisions.listed(pool, access, WHERE).complete if r.name == one)
