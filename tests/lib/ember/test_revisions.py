@@ -291,6 +291,22 @@ def test_what_another_pruning_has_begun_is_left_to_it(access: Access, pool: Pool
     assert pruning.prune(pool, access, WHERE, one, chosen.generation) == "was removed by another pruning"
 
 
+def test_a_mark_that_was_put_over_another_is_not_taken_back(
+    access: Access, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = uploaded(access, tmp_path, "1")
+    marked(pool, access, one)
+    real, answers = activation.active, iter([activation.Active((), 0)])
+    monkeypatch.setattr(activation, "active", lambda *asked: next(answers, None) or real(*asked))
+    with pytest.raises(Failure, match="was activated while it was being pruned") as caught:
+        pruned(pool, access, one)
+    assert caught.value.why == "Its files are there, its manifest is gone."
+    monkeypatch.undo()
+    assert list(revisions.listed(pool, access, WHERE).pruned) == [one]
+    assert upload_to(access, EMBER, str(tmp_path / "1"), PREFIX).sent == 0
+    assert [r.name for r in revisions.listed(pool, access, WHERE).complete] == [one]
+
+
 def test_what_was_uploaded_since_it_was_chosen_stays(access: Access, pool: Pool, tmp_path: Path) -> None:
     one, _two, _three = (uploaded(access, tmp_path, version) for version in "123")
     assert pruning.prune(pool, access, WHERE, one, 0) == "stays: it was uploaded meanwhile"
