@@ -1,6 +1,5 @@
 """What people, and scripts, are told about uploads."""
 
-import dataclasses
 import json as json_
 from collections.abc import Iterator, Sequence
 from pathlib import Path
