@@ -1,10 +1,11 @@
 """The task upload as a person runs it."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,36 +18,98 @@ UPLOAD = ("upload", "--environment", "staging", "--prefix", "experiments/x")
 
 
 @pytest.fixture
-def silent() -> Iterator[str]:
-    """The address of a storage server that takes requests and never answers."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+def listening() -> Iterator[socket.socket]:
+    """A storage server that takes requests and never answers."""
+    with socket.socket() as made:
+        made.bind(("127.0.0.1", 0))
+        made.listen()
+        yield made
 
 
-def test_an_upload_that_reaches_its_limit_ends_with_how_to_go_on(silent: str, tmp_path: Path) -> None:
-    app = tmp_path / "app"
-    app.mkdir()
-    (app / "index.html").write_text("<title>x</title>")
-    google = tmp_path / "google"
-    google.mkdir()
-    with google_side.served(google) as url:
-        key = google_side.key_file(google, url, "uploader", ())
-        settings = {
-            "INVOKE_GOOGLE_STORAGE": silent,
-            "INVOKE_GOOGLE_CREDENTIALS_FILE": key,
-            "INVOKE_TIME_LIMITS_UPLOAD": "0.5s",
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", "tasks", *UPLOAD, "--archive", str(app)],
-            cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+@pytest.fixture
+def silent(listening: socket.socket) -> str:
+    """Its address."""
+    return f"http://127.0.0.1:{listening.getsockname()[1]}"
 
-    assert done.returncode == 70, done.stderr
-    assert "The upload took longer than 0.5 s and was ended." in done.stderr
-    assert "it goes on where this one ended" in done.stderr
-    assert "Traceback" not in done.stderr
+
+@pytest.fixture
+def asked(listening: socket.socket) -> Callable[[], None]:
+    """Waits until somebody has asked it something."""
+
+    def wait() -> None:
+        connection, _ = listening.accept()
+        connection.recv(1)
+
+    return wait
+
+
+@pytest.fixture
+def uploads(silent: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Begins `./inv upload` of one archive, or of a site of six, to the silent server."""
+    lines = []
+    for number in range(6):
+        app = tmp_path / f"app-{number}"
+        app.mkdir()
+        (app / "index.html").write_text("<head><title>x</title>")
+        lines.append(f"uuid-{number}: app-{number}")
+    (tmp_path / "site.yaml").write_text("\n".join(lines))
+    (tmp_path / "google").mkdir()
+    with google_side.served(tmp_path / "google") as url:
+        key = google_side.key_file(tmp_path / "google", url, "uploader", ())
+        started: list[subprocess.Popen[str]] = []
+
+        def begin(*options: str, limit: str) -> subprocess.Popen[str]:
+            settings = {
+                "INVOKE_GOOGLE_STORAGE": silent,
+                "INVOKE_GOOGLE_CREDENTIALS_FILE": key,
+                "INVOKE_TIME_LIMITS_UPLOAD": limit,
+            }
+            argv = [sys.executable, "-m", "tasks", "upload", "--environment", "staging"]
+            process = subprocess.Popen(
+                [*argv, *(option.format(tmp_path) for option in options)],
+                cwd=ROOT, env={**os.environ, **settings}, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            started.append(process)
+            return process
+
+        yield begin
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+ONE = ("--prefix", "experiments/x", "--archive", "{}/app-0")
+SITE = ("--manifest", "{}/site.yaml")
+
+
+@pytest.mark.parametrize("options", [ONE, SITE], ids=["one", "site"])
+def test_an_upload_that_reaches_its_limit_ends_with_how_to_go_on(
+    uploads: Callable[..., subprocess.Popen[str]], options: tuple[str, ...]
+) -> None:
+    process = uploads(*options, limit="0.5s")
+    _, told = process.communicate(timeout=60)
+
+    assert process.returncode == 70, told
+    assert "The upload took longer than 0.5 s and was ended." in told
+    assert "it goes on where this one ended" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
+@pytest.mark.parametrize("options", [ONE, SITE], ids=["one", "site"])
+def test_an_upload_ends_soon_after_a_signal(
+    uploads: Callable[..., subprocess.Popen[str]],
+    asked: Callable[[], None],
+    options: tuple[str, ...],
+    number: signal.Signals,
+) -> None:
+    process = uploads(*options, limit="45m")
+    asked()
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+
+    assert process.returncode == 128 + number, told
+    assert "Traceback" not in told
 
 
 @pytest.mark.parametrize("options", [(), ("--archive", ""), ("--archive", "/no/such/app.zip")])

@@ -84,7 +84,7 @@ def _range(access: Access, prefix: str, part: Range, found: list[Remote]) -> Ste
 
 
 def asked(pool: Pool, access: Access, request: Request, failed: str) -> Mapping[str, Any]:
-    """The JSON answer to one request; empty when there is no content.
+    """The JSON answer to one request.
 
     Raises:
         Failure: there was no success; `failed` says what that means.
@@ -99,8 +99,7 @@ def asked(pool: Pool, access: Access, request: Request, failed: str) -> Mapping[
         answers.append(response.body)
 
     pool.run([Job(steps())])
-    # Without an answer the pool was stopped, and nobody is left to read it.
-    found: Mapping[str, Any] = json.loads(answers[0]) if answers else {}
+    found: Mapping[str, Any] = json.loads(answers[0])
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Self
 from tasks.lib.ember import activation, pruning, revision, revisions
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.activation import Active
+from tasks.lib.ember.line import Line
 from tasks.lib.ember.plan import ABSENT
 from tasks.lib.ember.revision import Revision
 from tasks.lib.ember.survey import INDEX
@@ -35,7 +36,7 @@ class Place:
     def __init__(self, access: Access, prefix: str, connections: int) -> None:
         self._access = access
         self._prefix = checked_prefix(prefix)
-        self._pool = Pool(access, connections)
+        self._pool = Pool(access, Line(connections))
         self.url = access.public_url(self._prefix + INDEX)
 
     def __enter__(self) -> Self:

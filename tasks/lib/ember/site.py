@@ -11,6 +11,7 @@ from typing import Any
 
 from tasks.lib.console import say
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.line import Line
 from tasks.lib.ember.progress import Progress
 from tasks.lib.ember.summary import Options, UploadSummary
 from tasks.lib.ember.upload import upload_with
@@ -89,7 +90,7 @@ def upload_all(access: Access, ember: Ember, archives: Mapping[str, str], option
 
     def bring(uuid: str, source: str, progress: Progress) -> None:
         if not hasattr(own, "pool"):
-            own.pool = Pool(access, max(1, ember.connections // workers))
+            own.pool = Pool(access, Line(max(1, ember.connections // workers)))
             pools.append(own.pool)
         prefix = f"{ember.prefix}/{uuid}"
         try:

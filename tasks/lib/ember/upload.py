@@ -14,6 +14,7 @@ from tasks.lib.ember.access import Access, access
 from tasks.lib.ember.acting import Acting
 from tasks.lib.ember.archive import open_archive
 from tasks.lib.ember.inspection import Inventory, inspect, read
+from tasks.lib.ember.line import Line
 from tasks.lib.ember.member import Archive
 from tasks.lib.ember.plan import Plan, anew, copying, plan
 from tasks.lib.ember.progress import Progress
@@ -69,7 +70,7 @@ def upload_to(
     access: Access, ember: Ember, source: str, prefix: str, options: Options = AS_A_REVISION
 ) -> UploadSummary:
     """As `upload`, to a bucket that `access` leads to."""
-    with closing(Pool(access, ember.connections)) as pool, Progress() as progress:
+    with closing(Pool(access, Line(ember.connections))) as pool, Progress() as progress:
         return upload_with(pool, access, ember, source, prefix, options, progress)
 
 
@@ -192,16 +193,13 @@ def _side_by_side(
     pool: Pool, read_archive: Callable[[], Inventory], ask_bucket: Callable[[], Found]
 ) -> tuple[Inventory, Found]:
     """The archive and the bucket, read at the same time: one needs the disk, the other the network."""
-    try:
-        with ThreadPoolExecutor(1) as executor:
-            asked = executor.submit(ask_bucket)
-            try:
-                return read_archive(), asked.result()
-            except BaseException:  # an interruption too, which would wait for an answer otherwise
-                pool.stop()
-                raise
-    finally:
-        pool.go_on()
+    with ThreadPoolExecutor(1) as executor:
+        asked = executor.submit(ask_bucket)
+        try:
+            return read_archive(), asked.result()
+        except BaseException:  # an interruption too, which would wait for an answer otherwise
+            pool.stop()
+            raise
 
 
 __all__ = ["UploadSummary", "checked_prefix", "too_long", "upload", "upload_to", "upload_with"]

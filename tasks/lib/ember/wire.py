@@ -1,4 +1,4 @@
-"""Many HTTP requests at once on one thread: libcurl moves the bytes, generators say what to ask next.
+"""Many HTTP requests at once on one thread: a line moves the bytes, generators say what to ask next.
 
 A job is a generator that yields a Request or a Pause and is sent the Response.  It never blocks, so
 hundreds run side by side; what to do about an error is the job's own matter.
@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
+
+from tasks.lib.ember.line import LONGEST_WAIT, Carrier, Ended
 
 if TYPE_CHECKING:
     from tasks.lib.ember.access import Access
@@ -93,18 +95,22 @@ class Traffic:
 
 
 class Pool:
-    """Runs jobs, at most `connections` at a time, over connections that are kept and used again."""
+    """Runs jobs, as many at a time as their line has room for, on the thread that asks for it.
 
-    def __init__(self, access: "Access", connections: int) -> None:
+    Args:
+        access: adds the token.
+        line: carries the requests; the pool closes it.
+        most_held: bodies held in memory by all jobs together, beyond which no further job is started.
+    """
+
+    def __init__(self, access: "Access", line: Carrier, most_held: int = MOST_HELD) -> None:
         import pycurl
 
         # Its own type information leaves out what its C part defines.
         self._curl: Any = pycurl
         self._access = access
-        self._multi = self._curl.CurlMulti()
-        self._multi.setopt(self._curl.M_MAXCONNECTS, connections)
-        self._idle = [self._curl.Curl() for _ in range(connections)]
-        self._connections = connections
+        self._line = line
+        self._most_held = most_held
         self._running: dict[Any, _Exchange] = {}
         self._paused: list[tuple[float, int, Job]] = []
         self._order = itertools.count()
@@ -114,28 +120,30 @@ class Pool:
         self.traffic = Traffic()
 
     def run(self, jobs: Iterable[Job]) -> None:
-        """Run all jobs to their end; what one raises ends them all and is raised here."""
+        """Run all jobs to their end; what one raises ends them all and is raised here.
+
+        Raises:
+            Ended: `stop` was called, or the line was ended.
+
+        """
         waiting = iter(jobs)
         try:
-            while not self._stopped and (self._start(waiting) or self._running or self._paused):
+            while self._start(waiting) or self._running or self._paused:
+                if self._stopped:
+                    raise Ended
                 self._resume()
-                self._perform()
+                for handle, error in self._line.finished(self._until_resume()):
+                    self._finish(handle, error)
         finally:
             self._abandon()
 
     def stop(self) -> None:
-        """Make `run` on another thread return soon, its jobs undone, until `go_on` is called."""
+        """Make `run` on another thread end soon, now and whenever it is called again."""
         self._stopped = True
 
-    def go_on(self) -> None:
-        """Take back `stop`."""
-        self._stopped = False
-
     def close(self) -> None:
-        """Close all connections."""
-        for handle in self._idle:
-            handle.close()
-        self._multi.close()
+        """Close the line."""
+        self._line.close()
 
     def _start(self, waiting: Iterator[Job]) -> bool:
         """Start as many further jobs as there is room for; False when there are none left."""
@@ -152,7 +160,7 @@ class Pool:
         busy = len(self._running) + len(self._paused)
         if not busy:
             return True
-        return busy < self._connections and not self._alone and self._held < MOST_HELD
+        return not self._alone and self._held < self._most_held and busy < self._line.room
 
     def _advance(self, job: Job, response: Response | None) -> None:
         try:
@@ -171,54 +179,31 @@ class Pool:
             self._advance(heapq.heappop(self._paused)[2], None)
 
     def _send(self, job: Job, request: Request) -> None:
-        handle = self._idle.pop()
+        handle = self._line.handle()
         exchange = _Exchange(job, request)
         exchange.prepare(handle, self._curl, self._access)
         self._running[handle] = exchange
-        self._multi.add_handle(handle)
-
-    def _perform(self) -> None:
-        if not self._running:
-            if self._paused:
-                time.sleep(min(0.5, self._until_resume()))
-            return
-        while self._multi.perform()[0] == self._curl.E_CALL_MULTI_PERFORM:
-            pass
-        if not self._collect():
-            self._multi.select(min(1.0, self._until_resume()))
+        self._line.send(handle)
 
     def _until_resume(self) -> float:
-        return max(0.0, self._paused[0][0] - time.monotonic()) if self._paused else 1.0
+        if self._paused:
+            return max(0.0, self._paused[0][0] - time.monotonic())
+        return LONGEST_WAIT if self._running else 0.0
 
-    def _collect(self) -> bool:
-        """Hand finished requests to their jobs; True when there were any."""
-        any_done = False
-        while True:
-            left, done, failed = self._multi.info_read()
-            for handle in done:
-                self._finish(handle, None)
-            for handle, code, message in failed:
-                self._finish(handle, f"{message or 'libcurl error'} ({code})")
-            any_done = any_done or bool(done) or bool(failed)
-            if not left:
-                return any_done
-
-    def _finish(self, handle: Any, error: str | None) -> None:
-        self._multi.remove_handle(handle)
+    def _finish(self, handle: Any, error: str) -> None:
+        """Hand an answer to its job."""
         exchange = self._running.pop(handle)
         self.traffic.requests += 1
         self.traffic.connections += handle.getinfo(self._curl.NUM_CONNECTS)
         self.traffic.sent += int(handle.getinfo(self._curl.SIZE_UPLOAD_T))
         status = handle.getinfo(self._curl.RESPONSE_CODE)
-        handle.reset()
-        self._idle.append(handle)
+        self._line.give_back(handle)
         self._advance(exchange.job, exchange.response(status, error))
 
     def _abandon(self) -> None:
+        self._line.withdraw()
         for handle, exchange in self._running.items():
-            self._multi.remove_handle(handle)
-            handle.reset()
-            self._idle.append(handle)
+            self._line.give_back(handle)
             exchange.job.steps.close()
         for _, _, job in self._paused:
             job.steps.close()
@@ -276,7 +261,7 @@ class _Exchange:
 
         handle.setopt(curl.READFUNCTION, read)
 
-    def response(self, status: int, error: str | None) -> Response:
+    def response(self, status: int, error: str) -> Response:
         """The answer, or why there is none.
 
         Raises:
@@ -285,6 +270,6 @@ class _Exchange:
         """
         if self._error:
             raise self._error
-        if error is not None:
+        if error:
             return Response(UNREACHABLE, error.encode())
         return Response(status, b"".join(self._body), self._lines)

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from tasks.lib.ember import activation, copying, objects, reading, revision, revisions
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.line import Line
 from tasks.lib.ember.place import Place
 from tasks.lib.ember.plan import ABSENT, Copy, Relabel, Send
 from tasks.lib.ember.summary import Options, UploadSummary
@@ -29,7 +30,7 @@ FILES = {
 
 @pytest.fixture
 def pool(access: Access) -> Iterator[Pool]:
-    with closing(Pool(access, 8)) as made:
+    with closing(Pool(access, Line(8))) as made:
         yield made
 
 

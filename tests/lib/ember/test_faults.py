@@ -25,6 +25,7 @@ from tasks.lib.ember import content, revision, sending
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.archive import open_archive
 from tasks.lib.ember.inspection import inspect
+from tasks.lib.ember.line import Line
 from tasks.lib.ember.progress import Progress
 from tasks.lib.ember.summary import Options
 from tasks.lib.ember.upload import upload_to, upload_with
@@ -215,7 +216,7 @@ def test_what_is_sent_twice_counts_once(
     told: list[str] = []
     monkeypatch.setattr(progress, "_show", lambda: told.append(progress.line(1.0)))
     way = through(access, proxy)
-    with closing(Pool(way, 4)) as pool:
+    with closing(Pool(way, Line(4))) as pool:
         upload_with(pool, way, EMBER, source, "p", IN_PLACE, progress)
     assert told[0].startswith("uploading: 0 of 2 files, 0 B of 2.0 MiB")
     assert any(line.startswith("uploading: 0 of 2 files, 1.0 MiB of 2.0 MiB") for line in told)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tasks.lib.ember import objects
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.line import Line
 from tasks.lib.ember.objects import FULL_RANGE, MOST_RANGES, Range, listing, ranges
 from tasks.lib.ember.wire import Pool
 
@@ -43,7 +44,7 @@ def test_a_range_is_about_a_page(count: int, expected: int) -> None:
 
 @pytest.fixture
 def pool(access: Access) -> Iterator[Pool]:
-    with closing(Pool(access, 4)) as made:
+    with closing(Pool(access, Line(4))) as made:
         yield made
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tasks.lib.ember import activation, objects, page, pruning, reading, revision, revisions
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.line import Line
 from tasks.lib.ember.page import based
 from tasks.lib.ember.revision import Revision
 from tasks.lib.ember.summary import Options
@@ -27,7 +28,7 @@ WHERE = f"{PREFIX}/"
 
 @pytest.fixture
 def pool(access: Access) -> Iterator[Pool]:
-    with closing(Pool(access, 8)) as made:
+    with closing(Pool(access, Line(8))) as made:
         yield made
 
 
@@ -81,7 +82,7 @@ def test_two_activations_at_once_one_wins_and_the_other_is_told(
     barrier = threading.Barrier(2)
 
     def activate(name: str) -> None:
-        with closing(Pool(access, 1)) as own:
+        with closing(Pool(access, Line(1))) as own:
             now = activation.active(own, access, WHERE)
             barrier.wait()
             try:
@@ -170,7 +171,7 @@ def pruned_before_the_write(
     to_prune: list[str] = []
 
     def late(index: bytes, folder: str) -> bytes:
-        with closing(Pool(access, 1)) as another:
+        with closing(Pool(access, Line(1))) as another:
             while to_prune:
                 pruned(another, access, to_prune.pop())
         return based(index, folder)

@@ -3,18 +3,34 @@
 import io
 from collections.abc import Iterator
 from contextlib import closing
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import pytest
 
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.line import Ended, Line
 from tasks.lib.ember.wire import Job, Pause, Pool, Request, Response, Steps, Stream
 
 
 @pytest.fixture
 def pool(access: Access) -> Iterator[Pool]:
-    with closing(Pool(access, 3)) as made:
+    with closing(Pool(access, Line(3))) as made:
         yield made
+
+
+class Together(Line):
+    """Tells of answers only once all are there."""
+
+    def __init__(self, connections: int) -> None:
+        super().__init__(connections)
+        self._there: list[tuple[Any, str]] = []
+
+    def finished(self, seconds: float) -> list[tuple[Any, str]]:
+        self._there.extend(super().finished(seconds))
+        if self._sent:
+            return []
+        there, self._there = self._there, []
+        return there
 
 
 def asking(access: Access, log: list[str], name: str, times: int = 1) -> Steps:
@@ -73,6 +89,35 @@ def test_an_error_in_a_job_ends_the_others_and_the_pool_serves_again(access: Acc
     log: list[str] = []
     pool.run([Job(asking(access, log, "next"))])
     assert log == ["next began", "next ended"]
+
+
+def test_a_pool_that_was_stopped_runs_nothing_and_does_not_say_that_it_did(
+    access: Access, pool: Pool
+) -> None:
+    def stopping() -> Steps:
+        yield Request("GET", access.objects_url())
+        pool.stop()
+        yield Request("GET", access.objects_url())
+        pytest.fail("it went on")
+
+    for _ in range(2):
+        with pytest.raises(Ended):
+            pool.run([Job(stopping())])
+
+
+def test_an_error_leaves_aside_what_was_answered_at_the_same_time(access: Access) -> None:
+    """One of several answers that came together ends the run: the others are on no line any more."""
+
+    def failing() -> Steps:
+        yield Request("GET", access.objects_url())
+        raise ValueError("mine")
+
+    with closing(Pool(access, Together(3))) as pool:
+        with pytest.raises(ValueError, match="mine"):
+            pool.run(Job(failing()) for _ in range(3))
+        log: list[str] = []
+        pool.run(Job(asking(access, log, "next")) for _ in range(3))
+        assert log.count("next ended") == 3
 
 
 def test_an_interruption_while_a_body_is_read_is_not_lost(access: Access, pool: Pool) -> None:
