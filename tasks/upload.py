@@ -52,9 +52,10 @@ def upload(
     target = settings.environment(environment)
     with limited(settings.time_limits.upload, uploading.too_long(settings)):
         if manifest:
-            archives = site.read_manifest(Path(manifest))
-            done = site.upload_all(access(settings, target), settings.ember, archives, options)
-            rest = None if dry_run else site.note_rest(Path(manifest), archives, done)
+            path = Path(manifest)
+            archives = site.read_manifest(path)
+            way = access(settings, target)
+            done, rest = site.upload_manifest(way, settings.ember, path, archives, options)
             report.site(done, rest, json, options)
             return
         report.one(uploading.upload(settings, target, archive, prefix, options), options, json)

@@ -112,6 +112,31 @@ def test_an_upload_ends_soon_after_a_signal(
     assert "Traceback" not in told
 
 
+@pytest.mark.parametrize("options", [(), ("--dry-run",)], ids=["uploading", "dry run"])
+def test_a_site_that_is_ended_says_what_was_done_and_lists_what_is_left(
+    uploads: Callable[..., subprocess.Popen[str]], tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    process = uploads(*SITE, *options, limit="0.5s")
+    _, told = process.communicate(timeout=60)
+
+    rest = tmp_path / "site.rest.yaml"
+    assert "0 of 6 archives were done." in told
+    assert rest.exists() is (not options)
+    assert (f"{rest} lists the others." in told) is (not options)
+
+
+def test_an_archive_that_cannot_be_opened_yet_does_not_keep_an_upload_from_ending(
+    uploads: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "nobody-writes")
+    (tmp_path / "site.yaml").write_text("uuid-0: app-0\nuuid-1: nobody-writes")
+    process = uploads(*SITE, limit="0.5s")
+    _, told = process.communicate(timeout=60)
+
+    assert process.returncode == 70, told
+    assert "Traceback" not in told
+
+
 @pytest.mark.parametrize("options", [(), ("--archive", ""), ("--archive", "/no/such/app.zip")])
 def test_where_no_archive_is_there_nothing_is_uploaded_if_that_is_allowed(
     here: Here, options: tuple[str, ...]

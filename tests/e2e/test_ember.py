@@ -1,7 +1,10 @@
 """Ember apps through the command line, in the sandbox's own bucket, with its tokens."""
 
 import json
+import os
+import signal
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -88,6 +91,67 @@ def test_a_dry_run_of_a_site_writes_nothing_beside_its_manifest(environment: Cas
     assert done.returncode == 0, done.stderr
     assert "0b7e-dry: send     experiments/0b7e-dry/revisions/" in done.stderr
     assert rest.read_text() == "kept\n"
+
+
+def site(folder: Path, uuids: Sequence[str]) -> Path:
+    """A manifest beside its archives."""
+    for uuid in uuids:
+        archives.saved(folder, archives.zipped(example.files(uuid)), f"{uuid}.zip")
+    manifest = folder / "site.yaml"
+    manifest.write_text("".join(f"{uuid}: {uuid}.zip\n" for uuid in uuids))
+    return manifest
+
+
+def test_a_site_arrives_and_what_failed_is_taken_up_by_the_manifest_of_the_rest(
+    environment: Case, tmp_path: Path
+) -> None:
+    uuids = [f"0b7e-{number}" for number in range(6)]
+    manifest, rest = site(tmp_path, uuids), tmp_path / "site.rest.yaml"
+    (tmp_path / "0b7e-4.zip").write_bytes(b"no archive")
+    upload = ("upload", "--environment", "staging", "--json", "--manifest")
+
+    done = environment.invoke(*upload, str(manifest), INVOKE_EMBER_CONNECTIONS="3")
+    assert done.returncode == 1, done.stderr
+    assert "5 of 6 archives: 50 files: 50 sent (" in done.stderr
+    assert f"run again with --manifest {rest}: it lists only them." in done.stderr
+    summary = json.loads(done.stdout)
+    assert (len(summary["done"]), list(summary["failed"])) == (5, ["0b7e-4"])
+    assert sum(one["connections"] for one in summary["done"].values()) <= 3
+    assert rest.read_text() == f"0b7e-4: {tmp_path}/0b7e-4.zip\n"
+
+    site(tmp_path, ["0b7e-4"])
+    again = json.loads(run(environment, *upload, str(rest)))
+    for one in (*summary["done"].values(), *again["done"].values()):
+        assert f"revisions/{one['revision']}/" in page(one["url"])
+    assert set(summary["done"]) | set(again["done"]) == set(uuids)
+
+
+def test_a_site_that_is_told_to_end_ends_and_is_finished_by_the_manifest_of_the_rest(
+    environment: Case, tmp_path: Path
+) -> None:
+    uuids = [f"0b7e-{number}" for number in range(4)]
+    manifest, rest = site(tmp_path, uuids), tmp_path / "site.rest.yaml"
+    (tmp_path / "0b7e-1.zip").unlink()
+    os.mkfifo(tmp_path / "0b7e-1.zip")
+    upload = ("upload", "--environment", "staging", "--manifest")
+
+    process = environment.start(*upload, str(manifest))
+    # Whoever opens this end waits until the upload has opened the other; it then waits for bytes.
+    with (tmp_path / "0b7e-1.zip").open("wb"):
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 143, told
+    assert " of 4 archives were done. " in told
+    assert f"{rest} lists the others." in told
+    assert "Traceback" not in told
+    assert "0b7e-1" in rest.read_text()
+
+    (tmp_path / "0b7e-1.zip").unlink()
+    site(tmp_path, uuids)
+    run(environment, *upload, str(rest))
+    checked = environment.invoke(*upload, str(manifest))
+    assert "4 of 4 archives: 40 files: 0 sent (0 B), 40 unchanged." in checked.stderr
+    assert not rest.exists()
 
 
 @pytest.mark.parametrize(

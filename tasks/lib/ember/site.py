@@ -1,23 +1,23 @@
 """A whole site's worth of apps: many archives, one summary, and a list of what is left to do."""
 
-import threading
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tasks.lib.background import Background
 from tasks.lib.console import say
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.line import Line
 from tasks.lib.ember.progress import Progress
+from tasks.lib.ember.sharing import Shared, Woken
 from tasks.lib.ember.summary import Options, UploadSummary
 from tasks.lib.ember.upload import upload_with
-from tasks.lib.ember.wire import Pool
+from tasks.lib.ember.wire import MOST_HELD, Pool
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import write_atomically
+from tasks.lib.interruption import uninterrupted
 from tasks.lib.settings.ember import Ember
 
 # Archives at the same time; they share the connections.
@@ -81,48 +81,73 @@ def _is_line(key: Any, value: Any) -> bool:
     return texts and bool(key.value and value.value) and "/" not in key.value
 
 
-def upload_all(access: Access, ember: Ember, archives: Mapping[str, str], options: Options) -> SiteSummary:
-    """Upload every archive below ember.prefix; what fails does not stop the others."""
-    summary = SiteSummary()
-    workers = min(AT_ONCE, len(archives)) or 1
-    own = threading.local()
-    pools: list[Pool] = []
+def upload_manifest(
+    access: Access, ember: Ember, manifest: Path, archives: Mapping[str, str], options: Options
+) -> tuple[SiteSummary, Path | None]:
+    """Upload every archive of a manifest, and note beside it what is left to do.
 
-    def bring(uuid: str, source: str, progress: Progress) -> None:
-        if not hasattr(own, "pool"):
-            own.pool = Pool(access, Line(max(1, ember.connections // workers)))
-            pools.append(own.pool)
-        prefix = f"{ember.prefix}/{uuid}"
+    Returns:
+        What was done, and the manifest of the rest where one was written: a dry run writes none.
+
+    Raises:
+        KeyboardInterrupt: the upload was told to end, or took too long; the rest is noted then too.
+
+    """
+    summary = SiteSummary()
+    try:
+        upload_all(access, ember, archives, options, summary)
+    except KeyboardInterrupt:
+        with uninterrupted():
+            rest = None if options.dry_run else note_rest(manifest, archives, summary)
+            listed = f" {rest} lists the others." if rest else ""
+            say(f"{len(summary.done)} of {len(archives)} archives were done.{listed}")
+        raise
+    return summary, None if options.dry_run else note_rest(manifest, archives, summary)
+
+
+def upload_all(
+    access: Access, ember: Ember, archives: Mapping[str, str], options: Options, summary: SiteSummary
+) -> None:
+    """Upload every archive below ember.prefix; what fails does not stop the others.
+
+    Archives are read, judged and compressed on threads of their own, and send over one line.
+
+    Args:
+        access: the bucket.
+        ember: limits, header rules, and how many connections there may be.
+        archives: the archives by uuid.
+        options: how.
+        summary: is told of each archive as it ends.
+
+    """
+    waiting = iter(list(archives.items()))  # each thread takes the next
+
+    def work() -> None:
+        for uuid, source in waiting:
+            bring(uuid, source)
+
+    def bring(uuid: str, source: str) -> None:
         try:
-            summary.done[uuid] = upload_with(own.pool, access, ember, source, prefix, options, progress)
+            with closing(Pool(access, shared.lane(), MOST_HELD // AT_ONCE)) as pool:
+                prefix = f"{ember.prefix}/{uuid}"
+                summary.done[uuid] = upload_with(pool, access, ember, source, prefix, options, progress)
         except Failure as failure:
             summary.failed[uuid] = str(failure)
 
-    with Progress() as progress, ThreadPoolExecutor(workers) as executor:
-        try:
-            waiting = [executor.submit(bring, uuid, source, progress) for uuid, source in archives.items()]
-            for one in waiting:
-                one.result()
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
-            for pool in pools:
-                pool.stop()
-            raise
-    for pool in pools:
-        with closing(pool):
-            continue
-    return summary
+    with Progress() as progress, Shared(Woken(ember.connections)) as shared:
+        for thread in [Background(work) for _ in range(min(AT_ONCE, len(archives)))]:
+            thread.wait()
 
 
 def note_rest(manifest: Path, archives: Mapping[str, str], summary: SiteSummary) -> Path | None:
-    """Write what failed as a manifest beside `manifest`; None, and no such file, when nothing did.
+    """Write what was not done as a manifest beside `manifest`; None, and no such file, when all was.
 
     None too where it cannot be written, which is said: what was done has to be told all the same.
     """
     import yaml
 
     rest = manifest.with_name(f"{manifest.stem}.rest.yaml")
-    left = {uuid: str(Path(archives[uuid]).resolve()) for uuid in archives if uuid in summary.failed}
+    left = {uuid: str(Path(archives[uuid]).resolve()) for uuid in archives if uuid not in summary.done}
     try:
         if not left:
             rest.unlink(missing_ok=True)

@@ -1,20 +1,34 @@
 """Many archives at once, against a real storage server."""
 
+import json
+import os
+import signal
+import threading
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tasks.lib.ember import site
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.place import Place
 from tasks.lib.ember.report import site as report
-from tasks.lib.ember.summary import Options
+from tasks.lib.ember.summary import Options, UploadSummary
+from tasks.lib.ember.upload import upload_with
+from tasks.lib.ember.wire import Pool
 from tasks.lib.errors import Failure, UsageError
+from tasks.lib.interruption import Terminated, signals_unwind
 from tasks.lib.sandbox import example
+from tasks.lib.settings.ember import Ember
 from tests.builders import checked_in_settings
-from tests.lib.ember import archives
+from tests.lib.ember import archives, fault_proxy
 
 EMBER = checked_in_settings().ember
+AS_A_REVISION = Options()
 
 
 @pytest.fixture
@@ -30,11 +44,19 @@ def manifest(tmp_path: Path) -> Path:
     return path
 
 
+def uploaded(
+    access: Access, wanted: Mapping[str, str], options: Options = AS_A_REVISION, ember: Ember = EMBER
+) -> site.SiteSummary:
+    summary = site.SiteSummary()
+    site.upload_all(access, ember, wanted, options, summary)
+    return summary
+
+
 def test_what_fails_is_named_and_listed_for_the_next_run(
     access: Access, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wanted = site.read_manifest(manifest)
-    done = site.upload_all(access, EMBER, wanted, Options())
+    done = uploaded(access, wanted)
     assert set(done.done) == {f"uuid-{number}" for number in range(5)}
     rest = site.note_rest(manifest, wanted, done)
     assert rest == manifest.parent / "site.rest.yaml"
@@ -46,14 +68,84 @@ def test_what_fails_is_named_and_listed_for_the_next_run(
     assert site.read_manifest(rest) == {"uuid-bad": str(manifest.parent / "bad.zip")}
 
     archives.saved(manifest.parent, archives.zipped(example.files("mended")), "bad.zip")
-    again = site.upload_all(access, EMBER, site.read_manifest(rest), Options())
+    again = uploaded(access, site.read_manifest(rest))
     assert (set(again.done), again.failed) == ({"uuid-bad"}, {})
     assert site.note_rest(rest, site.read_manifest(rest), again) is None
 
 
+def test_an_app_that_fails_late_does_not_stop_the_others(access: Access, manifest: Path) -> None:
+    absolute = dict(example.files("absolute"))
+    absolute["index.html"] = b'<html><head><script src="/app.js"></script></head></html>'
+    archives.saved(manifest.parent, archives.zipped(absolute), "2.zip")
+    done = uploaded(access, site.read_manifest(manifest))
+    assert set(done.done) == {f"uuid-{number}" for number in (0, 1, 3, 4)}
+    assert done.failed["uuid-2"].startswith("index.html cannot be served from a revision.")
+
+
+@pytest.mark.parametrize("connections", [1, 3, 64])
+def test_all_archives_together_make_no_more_connections_than_are_allowed(
+    access: Access, manifest: Path, connections: int
+) -> None:
+    sound = site.read_manifest(manifest)
+    # What was asked for a refused archive is broken off, and its connection closed: another takes its place.
+    del sound["uuid-bad"]
+    done = uploaded(access, sound, ember=structs.replace(EMBER, connections=connections))
+    assert len(done.done) == 5
+    assert 0 < sum(one.connections for one in done.done.values()) <= connections
+
+
+def test_every_app_arrives_whole_and_its_page_last_whatever_goes_wrong_on_the_way(
+    access: Access, manifest: Path
+) -> None:
+    ember = structs.replace(EMBER, connections=6, resumable_above=1 << 10, resumable_part=256 << 10)
+    with fault_proxy.running(access.endpoint) as proxy:
+        proxy.plan(7, fault_proxy.PASSING, 0.1)
+        way = replace(access, endpoint=proxy.url, first_pause=0.002, attempt_limit=5.0, limit=30.0)
+        done = uploaded(way, site.read_manifest(manifest), Options(in_place=True), ember)
+    assert (set(done.failed), len(done.done)) == ({"uuid-bad"}, 5)
+    for number in range(5):
+        there = listed(access, f"experiments/uuid-{number}/")
+        assert set(there) == set(example.files(str(number)))
+        assert there["index.html"] == max(there.values())
+
+
+def listed(access: Access, prefix: str) -> dict[str, str]:
+    """When each object was written, by its path."""
+    with urllib.request.urlopen(f"{access.objects_url()}?prefix={prefix}") as answer:
+        items = json.load(answer)["items"]
+    return {item["name"].removeprefix(prefix): item["timeCreated"] for item in items}
+
+
+def test_a_site_that_is_told_to_end_lists_what_is_left(
+    access: Access, manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = threading.Event()
+
+    def ending(
+        pool: Pool, access: Access, ember: Ember, source: str, prefix: str, *rest: Any
+    ) -> UploadSummary:
+        if prefix.endswith("uuid-3"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            ended.wait()
+        return upload_with(pool, access, ember, source, prefix, *rest)
+
+    monkeypatch.setattr(site, "upload_with", ending)
+    monkeypatch.setattr(site, "AT_ONCE", 1)
+    wanted = site.read_manifest(manifest)
+    with signals_unwind(), pytest.raises(Terminated):
+        site.upload_manifest(access, EMBER, manifest, wanted, AS_A_REVISION)
+    ended.set()
+    rest = manifest.with_name("site.rest.yaml")
+    assert set(site.read_manifest(rest)) == {"uuid-3", "uuid-4", "uuid-bad"}
+    assert f"3 of 6 archives were done. {rest} lists the others." in capsys.readouterr().err
+    assert listed(access, "experiments/uuid-2/")
+    with Place(access, "experiments/uuid-3", 1) as place:
+        assert place.listed() == []
+
+
 def test_a_path_that_cannot_be_looked_at_does_not_stop_the_others(access: Access, manifest: Path) -> None:
     wanted = {"long": "x" * 300, "zero": "a\0b", "sound": str(manifest.parent / "1.zip")}
-    done = site.upload_all(access, EMBER, wanted, Options())
+    done = uploaded(access, wanted)
     assert set(done.done) == {"sound"}
     assert "File name too long" in done.failed["long"]
     assert "null byte" in done.failed["zero"]
@@ -70,7 +162,7 @@ def test_what_was_done_is_told_where_the_list_of_the_rest_cannot_be_written(
 
 
 def test_every_app_of_the_site_is_served(access: Access, manifest: Path) -> None:
-    site.upload_all(access, EMBER, site.read_manifest(manifest), Options())
+    uploaded(access, site.read_manifest(manifest))
     for number in range(5):
         with Place(access, f"experiments/uuid-{number}", 4) as place:
             assert place.verify("", EMBER.bucket.cors).endswith("served as it should be.")
@@ -80,7 +172,7 @@ def test_a_dry_run_shows_each_app_and_leaves_the_list_of_the_rest_alone(
     access: Access, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = Options(dry_run=True)
-    done = site.upload_all(access, EMBER, site.read_manifest(manifest), options)
+    done = uploaded(access, site.read_manifest(manifest), options)
     with pytest.raises(Failure) as caught:
         report(done, None, False, options)
     assert caught.value.next_step == "Mend these, then run again."
@@ -96,7 +188,7 @@ def test_one_line_adds_all_apps_up(
 ) -> None:
     (manifest.parent / "bad.zip").unlink()
     archives.saved(manifest.parent, archives.zipped(example.files("0")), "bad.zip")
-    done = site.upload_all(access, EMBER, site.read_manifest(manifest), Options())
+    done = uploaded(access, site.read_manifest(manifest))
     report(done, None, False, Options())
     assert "6 of 6 archives: 60 files: 60 sent (" in capsys.readouterr().err
 
