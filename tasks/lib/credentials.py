@@ -38,7 +38,7 @@ class Tokens:
     def __init__(self, found: "Credentials", seconds: float | None = None) -> None:
         self._found, self._seconds = found, seconds
         self._lock = threading.Lock()
-        self._attempts = 0
+        self.attempts = 0
         self._failure: Failure | None = None
         self._again = 0.0
 
@@ -49,20 +49,22 @@ class Tokens:
             Failure: Google refuses to issue one, or its token service does not answer.
 
         """
-        before = self._attempts
+        before = self.attempts
         with self._lock:
             if self._is_due():
                 self._attempt(before)
             return str(self._found.token or "")
 
-    def renew(self) -> None:
+    def renew(self, before: int) -> None:
         """Take a new token, also where the one in hand looks valid.
+
+        Args:
+            before: how many attempts there had been when that one was used; those that others made since count.
 
         Raises:
             Failure: Google refuses to issue one, or its token service does not answer.
 
         """
-        before = self._attempts
         with self._lock:
             self._attempt(before)
 
@@ -73,14 +75,14 @@ class Tokens:
 
     def _attempt(self, before: int) -> None:
         """Renew it, or end as the attempt did that another thread made since there had been `before`."""
-        if self._attempts == before:
+        if self.attempts == before:
             self._failure = None
             try:
                 refresh(self._found, self._seconds)
                 self._again = time.monotonic() + PAUSE
             except Failure as failure:
                 self._failure = failure
-            self._attempts += 1
+            self.attempts += 1
         if one := self._failure:  # each thread a failure of its own: others add to what it says
             raise type(one)(one.what, one.why, one.next_step) from one
 

@@ -43,6 +43,11 @@ class Access:
         """Share one token among all requests."""
         self._tokens = Tokens(self.credentials)
 
+    @property
+    def taken(self) -> int:
+        """How often a new token was asked for."""
+        return self._tokens.attempts
+
     def headers(self) -> tuple[str, ...]:
         """The header that says who asks.
 
@@ -53,14 +58,14 @@ class Access:
         token = self._tokens()
         return (f"Authorization: Bearer {token}",) if token else ()
 
-    def renew(self) -> None:
-        """Take a new token.
+    def renew(self, known: int) -> None:
+        """Take a new token, unless that was done since `taken` was `known`.
 
         Raises:
             Failure: no token could be had.
 
         """
-        self._tokens.renew()
+        self._tokens.renew(known)
 
     def object_url(self, name: str) -> str:
         """The JSON API's address of an object."""

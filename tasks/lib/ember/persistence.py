@@ -32,9 +32,11 @@ def ask(request: Request, access: Access, deadline: float) -> Asking:
     """
     renewed = False
     for attempt in range(1_000_000):
+        known = access.taken
         response = yield from once(request)
         if response.status == 401 and not renewed:
-            access.renew()
+            # Others that carried the same token are refused too; the first of them takes a new one for all.
+            access.renew(known)
             renewed = True
             continue
         if response.status not in PASSING and not cut_short(response):

@@ -1,0 +1,78 @@
+"""Tokens: when a new one is taken, and that one is enough for all who were refused together."""
+
+import dataclasses
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from tasks.lib.ember.access import Access
+from tasks.lib.ember.line import Line
+from tasks.lib.ember.persistence import ask
+from tasks.lib.ember.wire import Job, Pool, Request, Steps
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
+AT_ONCE = 8
+
+
+class Numbered:
+    """Credentials whose tokens are numbered."""
+
+    valid = True
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    @property
+    def token(self) -> str:
+        return f"token-{self.taken}"
+
+    def refresh(self, _request: object) -> None:
+        self.taken += 1
+
+
+class Revoking(BaseHTTPRequestHandler):
+    """Refuses the first token, once as many have come with it as may be on their way."""
+
+    protocol_version = "HTTP/1.1"
+    together = threading.Barrier(AT_ONCE)
+
+    def do_GET(self) -> None:
+        refused = self.headers["Authorization"] == "Bearer token-0"
+        if refused:
+            self.together.wait(30)
+        self.send_response_only(401 if refused else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_args: object) -> None:
+        """Nothing is logged."""
+
+
+@pytest.fixture
+def revoking(access: Access) -> Iterator[Access]:
+    """The way to a server that does not accept the token any more that this process has."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Revoking) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        yield dataclasses.replace(access, endpoint=endpoint, credentials=cast("Credentials", Numbered()))
+        server.shutdown()
+
+
+def test_a_token_that_is_refused_is_renewed_once_for_all_requests_that_carried_it(revoking: Access) -> None:
+    statuses: list[int] = []
+
+    def steps() -> Steps:
+        response = yield from ask(Request("GET", revoking.objects_url()), revoking, revoking.deadline())
+        statuses.append(response.status)
+
+    with closing(Pool(revoking, Line(AT_ONCE))) as pool:
+        pool.run(Job(steps()) for _ in range(AT_ONCE))
+    assert statuses == [200] * AT_ONCE
+    assert cast("Numbered", revoking.credentials).taken == 1
