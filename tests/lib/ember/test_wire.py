@@ -69,6 +69,13 @@ def test_jobs_that_hold_much_memory_wait_for_one_another(access: Access, pool: P
     assert log == ["0 began", "0 ended", "1 began", "1 ended"]
 
 
+def test_how_much_memory_jobs_may_hold_is_the_pools_own_matter(access: Access) -> None:
+    log: list[str] = []
+    with closing(Pool(access, Line(3), most_held=10)) as pool:
+        pool.run(Job(asking(access, log, str(number)), held=5) for number in range(4))
+    assert log[:3] == ["0 began", "1 began", "0 ended"] or log[:3] == ["0 began", "1 began", "1 ended"]
+
+
 def test_an_error_in_a_job_ends_the_others_and_the_pool_serves_again(access: Access, pool: Pool) -> None:
     closed: list[str] = []
 
