@@ -59,7 +59,7 @@ class Tokens:
         """Take a new token, also where the one in hand looks valid.
 
         Args:
-            before: how many attempts there had been when that one was used; those that others made since count.
+            before: how many `attempts` there had been when that one was used; one made since has done it.
 
         Raises:
             Failure: Google refuses to issue one, or its token service does not answer.
