@@ -7,7 +7,8 @@ gone is said in `pruning`; the part of it that is kept here is the order of `act
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tasks.lib.ember import objects, reading, revision, revisions, sending
 from tasks.lib.ember.access import Access
@@ -25,8 +26,7 @@ PAGE_HEADERS = Headers("text/html; charset=utf-8", "no-cache")
 AWAITED = "awaited"
 
 
-@dataclass(frozen=True, slots=True)
-class Active:
+class Active(Struct, frozen=True):
     """What is served at a prefix.
 
     Args:

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from tasks.lib.ember.access import Access
 from tasks.lib.errors import ChangesFound, Failure, TimedOut, UsageError
@@ -16,8 +17,7 @@ Configuration = Mapping[str, Any]
 ABORT = "AbortIncompleteMultipartUpload"
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(Struct, frozen=True):
     """One part of the configuration that is not as it should be.
 
     Args:

@@ -4,8 +4,9 @@ import contextlib
 import hashlib
 import os
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from tasks.lib.console import say
 from tasks.lib.files import write_atomically
@@ -14,8 +15,7 @@ from tasks.lib.files import write_atomically
 LONGEST_LIFE = 7 * 24 * 3600
 
 
-@dataclass(frozen=True)
-class Checkpoints:
+class Checkpoints(Struct, frozen=True):
     """A folder with a private file for each session: who knows a session's address may write to it.
 
     Where the folder cannot be written, sessions are remembered as long as this process lives.

@@ -9,9 +9,10 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+from msgspec import Struct
 
 from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.inspection import Entry
@@ -27,8 +28,7 @@ REMEMBERED = 20
 PRUNING_KEY = "lookit-pruning"
 
 
-@dataclass(frozen=True, slots=True)
-class Revision:
+class Revision(Struct, frozen=True):
     """A complete revision as the bucket lists it.
 
     Args:

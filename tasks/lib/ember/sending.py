@@ -3,10 +3,11 @@
 import json
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any, Protocol
 from urllib.parse import urlencode
+
+from msgspec import Struct
 
 from tasks.lib.ember import content
 from tasks.lib.ember.access import Access
@@ -38,8 +39,7 @@ class Reading(Protocol):
         """Let go of the file."""
 
 
-@dataclass(frozen=True)
-class Sizes:
+class Sizes(Struct, frozen=True):
     """Bytes: beyond `session` a file is sent through a session, and there `part` at a time."""
 
     session: int

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from tasks.lib.background import Background
 from tasks.lib.console import say
@@ -24,8 +25,7 @@ from tasks.lib.settings.ember import Ember
 AT_ONCE = 4
 
 
-@dataclass
-class SiteSummary:
+class SiteSummary(Struct):
     """What was done for each uuid, and why not."""
 
     done: dict[str, UploadSummary] = field(default_factory=dict)

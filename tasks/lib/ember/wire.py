@@ -8,8 +8,9 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from tasks.lib.ember.line import LONGEST_WAIT, Carrier, Ended
 
@@ -24,16 +25,14 @@ MOST_HELD = 32 << 20
 UNREACHABLE = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(Struct, frozen=True):
     """A body that is read while it is sent: `size` bytes of what `opened` returns."""
 
     opened: Callable[[], IO[bytes]]
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """One HTTP request; the token is added when it is sent, unless it is what the public would ask."""
 
     method: str
@@ -43,8 +42,7 @@ class Request:
     public: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(Struct, frozen=True):
     """The answer; with status UNREACHABLE there is none, and the body says why."""
 
     status: int
@@ -60,8 +58,7 @@ class Response:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(Struct, frozen=True):
     """Wait so many seconds before going on."""
 
     seconds: float
@@ -70,8 +67,7 @@ class Pause:
 Steps = Generator[Request | Pause, Response | None, None]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """Steps to run.
 
     Args:
@@ -85,8 +81,7 @@ class Job:
     alone: bool = False
 
 
-@dataclass
-class Traffic:
+class Traffic(Struct):
     """What went over the wire."""
 
     requests: int = 0
