@@ -142,11 +142,12 @@ def upload_all(
 def note_rest(manifest: Path, archives: Mapping[str, str], summary: SiteSummary) -> Path | None:
     """Write what was not done as a manifest beside `manifest`; None, and no such file, when all was.
 
+    Of a manifest that is such a rest itself, what is left takes its place.
     None too where it cannot be written, which is said: what was done has to be told all the same.
     """
     import yaml
 
-    rest = manifest.with_name(f"{manifest.stem}.rest.yaml")
+    rest = manifest.with_name(f"{manifest.stem.removesuffix('.rest')}.rest.yaml")
     left = {uuid: str(Path(archives[uuid]).resolve()) for uuid in archives if uuid not in summary.done}
     try:
         if not left:

@@ -71,6 +71,7 @@ def test_what_fails_is_named_and_listed_for_the_next_run(
     again = uploaded(access, site.read_manifest(rest))
     assert (set(again.done), again.failed) == ({"uuid-bad"}, {})
     assert site.note_rest(rest, site.read_manifest(rest), again) is None
+    assert not rest.exists()
 
 
 def test_an_app_that_fails_late_does_not_stop_the_others(access: Access, manifest: Path) -> None:
@@ -149,6 +150,15 @@ def test_a_path_that_cannot_be_looked_at_does_not_stop_the_others(access: Access
     assert set(done.done) == {"sound"}
     assert "File name too long" in done.failed["long"]
     assert "null byte" in done.failed["zero"]
+
+
+def test_what_is_left_of_the_rest_is_the_rest(tmp_path: Path) -> None:
+    rest = tmp_path / "site.rest.yaml"
+    rest.write_text("a: a.zip\nb: b.zip\n")
+    done = site.SiteSummary({"a": UploadSummary("")}, {"b": "It is refused."})
+
+    assert site.note_rest(rest, site.read_manifest(rest), done) == rest
+    assert site.read_manifest(rest) == {"b": str(tmp_path / "b.zip")}
 
 
 @pytest.mark.parametrize("failed", [{"u": "why"}, {}])
