@@ -1,6 +1,7 @@
 """How a secret value gets in: from a prompt that does not echo, or a pipe; from the command line if asked."""
 
 import getpass
+import os
 import sys
 
 from tasks.lib.errors import UsageError
@@ -27,23 +28,33 @@ def key_and_value(given: str, in_history: bool) -> tuple[str, Secret | None]:
             "Shell history and process lists keep it.",
             f"Pipe it, or type it at the prompt: ./inv secrets.set {key}. If it must be so: --in-history",
         )
-    return key, Secret(value.encode())
+    return key, Secret(os.fsencode(value))
 
 
 def from_stdin(key: str) -> Secret:
     """Read a value: unseen at a terminal, else all of stdin without its last line feed.
 
     Raises:
-        UsageError: nothing came, as when the program before the pipe failed.
+        UsageError: nothing came, as when the program before the pipe failed, or what was typed is no text.
 
     """
-    if sys.stdin.isatty():
-        value = Secret(getpass.getpass(f"{key}: ").encode())
-    else:
-        value = Secret(sys.stdin.buffer.read().removesuffix(b"\n"))
+    value = _typed(key) if sys.stdin.isatty() else Secret(sys.stdin.buffer.read().removesuffix(b"\n"))
     if not len(value):
         raise UsageError(
             f"No value came for {key}, so nothing was changed.", "",
             f"To make it empty on purpose: ./inv secrets.set {key}= --in-history",
         )  # fmt: skip
     return value
+
+
+def _typed(key: str) -> Secret:
+    """What a person types; nothing where they end it with Ctrl-D."""
+    try:
+        return Secret(getpass.getpass(f"{key}: ").encode())
+    except EOFError:
+        return Secret(b"")
+    except UnicodeError:
+        raise UsageError(
+            f"The value typed for {key} is no UTF-8 text, so nothing was changed.", "",
+            "Let the terminal send UTF-8, or pipe the value.",
+        ) from None  # fmt: skip

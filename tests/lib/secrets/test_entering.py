@@ -1,10 +1,13 @@
 """How a value gets in."""
 
+import getpass
+import sys
+
 import pytest
 
 from tasks.lib.errors import UsageError
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets.entering import key_and_value
+from tasks.lib.secrets.entering import from_stdin, key_and_value
 
 
 @pytest.mark.parametrize(
@@ -14,6 +17,7 @@ from tasks.lib.secrets.entering import key_and_value
         ("NAME=-", False, "NAME", None),
         ("NAME=a=b", True, "NAME", Secret(b"a=b")),
         ("NAME=", True, "NAME", Secret(b"")),
+        ("NAME=\udcff", True, "NAME", Secret(b"\xff")),  # a byte that is no text, as Python passes it on
     ],
 )
 def test_name_and_value_are_taken_apart(
@@ -27,3 +31,30 @@ def test_a_value_on_the_command_line_is_refused_and_not_repeated() -> None:
         key_and_value("NAME=canary", False)
     assert refused.value.what == "The value of NAME stands on the command line."
     assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (EOFError(), "No value came for NAME, so nothing was changed."),
+        (
+            UnicodeDecodeError("utf-8", b"canary\xe9", 6, 7, "unexpected end of data"),
+            "The value typed for NAME is no UTF-8 text, so nothing was changed.",
+        ),
+    ],
+    ids=["Ctrl-D", "Latin-1"],
+)
+def test_what_is_no_value_at_the_prompt_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, said: str
+) -> None:
+    def ask(prompt: str) -> str:
+        assert prompt == "NAME: "
+        raise raised
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(getpass, "getpass", ask)
+
+    with pytest.raises(UsageError) as refused:
+        from_stdin("NAME")
+
+    assert refused.value.what == said
