@@ -1,6 +1,7 @@
 """The checkout that an image is built from: which folder, which commit, and whether it holds what it says."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,10 +60,10 @@ def variables(
 def branch_of(source: Path) -> str:
     """The branch a checkout is on; `detached` where it is on none."""
     try:
-        done = process.run((*git(source), "symbolic-ref", "--short", "HEAD"), time_limit=GIT_SECONDS)
+        done = process.run((*git(source), "symbolic-ref", "HEAD"), time_limit=GIT_SECONDS)
     except Failure:
         return "detached"
-    return done.stdout.decode().strip()
+    return done.stdout.decode().strip().removeprefix("refs/heads/")
 
 
 def observe(source: Path) -> Checkout:
@@ -103,7 +104,7 @@ def check(source: Path, file: str, checkout: Checkout, commit: str) -> None:
         raise UsageError(
             f"The checkout {source} stands on {checkout.head}, not on {commit}.",
             "Its image would be named after a commit that it does not hold.",
-            f"git -C {source} checkout {commit}",
+            shlex.join(("git", "-C", str(source), "checkout", commit)),
         )
     if checkout.changed:
         console.say(

@@ -1,5 +1,6 @@
 """Which checkout is built, and whether it holds what it says."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,13 @@ def test_git_says_commit_time_and_changes(checkout: Sample) -> None:
     assert observe(checkout.folder).changed == [" M manage.py", '?? "new file"']
 
 
+def test_a_tag_of_the_branch_s_name_is_not_taken_for_it(checkout: Sample) -> None:
+    """`git symbolic-ref --short` would call the branch `heads/develop` beside such a tag."""
+    subprocess.run(("git", "-C", str(checkout.folder), "tag", "develop"), check=True)
+
+    assert branch_of(checkout.folder) == "develop"
+
+
 def test_a_folder_within_a_checkout_is_none_itself(checkout: Sample) -> None:
     (checkout.folder / "inner").mkdir()
 
@@ -81,12 +89,14 @@ def test_without_a_dockerfile_there_is_nothing_to_build(tmp_path: Path, name: st
 
 
 def test_another_commit_than_the_checkout_s_is_not_built(tmp_path: Path) -> None:
-    (tmp_path / "Dockerfile").touch()
+    folder = tmp_path / "my checkout"
+    folder.mkdir()
+    (folder / "Dockerfile").touch()
 
     with pytest.raises(UsageError) as refused:
-        check(tmp_path, "Dockerfile", Checkout("d" * 40), COMMIT)
+        check(folder, "Dockerfile", Checkout("d" * 40), COMMIT)
 
-    assert refused.value.next_step == f"git -C {tmp_path} checkout {COMMIT}"
+    assert refused.value.next_step == f"git -C '{folder}' checkout {COMMIT}"
 
 
 @pytest.mark.parametrize(
