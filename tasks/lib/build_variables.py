@@ -136,7 +136,17 @@ def head_argv(repository: str, branch: str) -> tuple[str, ...]:
 
 def repository_name(url: str) -> str:
     """The last part of a repository's address, without `.git`."""
-    return url.rstrip("/").rpartition("/")[2].removesuffix(".git")
+    return _parts(url)[-1]
+
+
+def repository_full_name(url: str) -> str:
+    """Owner and name, `lookit/lookit-api`, of a repository's address in any form that git takes."""
+    return "/".join(_parts(url)[-2:])
+
+
+def _parts(url: str) -> list[str]:
+    """An address at its slashes, and at the colon after a host as in `git@github.com:lookit/lookit-api`."""
+    return re.split("[/:]", url.rstrip("/").removesuffix(".git"))
 
 
 def _git(argv: tuple[str, ...]) -> str:

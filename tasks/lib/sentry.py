@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib import console, process
+from tasks.lib.build_variables import repository_full_name
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import mask
 
@@ -58,7 +59,7 @@ def commands(
 ) -> list[tuple[str, ...]]:
     """The calls, in order; the release is named after the commit, as the application reports it."""
     release = variables.commit_sha
-    repository = "/".join(settings.source.repository.removesuffix(".git").split("/")[-2:])
+    repository = repository_full_name(settings.source.repository)
     program = str(Path(sys.executable).with_name("sentry-cli"))
     return [
         (program, "releases", "new", release),

@@ -74,7 +74,26 @@ def test_commands() -> None:
     assert build_variables.checkout_argv(Path("/src")) == (
         "git", "-c", "safe.directory=/src", "-C", "/src", "rev-parse", "HEAD",
     )  # fmt: skip
-    assert build_variables.repository_name("https://example.org/a/lookit-api.git/") == "lookit-api"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.org/lookit/lookit-api",
+        "https://example.org/lookit/lookit-api.git/",
+        "git@example.org:lookit/lookit-api.git",
+        "ssh://git@example.org:2222/lookit/lookit-api",
+        "/srv/git/lookit/lookit-api.git",
+        "example.org:lookit/lookit-api",
+    ],
+)
+def test_a_repository_has_its_name_in_every_form_that_git_takes(url: str) -> None:
+    assert build_variables.repository_name(url) == "lookit-api"
+    assert build_variables.repository_full_name(url) == "lookit/lookit-api"
+
+
+def test_a_repository_right_behind_the_colon_has_a_name() -> None:
+    assert build_variables.repository_name("git@example.org:lookit-api.git") == "lookit-api"
 
 
 def test_git_fills_in_the_commit_of_a_checkout_or_of_a_branch(settings: Settings, tmp_path: Path) -> None:

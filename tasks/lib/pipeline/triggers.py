@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tasks.lib import console, process
+from tasks.lib.build_variables import repository_full_name
 from tasks.lib.deploy import backup_role
 from tasks.lib.errors import Failure
 from tasks.lib.image.reference import Reference, parse
@@ -107,7 +108,7 @@ def artifact_repository(image: Reference) -> ArtifactRepository | None:
 
 def trigger(settings: "Settings", environment: "Environment", project: str) -> tuple[str, ...]:
     """Make the trigger: pushes to the environment's branch of the application start the chain."""
-    owner, name = settings.source.repository.removesuffix(".git").split("/")[-2:]
+    owner, _, name = repository_full_name(settings.source.repository).rpartition("/")
     return (
         "gcloud", "builds", "triggers", "create", "github", f"--project={project}",
         f"--name=lookit-{environment.name}",

@@ -58,6 +58,16 @@ def test_the_workspace_is_the_commit_without_what_is_not_committed(
     assert capsys.readouterr().err == (told if changed else "")
 
 
+def test_the_workspace_may_come_from_another_user_s_checkout(
+    checkout: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that is mounted into a container: git forgets what it was told is safe where it reads the source."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+
+    with conducting.workspace_of(checkout.folder) as workspace:
+        assert (workspace / "manage.py").exists()
+
+
 def test_a_folder_that_is_no_checkout_cannot_become_the_workspace(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused, conducting.workspace_of(tmp_path):
         pass

@@ -56,6 +56,17 @@ def test_the_account_may_decrypt_and_not_encrypt() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "url", ["git@github.com:lookit/lookit-api.git", "https://github.com/lookit/lookit-api/"]
+)
+def test_the_repository_may_be_spelled_as_git_takes_it(url: str) -> None:
+    settings = checked_in_settings(source={"repository": url})
+
+    made = triggers.trigger(settings, STAGING, "p")
+
+    assert {"--repo-owner=lookit", "--repo-name=lookit-api"} <= set(made)
+
+
 def test_no_right_is_wider_than_the_chain_needs() -> None:
     roles = {
         part.removeprefix("--role=")
