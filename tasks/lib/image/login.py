@@ -100,22 +100,35 @@ def configuration_folder(environ: Mapping[str, str]) -> Path:
 
 
 def configuration(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Docker's configuration file; empty where there is none.
+    """Docker's configuration file, without sections that are null; empty where there is none.
 
     Raises:
-        Failure: it is not valid JSON.
+        Failure: it is not valid JSON, or holds something else than Docker writes.
 
     """
     path = configuration_folder(environ) / "config.json"
     try:
-        read: dict[str, Any] = json.loads(path.read_text())
+        text = path.read_text().strip()
+        present = _sections(json.loads(text or "{}"))
     except (FileNotFoundError, PermissionError, NotADirectoryError):
         return {}
     except ValueError as error:
         raise Failure(
-            f"{path} is not valid JSON.", str(error), "Mend it, or `docker login` again."
+            f"{path} is no configuration of Docker.", str(error), "Mend it, or `docker login` again."
         ) from error
-    return read
+    return present
+
+
+def _sections(read: object) -> dict[str, Any]:
+    """What a configuration says, without what is null."""
+    present = (
+        {name: held for name, held in read.items() if held is not None} if isinstance(read, dict) else None
+    )
+    if present is None or any(
+        not isinstance(present.get(name, {}), dict) for name in ("auths", "credHelpers")
+    ):
+        raise ValueError("It should be an object, and so should auths and credHelpers in it.")
+    return present
 
 
 def from_docker(config: Mapping[str, Any], registry: str) -> Login | None:
@@ -125,20 +138,52 @@ def from_docker(config: Mapping[str, Any], registry: str) -> Login | None:
     program = f"docker-credential-{helper}"
     if helper and shutil.which(program):
         return _from_helper(program, key)
-    stored = config.get("auths", {}).get(key, {}).get("auth", "")
-    if not stored:
-        return None
-    user, _, password = base64.b64decode(stored).partition(b":")
-    return Login(user.decode(), Secret(password))
+    return _stored(config.get("auths", {}), key)
+
+
+def _stored(logins: Mapping[str, Any], key: str) -> Login | None:
+    """The login for `key` itself, else for an address at that host, such as `https://gcr.io`."""
+    at_host = (held for address, held in logins.items() if _host(address) == key)
+    held = logins.get(key) or next(at_host, None) or {}
+    try:
+        if not held.get("auth"):
+            return None
+        user, _, password = base64.b64decode(held["auth"]).partition(b":")
+        return Login(user.decode(), Secret(password))
+    except (ValueError, TypeError, AttributeError):  # from None: they quote what they could not read
+        raise Failure(
+            f"The login for {key} in Docker's configuration cannot be read.", "", f"docker login {key}"
+        ) from None
+
+
+def _host(address: str) -> str:
+    return address.rpartition("://")[2].partition("/")[0]
 
 
 def _from_helper(program: str, key: str) -> Login | None:
-    """Ask a helper; one that has no login says so and fails, which is no fault."""
+    """Ask a helper; one that has no login says so and fails, which is no fault.
+
+    Raises:
+        Failure: it fails otherwise, or answers something else.
+
+    """
     try:
         done = process.run((program, "get"), time_limit=HELPER_SECONDS, stdin=key.encode())
     except Failure as failure:
         if "credentials not found" in failure.why:
             return None
         raise
-    answer = json.loads(done.stdout)
-    return Login(answer["Username"], Secret(answer["Secret"].encode()))
+    try:
+        answer = json.loads(done.stdout)
+        return Login(answer["Username"], Secret(answer["Secret"].encode()))
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ):  # from None: they quote what they could not read
+        raise Failure(
+            f"{program} gave no login for {key}.",
+            "Its answer has no Username and Secret.",
+            f"docker login {key}",
+        ) from None

@@ -31,6 +31,56 @@ def test_a_login_in_the_configuration_is_found(tmp_path: Path) -> None:
     assert login(GOOGLE, "r.example", environ) == Login("me", Secret(b"se:cret"))
 
 
+def test_a_login_is_found_under_the_address_that_was_typed(tmp_path: Path) -> None:
+    """Google's pages say `docker login https://…`, and Docker keeps what was typed."""
+    environ = config(tmp_path, {"auths": {"https://gcr.io": stored("_json_key", "{}")}})
+
+    assert login(GOOGLE, "gcr.io", environ) == Login("_json_key", Secret(b"{}"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " \n",
+        "{}",
+        '{"auths": null, "credHelpers": null, "credsStore": null}',
+        '{"auths": {"r.example": null}}',
+    ],
+)
+def test_a_configuration_that_says_nothing_is_no_fault(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+
+    assert login(GOOGLE, "r.example", {"DOCKER_CONFIG": str(tmp_path)}) is None
+
+
+@pytest.mark.parametrize("auth", ["YQ", base64.b64encode(b"\xff:canary").decode(), 5])
+def test_a_login_that_cannot_be_read_is_named_and_not_shown(tmp_path: Path, auth: object) -> None:
+    environ = config(tmp_path, {"auths": {"r.example": {"auth": auth}}})
+
+    with pytest.raises(
+        Failure, match=r"The login for r\.example in Docker's configuration cannot be read"
+    ) as failure:
+        login(GOOGLE, "r.example", environ)
+
+    assert "canary" not in str(failure.value)
+
+
+@pytest.mark.parametrize("answer", ["canary", "{}", "[]", '{"Username": "canary", "Secret": null}'])
+def test_a_helper_that_answers_something_else_is_named_and_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    helper = tmp_path / "docker-credential-odd"
+    helper.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    helper.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    with pytest.raises(Failure, match="docker-credential-odd gave no login for r.example") as failure:
+        from_docker({"credsStore": "odd"}, "r.example")
+
+    assert "canary" not in str(failure.value)
+
+
 def test_docker_hub_has_an_address_of_its_own(tmp_path: Path) -> None:
     environ = config(tmp_path, {"auths": {"https://index.docker.io/v1/": stored("me", "x")}})
 
@@ -77,10 +127,11 @@ def test_a_helper_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.Monkey
     assert failure.value.why == "the keychain is locked"
 
 
-def test_a_broken_configuration_is_named(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{")
+@pytest.mark.parametrize("text", ["{", "[]", '{"auths": []}'])
+def test_a_broken_configuration_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
 
-    with pytest.raises(Failure, match="config.json is not valid JSON"):
+    with pytest.raises(Failure, match="config.json is no configuration of Docker"):
         login(GOOGLE, "r.example", {"DOCKER_CONFIG": str(tmp_path)})
 
 
