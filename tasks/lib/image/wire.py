@@ -67,14 +67,24 @@ class Wire:
             TimedOut: it kept failing until the limit.
 
         """
-        answer = self._retried(exchange)
-        if answer.status_code != 401:
-            return answer
-        token = self._authorization(answer.headers.get("WWW-Authenticate", ""))
+        refusal = self._retried(exchange)
+        if refusal.status_code != 401:
+            return refusal
+        challenge = refusal.headers.get("WWW-Authenticate", "")
+        was_known = challenge in self._tokens
+        answer = self._signed(exchange, challenge)
+        if answer is not None and answer.status_code == 401 and was_known:  # tokens last for minutes
+            self._tokens.pop(challenge, None)
+            answer = self._signed(exchange, challenge)
+        return refusal if answer is None else answer
+
+    def _signed(self, exchange: Exchange, challenge: str) -> "Response | None":
+        """Send a request with what answers the challenge; None where there is no way to."""
+        token = self._authorization(challenge)
         if not token:
-            return answer
-        signed = {**exchange.headers, "Authorization": token}
-        return self._retried(Exchange(exchange.method, exchange.url, signed, exchange.body))
+            return None
+        headers = {**exchange.headers, "Authorization": token}
+        return self._retried(Exchange(exchange.method, exchange.url, headers, exchange.body))
 
     def _retried(self, exchange: Exchange) -> "Response":
         import requests

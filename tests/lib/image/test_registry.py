@@ -107,6 +107,28 @@ def test_an_anonymous_token_is_fetched_without_a_login_and_only_once(settings: S
     assert [authorization for _, _, authorization in seen] == ["", "", "Bearer t", "", "Bearer t"]
 
 
+def test_a_token_that_has_run_out_is_fetched_anew_once(settings: Settings) -> None:
+    """As Docker Hub's after five minutes, within a promotion of large layers or a long pruning."""
+    challenge = {"WWW-Authenticate": 'Bearer realm="http://{address}/token",scope="pull"'}
+    refusal = (401, challenge, b"")
+    answers = [
+        refusal, (200, {}, b'{"token": "old"}'), found(),
+        refusal, refusal, (200, {}, b'{"token": "new"}'), found(),
+        refusal, refusal, (200, {}, b'{"token": "newer"}'), refusal,
+    ]  # fmt: skip
+    with server(answers) as (address, seen):
+        connection = registry.connect(settings, address)
+        assert [connection.digest(parse(f"{address}/a:{tag}")) for tag in ("v1", "v2")] == [DIGEST, DIGEST]
+        with pytest.raises(Failure, match="was refused"):
+            connection.digest(parse(f"{address}/a:v3"))
+
+    assert [authorization for _, _, authorization in seen] == [
+        "", "", "Bearer old",
+        "", "Bearer old", "", "Bearer new",
+        "", "Bearer new", "", "Bearer newer",
+    ]  # fmt: skip
+
+
 def found(digest: str = DIGEST) -> Answer:
     return 200, {"Docker-Content-Digest": digest}, b""
 
