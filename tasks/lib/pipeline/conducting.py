@@ -173,7 +173,9 @@ def _launcher(
     steps = [step for step in ready.steps if step.index in chosen]
     sandbox = sandboxed.variables(settings, wish.sandbox_state, steps)
     if not wish.in_containers:
-        yield direct.Direct(settings.root, workspace, values, sandbox, wish.settings_file).launch
+        yield direct.Direct(
+            settings.root, workspace, values, sandbox, wish.settings_file, declared=ready.secrets.keys()
+        ).launch
         return
     limits = settings.time_limits
     engine.versions(limits.docker)

@@ -32,6 +32,7 @@ class Direct:
         secrets: the values of secret variables.
         env: variables for every step, such as LOOKIT_SANDBOX.
         settings_file: what `-f` names, or None.
+        declared: all secret variables of the build: a step sees those alone that it asks for.
 
     """
 
@@ -40,6 +41,7 @@ class Direct:
     secrets: Mapping[str, Secret]
     env: Mapping[str, str]
     settings_file: Path | None = None
+    declared: Collection[str] = ()
 
     def launch(self, step: ReadyStep) -> Launch:
         """The program that does what the step's container would, in the same folder."""
@@ -62,7 +64,8 @@ class Direct:
         python = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": self._python_path()}
         folder = Path(self._local(step.directory))
         folder.mkdir(parents=True, exist_ok=True)
-        return Launch(argv, {**own, **self.env, **secret, **python}, folder)
+        hidden = {*self.declared} - {*step.secrets}
+        return Launch(argv, {**own, **self.env, **secret, **python}, hidden, folder)
 
     def _local(self, text: str) -> str:
         """`text` with the workspace of the build replaced by the folder that stands for it."""

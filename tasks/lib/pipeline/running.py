@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tasks.lib.errors import TimedOut
+from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.interruption import deferred, uninterrupted
 from tasks.lib.pipeline.resolving import ReadyStep
-from tasks.lib.process import missing_program
+from tasks.lib.process import not_started
 
 State = Literal["SUCCESS", "FAILURE", "TIMEOUT", "CANCELLED", "NOT RUN", "SKIPPED"]
 SECONDS_TO_END = 30.0  # a task that is cancelled removes what it made first
@@ -26,10 +26,11 @@ SECONDS_TO_END = 30.0  # a task that is cancelled removes what it made first
 
 @dataclass(frozen=True)
 class Launch:
-    """The program that a step is: arguments, added variables, folder, and how to stop it."""
+    """The program that a step is: arguments, variables added and left out, folder, and how to stop it."""
 
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
+    without: Collection[str] = ()
     cwd: Path | None = None
     stop: Callable[[], None] = lambda: None
 
@@ -160,6 +161,28 @@ class Graph:
         self.results = dict(sorted(self.results.items()))
 
 
+def _started(step: ReadyStep, launch: Launch) -> "subprocess.Popen[bytes]":
+    """Start a step's program.
+
+    Raises:
+        Failure: it is missing or cannot be started, or what it is given is nothing for a program.
+
+    """
+    inherited = {name: value for name, value in os.environ.items() if name not in launch.without}
+    try:
+        return subprocess.Popen(
+            list(launch.argv), cwd=launch.cwd, env={**inherited, **launch.env}, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise not_started(launch.argv[0], error) from error
+    except ValueError as error:
+        raise Failure(
+            f"Step {step.title} cannot be started.",
+            "One of its arguments, variables or secrets holds a NUL byte, which no program can be given.",
+        ) from error
+
+
 class _Running:
     """A step's program while it runs, in a process group of its own, so that Ctrl-C reaches it through us."""
 
@@ -172,16 +195,11 @@ class _Running:
     ) -> None:
         self.step = step
         self._launch = launch
+        self._tell = tell
         self._began = time.monotonic()
         self._stopped: float | None = None
         self.deadline = self._began + (step.timeout or float("inf"))
-        try:
-            self._child = subprocess.Popen(
-                list(launch.argv), cwd=launch.cwd, env={**os.environ, **launch.env}, stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
-        except FileNotFoundError as error:
-            raise missing_program(launch.argv[0]) from error
+        self._child = _started(step, launch)
         self._reader = threading.Thread(target=self._read, args=(tell, ended), daemon=True)
         self._reader.start()
 
@@ -206,7 +224,10 @@ class _Running:
             self._signal(signal.SIGKILL)
             self._child.wait()
         self._stopped = time.monotonic()
-        self._launch.stop()
+        try:
+            self._launch.stop()
+        except Failure as failure:
+            self._tell(self.step, f"may go on: {failure.why or failure.what}")
         self._reader.join(SECONDS_TO_END)
 
     def _signal(self, number: signal.Signals) -> None:

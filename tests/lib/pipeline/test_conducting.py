@@ -256,6 +256,25 @@ def test_scripts_become_programs_that_anyone_may_run(tmp_path: Path) -> None:
     assert stat.filemode((tmp_path / "0").stat().st_mode).count("x") == 3
 
 
+def test_without_containers_a_secret_reaches_only_the_steps_that_ask_for_it(tmp_path: Path) -> None:
+    """Also one that was given by hand, in this process's variables, which programs inherit."""
+    made = ready(
+        parse(
+            {
+                "steps": [{"name": OWN, "secretEnv": ["A"]}, {"name": OWN}],
+                "availableSecrets": {"secretManager": [{"versionName": "v", "env": "A"}]},
+            },
+            "f",
+        ),
+        {},
+        "f",
+    )
+    launch = direct.Direct(tmp_path, tmp_path, {"A": Secret(b"x")}, {}, declared=made.secrets).launch
+
+    assert [launch(step).without for step in made.steps] == [set(), {"A"}]
+    assert [launch(step).env.get("A") for step in made.steps] == ["x", None]
+
+
 def test_what_a_run_left_is_removed(engine: DockerProgram) -> None:
     engine.answers(Says("ps *", "run-0\nrun-1\n"), Says("volume ls *", "run-workspace\nrun-home\n"))
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,59 @@ def test_a_program_that_is_missing_is_a_failure_that_ends_the_rest() -> None:
     with pytest.raises(Failure, match="was not found"):
         run.run()
     assert run.states()[0] == "CANCELLED"
+
+
+@pytest.mark.parametrize(
+    ("argv", "env", "what"),
+    [
+        (["/"], {}, "The program / cannot be started."),
+        (["true", "x" * 200_000], {}, "The program true cannot be started."),
+        (["true"], {"A": "a\0b"}, "Step #1 cannot be started."),
+        (["true", "a\0b"], {}, "Step #1 cannot be started."),
+    ],
+    ids=["a folder", "an argument too long", "NUL in a variable", "NUL in an argument"],
+)
+def test_a_program_that_cannot_be_started_is_a_failure_that_ends_the_rest(
+    argv: list[str], env: dict[str, str], what: str
+) -> None:
+    run = Recorded({"args": ["sleep 60"], "waitFor": ["-"]}, {"args": ["x"], "waitFor": ["-"]})
+    launch = run.graph._launch
+    run.graph._launch = lambda step: Launch(argv, env) if step.index else launch(step)
+
+    with pytest.raises(Failure) as failure:
+        run.run()
+
+    assert failure.value.what == what
+    assert run.states()[0] == "CANCELLED"
+
+
+def test_what_cannot_be_stopped_is_told_and_the_rest_is_ended(held: Path) -> None:
+    """As where Docker's engine went away: what came before is still how the build ended."""
+    run = Recorded(
+        {"args": [f"sleep 600 1<> {held} & wait"], "waitFor": ["-"]},
+        {"args": [f"sleep 600 1<> {held} & wait"], "waitFor": ["-"]},
+        {"args": ["exit 3"], "waitFor": ["-"]},
+    )
+    launch = run.graph._launch
+
+    def stop() -> None:
+        raise Failure("`docker rm` failed.", "No engine answers.")
+
+    run.graph._launch = lambda step: replace(launch(step), stop=stop)
+
+    assert run.run() == ["CANCELLED", "CANCELLED", "FAILURE"]
+    assert nobody_holds(held)
+    assert [line for _, line in run.lines if "No engine" in line] == 2 * ["may go on: No engine answers."]
+
+
+def test_a_step_does_not_see_what_it_shall_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOR_ANOTHER", "canary")
+    run = Recorded({"args": ['echo "<$$FOR_ANOTHER>"']})
+    launch = run.graph._launch
+    run.graph._launch = lambda step: replace(launch(step), without={"FOR_ANOTHER"})
+
+    assert run.run() == ["SUCCESS"]
+    assert (0, "<>") in run.lines
 
 
 def test_an_interrupt_ends_the_steps(tmp_path: Path) -> None:
