@@ -24,11 +24,10 @@ def test(
     command: str = "",
 ) -> None:
     """Run the application's tests in their own image, beside a PostgreSQL of their own."""
-    import shlex
-
     from tasks.lib.image import checkout, testing
 
     settings = cli.settings(c)
+    words = testing.words(command)
     folder = checkout.folder(settings, source, Path.cwd())
     variables = checkout.variables(settings, folder, commit=commit, tag=tag, branch=branch)
-    testing.run_suite(settings, folder, variables, file=file, command=shlex.split(command))
+    testing.run_suite(settings, folder, variables, file=file, command=words)

@@ -7,6 +7,7 @@ is labelled with its process and removed by the next run.
 import os
 import platform
 import secrets
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib import console, process
-from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.image import docker, engine
 from tasks.lib.image.building import build_arguments
 from tasks.lib.image.checkout import check, observe
@@ -61,6 +62,23 @@ class Names:
     database: str
     suite: str
     owner: str
+
+
+def words(command: str) -> list[str]:
+    """A command as a person types it, taken apart as a shell does.
+
+    Raises:
+        UsageError: its quotes do not match.
+
+    """
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise UsageError(
+            f"The command cannot be read: {command}",
+            f"{error}.",
+            "./inv test --command 'pytest -k \"one or two\"'",
+        ) from error
 
 
 def run_suite(

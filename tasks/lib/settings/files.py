@@ -51,7 +51,7 @@ def read_file(path: "str | PathLike[str]") -> dict[str, Any]:
     try:
         with Path(path).open(encoding="utf-8") as file:
             is_json = Path(path).suffix == ".json"
-            values = json.load(file) if is_json else yaml.load(file, Loader=Loader)  # noqa: S506 - it is safe
+            values = json.load(file, object_pairs_hook=_object) if is_json else yaml.load(file, Loader=Loader)  # noqa: S506 - it is safe
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -64,6 +64,16 @@ def read_file(path: "str | PathLike[str]") -> dict[str, Any]:
         raise _cannot_be_read(
             path, f"It holds a {type(values).__name__}, where sections with keys should be."
         )
+    return values
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, each key once."""
+    values: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in values:
+            raise ValueError(f"{key} stands twice")
+        values[key] = value
     return values
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tasks.lib.image.testing import make_names, network
 from tasks.lib.interruption import signals_unwind
+from tests.program import Here
 
 DOCKER = """#!/bin/sh
 echo "$2 begins" >> "$LOG"
@@ -40,3 +41,10 @@ def test_a_network_that_is_being_made_when_the_run_is_told_to_end_is_removed(
     teller.join()
 
     assert log.read_text().splitlines() == ["create begins", "create ends", "rm begins", "rm ends"]
+
+
+def test_a_command_whose_quotes_do_not_match_is_bad_usage(here: Here, tmp_path: Path) -> None:
+    ended = here.inv("test", "--source", str(tmp_path), "--commit", "c" * 40, "--command", "pytest 'a")
+
+    assert ended.code == 2
+    assert ended.stderr.startswith("The command cannot be read: pytest 'a\n  why:  No closing quotation.\n")

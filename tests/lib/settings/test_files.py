@@ -55,6 +55,16 @@ def test_a_folder_in_the_file_s_place_is_refused_in_words(tmp_path: Path) -> Non
     assert caught.value.why == "Is a directory."
 
 
+def test_a_key_that_stands_twice_is_refused_in_json_too(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text('{"kms": {"project": "a", "project": "b"}}')
+
+    with pytest.raises(UsageError) as caught:
+        read_file(file)
+
+    assert caught.value.why == "project stands twice"
+
+
 def test_tabs_indent_json(tmp_path: Path) -> None:
     file = tmp_path / "settings.json"
     file.write_text('{\n\t"kms": {"project": "a"}\n}\n')
