@@ -80,6 +80,8 @@ def conduct(settings: "Settings", wish: Wish) -> list[Result]:
     ready = resolving.ready(build, substitutions(settings, wish), wish.file.name)
     for doubt in ready.doubts:
         console.say(f"Warning: {wish.file.name}: {doubt}.")
+    for image in ready.images:
+        parse(image)  # one that is none is told before anything runs
     chosen = resolving.selected(ready.steps, start=wish.start, only=wish.only)
     if not wish.in_containers:
         direct.check(ready.steps, chosen, settings.pipeline.orchestrator)

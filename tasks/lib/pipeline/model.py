@@ -32,6 +32,12 @@ def _base64(value: object) -> object:
     return text
 
 
+def _whole(value: object) -> object:
+    """A number that Google's JSON may write as a string."""
+    return int(value) if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value) else value
+
+
+ExitCode = Annotated[int, Parsed(_whole)]
 Duration = Annotated[float, Parsed(_seconds)]
 Base64 = Annotated[str, Parsed(_base64)]
 
@@ -59,7 +65,7 @@ class Step:
     waitFor: list[str] = field(default_factory=list)
     timeout: Annotated[float | None, Parsed(_seconds)] = None
     allowFailure: bool = False
-    allowExitCodes: list[int] = field(default_factory=list)
+    allowExitCodes: list[ExitCode] = field(default_factory=list)
     volumes: list[Volume] = field(default_factory=list)
     automapSubstitutions: bool | None = None
 
@@ -119,6 +125,9 @@ class Build:
     availableSecrets: AvailableSecrets = field(default_factory=AvailableSecrets)
     secrets: list[KmsSecret] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
+
+
+SECTIONS = (Build, Step, Options, Volume, AvailableSecrets, ManagedSecret, InlineSecret, KmsSecret)
 
 
 def title(build: Build, index: int) -> str:

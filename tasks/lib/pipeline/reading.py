@@ -1,12 +1,17 @@
 """From a build file's text to its types, checked whole: every fault is reported, in Cloud Build's terms."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.lib.errors import UsageError, all_faults
-from tasks.lib.pipeline.model import Build
+from tasks.lib.pipeline.model import SECTIONS, Build
 from tasks.lib.pipeline.rules import RULES
-from tasks.lib.structure import Faults, Kind, fill
+from tasks.lib.settings.files import Loader
+from tasks.lib.structure import Fault, Faults, Kind, fill
+
+# Google's tools read some of the spellings that these are compared by, and refuse others.
+NEAR = 0.85
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +27,7 @@ def load(path: Path) -> Build:
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), Loader=Loader)  # noqa: S506 - it is safe
     except OSError as error:
         raise UsageError(
             f"The build file {path} cannot be read.", str(error), "Name one with --file."
@@ -40,15 +45,36 @@ def parse(content: "Mapping[str, Any]", where: str) -> Build:
 
     """
     try:
-        build = fill(Build, content, forgiven=frozenset({Kind.UNKNOWN}))
+        fill(Build, content)
     except Faults as error:
-        faults = [
-            f"{fault.key} is {fault.kind.value}."
-            if fault.kind is Kind.MISSING
-            else f"{fault.key} should be {fault.expected}."
-            for fault in error.faults
-        ]
-        raise all_faults(f"{where} is not a build file of Cloud Build.", faults) from error
+        if faults := [told for fault in error.faults if (told := _told(fault))]:
+            raise all_faults(f"{where} is not a build file of Cloud Build.", faults) from error
+    build = fill(Build, content, forgiven=frozenset({Kind.UNKNOWN}))
     if faults := [fault + "." for rule in RULES for fault in rule(build)]:
         raise all_faults(f"Cloud Build would refuse {where}.", faults)
     return build
+
+
+def _told(fault: Fault) -> str:
+    """One fault in words; empty for a field that means nothing here."""
+    if fault.kind is Kind.UNKNOWN:
+        meant = misspelled(fault.path[-1])
+        return f"{fault.key} is no field; did you mean {meant}?" if meant else ""
+    return (
+        f"{fault.key} is missing."
+        if fault.kind is Kind.MISSING
+        else f"{fault.key} should be {fault.expected}."
+    )
+
+
+def misspelled(name: str) -> str:
+    """The field that was meant by `name`, which is none; empty for one that is no misspelling."""
+    import difflib  # slow to load, and needed for a field that is unknown only
+
+    known = {_plain(field.name): field.name for section in SECTIONS for field in fields(section)}
+    near = difflib.get_close_matches(_plain(name), known, n=1, cutoff=NEAR)
+    return known[near[0]] if near and known[near[0]] != name else ""
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").casefold()

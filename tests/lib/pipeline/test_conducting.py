@@ -75,6 +75,18 @@ def test_a_folder_that_is_no_checkout_cannot_become_the_workspace(tmp_path: Path
     assert refused.value.what == f"{tmp_path} is no git checkout."
 
 
+def test_an_image_that_is_none_is_told_before_a_step_runs(checkout: Sample, tmp_path: Path) -> None:
+    file = tmp_path / "f.yaml"
+    file.write_text(f"steps: [{{name: {OWN}, args: [settings]}}]\nimages: [gcr.io/X/y]\n")
+    wish = conducting.Wish(
+        file=file, source=checkout.folder, environment=SETTINGS.environment("staging"),
+        variables=variables(SETTINGS, checkout.folder), substitutions={}, in_containers=False,
+    )  # fmt: skip
+
+    with pytest.raises(UsageError, match="'gcr.io/X/y' is not the name of an image"):
+        conducting.conduct(SETTINGS, wish)
+
+
 def test_substitutions_are_taken_as_they_are_given() -> None:
     assert conducting.named(["_A=1", "_B2=x=y", "_C="]) == {"_A": "1", "_B2": "x=y", "_C": ""}
 

@@ -1,5 +1,7 @@
 """Build files: what Cloud Build would refuse is refused, all of it at once."""
 
+import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,9 @@ import pytest
 
 from tasks.lib.errors import UsageError
 from tasks.lib.pipeline.model import Build
-from tasks.lib.pipeline.reading import load, parse
+from tasks.lib.pipeline.reading import load, misspelled, parse
+
+SCHEMA = "builtin_schemas/vendor/cloudbuild.json"
 
 
 def step(**fields: Any) -> dict[str, Any]:
@@ -137,6 +141,47 @@ def test_all_faults_are_reported_together() -> None:
 
 def test_a_step_without_an_image_is_no_step() -> None:
     assert faults({"steps": [{"args": ["x"]}]}) == ["steps.0.name is missing."]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"steps": [step(waitfor=["-"])]}, "steps.0.waitfor is no field; did you mean waitFor?"),
+        ({"steps": [step(wait_for=["-"])]}, "steps.0.wait_for is no field; did you mean waitFor?"),
+        ({"steps": [step(secretEnvs=["S"])]}, "steps.0.secretEnvs is no field; did you mean secretEnv?"),
+        ({"steps": [step()], "substitution": {}}, "substitution is no field; did you mean substitutions?"),
+        ({"steps": [step()], "image": []}, "image is no field; did you mean images?"),
+    ],
+)
+def test_a_field_that_is_misspelled_is_not_passed_over(content: dict[str, Any], expected: str) -> None:
+    """What it says would be left out in silence: a step would wait, a secret be missing."""
+    assert faults(content) == [expected]
+
+
+def test_no_field_of_google_s_schema_is_taken_for_a_misspelling() -> None:
+    schema = json.loads((files("check_jsonschema") / SCHEMA).read_text())
+    places = [schema, *(schema["definitions"][name] for name in ("BuildStep", "BuildOptions", "Secret"))]
+    names = [name for place in places for name in place["properties"]]
+
+    assert {"timeout", "waitFor", "machineType", "kmsKeyName"} <= set(names)
+    assert not [name for name in (*names, "results", "dependencies", "gitConfig") if misspelled(name)]
+
+
+def test_exit_codes_may_be_written_as_google_s_json_does() -> None:
+    assert accepted({"steps": [step(allowExitCodes=["3", 5])]}).steps[0].allowExitCodes == [3, 5]
+    assert faults({"steps": [step(allowExitCodes=["x"])]}) == [
+        "steps.0.allowExitCodes.0 should be a whole number."
+    ]
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "cloudbuild.yaml"
+    file.write_text("steps:\n- name: a\n  timeout: 1s\n  timeout: 2s\n")
+
+    with pytest.raises(UsageError) as raised:
+        load(file)
+
+    assert "timeout stands twice" in raised.value.why
 
 
 def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path: Path) -> None:
