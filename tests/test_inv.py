@@ -90,6 +90,17 @@ def test_without_a_new_enough_python_it_says_how_to_get_one(checkout: Path, tmp_
     assert "apt-get install python3 python3-venv" in done.stderr
 
 
+def test_a_python_that_was_removed_since_is_installed_anew(checkout: Path, tmp_path: Path) -> None:
+    """As by an upgrade of the system: .venv has a link to it, and the packages are those of the lock."""
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    (checkout / ".venv" / "bin" / "python").symlink_to("/no/such/python3")
+    shutil.copy(checkout / "requirements" / "dev.txt", checkout / ".venv" / ".installed")
+
+    done = _inv(checkout, _programs(tmp_path / "bin"))
+
+    assert "no Python 3.11 or newer was found on PATH" in done.stderr
+
+
 def test_a_python_without_venv_is_explained(checkout: Path, tmp_path: Path) -> None:
     no_ensurepip = 'case "$2" in *ensurepip*) exit 1;; *) exit 0;; esac'
     done = _inv(checkout, _programs(tmp_path / "bin", python3=no_ensurepip))
