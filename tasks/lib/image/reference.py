@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from tasks.lib.errors import UsageError
 
 DOCKER_HUB = "docker.io"
+LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+REGISTRY = re.compile(rf"({LABEL}(\.{LABEL})*|\[[0-9A-Fa-f:]+\])(:(?P<port>[0-9]{{1,5}}))?")
+HIGHEST_PORT = 65535
 REPOSITORY = re.compile(r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
 TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -62,7 +65,8 @@ def parse(text: str) -> Reference:
     if registry == DOCKER_HUB and "/" not in repository:
         repository = f"library/{repository}"
     well_formed = (
-        REPOSITORY.fullmatch(repository)
+        _is_registry(registry)
+        and REPOSITORY.fullmatch(repository)
         and (not colon or TAG.fullmatch(tag))
         and ("@" not in text or DIGEST.fullmatch(digest))
     )
@@ -72,6 +76,11 @@ def parse(text: str) -> Reference:
             "It should look like gcr.io/mit-lookit/lookit:TAG, in lower case, or end in @sha256:DIGEST.",
         )
     return Reference(registry, repository, tag, digest)
+
+
+def _is_registry(text: str) -> bool:
+    match = REGISTRY.fullmatch(text)
+    return match is not None and int(match["port"] or 0) <= HIGHEST_PORT
 
 
 def named_target(home: str, image: str, to: str, tag: str) -> tuple[Reference, Reference]:

@@ -20,6 +20,7 @@ DIGEST = "sha256:" + "a" * 64
             f"r.example/a:t@{DIGEST}", Reference("r.example", "a", "t", DIGEST), id="tag and digest"
         ),
         pytest.param("127.0.0.1:5000/lookit:1", Reference("127.0.0.1:5000", "lookit", "1"), id="port"),
+        pytest.param("[::1]:5000/lookit:1", Reference("[::1]:5000", "lookit", "1"), id="IPv6"),
         pytest.param("localhost/lookit:1", Reference("localhost", "lookit", "1"), id="localhost"),
         pytest.param("postgres:15", Reference("docker.io", "library/postgres", "15"), id="Docker Hub's own"),
         pytest.param("bitnami/rabbitmq", Reference("docker.io", "bitnami/rabbitmq"), id="Docker Hub's user"),
@@ -30,7 +31,24 @@ def test_a_name_is_taken_apart(text: str, expected: Reference) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "Gcr.io/Upper", "a b", "gcr.io/x:", "gcr.io/x:-a", "gcr.io/x@sha256:12", "gcr.io/x@"]
+    "text",
+    [
+        "",
+        "Gcr.io/Upper",
+        "a b",
+        "gcr.io/x:",
+        "gcr.io/x:-a",
+        "gcr.io/x@sha256:12",
+        "gcr.io/x@",
+        "a:b/x",
+        "a:/x",
+        "localhost:65536/x",
+        "my host:5000/x",
+        "a..b:5000/x",
+        ".:80/x",
+        "a.:80/x",
+        "[::1:80/x",
+    ],
 )
 def test_what_is_no_name_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not the name of an image"):
