@@ -10,6 +10,7 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from posixpath import normpath
 
 from tasks.lib.errors import all_faults
 from tasks.lib.image.reference import parse
@@ -108,5 +109,5 @@ def _in_container_only(step: ReadyStep) -> str:
         return f" with the entrypoint {step.entrypoint}"
     if step.volumes:
         return " with volumes"
-    inside = PurePosixPath(step.directory).is_relative_to(WORKSPACE)
+    inside = PurePosixPath(normpath(step.directory)).is_relative_to(WORKSPACE)
     return "" if inside else f" in the folder {step.directory}"

@@ -111,7 +111,7 @@ def _removal(name: str, operation: str, values: Mapping[str, str], nested: Expan
     if not match:
         return None
     value, kind = values.get(name, ""), match[0]
-    matches = re.compile(translate(nested(operation[len(kind) :])), re.DOTALL).fullmatch
+    matches = _compiled(translate(nested(operation[len(kind) :])), operation).fullmatch
     if kind[0] == "#":
         ends = range(len(value) + 1)
         chosen = [end for end in (reversed(ends) if len(kind) == 2 else ends) if matches(value[:end])]
@@ -136,8 +136,16 @@ def _replacement(name: str, operation: str, values: Mapping[str, str], nested: E
     anchored = {"#": rf"\A(?:{expression})", "%": rf"(?:{expression})\Z"}.get(kind, f"(?:{expression})")
     if kind == "%" and not expression:
         return value + by
-    compiled = re.compile(anchored, re.DOTALL)
+    compiled = _compiled(anchored, operation)
     return _replace_all(compiled, value, by) if kind == "/" else compiled.sub(lambda _: by, value, count=1)
+
+
+def _compiled(expression: str, operation: str) -> re.Pattern[str]:
+    """The expression that a pattern became; a range such as `[z-a]` makes none."""
+    try:
+        return re.compile(expression, re.DOTALL)
+    except re.error as error:
+        raise ExpansionError(f"{operation} has a pattern that is none: {error.msg}") from error
 
 
 def _replace_all(compiled: re.Pattern[str], value: str, by: str) -> str:
@@ -169,7 +177,7 @@ def _case(name: str, operation: str, values: Mapping[str, str], nested: Expand) 
     if not match:
         return None
     kind, value = match[0], values.get(name, "")
-    fits = re.compile(translate(nested(operation[len(kind) :]) or "?"), re.DOTALL).fullmatch
+    fits = _compiled(translate(nested(operation[len(kind) :]) or "?"), operation).fullmatch
     change = str.upper if kind[0] == "^" else str.lower
     reach = len(value) if len(kind) == 2 else 1
     return "".join(change(c) if i < reach and fits(c) else c for i, c in enumerate(value))

@@ -63,7 +63,7 @@ def _told(fault: Fault) -> str:
     return (
         f"{fault.key} is missing."
         if fault.kind is Kind.MISSING
-        else f"{fault.key} should be {fault.expected}."
+        else f"{fault.key or 'The whole file'} should be {fault.expected}."
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from tasks.lib import console, process
 from tasks.lib.build_variables import repository_full_name
 from tasks.lib.deploy import backup_role
-from tasks.lib.errors import Failure
+from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image.reference import Reference, parse
 
 if TYPE_CHECKING:
@@ -23,12 +23,24 @@ if TYPE_CHECKING:
 
 Commands = list[tuple[str, ...]]
 SPECIAL: Final = re.compile(r"[.+*?()|\[\]{}^$\\]")
+PROJECT: Final = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]*")
 ALREADY_THERE: Final = re.compile("already[ _]exists", re.IGNORECASE)
 GCR_LOCATIONS: Final = {"gcr.io": "us", "us.gcr.io": "us", "eu.gcr.io": "europe", "asia.gcr.io": "asia"}
 
 
 def commands(settings: "Settings", project: str) -> Commands:
-    """Everything that has to be made in `project`, in the order in which to make it."""
+    """Everything that has to be made in `project`, in the order in which to make it.
+
+    Raises:
+        UsageError: that is no project's id.
+
+    """
+    if not PROJECT.fullmatch(project):
+        raise UsageError(
+            f"{project!r} is no project.",
+            "Its id has small letters, digits and dashes.",
+            "gcloud projects list",
+        )
     databases = {one.database.project for one in settings.environments.values() if one.database.instance}
     made: Commands = [backup_role.make(of) for of in sorted(databases)]
     for environment in settings.environments.values():

@@ -168,11 +168,12 @@ def test_steps_that_need_a_container_are_all_named() -> None:
         {"name": OWN, "id": "entry", "entrypoint": "sh"},
         {"name": OWN, "id": "cached", "volumes": [CACHE]},
         {"name": OWN, "id": "away", "dir": "/elsewhere", "volumes": []},
+        {"name": OWN, "id": "above", "dir": "sub/../../elsewhere"},
         {"name": "bash", "id": "not chosen", "volumes": [CACHE]},
     ).steps
 
     with pytest.raises(UsageError) as refused:
-        direct.check(steps, {0, 1, 2, 3, 4, 5}, f"{OWN}:stable")
+        direct.check(steps, {0, 1, 2, 3, 4, 5, 6}, f"{OWN}:stable")
 
     assert refused.value.why.splitlines() == [
         '- step #1 - "other" runs bash',
@@ -180,6 +181,7 @@ def test_steps_that_need_a_container_are_all_named() -> None:
         f'- step #3 - "entry" runs {OWN} with the entrypoint sh',
         f'- step #4 - "cached" runs {OWN} with volumes',
         f'- step #5 - "away" runs {OWN} in the folder /elsewhere',
+        f'- step #6 - "above" runs {OWN} in the folder /workspace/sub/../../elsewhere',
     ]
     direct.check(steps, {0}, f"{OWN}:stable")
 

@@ -68,3 +68,9 @@ def test_any_pattern_is_what_bash_makes_of_it(
 def test_what_cannot_be_expanded_is_said(inner: str, why: str) -> None:
     with pytest.raises(ExpansionError, match=why):
         expand(inner, VALUES, lambda word: word)
+
+
+@pytest.mark.parametrize("inner", ["_A//[z-a]/x", "_A#[z-a]", "_A%%[b-a]*", "_A^^[z-a]"])
+def test_a_pattern_that_is_none_is_a_fault(inner: str) -> None:
+    with pytest.raises(ExpansionError, match="has a pattern that is none"):
+        expand(inner, {"_A": "abc"}, str)

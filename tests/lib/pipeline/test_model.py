@@ -139,6 +139,11 @@ def test_all_faults_are_reported_together() -> None:
     assert len(faults({"steps": [step(script="x", args=["y"]), step(env=["A"]), step(waitFor=["z"])]})) == 3
 
 
+@pytest.mark.parametrize("content", [None, [], "x"])
+def test_what_is_no_build_at_all_is_said_so(content: Any) -> None:
+    assert faults(content) == ["The whole file should be a section with keys."]
+
+
 def test_a_step_without_an_image_is_no_step() -> None:
     assert faults({"steps": [{"args": ["x"]}]}) == ["steps.0.name is missing."]
 

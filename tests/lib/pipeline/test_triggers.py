@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.deploy import backup_role
-from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.pipeline import triggers
 from tasks.lib.sandbox.cloud.accounts import DEPLOYER_PERMISSIONS
 from tests.builders import checked_in_settings
@@ -198,3 +198,13 @@ def test_commands_run_in_order_where_the_build_file_lies(tmp_path: Path) -> None
     triggers.apply([(gcloud, "x"), (gcloud, "y")], tmp_path, 10)
 
     assert (tmp_path / "ran").read_text() == "x\ny\n"
+
+
+@pytest.mark.parametrize("project", ["", "a b", "Mit-Lookit", "-x"])
+def test_what_is_no_project_is_refused_before_commands_are_made_of_it(project: str) -> None:
+    with pytest.raises(UsageError, match="is no project"):
+        triggers.commands(SETTINGS, project)
+
+
+def test_a_project_of_a_domain_is_one() -> None:
+    assert triggers.commands(SETTINGS, "example.com:lookit-1")
