@@ -16,10 +16,12 @@ def key_and_value(given: str, in_history: bool) -> tuple[str, Secret | None]:
         in_history: whether a value may stand there.
 
     Raises:
-        UsageError: there is a value, and nobody said that it may be there.
+        UsageError: there is no key, or there is a value, and nobody said that it may be there.
 
     """
     key, equals, value = given.partition("=")
+    if not key:
+        raise UsageError("No key was named.", "", "./inv secrets.set NAME --environment staging")
     if not equals or value == "-":
         return key, None
     if not in_history:

@@ -58,3 +58,11 @@ def test_what_is_no_value_at_the_prompt_is_told_in_words(
         from_stdin("NAME")
 
     assert refused.value.what == said
+
+
+@pytest.mark.parametrize("given", ["", "=canary"])
+def test_without_a_key_nothing_is_looked_for(given: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        key_and_value(given, True)
+
+    assert refused.value.what == "No key was named."
