@@ -74,10 +74,16 @@ def docker_environment(google: "Google", registry: str, folder: Path) -> Iterato
     target = folder / "config.json"
     target.touch(mode=0o600)
     target.write_text(json.dumps(merged))
-    contexts = configuration_folder(os.environ) / "contexts"
-    if contexts.is_dir():
-        (folder / "contexts").symlink_to(contexts)
-    yield {"DOCKER_CONFIG": str(folder)}
+    own = configuration_folder(os.environ)
+    if (own / "contexts").is_dir():
+        (folder / "contexts").symlink_to(own / "contexts")
+    yield {"DOCKER_CONFIG": str(folder), **_certificates(own, os.environ)}
+
+
+def _certificates(own: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Where Docker's client looks for its certificates unless told: beside its own configuration."""
+    is_asked_for = environ.get("DOCKER_TLS_VERIFY") or environ.get("DOCKER_TLS")
+    return {"DOCKER_CERT_PATH": str(own)} if is_asked_for and not environ.get("DOCKER_CERT_PATH") else {}
 
 
 def is_google(registry: str) -> bool:

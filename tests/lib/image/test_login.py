@@ -192,3 +192,31 @@ def test_docker_gets_this_process_s_token_in_a_private_copy(
     }  # fmt: skip
     assert (private / "config.json").stat().st_mode & 0o777 == 0o600
     assert (private / "contexts").is_dir() == has_contexts
+
+
+@pytest.mark.parametrize(
+    ("variables", "certificates"),
+    [
+        ({"DOCKER_TLS_VERIFY": "1"}, "{own}"),
+        ({"DOCKER_TLS": "1"}, "{own}"),
+        ({"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/certificates"}, None),
+        ({}, None),
+    ],
+)
+def test_docker_still_finds_the_certificates_beside_its_own_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], certificates: str | None
+) -> None:
+    """Where DOCKER_CONFIG leads elsewhere, it would look for them there too."""
+    private = tmp_path / "private"
+    private.mkdir()
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    for name in ("DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(
+        "tasks.lib.image.login.google_login", lambda _: Login("oauth2accesstoken", Secret(b"token"))
+    )
+
+    with docker_environment(GOOGLE, "gcr.io", private) as env:
+        assert env.get("DOCKER_CERT_PATH") == (certificates and certificates.format(own=tmp_path))
