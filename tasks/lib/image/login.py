@@ -102,7 +102,8 @@ def google_login(google: "Google") -> Login:
 
 def configuration_folder(environ: Mapping[str, str]) -> Path:
     """Where Docker's client keeps its configuration."""
-    return Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/")) / ".docker")
+    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path's raises where nobody knows it
+    return Path(environ.get("DOCKER_CONFIG") or Path(home) / ".docker")
 
 
 def configuration(environ: Mapping[str, str]) -> dict[str, Any]:

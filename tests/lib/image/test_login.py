@@ -2,6 +2,8 @@
 
 import base64
 import json
+import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -9,7 +11,14 @@ import pytest
 from msgspec.structs import replace
 
 from tasks.lib.errors import Failure
-from tasks.lib.image.login import Login, docker_environment, from_docker, is_google, login
+from tasks.lib.image.login import (
+    Login,
+    configuration_folder,
+    docker_environment,
+    from_docker,
+    is_google,
+    login,
+)
 from tasks.lib.redaction import Secret
 from tests.builders import checked_in_settings
 
@@ -220,3 +229,12 @@ def test_docker_still_finds_the_certificates_beside_its_own_configuration(
 
     with docker_environment(GOOGLE, "gcr.io", private) as env:
         assert env.get("DOCKER_CERT_PATH") == (certificates and certificates.format(own=tmp_path))
+
+
+def test_without_home_docker_s_configuration_is_where_docker_looks_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in a unit of systemd: the system's own list of users says it."""
+    monkeypatch.delenv("HOME")
+
+    assert configuration_folder(os.environ) == Path(pwd.getpwuid(os.getuid()).pw_dir) / ".docker"
