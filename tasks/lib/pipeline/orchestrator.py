@@ -16,7 +16,7 @@ WITH_DOCKER = "-docker"
 
 
 def build_own_images(settings: "Settings", images: Iterable[str]) -> None:
-    """Build those of `images` that are the orchestrator's.
+    """Build those of `images` that are the orchestrator's; one that is named by digest is that very image.
 
     Raises:
         Failure: one cannot be built; the builder's own words are above.
@@ -24,7 +24,7 @@ def build_own_images(settings: "Settings", images: Iterable[str]) -> None:
     """
     own = parse(settings.pipeline.orchestrator)
     for image in dict.fromkeys(parse(name) for name in images):
-        if image.name == own.name:
+        if image.name == own.name and not image.digest:
             build(settings, image)
 
 

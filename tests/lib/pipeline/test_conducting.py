@@ -358,6 +358,13 @@ def test_only_this_repository_s_images_are_built_each_once(engine: DockerProgram
     ]  # fmt: skip
 
 
+def test_an_own_image_that_is_named_by_digest_is_that_very_one(engine: DockerProgram) -> None:
+    """Nothing that is built here has it, and Docker makes no tag with a digest."""
+    orchestrator.build_own_images(SETTINGS, [f"{OWN}:1@sha256:{'a' * 64}"])
+
+    assert not engine.asked
+
+
 def test_an_own_image_that_cannot_be_built_leaves_the_way_without_containers(engine: DockerProgram) -> None:
     engine.answers(Says("buildx build *", code=2))
 
