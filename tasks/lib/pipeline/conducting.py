@@ -152,6 +152,7 @@ def workspace_of(source: Path) -> Iterator[Path]:
                 "Name a checkout of the application with --source, or source.checkout in invoke.yaml.",
             )  # fmt: skip
         process.run(clone_argv(source, workspace), time_limit=CLONE_SECONDS)
+        _let_everybody_read(workspace)
         if found.changed:
             console.say(f"Warning: {len(found.changed)} uncommitted change(s) of {source} are left out.")
         yield workspace
@@ -164,6 +165,14 @@ def clone_argv(source: Path, workspace: Path) -> tuple[str, ...]:
     """
     reader = "git -c safe.directory='*' upload-pack"
     return (*CLONE, f"--upload-pack={reader}", str(source), str(workspace))
+
+
+def _let_everybody_read(folder: Path) -> None:
+    """Let everybody read and enter what the owner may, as a umask of 022 does: steps run as other users."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | mode >> 3 & 0o050 | mode >> 6 & 0o005)
 
 
 @contextmanager

@@ -58,6 +58,19 @@ def test_the_workspace_is_the_commit_without_what_is_not_committed(
     assert capsys.readouterr().err == (told if changed else "")
 
 
+def test_the_workspace_is_readable_by_a_container_s_own_user_whatever_the_umask(checkout: Sample) -> None:
+    """Files keep their modes when Docker copies them, and the orchestrator runs as a user without rights."""
+    before = os.umask(0o077)
+    try:
+        with conducting.workspace_of(checkout.folder) as workspace:
+            modes = {path: path.stat().st_mode & 0o777 for path in workspace.rglob("*")}
+    finally:
+        os.umask(before)
+
+    assert {mode for path, mode in modes.items() if ".git" not in path.parts} <= {0o644, 0o755}
+    assert all(mode & 0o044 == 0o044 for mode in modes.values())
+
+
 def test_the_workspace_may_come_from_another_user_s_checkout(
     checkout: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
