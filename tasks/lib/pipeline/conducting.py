@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -12,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.lib import console, process
+from tasks.lib import console
 from tasks.lib.build_variables import repository_full_name
 from tasks.lib.duration import spoken
 from tasks.lib.errors import Failure, TimedOut, UsageError
-from tasks.lib.image import checkout, engine
+from tasks.lib.image import engine
 from tasks.lib.image.pushing import push_name
 from tasks.lib.image.reference import parse
 from tasks.lib.image.registry import may_change
-from tasks.lib.pipeline import containers, direct, reading, resolving, sandboxed, secrets
+from tasks.lib.pipeline import cloning, containers, direct, reading, resolving, sandboxed, secrets
 from tasks.lib.pipeline.orchestrator import build_own_images
 from tasks.lib.pipeline.resolving import ReadyBuild, ReadyStep
 from tasks.lib.pipeline.running import Graph, Launch, Result
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
 
 COLOURS = {"SUCCESS": "green", "FAILURE": "red", "TIMEOUT": "red", "CANCELLED": "yellow"}
-CLONE = ("git", "-c", "safe.directory=*", "clone", "--quiet", "--no-hardlinks")
-CLONE_SECONDS = 120
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +85,7 @@ def conduct(settings: "Settings", wish: Wish) -> list[Result]:
     wanted = [name for step in ready.steps if step.index in chosen for name in step.secrets]
     values = secrets.values(settings, ready.secrets, wanted)
     with ExitStack() as stack:
-        workspace = stack.enter_context(workspace_of(wish.source))
+        workspace = stack.enter_context(cloning.workspace_of(wish.source))
         launch = stack.enter_context(_launcher(settings, wish, ready, chosen, values, workspace))
         results = run_graph(ready, chosen, launch, values)
     conclude(results)
@@ -138,41 +135,6 @@ def substitutions(settings: "Settings", wish: Wish) -> dict[str, str]:
         **settings.pipeline.substitutions,
         **wish.substitutions,
     }
-
-
-@contextmanager
-def workspace_of(source: Path) -> Iterator[Path]:
-    """A copy of the checkout at its commit, as Cloud Build makes one: what is not committed is not in it."""
-    found = checkout.observe(source)
-    with tempfile.TemporaryDirectory(prefix="lookit-pipeline-") as folder:
-        workspace = Path(folder) / "workspace"
-        if not found.head:
-            raise UsageError(
-                f"{source} is no git checkout.", "Cloud Build clones one, so the pipeline needs one too.",
-                "Name a checkout of the application with --source, or source.checkout in invoke.yaml.",
-            )  # fmt: skip
-        process.run(clone_argv(source, workspace), time_limit=CLONE_SECONDS)
-        _let_everybody_read(workspace)
-        if found.changed:
-            console.say(f"Warning: {len(found.changed)} uncommitted change(s) of {source} are left out.")
-        yield workspace
-
-
-def clone_argv(source: Path, workspace: Path) -> tuple[str, ...]:
-    """The command that clones a checkout, which may be another user's.
-
-    The program that it starts to read the source hears nothing of its options, and is told itself.
-    """
-    reader = "git -c safe.directory='*' upload-pack"
-    return (*CLONE, f"--upload-pack={reader}", str(source), str(workspace))
-
-
-def _let_everybody_read(folder: Path) -> None:
-    """Let everybody read and enter what the owner may, as a umask of 022 does: steps run as other users."""
-    for path in (folder, *folder.rglob("*")):
-        if not path.is_symlink():
-            mode = path.stat().st_mode
-            path.chmod(mode | mode >> 3 & 0o050 | mode >> 6 & 0o005)
 
 
 @contextmanager

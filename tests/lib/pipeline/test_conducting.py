@@ -14,7 +14,7 @@ import pytest
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.image.checkout import variables
 from tasks.lib.image.reference import parse as parse_image
-from tasks.lib.pipeline import conducting, containers, direct, orchestrator, secrets
+from tasks.lib.pipeline import cloning, conducting, containers, direct, orchestrator, secrets
 from tasks.lib.pipeline.reading import parse
 from tasks.lib.pipeline.resolving import ReadyBuild, ready
 from tasks.lib.pipeline.running import Launch, Result
@@ -47,7 +47,7 @@ def test_the_workspace_is_the_commit_without_what_is_not_committed(
         (checkout.folder / "manage.py").write_text("changed")
         (checkout.folder / "new.py").touch()
 
-    with conducting.workspace_of(checkout.folder) as workspace:
+    with cloning.workspace_of(checkout.folder) as workspace:
         assert (workspace / "manage.py").read_text() != "changed"
         assert not (workspace / "new.py").exists()
         head = subprocess.run(("git", "-C", workspace, "rev-parse", "HEAD"), capture_output=True, check=True)
@@ -62,7 +62,7 @@ def test_the_workspace_is_readable_by_a_container_s_own_user_whatever_the_umask(
     """Files keep their modes when Docker copies them, and the orchestrator runs as a user without rights."""
     before = os.umask(0o077)
     try:
-        with conducting.workspace_of(checkout.folder) as workspace:
+        with cloning.workspace_of(checkout.folder) as workspace:
             modes = {path: path.stat().st_mode & 0o777 for path in workspace.rglob("*")}
     finally:
         os.umask(before)
@@ -77,12 +77,12 @@ def test_the_workspace_may_come_from_another_user_s_checkout(
     """As one that is mounted into a container: git forgets what it was told is safe where it reads the source."""
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
 
-    with conducting.workspace_of(checkout.folder) as workspace:
+    with cloning.workspace_of(checkout.folder) as workspace:
         assert (workspace / "manage.py").exists()
 
 
 def test_a_folder_that_is_no_checkout_cannot_become_the_workspace(tmp_path: Path) -> None:
-    with pytest.raises(UsageError) as refused, conducting.workspace_of(tmp_path):
+    with pytest.raises(UsageError) as refused, cloning.workspace_of(tmp_path):
         pass
 
     assert refused.value.what == f"{tmp_path} is no git checkout."
