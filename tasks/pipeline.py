@@ -1,10 +1,16 @@
 """Run Cloud Build's chain on this machine."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from invoke import Context
 
 from tasks import cli
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tasks.lib.pipeline.running import Result
 
 
 @cli.task(
@@ -55,9 +61,12 @@ def run(
         sandbox_state=cli.sandbox_state(c),
         settings_file=cli.settings_file(c),
     )
-    results = conducting.conduct(settings, wish)
-    if json:
-        console.emit(conducting.as_json(results))
+
+    def tell(results: "Sequence[Result]") -> None:
+        if json:
+            console.emit(conducting.as_json(results))
+
+    conducting.conduct(settings, wish, tell)
 
 
 @cli.task(

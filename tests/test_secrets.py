@@ -241,7 +241,7 @@ def test_set_reads_the_value_from_stdin_and_finds_the_file(checkout: Checkout) -
         (("DB_HOST",), "x\r\n", 2, "The value of DB_HOST ends in a carriage return."),
         (("#DB_HOST", "--file", "lookit-secrets.env"), "x", 2, "That is no key for an env file."),
         (("1", "--file", "lookit-secrets.env"), "x", 2, "That is no key for an env file."),
-        (("", "--file", "lookit-secrets.env"), "x", 2, "That is no key for an env file."),
+        (("", "--file", "lookit-secrets.env"), "x", 2, "No key was named."),
     ],
 )
 def test_set_says_what_it_did(

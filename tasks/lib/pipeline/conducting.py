@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables
     from tasks.lib.settings.model import Environment, Settings
 
+Ended = Callable[[Sequence[Result]], None]
 COLOURS = {"SUCCESS": "green", "FAILURE": "red", "TIMEOUT": "red", "CANCELLED": "yellow"}
 
 
@@ -64,8 +65,13 @@ class Wish:
     settings_file: Path | None = None
 
 
-def conduct(settings: "Settings", wish: Wish) -> list[Result]:
+def conduct(settings: "Settings", wish: Wish, ended: Ended = lambda _: None) -> list[Result]:
     """Run the pipeline.
+
+    Args:
+        settings: of this checkout, or of the sandbox.
+        wish: what to run.
+        ended: takes how each step ended, however the whole did.
 
     Raises:
         UsageError: the build file breaks a rule, or a step was named that is not there.
@@ -87,7 +93,7 @@ def conduct(settings: "Settings", wish: Wish) -> list[Result]:
     with ExitStack() as stack:
         workspace = stack.enter_context(cloning.workspace_of(wish.source))
         launch = stack.enter_context(_launcher(settings, wish, ready, chosen, values, workspace))
-        results = run_graph(ready, chosen, launch, values)
+        results = run_graph(ready, chosen, launch, values, ended)
     conclude(results)
     if wish.in_containers and chosen == set(range(len(ready.steps))):
         push_images(settings, ready.images)
@@ -179,8 +185,9 @@ def run_graph(
     chosen: Collection[int],
     launch: Callable[[ReadyStep], Launch],
     values: Mapping[str, Secret],
+    ended: Ended = lambda _: None,
 ) -> list[Result]:
-    """Run the steps, print their output with their names before it, and the table at the end."""
+    """Run the steps, print their output with their names before it, and tell at the end how each ended."""
     lock = threading.Lock()
     texts = [value.reveal().decode(errors="replace") for value in values.values()]
     # Output comes line by line, and so do values of several lines: each counts, however short.
@@ -194,7 +201,9 @@ def run_graph(
     try:
         return graph.run()
     finally:
-        console.table(("step", "result", "time"), [row(r) for r in graph.results.values()], "Pipeline")
+        results = list(graph.results.values())
+        console.table(("step", "result", "time"), [row(result) for result in results], "Pipeline")
+        ended(results)
 
 
 def row(result: Result) -> list[str]:

@@ -21,6 +21,7 @@ from tasks.lib.pipeline.running import Launch, Result
 from tasks.lib.redaction import Secret
 from tests.builders import checked_in_settings
 from tests.lib.image.docker_program import DockerProgram, Says, engine
+from tests.program import Here
 from tests.sample_checkout import Sample, sample
 
 __all__ = ["engine"]
@@ -235,6 +236,31 @@ def test_a_secret_of_any_bytes_reaches_its_step(tmp_path: Path, monkeypatch: pyt
     assert values == {"KEY": Secret(b"\xff\xfe")}
     for launch in (direct_launch, in_container):
         assert os.fsencode(launch.env["KEY"]) == b"\xff\xfe"
+
+
+@pytest.mark.parametrize(
+    ("task", "code", "state"), [("--version", 0, "SUCCESS"), ("no-such-task", 1, "FAILURE")]
+)
+def test_json_tells_how_each_step_ended_however_that_was(
+    here: Here, checkout: Sample, tmp_path: Path, task: str, code: int, state: str
+) -> None:
+    file = tmp_path / "f.yaml"
+    file.write_text(f"steps: [{{id: a, name: {OWN}, args: [{task}]}}]\n")
+
+    ended = here.inv(
+        "pipeline",
+        "--branch",
+        "develop",
+        "--source",
+        str(checkout.folder),
+        "--file",
+        str(file),
+        "--no-docker",
+        "--json",
+    )
+
+    assert ended.code == code
+    assert [(step["step"], step["state"]) for step in json.loads(ended.stdout)] == [("a", state)]
 
 
 @pytest.mark.parametrize("value", ["canary-one", "canary-one\n", "canary-one\n  canary-two\r\n"])
