@@ -63,7 +63,7 @@ def branch_of(source: Path) -> str:
         done = process.run((*git(source), "symbolic-ref", "HEAD"), time_limit=GIT_SECONDS)
     except Failure:
         return "detached"
-    return done.stdout.decode().strip().removeprefix("refs/heads/")
+    return done.stdout.decode(errors="replace").strip().removeprefix("refs/heads/")
 
 
 def observe(source: Path) -> Checkout:
@@ -71,7 +71,7 @@ def observe(source: Path) -> Checkout:
     ask = git(source)
     try:
         top = process.run((*ask, "rev-parse", "--show-toplevel"), time_limit=GIT_SECONDS)
-        if Path(top.stdout.decode().strip()).resolve() != source.resolve():
+        if Path(os.fsdecode(top.stdout.strip())).resolve() != source.resolve():
             return Checkout()
         shown = process.run(
             (*ask, "log", "-1", "--format=%H %cd", "--date=format-local:%Y-%m-%dT%H:%M:%SZ"),
@@ -84,7 +84,7 @@ def observe(source: Path) -> Checkout:
     except Failure:
         return Checkout()
     head, _, committed = shown.stdout.decode().strip().partition(" ")
-    return Checkout(head, committed, status.stdout.decode().splitlines())
+    return Checkout(head, committed, status.stdout.decode(errors="replace").splitlines())
 
 
 def check(source: Path, file: str, checkout: Checkout, commit: str) -> None:

@@ -1,5 +1,6 @@
 """Which checkout is built, and whether it holds what it says."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -67,6 +68,18 @@ def test_a_tag_of_the_branch_s_name_is_not_taken_for_it(checkout: Sample) -> Non
     subprocess.run(("git", "-C", str(checkout.folder), "tag", "develop"), check=True)
 
     assert branch_of(checkout.folder) == "develop"
+
+
+def test_names_that_are_no_utf_8_are_no_obstacle(tmp_path: Path) -> None:
+    """Git carries bytes; with core.quotePath off it prints a file's as they are."""
+    odd = sample(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")))
+    git = ("git", "-C", str(odd.folder))
+    subprocess.run((*git, "config", "core.quotePath", "false"), check=True)
+    subprocess.run((*git, "checkout", "--quiet", "-b", os.fsdecode(b"caf\xe9")), check=True)
+    (odd.folder / os.fsdecode(b"caf\xe9.txt")).touch()
+
+    assert observe(odd.folder) == Checkout(odd.head, WHEN.replace("+00:00", "Z"), ["?? caf\ufffd.txt"])
+    assert branch_of(odd.folder) == "caf\ufffd"
 
 
 def test_a_folder_within_a_checkout_is_none_itself(checkout: Sample) -> None:
