@@ -8,6 +8,7 @@ from itertools import repeat
 from typing import Literal
 
 from tasks.lib.errors import Failure
+from tasks.lib.filesystem import refusal
 
 # At most this many checks at once: enough for all of one environment, gentle on the APIs.
 WORKERS = 8
@@ -79,9 +80,17 @@ def _examine(check: Check, faults: set[tuple[str, str]]) -> Finding:
     try:
         return Finding(check.area, check.subject, "ok", check.look())
     except Failure as failure:
-        detail = "\n".join(part for part in (failure.what, failure.why) if part)
-        state: State = "fault" if check.needed else "note"
-        return Finding(check.area, check.subject, state, detail, failure.next_step)
+        return _told(check, failure)
+    except OSError as error:
+        if refused := refusal(error):
+            return _told(check, refused)
+        raise
+
+
+def _told(check: Check, failure: Failure) -> Finding:
+    detail = "\n".join(part for part in (failure.what, failure.why) if part)
+    state: State = "fault" if check.needed else "note"
+    return Finding(check.area, check.subject, state, detail, failure.next_step)
 
 
 def as_json(findings: Sequence[Finding]) -> str:

@@ -24,6 +24,19 @@ def test_checks_keep_their_order_and_failures_become_findings() -> None:
     ]
 
 
+def test_a_file_that_cannot_be_read_is_a_finding_beside_the_others() -> None:
+    def unreadable() -> str:
+        raise PermissionError(13, "Permission denied", "/etc/lookit")
+
+    found = examine([Check("m", "a", unreadable), Check("m", "b", lambda: "1.0")])
+
+    assert [(one.subject, one.state, one.detail) for one in found] == [
+        ("a", "fault", "/etc/lookit cannot be used.\nPermission denied."),
+        ("b", "ok", "1.0"),
+    ]
+    assert found[0].mend == "Look at its owner and mode: ls -ld /etc/lookit"
+
+
 def test_rows_escape_markup_and_end_with_the_way_to_mend_it() -> None:
     (fault,) = examine([Check("m", "b", _broken)])
 
