@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from tasks.lib.image.reference import Reference
 
 WORTH_RETRYING = frozenset({429, 500, 502, 503, 504})
+NOBODY = ("Connection refused", "Name or service not known")
+UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
+NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # OpenSSL's words before and since 3.2
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
 
@@ -97,7 +100,7 @@ class Wire:
             try:
                 answer = self._once(exchange, min(self._attempt_limit, max(remaining, 0.1)))
             except (requests.ConnectionError, requests.Timeout) as error:
-                if last or _refused(error):
+                if last or _is_lasting(error):
                     raise self._unreachable(error) from error
             else:
                 if last or answer.status_code not in WORTH_RETRYING:
@@ -145,8 +148,8 @@ class Wire:
 
         kind = TimedOut if isinstance(error, requests.Timeout) else Failure
         return kind(
-            f"The registry at {self._address} cannot be reached.", str(error),
-            "Check that it runs and that image.repository in invoke.yaml names it rightly.",
+            f"The registry at {self._address} cannot be reached.",
+            str(error), _mend(self._address, str(error)),
         )  # fmt: skip
 
 
@@ -177,6 +180,16 @@ def _asked_pause(answer: "Response") -> float:
     return min(float(asked), LONGEST_PAUSE) if asked.isdigit() else 0.0
 
 
-def _refused(error: Exception) -> bool:
-    """Whether nobody listens at the address: waiting seldom mends that."""
-    return "Connection refused" in str(error) or "Name or service not known" in str(error)
+def _is_lasting(error: Exception) -> bool:
+    """Whether nobody listens at the address, or not with TLS that is trusted: waiting seldom mends that."""
+    return any(sign in str(error) for sign in (*NOBODY, UNTRUSTED, *NO_TLS))
+
+
+def _mend(address: str, words: str) -> str:
+    """What to do about a registry that cannot be reached."""
+    if UNTRUSTED in words:
+        return "If you trust who signed its certificate: export REQUESTS_CA_BUNDLE=FILE"
+    if any(sign in words for sign in NO_TLS):
+        host = address.removeprefix("https://")
+        return f"If it is meant to speak without TLS, name {host} in registry.plain_http."
+    return "Check that it runs and that image.repository in invoke.yaml names it rightly."

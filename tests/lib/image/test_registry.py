@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.image import registry, wire
@@ -211,6 +212,34 @@ def test_a_registry_that_is_down_is_said_at_once(settings: Settings) -> None:
 
     with pytest.raises(Failure, match=f"The registry at http://{address} cannot be reached"):
         registry.resolve_digest(settings, f"{address}/a:v1")
+
+
+def test_a_registry_that_speaks_no_tls_is_said_at_once_with_the_setting(clock: Clock) -> None:
+    with server([found()]) as (address, _), pytest.raises(Failure, match="cannot be reached") as raised:
+        wire.Wire(f"https://{address}", lambda: None, 30, 60).send(wire.Exchange("GET", "/v2/"))
+
+    assert (
+        raised.value.next_step
+        == f"If it is meant to speak without TLS, name {address} in registry.plain_http."
+    )
+    assert not clock.slept
+
+
+def test_a_certificate_that_nobody_trusts_is_said_at_once_with_what_to_do(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise requests.exceptions.SSLError(
+            "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed"
+        )
+
+    monkeypatch.setattr(wire.Wire, "_once", refuse)
+
+    with pytest.raises(Failure, match="cannot be reached") as raised:
+        wire.Wire("https://r.example", lambda: None, 30, 60).send(wire.Exchange("GET", "/v2/"))
+
+    assert raised.value.next_step == "If you trust who signed its certificate: export REQUESTS_CA_BUNDLE=FILE"
+    assert not clock.slept
 
 
 def test_a_registry_that_hangs_times_out(clock: Clock) -> None:
