@@ -2,6 +2,7 @@
 
 import pytest
 
+from tasks.lib import console
 from tasks.lib.errors import UsageError
 from tasks.lib.image.inventory import Held, as_pod, named, rows
 from tasks.lib.image.keeping import check_number, delete, judge, promote
@@ -100,3 +101,11 @@ def test_where_nothing_may_leave_this_machine_nothing_is_promoted_or_deleted() -
 def test_a_promotion_stays_within_one_registry() -> None:
     with pytest.raises(UsageError, match="are two registries"):
         promote(checked_in_settings(), parse("a.example/x:1"), parse("b.example/x:1"))
+
+
+def test_what_an_image_says_of_itself_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    odd = Held(DIGEST, ["v1"], "[/b]", "[/c]abc", 1)
+
+    console.table(("tags", "created", "commit", "size", "digest"), rows([odd]))
+
+    assert "[/b]" in capsys.readouterr().err
