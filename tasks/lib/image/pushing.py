@@ -8,7 +8,6 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -185,24 +184,23 @@ def push_name(settings: "Settings", name: Reference) -> None:
 
     """
     console.say(f"Pushing {name} …")
-    with ExitStack() as stack:
-        folder = stack.enter_context(workspace())
-        env = stack.enter_context(docker_environment(settings.google, name.registry, folder))
-        attempt = 1
-        while failure := _fault_of_one_attempt(settings, name, env):
-            if attempt == settings.registry.push_attempts or final(failure.why):
-                raise refused(name, failure) from failure
-            last_words = (failure.why or failure.what).splitlines()[-1]
-            console.say(f"Attempt {attempt} failed ({last_words}), once more …")
-            time.sleep(FIRST_PAUSE * attempt)
-            attempt += 1
+    attempt = 1
+    while failure := _fault_of_one_attempt(settings, name):
+        if attempt == settings.registry.push_attempts or final(failure.why):
+            raise refused(name, failure) from failure
+        last_words = (failure.why or failure.what).splitlines()[-1]
+        console.say(f"Attempt {attempt} failed ({last_words}), once more …")
+        time.sleep(FIRST_PAUSE * attempt)
+        attempt += 1
 
 
-def _fault_of_one_attempt(settings: "Settings", name: Reference, env: Mapping[str, str]) -> Failure | None:
-    try:
-        process.run(docker.push(str(name)), time_limit=settings.time_limits.image_push, env=env)
-    except Failure as failure:
-        return failure
+def _fault_of_one_attempt(settings: "Settings", name: Reference) -> Failure | None:
+    """What went wrong, with a login of this attempt's own: a token may run out within the one before."""
+    with workspace() as folder, docker_environment(settings.google, name.registry, folder) as env:
+        try:
+            process.run(docker.push(str(name)), time_limit=settings.time_limits.image_push, env=env)
+        except Failure as failure:
+            return failure
     return None
 
 

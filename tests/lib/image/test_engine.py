@@ -12,8 +12,10 @@ from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.image import building, pushing, testing
 from tasks.lib.image.checkout import Checkout
 from tasks.lib.image.engine import builder, image_id
+from tasks.lib.image.login import Login
 from tasks.lib.image.reference import Reference, parse
 from tasks.lib.image.testing import Names
+from tasks.lib.redaction import Secret
 from tasks.lib.settings.model import Settings
 from tests.builders import checked_in_settings
 from tests.lib.image.docker_program import DockerProgram, Says, engine
@@ -280,6 +282,27 @@ def test_a_fault_that_may_pass_is_told_and_tried_again(
         f"Pushing {pushing_to} …",
         "Attempt 1 failed (received unexpected HTTP status: 503), once more …",
     ]
+
+
+def test_each_attempt_has_a_token_of_its_own(
+    engine: DockerProgram, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before may have run out meanwhile: an attempt may take as long as a token lasts."""
+    given: list[str] = []
+
+    def google_login(_: object) -> Login:
+        given.append(f"token-{len(given)}")
+        return Login("oauth2accesstoken", Secret(given[-1].encode()))
+
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (tmp_path / "contexts").mkdir()
+    monkeypatch.setattr("tasks.lib.image.login.google_login", google_login)
+    monkeypatch.setattr(pushing, "FIRST_PAUSE", 0.0)
+    engine.answers(replace(FAULT, again=Says("push *")))
+
+    pushing.push_name(settings, parse(f"gcr.io/mit-lookit/lookit:{COMMIT}"))
+
+    assert given == ["token-0", "token-1"]
 
 
 def test_a_fault_that_stays_ends_after_the_attempts_of_the_settings(
