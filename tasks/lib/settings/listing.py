@@ -23,7 +23,8 @@ def concerning(explained: Sequence[Explained], environment: str) -> list[Explain
 def as_text(explained: Sequence[Explained]) -> str:
     """One line a setting: key, source and value, in columns; the value last, because some are very long."""
     shown = [
-        (setting.key, setting.source, json.dumps(setting.value, ensure_ascii=False)) for setting in explained
+        (setting.key, setting.source, _printable(json.dumps(setting.value, ensure_ascii=False)))
+        for setting in explained
     ]
     widths = [max(len(row[column]) for row in shown) for column in (0, 1)]
     return "\n".join(f"{key:<{widths[0]}}  {source:<{widths[1]}}  {value}" for key, source, value in shown)
@@ -31,4 +32,9 @@ def as_text(explained: Sequence[Explained]) -> str:
 
 def as_json(explained: Sequence[Explained]) -> str:
     """A JSON array of `{"key", "value", "source"}`."""
-    return json.dumps([asdict(setting) for setting in explained], indent=2, ensure_ascii=False)
+    return _printable(json.dumps([asdict(setting) for setting in explained], indent=2, ensure_ascii=False))
+
+
+def _printable(written: str) -> str:
+    """JSON with what is no UTF-8 text, as a variable may hold, escaped as JSON does."""
+    return written.encode(errors="backslashreplace").decode()
