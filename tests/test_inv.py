@@ -101,6 +101,21 @@ def test_a_python_that_was_removed_since_is_installed_anew(checkout: Path, tmp_p
     assert "no Python 3.11 or newer was found on PATH" in done.stderr
 
 
+def test_a_python_of_another_version_is_installed_for_anew(checkout: Path, tmp_path: Path) -> None:
+    """As after an upgrade of the system: its python3 is a newer one, which has none of the packages."""
+    newer = tmp_path / "python3.99"
+    newer.write_text("#!/bin/sh\nexit 1\n")
+    newer.chmod(0o755)
+    for folder in ("bin", "lib/python3.11"):
+        (checkout / ".venv" / folder).mkdir(parents=True)
+    (checkout / ".venv" / "bin" / "python").symlink_to(newer)
+    shutil.copy(checkout / "requirements" / "dev.txt", checkout / ".venv" / ".installed")
+
+    done = _inv(checkout, _programs(tmp_path / "bin"))
+
+    assert "no Python 3.11 or newer was found on PATH" in done.stderr
+
+
 def test_a_python_without_venv_is_explained(checkout: Path, tmp_path: Path) -> None:
     no_ensurepip = 'case "$2" in *ensurepip*) exit 1;; *) exit 0;; esac'
     done = _inv(checkout, _programs(tmp_path / "bin", python3=no_ensurepip))
