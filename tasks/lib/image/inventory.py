@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.lib.image.building import LABEL
 from tasks.lib.image.pinning import containers
 from tasks.lib.image.reference import Reference, parse
-from tasks.lib.image.registry import Registry, connect
+from tasks.lib.image.registry import Registry, connect, labels_of
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
@@ -69,7 +69,7 @@ def _describe(registry: Registry, image: Reference, tags: list[str]) -> Held:
         return Held(image.digest, tags, "", "", 0)
     one = registry.first(image, manifest) or manifest
     config = registry.configuration(image, one)
-    labels = config.get("config", {}).get("Labels") or {}
+    labels = labels_of(config)
     size = sum(layer["size"] for layer in one.content.get("layers", []))
     return Held(image.digest, tags, config.get("created", ""), labels.get(f"{LABEL}.revision", ""), size)
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 HELPER_SECONDS = 20
 # Docker keeps the login for its own hub under this address.
 HUB_KEY = "https://index.docker.io/v1/"
-TOKEN_USER = "<token>"  # what helpers call the user of an identity token  # noqa: S105
 
 
 @dataclass(frozen=True)

@@ -156,8 +156,7 @@ def look_up(registry: Registry, name: Reference, local: str) -> Remote:
 
 def commit_of(registry: Registry, name: Reference, manifest: Manifest) -> str:
     """The commit that an image says it was built from; empty where it does not."""
-    labels = registry.configuration(name, manifest).get("config", {}).get("Labels") or {}
-    return str(labels.get(f"{LABEL}.revision", ""))
+    return str(registry.labels(name, manifest).get(f"{LABEL}.revision", ""))
 
 
 def record(pushed: Pushed, path: Path) -> None:

@@ -66,6 +66,11 @@ class Manifest:
         return [part["digest"] for part in self.content.get("manifests", [])]
 
 
+def labels_of(configuration: Mapping[str, Any]) -> dict[str, str]:
+    """The labels in an image's configuration; tools write null where there are none."""
+    return (configuration.get("config") or {}).get("Labels") or {}
+
+
 class Registry:
     """One registry, with one connection and one login for all that is asked of it."""
 
@@ -103,6 +108,10 @@ class Registry:
         return object_in(
             self._ask(image, "GET", f"blobs/{first.image_id}", {}), f"The registry {image.registry}"
         )
+
+    def labels(self, image: Reference, manifest: Manifest) -> dict[str, str]:
+        """What the image says of itself; of an index, its first image's labels."""
+        return labels_of(self.configuration(image, manifest))
 
     def first(self, image: Reference, manifest: Manifest) -> Manifest | None:
         """A single image's manifest: of an index, the first that it lists; None where that is missing."""

@@ -267,6 +267,13 @@ def test_a_page_in_the_place_of_a_manifest_is_no_image(settings: Settings) -> No
         registry.resolve_digest(settings, f"{address}/a:v1")
 
 
+@pytest.mark.parametrize("written", [b"{}", b'{"config": null}', b'{"config": {"Labels": null}}'])
+def test_an_image_without_labels_has_none(settings: Settings, written: bytes) -> None:
+    manifest = registry.Manifest("sha256:0", "", b'{"config": {"digest": "sha256:1"}, "layers": []}')
+    with server([(200, {}, written)]) as (address, _):
+        assert registry.connect(settings, address).labels(parse(f"{address}/a:v1"), manifest) == {}
+
+
 def test_a_page_in_the_place_of_the_tags_is_told(settings: Settings) -> None:
     with (
         server([(200, {"Content-Type": "text/html"}, b"<html>")]) as (address, _),
