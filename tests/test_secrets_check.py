@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -73,11 +73,18 @@ def test_check_refuses_a_staged_secret(
         assert refused.value.why == f"- {path}: {why}"
 
 
-def test_check_refuses_a_staged_secret_within_a_larger_repository(kms: KmsProcess, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "variables", [{}, {"GIT_DIR": "large/.git"}], ids=["by hand", "a hook in a worktree"]
+)
+def test_check_refuses_a_staged_secret_within_a_larger_repository(
+    kms: KmsProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: Mapping[str, str]
+) -> None:
     checkout = new_checkout(kms, tmp_path / "large/checkout")
     shutil.rmtree(checkout.root / ".git")
     subprocess.run(["git", "init", "-q", tmp_path / "large"], check=True)
     stage(checkout, PLAINTEXT, b"A=1\n")
+    for name, path in variables.items():
+        monkeypatch.setenv(name, str(tmp_path / path))
     for listing in (checkin.STAGED, checkin.TRACKED):
         with pytest.raises(Failure) as refused:
             checkin.check(checkout.settings(), listing)

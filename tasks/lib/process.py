@@ -15,6 +15,8 @@ from tasks.lib.interruption import deferred
 
 LINES_OF_STDERR_TO_SHOW = 20
 SECONDS_TO_END = 10.0
+# Variables to set or, with None, to take away.
+Changes = Mapping[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ def run(
     time_limit: float,
     stdin: bytes = b"",
     cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
+    env: Changes | None = None,
     success: Collection[int] = (0,),
 ) -> Completed:
     """Run a program to its end and return its output.
@@ -41,7 +43,7 @@ def run(
         time_limit: seconds after which the program is killed.
         stdin: bytes to feed it.
         cwd: the folder to run it in.
-        env: variables to add to this process's own.
+        env: variables to add to this process's own; None takes one away.
         success: the exit codes that mean success.
 
     Raises:
@@ -53,7 +55,7 @@ def run(
     try:
         done = subprocess.run(
             list(argv), input=stdin, capture_output=True, timeout=time_limit, cwd=cwd,
-            env={**os.environ, **(env or {})}, check=False,
+            env=_changed(env), check=False,
         )  # fmt: skip
     except OSError as error:
         raise not_started(argv[0], error) from error
@@ -71,7 +73,7 @@ def stream(
     argv: Sequence[str],
     *,
     cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
+    env: Changes | None = None,
     time_limit: float | None = None,
     to_stderr: bool = False,
 ) -> int:
@@ -82,7 +84,7 @@ def stream(
     Args:
         argv: the program and its arguments; no shell is involved.
         cwd: the folder to run it in.
-        env: variables to add to this process's own.
+        env: variables to add to this process's own; None takes one away.
         time_limit: seconds after which it is ended; without, it may run for ever.
         to_stderr: what it prints is for people, so both its streams go to stderr.
 
@@ -93,12 +95,17 @@ def stream(
     """
     output = sys.stderr if to_stderr else None
     try:
-        with _started(argv, cwd, {**os.environ, **(env or {})}, output) as child:
+        with _started(argv, cwd, _changed(env), output) as child:
             return child.wait(time_limit)
     except OSError as error:
         raise not_started(argv[0], error) from error
     except subprocess.TimeoutExpired as error:
         raise TimedOut(f"`{spelled(argv)}` did not finish within {time_limit:g} s and was ended.") from error
+
+
+def _changed(env: Changes | None) -> dict[str, str]:
+    """This process's variables with these changes."""
+    return {name: value for name, value in {**os.environ, **(env or {})}.items() if value is not None}
 
 
 @contextmanager

@@ -84,7 +84,8 @@ def _entry(entry: str) -> tuple[str, str]:
 
 
 def _output(argv: Sequence[str], root: Path, stdin: bytes = b"") -> bytes:
-    return process.run(argv, stdin=stdin, time_limit=GIT_SECONDS, cwd=root).stdout
+    # To a hook in a worktree git says where the repository is, and takes `root` for the top of it then.
+    return process.run(argv, stdin=stdin, time_limit=GIT_SECONDS, cwd=root, env={"GIT_DIR": None}).stdout
 
 
 def _batch(paths: Sequence[str], answer: bytes) -> dict[str, bytes]:
