@@ -39,6 +39,7 @@ class Acting:
         predecessors: field managers whose records become ours.
         record: is told what was done.
         tell: likewise.
+        seconds: how long what is deleted may take to be gone; by default as the server may take to answer.
 
     """
 
@@ -50,8 +51,10 @@ class Acting:
         predecessors: Sequence[str],
         record: Record,
         tell: Tell,
+        seconds: float = 0,
     ) -> None:
         self.api, self.kinds = api, kinds
+        self._seconds = seconds or api.patience.total
         self._forced, self._predecessors = forced, predecessors
         self._record, self._tell = record, tell
 
@@ -198,6 +201,13 @@ class Acting:
 
     def _remove(self, step: Step) -> None:
         """Delete the very object that was observed, and wait until it and what it owns are gone."""
+        if "deletionTimestamp" in (step.live or {})["metadata"]:  # by somebody who may want its pods to stay
+            self._tell(Told(step.ref, "is being deleted: waiting until it is gone"))
+        else:
+            self._delete(step)
+        self._await_absence(step)
+
+    def _delete(self, step: Step) -> None:
         kind = self.kinds[step.ref.api_version, step.ref.kind]
         live = step.live or {}
         options = {
@@ -214,7 +224,6 @@ class Acting:
         except ApiError as error:
             if error.status not in {404, 409}:  # gone already, or another of the same name took its place
                 raise
-        self._await_absence(step)
 
     def _await_absence(self, step: Step) -> None:
         """Follow the object until it is gone.
@@ -225,13 +234,13 @@ class Acting:
         """
         kind = self.kinds[step.ref.api_version, step.ref.kind]
         uid = (step.live or {})["metadata"]["uid"]
-        deadline = time.monotonic() + self.api.patience.total
+        deadline = time.monotonic() + self._seconds
         while (there := get(self.api, kind, step.ref)) and there["metadata"]["uid"] == uid:
             if time.monotonic() > deadline:
                 held = ", ".join(there["metadata"].get("finalizers") or []) or "nothing that it names"
                 raise TimedOut(
                     f"{step.ref} was deleted but does not go away.", f"Held back by: {held}.",
-                    f"kubectl -n {step.ref.namespace} describe {step.ref.kind.lower()} {step.ref.name}",
+                    step.ref.command("describe"),
                 )  # fmt: skip
             self._watch_once(kind.path(step.ref.namespace), step.ref, there["metadata"]["resourceVersion"])
 

@@ -91,6 +91,8 @@ def _about_object(w: Wanted, there: Json | None) -> Step:
     body = annotated(w.body, {APPLIED: w.digest})
     if there is None:
         return Step(w, Action.CREATE, "", body)
+    if "deletionTimestamp" in there["metadata"]:
+        return Step(w, Action.RECREATE, "the present one is being deleted", body, there)
     applied = (there["metadata"].get("annotations") or {}).get(APPLIED)
     if applied is None:
         return Step(w, Action.CHANGE, "applied by something else before", body, there)

@@ -180,6 +180,7 @@ class Course:
             self._predecessors,
             self._record,
             self._tell,
+            self._limits.rollout,
         )
         for title, steps in planned.phases:
             self._record.plan(title, list(steps))

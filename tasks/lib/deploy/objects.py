@@ -26,6 +26,11 @@ class Ref:
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
 
+    def command(self, verb: str) -> str:
+        """The kubectl command that does `verb` with this object, as a shell takes it."""
+        where = f"-n {self.namespace} " if self.namespace else ""
+        return f"kubectl {where}{verb} {self.kind.lower()} {self.name}"
+
 
 @dataclass(frozen=True)
 class Wanted:

@@ -14,7 +14,7 @@ from typing import Final
 from tasks.lib.cluster import admission, lane
 from tasks.lib.cluster.api import CONNECTIONS, Api, Json
 from tasks.lib.cluster.kinds import Kinds
-from tasks.lib.cluster.permissions import RECREATED
+from tasks.lib.cluster.permissions import NEVER_REMOVED, RECREATED
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import foretold, takeover
 from tasks.lib.deploy.conflicts import Conflict, bare, found_in, not_ours, options, without
@@ -124,7 +124,7 @@ class Rehearsal:
         writes = [
             lane.Write(kind.path(step.ref.namespace, step.ref.name), step.body, partial(ended, step), DRY)
             for step in steps
-            if step.action is not Action.RUN
+            if step.action in {Action.CREATE, Action.CHANGE}
             and (kind := self._kinds.get((step.ref.api_version, step.ref.kind)))
         ]
         if len(writes) >= lane.MANY:
@@ -144,6 +144,8 @@ class Rehearsal:
         kind = self._kinds.get((step.ref.api_version, step.ref.kind))
         if not step.writes or kind is None:
             return Tried(step)
+        if step.action is Action.RECREATE:
+            return self._try_anew(step)
         body, name = step.body, step.ref.name
         if step.action is Action.RUN:  # its place is taken by the last run, so another name is tried
             name = f"{name[:50]}-dry-run"
@@ -153,6 +155,20 @@ class Rehearsal:
             result = self._api.apply(path, body, doing=f"apply {step.ref}", query=DRY)
         except ApiError as error:
             return self._refused(step, error, path)
+        return self._tried(step, result)
+
+    def _try_anew(self, step: Step) -> Tried:
+        """Try what takes the place of an object that is being deleted: whatever others own goes with that."""
+        if step.ref.kind in NEVER_REMOVED:
+            return Tried(step, fault=_going(step.ref))
+        path = self._kinds[step.ref.api_version, step.ref.kind].path(step.ref.namespace, step.ref.name)
+        try:
+            result = self._api.apply(
+                path, step.body, doing=f"apply {step.ref}", query={**DRY, "force": "true"}
+            )
+        except ApiError as error:
+            changed = error.status == 422 and IMMUTABLE.search(error.message)
+            return Tried(step) if changed else self._refused(step, error, path)
         return self._tried(step, result)
 
     def _tried(self, step: Step, result: Json, forced: tuple[Conflict, ...] = ()) -> Tried:
@@ -225,12 +241,22 @@ def _redefined(steps: Sequence[Step]) -> Collection[tuple[str, str]]:
 
 def way_out(ref: Ref) -> str:
     """How to change what cannot be changed in place."""
-    command = f"kubectl -n {ref.namespace} delete {ref.kind.lower()} {ref.name}"
+    command = ref.command("delete")
+    if ref.kind in NEVER_REMOVED:
+        return (
+            "way out: put the present value back into the manifests, or give it another name. "
+            f"`{command}` takes all that is in it along."
+        )
     if ref.kind == "StatefulSet":
         return f"way out: `{command} --cascade=orphan` keeps its pods and claims running; then deploy again."
     if ref.kind in {"Deployment", "DaemonSet"}:
         return f"way out: `{command}`, which ends its pods, then deploy again; or give it another name."
     return f"way out: `{command}`, then deploy again."
+
+
+def _going(ref: Ref) -> str:
+    """Why an object that holds data and is being deleted is not waited for: it goes when nothing uses it."""
+    return f"{ref}: it is being deleted. Wait until it is gone, then deploy again; what it held is lost."
 
 
 def _paused(ref: Ref) -> str:

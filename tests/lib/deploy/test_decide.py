@@ -58,6 +58,15 @@ def test_an_object_is_written_only_where_it_differs(
     assert step.body["metadata"]["annotations"] == {APPLIED: CONFIG.digest}
 
 
+def test_an_object_that_is_being_deleted_is_made_anew_though_it_looks_as_it_should() -> None:
+    there = live(CONFIG, {APPLIED: CONFIG.digest})
+    there["metadata"]["deletionTimestamp"] = "now"
+
+    step = only(CONFIG, there)
+
+    assert (step.action, step.reason) == (Action.RECREATE, "the present one is being deleted")
+
+
 def job(status: dict[str, Any], ran: str = "") -> dict[str, Any]:
     return live(JOB, {RAN: ran or job_fingerprint(JOB.body, [JOB, CONFIG])}, status=status)
 

@@ -8,7 +8,7 @@ import pytest
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.rehearsal import Rehearsal, Tried
+from tasks.lib.deploy.rehearsal import Rehearsal, Tried, way_out
 from tests.lib.cluster.scripted import Answer, scripted, status
 
 KEY = "apps/v1", "Deployment"
@@ -68,3 +68,68 @@ def test_a_field_that_cannot_be_left_out_stays_a_conflict(tmp_path: Path, field:
 
     assert len(one.conflicts) == 2
     assert one.step.body == BODY
+
+
+DYING = {**BODY, "metadata": {"name": "web", "uid": "1", "deletionTimestamp": "now"}}
+
+
+def made_anew(folder: Path, ref: Ref, answer: Answer) -> tuple[Tried, list[str]]:
+    """How making anew goes what is being deleted, and the requests that it takes."""
+    kinds = {(ref.api_version, ref.kind): Kind(ref.api_version, ref.kind, "things", namespaced=True)}
+    with scripted(folder) as server:
+        server.answers = [answer]
+        rehearsal = Rehearsal(server.api(), kinds, ["kubectl"], [], "default")
+        [one] = rehearsal.run([Step(Wanted(ref, BODY), Action.RECREATE, "", BODY, DYING)])
+    return one, [asked.path for asked in server.asked]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(body=json.dumps(BODY).encode()), status(422, "Invalid", "field is immutable")],
+    ids=["taken", "what cannot be changed in the present one"],
+)
+def test_what_takes_the_place_of_something_dying_minds_neither_its_fields_nor_who_owns_them(
+    tmp_path: Path, answer: Answer
+) -> None:
+    one, asked = made_anew(tmp_path, WEB, answer)
+
+    assert (one.fault, one.conflicts, one.step.action) == ("", (), Action.RECREATE)
+    assert "force=true" in asked[0]
+
+
+def test_what_takes_the_place_of_something_dying_may_be_refused_for_itself(tmp_path: Path) -> None:
+    one, _ = made_anew(tmp_path, WEB, status(422, "Invalid", "spec.replicas: Invalid value: -1"))
+
+    assert one.fault == "Deployment web: spec.replicas: Invalid value: -1"
+
+
+def test_data_that_is_being_deleted_is_refused_for_it_goes_when_nothing_uses_it(tmp_path: Path) -> None:
+    one, asked = made_anew(tmp_path, Ref("v1", "PersistentVolumeClaim", "default", "data"), Answer())
+
+    assert one.fault.startswith("PersistentVolumeClaim data: it is being deleted. Wait until it is gone")
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("ref", "out"),
+    [
+        (
+            Ref("scheduling.k8s.io/v1", "PriorityClass", "", "high"),
+            "way out: `kubectl delete priorityclass high`, then deploy again.",
+        ),
+        (
+            Ref("v1", "Secret", "staging", "token"),
+            "way out: `kubectl -n staging delete secret token`, then deploy again.",
+        ),
+        (
+            Ref("v1", "PersistentVolumeClaim", "staging", "data"),
+            "way out: put the present value back into the manifests, or give it another name. "
+            "`kubectl -n staging delete persistentvolumeclaim data` takes all that is in it along.",
+        ),
+    ],
+    ids=["of the whole cluster", "of a namespace", "with data in it"],
+)
+def test_the_way_out_of_a_field_that_cannot_change_can_be_pasted_and_warns_of_loss(
+    ref: Ref, out: str
+) -> None:
+    assert way_out(ref) == out
