@@ -100,6 +100,17 @@ def needed(used: Iterable[tuple[Kind, str]], namespace: str) -> list[Permission]
     return sorted(permissions)
 
 
+def to_watch(places: Iterable[tuple[Kind, str]]) -> list[Permission]:
+    """What it takes to wait for workloads: to watch each kind in its namespace, and to deal with pods."""
+    found: set[Permission] = set()
+    for kind, namespace in places:
+        where = namespace if kind.namespaced else ""
+        found |= {Permission(where, kind.group, kind.plural, verb) for verb in ("list", "watch")}
+        if kind.kind == "Pod":
+            found |= {Permission(where, "", "pods/log", "get"), Permission(where, "", "pods", "delete")}
+    return sorted(found)
+
+
 def to_remove(kinds: Iterable[tuple[Kind, str]]) -> list[Permission]:
     """What it takes to find and delete objects of kinds that are not applied any more, sorted."""
     return sorted(

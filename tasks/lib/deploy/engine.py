@@ -22,7 +22,7 @@ from tasks.lib.deploy.phases import arrange, ranks
 from tasks.lib.deploy.progress import DEPLOYED, PhaseBegan, Record, Tell
 from tasks.lib.deploy.readiness import RULES, State, standing
 from tasks.lib.deploy.removing import Removing
-from tasks.lib.deploy.waiting import Target, Wait
+from tasks.lib.deploy.waiting import Target, Wait, places_to_watch
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
@@ -256,7 +256,9 @@ def needed(
         (kinds[key], w.ref.namespace) for w in objects if (key := (w.ref.api_version, w.ref.kind)) in kinds
     }
     own = permissions.needed(used, environment.namespace)
-    return sorted({*own, *permissions.handed_on(w.body for w in objects)})
+    places = places_to_watch(w.ref for w in objects if w.ref.kind in RULES)
+    watched = permissions.to_watch((kinds[key], namespace) for key, namespace in places if key in kinds)
+    return sorted({*own, *watched, *permissions.handed_on(w.body for w in objects)})
 
 
 def _require_kinds(objects: Sequence[Wanted], kinds: Kinds) -> None:

@@ -53,12 +53,13 @@ class View:
         for owner in _owners(thing):
             self._owned[owner].pop(ref, None)
 
-    def replace_kind(self, kind: tuple[str, str], things: Iterable[Json]) -> None:
-        """Take in a complete list of one kind: what is not in it is gone."""
+    def replace_kind(self, kind: tuple[str, str], namespace: str, things: Iterable[Json]) -> None:
+        """Take in a complete list of one kind in a namespace: what is not in it is gone."""
         listed = list(things)
         names = {ref_of(thing) for thing in listed}
         for ref, thing in list(self._by_ref.items()):
-            if (ref.api_version, ref.kind) == kind and ref not in names:
+            listed_here = ((ref.api_version, ref.kind), ref.namespace) == (kind, namespace)
+            if listed_here and ref not in names:
                 self.drop(thing)
         for thing in listed:
             self.put(thing, arrived=False)

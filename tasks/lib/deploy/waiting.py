@@ -2,7 +2,7 @@
 
 import queue
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -67,7 +67,7 @@ class Wait:
 
     Args:
         api: the server.
-        namespace: where the targets are.
+        namespace: the environment's, for what lies in none itself.
         targets: what is waited for.
         record: is told how each target ends.
         tell: is told what happens on the way.
@@ -103,8 +103,8 @@ class Wait:
 
         """
         deadline = time.monotonic() + seconds
-        watched = [kinds[key] for key in kinds_to_watch(self._pending)]
-        with watches(self._api, watched, self._namespace) as (inbox, stop):
+        watched = [(kinds[key], namespace) for key, namespace in places_to_watch(self._pending)]
+        with watches(self._api, watched) as (inbox, stop):
             followers = Followers(self._api, inbox, stop)
             while self._pending:
                 if time.monotonic() > deadline:
@@ -125,8 +125,8 @@ class Wait:
 
     def _take(self, news: News, followers: Followers) -> None:
         match news:
-            case Listed(kind, things):
-                self._view.replace_kind(kind, things)
+            case Listed(kind, namespace, things):
+                self._view.replace_kind(kind, namespace, things)
                 for thing in things:
                     self._follow_log(thing, followers)
             case Seen(thing):
@@ -214,7 +214,7 @@ class Wait:
     ) -> Failure:
         evidence = gather(self._api, target.ref, reason, live, troubles, self._view.pods_of(live))
         self._record.end(target.ref, f"failed: {troubles[0][0].reason if troubles else reason}")
-        return evidence.failure(self._namespace)
+        return evidence.failure(target.ref.namespace or self._namespace)
 
     def _say(self, target: Target, text: str) -> None:
         """Tell what is new about a target at once; how often an object may speak is for those who show it."""
@@ -236,10 +236,10 @@ class Wait:
         )
 
 
-def kinds_to_watch(refs: "Sequence[Ref] | dict[Ref, Target]") -> list[tuple[str, str]]:
-    """The kinds that waiting for these objects needs, each once."""
-    keys: dict[tuple[str, str], None] = {}
+def places_to_watch(refs: Iterable[Ref]) -> list[tuple[tuple[str, str], str]]:
+    """The kinds that waiting for these objects needs, each with its namespace, each once."""
+    places: dict[tuple[tuple[str, str], str], None] = {}
     for ref in refs:
-        keys[ref.api_version, ref.kind] = None
-        keys.update(dict.fromkeys(WATCHED_WITH.get(ref.kind, ())))
-    return list(keys)
+        keys = ((ref.api_version, ref.kind), *WATCHED_WITH.get(ref.kind, ()))
+        places.update(dict.fromkeys((key, ref.namespace) for key in keys))
+    return list(places)

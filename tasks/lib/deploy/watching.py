@@ -30,9 +30,10 @@ SELECTORS: Final = {"Event": {"fieldSelector": "type=Warning"}}
 
 @dataclass(frozen=True)
 class Listed:
-    """All objects of a kind, as of now."""
+    """All objects of a kind in a namespace, as of now."""
 
     kind: tuple[str, str]
+    namespace: str
     things: list[Json]
 
 
@@ -78,8 +79,10 @@ Inbox = queue.SimpleQueue[News]
 
 
 @contextmanager
-def watches(api: Api, kinds: Iterable[Kind], namespace: str) -> Iterator[tuple[Inbox, threading.Event]]:
-    """Watch `kinds` in `namespace` while inside.
+def watches(
+    api: Api, places: Iterable[tuple[Kind, str]]
+) -> Iterator[tuple[Inbox, threading.Event]]:  # fmt: skip
+    """Watch each kind in its namespace while inside.
 
     Yields:
         The queue of what happens, and the event that tells threads to end.
@@ -89,7 +92,7 @@ def watches(api: Api, kinds: Iterable[Kind], namespace: str) -> Iterator[tuple[I
     stop = threading.Event()
     # Streams of their own: closing them must not disturb the caller's connections.
     own = api.patient(api.patience)
-    for kind in kinds:
+    for kind, namespace in places:
         threading.Thread(
             target=_follow, args=(own, kind, namespace, inbox, stop), name=f"watch {kind.plural}", daemon=True
         ).start()
@@ -131,7 +134,7 @@ def _list(api: Api, kind: Kind, namespace: str, inbox: Inbox) -> str:
     things, version = api.list(kind.path(namespace), doing=f"list {kind.plural}", query=query)
     for thing in things:  # lists leave out what every item would repeat
         thing.update(apiVersion=kind.api_version, kind=kind.kind)
-    inbox.put(Listed((kind.api_version, kind.kind), things))
+    inbox.put(Listed((kind.api_version, kind.kind), namespace, things))
     return version
 
 

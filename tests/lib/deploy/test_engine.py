@@ -8,7 +8,7 @@ import pytest
 from tasks.lib.cluster.connection import Connection
 from tasks.lib.cluster.gke import Found
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.deploy.engine import Choices, plan
+from tasks.lib.deploy.engine import Choices, needed, plan
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
@@ -54,3 +54,24 @@ def test_a_kind_is_brought_by_a_definition_of_its_group_and_version(
 
         with pytest.raises(Failure, match=fault):
             plan(settings, settings.environment("staging"), connection, objects, Choices())
+
+
+def test_whatever_is_waited_for_is_watched_where_it_lies(tmp_path: Path) -> None:
+    keys = DEFINITIONS, ("apps/v1", "DaemonSet"), ("v1", "Pod"), ("v1", "Event")
+    kinds = {key: Kind(*key, f"{key[1].lower()}s", namespaced=key != DEFINITIONS) for key in keys}
+    agent = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent", "namespace": "logs"}}
+    objects = wanted([definition("example.org", "v1", served=True), agent], kinds, "default")
+    settings = checked_in_settings()
+    with scripted(tmp_path) as server:
+        connection = Connection(Found("p", "l", "n", server.endpoint), server.api(), kinds)
+
+        asked = {str(one) for one in needed(connection, settings.environment("staging"), objects)}
+
+    assert asked >= {
+        "watch daemonsets.apps in namespace logs",
+        "watch pods in namespace logs",
+        "delete pods in namespace logs",
+        "get pods/log in namespace logs",
+        "watch events in namespace logs",
+        "watch customresourcedefinitions.apiextensions.k8s.io in the whole cluster",
+    }

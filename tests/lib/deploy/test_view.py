@@ -121,10 +121,17 @@ def test_what_is_missing_from_a_complete_list_is_gone() -> None:
     job = thing("Job", "migration")
     view.put(thing("Pod", "first", "uid-migration"))
     view.put(thing("Pod", "second", "uid-migration"))
-    view.replace_kind(("v1", "Pod"), [thing("Pod", "second", "uid-migration", version="2")])
+    view.replace_kind(("v1", "Pod"), "default", [thing("Pod", "second", "uid-migration", version="2")])
     assert names(view, job) == ["second"]
     view.drop(thing("Pod", "second", "uid-migration"))
     assert names(view, job) == []
+
+
+def test_a_list_of_one_namespace_says_nothing_of_another() -> None:
+    view = View()
+    view.put(thing("Pod", "first", "uid-migration"))
+    view.replace_kind(("v1", "Pod"), "monitoring", [])
+    assert names(view, thing("Job", "migration")) == ["first"]
 
 
 def warning(
@@ -172,7 +179,7 @@ def test_a_replica_set_of_an_earlier_state_that_cannot_make_pods_is_not_judged()
 def test_a_warning_that_lay_there_before_counts_from_the_own_write_on() -> None:
     view = View()
     job = thing("Job", "migration")
-    view.replace_kind(("v1", "Event"), [warning(job, "FailedCreate", "denied the request")])
+    view.replace_kind(("v1", "Event"), "default", [warning(job, "FailedCreate", "denied the request")])
     assert [t.patience for t, _ in view.troubles_of(job, "2026-01-01T00:00:10")] == [0]
     assert [t.patience for t, _ in view.troubles_of(job, "2026-01-01T00:00:11")] == [NEVER]
     event = warning(job, "FailedCreate", "denied the request")
