@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.e2e.test_deploy import COMMIT_A, deployed, objects
+from tests.e2e.test_deploy import COMMIT_A, COMMIT_B, deployed, objects
 from tests.sandbox_case import Case
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -32,3 +32,20 @@ def test_what_is_being_deleted_is_waited_for_and_made_anew(environment: Case) ->
     assert again.wait(60) == 0, said
     assert f"ConfigMap {name} made anew" in "\n".join(said).replace(f"{name}:", name)
     assert objects(environment)["ConfigMap/extra"]["data"] == {"a": "b"}
+
+
+def test_a_workload_that_somebody_deletes_meanwhile_ends_the_deploy_and_comes_back(environment: Case) -> None:
+    deployed(environment)
+    environment.behave("Deployment", "web", "never-ready")
+    deploying = environment.start("deploy", "--branch", "develop", "--commit", COMMIT_B)
+    assert deploying.stderr
+    said = []
+    for line in deploying.stderr:
+        said.append(line)
+        if "Unhealthy" in line and "==> evidence\n" not in said:
+            environment.kubectl("delete", "deployment", f"{environment.name}-web")
+
+    assert deploying.wait(60) == 1, said
+    name = f"Deployment {environment.name}-web"
+    assert f"{name} was deleted while this deploy waited for it.\n" in said
+    assert objects(environment)["Deployment/web"]["status"]["availableReplicas"] == 1

@@ -2,7 +2,7 @@
 
 import queue
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,7 +14,7 @@ from tasks.lib.deploy.evidence import gather
 from tasks.lib.deploy.logs import Followers
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.progress import LogLine, Notice, Record, Tell, Told
-from tasks.lib.deploy.readiness import State, standing, tally
+from tasks.lib.deploy.readiness import State, job_outcome, standing, tally
 from tasks.lib.deploy.view import View
 from tasks.lib.deploy.watching import Broken, Disturbed, Gone, Listed, Logged, News, Seen, watches
 from tasks.lib.errors import Failure, TimedOut
@@ -127,6 +127,7 @@ class Wait:
         match news:
             case Listed(kind, namespace, things):
                 self._view.replace_kind(kind, namespace, things)
+                self._note_missing(kind, namespace, {thing["metadata"]["uid"] for thing in things})
                 for thing in things:
                     self._follow_log(thing, followers)
             case Seen(thing):
@@ -134,6 +135,7 @@ class Wait:
                 self._follow_log(thing, followers)
             case Gone(thing):
                 self._view.drop(thing)
+                self._note_deletion(thing)
             case Logged(pod, _, line):
                 self._tell(LogLine(pod, line))
             case Disturbed(fault):
@@ -146,6 +148,31 @@ class Wait:
         jobs = {target.uid for target in self._pending.values() if target.ref.kind == "Job"}
         if thing["kind"] == "Pod" and owners & jobs:
             followers.follow(thing)
+
+    def _note_missing(self, kind: tuple[str, str], namespace: str, present: Collection[str]) -> None:
+        """A target that a list lacks was deleted while nobody looked."""
+        for target in self._pending.values():
+            place = (target.ref.api_version, target.ref.kind), target.ref.namespace
+            if place == (kind, namespace) and target.uid not in present:
+                raise self._deleted(target)
+
+    def _note_deletion(self, thing: Json) -> None:
+        """A target was deleted; a Job may be when it has ended, by its time to live."""
+        target = next((one for one in self._pending.values() if one.uid == thing["metadata"]["uid"]), None)
+        if target is None:
+            return
+        if target.ref.kind != "Job" or not job_outcome(thing):
+            raise self._deleted(target)
+        self._judge(target, thing)
+
+    def _deleted(self, target: Target) -> Failure:
+        last = self._record.rows[target.ref].result
+        self._record.end(target.ref, "failed: deleted by somebody else")
+        return Failure(
+            f"{target.ref} was deleted while this deploy waited for it.",
+            f"The last that was seen of it: {last}.",
+            "See who deletes it, then deploy again, which makes it anew.",
+        )
 
     def _note_disturbance(self, fault: str) -> None:
         if bool(fault) != bool(self._disturbed):
@@ -165,6 +192,8 @@ class Wait:
                 continue
             if live["metadata"].get("generation", 0) < target.generation:
                 continue
+            if "deletionTimestamp" in live["metadata"] and not job_outcome(live):
+                continue  # however well it does, it goes
             self._judge(target, live)
 
     def _judge(self, target: Target, live: Json) -> None:

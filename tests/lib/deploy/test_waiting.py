@@ -1,12 +1,17 @@
 """Judging by news: fed as watches would, without a server."""
 
-from typing import Any
+from typing import Any, cast
+
+import pytest
 
 from tasks.lib.cluster.api import Api, Endpoint, Patience
 from tasks.lib.deploy.decide import Action
+from tasks.lib.deploy.logs import Followers
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.progress import Event, Record, Row, Told
 from tasks.lib.deploy.waiting import Target, Wait
+from tasks.lib.deploy.watching import Gone, Listed, News, Seen
+from tasks.lib.errors import Failure
 
 WEB = Ref("apps/v1", "Deployment", "default", "web")
 OWNER = {"uid": "uid-web", "controller": True}
@@ -70,3 +75,67 @@ def test_what_has_not_changed_is_not_told_again() -> None:
         course.hears(thing("Deployment", "web"))
 
     assert len(course.told) == 1
+
+
+MIGRATION = Ref("batch/v1", "Job", "default", "migration")
+
+
+def waited(target: Target, *news: News) -> str:
+    """What became of one target after all of this news, taken in before anything is judged."""
+    record = Record("staging", {target.ref: Row("phase", target.ref, Action.CHANGE, "waiting: not ready")})
+    wait = Wait(NOBODY, "default", [target], record, lambda event: None, {})
+    for one in news:
+        wait._take(one, cast("Followers", None))
+    wait._judge_all()
+    return record.rows[target.ref].result
+
+
+def job(**status: Any) -> dict[str, Any]:
+    return {**thing("Job", "migration", **status), "apiVersion": "batch/v1"}
+
+
+COMPLETE = [{"type": "Complete", "status": "True"}]
+READY = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+
+
+def test_a_job_that_its_time_to_live_removes_at_once_has_ended_all_the_same() -> None:
+    ended = job(conditions=COMPLETE)
+
+    assert waited(Target(MIGRATION, "uid-migration", 1), Seen(ended), Gone(ended)) == "complete"
+
+
+@pytest.mark.parametrize(
+    ("target", "news"),
+    [
+        (Target(WEB, "uid-web", 1), [Gone(thing("Deployment", "web", **READY))]),
+        (Target(MIGRATION, "uid-migration", 1), [Gone(job(active=1))]),
+        (Target(WEB, "uid-web", 1), [Listed(("apps/v1", "Deployment"), "default", [])]),
+        (Target(WEB, "former", 1), [Listed(("apps/v1", "Deployment"), "default", [thing("Deployment", "web")])]),
+    ],
+    ids=["a Deployment, however ready", "a Job that has not ended", "while nobody looked", "and made anew"],
+)  # fmt: skip
+def test_a_target_that_somebody_deletes_ends_the_wait(target: Target, news: list[News]) -> None:
+    with pytest.raises(Failure, match="was deleted while this deploy waited for it") as caught:
+        waited(target, *news)
+
+    assert caught.value.why == "The last that was seen of it: waiting: not ready."
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        Gone({**thing("Deployment", "web"), "metadata": {"name": "web", "namespace": "default", "uid": "former"}}),
+        Listed(("apps/v1", "Deployment"), "elsewhere", []),
+        Listed(("v1", "Pod"), "default", []),
+    ],
+    ids=["its predecessor", "in another namespace", "another kind"],
+)  # fmt: skip
+def test_what_is_not_the_target_may_be_deleted(news: News) -> None:
+    assert waited(Target(WEB, "uid-web", 1), news) == "waiting: not ready"
+
+
+def test_what_is_being_deleted_is_not_ready_however_well_it_does() -> None:
+    dying = thing("Deployment", "web", **READY)
+    dying["metadata"]["deletionTimestamp"] = "now"
+
+    assert waited(Target(WEB, "uid-web", 1), Seen(dying)) == "waiting: not ready"
