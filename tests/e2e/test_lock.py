@@ -198,6 +198,22 @@ def test_status_looks_past_a_killed_deploy_and_says_that_it_was(environment: Cas
     assert "Release 2 after it, commit ddddddd, was killed: what it applied stays." in status.stderr
 
 
+def test_a_roll_back_that_nobody_numbered_goes_no_further_back_for_a_deploy_that_died(
+    environment: Case,
+) -> None:
+    for commit in (COMMIT, "e" * 40):
+        done = environment.invoke("deploy", "--branch", "develop", "--commit", commit)
+        assert done.returncode == 0, done.stderr
+    assert a_lock(environment, "dead@there").take() is None
+
+    refused = environment.invoke("release.rollback", "--environment", "staging")
+
+    assert refused.returncode == 1
+    assert "The last good release before the present one is 2 now; it was 1." in refused.stderr
+    done = environment.invoke("release.rollback", "--environment", "staging", "--to", "2")
+    assert done.returncode == 0, done.stderr
+
+
 def clock_of_another_machine(case: Case, hours: int) -> None:
     """Leave the Lease of a holder whose clock is wrong by so many hours."""
     moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=hours)

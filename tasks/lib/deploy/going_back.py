@@ -157,6 +157,7 @@ def _under_lock(
     claim, began = lock.claim_to_go_back(chosen.facts), time.monotonic()
     one = lock.Lock(api, environment, claim)
     with lock.held(one, wait=settings.time_limits.lock, tell=tell):
+        require_still(due, chosen, history.read(api, environment.namespace))
         planned = _planned(settings, due, connection, objects)
         try:
             engine.Course(settings, environment, connection, record, tell, one.require).run(planned)
@@ -169,6 +170,27 @@ def _under_lock(
             facts = history.facts(about, record, objects, record.outcome, time.monotonic() - began)
             facts["secrets"] = chosen.facts.get("secrets", "[]")  # they stay, and are not among the objects
             history.keep(api, environment.namespace, facts, objects, tell)
+
+
+def require_still(due: Return, chosen: history.Past, past: "Sequence[history.Past]") -> None:
+    """Check, once we have the lock, that what others did while we waited for it leaves the choice as it was.
+
+    Args:
+        due: what was asked for.
+        chosen: the release that was chosen before.
+        past: the releases that are kept now.
+
+    Raises:
+        Failure: without a number, another release is meant now.
+
+    """
+    now = chosen.number if due.number else history.choose(past, 0).number
+    if now != chosen.number:
+        raise Failure(
+            "Another deploy ended, or was killed, while this waited for its lock: nothing was changed.",
+            f"The last good release before the present one is {now} now; it was {chosen.number}.",
+            f"./inv release.rollback --environment {due.environment.name} --to {now}",
+        )
 
 
 def _planned(
