@@ -41,6 +41,8 @@ UNTYPED = re.compile(
     rf"failed to create typed patch object {BUILT_IN}"
     rf"|failed to convert new object {BUILT_IN} .*unable to convert unstructured"
 )
+# What etcd says of an object, or the server's own client of etcd before that: the server answers 500.
+TOO_LARGE = re.compile(r"etcdserver: request is too large|trying to send message larger than max")
 LATER = "Run the same command again; what was applied already is left alone."
 
 
@@ -80,13 +82,15 @@ class ApiError(Failure):
 
 def lasts(message: str) -> bool:
     """Whether a fault is there until somebody mends it, although its status says that it may pass."""
-    return FULL in message or bool(UNTYPED.match(message))
+    return FULL in message or bool(UNTYPED.match(message) or TOO_LARGE.search(message))
 
 
 def next_step(status: int, message: str) -> str:
     """What to do about a refusal."""
     if FULL in message:
         return MAKE_ROOM
+    if TOO_LARGE.search(message):
+        return NEXT_STEPS[413]
     if ENDING in message:
         return GONE_FIRST
     if status == 403 and RULE.search(message):

@@ -16,6 +16,7 @@ from tasks.lib.cluster.api import CONNECTIONS, Api, Json
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.permissions import NEVER_REMOVED, RECREATED
 from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.cluster.validity import LONGEST_LABEL
 from tasks.lib.deploy import foretold, takeover
 from tasks.lib.deploy.conflicts import Conflict, bare, found_in, not_ours, options, without
 from tasks.lib.deploy.decide import Action, Step
@@ -23,6 +24,7 @@ from tasks.lib.deploy.objects import Ref, contains, scopes_to_come
 from tasks.lib.errors import Failure
 
 DRY: Final = {"dryRun": "All"}
+SUFFIX: Final = "-dry-run"
 # From so many on, asking what might object costs less than a dry run each.
 MANY: Final = 50
 IMMUTABLE: Final = re.compile(
@@ -148,7 +150,7 @@ class Rehearsal:
             return self._try_anew(step)
         body, name = step.body, step.ref.name
         if step.action is Action.RUN:  # its place is taken by the last run, so another name is tried
-            name = f"{name[:50]}-dry-run"
+            name = beside(name)
             body = {**body, "metadata": {**body["metadata"], "name": name}}
         path = kind.path(step.ref.namespace, name)
         try:
@@ -237,6 +239,12 @@ def _redefined(steps: Sequence[Step]) -> Collection[tuple[str, str]]:
         and step.live
         and not contains(step.live["spec"], step.body["spec"])
     )
+
+
+def beside(name: str) -> str:
+    """Another name for a Job, refused for its length where the first is: its pods have it as a label."""
+    is_short = len(name) + len(SUFFIX) <= LONGEST_LABEL
+    return (name if is_short else name[: -len(SUFFIX)].replace(".", "-")) + SUFFIX
 
 
 def way_out(ref: Ref) -> str:

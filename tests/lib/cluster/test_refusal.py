@@ -1,6 +1,6 @@
 import pytest
 
-from tasks.lib.cluster.refusal import api_error
+from tasks.lib.cluster.refusal import api_error, lasts
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,20 @@ from tasks.lib.cluster.refusal import api_error
 )
 def test_a_403_names_the_way_out_that_goes_with_its_words(message: str, step: str) -> None:
     assert api_error("apply it", 403, message.encode()).next_step.startswith(step)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "etcdserver: request is too large",
+        "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2160766 vs. 2097152)",
+    ],
+    ids=["etcd", "before etcd"],
+)
+def test_an_object_that_etcd_does_not_take_is_not_sent_again(message: str) -> None:
+    assert lasts(message)
+    assert "split it" in api_error("apply it", 500, message.encode()).next_step
+
+
+def test_a_server_that_ends_is_asked_again() -> None:
+    assert not lasts("etcdserver: leader changed")

@@ -8,7 +8,7 @@ import pytest
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.rehearsal import Rehearsal, Tried, way_out
+from tasks.lib.deploy.rehearsal import Rehearsal, Tried, beside, way_out
 from tests.lib.cluster.scripted import Answer, scripted, status
 
 KEY = "apps/v1", "Deployment"
@@ -133,3 +133,18 @@ def test_the_way_out_of_a_field_that_cannot_change_can_be_pasted_and_warns_of_lo
     ref: Ref, out: str
 ) -> None:
     assert way_out(ref) == out
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("migration", "migration-dry-run"),
+        ("j" * 55, "j" * 55 + "-dry-run"),
+        ("j" * 63, "j" * 55 + "-dry-run"),
+        ("j" * 54 + ".k" * 5, "j" * 54 + "-k-dry-run"),
+    ],
+    ids=["short", "just short enough", "as long as may be", "too long"],
+)
+def test_a_job_is_tried_by_a_name_that_is_too_long_where_its_own_is(name: str, other: str) -> None:
+    assert beside(name) == other
+    assert (len(other) > 63) == (len(name) > 63)
