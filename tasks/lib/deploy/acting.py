@@ -150,7 +150,7 @@ class Acting:
             self._remove(step)
         kind = self.kinds.get((step.ref.api_version, step.ref.kind))
         if kind is None:
-            raise unknown_kind(step.ref)
+            raise unknown_kind(step.ref, self.kinds)
         path = kind.path(step.ref.namespace, step.ref.name)
         if step.action is Action.CHANGE:
             self._take_over(step, path)
@@ -257,10 +257,25 @@ class Acting:
             time.sleep(0.2)  # the loop around this asks again and tells a lasting fault
 
 
-def unknown_kind(ref: Ref) -> Failure:
-    """The error for a kind that the cluster does not serve."""
+def unknown_kind(ref: Ref, kinds: Kinds) -> Failure:
+    """The error for a kind that the cluster does not serve, or not in this version."""
+    what = f"The cluster does not know the kind {ref.kind} of {ref.api_version}."
+    if served := _other_versions(ref, kinds):
+        return Failure(
+            what,
+            f"It knows {ref.kind} of {', '.join(served)}.",
+            f"Mend the apiVersion of {ref}: versions of the API are removed as clusters are upgraded.",
+        )
     return Failure(
-        f"The cluster does not know the kind {ref.kind} of {ref.api_version}.",
+        what,
         f"{ref} cannot be applied without its CustomResourceDefinition.",
         "Install what brings it first: for ClusterIssuer that is cert-manager (docs/deploy.md).",
     )
+
+
+def _other_versions(ref: Ref, kinds: Kinds) -> list[str]:
+    """The versions in which the cluster knows a kind; Kubernetes' own kinds also went to other groups."""
+    group = ref.api_version.rpartition("/")[0]
+    is_own = "." not in group or group.endswith(".k8s.io")
+    named = [version for version, kind in kinds if kind == ref.kind]
+    return sorted(version for version in named if is_own or version.rpartition("/")[0] == group)

@@ -272,4 +272,4 @@ def _require_kinds(objects: Sequence[Wanted], kinds: Kinds) -> None:
     for w in objects:
         key = (w.ref.api_version, w.ref.kind)
         if key not in kinds and key not in brought:
-            raise unknown_kind(w.ref)
+            raise unknown_kind(w.ref, kinds)

@@ -79,7 +79,7 @@ def scopes_to_come(contents: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str
         for content in contents
         if content["kind"] == "CustomResourceDefinition"
         for spec in [content["spec"]]
-        for version in spec["versions"]
+        for version in spec.get("versions") or []  # v1beta1, which no cluster serves any more, also knew one
         if version.get("served", True)
     }
 

@@ -8,8 +8,9 @@ import pytest
 from tasks.lib.cluster.connection import Connection
 from tasks.lib.cluster.gke import Found
 from tasks.lib.cluster.kinds import Kind
+from tasks.lib.deploy.acting import unknown_kind
 from tasks.lib.deploy.engine import Choices, needed, plan
-from tasks.lib.deploy.objects import wanted
+from tasks.lib.deploy.objects import Ref, wanted
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
 from tests.lib.cluster.scripted import scripted, status
@@ -54,6 +55,46 @@ def test_a_kind_is_brought_by_a_definition_of_its_group_and_version(
 
         with pytest.raises(Failure, match=fault):
             plan(settings, settings.environment("staging"), connection, objects, Choices())
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "served", "why"),
+    [
+        (
+            "extensions/v1beta1",
+            "Ingress",
+            "networking.k8s.io/v1",
+            "It knows Ingress of networking.k8s.io/v1.",
+        ),
+        (
+            "cert-manager.io/v1alpha2",
+            "Issuer",
+            "cert-manager.io/v1",
+            "It knows Issuer of cert-manager.io/v1.",
+        ),
+        ("serving.knative.dev/v1", "Service", "v1", "Service it cannot be applied without its Custom"),
+    ],
+    ids=["moved to another group", "an older version", "another's kind of the same name"],
+)
+def test_a_version_of_the_api_that_was_removed_is_told_with_those_that_are_there(
+    version: str, kind: str, served: str, why: str
+) -> None:
+    kinds = {(served, kind): Kind(served, kind, "things", namespaced=True)}
+
+    assert unknown_kind(Ref(version, kind, "default", "it"), kinds).why.startswith(why)
+
+
+def test_a_definition_in_a_version_that_was_removed_is_refused_like_any_other(tmp_path: Path) -> None:
+    old = {**definition("example.org", "v1", served=True), "apiVersion": "apiextensions.k8s.io/v1beta1"}
+    old["spec"] = {"group": "example.org", "version": "v1", "names": {"kind": "Widget", "plural": "widgets"}}
+    settings, objects = checked_in_settings(), wanted([old], SERVED, "default")
+    with scripted(tmp_path) as server:
+        connection = Connection(Found("p", "l", "n", server.endpoint), server.api(), SERVED)
+
+        with pytest.raises(Failure, match="does not know the kind CustomResourceDefinition") as caught:
+            plan(settings, settings.environment("staging"), connection, objects, Choices())
+
+    assert caught.value.why == "It knows CustomResourceDefinition of apiextensions.k8s.io/v1."
 
 
 def test_whatever_is_waited_for_is_watched_where_it_lies(tmp_path: Path) -> None:
