@@ -205,6 +205,33 @@ def test_what_a_killed_deploy_left_goes_back_too_when_the_next_one_fails(environ
     assert not [one for one in images if COMMIT_B in one]
 
 
+def autoscaler(case: Case, version: str, most: int) -> dict[str, Any]:
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": f"{case.name}-builder"}
+    return {
+        "apiVersion": f"autoscaling/{version}",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "spare"},
+        "spec": {"scaleTargetRef": target, "maxReplicas": most},
+    }
+
+
+def test_an_object_whose_manifest_went_to_another_version_of_the_api_goes_back_too(
+    environment: Case,
+) -> None:
+    environment.add(autoscaler(environment, "v1", 2))
+    deployed(environment)
+    environment.add(autoscaler(environment, "v2", 3))
+    environment.behave("Deployment", "gcloud-sqlproxy", "image-pull-error")
+
+    done = deploy(environment, commit=COMMIT_B)
+
+    assert done.returncode == 1
+    assert "is as in release 1 again" in done.stderr
+    listed = environment.kubectl("get", "horizontalpodautoscalers.v1.autoscaling", "-o", "json")
+    [left] = json.loads(listed)["items"]
+    assert left["spec"]["maxReplicas"] == 2
+
+
 def test_the_same_commit_mended_deploys_after_a_roll_back(environment: Case) -> None:
     deployed(environment)
     environment.behave("Deployment", "web", "crash-loop")

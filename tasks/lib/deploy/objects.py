@@ -26,6 +26,11 @@ class Ref:
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
 
+    @property
+    def place(self) -> tuple[str, str, str, str]:
+        """What stays the same in every version of the API: group, kind, namespace and name."""
+        return self.api_version.rpartition("/")[0], self.kind, self.namespace, self.name
+
     def command(self, verb: str) -> str:
         """The kubectl command that does `verb` with this object, as a shell takes it."""
         where = f"-n {self.namespace} " if self.namespace else ""

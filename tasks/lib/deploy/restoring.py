@@ -54,13 +54,14 @@ def unfinished(steps: Sequence[Step], touched: Collection[Step], good: Sequence[
         good: the objects of the last good release.
 
     """
-    before = {w.ref: w.digest for w in good}
+    before = {w.ref.place: w.digest for w in good}
     seen = {step.ref for step in touched}
     found = []
     for step in steps:
         applied = ((step.live or {"metadata": {}})["metadata"].get("annotations") or {}).get(APPLIED)
-        is_lasting = step.ref.kind in LEFT or (step.ref.kind in CONFIGURATION and step.ref not in before)
-        if applied and applied != before.get(step.ref) and step.ref not in seen and not is_lasting:
+        place = step.ref.place
+        is_lasting = step.ref.kind in LEFT or (step.ref.kind in CONFIGURATION and place not in before)
+        if applied and applied != before.get(place) and step.ref not in seen and not is_lasting:
             found.append(step)
     return found
 
@@ -74,15 +75,15 @@ def restoration(steps: Sequence[Step], good: Sequence[Wanted], earlier: Sequence
         earlier: what an earlier deploy left that did not end well.
 
     """
-    before, of_an_earlier = {w.ref: w for w in good}, {step.ref for step in earlier}
+    before, of_an_earlier = {w.ref.place: w for w in good}, {step.ref for step in earlier}
     objects: list[Wanted] = []
     created: list[Step] = []
     left: list[tuple[Ref, str]] = []
     for step in [*steps, *earlier]:
         if reason := LEFT.get(step.ref.kind):
             left.append((step.ref, reason))
-        elif step.ref in before:
-            objects.append(before[step.ref])
+        elif step.ref.place in before:
+            objects.append(before[step.ref.place])
         elif step.live is None or step.ref in of_an_earlier:
             created.append(step)
         elif step.ref.kind == "Secret":  # without a hash in its name; nobody else knows what it was

@@ -154,3 +154,17 @@ def test_what_a_running_job_reads_is_spared(status: dict[str, Any], spared: bool
     due = sparing(restoration(steps, []), [job])
     assert [one.ref.name for one in due.created] == (["conf-2"] if spared else ["conf-1", "conf-2"])
     assert [ref.name for ref, _ in due.left] == (["conf-1"] if spared else [])
+
+
+def test_an_object_whose_manifest_went_to_another_version_of_the_api_is_the_same_object() -> None:
+    old, new = (
+        Wanted(Ref(f"autoscaling/{version}", "HorizontalPodAutoscaler", "default", "x"), {"data": version})
+        for version in ("v1", "v2")
+    )
+    changed = Step(new, Action.CHANGE, "", {}, applied(old))
+
+    assert unfinished([changed], [], [old]) == []
+    due = restoration([changed], [old])
+    assert (due.objects, due.created, due.left) == ((old,), (), ())
+    again = restoration([], [old], [changed])
+    assert (again.objects, again.created, again.left) == ((old,), (), ())
