@@ -1,7 +1,8 @@
 """One deploy at a time: a Lease in the environment's namespace, renewed while a deploy runs.
 
 Whether a holder is dead is judged by this process's own clock: its renewals have to stand still for the whole
-duration while we look.  So clocks that differ between machines cannot let two inside.
+duration while we look, and while the server answers.  So clocks that differ between machines cannot let two
+inside, nor can a server that is away.
 """
 
 import datetime
@@ -101,7 +102,10 @@ class Lock:
     def take(self) -> Json | None:
         """Take the lock if it is free or its holder is dead; returns the Lease of the holder otherwise."""
         while True:
+            asked = time.monotonic()
             there = self.read()
+            if time.monotonic() - asked > SECONDS / 3:
+                self._seen = ("", 0.0)  # the server was away for the holder too, which could not renew
             if there and self._is_ours(there):  # the answer to our own write was lost
                 return None
             if there and self._is_alive(there):

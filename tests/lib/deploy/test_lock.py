@@ -1,0 +1,61 @@
+"""When a holder counts as dead; tests/e2e/test_lock.py takes real locks."""
+
+from typing import Any, cast
+
+import pytest
+
+from tasks.lib.cluster.api import Api
+from tasks.lib.deploy import lock
+from tasks.lib.deploy.lock import SECONDS, Claim, Lock
+from tests.builders import checked_in_settings
+from tests.clock import Clock
+
+LEASE = {
+    "metadata": {"name": lock.NAME, "uid": "1", "resourceVersion": "7"},
+    "spec": {"holderIdentity": "somebody", "renewTime": "then", "leaseDurationSeconds": SECONDS},
+}
+
+
+class Server:
+    """Knows one Lease that nobody renews, and answers as late as it is told to."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.late, self._clock = 0.0, clock
+
+    def get(self, path: str, *, doing: str) -> dict[str, Any]:
+        self._clock.sleep(self.late)
+        return LEASE
+
+    def request(self, method: str, path: str, **_: Any) -> dict[str, Any]:
+        return {}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(lock, "time", clock)
+    return clock
+
+
+def test_a_holder_that_does_not_renew_is_dead_when_its_time_is_over(clock: Clock) -> None:
+    one = Lock(cast("Api", Server(clock)), checked_in_settings().environment("staging"), Claim("me"))
+
+    assert one.take() is not None
+    clock.sleep(SECONDS)
+    assert one.take() is not None
+    clock.sleep(1)
+    assert one.take() is None
+
+
+def test_a_server_that_was_away_was_so_for_the_holder_too_whose_time_begins_anew(clock: Clock) -> None:
+    server = Server(clock)
+    one = Lock(cast("Api", server), checked_in_settings().environment("staging"), Claim("me"))
+    assert one.take() is not None
+
+    server.late = 2 * SECONDS
+    assert one.take() is not None, "taken from a holder that could not renew"
+    server.late = 0
+    clock.sleep(SECONDS)
+    assert one.take() is not None
+    clock.sleep(1)
+    assert one.take() is None
