@@ -258,10 +258,11 @@ class Wait:
         for ref in self._pending:
             self._record.end(ref, f"timed out, {self._record.rows[ref].result}")
         return TimedOut(
-            f"{len(lines)} of the workloads were not ready within {seconds:g} s.",
+            f"{len(self._pending)} of the workloads were not ready within {round(seconds, 1):g} s.",
             "\n".join(lines),
-            "They go on starting by themselves. Look at their pods, then deploy again; "
-            "time_limits.rollout and time_limits.job in invoke.yaml set how long to wait.",
+            "They go on starting by themselves. Look at their pods, then deploy again; in invoke.yaml, "
+            "time_limits.rollout and time_limits.job set how long to wait for a phase, time_limits.deploy "
+            "for all of them, and time_limits.rollback in a roll back.",
         )
 
 

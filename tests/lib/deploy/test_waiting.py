@@ -10,7 +10,7 @@ from tasks.lib.deploy.logs import Followers
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.progress import Event, Record, Row, Told
 from tasks.lib.deploy.waiting import Target, Wait
-from tasks.lib.deploy.watching import Gone, Listed, News, Seen
+from tasks.lib.deploy.watching import Disturbed, Gone, Listed, News, Seen
 from tasks.lib.errors import Failure
 
 WEB = Ref("apps/v1", "Deployment", "default", "web")
@@ -139,3 +139,19 @@ def test_what_is_being_deleted_is_not_ready_however_well_it_does() -> None:
     dying["metadata"]["deletionTimestamp"] = "now"
 
     assert waited(Target(WEB, "uid-web", 1), Seen(dying)) == "waiting: not ready"
+
+
+def test_a_time_out_counts_workloads_alone_and_names_the_limits_that_may_have_ended_it() -> None:
+    record = Record("staging", {WEB: Row("phase", WEB, Action.CHANGE, "waiting: 0 of 1 updated")})
+    wait = Wait(NOBODY, "default", [Target(WEB, "uid-web", 1)], record, lambda event: None, {})
+    wait._take(Disturbed("connection refused"), cast("Followers", None))
+
+    late = wait._timed_out(123.45678)
+
+    assert late.what == "1 of the workloads were not ready within 123.5 s."
+    assert late.why.splitlines() == [
+        "Deployment web: waiting: 0 of 1 updated",
+        "The API server does not answer: connection refused",
+    ]
+    for limit in ("rollout", "job", "rollback", "deploy"):
+        assert f"time_limits.{limit}" in late.next_step
