@@ -95,6 +95,9 @@ def names_read(bodies: Iterable[Json]) -> set[tuple[str, str]]:
             found |= configuration_names(spec) | pulled
         rules = (body.get("spec") or {}).get("tls") or [] if body.get("kind") == "Ingress" else []
         found |= {("Secret", rule["secretName"]) for rule in rules if "secretName" in rule}
+        if body.get("kind") == "ServiceAccount":  # whose pods get them
+            handed_on = [*(body.get("imagePullSecrets") or []), *(body.get("secrets") or [])]
+            found |= {("Secret", one["name"]) for one in handed_on if "name" in one}
     return found
 
 

@@ -184,6 +184,19 @@ def test_secrets_for_pulling_images_and_for_certificates_count_as_read() -> None
     assert names_read([pod, ingress, cron]) == {("Secret", "pull"), ("Secret", "tls"), ("ConfigMap", "cron")}
 
 
+def test_what_pods_get_by_their_account_is_read_by_it() -> None:
+    account = {
+        "kind": "ServiceAccount",
+        "imagePullSecrets": [{"name": "pull"}],
+        "secrets": [{"name": "token"}],
+    }
+    candidates = {ref("Secret", name): live("Secret", name) for name in ("pull", "token", "other")}
+    packed = pack([Wanted(ref("ServiceAccount", "web"), account)])
+
+    assert names_read([account]) == {("Secret", "pull"), ("Secret", "token")}
+    assert removed(candidates, past=(Past(1, {"result": "deployed"}, packed),)) == ["Secret other"]
+
+
 def test_the_label_leaves_selectors_and_templates_alone() -> None:
     web = deployment("web")
     body = labelled(web, OWNER).body
