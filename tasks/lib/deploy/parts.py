@@ -63,8 +63,11 @@ def manifests(number: int, facts: Mapping[str, str], packed: str, namespace: str
 
 def content(head: Json, others: Sequence[Json]) -> tuple[str, int]:
     """What the parts of a release hold together, and how many they should be; empty if one is missing."""
-    wanted = int((head["metadata"].get("annotations") or {}).get(PARTS, 1))
+    noted = (head["metadata"].get("annotations") or {}).get(PARTS, "1")
     by_part = {int(one["metadata"]["labels"][PART]): one for one in others}
+    if not noted.isdecimal():  # somebody changed it
+        return "", max(by_part, default=1)
+    wanted = int(noted)
     numbers = range(2, wanted + 1)
     if any(part not in by_part for part in numbers):
         return "", wanted

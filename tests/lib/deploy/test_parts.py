@@ -61,6 +61,16 @@ def test_copies_that_people_make_are_no_releases(name: str, labels: dict[str, st
     assert parts.is_one({"metadata": {"name": name, "labels": spelled}}) is counts
 
 
+@pytest.mark.parametrize("count", ["", "x", "-1", "1.5"])
+def test_a_release_whose_number_of_parts_somebody_changed_is_not_whole_and_is_forgotten_whole(
+    count: str,
+) -> None:
+    *others, head = parts.manifests(7, {}, encoded(b"x" * (parts.BYTES_OF_A_PART + 1)), "default")
+    head["metadata"]["annotations"][parts.PARTS] = count
+
+    assert parts.content(head, others) == ("", 2)
+
+
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 100])
 def test_the_size_of_content_is_that_of_its_bytes(length: int) -> None:
     assert 0 <= parts.size(encoded(b"x" * length)) - length <= 2
