@@ -114,7 +114,7 @@ def _follow(api: Api, kind: Kind, namespace: str, inbox: Inbox, stop: threading.
                 inbox.put(Disturbed(""))
                 failures = refusals = 0
             for line in _lines(api, kind, namespace, version):
-                version = _take(kind, json.loads(line), inbox) or version
+                version = _take(kind, _event(api, line), inbox) or version
         except (ApiError, Unreachable) as fault:
             version = ""  # a list afterwards shows that the server answers, and what was missed
             status = fault.status if isinstance(fault, ApiError) else 0
@@ -144,6 +144,15 @@ def _lines(api: Api, kind: Kind, namespace: str, version: str) -> Iterator[bytes
         "timeoutSeconds": str(SECONDS_OF_A_WATCH), **SELECTORS.get(kind.kind, {}),
     }  # fmt: skip
     return api.lines(kind.path(namespace), query=query, idle=SILENCE)
+
+
+def _event(api: Api, line: bytes) -> Json:
+    """One event; a line that a proxy cut off, and then ended as if all were well, is a broken connection."""
+    try:
+        event: Json = json.loads(line)
+    except ValueError as error:
+        raise Unreachable(api.endpoint.server, "an event was cut off") from error
+    return event
 
 
 def _take(kind: Kind, event: Json, inbox: Inbox) -> str:
