@@ -65,6 +65,8 @@ def find(api: Api, kinds: Kinds, wanted: Sequence[Wanted], past: Past) -> list[D
 def compare(w: Wanted, live: Json, intended: Json) -> Drifted | None:
     """How a live object differs from what applying it anew would make of it, and what others added to it."""
     differing = [_turned(change) for change in changes(live, intended)]
+    if ends := live["metadata"].get("deletionTimestamp"):
+        differing.append(Change("metadata.deletionTimestamp", None, ends))
     extra = [Change(field, None, text) for field, text in added(live, w.body)]
     if not differing and not extra:
         return None
@@ -108,10 +110,12 @@ def _turned(change: Change) -> Change:
 
 
 def _of_object(api: Api, kinds: Kinds, w: Wanted, live: Json | None) -> Drifted | None:
+    # A finished Job with a time to live goes away by itself.
+    goes_away = w.ref.kind == "Job" and "ttlSecondsAfterFinished" in w.body["spec"]
+    if goes_away and (live is None or "deletionTimestamp" in live["metadata"]):
+        return None
     if live is None:
-        # A finished Job with a time to live goes away by itself.
-        goes_away = w.ref.kind == "Job" and "ttlSecondsAfterFinished" in w.body["spec"]
-        return None if goes_away else Drifted(w.ref, "missing")
+        return Drifted(w.ref, "missing")
     if contains(live, w.body):
         return compare(w, live, live)
     path = kinds[w.ref.api_version, w.ref.kind].path(w.ref.namespace, w.ref.name)

@@ -88,11 +88,10 @@ def _stateful_set(thing: Object) -> Standing:
     ready = status.get("readyReplicas", 0)
     if ready < wanted:
         return _waiting(f"{ready} of {wanted} ready")
-    strategy = spec.get("updateStrategy") or {}
+    strategy, updated = spec.get("updateStrategy") or {}, status.get("updatedReplicas", 0)
     if strategy.get("type", "RollingUpdate") != "RollingUpdate":
-        return _ready(f"{ready}/{wanted}")
+        return _ready_by_hand(f"{ready}/{wanted}", wanted - updated)
     partition = (strategy.get("rollingUpdate") or {}).get("partition", 0)
-    updated = status.get("updatedReplicas", 0)
     if partition:
         due = max(wanted - partition, 0)
         return _ready(f"{ready}/{wanted}") if updated >= due else _waiting(f"{updated} of {due} updated")
@@ -112,7 +111,7 @@ def _daemon_set(thing: Object) -> Standing:
         return _waiting(f"{updated} of {wanted} updated")
     if available < wanted:
         return _waiting(f"{available} of {wanted} available")
-    return _ready(f"{available}/{wanted}")
+    return _ready_by_hand(f"{available}/{wanted}", wanted - updated)
 
 
 def _job(thing: Object) -> Standing:
@@ -151,6 +150,13 @@ def _replicas(thing: Object) -> int:
 
 def _waiting(reason: str) -> Standing:
     return Standing(State.WAITING, reason)
+
+
+def _ready_by_hand(reason: str, before: int) -> Standing:
+    """Ready, though `before` of the pods are of an earlier state: whoever chose OnDelete replaces them."""
+    if before <= 0:
+        return _ready(reason)
+    return _ready(f"{reason}, {before} as before until they are deleted (OnDelete)")
 
 
 def _ready(reason: str) -> Standing:

@@ -45,6 +45,17 @@ def test_what_others_added_is_told_by_field() -> None:
     assert (found.state, found.changes) == ("extra", (Change("spec.containers[aside].image", None, "b"),))
 
 
+def test_what_is_being_deleted_has_drifted_though_its_fields_have_not() -> None:
+    live = deployment(replicas=1)
+    live["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
+
+    found = compare(Wanted(REF, deployment(replicas=1)), live, live)
+
+    assert found is not None
+    assert found.state == "changed"
+    assert found.changes == (Change("metadata.deletionTimestamp", None, "2026-01-02T03:04:05Z"),)
+
+
 @pytest.mark.parametrize(
     "fields",
     [

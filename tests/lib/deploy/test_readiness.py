@@ -61,7 +61,12 @@ LATE = condition("Progressing", "False", reason="ProgressDeadlineExceeded", mess
         (stateful_set(readyReplicas=2), State.WAITING, "2 of 3 ready"),
         (stateful_set(readyReplicas=3, updatedReplicas=1, **ONCE), State.WAITING, "1 of 3 updated"),
         (stateful_set(readyReplicas=3, updatedReplicas=3, **SAME), State.READY, "3/3"),
-        (stateful_set({"type": "OnDelete"}, readyReplicas=3, **ONCE), State.READY, "3/3"),
+        (
+            stateful_set({"type": "OnDelete"}, readyReplicas=3, updatedReplicas=1, **ONCE),
+            State.READY,
+            "3/3, 2 as before until they are deleted (OnDelete)",
+        ),
+        (stateful_set({"type": "OnDelete"}, readyReplicas=3, updatedReplicas=3, **SAME), State.READY, "3/3"),
         (
             stateful_set(PARTITION, readyReplicas=3, updatedReplicas=1, **ONCE),
             State.WAITING,
@@ -82,6 +87,11 @@ LATE = condition("Progressing", "False", reason="ProgressDeadlineExceeded", mess
             daemon_set(desiredNumberScheduled=2, updatedNumberScheduled=2, numberAvailable=2),
             State.READY,
             "2/2",
+        ),
+        (
+            daemon_set("OnDelete", desiredNumberScheduled=2, numberAvailable=2),
+            State.READY,
+            "2/2, 2 as before until they are deleted (OnDelete)",
         ),
         (workload("Job", {}), State.WAITING, "running"),
         (workload("Job", {}, suspend=True), State.WAITING, "suspended"),
