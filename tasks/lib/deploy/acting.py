@@ -1,7 +1,7 @@
 """Making it so: applying the steps of a phase, and replacing what has to be made anew."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from functools import partial
 from typing import Final
@@ -40,6 +40,7 @@ class Acting:
         record: is told what was done.
         tell: likewise.
         seconds: how long what is deleted may take to be gone; by default as the server may take to answer.
+        guard: called once that is gone; raises where nothing more may be changed.
 
     """
 
@@ -52,9 +53,10 @@ class Acting:
         record: Record,
         tell: Tell,
         seconds: float = 0,
+        guard: Callable[[], None] = lambda: None,
     ) -> None:
         self.api, self.kinds = api, kinds
-        self._seconds = seconds or api.patience.total
+        self._seconds, self._guard = seconds or api.patience.total, guard
         self._forced, self._predecessors = forced, predecessors
         self._record, self._tell = record, tell
 
@@ -148,6 +150,7 @@ class Acting:
         self._record.begin(step.ref, "being applied")
         if step.action is Action.RECREATE or (step.action is Action.RUN and step.live):
             self._remove(step)
+            self._guard()
         kind = self.kinds.get((step.ref.api_version, step.ref.kind))
         if kind is None:
             raise unknown_kind(step.ref, self.kinds)

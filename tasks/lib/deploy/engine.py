@@ -181,6 +181,7 @@ class Course:
             self._record,
             self._tell,
             self._limits.rollout,
+            self._guard,
         )
         for title, steps in planned.phases:
             self._record.plan(title, list(steps))

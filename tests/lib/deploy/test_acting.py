@@ -132,3 +132,24 @@ def test_a_field_that_somebody_took_since_the_dry_run_is_not_forced(server: Scri
     assert caught.value.why == "Service one-0: .spec.ports is managed by somebody else"
     assert "--force-conflicts Service/one-0:.spec.ports" in caught.value.next_step
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("dying", [False, True], ids=["deleted by us", "deleted by somebody else"])
+def test_nothing_takes_the_place_of_what_was_deleted_where_the_lock_was_lost_meanwhile(
+    server: Scripted, dying: bool
+) -> None:
+    deleted = [] if dying else [Answer()]
+    server.answers = [*deleted, status(404, "NotFound", "gone")]
+    record, [due] = Record("staging"), steps(1)
+    metadata = {"name": "one-0", "uid": "1", **({"deletionTimestamp": "now"} if dying else {})}
+    due = replace(due, action=Action.RECREATE, live={"metadata": metadata})
+    record.plan("phase", [due])
+
+    def lost() -> None:
+        raise Failure("The lock was lost.")
+
+    acting = Acting(server.api(), KINDS, {}, [], record, lambda event: None, guard=lost)
+    with pytest.raises(Failure, match="The lock was lost"):
+        acting.apply([due])
+
+    assert [asked.method for asked in server.asked] == [*(["DELETE"] if deleted else []), "GET"]
