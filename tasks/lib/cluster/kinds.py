@@ -1,12 +1,14 @@
 """Which kinds a cluster knows, and where their objects live: its discovery documents as a table."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.errors import Failure
 
+PAUSE: Final = 0.1
 # One document for all groups; older servers know it by its beta name.
 AGGREGATED: Final = (
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"
@@ -53,6 +55,16 @@ def discover(api: Api) -> Kinds:
         for root in ("/api", "/apis")
         for found in parse(api.request("GET", root, doing="list the kinds it knows", accept=AGGREGATED))
     }
+
+
+def discover_with(api: Api, brought: Collection[tuple[str, str]]) -> Kinds:
+    """The same, once it tells of kinds that were just defined: the server takes a moment to list them."""
+    deadline = time.monotonic() + api.patience.total
+    while True:
+        found = discover(api)
+        if found.keys() >= set(brought) or time.monotonic() > deadline:
+            return found
+        time.sleep(PAUSE)
 
 
 def parse(document: Json) -> list[Kind]:

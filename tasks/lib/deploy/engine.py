@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from tasks.lib.cluster import permissions
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.connection import Connection
-from tasks.lib.cluster.kinds import Kinds, discover
+from tasks.lib.cluster.kinds import Kinds, discover_with
 from tasks.lib.deploy import rehearsal
 from tasks.lib.deploy.acting import Acting, unknown_kind
 from tasks.lib.deploy.conflicts import Conflict, bare
@@ -221,7 +221,7 @@ class Course:
             definitions = [step for step in due if step.ref.kind == "CustomResourceDefinition"]
             if definitions:
                 self._wait(acting, definitions, applied)
-                acting.kinds = discover(acting.api)
+                acting.kinds = discover_with(acting.api, scopes_to_come(step.body for step in definitions))
         waited = [step for step in steps if step.ref.kind in RULES and step.action is not Action.SKIP]
         self._wait(acting, waited, stored)
 

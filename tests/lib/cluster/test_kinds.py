@@ -1,9 +1,12 @@
+import json
 from typing import Any
 
 import pytest
 
-from tasks.lib.cluster.kinds import Kind, discover, parse
+from tasks.lib.cluster import kinds
+from tasks.lib.cluster.kinds import Kind, discover, discover_with, parse
 from tasks.lib.errors import Failure
+from tests.clock import Clock
 from tests.lib.cluster.scripted import Answer, Scripted
 
 DOCUMENT: dict[str, Any] = {
@@ -67,8 +70,34 @@ def test_paths_are_those_of_the_api(kind: Kind, namespace: str, name: str, path:
 
 
 def test_two_requests_tell_all_kinds(server: Scripted) -> None:
-    import json
-
     server.answers = [Answer(body=json.dumps(DOCUMENT).encode())]
     assert discover(server.api())["apps/v1", "Deployment"] == DEPLOYMENT
     assert [asked.path for asked in server.asked] == ["/api", "/apis"]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(kinds, "time", clock)
+    return clock
+
+
+def test_a_kind_that_was_brought_is_waited_for(server: Scripted, clock: Clock) -> None:
+    before, after = ({**DOCUMENT, "items": DOCUMENT["items"][place:]} for place in (1, 0))
+    early, late = (Answer(body=json.dumps(document).encode()) for document in (before, after))
+    server.answers = [early, early, early, early, late]
+
+    found = discover_with(server.api(), {("apps/v1", "Deployment"), ("v1", "Namespace")})
+
+    assert found["apps/v1", "Deployment"] == DEPLOYMENT
+    assert len(server.asked) == 6
+    assert len(clock.slept) == 2
+
+
+def test_a_kind_that_never_comes_is_not_waited_for_forever(server: Scripted, clock: Clock) -> None:
+    server.answers = [Answer(body=json.dumps(DOCUMENT).encode())]
+
+    assert ("example.org/v1", "Widget") not in discover_with(
+        server.api(total=1), {("example.org/v1", "Widget")}
+    )
+    assert 0.9 < sum(clock.slept) < 1.5
