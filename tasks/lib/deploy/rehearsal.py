@@ -178,7 +178,7 @@ class Rehearsal:
         if step.action is Action.CHANGE and step.live:
             result = takeover.foreseen(step.live, self._predecessors, step.body, result)
         if step.ref.kind == "Deployment" and result["spec"].get("paused"):
-            return Tried(step, fault=_paused(step.ref))
+            return Tried(step, fault=_paused(step))
         return Tried(_corrected(step, result), result, forced=forced)
 
     def _refused(self, step: Step, error: ApiError, path: str) -> Tried:
@@ -267,10 +267,12 @@ def _going(ref: Ref) -> str:
     return f"{ref}: it is being deleted. Wait until it is gone, then deploy again; what it held is lost."
 
 
-def _paused(ref: Ref) -> str:
+def _paused(step: Step) -> str:
     """Why a paused Deployment is not begun with: it would end the deploy half-way, after the migration."""
-    resume = f"kubectl -n {ref.namespace} rollout resume deployment/{ref.name}"
-    return f"{ref}: its rollout is paused, nothing would happen.\nway out: `{resume}`, then deploy again."
+    ref, by_manifest = step.ref, (step.body.get("spec") or {}).get("paused")
+    resume = f"`kubectl -n {ref.namespace} rollout resume deployment/{ref.name}`"
+    out = "take `paused` out of its manifest" if by_manifest else resume
+    return f"{ref}: its rollout is paused, nothing would happen.\nway out: {out}, then deploy again."
 
 
 def _corrected(step: Step, result: Json) -> Step:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,12 @@ from tests.lib.cluster.scripted import Answer, scripted, status
 
 KEY = "apps/v1", "Deployment"
 WEB = Ref(*KEY, "default", "web")
-BODY = {"apiVersion": KEY[0], "kind": KEY[1], "metadata": {"name": "web"}, "spec": {"replicas": 2, "a": 1}}
+BODY: dict[str, Any] = {
+    "apiVersion": KEY[0],
+    "kind": KEY[1],
+    "metadata": {"name": "web"},
+    "spec": {"replicas": 2, "a": 1},
+}
 TAKEN = ("autoscaler", ".spec.replicas")
 
 
@@ -148,3 +154,24 @@ def test_the_way_out_of_a_field_that_cannot_change_can_be_pasted_and_warns_of_lo
 def test_a_job_is_tried_by_a_name_that_is_too_long_where_its_own_is(name: str, other: str) -> None:
     assert beside(name) == other
     assert (len(other) > 63) == (len(name) > 63)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "out"),
+    [
+        ({}, "way out: `kubectl -n default rollout resume deployment/web`, then deploy again."),
+        ({"paused": True}, "way out: take `paused` out of its manifest, then deploy again."),
+    ],
+    ids=["by hand", "by its manifest"],
+)
+def test_a_paused_rollout_is_refused_with_what_ends_the_pause(
+    tmp_path: Path, manifest: dict[str, bool], out: str
+) -> None:
+    body = {**BODY, "spec": {**BODY["spec"], **manifest}}
+    with scripted(tmp_path) as server:
+        server.answers = [Answer(body=json.dumps({**BODY, "spec": {"paused": True}}).encode())]
+        kinds = {KEY: Kind(*KEY, "deployments", namespaced=True)}
+        rehearsal = Rehearsal(server.api(), kinds, ["kubectl"], [], "default")
+        [one] = rehearsal.run([Step(Wanted(WEB, body), Action.CHANGE, "", body, BODY)])
+
+    assert one.fault.splitlines() == ["Deployment web: its rollout is paused, nothing would happen.", out]
