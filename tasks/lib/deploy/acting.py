@@ -171,9 +171,9 @@ class Acting:
             return self.api.apply(path, step.body, doing=doing)
         except ApiError as error:
             found = found_in(step.ref, error)
-            if not found or step.ref not in self._forced:
+            if not found:
                 raise
-            ours = {bare(conflict.named) for conflict in self._forced[step.ref]}
+            ours = {bare(conflict.named) for conflict in self._forced.get(step.ref, ())}
             if others := not_ours(found, self._predecessors, ours):
                 raise Failure(
                     f"{step.ref} was changed by somebody else during this deploy.",

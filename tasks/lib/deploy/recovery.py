@@ -15,7 +15,7 @@ from tasks.lib.cluster.connection import Connection
 from tasks.lib.cluster.kinds import discover
 from tasks.lib.deploy import bundle, engine, history, removing, restoring
 from tasks.lib.deploy.aftercare import Aftercare
-from tasks.lib.deploy.conflicts import Conflict
+from tasks.lib.deploy.conflicts import OPTION, Conflict
 from tasks.lib.deploy.decide import Step
 from tasks.lib.deploy.history import Past
 from tasks.lib.deploy.objects import wanted
@@ -157,7 +157,9 @@ class Recovery:
             "The database stays as it is: migrations are not reversed."
         )
         seen = f" What was seen is kept in {kept}" if kept else ""
-        failure.next_step = f"Mend the cause and deploy again.{seen}"
+        # What to look at is gone by now; what takes a field over is as good as before.
+        advice = failure.next_step if OPTION in failure.next_step else "Mend the cause and deploy again."
+        failure.next_step = f"{advice}{seen}"
 
     def _restore(
         self, good: Past, touched: list[Step], steps: list[Step]

@@ -95,11 +95,11 @@ def conflict(**managers: str) -> Answer:
     return status(409, "Conflict", "Apply failed", causes=causes)
 
 
-def forced(server: Scripted) -> dict[Ref, Json]:
-    """Apply a Service of which .spec.type was asked for, and what kubectl applied is ours anyway."""
+def forced(server: Scripted, *, asked: bool = True) -> dict[Ref, Json]:
+    """Apply a Service of which .spec.type may be asked for, and what kubectl applied is ours anyway."""
     record, due = Record("staging"), steps(1)
     record.plan("phase", due)
-    known = {due[0].ref: (Conflict(due[0].ref, ".spec.type", "somebody"),)}
+    known = {due[0].ref: (Conflict(due[0].ref, ".spec.type", "somebody"),)} if asked else {}
     return Acting(server.api(), KINDS, known, ["kubectl"], record, lambda event: None).apply(due)
 
 
@@ -153,3 +153,24 @@ def test_nothing_takes_the_place_of_what_was_deleted_where_the_lock_was_lost_mea
         acting.apply([due])
 
     assert [asked.method for asked in server.asked] == [*(["DELETE"] if deleted else []), "GET"]
+
+
+def test_what_a_predecessor_set_since_the_dry_run_is_taken_over_though_nothing_was_asked_for(
+    server: Scripted,
+) -> None:
+    server.answers = [conflict(replicas="kubectl"), Answer(body=b'{"stored": true}')]
+
+    assert list(forced(server, asked=False).values()) == [{"stored": True}]
+    assert ["force=true" in asked.path for asked in server.asked] == [False, True]
+
+
+def test_what_somebody_else_set_since_the_dry_run_is_told_with_the_option_that_takes_it_over(
+    server: Scripted,
+) -> None:
+    server.answers = [conflict(replicas="autoscaler")]
+
+    with pytest.raises(Failure, match="was changed by somebody else during this deploy") as caught:
+        forced(server, asked=False)
+
+    assert caught.value.why == "Service one-0: .spec.replicas is managed by autoscaler"
+    assert "--force-conflicts Service/one-0:.spec.replicas" in caught.value.next_step
