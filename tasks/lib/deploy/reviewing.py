@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.connection import Connection
 from tasks.lib.deploy import comparing, drift, history
 from tasks.lib.deploy.killed import KILLED
@@ -82,16 +83,27 @@ def status(settings: "Settings", environment: "Environment") -> Status:
     with _reached(settings, environment) as connection:
         past = _some(history.read(connection.api, environment.namespace), environment)
         chosen = in_force(past)
-        objects = wanted(chosen.objects(), connection.kinds, environment.namespace)
+        objects = wanted(set_by(chosen, past), connection.kinds, environment.namespace)
         drifted = tuple(drift.find(connection.api, connection.kinds, objects, chosen))
         return Status(chosen, drifted, past[0] if _was_killed(past[0]) else None)
 
 
 def in_force(past: Sequence[history.Past]) -> history.Past:
     """The release that should be running: the newest that ended, or the one brought back when that failed."""
-    newest = next((one for one in past if not _was_killed(one)), past[0])
+    newest = _newest(past)
     restored = RESTORED.search(newest.facts.get("result", ""))
     return comparing.find(past, int(restored[1])) if restored else newest
+
+
+def set_by(chosen: history.Past, past: Sequence[history.Past]) -> list[Json]:
+    """The objects as the release in force set them: one that came back by itself left later Jobs in place."""
+    came_back = chosen is not _newest(past)
+    return [body for body in chosen.objects() if not (came_back and body["kind"] == "Job")]
+
+
+def _newest(past: Sequence[history.Past]) -> history.Past:
+    """The newest that ended."""
+    return next((one for one in past if not _was_killed(one)), past[0])
 
 
 def _was_killed(one: history.Past) -> bool:

@@ -1,7 +1,8 @@
 import pytest
 
-from tasks.lib.deploy.history import Past
-from tasks.lib.deploy.reviewing import Status, in_force
+from tasks.lib.deploy.history import Past, pack
+from tasks.lib.deploy.objects import Ref, Wanted
+from tasks.lib.deploy.reviewing import Status, in_force, set_by
 from tasks.lib.errors import ChangesFound, UsageError
 
 
@@ -31,3 +32,18 @@ def test_no_drift_is_no_change() -> None:
     Status(past(1), ()).require_no_drift()
     with pytest.raises(ChangesFound):
         Status(past(1), (None,)).require_no_drift()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("newest", "kinds"),
+    [
+        ("deployed", ["Service", "Job"]),
+        ("failed", ["Service", "Job"]),
+        ("failed, rolled back to 1", ["Service"]),
+    ],
+)
+def test_jobs_are_not_what_a_release_set_that_came_back_by_itself(newest: str, kinds: list[str]) -> None:
+    wanted = [Wanted(Ref("v1", kind, "default", "x"), {"kind": kind}) for kind in ("Service", "Job")]
+    releases = [Past(2, {"result": newest}, pack(wanted)), Past(1, {"result": "deployed"}, pack(wanted))]
+
+    assert [body["kind"] for body in set_by(in_force(releases), releases)] == kinds
