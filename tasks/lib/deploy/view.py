@@ -90,7 +90,8 @@ class View:
         newest = self.pods_of(workload)
         if not (workload.get("status") or {}).get("updateRevision"):
             return []
-        earlier = [p for p in self._owned[workload["metadata"]["uid"]].values() if p not in newest]
+        owned = [one for one in self._owned[workload["metadata"]["uid"]].values() if one["kind"] == "Pod"]
+        earlier = [pod for pod in owned if pod not in newest and not _is_held(pod, workload["spec"])]
         return [(found[0], pod) for pod in earlier if (found := self._of_pod(pod))]
 
     def troubles_of(self, workload: Json, since: str = "") -> list[tuple[Trouble, Json | None]]:
@@ -140,6 +141,16 @@ def _unseen(workload: Json) -> bool:
     """Whether the controller has not acted on the newest state yet; Jobs do not say."""
     observed = (workload.get("status") or {}).get("observedGeneration", 0)
     return bool(workload["kind"] != "Job" and workload["metadata"].get("generation", 0) > observed)
+
+
+def _is_held(pod: Json, spec: Json) -> bool:
+    """Whether a StatefulSet leaves a pod as it is until somebody wants it otherwise."""
+    strategy = spec.get("updateStrategy") or {}
+    if strategy.get("type") == "OnDelete":
+        return True
+    partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
+    number = int(pod["metadata"]["name"].rpartition("-")[2])
+    return bool(number - (spec.get("ordinals") or {}).get("start", 0) < partition)
 
 
 def _owners(thing: Json) -> list[str]:

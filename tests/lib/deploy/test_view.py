@@ -1,5 +1,7 @@
 from typing import Any
 
+import pytest
+
 from tasks.lib.deploy.doom import NEVER
 from tasks.lib.deploy.objects import Ref, ref_of
 from tasks.lib.deploy.view import View
@@ -79,6 +81,27 @@ def test_broken_pods_of_an_earlier_state_hold_a_stateful_set_up() -> None:
     assert view.stuck_pods_of({**queue, "kind": "Deployment"}) == []
     unseen = {**queue, "metadata": {**queue["metadata"], "generation": 1}}
     assert view.stuck_pods_of(unseen) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "stuck"),
+    [
+        ({}, ["queue-4", "queue-5"]),
+        ({"updateStrategy": {"type": "OnDelete"}}, []),
+        ({"updateStrategy": {"rollingUpdate": {"partition": 5}}}, ["queue-5"]),
+        ({"updateStrategy": {"rollingUpdate": {"partition": 1}}, "ordinals": {"start": 4}}, ["queue-5"]),
+    ],
+    ids=["a rolling update", "on deletion", "down to a partition", "counted from another number"],
+)
+def test_pods_that_the_strategy_leaves_as_they_are_hold_no_rollout_up(
+    spec: dict[str, Any], stuck: list[str]
+) -> None:
+    view = View()
+    queue = {**thing("StatefulSet", "queue"), "spec": spec, "status": {"updateRevision": "b"}}
+    for name in ("queue-4", "queue-5"):
+        view.put(crashing(thing("Pod", name, "uid-queue", labels={"controller-revision-hash": "a"})))
+
+    assert sorted(pod["metadata"]["name"] for _, pod in view.stuck_pods_of(queue)) == stuck
 
 
 def test_pods_of_a_daemon_set_are_told_apart_by_generation() -> None:
