@@ -20,6 +20,7 @@ from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import parts
 from tasks.lib.deploy.objects import Wanted, configuration_names
 from tasks.lib.deploy.progress import DEPLOYED, Notice, Record, Tell
+from tasks.lib.deploy.soundness import sound
 from tasks.lib.errors import Failure, UsageError
 
 
@@ -131,7 +132,7 @@ def _past(number: int, items: Sequence[Json]) -> Past | None:
     if head is None:
         return None
     packed, count = parts.content(head, [item for item in items if item is not head])
-    return Past(number, head.get("data") or {}, packed, count)
+    return Past(number, sound(head.get("data") or {}), packed, count)
 
 
 def add(

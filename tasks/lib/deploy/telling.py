@@ -9,6 +9,7 @@ from tasks.lib import console
 from tasks.lib.deploy.comparing import Difference
 from tasks.lib.deploy.history import Past
 from tasks.lib.deploy.reviewing import Status
+from tasks.lib.deploy.soundness import DAMAGED
 from tasks.lib.duration import spoken
 
 # Facts that are JSON themselves.
@@ -37,7 +38,7 @@ def release_lines(past: Past) -> list[str]:
     """A release in words."""
     facts = structured(past)
     phases, images, secrets = (facts.get(key) or [] for key in STRUCTURED)
-    told = ["result", "back_to", "commit", "branch", "tag", "build", "who", "began"]
+    told = ["result", "back_to", "commit", "branch", "tag", "build", "who", "began", DAMAGED]
     lines = [f"release {past.number}"]
     lines += [f"  {key.replace('_', ' ')}: {facts[key]}" for key in told if facts.get(key)]
     lines.append(f"  took: {spoken(float(facts.get('seconds', 0)))}")

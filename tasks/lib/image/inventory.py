@@ -6,12 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from tasks.lib.deploy import parts
+from tasks.lib.deploy.soundness import DAMAGED
+from tasks.lib.errors import Failure
 from tasks.lib.image.building import LABEL
 from tasks.lib.image.pinning import containers
 from tasks.lib.image.reference import Reference, parse
 from tasks.lib.image.registry import Registry, connect, labels_of
 
 if TYPE_CHECKING:
+    from tasks.lib.deploy.history import Past
     from tasks.lib.settings.model import Settings
 
 REQUESTS_AT_ONCE = 8
@@ -95,10 +99,28 @@ def in_use(settings: "Settings", repository: Reference) -> set[str]:
                 kind = "Pod" if path.endswith("/pods") else "CronJob" if path.endswith("/cronjobs") else ""
                 used |= named([{**thing, "kind": kind} for thing in objects], repository)
             for past in history.read(connection.api, environment.namespace):
-                used |= named([as_pod(json.loads(past.facts.get("images", "[]")))], repository)
+                used |= named([as_pod(images_of(past, environment.namespace))], repository)
         finally:
             connection.api.close()
     return used
+
+
+def images_of(past: "Past", namespace: str) -> list[str]:
+    """The images of a past release.
+
+    Raises:
+        Failure: somebody changed what is kept of them.
+
+    """
+    if "images" in past.facts.get(DAMAGED, ""):
+        raise Failure(
+            f"Which images release {past.number} in {namespace} runs cannot be read.",
+            "Somebody changed its ConfigMap, and what a roll back needs must not be deleted.",
+            "If nobody needs that release: "
+            f"kubectl -n {namespace} delete configmap {parts.name(past.number, 1)}",
+        )
+    found: list[str] = json.loads(past.facts.get("images", "[]"))
+    return found
 
 
 def named(objects: Iterable[Mapping[str, Any]], repository: Reference) -> set[str]:

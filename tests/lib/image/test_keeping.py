@@ -3,8 +3,10 @@
 import pytest
 
 from tasks.lib import console
-from tasks.lib.errors import UsageError
-from tasks.lib.image.inventory import Held, as_pod, named, rows
+from tasks.lib.deploy.history import Past
+from tasks.lib.deploy.soundness import sound
+from tasks.lib.errors import Failure, UsageError
+from tasks.lib.image.inventory import Held, as_pod, images_of, named, rows
 from tasks.lib.image.keeping import check_number, delete, judge, promote
 from tasks.lib.image.reference import named_target, parse
 from tests.builders import checked_in_settings
@@ -63,6 +65,13 @@ def test_the_images_of_a_past_release_are_found() -> None:
     past = as_pod([f"gcr.io/mit-lookit/lookit:abc@{DIGEST}", "docker.io/library/postgres:9.6"])
 
     assert named([past], parse("gcr.io/mit-lookit/lookit")) == {"abc", DIGEST}
+
+
+def test_a_release_whose_images_cannot_be_read_stops_everything() -> None:
+    past = Past(7, sound({"images": "["}), "")
+    with pytest.raises(Failure, match=r"Which images release 7 in lookit runs cannot be read\.") as caught:
+        images_of(past, "lookit")
+    assert "kubectl -n lookit delete configmap lookit-orchestrator-release-7" in caught.value.next_step
 
 
 def test_a_row_is_for_people() -> None:
