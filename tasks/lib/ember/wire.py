@@ -175,9 +175,8 @@ class Pool:
 
     def _send(self, job: Job, request: Request) -> None:
         handle = self._line.handle()
-        exchange = _Exchange(job, request)
+        exchange = self._running[handle] = _Exchange(job, request)
         exchange.prepare(handle, self._curl, self._access)
-        self._running[handle] = exchange
         self._line.send(handle)
 
     def _until_resume(self) -> float:
@@ -237,6 +236,8 @@ class _Exchange:
             if request.body or request.method in {"POST", "PUT", "PATCH"}:
                 handle.setopt(curl.POSTFIELDS, request.body)
             handle.setopt(curl.CUSTOMREQUEST, request.method)
+            if request.method == "HEAD":  # by its name alone, libcurl would wait for the body it tells of
+                handle.setopt(curl.NOBODY, 1)
 
     def _prepare_stream(self, handle: Any, curl: Any, body: Stream, stall_limit: float) -> None:
         handle.setopt(curl.UPLOAD, 1)

@@ -98,6 +98,24 @@ def test_an_error_in_a_job_ends_the_others_and_the_pool_serves_again(access: Acc
     assert log == ["next began", "next ended"]
 
 
+def test_a_request_that_cannot_be_made_ends_its_own_job_too(access: Access, pool: Pool) -> None:
+    closed: list[str] = []
+
+    def unreadable() -> IO[bytes]:
+        raise ValueError("mine")
+
+    def steps() -> Steps:
+        try:
+            yield Request("PUT", access.object_url("x"), (), Stream(unreadable, 10))
+        finally:
+            closed.append("it")
+
+    job = Job(steps())
+    with pytest.raises(ValueError, match="mine"):
+        pool.run([job])
+    assert closed == ["it"]
+
+
 def test_a_pool_that_was_stopped_runs_nothing_and_does_not_say_that_it_did(
     access: Access, pool: Pool
 ) -> None:
@@ -125,6 +143,20 @@ def test_an_error_leaves_aside_what_was_answered_at_the_same_time(access: Access
         log: list[str] = []
         pool.run(Job(asking(access, log, "next")) for _ in range(3))
         assert log.count("next ended") == 3
+
+
+def test_an_answer_to_head_waits_for_no_body(access: Access, pool: Pool) -> None:
+    answers: list[Response | None] = []
+
+    def steps() -> Steps:
+        url = f"{access.upload_url()}?uploadType=media&name=x"
+        yield Request("POST", url, (), b"0123456789")
+        answers.append((yield Request("HEAD", access.public_url("x"), public=True)))
+
+    pool.run([Job(steps())])
+    [answer] = answers
+    assert answer is not None
+    assert (answer.status, answer.body, answer.header("content-length")) == (200, b"", "10")
 
 
 def test_an_interruption_while_a_body_is_read_is_not_lost(access: Access, pool: Pool) -> None:
