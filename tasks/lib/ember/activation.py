@@ -95,7 +95,8 @@ def activate(
         prefix: where, with its slash.
         name: a complete revision.
         history: what is to be remembered from now on, `name` first.
-        served: what is served now; if it is something else by the time of writing, nothing is changed.
+        served: what is served now; if it is something else by the time of writing, nothing is changed, and
+            that is a Failure unless it is this revision.
         entries: the revision's files where its manifest was seen, or written, since `served` was asked for;
             else the manifest is read.
 
@@ -114,6 +115,8 @@ def activate(
             # A pruning renewed the page: was this revision what it removed?
             activate(pool, access, prefix, name, history, now)
             return
+        if now.name == name and now.as_written:
+            return  # another activation of the same revision has looked for its files, and written its page
         raise Failure(
             f"Revision {name} was not activated: another activation came first.",
             f"{now.name or 'A page that is no revision'} is active now.",

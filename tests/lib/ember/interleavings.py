@@ -177,9 +177,6 @@ class Replay:
     def stop(self) -> None:
         """Nothing runs."""
 
-    def go_on(self) -> None:
-        """Nothing was stopped."""
-
     def close(self) -> None:
         """There are no connections."""
 

@@ -226,3 +226,11 @@ def test_a_page_in_place_that_a_pruning_renewed_is_no_other_page(app: App) -> No
     in_place = start.put(INDEX, b"<head>in place again")
     ends = [s for s in app.states(in_place, app.prune(), app.activate("2")) if s.outcomes[1]]
     assert {"another activation" in str(state.outcomes[1]) for state in ends} == {False}
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_two_that_activate_the_same_revision_have_both_done_it(app: App, start: str) -> None:
+    bucket = app.done(starts(app)[start], app.upload("1", activate=False)).bucket
+    for state in app.states(bucket, app.activate("1"), app.activate("1")):
+        assert not any(isinstance(one, Failure) for one in state.outcomes), state.outcomes
+        assert not all(state.outcomes) or app.served(state.bucket) == app.names["1"]
