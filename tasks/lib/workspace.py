@@ -21,8 +21,7 @@ def workspace() -> Iterator[Path]:
     """Yield an empty folder with mode 0700 that lies in memory where the system has a tmpfs."""
     parent = memory_folder()
     sweep(parent)
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent))
-    held = _hold(folder)
+    folder, held = _made(parent)
     try:
         yield folder
     finally:
@@ -45,10 +44,24 @@ def sweep(parent: Path) -> list[Path]:
     removed = []
     for folder in parent.glob(f"{PREFIX}*-*"):
         owner = folder.name.removeprefix(PREFIX).partition("-")[0]
-        if owner.isdigit() and _is_mine(folder) and gone(int(owner)) and not _is_held(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            removed.append(folder)
+        with suppress(OSError):  # somebody holds it, or has removed it meanwhile
+            if owner.isdigit() and _is_mine(folder) and gone(int(owner)):
+                held = _hold(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(held)
+                removed.append(folder)
     return removed
+
+
+def _made(parent: Path) -> tuple[Path, int]:
+    """A new folder, and what holds it; another one where a sweep elsewhere was faster than the lock."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent))
+        with suppress(FileNotFoundError, BlockingIOError):
+            held = _hold(folder)
+            if folder.exists():
+                return folder, held
+            os.close(held)
 
 
 def _hold(folder: Path) -> int:
@@ -57,16 +70,12 @@ def _hold(folder: Path) -> int:
     A process number says nothing of the processes of other containers, which may share the tmpfs.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return descriptor
-
-
-def _is_held(folder: Path) -> bool:
     try:
-        os.close(_hold(folder))
-    except OSError:  # somebody holds it, or has removed it meanwhile
-        return True
-    return False
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _is_mine(folder: Path) -> bool:

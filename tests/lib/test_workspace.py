@@ -80,6 +80,69 @@ def test_the_sweep_spares_what_is_held_under_another_containers_numbers(tmp_path
     assert module.sweep(tmp_path) == [folder]
 
 
+def test_the_sweep_leaves_no_descriptor_open_for_what_is_held(tmp_path: Path) -> None:
+    folder = tmp_path / f"{module.PREFIX}999999999-x"
+    folder.mkdir()
+    held = module._hold(folder)
+    before = len(list(Path("/dev/fd").iterdir()))
+
+    module.sweep(tmp_path)
+
+    assert len(list(Path("/dev/fd").iterdir())) == before
+    os.close(held)
+
+
+def test_a_folder_that_another_containers_sweep_took_before_it_was_held_is_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[Path] = []
+    held: list[int] = []
+
+    def swept_between(folder: Path) -> int:
+        if not taken:  # before the folder is opened
+            folder.rmdir()
+            taken.append(folder)
+        elif len(taken) == 1:  # after it was
+            held.append(os.open(folder, os.O_RDONLY))
+            folder.rmdir()
+            taken.append(folder)
+            return os.dup(held[0])
+        elif len(taken) == 2:  # while the sweep looks
+            taken.append(folder)
+            raise BlockingIOError
+        return hold(folder)
+
+    hold = module._hold
+    monkeypatch.setattr(module, "_hold", swept_between)
+    monkeypatch.setattr(module, "sweep", lambda _parent: [])
+    with workspace() as folder:
+        assert folder not in taken
+        assert folder.is_dir()
+    for descriptor in held:
+        os.close(descriptor)
+    taken[2].rmdir()
+
+
+def test_what_is_swept_is_held_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / f"{module.PREFIX}999999999-x"
+    folder.mkdir()
+
+    def removing(path: Path, **_: object) -> None:
+        with pytest.raises(BlockingIOError):
+            module._hold(path)
+        path.rmdir()
+
+    monkeypatch.setattr("shutil.rmtree", removing)
+    assert module.sweep(tmp_path) == [folder]
+
+
+def test_the_sweep_passes_over_what_vanishes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "glob", lambda self, _pattern: [self / f"{module.PREFIX}999999999-x"])
+    assert module.sweep(tmp_path) == []
+
+
 def test_a_folder_that_somebody_removed_is_as_well_gone() -> None:
     with workspace() as folder:
         folder.rmdir()
