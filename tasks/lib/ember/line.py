@@ -5,6 +5,7 @@ libcurl allows one thread at a time: whoever calls a line has it alone for as lo
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Protocol
 
 # Without an answer, whoever waits looks this often whether it should go on.
@@ -100,8 +101,9 @@ class Line:
 
     def close(self) -> None:
         """Close all connections."""
-        while self._idle:
-            self._idle.pop().close()
+        with suppress(IndexError):  # other threads may take handles meanwhile
+            while True:
+                self._idle.pop().close()
         self._multi.close()
 
     def _wait(self, seconds: float) -> None:

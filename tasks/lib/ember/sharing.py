@@ -10,13 +10,17 @@ import itertools
 import select
 import socket
 import threading
-from collections import deque
+from collections import Counter, deque
+from math import ceil
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
 from tasks.lib.background import Background
 from tasks.lib.ember.line import LONGEST_WAIT, Ended, Line
+
+# What is waited for on what libcurl tells of: it may be read, be written to, or have failed.
+EVENTS = (select.POLLIN, select.POLLOUT, select.POLLPRI)
 
 
 class Woken(Line):
@@ -44,10 +48,16 @@ class Woken(Line):
         self._rope.close()
 
     def _wait(self, seconds: float) -> None:
-        readable, writable, failing = self._multi.fdset()
         due = self._multi.timeout()  # milliseconds until libcurl itself has something to do, or -1
         seconds = min(seconds, due / 1000) if due >= 0 else seconds
-        if self._bell in select.select([*readable, self._bell], writable, failing, seconds)[0]:
+        watched = Counter({self._bell.fileno(): select.POLLIN})
+        for descriptors, event in zip(self._multi.fdset(), EVENTS, strict=True):
+            for one in descriptors:
+                watched[one] |= event
+        waiting = select.poll()  # unlike select(), it takes numbers above 1023
+        for one, events in watched.items():
+            waiting.register(one, events)
+        if any(one == self._bell.fileno() for one, _ in waiting.poll(ceil(seconds * 1000))):
             self._bell.recv(4096)
             # Only now: what is handed over from here on rings again, what came before is about to be seen.
             self._rung = False
@@ -116,13 +126,19 @@ class Shared:
                 self._heed()
         finally:
             self.ended = True
-            self.line.withdraw()
-            self._carried.clear()
-            self._empty.set()
-            self._heed()
-            for lane in self.lanes:
-                lane.arrived.put(None)
-            self.line.close()
+            try:
+                self.line.withdraw()
+            finally:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        """End every pool, and close the line; whatever went wrong with it, nobody waits for it any more."""
+        self._carried.clear()
+        self._empty.set()
+        self._heed()
+        for lane in self.lanes:
+            lane.arrived.put(None)
+        self.line.close()
 
     def _admit(self) -> None:
         """Send as many as there is room for, each time of the lane with the fewest on their way.

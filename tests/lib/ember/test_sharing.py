@@ -2,17 +2,20 @@
 
 import dataclasses
 import io
+import os
+import resource
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import pytest
 
 from tasks.lib.background import Background
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.line import Ended
+from tasks.lib.ember.line import LONGEST_WAIT, Ended
 from tasks.lib.ember.sharing import Shared, Woken
 from tasks.lib.ember.wire import Job, Pause, Pool, Request, Steps, Stream
 
@@ -214,6 +217,38 @@ def test_the_end_of_a_line_ends_every_pool_whatever_it_waits_for(silent: Access)
             pool.wait()
 
 
+def test_a_handle_that_is_taken_while_the_line_closes_is_nobodys_fault() -> None:
+    class Contested(list[Any]):
+        """Another thread takes the last one between a look and the next line."""
+
+        def __bool__(self) -> bool:
+            return True
+
+    line = Woken(1)
+    line._idle = Contested()
+    line.close()
+    assert line._bell.fileno() == -1
+
+
+def test_a_line_wakes_beside_a_thousand_open_files() -> None:
+    """Numbers that select() does not take."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] < 1200:
+        pytest.skip("this machine does not let a process have so many")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1200, before[1]))
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1024)]
+    try:
+        with closing(Woken(1)) as line:
+            line.wake()
+            began = time.monotonic()
+            line.finished(LIMIT)
+            assert time.monotonic() - began < LONGEST_WAIT
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 def test_a_fault_of_the_line_itself_ends_every_pool_and_is_told(
     silent: Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,3 +261,20 @@ def test_a_fault_of_the_line_itself_ends_every_pool_and_is_told(
         running(silent, shared, lambda: iter([Job(unanswered(silent))])).wait()
     with pytest.raises(MemoryError):
         shared.__exit__(None, None, None)
+
+
+def test_a_line_that_cannot_even_be_withdrawn_keeps_no_pool_waiting(
+    silent: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise MemoryError
+
+    shared = Shared(Woken(2))
+    pool = running(silent, shared, lambda: iter([Job(unanswered(silent))]))
+    while not shared._carried:
+        time.sleep(0.01)
+    monkeypatch.setattr(shared.line, "withdraw", broken)
+    with pytest.raises(MemoryError):
+        shared.__exit__(None, None, None)
+    with pytest.raises(Ended):
+        pool.wait()
