@@ -114,9 +114,14 @@ def test_an_upload_ends_soon_after_a_signal(
 
 @pytest.mark.parametrize("options", [(), ("--dry-run",)], ids=["uploading", "dry run"])
 def test_a_site_that_is_ended_says_what_was_done_and_lists_what_is_left(
-    uploads: Callable[..., subprocess.Popen[str]], tmp_path: Path, options: tuple[str, ...]
+    uploads: Callable[..., subprocess.Popen[str]],
+    asked: Callable[[], None],
+    tmp_path: Path,
+    options: tuple[str, ...],
 ) -> None:
-    process = uploads(*SITE, *options, limit="0.5s")
+    process = uploads(*SITE, *options, limit="45m")
+    asked()
+    process.terminate()
     _, told = process.communicate(timeout=60)
 
     rest = tmp_path / "site.rest.yaml"

@@ -2,19 +2,19 @@
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
+from tasks.lib.background import Background
 from tasks.lib.duration import spoken
 from tasks.lib.ember import activation, names, objects, revision, revisions, sending
 from tasks.lib.ember.access import Access, access
 from tasks.lib.ember.acting import Acting
 from tasks.lib.ember.archive import open_archive
 from tasks.lib.ember.inspection import Inventory, inspect, read
-from tasks.lib.ember.line import Line
+from tasks.lib.ember.line import LONGEST_WAIT, Line
 from tasks.lib.ember.member import Archive
 from tasks.lib.ember.plan import Plan, anew, copying, plan
 from tasks.lib.ember.progress import Progress
@@ -31,6 +31,8 @@ Found = TypeVar("Found")
 AS_A_REVISION = Options()
 # How often an upload begins, where a pruning takes away what it found there.
 MOST_ROUNDS = 3
+# A pool that is stopped has ended by then, or waits for a token, which nothing cuts short.
+LONGEST_FOR_A_STOP = 3 * LONGEST_WAIT
 
 
 def upload(
@@ -193,13 +195,13 @@ def _side_by_side(
     pool: Pool, read_archive: Callable[[], Inventory], ask_bucket: Callable[[], Found]
 ) -> tuple[Inventory, Found]:
     """The archive and the bucket, read at the same time: one needs the disk, the other the network."""
-    with ThreadPoolExecutor(1) as executor:
-        asked = executor.submit(ask_bucket)
-        try:
-            return read_archive(), asked.result()
-        except BaseException:  # an interruption too, which would wait for an answer otherwise
-            pool.stop()
-            raise
+    asking = Background(ask_bucket)
+    try:
+        return read_archive(), asking.wait()
+    except BaseException:  # an interruption too, which would wait for an answer otherwise
+        pool.stop()
+        asking.is_done(LONGEST_FOR_A_STOP)
+        raise
 
 
 __all__ = ["UploadSummary", "checked_prefix", "too_long", "upload", "upload_to", "upload_with"]

@@ -4,16 +4,22 @@ import dataclasses
 import gzip
 import json
 import os
+import threading
+import time
 import urllib.request
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pytest
 
+from tasks.lib.ember import activation
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.line import Line
 from tasks.lib.ember.plan import plan
 from tasks.lib.ember.summary import Options
-from tasks.lib.ember.upload import checked_prefix, upload_to
+from tasks.lib.ember.upload import _side_by_side, checked_prefix, upload_to
+from tasks.lib.ember.wire import Pool
 from tasks.lib.errors import Failure, UsageError
 from tests.builders import checked_in_settings
 from tests.lib.ember import archives
@@ -184,6 +190,30 @@ def test_a_dry_run_changes_nothing(access: Access, app: Path) -> None:
     assert summary.to_send[-1] == f"{PREFIX}/index.html"
     assert len(summary.to_send) == summary.files == 10
     assert contents(access) == {}
+
+
+def test_an_upload_that_ends_does_not_wait_out_a_token_service_that_hangs(access: Access) -> None:
+    asked, answers = threading.Event(), threading.Event()
+
+    class Hanging:
+        valid = False
+        token = expiry = None
+
+        def refresh(self, _request: object) -> None:
+            asked.set()
+            answers.wait(120)
+
+    hanging = dataclasses.replace(access, credentials=cast("Any", Hanging()))
+
+    def interrupted() -> NoReturn:
+        asked.wait()
+        raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with closing(Pool(hanging, Line(1))) as pool, pytest.raises(KeyboardInterrupt):
+        _side_by_side(pool, interrupted, lambda: activation.active(pool, hanging, "x/"))
+    assert time.monotonic() - began < 60
+    answers.set()
 
 
 def test_a_file_that_changes_after_it_was_judged_is_not_sent(
