@@ -146,6 +146,7 @@ def test_the_sweep_passes_over_what_vanishes_meanwhile(
 def test_a_folder_that_somebody_removed_is_as_well_gone() -> None:
     with workspace() as folder:
         folder.rmdir()
+    assert not folder.exists()
 
 
 def test_without_shared_memory_the_runtime_folder_serves(

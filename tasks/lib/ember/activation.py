@@ -141,7 +141,7 @@ def _write_page(
     data = page.based(index, f"{revision.FOLDER}{name}/")
     send = Send(revisions.made(prefix + INDEX, data, PAGE_HEADERS), prefix + INDEX, generation)
     notes = {HISTORY_KEY: ",".join(history), ACTIVATION_KEY: secrets.token_hex(8)}
-    pool.run([sending.small(access, send, data, revisions.ignore, notes)])
+    pool.run([sending.small(access, send, data, objects.ignore, notes)])
 
 
 def _awaiting(pool: Pool, access: Access, prefix: str) -> int:
@@ -151,7 +151,7 @@ def _awaiting(pool: Pool, access: Access, prefix: str) -> int:
     generations: list[int] = []
     send = Send(revisions.made(prefix + INDEX, page.AWAITING, PAGE_HEADERS), prefix + INDEX, ABSENT)
     notes = {ACTIVATION_KEY: AWAITED}
-    pool.run([sending.small(access, send, page.AWAITING, revisions.ignore, notes, generations.append)])
+    pool.run([sending.small(access, send, page.AWAITING, objects.ignore, notes, generations.append)])
     return generations[0] if generations else ABSENT
 
 
@@ -159,7 +159,7 @@ def _withdraw(pool: Pool, access: Access, prefix: str, generation: int) -> None:
     """Remove a page that awaits an activation which failed, where it is still there and that can be done."""
     there = Remote(prefix + INDEX, 0, 0, PAGE_HEADERS, "", None, generation)
     with suppress(Failure):
-        pool.run([objects.removed(access, there, _ignore_name, _ignore_name)])
+        pool.run([objects.removed(access, there, objects.ignore, objects.ignore)])
 
 
 def _index_of_whole(pool: Pool, access: Access, prefix: str, name: str, entries: Sequence[Entry]) -> bytes:
@@ -173,7 +173,3 @@ def _index_of_whole(pool: Pool, access: Access, prefix: str, name: str, entries:
     if not indexes:
         raise revisions.not_whole(name, [where + INDEX])
     return indexes[0]
-
-
-def _ignore_name(_name: str) -> None:
-    """Nothing needs counting."""

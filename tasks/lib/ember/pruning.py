@@ -100,7 +100,7 @@ def prune(pool: Pool, access: Access, prefix: str, name: str, generation: int) -
     gone: list[str] = []
     written_anew: list[str] = []
     pool.run([objects.removed(access, one, gone.append, written_anew.append) for one in there])
-    pool.run([objects.removed(access, marked, gone.append if before else _ignore, _ignore)])
+    pool.run([objects.removed(access, marked, gone.append if before else objects.ignore, objects.ignore)])
     stays = f", but for {len(written_anew)} that an upload wrote anew meanwhile" if written_anew else ""
     return f"removed ({len(gone)} {'object' if len(gone) == 1 else 'objects'}{stays})"
 
@@ -113,7 +113,7 @@ def _marked(pool: Pool, access: Access, target: str, name: str, generation: int)
     notes = {revision.PRUNING_KEY: secrets.token_hex(8)}
     generations: list[int] = []
     try:
-        pool.run([sending.small(access, send, data, revisions.ignore, notes, generations.append)])
+        pool.run([sending.small(access, send, data, objects.ignore, notes, generations.append)])
     except objects.Changed:
         return None
     return _of_generation(target, generations[0])
@@ -145,7 +145,7 @@ def _unmarked(
     """
     with suppress(objects.Changed):
         if before is None:
-            pool.run([objects.removed(access, marked, _ignore, _ignore)])
+            pool.run([objects.removed(access, marked, objects.ignore, objects.ignore)])
         elif manifest:
             data = manifest[0]
             entry = revisions.made(marked.name, data, revisions.MANIFEST_HEADERS)
@@ -153,7 +153,7 @@ def _unmarked(
                 key: text for key, text in before.get("metadata", {}).items() if key != objects.PLAIN_KEY
             }
             send = Send(entry, marked.name, marked.generation)
-            pool.run([sending.small(access, send, data, revisions.ignore, notes)])
+            pool.run([sending.small(access, send, data, objects.ignore, notes)])
     if revision.is_mark(before):
         return Failure(f"Revision {name} was activated while it was being pruned.",
                        "Its files are there, its manifest is gone.",
@@ -176,7 +176,3 @@ def _last_write(pool: Pool, access: Access, folder: str) -> datetime:
     found = revisions.pages(pool, access, {"prefix": folder, "fields": "items(timeCreated),nextPageToken"})
     written = [item["timeCreated"] for page in found for item in page.get("items", ())]
     return max(datetime.fromisoformat(one) for one in written) if written else datetime.now(UTC)
-
-
-def _ignore(_name: str) -> None:
-    """Nothing needs counting."""

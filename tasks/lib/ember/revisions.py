@@ -108,7 +108,7 @@ def write_manifest(
         return
     send = Send(entry, target, int(there["generation"]) if there else ABSENT)
     try:
-        pool.run([sending.small(access, send, data, ignore, revision.notes(entries))])
+        pool.run([sending.small(access, send, data, objects.ignore, revision.notes(entries))])
     except objects.Changed as changed:
         now = reading.look_up(pool, access, target)
         if now is None and revision.is_mark(there):
@@ -218,7 +218,3 @@ def _revision(item: Mapping[str, Any], start: str) -> Revision:
     name = item["name"].removeprefix(start).removesuffix(".json")
     files, size = int(noted.get("lookit-files", 0)), int(noted.get("lookit-size", 0))
     return Revision(name, created, files, size, int(item["generation"]))
-
-
-def ignore(_send: Send, _size: int) -> None:
-    """Nothing needs counting."""

@@ -68,11 +68,7 @@ def build(
             f"Mend environments.{environment.name}.overlay in invoke.yaml.",
         )
     fill_tree(copy, variables)
-    for name, plaintext in secrets.items():
-        if name.endswith(".env"):  # kustomize would quote the line that it stumbles over
-            mend = f"Mend it: ./inv secrets.edit {name} --environment {environment.name}"
-            refuse_faults({name: findings_in(name, plaintext)}, "nothing was rendered", mend)
-        write_atomically(_within(copy, environment) / name, plaintext.reveal())
+    _add_plaintexts(copy, environment, secrets)
     argv = build_argv(kubectl(settings), overlay, settings.kustomize.options)
     try:
         return process.run(argv, time_limit=settings.time_limits.render, env={**HEAP, **os.environ})
@@ -87,6 +83,15 @@ def build(
         failure.why = mask(why, _lines(secrets))
         failure.what = f"kustomize could not build {environment.overlay}."
         raise
+
+
+def _add_plaintexts(copy: Path, environment: "Environment", secrets: Mapping[str, Secret]) -> None:
+    """Write the plaintext files where the overlay expects them."""
+    for name, plaintext in secrets.items():
+        if name.endswith(".env"):  # kustomize would quote the line that it stumbles over
+            mend = f"Mend it: ./inv secrets.edit {name} --environment {environment.name}"
+            refuse_faults({name: findings_in(name, plaintext)}, "nothing was rendered", mend)
+        write_atomically(_within(copy, environment) / name, plaintext.reveal())
 
 
 def _within(copy: Path, environment: "Environment") -> Path:
