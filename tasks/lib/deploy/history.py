@@ -13,12 +13,11 @@ import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import parts
-from tasks.lib.deploy.objects import Wanted, configuration_names
+from tasks.lib.deploy.objects import Wanted, configuration_names, pod_specs
 from tasks.lib.deploy.progress import DEPLOYED, Notice, Record, Tell
 from tasks.lib.deploy.soundness import sound
 from tasks.lib.errors import Failure, UsageError
@@ -86,7 +85,8 @@ def images(objects: Sequence[Wanted]) -> set[str]:
     """Every image that the objects run."""
     return {
         container["image"]
-        for spec in pod_specs(w.body for w in objects)
+        for w in objects
+        for spec in pod_specs(w.body)
         for container in [*(spec.get("initContainers") or []), *spec["containers"]]
     }
 
@@ -102,12 +102,6 @@ def secret_keys(objects: Sequence[Wanted]) -> list[Json]:
         for w in objects
         if w.ref.kind == "Secret"
     ]
-
-
-def pod_specs(bodies: Any) -> list[Json]:
-    """The specification of every pod that objects make."""
-    specs = [((body.get("spec") or {}).get("template") or {}).get("spec") for body in bodies]
-    return [spec for spec in specs if spec and "containers" in spec]
 
 
 def pack(objects: Sequence[Wanted]) -> str:
@@ -233,7 +227,11 @@ def require_secrets(present: set[str], objects: Sequence[Json]) -> None:
 
     """
     read_by = {
-        name for spec in pod_specs(objects) for kind, name in configuration_names(spec) if kind == "Secret"
+        name
+        for body in objects
+        for spec in pod_specs(body)
+        for kind, name in configuration_names(spec)
+        if kind == "Secret"
     }
     if gone := sorted(read_by - present):
         raise Failure(

@@ -117,6 +117,13 @@ def job_fingerprint(job: Json, all_wanted: Sequence[Wanted]) -> str:
     return fingerprint([spec, sorted(read, key=lambda entry: entry[:2])])
 
 
+def pod_specs(body: Json) -> list[Json]:
+    """Specifications of pods in an object: a pod's own, a workload's, a CronJob's, a revision's."""
+    spec = body.get("spec") or (body.get("data") or {}).get("spec") or {}
+    inner = ((spec.get("jobTemplate") or {}).get("spec") or spec).get("template") or {}
+    return [one for one in (spec, inner.get("spec") or {}) if "containers" in one]
+
+
 def configuration_names(pod_spec: Json) -> set[tuple[str, str]]:
     """The ConfigMaps and Secrets that a pod reads, as (kind, name)."""
     found: set[tuple[str, str]] = set()

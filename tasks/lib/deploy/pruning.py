@@ -18,7 +18,7 @@ from tasks.lib.deploy import history
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.engine import Planned
 from tasks.lib.deploy.history import Past
-from tasks.lib.deploy.objects import Ref, Wanted, configuration_names
+from tasks.lib.deploy.objects import Ref, Wanted, configuration_names, pod_specs
 from tasks.lib.deploy.observe import observe
 from tasks.lib.deploy.ownership import owner_of
 from tasks.lib.deploy.progress import DEPLOYED
@@ -99,13 +99,6 @@ def names_read(bodies: Iterable[Json]) -> set[tuple[str, str]]:
             handed_on = [*(body.get("imagePullSecrets") or []), *(body.get("secrets") or [])]
             found |= {("Secret", one["name"]) for one in handed_on if "name" in one}
     return found
-
-
-def pod_specs(body: Json) -> list[Json]:
-    """Specifications of pods in an object: a pod's own, a workload's, a CronJob's, a revision's."""
-    spec = body.get("spec") or (body.get("data") or {}).get("spec") or {}
-    inner = ((spec.get("jobTemplate") or {}).get("spec") or spec).get("template") or {}
-    return [one for one in (spec, inner.get("spec") or {}) if "containers" in one]
 
 
 def kept_bodies(past: Sequence[Past]) -> list[Json]:

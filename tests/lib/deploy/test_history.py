@@ -41,6 +41,8 @@ OBJECTS = [
     a_thing("Service", "web", spec={}),
 ]
 
+NIGHTLY = a_thing("CronJob", "nightly", spec={"jobTemplate": {"spec": {"template": {"spec": POD}}}})
+
 
 def past(number: int, result: str = "deployed") -> Past:
     return Past(number, {"result": result}, pack(OBJECTS))
@@ -53,6 +55,7 @@ def test_what_is_kept_holds_no_secret_and_comes_back_whole() -> None:
 
 def test_the_images_of_all_containers_are_remembered() -> None:
     assert images(OBJECTS) == {"postgres:16", "lookit@sha256:abc"}
+    assert images([NIGHTLY, a_thing("Pod", "one", spec=POD)]) == {"postgres:16", "lookit@sha256:abc"}
 
 
 def test_facts_say_who_when_and_how_long_each_phase_took() -> None:
@@ -127,10 +130,11 @@ def test_a_release_that_is_not_there_is_named(known: list[Past], number: int, wh
     assert caught.value.what == what
 
 
-def test_secrets_that_are_gone_stop_a_roll_back() -> None:
-    require_secrets({"env-1"}, past(1).objects())
+@pytest.mark.parametrize("objects", [past(1).objects(), [NIGHTLY.body]], ids=["a workload", "a CronJob"])
+def test_secrets_that_are_gone_stop_a_roll_back(objects: list[Json]) -> None:
+    require_secrets({"env-1"}, objects)
     with pytest.raises(Failure) as caught:
-        require_secrets(set(), past(1).objects())
+        require_secrets(set(), objects)
     assert caught.value.why == "env-1"
 
 
