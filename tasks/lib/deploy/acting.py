@@ -13,7 +13,7 @@ from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import takeover
 from tasks.lib.deploy.conflicts import Conflict, bare, found_in, not_ours, options
 from tasks.lib.deploy.decide import Action, Step
-from tasks.lib.deploy.objects import Ref
+from tasks.lib.deploy.objects import Ref, is_going
 from tasks.lib.deploy.observe import get
 from tasks.lib.deploy.progress import Record, Tell, Told
 from tasks.lib.errors import Failure, TimedOut
@@ -204,7 +204,7 @@ class Acting:
 
     def _remove(self, step: Step) -> None:
         """Delete the very object that was observed, and wait until it and what it owns are gone."""
-        if "deletionTimestamp" in (step.live or {})["metadata"]:  # by somebody who may want its pods to stay
+        if is_going(step.live or {}):  # by somebody who may want its pods to stay
             self._tell(Told(step.ref, "is being deleted: waiting until it is gone"))
         else:
             self._delete(step)

@@ -14,6 +14,7 @@ from tasks.lib.deploy.objects import (
     annotated,
     as_stored,
     contains,
+    is_going,
     job_fingerprint,
 )
 from tasks.lib.deploy.readiness import job_outcome
@@ -91,7 +92,7 @@ def _about_object(w: Wanted, there: Json | None) -> Step:
     body = annotated(w.body, {APPLIED: w.digest})
     if there is None:
         return Step(w, Action.CREATE, "", body)
-    if "deletionTimestamp" in there["metadata"]:
+    if is_going(there):
         return Step(w, Action.RECREATE, "the present one is being deleted", body, there)
     applied = (there["metadata"].get("annotations") or {}).get(APPLIED)
     if applied is None:
@@ -116,7 +117,7 @@ def _job_action(there: Json | None, digest: str, *, run_jobs: bool) -> tuple[Act
     outcome = job_outcome(there)
     reasons = {
         "its image or configuration changed": (there["metadata"].get("annotations") or {}).get(RAN) != digest,
-        "the last one is being deleted": "deletionTimestamp" in there["metadata"],
+        "the last one is being deleted": is_going(there),
         "it failed the last time": outcome == "Failed",
         "asked for with --jobs": run_jobs and outcome == "Complete",
     }

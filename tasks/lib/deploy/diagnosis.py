@@ -9,6 +9,7 @@ from typing import Final
 
 from tasks.lib.cluster.api import FIELD_MANAGER, Json
 from tasks.lib.deploy.doom import Object, Trouble, Where, trouble
+from tasks.lib.deploy.objects import is_going
 from tasks.lib.deploy.readiness import condition
 from tasks.lib.deploy.warnings import last_seen
 
@@ -18,7 +19,7 @@ BEFORE_ANY_CONTAINER: Final = frozenset({"FailedMount", "FailedAttachVolume", "F
 
 def of_pod(pod: Json, warnings: Iterable[Json] = ()) -> list[Trouble]:
     """What is wrong with a pod, the worst first; nothing for one that is being deleted."""
-    if pod["metadata"].get("deletionTimestamp"):
+    if is_going(pod):
         return []
     found = [*_of_containers(pod), *_of_placing(pod), *_of_warnings(pod, warnings)]
     return sorted(found, key=lambda t: t.patience)
@@ -33,7 +34,7 @@ def of_claim(claim: Json, warnings: Iterable[Json], recent: Iterable[Json]) -> l
         recent: those of them that are about now; others are only told.
 
     """
-    if (claim.get("status") or {}).get("phase") != "Pending" or claim["metadata"].get("deletionTimestamp"):
+    if (claim.get("status") or {}).get("phase") != "Pending" or is_going(claim):
         return []
     told = _by_events(Where.CLAIM, claim, warnings, recent)
     # An absent class means the default one, which admission would have filled in if there were one.

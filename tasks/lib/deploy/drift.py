@@ -17,7 +17,7 @@ from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.diff import Change, changes
 from tasks.lib.deploy.history import Past
 from tasks.lib.deploy.managed import at, paths, spelled
-from tasks.lib.deploy.objects import Ref, Wanted, contains
+from tasks.lib.deploy.objects import Ref, Wanted, contains, is_going
 from tasks.lib.deploy.observe import observe
 from tasks.lib.redaction import REDACTED
 
@@ -112,7 +112,7 @@ def _turned(change: Change) -> Change:
 def _of_object(api: Api, kinds: Kinds, w: Wanted, live: Json | None) -> Drifted | None:
     # A finished Job with a time to live goes away by itself.
     goes_away = w.ref.kind == "Job" and "ttlSecondsAfterFinished" in w.body["spec"]
-    if goes_away and (live is None or "deletionTimestamp" in live["metadata"]):
+    if goes_away and (live is None or is_going(live)):
         return None
     if live is None:
         return Drifted(w.ref, "missing")

@@ -11,6 +11,7 @@ from typing import Any, Final
 from tasks.lib.cluster import validity
 from tasks.lib.cluster.api import FIELD_MANAGER, Json
 from tasks.lib.deploy.decide import Action, Step
+from tasks.lib.deploy.objects import is_going
 
 OPAQUE: Final = "Opaque"
 # The maps that each kind holds, besides labels and annotations.
@@ -55,7 +56,7 @@ def is_ours_alone(live: Json) -> bool:
     """Whether we applied everything that the object holds, nobody else anything, and it may be changed."""
     metadata = live["metadata"]
     entries = metadata.get("managedFields") or []
-    if len(entries) != 1 or "deletionTimestamp" in metadata or "immutable" in live:
+    if len(entries) != 1 or is_going(live) or "immutable" in live:
         return False
     (entry,) = entries
     told = (entry["manager"], entry["operation"], entry["apiVersion"], entry.get("subresource", ""))

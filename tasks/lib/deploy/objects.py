@@ -117,6 +117,11 @@ def job_fingerprint(job: Json, all_wanted: Sequence[Wanted]) -> str:
     return fingerprint([spec, sorted(read, key=lambda entry: entry[:2])])
 
 
+def is_going(thing: Json) -> bool:
+    """Whether a live object is being deleted: it goes once nothing holds it back any more."""
+    return bool((thing.get("metadata") or {}).get("deletionTimestamp"))
+
+
 def pod_specs(body: Json) -> list[Json]:
     """Specifications of pods in an object: a pod's own, a workload's, a CronJob's, a revision's."""
     spec = body.get("spec") or (body.get("data") or {}).get("spec") or {}

@@ -18,7 +18,7 @@ from tasks.lib.deploy import history
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.engine import Planned
 from tasks.lib.deploy.history import Past
-from tasks.lib.deploy.objects import Ref, Wanted, configuration_names, pod_specs
+from tasks.lib.deploy.objects import Ref, Wanted, configuration_names, is_going, pod_specs
 from tasks.lib.deploy.observe import observe
 from tasks.lib.deploy.ownership import owner_of
 from tasks.lib.deploy.progress import DEPLOYED
@@ -180,7 +180,7 @@ def _abandoned(now: Situation) -> list[Step]:
         Step(Wanted(ref, {}), Action.DELETE, REASON, {}, live)
         for ref, live in sorted(now.candidates.items())
         if (ref.kind, ref.namespace, ref.name) not in names
-        and "deletionTimestamp" not in live["metadata"]
+        and not is_going(live)
         and owner_of(live) in {"", now.owner}
     ]
 

@@ -8,7 +8,7 @@ from tasks.lib.cluster.api import CONNECTIONS, Api, Json
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.decide import Step
-from tasks.lib.deploy.objects import APPLIED
+from tasks.lib.deploy.objects import APPLIED, is_going
 from tasks.lib.deploy.observe import get
 from tasks.lib.deploy.ownership import is_ours, other_managers
 from tasks.lib.deploy.phases import rank
@@ -73,7 +73,7 @@ class Removing:
         path = kind.path(step.ref.namespace, step.ref.name)
         for _ in range(LOOKS):
             live = get(self._api, kind, step.ref)
-            if live is None or "deletionTimestamp" in live["metadata"]:
+            if live is None or is_going(live):
                 return ""
             if reason := reason_to_leave(step, live, self._controllers):
                 return reason

@@ -12,7 +12,7 @@ from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.doom import Trouble
 from tasks.lib.deploy.evidence import gather
 from tasks.lib.deploy.logs import Followers
-from tasks.lib.deploy.objects import Ref
+from tasks.lib.deploy.objects import Ref, is_going
 from tasks.lib.deploy.progress import LogLine, Notice, Record, Tell, Told
 from tasks.lib.deploy.readiness import State, job_outcome, standing, tally
 from tasks.lib.deploy.view import View
@@ -192,7 +192,7 @@ class Wait:
                 continue
             if live["metadata"].get("generation", 0) < target.generation:
                 continue
-            if "deletionTimestamp" in live["metadata"] and not job_outcome(live):
+            if is_going(live) and not job_outcome(live):
                 continue  # however well it does, it goes
             self._judge(target, live)
 

@@ -182,12 +182,7 @@ def _from_helper(program: str, key: str) -> Login | None:
     try:
         answer = json.loads(done.stdout)
         return Login(answer["Username"], Secret(answer["Secret"].encode()))
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    ):  # from None: they quote what they could not read
+    except (ValueError, KeyError, TypeError, AttributeError):  # from None, as above
         raise Failure(
             f"{program} gave no login for {key}.",
             "Its answer has no Username and Secret.",

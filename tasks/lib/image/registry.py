@@ -66,6 +66,11 @@ class Manifest:
         return [part["digest"] for part in self.content.get("manifests", [])]
 
 
+def _object_in(answer: "Response", image: Reference) -> dict[str, Any]:
+    """The JSON object in an answer of the image's registry, as `object_in`."""
+    return object_in(answer, f"The registry {image.registry}")
+
+
 def labels_of(configuration: Mapping[str, Any]) -> dict[str, str]:
     """The labels in an image's configuration; tools write null where there are none."""
     return (configuration.get("config") or {}).get("Labels") or {}
@@ -95,7 +100,7 @@ class Registry:
         answer = self._ask(image, "GET", f"manifests/{image.identifier}", ACCEPTED, accept=(404,))
         if answer.status_code == 404:
             return None
-        object_in(answer, f"The registry {image.registry}")
+        _object_in(answer, image)
         digest = f"sha256:{sha256(answer.content).hexdigest()}"
         media_type = answer.headers.get("Content-Type", "").partition(";")[0]
         return Manifest(digest, media_type, answer.content)
@@ -105,9 +110,7 @@ class Registry:
         first = self.first(image, manifest)
         if first is None or not first.image_id:
             return {}
-        return object_in(
-            self._ask(image, "GET", f"blobs/{first.image_id}", {}), f"The registry {image.registry}"
-        )
+        return _object_in(self._ask(image, "GET", f"blobs/{first.image_id}", {}), image)
 
     def labels(self, image: Reference, manifest: Manifest) -> dict[str, str]:
         """What the image says of itself; of an index, its first image's labels."""
@@ -129,7 +132,7 @@ class Registry:
             answer = self._ask(repository, "GET", path, {}, accept=(404,))
             if answer.status_code == 404:
                 return found
-            found += object_in(answer, f"The registry {repository.registry}").get("tags") or []
+            found += _object_in(answer, repository).get("tags") or []
             path = _next_page(answer)
         return found
 
