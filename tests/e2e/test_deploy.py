@@ -36,15 +36,23 @@ def deployed(case: Case, *options: str, commit: str = COMMIT_A) -> str:
 
 
 def objects(case: Case, kinds: str = KINDS) -> dict[str, dict[str, Any]]:
-    listed = json.loads(case.kubectl("get", kinds, "-o", "json"))["items"]
+    listed = json.loads(case.kubectl("get", kinds, "-o", "json", "--show-managed-fields"))["items"]
     return {
         f"{thing['kind']}/{thing['metadata']['name'].removeprefix(f'{case.name}-')}": thing
         for thing in listed
     }
 
 
-def versions(case: Case) -> dict[str, str]:
-    return {name: thing["metadata"]["resourceVersion"] for name, thing in objects(case).items()}
+def as_meant(thing: dict[str, Any]) -> dict[str, Any]:
+    """An object and who manages it, but for its state, which controllers write in their own time."""
+    metadata = {name: value for name, value in thing["metadata"].items() if name != "resourceVersion"}
+    managers = [one for one in metadata.pop("managedFields", []) if one.get("subresource") != "status"]
+    rest = {name: value for name, value in thing.items() if name not in {"metadata", "status"}}
+    return {**rest, "metadata": metadata, "managers": managers}
+
+
+def all_as_meant(case: Case) -> dict[str, dict[str, Any]]:
+    return {name: as_meant(thing) for name, thing in objects(case).items()}
 
 
 def plaintext_left() -> list[Path]:
@@ -76,12 +84,12 @@ def test_a_first_deploy_brings_everything_up_in_phases(environment: Case) -> Non
 
 def test_an_unchanged_redeploy_touches_nothing(environment: Case) -> None:
     deployed(environment)
-    before = versions(environment)
+    before = all_as_meant(environment)
 
     said = deployed(environment)
 
     assert "staging is unchanged and ready (32 objects" in said
-    assert versions(environment) == before
+    assert all_as_meant(environment) == before
 
 
 def test_jobs_run_again_when_asked_for(environment: Case) -> None:
@@ -269,13 +277,13 @@ def test_a_cluster_marked_as_anothers_is_not_touched(environment: Case) -> None:
     deployed(environment)
     other = json.dumps({"data": {"environment": "production"}})
     environment.kubectl("patch", "configmap", "lookit-orchestrator", "--type=merge", "-p", other)
-    before = versions(environment)
+    before = all_as_meant(environment)
 
     done = deploy(environment, commit=COMMIT_B)
 
     assert done.returncode == 1
     assert "This is not the cluster that was meant: nothing was changed." in done.stderr
-    assert versions(environment) == before
+    assert all_as_meant(environment) == before
 
 
 def test_a_cluster_that_does_not_exist_is_named(environment: Case) -> None:
@@ -311,7 +319,7 @@ def test_what_someone_changed_by_hand_is_a_conflict_until_it_is_taken_over(envir
 
 def test_a_changed_selector_is_refused_before_anything_changes(environment: Case) -> None:
     deployed(environment)
-    before = versions(environment)
+    before = all_as_meant(environment)
     more = {"example.org/new": "label"}
     selector = {"selector": {"matchLabels": more}, "template": {"metadata": {"labels": more}}}
     environment.patch("Deployment", "web", {"spec": selector})
@@ -321,7 +329,7 @@ def test_a_changed_selector_is_refused_before_anything_changes(environment: Case
     assert done.returncode == 1
     assert "field is immutable" in done.stderr
     assert f"way out: `kubectl -n {environment.name} delete deployment {environment.name}-web`" in done.stderr
-    assert versions(environment) == before
+    assert all_as_meant(environment) == before
 
 
 def test_a_changed_role_reference_is_made_anew(environment: Case) -> None:

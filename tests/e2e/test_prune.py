@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_deploy import COMMIT_A, COMMIT_B, deploy, deployed, objects, versions
+from tests.e2e.test_deploy import COMMIT_A, COMMIT_B, all_as_meant, deploy, deployed, objects
 from tests.e2e.test_rollback import CLAIM, SERVICE
 from tests.sandbox_case import Case
 
@@ -188,9 +188,9 @@ def test_an_unchanged_deploy_stays_unchanged_and_the_first_with_labels_restarts_
     assert after["Deployment/web"]["metadata"]["labels"]["lookit-orchestrator/owner"] == environment.name
     generation = {name: thing["metadata"].get("generation") for name, thing in before.items()}
     assert {name: after[name]["metadata"].get("generation") for name in before} == generation
-    seen = versions(environment)
+    seen = all_as_meant(environment)
     assert "staging is unchanged and ready" in deployed(environment)
-    assert versions(environment) == seen
+    assert all_as_meant(environment) == seen
 
 
 def test_a_removal_that_is_refused_does_not_roll_the_deploy_back(environment: Case) -> None:

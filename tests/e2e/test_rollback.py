@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_deploy import COMMIT_A, COMMIT_B, deploy, deployed, objects, read_until
+from tests.e2e.test_deploy import COMMIT_A, COMMIT_B, as_meant, deploy, deployed, objects, read_until
 from tests.sandbox_case import Case
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -90,7 +90,7 @@ def test_a_failed_deploy_keeps_its_evidence_and_brings_the_last_good_release_bac
     assert image(environment).endswith(COMMIT_A)
     assert after["Deployment/web"]["status"]["availableReplicas"] == 1
     assert after["Deployment/web"]["metadata"]["uid"] == before["Deployment/web"]["metadata"]["uid"]
-    assert versions_of(after, "Ingress") == versions_of(before, "Ingress")
+    assert of_kind(after, "Ingress") == of_kind(before, "Ingress")
     assert "Service/new-service" not in after
     assert f"Service {environment.name}-new-service: removed" in done.stderr
     assert f"persistentvolumeclaim/{environment.name}-new-claim" in environment.kubectl(
@@ -103,10 +103,8 @@ def test_a_failed_deploy_keeps_its_evidence_and_brings_the_last_good_release_bac
     assert secret not in done.stderr
 
 
-def versions_of(found: dict[str, dict[str, Any]], kind: str) -> list[str]:
-    return [
-        thing["metadata"]["resourceVersion"] for name, thing in found.items() if name.startswith(f"{kind}/")
-    ]
+def of_kind(found: dict[str, dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [as_meant(thing) for name, thing in found.items() if name.startswith(f"{kind}/")]
 
 
 def assert_evidence(bundle: Path, secret: str) -> None:

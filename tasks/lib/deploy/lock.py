@@ -307,9 +307,9 @@ def _acquire(lock: Lock, wait: float, tell: Tell) -> None:
         if time.monotonic() > deadline:
             raise TimedOut(f"Another deploy held the lock for {wait:g} s.", describe(holder), UNLOCK)
         if not announced:
-            tell(Notice(f"waiting for the deploy of {describe(holder)}"))
             lock.announce()
             announced = True
+            tell(Notice(f"waiting for the deploy of {describe(holder)}"))
         elif lock.is_superseded_in(holder):
             raise Failure(
                 "A later deploy waits too: this one makes way for it, and nothing was changed.",
