@@ -36,11 +36,11 @@ def upload(
 ) -> None:
     """Bring a built Ember app to an environment's bucket, sending only what differs."""
     from tasks.lib import console
-    from tasks.lib.ember import report, site
+    from tasks.lib.ember import report
     from tasks.lib.ember import upload as uploading
     from tasks.lib.ember.access import access
     from tasks.lib.ember.archive import present
-    from tasks.lib.ember.summary import checked_options
+    from tasks.lib.ember.summary import check_alone, checked_options
     from tasks.lib.interruption import limited
 
     settings = cli.settings(c)
@@ -48,10 +48,12 @@ def upload(
         console.say(f"There is no archive{f' at {archive}' if archive else ''}, so nothing is uploaded.")
         return
     options = checked_options(in_place, activate, delete_extra, dry_run)
-    site.check_alone(manifest, archive, prefix)
+    check_alone(manifest, archive, prefix)
     target = settings.environment(environment)
     with limited(settings.time_limits.upload, uploading.too_long(settings)):
         if manifest:
+            from tasks.lib.ember import site  # it takes threads along, which one archive does without
+
             path = Path(manifest)
             archives = site.read_manifest(path)
             way = access(settings, target)

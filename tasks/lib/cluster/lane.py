@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from tasks.lib import authorities
 from tasks.lib.cluster.api import (
     APPLY_TYPE,
     FIELD_MANAGER,
@@ -89,9 +90,7 @@ def _connection(curl: Any, api: Api) -> Any:
     if api.endpoint.ca:
         handle.setopt(curl.CAINFO_BLOB, api.endpoint.ca)
     else:
-        import certifi
-
-        handle.setopt(curl.CAINFO, certifi.where())
+        handle.setopt(curl.CAINFO, authorities.public())
     return handle
 
 

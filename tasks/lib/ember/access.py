@@ -95,8 +95,7 @@ def access(settings: "Settings", environment: "Environment") -> Access:
         Failure: there are no credentials.
 
     """
-    import certifi
-
+    from tasks.lib import authorities
     from tasks.lib.credentials import credentials
 
     limits = settings.time_limits
@@ -106,6 +105,6 @@ def access(settings: "Settings", environment: "Environment") -> Access:
         credentials(settings.google),
         limits.storage_attempt,
         limits.storage,
-        settings.google.ca_file or certifi.where(),
+        settings.google.ca_file or authorities.public(),
         Checkpoints(state_folder()),
     )

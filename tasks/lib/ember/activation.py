@@ -4,7 +4,7 @@ Others may activate, upload and prune at the same time.  What keeps a page from 
 gone is said in `pruning`; the part of it that is kept here is the order of `activate`.
 """
 
-import secrets
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -140,7 +140,7 @@ def _write_page(
     )
     data = page.based(index, f"{revision.FOLDER}{name}/")
     send = Send(revisions.made(prefix + INDEX, data, PAGE_HEADERS), prefix + INDEX, generation)
-    notes = {HISTORY_KEY: ",".join(history), ACTIVATION_KEY: secrets.token_hex(8)}
+    notes = {HISTORY_KEY: ",".join(history), ACTIVATION_KEY: os.urandom(8).hex()}
     pool.run([sending.small(access, send, data, objects.ignore, notes)])
 
 

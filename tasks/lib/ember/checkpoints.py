@@ -1,7 +1,6 @@
 """Sessions of large files, remembered across runs, so that a killed upload goes on where it ended."""
 
 import contextlib
-import hashlib
 import os
 import time
 from pathlib import Path
@@ -9,7 +8,6 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from tasks.lib.console import say
-from tasks.lib.files import write_atomically
 
 # Cloud Storage keeps a session for a week.
 LONGEST_LIFE = 7 * 24 * 3600
@@ -38,6 +36,8 @@ class Checkpoints(Struct, frozen=True):
 
     def save(self, key: str, session: str, offset: int) -> None:
         """Remember a session and how many bytes it confirmed, and forget those that have run out."""
+        from tasks.lib.files import write_atomically  # slow to load, and for large files only
+
         try:
             write_atomically(self._path(key), f"{offset} {session}".encode())
             self._forget_old()
@@ -60,6 +60,8 @@ class Checkpoints(Struct, frozen=True):
                     path.unlink()
 
     def _path(self, key: str) -> Path:
+        import hashlib  # as above
+
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}.session"
 
 

@@ -1,8 +1,7 @@
 """Judging an archive before a byte of it is sent: every fault it has, or else what it holds."""
 
-import hashlib
 from collections.abc import Callable, Iterator
-from typing import IO
+from typing import IO, Any
 
 from msgspec import Struct, field
 
@@ -92,19 +91,25 @@ class _TooMuch(Exception):  # noqa: N818 - never leaves this module
     """A member, or all of them, unpack to more than the limits allow."""
 
 
+def _sha256() -> Callable[[], Any]:
+    from hashlib import sha256  # slow to load, and what is uploaded in place needs none
+
+    return sha256
+
+
 class _Reader:
     """Reads files one after the other, within the limits, into an inventory."""
 
     def __init__(self, limits: Limits, rules: Rules, inventory: Inventory, *, digests: bool) -> None:
         self._limits = limits
-        self._digests = digests
+        self._new_digest = _sha256() if digests else None
         self._rules = rules
         self._inventory = inventory
         self._total = 0
 
     def read(self, member: Member, path: str, file: IO[bytes]) -> None:
         """Read one file to its end, which checks it, and note what it is."""
-        digest = hashlib.sha256() if self._digests else None
+        digest = self._new_digest() if self._new_digest else None
         pieces = self._counted(member, file, digest.update if digest else None)
         if member.size <= content.PIECE:
             data = b"".join(pieces)

@@ -1,7 +1,6 @@
 """Asking again: which answers are worth another attempt, after how long, and what the last one means."""
 
 import json
-import random
 import time
 from collections.abc import Generator
 
@@ -77,6 +76,8 @@ def pause_before(attempt: int, retry_after: str, first: float) -> float:
 
     What the server asks for in Retry-After is the least.
     """
+    import random  # slow to load, and most uploads never pause
+
     asked = float(retry_after) if retry_after.isdecimal() else 0.0
     bound = min(LONGEST_PAUSE, first * 2 ** min(attempt, 12))
     return asked + random.uniform(0, bound)  # noqa: S311 - spreads load, guards nothing

@@ -20,7 +20,7 @@ listings show all that was answered before (https://cloud.google.com/storage/doc
 A pruning that was broken off leaves its mark: the next one, or an upload, goes on from there.
 """
 
-import secrets
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -110,7 +110,7 @@ def _marked(pool: Pool, access: Access, target: str, name: str, generation: int)
     data = revision.mark(name)
     send = Send(revisions.made(target, data, revisions.MANIFEST_HEADERS), target, generation)
     # Without a text of its own, the mark of another pruning would be taken for this one's.
-    notes = {revision.PRUNING_KEY: secrets.token_hex(8)}
+    notes = {revision.PRUNING_KEY: os.urandom(8).hex()}
     generations: list[int] = []
     try:
         pool.run([sending.small(access, send, data, objects.ignore, notes, generations.append)])

@@ -3,6 +3,7 @@
 import json as json_
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
@@ -11,9 +12,11 @@ from tasks.lib.duration import spoken
 from tasks.lib.ember.activation import Active
 from tasks.lib.ember.progress import size
 from tasks.lib.ember.revision import Revision
-from tasks.lib.ember.site import SiteSummary
 from tasks.lib.ember.summary import Options, UploadSummary
 from tasks.lib.errors import Failure
+
+if TYPE_CHECKING:
+    from tasks.lib.ember.site import SiteSummary
 
 # What is added up over all archives of a site.
 COUNTED = ("files", "sent", "copied", "relabelled", "removed", "unchanged", "stored")
@@ -28,7 +31,7 @@ def sentence(summary: UploadSummary) -> str:
     return f"{named}{_counts(summary)}, in {spoken(summary.seconds)}.{served}"
 
 
-def total(done: SiteSummary) -> str:
+def total(done: "SiteSummary") -> str:
     """One line on what all uploads of a site did together."""
     counted = UploadSummary("")
     for name in COUNTED:
@@ -68,7 +71,7 @@ def one(summary: UploadSummary, options: Options, json: bool) -> None:
     console.emit(as_json(summary) if json else summary.url)
 
 
-def site(done: SiteSummary, rest: Path | None, json: bool, options: Options) -> None:
+def site(done: "SiteSummary", rest: Path | None, json: bool, options: Options) -> None:
     """Tell about many uploads.
 
     Raises:

@@ -5,7 +5,6 @@
 <prefix>/revisions/<revision>.json     its manifest, written when all is there, or a mark of its pruning
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -48,6 +47,8 @@ class Revision(Struct, frozen=True):
 
 def identity(entries: Iterable[Entry]) -> str:
     """The name of the revision with exactly these files: a hash of paths and contents."""
+    import hashlib  # slow to load, and what is uploaded in place has no revision
+
     lines = sorted(f"{entry.digest.hex()} {entry.path}" for entry in entries)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:LENGTH]
 

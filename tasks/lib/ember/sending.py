@@ -1,7 +1,7 @@
 """Writing objects: a small file in one request, a large one in a session that survives a lost connection."""
 
 import json
-import secrets
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import IO, Any, Protocol
@@ -18,7 +18,7 @@ from tasks.lib.ember.wire import UNREACHABLE, Job, Pause, Request, Response, Ste
 from tasks.lib.errors import Failure, TimedOut
 
 # A boundary must not occur in what it separates; 128 random bits do not.
-BOUNDARY = f"lookit-{secrets.token_hex(16)}"
+BOUNDARY = f"lookit-{os.urandom(16).hex()}"
 MULTIPART = f"Content-Type: multipart/related; boundary={BOUNDARY}"
 INCOMPLETE = 308
 SESSION_MADE = frozenset({200, 201})

@@ -32,21 +32,6 @@ class SiteSummary(Struct):
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def check_alone(manifest: str, archive: str, prefix: str) -> None:
-    """A manifest says which archives go where, so nothing else may.
-
-    Raises:
-        UsageError: something else does.
-
-    """
-    if manifest and (archive or prefix):
-        raise UsageError(
-            "--manifest stands alone.",
-            "It names archives and, by their uuids, where they go.",
-            "Leave --archive and --prefix out, or --manifest.",
-        )
-
-
 def read_manifest(path: Path) -> dict[str, str]:
     """The archives of a manifest, by uuid; relative paths start from the manifest's folder.
 

@@ -77,3 +77,18 @@ def checked_options(in_place: bool, activate: bool, delete_extra: bool, dry_run:
             "Leave one of them out.",
         )
     return Options(in_place=in_place, activate=activate, delete_extra=delete_extra, dry_run=dry_run)
+
+
+def check_alone(manifest: str, archive: str, prefix: str) -> None:
+    """A manifest says which archives go where, so nothing else may.
+
+    Raises:
+        UsageError: something else does.
+
+    """
+    if manifest and (archive or prefix):
+        raise UsageError(
+            "--manifest stands alone.",
+            "It names archives and, by their uuids, where they go.",
+            "Leave --archive and --prefix out, or --manifest.",
+        )

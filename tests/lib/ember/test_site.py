@@ -17,7 +17,7 @@ from tasks.lib.ember import site
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.place import Place
 from tasks.lib.ember.report import site as report
-from tasks.lib.ember.summary import Options, UploadSummary
+from tasks.lib.ember.summary import Options, UploadSummary, check_alone
 from tasks.lib.ember.upload import upload_with
 from tasks.lib.ember.wire import Pool
 from tasks.lib.errors import Failure, UsageError
@@ -218,11 +218,11 @@ def test_a_uuid_that_is_named_twice_is_bad_usage(tmp_path: Path) -> None:
 
 
 def test_a_manifest_and_an_archive_do_not_go_together() -> None:
-    site.check_alone("site.yaml", "", "")
+    check_alone("site.yaml", "", "")
     for archive, prefix in (("a.zip", ""), ("", "experiments/one")):
-        site.check_alone("", archive, prefix)
+        check_alone("", archive, prefix)
         with pytest.raises(UsageError, match="--manifest stands alone"):
-            site.check_alone("site.yaml", archive, prefix)
+            check_alone("site.yaml", archive, prefix)
 
 
 @pytest.mark.parametrize(
