@@ -8,9 +8,9 @@ import gc
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 # Loading modules makes some ten thousands of objects and hardly any garbage: look for it once there are more.
@@ -19,6 +19,8 @@ gc.set_threshold(100_000)
 from tasks import light_invoke  # noqa: E402
 
 light_invoke.load()
+
+from pathlib import Path  # noqa: E402
 
 import invoke  # noqa: E402
 from invoke.exceptions import Exit, ParseError  # noqa: E402
@@ -29,10 +31,6 @@ from tasks.lib.errors import UsageError  # noqa: E402
 from tasks.lib.settings.files import read_file, refuse_missing  # noqa: E402
 
 EXIT_USAGE = 2
-
-
-# Python looks for garbage several times while it ends; what is left by then goes with the process.
-atexit.register(gc.freeze)
 
 
 class Config(invoke.Config):
@@ -157,7 +155,26 @@ def _bad_usage() -> Iterator[None]:
         ) from error
 
 
+def run() -> None:
+    """Run the program and end the process, without Python's taking all modules apart, which nobody needs.
+
+    Threads that want to be waited for are, and what was registered for the end is done, as Python does it.
+    """
+    code = 0
+    try:
+        PROGRAM.run()
+    except SystemExit as end:
+        if end.code is not None and not isinstance(end.code, int):
+            raise
+        code = end.code or 0
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
+    atexit._run_exitfuncs()  # noqa: SLF001
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code & 0xFF)
+
+
 PROGRAM = Program(name="lookit-orchestrator", binary="./inv", binary_names=["inv"], config_class=Config)
 
 if __name__ == "__main__":
-    PROGRAM.run()
+    run()

@@ -1,11 +1,17 @@
 """Invoke without half of what its import loads, which was a third of the time until a task began.
 
 That is unittest.mock, and asyncio with it, for MockContext; importlib.metadata, and email with it, for its
-version; and a copy of PyYAML.  Whoever asks for one of these still gets it.
+version; and a copy of PyYAML.  PyYAML itself comes without its regular expressions, of which one alone takes
+Python as long to compile as half of Invoke to load, and is not for YAML that libyaml reads.  Of ipaddress,
+platform and typing_extensions, other libraries ask for nothing, or for what Python has elsewhere.  Whoever
+asks for more of any of these still gets it.
 """
 
 import importlib
+import os
+import re
 import sys
+import typing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
@@ -16,7 +22,9 @@ def load() -> None:
     """Import Invoke; where it is there already, there is nothing to do."""
     if "invoke" in sys.modules:
         return
-    import yaml
+    _put_off()
+    with _patterns_when_used():
+        import yaml
 
     mock, metadata = _Deferred("unittest.mock"), _Deferred("importlib.metadata")
     vars(mock)["Mock"] = _mock
@@ -25,6 +33,44 @@ def load() -> None:
         import invoke
     del invoke.__version__
     vars(invoke)["__getattr__"] = _version
+
+
+def _put_off() -> None:
+    """Have imports find stand-ins for what they hardly use, until somebody asks more of one."""
+    for name, known in (
+        ("ipaddress", {}),  # for urllib.parse, and for addresses in brackets only
+        ("platform", {"system": lambda: os.uname().sysname}),  # for uuid
+        (
+            "typing_extensions",  # for msgspec, which takes from it what Python 3.11 has
+            {name: getattr(typing, name) for name in ("get_type_hints", "NotRequired", "Required")},
+        ),
+    ):
+        if name not in sys.modules:
+            sys.modules[name] = _Deferred(name)
+            vars(sys.modules[name]).update(known)
+
+
+@contextmanager
+def _patterns_when_used() -> Iterator[None]:
+    """Have the modules that are imported meanwhile compile a regular expression when they first use it."""
+    compiled = re.compile
+    re.compile = _Pattern  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        re.compile = compiled
+
+
+class _Pattern:
+    """A regular expression that is compiled once something is asked of it."""
+
+    def __init__(self, pattern: str, flags: int = 0) -> None:
+        self._asked = pattern, flags
+
+    def __getattr__(self, name: str) -> Any:
+        compiled = re.compile(*self._asked)
+        vars(self).update({method: getattr(compiled, method) for method in ("match", "search", "sub")})
+        return getattr(compiled, name)
 
 
 class _Deferred(ModuleType):

@@ -297,3 +297,23 @@ def test_a_reader_that_goes_away_ends_it_quietly() -> None:
 def test_an_option_s_name_may_be_left_out(words: list[str], understood: list[str]) -> None:
     names = {"secrets.log": "file", "settings": "", "release.diff": "before after"}
     assert with_left_out_names(words, names) == understood
+
+
+@pytest.mark.parametrize(("argv", "code"), [("--version", 0), ("no-such-task", 2), ("settings --no-such", 2)])
+def test_the_process_ends_at_once_but_not_before_what_waits_for_the_end(argv: str, code: int) -> None:
+    start = f"""if True:
+        import atexit, runpy, sys, threading, time
+        class Kept:
+            def __del__(self): print("taken apart")
+        kept = Kept()
+        atexit.register(print, "registered", end="")
+        threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
+        sys.argv[1:] = {argv.split()}
+        sys.path.insert(0, ".")
+        runpy.run_module("tasks", run_name="__main__", alter_sys=True)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", start], check=False, capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == code, done.stderr
+    assert done.stdout.endswith("thread\nregistered")
