@@ -16,8 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 from tasks.lib.ember.archive import open_archive
 from tasks.lib.ember.content import as_base64
 from tasks.lib.ember.inspection import Entry, inspect
-from tasks.lib.ember.objects import PAGE, PLAIN_KEY, plain_note
-from tasks.lib.ember.plan import Plain
+from tasks.lib.ember.listing import PAGE
+from tasks.lib.ember.remote import PLAIN_KEY, Plain, plain_note
 from tests.builders import checked_in_settings
 
 

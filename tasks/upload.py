@@ -1,10 +1,15 @@
 """Upload built Ember apps."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from invoke import Context
 
 from tasks import cli
+
+if TYPE_CHECKING:
+    from tasks.lib.ember.summary import Options
+    from tasks.lib.settings.model import Environment, Settings
 
 
 @cli.task(
@@ -36,9 +41,7 @@ def upload(
 ) -> None:
     """Bring a built Ember app to an environment's bucket, sending only what differs."""
     from tasks.lib import console
-    from tasks.lib.ember import report
     from tasks.lib.ember import upload as uploading
-    from tasks.lib.ember.access import access
     from tasks.lib.ember.archive import present
     from tasks.lib.ember.summary import check_alone, checked_options
     from tasks.lib.interruption import limited
@@ -52,12 +55,21 @@ def upload(
     target = settings.environment(environment)
     with limited(settings.time_limits.upload, uploading.too_long(settings)):
         if manifest:
-            from tasks.lib.ember import site  # it takes threads along, which one archive does without
-
-            path = Path(manifest)
-            archives = site.read_manifest(path)
-            way = access(settings, target)
-            done, rest = site.upload_manifest(way, settings.ember, path, archives, options)
-            report.site(done, rest, json, options)
+            _upload_site(settings, target, Path(manifest), options, json)
             return
-        report.one(uploading.upload(settings, target, archive, prefix, options), options, json)
+        done = uploading.upload(settings, target, archive, prefix, options)
+        from tasks.lib.ember import report  # with all that it needs, only now: the bucket is asked meanwhile
+
+        report.one(done, options, json)
+
+
+def _upload_site(
+    settings: "Settings", environment: "Environment", manifest: Path, options: "Options", json: bool
+) -> None:
+    from tasks.lib.ember import report, site
+    from tasks.lib.ember.access import access
+
+    archives = site.read_manifest(manifest)
+    way = access(settings, environment)
+    done, rest = site.upload_manifest(way, settings.ember, manifest, archives, options)
+    report.site(done, rest, json, options)

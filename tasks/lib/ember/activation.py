@@ -10,11 +10,12 @@ from contextlib import suppress
 
 from msgspec import Struct
 
-from tasks.lib.ember import objects, reading, revision, revisions, sending
+from tasks.lib.ember import listing, objects, reading, revision, revisions, sending
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.inspection import Entry
-from tasks.lib.ember.plan import ABSENT, Remote, Send, plan
+from tasks.lib.ember.plan import Send, plan
+from tasks.lib.ember.remote import ABSENT, Remote, remote_of
 from tasks.lib.ember.survey import INDEX
 from tasks.lib.ember.wire import Pool
 from tasks.lib.errors import Failure
@@ -59,7 +60,7 @@ def active(pool: Pool, access: Access, prefix: str) -> Active:
         return Active((), ABSENT)
     noted = found.get("metadata", {})
     history, activation = noted.get(HISTORY_KEY, ""), noted.get(ACTIVATION_KEY, "")
-    there = objects.remote(found)
+    there = remote_of(found)
     return Active(
         tuple(history.split(",")) if history else (),
         there.generation,
@@ -167,8 +168,8 @@ def _index_of_whole(pool: Pool, access: Access, prefix: str, name: str, entries:
     where = revision.folder(prefix, name)
     there: list[Remote] = []
     indexes: list[bytes] = []
-    listing = objects.listing_jobs(access, where, [entry.path for entry in entries], there)
-    pool.run([*listing, reading.fetching(access, where + INDEX, indexes)])
+    asked = listing.jobs(access, where, [entry.path for entry in entries], there)
+    pool.run([*asked, reading.fetching(access, where + INDEX, indexes)])
     revisions.expect_all(name, plan(entries, where, there))
     if not indexes:
         raise revisions.not_whole(name, [where + INDEX])

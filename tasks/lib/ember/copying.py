@@ -8,9 +8,10 @@ from urllib.parse import quote, urlencode
 from msgspec.structs import replace
 
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.objects import FIELDS, Changed, remote
+from tasks.lib.ember.objects import Changed
 from tasks.lib.ember.persistence import ask, refused
-from tasks.lib.ember.plan import ABSENT, Copy, Send, same_content
+from tasks.lib.ember.plan import Copy, Send, same_content
+from tasks.lib.ember.remote import ABSENT, FIELDS, remote_of
 from tasks.lib.ember.sending import Done, expect_stored
 from tasks.lib.ember.wire import Job, Request, Steps
 
@@ -43,7 +44,7 @@ def copied(access: Access, copy: Copy, done: Done, instead: Callable[[Send], Non
             if answer["done"]:
                 break
             token = answer["rewriteToken"]
-        there = remote(answer["resource"])
+        there = remote_of(answer["resource"])
         if same_content(send.entry, there) and there.headers == send.entry.headers:
             done(send, 0)
         else:

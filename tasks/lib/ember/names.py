@@ -4,6 +4,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from tasks.lib.errors import UsageError
+
 # https://cloud.google.com/storage/docs/objects#naming
 LONGEST_NAME = 1024
 RESERVED = ".well-known/acme-challenge/"
@@ -87,3 +89,21 @@ def relative(name: str) -> str:
     while name.startswith("./"):
         name = name[2:]
     return name.removesuffix("/")
+
+
+def checked_prefix(prefix: str) -> str:
+    """The prefix with one slash at its end.
+
+    Raises:
+        UsageError: it is empty, or no clean relative path.
+
+    """
+    path = prefix.removesuffix("/")
+    wrong = fault(path, "") if path else "it is empty"
+    if wrong:
+        raise UsageError(
+            f"The prefix {spelled(prefix)!r} cannot be used.",
+            f"As a path, {wrong}.",
+            "Give it as experiments/<uuid>.",
+        )
+    return f"{path}/"

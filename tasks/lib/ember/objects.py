@@ -1,86 +1,18 @@
 """Objects of a bucket: listed, looked at, relabelled and removed through the JSON API."""
 
 import json
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.content import from_base64
-from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.persistence import ask, refused
-from tasks.lib.ember.plan import Plain, Relabel, Remote
+from tasks.lib.ember.plan import Relabel
+from tasks.lib.ember.remote import Remote
 from tasks.lib.ember.wire import Job, Pool, Request, Steps
 from tasks.lib.errors import Failure
 
-FIELDS = "name,size,crc32c,contentType,cacheControl,contentEncoding,generation,metadata"
-PAGE = 1000
-# So many names in one range of a listing, somewhat less than a page, since the bucket may hold others too.
-FULL_RANGE = 900
-# More ranges than that at once take memory and gain little.
-MOST_RANGES = 16
-# The key of an object's own metadata that holds what this tool noted of the unpacked content.
-PLAIN_KEY = "lookit-plain"
 JSON = "Content-Type: application/json"
-
-
-class Range(NamedTuple):
-    """Names from `start` on, before `end`; an empty text is no bound."""
-
-    start: str = ""
-    end: str = ""
-
-
-def listing(pool: Pool, access: Access, prefix: str, expected: Sequence[str] = ()) -> list[Remote]:
-    """The objects whose names start with `prefix`.
-
-    A page names the next one, so pages come one after the other.  Where it is known which names to expect,
-    the listing is cut into ranges of about a page, and these are asked for side by side.
-
-    Args:
-        pool: sends the requests.
-        access: the bucket.
-        prefix: what names start with.
-        expected: names, without the prefix, that are likely to be there.
-
-    Raises:
-        Failure: the bucket is not there, or may not be listed.
-
-    """
-    found: list[Remote] = []
-    pool.run(listing_jobs(access, prefix, expected, found))
-    return found
-
-
-def listing_jobs(access: Access, prefix: str, expected: Sequence[str], found: list[Remote]) -> Iterator[Job]:
-    """Jobs that add to `found` the objects whose names start with `prefix`, as `listing` does."""
-    return (Job(_range(access, prefix, part, found)) for part in ranges(prefix, expected))
-
-
-def ranges(prefix: str, expected: Sequence[str]) -> list[Range]:
-    """Ranges that cover all names together, each with about as many of those expected."""
-    count = min(MOST_RANGES, -(-len(expected) // FULL_RANGE))
-    if count < 2:
-        return [Range()]
-    # Names are ordered by their UTF-8 bytes, which is how Python orders texts too.
-    names = sorted(expected)
-    cuts = [prefix + names[len(names) * number // count] for number in range(1, count)]
-    return [Range(*ends) for ends in zip(["", *cuts], [*cuts, ""], strict=True)]
-
-
-def _range(access: Access, prefix: str, part: Range, found: list[Remote]) -> Steps:
-    token = ""
-    while True:
-        response = yield from ask(_page(access, prefix, part, token), access, access.deadline())
-        if response.status != 200:
-            raise refused(response, access, f"The bucket {access.bucket} could not be listed.")
-        page = json.loads(response.body)
-        found.extend(map(remote, page.get("items", ())))
-        token = page.get("nextPageToken", "")
-        if not token:
-            return
 
 
 def asked(pool: Pool, access: Access, request: Request, failed: str) -> Mapping[str, Any]:
@@ -101,39 +33,6 @@ def asked(pool: Pool, access: Access, request: Request, failed: str) -> Mapping[
     pool.run([Job(steps())])
     found: Mapping[str, Any] = json.loads(answers[0])
     return found
-
-
-def remote(item: Mapping[str, Any]) -> Remote:
-    """An object as the API describes it."""
-    return Remote(
-        item["name"],
-        int(item.get("size", 0)),
-        from_base64(item.get("crc32c", "AAAAAA==")),
-        shared_headers(item.get("contentType", ""), item.get("cacheControl", "")),
-        sys.intern(item.get("contentEncoding", "")),
-        plain_of(item.get("metadata", {}).get(PLAIN_KEY, "")),
-        int(item["generation"]),
-    )
-
-
-@lru_cache(4096)
-def shared_headers(content_type: str, cache_control: str) -> Headers:
-    """One object for all that are equal: a listing of 100,000 has a handful of them."""
-    return Headers(content_type, cache_control)
-
-
-def plain_note(plain: Plain) -> str:
-    """What an object's metadata says of its unpacked content: `<CRC32C in hexadecimal> <size>`."""
-    return f"{plain.crc32c:08x} {plain.size}"
-
-
-def plain_of(note: str) -> Plain | None:
-    """The content that a note tells of; None where there is none that can be read."""
-    crc32c, _, size = note.partition(" ")
-    try:
-        return Plain(int(size), int(crc32c, 16))
-    except ValueError:
-        return None
 
 
 def relabelled(access: Access, change: Relabel, done: Callable[[Relabel], None]) -> Job:
@@ -204,14 +103,3 @@ def changed_meanwhile(name: str) -> Changed:
         "Its generation is no longer the one that was listed.",
         "Run the same command again once the other upload, or pruning, has ended.",
     )
-
-
-def _page(access: Access, prefix: str, part: Range, token: str) -> Request:
-    ends = {"startOffset": part.start, "endOffset": part.end, "pageToken": token}
-    query = {
-        "prefix": prefix,
-        "maxResults": PAGE,
-        "fields": f"items({FIELDS}),nextPageToken",
-        **{key: value for key, value in ends.items() if value},
-    }
-    return Request("GET", f"{access.objects_url()}?{urlencode(query)}")

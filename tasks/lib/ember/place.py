@@ -9,10 +9,10 @@ from tasks.lib.ember import activation, pruning, revision, revisions
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.activation import Active
 from tasks.lib.ember.line import Line
-from tasks.lib.ember.plan import ABSENT
+from tasks.lib.ember.names import checked_prefix
+from tasks.lib.ember.remote import ABSENT
 from tasks.lib.ember.revision import Revision
 from tasks.lib.ember.survey import INDEX
-from tasks.lib.ember.upload import checked_prefix
 from tasks.lib.ember.wire import Pool
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.settings.ember import Cors

@@ -6,42 +6,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tasks.lib.ember.content import GZIP
-from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.inspection import Entry
+from tasks.lib.ember.remote import ABSENT, Plain, Remote
 from tasks.lib.ember.survey import INDEX
 
-ABSENT = 0
 # So many bytes of a file's SHA-256 are noted in a manifest: enough to tell contents apart.
 DIGEST_NOTED = 16
-
-
-class Plain(Struct, frozen=True):
-    """What an object holds once it is unpacked: size in bytes and CRC32C."""
-
-    size: int
-    crc32c: int
-
-
-class Remote(Struct, frozen=True):
-    """An object as the bucket lists it.
-
-    Args:
-        name: the whole name.
-        size: the bytes stored.
-        crc32c: their checksum.
-        headers: what it is served with.
-        encoding: `gzip`, or an empty text.
-        plain: what this tool noted of its content when it wrote the object; None where another wrote it.
-        generation: changes with every write.
-    """
-
-    name: str
-    size: int
-    crc32c: int
-    headers: Headers
-    encoding: str
-    plain: Plain | None
-    generation: int
 
 
 class Send(Struct, frozen=True):

@@ -26,10 +26,11 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tasks.lib.ember import activation, copying, objects, reading, revision, revisions, sending
+from tasks.lib.ember import activation, copying, listing, objects, reading, revision, revisions, sending
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.activation import Active
-from tasks.lib.ember.plan import ABSENT, Remote, Send
+from tasks.lib.ember.plan import Send
+from tasks.lib.ember.remote import ABSENT, PLAIN_KEY, Remote
 from tasks.lib.ember.revision import Revision
 from tasks.lib.ember.survey import INDEX
 from tasks.lib.ember.wire import Pool
@@ -91,7 +92,7 @@ def prune(pool: Pool, access: Access, prefix: str, name: str, generation: int) -
     manifest: list[bytes] = []
     if before and not revision.is_mark(before):
         pool.run([reading.fetching(access, target, manifest)])
-    there = objects.listing(pool, access, where)
+    there = listing.whole(pool, access, where)
     marked = _marked(pool, access, target, name, generation)
     if not marked:
         return _left(pool, access, target)
@@ -149,9 +150,7 @@ def _unmarked(
         elif manifest:
             data = manifest[0]
             entry = revisions.made(marked.name, data, revisions.MANIFEST_HEADERS)
-            notes = {
-                key: text for key, text in before.get("metadata", {}).items() if key != objects.PLAIN_KEY
-            }
+            notes = {key: text for key, text in before.get("metadata", {}).items() if key != PLAIN_KEY}
             send = Send(entry, marked.name, marked.generation)
             pool.run([sending.small(access, send, data, objects.ignore, notes)])
     if revision.is_mark(before):

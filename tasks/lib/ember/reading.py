@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 
 from tasks.lib.ember import content
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.objects import FIELDS
 from tasks.lib.ember.persistence import ask, refused
+from tasks.lib.ember.remote import FIELDS
 from tasks.lib.ember.wire import Job, Pool, Request, Steps
 from tasks.lib.errors import Failure
 

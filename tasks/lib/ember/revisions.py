@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from tasks.lib.ember import content, objects, reading, revision, sending
+from tasks.lib.ember import content, listing, objects, reading, revision, sending
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.member import FILE, Member
-from tasks.lib.ember.plan import ABSENT, Plain, Plan, Remote, Send, plan
+from tasks.lib.ember.plan import Plan, Send, plan
+from tasks.lib.ember.remote import ABSENT, Plain, Remote, remote_of
 from tasks.lib.ember.revision import Revision
 from tasks.lib.ember.wire import Pool, Request
 from tasks.lib.errors import Failure, UsageError
@@ -73,9 +74,9 @@ def observed(
     manifests: list[Mapping[str, Any]] = []
     where = revision.folder(prefix, name)
     look = reading.looking_up(access, revision.manifest_name(prefix, name), manifests)
-    pool.run([look, *objects.listing_jobs(access, where, paths, found)])
+    pool.run([look, *listing.jobs(access, where, paths, found)])
     manifest = manifests[0] if manifests else None
-    return objects.listing(pool, access, where, paths) if revision.is_mark(manifest) else found, manifest
+    return listing.whole(pool, access, where, paths) if revision.is_mark(manifest) else found, manifest
 
 
 def write_manifest(
@@ -104,7 +105,7 @@ def write_manifest(
     target = revision.manifest_name(prefix, name)
     data = revision.manifest(entries, name)
     entry = made(target, data, MANIFEST_HEADERS)
-    if there and objects.remote(there).plain == Plain(entry.size, entry.crc32c):
+    if there and remote_of(there).plain == Plain(entry.size, entry.crc32c):
         return
     send = Send(entry, target, int(there["generation"]) if there else ABSENT)
     try:
@@ -130,7 +131,7 @@ def expect_whole(pool: Pool, access: Access, prefix: str, name: str, entries: Se
 
     """
     where = revision.folder(prefix, name)
-    there = objects.listing(pool, access, where, [entry.path for entry in entries])
+    there = listing.whole(pool, access, where, [entry.path for entry in entries])
     expect_all(name, plan(entries, where, there))
 
 
@@ -203,7 +204,7 @@ def pages(pool: Pool, access: Access, asked: Mapping[str, str]) -> Iterator[Mapp
     """The pages of a listing of the bucket that is asked for so."""
     token = ""
     while True:
-        query = {**asked, "maxResults": str(objects.PAGE), "pageToken": token}
+        query = {**asked, "maxResults": str(listing.PAGE), "pageToken": token}
         request = Request("GET", f"{access.objects_url()}?{urlencode({k: v for k, v in query.items() if v})}")
         found = objects.asked(pool, access, request, f"The bucket {access.bucket} could not be listed.")
         yield found

@@ -11,9 +11,10 @@ from msgspec import Struct
 
 from tasks.lib.ember import content
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.objects import FIELDS, JSON, PLAIN_KEY, changed_meanwhile, plain_note, remote
+from tasks.lib.ember.objects import JSON, changed_meanwhile
 from tasks.lib.ember.persistence import PASSING, Asking, ask, once, pause_before, refused, said
-from tasks.lib.ember.plan import Plain, Send, same_content
+from tasks.lib.ember.plan import Send, same_content
+from tasks.lib.ember.remote import FIELDS, PLAIN_KEY, Plain, plain_note, remote_of
 from tasks.lib.ember.wire import UNREACHABLE, Job, Pause, Request, Response, Steps, Stream
 from tasks.lib.errors import Failure, TimedOut
 
@@ -264,7 +265,7 @@ def expect_stored(access: Access, send: Send, notes: Mapping[str, str]) -> Any:
     if response.status != 200:
         raise changed_meanwhile(send.name)
     item = json.loads(response.body)
-    there = remote(item)
+    there = remote_of(item)
     if not notes.items() <= item.get("metadata", {}).items():
         raise changed_meanwhile(send.name)
     if not same_content(send.entry, there) or there.headers != send.entry.headers:

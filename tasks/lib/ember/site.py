@@ -11,10 +11,10 @@ from msgspec import Struct, field
 from tasks.lib.background import Background
 from tasks.lib.console import say
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.bringing import upload_with
 from tasks.lib.ember.progress import Progress
 from tasks.lib.ember.sharing import Shared, Woken
 from tasks.lib.ember.summary import Options, UploadSummary
-from tasks.lib.ember.upload import upload_with
 from tasks.lib.ember.wire import MOST_HELD, Pool
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import write_atomically

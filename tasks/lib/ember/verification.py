@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
-from tasks.lib.ember import activation, content, objects, page, reading, revision, revisions
+from tasks.lib.ember import activation, content, listing, page, reading, revision, revisions
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.persistence import ask, said
@@ -39,7 +39,7 @@ def verify(pool: Pool, access: Access, prefix: str, name: str, origin: str = ORI
     """
     where = revision.folder(prefix, name)
     entries = revisions.entries_in(pool, access, prefix, name)
-    there = objects.listing(pool, access, where, [entry.path for entry in entries])
+    there = listing.whole(pool, access, where, [entry.path for entry in entries])
     decided = plan(entries, where, there)
     faults = [f"{one.name}: it is missing, or its content differs." for one in (*decided.send, *decided.last)]
     faults += [f"{one.name}: its headers differ." for one in decided.relabel]

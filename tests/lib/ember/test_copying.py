@@ -12,7 +12,8 @@ from tasks.lib.ember import activation, copying, objects, reading, revision, rev
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.line import Line
 from tasks.lib.ember.place import Place
-from tasks.lib.ember.plan import ABSENT, Copy, Relabel, Send
+from tasks.lib.ember.plan import Copy, Relabel, Send
+from tasks.lib.ember.remote import ABSENT, remote_of
 from tasks.lib.ember.summary import Options, UploadSummary
 from tasks.lib.ember.upload import upload_to
 from tasks.lib.ember.wire import Pool, Response
@@ -73,7 +74,7 @@ def test_a_preview_tells_copies_from_what_is_sent(access: Access, tmp_path: Path
 def removed(pool: Pool, access: Access, name: str) -> None:
     there = reading.look_up(pool, access, name)
     assert there
-    pool.run([objects.removed(access, objects.remote(there), lambda _name: None)])
+    pool.run([objects.removed(access, remote_of(there), lambda _name: None)])
 
 
 def test_a_source_that_is_gone_is_sent_instead(access: Access, pool: Pool, tmp_path: Path) -> None:

@@ -24,11 +24,12 @@ from msgspec import structs
 from tasks.lib.ember import content, revision, sending
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.archive import open_archive
+from tasks.lib.ember.bringing import upload_with
 from tasks.lib.ember.inspection import inspect
 from tasks.lib.ember.line import Line
 from tasks.lib.ember.progress import Progress
 from tasks.lib.ember.summary import Options
-from tasks.lib.ember.upload import upload_to, upload_with
+from tasks.lib.ember.upload import upload_to
 from tasks.lib.ember.wire import UNREACHABLE, Pool, Response
 from tasks.lib.errors import Failure
 from tests.builders import ROOT, checked_in_settings

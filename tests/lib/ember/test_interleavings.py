@@ -10,16 +10,15 @@ from google.auth.credentials import AnonymousCredentials
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.lib.ember import page, pruning, revision
+from tasks.lib.ember import bringing, page, pruning, revision
 from tasks.lib.ember import place as place_module
-from tasks.lib.ember import upload as uploading
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.bringing import upload_with
 from tasks.lib.ember.checkpoints import Checkpoints
 from tasks.lib.ember.place import Place
 from tasks.lib.ember.progress import Progress
 from tasks.lib.ember.revisions import Gone
 from tasks.lib.ember.summary import Options
-from tasks.lib.ember.upload import upload_with
 from tasks.lib.ember.wire import Pool
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
@@ -118,7 +117,7 @@ class App:
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> App:
     monkeypatch.setattr(pruning, "LEAST_AGE", timedelta(0))
     # Reading the archive meanwhile changes nothing that others see, and a thread for each run takes its time.
-    monkeypatch.setattr(uploading, "_side_by_side", lambda _pool, read, ask: (read(), ask()))
+    monkeypatch.setattr(bringing, "_side_by_side", lambda _pool, read, ask: (read(), ask()))
     return App(tmp_path, monkeypatch)
 
 
@@ -174,7 +173,7 @@ def test_what_is_being_pruned_is_uploaded_whole(
     app: App, monkeypatch: pytest.MonkeyPatch, start: str, other: str
 ) -> None:
     # What a second round meets is what another upload would meet.
-    monkeypatch.setattr(uploading, "MOST_ROUNDS", 1)
+    monkeypatch.setattr(bringing, "MOST_ROUNDS", 1)
     for state in app.states(starts(app)[start], app.prune(), getattr(app, other)("1")):
         expect_sound(app, state)
         if other == "upload" and all(state.outcomes) and not isinstance(state.outcomes[1], Failure):

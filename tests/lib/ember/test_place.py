@@ -10,6 +10,7 @@ import pytest
 from tasks.lib.ember import objects, pruning, reading, revision
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.place import Place
+from tasks.lib.ember.remote import remote_of
 from tasks.lib.ember.summary import Options
 from tasks.lib.ember.upload import upload_to
 from tasks.lib.errors import Failure, UsageError
@@ -83,7 +84,7 @@ def test_pruning_removes_what_an_ended_upload_left(
     three = uploaded(access, tmp_path, "3")
     manifest = reading.look_up(place._pool, access, revision.manifest_name(WHERE, one))
     assert manifest
-    place._pool.run([objects.removed(access, objects.remote(manifest), lambda _name: None)])
+    place._pool.run([objects.removed(access, remote_of(manifest), lambda _name: None)])
     assert list(place.prune(0, 0, dry_run=False)) == ["Nothing to remove."]
     monkeypatch.setattr(pruning, "LEAST_AGE", timedelta(0))
     told = f"{one} would be removed (what an ended upload or pruning left)."
@@ -161,7 +162,7 @@ def test_uploading_again_mends_what_verifying_found(access: Access, place: Place
     name = uploaded(access, tmp_path, "1")
     there = reading.look_up(place._pool, access, f"{revision.folder(WHERE, name)}robots.txt")
     assert there
-    place._pool.run([objects.removed(access, objects.remote(there), lambda _name: None)])
+    place._pool.run([objects.removed(access, remote_of(there), lambda _name: None)])
     assert uploaded(access, tmp_path, "1") == name
     assert place.verify("", EMBER.bucket.cors).endswith("served as it should be.")
 

@@ -13,7 +13,8 @@ from tasks.lib.ember import content
 from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.member import FILE, Member
-from tasks.lib.ember.plan import ABSENT, DIGEST_NOTED, Plain, Plan, Remote, anew, copying, plan, same_content
+from tasks.lib.ember.plan import DIGEST_NOTED, Plan, anew, copying, plan, same_content
+from tasks.lib.ember.remote import ABSENT, Plain, Remote
 from tasks.lib.ember.survey import INDEX
 
 PREFIX = "experiments/one/"

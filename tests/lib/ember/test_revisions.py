@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.ember import activation, objects, page, pruning, reading, revision, revisions
+from tasks.lib.ember import activation, listing, objects, page, pruning, reading, revision, revisions
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.line import Line
 from tasks.lib.ember.page import based
+from tasks.lib.ember.remote import remote_of
 from tasks.lib.ember.revision import Revision
 from tasks.lib.ember.summary import Options
 from tasks.lib.ember.upload import upload_to
@@ -117,7 +118,7 @@ def test_a_revision_with_a_file_missing_is_not_activated(access: Access, pool: P
     name = f"{revision.folder(WHERE, one)}robots.txt"
     there = reading.look_up(pool, access, name)
     assert there
-    pool.run([objects.removed(access, objects.remote(there), lambda _name: None)])
+    pool.run([objects.removed(access, remote_of(there), lambda _name: None)])
     with pytest.raises(Failure) as caught:
         activation.activate(pool, access, WHERE, one, [one, two], activation.active(pool, access, WHERE))
     assert caught.value.why == f"- {name} is missing or differs."
@@ -217,7 +218,7 @@ def test_a_revision_pruned_before_the_first_page_of_all_is_written_is_not_activa
     with pytest.raises(Failure, match=f"Revision {one} is not whole; nothing was activated."):
         activation.activate(pool, access, WHERE, one, [one], activation.active(pool, access, WHERE))
     assert activation.active(pool, access, WHERE) == activation.Active((), 0)
-    assert objects.listing(pool, access, WHERE) == []
+    assert listing.whole(pool, access, WHERE) == []
 
 
 def test_pruning_renews_a_page_that_awaits_its_first_revision(
@@ -255,13 +256,13 @@ def test_uploading_a_revision_whose_pruning_was_begun_writes_every_file_again(
     one = uploaded(access, tmp_path, "1")
     uploaded(access, tmp_path, "2")
     where = revision.folder(WHERE, one)
-    before = {there.name: there.generation for there in objects.listing(pool, access, where)}
+    before = {there.name: there.generation for there in listing.whole(pool, access, where)}
     marked(pool, access, one)
 
     summary = upload_to(access, EMBER, str(tmp_path / "1"), PREFIX)
 
     assert (summary.sent, summary.copied, summary.unchanged) == (0, 10, 0)
-    after = {there.name: there.generation for there in objects.listing(pool, access, where)}
+    after = {there.name: there.generation for there in listing.whole(pool, access, where)}
     assert after.keys() == before.keys()
     assert not before.items() & after.items()
     assert served(pool, access) == one == revisions.listed(pool, access, WHERE).complete[0].name
@@ -273,13 +274,13 @@ def test_files_that_another_upload_wrote_before_a_mark_are_not_taken_for_written
     one = uploaded(access, tmp_path, "1", Options(activate=False))
     marked(pool, access, one)
     where = revision.folder(WHERE, one)
-    before = {(there.name, there.generation) for there in objects.listing(pool, access, where)}
-    real, listings = objects.listing_jobs, iter([iter(())])
-    monkeypatch.setattr(objects, "listing_jobs", lambda *asked: next(listings, None) or real(*asked))
+    before = {(there.name, there.generation) for there in listing.whole(pool, access, where)}
+    real, listings = listing.jobs, iter([iter(())])
+    monkeypatch.setattr(listing, "jobs", lambda *asked: next(listings, None) or real(*asked))
 
     upload_to(access, EMBER, str(tmp_path / "1"), PREFIX)
 
-    assert not before & {(there.name, there.generation) for there in objects.listing(pool, access, where)}
+    assert not before & {(there.name, there.generation) for there in listing.whole(pool, access, where)}
 
 
 def test_what_another_pruning_has_begun_is_left_to_it(access: Access, pool: Pool, tmp_path: Path) -> None:
@@ -346,7 +347,7 @@ def test_what_an_ended_upload_left_is_abandoned_after_a_while(
     name = uploaded(access, tmp_path, "1", Options(activate=False))
     there = reading.look_up(pool, access, revision.manifest_name(WHERE, name))
     assert there
-    pool.run([objects.removed(access, objects.remote(there), lambda _name: None)])
+    pool.run([objects.removed(access, remote_of(there), lambda _name: None)])
     complete, incomplete, _ = revisions.listed(pool, access, WHERE)
     assert (complete, incomplete) == ([], [name])
 

@@ -6,7 +6,8 @@ import pytest
 
 from tasks.lib.ember import activation, content, revisions, sending
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.plan import ABSENT, Send
+from tasks.lib.ember.plan import Send
+from tasks.lib.ember.remote import ABSENT
 from tasks.lib.ember.wire import Request, Response
 from tasks.lib.errors import Failure
 

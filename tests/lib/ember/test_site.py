@@ -15,10 +15,10 @@ from msgspec import structs
 
 from tasks.lib.ember import site
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.bringing import upload_with
 from tasks.lib.ember.place import Place
 from tasks.lib.ember.report import site as report
 from tasks.lib.ember.summary import Options, UploadSummary, check_alone
-from tasks.lib.ember.upload import upload_with
 from tasks.lib.ember.wire import Pool
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.interruption import Terminated, signals_unwind

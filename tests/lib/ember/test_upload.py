@@ -15,10 +15,12 @@ import pytest
 
 from tasks.lib.ember import activation
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.bringing import _side_by_side
 from tasks.lib.ember.line import Line
+from tasks.lib.ember.names import checked_prefix
 from tasks.lib.ember.plan import plan
 from tasks.lib.ember.summary import Options
-from tasks.lib.ember.upload import _side_by_side, checked_prefix, upload_to
+from tasks.lib.ember.upload import upload_to
 from tasks.lib.ember.wire import Pool
 from tasks.lib.errors import Failure, UsageError
 from tests.builders import checked_in_settings
@@ -148,7 +150,7 @@ def test_somebody_elses_write_is_not_overwritten(
         urllib.request.urlopen(urllib.request.Request(url, body)).close()
         return decided
 
-    monkeypatch.setattr("tasks.lib.ember.upload.plan", plan_while_another_writes)
+    monkeypatch.setattr("tasks.lib.ember.bringing.plan", plan_while_another_writes)
     with pytest.raises(Failure) as caught:
         upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
     assert caught.value.what == f"{PREFIX}/robots.txt was changed by somebody else during this upload."
@@ -226,7 +228,7 @@ def test_a_file_that_changes_after_it_was_judged_is_not_sent(
         big.write_bytes(os.urandom(3 << 20))
         return plan(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("tasks.lib.ember.upload.plan", plan_while_the_file_changes)
+    monkeypatch.setattr("tasks.lib.ember.bringing.plan", plan_while_the_file_changes)
     with pytest.raises(Failure) as caught:
         upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
     assert caught.value.what == "film.bin changed while it was being uploaded."
