@@ -170,13 +170,24 @@ def object_in(response: "Response", service: str) -> "dict[str, Any]":
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        kind, words = response.headers.get("Content-Type", "no type"), " ".join(response.text.split())[:200]
-        raise Failure(
-            f"{service} did not answer, but something in its place.",
-            f"What came is {kind}, and no JSON object: {words}",
-            "Check the network, a proxy or VPN: https_proxy and no_proxy in the environment.",
-        )
+        raise in_place_of(service, response.headers.get("Content-Type", ""), response.text)
     return found
+
+
+def in_place_of(service: str, kind: str, text: str) -> Failure:
+    """The error for an answer that is not the service's.
+
+    Args:
+        service: who should have answered.
+        kind: the answer's Content-Type; may be empty.
+        text: what came.
+
+    """
+    return Failure(
+        f"{service} did not answer, but something in its place.",
+        f"What came is {kind or 'no type'}, and not what was asked for: {' '.join(text.split())[:200]}",
+        "Check the network, a proxy or VPN: https_proxy and no_proxy in the environment.",
+    )
 
 
 def refusal_words(response: "Response") -> str:

@@ -58,7 +58,7 @@ def active(pool: Pool, access: Access, prefix: str) -> Active:
     found = reading.look_up(pool, access, prefix + INDEX)
     if found is None:
         return Active((), ABSENT)
-    noted = found.get("metadata", {})
+    noted = found.metadata
     history, activation = noted.get(HISTORY_KEY, ""), noted.get(ACTIVATION_KEY, "")
     there = remote_of(found)
     return Active(

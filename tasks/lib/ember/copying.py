@@ -1,19 +1,26 @@
 """Copying within the bucket: what an earlier revision holds, or an object onto itself; no body is sent."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.objects import Changed
-from tasks.lib.ember.persistence import ask, refused
+from tasks.lib.ember.persistence import answer, ask, refused
 from tasks.lib.ember.plan import Copy, Send, same_content
-from tasks.lib.ember.remote import ABSENT, FIELDS, remote_of
+from tasks.lib.ember.remote import ABSENT, FIELDS, Item, remote_of
 from tasks.lib.ember.sending import Done, expect_stored
 from tasks.lib.ember.wire import Job, Request, Steps
+
+
+class Rewritten(Struct, rename="camel"):
+    """What the JSON API answers to a copy: the object, or what a further request goes on with."""
+
+    rewrite_token: str = ""
+    resource: Item | None = None
 
 
 def copied(access: Access, copy: Copy, done: Done, instead: Callable[[Send], None]) -> Job:
@@ -40,11 +47,11 @@ def copied(access: Access, copy: Copy, done: Done, instead: Callable[[Send], Non
                 return
             if response.status != 200:
                 raise refused(response, access, f"{send.name} could not be copied from {copy.source}.")
-            answer = json.loads(response.body)
-            if answer["done"]:
+            rewritten = answer(response, Rewritten)
+            if rewritten.resource:
                 break
-            token = answer["rewriteToken"]
-        there = remote_of(answer["resource"])
+            token = rewritten.rewrite_token
+        there = remote_of(rewritten.resource)
         if same_content(send.entry, there) and there.headers == send.entry.headers:
             done(send, 0)
         else:

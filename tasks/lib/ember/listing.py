@@ -1,16 +1,17 @@
 """Listing a bucket: in pages, in ranges side by side, and begun before it is known what to expect."""
 
-import json
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from threading import Event
 from types import TracebackType
 from typing import NamedTuple
 from urllib.parse import urlencode
 
+from msgspec import Struct, field
+
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.asking import Asking
-from tasks.lib.ember.persistence import ask, refused
-from tasks.lib.ember.remote import FIELDS, Remote, remote_of
+from tasks.lib.ember.persistence import answer, ask, refused
+from tasks.lib.ember.remote import FIELDS, Item, Remote, remote_of
 from tasks.lib.ember.wire import Job, Pause, Pool, Request, Response, Steps
 
 PAGE = 1000
@@ -18,6 +19,14 @@ PAGE = 1000
 FULL_RANGE = 900
 # More ranges than that at once take memory and gain little.
 MOST_RANGES = 16
+
+
+class Page(Struct, rename="camel"):
+    """What the JSON API answers to a listing."""
+
+    items: list[Item] = field(default_factory=list)
+    prefixes: list[str] = field(default_factory=list)
+    next_page_token: str = ""
 
 
 class Range(NamedTuple):
@@ -51,6 +60,30 @@ def whole(pool: Pool, access: Access, prefix: str, expected: Sequence[str] = ())
 def jobs(access: Access, prefix: str, expected: Sequence[str], found: list[Remote]) -> Iterator[Job]:
     """Jobs that add to `found` the objects whose names start with `prefix`, as `whole` does."""
     return (Job(_pages(access, prefix, part, found)) for part in ranges(prefix, expected))
+
+
+def pages(pool: Pool, access: Access, query: Mapping[str, str]) -> Iterator[Page]:
+    """The pages of another listing of the bucket, one after the other.
+
+    Args:
+        pool: sends the requests.
+        access: the bucket.
+        query: parameters of the JSON API, such as prefix and delimiter.
+
+    Raises:
+        Failure: the bucket is not there, or may not be listed.
+
+    """
+    found: list[Page] = []
+
+    def next_one(token: str) -> Steps:
+        found.append((yield from _asked(access, {**query, "pageToken": token})))
+
+    token = ""
+    while token or not found:
+        pool.run([Job(next_one(token))])
+        yield found[-1]
+        token = found[-1].next_page_token
 
 
 class Listing(Asking[list[Remote]]):
@@ -129,22 +162,18 @@ def _pages(access: Access, prefix: str, part: Range, found: list[Remote], token:
 def _page(
     access: Access, prefix: str, part: Range, found: list[Remote], token: str
 ) -> Generator[Request | Pause, Response | None, str]:
-    """List a page, and return the next one's token, or an empty text."""
-    response = yield from ask(_request(access, prefix, part, token), access, access.deadline())
+    """Add a page to `found`, and return the next one's token, or an empty text."""
+    fields = f"items({FIELDS}),nextPageToken"
+    ends = {"startOffset": part.start, "endOffset": part.end, "pageToken": token}
+    page = yield from _asked(access, {"prefix": prefix, "fields": fields, **ends})
+    found.extend(map(remote_of, page.items))
+    return page.next_page_token
+
+
+def _asked(access: Access, query: Mapping[str, str]) -> Generator[Request | Pause, Response | None, Page]:
+    asked = {"maxResults": str(PAGE), **{key: value for key, value in query.items() if value}}
+    request = Request("GET", f"{access.objects_url()}?{urlencode(asked)}")
+    response = yield from ask(request, access, access.deadline())
     if response.status != 200:
         raise refused(response, access, f"The bucket {access.bucket} could not be listed.")
-    page = json.loads(response.body)
-    found.extend(map(remote_of, page.get("items", ())))
-    following: str = page.get("nextPageToken", "")
-    return following
-
-
-def _request(access: Access, prefix: str, part: Range, token: str) -> Request:
-    ends = {"startOffset": part.start, "endOffset": part.end, "pageToken": token}
-    query = {
-        "prefix": prefix,
-        "maxResults": PAGE,
-        "fields": f"items({FIELDS}),nextPageToken",
-        **{key: value for key, value in ends.items() if value},
-    }
-    return Request("GET", f"{access.objects_url()}?{urlencode(query)}")
+    return answer(response, Page)

@@ -1,38 +1,17 @@
 """Objects of a bucket: listed, looked at, relabelled and removed through the JSON API."""
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 from urllib.parse import urlencode
 
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.persistence import ask, refused
 from tasks.lib.ember.plan import Relabel
 from tasks.lib.ember.remote import Remote
-from tasks.lib.ember.wire import Job, Pool, Request, Steps
+from tasks.lib.ember.wire import Job, Request, Steps
 from tasks.lib.errors import Failure
 
 JSON = "Content-Type: application/json"
-
-
-def asked(pool: Pool, access: Access, request: Request, failed: str) -> Mapping[str, Any]:
-    """The JSON answer to one request.
-
-    Raises:
-        Failure: there was no success; `failed` says what that means.
-
-    """
-    answers: list[bytes] = []
-
-    def steps() -> Steps:
-        response = yield from ask(request, access, access.deadline())
-        if response.status != 200:
-            raise refused(response, access, failed)
-        answers.append(response.body)
-
-    pool.run([Job(steps())])
-    found: Mapping[str, Any] = json.loads(answers[0])
-    return found
 
 
 def relabelled(access: Access, change: Relabel, done: Callable[[Relabel], None]) -> Job:

@@ -3,7 +3,12 @@
 import json
 import time
 from collections.abc import Generator
+from typing import TypeVar
 
+from msgspec import MsgspecError
+from msgspec.json import decode
+
+from tasks.lib.credentials import in_place_of
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.wire import UNREACHABLE, Pause, Request, Response
 from tasks.lib.errors import Failure, TimedOut
@@ -11,6 +16,7 @@ from tasks.lib.errors import Failure, TimedOut
 PASSING = frozenset({UNREACHABLE, 408, 429, 500, 502, 503, 504})
 LONGEST_PAUSE = 32.0
 
+Answer = TypeVar("Answer")
 Asking = Generator[Request | Pause, Response | None, Response]
 
 
@@ -81,6 +87,24 @@ def pause_before(attempt: int, retry_after: str, first: float) -> float:
     asked = float(retry_after) if retry_after.isdecimal() else 0.0
     bound = min(LONGEST_PAUSE, first * 2 ** min(attempt, 12))
     return asked + random.uniform(0, bound)  # noqa: S311 - spreads load, guards nothing
+
+
+def answer(response: Response, kind: type[Answer]) -> Answer:
+    """What an answer holds.
+
+    Args:
+        response: the answer; it was a success.
+        kind: what its JSON is.
+
+    Raises:
+        Failure: it is something else, such as the page of a proxy that answers in Cloud Storage's place.
+
+    """
+    try:
+        return decode(response.body, type=kind)
+    except MsgspecError as error:
+        text = response.body.decode(errors="replace")
+        raise in_place_of("Cloud Storage", response.header("content-type"), text) from error
 
 
 def said(response: Response) -> str:

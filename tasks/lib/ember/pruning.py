@@ -21,16 +21,15 @@ A pruning that was broken off leaves its mark: the next one, or an upload, goes 
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from tasks.lib.ember import activation, copying, listing, objects, reading, revision, revisions, sending
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.activation import Active
 from tasks.lib.ember.plan import Send
-from tasks.lib.ember.remote import ABSENT, PLAIN_KEY, Remote
+from tasks.lib.ember.remote import ABSENT, PLAIN_KEY, Item, Remote
 from tasks.lib.ember.revision import Revision
 from tasks.lib.ember.survey import INDEX
 from tasks.lib.ember.wire import Pool
@@ -137,7 +136,7 @@ def _renewed(pool: Pool, access: Access, prefix: str) -> Active:
 
 
 def _unmarked(
-    pool: Pool, access: Access, name: str, before: Mapping[str, Any] | None, manifest: Sequence[bytes],
+    pool: Pool, access: Access, name: str, before: Item | None, manifest: Sequence[bytes],
     marked: Remote,
 ) -> Failure:  # fmt: skip
     """The error for a revision that is needed after all, once what was there before its mark is back.
@@ -150,7 +149,7 @@ def _unmarked(
         elif manifest:
             data = manifest[0]
             entry = revisions.made(marked.name, data, revisions.MANIFEST_HEADERS)
-            notes = {key: text for key, text in before.get("metadata", {}).items() if key != PLAIN_KEY}
+            notes = {key: text for key, text in before.metadata.items() if key != PLAIN_KEY}
             send = Send(entry, marked.name, marked.generation)
             pool.run([sending.small(access, send, data, objects.ignore, notes)])
     if revision.is_mark(before):
@@ -172,6 +171,7 @@ def _of_generation(name: str, generation: int) -> Remote:
 
 def _last_write(pool: Pool, access: Access, folder: str) -> datetime:
     """When an object of a folder, which has some, was written last."""
-    found = revisions.pages(pool, access, {"prefix": folder, "fields": "items(timeCreated),nextPageToken"})
-    written = [item["timeCreated"] for page in found for item in page.get("items", ())]
+    fields = "items(name,generation,timeCreated),nextPageToken"
+    found = listing.pages(pool, access, {"prefix": folder, "fields": fields})
+    written = [item.time_created for page in found for item in page.items]
     return max(datetime.fromisoformat(one) for one in written) if written else datetime.now(UTC)

@@ -1,27 +1,24 @@
 """Reading single objects of a bucket: what the API says of one, and a small one's content."""
 
-import json
 import zlib
-from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urlencode
 
 from tasks.lib.ember import content
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.persistence import ask, refused
-from tasks.lib.ember.remote import FIELDS
+from tasks.lib.ember.persistence import answer, ask, refused
+from tasks.lib.ember.remote import FIELDS, Item
 from tasks.lib.ember.wire import Job, Pool, Request, Steps
 from tasks.lib.errors import Failure
 
 
-def look_up(pool: Pool, access: Access, name: str) -> Mapping[str, Any] | None:
+def look_up(pool: Pool, access: Access, name: str) -> Item | None:
     """What the API says of an object; None where there is none."""
-    found: list[Mapping[str, Any]] = []
+    found: list[Item] = []
     pool.run([looking_up(access, name, found)])
     return found[0] if found else None
 
 
-def looking_up(access: Access, name: str, found: list[Mapping[str, Any]]) -> Job:
+def looking_up(access: Access, name: str, found: list[Item]) -> Job:
     """A job that adds to `found` what the API says of an object, where there is one."""
 
     def steps() -> Steps:
@@ -29,7 +26,7 @@ def looking_up(access: Access, name: str, found: list[Mapping[str, Any]]) -> Job
         request = Request("GET", f"{access.object_url(name)}?{query}")
         response = yield from ask(request, access, access.deadline())
         if response.status == 200:
-            found.append(json.loads(response.body))
+            found.append(answer(response, Item))
         elif response.status != 404:
             raise refused(response, access, f"{name} could not be looked up.")
 

@@ -1,11 +1,9 @@
 """An object as the bucket lists it."""
 
 import sys
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from tasks.lib.ember.content import from_base64
 from tasks.lib.ember.headers import Headers
@@ -47,16 +45,33 @@ class Remote(Struct, frozen=True):
     generation: int
 
 
-def remote_of(item: Mapping[str, Any]) -> Remote:
+class Item(Struct, rename="camel"):
+    """What the JSON API says of an object, as far as it was asked to.
+
+    https://cloud.google.com/storage/docs/json_api/v1/objects#resource
+    """
+
+    name: str
+    generation: str
+    size: str = "0"
+    crc32c: str = "AAAAAA=="
+    content_type: str = ""
+    cache_control: str = ""
+    content_encoding: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+    time_created: str = ""
+
+
+def remote_of(item: Item) -> Remote:
     """An object as the API describes it."""
     return Remote(
-        item["name"],
-        int(item.get("size", 0)),
-        from_base64(item.get("crc32c", "AAAAAA==")),
-        shared_headers(item.get("contentType", ""), item.get("cacheControl", "")),
-        sys.intern(item.get("contentEncoding", "")),
-        plain_of(item.get("metadata", {}).get(PLAIN_KEY, "")),
-        int(item["generation"]),
+        item.name,
+        int(item.size),
+        from_base64(item.crc32c),
+        shared_headers(item.content_type, item.cache_control),
+        sys.intern(item.content_encoding),
+        plain_of(item.metadata.get(PLAIN_KEY, "")),
+        int(item.generation),
     )
 
 

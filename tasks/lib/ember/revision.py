@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from msgspec import Struct
 
@@ -17,6 +16,7 @@ from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.member import FILE, Member
 from tasks.lib.ember.plan import DIGEST_NOTED
+from tasks.lib.ember.remote import Item
 
 FOLDER = "revisions/"
 LENGTH = 12
@@ -85,9 +85,9 @@ def mark(name: str) -> bytes:
     return json.dumps({"revision": name, "pruning": True}, separators=(",", ":")).encode()
 
 
-def is_mark(item: Mapping[str, Any] | None) -> bool:
+def is_mark(item: Item | None) -> bool:
     """Whether what the API says of a manifest, where there is one, is said of a mark."""
-    return bool(item and PRUNING_KEY in item.get("metadata", {}))
+    return bool(item and PRUNING_KEY in item.metadata)
 
 
 def entries_of(data: bytes) -> list[Entry]:

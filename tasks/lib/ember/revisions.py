@@ -1,9 +1,8 @@
 """The revisions in a bucket: listed, looked at and completed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from typing import NamedTuple
 
 from tasks.lib.ember import content, listing, objects, reading, revision, sending
 from tasks.lib.ember.access import Access
@@ -11,9 +10,9 @@ from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.member import FILE, Member
 from tasks.lib.ember.plan import Plan, Send, plan
-from tasks.lib.ember.remote import ABSENT, Plain, Remote, remote_of
+from tasks.lib.ember.remote import ABSENT, Item, Plain, Remote, remote_of
 from tasks.lib.ember.revision import Revision
-from tasks.lib.ember.wire import Pool, Request
+from tasks.lib.ember.wire import Pool
 from tasks.lib.errors import Failure, UsageError
 
 MANIFEST_HEADERS = Headers("application/json", "no-cache")
@@ -46,16 +45,16 @@ def listed(pool: Pool, access: Access, prefix: str) -> Listed:
     pruned: dict[str, int] = {}
     folders: list[str] = []
     start = prefix + revision.FOLDER
-    for found in _folder_pages(pool, access, start):
-        for item in found.get("items", ()):
+    for found in listing.pages(pool, access, {"prefix": start, "delimiter": "/"}):
+        for item in found.items:
             one = _revision(item, start)
-            if not revision.is_name(one.name) or item["name"] != revision.manifest_name(prefix, one.name):
+            if not revision.is_name(one.name) or item.name != revision.manifest_name(prefix, one.name):
                 continue
             if revision.is_mark(item):
                 pruned[one.name] = one.generation
             else:
                 complete[one.name] = one
-        names = (name.removeprefix(start).removesuffix("/") for name in found.get("prefixes", ()))
+        names = (name.removeprefix(start).removesuffix("/") for name in found.prefixes)
         folders.extend(filter(revision.is_name, names))
     newest_first = sorted(complete.values(), key=lambda one: one.created, reverse=True)
     return Listed(
@@ -65,13 +64,13 @@ def listed(pool: Pool, access: Access, prefix: str) -> Listed:
 
 def observed(
     pool: Pool, access: Access, prefix: str, name: str, paths: Sequence[str]
-) -> tuple[list[Remote], Mapping[str, Any] | None]:
+) -> tuple[list[Remote], Item | None]:
     """What a revision that should have `paths` has: objects, and what the API says of the manifest.
 
     Where that is a mark, the objects are those that were there after it.
     """
     found: list[Remote] = []
-    manifests: list[Mapping[str, Any]] = []
+    manifests: list[Item] = []
     where = revision.folder(prefix, name)
     look = reading.looking_up(access, revision.manifest_name(prefix, name), manifests)
     pool.run([look, *listing.jobs(access, where, paths, found)])
@@ -85,7 +84,7 @@ def write_manifest(
     prefix: str,
     name: str,
     entries: Sequence[Entry],
-    there: Mapping[str, Any] | None,
+    there: Item | None,
 ) -> None:
     """Mark a revision as complete; where it is so marked already, nothing is done.
 
@@ -107,7 +106,7 @@ def write_manifest(
     entry = made(target, data, MANIFEST_HEADERS)
     if there and remote_of(there).plain == Plain(entry.size, entry.crc32c):
         return
-    send = Send(entry, target, int(there["generation"]) if there else ABSENT)
+    send = Send(entry, target, int(there.generation) if there else ABSENT)
     try:
         pool.run([sending.small(access, send, data, objects.ignore, revision.notes(entries))])
     except objects.Changed as changed:
@@ -196,26 +195,9 @@ def not_whole(name: str, wrong: Sequence[str]) -> Gone:
                    "Upload its archive again: only what is missing is sent.")  # fmt: skip
 
 
-def _folder_pages(pool: Pool, access: Access, start: str) -> Iterator[Mapping[str, Any]]:
-    return pages(pool, access, {"prefix": start, "delimiter": "/"})
-
-
-def pages(pool: Pool, access: Access, asked: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
-    """The pages of a listing of the bucket that is asked for so."""
-    token = ""
-    while True:
-        query = {**asked, "maxResults": str(listing.PAGE), "pageToken": token}
-        request = Request("GET", f"{access.objects_url()}?{urlencode({k: v for k, v in query.items() if v})}")
-        found = objects.asked(pool, access, request, f"The bucket {access.bucket} could not be listed.")
-        yield found
-        token = found.get("nextPageToken", "")
-        if not token:
-            return
-
-
-def _revision(item: Mapping[str, Any], start: str) -> Revision:
-    noted = item.get("metadata", {})
-    created = datetime.fromisoformat(item["timeCreated"])
-    name = item["name"].removeprefix(start).removesuffix(".json")
+def _revision(item: Item, start: str) -> Revision:
+    noted = item.metadata
+    created = datetime.fromisoformat(item.time_created)
+    name = item.name.removeprefix(start).removesuffix(".json")
     files, size = int(noted.get("lookit-files", 0)), int(noted.get("lookit-size", 0))
-    return Revision(name, created, files, size, int(item["generation"]))
+    return Revision(name, created, files, size, int(item.generation))

@@ -12,9 +12,9 @@ from msgspec import Struct
 from tasks.lib.ember import content
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.objects import JSON, changed_meanwhile
-from tasks.lib.ember.persistence import PASSING, Asking, ask, once, pause_before, refused, said
+from tasks.lib.ember.persistence import PASSING, Asking, answer, ask, once, pause_before, refused, said
 from tasks.lib.ember.plan import Send, same_content
-from tasks.lib.ember.remote import FIELDS, PLAIN_KEY, Plain, plain_note, remote_of
+from tasks.lib.ember.remote import FIELDS, PLAIN_KEY, Item, Plain, plain_note, remote_of
 from tasks.lib.ember.wire import UNREACHABLE, Job, Pause, Request, Response, Steps, Stream
 from tasks.lib.errors import Failure, TimedOut
 
@@ -177,7 +177,7 @@ def _ended_early(state: Response, send: Send) -> bool:
         return False
     try:
         return content.from_base64(json.loads(state.body)["crc32c"]) != send.entry.crc32c
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         return False
 
 
@@ -241,7 +241,7 @@ def _concluded(access: Access, send: Send, crc32c: int, response: Response, note
     try:
         stored = json.loads(response.body)
         got, generation = content.from_base64(stored["crc32c"]), int(stored["generation"])
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         # The answer was cut off, or is of a session that was finished before: ask again.
         return (yield from expect_stored(access, send, notes))
     if got != crc32c:
@@ -264,9 +264,9 @@ def expect_stored(access: Access, send: Send, notes: Mapping[str, str]) -> Any:
     response = yield from ask(request, access, access.deadline())
     if response.status != 200:
         raise changed_meanwhile(send.name)
-    item = json.loads(response.body)
+    item = answer(response, Item)
     there = remote_of(item)
-    if not notes.items() <= item.get("metadata", {}).items():
+    if not notes.items() <= item.metadata.items():
         raise changed_meanwhile(send.name)
     if not same_content(send.entry, there) or there.headers != send.entry.headers:
         raise changed_meanwhile(send.name)

@@ -9,6 +9,7 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import convert
 
 from tasks.lib.ember import bringing, page, pruning, revision
 from tasks.lib.ember import place as place_module
@@ -17,6 +18,7 @@ from tasks.lib.ember.bringing import upload_with
 from tasks.lib.ember.checkpoints import Checkpoints
 from tasks.lib.ember.place import Place
 from tasks.lib.ember.progress import Progress
+from tasks.lib.ember.remote import Item
 from tasks.lib.ember.revisions import Gone
 from tasks.lib.ember.summary import Options
 from tasks.lib.ember.wire import Pool
@@ -137,7 +139,9 @@ def starts(app: App) -> dict[str, Bucket]:
 def left_behind(app: App, bucket: Bucket) -> list[str]:
     """What no operation that came to its end should leave."""
     where = WHERE + revision.FOLDER
-    found = [f"mark {name}" for name in bucket.objects if revision.is_mark(bucket.described(name))]
+    found = [
+        f"mark {name}" for name in bucket.objects if revision.is_mark(convert(bucket.described(name), Item))
+    ]
     if bucket.content(INDEX) == page.AWAITING:
         found.append(AWAITS)
     for name in app.versions:

@@ -282,7 +282,7 @@ def test_a_page_in_the_place_of_the_tags_is_told(settings: Settings) -> None:
         registry.connect(settings, address).tags(parse(f"{address}/a"))
 
     assert caught.value.what == f"The registry {address} did not answer, but something in its place."
-    assert caught.value.why == "What came is text/html, and no JSON object: <html>"
+    assert caught.value.why == "What came is text/html, and not what was asked for: <html>"
 
 
 @pytest.mark.parametrize(
