@@ -110,16 +110,26 @@ class _Reader:
     def read(self, member: Member, path: str, file: IO[bytes]) -> None:
         """Read one file to its end, which checks it, and note what it is."""
         digest = self._new_digest() if self._new_digest else None
-        pieces = self._counted(member, file, digest.update if digest else None)
         if member.size <= content.PIECE:
-            data = b"".join(pieces)
+            data = self._whole(member, file)
             crc32c = content.checksum([data])
+            if digest:
+                digest.update(data)
             self._inventory.keep(path, data)
         else:
-            crc32c = content.checksum(pieces)
+            crc32c = content.checksum(self._counted(member, file, digest.update if digest else None))
         noted = digest.digest() if digest else b""
         entry = Entry(path, member.size, crc32c, noted, *self._rules.of(path), member)
         self._inventory.entries.append(entry)
+
+    def _whole(self, member: Member, file: IO[bytes]) -> bytes:
+        """A small file, in one piece where it comes so: most files are, and pieces would take longer."""
+        data = file.read(member.size + 1)
+        while len(data) <= member.size and (more := file.read(member.size + 1 - len(data))):
+            data += more
+        self._count(member, len(data), len(data))
+        self._expect_all(member, len(data))
+        return data
 
     def _counted(
         self, member: Member, file: IO[bytes], note: Callable[[bytes], None] | None
@@ -128,13 +138,19 @@ class _Reader:
         size = 0
         for piece in content.pieces(file):
             size += len(piece)
-            self._total += len(piece)
-            if size > member.size:
-                raise _TooMuch("it unpacks to more than the size it claims")
-            if self._total > self._limits.total_size:
-                raise _TooMuch("with it the archive unpacks to more than ember.limits.total_size")
+            self._count(member, len(piece), size)
             if note:
                 note(piece)
             yield piece
+        self._expect_all(member, size)
+
+    def _count(self, member: Member, more: int, size: int) -> None:
+        self._total += more
+        if size > member.size:
+            raise _TooMuch("it unpacks to more than the size it claims")
+        if self._total > self._limits.total_size:
+            raise _TooMuch("with it the archive unpacks to more than ember.limits.total_size")
+
+    def _expect_all(self, member: Member, size: int) -> None:
         if size < member.size:
             raise _TooMuch(f"it claims {member.size:,} bytes and holds {size:,}")
