@@ -1,54 +1,47 @@
 """The root of all tasks: it wires the collections of tasks/ together, where invoke.yaml can be read."""
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from invoke import Collection
+from invoke import Collection, Task
 
 # This file and the folder share a name, and Invoke loads the file first, which hides the folder: lend it the
 # folder, so that `tasks.settings` means tasks/settings.py.
 __path__ = [str(Path(__file__).with_suffix(""))]
 
-from tasks import (
-    build,
-    check,
-    cli,
-    decrypt,
-    deploy,
-    doctor,
-    ember,
-    images,
-    pipeline,
-    plan,
-    push,
-    rehearse,
-    release,
-    render,
-    sandbox,
-    secrets,
-    settings,
-    test,
-    upload,
+from tasks import cli
+
+# Each holds a task, or a collection of tasks, of its own name, or else is such a collection as a whole.
+MODULES = (
+    "build",
+    "check",
+    "decrypt",
+    "deploy",
+    "doctor",
+    "ember",
+    "images",
+    "pipeline",
+    "plan",
+    "push",
+    "rehearse",
+    "release",
+    "render",
+    "sandbox",
+    "secrets",
+    "settings",
+    "test",
+    "upload",
 )
+
+
+def part(name: str) -> "Task[Any] | Collection":
+    """The task or the collection that tasks/<name>.py is for."""
+    module = import_module(f"tasks.{name}")
+    found: Task[Any] | Collection = getattr(module, name, None) or Collection.from_module(module)
+    return found
+
 
 cli.refuse_unreadable_settings()
 
-namespace = Collection(
-    build.build,
-    check.check,
-    decrypt.decrypt,
-    doctor.doctor,
-    ember.ember,
-    deploy.deploy,
-    Collection.from_module(images),
-    Collection.from_module(pipeline),
-    plan.plan,
-    push.push,
-    rehearse.rehearse,
-    Collection.from_module(release),
-    render.render,
-    sandbox.sandbox,
-    secrets.secrets,
-    settings.settings,
-    test.test,
-    upload.upload,
-)
+namespace = Collection(*(part(name) for name in MODULES if cli.may_be_named(name)))

@@ -26,6 +26,7 @@ import invoke  # noqa: E402
 from invoke.exceptions import Exit, ParseError  # noqa: E402
 from invoke.parser import Parser, ParserContext  # noqa: E402
 
+from tasks import cli  # noqa: E402
 from tasks.lib.console import open_closed_streams  # noqa: E402
 from tasks.lib.errors import UsageError  # noqa: E402
 from tasks.lib.settings.files import read_file, refuse_missing  # noqa: E402
@@ -95,11 +96,24 @@ class Program(invoke.Program):
         with _bad_usage():
             super().parse_tasks()
 
+    def load_collection(self) -> None:
+        """Load the tasks that the command line may name, or all of them where it asks which there are."""
+        if self.args.complete.value or self.args.list.value or not self._words():
+            super().load_collection()
+            return
+        with cli.naming(self._words()):
+            super().load_collection()
+
+    def _words(self) -> set[str]:
+        """What may name a task."""
+        named = self.args.help.value
+        return {*self.core.unparsed, named} if isinstance(named, str) else set(self.core.unparsed)
+
     def _make_parser(self) -> Parser:
         """Know only the tasks that the command line may name: all of them take ten times as long."""
         if self.args.complete.value:
             return super()._make_parser()
-        words = {*self.core.unparsed, self.args.help.value}
+        words = self._words()
         lenient = self.config.tasks.ignore_unknown_help
         contexts = [
             ParserContext(name, aliases, self.collection[name].get_arguments(lenient))

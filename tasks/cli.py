@@ -4,7 +4,9 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -45,6 +47,25 @@ CONFIG_LEVELS = (
     ("_overrides", "command line"),
     ("_modifications", "command line"),
 )
+
+
+_first_words: ContextVar[frozenset[str] | None] = ContextVar("first_words", default=None)
+
+
+@contextmanager
+def naming(words: Iterable[str]) -> Iterator[None]:
+    """Let tasks.py, loaded meanwhile, leave out modules whose tasks none of these words can mean."""
+    before = _first_words.set(frozenset(word.partition(".")[0] for word in words))
+    try:
+        yield
+    finally:
+        _first_words.reset(before)
+
+
+def may_be_named(module: str) -> bool:
+    """Whether the command line may name a task of tasks/<module>.py."""
+    words = _first_words.get()
+    return words is None or module.replace("_", "-") in words
 
 
 class Executor(invoke.Executor):

@@ -17,6 +17,7 @@ from tests.program import Here, loaded, task_names
 ROOT = Path(__file__).resolve().parents[1]
 # Modules of tasks/ that hold no task.
 NOT_TASKS = {"__init__", "__main__", "cli", "light_invoke"}
+ALL = {path.stem for path in (ROOT / "tasks").glob("*.py")} - NOT_TASKS
 
 
 def test_every_module_of_tasks_is_wired() -> None:
@@ -35,6 +36,34 @@ def test_the_list_shows_every_task(here: Here) -> None:
     listed = here.inv("--list", "--list-format=flat").stdout
 
     assert set(re.findall(r"^  ([a-z][\w.-]*)", listed, re.MULTILINE)) == task_names()
+
+
+@pytest.mark.parametrize(
+    ("argv", "loaded_ones"),
+    [
+        ("--help deploy", {"deploy"}),
+        ("ember.list --help", {"ember"}),
+        ("--help=release.status", {"release"}),
+        ("build push -h", {"build", "push"}),
+        ("--list", ALL),
+        ("--list release", ALL),
+        ("--complete -- inv", ALL),
+        ("", ALL),
+    ],
+)
+def test_only_what_the_command_line_may_name_is_loaded(argv: str, loaded_ones: set[str]) -> None:
+    start = f"""if True:
+        import atexit, runpy, sys
+        atexit.register(lambda: print(*(name for name in sys.modules if name.count(".") == 1), file=sys.stderr))
+        sys.argv[1:] = {argv.split()}
+        sys.path.insert(0, ".")
+        runpy.run_module("tasks", run_name="__main__", alter_sys=True)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", start], check=False, capture_output=True, text=True, cwd=ROOT
+    )
+    found = set(re.findall(r"tasks\.(\w+)", done.stderr)) & ALL
+    assert found == loaded_ones, done.stdout
 
 
 def test_the_file_lends_itself_the_folder() -> None:
