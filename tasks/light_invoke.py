@@ -1,10 +1,10 @@
 """Invoke without half of what its import loads, which was a third of the time until a task began.
 
 That is unittest.mock, and asyncio with it, for MockContext; importlib.metadata, and email with it, for its
-version; and a copy of PyYAML.  PyYAML itself comes without its regular expressions, of which one alone takes
-Python as long to compile as half of Invoke to load, and is not for YAML that libyaml reads.  Of ipaddress,
-platform and typing_extensions, other libraries ask for nothing, or for what Python has elsewhere.  Whoever
-asks for more of any of these still gets it.
+version; and a copy of PyYAML.  Regular expressions are compiled when they are first used: one of PyYAML's takes
+as long as a fifth of Invoke to load, and is for YAML that libyaml does not read.  Of ipaddress, platform and
+typing_extensions, other libraries ask for nothing, or for what Python has elsewhere.  Whoever asks for more of
+any of these still gets it.
 """
 
 import importlib
@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+COMPILE = re.compile
+
 
 def load() -> None:
     """Import Invoke; where it is there already, there is nothing to do."""
@@ -24,7 +26,11 @@ def load() -> None:
         return
     _put_off()
     with _patterns_when_used():
-        import yaml
+        _import_invoke()
+
+
+def _import_invoke() -> None:
+    import yaml
 
     mock, metadata = _Deferred("unittest.mock"), _Deferred("importlib.metadata")
     vars(mock)["Mock"] = _mock
@@ -53,12 +59,11 @@ def _put_off() -> None:
 @contextmanager
 def _patterns_when_used() -> Iterator[None]:
     """Have the modules that are imported meanwhile compile a regular expression when they first use it."""
-    compiled = re.compile
     re.compile = _Pattern  # type: ignore[assignment]
     try:
         yield
     finally:
-        re.compile = compiled
+        re.compile = COMPILE
 
 
 class _Pattern:
@@ -68,7 +73,7 @@ class _Pattern:
         self._asked = pattern, flags
 
     def __getattr__(self, name: str) -> Any:
-        compiled = re.compile(*self._asked)
+        compiled = COMPILE(*self._asked)
         vars(self).update({method: getattr(compiled, method) for method in ("match", "search", "sub")})
         return getattr(compiled, name)
 
