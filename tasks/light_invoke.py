@@ -1,10 +1,10 @@
 """Invoke without half of what its import loads, which was a third of the time until a task began.
 
 That is unittest.mock, and asyncio with it, for MockContext; importlib.metadata, and email with it, for its
-version; and a copy of PyYAML.  Regular expressions are compiled when they are first used: one of PyYAML's takes
-as long as a fifth of Invoke to load, and is for YAML that libyaml does not read.  Of ipaddress, platform and
-typing_extensions, other libraries ask for nothing, or for what Python has elsewhere.  Whoever asks for more of
-any of these still gets it.
+version; and a copy of PyYAML.  Regular expressions are compiled when they are first used: one of PyYAML's
+takes as long as a fifth of Invoke to load, and is for YAML that libyaml does not read.  Of ipaddress, platform
+and typing_extensions, other libraries ask for nothing, or for what Python has elsewhere.  Whoever asks for
+more of any of these still gets it.
 """
 
 import importlib
