@@ -2,9 +2,9 @@
 
 That is unittest.mock, and asyncio with it, for MockContext; importlib.metadata, and email with it, for its
 version; and a copy of PyYAML.  Regular expressions are compiled when they are first used: one of PyYAML's
-takes as long as a fifth of Invoke to load, and is for YAML that libyaml does not read.  Of ipaddress, platform
-and typing_extensions, other libraries ask for nothing, or for what Python has elsewhere.  Whoever asks for
-more of any of these still gets it.
+takes as long as a fifth of Invoke to load, and is for YAML that libyaml does not read.  Of ipaddress,
+platform and typing_extensions, other libraries ask for nothing, or for what Python has elsewhere.  Whoever
+asks for more of any of these still gets it.
 """
 
 import importlib

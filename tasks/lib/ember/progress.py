@@ -1,4 +1,7 @@
-"""How far an upload is: a bar on a terminal, a line every ten seconds in a log, whether or not it gets on."""
+"""How far an upload is: a bar on a terminal, a line every ten seconds in a log, whether or not it gets on.
+
+What is done at once needs neither: drawing a bar takes as long as looking whether 500 files are there.
+"""
 
 import sys
 import threading
@@ -10,6 +13,7 @@ from tasks.lib.console import console, say
 from tasks.lib.duration import spoken
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BEFORE_BAR = 0.5
 READING = "reading the archive"
 UNITS = ("B", "KiB", "MiB", "GiB")
 
@@ -33,25 +37,11 @@ class Progress:
         self._task: Any = None
 
     def __enter__(self) -> Self:
-        """Draw the bar where there is a terminal, else begin to tell."""
-        if sys.stderr.isatty():
-            from rich import progress
-
-            columns = (
-                progress.TextColumn("{task.description}"),
-                progress.BarColumn(),
-                progress.TextColumn("{task.fields[files]} files"),
-                progress.DownloadColumn(binary_units=True),
-                progress.TransferSpeedColumn(),
-                progress.TimeRemainingColumn(),
-            )
-            self._bar = progress.Progress(*columns, console=console(), transient=True)
-            self._bar.start()
-            self._task = self._bar.add_task(READING, total=None, files="0")
-        else:
-            self._last_line = time.monotonic()
-            self._clock = threading.Thread(target=self._tell_in_time, daemon=True)
-            self._clock.start()
+        """Begin to tell, or to draw where there is a terminal."""
+        self._last_line = time.monotonic()
+        tell = self._draw_in_time if sys.stderr.isatty() else self._tell_in_time
+        self._clock = threading.Thread(target=tell, daemon=True)
+        self._clock.start()
         return self
 
     def __exit__(
@@ -59,8 +49,9 @@ class Progress:
     ) -> None:
         """Take the bar away, and tell no more."""
         self._ended.set()
-        if self._bar:
-            self._bar.stop()
+        with self._lock:
+            if self._bar:
+                self._bar.stop()
         if self._clock:
             self._clock.join()
 
@@ -95,6 +86,30 @@ class Progress:
         files = f"{self._files} of {self._all_files} files"
         transferred = f"{size(self._bytes)} of {size(self._all_bytes)}"
         return f"{self._what}: {files}, {transferred}, {size(rate)}/s, {left} left"
+
+    def _draw_in_time(self) -> None:
+        """Draw the bar where all is not over by then."""
+        if self._ended.wait(SECONDS_BEFORE_BAR):
+            return
+        from rich import progress
+
+        columns = (
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.TextColumn("{task.fields[files]} files"),
+            progress.DownloadColumn(binary_units=True),
+            progress.TransferSpeedColumn(),
+            progress.TimeRemainingColumn(),
+        )
+        bar = progress.Progress(*columns, console=console(), transient=True)
+        with self._lock:
+            if self._ended.is_set():
+                return
+            bar.start()
+            self._task = bar.add_task(READING, total=None, files="0")
+            self._bar = bar
+            if self._all_files:
+                self._show()
 
     def _tell_in_time(self) -> None:
         """Show how far it is when nothing has for as long as a line may keep a reader waiting."""

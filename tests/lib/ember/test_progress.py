@@ -1,9 +1,11 @@
 """How far an upload is."""
 
 import threading
+import time
 
 import pytest
 
+from tasks.lib.console import console
 from tasks.lib.ember.progress import Progress, size
 
 
@@ -75,13 +77,53 @@ def test_a_log_gets_lines_although_nothing_gets_on(
     assert capsys.readouterr().err == ""
 
 
-def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    at_a_terminal(monkeypatch)
+    monkeypatch.setattr("tasks.lib.ember.progress.SECONDS_BEFORE_BAR", 0)
     with Progress() as shown:
         shown.expect(2, 10)
-        shown.done(5)
+        for _ in range(60_000):
+            if shown._bar is not None:
+                break
+            time.sleep(0.001)
         assert shown._bar is not None
+        shown.done(5)
         assert shown._bar.tasks[0].completed == 5
     assert "uploading" in capsys.readouterr().err
+
+
+def test_what_is_over_at_once_draws_no_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at_a_terminal(monkeypatch)
+    with Progress() as shown:
+        shown.expect(2, 10)
+        shown.done(10)
+    assert shown._bar is None
+    assert capsys.readouterr().err == ""
+
+
+def test_an_upload_that_ends_while_its_bar_is_made_shows_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tasks.lib.ember.progress.SECONDS_BEFORE_BAR", 0)
+    at_a_terminal(monkeypatch)
+    made, over = threading.Event(), threading.Event()
+
+    def slowly() -> object:
+        made.set()
+        assert over.wait(60)
+        return console()
+
+    monkeypatch.setattr("tasks.lib.ember.progress.console", slowly)
+    shown = Progress().__enter__()
+    assert made.wait(60)
+    threading.Timer(0.05, over.set).start()
+    shown.__exit__(None, None, None)
+    assert capsys.readouterr().err == ""
