@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -42,7 +42,7 @@ def upload_with(
         prefix: where in the bucket.
         options: how.
         progress: is told how far it is.
-        listing: of the prefix, where it was begun already.
+        listing: of the prefix, where it was begun already; whoever began it ends it.
 
     """
     started = time.monotonic()
@@ -50,7 +50,8 @@ def upload_with(
     summary = UploadSummary(access.public_url(prefix + INDEX))
     with closing(open_archive(source, ember.limits)) as archive:
         if options.in_place:
-            with listing or Listing(pool, access, prefix) as begun:
+            # Whoever began it ends it: to do so twice would wait twice for a token service that hangs.
+            with nullcontext(listing) if listing else Listing(pool, access, prefix) as begun:
                 _in_place(archive, begun, pool, access, ember, prefix, options, summary, progress)
         else:
             _in_rounds(archive, pool, access, ember, prefix, options, summary, progress)

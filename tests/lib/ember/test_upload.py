@@ -7,14 +7,17 @@ import os
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pytest
 
+from tasks.lib.background import Background
 from tasks.lib.ember import activation
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.asking import LONGEST_FOR_A_STOP
 from tasks.lib.ember.bringing import _side_by_side
 from tasks.lib.ember.line import Line
 from tasks.lib.ember.names import checked_prefix
@@ -194,28 +197,59 @@ def test_a_dry_run_changes_nothing(access: Access, app: Path) -> None:
     assert contents(access) == {}
 
 
-def test_an_upload_that_ends_does_not_wait_out_a_token_service_that_hangs(access: Access) -> None:
-    asked, answers = threading.Event(), threading.Event()
+class Hanging:
+    """Credentials of a token service that hangs."""
 
-    class Hanging:
-        valid = False
-        token = expiry = None
+    valid = False
+    token = expiry = None
 
-        def refresh(self, _request: object) -> None:
-            asked.set()
-            answers.wait(120)
+    def __init__(self) -> None:
+        self.asked, self.answers = threading.Event(), threading.Event()
 
-    hanging = dataclasses.replace(access, credentials=cast("Any", Hanging()))
+    def refresh(self, _request: object) -> None:
+        self.asked.set()
+        self.answers.wait(120)
+
+
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
+    made = Hanging()
+    yield made
+    made.answers.set()
+
+
+def test_an_upload_that_ends_does_not_wait_out_a_token_service_that_hangs(
+    access: Access, hanging: Hanging
+) -> None:
+    way = dataclasses.replace(access, credentials=cast("Any", hanging))
 
     def interrupted() -> NoReturn:
-        asked.wait()
+        hanging.asked.wait()
         raise KeyboardInterrupt
 
     began = time.monotonic()
-    with closing(Pool(hanging, Line(1))) as pool, pytest.raises(KeyboardInterrupt):
-        _side_by_side(pool, interrupted, lambda: activation.active(pool, hanging, "x/"))
+    with closing(Pool(way, Line(1))) as pool, pytest.raises(KeyboardInterrupt):
+        _side_by_side(pool, interrupted, lambda: activation.active(pool, way, "x/"))
     assert time.monotonic() - began < 60
-    answers.set()
+
+
+def test_an_upload_in_place_that_ends_waits_once_for_a_token_service_that_hangs(
+    access: Access, hanging: Hanging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    def is_done(_: object, seconds: float) -> bool:
+        waits.append(seconds)
+        return False
+
+    monkeypatch.setattr(Background, "is_done", is_done)
+    way = dataclasses.replace(access, credentials=cast("Any", hanging))
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist" / "app.js").touch()
+
+    with pytest.raises(Failure, match="no built Ember app"):
+        upload_to(way, EMBER, str(tmp_path / "dist"), PREFIX, IN_PLACE)
+    assert waits == [LONGEST_FOR_A_STOP]
 
 
 def test_a_file_that_changes_after_it_was_judged_is_not_sent(
