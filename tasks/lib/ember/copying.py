@@ -9,11 +9,11 @@ from msgspec.structs import replace
 
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.objects import Changed
-from tasks.lib.ember.persistence import answer, ask, refused
+from tasks.lib.ember.persistence import answer, ask, not_its_own, refused
 from tasks.lib.ember.plan import Copy, Send, same_content
 from tasks.lib.ember.remote import ABSENT, FIELDS, Item, remote_of
 from tasks.lib.ember.sending import Done, expect_stored
-from tasks.lib.ember.wire import Job, Request, Steps
+from tasks.lib.ember.wire import Job, Request, Response, Steps
 
 
 class Rewritten(Struct, rename="camel"):
@@ -47,7 +47,7 @@ def copied(access: Access, copy: Copy, done: Done, instead: Callable[[Send], Non
                 return
             if response.status != 200:
                 raise refused(response, access, f"{send.name} could not be copied from {copy.source}.")
-            rewritten = answer(response, Rewritten)
+            rewritten = _rewritten(response)
             if rewritten.resource:
                 break
             token = rewritten.rewrite_token
@@ -58,6 +58,14 @@ def copied(access: Access, copy: Copy, done: Done, instead: Callable[[Send], Non
             instead(replace(send, generation=there.generation))
 
     return Job(steps())
+
+
+def _rewritten(response: Response) -> Rewritten:
+    """What an answer says of a copy: what was written, or what a further request goes on with."""
+    found = answer(response, Rewritten)
+    if not (found.resource or found.rewrite_token):
+        raise not_its_own(response)
+    return found
 
 
 def _changed(access: Access, copy: Copy, done: Done, instead: Callable[[Send], None]) -> Any:

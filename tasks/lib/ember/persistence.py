@@ -103,8 +103,13 @@ def answer(response: Response, kind: type[Answer]) -> Answer:
     try:
         return decode(response.body, type=kind)
     except MsgspecError as error:
-        text = response.body.decode(errors="replace")
-        raise in_place_of("Cloud Storage", response.header("content-type"), text) from error
+        raise not_its_own(response) from error
+
+
+def not_its_own(response: Response) -> Failure:
+    """The error for a success that is not what Cloud Storage answers."""
+    text = response.body.decode(errors="replace")
+    return in_place_of("Cloud Storage", response.header("content-type"), text)
 
 
 def said(response: Response) -> str:

@@ -17,6 +17,7 @@ from tasks.lib.ember.remote import ABSENT, remote_of
 from tasks.lib.ember.summary import Options, UploadSummary
 from tasks.lib.ember.upload import upload_to
 from tasks.lib.ember.wire import Pool, Response
+from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
 from tests.lib.ember import archives
 
@@ -139,3 +140,12 @@ def test_an_object_that_was_removed_before_its_headers_were_changed_is_no_missin
     next(steps)
     with pytest.raises(objects.Changed, match=r"p/a\.js was changed by somebody else"):
         steps.send(Response(404, b""))
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"status": "ok"}', b"<html>"])
+def test_a_copy_that_something_else_answers_is_not_asked_for_for_ever(access: Access, body: bytes) -> None:
+    send = Send(revisions.made("a.js", b"1", activation.PAGE_HEADERS), "p/a.js", 7)
+    steps = copying.copied(access, Copy(send, "q/a.js"), lambda *_: None, lambda _: None).steps
+    next(steps)
+    with pytest.raises(Failure, match="something in its place"):
+        steps.send(Response(200, body))
