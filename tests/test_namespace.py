@@ -331,12 +331,12 @@ def test_an_option_s_name_may_be_left_out(words: list[str], understood: list[str
 @pytest.mark.parametrize(("argv", "code"), [("--version", 0), ("no-such-task", 2), ("settings --no-such", 2)])
 def test_the_process_ends_at_once_but_not_before_what_waits_for_the_end(argv: str, code: int) -> None:
     start = f"""if True:
-        import atexit, runpy, sys, threading, time
+        import atexit, runpy, sys, threading
         class Kept:
             def __del__(self): print("taken apart")
         kept = Kept()
         atexit.register(print, "registered", end="")
-        threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
+        threading.Thread(target=lambda: (threading.main_thread().join(), print("thread"))).start()
         sys.argv[1:] = {argv.split()}
         sys.path.insert(0, ".")
         runpy.run_module("tasks", run_name="__main__", alter_sys=True)
