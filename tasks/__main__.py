@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 # Loading modules makes some ten thousands of objects and hardly any garbage: look for it once there are more.
@@ -173,6 +174,7 @@ def run() -> None:
     """Run the program and end the process, without Python's taking all modules apart, which nobody needs.
 
     Threads that want to be waited for are, and what was registered for the end is done, as Python does it.
+    What has started this as a part of its own, such as a profiler, goes on afterwards.
     """
     code = 0
     try:
@@ -181,11 +183,22 @@ def run() -> None:
         if end.code is not None and not isinstance(end.code, int):
             raise
         code = end.code or 0
+    if not _is_whole_process():
+        sys.exit(code)
     threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
     atexit._run_exitfuncs()  # noqa: SLF001
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code & 0xFF)
+
+
+def _is_whole_process() -> bool:
+    """Whether nobody goes on afterwards: `python -m cProfile` and `coverage run` write what they saw."""
+    ours = {__file__, "<frozen runpy>", "<string>"}  # the last is what `python -c` runs
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001
+    while frame and frame.f_code.co_filename in ours:
+        frame = frame.f_back
+    return frame is None
 
 
 PROGRAM = Program(name="lookit-orchestrator", binary="./inv", binary_names=["inv"], config_class=Config)

@@ -346,3 +346,12 @@ def test_the_process_ends_at_once_but_not_before_what_waits_for_the_end(argv: st
     )
     assert done.returncode == code, done.stderr
     assert done.stdout.endswith("thread\nregistered")
+
+
+@pytest.mark.parametrize("measuring", ["cProfile -o {}", "coverage run --data-file={}"])
+def test_who_measures_a_run_writes_afterwards_what_was_seen(measuring: str, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    argv = [sys.executable, "-m", *measuring.format(seen).split(), "-m", "tasks", "--version"]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, cwd=ROOT)
+    assert "lookit-orchestrator" in done.stdout
+    assert list(tmp_path.glob("seen*")), done.stderr
