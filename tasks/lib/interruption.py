@@ -96,7 +96,10 @@ def limited(seconds: float, failure: Failure) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _ring(_number: int, _frame: FrameType | None) -> None:
+def _ring(_number: int, frame: FrameType | None) -> None:
+    if _is_importing(frame):
+        signal.setitimer(signal.ITIMER_REAL, SOON)
+        return
     raise _LimitReached
 
 
@@ -112,14 +115,19 @@ def _handled(numbers: Sequence[int], handler: Any) -> Iterator[None]:
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    """Raise what `number` stands for; a moment later where Python's importing is just at work.
-
-    It keeps its locks in Python code: raised between two lines of that, an exception is lost, or leaves the
-    lock held for ever, and then every thread that imports something waits for it.
-    """
-    if frame is not None and frame.f_code.co_filename.startswith(IMPORTING):
+    """Raise what `number` stands for; a moment later where Python's importing is just at work."""
+    if _is_importing(frame):
         again = threading.Timer(SOON, os.kill, (os.getpid(), number))
         again.daemon = True
         again.start()
         return
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether Python's importing is at work, which nothing may interrupt.
+
+    It keeps its locks in Python code: raised between two lines of that, an exception is lost, or leaves the
+    lock held for ever, and then every thread that imports something waits for it.
+    """
+    return frame is not None and frame.f_code.co_filename.startswith(IMPORTING)

@@ -56,6 +56,37 @@ def test_a_block_that_ends_in_time_is_not_interrupted_later() -> None:
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
+def test_a_limit_that_is_reached_while_something_is_imported_waits_until_that_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passed = []
+
+    class Finder:
+        """Is asked by Python's import code, in whose frame the time is up."""
+
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "no_such_module":
+                handler = signal.getsignal(signal.SIGALRM)
+                assert callable(handler)
+                handler(signal.SIGALRM, sys._getframe(1))
+                passed.append(name)
+
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    late = TimedOut("It took too long.")
+
+    def work() -> None:
+        with limited(60, late):
+            with contextlib.suppress(ModuleNotFoundError):
+                importlib.import_module("no_such_module")
+            threading.Event().wait(30)
+
+    with pytest.raises(TimedOut) as caught:
+        work()
+    assert caught.value is late
+    assert passed == ["no_such_module"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
 def test_a_deferred_signal_comes_when_the_block_is_whole(number: signal.Signals) -> None:
     done = []
