@@ -77,6 +77,10 @@ class _Pattern:
         vars(self).update({method: getattr(compiled, method) for method in ("match", "search", "sub")})
         return getattr(compiled, name)
 
+    def __reduce__(self) -> tuple[Any, tuple[str, int]]:
+        """Have it copied and pickled as what it stands for."""
+        return COMPILE, self._asked
+
 
 class _Deferred(ModuleType):
     """Stands for a module, which is imported once something is asked that this one does not have."""

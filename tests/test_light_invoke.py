@@ -60,6 +60,12 @@ def test_it_leaves_out_what_is_not_used() -> None:
             "ReaderError",
         ),
         ("import re; print(re.compile('a').__class__.__name__)", "Pattern"),
+        (
+            "import copy, pickle, textwrap; one = textwrap.TextWrapper.wordsep_simple_re\n"
+            "for two in (copy.copy(one), copy.deepcopy(one), pickle.loads(pickle.dumps(one))):\n"
+            "    print(type(two).__name__, two.pattern == one.pattern, end=' ')",
+            "Pattern True Pattern True Pattern True",
+        ),
     ],
 )
 def test_what_is_asked_for_is_there(code: str, expected: str) -> None:
