@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from types import FrameType
 from typing import Any
 
@@ -30,9 +31,11 @@ from invoke.parser import Parser, ParserContext  # noqa: E402
 from tasks import cli  # noqa: E402
 from tasks.lib.console import open_closed_streams  # noqa: E402
 from tasks.lib.errors import UsageError  # noqa: E402
+from tasks.lib.filesystem import refusal  # noqa: E402
 from tasks.lib.settings.files import read_file, refuse_missing  # noqa: E402
 
 EXIT_USAGE = 2
+KNOWN = "  next: `./inv --list` shows the tasks, `./inv --help TASK` the options of one."
 
 
 class Config(invoke.Config):
@@ -75,8 +78,14 @@ class Program(invoke.Program):
             finally:
                 sys.stdout.flush()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _give_stdout_up()
             sys.exit(128 + signal.SIGPIPE)
+        except OSError as error:
+            if not (refused := refusal(error)):
+                raise
+            _give_stdout_up()
+            sys.stderr.write(f"{refused}\n")
+            sys.exit(refused.exit_code)
 
     def print_version(self) -> None:
         """Say this project's version and Invoke's."""
@@ -93,9 +102,21 @@ class Program(invoke.Program):
 
     def parse_tasks(self) -> None:
         """Read the tasks and their options."""
+        if asked := task_to_explain(self.core.unparsed, self.collection.task_names):
+            self.args.help.value, self.core.unparsed = asked, []
         self.core.unparsed = with_left_out_names(self.core.unparsed, self._names_that_may_be_left_out())
         with _bad_usage():
             super().parse_tasks()
+
+    def parse_cleanup(self) -> None:
+        """Do what is asked for in place of tasks: help, lists, completion."""
+        try:
+            with _bad_usage():
+                super().parse_cleanup()
+        except Exit as end:
+            if end.message and end.code == 1:  # a collection that --list does not know
+                raise Exit(f"{end.message}\n{KNOWN}", code=EXIT_USAGE) from end
+            raise
 
     def load_collection(self) -> None:
         """Load the tasks that the command line may name, or all of them where it asks which there are."""
@@ -156,17 +177,34 @@ def with_left_out_names(words: list[str], names: dict[str, str]) -> list[str]:
     return result
 
 
+def task_to_explain(words: Sequence[str], names: Iterable[str]) -> str:
+    """The task whose help is asked for by `TASK … --help`, or an empty text.
+
+    Invoke would take --help for the value of a task's positional argument that was not given yet.
+    """
+    task = ""
+    for before, word in pairwise(["", *words]):
+        if word == "--help" or (word == "-h" and before == task):
+            return task
+        task = word if word in names else task
+    return ""
+
+
+def _give_stdout_up() -> None:
+    """Let Python flush at the end what nobody takes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 @contextmanager
 def _bad_usage() -> Iterator[None]:
-    known = "  next: `./inv --list` shows the tasks, `./inv --help TASK` the options of one."
     try:
         yield
     except ParseError as error:
-        raise Exit(f"{error}\n{known}", code=EXIT_USAGE) from error
+        raise Exit(f"{error}\n{KNOWN}", code=EXIT_USAGE) from error
     except ValueError as error:
         # Invoke converts values of options, and lets through what the conversion raises.
         raise Exit(
-            f"The value of an option is of the wrong kind: {error}\n{known}", code=EXIT_USAGE
+            f"The value of an option is of the wrong kind: {error}\n{KNOWN}", code=EXIT_USAGE
         ) from error
 
 

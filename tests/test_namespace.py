@@ -151,9 +151,11 @@ def test_every_task_takes_sandbox() -> None:
         (("settings", "--colour"), "No idea what '--colour' is!"),
         (("settings", "--environment"), "needed value and was not given one"),
         (("--nope",), "No idea what '--nope' is!"),
+        (("--help", "nosuch"), "No idea what 'nosuch' is!"),
+        (("--list", "nosuch"), "Sub-collection 'nosuch' not found!"),
         (("release.show", "abc"), "invalid literal for int() with base 10: 'abc'"),
     ],
-    ids=["task", "option", "missing value", "core option", "no number"],
+    ids=["task", "option", "missing value", "core option", "help", "list", "no number"],
 )
 def test_a_command_line_that_is_not_understood_is_bad_usage(
     here: Here, argv: tuple[str, ...], said: str
@@ -292,6 +294,33 @@ def test_a_typed_path_starts_where_the_person_stands(tmp_path: Path, monkeypatch
 
 def test_the_version_is_the_project_s_own(here: Here) -> None:
     assert here.inv("--version").stdout.startswith("lookit-orchestrator 0.")
+
+
+@pytest.mark.parametrize("argv", ["--list", "--version", "settings"])
+def test_a_full_disk_is_told(argv: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        started = [sys.executable, "-m", "tasks", argv]
+        done = subprocess.run(started, check=False, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.startswith("a file or folder cannot be written.\n  why:  No space left on device.")
+
+
+@pytest.mark.parametrize(
+    ("argv", "task"),
+    [
+        ("render --help", "render"),
+        ("render -h", "render"),
+        ("release.diff 1 2 --help", "release.diff"),
+        ("secrets.log a.env --help", "secrets.log"),
+        ("settings render --help", "render"),
+        ("deploy --help", "deploy"),
+        ("deploy -h --branch x", "deploy"),
+    ],
+)
+def test_help_is_given_wherever_it_is_asked_for_after_a_task(here: Here, argv: str, task: str) -> None:
+    done = here.inv(*argv.split())
+    assert (done.code, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: ./inv [--core-opts] {task} ")
 
 
 def test_a_reader_that_goes_away_ends_it_quietly() -> None:
