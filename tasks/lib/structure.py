@@ -73,13 +73,15 @@ class Faults(Exception):  # noqa: N818 - that is what they are
         self.faults = faults
 
 
-def fill(kind: type[Filled], values: object, *, forgiven: frozenset[Kind] = frozenset()) -> Filled:
+def fill(
+    kind: type[Filled], values: object, *, forgiven: Callable[[Fault], bool] = lambda _: False
+) -> Filled:
     """Make a `kind` of plain values.
 
     Args:
         kind: a section whose fields are sections, lists or mappings of them, or what msgspec checks.
         values: what to make it of.
-        forgiven: kinds of faults to pass over.
+        forgiven: says whether to pass over an unknown key; other faults leave nothing to return.
 
     Raises:
         Faults: all the others there are.
@@ -87,7 +89,7 @@ def fill(kind: type[Filled], values: object, *, forgiven: frozenset[Kind] = froz
     """
     faults: list[Fault] = []
     filled = _filled(kind, values, (), faults)
-    if left := [fault for fault in faults if fault.kind not in forgiven]:
+    if left := [fault for fault in faults if fault.kind is not Kind.UNKNOWN or not forgiven(fault)]:
         raise Faults(left)
     return filled  # type: ignore[no-any-return]
 
@@ -147,11 +149,25 @@ def _has_no_default(field: "Field[Any]") -> bool:
 
 def _checked(bare: Any, notes: list[Any], value: object, path: Path, faults: list[Fault]) -> Any:
     limits = tuple(note for note in notes if isinstance(note, msgspec.Meta))
+    if isinstance(value, str) and not _can_be_given(value):
+        faults.append(Fault(path, Kind.WRONG, value, "text without NUL and without halves of characters"))
+        return None
     try:
         return msgspec.convert(value, Annotated[bare, *limits] if limits else bare)
     except msgspec.ValidationError as error:
         faults.append(Fault(path, Kind.WRONG, value, _in_words(str(error))))
         return None
+
+
+def _can_be_given(text: str) -> bool:
+    """Whether a path, an argument or a file can hold a text: escapes of YAML and JSON write more than that.
+
+    Bytes of the environment that are no UTF-8 are in a text as what `surrogateescape` makes of them.
+    """
+    try:
+        return b"\0" not in text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
 
 
 def _in_words(message: str) -> str:

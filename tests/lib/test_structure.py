@@ -105,4 +105,29 @@ def test_unknown_keys_can_be_passed_over(kinds: Any) -> None:
     whole, part = kinds
     values = {"parts": [{"name": "a", "colour": "red"}], "size": 3}
 
-    assert fill(whole, values, forgiven=frozenset({Kind.UNKNOWN})) == whole(parts=[part(name="a")])
+    assert fill(whole, values, forgiven=lambda _: True) == whole(parts=[part(name="a")])
+
+
+def test_a_fault_is_never_passed_over_as_an_unknown_key_is(kinds: Any) -> None:
+    with pytest.raises(Faults) as caught:
+        fill(kinds[0], {"parts": "none", "size": 3}, forgiven=lambda _: True)
+
+    assert [fault.key for fault in caught.value.faults] == ["parts"]
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"], ids=["NUL", "half of a character"])
+def test_text_that_no_program_can_be_given_is_a_fault(kinds: Any, text: str) -> None:
+    """YAML and JSON write it as escapes; a path, an argument or a file of it would end in a traceback."""
+    with pytest.raises(Faults) as caught:
+        fill(kinds[0], {"parts": [{"name": text}]})
+
+    [fault] = caught.value.faults
+    assert fault.key == "parts.0.name"
+    assert fault.expected == "text without NUL and without halves of characters"
+
+
+def test_bytes_of_the_environment_that_are_no_utf_8_are_text(kinds: Any) -> None:
+    """A path may be made of them."""
+    name = b"\xff".decode(errors="surrogateescape")
+
+    assert fill(kinds[0], {"parts": [{"name": name}]}).parts[0].name == name

@@ -45,21 +45,19 @@ def parse(content: "Mapping[str, Any]", where: str) -> Build:
 
     """
     try:
-        fill(Build, content)
+        build = fill(Build, content, forgiven=lambda fault: not misspelled(fault.path[-1]))
     except Faults as error:
-        if faults := [told for fault in error.faults if (told := _told(fault))]:
-            raise all_faults(f"{where} is not a build file of Cloud Build.", faults) from error
-    build = fill(Build, content, forgiven=frozenset({Kind.UNKNOWN}))
+        faults = [_told(fault) for fault in error.faults]
+        raise all_faults(f"{where} is not a build file of Cloud Build.", faults) from error
     if faults := [fault + "." for rule in RULES for fault in rule(build)]:
         raise all_faults(f"Cloud Build would refuse {where}.", faults)
     return build
 
 
 def _told(fault: Fault) -> str:
-    """One fault in words; empty for a field that means nothing here."""
+    """One fault in words."""
     if fault.kind is Kind.UNKNOWN:
-        meant = misspelled(fault.path[-1])
-        return f"{fault.key} is no field; did you mean {meant}?" if meant else ""
+        return f"{fault.key} is no field; did you mean {misspelled(fault.path[-1])}?"
     return (
         f"{fault.key} is missing."
         if fault.kind is Kind.MISSING

@@ -179,6 +179,18 @@ def test_exit_codes_may_be_written_as_google_s_json_does() -> None:
     ]
 
 
+@pytest.mark.parametrize("field", ["dir: {}", "args: [{}]", "env: [{}]", "script: {}"])
+def test_text_that_no_step_can_be_given_is_refused(tmp_path: Path, field: str) -> None:
+    """A folder with a NUL byte in its name was a traceback."""
+    file = tmp_path / "cloudbuild.yaml"
+    file.write_text("steps:\n- name: ubuntu\n  " + field.format('"A=\\0"'))
+
+    with pytest.raises(UsageError) as raised:
+        load(file)
+
+    assert "should be text without NUL and without halves of characters." in raised.value.why
+
+
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "cloudbuild.yaml"
     file.write_text("steps:\n- name: a\n  timeout: 1s\n  timeout: 2s\n")
