@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin
+from urllib.parse import urlencode, urljoin
 
 from tasks.lib.credentials import object_in
 from tasks.lib.errors import Failure, TimedOut
@@ -25,6 +25,7 @@ WORTH_RETRYING = frozenset({429, 500, 502, 503, 504})
 NOBODY = ("Connection refused", "Name or service not known")
 UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # OpenSSL's words before and since 3.2
+CLIENT = "lookit-orchestrator"  # as which it asks for tokens
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
 
@@ -125,19 +126,14 @@ class Wire:
         return self._tokens[challenge]
 
     def _answer(self, challenge: str) -> str:
-        from requests.auth import _basic_auth_str
-
         login = self._find_login()
-        basic = _basic_auth_str(login.user, login.password.reveal()) if login else ""
         scheme, _, rest = challenge.partition(" ")
         if scheme.lower() == "basic":
-            return basic
+            return _basic(login)
         asked = dict(re.findall(r'(\w+)="([^"]*)"', rest))
         if scheme.lower() != "bearer" or "realm" not in asked:
             return ""
-        query = "&".join(f"{name}={asked[name]}" for name in ("service", "scope") if name in asked)
-        headers = {"Authorization": basic} if basic else {}
-        answer = self._retried(Exchange("GET", f"{asked['realm']}?{query}", headers))
+        answer = self._retried(token_request(asked, login))
         if not answer.ok:
             return ""
         given = object_in(answer, f"What gives tokens for the registry at {self._address}")
@@ -151,6 +147,35 @@ class Wire:
             f"The registry at {self._address} cannot be reached.",
             str(error), _mend(self._address, str(error)),
         )  # fmt: skip
+
+
+def token_request(asked: Mapping[str, str], login: "Login | None") -> Exchange:
+    """What asks for a token: a GET with name and password, or a POST with an identity token.
+
+    Sources: https://distribution.github.io/distribution/spec/auth/token/ and …/spec/auth/oauth/
+
+    Args:
+        asked: what the challenge names: `realm` is the address, `service` and `scope` are passed on.
+        login: None for an anonymous token.
+
+    """
+    about = {name: asked[name] for name in ("service", "scope") if name in asked}
+    if login is None or not login.is_identity_token:
+        query = "&".join(f"{name}={value}" for name, value in about.items())
+        headers = {"Authorization": _basic(login)} if login else {}
+        return Exchange("GET", f"{asked['realm']}?{query}", headers)
+    grant = {"grant_type": "refresh_token", "client_id": CLIENT, **about}
+    body = urlencode({**grant, "refresh_token": login.password.reveal()}).encode()
+    return Exchange("POST", asked["realm"], {"Content-Type": "application/x-www-form-urlencoded"}, body)
+
+
+def _basic(login: "Login | None") -> str:
+    """The header with name and password; empty where there are none."""
+    from requests.auth import _basic_auth_str
+
+    if login is None or login.is_identity_token:
+        return ""
+    return _basic_auth_str(login.user, login.password.reveal())
 
 
 def failed(what: str, answer: "Response", image: "Reference") -> Failure:
