@@ -175,6 +175,7 @@ def test_a_command_line_that_is_not_understood_is_bad_usage(
         ("twice.yml", "kms: {project: a, project: b}", "project stands twice"),
         ("twice.yaml", "kms: {project: a, project: b}", "project stands twice"),
         ("broken.json", "{", "Expecting property name"),
+        ("hollow.yaml", "kms:", "- kms is None, but should be a section with keys."),
     ],
 )
 def test_a_file_of_settings_that_cannot_be_read_is_bad_usage(
@@ -233,8 +234,9 @@ def test_plain_invoke_looks_at_invoke_yaml_before_it_reads_it(tmp_path: Path) ->
         ("broken.yaml", "kms: [", "cannot be read"),
         ("empty.yaml", "", "is empty"),
         ("twice.yaml", "kms: {project: a, project: b}", "project stands twice"),
+        ("hollow.yaml", "kms:", "- kms is None, but should be a section with keys."),
     ],
-    ids=["missing", "no YAML", "empty", "twice"],
+    ids=["missing", "no YAML", "empty", "twice", "an empty section"],
 )
 @pytest.mark.parametrize("by_variable", [False, True], ids=["by option", "by variable"])
 def test_plain_invoke_refuses_what_it_cannot_read_of_an_f(

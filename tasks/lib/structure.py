@@ -24,6 +24,8 @@ WORDS = {
     "object": "a mapping",
     "null": "nothing",
 }
+SECTION = "a section with keys"
+SECTIONS = (SECTION, WORDS["object"])  # how what is expected is called where keys are
 
 
 class Kind(Enum):
@@ -117,7 +119,7 @@ def _filled(kind: Any, value: object, path: Path, faults: list[Fault]) -> Any:
 
 def _section(kind: Any, value: object, path: Path, faults: list[Fault]) -> Any:
     if not isinstance(value, Mapping):
-        faults.append(Fault(path, Kind.WRONG, value, "a section with keys"))
+        faults.append(Fault(path, Kind.WRONG, value, SECTION))
         return None
     known = list(_fields(kind))
     names = {field.name for field in known}

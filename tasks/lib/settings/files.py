@@ -7,12 +7,17 @@ from typing import Any
 
 import yaml
 
-from tasks.lib.errors import UsageError
+from tasks.lib.errors import UsageError, all_faults
 
 # libyaml's, where the installed PyYAML has it: ten times as fast.
 FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+MEND = "Mend that file, then run this again."
+
 SUFFIXES = (".yaml", ".yml", ".json")
+
+# Its own faults are told together with all others, once it is read.
+OWN = Path(__file__).resolve().parents[3] / "invoke.yaml"
 
 # A name, or the merge of another section.
 KEYS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"}
@@ -44,7 +49,9 @@ def read_file(path: "str | PathLike[str]") -> dict[str, Any]:
     """The sections in the file at `path`; an empty file has none.
 
     Raises:
-        UsageError: it is no YAML, no text, holds something else than sections, or cannot be opened.
+        UsageError: it is no YAML, no text, holds something else than sections, or cannot be opened; or it is
+            not this checkout's own and has another value where that one has a section, or a section where
+            that one has another value, which Invoke can not merge.
         FileNotFoundError: there is none.
 
     """
@@ -64,7 +71,16 @@ def read_file(path: "str | PathLike[str]") -> dict[str, Any]:
         raise _cannot_be_read(
             path, f"It holds a {type(values).__name__}, where sections with keys should be."
         )
+    if Path(path).resolve() != OWN:
+        _refuse_misshapen(path, values)
     return values
+
+
+def _refuse_misshapen(path: "str | PathLike[str]", values: dict[str, Any]) -> None:
+    from tasks.lib.settings.reader import misshapen
+
+    if faults := misshapen(values):
+        raise all_faults(f"The settings in {path} are not valid.", faults, MEND)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -91,4 +107,4 @@ def refuse_missing(named: str) -> None:
 
 
 def _cannot_be_read(path: "str | PathLike[str]", why: str) -> UsageError:
-    return UsageError(f"The settings in {path} cannot be read.", why, "Mend that file, then run this again.")
+    return UsageError(f"The settings in {path} cannot be read.", why, MEND)

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from tasks.lib.structure import Fault
 
 
+# The sources that hold settings of this project alone, and the sections that Invoke keeps in them.
+OWN_FILES = ("invoke.yaml", "invoke -f")
+INVOKES_OWN = ("run", "runners", "sudo", "tasks", "timeouts")
+
+
 class Layer(Struct, frozen=True):
     """One source of settings, such as a file: later layers win over earlier ones."""
 
@@ -45,17 +50,35 @@ def read(layers: Sequence[Layer], root: Path) -> "Settings":
     values = _with_names(_sections(merged(layers)))
     if not values and not (root / "invoke.yaml").exists():
         raise no_settings(root)
+    faults = _unknown_sections(layers)
     try:
         settings = fill(Settings, {**values, "root": root})
     except Faults as error:
-        faults = [_told(fault) for fault in error.faults]
+        faults += [_told(fault) for fault in error.faults]
+    if faults:
         raise all_faults(
             "The settings are not valid.", faults,
             "Mend invoke.yaml (each key is documented there), or the INVOKE_… variable that sets the key.",
-        ) from error  # fmt: skip
+        )  # fmt: skip
     if shared := _shared_branches(settings):
         raise all_faults("The settings are not valid.", shared, "Give each environment a branch of its own.")
     return settings
+
+
+def misshapen(values: Mapping[str, Any]) -> list[str]:
+    """What has a section in place of another value, or the other way round: layers can not be merged then."""
+    from tasks.lib.settings.model import Settings
+    from tasks.lib.structure import SECTIONS, Faults, fill
+
+    try:
+        fill(Settings, _sections(values))
+    except Faults as error:
+        return [
+            _told(fault)
+            for fault in error.faults
+            if fault.expected in SECTIONS or isinstance(fault.value, Mapping)
+        ]
+    return []
 
 
 def no_settings(root: Path) -> UsageError:
@@ -96,6 +119,17 @@ def _sections(values: Mapping[str, Any]) -> dict[str, Any]:
     from tasks.lib.settings.model import Settings
 
     return {name: values[name] for name in Settings.__struct_fields__ if name in values}
+
+
+def _unknown_sections(layers: Sequence[Layer]) -> list[str]:
+    """Sections of this project's own files that nobody reads; other files may hold other projects'."""
+    from tasks.lib.settings.model import Settings
+
+    known = {*Settings.__struct_fields__, *INVOKES_OWN}
+    unknown = [
+        name for layer in layers if layer.source in OWN_FILES for name in layer.values if name not in known
+    ]
+    return [f"{name} is no setting{_suggestion((name,))}." for name in dict.fromkeys(unknown)]
 
 
 def _with_names(values: dict[str, Any]) -> dict[str, Any]:

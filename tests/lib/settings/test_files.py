@@ -70,3 +70,35 @@ def test_tabs_indent_json(tmp_path: Path) -> None:
     file.write_text('{\n\t"kms": {"project": "a"}\n}\n')
 
     assert read_file(file) == {"kms": {"project": "a"}}
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("image:\n  # repository: x\n", "- image is None, but should be a section with keys."),
+        ("time_limits: 5s", "- time_limits is '5s', but should be a section with keys."),
+        ("environments:", "- environments is None, but should be a mapping."),
+        ("environments: {staging: }", "- environments.staging is None, but should be a section with keys."),
+        ("kms: {project: {name: x}}", "- kms.project is {'name': 'x'}, but should be a string."),
+    ],
+    ids=["all commented out", "a value", "no environment", "an empty environment", "keys for a value"],
+)
+def test_a_section_and_another_value_are_not_mistaken_for_each_other(
+    tmp_path: Path, content: str, why: str
+) -> None:
+    """Invoke can not merge the one over the other: it ended in a traceback with all settings in it."""
+    file = tmp_path / "settings.yaml"
+    file.write_text(content)
+
+    with pytest.raises(UsageError) as caught:
+        read_file(file)
+
+    assert caught.value.what == f"The settings in {file} are not valid."
+    assert caught.value.why == why
+
+
+def test_a_part_of_the_settings_is_enough_and_other_faults_are_told_later_with_all(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("kms: {project: 5, colour: red}\nothers: 1\nenvironments: {staging: {zone: }}\n")
+
+    assert read_file(file)["kms"] == {"project": 5, "colour": "red"}

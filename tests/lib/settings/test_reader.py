@@ -4,10 +4,11 @@ import shlex
 from pathlib import Path
 
 import pytest
+from invoke import Config
 
 from tasks.lib.errors import UsageError
 from tasks.lib.settings import listing
-from tasks.lib.settings.reader import Explained, Layer, explain, merged, read
+from tasks.lib.settings.reader import INVOKES_OWN, Explained, Layer, explain, merged, read
 from tests.builders import ROOT, checked_in_settings, invoke_yaml
 
 DEFAULTS = invoke_yaml()
@@ -51,6 +52,26 @@ def test_all_faults_are_reported_together() -> None:
     assert "- environments.staging.zone is ''" in why
     assert "- environments.lab.branch is missing." in why
     assert "- time_limits.kms is 'soon', but should be a duration above zero, such as 10s, 15m or 1h." in why
+
+
+@pytest.mark.parametrize("source", ["invoke.yaml", "invoke -f"])
+def test_a_section_that_is_misspelled_is_not_passed_over(source: str) -> None:
+    """What it says would be left out in silence."""
+    with pytest.raises(UsageError) as caught:
+        read(
+            [Layer("invoke.yaml", DEFAULTS), Layer(source, {"time_limit": {"deploy": "10m"}, "tasks": {}})],
+            ROOT,
+        )
+
+    assert caught.value.why.startswith("- time_limit is no setting; did you mean time_limits?; allowed here:")
+
+
+def test_a_person_s_own_file_may_hold_other_projects_sections() -> None:
+    assert read([Layer("~/.invoke.yaml", {"website": {}}), Layer("invoke.yaml", DEFAULTS)], ROOT)
+
+
+def test_invoke_s_own_sections_are_known() -> None:
+    assert set(INVOKES_OWN) == set(Config.global_defaults())
 
 
 def test_a_section_of_the_wrong_type_is_a_fault() -> None:
