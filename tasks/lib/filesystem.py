@@ -34,6 +34,14 @@ def refusal(error: OSError) -> Failure | None:
     return None
 
 
+def real(path: Path) -> Path:
+    """The absolute path without links; where these lead in a circle, that with them in it.
+
+    `Path.resolve` raises a RuntimeError there until Python 3.13.
+    """
+    return Path(os.path.realpath(path))
+
+
 def _working_folder_is_gone() -> bool:
     try:
         os.getcwd()  # noqa: PTH109 - only asks

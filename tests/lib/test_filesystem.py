@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.filesystem import refusal
+from tasks.lib.filesystem import real, refusal
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,13 @@ def test_what_a_person_can_mend_is_said_with_its_place(number: int, what: str, n
 
     assert found is not None
     assert (found.what, found.why, found.next_step) == (what, f"{os.strerror(number)}.", next_step)
+
+
+def test_links_that_lead_in_a_circle_have_a_path_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "link").symlink_to("circle")
+
+    assert real(tmp_path / "link").parent == tmp_path
 
 
 def test_a_write_into_a_full_disk_names_no_file() -> None:

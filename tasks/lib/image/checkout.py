@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from tasks.lib import build_variables, console, process
 from tasks.lib.build_variables import git
 from tasks.lib.errors import Failure, TimedOut, UsageError
+from tasks.lib.filesystem import real
 
 if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables
@@ -32,9 +33,9 @@ class Checkout:
 def folder(settings: "Settings", source: str, here: Path) -> Path:
     """The checkout that a task means: the option's (from `here`), else the settings', else `here`."""
     if source:
-        return (here / source).resolve()
+        return real(here / source)
     if settings.source.checkout:
-        return (settings.root / settings.source.checkout).resolve()
+        return real(settings.root / settings.source.checkout)
     return here
 
 

@@ -79,6 +79,15 @@ def unknown(name: str) -> str:
     return f"the substitution {name} is used, but has no value"
 
 
+def is_text(value: str) -> bool:
+    """Whether a value is text: what the command line gives may be other bytes."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def key_faults(user_defined: Mapping[str, str]) -> list[str]:
     """What is wrong with the names and sizes of user-defined substitutions."""
     faults = []
@@ -91,7 +100,9 @@ def key_faults(user_defined: Mapping[str, str]) -> list[str]:
             faults.append(
                 f"the substitution {name} must be named with an underscore and capitals, such as _NAME"
             )
-        if len(name) > LONGEST_KEY or len(value.encode()) > LONGEST_VALUE:
+        if not is_text(value):
+            faults.append(f"the substitution {name} is no UTF-8 text")
+        elif len(name) > LONGEST_KEY or len(value.encode()) > LONGEST_VALUE:
             faults.append(
                 f"the substitution {name} is too long ({LONGEST_KEY} for names, {LONGEST_VALUE} for values)"
             )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tasks.lib import console
 from tasks.lib.errors import Failure, TimedOut, UsageError
+from tasks.lib.filesystem import real
 from tasks.lib.render.kustomize import kubectl
 from tasks.lib.sandbox import binaries, bootstrap, controlplane, preparing, processes, seed, supervisor
 from tasks.lib.sandbox.components import STORAGE, read_plan, write_plan
@@ -26,7 +27,7 @@ LINES_OF_LOG_TO_SHOW = 15
 
 def state(settings: "Settings") -> State:
     """The sandbox that `settings` mean."""
-    return State((settings.root / settings.sandbox.state).resolve())
+    return State(real(settings.root / settings.sandbox.state))
 
 
 def up(settings: "Settings", environments: Sequence[str] = ()) -> list[Status]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tasks.lib import console
 from tasks.lib.errors import Failure
+from tasks.lib.filesystem import real
 from tasks.lib.settings.reader import Layer, merged
 
 DEFAULT_FOLDER = ".sandbox"
@@ -97,7 +98,7 @@ def state_of(root: Path, values: Mapping[str, Any]) -> State:
     """
     sandbox = values.get("sandbox")
     named = sandbox.get("state") if isinstance(sandbox, Mapping) else None
-    return State((root / str(named or DEFAULT_FOLDER)).resolve())
+    return State(real(root / str(named or DEFAULT_FOLDER)))
 
 
 def state_from_layers(root: Path, layers: Sequence[Layer]) -> State:

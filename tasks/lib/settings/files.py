@@ -102,7 +102,7 @@ def refuse_missing(named: str) -> None:
     """
     path = Path(named)
     if not (path.is_file() and path.suffix in SUFFIXES):
-        why = f"{path.resolve()} is no file whose name ends in {', '.join(SUFFIXES)}."
+        why = f"{path.absolute()} is no file whose name ends in {', '.join(SUFFIXES)}."
         raise UsageError(f"There are no settings in {named}.", why, "Name another file with -f.")
 
 

@@ -44,6 +44,15 @@ def test_a_folder_that_is_not_there_is_said_before_git_is_asked(tmp_path: Path) 
     assert refused.value.what == f"There is no folder {tmp_path / 'absent'}."
 
 
+def test_links_that_lead_in_a_circle_are_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    settings = checked_in_settings(source={"checkout": str(tmp_path / "circle")})
+
+    for found in (folder(settings, "circle", tmp_path), folder(settings, "", tmp_path)):
+        with pytest.raises(UsageError, match="There is no folder"):
+            variables(settings, found, branch="develop")
+
+
 def test_a_folder_of_another_user_is_asked_for_its_commit(
     checkout: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -178,6 +178,7 @@ def test_values_that_refer_to_one_another_in_a_circle_are_a_fault() -> None:
         pytest.param({"_name": "x"}, "must be named with an underscore and capitals", id="small letters"),
         pytest.param({"_" + "A" * 100: "x"}, "is too long", id="a name of 101 characters"),
         pytest.param({"_A": "x" * 4001}, "is too long", id="a value of 4001 characters"),
+        pytest.param({"_A": "\udcff"}, "_A is no UTF-8 text", id="bytes of the command line"),
         pytest.param({f"_A{n}": "x" for n in range(201)}, "201 substitutions are too many", id="201 of them"),
     ],
 )

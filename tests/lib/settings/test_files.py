@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.errors import UsageError
-from tasks.lib.settings.files import read_file
+from tasks.lib.settings.files import read_file, refuse_missing
 
 
 def test_sections_are_read_and_merged(tmp_path: Path) -> None:
@@ -102,3 +102,11 @@ def test_a_part_of_the_settings_is_enough_and_other_faults_are_told_later_with_a
     file.write_text("kms: {project: 5, colour: red}\nothers: 1\nenvironments: {staging: {zone: }}\n")
 
     assert read_file(file)["kms"] == {"project": 5, "colour": "red"}
+
+
+def test_a_link_that_leads_in_a_circle_is_no_file_of_settings(tmp_path: Path) -> None:
+    circle = tmp_path / "circle.yaml"
+    circle.symlink_to(circle)
+
+    with pytest.raises(UsageError, match="There are no settings in"):
+        refuse_missing(str(circle))
