@@ -39,7 +39,7 @@ def encrypt(
     settings = cli.settings(c)
     chosen = settings.environment(environment)
     plaintexts = encryption.plaintexts(settings, chosen, encryption.which(file, all, source), source)
-    encryption.check_all(plaintexts)
+    encryption.check_all(settings, chosen, plaintexts)
     encryption.encrypt_all(settings, chosen, plaintexts, Form.RAW if raw else Form.HEADED)
     console.say(f"Encrypted for {environment}: {', '.join(plaintexts)}")
 

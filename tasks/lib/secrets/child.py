@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 
-from tasks.lib.errors import UsageError
+from tasks.lib.errors import Failure, UsageError
 from tasks.lib.process import not_started
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets import dotenv
@@ -54,4 +54,7 @@ def become(argv: Sequence[str], plaintexts: Mapping[str, Secret], of: str) -> No
     except OSError as error:
         for number, handler in before.items():
             signal.signal(number, handler)
-        raise not_started(argv[0], error) from error
+        failure = not_started(argv[0], error)
+        if isinstance(error, FileNotFoundError):  # the doctor knows nothing of it
+            failure = Failure(failure.what, failure.why, "Give its path, or put it on PATH.")
+        raise failure from error

@@ -15,8 +15,8 @@ from tasks.lib.files import write_atomically
 from tasks.lib.kms.client import connected
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets import dotenv, formats
-from tasks.lib.secrets.encryption import overwrite
-from tasks.lib.secrets.expected import findings_in, refuse_faults
+from tasks.lib.secrets.encryption import overwrite, tell_lacking
+from tasks.lib.secrets.expected import findings_in, refuse_emptied, refuse_faults
 from tasks.lib.secrets.files import SecretFile
 from tasks.lib.secrets.formats import Form, seal, unseal
 from tasks.lib.secrets.identities import as_encrypter
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Vim would keep pieces of the text in its swap, undo and info files, which outlive the editing.  -c: what the
 # person's own vimrc says comes before.
 VIM_WITHOUT_TRACES = ("-n", "-i", "NONE", "-c", "set nobackup nowritebackup noundofile viminfo=")
+NOT_FOUND = "VISUAL or EDITOR names it, and it is no program at that path or on PATH."
 # Debian's vi is a link to vim.basic, in two steps.
 VIM = re.compile(r"n?vim(\..*)?")
 
@@ -68,13 +69,17 @@ def edit(settings: "Settings", file: SecretFile, environ: Mapping[str, str]) -> 
                 if not _wants_to_go_on(failure):
                     raise
             else:
+                tell_lacking(file, after)
                 return True
 
 
 def _edited(argv: tuple[str, ...], path: Path) -> Secret:
     """Run the editor, and read what it left."""
+    if not shutil.which(argv[0]):
+        raise UsageError(f"The editor {argv[0]} cannot be started.", NOT_FOUND, "export EDITOR=nano")
     if code := process.stream(argv):
-        raise process.exit_failure(argv, code, b"")
+        failed = process.exit_failure(argv, code, b"")
+        raise Failure(failed.what, "The encrypted file is as it was.", "Run it again.")
     try:
         return Secret(path.read_bytes())
     except OSError as error:
@@ -140,6 +145,7 @@ def save(settings: "Settings", file: SecretFile, before: Opened, plaintext: Secr
     """
     mend = f"Mend it: ./inv secrets.edit {file.name} --environment {file.environment}"
     refuse_faults({file.name: findings_in(file.name, plaintext)}, "nothing was encrypted", mend)
+    refuse_emptied(file, plaintext)
     with connected(as_encrypter(settings)) as kms:
         sealed = seal(kms, file, plaintext, before.form)
     overwrite(file, before.content, sealed)

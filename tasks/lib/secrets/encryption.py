@@ -8,7 +8,7 @@ from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import write_atomically
 from tasks.lib.kms.client import connected
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets.expected import findings_in, refuse_faults
+from tasks.lib.secrets.expected import findings_in, lacking, refuse_emptied, refuse_faults
 from tasks.lib.secrets.files import SecretFile, one_file, secret_files
 from tasks.lib.secrets.formats import Form, seal
 from tasks.lib.secrets.identities import as_encrypter
@@ -135,15 +135,30 @@ def _read(path: Path) -> Secret:
         raise Failure("The plaintext cannot be read.", str(error), f"ls -l {path}") from error
 
 
-def check_all(given: "Mapping[str, Secret]") -> None:
+def check_all(settings: "Settings", environment: "Environment", given: "Mapping[str, Secret]") -> None:
     """Refuse plaintexts that kustomize or Kubernetes would refuse, and say what is doubtful about the rest.
 
+    Args:
+        settings: where the lists of expected keys are.
+        environment: whose files they are.
+        given: the plaintexts by file name.
+
     Raises:
-        Failure: at least one has faults; nothing was encrypted.
+        Failure: at least one has faults, or has lost all its keys; nothing was encrypted.
 
     """
     findings = {name: findings_in(name, plaintext) for name, plaintext in given.items()}
     refuse_faults(findings, "nothing was encrypted", "Mend the plaintext, then encrypt it again.")
-    for name, found in findings.items():
-        for finding in found:
-            console.say(f"{name}: {finding}")
+    files = [file for file in secret_files(settings, environment) if file.name in given]
+    for file in files:
+        refuse_emptied(file, given[file.name])
+    for file in files:
+        for finding in findings[file.name]:
+            console.say(f"{file.name}: {finding}")
+        tell_lacking(file, given[file.name])
+
+
+def tell_lacking(file: SecretFile, plaintext: Secret) -> None:
+    """Say which expected keys a plaintext lacks: pods that ask for one do not start."""
+    if keys := lacking(file, plaintext):
+        console.say(f"{file.name}: lacks {', '.join(keys)}, which the manifests ask for")

@@ -63,6 +63,31 @@ def keys_in(name: str, content: bytes) -> tuple[dict[str, str], list[Finding]]:
     return {}, []
 
 
+def lacking(file: "SecretFile", plaintext: "Secret") -> tuple[str, ...]:
+    """The expected keys that a plaintext of `file` has not.
+
+    Raises:
+        Failure: the list of them is not valid.
+
+    """
+    return compare(expected_keys(file) or (), keys_in(file.name, plaintext.reveal())[0]).missing
+
+
+def refuse_emptied(file: "SecretFile", plaintext: "Secret") -> None:
+    """Refuse a plaintext without a single key where some are expected: a pipe that failed leaves one.
+
+    Raises:
+        Failure: it is one; or the list of expected keys is not valid.
+
+    """
+    if (wanted := expected_keys(file)) and not keys_in(file.name, plaintext.reveal())[0]:
+        raise Failure(
+            f"{file.name} holds no key at all, so nothing was encrypted.",
+            f"The manifests ask for {len(wanted)} of it. The encrypted file is as it was.",
+            "See what emptied it, such as a pipe that failed, then do it again.",
+        )
+
+
 def findings_in(name: str, plaintext: "Secret") -> list[Finding]:
     """What is doubtful about the form of a decrypted file."""
     return keys_in(name, plaintext.reveal())[1]

@@ -11,7 +11,15 @@ from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets import jsonfile
 from tasks.lib.secrets.dotenv import Finding, Weight
-from tasks.lib.secrets.expected import Comparison, compare, expected_keys, findings_in, keys_in
+from tasks.lib.secrets.expected import (
+    Comparison,
+    compare,
+    expected_keys,
+    findings_in,
+    keys_in,
+    lacking,
+    refuse_emptied,
+)
 from tasks.lib.secrets.files import SecretFile, secret_files
 from tests.builders import settings_in
 
@@ -48,6 +56,19 @@ def test_a_list_that_is_not_valid_is_refused(tmp_path: Path) -> None:
     (tmp_path / FOLDER / "lookit-secrets.env.expected").write_text("A=\nA=\n")
     with pytest.raises(Failure, match="lookit-secrets.env.expected is not valid"):
         expected_keys(file(tmp_path, "lookit-secrets.env"))
+
+
+def test_a_plaintext_may_lack_keys_but_not_all_of_them(tmp_path: Path) -> None:
+    (tmp_path / FOLDER).mkdir(parents=True)
+    env = file(tmp_path, "lookit-secrets.env")
+    refuse_emptied(env, Secret(b""))  # without a list nothing is expected
+
+    (tmp_path / FOLDER / "lookit-secrets.env.expected").write_text("A=\nB=\n")
+    refuse_emptied(env, Secret(b"B=1\n"))
+
+    assert lacking(env, Secret(b"B=1\n")) == ("A",)
+    with pytest.raises(Failure, match=r"lookit-secrets\.env holds no key at all, so nothing was encrypted"):
+        refuse_emptied(env, Secret(b"# all gone\n"))
 
 
 def test_keys_missing_and_unexpected_are_told_apart() -> None:
