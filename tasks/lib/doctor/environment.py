@@ -17,6 +17,8 @@ TO_UPLOAD: Final = (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tasks.lib.settings.model import Environment, Settings
 
 
@@ -58,13 +60,18 @@ def encrypted_files(settings: "Settings", environment: "Environment") -> str:
     from tasks.lib.secrets.files import secret_files
 
     files = secret_files(settings, environment)
-    if missing := [file.shown for file in files if not file.ciphertext.exists()]:
+    if missing := [file.shown for file in files if not _is_there(file.ciphertext)]:
         raise Failure(
             f"{len(missing)} of {len(files)} encrypted files are still to be added by the key's owner.",
             "\n".join(missing),
             "Copy an existing set (docs/adopt.md), or encrypt new ones (docs/secrets.md).",
         )
     return f"{len(files)} files"
+
+
+def _is_there(ciphertext: "Path") -> bool:
+    """Whether an encrypted file has anything in it: an empty one, or a folder, stands for none."""
+    return ciphertext.is_file() and ciphertext.stat().st_size > 0
 
 
 def secrets_decrypt(settings: "Settings", environment: "Environment") -> str:

@@ -217,4 +217,5 @@ def _mend(address: str, words: str) -> str:
     if any(sign in words for sign in NO_TLS):
         host = address.removeprefix("https://")
         return f"If it is meant to speak without TLS, name {host} in registry.plain_http."
-    return "Check that it runs and that image.repository in invoke.yaml names it rightly."
+    first = "that it runs" if address.startswith("http://") else "the network, a proxy or VPN"
+    return f"Check {first}, and that image.repository in invoke.yaml names it rightly."

@@ -138,7 +138,7 @@ def test_encrypted_files_that_nobody_added_are_named(settings: Settings, tmp_pat
     folder = tmp_path / "ciphertexts"
     folder.mkdir()
     for name in names[1:]:
-        (folder / f"{name}.enc").touch()
+        (folder / f"{name}.enc").write_bytes(b"x")
 
     with pytest.raises(Failure) as failure:
         environment.encrypted_files(settings, staging)
@@ -147,8 +147,22 @@ def test_encrypted_files_that_nobody_added_are_named(settings: Settings, tmp_pat
         failure.value.what == f"1 of {len(names)} encrypted files are still to be added by the key's owner."
     )
     assert failure.value.why == f"{folder}/{names[0]}.enc"
-    (folder / f"{names[0]}.enc").touch()
+    (folder / f"{names[0]}.enc").write_bytes(b"x")
     assert environment.encrypted_files(settings, staging) == f"{len(names)} files"
+
+
+def test_a_file_that_is_empty_or_a_folder_is_no_encrypted_file(settings: Settings, tmp_path: Path) -> None:
+    staging = settings.environment("staging")
+    folder = tmp_path / staging.secrets.ciphertexts
+    folder.mkdir(parents=True)
+    empty, in_the_way, *good = (folder / f"{name}.enc" for name in staging.secrets.files)
+    empty.touch()
+    in_the_way.mkdir()
+    for path in good:
+        path.write_bytes(b"x")
+
+    with pytest.raises(Failure, match=r"2 of 4 encrypted files are still to be added"):
+        environment.encrypted_files(settings, staging)
 
 
 @pytest.mark.parametrize(

@@ -219,6 +219,17 @@ def test_a_basic_challenge_is_not_answered_with_an_identity_token(settings: Sett
     assert len(seen) == 1
 
 
+def test_behind_a_proxy_that_is_gone_the_network_is_what_to_check(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with pytest.raises(Failure) as raised:
+        registry.resolve_digest(settings, "registry.example/a:v1")
+
+    assert raised.value.what == "The registry at https://registry.example cannot be reached."
+    assert raised.value.next_step.startswith("Check the network, a proxy or VPN, and that image.repository")
+
+
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_a_fault_that_may_pass_is_tried_again(settings: Settings, clock: Clock, status: int) -> None:
     with server([(status, {}, b""), found()]) as (address, seen):
