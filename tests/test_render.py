@@ -13,8 +13,9 @@ import yaml
 
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets.encryption import encrypt_all
-from tests.builders import ROOT
+from tests.builders import ROOT, invoke_yaml
 from tests.kms_process import DEPLOYER, KEY_OWNER, KmsProcess
+from tests.program import Here
 from tests.secrets_settings import settings_for
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -50,6 +51,32 @@ def _render(environ: Mapping[str, str], *options: str) -> "subprocess.CompletedP
 def _argv(*options: str) -> list[str]:
     commit = () if "--commit" in options else ("--commit", SHA)
     return [sys.executable, "-m", "tasks", "render", "--environment", "staging", *commit, *options]
+
+
+def test_an_environment_without_secrets_needs_no_credentials(here: Here, tmp_path: Path) -> None:
+    (tmp_path / "kustomization.yaml").write_text("resources: [a.yaml]\n")
+    (tmp_path / "a.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
+    staging = invoke_yaml()["environments"]["staging"]
+    lab = {**staging, "branch": "lab", "overlay": ".", "secrets": {**staging["secrets"], "files": {}}}
+    settings = {"kustomize": {"tree": str(tmp_path)}, "environments": {"lab": lab}}
+    (tmp_path / "lab.yaml").write_text(yaml.safe_dump(settings))
+    variables = {"INVOKE_GOOGLE_CREDENTIALS_FILE": str(tmp_path / "absent.json")}
+
+    done = here.inv(
+        "-f",
+        str(tmp_path / "lab.yaml"),
+        "render",
+        "--environment",
+        "lab",
+        "--commit",
+        SHA,
+        "--tag",
+        "v1",
+        **variables,
+    )
+
+    assert (done.code, done.stderr) == (0, "")
+    assert yaml.safe_load(done.stdout)["metadata"] == {"name": "a"}
 
 
 def test_a_pipe_gets_the_whole_environment_twice_the_same(environ: Mapping[str, str]) -> None:

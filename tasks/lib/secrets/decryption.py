@@ -26,7 +26,7 @@ GIT_SECONDS = 10
 
 
 def decrypt_all(settings: "Settings", environment: "Environment") -> "dict[str, Secret]":
-    """Decrypt every secret of an environment, in parallel, into memory.
+    """Decrypt every secret of an environment, in parallel, into memory; without any, nobody is asked.
 
     Returns:
         The plaintexts by file name.
@@ -36,6 +36,8 @@ def decrypt_all(settings: "Settings", environment: "Environment") -> "dict[str, 
 
     """
     files = secret_files(settings, environment)
+    if not files:
+        return {}
     with connected(settings) as kms:
         opened, failures = for_each(files, lambda file: open_file(kms, file), kms.close)
     if failures:
