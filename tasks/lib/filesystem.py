@@ -4,7 +4,7 @@ Other errors of the system are left as they are: they are more likely a defect o
 """
 
 import os
-from errno import EACCES, EDQUOT, EEXIST, EISDIR, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS
+from errno import EACCES, EDQUOT, EEXIST, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 
 from tasks.lib.errors import Failure
@@ -12,6 +12,7 @@ from tasks.lib.errors import Failure
 FULL = frozenset({ENOSPC, EDQUOT})
 NOT_ALLOWED = frozenset({EACCES, EPERM, EROFS})
 IN_THE_WAY = frozenset({EEXIST, ENOTDIR, EISDIR})
+NO_PLACE = frozenset({ENAMETOOLONG, ELOOP})
 
 
 def refusal(error: OSError) -> Failure | None:
@@ -26,6 +27,8 @@ def refusal(error: OSError) -> Failure | None:
         return Failure(f"{place} cannot be used.", why, f"Look at its owner and mode: ls -ld {place}")
     if error.errno in IN_THE_WAY:
         return Failure(f"{place} is in the way.", why, "Move it aside, or choose another place.")
+    if error.errno in NO_PLACE:
+        return Failure(f"{place} cannot be used.", why, "Choose another place.")
     if error.errno == ENOENT and not Path(error.filename or "").is_absolute() and _working_folder_is_gone():
         return Failure(
             "The folder that you stand in is no longer there.",

@@ -1,7 +1,7 @@
 """Errors of the file system as messages."""
 
 import os
-from errno import EACCES, EEXIST, ENOENT, ENOSPC, EROFS
+from errno import EACCES, EEXIST, ELOOP, ENAMETOOLONG, ENOENT, ENOSPC, EROFS
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,11 @@ from tasks.lib.filesystem import real, refusal
         (ENOSPC, "/a/b cannot be written.", "Make room (df -h shows where), and run this again."),
         (EACCES, "/a/b cannot be used.", "Look at its owner and mode: ls -ld /a/b"),
         (EROFS, "/a/b cannot be used.", "Look at its owner and mode: ls -ld /a/b"),
+        (ENAMETOOLONG, "/a/b cannot be used.", "Choose another place."),
+        (ELOOP, "/a/b cannot be used.", "Choose another place."),
         (EEXIST, "/a/b is in the way.", "Move it aside, or choose another place."),
     ],
-    ids=["full", "not allowed", "read-only", "in the way"],
+    ids=["full", "not allowed", "read-only", "too long", "links in a circle", "in the way"],
 )
 def test_what_a_person_can_mend_is_said_with_its_place(number: int, what: str, next_step: str) -> None:
     found = refusal(OSError(number, os.strerror(number), "/a/b"))

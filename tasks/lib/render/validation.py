@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tasks.lib.errors import Failure
+from tasks.lib.redaction import REDACTED
 from tasks.lib.render.documents import Document
 
 if TYPE_CHECKING:
@@ -63,7 +64,10 @@ def _fault(document: Document, version: str) -> str:
     if worst is None:
         return ""
     path = ".".join(str(part) for part in worst.absolute_path)
-    return f"{path or 'top level'}: {worst.message}"
+    # jsonschema's messages begin with the value that is wrong.
+    is_secret = document.content["kind"] == "Secret"
+    message = worst.message.replace(repr(worst.instance), REDACTED) if is_secret else worst.message
+    return f"{path or 'top level'}: {message}"
 
 
 @cache

@@ -200,3 +200,21 @@ def test_a_folder_gets_one_file_an_object(tmp_path: Path, capsys: pytest.Capture
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "3 files written" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ("stringData: {PIN: 4711}", "stringData.PIN: [redacted] is not of type 'string', 'null'"),
+        ("data: {KEY: [canary]}", "data.KEY: [redacted] is not of type 'string', 'null'"),
+        ("stringData: [canary]", "stringData: [redacted] is not of type 'object', 'null'"),
+    ],
+)
+def test_what_is_wrong_with_a_secret_is_told_without_its_value(values: str, said: str) -> None:
+    """A number without quotes is the usual mistake."""
+    secret = split(f"apiVersion: v1\nkind: Secret\nmetadata: {{name: a}}\n{values}\n")
+
+    with pytest.raises(Failure) as caught:
+        validate(secret, "1.36")
+
+    assert caught.value.why == f"Secret a: {said}"
