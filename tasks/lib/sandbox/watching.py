@@ -42,6 +42,7 @@ def logs(here: State, component: str) -> Path:
 
     Raises:
         UsageError: there is no such component.
+        Failure: there is no sandbox in that folder.
 
     """
     path = here.log(component)
@@ -50,6 +51,8 @@ def logs(here: State, component: str) -> Path:
         raise UsageError(f"There is no component {component!r} in this sandbox.",
                          f"Known: {', '.join(known)}." if known[1:] else "No sandbox is up.",
                          "./inv sandbox.status lists them.")  # fmt: skip
+    if not (here.plan.exists() or path.exists()):
+        raise _none_is_up(here)
     return path
 
 
@@ -75,11 +78,15 @@ def require_up(here: State) -> None:
     if plan and running(here, supervisor.NAME):
         return
     if not any(running(here, component.name) for component in plan):
-        raise Failure(
-            "No sandbox is up in this checkout.", f"Nothing runs for {here.folder}.", "./inv sandbox.up"
-        )
+        raise _none_is_up(here)
     with locked(here.lock, BUSY):
         ensure_supervisor(here)
+
+
+def _none_is_up(here: State) -> Failure:
+    return Failure(
+        "No sandbox is up in this checkout.", f"Nothing runs for {here.folder}.", "./inv sandbox.up"
+    )
 
 
 def is_up(here: State, cluster: str) -> bool:

@@ -57,6 +57,14 @@ def test_logs_of_no_sandbox_say_that_none_is_up(tmp_path: Path) -> None:
     assert failure.value.why == "No sandbox is up."
 
 
+def test_logs_of_no_sandbox_at_all_leave_its_folder_alone(tmp_path: Path) -> None:
+    """A setting that leads elsewhere by mistake got a folder logs there, and an empty answer."""
+    with pytest.raises(Failure, match="No sandbox is up in this checkout"):
+        watching.logs(State(tmp_path), supervisor.NAME)
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_with_anything_else_in_it_is_never_taken_for_a_sandbox(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
 
