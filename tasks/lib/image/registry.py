@@ -5,7 +5,6 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image.login import Login, login
 from tasks.lib.image.reference import DOCKER_HUB, Reference, parse
 from tasks.lib.image.wire import Exchange, Wire, failed
+from tasks.lib.proxies import is_this_machine
 
 if TYPE_CHECKING:
     from requests import Response
@@ -228,7 +228,7 @@ def may_change(settings: "Settings", image: Reference) -> bool:
 def speaks_plain_http(host: str, named: list[str]) -> bool:
     """Whether a registry is reached without TLS: this machine's own, as Docker does it, and those named."""
     name = host.rpartition(":")[0] or host
-    return host in named or name in {"localhost", "[::1]"} or bool(re.fullmatch(r"127(\.\d{1,3}){3}", name))
+    return host in named or is_this_machine(name)
 
 
 def resolve_digest(settings: "Settings", reference: str) -> str:

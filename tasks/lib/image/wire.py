@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode, urljoin, urlsplit
 
 from tasks.lib.credentials import object_in
 from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.proxies import is_this_machine
 
 if TYPE_CHECKING:
     from requests import Response
@@ -61,6 +62,8 @@ class Wire:
         self._attempt_limit = attempt_limit
         self._limit = limit
         self._session = requests.Session()
+        # What is on this machine is asked through no proxy, as Docker does it.
+        self._session.trust_env = not is_this_machine(urlsplit(address).hostname or "")
         self._tokens: dict[str, str] = {}
 
     def send(self, exchange: Exchange) -> "Response":

@@ -1,5 +1,6 @@
 """Bringing a sandbox up and down."""
 
+import os
 import shutil
 import sys
 import time
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from tasks.lib import console
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.filesystem import real
+from tasks.lib.proxies import spare_this_machine
 from tasks.lib.render.kustomize import kubectl
 from tasks.lib.sandbox import binaries, bootstrap, controlplane, preparing, processes, seed, supervisor
 from tasks.lib.sandbox.components import STORAGE, read_plan, write_plan
@@ -46,6 +48,7 @@ def up(settings: "Settings", environments: Sequence[str] = ()) -> list[Status]:
         raise Failure(
             "The sandbox runs on Linux only.", f"This is {sys.platform}.", "Use a Linux machine or container."
         )
+    spare_this_machine(os.environ)
     wanted = [settings.environment(name) for name in environments or settings.environments]
     module = preparing.FILES / "controlplane"
     programs = binaries.obtain(module, binaries.cache_folder())

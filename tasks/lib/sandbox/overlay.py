@@ -2,11 +2,13 @@
 files.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tasks.lib.proxies import spare_this_machine
 from tasks.lib.sandbox.components import CLOUD, KMS, STORAGE
 from tasks.lib.sandbox.state import State, state_from_layers, stored
 from tasks.lib.sandbox.watching import require_up
@@ -26,6 +28,7 @@ def settings_overlay(root: Path, layers: Sequence[Layer]) -> Mapping[str, Any]:
         Failure: no sandbox is up.
 
     """
+    spare_this_machine(os.environ)
     here = state_from_layers(root, layers)
     require_up(here)
     # Nothing outside this machine is asked: the commit that this checkout stands on plays the application's.

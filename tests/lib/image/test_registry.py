@@ -219,6 +219,16 @@ def test_a_basic_challenge_is_not_answered_with_an_identity_token(settings: Sett
     assert len(seen) == 1
 
 
+def test_a_registry_on_this_machine_is_asked_through_no_proxy(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with server([found()]) as (address, _):
+        assert registry.resolve_digest(settings, f"{address}/a:v1") == DIGEST
+
+
 def test_behind_a_proxy_that_is_gone_the_network_is_what_to_check(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,14 @@ def closed() -> int:
         return int(taken.getsockname()[1])
 
 
+def test_no_proxy_is_asked_whether_a_server_is_well(served: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert health.check(Probe(f"{served}/200")) == ""
+
+
 @pytest.mark.parametrize(("path", "fault"), [("200", ""), ("503", "answers 503"), ("404", "answers 404")])
 def test_a_server_is_well_when_it_says_so(served: str, path: str, fault: str) -> None:
     assert health.check(Probe(f"{served}/{path}")) == fault

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from urllib.request import proxy_bypass
 
 import pytest
 
@@ -62,6 +63,17 @@ def test_without_a_sandbox_the_error_says_how_to_get_one(tmp_path: Path) -> None
 
     assert failure.value.why == f"Nothing runs for {tmp_path}/here."
     assert failure.value.next_step == "./inv sandbox.up"
+
+
+def test_no_proxy_is_asked_for_the_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a network with a proxy, whoever says nothing of this machine would reach no part of it."""
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("NO_PROXY", "")
+    with pytest.raises(Failure):
+        overlay.settings_overlay(tmp_path, [Layer("file", {"sandbox": {"state": "here"}})])
+
+    assert proxy_bypass("127.0.0.1")
+    assert proxy_bypass("localhost")
 
 
 def test_every_expected_key_gets_a_value(tmp_path: Path) -> None:
