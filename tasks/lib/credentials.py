@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 LOG_IN = "Run `gcloud auth application-default login`, or point GOOGLE_APPLICATION_CREDENTIALS at a key file."
 
+OF_ANOTHER_FORM = (
+    "The file of credentials is no object, or a field in it is of another kind than its type asks for."
+)
+QUOTES = "could not be converted"  # google-auth's words after a value that it quotes
+
 # A token service in trouble is left alone for so many seconds while the token in hand is still good.
 PAUSE: Final = 30.0
 
@@ -99,7 +104,12 @@ def credentials(google: "Google") -> "Credentials":
     try:
         found = _of_key_file(google.credentials_file) if google.credentials_file else _default()
     except (GoogleAuthError, OSError, ValueError) as error:
-        raise Failure("No credentials for Google Cloud were found.", str(error), LOG_IN) from error
+        why = str(error)
+        if QUOTES in why:  # such as a private key that is a list of lines
+            why = OF_ANOTHER_FORM
+        raise Failure("No credentials for Google Cloud were found.", why, LOG_IN) from error
+    except (AttributeError, KeyError, TypeError) as error:  # google-auth takes the file's form for granted
+        raise Failure("No credentials for Google Cloud were found.", OF_ANOTHER_FORM, LOG_IN) from error
     if google.quota_project and hasattr(found, "with_quota_project"):
         found = found.with_quota_project(google.quota_project)
     return found

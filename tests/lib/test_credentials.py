@@ -55,6 +55,30 @@ def test_application_default_credentials_otherwise(key_file: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["named in settings", "default"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "5",
+        '{"type": "service_account", "client_email": "a", "token_uri": "b", "private_key": ["canary"]}',
+        '{"type": "impersonated_service_account", "source_credentials": "canary"}',
+    ],
+)
+def test_a_file_of_another_form_is_told_without_its_content(
+    named: bool, content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "key.json"
+    file.write_text(content)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    google = replace(GOOGLE, credentials_file=str(file) if named else "")
+
+    with pytest.raises(Failure, match="No credentials for Google Cloud were found") as caught:
+        credentials(google)
+
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named in settings", "default"])
 def test_unusable_credentials_say_how_to_log_in(
     named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
