@@ -7,6 +7,7 @@ locked project.
 
 import re
 import shlex
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,6 +150,11 @@ def apply(made: Sequence[tuple[str, ...]], root: Path, seconds: float) -> None:
         TimedOut: one took too long; the same holds.
 
     """
+    if missing := sorted({argv[0] for argv in made if not shutil.which(argv[0])}):
+        raise Failure(
+            f"The program {missing[0]} was not found.", "It is neither at that path nor on PATH.",
+            "Install the Google Cloud CLI, or run what `./inv pipeline.triggers` prints where there is one.",
+        )  # fmt: skip
     for argv in made:
         try:
             process.run(argv, time_limit=seconds, cwd=root)

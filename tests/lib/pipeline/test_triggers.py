@@ -200,6 +200,13 @@ def test_commands_run_in_order_where_the_build_file_lies(tmp_path: Path) -> None
     assert (tmp_path / "ran").read_text() == "x\ny\n"
 
 
+def test_without_gcloud_the_way_out_is_told(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="The program no-such-gcloud was not found") as raised:
+        triggers.apply([("no-such-gcloud", "x")], tmp_path, 10)
+
+    assert raised.value.next_step.startswith("Install the Google Cloud CLI, or run what")
+
+
 @pytest.mark.parametrize("project", ["", "a b", "Mit-Lookit", "-x"])
 def test_what_is_no_project_is_refused_before_commands_are_made_of_it(project: str) -> None:
     with pytest.raises(UsageError, match="is no project"):
