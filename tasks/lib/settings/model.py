@@ -14,7 +14,7 @@ from tasks.lib.settings.ember import Ember
 from tasks.lib.settings.image import Build, Registry, Test
 from tasks.lib.settings.pipeline import Pipeline
 from tasks.lib.settings.sentry import Sentry
-from tasks.lib.settings.values import Label, Name, Prefix, RelativePath, Seconds, Version
+from tasks.lib.settings.values import Label, Name, Options, Prefix, RelativePath, Seconds, Version
 
 
 class Image(Struct, frozen=True, kw_only=True):
@@ -56,7 +56,7 @@ class Kustomize(Struct, frozen=True, kw_only=True):
 
     tree: Name
     kubectl: str
-    options: str
+    options: Options
     kubernetes: Version
 
 

@@ -1,12 +1,14 @@
 """What the sections of the settings are made of: the forms of their values."""
 
 import re
+import shlex
 from typing import Annotated
 
 from msgspec import Meta
 
 from tasks.lib.structure import Parsed
 
+LONGEST = 366 * 24 * 3600.0
 Name = Annotated[str, Meta(min_length=1)]
 
 
@@ -14,15 +16,33 @@ def seconds(duration: object) -> float:
     """The seconds that a duration such as `10s`, `1.5m` or `2h` stands for.
 
     Raises:
-        ValueError: it is no such text, or zero.
+        ValueError: it is no such text, zero, or longer than any program can wait.
 
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)", duration) if isinstance(duration, str) else None
     if not match or not float(match[1]):
         raise ValueError("a duration above zero, such as 10s, 15m or 1h")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+    found = float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+    if found > LONGEST:
+        raise ValueError("a duration of at most a year")
+    return found
 
 
+def words(text: object) -> object:
+    """Options as a shell reads them.
+
+    Raises:
+        ValueError: a quote in them is not closed.
+
+    """
+    try:
+        shlex.split(str(text))
+    except ValueError as error:
+        raise ValueError("options with every quote closed") from error
+    return text
+
+
+Options = Annotated[str, Parsed(words)]
 Seconds = Annotated[float, Parsed(seconds)]
 # RFC 1123 label, the form of namespaces; with a trailing dash for a prefix.
 Label = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")]

@@ -175,6 +175,27 @@ def test_durations(text: str, seconds: float) -> None:
     assert read(layers, ROOT).time_limits.kms == seconds
 
 
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        (
+            {"time_limits": {"kms": "999999999h"}},
+            "time_limits.kms is '999999999h', but should be a duration of at most a year.",
+        ),
+        (
+            {"kustomize": {"options": "--x 'y"}},
+            'kustomize.options is "--x \'y", but should be options with every quote closed.',
+        ),
+    ],
+    ids=["too long to wait for", "an open quote"],
+)
+def test_what_would_end_in_a_traceback_later_is_a_fault(section: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read([Layer("invoke.yaml", DEFAULTS), Layer("variables", section)], ROOT)
+
+    assert caught.value.why == f"- {said}"
+
+
 def test_later_layers_win_key_by_key() -> None:
     low = Layer("low", {"a": {"x": 1, "y": 2}, "b": 1})
     high = Layer("high", {"a": {"y": 3}, "b": {"z": 4}})
