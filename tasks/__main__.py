@@ -25,7 +25,8 @@ light_invoke.load()
 from pathlib import Path  # noqa: E402
 
 import invoke  # noqa: E402
-from invoke.exceptions import Exit, ParseError  # noqa: E402
+from invoke.config import AmbiguousMergeError  # noqa: E402
+from invoke.exceptions import AmbiguousEnvVar, Exit, ParseError  # noqa: E402
 from invoke.parser import Parser, ParserContext  # noqa: E402
 
 from tasks import cli  # noqa: E402
@@ -35,6 +36,9 @@ from tasks.lib.filesystem import refusal  # noqa: E402
 from tasks.lib.settings.files import read_file, refuse_missing  # noqa: E402
 
 EXIT_USAGE = 2
+LOOK_AT = (
+    "Look at invoke.yaml, ~/.invoke.yaml, /etc/invoke.yaml and the file of -f."
+)
 KNOWN = "  next: `./inv --list` shows the tasks, `./inv --help TASK` the options of one."
 
 
@@ -74,7 +78,8 @@ class Program(invoke.Program):
         open_closed_streams()
         try:
             try:
-                super().run(argv, exit)
+                with _unusable_settings():
+                    super().run(argv, exit)
             finally:
                 sys.stdout.flush()
         except BrokenPipeError:
@@ -188,6 +193,21 @@ def task_to_explain(words: Sequence[str], names: Iterable[str]) -> str:
             return task
         task = word if word in names else task
     return ""
+
+
+@contextmanager
+def _unusable_settings() -> Iterator[None]:
+    """Tell what Invoke cannot make one configuration of; its own words would quote all settings."""
+    try:
+        yield
+    except AmbiguousMergeError:
+        what = "Two sources of settings cannot be merged: what is a section in one is none in the other."
+    except AmbiguousEnvVar as error:
+        what = f"Two settings have names that are one to variables of the environment: {error}."
+    else:
+        return
+    sys.stderr.write(f"{UsageError(what, '', LOOK_AT)}\n")
+    sys.exit(EXIT_USAGE)
 
 
 def _give_stdout_up() -> None:

@@ -16,7 +16,7 @@ from invoke.exceptions import UncastableEnvVar
 
 from tasks.lib.console import open_closed_streams
 from tasks.lib.errors import Failure, UsageError, all_faults
-from tasks.lib.filesystem import refusal
+from tasks.lib.filesystem import real, refusal
 from tasks.lib.interruption import exit_code, signals_unwind
 from tasks.lib.memory import leave_no_core
 
@@ -218,12 +218,12 @@ def launcher(c: Context) -> "Launcher":
 def settings_file(c: Context) -> "Path | None":
     """The file that `-f` named, or None."""
     named = getattr(c.config, "_runtime_path", None)
-    return Path(str(named)).resolve() if named else None
+    return real(Path(str(named))) if named else None
 
 
 def absolute(typed: str) -> str:
     """A path that a person typed: it starts where they stand, not in this repository; empty stays empty."""
-    return str(Path(typed).resolve()) if typed else ""
+    return str(real(Path(typed))) if typed else ""
 
 
 def sandbox_state(c: Context) -> "Path | None":

@@ -175,6 +175,8 @@ def test_a_command_line_that_is_not_understood_is_bad_usage(
         ("twice.yml", "kms: {project: a, project: b}", "project stands twice"),
         ("twice.yaml", "kms: {project: a, project: b}", "project stands twice"),
         ("broken.json", "{", "Expecting property name"),
+        ("hollow.yaml", "run:", "Two sources of settings cannot be merged"),
+        ("upper.yaml", "Image: {repository: x}", "Found >1 source for IMAGE_REPOSITORY"),
         ("hollow.yaml", "kms:", "- kms is None, but should be a section with keys."),
     ],
 )
