@@ -36,9 +36,7 @@ from tasks.lib.filesystem import refusal  # noqa: E402
 from tasks.lib.settings.files import read_file, refuse_missing  # noqa: E402
 
 EXIT_USAGE = 2
-LOOK_AT = (
-    "Look at invoke.yaml, ~/.invoke.yaml, /etc/invoke.yaml and the file of -f."
-)
+LOOK_AT = "Look at invoke.yaml, ~/.invoke.yaml, /etc/invoke.yaml and the file of -f."
 KNOWN = "  next: `./inv --list` shows the tasks, `./inv --help TASK` the options of one."
 
 
