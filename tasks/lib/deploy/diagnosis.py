@@ -164,6 +164,8 @@ def _given_up(workload: Json) -> Trouble | None:
     """The controller's own verdict, or that it was told to do nothing."""
     if workload["kind"] == "Deployment" and workload["spec"].get("paused"):
         return trouble(Where.WORKLOAD, workload, "Paused", "")
+    if workload["kind"] == "Job" and workload["spec"].get("suspend"):
+        return trouble(Where.WORKLOAD, workload, "Suspended", "")
     for name in ("Failed", "FailureTarget", "Progressing"):
         said = condition(workload, name)
         exceeded = said.get("reason") == "ProgressDeadlineExceeded"

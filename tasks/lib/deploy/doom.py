@@ -118,6 +118,11 @@ RULES: Final = (
         _W, "Paused", "any", "", 0,
         "its rollout is paused by hand: nothing happens until `kubectl rollout resume`",
     ),
+    Rule(
+        _W, "Suspended", "any", "", 300,
+        "the Job is suspended: nothing runs until somebody, or a queue, resumes it",
+        limit="scheduling",
+    ),
     Rule(_W, "ProgressDeadlineExceeded", "any", "", 0, "no progress for `progressDeadlineSeconds`"),
     Rule(_W, "BackoffLimitExceeded", "any", "", 0, "its pods failed more often than `backoffLimit` allows"),
     Rule(_W, "DeadlineExceeded", "any", "", 0, "the Job ran longer than `activeDeadlineSeconds`"),

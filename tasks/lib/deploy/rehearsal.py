@@ -17,7 +17,7 @@ from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.permissions import NEVER_REMOVED, RECREATED
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.cluster.validity import LONGEST_LABEL
-from tasks.lib.deploy import foretold, takeover
+from tasks.lib.deploy import foretold, halted, takeover
 from tasks.lib.deploy.conflicts import Conflict, bare, found_in, not_ours, options, without
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import Ref, contains, scopes_to_come
@@ -113,7 +113,7 @@ class Rehearsal:
         rest = [step for step in due if step.ref not in tried]
         with ThreadPoolExecutor(CONNECTIONS, "rehearsal") as pool:
             tried |= dict(zip((step.ref for step in rest), pool.map(self._try, rest), strict=True))
-        return [tried.get(step.ref) or Tried(step) for step in steps]
+        return [tried.get(step.ref) or _untried(step) for step in steps]
 
     def _tried_at_once(self, steps: Sequence[Step]) -> dict[Ref, Tried]:
         """Those of many steps that go through just so: others are tried, and refusals read, one by one."""
@@ -177,8 +177,8 @@ class Rehearsal:
         """The outcome of a dry run that went through, without what taking the object over removes."""
         if step.action is Action.CHANGE and step.live:
             result = takeover.foreseen(step.live, self._predecessors, step.body, result)
-        if step.ref.kind == "Deployment" and result["spec"].get("paused"):
-            return Tried(step, fault=_paused(step))
+        if fault := halted.fault(step, result):
+            return Tried(step, fault=fault)
         return Tried(_corrected(step, result), result, forced=forced)
 
     def _refused(self, step: Step, error: ApiError, path: str) -> Tried:
@@ -230,6 +230,11 @@ def require(tried: Sequence[Tried]) -> None:
     )
 
 
+def _untried(step: Step) -> Tried:
+    """What is not written; of a Job that is waited for, an end has to be in sight."""
+    return Tried(step, fault=halted.fault(step, step.live or {}) if step.action is Action.AWAIT else "")
+
+
 def _redefined(steps: Sequence[Step]) -> Collection[tuple[str, str]]:
     """The kinds whose definition these steps change: until then the server knows only the one before."""
     return scopes_to_come(
@@ -265,14 +270,6 @@ def way_out(ref: Ref) -> str:
 def _going(ref: Ref) -> str:
     """Why an object that holds data and is being deleted is not waited for: it goes when nothing uses it."""
     return f"{ref}: it is being deleted. Wait until it is gone, then deploy again; what it held is lost."
-
-
-def _paused(step: Step) -> str:
-    """Why a paused Deployment is not begun with: it would end the deploy half-way, after the migration."""
-    ref, by_manifest = step.ref, (step.body.get("spec") or {}).get("paused")
-    resume = f"`kubectl -n {ref.namespace} rollout resume deployment/{ref.name}`"
-    out = "take `paused` out of its manifest" if by_manifest else resume
-    return f"{ref}: its rollout is paused, nothing would happen.\nway out: {out}, then deploy again."
 
 
 def _corrected(step: Step, result: Json) -> Step:

@@ -217,6 +217,11 @@ def test_a_controller_that_gave_up_says_why(thing: Thing, reason: str | None) ->
     assert [(t.reason, t.patience) for t in found] == ([(reason, 0)] if reason else [])
 
 
+def test_a_suspended_job_waits_as_long_as_a_pod_without_a_node_may() -> None:
+    found = of_workload({**workload("Job"), "spec": {"suspend": True}}, [], [], [], [])
+    assert [(t.reason, t.patience, t.limit) for t in found] == [("Suspended", 300, "scheduling")]
+
+
 REFUSED = event("FailedCreate", "denied the request", at="2026-01-01T00:00:20Z")
 ANSWERED = event("FailedCreate", "denied the request", at="2026-01-01T00:00:05Z")
 

@@ -42,6 +42,7 @@ ROWS = [
     (Where.WORKLOAD, "FailedCreate", FORBIDDEN + "no PriorityClass with name x was found", 15),
     (Where.WORKLOAD, "FailedCreate", 'failed calling webhook "x.example.org": connection refused', 45),
     (Where.WORKLOAD, "Paused", "", 0),
+    (Where.WORKLOAD, "Suspended", "", 300),
     (Where.WORKLOAD, "ProgressDeadlineExceeded", "", 0),
     (Where.WORKLOAD, "BackoffLimitExceeded", "", 0),
     (Where.WORKLOAD, "DeadlineExceeded", "", 0),

@@ -175,3 +175,39 @@ def test_a_paused_rollout_is_refused_with_what_ends_the_pause(
         [one] = rehearsal.run([Step(Wanted(WEB, body), Action.CHANGE, "", body, BODY)])
 
     assert one.fault.splitlines() == ["Deployment web: its rollout is paused, nothing would happen.", out]
+
+
+JOB = Ref("batch/v1", "Job", "default", "migration")
+RESUME = """kubectl -n default patch job migration --type=merge -p '{"spec":{"suspend":false}}'"""
+
+
+@pytest.mark.parametrize(
+    ("action", "manifest", "live", "out"),
+    [
+        (Action.RUN, True, None, "way out: take `suspend` out of its manifest, then deploy again."),
+        (Action.AWAIT, True, True, f"way out: take `suspend` out of its manifest, and `{RESUME}`, then deploy again."),
+        (Action.AWAIT, False, True, f"way out: `{RESUME}`, then deploy again."),
+        (Action.RUN, False, True, ""),
+        (Action.AWAIT, False, False, ""),
+        (Action.SKIP, True, True, ""),
+    ],
+    ids=["a new one", "by its manifest", "by hand", "by hand, made anew", "one that runs", "one that ran"],
+)  # fmt: skip
+def test_a_suspended_job_is_refused_for_it_would_never_end(
+    tmp_path: Path, action: Action, manifest: bool, live: bool | None, out: str
+) -> None:
+    def body(suspend: bool) -> dict[str, Any]:
+        return {"kind": "Job", "metadata": {"name": "migration"}, "spec": {"suspend": suspend}}
+
+    with scripted(tmp_path) as server:
+        server.answers = [Answer(body=json.dumps(body(suspend=manifest)).encode())]
+        kinds = {(JOB.api_version, JOB.kind): Kind(JOB.api_version, JOB.kind, "jobs", namespaced=True)}
+        rehearsal = Rehearsal(server.api(), kinds, [], [], "default")
+        wanted = body(suspend=manifest)
+        there = None if live is None else body(suspend=live)
+        [one] = rehearsal.run([Step(Wanted(JOB, wanted), action, "", wanted, there)])
+
+    assert one.fault.splitlines()[:1] == (
+        ["Job migration: it is suspended, so it would never end."] if out else []
+    )
+    assert one.fault.splitlines()[1:] == ([out] if out else [])
