@@ -5,6 +5,7 @@ the logs of containers that are not well, of this run and the one before.  Secre
 """
 
 import datetime
+import hashlib
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ HURRIED: Final = Patience(5, 10)
 EVENTS: Final = 500
 LINES: Final = 2000
 BYTES: Final = 1024 * 1024
+# File systems take 255 bytes, and a file that is not whole yet has a longer name.
+LONGEST_FILE_NAME: Final = 200
 
 
 @dataclass
@@ -63,7 +66,8 @@ def _collect(api: Api, kinds: Kinds, namespace: str, touched: Sequence[Step], fo
             with _noting(found, str(step.ref)):
                 if live := get(api, kind, step.ref):
                     things.append(live)
-                    found.files[f"objects/{step.ref.kind}-{step.ref.name}.yaml"] = redacted(live)
+                    where = "" if step.ref.namespace in {"", namespace} else f"{step.ref.namespace}."
+                    found.files[f"objects/{where}{step.ref.kind}-{step.ref.name}.yaml"] = redacted(live)
     with _noting(found, "events"):
         events, _ = api.list(f"/api/v1/namespaces/{namespace}/events", doing="list events")
         found.files["events.txt"] = as_lines(events)
@@ -94,7 +98,7 @@ def write(folder: Path, found: Found, facts: Mapping[str, object], values: Colle
         files["missing.txt"] = "\n".join(found.missing)
     folder.mkdir(mode=0o700, parents=True)
     for name, content in files.items():
-        path = folder / name
+        path = (folder / name).with_name(file_name(Path(name).name))
         path.parent.mkdir(mode=0o700, exist_ok=True)
         # Before YAML folds and escapes them, and again for what stands across members.
         text = content if isinstance(content, str) else as_yaml(masked(content, hidden))
@@ -104,6 +108,15 @@ def write(folder: Path, found: Found, facts: Mapping[str, object], values: Colle
 def folder_name(environment: str, commit: str, moment: datetime.datetime) -> str:
     """A name that sorts by time: `staging-20260131T235959.123Z-0123abc`."""
     return f"{environment}-{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03}Z-{commit[:7]}"
+
+
+def file_name(name: str) -> str:
+    """A name that file systems take; objects' names may be longer, and are cut then, but stay apart."""
+    if len(name.encode()) <= LONGEST_FILE_NAME:
+        return name
+    stem, _, suffix = name.rpartition(".")
+    end = f"-{hashlib.sha256(name.encode()).hexdigest()[:12]}.{suffix}"
+    return stem.encode()[: LONGEST_FILE_NAME - len(end.encode())].decode(errors="ignore") + end
 
 
 def masked(value: Any, hidden: Sequence[str]) -> Any:

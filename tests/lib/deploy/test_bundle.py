@@ -1,5 +1,6 @@
 import base64
 import datetime
+import json
 import queue
 import threading
 from pathlib import Path
@@ -27,6 +28,7 @@ from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.watching import Inbox
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import forms
+from tests.lib.cluster.scripted import Answer, scripted
 
 PASSWORD = "correct horse battery"
 ENCODED = base64.b64encode(PASSWORD.encode()).decode()
@@ -57,6 +59,40 @@ def test_a_value_that_yaml_would_fold_or_escape_is_blanked_out_too(tmp_path: Pat
     thing = {"kind": "Pod", "metadata": {}, "spec": {"args": ["--key", f"it is {value}"]}}
     write(tmp_path / "bundle", Found({"pods/web.yaml": thing}), {}, [value])
     assert (tmp_path / "bundle" / "pods/web.yaml").read_text().endswith("- it is [redacted]\n")
+
+
+@pytest.mark.parametrize("name", ["logs/{}.previous.log", "objects/{}.yaml", "pods/{}-ü.yaml"])
+def test_names_that_no_file_system_takes_are_cut_and_stay_apart(tmp_path: Path, name: str) -> None:
+    names = [name.format("a" * 320 + end) for end in ("b", "c")]
+
+    write(tmp_path / "bundle", Found(dict.fromkeys(names, "seen")), {}, [])
+
+    kept = [
+        path for path in (tmp_path / "bundle").rglob("*") if path.is_file() and path.read_bytes() == b"seen\n"
+    ]
+    assert len(kept) == 2
+    folder, _, file = name.partition("/")
+    assert {path.parent.name for path in kept} == {folder}
+    assert all(path.name.startswith("aaa") for path in kept)
+    assert {path.suffix for path in kept} == {f".{file.rpartition('.')[2]}"}
+
+
+def test_objects_of_one_name_in_two_namespaces_are_both_kept(tmp_path: Path) -> None:
+    refs = [Ref("v1", "ConfigMap", namespace, "web") for namespace in ("default", "other")]
+    kinds = {("v1", "ConfigMap"): Kind("v1", "ConfigMap", "configmaps", namespaced=True)}
+    steps = [Step(Wanted(ref, {}), Action.CHANGE, "", {}) for ref in refs]
+    answer = {
+        "kind": "ConfigMap",
+        "metadata": {"resourceVersion": "1", "name": "web", "uid": "1"},
+        "items": [],
+    }
+    with scripted(tmp_path) as server:
+        server.answers = [Answer(body=json.dumps(answer).encode())]
+
+        found = collect(server.api(), kinds, "default", steps)
+
+    kept = [name for name in found.files if name.startswith("objects/")]
+    assert kept == ["objects/ConfigMap-web.yaml", "objects/other.ConfigMap-web.yaml"]
 
 
 def test_what_could_not_be_read_is_noted(tmp_path: Path) -> None:
