@@ -17,6 +17,8 @@ NO_PLACE = frozenset({ENAMETOOLONG, ELOOP})
 
 def refusal(error: OSError) -> Failure | None:
     """The message for `error`, or None where it is none of these."""
+    import shlex
+
     place = str(error.filename) if error.filename else "a file or folder"
     why = f"{error.strerror}."
     if error.errno in FULL:
@@ -24,7 +26,9 @@ def refusal(error: OSError) -> Failure | None:
             f"{place} cannot be written.", why, "Make room (df -h shows where), and run this again."
         )
     if error.errno in NOT_ALLOWED:
-        return Failure(f"{place} cannot be used.", why, f"Look at its owner and mode: ls -ld {place}")
+        return Failure(
+            f"{place} cannot be used.", why, f"Look at its owner and mode: ls -ld {shlex.quote(place)}"
+        )
     if error.errno in IN_THE_WAY:
         return Failure(f"{place} is in the way.", why, "Move it aside, or choose another place.")
     if error.errno in NO_PLACE:

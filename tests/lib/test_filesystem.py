@@ -9,6 +9,13 @@ import pytest
 from tasks.lib.filesystem import real, refusal
 
 
+def test_a_command_to_paste_has_its_place_as_a_shell_takes_it() -> None:
+    found = refusal(OSError(EACCES, "no", "/my lab's/b"))
+
+    assert found is not None
+    assert found.next_step == """Look at its owner and mode: ls -ld '/my lab'"'"'s/b'"""
+
+
 @pytest.mark.parametrize(
     ("number", "what", "next_step"),
     [

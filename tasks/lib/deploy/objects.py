@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,7 +35,7 @@ class Ref:
     def command(self, verb: str) -> str:
         """The kubectl command that does `verb` with this object, as a shell takes it."""
         where = f"-n {self.namespace} " if self.namespace else ""
-        return f"kubectl {where}{verb} {self.kind.lower()} {self.name}"
+        return f"kubectl {where}{verb} {self.kind.lower()} {shlex.quote(self.name)}"
 
 
 @dataclass(frozen=True)

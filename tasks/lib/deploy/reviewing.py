@@ -1,6 +1,7 @@
 """Looking at what was deployed: a release, how two differ, and whether the cluster is as the last left it."""
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ def _some(past: list[history.Past], environment: "Environment") -> list[history.
         raise Failure(
             f"Nothing was deployed to {environment.name} yet.",
             "The cluster keeps no release of it.",
-            f"./inv deploy --branch {environment.branch}",
+            f"./inv deploy --branch {shlex.quote(environment.branch)}",
         )
     return past
 

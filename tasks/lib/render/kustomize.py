@@ -89,7 +89,7 @@ def _add_plaintexts(copy: Path, environment: "Environment", secrets: Mapping[str
     """Write the plaintext files where the overlay expects them."""
     for name, plaintext in secrets.items():
         if name.endswith(".env"):  # kustomize would quote the line that it stumbles over
-            mend = f"Mend it: ./inv secrets.edit {name} --environment {environment.name}"
+            mend = f"Mend it: ./inv secrets.edit {shlex.quote(name)} --environment {environment.name}"
             refuse_faults({name: findings_in(name, plaintext)}, "nothing was rendered", mend)
         write_atomically(_within(copy, environment) / name, plaintext.reveal())
 

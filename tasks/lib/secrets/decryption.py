@@ -1,5 +1,6 @@
 """Opening the secrets of an environment: into memory, or on request into files that git ignores."""
 
+import shlex
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -67,17 +68,12 @@ def refuse_edited(
 
     """
     if edited := [file for file in files if _is_edited(file, plaintexts[file.name].reveal())]:
-        name = environment.name
-        keep = (
-            f"./inv secrets.encrypt {file.name} --environment {name} --source {file.plaintext}"
-            for file in edited
-        )
+        keep = [file.command("encrypt", "--source", str(file.plaintext)) for file in edited]
+        lose = shlex.join(("./inv", "decrypt", "--environment", environment.name, "--overwrite"))
         raise Failure(
             "Decrypted files were edited by hand, so nothing was written.",
             "\n".join(f"- {file.plaintext} is younger than its .enc, and differs." for file in edited),
-            "\n".join(
-                [*keep, f"or, to lose what was edited: ./inv decrypt --environment {name} --overwrite"]
-            ),
+            "\n".join([*keep, f"or, to lose what was edited: {lose}"]),
         )
 
 

@@ -107,7 +107,7 @@ def set_value(settings: "Settings", file: SecretFile, key: str, value: Secret) -
 
     """
     if not file.name.endswith(".env"):
-        raise UsageError(f"{file.name} is no env file.", "", f"./inv secrets.edit {file.name}")
+        raise UsageError(f"{file.name} is no env file.", "", file.command("edit"))
     _check_pair(key, value)
     before = _opened(settings, file)
     after = Secret(dotenv.changed(before.plaintext.reveal(), key, value.reveal()))
@@ -143,7 +143,7 @@ def save(settings: "Settings", file: SecretFile, before: Opened, plaintext: Secr
             is as it was.
 
     """
-    mend = f"Mend it: ./inv secrets.edit {file.name} --environment {file.environment}"
+    mend = f"Mend it: {file.command('edit')}"
     refuse_faults({file.name: findings_in(file.name, plaintext)}, "nothing was encrypted", mend)
     refuse_emptied(file, plaintext)
     with connected(as_encrypter(settings)) as kms:

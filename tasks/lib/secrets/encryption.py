@@ -1,5 +1,6 @@
 """Sealing secrets: plaintexts of an environment into the encrypted files that are checked in."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,7 @@ def overwrite(file: SecretFile, before: bytes, sealed: bytes) -> None:
         raise Failure(
             f"{file.shown} has changed since it was opened, so it was left alone.",
             "Another task, or git, has written it meanwhile.",
-            f"See what changed (./inv secrets.diff --environment {file.environment}), then do it again.",
+            f"See what changed ({file.command('diff')}), then do it again.",
         )
     _write(file, sealed)
 
@@ -77,9 +78,10 @@ def _write(file: SecretFile, sealed: bytes) -> None:
     try:
         write_atomically(file.ciphertext, sealed, CIPHERTEXT_MODE)
     except OSError as error:
+        look = shlex.join(("ls", "-ld", str(file.ciphertext.parent)))
         raise Failure(
             f"{file.shown} cannot be written, so it is as it was.", f"{error.strerror}.",
-            f"Make room (df -h shows where), or look at owner and mode: ls -ld {file.ciphertext.parent}",
+            f"Make room (df -h shows where), or look at owner and mode: {look}",
         ) from error  # fmt: skip
 
 
@@ -132,7 +134,9 @@ def _read(path: Path) -> Secret:
     try:
         return Secret(path.read_bytes())
     except OSError as error:
-        raise Failure("The plaintext cannot be read.", str(error), f"ls -l {path}") from error
+        raise Failure(
+            "The plaintext cannot be read.", str(error), shlex.join(("ls", "-l", str(path)))
+        ) from error
 
 
 def check_all(settings: "Settings", environment: "Environment", given: "Mapping[str, Secret]") -> None:

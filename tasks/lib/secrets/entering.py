@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import shlex
 import sys
 
 from tasks.lib.errors import UsageError
@@ -25,10 +26,11 @@ def key_and_value(given: str, in_history: bool) -> tuple[str, Secret | None]:
     if not equals or value == "-":
         return key, None
     if not in_history:
+        quoted = shlex.quote(key)
         raise UsageError(
             f"The value of {key} stands on the command line.",
             "Shell history and process lists keep it.",
-            f"Pipe it, or type it at the prompt: ./inv secrets.set {key}. If it must be so: --in-history",
+            f"Pipe it, or type it at the prompt: ./inv secrets.set {quoted}. If it must be so: --in-history",
         )
     return key, Secret(os.fsencode(value))
 
@@ -44,7 +46,7 @@ def from_stdin(key: str) -> Secret:
     if not len(value):
         raise UsageError(
             f"No value came for {key}, so nothing was changed.", "",
-            f"To make it empty on purpose: ./inv secrets.set {key}= --in-history",
+            f"To make it empty on purpose: ./inv secrets.set {shlex.quote(key)}= --in-history",
         )  # fmt: skip
     return value
 

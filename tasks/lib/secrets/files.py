@@ -1,5 +1,6 @@
 """The encrypted files that an environment has according to its settings, and where they lie."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,10 @@ class SecretFile:
         """The place that a ciphertext of ours is bound to, as additional authenticated data."""
         return f"{self.environment}/{self.name}"
 
+    def command(self, verb: str, *more: str) -> str:
+        """The task that does `verb` with this file, as a shell takes it."""
+        return shlex.join(("./inv", f"secrets.{verb}", self.name, "--environment", self.environment, *more))
+
     def encrypted(self) -> bytes:
         """The content of the encrypted file.
 
@@ -46,13 +51,15 @@ class SecretFile:
             Failure: it is not there, cannot be read, or is empty.
 
         """
-        add = f"The key's owner adds it: ./inv secrets.encrypt {self.name} --environment {self.environment}"
+        add = f"The key's owner adds it: {self.command('encrypt')}"
         try:
             content = self.ciphertext.read_bytes()
         except FileNotFoundError as error:
             raise Failure("The encrypted file is missing.", f"There is no {self.shown}.", add) from error
         except OSError as error:
-            raise Failure("The encrypted file cannot be read.", str(error), f"ls -l {self.shown}") from error
+            raise Failure(
+                "The encrypted file cannot be read.", str(error), f"ls -l {shlex.quote(self.shown)}"
+            ) from error
         if not content:
             raise Failure("The encrypted file is empty.", f"{self.shown} has no bytes.", add)
         return content

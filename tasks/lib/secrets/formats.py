@@ -20,6 +20,7 @@ we would have written is damaged.
 import base64
 import binascii
 import os
+import shlex
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -125,7 +126,7 @@ def seal(kms: Kms, file: "SecretFile", plaintext: Secret, form: Form = Form.HEAD
             raise Failure(
                 "A file over 64 KiB has no raw form.", f"{file.name} has {len(plaintext)} bytes.",
                 "Encrypt it without --raw, which gives it a header: "
-                f"./inv secrets.encrypt {file.name} --environment {file.environment} --source FILE",
+                + file.command("encrypt", "--source", "FILE"),
             )  # fmt: skip
         return kms.encrypt(file.key, plaintext).ciphertext
     if is_large:
@@ -190,7 +191,7 @@ def _check_place(file: "SecretFile", header: Header) -> None:
         raise SwappedFile(
             f"The encrypted file belongs to {header.bound_to}, not to {file.bound_to}.",
             f"{file.shown} was copied or renamed; a file decrypts only where it was made for.",
-            f"Put back its own: git checkout -- {file.shown}",
+            f"Put back its own: git checkout -- {shlex.quote(file.shown)}",
         )
     if header.key != file.key:
         raise SwappedFile(

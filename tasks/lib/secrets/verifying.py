@@ -128,7 +128,7 @@ def _examine(kms: Kms, file: SecretFile, primary: str) -> Verdict:
         _version(primary, opened.used_primary),
         tuple(problems),
         (*old, *unexpected, *remarks),
-        f"Mend it: ./inv secrets.edit {file.name} --environment {file.environment}" if problems else "",
+        f"Mend it: {file.command('edit')}" if problems else "",
     )
 
 

@@ -85,6 +85,11 @@ def test_a_secret_is_compared_in_the_form_that_the_server_keeps() -> None:
     assert as_stored(secret) == {"kind": "Secret", "data": {"other": "eQ==", "password": "eA=="}}
 
 
+def test_the_command_about_an_object_has_its_name_as_a_shell_takes_it() -> None:
+    role = Ref("rbac.authorization.k8s.io/v1", "Role", "default", "our $team")
+    assert role.command("delete") == "kubectl -n default delete role 'our $team'"
+
+
 def test_configuration_is_found_wherever_a_pod_reads_it() -> None:
     spec = {
         "initContainers": [{"envFrom": [{"configMapRef": {"name": "a"}}, {"secretRef": {"name": "b"}}]}],

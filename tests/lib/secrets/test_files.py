@@ -1,0 +1,56 @@
+"""What is said of a secret file; the other tests here open and seal real ones."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from tasks.lib.errors import Failure
+from tasks.lib.redaction import Secret
+from tasks.lib.secrets.decryption import refuse_edited
+from tasks.lib.secrets.files import SecretFile
+from tests.builders import checked_in_settings
+
+NAME, ENVIRONMENT = "a key.json", "o'clock"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> SecretFile:
+    folder = tmp_path / "our lab's tree"
+    folder.mkdir()
+    encrypted = folder / f"{NAME}.enc"
+    return SecretFile(NAME, ENVIRONMENT, "key", encrypted, folder / NAME, str(encrypted))
+
+
+def pasted(text: str) -> list[list[str]]:
+    """The commands in a message, as a shell would split them."""
+    return [shlex.split(line[line.index("./inv") :]) for line in text.splitlines()]
+
+
+def test_commands_that_keep_or_lose_what_was_edited_can_be_pasted(file: SecretFile) -> None:
+    file.ciphertext.write_bytes(b"sealed")
+    file.plaintext.write_bytes(b"edited")
+    environment = replace(checked_in_settings().environment("staging"), name=ENVIRONMENT)
+
+    with pytest.raises(Failure) as refused:
+        refuse_edited(environment, [file], {NAME: Secret(b"sealed")})
+
+    encrypt = ["./inv", "secrets.encrypt", NAME, "--environment", ENVIRONMENT, "--source"]
+    assert pasted(refused.value.next_step) == [
+        [*encrypt, str(file.plaintext)],
+        ["./inv", "decrypt", "--environment", ENVIRONMENT, "--overwrite"],
+    ]
+
+
+def test_the_command_that_adds_a_file_or_looks_at_it_can_be_pasted(file: SecretFile) -> None:
+    with pytest.raises(Failure) as missing:
+        file.encrypted()
+    file.ciphertext.mkdir()
+    with pytest.raises(Failure) as unreadable:
+        file.encrypted()
+
+    assert pasted(missing.value.next_step) == [
+        ["./inv", "secrets.encrypt", NAME, "--environment", ENVIRONMENT]
+    ]
+    assert shlex.split(unreadable.value.next_step) == ["ls", "-l", str(file.ciphertext)]
