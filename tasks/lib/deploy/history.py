@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.api import FIELD_MANAGER, Api, Json
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import parts
 from tasks.lib.deploy.objects import Wanted, configuration_names, pod_specs
@@ -149,13 +149,42 @@ def add(
     packed = "" if objects is None else pack(objects)
     past = bounded(Past((known[0].number if known else 0) + 1, facts_of_it, packed))
     path = f"/api/v1/namespaces/{namespace}/configmaps"
-    for part in parts.manifests(past.number, past.facts, past.packed, namespace):
-        api.apply(f"{path}/{part['metadata']['name']}", part, doing="keep the release")
+    while not _put(api, path, past, namespace):
+        past = replace(past, number=past.number + 1)
     everything = [past, *known]
     good = next((at for at, one in enumerate(everything) if one.facts.get("result") == DEPLOYED), 0)
     for place in parts.beyond([parts.size(one.packed) for one in everything], good):
         _forget(api, path, everything[place])
     return past.number
+
+
+def _put(api: Api, path: str, past: Past, namespace: str) -> bool:
+    """Keep a release under its number; returns False where another has that number.
+
+    One that is kept at the same time, as by a deploy that lost its lock, must not be written over.
+    """
+    *others, head = parts.manifests(past.number, past.facts, past.packed, namespace)
+    for part in others:  # perhaps over those of a deploy that ended before it came to its facts
+        api.apply(f"{path}/{part['metadata']['name']}", part, doing="keep the release")
+    query = {"fieldManager": FIELD_MANAGER}
+    try:
+        api.request("POST", path, doing="keep the release", body=head, query=query)
+    except ApiError as error:
+        if error.status != 409:
+            raise
+        return _is_kept(api, path, past)
+    return True
+
+
+def _is_kept(api: Api, path: str, past: Past) -> bool:
+    """Whether what has the number is this very release: the answer to our own request may have been lost."""
+    try:
+        there = api.get(f"{path}/{parts.name(past.number, 1)}", doing="read a release")
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return False
+    return (there.get("data") or {}) == past.facts
 
 
 def bounded(past: Past) -> Past:

@@ -24,7 +24,7 @@ from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.progress import Record
 from tasks.lib.deploy.telling import row
 from tasks.lib.errors import Failure, UsageError
-from tests.lib.cluster.scripted import Answer, scripted
+from tests.lib.cluster.scripted import Answer, Scripted, scripted, status
 
 
 def a_thing(kind: str, name: str, **fields: Any) -> Wanted:
@@ -183,10 +183,48 @@ def test_a_release_gets_the_next_number_and_the_first_is_one(tmp_path: Path) -> 
         assert add(api, "default", {}, OBJECTS, read(api, "default")) == 1
         assert add(api, "default", {}, None, read(api, "default")) == 8
 
-    paths = [asked.path.partition("?")[0].rpartition("/")[2] for asked in server.asked]
-    assert paths == ["configmaps", parts.name(1, 1), "configmaps", parts.name(8, 1)]
+    assert [asked.method for asked in server.asked] == ["GET", "POST"] * 2
+    assert made(server) == [parts.name(1, 1), parts.name(8, 1)]
     first, eighth = (json.loads(asked.body)["binaryData"]["objects"] for asked in server.asked[1::2])
     assert (first, eighth) == (pack(OBJECTS), "")
+
+
+EXISTS = status(409, "AlreadyExists", "it is there")
+
+
+def stored(number: int, facts_of_it: dict[str, str]) -> Answer:
+    """What the cluster answers that is asked for the first part of a release."""
+    return Answer(body=json.dumps(kept(number, data=facts_of_it)).encode())
+
+
+def made(server: Scripted) -> list[str]:
+    """The names of what was to be made, in order."""
+    return [json.loads(asked.body)["metadata"]["name"] for asked in server.asked if asked.method == "POST"]
+
+
+def test_two_that_are_kept_at_once_do_not_take_the_same_number(tmp_path: Path) -> None:
+    with scripted(tmp_path) as server:
+        server.answers = [EXISTS, stored(8, {"who": "another"}), Answer()]
+
+        assert add(server.api(), "default", {"who": "me"}, OBJECTS, [past(7)]) == 9
+
+        assert made(server) == [parts.name(8, 1), parts.name(9, 1)]
+
+
+def test_one_whose_answer_was_lost_is_kept_once(tmp_path: Path) -> None:
+    with scripted(tmp_path) as server:
+        server.answers = [Answer(0), EXISTS, stored(8, {"who": "me"})]
+
+        assert add(server.api(), "default", {"who": "me"}, OBJECTS, [past(7)]) == 8
+
+        assert made(server) == [parts.name(8, 1)] * 2
+
+
+def test_one_that_is_removed_while_it_is_looked_at_leaves_its_number(tmp_path: Path) -> None:
+    with scripted(tmp_path) as server:
+        server.answers = [EXISTS, status(404, "NotFound", "gone"), Answer()]
+
+        assert add(server.api(), "default", {}, OBJECTS, [past(7)]) == 9
 
 
 def test_the_oldest_beyond_the_bound_is_forgotten_but_not_the_last_good_one(tmp_path: Path) -> None:

@@ -70,6 +70,6 @@ def test_who_kept_its_own_release_was_not_killed(
 
         assert remember(server.api(), lease, NOTES) == said
 
-    patched = [asked.path.partition("?")[0] for asked in server.asked if asked.method == "PATCH"]
-    assert [path.rpartition("/")[2] for path in patched] == written
+    made = [json.loads(asked.body) for asked in server.asked if asked.method == "POST"]
+    assert [one["metadata"]["name"] for one in made] == written
     assert [asked.method for asked in server.asked].count("GET") == 1, "the history is read once"
