@@ -127,6 +127,22 @@ def assert_evidence(bundle: Path, secret: str) -> None:
         assert base64.b64encode(secret.encode()).decode() not in text
 
 
+def test_a_rollout_without_progress_goes_back_though_its_controller_repeats_that_for_a_while(
+    environment: Case,
+) -> None:
+    environment.patch("Deployment", "web", {"spec": {"progressDeadlineSeconds": 5}})
+    deployed(environment)
+    environment.behave("Deployment", "web", "never-ready")
+
+    done = deploy(environment, commit=COMMIT_B)
+
+    assert done.returncode == 1
+    assert "ProgressDeadlineExceeded" in done.stderr
+    assert "What it had touched is as in release 1 again." in done.stderr
+    assert objects(environment)["Deployment/web"]["status"]["availableReplicas"] == 1
+    assert results(environment) == ["failed, rolled back to 1", "deployed"]
+
+
 def test_objects_of_a_kind_that_the_failed_deploy_brought_itself_are_removed(environment: Case) -> None:
     deployed(environment)
     group = f"{environment.name}.example.org"

@@ -3,6 +3,7 @@
 doom.py says what each state means and how long it may last.
 """
 
+import datetime
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -13,6 +14,8 @@ from tasks.lib.deploy.objects import is_going
 from tasks.lib.deploy.readiness import condition
 from tasks.lib.deploy.warnings import last_seen
 
+# Of a Deployment that does not say.
+PROGRESS_DEADLINE: Final = 600
 FIELD_PATH: Final = re.compile(r"spec\.(initContainers|containers)\{([^}]+)\}")
 BEFORE_ANY_CONTAINER: Final = frozenset({"FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox"})
 
@@ -70,6 +73,30 @@ def of_workload(
     return [one for one in found if one]
 
 
+def without_past_verdict(workload: Json, since: str) -> Json:
+    """A workload without what its controller said of an earlier state: that this makes no progress.
+
+    A Deployment that goes back to a state of which there are pods already keeps that condition, and calls it
+    seen, until pods of the failed state are gone.
+
+    Args:
+        workload: the live object.
+        since: when this deploy wrote it, by the server's clock; empty where it did not.
+
+    """
+    said = condition(workload, "Progressing")
+    told = str(said.get("lastUpdateTime") or "")[:19]
+    if said.get("reason") != "ProgressDeadlineExceeded" or not (told and since):
+        return workload
+    patience = workload["spec"].get("progressDeadlineSeconds") or PROGRESS_DEADLINE
+    # One of our own state comes so much later; half of it, for their clocks may differ.
+    if _moment(told) >= _moment(since) + datetime.timedelta(seconds=patience / 2):
+        return workload
+    status = workload["status"]
+    kept = [one for one in status["conditions"] if one is not said]
+    return {**workload, "status": {**status, "conditions": kept}}
+
+
 def lacks_pods(workload: Object, pods: Sequence[Object]) -> bool:
     """Whether a workload that makes its pods itself has fewer of them than it wants."""
     spec, status = workload["spec"], workload.get("status") or {}
@@ -80,7 +107,7 @@ def lacks_pods(workload: Object, pods: Sequence[Object]) -> bool:
         case "DaemonSet":
             return len(pods) < int(status.get("desiredNumberScheduled", 0))
         case "Job":
-            return not status.get("active") and not status.get("succeeded")
+            return not status.get("active") and status.get("succeeded", 0) < (spec.get("completions") or 1)
         case _:
             return False
 
@@ -106,6 +133,10 @@ def container_to_blame(pod: Object) -> str:
             return str(status["name"])
     containers: Sequence[Object] = pod["spec"]["containers"]
     return str(containers[0]["name"])
+
+
+def _moment(stamp: str) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(stamp)
 
 
 def _of_containers(pod: Json) -> Iterator[Trouble]:

@@ -9,6 +9,7 @@ from typing import Final
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy.diagnosis import without_past_verdict
 from tasks.lib.deploy.doom import Trouble
 from tasks.lib.deploy.evidence import gather
 from tasks.lib.deploy.logs import Followers
@@ -197,6 +198,7 @@ class Wait:
             self._judge(target, live)
 
     def _judge(self, target: Target, live: Json) -> None:
+        live = without_past_verdict(live, target.since)
         found = standing(live)
         if found.state is State.READY:
             self._record.note(target.ref, "ready", tally(live))

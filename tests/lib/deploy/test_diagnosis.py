@@ -235,12 +235,15 @@ ANSWERED = event("FailedCreate", "denied the request", at="2026-01-01T00:00:05Z"
         (workload("StatefulSet", replicas=2), [pod()], ANSWERED, []),
         (workload("Job"), [], REFUSED, ["FailedCreate"]),
         (workload("Job", active=1), [pod()], REFUSED, []),
+        ({**workload("Job", succeeded=1), "spec": {"completions": 3}}, [pod()], REFUSED, ["FailedCreate"]),
+        ({**workload("Job", succeeded=3), "spec": {"completions": 3}}, [pod()], REFUSED, []),
         (workload("DaemonSet", desiredNumberScheduled=2), [pod()], REFUSED, ["FailedCreate"]),
         (workload("Deployment"), [], REFUSED, []),
     ],
     ids=[
         "a pod is missing", "its only pod is missing", "all pods are there", "a pod was created since",
-        "a Job's pod is missing", "a Job's pod runs", "a node's pod is missing", "left to its ReplicaSet",
+        "a Job's pod is missing", "a Job's pod runs", "a Job's next pod is missing",
+        "a Job's pods have ended", "a node's pod is missing", "left to its ReplicaSet",
     ],
 )  # fmt: skip
 def test_pods_that_could_not_be_created_are_told_by_warnings_while_they_are_missing(

@@ -141,6 +141,34 @@ def test_what_is_being_deleted_is_not_ready_however_well_it_does() -> None:
     assert waited(Target(WEB, "uid-web", 1), Seen(dying)) == "waiting: not ready"
 
 
+def given_up(when: str) -> dict[str, Any]:
+    """The Deployment web, whose controller said so long ago that it makes no progress."""
+    late = {
+        "type": "Progressing",
+        "status": "False",
+        "reason": "ProgressDeadlineExceeded",
+        "message": "too slow",
+    }
+    return thing("Deployment", "web", conditions=[{**late, "lastUpdateTime": when}])
+
+
+WRITTEN = "2026-01-01T00:10:00"
+
+
+@pytest.mark.parametrize("when", ["2026-01-01T00:09:59Z", "2026-01-01T00:10:00Z", "2026-01-01T00:10:02Z"])
+def test_what_a_controller_said_of_the_state_before_our_own_does_not_count(when: str) -> None:
+    """It keeps saying so where the next state has pods already, until these are all that is left."""
+    target = Target(WEB, "uid-web", 1, since=WRITTEN)
+
+    assert waited(target, Seen(given_up(when))) == "waiting: 0 of 1 updated"
+
+
+@pytest.mark.parametrize("since", [WRITTEN, ""], ids=["of what we wrote", "of what was left as it is"])
+def test_a_controller_that_gave_up_ends_the_wait(since: str) -> None:
+    with pytest.raises(Failure, match="cannot become ready"):
+        waited(Target(WEB, "uid-web", 1, since=since), Seen(given_up("2026-01-01T00:20:00Z")))
+
+
 def test_a_time_out_counts_workloads_alone_and_names_the_limits_that_may_have_ended_it() -> None:
     record = Record("staging", {WEB: Row("phase", WEB, Action.CHANGE, "waiting: 0 of 1 updated")})
     wait = Wait(NOBODY, "default", [Target(WEB, "uid-web", 1)], record, lambda event: None, {})
