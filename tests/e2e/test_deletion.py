@@ -49,3 +49,14 @@ def test_a_workload_that_somebody_deletes_meanwhile_ends_the_deploy_and_comes_ba
     name = f"Deployment {environment.name}-web"
     assert f"{name} was deleted while this deploy waited for it.\n" in said
     assert objects(environment)["Deployment/web"]["status"]["availableReplicas"] == 1
+
+
+def test_the_cluster_says_of_a_job_that_is_gone_that_it_completed(environment: Case) -> None:
+    """What tells a Job that its time to live removed from one that somebody deleted."""
+    deployed(environment)
+    name = f"{environment.name}-migration"
+    uid = json.loads(environment.kubectl("get", "job", name, "-o", "json"))["metadata"]["uid"]
+    environment.kubectl("delete", "job", name)
+
+    selector = f"involvedObject.uid={uid},reason=Completed"
+    assert environment.kubectl("get", "events", "--field-selector", selector, "-o", "name")

@@ -14,6 +14,8 @@ from tasks.lib.errors import Failure
 
 EVENTS_TO_SHOW: Final = 6
 TROUBLES_TO_SHOW: Final = 4
+# Where events lie about objects of the whole cluster.
+CLUSTER_WIDE: Final = "default"
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,9 @@ def events_about(api: Api, things: Sequence[Json]) -> list[str]:
     found: list[Json] = []
     for thing in things:
         metadata = thing["metadata"]
-        query = {"fieldSelector": f"involvedObject.uid={metadata['uid']},type=Warning"}
+        namespace = metadata.get("namespace") or CLUSTER_WIDE
         try:
-            items, _ = api.list(
-                f"/api/v1/namespaces/{metadata['namespace']}/events", doing="list events", query=query
-            )
+            items = events_of(api, namespace, metadata["uid"], "type=Warning")
         except (ApiError, Unreachable):
             continue
         except Failure:  # no token: none comes for the next either
@@ -114,6 +114,12 @@ def events_about(api: Api, things: Sequence[Json]) -> list[str]:
         key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or e["metadata"]["creationTimestamp"]
     )
     return [_event(event) for event in found[-EVENTS_TO_SHOW:]]
+
+
+def events_of(api: Api, namespace: str, uid: str, field: str) -> list[Json]:
+    """The events about one object that a further field selector takes."""
+    query = {"fieldSelector": f"involvedObject.uid={uid},{field}"}
+    return api.list(f"/api/v1/namespaces/{namespace}/events", doing="list events", query=query)[0]
 
 
 def _event(event: Json) -> str:

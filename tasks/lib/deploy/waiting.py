@@ -11,7 +11,7 @@ from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.diagnosis import without_past_verdict
 from tasks.lib.deploy.doom import Trouble
-from tasks.lib.deploy.evidence import gather
+from tasks.lib.deploy.evidence import events_of, gather
 from tasks.lib.deploy.logs import Followers
 from tasks.lib.deploy.objects import Ref, is_going
 from tasks.lib.deploy.progress import LogLine, Notice, Record, Tell, Told
@@ -151,11 +151,21 @@ class Wait:
             followers.follow(thing)
 
     def _note_missing(self, kind: tuple[str, str], namespace: str, present: Collection[str]) -> None:
-        """A target that a list lacks was deleted while nobody looked."""
-        for target in self._pending.values():
+        """A target that a list lacks was deleted while nobody looked; a Job perhaps by its time to live."""
+        for target in list(self._pending.values()):
             place = (target.ref.api_version, target.ref.kind), target.ref.namespace
-            if place == (kind, namespace) and target.uid not in present:
+            if place != (kind, namespace) or target.uid in present:
+                continue
+            if target.ref.kind != "Job" or not self._has_completed(target):
                 raise self._deleted(target)
+            self._done(target, "complete, and removed since")
+
+    def _has_completed(self, job: Target) -> bool:
+        """Whether an event says that a Job which is gone went well."""
+        try:
+            return bool(events_of(self._api, job.ref.namespace, job.uid, "reason=Completed"))
+        except ApiError:
+            return False
 
     def _note_deletion(self, thing: Json) -> None:
         """A target was deleted; a Job may be when it has ended, by its time to live."""
@@ -202,9 +212,7 @@ class Wait:
         found = standing(live)
         if found.state is State.READY:
             self._record.note(target.ref, "ready", tally(live))
-            self._record.end(target.ref, "ready" if target.ref.kind != "Job" else "complete")
-            self._say(target, found.reason or "ready")
-            del self._pending[target.ref]
+            self._done(target, found.reason or "ready")
             return
         troubles = self._view.troubles_of(live, target.since)
         stuck = self._view.stuck_pods_of(live)
@@ -216,6 +224,11 @@ class Wait:
         reason = f"{found.reason}; {troubles[0][0]}" if troubles else found.reason
         self._record.note(target.ref, f"waiting: {reason}", tally(live))
         self._say(target, reason)
+
+    def _done(self, target: Target, text: str) -> None:
+        self._record.end(target.ref, "ready" if target.ref.kind != "Job" else "complete")
+        self._say(target, text)
+        del self._pending[target.ref]
 
     def _free(self, target: Target, stuck: Sequence[tuple[Trouble, Json]]) -> None:
         """Delete broken pods of an earlier state that hold a StatefulSet's rollout up: they serve nobody."""

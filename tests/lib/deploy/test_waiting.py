@@ -1,5 +1,8 @@
 """Judging by news: fed as watches would, without a server."""
 
+import json
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -12,6 +15,7 @@ from tasks.lib.deploy.progress import Event, Record, Row, Told
 from tasks.lib.deploy.waiting import Target, Wait
 from tasks.lib.deploy.watching import Disturbed, Gone, Listed, News, Seen
 from tasks.lib.errors import Failure
+from tests.lib.cluster.scripted import Answer, scripted
 
 WEB = Ref("apps/v1", "Deployment", "default", "web")
 OWNER = {"uid": "uid-web", "controller": True}
@@ -98,6 +102,28 @@ COMPLETE = [{"type": "Complete", "status": "True"}]
 READY = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
 
 
+@pytest.mark.parametrize(
+    ("events", "result"),
+    [([{"reason": "Completed"}], "complete"), ([], "failed: deleted by somebody else")],
+    ids=["it completed", "it did not"],
+)
+def test_a_job_that_is_gone_before_it_was_seen_has_ended_where_an_event_says_so(
+    tmp_path: Path, events: list[dict[str, str]], result: str
+) -> None:
+    record = Record("staging", {MIGRATION: Row("jobs", MIGRATION, Action.RUN)})
+    with scripted(tmp_path) as server:
+        listed = {"metadata": {"resourceVersion": "1"}, "items": events}
+        server.answers = [Answer(body=json.dumps(listed).encode())]
+        target = Target(MIGRATION, "uid-migration", 1)
+        wait = Wait(server.api(), "default", [target], record, lambda event: None, {})
+
+        with nullcontext() if events else pytest.raises(Failure, match="was deleted while"):
+            wait._take(Listed(("batch/v1", "Job"), "default", []), cast("Followers", None))
+
+    assert record.rows[MIGRATION].result == result
+    assert "involvedObject.uid%3Duid-migration%2Creason%3DCompleted" in server.asked[0].path
+
+
 def test_a_job_that_its_time_to_live_removes_at_once_has_ended_all_the_same() -> None:
     ended = job(conditions=COMPLETE)
 
@@ -167,6 +193,21 @@ def test_what_a_controller_said_of_the_state_before_our_own_does_not_count(when:
 def test_a_controller_that_gave_up_ends_the_wait(since: str) -> None:
     with pytest.raises(Failure, match="cannot become ready"):
         waited(Target(WEB, "uid-web", 1, since=since), Seen(given_up("2026-01-01T00:20:00Z")))
+
+
+def test_a_kind_whose_names_are_taken_is_told_though_it_lies_in_no_namespace() -> None:
+    ref = Ref("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "widgets.example.org")
+    metadata = {"name": ref.name, "uid": "1", "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z"}
+    taken = {"type": "NamesAccepted", "status": "False", "message": '"widgets" is taken'}
+    definition = {"apiVersion": ref.api_version, "kind": ref.kind, "metadata": metadata, "spec": {}}
+
+    with pytest.raises(Failure) as caught:
+        waited(Target(ref, "1", 1), Seen({**definition, "status": {"conditions": [taken]}}))
+
+    assert caught.value.why == '"widgets" is taken'
+    assert caught.value.next_step.endswith(
+        "kubectl -n default describe customresourcedefinition/widgets.example.org"
+    )
 
 
 def test_a_time_out_counts_workloads_alone_and_names_the_limits_that_may_have_ended_it() -> None:
