@@ -1,10 +1,11 @@
 """What others delete before and during a deploy, through the sandbox's real API server."""
 
 import json
+import signal
 
 import pytest
 
-from tests.e2e.test_deploy import COMMIT_A, COMMIT_B, deployed, objects
+from tests.e2e.test_deploy import COMMIT_A, COMMIT_B, deployed, objects, read_until
 from tests.sandbox_case import Case
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -60,3 +61,23 @@ def test_the_cluster_says_of_a_job_that_is_gone_that_it_completed(environment: C
 
     selector = f"involvedObject.uid={uid},reason=Completed"
     assert environment.kubectl("get", "events", "--field-selector", selector, "-o", "name")
+
+
+def test_a_deploy_that_waits_until_something_is_gone_can_be_interrupted(environment: Case) -> None:
+    environment.add({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}})
+    deployed(environment)
+    name = f"{environment.name}-extra"
+    held = {"metadata": {"finalizers": ["example.org/held"]}}
+    environment.kubectl("patch", "configmap", name, "--type=merge", f"--patch={json.dumps(held)}")
+    environment.kubectl("delete", "configmap", name, "--wait=false")
+    process = environment.start("deploy", "--branch", "develop", "--commit", COMMIT_B)
+    read_until(process, f"ConfigMap {name}: is being deleted: waiting until it is gone")
+
+    process.send_signal(signal.SIGTERM)
+    _, rest = process.communicate(timeout=60)
+
+    held["metadata"]["finalizers"] = []
+    environment.kubectl("patch", "configmap", name, "--type=merge", f"--patch={json.dumps(held)}")
+    assert process.returncode == 143, rest
+    assert "kept as release 2" in rest
+    assert "staging is deployed" in deployed(environment, commit=COMMIT_B)

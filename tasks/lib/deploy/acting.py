@@ -1,5 +1,6 @@
 """Making it so: applying the steps of a phase, and replacing what has to be made anew."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -59,6 +60,7 @@ class Acting:
         self._seconds, self._guard = seconds or api.patience.total, guard
         self._forced, self._predecessors = forced, predecessors
         self._record, self._tell = record, tell
+        self._interrupted = threading.Event()
 
     def apply(self, steps: Sequence[Step]) -> dict[Ref, Json]:
         """Carry out steps that do not depend on one another; returns the objects as the server stored them.
@@ -74,30 +76,32 @@ class Acting:
         return done | self._apply_each([step for step in steps if step.ref not in done])
 
     def _apply_each(self, steps: Sequence[Step]) -> dict[Ref, Json]:
-        done: dict[Ref, Json] = {}
-        fault: Failure | None = None
         pool = ThreadPoolExecutor(CONNECTIONS, "apply")
         try:
-            futures: dict[Future[Json], Step] = {}
-            for step in steps:
-                futures[pool.submit(self._carry_out, step)] = step
-            for future in as_completed(futures):
-                if future.cancelled():
-                    continue
-                step = futures[future]
-                try:
-                    done[step.ref] = future.result()
-                except Failure as failure:
-                    self._record.end(step.ref, REFUSED)
-                    fault = fault or failure
-                    for (
-                        other
-                    ) in futures:  # shutdown() would cancel them too, and as_completed never hear of it
-                        other.cancel()
-                else:
-                    self._applied(step)
+            return self._gathered({pool.submit(self._carry_out, step): step for step in steps})
+        except KeyboardInterrupt:  # what waits for the cluster would be waited for here, for minutes
+            self._interrupted.set()
+            self.api.close()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def _gathered(self, futures: Mapping[Future[Json], Step]) -> dict[Ref, Json]:
+        done: dict[Ref, Json] = {}
+        fault: Failure | None = None
+        for future in as_completed(futures):
+            if future.cancelled():
+                continue
+            step = futures[future]
+            try:
+                done[step.ref] = future.result()
+            except Failure as failure:
+                self._record.end(step.ref, REFUSED)
+                fault = fault or failure
+                for other in futures:  # shutdown() would cancel them too, and as_completed never hear of it
+                    other.cancel()
+            else:
+                self._applied(step)
         if fault:
             raise fault
         return done
@@ -233,12 +237,15 @@ class Acting:
 
         Raises:
             TimedOut: something holds it back.
+            Failure: the deploy was interrupted.
 
         """
         kind = self.kinds[step.ref.api_version, step.ref.kind]
         uid = (step.live or {})["metadata"]["uid"]
         deadline = time.monotonic() + self._seconds
         while (there := get(self.api, kind, step.ref)) and there["metadata"]["uid"] == uid:
+            if self._interrupted.is_set():
+                raise Failure(f"{step.ref} was deleted, and is not made anew: this deploy was interrupted.")
             if time.monotonic() > deadline:
                 held = ", ".join(there["metadata"].get("finalizers") or []) or "nothing that it names"
                 raise TimedOut(

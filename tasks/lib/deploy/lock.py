@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -98,6 +98,7 @@ class Lock:
         self.renewed = 0.0
         self.lost = threading.Event()
         self.dead: Json | None = None
+        self._tried = False
 
     def take(self) -> Json | None:
         """Take the lock if it is free or its holder is dead; returns the Lease of the holder otherwise."""
@@ -177,6 +178,12 @@ class Lock:
         if not self.delete(there, doing="give the lock back"):
             self.release()  # someone announced that they wait: once more with the newest state
 
+    def abandon(self) -> None:
+        """Give back what an interrupted attempt may have taken; else its holder counts as killed later on."""
+        if self._tried:
+            with suppress(Failure):
+                self.release()
+
     def delete(self, lease: Json, *, doing: str) -> bool:
         """Delete the Lease as it was read, or find it gone; returns False where it has changed since."""
         metadata = lease["metadata"]
@@ -230,6 +237,7 @@ class Lock:
         """Make the Lease, or put ours in the place of `there`; returns False where someone was faster."""
         method, path = ("PUT", self._path) if there else ("POST", self._collection)
         now = time.time()
+        self._tried = True
         try:
             self.api.request(method, path, doing="take the lock", body=self._lease(there))
         except ApiError as error:
@@ -281,7 +289,11 @@ def held(lock: Lock, *, wait: float, tell: Tell) -> Iterator[None]:
         TimedOut: it was held for all of `wait`.
 
     """
-    _acquire(lock, wait, tell)
+    try:
+        _acquire(lock, wait, tell)
+    except KeyboardInterrupt:
+        lock.abandon()
+        raise
     stop = threading.Event()
     renewing = threading.Thread(target=_renew, args=(lock, stop), name="lock", daemon=True)
     renewing.start()

@@ -1,3 +1,6 @@
+import json
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -5,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.cluster import lane
-from tasks.lib.cluster.api import CONNECTIONS, Json
+from tasks.lib.cluster.api import CONNECTIONS, Api, Json, Patience
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.acting import Acting
@@ -153,6 +156,27 @@ def test_nothing_takes_the_place_of_what_was_deleted_where_the_lock_was_lost_mea
         acting.apply([due])
 
     assert [asked.method for asked in server.asked] == [*(["DELETE"] if deleted else []), "GET"]
+
+
+def test_whoever_interrupts_does_not_wait_until_what_was_deleted_is_gone(server: Scripted) -> None:
+    there = {"metadata": {"name": "one-0", "uid": "1", "resourceVersion": "7", "deletionTimestamp": "now"}}
+    held_back = [Answer(body=json.dumps(there).encode())] * 500
+    server.answers = [*held_back, status(404, "NotFound", "gone")]
+    record, [due] = Record("staging"), steps(1)
+    due = replace(due, action=Action.RECREATE, live=there)
+    record.plan("phase", [due])
+
+    def token() -> str:
+        if len(server.asked) == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+        return "a-token"
+
+    api = Api(server.endpoint, token, Patience(30, 30))
+    with pytest.raises(KeyboardInterrupt):
+        Acting(api, KINDS, {}, [], record, lambda event: None, seconds=600).apply([due])
+
+    assert len(server.asked) < len(held_back)
+    assert {asked.method for asked in server.asked} == {"GET"}, "nothing takes its place"
 
 
 def test_what_a_predecessor_set_since_the_dry_run_is_taken_over_though_nothing_was_asked_for(

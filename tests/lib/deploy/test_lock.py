@@ -5,6 +5,7 @@ from typing import Any, cast
 import pytest
 
 from tasks.lib.cluster.api import Api
+from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import lock
 from tasks.lib.deploy.lock import SECONDS, Claim, Lock
 from tests.builders import checked_in_settings
@@ -45,6 +46,46 @@ def test_a_holder_that_does_not_renew_is_dead_when_its_time_is_over(clock: Clock
     assert one.take() is not None
     clock.sleep(1)
     assert one.take() is None
+
+
+class Interrupting(Server):
+    """Is interrupted right after it has taken a Lease, or while somebody else holds it."""
+
+    def __init__(self, clock: Clock, *, free: bool) -> None:
+        super().__init__(clock)
+        self.lease: dict[str, Any] | None = None if free else LEASE
+        self.asked: list[str] = []
+
+    def get(self, path: str, *, doing: str) -> dict[str, Any]:
+        if self.lease is None:
+            raise ApiError(doing, 404, "NotFound", "gone")
+        return self.lease
+
+    def request(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        self.asked.append(method)
+        if method == "DELETE":
+            self.lease = None
+            return {}
+        if method == "POST":
+            self.lease = {**more["body"], "metadata": LEASE["metadata"]}
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("free", "asked"),
+    [(True, ["POST", "DELETE"]), (False, ["PATCH"])],
+    ids=["just taken", "still waited for"],
+)
+def test_a_lock_is_given_back_by_whoever_is_interrupted_as_it_takes_it(
+    clock: Clock, free: bool, asked: list[str]
+) -> None:
+    server = Interrupting(clock, free=free)
+    one = Lock(cast("Api", server), checked_in_settings().environment("staging"), Claim("me"))
+
+    with pytest.raises(KeyboardInterrupt), lock.held(one, wait=60, tell=lambda event: None):
+        pytest.fail("nobody may come here")
+
+    assert server.asked == asked
 
 
 def test_a_server_that_was_away_was_so_for_the_holder_too_whose_time_begins_anew(clock: Clock) -> None:
