@@ -28,6 +28,7 @@ JSON_TYPE: Final = "application/json"
 APPLY_TYPE: Final = "application/apply-patch+yaml"  # JSON is YAML
 CONNECTIONS: Final = 8
 PAGE: Final = 500
+SHOWN: Final = 200  # characters of what is no answer of a cluster
 FIRST_DELAY: Final = 0.1
 LONGEST_DELAY: Final = 5.0
 # What heals by itself: overload, a server that is starting or ending, a proxy without one.
@@ -123,7 +124,7 @@ class Api:
             try:
                 response = self._send(method, with_query(path, query), headers, data)
                 if response.status < 300:
-                    return _decoded(response.data)
+                    return self._decoded(response.data)
                 refusal = api_error(doing, response.status, response.data)
                 if not self._passing(refusal):
                     raise refusal
@@ -209,6 +210,22 @@ class Api:
         self._pools.clear()
         self._pool = self._connections()
 
+    def _decoded(self, data: bytes) -> Json:
+        """The answer; a proxy or a network's login page may have answered in the server's place.
+
+        Raises:
+            Unreachable: it is no JSON, or no object.
+
+        """
+        try:
+            answer = json.loads(data or b"{}")
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            said = data.decode(errors="replace").strip()[:SHOWN]
+            raise Unreachable(self.endpoint.server, f"Something else answers in its place: {said}")
+        return answer
+
     def _connections(self) -> "HTTPConnectionPool":
         """The connections to the one server: asking for them anew is a sixth of what a request costs us."""
         return self._pools.connection_from_url(self.endpoint.server)
@@ -287,11 +304,6 @@ def encoded(body: Json | list[Json]) -> bytes:
     """
     text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
     return ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
-
-
-def _decoded(data: bytes) -> Json:
-    answer: Json = json.loads(data) if data else {}
-    return answer
 
 
 def with_query(path: str, query: Mapping[str, str] | None) -> str:

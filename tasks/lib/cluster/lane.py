@@ -73,11 +73,20 @@ def send(api: Api, writes: Iterable[Write]) -> None:
                 idle.append(handle)
                 write, pieces = running.pop(handle)
                 well = whole and handle.getinfo(curl.RESPONSE_CODE) < 300
-                write.ended(json.loads(b"".join(pieces)) if well else None)
+                write.ended(_decoded(b"".join(pieces)) if well else None)
     finally:
         for handle in running:
             multi.remove_handle(handle)
         multi.close()
+
+
+def _decoded(data: bytes) -> Json | None:
+    """The server's answer; None for what something else said in its place."""
+    try:
+        answer = json.loads(data)
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
 
 
 def _connection(curl: Any, api: Api) -> Any:

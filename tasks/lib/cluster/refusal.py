@@ -23,6 +23,8 @@ BY_RULE = (
     "A rule of the cluster forbids it: quota, a limit range or an admission policy. docs/on-call.md says "
     "what to do about each."
 )
+# What the server says of a webhook that it asks in vain; it may be about to start again.
+SILENT_WEBHOOK = re.compile(r'failed calling webhook "([^"]+)"')
 ENDING = "because it is being terminated"
 GONE_FIRST = (
     "The namespace is being deleted: wait until `kubectl get namespace` does not list it any more, then run "
@@ -93,6 +95,12 @@ def next_step(status: int, message: str) -> str:
         return NEXT_STEPS[413]
     if ENDING in message:
         return GONE_FIRST
+    if silent := SILENT_WEBHOOK.search(message):
+        return (
+            f"The webhook {silent[1]} does not answer: see that the pods behind its service run, which "
+            "`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations -o yaml` names. "
+            f"{LATER}"
+        )
     if status == 403 and RULE.search(message):
         return BY_RULE
     return NEXT_STEPS[422] if UNTYPED.match(message) else NEXT_STEPS.get(status, LATER)

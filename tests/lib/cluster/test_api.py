@@ -225,6 +225,19 @@ def suppressed(asking: Api) -> None:
         asking.get("/x", doing="read x")
 
 
+@pytest.mark.parametrize(
+    "body", [b"<html>Log in first</html>", b"[]", b'"yes"'], ids=["a page", "a list", "a text"]
+)
+def test_an_answer_in_the_servers_place_is_told_at_once(server: Scripted, clock: Clock, body: bytes) -> None:
+    server.answers = [Answer(body=body)]
+
+    with pytest.raises(Unreachable) as caught:
+        server.api().get("/api", doing="look")
+
+    assert caught.value.why == f"Something else answers in its place: {body.decode()}"
+    assert clock.slept == []
+
+
 def test_a_stream_gives_whole_lines(server: Scripted) -> None:
     server.answers = [Answer(body=b"one\ntwo\nlast without end")]
 

@@ -54,8 +54,9 @@ def test_all_are_sent_as_api_would_send_them(server: Scripted) -> None:
         Answer(302, headers={"Location": "/elsewhere"}),
         Answer(0),
         Answer(body=b'{"kind":', headers={"Content-Length": "100", "Connection": "close"}),
+        Answer(body=b"<html>Log in first</html>"),
     ],
-    ids=["refused", "starting", "sent elsewhere", "dropped", "broken off"],
+    ids=["refused", "starting", "sent elsewhere", "dropped", "broken off", "a page in its place"],
 )
 def test_what_does_not_go_through_is_not_tried_again(server: Scripted, fault: Answer) -> None:
     server.answers = [fault, MADE]

@@ -35,5 +35,18 @@ def test_an_object_that_etcd_does_not_take_is_not_sent_again(message: str) -> No
     assert "split it" in api_error("apply it", 500, message.encode()).next_step
 
 
+@pytest.mark.parametrize("code", [500, 504])
+def test_a_webhook_that_does_not_answer_is_named(code: int) -> None:
+    said = (
+        'Internal error occurred: failed calling webhook "validate.nginx.ingress.kubernetes.io": failed to call '
+        'webhook: Post "https://x.svc:443/y?timeout=10s": context deadline exceeded'
+    )
+    next_step = api_error("apply it", code, said.encode()).next_step
+
+    assert next_step.startswith("The webhook validate.nginx.ingress.kubernetes.io does not answer")
+    assert "mutatingwebhookconfigurations" in next_step
+    assert not lasts(said)
+
+
 def test_a_server_that_ends_is_asked_again() -> None:
     assert not lasts("etcdserver: leader changed")
