@@ -77,7 +77,7 @@ def compare(w: Wanted, live: Json, intended: Json) -> Drifted | None:
 def compare_as_written(w: Wanted, live: Json, refusal: str) -> Drifted:
     """How a live object differs where the server refuses to try: by the release's own way of writing."""
     differing = [_turned(change) for change in changes(live, w.body) if change.after is not None]
-    told = differing or [Change(refusal, None, None)]
+    told = differing or [Change("cannot be compared", None, refusal)]
     extra = [Change(field, None, text) for field, text in added(live, w.body)]
     return Drifted(w.ref, "changed", (*told, *extra), others(live))
 
@@ -114,11 +114,15 @@ def _of_object(api: Api, kinds: Kinds, w: Wanted, live: Json | None) -> Drifted 
     goes_away = w.ref.kind == "Job" and "ttlSecondsAfterFinished" in w.body["spec"]
     if goes_away and (live is None or is_going(live)):
         return None
+    kind = kinds.get((w.ref.api_version, w.ref.kind))
+    if kind is None:  # it may be there in another version
+        gone = Change("apiVersion", w.ref.api_version, "not served by the cluster any more")
+        return Drifted(w.ref, "changed", (gone,))
     if live is None:
         return Drifted(w.ref, "missing")
     if contains(live, w.body):
         return compare(w, live, live)
-    path = kinds[w.ref.api_version, w.ref.kind].path(w.ref.namespace, w.ref.name)
+    path = kind.path(w.ref.namespace, w.ref.name)
     try:
         intended = api.apply(path, w.body, doing=f"compare {w.ref}", query=DRY_RUN)
     except ApiError as error:

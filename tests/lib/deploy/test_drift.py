@@ -1,11 +1,14 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasks.lib.deploy.diff import Change
-from tasks.lib.deploy.drift import compare, compare_as_written, compare_keys, is_stranger
+from tasks.lib.deploy.drift import compare, compare_as_written, compare_keys, find, is_stranger
+from tasks.lib.deploy.history import Past
 from tasks.lib.deploy.managed import at, spelled
 from tasks.lib.deploy.objects import Ref, Wanted
+from tests.lib.cluster.scripted import scripted
 
 Thing = dict[str, Any]
 REF = Ref("apps/v1", "Deployment", "default", "web")
@@ -116,7 +119,19 @@ def test_what_the_server_refuses_to_try_is_compared_as_the_release_wrote_it() ->
     found = compare_as_written(Wanted(REF, deployment(replicas=1)), live, "field is immutable")
     assert (found.state, found.changes) == ("changed", (Change("spec.replicas", "1", "3"),))
     same = compare_as_written(Wanted(REF, deployment(replicas=3)), live, "field is immutable")
-    assert [change.field for change in same.changes] == ["field is immutable"]
+    assert [str(change) for change in same.changes] == ["+ cannot be compared: field is immutable"]
+
+
+def test_a_kind_that_the_cluster_does_not_serve_any_more_is_not_told_as_missing(tmp_path: Path) -> None:
+    past = Past(1, {}, "")
+    with scripted(tmp_path) as server:
+        [found] = find(server.api(), {}, [Wanted(REF, deployment(replicas=1))], past)
+
+    assert server.asked == []
+    assert (found.state, [str(change) for change in found.changes]) == (
+        "changed",
+        ["~ apiVersion: apps/v1 → not served by the cluster any more"],
+    )
 
 
 SECRET = Ref("v1", "Secret", "default", "env")
