@@ -191,8 +191,7 @@ def _converge(
             recovery.after(failure, planned, record, about)
             raise
         except KeyboardInterrupt:
-            record.outcome = "interrupted"
-            record.aftermath.append("It was interrupted: what was applied stays, nothing is rolled back.")
+            interrupted(record)
             raise
         finally:
             about |= safety.facts
@@ -200,6 +199,17 @@ def _converge(
                 record.aftermath += safety.reminder()
             if planned.removals or any(step.writes for step in planned.steps):
                 _remember(connection, environment, planned, record, about, time.monotonic() - began, tell)
+
+
+def interrupted(record: Record) -> None:
+    """Note how an interrupted deploy ended; once all is ready, only something to be removed is left."""
+    from tasks.lib.deploy.removing import LATER
+
+    if record.outcome == DEPLOYED:
+        record.aftermath.append(LATER)
+        return
+    record.outcome = "interrupted"
+    record.aftermath.append("It was interrupted: what was applied stays, nothing is rolled back.")
 
 
 def _remember(

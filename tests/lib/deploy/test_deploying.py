@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from tasks.lib.deploy.decide import Action, Step
-from tasks.lib.deploy.deploying import learn, masked, masked_failures, values_of, values_to_mask
+from tasks.lib.deploy.deploying import interrupted, learn, masked, masked_failures, values_of, values_to_mask
 from tasks.lib.deploy.engine import Planned
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.progress import Event, LogLine, Notice, PhaseBegan, Told
+from tasks.lib.deploy.progress import Event, LogLine, Notice, PhaseBegan, Record, Told
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
 from tasks.lib.render.documents import Document
@@ -25,6 +25,25 @@ def test_every_value_of_every_secret_is_masked() -> None:
     found = values_to_mask(DOCUMENTS, {"file": Secret(b"a whole file\n")})
     assert {"battery staple", "correct horse", "a whole file"} < set(found)
     assert found == sorted(found, key=len, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kept", "said"),
+    [
+        ("failed", "interrupted", "It was interrupted: what was applied stays, nothing is rolled back."),
+        ("deployed", "deployed", "All of it is ready; the next deploy tries again to remove the rest."),
+    ],
+    ids=["on the way", "when all was ready"],
+)
+def test_an_interrupted_deploy_counts_as_deployed_once_all_is_ready(
+    outcome: str, kept: str, said: str
+) -> None:
+    """Else a later one that fails would bring back the release before this one, which is in force."""
+    record = Record("staging", outcome=outcome)
+
+    interrupted(record)
+
+    assert (record.outcome, record.aftermath) == (kept, [said])
 
 
 KEY = b'{\n  "private_key": "correct\\nhorse",\n  "client": "battery \xc3\xa9 staple"\n}\n'
