@@ -395,6 +395,19 @@ def test_a_paused_workload_is_refused_before_anything_changes(environment: Case)
     assert writes(environment) == before
 
 
+def test_a_suspended_job_is_refused_before_anything_changes(environment: Case) -> None:
+    deployed(environment)
+    environment.patch("Job", "migration", {"spec": {"suspend": True}})
+    before = writes(environment)
+
+    refused = deploy(environment, commit=COMMIT_B)
+
+    assert refused.returncode == 1
+    assert f"Job {environment.name}-migration: it is suspended, so it would never end." in refused.stderr
+    assert "way out: take `suspend` out of its manifest, then deploy again." in refused.stderr
+    assert writes(environment) == before
+
+
 def writes(case: Case) -> dict[str, tuple[str, int]]:
     """Which objects there are, and how often each was written: their status goes on changing by itself."""
     metadata = {name: thing["metadata"] for name, thing in objects(case).items()}
