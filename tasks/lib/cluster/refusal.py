@@ -45,6 +45,17 @@ UNTYPED = re.compile(
 )
 # What etcd says of an object, or the server's own client of etcd before that: the server answers 500.
 TOO_LARGE = re.compile(r"etcdserver: request is too large|trying to send message larger than max")
+NO_WAY_IN = (
+    "Check the network, a VPN or proxy, and whether the cluster admits this address: "
+    "GKE console → cluster → control plane authorised networks."
+)
+# The system's words, and urllib3's, for a request that was sent and not answered in time.
+NO_ANSWER = re.compile(r"\bread\b.* timed out", re.IGNORECASE)
+SLOW = (
+    "It took the request and did not answer in time: it is overloaded, waits for a webhook that does not "
+    "answer (`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations` names them), or the "
+    "network broke. Run the same command again."
+)
 LATER = "Run the same command again; what was applied already is left alone."
 
 
@@ -110,12 +121,10 @@ class Unreachable(Failure):
     """The API server could not be reached, or did not answer in time."""
 
     def __init__(self, server: str, why: str) -> None:
-        super().__init__(
-            f"The cluster's API server {server} could not be reached.",
-            why,
-            "Check the network, a VPN or proxy, and whether the cluster admits this address: "
-            "GKE console → cluster → control plane authorised networks.",
+        how, next_step = (
+            ("did not answer", SLOW) if NO_ANSWER.search(why) else ("could not be reached", NO_WAY_IN)
         )
+        super().__init__(f"The cluster's API server {server} {how}.", why, next_step)
 
 
 def api_error(doing: str, status: int, body: bytes) -> ApiError:

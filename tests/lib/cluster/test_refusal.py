@@ -1,6 +1,6 @@
 import pytest
 
-from tasks.lib.cluster.refusal import api_error, lasts
+from tasks.lib.cluster.refusal import Unreachable, api_error, lasts
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,27 @@ def test_a_webhook_that_does_not_answer_is_named(code: int) -> None:
     assert next_step.startswith("The webhook validate.nginx.ingress.kubernetes.io does not answer")
     assert "mutatingwebhookconfigurations" in next_step
     assert not lasts(said)
+
+
+@pytest.mark.parametrize(
+    ("why", "first"),
+    [
+        ("The read operation timed out", "It took the request"),
+        ("Read timed out. (read timeout=15.0)", "It took the request"),
+        ("Connection to 10.0.0.1 timed out. (connect timeout=15.0)", "Check the network"),
+        ("[Errno 111] Connection refused", "Check the network"),
+    ],
+    ids=["within TLS", "of a pool", "no connection", "nobody there"],
+)
+def test_a_server_that_took_a_request_and_did_not_answer_may_wait_for_a_webhook(why: str, first: str) -> None:
+    told = Unreachable("https://10.0.0.1", why)
+    next_step = told.next_step
+
+    how = "could not be reached" if first == "Check the network" else "did not answer"
+    assert told.what == f"The cluster's API server https://10.0.0.1 {how}."
+    assert next_step.startswith(first)
+    assert ("webhook" in next_step) == (first != "Check the network")
+    assert "network" in next_step
 
 
 def test_a_server_that_ends_is_asked_again() -> None:
