@@ -12,6 +12,7 @@ import json
 import zlib
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from tasks.lib.cluster.api import FIELD_MANAGER, Api, Json
@@ -50,7 +51,7 @@ class Past:
         if not self.packed:
             raise Failure(
                 f"The objects of release {self.number} are not kept.",
-                self.facts.get("not_kept", "A ConfigMap with a part of them was deleted."),
+                self.facts.get("not_kept", "A ConfigMap with a part of them is missing."),
                 "Deploy its commit instead: ./inv deploy --branch … --commit …",
             )
         try:
@@ -121,7 +122,7 @@ def read(api: Api, namespace: str) -> list[Past]:
 
 
 def _past(number: int, items: Sequence[Json]) -> Past | None:
-    """A release out of its ConfigMaps; None for what an interrupted deploy left without facts."""
+    """A release out of its ConfigMaps; None for parts whose first, with the facts, is missing."""
     head = next((item for item in items if parts.PART not in item["metadata"]["labels"]), None)
     if head is None:
         return None
@@ -161,16 +162,29 @@ def add(
 def _put(api: Api, path: str, past: Past, namespace: str) -> bool:
     """Keep a release under its number; returns False where another has that number.
 
-    One that is kept at the same time, as by a deploy that lost its lock, must not be written over.
+    One that is kept at the same time, as by a deploy that lost its lock, must not be written over: only who
+    has made the first part writes the others.
     """
-    *others, head = parts.manifests(past.number, past.facts, past.packed, namespace)
-    for part in others:  # perhaps over those of a deploy that ended before it came to its facts
-        api.apply(f"{path}/{part['metadata']['name']}", part, doing="keep the release")
+    head, *others = parts.manifests(past.number, past.facts, past.packed, namespace)
+    if not _claim(api, path, past, head):
+        return False
+    try:
+        for part in others:  # perhaps over those of a deploy that ended before it came to its facts
+            api.apply(f"{path}/{part['metadata']['name']}", part, doing="keep the release")
+    except Failure:
+        with suppress(Failure):
+            _forget(api, path, replace(past, parts=len(others) + 1))
+        raise
+    return True
+
+
+def _claim(api: Api, path: str, past: Past, head: Json) -> bool:
+    """Make the first part of a release; returns False where another has its number."""
     query = {"fieldManager": FIELD_MANAGER}
     try:
         api.request("POST", path, doing="keep the release", body=head, query=query)
     except ApiError as error:
-        if error.status != 409:
+        if error.reason != "AlreadyExists":  # quota that others change, and webhooks, answer 409 too
             raise
         return _is_kept(api, path, past)
     return True

@@ -1,6 +1,7 @@
 """How a release fits into ConfigMaps, which hold 1 MiB each: in parts, and all releases within a bound.
 
-The first part carries the facts and says how many there are; a release with a part missing is not whole.
+The first part carries the facts and says how many there are.  It is made first, and whoever makes it has the
+number; a release with a part missing is not whole.
 """
 
 import base64
@@ -52,13 +53,13 @@ def is_one(item: Json) -> bool:
 
 
 def manifests(number: int, facts: Mapping[str, str], packed: str, namespace: str) -> list[Json]:
-    """The ConfigMaps that keep a release: the one with the facts last, so that it stands for the whole."""
+    """The ConfigMaps that keep a release: the one with the facts first."""
     pieces = split(packed)
     made = [_manifest(number, part, piece, namespace) for part, piece in enumerate(pieces, 1)]
     made[0]["data"] = dict(facts)
     if len(pieces) > 1:
         made[0]["metadata"]["annotations"] = {PARTS: str(len(pieces))}
-    return made[::-1]
+    return made
 
 
 def content(head: Json, others: Sequence[Json]) -> tuple[str, int]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tasks.lib.cluster.api import Json
+from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import parts
 from tasks.lib.deploy.history import (
     Past,
@@ -225,6 +226,41 @@ def test_one_that_is_removed_while_it_is_looked_at_leaves_its_number(tmp_path: P
         server.answers = [EXISTS, status(404, "NotFound", "gone"), Answer()]
 
         assert add(server.api(), "default", {}, OBJECTS, [past(7)]) == 9
+
+
+def test_of_two_large_ones_that_are_kept_at_once_no_part_is_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "BYTES_OF_A_PART", len(pack(OBJECTS)) // 2)
+    with scripted(tmp_path) as server:
+        server.answers = [EXISTS, stored(8, {"who": "another"}), Answer()]
+
+        assert add(server.api(), "default", {"who": "me"}, OBJECTS, [past(7)]) == 9
+
+    written = [asked.path.partition("?")[0] for asked in server.asked if asked.method == "PATCH"]
+    assert written == [f"/api/v1/namespaces/default/configmaps/{parts.name(9, 2)}"]
+
+
+def test_one_of_which_a_part_is_refused_is_not_kept_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "BYTES_OF_A_PART", len(pack(OBJECTS)) // 2)
+    with scripted(tmp_path) as server:
+        server.answers = [Answer(), status(403, "Forbidden", "exceeded quota: few"), Answer()]
+
+        with pytest.raises(ApiError, match="keep the release"):
+            add(server.api(), "default", {}, OBJECTS, [past(7)])
+
+    deleted = [asked.path.rpartition("/")[2] for asked in server.asked if asked.method == "DELETE"]
+    assert deleted == [parts.name(8, 1), parts.name(8, 2)]
+
+
+def test_another_conflict_does_not_count_numbers_up(tmp_path: Path) -> None:
+    with scripted(tmp_path) as server:
+        server.answers = [status(409, "Conflict", "the quota was changed"), status(404, "NotFound", "none")]
+
+        with pytest.raises(ApiError, match="409 Conflict"):
+            add(server.api(), "default", {}, OBJECTS, [past(7)])
 
 
 def test_the_oldest_beyond_the_bound_is_forgotten_but_not_the_last_good_one(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def encoded(content: bytes) -> str:
 def test_content_comes_back_whole_from_its_parts(length: int, count: int) -> None:
     packed = encoded(os.urandom(length))
     made = parts.manifests(7, {"result": "deployed"}, packed, "default")
-    *others, head = made
+    head, *others = made
 
     assert len(made) == count
     assert head["metadata"]["name"] == "lookit-orchestrator-release-7"
@@ -35,7 +35,7 @@ def test_a_small_release_is_one_config_map_with_a_label() -> None:
 
 
 def test_a_release_with_a_part_missing_is_not_whole() -> None:
-    *others, head = parts.manifests(7, {}, encoded(os.urandom(3_000_000)), "default")
+    head, *others = parts.manifests(7, {}, encoded(os.urandom(3_000_000)), "default")
     assert parts.content(head, others[1:]) == ("", 4)
 
 
@@ -65,7 +65,7 @@ def test_copies_that_people_make_are_no_releases(name: str, labels: dict[str, st
 def test_a_release_whose_number_of_parts_somebody_changed_is_not_whole_and_is_forgotten_whole(
     count: str,
 ) -> None:
-    *others, head = parts.manifests(7, {}, encoded(b"x" * (parts.BYTES_OF_A_PART + 1)), "default")
+    head, *others = parts.manifests(7, {}, encoded(b"x" * (parts.BYTES_OF_A_PART + 1)), "default")
     head["metadata"]["annotations"][parts.PARTS] = count
 
     assert parts.content(head, others) == ("", 2)
