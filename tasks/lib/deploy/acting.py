@@ -151,10 +151,12 @@ class Acting:
         self._tell(Told(step.ref, SPOKEN[step.action]))
 
     def _carry_out(self, step: Step) -> Json:
+        self._go_on(step)
         self._record.begin(step.ref, "being applied")
         if step.action is Action.RECREATE or (step.action is Action.RUN and step.live):
             self._remove(step)
             self._guard()
+            self._go_on(step)
         kind = self.kinds.get((step.ref.api_version, step.ref.kind))
         if kind is None:
             raise unknown_kind(step.ref, self.kinds)
@@ -162,6 +164,16 @@ class Acting:
         if step.action is Action.CHANGE:
             self._take_over(step, path)
         return self._apply_one(step, path)
+
+    def _go_on(self, step: Step) -> None:
+        """Check that nobody has interrupted this.
+
+        Raises:
+            Failure: somebody has; it ends the thread alone, for the interruption itself is the news.
+
+        """
+        if self._interrupted.is_set():
+            raise Failure(f"{step.ref} is not made: this deploy was interrupted.")
 
     def _apply_one(self, step: Step, path: str) -> Json:
         """Apply an object; force takes over all that others own, so it is used once all of that is known.
@@ -222,12 +234,8 @@ class Acting:
             "preconditions": {"uid": live["metadata"]["uid"]},
         }  # fmt: skip
         try:
-            self.api.request(
-                "DELETE",
-                kind.path(step.ref.namespace, step.ref.name),
-                doing=f"delete {step.ref}",
-                body=options,
-            )
+            path = kind.path(step.ref.namespace, step.ref.name)
+            self.api.request("DELETE", path, doing=f"delete {step.ref}", body=options)
         except ApiError as error:
             if error.status not in {404, 409}:  # gone already, or another of the same name took its place
                 raise
@@ -244,8 +252,7 @@ class Acting:
         uid = (step.live or {})["metadata"]["uid"]
         deadline = time.monotonic() + self._seconds
         while (there := get(self.api, kind, step.ref)) and there["metadata"]["uid"] == uid:
-            if self._interrupted.is_set():
-                raise Failure(f"{step.ref} was deleted, and is not made anew: this deploy was interrupted.")
+            self._go_on(step)
             if time.monotonic() > deadline:
                 held = ", ".join(there["metadata"].get("finalizers") or []) or "nothing that it names"
                 raise TimedOut(

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -177,6 +178,34 @@ def test_whoever_interrupts_does_not_wait_until_what_was_deleted_is_gone(server:
 
     assert len(server.asked) < len(held_back)
     assert {asked.method for asked in server.asked} == {"GET"}, "nothing takes its place"
+
+
+def test_nothing_is_begun_after_an_interruption_although_the_way_is_free(
+    server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was deleted may be gone at the very moment; a migration would run on without anybody's lock."""
+    server.answers = [Answer(), status(404, "NotFound", "gone"), Answer()]
+    record, [due] = Record("staging"), steps(1)
+    there = {"metadata": {"name": "one-0", "uid": "1", "resourceVersion": "7"}}
+    due = replace(due, action=Action.RECREATE, live=there)
+    record.plan("phase", [due])
+    interrupted = threading.Event()
+    api = server.api()
+    closed = api.close
+
+    def close() -> None:
+        closed()
+        interrupted.set()
+
+    def gone() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupted.wait(30)
+
+    monkeypatch.setattr(api, "close", close)
+    with pytest.raises(KeyboardInterrupt):
+        Acting(api, KINDS, {}, [], record, lambda event: None, guard=gone).apply([due])
+
+    assert [asked.method for asked in server.asked] == ["DELETE", "GET"], "nothing takes its place"
 
 
 def test_what_a_predecessor_set_since_the_dry_run_is_taken_over_though_nothing_was_asked_for(
