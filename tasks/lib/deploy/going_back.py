@@ -161,15 +161,24 @@ def _under_lock(
         planned = _planned(settings, due, connection, objects)
         try:
             engine.Course(settings, environment, connection, record, tell, one.require).run(planned)
-        except Failure:
-            if record.outcome == DEPLOYED:
-                record.aftermath.append(removing.LATER)
+        except (Failure, KeyboardInterrupt) as end:
+            note_end(record, end, chosen)
             raise
         finally:
             about = {**claim.notes, "who": claim.holder, "back_to": str(chosen.number)}
             facts = history.facts(about, record, objects, record.outcome, time.monotonic() - began)
             facts["secrets"] = chosen.facts.get("secrets", "[]")  # they stay, and are not among the objects
             history.keep(api, environment.namespace, facts, objects, tell)
+
+
+def note_end(record: Record, end: Failure | KeyboardInterrupt, chosen: history.Past) -> None:
+    """Note how a roll back ended early; once all is ready, only something to be removed is left."""
+    again = f"./inv release.rollback --environment {record.environment} --to {chosen.number}"
+    if record.outcome == DEPLOYED:
+        record.aftermath.append(removing.LATER)
+    elif isinstance(end, KeyboardInterrupt):
+        record.outcome = "roll back interrupted"
+        record.aftermath.append(f"It was interrupted: what was brought back stays. For the rest: {again}")
 
 
 def require_still(due: Return, chosen: history.Past, past: "Sequence[history.Past]") -> None:

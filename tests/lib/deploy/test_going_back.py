@@ -2,8 +2,9 @@
 
 import pytest
 
-from tasks.lib.deploy.going_back import Return, require_still
+from tasks.lib.deploy.going_back import Return, note_end, require_still
 from tasks.lib.deploy.history import Past
+from tasks.lib.deploy.progress import Record
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
 
@@ -30,3 +31,30 @@ def test_a_release_that_nobody_named_is_not_brought_back_where_another_is_meant_
 def test_one_that_was_named_is_and_so_is_one_that_is_still_meant() -> None:
     require_still(Return(STAGING, 2), BEFORE[1], releases("killed", *["deployed"] * 3))
     require_still(Return(STAGING), BEFORE[1], BEFORE)
+
+
+LATER = "All of it is ready; the next deploy tries again to remove the rest."
+STAYS = (
+    "It was interrupted: what was brought back stays. "
+    "For the rest: ./inv release.rollback --environment staging --to 2"
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "end", "outcome", "said"),
+    [
+        ("roll back failed", KeyboardInterrupt(), "roll back interrupted", [STAYS]),
+        ("roll back failed", Failure("No."), "roll back failed", []),
+        ("deployed", KeyboardInterrupt(), "deployed", [LATER]),
+        ("deployed", Failure("No."), "deployed", [LATER]),
+    ],
+    ids=["interrupted", "failed", "interrupted as it removed", "failed as it removed"],
+)
+def test_how_a_roll_back_ended_is_kept(
+    before: str, end: Failure | KeyboardInterrupt, outcome: str, said: list[str]
+) -> None:
+    record = Record("staging", outcome=before)
+
+    note_end(record, end, BEFORE[1])
+
+    assert (record.outcome, record.aftermath) == (outcome, said)
