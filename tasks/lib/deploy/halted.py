@@ -14,10 +14,10 @@ def fault(step: Step, result: Json) -> str:
 
     Args:
         step: what is to be done.
-        result: the object as it would be, or as it is where only its end is waited for.
+        result: the object as it would be, as far as that is known; or as it is, where its end is waited for.
 
     """
-    if step.ref.kind == "Deployment" and result["spec"].get("paused"):
+    if step.ref.kind == "Deployment" and (result.get("spec") or {}).get("paused"):
         return _paused(step)
     if step.ref.kind == "Job" and (_says(step, "suspend") or _is_found_suspended(step)):
         return _suspended(step)

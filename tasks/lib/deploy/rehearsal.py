@@ -113,7 +113,7 @@ class Rehearsal:
         rest = [step for step in due if step.ref not in tried]
         with ThreadPoolExecutor(CONNECTIONS, "rehearsal") as pool:
             tried |= dict(zip((step.ref for step in rest), pool.map(self._try, rest), strict=True))
-        return [tried.get(step.ref) or _untried(step) for step in steps]
+        return [_unless_halted(tried.get(step.ref) or Tried(step)) for step in steps]
 
     def _tried_at_once(self, steps: Sequence[Step]) -> dict[Ref, Tried]:
         """Those of many steps that go through just so: others are tried, and refusals read, one by one."""
@@ -177,8 +177,6 @@ class Rehearsal:
         """The outcome of a dry run that went through, without what taking the object over removes."""
         if step.action is Action.CHANGE and step.live:
             result = takeover.foreseen(step.live, self._predecessors, step.body, result)
-        if fault := halted.fault(step, result):
-            return Tried(step, fault=fault)
         return Tried(_corrected(step, result), result, forced=forced)
 
     def _refused(self, step: Step, error: ApiError, path: str) -> Tried:
@@ -230,9 +228,14 @@ def require(tried: Sequence[Tried]) -> None:
     )
 
 
-def _untried(step: Step) -> Tried:
-    """What is not written; of a Job that is waited for, an end has to be in sight."""
-    return Tried(step, fault=halted.fault(step, step.live or {}) if step.action is Action.AWAIT else "")
+def _unless_halted(tried: Tried) -> Tried:
+    """The same, but refused where it would be waited for, and an end is not in sight."""
+    step = tried.step
+    untried = step.live if step.action is Action.AWAIT else step.body if step.writes else None
+    known = tried.result or untried
+    if tried.fault or not known or not (fault := halted.fault(step, known)):
+        return tried
+    return replace(tried, fault=fault)
 
 
 def _redefined(steps: Sequence[Step]) -> Collection[tuple[str, str]]:

@@ -211,3 +211,42 @@ def test_a_suspended_job_is_refused_for_it_would_never_end(
         ["Job migration: it is suspended, so it would never end."] if out else []
     )
     assert one.fault.splitlines()[1:] == ([out] if out else [])
+
+
+@pytest.mark.parametrize(
+    ("ref", "plural", "field", "fault"),
+    [
+        (JOB, "jobs", "suspend", "Job migration: it is suspended, so it would never end."),
+        (WEB, "deployments", "paused", "Deployment web: its rollout is paused, nothing would happen."),
+    ],
+    ids=["a Job", "a Deployment"],
+)
+def test_what_stands_still_by_its_manifest_is_refused_though_its_namespace_is_yet_to_come(
+    tmp_path: Path, ref: Ref, plural: str, field: str, fault: str
+) -> None:
+    made = Ref("v1", "Namespace", "", ref.namespace)
+    wanted = {**BODY, "kind": ref.kind, "metadata": {"name": ref.name}, "spec": {field: True}}
+    kinds = {
+        (ref.api_version, ref.kind): Kind(ref.api_version, ref.kind, plural, namespaced=True),
+        ("v1", "Namespace"): Kind("v1", "Namespace", "namespaces", namespaced=False),
+    }
+    with scripted(tmp_path) as server:
+        server.answers = [status(404, "NotFound", f'namespaces "{ref.namespace}" not found')]
+        namespace = Step(Wanted(made, {}), Action.KEEP, "", {})
+        tried = Rehearsal(server.api(), kinds, [], [], "default").run(
+            [namespace, Step(Wanted(ref, wanted), Action.RUN, "", wanted)]
+        )
+
+    assert [one.fault.partition("\n")[0] for one in tried] == ["", fault]
+
+
+def test_a_rollout_paused_by_its_manifest_is_refused_though_nothing_can_be_tried(tmp_path: Path) -> None:
+    """It takes the place of one that is being deleted, with another selector."""
+    wanted = {**BODY, "spec": {"paused": True}}
+    with scripted(tmp_path) as server:
+        server.answers = [status(422, "Invalid", "spec.selector: field is immutable")]
+        kinds = {KEY: Kind(*KEY, "deployments", namespaced=True)}
+        step = Step(Wanted(WEB, wanted), Action.RECREATE, "", wanted, BODY)
+        [one] = Rehearsal(server.api(), kinds, [], [], "default").run([step])
+
+    assert one.fault.startswith("Deployment web: its rollout is paused")
