@@ -222,9 +222,11 @@ class Api:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            said = data.decode(errors="replace").strip()[:SHOWN]
-            raise Unreachable(self.endpoint.server, f"Something else answers in its place: {said}")
+            raise self._replaced(data.decode(errors="replace").strip())
         return answer
+
+    def _replaced(self, said: str) -> Unreachable:
+        return Unreachable(self.endpoint.server, f"Something else answers in its place: {said[:SHOWN]}")
 
     def _connections(self) -> "HTTPConnectionPool":
         """The connections to the one server: asking for them anew is a sixth of what a request costs us."""
@@ -241,12 +243,16 @@ class Api:
         from urllib3 import Timeout
 
         streaming = idle is not None
-        return self._pool.urlopen(
+        response = self._pool.urlopen(
             method, path, body=body,
             headers={**headers, "Authorization": self.authorization(), "User-Agent": FIELD_MANAGER},
             timeout=Timeout(connect=self.patience.attempt, read=idle if streaming else self.patience.attempt),
             preload_content=not streaming, retries=False, redirect=False, assert_same_host=False,
         )  # fmt: skip
+        if elsewhere := response.get_redirect_location():
+            response.close()
+            raise self._replaced(f"it sends to {elsewhere}")
+        return response
 
 
 def _pools(endpoint: Endpoint) -> "PoolManager":

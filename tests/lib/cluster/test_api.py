@@ -238,6 +238,23 @@ def test_an_answer_in_the_servers_place_is_told_at_once(server: Scripted, clock:
     assert clock.slept == []
 
 
+def test_whoever_sends_elsewhere_answers_in_the_servers_place(server: Scripted, clock: Clock) -> None:
+    """As most networks do that want somebody to log in first; an API server never does."""
+    server.answers = [Answer(302, b"<html>Found</html>", {"Location": "https://login.example/?from=cluster"})]
+    asking = server.api()
+
+    for ask in (
+        lambda: asking.get("/api", doing="look"),
+        lambda: list(asking.lines("/api", query={}, idle=9)),
+    ):
+        with pytest.raises(Unreachable) as caught:
+            ask()
+        assert caught.value.why == (
+            "Something else answers in its place: it sends to https://login.example/?from=cluster"
+        )
+    assert clock.slept == []
+
+
 def test_a_stream_gives_whole_lines(server: Scripted) -> None:
     server.answers = [Answer(body=b"one\ntwo\nlast without end")]
 
