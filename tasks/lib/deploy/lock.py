@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.api import Api, Json, Patience
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import killed
 from tasks.lib.deploy.namespaces import NoNamespace
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 NAME: Final = "lookit-orchestrator"
 SECONDS: Final = 15
+# Whoever interrupts waits no minute for a server that is away.
+HURRY: Final = Patience(5, 10)
 NOTE: Final = "lookit-orchestrator/"
 WAITER: Final = f"{NOTE}waiting"
 NOTED: Final = ("commit", "branch", "tag", "build")
@@ -181,6 +183,7 @@ class Lock:
     def abandon(self) -> None:
         """Give back what an interrupted attempt may have taken; else its holder counts as killed later on."""
         if self._tried:
+            self.api = self.api.patient(HURRY)
             with suppress(Failure):
                 self.release()
 
@@ -289,14 +292,15 @@ def held(lock: Lock, *, wait: float, tell: Tell) -> Iterator[None]:
         TimedOut: it was held for all of `wait`.
 
     """
-    try:
-        _acquire(lock, wait, tell)
-    except KeyboardInterrupt:
-        lock.abandon()
-        raise
     stop = threading.Event()
     renewing = threading.Thread(target=_renew, args=(lock, stop), name="lock", daemon=True)
-    renewing.start()
+    try:
+        _acquire(lock, wait, tell)
+        renewing.start()
+    except KeyboardInterrupt:
+        stop.set()
+        lock.abandon()
+        raise
     try:
         if lock.dead:
             tell(Notice(killed.remember(lock.api, lock.dead, notes_of(lock.dead))))

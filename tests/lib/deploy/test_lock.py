@@ -1,10 +1,11 @@
 """When a holder counts as dead; tests/e2e/test_lock.py takes real locks."""
 
+import threading
 from typing import Any, cast
 
 import pytest
 
-from tasks.lib.cluster.api import Api
+from tasks.lib.cluster.api import Api, Patience
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import lock
 from tasks.lib.deploy.lock import SECONDS, Claim, Lock
@@ -55,6 +56,7 @@ class Interrupting(Server):
         super().__init__(clock)
         self.lease: dict[str, Any] | None = None if free else LEASE
         self.asked: list[str] = []
+        self.late_signal = self.hurried = False
 
     def get(self, path: str, *, doing: str) -> dict[str, Any]:
         if self.lease is None:
@@ -68,7 +70,13 @@ class Interrupting(Server):
             return {}
         if method == "POST":
             self.lease = {**more["body"], "metadata": LEASE["metadata"]}
+            if self.late_signal:
+                return {}
         raise KeyboardInterrupt
+
+    def patient(self, patience: Patience) -> "Interrupting":
+        self.hurried = patience.total < 60
+        return self
 
 
 @pytest.mark.parametrize(
@@ -86,6 +94,24 @@ def test_a_lock_is_given_back_by_whoever_is_interrupted_as_it_takes_it(
         pytest.fail("nobody may come here")
 
     assert server.asked == asked
+    assert server.hurried is free, "nobody who interrupts waits a minute for a server that is away"
+
+
+def test_it_is_given_back_too_by_whoever_is_interrupted_before_it_is_renewed(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    server = Interrupting(clock, free=True)
+    server.late_signal = True
+    one = Lock(cast("Api", server), checked_in_settings().environment("staging"), Claim("me"))
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+
+    with pytest.raises(KeyboardInterrupt), lock.held(one, wait=60, tell=lambda event: None):
+        pytest.fail("nobody may come here")
+
+    assert server.asked == ["POST", "DELETE"]
 
 
 def test_a_server_that_was_away_was_so_for_the_holder_too_whose_time_begins_anew(clock: Clock) -> None:
