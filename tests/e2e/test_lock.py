@@ -13,7 +13,8 @@ import pytest
 
 from tasks.lib.cluster.connection import connect
 from tasks.lib.deploy import lock
-from tasks.lib.deploy.lock import Claim, Lock
+from tasks.lib.deploy.claims import Claim
+from tasks.lib.deploy.lock import Lock
 from tasks.lib.deploy.progress import Event
 from tasks.lib.errors import Failure
 from tests.fault_proxy import FaultProxy

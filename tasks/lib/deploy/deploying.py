@@ -160,14 +160,14 @@ def _converge(
     values: list[str],
 ) -> None:
     from tasks.lib.cluster import identity
-    from tasks.lib.deploy import lock
+    from tasks.lib.deploy import claims, lock
     from tasks.lib.deploy.engine import Course
     from tasks.lib.deploy.recovery import Recovery
     from tasks.lib.deploy.safety import Safety
 
     environment = release.environment
     tell(Notice(f"cluster {connection.found.name} at {connection.found.endpoint.server}"))
-    claim = lock.claim(release.variables)
+    claim = claims.claim(release.variables)
     one = lock.Lock(connection.api, environment, claim)
     with _locked(settings, release, connection, documents, one, tell) as approve:
         planned, shown, marked = _planned(settings, release, connection, documents)

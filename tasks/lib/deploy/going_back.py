@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.lib.build_variables import BuildVariables
-from tasks.lib.deploy import conflicts, history, lock, notifying, removing, safety
+from tasks.lib.deploy import claims, conflicts, history, lock, notifying, removing, safety
 from tasks.lib.deploy.around import Around
 from tasks.lib.deploy.hooks import Launcher
 from tasks.lib.deploy.progress import DEPLOYED, Began, Ended, Notice, PhaseBegan, Record, Tell
@@ -154,7 +154,7 @@ def _under_lock(
     from tasks.lib.deploy import engine
 
     environment, api = due.environment, connection.api
-    claim, began = lock.claim_to_go_back(chosen.facts), time.monotonic()
+    claim, began = claims.claim_to_go_back(chosen.facts), time.monotonic()
     one = lock.Lock(api, environment, claim)
     with lock.held(one, wait=settings.time_limits.lock, tell=tell):
         require_still(due, chosen, history.read(api, environment.namespace))

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.deploy import killed
-from tasks.lib.deploy.lock import NAME, Claim, Lock, describe, notes_of
+from tasks.lib.deploy.claims import Claim, describe, notes_of
+from tasks.lib.deploy.lock import NAME, Lock
 from tasks.lib.errors import Failure, UsageError
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import pytest
 from tasks.lib.cluster.api import Api, Patience
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import lock
-from tasks.lib.deploy.lock import SECONDS, Claim, Lock
+from tasks.lib.deploy.claims import Claim
+from tasks.lib.deploy.lock import SECONDS, Lock
 from tests.builders import checked_in_settings
 from tests.clock import Clock
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.deploy.lock import Claim, Lock
+from tasks.lib.deploy.claims import Claim
+from tasks.lib.deploy.lock import Lock
 from tasks.lib.deploy.unlocking import give_up
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
