@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from tasks.lib.cluster import lane
-from tasks.lib.cluster.api import CONNECTIONS
 from tasks.lib.cluster.connection import Connection, connect
+from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.role import manifest
 from tasks.lib.deploy import engine, planning
 from tasks.lib.deploy.objects import Wanted, wanted

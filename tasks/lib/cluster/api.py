@@ -15,18 +15,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
+from tasks.lib.cluster.endpoint import Endpoint, cause, pools_to, transport_errors
 from tasks.lib.cluster.refusal import ApiError, Unreachable, api_error, lasts
 
 if TYPE_CHECKING:
-    import ssl
-
-    from urllib3 import BaseHTTPResponse, HTTPConnectionPool, PoolManager
+    from urllib3 import BaseHTTPResponse, HTTPConnectionPool
 
 Json = dict[str, Any]
 FIELD_MANAGER: Final = "lookit-orchestrator"
 JSON_TYPE: Final = "application/json"
 APPLY_TYPE: Final = "application/apply-patch+yaml"  # JSON is YAML
-CONNECTIONS: Final = 8
 PAGE: Final = 500
 SHOWN: Final = 200  # characters of what is no answer of a cluster
 FIRST_DELAY: Final = 0.1
@@ -37,20 +35,6 @@ PASSING: Final = frozenset({429, 500, 502, 503, 504})
 # What YAML reads otherwise than JSON, or not at all, where it is not escaped.
 ESCAPED: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 FORGETFUL: Final = re.compile(r'is forbidden: User ".*" cannot ')
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where an API server is and who vouches for it.
-
-    Args:
-        server: `https://host[:port]`.
-        ca: the certificate authority as PEM; empty for the public ones.
-
-    """
-
-    server: str
-    ca: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +67,7 @@ class Api:
         self.patience = patience
         self._token = token
         self._passing = passing or _passing
-        self._pools = _pools(endpoint)
+        self._pools = pools_to(endpoint)
         self._pool = self._connections()
         self._closing = threading.Event()
         self._streams: set[BaseHTTPResponse] = set()
@@ -130,8 +114,8 @@ class Api:
                     raise refusal
                 fault: ApiError | Unreachable = refusal
                 waited = max(delay, _seconds(response.headers.get("Retry-After")))
-            except _transport_errors() as error:
-                fault = Unreachable(self.endpoint.server, _cause(error))
+            except transport_errors() as error:
+                fault = Unreachable(self.endpoint.server, cause(error))
             if time.monotonic() + waited > deadline or self._closing.wait(_jittered(waited)):
                 raise fault
             delay = min(delay * 2, LONGEST_DELAY)
@@ -187,8 +171,8 @@ class Api:
             finally:
                 self._streams.discard(response)
                 response.close()
-        except _transport_errors() as error:
-            raise Unreachable(self.endpoint.server, _cause(error)) from error
+        except transport_errors() as error:
+            raise Unreachable(self.endpoint.server, cause(error)) from error
 
     def patient(self, patience: Patience) -> "Api":
         """The same server and credentials with other time-outs."""
@@ -255,40 +239,6 @@ class Api:
         return response
 
 
-def _pools(endpoint: Endpoint) -> "PoolManager":
-    """Connections to the server, through the proxy that the environment names, if any."""
-    import urllib3
-
-    options: Json = {"maxsize": CONNECTIONS, "block": False, "ssl_context": _tls(endpoint)}
-    if proxy := proxy_to(endpoint):
-        return urllib3.ProxyManager(proxy, **options)
-    return urllib3.PoolManager(**options)
-
-
-def proxy_to(endpoint: Endpoint) -> str:
-    """The proxy that the environment, or the system, names for this server; empty for none."""
-    from urllib.parse import urlsplit
-    from urllib.request import getproxies, proxy_bypass
-
-    proxy = getproxies().get("https", "")
-    return "" if proxy_bypass(urlsplit(endpoint.server).hostname or "") else proxy
-
-
-def _tls(endpoint: Endpoint) -> "ssl.SSLContext":
-    import ssl
-
-    context = ssl.create_default_context(cadata=endpoint.ca or None)
-    # Python 3.13 turned on checks that the self-made authorities of many clusters do not pass.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
-
-
-def _transport_errors() -> tuple[type[Exception], ...]:
-    from urllib3.exceptions import HTTPError
-
-    return (HTTPError, OSError)
-
-
 def _passing_when_assured(error: ApiError) -> bool:
     """What a starting server says; admission and quota also answer 403, but in other words."""
     return _passing(error) or error.status == 401 or bool(FORGETFUL.search(error.message))
@@ -315,13 +265,6 @@ def encoded(body: Json | list[Json]) -> bytes:
 def with_query(path: str, query: Mapping[str, str] | None) -> str:
     """A path with parameters, if there are any."""
     return f"{path}?{urlencode(query)}" if query else path
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost reason: urllib3 wraps the system's words several times over."""
-    while isinstance(inner := getattr(error, "reason", None) or error.__cause__, BaseException):
-        error = inner
-    return str(error) or type(error).__name__
 
 
 def _seconds(header: str | None) -> float:

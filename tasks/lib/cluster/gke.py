@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks.lib.cluster.api import Endpoint, Json
+from tasks.lib.cluster.api import Json
+from tasks.lib.cluster.endpoint import Endpoint
 from tasks.lib.credentials import object_in, refusal_words
 from tasks.lib.errors import Failure
 

@@ -18,9 +18,9 @@ from tasks.lib.cluster.api import (
     Json,
     applying,
     encoded,
-    proxy_to,
     with_query,
 )
+from tasks.lib.cluster.endpoint import proxy_to
 
 # From so many on, connections of their own are worth their handshakes.
 MANY: Final = 50

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from tasks.lib.cluster.api import CONNECTIONS, Api, Json
+from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.errors import Failure

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Final
 
 from tasks.lib.cluster import lane
-from tasks.lib.cluster.api import CONNECTIONS, Api, Json
+from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import takeover

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from tasks.lib.cluster.api import CONNECTIONS, FIELD_MANAGER, Api, Json
+from tasks.lib.cluster.api import FIELD_MANAGER, Api, Json
+from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.diff import Change, changes

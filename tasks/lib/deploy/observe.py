@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from tasks.lib.cluster.api import CONNECTIONS, Api, Json
+from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.kinds import Kind, Kinds
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.objects import Ref, Wanted, ref_of

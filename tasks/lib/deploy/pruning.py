@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from tasks.lib.cluster import permissions
-from tasks.lib.cluster.api import CONNECTIONS, Api, Json
+from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.connection import Connection
+from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.permissions import NEVER_REMOVED
 from tasks.lib.deploy import history
 from tasks.lib.deploy.decide import Action, Step

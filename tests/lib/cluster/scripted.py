@@ -16,7 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tasks.lib.cluster.api import Api, Endpoint, Patience
+from tasks.lib.cluster.api import Api, Patience
+from tasks.lib.cluster.endpoint import Endpoint
 from tests.serving import answering
 
 

@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tasks.lib.cluster import api
-from tasks.lib.cluster.api import Api, Endpoint, encoded
+from tasks.lib.cluster.api import Api, encoded
+from tasks.lib.cluster.endpoint import Endpoint
 from tasks.lib.cluster.refusal import ApiError, Unreachable
 from tests.clock import Clock
 from tests.lib.cluster.scripted import Answer, Scripted, status

@@ -6,7 +6,7 @@ import requests
 from urllib3.util import retry
 
 from tasks.lib.cluster import gke
-from tasks.lib.cluster.api import Endpoint
+from tasks.lib.cluster.endpoint import Endpoint
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
 from tests.clock import Clock

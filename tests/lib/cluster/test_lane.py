@@ -9,7 +9,7 @@ import pycurl
 import pytest
 
 from tasks.lib.cluster import lane
-from tasks.lib.cluster.api import Endpoint
+from tasks.lib.cluster.endpoint import Endpoint
 from tests.lib.cluster.scripted import Answer, Scripted, status
 
 MADE = Answer(body=b'{"kind": "ConfigMap"}')

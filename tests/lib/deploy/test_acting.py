@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.cluster import lane
-from tasks.lib.cluster.api import CONNECTIONS, Api, Json, Patience
+from tasks.lib.cluster.api import Api, Json, Patience
+from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.acting import Acting

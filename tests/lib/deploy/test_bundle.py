@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.cluster.api import Api, Endpoint, Patience
+from tasks.lib.cluster.api import Api, Patience
+from tasks.lib.cluster.endpoint import Endpoint
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.bundle import (
     Found,

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from tasks.lib.cluster.api import Api, Endpoint, Patience
+from tasks.lib.cluster.api import Api, Patience
+from tasks.lib.cluster.endpoint import Endpoint
 from tasks.lib.deploy.decide import Action
 from tasks.lib.deploy.logs import Followers
 from tasks.lib.deploy.objects import Ref
