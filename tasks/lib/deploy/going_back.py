@@ -95,7 +95,7 @@ def variables_of(past: history.Past) -> BuildVariables:
 def _bring_back(
     settings: "Settings", due: Return, connection: "Connection", chosen: history.Past, tell: Tell
 ) -> Record:
-    from tasks.lib.deploy.deploying import masked, masked_failures, values_of
+    from tasks.lib.deploy.hiding import masked, masked_failures, values_of
     from tasks.lib.deploy.objects import wanted
 
     environment = due.environment

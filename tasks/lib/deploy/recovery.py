@@ -17,6 +17,7 @@ from tasks.lib.deploy import bundle, engine, history, removing, restoring
 from tasks.lib.deploy.aftercare import Aftercare
 from tasks.lib.deploy.conflicts import OPTION, Conflict
 from tasks.lib.deploy.decide import Step
+from tasks.lib.deploy.hiding import learn
 from tasks.lib.deploy.history import Past
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.deploy.progress import DEPLOYED, Began, Notice, PhaseBegan, Record, Tell, Told
@@ -73,8 +74,6 @@ class Recovery:
 
     def _learn_old_secrets(self) -> None:
         """Be wary of the values of every Secret in the namespace: pods log what the plan has no part in."""
-        from tasks.lib.deploy.deploying import learn
-
         with suppress(Failure):  # then there will be no logs either
             learn(self.values, self._secrets())
 

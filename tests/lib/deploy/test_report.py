@@ -9,9 +9,10 @@ import pytest
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.deploy import progress, report
 from tasks.lib.deploy.decide import Action, Step
-from tasks.lib.deploy.deploying import Release, masked
+from tasks.lib.deploy.deploying import Release
 from tasks.lib.deploy.diff import Change
 from tasks.lib.deploy.engine import Choices
+from tasks.lib.deploy.hiding import masked
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.planning import Entry, Plan
 from tasks.lib.deploy.progress import (
