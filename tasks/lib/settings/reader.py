@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # The sources that hold settings of this project alone, and the sections that Invoke keeps in them.
 OWN_FILES = ("invoke.yaml", "invoke -f")
 INVOKES_OWN = ("run", "runners", "sudo", "tasks", "timeouts")
+NOTES = "x-"  # begins the names of sections that hold anchors for others, as Compose files have them
 
 
 class Layer(Struct, frozen=True):
@@ -126,10 +127,9 @@ def _unknown_sections(layers: Sequence[Layer]) -> list[str]:
     from tasks.lib.settings.model import Settings
 
     known = {*Settings.__struct_fields__, *INVOKES_OWN}
-    unknown = [
-        name for layer in layers if layer.source in OWN_FILES for name in layer.values if name not in known
-    ]
-    return [f"{name} is no setting{_suggestion((name,))}." for name in dict.fromkeys(unknown)]
+    there = dict.fromkeys(name for layer in layers if layer.source in OWN_FILES for name in layer.values)
+    unknown = [name for name in there if name not in known and not name.startswith(NOTES)]
+    return [f"{name} is no setting{_suggestion((name,))}." for name in unknown]
 
 
 def _with_names(values: dict[str, Any]) -> dict[str, Any]:

@@ -66,6 +66,10 @@ def test_a_section_that_is_misspelled_is_not_passed_over(source: str) -> None:
     assert caught.value.why.startswith("- time_limit is no setting; did you mean time_limits?; allowed here:")
 
 
+def test_a_section_may_hold_anchors_for_others() -> None:
+    assert read([Layer("invoke.yaml", {**DEFAULTS, "x-limits": {"deploy": "10m"}})], ROOT)
+
+
 def test_a_person_s_own_file_may_hold_other_projects_sections() -> None:
     assert read([Layer("~/.invoke.yaml", {"website": {}}), Layer("invoke.yaml", DEFAULTS)], ROOT)
 
