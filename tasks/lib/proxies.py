@@ -4,6 +4,7 @@ import re
 from collections.abc import MutableMapping
 
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+EVERYWHERE = "*"  # means that only where it stands alone
 NAMES = ("no_proxy", "NO_PROXY")  # some programs read the one, some the other
 
 
@@ -21,4 +22,5 @@ def spare_this_machine(environ: MutableMapping[str, str]) -> None:
     for name in NAMES:
         present = (said[name] or said[NAMES[0]] or said[NAMES[1]]).split(",")
         spared = [host.strip() for host in present if host.strip()]
-        environ[name] = ",".join([*spared, *(host for host in THIS_MACHINE if host not in spared)])
+        added = [host for host in THIS_MACHINE if host not in spared] if spared != [EVERYWHERE] else []
+        environ[name] = ",".join([*spared, *added])

@@ -12,8 +12,9 @@ from tasks.lib.proxies import is_this_machine, spare_this_machine
         ({"no_proxy": "a.example"}, "a.example,localhost,127.0.0.1,::1", "a.example,localhost,127.0.0.1,::1"),
         ({"NO_PROXY": "b, 127.0.0.1"}, "b,127.0.0.1,localhost,::1", "b,127.0.0.1,localhost,::1"),
         ({"no_proxy": "a", "NO_PROXY": "b"}, "a,localhost,127.0.0.1,::1", "b,localhost,127.0.0.1,::1"),
+        ({"NO_PROXY": " *"}, "*", "*"),
     ],
-    ids=["nothing said", "in small letters", "in capitals", "both"],
+    ids=["nothing said", "in small letters", "in capitals", "both", "everything"],
 )
 def test_this_machine_joins_what_no_proxy_is_asked_for(said: dict[str, str], lower: str, upper: str) -> None:
     spare_this_machine(said)

@@ -27,6 +27,7 @@ NOBODY = ("Connection refused", "Name or service not known")
 UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # OpenSSL's words before and since 3.2
 CLIENT = "lookit-orchestrator"  # as which it asks for tokens
+NO_PROXY = {"http": "", "https": ""}
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
 
@@ -62,8 +63,6 @@ class Wire:
         self._attempt_limit = attempt_limit
         self._limit = limit
         self._session = requests.Session()
-        # What is on this machine is asked through no proxy, as Docker does it.
-        self._session.trust_env = not is_this_machine(urlsplit(address).hostname or "")
         self._tokens: dict[str, str] = {}
 
     def send(self, exchange: Exchange) -> "Response":
@@ -114,12 +113,17 @@ class Wire:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     def _once(self, exchange: Exchange, seconds: float) -> "Response":
+        url = urljoin(self._address, exchange.url)
         return self._session.request(
             exchange.method,
-            urljoin(self._address, exchange.url),
+            url,
             headers=dict(exchange.headers),
             data=exchange.body or None,
             timeout=seconds,
+            # What is on this machine is asked through no proxy, as Docker does it.
+            proxies=NO_PROXY if is_this_machine(urlsplit(url).hostname or "") else None,
+            # Without this, requests puts a password of ~/.netrc in the place of a token.
+            auth=lambda prepared: prepared,
         )
 
     def _authorization(self, challenge: str) -> str:
@@ -178,7 +182,7 @@ def _basic(login: "Login | None") -> str:
 
     if login is None or login.is_identity_token:
         return ""
-    return _basic_auth_str(login.user, login.password.reveal())
+    return _basic_auth_str(login.user.encode(), login.password.reveal())
 
 
 def failed(what: str, answer: "Response", image: "Reference") -> Failure:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import requests
+from msgspec.structs import replace
 
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.image import registry, wire
@@ -227,6 +228,49 @@ def test_a_registry_on_this_machine_is_asked_through_no_proxy(
         monkeypatch.delenv(name, raising=False)
     with server([found()]) as (address, _):
         assert registry.resolve_digest(settings, f"{address}/a:v1") == DIGEST
+
+
+def through_proxy(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("http_proxy", f"http://{address}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_what_gives_tokens_elsewhere_is_asked_through_the_proxy(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    challenge = {"WWW-Authenticate": 'Bearer realm="http://tokens.example/token",service="s"'}
+    with server([(401, challenge, b""), (200, {}, b'{"token": "t"}'), found()]) as (address, seen):
+        through_proxy(monkeypatch, address)
+        assert registry.resolve_digest(settings, f"{address}/a:v1") == DIGEST
+
+    assert [path for _, path, _ in seen] == [
+        "/v2/a/manifests/v1", "http://tokens.example/token?service=s", "/v2/a/manifests/v1",
+    ]  # fmt: skip
+
+
+def test_a_password_in_netrc_takes_no_token_s_place(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker knows nothing of that file; a registry that asks for a token takes no password."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine registry.example login me password pw\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    plain = replace(settings, registry=replace(settings.registry, plain_http=["registry.example"]))
+    challenge = {"WWW-Authenticate": 'Bearer realm="http://{address}/token",service="s"'}
+    with server([(401, challenge, b""), (200, {}, b'{"token": "t"}'), found()]) as (address, seen):
+        through_proxy(monkeypatch, address)
+        assert registry.resolve_digest(plain, "registry.example/a:v1") == DIGEST
+
+    assert [authorization for _, _, authorization in seen] == ["", "", "Bearer t"]
+
+
+def test_a_name_that_is_not_latin_is_sent_as_docker_sends_it() -> None:
+    asked = {"realm": "https://r.example/token", "service": "s"}
+
+    request = wire.token_request(asked, Login("Łucja", Secret(b"pw")))
+
+    assert request.headers == {"Authorization": f"Basic {base64.b64encode('Łucja:pw'.encode()).decode()}"}
 
 
 def test_behind_a_proxy_that_is_gone_the_network_is_what_to_check(
