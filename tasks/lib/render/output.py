@@ -6,8 +6,9 @@ from itertools import count
 from pathlib import Path
 
 from tasks.lib import console
-from tasks.lib.errors import UsageError
+from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import write_atomically
+from tasks.lib.filesystem import refusal
 from tasks.lib.render.documents import Document, joined, redacted
 from tasks.lib.render.rendering import Rendered
 from tasks.lib.render.validation import validate
@@ -65,7 +66,8 @@ def deliver(rendered: Rendered, kubernetes: str, out: str, *, show_secrets: bool
         show_secrets: print the values of Secrets even on a terminal; pipes and files always get them.
 
     Raises:
-        Failure: an object breaks its schema; nothing is printed or written.
+        Failure: an object breaks its schema, and nothing is printed or written; or the folder cannot be
+            written to, and some of the files may be there.
         UsageError: the folder holds other files.
 
     """
@@ -75,8 +77,17 @@ def deliver(rendered: Rendered, kubernetes: str, out: str, *, show_secrets: bool
     if unchecked:
         console.say(f"not checked, no published schema: {', '.join(unchecked)}")
     if out != "-":
-        written = write(rendered.documents, Path(out))
+        try:
+            written = write(rendered.documents, Path(out))
+        except OSError as error:
+            raise _not_written(out, error) from error
         console.say(f"{len(written)} files written to {out}; Secrets among them are in plaintext.")
         return
     hide = sys.stdout.isatty() and not show_secrets
     console.emit(joined([redacted(d) for d in rendered.documents] if hide else rendered.documents))
+
+
+def _not_written(out: str, error: OSError) -> Failure:
+    return refusal(error) or Failure(
+        f"The render cannot be written to {out}.", f"{error.strerror}.", "Choose another folder with --out."
+    )

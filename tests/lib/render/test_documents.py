@@ -123,6 +123,17 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["old.yaml"]
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a file system that takes no folders")
+def test_a_folder_that_cannot_be_made_is_told_in_words() -> None:
+    rendered = Rendered(split(STREAM), [])
+    with pytest.raises(Failure) as caught:
+        output.deliver(rendered, "1.36", "/proc/render", show_secrets=False)
+
+    assert caught.value.what == "The render cannot be written to /proc/render."
+    assert caught.value.why == "No such file or directory."
+    assert caught.value.next_step == "Choose another folder with --out."
+
+
 def test_schema_faults_of_all_objects_are_listed() -> None:
     broken = split(
         "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: http}]}\n---\n"
