@@ -19,6 +19,7 @@ from tasks.lib.ember.wire import MOST_HELD, Pool
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import write_atomically
 from tasks.lib.interruption import uninterrupted
+from tasks.lib.nesting import refuse_deep_yaml
 from tasks.lib.settings.ember import Ember
 
 # Archives at the same time; they share the connections.
@@ -43,8 +44,10 @@ def read_manifest(path: Path) -> dict[str, str]:
 
     try:
         # Nodes are texts as they were written: 0123 stays that, and what is there twice shows.
-        node: Any = yaml.compose(path.read_text(), yaml.SafeLoader)
-    except (OSError, yaml.YAMLError, UnicodeError) as error:
+        text = path.read_text()
+        refuse_deep_yaml(text)
+        node: Any = yaml.compose(text, yaml.SafeLoader)
+    except (OSError, yaml.YAMLError, ValueError) as error:
         raise UsageError(f"The manifest {path} cannot be read.", str(error)) from error
     if not isinstance(node, yaml.MappingNode) or not all(_is_line(*pair) for pair in node.value):
         raise UsageError(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.lib.errors import UsageError, all_faults
+from tasks.lib.nesting import refuse_deep_yaml
 from tasks.lib.pipeline.model import SECTIONS, Build
 from tasks.lib.pipeline.rules import RULES
 from tasks.lib.settings.files import Loader
@@ -27,7 +28,9 @@ def load(path: Path) -> Build:
     import yaml
 
     try:
-        content = yaml.load(path.read_text(), Loader=Loader)  # noqa: S506 - it is safe
+        text = path.read_text()
+        refuse_deep_yaml(text)
+        content = yaml.load(text, Loader=Loader)  # noqa: S506 - it is safe
     except OSError as error:
         raise UsageError(
             f"The build file {path} cannot be read.", str(error), "Name one with --file."

@@ -3,11 +3,12 @@
 import json
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
 from tasks.lib.errors import UsageError, all_faults
+from tasks.lib.nesting import TOO_DEEP, refuse_deep, refuse_deep_yaml
 
 # libyaml's, where the installed PyYAML has it: ten times as fast.
 FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -57,8 +58,7 @@ def read_file(path: "str | PathLike[str]") -> dict[str, Any]:
     """
     try:
         with Path(path).open(encoding="utf-8") as file:
-            is_json = Path(path).suffix == ".json"
-            values = json.load(file, object_pairs_hook=_object) if is_json else yaml.load(file, Loader=Loader)  # noqa: S506 - it is safe
+            values = _json(file) if Path(path).suffix == ".json" else _yaml(file)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -74,6 +74,21 @@ def read_file(path: "str | PathLike[str]") -> dict[str, Any]:
     if Path(path).resolve() != OWN:
         _refuse_misshapen(path, values)
     return values
+
+
+def _json(file: TextIO) -> Any:
+    try:
+        values = json.load(file, object_pairs_hook=_object)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    refuse_deep(values)
+    return values
+
+
+def _yaml(file: TextIO) -> Any:
+    refuse_deep_yaml(file.read())
+    file.seek(0)  # the loader tells the file's name, where it reads it itself
+    return yaml.load(file, Loader=Loader)  # noqa: S506 - it is safe
 
 
 def _refuse_misshapen(path: "str | PathLike[str]", values: dict[str, Any]) -> None:
