@@ -38,7 +38,7 @@ class Change(Struct, frozen=True):
 def wanted(settings: Wanted, now: Configuration) -> Configuration:
     """The configuration that should be in force.
 
-    Lifecycle rules of other actions are somebody else's and stay.
+    Lifecycle rules of other actions are somebody else's and stay.  Their order means nothing, and stays too.
     """
     cors = [
         {
@@ -50,15 +50,28 @@ def wanted(settings: Wanted, now: Configuration) -> Configuration:
         for c in settings.cors
     ]
     website = {"mainPageSuffix": settings.main_page, "notFoundPage": settings.not_found_page}
-    others = [rule for rule in now["lifecycle"] if rule["action"]["type"] != ABORT]
     abort = {"action": {"type": ABORT}, "condition": {"age": settings.abort_uploads_after_days}}
-    return {"cors": cors, "website": {k: v for k, v in website.items() if v}, "lifecycle": [*others, abort]}
+    others = [rule for rule in now["lifecycle"] if rule["action"]["type"] != ABORT]
+    is_there = abort in now["lifecycle"] and len(now["lifecycle"]) == len(others) + 1
+    lifecycle = now["lifecycle"] if is_there else [*others, abort]
+    return {"cors": cors, "website": {k: v for k, v in website.items() if v}, "lifecycle": lifecycle}
 
 
 def changes(settings: Wanted, now: Configuration) -> list[Change]:
     """What has to change."""
     target = wanted(settings, now)
-    return [Change(part, now[part], target[part]) for part in target if now[part] != target[part]]
+    return [Change(part, now[part], target[part]) for part in _differing(now, target)]
+
+
+def _differing(one: Configuration, other: Configuration) -> list[str]:
+    """The parts that are not the same; a field of a rule that is left out is one with nothing in it."""
+    return [part for part in other if _filled(one[part]) != _filled(other[part])]
+
+
+def _filled(part: Any) -> Any:
+    if not isinstance(part, list):
+        return part
+    return [{field: value for field, value in rule.items() if value} for rule in part]
 
 
 def check_options(plan: bool, apply: bool) -> None:
@@ -127,11 +140,12 @@ def observe(access: Access) -> tuple["Bucket", Configuration]:
 
 def configuration(bucket: "Bucket") -> Configuration:
     """The parts of a bucket's configuration that are kept as code."""
-    website = bucket._properties.get("website", {})  # noqa: SLF001 - the class has no public reader
+    # The class has no public reader of a website, and leaves out the lifecycle rules that it does not know.
+    properties = bucket._properties  # noqa: SLF001
     return {
         "cors": [dict(rule) for rule in bucket.cors],
-        "website": {key: value for key, value in website.items() if value},
-        "lifecycle": [dict(rule) for rule in bucket.lifecycle_rules],
+        "website": {key: value for key, value in properties.get("website", {}).items() if value},
+        "lifecycle": [dict(rule) for rule in properties.get("lifecycle", {}).get("rule", [])],
     }
 
 
@@ -144,6 +158,7 @@ def apply(access: Access, bucket: "Bucket", target: Configuration) -> None:
 
     """
     from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
     from google.cloud.storage.retry import DEFAULT_RETRY
 
     persistence = DEFAULT_RETRY.with_timeout(access.limit)
@@ -154,15 +169,13 @@ def apply(access: Access, bucket: "Bucket", target: Configuration) -> None:
         known = bucket.metageneration
         bucket.patch(if_metageneration_match=known, timeout=access.attempt_limit, retry=persistence)
         bucket.reload(timeout=access.attempt_limit, retry=persistence)
-    except GoogleAPIError as error:
+    except (GoogleAPIError, GoogleAuthError) as error:
         raise _failure(
             error,
             f"The bucket {access.bucket} could not be configured.",
             "Run `./inv ember.bucket --plan` again; roles/storage.admin is needed.",
         ) from error
-    kept = configuration(bucket)
-    lost = [part for part in target if kept[part] != target[part]]
-    if lost:
+    if lost := _differing(configuration(bucket), target):
         raise Failure(
             f"{access.endpoint} accepted the configuration of {access.bucket} and did not keep it.",
             f"Not in force: {', '.join(lost)}.",

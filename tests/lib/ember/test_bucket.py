@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tasks.lib.ember import bucket as configuring
 from tasks.lib.ember.access import Access
@@ -69,6 +70,42 @@ def test_what_differs_is_applied_and_then_nothing_differs(google: tuple[Access, 
     assert resource["cors"][0]["origin"] == ["*"]
     assert resource["website"]["mainPageSuffix"] == "index.html"
     assert DELETE in resource["lifecycle"]["rule"]
+
+
+def test_rules_in_another_order_are_the_same(google: tuple[Access, dict[str, Any]]) -> None:
+    """Google adds a rule that somebody makes in the console after ours."""
+    access, resource = google
+    found, now = configuring.observe(access)
+    configuring.apply(access, found, configuring.wanted(WANTED, now))
+    resource["lifecycle"]["rule"].reverse()
+
+    _, after = configuring.observe(access)
+
+    assert configuring.changes(WANTED, after) == []
+
+
+def test_a_rule_that_the_library_does_not_know_stays(google: tuple[Access, dict[str, Any]]) -> None:
+    access, resource = google
+    unknown = {"action": {"type": "Freeze"}, "condition": {"age": 7}}
+    resource["lifecycle"] = {"rule": [unknown, DELETE]}
+    found, now = configuring.observe(access)
+
+    configuring.apply(access, found, configuring.wanted(WANTED, now))
+
+    assert resource["lifecycle"]["rule"][:2] == [unknown, DELETE]
+
+
+def test_cors_without_headers_is_in_force_without_that_field(google: tuple[Access, dict[str, Any]]) -> None:
+    """Google leaves fields without anything in them out of its answers."""
+    access, resource = google
+    settings = structs.replace(WANTED, cors=[structs.replace(WANTED.cors[0], response_header=[])])
+    found, now = configuring.observe(access)
+    configuring.apply(access, found, configuring.wanted(settings, now))
+    resource["cors"][0].pop("responseHeader", None)
+
+    _, after = configuring.observe(access)
+
+    assert configuring.changes(settings, after) == []
 
 
 def test_a_configuration_that_somebody_changed_meanwhile_is_left_alone(
