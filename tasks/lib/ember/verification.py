@@ -41,7 +41,8 @@ def verify(pool: Pool, access: Access, prefix: str, name: str, origin: str = ORI
     entries = revisions.entries_in(pool, access, prefix, name)
     there = listing.whole(pool, access, where, [entry.path for entry in entries])
     decided = plan(entries, where, there)
-    faults = [f"{one.name}: it is missing, or its content differs." for one in (*decided.send, *decided.last)]
+    lost = [one.name for one in (*decided.send, *decided.last)]
+    faults = [f"{one}: it is missing, or its content differs." for one in lost]
     faults += [f"{one.name}: its headers differ." for one in decided.relabel]
     faults += [f"{one.name}: {STRAY}" for one in decided.extra]
     encodings = {one.name: one.encoding for one in there}
@@ -49,13 +50,9 @@ def verify(pool: Pool, access: Access, prefix: str, name: str, origin: str = ORI
         _served(access, where + entry.path, entry, encodings.get(where + entry.path, ""), origin, faults)
         for entry in entries
     )
-    served = activation.active(pool, access, prefix)
-    if served.name == name:
-        index = reading.fetched(pool, access, where + INDEX)
-        data = page.based(index, f"{revision.FOLDER}{name}/")
-        entry = revisions.made(INDEX, data, activation.PAGE_HEADERS)
-        encoding = content.stored(data, entry.compressible).encoding
-        pool.run([_served(access, prefix + INDEX, entry, encoding, origin, faults)])
+    # The page that is served is made of the revision's own, which has to be there for that.
+    if activation.active(pool, access, prefix).name == name and where + INDEX not in lost:
+        pool.run([_page(pool, access, prefix, name, origin, faults)])
     return faults
 
 
@@ -66,6 +63,15 @@ def mending(faults: Sequence[str]) -> str:
         return "Upload its archive again with --delete-extra: it removes what no manifest names."
     also = " With --delete-extra what no manifest names goes." if strays else ""
     return f"Upload its archive again: what differs is sent and mended.{also}"
+
+
+def _page(pool: Pool, access: Access, prefix: str, name: str, origin: str, faults: list[str]) -> Job:
+    """A job that asks for the page that visitors load, as `_served` does."""
+    index = reading.fetched(pool, access, revision.folder(prefix, name) + INDEX)
+    data = page.based(index, f"{revision.FOLDER}{name}/")
+    entry = revisions.made(INDEX, data, activation.PAGE_HEADERS)
+    encoding = content.stored(data, entry.compressible).encoding
+    return _served(access, prefix + INDEX, entry, encoding, origin, faults)
 
 
 def _served(

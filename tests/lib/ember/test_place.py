@@ -158,6 +158,25 @@ def test_verifying_names_everything_that_is_wrong(access: Access, place: Place, 
     )
 
 
+@pytest.mark.parametrize("left", [None, b"<p>no head</p>"], ids=["gone", "another one"])
+def test_an_active_revision_whose_index_is_lost_is_told_with_all_else(
+    access: Access, place: Place, tmp_path: Path, left: bytes | None
+) -> None:
+    where = revision.folder(WHERE, uploaded(access, tmp_path, "1"))
+    bucket = bucket_of(access)
+    bucket.blob(f"{where}robots.txt").delete()
+    index = bucket.blob(f"{where}index.html")
+    index.delete() if left is None else index.upload_from_string(left, content_type="text/html")
+
+    with pytest.raises(Failure, match="is not as it should be") as caught:
+        place.verify("", EMBER.bucket.cors)
+
+    faults = caught.value.why.splitlines()
+    assert f"- {where}index.html: it is missing, or its content differs." in faults
+    assert f"- {where}robots.txt: it is missing, or its content differs." in faults
+    assert caught.value.next_step == "Upload its archive again: what differs is sent and mended."
+
+
 def test_uploading_again_mends_what_verifying_found(access: Access, place: Place, tmp_path: Path) -> None:
     name = uploaded(access, tmp_path, "1")
     there = reading.look_up(place._pool, access, f"{revision.folder(WHERE, name)}robots.txt")
