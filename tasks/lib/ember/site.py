@@ -78,13 +78,13 @@ def upload_manifest(
         What was done, and the manifest of the rest where one was written: a dry run writes none.
 
     Raises:
-        KeyboardInterrupt: the upload was told to end, or took too long; the rest is noted then too.
+        BaseException: what ended it, such as Ctrl-C, a limit or a full disk; the rest is noted then too.
 
     """
     summary = SiteSummary()
     try:
         upload_all(access, ember, archives, options, summary)
-    except KeyboardInterrupt:
+    except BaseException:
         with uninterrupted():
             rest = None if options.dry_run else note_rest(manifest, archives, summary)
             listed = f" {rest} lists the others." if rest else ""
@@ -136,8 +136,11 @@ def note_rest(manifest: Path, archives: Mapping[str, str], summary: SiteSummary)
     import yaml
 
     rest = manifest.with_name(f"{manifest.stem.removesuffix('.rest')}.rest.yaml")
-    left = {uuid: str(Path(archives[uuid]).resolve()) for uuid in archives if uuid not in summary.done}
     try:
+        # Absolute, but as they were named: what a link leads to may be another build by then.
+        left = {
+            uuid: str(Path(path).absolute()) for uuid, path in archives.items() if uuid not in summary.done
+        }
         if not left:
             rest.unlink(missing_ok=True)
             return None

@@ -7,6 +7,7 @@ import threading
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import replace
+from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,40 @@ def test_what_fails_is_named_and_listed_for_the_next_run(
     assert (set(again.done), again.failed) == ({"uuid-bad"}, {})
     assert site.note_rest(rest, site.read_manifest(rest), again) is None
     assert not rest.exists()
+
+
+def test_the_rest_names_archives_as_the_manifest_does(tmp_path: Path) -> None:
+    """What a link leads to may be another build by then."""
+    (tmp_path / "built").mkdir()
+    (tmp_path / "latest").symlink_to("built")
+    (tmp_path / "circle").symlink_to("circle")
+    manifest = tmp_path / "site.yaml"
+    manifest.write_text("uuid-1: latest\nuuid-2: circle\n")
+
+    rest = site.note_rest(manifest, site.read_manifest(manifest), site.SiteSummary())
+
+    assert rest
+    assert site.read_manifest(rest) == {
+        "uuid-1": str(tmp_path / "latest"),
+        "uuid-2": str(tmp_path / "circle"),
+    }
+
+
+def test_a_site_that_a_full_disk_ends_lists_what_is_left(
+    access: Access, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(pool: Pool, access: Access, ember: Ember, source: str, prefix: str, *rest: Any) -> UploadSummary:
+        if prefix.endswith("uuid-3"):
+            raise OSError(ENOSPC, "No space left on device", "/tmp/spool")
+        return upload_with(pool, access, ember, source, prefix, *rest)
+
+    monkeypatch.setattr(site, "upload_with", full)
+    monkeypatch.setattr(site, "AT_ONCE", 1)
+    with pytest.raises(OSError, match="No space left"):
+        site.upload_manifest(access, EMBER, manifest, site.read_manifest(manifest), AS_A_REVISION)
+
+    rest = manifest.with_name("site.rest.yaml")
+    assert set(site.read_manifest(rest)) == {"uuid-3", "uuid-4", "uuid-bad"}
 
 
 def test_an_app_that_fails_late_does_not_stop_the_others(access: Access, manifest: Path) -> None:
