@@ -281,9 +281,8 @@ def _authorities(settings: "Settings") -> Any:
 
     if not settings.google.ca_file:
         return grpc.ssl_channel_credentials()
-    path = Path(settings.root, settings.google.ca_file)
     try:
-        return grpc.ssl_channel_credentials(path.read_bytes())
+        return grpc.ssl_channel_credentials(Path(settings.google.ca_file).read_bytes())
     except OSError as error:
         raise Failure(
             "The certificate authorities for Cloud KMS cannot be read.", str(error), "Check google.ca_file."

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from tasks.lib.errors import UsageError
 from tasks.lib.settings.deploy import Deploy
@@ -126,6 +127,12 @@ class Google(Struct, frozen=True, kw_only=True):
     secret_manager: Name
     sql_admin: Name
     storage: Name
+
+    def found_from(self, folder: Path) -> "Google":
+        """The same with the paths of files that start from `folder` in full."""
+        files = ("credentials_file", "encrypter_credentials_file", "ca_file")
+        named = {name: path for name in files if (path := getattr(self, name))}
+        return replace(self, **{name: str(Path(folder, path)) for name, path in named.items()})
 
 
 class Sandbox(Struct, frozen=True, kw_only=True):

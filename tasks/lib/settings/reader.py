@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tasks.lib.errors import UsageError, all_faults
 
@@ -63,7 +64,7 @@ def read(layers: Sequence[Layer], root: Path) -> "Settings":
         )  # fmt: skip
     if shared := _shared_branches(settings):
         raise all_faults("The settings are not valid.", shared, "Give each environment a branch of its own.")
-    return settings
+    return replace(settings, google=settings.google.found_from(root))
 
 
 def misshapen(values: Mapping[str, Any]) -> list[str]:

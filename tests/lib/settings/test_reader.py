@@ -66,6 +66,17 @@ def test_a_section_that_is_misspelled_is_not_passed_over(source: str) -> None:
     assert caught.value.why.startswith("- time_limit is no setting; did you mean time_limits?; allowed here:")
 
 
+def test_files_of_google_are_found_from_the_settings_folder() -> None:
+    """As all paths are: whoever runs a task may stand elsewhere."""
+    named = {"google": {"credentials_file": "keys/a.json", "ca_file": "/etc/ca.pem"}}
+
+    google = read([Layer("invoke.yaml", DEFAULTS), Layer("invoke -f", named)], ROOT).google
+
+    assert google.credentials_file == str(ROOT / "keys/a.json")
+    assert google.ca_file == "/etc/ca.pem"
+    assert google.encrypter_credentials_file == ""
+
+
 def test_a_section_may_hold_anchors_for_others() -> None:
     assert read([Layer("invoke.yaml", {**DEFAULTS, "x-limits": {"deploy": "10m"}})], ROOT)
 
