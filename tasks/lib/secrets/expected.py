@@ -6,6 +6,7 @@ for an env file, a JSON object for a JSON file.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib.errors import Failure
@@ -34,13 +35,18 @@ def expected_keys(file: "SecretFile") -> list[str] | None:
         Failure: the list itself is not valid.
 
     """
-    path = file.plaintext.with_name(file.name + SUFFIX)
+    path = _list_of(file)
     if not path.exists():
         return None
     keys, findings = keys_in(file.name, path.read_bytes())
     if faults := [finding for finding in findings if finding.weight is Weight.FAULT]:
         raise Failure(f"The list of expected keys {path} is not valid.", "\n".join(map(str, faults)))
     return list(keys)
+
+
+def _list_of(file: "SecretFile") -> Path:
+    """Where the list of a file's expected keys is, or would be."""
+    return file.plaintext.with_name(file.name + SUFFIX)
 
 
 def keys_in(name: str, content: bytes) -> tuple[dict[str, str], list[Finding]]:
@@ -84,7 +90,8 @@ def refuse_emptied(file: "SecretFile", plaintext: "Secret") -> None:
         raise Failure(
             f"{file.name} holds no key at all, so nothing was encrypted.",
             f"The manifests ask for {len(wanted)} of it. The encrypted file is as it was.",
-            "See what emptied it, such as a pipe that failed, then do it again.",
+            "See what emptied it, such as a pipe that failed, then do it again.\n"
+            f"If it is meant to be empty, take the keys out of {_list_of(file)} first.",
         )
 
 

@@ -67,8 +67,14 @@ def test_a_plaintext_may_lack_keys_but_not_all_of_them(tmp_path: Path) -> None:
     refuse_emptied(env, Secret(b"B=1\n"))
 
     assert lacking(env, Secret(b"B=1\n")) == ("A",)
-    with pytest.raises(Failure, match=r"lookit-secrets\.env holds no key at all, so nothing was encrypted"):
+    with pytest.raises(
+        Failure, match=r"lookit-secrets\.env holds no key at all, so nothing was encrypted"
+    ) as caught:
         refuse_emptied(env, Secret(b"# all gone\n"))
+    listed = tmp_path / FOLDER / "lookit-secrets.env.expected"
+    assert caught.value.next_step.endswith(
+        f"If it is meant to be empty, take the keys out of {listed} first."
+    )
 
 
 def test_keys_missing_and_unexpected_are_told_apart() -> None:
