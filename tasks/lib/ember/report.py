@@ -116,6 +116,15 @@ def revisions(listed: Sequence[Revision], active: Active, json: bool) -> None:
         ]
         console.emit(_dumped(rows))
         return
+    if listed:
+        _table(listed, active)
+    if active.name and active.name not in {one.name for one in listed}:
+        console.say(f"{active.name} is active and not whole; `./inv ember.verify` says what to do.")
+    elif not listed:
+        console.say("There is no complete revision: nothing was uploaded to this prefix, or only in place.")
+
+
+def _table(listed: Sequence[Revision], active: Active) -> None:
     before = list(active.history)
     table = [
         (r.name, f"{r.created:%Y-%m-%d %H:%M} UTC", str(r.files), size(r.size), _standing(r.name, before))

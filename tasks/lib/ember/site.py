@@ -117,7 +117,7 @@ def upload_all(
     def bring(uuid: str, source: str) -> None:
         try:
             with closing(Pool(access, shared.lane(), MOST_HELD // AT_ONCE)) as pool:
-                prefix = f"{ember.prefix}/{uuid}"
+                prefix = "/".join(filter(None, (ember.prefix.removesuffix("/"), uuid)))
                 summary.done[uuid] = upload_with(pool, access, ember, source, prefix, options, progress)
         except Failure as failure:
             summary.failed[uuid] = str(failure)

@@ -76,6 +76,24 @@ def test_revisions_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert "active" not in rows["cc"]
 
 
+def test_no_revisions_are_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    report.revisions([], Active((), 0), False)
+
+    assert capsys.readouterr().err == (
+        "There is no complete revision: nothing was uploaded to this prefix, or only in place.\n"
+    )
+
+
+@pytest.mark.parametrize("listed", [REVISIONS, []])
+def test_an_active_revision_that_is_not_listed_is_told(
+    capsys: pytest.CaptureFixture[str], listed: list[Revision]
+) -> None:
+    report.revisions(listed, Active(("dd", "aa"), 7), False)
+
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == "dd is active and not whole; `./inv ember.verify` says what to do."
+
+
 def test_revisions_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     report.revisions(REVISIONS[:1], Active(("bb",), 7), True)
     assert json.loads(capsys.readouterr().out) == [

@@ -109,6 +109,27 @@ def test_a_site_that_a_full_disk_ends_lists_what_is_left(
     assert set(site.read_manifest(rest)) == {"uuid-3", "uuid-4", "uuid-bad"}
 
 
+@pytest.mark.parametrize("uuid", [".", ".."])
+def test_a_uuid_that_leads_elsewhere_is_refused(access: Access, manifest: Path, uuid: str) -> None:
+    done = uploaded(access, {uuid: site.read_manifest(manifest)["uuid-0"]})
+
+    assert done.failed[uuid].startswith(f"The prefix 'experiments/{uuid}' cannot be used.")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "lies_in"), [("experiments/", "experiments/"), ("a/b/", "a/b/"), ("", "")]
+)
+def test_a_prefix_of_the_settings_may_end_in_a_slash_or_be_none(
+    access: Access, manifest: Path, prefix: str, lies_in: str
+) -> None:
+    """As --prefix may end in one."""
+    one = {"uuid-0": site.read_manifest(manifest)["uuid-0"]}
+
+    done = uploaded(access, one, ember=structs.replace(EMBER, prefix=prefix))
+
+    assert done.done["uuid-0"].url == f"{access.endpoint}/{access.bucket}/{lies_in}uuid-0/index.html"
+
+
 def test_an_app_that_fails_late_does_not_stop_the_others(access: Access, manifest: Path) -> None:
     absolute = dict(example.files("absolute"))
     absolute["index.html"] = b'<html><head><script src="/app.js"></script></head></html>'
