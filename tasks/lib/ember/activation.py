@@ -80,6 +80,24 @@ def served(pool: Pool, access: Access, prefix: str) -> tuple[Active, list[Entry]
         return now, []
 
 
+def is_as_activated(pool: Pool, access: Access, prefix: str, name: str) -> bool:
+    """Whether the page at `prefix` holds what an activation of revision `name` would write there now."""
+    from tasks.lib.ember import page
+
+    pages: list[bytes] = []
+    indexes: list[bytes] = []
+    where = revision.folder(prefix, name)
+    asked = [
+        reading.fetching(access, prefix + INDEX, pages),
+        reading.fetching(access, where + INDEX, indexes),
+    ]
+    pool.run(asked)
+    try:
+        return pages == [page.based(index, f"{revision.FOLDER}{name}/") for index in indexes]
+    except Failure:  # the revision's own is another one
+        return False
+
+
 def activate(
     pool: Pool, access: Access, prefix: str, name: str, history: Sequence[str], served: Active,
     entries: Sequence[Entry] = (),

@@ -61,10 +61,16 @@ class Place:
         """Serve the revision that `asked` names or begins; says what was done."""
         name = revisions.known(self.listed(), asked)
         now = self.active()
-        if now.name == name and now.as_written:
+        if self._is_served(name, now):
             return f"Revision {name} is active already."
         self._serve(name, revision.activated(now.history, name), now)
+        if now.name == name:
+            return f"Revision {name} is active; its page was written anew."
         return f"Revision {name} is active. Before: {now.name or 'none'}."
+
+    def _is_served(self, name: str, now: Active) -> bool:
+        is_active = now.name == name and now.as_written
+        return is_active and activation.is_as_activated(self._pool, self._access, self._prefix, name)
 
     def roll_back(self) -> str:
         """Serve the revision before the active one; says what was done.
@@ -145,7 +151,7 @@ class Place:
             raise Failure(
                 f"Revision {name} is not as it should be.",
                 "\n".join(f"- {fault}" for fault in faults),
-                verification.mending(faults),
+                verification.mending(faults, name, self.url),
             )
         return f"Revision {name} is whole, and served as it should be."
 

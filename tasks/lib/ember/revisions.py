@@ -199,5 +199,9 @@ def _revision(item: Item, start: str) -> Revision:
     noted = item.metadata
     created = datetime.fromisoformat(item.time_created)
     name = item.name.removeprefix(start).removesuffix(".json")
-    files, size = int(noted.get("lookit-files", 0)), int(noted.get("lookit-size", 0))
+    files, size = (_count(noted.get(key, "")) for key in ("lookit-files", "lookit-size"))
     return Revision(name, created, files, size, int(item.generation))
+
+
+def _count(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() else 0

@@ -2,7 +2,6 @@
 
 import zlib
 from collections.abc import Iterator, Sequence
-from urllib.parse import quote
 
 from tasks.lib.ember import activation, content, listing, page, reading, revision, revisions
 from tasks.lib.ember.access import Access
@@ -16,6 +15,7 @@ from tasks.lib.settings.ember import Cors
 # Larger files are asked for with HEAD: their bytes were checked when they were stored.
 LARGEST_TO_READ = 8 << 20
 STRAY = "no manifest names it."
+OTHER_BYTES = "the bytes served are not the ones of the revision."
 # Who asks where everybody may.
 ORIGIN = "https://lookit.invalid"
 
@@ -56,8 +56,10 @@ def verify(pool: Pool, access: Access, prefix: str, name: str, origin: str = ORI
     return faults
 
 
-def mending(faults: Sequence[str]) -> str:
-    """What to do about what is wrong with a revision."""
+def mending(faults: Sequence[str], name: str, url: str) -> str:
+    """What to do about what is wrong with revision `name`, whose page is served at `url`."""
+    if f"{url}: {OTHER_BYTES}" in faults and all(fault.startswith(f"{url}: ") for fault in faults):
+        return f"`./inv ember.activate {name}` writes the page anew."
     strays = sum(fault.endswith(STRAY) for fault in faults)
     if strays == len(faults):
         return "Upload its archive again with --delete-extra: it removes what no manifest names."
@@ -80,7 +82,7 @@ def _served(
     """A job that asks for an object, stored in `encoding`, as a browser would from a page elsewhere."""
 
     def steps() -> Steps:
-        url = f"{access.endpoint}/{quote(access.bucket)}/{quote(name)}"
+        url = access.public_url(name)
         method = "GET" if entry.size <= LARGEST_TO_READ else "HEAD"
         headers = ("Accept-Encoding: gzip", *([f"Origin: {origin}"] if origin else []))
         response = yield from ask(Request(method, url, headers, public=True), access, access.deadline())
@@ -117,7 +119,7 @@ def served_faults(
         asking_pages = "pages of other origins" if origin == ORIGIN else f"pages of {origin}"
         yield f"{asking_pages} may not read it: `./inv ember.bucket --apply` configures CORS."
     if method == "GET" and _checksum(response) != entry.crc32c:
-        yield "the bytes served are not the ones of the revision."
+        yield OTHER_BYTES
 
 
 def _checksum(response: Response) -> int | None:

@@ -177,6 +177,47 @@ def test_an_active_revision_whose_index_is_lost_is_told_with_all_else(
     assert caught.value.next_step == "Upload its archive again: what differs is sent and mended."
 
 
+def test_a_page_that_is_another_one_is_mended_by_the_command_that_verifying_names(
+    access: Access, place: Place, tmp_path: Path
+) -> None:
+    """As a copy from another bucket leaves one, with all that was noted of the other app's."""
+    name = uploaded(access, tmp_path, "1")
+    copied = bucket_of(access).get_blob(f"{WHERE}index.html")
+    copied.metadata = dict(copied.metadata)
+    copied.upload_from_string(b"<html><head></head></html>", content_type="text/html; charset=utf-8")
+
+    with pytest.raises(Failure, match="is not as it should be") as caught:
+        place.verify("", EMBER.bucket.cors)
+    assert f"- {place.url}: the bytes served are not the ones of the revision." in caught.value.why
+    assert caught.value.next_step == f"`./inv ember.activate {name}` writes the page anew."
+
+    assert place.activate(name) == f"Revision {name} is active; its page was written anew."
+    assert place.verify("", EMBER.bucket.cors).endswith("served as it should be.")
+    assert place.activate(name) == f"Revision {name} is active already."
+
+
+@pytest.mark.parametrize("left", [None, b"<p>no head</p>"], ids=["gone", "another one"])
+def test_activating_what_is_active_and_not_whole_says_what_is_missing(
+    access: Access, place: Place, tmp_path: Path, left: bytes | None
+) -> None:
+    name = uploaded(access, tmp_path, "1")
+    index = f"{revision.folder(WHERE, name)}index.html"
+    blob = bucket_of(access).blob(index)
+    blob.delete() if left is None else blob.upload_from_string(left, content_type="text/html")
+
+    with pytest.raises(Failure, match="is not whole") as caught:
+        place.activate(name)
+    assert caught.value.why == f"- {index} is missing or differs."
+
+
+def test_notes_that_are_no_numbers_count_as_none(access: Access, place: Place, tmp_path: Path) -> None:
+    manifest = bucket_of(access).get_blob(revision.manifest_name(WHERE, uploaded(access, tmp_path, "1")))
+    manifest.metadata = {**manifest.metadata, "lookit-files": "many", "lookit-size": "-"}
+    manifest.patch()
+
+    assert [(one.files, one.size) for one in place.listed()] == [(0, 0)]
+
+
 def test_uploading_again_mends_what_verifying_found(access: Access, place: Place, tmp_path: Path) -> None:
     name = uploaded(access, tmp_path, "1")
     there = reading.look_up(place._pool, access, f"{revision.folder(WHERE, name)}robots.txt")
