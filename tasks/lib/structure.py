@@ -25,6 +25,7 @@ WORDS = {
     "null": "nothing",
 }
 SECTION = "a section with keys"
+GIVABLE = "without NUL and without halves of characters"
 SECTIONS = (SECTION, WORDS["object"])  # how what is expected is called where keys are
 
 
@@ -113,6 +114,8 @@ def _filled(kind: Any, value: object, path: Path, faults: list[Fault]) -> Any:
         value = [_filled(parts[0], part, (*path, str(index)), faults) for index, part in enumerate(value)]
     elif origin is dict and isinstance(value, Mapping):
         bare = dict
+        odd = (key for key in value if isinstance(key, str) and not _can_be_given(key))
+        faults.extend(Fault(path, Kind.WRONG, key, f"a mapping of names {GIVABLE}") for key in odd)
         value = {key: _filled(parts[1], part, (*path, str(key)), faults) for key, part in value.items()}
     return _checked(bare, notes, value, path, faults)
 
@@ -152,7 +155,7 @@ def _has_no_default(field: "Field[Any]") -> bool:
 def _checked(bare: Any, notes: list[Any], value: object, path: Path, faults: list[Fault]) -> Any:
     limits = tuple(note for note in notes if isinstance(note, msgspec.Meta))
     if isinstance(value, str) and not _can_be_given(value):
-        faults.append(Fault(path, Kind.WRONG, value, "text without NUL and without halves of characters"))
+        faults.append(Fault(path, Kind.WRONG, value, f"text {GIVABLE}"))
         return None
     try:
         return msgspec.convert(value, Annotated[bare, *limits] if limits else bare)

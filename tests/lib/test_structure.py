@@ -126,6 +126,21 @@ def test_text_that_no_program_can_be_given_is_a_fault(kinds: Any, text: str) -> 
     assert fault.expected == "text without NUL and without halves of characters"
 
 
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"], ids=["NUL", "half of a character"])
+def test_a_name_that_no_program_can_be_given_is_a_fault_too(name: str) -> None:
+    """Such as one of a variable or of a build argument."""
+
+    class Named(msgspec.Struct):
+        held: dict[str, str]
+
+    with pytest.raises(Faults) as caught:
+        fill(Named, {"held": {name: "1", "fine": "2"}})
+
+    [fault] = caught.value.faults
+    assert (fault.key, fault.value) == ("held", name)
+    assert fault.expected == "a mapping of names without NUL and without halves of characters"
+
+
 def test_bytes_of_the_environment_that_are_no_utf_8_are_text(kinds: Any) -> None:
     """A path may be made of them."""
     name = b"\xff".decode(errors="surrogateescape")
