@@ -2,11 +2,13 @@
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tasks.lib.credentials import Tokens
 from tasks.lib.ember.checkpoints import Checkpoints, state_folder
+from tasks.lib.errors import UsageError
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -92,19 +94,34 @@ def access(settings: "Settings", environment: "Environment") -> Access:
     """The way to the bucket that holds an environment's Ember apps.
 
     Raises:
+        UsageError: the certificate authorities that the settings name cannot be read.
         Failure: there are no credentials.
 
     """
-    from tasks.lib import authorities
     from tasks.lib.credentials import credentials
 
     limits = settings.time_limits
+    ca_file = _authorities(settings.google.ca_file)
     return Access(
         settings.google.storage.rstrip("/"),
         environment.buckets.archives,
         credentials(settings.google),
         limits.storage_attempt,
         limits.storage,
-        settings.google.ca_file or authorities.public(),
+        ca_file,
         Checkpoints(state_folder()),
     )
+
+
+def _authorities(named: str) -> str:
+    """The file of certificate authorities to trust: the one that the settings name, else everybody's."""
+    from tasks.lib import authorities
+
+    if not named:
+        return authorities.public()
+    try:
+        Path(named).open("rb").close()
+    except OSError as error:
+        what = "The certificate authorities for Cloud Storage cannot be read."
+        raise UsageError(what, str(error), "Check google.ca_file.") from error
+    return named

@@ -127,6 +127,7 @@ def observe(access: Access) -> tuple["Bucket", Configuration]:
         client = storage.Client(
             project="", credentials=access.credentials, client_options={"api_endpoint": access.endpoint}
         )
+        client._http.verify = access.ca_file  # noqa: SLF001 - the class takes none
         persistence = DEFAULT_RETRY.with_timeout(access.limit)
         bucket = client.get_bucket(access.bucket, timeout=access.attempt_limit, retry=persistence)
     except (GoogleAPIError, GoogleAuthError) as error:

@@ -9,15 +9,27 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from tasks.lib.ember.access import Access
+from tasks.lib.ember.access import Access, access
 from tasks.lib.ember.line import Line
 from tasks.lib.ember.persistence import ask
 from tasks.lib.ember.wire import Job, Pool, Request, Steps
+from tasks.lib.errors import UsageError
+from tests.builders import checked_in_settings
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
 AT_ONCE = 8
+
+
+def test_authorities_that_are_not_there_are_named_before_anything_is_asked() -> None:
+    settings = checked_in_settings(google={"ca_file": "gone.pem"})
+
+    with pytest.raises(
+        UsageError, match="The certificate authorities for Cloud Storage cannot be read"
+    ) as caught:
+        access(settings, settings.environment("staging"))
+    assert caught.value.next_step == "Check google.ca_file."
 
 
 class Numbered:

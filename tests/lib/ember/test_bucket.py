@@ -4,9 +4,11 @@ fake-gcs-server keeps none of it, so a server that stores bucket resources as th
 """
 
 import json
+import ssl
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from tasks.lib.ember import bucket as configuring
 from tasks.lib.ember.access import Access
 from tasks.lib.errors import ChangesFound, Failure, TimedOut, UsageError
 from tests.builders import checked_in_settings
+from tests.kms_process import write_certificate
 from tests.serving import answering
 
 WANTED = checked_in_settings().ember.bucket
@@ -117,6 +120,24 @@ def test_a_configuration_that_somebody_changed_meanwhile_is_left_alone(
     with pytest.raises(Failure, match="could not be configured"):
         configuring.apply(access, found, configuring.wanted(WANTED, now))
     assert "cors" not in resource
+
+
+def test_the_settings_authorities_are_trusted_as_uploads_trust_them(
+    access: Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a proxy that opens TLS needs it."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    certificate, key = write_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    handler = type("Handler", (_Buckets,), {"resource": {"name": "b", "metageneration": "1"}})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with answering(server):
+        endpoint = f"https://127.0.0.1:{server.server_port}"
+        way = replace(access, endpoint=endpoint, bucket="b", ca_file=str(certificate), limit=1.0)
+        assert configuring.observe(way)[1] == EMPTY
 
 
 def test_a_server_that_keeps_nothing_is_told_from_one_that_does(access: Access) -> None:
