@@ -56,23 +56,29 @@ def test_a_block_that_ends_in_time_is_not_interrupted_later() -> None:
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
-def test_a_limit_that_is_reached_while_something_is_imported_waits_until_that_is_over(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    passed = []
+def signalled_while_importing(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have a signal come while `no_such_module` is looked for; returns where that is noted."""
+    passed: list[str] = []
 
     class Finder:
-        """Is asked by Python's import code, in whose frame the time is up."""
+        """Is asked by Python's import code, in whose frame the signal then comes."""
 
         @staticmethod
         def find_spec(name: str, *_: object) -> None:
             if name == "no_such_module":
-                handler = signal.getsignal(signal.SIGALRM)
+                handler = signal.getsignal(number)
                 assert callable(handler)
-                handler(signal.SIGALRM, sys._getframe(1))
+                handler(number, sys._getframe(1))
                 passed.append(name)
 
     monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    return passed
+
+
+def test_a_limit_that_is_reached_while_something_is_imported_waits_until_that_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passed = signalled_while_importing(signal.SIGALRM, monkeypatch)
     late = TimedOut("It took too long.")
 
     def work() -> None:
@@ -106,18 +112,7 @@ def test_a_deferred_signal_comes_when_the_block_is_whole(number: signal.Signals)
 def test_a_signal_waits_until_an_import_is_over(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    passed = []
-
-    class Finder:
-        """Is asked by Python's import code, in whose frame the signal then comes."""
-
-        @staticmethod
-        def find_spec(name: str, *_: object) -> None:
-            if name == "no_such_module":
-                handler = signal.getsignal(number)
-                assert callable(handler)
-                handler(number, sys._getframe(1))
-                passed.append(name)
+    passed = signalled_while_importing(number, monkeypatch)
 
     class Timer(threading.Timer):
         """Ends when the test says so, not when its time is up."""
@@ -126,7 +121,6 @@ def test_a_signal_waits_until_an_import_is_over(
             later.append(lambda: self.function(*self.args))
 
     later: list[Callable[[], None]] = []
-    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
     monkeypatch.setattr(threading, "Timer", Timer)
 
     def work() -> None:
