@@ -1,5 +1,6 @@
 """Invoke imported without what it loads and ./inv never uses, in processes of their own."""
 
+import os
 import subprocess
 import sys
 
@@ -7,14 +8,15 @@ import pytest
 
 from tests.builders import ROOT
 
+# Where coverage is measured, it loads some of what is left out, before anything else.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS_")}
 LOADED = "from tasks import light_invoke; light_invoke.load(); import sys, invoke"
 
 
 def printed(code: str) -> str:
     """What Python prints that loads Invoke lightly and then runs `code`."""
-    done = subprocess.run(
-        [sys.executable, "-c", f"{LOADED}\n{code}"], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+    argv = [sys.executable, "-c", f"{LOADED}\n{code}"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=ROOT, env=ENVIRONMENT)
     return done.stdout.strip()
 
 
