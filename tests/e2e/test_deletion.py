@@ -11,14 +11,19 @@ from tests.sandbox_case import Case
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 
+def hold(case: Case, name: str, *finalizers: str) -> None:
+    """Have a ConfigMap stay when it is deleted; without finalizers, let it go."""
+    patch = json.dumps({"metadata": {"finalizers": finalizers}})
+    case.kubectl("patch", "configmap", name, "--type=merge", f"--patch={patch}")
+
+
 def test_what_is_being_deleted_is_waited_for_and_made_anew(environment: Case) -> None:
     environment.add(
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}, "data": {"a": "b"}}
     )
     deployed(environment)
     name = f"{environment.name}-extra"
-    held = {"metadata": {"finalizers": ["example.org/held"]}}
-    environment.kubectl("patch", "configmap", name, "--type=merge", f"--patch={json.dumps(held)}")
+    hold(environment, name, "example.org/held")
     environment.kubectl("delete", "configmap", name, "--wait=false")
 
     again = environment.start("deploy", "--branch", "develop", "--commit", COMMIT_A)
@@ -27,8 +32,7 @@ def test_what_is_being_deleted_is_waited_for_and_made_anew(environment: Case) ->
     for line in again.stderr:
         said.append(line.strip())
         if line.strip() == f"ConfigMap {name}: is being deleted: waiting until it is gone":
-            held["metadata"]["finalizers"] = []
-            environment.kubectl("patch", "configmap", name, "--type=merge", f"--patch={json.dumps(held)}")
+            hold(environment, name)
 
     assert again.wait(60) == 0, said
     assert f"ConfigMap {name} made anew" in "\n".join(said).replace(f"{name}:", name)
@@ -67,8 +71,7 @@ def test_a_deploy_that_waits_until_something_is_gone_can_be_interrupted(environm
     environment.add({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}})
     deployed(environment)
     name = f"{environment.name}-extra"
-    held = {"metadata": {"finalizers": ["example.org/held"]}}
-    environment.kubectl("patch", "configmap", name, "--type=merge", f"--patch={json.dumps(held)}")
+    hold(environment, name, "example.org/held")
     environment.kubectl("delete", "configmap", name, "--wait=false")
     process = environment.start("deploy", "--branch", "develop", "--commit", COMMIT_B)
     read_until(process, f"ConfigMap {name}: is being deleted: waiting until it is gone")
@@ -76,8 +79,7 @@ def test_a_deploy_that_waits_until_something_is_gone_can_be_interrupted(environm
     process.send_signal(signal.SIGTERM)
     _, rest = process.communicate(timeout=60)
 
-    held["metadata"]["finalizers"] = []
-    environment.kubectl("patch", "configmap", name, "--type=merge", f"--patch={json.dumps(held)}")
+    hold(environment, name)
     assert process.returncode == 143, rest
     assert "kept as release 2" in rest
     assert "staging is deployed" in deployed(environment, commit=COMMIT_B)

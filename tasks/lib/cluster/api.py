@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from tasks.lib.cluster.endpoint import Endpoint, cause, pools_to, transport_errors
-from tasks.lib.cluster.refusal import ApiError, Unreachable, api_error, lasts
+from tasks.lib.cluster.refusal import ApiError, Unreachable, api_error, lasts, object_in
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, HTTPConnectionPool
@@ -43,6 +43,10 @@ class Patience:
 
     attempt: float
     total: float
+
+
+# For whoever rather goes without than waits for a server that is away.
+HURRIED: Final = Patience(5, 10)
 
 
 class Api:
@@ -201,11 +205,8 @@ class Api:
             Unreachable: it is no JSON, or no object.
 
         """
-        try:
-            answer = json.loads(data or b"{}")
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
+        answer = object_in(data or b"{}")
+        if answer is None:
             raise self._replaced(data.decode(errors="replace").strip())
         return answer
 

@@ -4,7 +4,6 @@ Each is tried once.  What does not go through is left to Api, which knows what m
 refusal is told.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,6 +20,7 @@ from tasks.lib.cluster.api import (
     with_query,
 )
 from tasks.lib.cluster.endpoint import proxy_to
+from tasks.lib.cluster.refusal import object_in
 
 # From so many on, connections of their own are worth their handshakes.
 MANY: Final = 50
@@ -73,20 +73,11 @@ def send(api: Api, writes: Iterable[Write]) -> None:
                 idle.append(handle)
                 write, pieces = running.pop(handle)
                 well = whole and handle.getinfo(curl.RESPONSE_CODE) < 300
-                write.ended(_decoded(b"".join(pieces)) if well else None)
+                write.ended(object_in(b"".join(pieces)) if well else None)
     finally:
         for handle in running:
             multi.remove_handle(handle)
         multi.close()
-
-
-def _decoded(data: bytes) -> Json | None:
-    """The server's answer; None for what something else said in its place."""
-    try:
-        answer = json.loads(data)
-    except ValueError:
-        return None
-    return answer if isinstance(answer, dict) else None
 
 
 def _connection(curl: Any, api: Api) -> Any:

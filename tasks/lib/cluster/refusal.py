@@ -127,13 +127,19 @@ class Unreachable(Failure):
         super().__init__(f"The cluster's API server {server} {how}.", why, next_step)
 
 
+def object_in(data: bytes) -> dict[str, Any] | None:
+    """The JSON object that an answer holds; None for anything else, such as a proxy's or a login page."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def api_error(doing: str, status: int, body: bytes) -> ApiError:
     """Read the error out of a response, which is a Status object or, from a proxy, any text."""
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
+    answer = object_in(body)
+    if answer is None:
         text = body.decode(errors="replace").strip()[:500]
         return ApiError(doing, status, "without a reason", text or "The answer was empty.")
     return from_status(doing, {**answer, "code": answer.get("code") or status})

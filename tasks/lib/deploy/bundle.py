@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tasks.lib.cluster.api import Api, Json, Patience
+from tasks.lib.cluster.api import HURRIED, Api, Json
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.refusal import ApiError, Unreachable
 from tasks.lib.deploy.decide import Step
@@ -24,8 +24,6 @@ from tasks.lib.errors import Failure
 from tasks.lib.files import write_atomically
 from tasks.lib.redaction import REDACTED, forms, mask
 
-# The cluster may be what is broken: evidence is taken as far as it comes quickly.
-HURRIED: Final = Patience(5, 10)
 EVENTS: Final = 500
 LINES: Final = 2000
 BYTES: Final = 1024 * 1024
@@ -49,6 +47,7 @@ class Found:
 
 def collect(api: Api, kinds: Kinds, namespace: str, touched: Sequence[Step]) -> Found:
     """Read what the cluster can still tell; a source that does not answer is noted and left out."""
+    # The cluster may be what is broken: evidence is taken as far as it comes quickly.
     hurried, found = api.patient(HURRIED), Found()
     try:
         _collect(hurried, kinds, namespace, touched, found)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from tasks.lib.cluster.api import Api, Json, Patience
+from tasks.lib.cluster.api import HURRIED, Api, Json
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import killed
 from tasks.lib.deploy.claims import NOTE, Claim, describe, notes_of
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 NAME: Final = "lookit-orchestrator"
 WAITER: Final = f"{NOTE}waiting"
 SECONDS: Final = 15
-# Whoever interrupts waits no minute for a server that is away.
-HURRY: Final = Patience(5, 10)
 
 
 class Lock:
@@ -133,7 +131,7 @@ class Lock:
     def abandon(self) -> None:
         """Give back what an interrupted attempt may have taken; else its holder counts as killed later on."""
         if self._tried:
-            self.api = self.api.patient(HURRY)
+            self.api = self.api.patient(HURRIED)
             with suppress(Failure):
                 self.release()
 

@@ -93,7 +93,7 @@ def is_as_activated(pool: Pool, access: Access, prefix: str, name: str) -> bool:
     ]
     pool.run(asked)
     try:
-        return pages == [page.based(index, f"{revision.FOLDER}{name}/") for index in indexes]
+        return pages == [page.of_revision(index, name) for index in indexes]
     except Failure:  # the revision's own is another one
         return False
 
@@ -157,7 +157,7 @@ def _write_page(
     index = _index_of_whole(
         pool, access, prefix, name, entries or revisions.entries_in(pool, access, prefix, name)
     )
-    data = page.based(index, f"{revision.FOLDER}{name}/")
+    data = page.of_revision(index, name)
     send = Send(revisions.made(prefix + INDEX, data, PAGE_HEADERS), prefix + INDEX, generation)
     notes = {HISTORY_KEY: ",".join(history), ACTIVATION_KEY: os.urandom(8).hex()}
     pool.run([sending.small(access, send, data, objects.ignore, notes)])

@@ -11,13 +11,13 @@ from tasks.lib.ember import activation, revision, revisions, sending
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.acting import Acting
 from tasks.lib.ember.archive import open_archive
-from tasks.lib.ember.asking import Asking
 from tasks.lib.ember.inspection import Inventory, inspect, read
 from tasks.lib.ember.listing import Listing
 from tasks.lib.ember.member import Archive
 from tasks.lib.ember.names import checked_prefix
 from tasks.lib.ember.plan import Plan, anew, copying, plan
 from tasks.lib.ember.progress import Progress
+from tasks.lib.ember.question import Question
 from tasks.lib.ember.summary import Options, UploadSummary
 from tasks.lib.ember.survey import INDEX, survey
 from tasks.lib.ember.wire import Pool
@@ -150,5 +150,5 @@ def _side_by_side(
     pool: Pool, read_archive: Callable[[], Inventory], ask_bucket: Callable[[], Found]
 ) -> tuple[Inventory, Found]:
     """The archive and the bucket, read at the same time."""
-    with Asking(pool, ask_bucket) as asking:
+    with Question(pool, ask_bucket) as asking:
         return read_archive(), asking.wait()

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 from msgspec import Struct, field
 
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.asking import Asking
 from tasks.lib.ember.persistence import answer, ask, refused
+from tasks.lib.ember.question import Question
 from tasks.lib.ember.remote import FIELDS, Item, Remote, remote_of
 from tasks.lib.ember.wire import Job, Pause, Pool, Request, Response, Steps
 
@@ -86,7 +86,7 @@ def pages(pool: Pool, access: Access, query: Mapping[str, str]) -> Iterator[Page
         token = found[-1].next_page_token
 
 
-class Listing(Asking[list[Remote]]):
+class Listing(Question[list[Remote]]):
     """As `whole`, asked for from the moment this is made; of what to expect it is told later.
 
     One page is asked for at once.  Where there are more, they wait for `expect`, which lets them be asked for

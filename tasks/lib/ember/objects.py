@@ -1,4 +1,4 @@
-"""Objects of a bucket: listed, looked at, relabelled and removed through the JSON API."""
+"""Objects of a bucket: relabelled and removed through the JSON API."""
 
 import json
 from collections.abc import Callable

@@ -2,6 +2,7 @@
 
 from html.parser import HTMLParser
 
+from tasks.lib.ember import revision
 from tasks.lib.errors import Failure
 
 LOADING = {"script": "src", "link": "href", "img": "src", "source": "src", "audio": "src", "video": "src"}
@@ -11,6 +12,16 @@ AWAITING = (
     b'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="1">'
     b"<title>One moment</title></head><body><p>This page will be here in a moment.</p></body></html>\n"
 )
+
+
+def of_revision(index: bytes, name: str) -> bytes:
+    """The page that leads visitors into revision `name`, whose index.html is `index`.
+
+    Raises:
+        Failure: it cannot be served so, as for `based`.
+
+    """
+    return based(index, f"{revision.FOLDER}{name}/")
 
 
 def based(index: bytes, folder: str) -> bytes:

@@ -70,7 +70,7 @@ def mending(faults: Sequence[str], name: str, url: str) -> str:
 def _page(pool: Pool, access: Access, prefix: str, name: str, origin: str, faults: list[str]) -> Job:
     """A job that asks for the page that visitors load, as `_served` does."""
     index = reading.fetched(pool, access, revision.folder(prefix, name) + INDEX)
-    data = page.based(index, f"{revision.FOLDER}{name}/")
+    data = page.of_revision(index, name)
     entry = revisions.made(INDEX, data, activation.PAGE_HEADERS)
     encoding = content.stored(data, entry.compressible).encoding
     return _served(access, prefix + INDEX, entry, encoding, origin, faults)

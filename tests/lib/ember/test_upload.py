@@ -17,11 +17,11 @@ import pytest
 from tasks.lib.background import Background
 from tasks.lib.ember import activation
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.asking import LONGEST_FOR_A_STOP
 from tasks.lib.ember.bringing import _side_by_side
 from tasks.lib.ember.line import Line
 from tasks.lib.ember.names import checked_prefix
 from tasks.lib.ember.plan import plan
+from tasks.lib.ember.question import LONGEST_FOR_A_STOP
 from tasks.lib.ember.summary import Options
 from tasks.lib.ember.upload import upload_to
 from tasks.lib.ember.wire import Pool

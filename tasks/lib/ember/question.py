@@ -1,4 +1,4 @@
-"""Asking the bucket while the archive is read: one needs the network, the other the disk."""
+"""A question to the bucket while the archive is read: one needs the network, the other the disk."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -13,7 +13,7 @@ Answer = TypeVar("Answer")
 LONGEST_FOR_A_STOP = 3 * LONGEST_WAIT
 
 
-class Asking(Generic[Answer]):
+class Question(Generic[Answer]):
     """A question on its way; where the block ends by an error, the pool is stopped, and asks no more.
 
     Args:
