@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.lib.image import testing
 from tests.debian import require
 
 DATA = Path(__file__).parent / "data"
@@ -48,9 +49,10 @@ def succeeds(*argv: str) -> bool:
 
 @contextmanager
 def engine() -> Iterator[None]:
-    """A Docker engine that answers at DOCKER_HOST."""
+    """A Docker engine that answers at DOCKER_HOST, without what test runs that were killed left in it."""
     require("docker", "docker.io")
     if succeeds("docker", "info"):
+        testing.sweep(SECONDS_TO_START)
         yield
         return
     require("dockerd", "docker.io")
@@ -65,6 +67,8 @@ def engine() -> Iterator[None]:
         _end_abandoned()
         with _dockerd(Path(run)), pytest.MonkeyPatch.context() as patch:
             patch.setenv("DOCKER_HOST", f"unix://{run}/docker.sock")
+            for kind in ("container", "network", "volume"):  # this engine's data is ours alone
+                output("docker", kind, "prune", "--force")
             yield
 
 
@@ -117,6 +121,13 @@ def _answers(argv: Sequence[str], process: "subprocess.Popen[bytes]") -> bool:
             return True
         time.sleep(0.2)
     return False
+
+
+def left_over() -> str:
+    """Containers, networks and volumes of test runs that are still there."""
+    containers = output("docker", "ps", "--all", "--quiet", "--filter", "label=org.lookit.test-run")
+    networks = output("docker", "network", "ls", "--quiet", "--filter", "label=org.lookit.test-run")
+    return containers + networks + output("docker", "volume", "ls", "--quiet")
 
 
 def base_images() -> None:

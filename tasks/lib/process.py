@@ -4,7 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ LINES_OF_STDERR_TO_SHOW = 20
 SECONDS_TO_END = 10.0
 # Variables to set or, with None, to take away.
 Changes = Mapping[str, str | None]
+# Waits at most so many seconds for a program to end, and says whether it has.
+Ended = Callable[[float], bool]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ def run(
     cwd: Path | None = None,
     env: Changes | None = None,
     success: Collection[int] = (0,),
+    apart: bool = False,
 ) -> Completed:
     """Run a program to its end and return its output.
 
@@ -45,6 +48,7 @@ def run(
         cwd: the folder to run it in.
         env: variables to add to this process's own; None takes one away.
         success: the exit codes that mean success.
+        apart: signals to this process's group, as Ctrl-C is, shall not reach the program.
 
     Raises:
         Failure: the program is missing or cannot be started, or exited with another code than those; the
@@ -55,7 +59,7 @@ def run(
     try:
         done = subprocess.run(
             list(argv), input=stdin, capture_output=True, timeout=time_limit, cwd=cwd,
-            env=_changed(env), check=False,
+            env=_changed(env), check=False, process_group=0 if apart else None,
         )  # fmt: skip
     except OSError as error:
         raise not_started(argv[0], error) from error
@@ -76,6 +80,7 @@ def stream(
     env: Changes | None = None,
     time_limit: float | None = None,
     to_stderr: bool = False,
+    stop: Callable[[Ended], None] | None = None,
 ) -> int:
     """Run a program in the foreground, on this process's own streams, and return its exit code.
 
@@ -87,6 +92,8 @@ def stream(
         env: variables to add to this process's own; None takes one away.
         time_limit: seconds after which it is ended; without, it may run for ever.
         to_stderr: what it prints is for people, so both its streams go to stderr.
+        stop: ends the program where SIGTERM must not: signals to this process's group, as Ctrl-C is, do not
+            reach it then.  It is killed if it is still there afterwards.
 
     Raises:
         Failure: the program is missing, or cannot be started.
@@ -95,7 +102,7 @@ def stream(
     """
     output = sys.stderr if to_stderr else None
     try:
-        with _started(argv, cwd, _changed(env), output) as child:
+        with _started(argv, cwd, _changed(env), output, stop) as child:
             return child.wait(time_limit)
     except OSError as error:
         raise not_started(argv[0], error) from error
@@ -110,27 +117,45 @@ def _changed(env: Changes | None) -> dict[str, str]:
 
 @contextmanager
 def _started(
-    argv: Sequence[str], cwd: Path | None, env: Mapping[str, str], output: TextIO | None
+    argv: Sequence[str],
+    cwd: Path | None,
+    env: Mapping[str, str],
+    output: TextIO | None,
+    stop: Callable[[Ended], None] | None,
 ) -> "Iterator[subprocess.Popen[bytes]]":
     """A program that has ended when the block does."""
     child = None
     try:
         with deferred():  # a program that was started and not noted would outlive us
-            child = subprocess.Popen(list(argv), cwd=cwd, env=env, stdout=output)
+            child = subprocess.Popen(
+                list(argv), cwd=cwd, env=env, stdout=output, start_new_session=stop is not None
+            )
         yield child
     finally:
         if child and child.returncode is None:
-            _end(child)
+            _end(child, stop)
 
 
-def _end(child: "subprocess.Popen[bytes]") -> None:
+def _end(child: "subprocess.Popen[bytes]", stop: Callable[[Ended], None] | None) -> None:
     """Ask a program to end, and make it when it does not."""
-    child.terminate()
     try:
-        child.wait(SECONDS_TO_END)
-    except subprocess.TimeoutExpired:
+        if stop:
+            stop(lambda seconds: ended(child, seconds))
+        else:
+            child.terminate()
+            ended(child, SECONDS_TO_END)
+    finally:
         child.kill()
         child.wait()
+
+
+def ended(child: "subprocess.Popen[bytes]", seconds: float) -> bool:
+    """Whether a program has ended; waits for that at most so many seconds."""
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def spelled(argv: Sequence[str]) -> str:

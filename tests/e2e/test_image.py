@@ -12,7 +12,7 @@ import pytest
 from tasks.lib.image import registry
 from tasks.lib.image.reference import parse
 from tests.builders import checked_in_settings
-from tests.docker_services import RegistryProcess, output
+from tests.docker_services import RegistryProcess, left_over, output
 from tests.docker_services import registry as serve
 from tests.sample_checkout import ROOT, Sample, invoke, sample
 
@@ -34,13 +34,6 @@ def env(registry_process: RegistryProcess) -> dict[str, str]:
         "INVOKE_IMAGE_REPOSITORY": f"{registry_process.address}/lookit",
         "INVOKE_TEST_DATABASE_IMAGE": "lookit-test/postgres:local",
     }
-
-
-def left_over() -> str:
-    """Containers, networks and volumes of test runs that are still there."""
-    containers = output("docker", "ps", "--all", "--quiet", "--filter", "label=org.lookit.test-run")
-    networks = output("docker", "network", "ls", "--quiet", "--filter", "label=org.lookit.test-run")
-    return containers + networks + output("docker", "volume", "ls", "--quiet")
 
 
 def test_an_image_says_what_it_was_built_from(checkout: Sample, env: dict[str, str]) -> None:

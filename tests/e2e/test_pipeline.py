@@ -15,7 +15,14 @@ from tasks.lib.image.registry import resolve_digest
 from tasks.lib.sandbox import image_registry
 from tests.builders import ROOT, checked_in_settings
 from tests.debian import require
-from tests.docker_services import ORCHESTRATOR, RegistryProcess, docker_client_image, output, registry
+from tests.docker_services import (
+    ORCHESTRATOR,
+    RegistryProcess,
+    docker_client_image,
+    left_over,
+    output,
+    registry,
+)
 from tests.sample_checkout import Sample, sample
 from tests.sandbox_case import Case, merged
 
@@ -135,13 +142,13 @@ def test_a_failing_unit_test_stops_it_at_test(chain: Chain) -> None:
 
 def test_a_failing_build_stops_it_at_build(chain: Chain) -> None:
     chain.checkout.commit(Dockerfile="FROM lookit-test/base:local\nRUN exit 3\n")
+    before = left_over()
 
     states = chain.states()
 
     assert states["build"] == "FAILURE (exit code 1)"
     assert states["test"] in {"CANCELLED", "SUCCESS"}
-    assert output("docker", "ps", "--all", "--quiet", "--filter", "label=org.lookit.test-run") == ""
-    assert output("docker", "network", "ls", "--quiet", "--filter", "label=org.lookit.test-run") == ""
+    assert left_over() == before
     assert [states[step] for step in ("push", "deploy", "upload", "sentry")] == ["NOT RUN"] * 4
 
 

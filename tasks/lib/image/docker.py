@@ -169,6 +169,11 @@ def logs(container: str) -> tuple[str, ...]:
     return ("docker", "logs", "--tail", "20", container)
 
 
+def stop(name: str, grace: float) -> tuple[str, ...]:
+    """Ask a container to end, and kill it after so many seconds."""
+    return ("docker", "stop", "--time", f"{grace:.0f}", name)
+
+
 def remove_container(name: str) -> tuple[str, ...]:
     """Stop and remove a container and its anonymous volumes; one that is gone is no error."""
     return ("docker", "rm", "--force", "--volumes", name)
@@ -184,11 +189,12 @@ def remove_network(name: str) -> tuple[str, ...]:
     return ("docker", "network", "rm", name)
 
 
-def labelled(kind: str, label: str) -> tuple[str, ...]:
-    """List the names and labels of containers or networks (`kind`) that carry `label`, one a line."""
+def labelled(kind: str, *labels: str) -> tuple[str, ...]:
+    """List containers or networks (`kind`) that carry the first label: name and labels, one a line."""
     listing = ("docker", "ps", "--all") if kind == "container" else ("docker", "network", "ls")
     name = "{{.Names}}" if kind == "container" else "{{.Name}}"
-    return (*listing, "--filter", f"label={label}", "--format", f'{name} {{{{.Label "{label}"}}}}')
+    values = "".join(f' {{{{.Label "{label}"}}}}' for label in labels)
+    return (*listing, "--filter", f"label={labels[0]}", "--format", f"{name}{values}")
 
 
 def image_id(image: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from tasks.lib import process
+from tasks.lib import console, process
 from tasks.lib.background import Background
 from tasks.lib.errors import Failure
 from tasks.lib.image import docker
@@ -41,6 +41,26 @@ def versions(seconds: float) -> str:
             failure.why or failure.what,
             f"Start it (systemctl start docker), or set DOCKER_HOST.  {INSTALL}",
         ) from failure
+
+
+def fetch(image: str, seconds: float, pull: float) -> None:
+    """Pull an image that is not here.
+
+    Args:
+        image: its name.
+        seconds: the limit of one of Docker's small commands.
+        pull: the limit, in seconds, of the pull.
+
+    Raises:
+        Failure: it is not to be had.
+        TimedOut: the pull took too long.
+
+    """
+    try:
+        process.run(docker.image_id(image), time_limit=seconds)
+    except Failure:
+        console.say(f"Fetching {image} …")
+        process.run(docker.pull(image), time_limit=pull)
 
 
 def image_id(image: str, seconds: float) -> str:

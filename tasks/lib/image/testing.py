@@ -1,7 +1,7 @@
 """Running the application's tests in their own image, beside a PostgreSQL of their own.
 
 Whatever was started is removed on every exit that Python sees, signals included; what `kill -9` leaves behind
-is labelled with its process and removed by the next run.
+is labelled with its process, and with the time when that has reached its limits, and removed by the next run.
 """
 
 import os
@@ -10,25 +10,27 @@ import secrets
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib import console, process
 from tasks.lib.errors import Failure, TimedOut, UsageError
-from tasks.lib.image import docker, engine
+from tasks.lib.image import docker, engine, making
 from tasks.lib.image.building import build_arguments
 from tasks.lib.image.checkout import check, observe
-from tasks.lib.interruption import deferred, uninterrupted
+from tasks.lib.interruption import uninterrupted
 from tasks.lib.workspace import gone
 
 if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables
-    from tasks.lib.settings.model import Settings
+    from tasks.lib.settings.model import Settings, TimeLimits
 
 IMAGE = "lookit-test"
 OWNER = "org.lookit.test-run"
+UNTIL = "org.lookit.test-run.until"
 SECONDS_BETWEEN_QUESTIONS = 0.1
 
 
@@ -100,20 +102,30 @@ def run_suite(
         TimedOut: a part took longer than its limit.
 
     """
+    seconds = settings.time_limits.docker
     image = build_image(settings, source, variables, file or settings.test.file)
-    sweep(settings.time_limits.docker)
+    sweep(seconds)
     names = make_names()
-    labels = {OWNER: names.owner}
+    labels = {OWNER: names.owner, UNTIL: f"{time.time() + longest(settings.time_limits):.0f}"}
     with ExitStack() as cleaning:
-        cleaning.enter_context(network(names, labels, settings.time_limits.docker))
+        cleaning.enter_context(network(names, labels, seconds))
         cleaning.enter_context(database(settings, names, labels))
         wait_for_database(settings, names)
         wanted = suite(settings, names, image, labels, command or settings.test.command)
-        cleaning.enter_context(removed_afterwards(wanted.name, settings.time_limits.docker))
+        cleaning.enter_context(removed_afterwards(wanted.name, seconds))
         console.heading(f"Tests: {process.spelled(wanted.command)}")
-        code = process.stream(docker.run(wanted), time_limit=settings.time_limits.test)
+        code = process.stream(
+            docker.run(wanted), time_limit=settings.time_limits.test,
+            stop=partial(_stop, wanted.name, seconds),
+        )  # fmt: skip
     if code:
         raise SuiteFailed(code, wanted.command)
+
+
+def _stop(container: str, seconds: float, ended: process.Ended) -> None:
+    """Stop the tests; where that fails, removing the container fails as well, and says so."""
+    with suppress(Failure):
+        making.stop(container, ended, process.SECONDS_TO_END, seconds)
 
 
 def build_image(settings: "Settings", source: Path, variables: "BuildVariables", file: str) -> str:
@@ -168,8 +180,7 @@ def make_names() -> Names:
 def network(names: Names, labels: Mapping[str, str], seconds: float) -> Iterator[None]:
     """A network of this run's own, removed afterwards."""
     try:
-        with deferred():  # the engine would go on making what a client asked for that was ended
-            process.run(docker.create_network(names.network, labels), time_limit=seconds)
+        making.make(docker.create_network(names.network, labels), seconds)
         yield
     finally:
         with uninterrupted():
@@ -187,14 +198,15 @@ def database(settings: "Settings", names: Names, labels: Mapping[str, str]) -> I
     )  # fmt: skip
     with removed_afterwards(wanted.name, settings.time_limits.docker):
         console.heading(f"Database: {test.database_image}")
-        _start(wanted, settings.time_limits.image_push)
+        _start(wanted, settings.time_limits)
         yield
 
 
-def _start(wanted: docker.Run, seconds: float) -> None:
+def _start(wanted: docker.Run, limits: "TimeLimits") -> None:
     """Start the database; its image may have to be fetched first."""
     try:
-        process.run(docker.run(wanted), time_limit=seconds)
+        engine.fetch(wanted.image, limits.docker, limits.image_push)
+        making.make(docker.run(wanted), limits.docker)
     except TimedOut:
         raise
     except Failure as failure:
@@ -254,13 +266,13 @@ def last_words(container: str, seconds: float) -> str:
 
 
 def sweep(seconds: float) -> list[str]:
-    """Remove what runs of this machine left behind whose process is gone; returns their names."""
+    """Remove what runs left behind whose process here is gone, or whose time is over; returns their names."""
     removed = []
     for kind, remove in (("container", docker.remove_container), ("network", docker.remove_network)):
-        listed = process.run(docker.labelled(kind, OWNER), time_limit=seconds).stdout.decode()
+        listed = process.run(docker.labelled(kind, OWNER, UNTIL), time_limit=seconds).stdout.decode()
         for line in listed.splitlines():
-            name, _, owner = line.partition(" ")
-            if abandoned(owner):
+            name, owner, until = [*line.split(" "), ""][:3]
+            if abandoned(owner) or over(until):
                 _quietly(remove(name), seconds)
                 removed.append(name)
     return removed
@@ -272,6 +284,16 @@ def abandoned(owner: str) -> bool:
     return where == here() and pid.isdigit() and gone(int(pid))
 
 
+def over(until: str) -> bool:
+    """Whether this second of the epoch, as a label has it, is past; older runs have written none."""
+    return until.isdigit() and int(until) < time.time()
+
+
+def longest(limits: "TimeLimits") -> float:
+    """The seconds that a run takes at most, by its limits, once its image is built."""
+    return limits.image_push + limits.database_ready + limits.test + 10 * limits.docker
+
+
 def here() -> str:
     """Where this process's number means something: this machine, and in a container that container alone."""
     space = Path("/proc/self/ns/pid")
@@ -281,7 +303,7 @@ def here() -> str:
 def _quietly(argv: Sequence[str], seconds: float) -> None:
     """Clean up; what cannot be cleaned up is said, but does not hide how the run ended."""
     try:
-        process.run(argv, time_limit=seconds)
+        making.remove(argv, seconds)
     except Failure as failure:
         if "No such" not in failure.why and "not found" not in failure.why:
             console.say(f"Warning: `{process.spelled(argv)}` failed, so it is still there: {failure.why}")

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from tasks.lib import console, process
 from tasks.lib.errors import Failure
-from tasks.lib.image import docker
+from tasks.lib.image import docker, engine, making
 from tasks.lib.interruption import uninterrupted
 from tasks.lib.pipeline import direct
 from tasks.lib.pipeline.model import WORKSPACE
 from tasks.lib.pipeline.orchestrator import WITH_DOCKER
 from tasks.lib.pipeline.resolving import ReadyStep
-from tasks.lib.pipeline.running import Launch
+from tasks.lib.pipeline.running import SECONDS_TO_END, Launch
 from tasks.lib.redaction import Secret
 
 HOME = "/builder/home"
@@ -76,8 +76,8 @@ class Containers:
         name = f"{self.run}-{step.index}"
         hidden = {variable: os.fsdecode(self.secrets[variable].reveal()) for variable in step.secrets}
 
-        def stop() -> None:
-            process.run(docker.remove_container(name), time_limit=self.seconds)
+        def stop(ended: process.Ended) -> None:
+            making.stop(name, ended, SECONDS_TO_END, self.seconds)
 
         return Launch(docker.run(self.container(step, name)), hidden, stop=stop)
 
@@ -138,7 +138,7 @@ def volumes(
     helper = f"{run}-copy"
     try:
         mounts = [f"type=volume,source={run}-{kind},target={at}" for kind, at in SHARED]
-        process.run(docker.create(helper_image, helper, mounts, {OWNER: run}), time_limit=seconds)
+        making.make(docker.create(helper_image, helper, mounts, {OWNER: run}), seconds)
         process.run(docker.copy_into(f"{source}/.", helper, WORKSPACE), time_limit=seconds)
         with tempfile.TemporaryDirectory() as folder:
             write_scripts(Path(folder), steps)
@@ -167,10 +167,10 @@ def remove(run: str, seconds: float) -> None:
             process.run(docker.containers_of(f"{OWNER}={run}"), time_limit=seconds).stdout.decode().split()
         )
         for name in names:
-            process.run(docker.remove_container(name), time_limit=seconds)
+            making.remove(docker.remove_container(name), seconds)
         left = process.run(docker.volumes_named(run), time_limit=seconds).stdout.decode().split()
         if left:
-            process.run(docker.remove_volumes(left), time_limit=seconds)
+            making.remove(docker.remove_volumes(left), seconds)
     except Failure as failure:
         console.say(f"Warning: something of {run} is still there: {failure.why or failure.what}")
 
@@ -195,13 +195,9 @@ def fetch_images(steps: Sequence[ReadyStep], chosen: Collection[int], seconds: f
 
 def _fetch(image: str, seconds: float, pull: float) -> None:
     try:
-        process.run(docker.image_id(image), time_limit=seconds)
-    except Failure:
-        console.say(f"Fetching {image} …")
-        try:
-            process.run(docker.pull(image), time_limit=pull)
-        except Failure as failure:
-            raise Failure(
-                f"The image {image} is neither here nor to be had.", failure.why,
-                "Check its name in the build file, and `docker login` to its registry.",
-            ) from failure  # fmt: skip
+        engine.fetch(image, seconds, pull)
+    except Failure as failure:
+        raise Failure(
+            f"The image {image} is neither here nor to be had.", failure.why,
+            "Check its name in the build file, and `docker login` to its registry.",
+        ) from failure  # fmt: skip

@@ -18,7 +18,7 @@ from typing import Literal
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.interruption import deferred, uninterrupted
 from tasks.lib.pipeline.resolving import ReadyStep
-from tasks.lib.process import not_started
+from tasks.lib.process import Ended, ended, not_started
 
 State = Literal["SUCCESS", "FAILURE", "TIMEOUT", "CANCELLED", "NOT RUN", "SKIPPED"]
 SECONDS_TO_END = 30.0  # a task that is cancelled removes what it made first
@@ -26,13 +26,16 @@ SECONDS_TO_END = 30.0  # a task that is cancelled removes what it made first
 
 @dataclass(frozen=True)
 class Launch:
-    """The program that a step is: arguments, variables added and left out, folder, and how to stop it."""
+    """The program that a step is: arguments, variables added and left out, folder.
+
+    `stop` ends what SIGTERM would not: it comes before that, and may wait for the program's end.
+    """
 
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
     without: Collection[str] = ()
     cwd: Path | None = None
-    stop: Callable[[], None] = lambda: None
+    stop: Callable[[Ended], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -217,17 +220,15 @@ class _Running:
 
     def end(self) -> None:
         """End the program and everything that it started."""
-        self._signal(signal.SIGTERM)
         try:
-            self._child.wait(SECONDS_TO_END)
-        except subprocess.TimeoutExpired:
+            self._launch.stop(lambda seconds: ended(self._child, seconds))
+        except Failure as failure:
+            self._tell(self.step, f"may go on: {failure.why or failure.what}")
+        self._signal(signal.SIGTERM)
+        if not ended(self._child, SECONDS_TO_END):
             self._signal(signal.SIGKILL)
             self._child.wait()
         self._stopped = time.monotonic()
-        try:
-            self._launch.stop()
-        except Failure as failure:
-            self._tell(self.step, f"may go on: {failure.why or failure.what}")
         self._reader.join(SECONDS_TO_END)
 
     def _signal(self, number: signal.Signals) -> None:

@@ -98,8 +98,8 @@ def test_a_service_runs_in_the_background_under_a_name_in_its_network() -> None:
             'docker ps --all --filter label=l --format {{.Names}} {{.Label "l"}}',
         ),
         (
-            docker.labelled("network", "l"),
-            'docker network ls --filter label=l --format {{.Name}} {{.Label "l"}}',
+            docker.labelled("network", "l", "m"),
+            'docker network ls --filter label=l --format {{.Name}} {{.Label "l"}} {{.Label "m"}}',
         ),
         (docker.image_id("i"), "docker image inspect --format {{.Id}} i"),
         (docker.tag("i", "j"), "docker tag i j"),

@@ -214,21 +214,23 @@ def test_a_database_is_asked_until_it_accepts(
     assert capsys.readouterr().err.startswith("The database accepts connections after ")
 
 
-def test_only_what_this_machine_s_ended_runs_left_is_removed(
+def test_only_what_ended_runs_left_is_removed(
     engine: DockerProgram, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gone, here = 2**22 + 1, testing.here()
     engine.answers(
         Says("ps *", f"mine {here}:{gone}\nrunning {here}:1\nother elsewhere:{gone}\nodd {here}:x\n"),
-        Says("network ls *", f"net {here}:{gone}\n"),
+        Says(
+            "network ls *", f"net {here}:{gone} 1\nlong-over elsewhere:1 1\nyet-to-end elsewhere:1 {2**40}\n"
+        ),
         Says("rm *", err="Error: No such container: mine", code=1),
-        Says("network rm *", err="Error: network net has active endpoints", code=1),
+        Says("network rm net", err="Error: network net has active endpoints", code=1),
     )
 
-    assert testing.sweep(5) == ["mine", "net"]
+    assert testing.sweep(5) == ["mine", "net", "long-over"]
 
     assert [line for line in engine.asked if " rm " in f" {line} "] == [
-        "rm --force --volumes mine", "network rm net",
+        "rm --force --volumes mine", "network rm net", "network rm long-over",
     ]  # fmt: skip
     assert capsys.readouterr().err == (
         "Warning: `docker network rm net` failed, so it is still there: "

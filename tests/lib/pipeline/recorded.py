@@ -19,7 +19,7 @@ class Recorded:
         self.graph = Graph(build.steps, chosen or everything, self._launch, self._tell, timeout)
 
     def _launch(self, step: ReadyStep) -> Launch:
-        return Launch(["sh", "-c", step.args[0]], stop=lambda: self.stopped.append(step.index))
+        return Launch(["sh", "-c", step.args[0]], stop=lambda _: self.stopped.append(step.index))
 
     def _tell(self, step: ReadyStep, line: str) -> None:
         self.lines.append((step.index, line))

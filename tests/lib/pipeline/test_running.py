@@ -13,6 +13,7 @@ import pytest
 
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.pipeline.running import Launch
+from tasks.lib.process import Ended
 from tests.lib.pipeline.recorded import Recorded
 
 
@@ -193,8 +194,8 @@ def test_what_cannot_be_stopped_is_told_and_the_rest_is_ended(held: Path) -> Non
     )
     launch = run.graph._launch
 
-    def stop() -> None:
-        raise Failure("`docker rm` failed.", "No engine answers.")
+    def stop(_: Ended) -> None:
+        raise Failure("`docker stop` failed.", "No engine answers.")
 
     run.graph._launch = lambda step: replace(launch(step), stop=stop)
 

@@ -1,0 +1,55 @@
+"""What is being made in the engine when a task is told to end is not there afterwards."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.builders import ROOT
+from tests.lib.image.slow_engine import SlowEngine
+from tests.sample_checkout import Sample, sample
+
+BUILD = "steps: [{name: far, args: [x]}]\n"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Sample:
+    return sample(tmp_path / "lookit-api")
+
+
+@pytest.mark.parametrize(
+    ("task", "slow"),
+    [
+        ("test", "network create"),
+        ("test", "run --detach"),
+        ("test", "run --rm"),
+        ("pipeline", "create --name"),
+        ("pipeline", "run --rm"),
+    ],
+)
+def test_what_is_being_made_when_a_task_is_told_to_end_is_removed(
+    checkout: Sample, tmp_path: Path, task: str, slow: str
+) -> None:
+    """Told as a terminal tells it, with the task's whole process group: Docker's client hears it as well."""
+    engine = SlowEngine(tmp_path / "engine", slow)
+    (tmp_path / "f.yaml").write_text(BUILD)
+    options = ["--branch", "develop", "--file", str(tmp_path / "f.yaml")] if task == "pipeline" else []
+    running = subprocess.Popen(
+        [sys.executable, "-m", "tasks", task, "--source", str(checkout.folder), *options],
+        cwd=ROOT, env={**os.environ, "PATH": engine.path}, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    engine.wait_until_asked()
+
+    os.killpg(running.pid, signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        running.wait(0.4)  # what ends now does so before the thing is made
+    engine.finish()
+
+    printed, _ = running.communicate(timeout=30)
+    assert running.returncode == 130, printed
+    assert engine.made == set()
