@@ -29,6 +29,23 @@ ROOT = Path(__file__).resolve().parent.parent
 SANDBOX_HELP = "Run against the sandbox on this machine (also LOOKIT_SANDBOX=1)."
 ON, OFF = ("1", "true"), ("", "0", "false")  # what LOOKIT_SANDBOX may say, in any case
 
+# The options that have a letter: the same one in every task.  What destroys or reveals is spelled out.
+LETTERS = {
+    "archive": "a",
+    "branch": "b",
+    "commit": "c",
+    "environment": "e",
+    "file": "f",
+    "follow": "f",
+    "json": "j",
+    "manifest": "m",
+    "out": "o",
+    "prefix": "p",
+    "revision": "r",
+    "sandbox": "s",
+    "tag": "t",
+}
+
 # The options of every task that starts from a checkout of the application.
 CHECKOUT_HELP = {
     "source": "The checkout to build (default: source.checkout in invoke.yaml, else this folder's).",
@@ -95,6 +112,13 @@ class Task(invoke.Task[Any]):
     def __deepcopy__(self, _: dict[int, Any]) -> "Task":
         return self
 
+    def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
+        """How Invoke reads an option; Invoke itself would give out letters in the order of declaration."""
+        found: dict[str, Any] = super().arg_opts(name, default, taken_names)
+        if letter := LETTERS.get(name):
+            found["names"].append(letter)
+        return found
+
 
 def task(*, may_follow: str = "", **options: Any) -> Callable[[Callable[..., None]], Task]:
     """Declare a task as `invoke.task` does, and give it `--sandbox`.
@@ -118,7 +142,7 @@ def task(*, may_follow: str = "", **options: Any) -> Callable[[Callable[..., Non
             parameters=[*signature.parameters.values(), sandbox_option]
         )
         described = {**options, "help": {**options.get("help", {}), "sandbox": SANDBOX_HELP}}
-        declared = cast("Task", invoke.task(**described, klass=Task)(run))
+        declared = cast("Task", invoke.task(**described, klass=Task, auto_shortflags=False)(run))
         declared.may_follow = may_follow  # type: ignore[attr-defined]
         return declared
 

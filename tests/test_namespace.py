@@ -136,6 +136,22 @@ def test_a_variable_that_says_neither_is_bad_usage(here: Here) -> None:
     assert done.stderr == "LOOKIT_SANDBOX is 'off', but should be 1 or 0.\n"
 
 
+def test_a_letter_means_the_same_whatever_the_task(here: Here) -> None:
+    """Invoke gives letters out by order: `-s` was --sandbox in most tasks and --show-secrets in render."""
+    namespace = here.namespace()
+
+    meant = {
+        (name, argument.name)
+        for task in namespace.task_names
+        for argument in namespace[task].get_arguments()
+        for name in argument.names
+        if len(name) == 1
+    }
+
+    assert meant <= {(letter, option) for option, letter in cli.LETTERS.items()}
+    assert {("s", "sandbox"), ("e", "environment"), ("j", "json")} <= meant
+
+
 def test_every_task_takes_sandbox() -> None:
     for name, task in loaded()["tasks"].items():
         assert "sandbox" in task["options"], name
