@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.image import testing
+from tasks.lib.image import leftovers
 from tests.debian import require
 
 DATA = Path(__file__).parent / "data"
@@ -52,7 +52,7 @@ def engine() -> Iterator[None]:
     """A Docker engine that answers at DOCKER_HOST, without what test runs that were killed left in it."""
     require("docker", "docker.io")
     if succeeds("docker", "info"):
-        testing.sweep(SECONDS_TO_START)
+        leftovers.sweep(SECONDS_TO_START)
         yield
         return
     require("dockerd", "docker.io")

@@ -1,11 +1,10 @@
 """Running the application's tests in their own image, beside a PostgreSQL of their own.
 
 Whatever was started is removed on every exit that Python sees, signals included; what `kill -9` leaves behind
-is labelled with its process, and with the time when that has reached its limits, and removed by the next run.
+is removed by the next run.
 """
 
 import os
-import platform
 import secrets
 import shlex
 import time
@@ -18,19 +17,16 @@ from typing import TYPE_CHECKING
 
 from tasks.lib import console, process
 from tasks.lib.errors import Failure, TimedOut, UsageError
-from tasks.lib.image import docker, engine, making
+from tasks.lib.image import docker, engine, leftovers, making
 from tasks.lib.image.building import build_arguments
 from tasks.lib.image.checkout import check, observe
 from tasks.lib.interruption import uninterrupted
-from tasks.lib.workspace import gone
 
 if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables
     from tasks.lib.settings.model import Settings, TimeLimits
 
 IMAGE = "lookit-test"
-OWNER = "org.lookit.test-run"
-UNTIL = "org.lookit.test-run.until"
 SECONDS_BETWEEN_QUESTIONS = 0.1
 
 
@@ -58,12 +54,11 @@ class SuiteFailed(Failure):
 
 @dataclass(frozen=True)
 class Names:
-    """What one test run calls its things; `owner` is the value of their label."""
+    """What one test run calls its things."""
 
     network: str
     database: str
     suite: str
-    owner: str
 
 
 def words(command: str) -> list[str]:
@@ -104,9 +99,9 @@ def run_suite(
     """
     seconds = settings.time_limits.docker
     image = build_image(settings, source, variables, file or settings.test.file)
-    sweep(seconds)
+    leftovers.sweep(seconds)
     names = make_names()
-    labels = {OWNER: names.owner, UNTIL: f"{time.time() + longest(settings.time_limits):.0f}"}
+    labels = leftovers.labels(settings.time_limits)
     with ExitStack() as cleaning:
         cleaning.enter_context(network(names, labels, seconds))
         cleaning.enter_context(database(settings, names, labels))
@@ -171,9 +166,8 @@ def suite(
 
 def make_names() -> Names:
     """Names that no other run has, and that say whose they are."""
-    owner = f"{here()}:{os.getpid()}"
     base = f"lookit-test-{os.getpid()}-{secrets.token_hex(3)}"
-    return Names(network=base, database=f"{base}-database", suite=f"{base}-suite", owner=owner)
+    return Names(network=base, database=f"{base}-database", suite=f"{base}-suite")
 
 
 @contextmanager
@@ -184,7 +178,7 @@ def network(names: Names, labels: Mapping[str, str], seconds: float) -> Iterator
         yield
     finally:
         with uninterrupted():
-            _quietly(docker.remove_network(names.network), seconds)
+            leftovers.quietly(docker.remove_network(names.network), seconds)
 
 
 @contextmanager
@@ -223,7 +217,7 @@ def removed_afterwards(container: str, seconds: float) -> Iterator[None]:
         yield
     finally:
         with uninterrupted():
-            _quietly(docker.remove_container(container), seconds)
+            leftovers.quietly(docker.remove_container(container), seconds)
 
 
 def wait_for_database(settings: "Settings", names: Names) -> None:
@@ -263,47 +257,3 @@ def last_words(container: str, seconds: float) -> str:
     """The end of what a container printed, on both streams."""
     done = process.run(docker.logs(container), time_limit=seconds)
     return process.last_lines(done.stdout + done.stderr)
-
-
-def sweep(seconds: float) -> list[str]:
-    """Remove what runs left behind whose process here is gone, or whose time is over; returns their names."""
-    removed = []
-    for kind, remove in (("container", docker.remove_container), ("network", docker.remove_network)):
-        listed = process.run(docker.labelled(kind, OWNER, UNTIL), time_limit=seconds).stdout.decode()
-        for line in listed.splitlines():
-            name, owner, until = [*line.split(" "), ""][:3]
-            if abandoned(owner) or over(until):
-                _quietly(remove(name), seconds)
-                removed.append(name)
-    return removed
-
-
-def abandoned(owner: str) -> bool:
-    """Whether `owner` (place:pid) is a process of this place that is gone."""
-    where, _, pid = owner.rpartition(":")
-    return where == here() and pid.isdigit() and gone(int(pid))
-
-
-def over(until: str) -> bool:
-    """Whether this second of the epoch, as a label has it, is past; older runs have written none."""
-    return until.isdigit() and int(until) < time.time()
-
-
-def longest(limits: "TimeLimits") -> float:
-    """The seconds that a run takes at most, by its limits, once its image is built."""
-    return limits.image_push + limits.database_ready + limits.test + 10 * limits.docker
-
-
-def here() -> str:
-    """Where this process's number means something: this machine, and in a container that container alone."""
-    space = Path("/proc/self/ns/pid")
-    return f"{platform.node()}/{space.readlink() if space.is_symlink() else ''}"
-
-
-def _quietly(argv: Sequence[str], seconds: float) -> None:
-    """Clean up; what cannot be cleaned up is said, but does not hide how the run ended."""
-    try:
-        making.remove(argv, seconds)
-    except Failure as failure:
-        if "No such" not in failure.why and "not found" not in failure.why:
-            console.say(f"Warning: `{process.spelled(argv)}` failed, so it is still there: {failure.why}")

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.errors import Failure, TimedOut, UsageError
-from tasks.lib.image import building, pushing, testing
+from tasks.lib.image import building, leftovers, pushing, testing
 from tasks.lib.image.checkout import Checkout
 from tasks.lib.image.engine import builder, image_id
 from tasks.lib.image.login import Login
@@ -27,7 +27,7 @@ COMMIT = "c" * 40
 VARIABLES = BuildVariables(
     commit_sha=COMMIT, branch_name="develop", tag_name="latest", repo_name="lookit-api", build_id="local"
 )
-NAMES = Names("net", "base-database", "base-suite", "here:1")
+NAMES = Names("net", "base-database", "base-suite")
 CLASSIC = (Says("version *", "28.2.2 20.10.24\n"), Says("buildx version", code=1))
 
 
@@ -217,7 +217,7 @@ def test_a_database_is_asked_until_it_accepts(
 def test_only_what_ended_runs_left_is_removed(
     engine: DockerProgram, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    gone, here = 2**22 + 1, testing.here()
+    gone, here = 2**22 + 1, leftovers.here()
     engine.answers(
         Says("ps *", f"mine {here}:{gone}\nrunning {here}:1\nother elsewhere:{gone}\nodd {here}:x\n"),
         Says(
@@ -227,7 +227,7 @@ def test_only_what_ended_runs_left_is_removed(
         Says("network rm net", err="Error: network net has active endpoints", code=1),
     )
 
-    assert testing.sweep(5) == ["mine", "net", "long-over"]
+    assert leftovers.sweep(5) == ["mine", "net", "long-over"]
 
     assert [line for line in engine.asked if " rm " in f" {line} "] == [
         "rm --force --volumes mine", "network rm net", "network rm long-over",
