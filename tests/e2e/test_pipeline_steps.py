@@ -180,6 +180,24 @@ def test_the_build_s_limit_ends_every_container(source: Sample) -> None:
     assert left_over() == ""
 
 
+def test_what_a_killed_run_left_is_removed_by_the_next_once_its_step_has_ended(source: Sample) -> None:
+    build = {"steps": [{"name": BASE, **shell("echo begun; sleep 300")}]}
+    with subprocess.Popen(command(source, build), cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        while "begun" not in running.stderr.readline():
+            assert running.poll() is None
+        running.kill()
+    left = output("docker", "ps", "--filter", "label=org.lookit.pipeline", "--format", "{{.Names}}").strip()
+
+    told = run(source, {"args": ["true"]})
+    output("docker", "stop", "--time", "0", left)
+
+    assert told.returncode == 0, told.stderr
+    assert f"A pipeline was killed, and steps of it go on: {left}." in told.stderr
+    assert left_over()
+    assert_green(run(source, {"args": ["true"]}))
+
+
 def test_an_interrupt_ends_every_container_and_removes_what_was_made(source: Sample) -> None:
     build = {"steps": [{"name": BASE, **shell("echo begun; sleep 300")}]}
     with subprocess.Popen(command(source, build), cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:

@@ -144,6 +144,11 @@ def containers_of(label: str) -> tuple[str, ...]:
     return ("docker", "ps", "--all", "--filter", f"label={label}", "--format", "{{.Names}}")
 
 
+def running_of(label: str) -> tuple[str, ...]:
+    """List the names of the containers with a label that run, one a line."""
+    return ("docker", "ps", "--filter", f"label={label}", "--format", "{{.Names}}")
+
+
 def volumes_named(beginning: str) -> tuple[str, ...]:
     """List the volumes whose names hold `beginning`, one a line."""
     return ("docker", "volume", "ls", "--filter", f"name={beginning}", "--format", "{{.Name}}")

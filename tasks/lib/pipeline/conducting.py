@@ -19,7 +19,7 @@ from tasks.lib.image import engine
 from tasks.lib.image.pushing import push_name
 from tasks.lib.image.reference import parse
 from tasks.lib.image.registry import may_change
-from tasks.lib.pipeline import cloning, containers, direct, reading, resolving, sandboxed, secrets
+from tasks.lib.pipeline import cloning, containers, direct, leftovers, reading, resolving, sandboxed, secrets
 from tasks.lib.pipeline.orchestrator import build_own_images
 from tasks.lib.pipeline.resolving import ReadyBuild, ReadyStep
 from tasks.lib.pipeline.running import Graph, Launch, Result
@@ -160,7 +160,8 @@ def _launcher(
     engine.versions(limits.docker)
     build_own_images(settings, [step.image for step in steps])
     containers.fetch_images(ready.steps, chosen, limits.docker, limits.image_push)
-    run = containers.make_name()
+    leftovers.sweep(limits.docker)
+    run = leftovers.make_name()
     passed: dict[str, str | None] = {name: None for name in os.environ if name.startswith("INVOKE_")}
     seen = [*settings.pipeline.mounts, *(str(p) for p in (wish.sandbox_state, wish.settings_file) if p)]
     with containers.volumes(run, steps, workspace, steps[0].image, limits.docker):

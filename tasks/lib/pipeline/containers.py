@@ -4,8 +4,6 @@ Secret values reach a container through the environment of the `docker` process,
 """
 
 import os
-import platform
-import secrets
 import stat
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +15,7 @@ from tasks.lib import console, process
 from tasks.lib.errors import Failure
 from tasks.lib.image import docker, engine, making
 from tasks.lib.interruption import uninterrupted
-from tasks.lib.pipeline import direct
+from tasks.lib.pipeline import direct, leftovers
 from tasks.lib.pipeline.model import WORKSPACE
 from tasks.lib.pipeline.orchestrator import WITH_DOCKER
 from tasks.lib.pipeline.resolving import ReadyStep
@@ -27,7 +25,6 @@ from tasks.lib.redaction import Secret
 HOME = "/builder/home"
 SCRIPTS = "/builder/scripts"
 SOCKET = "/var/run/docker.sock"
-OWNER = "org.lookit.pipeline"
 
 
 @dataclass(frozen=True)
@@ -103,16 +100,11 @@ class Containers:
                 f"type=bind,source={engine_socket(os.environ)},target={SOCKET}",
                 *self.mounts,
             ],
-            labels={OWNER: self.run},
+            labels={leftovers.OWNER: self.run},
         )
 
 
 SHARED = (("workspace", WORKSPACE), ("home", HOME), ("scripts", SCRIPTS))
-
-
-def make_name() -> str:
-    """A name that no other run has, and that says whose it is."""
-    return f"lookit-pipeline-{platform.node()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 def engine_socket(environ: Mapping[str, str]) -> str:
@@ -138,7 +130,7 @@ def volumes(
     helper = f"{run}-copy"
     try:
         mounts = [f"type=volume,source={run}-{kind},target={at}" for kind, at in SHARED]
-        making.make(docker.create(helper_image, helper, mounts, {OWNER: run}), seconds)
+        making.make(docker.create(helper_image, helper, mounts, {leftovers.OWNER: run}), seconds)
         process.run(docker.copy_into(f"{source}/.", helper, WORKSPACE), time_limit=seconds)
         with tempfile.TemporaryDirectory() as folder:
             write_scripts(Path(folder), steps)
@@ -146,7 +138,7 @@ def volumes(
         yield
     finally:
         with uninterrupted():
-            remove(run, seconds)
+            leftovers.remove(run, seconds)
 
 
 def write_scripts(folder: Path, steps: Iterable[ReadyStep]) -> None:
@@ -158,21 +150,6 @@ def write_scripts(folder: Path, steps: Iterable[ReadyStep]) -> None:
             begin = "" if step.script.startswith("#!") else "#!/bin/sh\n"
             path.write_text(begin + step.script)
             path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH | stat.S_IROTH)
-
-
-def remove(run: str, seconds: float) -> None:
-    """Remove the containers and volumes of a run; what cannot be removed is said."""
-    try:
-        names = (
-            process.run(docker.containers_of(f"{OWNER}={run}"), time_limit=seconds).stdout.decode().split()
-        )
-        for name in names:
-            making.remove(docker.remove_container(name), seconds)
-        left = process.run(docker.volumes_named(run), time_limit=seconds).stdout.decode().split()
-        if left:
-            making.remove(docker.remove_volumes(left), seconds)
-    except Failure as failure:
-        console.say(f"Warning: something of {run} is still there: {failure.why or failure.what}")
 
 
 def fetch_images(steps: Sequence[ReadyStep], chosen: Collection[int], seconds: float, pull: float) -> None:

@@ -328,30 +328,6 @@ def test_without_containers_a_secret_reaches_only_the_steps_that_ask_for_it(tmp_
     assert [launch(step).env.get("A") for step in made.steps] == ["x", None]
 
 
-def test_what_a_run_left_is_removed(engine: DockerProgram) -> None:
-    engine.answers(Says("ps *", "run-0\nrun-1\n"), Says("volume ls *", "run-workspace\nrun-home\n"))
-
-    containers.remove("run", 5)
-
-    assert [line for line in engine.asked if " rm " in f" {line} "] == [
-        "rm --force --volumes run-0", "rm --force --volumes run-1", "volume rm run-workspace run-home",
-    ]  # fmt: skip
-
-
-def test_where_nothing_is_left_nothing_is_removed(engine: DockerProgram) -> None:
-    containers.remove("run", 5)
-
-    assert [line.split(" --filter")[0] for line in engine.asked] == ["ps --all", "volume ls"]
-
-
-def test_what_cannot_be_removed_is_said(engine: DockerProgram, capsys: pytest.CaptureFixture[str]) -> None:
-    engine.answers(Says("ps *", err="Cannot connect", code=1))
-
-    containers.remove("run", 5)
-
-    assert capsys.readouterr().err == "Warning: something of run is still there: Cannot connect\n"
-
-
 def test_only_images_that_are_not_here_are_fetched(engine: DockerProgram) -> None:
     engine.answers(Says("image inspect *far*", err="No such image", code=1))
     at_once = {"waitFor": ["-"]}
