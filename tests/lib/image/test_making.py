@@ -50,6 +50,6 @@ def test_what_is_being_made_when_a_task_is_told_to_end_is_removed(
         running.wait(0.4)  # what ends now does so before the thing is made
     engine.finish()
 
-    printed, _ = running.communicate(timeout=30)
+    printed, _ = running.communicate(timeout=60)
     assert running.returncode == 130, printed
     assert engine.made == set()
