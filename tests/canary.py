@@ -32,12 +32,14 @@ class Canary:
     def files_below(self, places: Iterable[Path], besides: Iterable[Path] = ()) -> list[str]:
         """The files that hold it, or are called after it: those of `places`, and all in folders among them."""
         exempt = set(besides)
-        paths = [path for place in places for path in (place, *place.rglob("*")) if path not in exempt]
         return [
             str(path)
-            for path in paths
-            if self.value in path.name
-            or (path.is_file() and not path.is_symlink() and self.is_in(_bytes(path)))
+            for path in _below(places)
+            if path not in exempt
+            and (
+                self.value in path.name
+                or (path.is_file() and not path.is_symlink() and self.is_in(_bytes(path)))
+            )
         ]
 
 
@@ -62,9 +64,7 @@ def watched_processes(canary: Canary) -> Iterator[Sightings]:
         while not over.wait(PAUSE):
             seen.looks += 1
             for number in _processes() - before:
-                for name in ("cmdline", "environ"):
-                    if canary.is_in(_bytes(Path("/proc", number, name))):
-                        seen.places.add(f"{name} of {_bytes(Path('/proc', number, 'cmdline'))[:80]!r}")
+                seen.places.update(_places_in(canary, Path("/proc", number)))
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
@@ -88,6 +88,24 @@ def started_with(canary: Canary, log: Path) -> list[str]:
     lines = _bytes(log).splitlines()
     assert lines, "nothing was noted: is the hook in place?"
     return [line.decode(errors="replace")[:80] for line in lines if canary.is_in(line)]
+
+
+def _places_in(canary: Canary, process: Path) -> list[str]:
+    """Where a process has it: `cmdline of …`, `environ of …`.
+
+    What it is called is asked before and after: it may become another program, or end, between two looks.
+    """
+    before, environ, after = (_bytes(process / name) for name in ("cmdline", "environ", "cmdline"))
+    found = {"cmdline": canary.is_in(before) or canary.is_in(after), "environ": canary.is_in(environ)}
+    return [f"{name} of {(after or before)[:80]!r}" for name, is_there in found.items() if is_there]
+
+
+def _below(places: Iterable[Path]) -> Iterator[Path]:
+    """`places` and all in folders among them.  What goes meanwhile is left out: others use these folders too."""
+    for place in places:
+        yield place
+        for folder, folders, files in os.walk(place):
+            yield from (Path(folder, name) for name in (*folders, *files))
 
 
 def _processes() -> set[str]:

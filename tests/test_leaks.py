@@ -23,6 +23,7 @@ import pytest
 from tasks.lib.redaction import Secret
 from tests.builders import ROOT
 from tests.canary import Canary, audited, outputs, started_with, unique, watched_processes, workspaces
+from tests.heard import until
 from tests.kms_process import KmsProcess, make_key
 from tests.secrets_program import FOLDER, PLAINTEXTS, Checkout, new_checkout
 
@@ -403,8 +404,12 @@ def test_the_search_itself_would_find_it(tmp_path: Path) -> None:
     (tmp_path / "encoded").write_bytes(base64.b64encode(b"ab" + canary.value.encode() + b"cd"))
     assert len(canary.files_below([tmp_path])) == 2
     with watched_processes(canary) as seen:
-        subprocess.run([sys.executable, "-c", "import time; time.sleep(0.5)", canary.value], check=True)
-        subprocess.run(["sleep", "0.5"], env={**os.environ, "LEAK": canary.value}, check=True)
+        for place, argv, environ in (
+            ("cmdline", ["sh", "-c", "read line", canary.value], {}),
+            ("environ", ["sh", "-c", "read line"], {"LEAK": canary.value}),
+        ):
+            with subprocess.Popen(argv, stdin=subprocess.PIPE, env={**os.environ, **environ}):
+                until(lambda place=place: f"{place} of b'sh" in " ".join(seen.places))  # type: ignore[misc]
     assert {place.split(" ")[0] for place in seen.places} == {"cmdline", "environ"}
 
 

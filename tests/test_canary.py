@@ -1,0 +1,44 @@
+"""The search for a canary goes on whatever others do beside it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests import canary
+from tests.canary import Canary
+
+IT = Canary("a-canary-beside-others")
+
+
+def test_a_folder_that_is_removed_while_it_is_searched_for_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shared memory is everybody's: tests beside this one make folders there, and remove them."""
+    going = tmp_path / "going"
+    going.mkdir()
+    (tmp_path / "staying").mkdir()
+    (tmp_path / "staying" / "file").write_text(IT.value)
+    scandir = os.scandir
+
+    def removed_before(path: str) -> object:
+        if Path(path) == going:
+            going.rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", removed_before)
+    assert IT.files_below([tmp_path]) == [str(tmp_path / "staying" / "file")]
+    assert not going.exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(b"sleep\0", b""), (b"python\0", b"sleep\0"), (b"sleep\0", b"sleep\0")],
+    ids=["that ends", "that becomes another program", "that stays what it is"],
+)
+def test_a_process_is_called_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, before: bytes, after: bytes
+) -> None:
+    looks = {"cmdline": iter([before, after]), "environ": iter([f"LEAK={IT.value}".encode()])}
+    monkeypatch.setattr(canary, "_bytes", lambda path: next(looks[path.name], b""))
+    assert canary._places_in(IT, Path("/proc/0")) == [r"environ of b'sleep\x00'"]
