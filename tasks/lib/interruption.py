@@ -86,8 +86,8 @@ def limited(seconds: float, failure: Failure) -> Iterator[None]:
 
     """
     with _handled((signal.SIGALRM,), _ring):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
             yield
         except _LimitReached as limit:
             raise failure from limit

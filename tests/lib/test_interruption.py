@@ -50,10 +50,26 @@ def test_a_block_that_takes_too_long_is_the_failure_that_was_named() -> None:
 
 
 def test_a_block_that_ends_in_time_is_not_interrupted_later() -> None:
-    with limited(0.2, TimedOut("It took too long.")):
+    with limited(60, TimedOut("It took too long.")):
         pass
 
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_limit_that_is_reached_before_the_block_begins_is_that_failure_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    late, setitimer = TimedOut("It took too long."), signal.setitimer
+
+    def over_at_once(which: int, seconds: float) -> None:
+        setitimer(which, 0)
+        if seconds:
+            signal.raise_signal(signal.SIGALRM)
+
+    monkeypatch.setattr(signal, "setitimer", over_at_once)
+    with pytest.raises((TimedOut, KeyboardInterrupt)) as caught, limited(60, late):
+        pytest.fail("the block began")
+    assert caught.value is late
 
 
 def signalled_while_importing(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> list[str]:

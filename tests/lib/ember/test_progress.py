@@ -6,7 +6,9 @@ import time
 import pytest
 
 from tasks.lib.console import console
+from tasks.lib.ember import progress
 from tasks.lib.ember.progress import Progress, size
+from tests.clock import Clock
 
 
 @pytest.mark.parametrize(
@@ -25,14 +27,15 @@ def test_a_line_tells_files_bytes_rate_and_time_left() -> None:
 
 
 def test_a_log_gets_a_line_every_ten_seconds(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], clock: Clock
 ) -> None:
-    now = [100.0]
-    monkeypatch.setattr("tasks.lib.ember.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(progress, "time", clock)
+    # The thread that tells when nothing gets on would come between a second's end and the file that is done then.
+    monkeypatch.setattr(Progress, "_tell_in_time", lambda _: None)
     with Progress() as shown:
         shown.expect(40, 4000)
         for _ in range(40):
-            now[0] += 1
+            clock.sleep(1)
             shown.done(100)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
@@ -114,16 +117,16 @@ def test_an_upload_that_ends_while_its_bar_is_made_shows_none(
 ) -> None:
     monkeypatch.setattr("tasks.lib.ember.progress.SECONDS_BEFORE_BAR", 0)
     at_a_terminal(monkeypatch)
-    made, over = threading.Event(), threading.Event()
+    made = threading.Event()
+    shown = Progress()
 
     def slowly() -> object:
         made.set()
-        assert over.wait(60)
+        assert shown._ended.wait(60)
         return console()
 
     monkeypatch.setattr("tasks.lib.ember.progress.console", slowly)
-    shown = Progress().__enter__()
+    shown.__enter__()
     assert made.wait(60)
-    threading.Timer(0.05, over.set).start()
     shown.__exit__(None, None, None)
     assert capsys.readouterr().err == ""

@@ -204,7 +204,7 @@ def test_a_database_is_asked_until_it_accepts(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(testing, "SECONDS_BETWEEN_QUESTIONS", 0.0)
-    time_limits = structs.replace(settings.time_limits, database_ready=5.0)
+    time_limits = structs.replace(settings.time_limits, database_ready=60.0)
     patient = structs.replace(settings, time_limits=time_limits)
     engine.answers(Says("exec *", code=1, again=Says("exec *")), Says("inspect *", "true\n"))
 

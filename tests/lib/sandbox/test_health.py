@@ -27,10 +27,11 @@ def served() -> Iterator[str]:
 
 
 @pytest.fixture
-def closed() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+def closed() -> Iterator[int]:
+    """A port that nobody listens on, nor can meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield int(taken.getsockname()[1])
 
 
 def test_no_proxy_is_asked_whether_a_server_is_well(served: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +16,8 @@ from tasks.lib.sandbox.components import Component, Probe, write_plan
 from tasks.lib.sandbox.state import State
 from tasks.lib.sandbox.watching import Status
 from tests.builders import checked_in_settings
+from tests.clock import Clock
+from tests.lib.sandbox.marked import marked
 
 
 @pytest.mark.parametrize(
@@ -103,17 +104,17 @@ def here(tmp_path: Path) -> State:
 @pytest.fixture
 def sleeper(here: State) -> Iterator[processes.Process]:
     """A process of that sandbox, written down as its server etcd."""
-    with subprocess.Popen(["sleep", "60"], env={**os.environ, processes.MARK: str(here.folder)}) as child:
+    with marked(here.folder) as child:
         found = processes.find(child.pid)
         assert found
         supervisor.write_record(here, "etcd", supervisor.Record(found, 4))
         yield found
-        child.kill()
 
 
 def test_a_sandbox_that_does_not_become_well_in_time_names_the_last_that_is_not(
-    here: State, capsys: pytest.CaptureFixture[str]
+    here: State, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(lifecycle, "time", clock)
     here.log("etcd").parent.mkdir()
     here.log("etcd").write_text("".join(f"line {number}\n" for number in range(20)))
 
@@ -178,11 +179,7 @@ def test_nothing_is_up_where_no_server_runs(here: State) -> None:
 
 
 def test_strays_are_ended_and_what_is_written_down_stays(here: State, sleeper: processes.Process) -> None:
-    # It says that it runs: for a moment after its start, the kernel does not show what it was started with.
-    argv, marked = ["sh", "-c", "echo; read line"], {**os.environ, processes.MARK: str(here.folder)}
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=marked) as stray:
-        assert stray.stdout
-        assert stray.stdout.readline()
+    with marked(here.folder) as stray:
         watching._end_strays(here)
 
         assert stray.wait(60) < 0

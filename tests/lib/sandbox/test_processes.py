@@ -1,6 +1,5 @@
 """Which process is which, and that only the right one is ended."""
 
-import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -9,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.sandbox import processes
-from tasks.lib.sandbox.processes import MARK, Process
+from tasks.lib.sandbox.processes import Process
 from tests.clock import Clock
+from tests.lib.sandbox.marked import marked
 
 STUBBORN = "trap '' TERM; echo; exec sleep 60"
 
 
 @pytest.fixture
 def sleeper(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    with subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: str(tmp_path)}) as child:
+    with marked(tmp_path) as child:
         yield child
-        child.kill()
 
 
 def test_a_process_is_itself(sleeper: "subprocess.Popen[bytes]") -> None:
