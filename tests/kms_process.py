@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCATION = "projects/mit-lookit-keys/locations/us-east1"
 RING = f"{LOCATION}/keyRings/lookit-keyring"
 KEY = f"{RING}/cryptoKeys/kubernetes-secrets"
+_one_writer = Lock()
 
 
 @dataclass(eq=False)
@@ -61,7 +62,7 @@ class KmsProcess:
     def token(self, email: str) -> str:
         """A token that the server knows as `email`."""
         token = f"token-of-{email}"
-        self._merge("tokens.json", {token: email})
+        _note_token(self.state, token, email)
         return token
 
     def set_faults(self, *faults: dict[str, Any]) -> None:
@@ -79,8 +80,10 @@ class KmsProcess:
     def calls(self) -> list[dict[str, str]]:
         """The audit log: one entry a call."""
         log = self.state / "audit.jsonl"
-        lines = log.read_text().splitlines() if log.exists() else []
-        return [call for call in map(json.loads, lines) if call["time"] >= self.since]
+        lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+        # The last line may be on its way.
+        whole = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [call for call in whole if call["time"] >= self.since]
 
     def reset(self) -> None:
         """No faults, the default policy, an empty log; keys stay.
@@ -103,10 +106,6 @@ class KmsProcess:
         }  # fmt: skip
         write_atomically(path, json.dumps(content).encode())
         return path
-
-    def _merge(self, name: str, values: dict[str, str]) -> None:
-        path = self.state / name
-        self._write(name, {**(json.loads(path.read_text()) if path.exists() else {}), **values})
 
     def _write(self, name: str, content: object) -> None:
         write_atomically(self.state / name, json.dumps(content).encode())
@@ -173,6 +172,14 @@ def write_certificate(folder: Path) -> tuple[Path, Path]:
     return paths
 
 
+def _note_token(state: Path, token: str, email: str) -> None:
+    """Tell the server whose a token is; several may be given out at once."""
+    path = state / "tokens.json"
+    with _one_writer:
+        tokens = json.loads(path.read_text()) if path.exists() else {}
+        write_atomically(path, json.dumps({**tokens, token: email}).encode())
+
+
 def _token_endpoint(state: Path) -> ThreadingHTTPServer:
     """An OAuth token endpoint that believes every assertion and tells the server whose the token is."""
 
@@ -184,10 +191,8 @@ def _token_endpoint(state: Path) -> ThreadingHTTPServer:
                 return
             claims = form["assertion"][0].split(".")[1]
             email = json.loads(base64.urlsafe_b64decode(claims + "=="))["iss"]
-            path = state / "tokens.json"
-            tokens = json.loads(path.read_text()) if path.exists() else {}
             token = f"issued-to-{email}"
-            write_atomically(path, json.dumps({**tokens, token: email}).encode())
+            _note_token(state, token, email)
             self._send(200, {"access_token": token, "expires_in": 3600, "token_type": "Bearer"})
 
         def _send(self, status: int, content: object) -> None:

@@ -170,6 +170,10 @@ class Kms:
                 was_cut_short = fault.code == "DEADLINE_EXCEEDED" and time_limit < self._limits.attempt
                 raise _Passing(explain(call, fault), was_cut_short) from error
             raise explain(call, fault) from error
+        except ValueError as error:  # what gRPC says of a channel that was closed before
+            if not self._closed.is_set():
+                raise
+            raise explain(call, Fault("CANCELLED", str(error))) from error
         if wrong := check(request, answer):
             raise _Passing(damaged(call, wrong))
         return answer

@@ -34,7 +34,7 @@ def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
 @contextmanager
 def client(kms: KmsProcess, tmp_path: Path, email: str = BOTH, /, **limits: str) -> Iterator[Kms]:
     kms.set_policy({BOTH: ["roles/cloudkms.cryptoKeyEncrypterDecrypter"], DEPLOYER: []})
-    times = {"kms_attempt": "5s", "kms": "20s", **limits}
+    times = {"kms_attempt": "60s", "kms": "120s", **limits}
     with connected(settings_for(kms, tmp_path, email, time_limits=times)) as connection:
         yield connection
 
@@ -63,8 +63,9 @@ def test_what_was_encrypted_decrypts(kms: KmsProcess, tmp_path: Path) -> None:
 def test_a_passing_fault_is_survived(
     kms: KmsProcess, tmp_path: Path, fault: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with client(kms, tmp_path, kms_attempt="1s") as connection:
+    with client(kms, tmp_path) as connection:
         sealed = connection.encrypt(KEY, PLAINTEXT).ciphertext
+    with client(kms, tmp_path, kms_attempt="3s" if "hang" in fault else "60s") as connection:
         kms.set_faults({"rpc": "Decrypt", "times": 1, **fault})
         assert connection.decrypt(KEY, sealed).plaintext == PLAINTEXT
     until(lambda: len(kms.calls()) >= 3)  # the end of one that hangs is noted a moment later
@@ -186,6 +187,15 @@ def test_closing_ends_a_call_under_way(kms: KmsProcess, tmp_path: Path) -> None:
     kms.set_faults({"rpc": "Decrypt", "hang": True})
     with client(kms, tmp_path, kms_attempt="1h", kms="2h") as connection:
         Timer(0.3, connection.close).start()
+        with pytest.raises(Failure):
+            connection.decrypt(KEY, b"x")
+
+
+def test_a_call_that_comes_after_closing_is_given_up_as_one_under_way_is(
+    kms: KmsProcess, tmp_path: Path
+) -> None:
+    with client(kms, tmp_path) as connection:
+        connection.close()
         with pytest.raises(Failure):
             connection.decrypt(KEY, b"x")
 

@@ -9,6 +9,7 @@ from tasks.lib.sandbox.cloud import sql, tokens
 from tasks.lib.sandbox.cloud.answers import Answer
 from tasks.lib.sandbox.cloud.server import answer
 from tests import google_side
+from tests.clock import Clock
 
 PROJECT, INSTANCE = "mit-lookit", "staging"
 PATH = f"/v1/projects/{PROJECT}/instances/{INSTANCE}/backupRuns"
@@ -47,6 +48,15 @@ def test_an_operation_is_told_by_its_age(age: float, status: str, stamps: dict[s
     assert (found["status"], found["insertTime"]) == (status, "2023-11-14T22:13:20.000Z")
     assert {key: found[key] for key in ("startTime", "endTime", "error") if key in found} == stamps
     assert found["backupContext"] == {"kind": "sql#backupContext", "backupId": "17"}
+
+
+def test_a_backup_is_pending_when_it_is_begun_however_long_that_takes_to_write_down(
+    google: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql, "time", clock)
+    monkeypatch.setattr(sql, "write_atomically", lambda *_: clock.sleep(10))
+
+    assert insert(google)["status"] == "PENDING"
 
 
 def test_an_operation_that_failed_has_an_error_only_when_it_is_done() -> None:

@@ -77,7 +77,7 @@ def insert(google: Path, body: bytes, project: str, instance: str) -> Answer:
             "fail": known["fail"],
         }
         _write(google, project, instance, {**known, "runs": [*known["runs"], run]})
-    return Answer(200, operation(project, instance, run, time.time()))
+    return Answer(200, operation(project, instance, run, run["began"]))
 
 
 def get_run(google: Path, project: str, instance: str, run_id: str) -> Answer:
