@@ -5,6 +5,7 @@ It is a process of its own (`python -m tasks.lib.sandbox.supervisor FOLDER`), so
 command that started it.  It holds no state but files: the plan says what shall run, a file for each process
 says
 what does, so a new supervisor takes over from one that was killed.  SIGHUP makes it look at the plan again.
+Who starts it blocks that signal: one that comes before it can hear waits.
 """
 
 import json
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from tasks.lib.sandbox.processes import Process
 from tasks.lib.sandbox.state import State
 
 NAME = "supervisor"
+LOOK = signal.SIGHUP
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
 STEADY = 10.0  # one that ran this long is not in a crash loop
@@ -80,8 +83,9 @@ class Supervisor:
 
     def run(self) -> None:
         """Keep everything running until told to stop."""
-        signal.signal(signal.SIGHUP, self._ask_for_reload)
         signal.signal(signal.SIGTERM, interruption._raise)  # noqa: SLF001
+        signal.signal(LOOK, self._ask_for_reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {LOOK})
         try:
             while True:
                 if self.reload:
@@ -112,12 +116,13 @@ class Supervisor:
         """A predecessor may have started it already."""
         record = record_of(self.state, name)
         if record and record.process.alive:
-            self._watch(name, record.process, record.starts)
+            with suppress(ProcessLookupError):  # it ended just now
+                self._watch(name, record.process, record.starts)
 
     def _watch(self, name: str, process: Process, starts: int) -> None:
         watched = self.watched[name]
-        watched.process, watched.starts, watched.started_at = process, starts, time.monotonic()
         watched.handle = os.pidfd_open(process.pid)
+        watched.process, watched.starts, watched.started_at = process, starts, time.monotonic()
         self.poll.register(watched.handle, select.POLLIN)
 
     def _note_end(self, handle: int) -> None:

@@ -5,6 +5,8 @@ them.
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,12 +101,12 @@ def is_up(here: State, cluster: str) -> bool:
 def ensure_supervisor(here: State) -> None:
     """Start a supervisor, or make the one that runs look at the plan."""
     watcher = running(here, supervisor.NAME)
-    if watcher and processes.signal_to(watcher, signal.SIGHUP):
+    if watcher and processes.signal_to(watcher, supervisor.LOOK):
         return
     _end_strays(here)
     log = here.log(supervisor.NAME)
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    with log.open("ab") as output, _blocked(supervisor.LOOK):
         child = subprocess.Popen(
             [sys.executable, "-m", "tasks.lib.sandbox.supervisor", str(here.folder)],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd=here.folder,
@@ -113,6 +115,16 @@ def ensure_supervisor(here: State) -> None:
     # Written here too, so that a command which comes a moment later does not start another.
     if started := processes.find(child.pid):
         supervisor.write_record(here, supervisor.NAME, supervisor.Record(started, 1))
+
+
+@contextmanager
+def _blocked(number: signal.Signals) -> Iterator[None]:
+    """While inside, what is started keeps this signal until it says that it hears it; else it would end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_strays(here: State) -> None:

@@ -1,6 +1,7 @@
 """What is waited for when a sandbox comes up, what is ended with it, and what is said of one that is not there."""
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from tasks.lib.sandbox.state import State
 from tasks.lib.sandbox.watching import Status
 from tests.builders import checked_in_settings
 from tests.clock import Clock
+from tests.heard import until
 from tests.lib.sandbox.marked import marked
 
 
@@ -184,6 +186,50 @@ def test_strays_are_ended_and_what_is_written_down_stays(here: State, sleeper: p
 
         assert stray.wait(60) < 0
         assert sleeper.alive
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[State]:
+    """A sandbox that has nothing to run; its supervisor is ended afterwards."""
+    here = State(tmp_path / "watched")
+    here.processes.mkdir(parents=True)
+    write_plan(here.plan, [])
+    yield here
+    processes.end(list(processes.owned_by(here.folder)))
+
+
+def test_a_supervisor_that_is_told_to_look_again_before_it_can_hear_lives_on(watched: State) -> None:
+    """As by an `up` right after a task has brought it back."""
+    watching.ensure_supervisor(watched)
+    newborn = watching.running(watched, supervisor.NAME)
+    assert newborn
+
+    watching.ensure_supervisor(watched)
+
+    until(lambda: not newborn.alive or hears(newborn, signal.SIGHUP))
+    assert newborn.alive
+
+
+def test_a_server_that_ends_just_as_a_new_supervisor_takes_it_over_is_started_again(
+    here: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = processes.Process(2**22 + 1, 1)
+    supervisor.write_record(here, "etcd", supervisor.Record(gone, 4))
+    monkeypatch.setattr(processes.Process, "alive", True)  # it was when it was last looked at
+    new = supervisor.Supervisor(here)
+
+    new._read_plan()
+
+    assert new.watched["etcd"].process is None
+
+
+def hears(process: processes.Process, number: signal.Signals) -> bool:
+    """Whether a process takes this signal itself, and has none waiting."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    masks = {name: int(mask, 16) for name, mask in (line.split(":") for line in lines if line.startswith("S"))
+             if name in {"SigCgt", "SigBlk", "ShdPnd"}}  # fmt: skip
+    bit = 1 << number - 1
+    return bool(masks["SigCgt"] & bit) and not (masks["SigBlk"] | masks["ShdPnd"]) & bit
 
 
 def test_the_log_of_a_server_is_in_the_plan(here: State) -> None:
