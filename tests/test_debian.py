@@ -2,10 +2,13 @@
 
 import os
 import shutil
+import tempfile
+import threading
 from pathlib import Path
 
 import pytest
 
+from tasks.lib.background import Background
 from tests import debian
 
 
@@ -48,3 +51,33 @@ def test_where_it_is_missing_it_is_installed_with_fresh_lists_if_need_be(
     with pytest.raises(pytest.skip.Exception, match="apt-get could not install nothing-such"):
         debian.require("no-such-program", "nothing-such")
     assert asked == ["nothing-such", "update"]
+
+
+def test_what_another_worker_is_installing_is_used_only_when_all_of_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program is unpacked before the libraries that it needs."""
+    unpacked, order = threading.Event(), list[str]()
+    others: list[Background[None]] = []
+
+    def use() -> None:
+        debian.require("no-such-program", "nothing-such")
+        order.append("used")
+
+    def install(*_: str) -> bool:
+        unpacked.set()
+        others.append(Background(use))
+        assert not others[0].is_done(0.2)
+        order.append("installed")
+        return True
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: name if unpacked.is_set() else None)
+    monkeypatch.setattr(debian, "_may_install", lambda: True)
+    monkeypatch.setattr(debian, "_succeeds", install)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    debian.require("no-such-program", "nothing-such")
+    others[0].wait()
+
+    assert order == ["installed", "used"]
