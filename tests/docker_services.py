@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.image import leftovers
+from tasks.lib.sandbox.ports import free_port
 from tests.debian import require
 
 DATA = Path(__file__).parent / "data"
@@ -230,7 +231,7 @@ def registry(folder: Path, *, users: str = "", read_only: bool = False) -> Itera
         read_only: whether it refuses every write.
 
     """
-    served = RegistryProcess(folder, _free_port())
+    served = RegistryProcess(folder, free_port(()))
     (folder / "config.yml").write_text(_registry_config(served, users, read_only=read_only))
     (folder / "htpasswd").write_text(users)
     served.start()
@@ -250,13 +251,6 @@ storage:
   maintenance: {{readonly: {{enabled: {str(read_only).lower()}}}}}
 http: {{addr: "{served.address}"}}
 {auth}"""
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _listens(port: int) -> bool:

@@ -79,7 +79,7 @@ def test_latency_is_added(session: requests.Session, proxy: FaultProxy) -> None:
 
 def test_a_watch_is_cut_and_expires(session: requests.Session, proxy: FaultProxy) -> None:
     url = f"https://{proxy.endpoint}/api/v1/nodes?watch=true"
-    proxy.add(pattern=WATCH, cut_after=1.0)
+    proxy.add(pattern=WATCH, cut_after=5.0)
     proxy.add(pattern=WATCH, gone=True)
 
     first = session.get(url, stream=True, timeout=20)

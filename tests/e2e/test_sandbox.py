@@ -107,9 +107,9 @@ def test_up_recovers_when_everything_was_killed_and_keeps_what_was_stored(own: S
         processes.signal_to(victim, signal.SIGKILL)
     assert not processes.wait_for_end(victims, 10)
 
-    lifecycle.up(own.settings, ["staging"])
+    assert not [one for one in lifecycle.up(own.settings, ["staging"]) if not one.pid]
 
-    assert well(own.state)
+    wait_until("all is well", lambda: well(own.state))
     assert own.api().get("/api/v1/namespaces/default/configmaps/kept")
 
 
@@ -129,12 +129,15 @@ def test_status_and_logs_are_tasks(own: Sandbox) -> None:
             timeout=60, check=False,
         )  # fmt: skip
 
+    wait_until("all is well", lambda: invoke("sandbox.status").returncode == 0)
     status = invoke("sandbox.status", "--json")
     unknown = invoke("sandbox.logs", "nobody")
     log = invoke("sandbox.logs", "lookit-staging.apiserver")
 
-    assert {one["name"] for one in json.loads(status.stdout)} == {"supervisor", *COMPONENTS}
-    assert status.returncode == 0
+    found = json.loads(status.stdout)
+    assert {one["name"] for one in found} == {"supervisor", *COMPONENTS}
+    # A server that answers late just then is not well: what counts is that the one tells what the other does.
+    assert bool(status.returncode) == any(one["fault"] for one in found)
     assert unknown.returncode == 2
     assert "There is no component 'nobody' in this sandbox." in unknown.stderr
     assert "Version: v1.36.3" in log.stdout
@@ -146,10 +149,12 @@ def test_two_sandboxes_live_side_by_side_and_down_leaves_nothing(own: Sandbox, t
         ports = [one.port for sandbox in (own, second) for one in watching.status(sandbox.state) if one.port]
         assert len(ports) == len(set(ports)) == 2 * len(COMPONENTS)
         assert len(list(processes.owned_by(folder))) >= len(COMPONENTS)
+        before = pids(own.state)
 
     assert list(processes.owned_by(folder)) == []
     assert not folder.exists()
-    assert well(own.state)
+    assert pids(own.state) == before
+    wait_until("all is well", lambda: well(own.state))
 
 
 def test_claims_bind_and_are_cleared_away(environment: Case) -> None:

@@ -1,7 +1,6 @@
 """A real fake-gcs-server for the tests of this folder, on a free port of the loopback interface."""
 
 import json
-import socket
 import subprocess
 import time
 import urllib.request
@@ -17,6 +16,7 @@ from google.auth.credentials import AnonymousCredentials
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.checkpoints import Checkpoints
 from tasks.lib.sandbox import example
+from tasks.lib.sandbox.ports import free_port
 
 NUMBERS = count()
 
@@ -24,9 +24,7 @@ NUMBERS = count()
 @pytest.fixture(scope="session")
 def storage_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running server."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port(())  # none that the system gives to somebody else before the server has it
     address = f"127.0.0.1:{port}"
     root = tmp_path_factory.mktemp("objects")
     argv = [
@@ -37,7 +35,7 @@ def storage_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (tmp_path_factory.mktemp("log") / "server.log").open("wb") as log:
         process = subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT)
         try:
-            _wait(f"http://{address}/storage/v1/b?project=test")
+            _wait(f"http://{address}/storage/v1/b?project=test", process)
             yield f"http://{address}"
         finally:
             process.terminate()
@@ -70,9 +68,10 @@ def app(tmp_path: Path) -> Path:
     return example.write(tmp_path / "dist")
 
 
-def _wait(url: str) -> None:
+def _wait(url: str, process: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + 120
     while True:
+        assert process.poll() is None, "the storage server ended"
         try:
             with urllib.request.urlopen(url, timeout=1):
                 return

@@ -5,12 +5,13 @@ LOOKIT_FAULT_RUNS=1000 makes as many runs as that; by default there are a few.
 
 import base64
 import dataclasses
+import itertools
 import json
 import os
 import random
 import subprocess
 import sys
-import time
+import threading
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ from tasks.lib.ember.upload import upload_to
 from tasks.lib.ember.wire import UNREACHABLE, Pool, Response
 from tasks.lib.errors import Failure
 from tests.builders import ROOT, checked_in_settings
+from tests.heard import until
 from tests.lib.ember import archives, fault_proxy
 from tests.lib.ember.fault_proxy import FaultProxy
 
@@ -351,25 +353,30 @@ upload_to(access, ember, source, "p", Options(in_place=True))
 """
 
 
+ARRIVED = 20
+
+
 def test_a_killed_upload_run_again_sends_only_what_is_missing(
-    access: Access, proxy: FaultProxy, tmp_path: Path
+    access: Access, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {"index.html": b"<html>", **{f"{n}.js": b"let a;" * n for n in range(1, 200)}}
     source = archives.saved(tmp_path, archives.zipped(files))
-    proxy.latency = 0.05
+    requests, killed = itertools.count(1), threading.Event()
+
+    def held_from_then_on() -> str:
+        """A listing and `ARRIVED` files pass; what comes then waits, and is never there."""
+        return "" if next(requests) <= 1 + ARRIVED or not killed.wait(120) else "reset"
+
+    monkeypatch.setattr(proxy, "draw", held_from_then_on)
     argv = [sys.executable, "-c", CHILD, proxy.url, access.bucket, source, str(tmp_path / "state")]
     child = subprocess.Popen(argv, cwd=ROOT)
     try:
-        deadline = time.monotonic() + 60
-        while len(listed(access, "p")) < 20 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: len(listed(access, "p")) == ARRIVED)
     finally:
         child.kill()
         child.wait()
-    there = len(listed(access, "p"))
-    assert 20 <= there < 200
-    proxy.latency = 0.0
+        killed.set()
+    monkeypatch.setattr(proxy, "draw", lambda: "")
     again = upload_to(through(access, proxy), EMBER, source, "p", IN_PLACE)
-    # What was on its way when the process died may have arrived after the count.
-    assert 200 - there - 4 <= again.sent <= 200 - there
+    assert again.sent == len(files) - ARRIVED
     assert listed(access, "p") == expected(files)
