@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import debian, docker_services
 from tests.clock import Clock
@@ -17,6 +18,9 @@ from tests.program import Here
 E2E = Path(__file__).parent / "e2e"
 # Fixtures that start a server: what uses one is no fast test.
 SERVICES = frozenset({"kms_server", "storage_server"})
+# An example that was held up by a busy machine is no failure; by default 200 ms are too long.
+settings.register_profile("unhurried", settings(), deadline=None)
+settings.load_profile("unhurried")
 
 
 def pytest_configure() -> None:

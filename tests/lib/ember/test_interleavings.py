@@ -170,7 +170,8 @@ def test_what_is_being_pruned_is_not_activated(app: App, start: str, other: str)
         expect_sound(app, state)
 
 
-@pytest.mark.e2e  # It needs no service, but half a minute.
+@pytest.mark.e2e  # It needs no service, but half a minute; measured, and beside others, some minutes.
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("other", ["upload", "prune"])
 def test_what_is_being_pruned_is_uploaded_whole(
@@ -186,8 +187,9 @@ def test_what_is_being_pruned_is_uploaded_whole(
 
 
 @pytest.mark.e2e  # As above.
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("start", STARTS)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(choices=st.lists(st.integers(0, 99), min_size=150, max_size=150))
 def test_many_at_once(app: App, start: str, choices: list[int]) -> None:
     operations = (app.prune(), app.upload("1"), app.prune(), app.activate("1"), app.upload("2"))

@@ -40,7 +40,7 @@ def test_an_expansion_is_what_bash_makes_of_it(inner: str) -> None:
     assert expand(inner, VALUES, lambda word: word) == bash(inner, VALUES)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     value=st.text("abAB-./0 ", max_size=8),
     operation=st.sampled_from(["#", "##", "%", "%%", "/", "//", "/#", "/%", "^", "^^", ",", ",,"]),

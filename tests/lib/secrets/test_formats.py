@@ -23,7 +23,7 @@ from tests.secrets_settings import settings_for
 
 BOTH = "both@lookit-sandbox.iam.gserviceaccount.com"
 SEALED = b"lookit-secret/1\nkey: K\nbound-to: staging/a.env\n\n\x0a\x24\x00body"
-FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LARGE = Secret(b"0123456789abcdef" * 5000)
 
 

@@ -22,7 +22,7 @@ from tasks.lib.settings.model import Settings
 from tests.kms_process import KEY_OWNER, KmsProcess
 from tests.secrets_settings import PLAINTEXTS, settings_for
 
-FEW = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NAME = "lookit-secrets.env"
 LARGE = Secret(b"A=" + b"x" * 70_000)
 FORMS = {
