@@ -94,7 +94,7 @@ class Sandbox:
         before = processes.find(self.component(component).pid)
         watching.hold(self.state, component)
         try:
-            assert before is None or not processes.wait_for_end([before], 10)
+            assert before is None or not processes.wait_for_end([before], 60)
             yield
         finally:
             watching.release(self.state, component)

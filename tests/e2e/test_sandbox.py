@@ -72,7 +72,7 @@ def test_up_takes_over_after_the_supervisor_was_killed(own: Sandbox) -> None:
     watcher = processes.find(before.pop("supervisor"))
     assert watcher
     processes.signal_to(watcher, signal.SIGKILL)
-    assert not processes.wait_for_end([watcher], 5)
+    assert not processes.wait_for_end([watcher], 60)
 
     after = {one.name: one.pid for one in lifecycle.up(own.settings, ["staging"])}
 
@@ -85,7 +85,7 @@ def test_a_task_in_the_sandbox_brings_a_killed_supervisor_back(own: Sandbox) -> 
     watcher = processes.find(before.pop("supervisor"))
     assert watcher
     processes.signal_to(watcher, signal.SIGKILL)
-    assert not processes.wait_for_end([watcher], 5)
+    assert not processes.wait_for_end([watcher], 60)
 
     watching.require_up(own.state)
 
@@ -105,7 +105,7 @@ def test_up_recovers_when_everything_was_killed_and_keeps_what_was_stored(own: S
     processes.signal_to(watcher.process, signal.SIGKILL)
     for victim in victims:
         processes.signal_to(victim, signal.SIGKILL)
-    assert not processes.wait_for_end(victims, 10)
+    assert not processes.wait_for_end(victims, 60)
 
     assert not [one for one in lifecycle.up(own.settings, ["staging"]) if not one.pid]
 

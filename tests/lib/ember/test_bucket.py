@@ -136,7 +136,7 @@ def test_the_settings_authorities_are_trusted_as_uploads_trust_them(
     server.socket = context.wrap_socket(server.socket, server_side=True)
     with answering(server):
         endpoint = f"https://127.0.0.1:{server.server_port}"
-        way = replace(access, endpoint=endpoint, bucket="b", ca_file=str(certificate), limit=1.0)
+        way = replace(access, endpoint=endpoint, bucket="b", ca_file=str(certificate), limit=60.0)
         assert configuring.observe(way)[1] == EMPTY
 
 
