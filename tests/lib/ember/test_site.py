@@ -7,6 +7,7 @@ import threading
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from errno import ENOSPC
 from pathlib import Path
 from typing import Any
@@ -166,11 +167,12 @@ def test_every_app_arrives_whole_and_its_page_last_whatever_goes_wrong_on_the_wa
         assert there["index.html"] == max(there.values())
 
 
-def listed(access: Access, prefix: str) -> dict[str, str]:
+def listed(access: Access, prefix: str) -> dict[str, datetime]:
     """When each object was written, by its path."""
     with urllib.request.urlopen(f"{access.objects_url()}?prefix={prefix}") as answer:
         items = json.load(answer)["items"]
-    return {item["name"].removeprefix(prefix): item["timeCreated"] for item in items}
+    # As texts they do not sort: the server leaves zeros at the end of a second's fraction out.
+    return {item["name"].removeprefix(prefix): datetime.fromisoformat(item["timeCreated"]) for item in items}
 
 
 def test_a_site_that_is_told_to_end_lists_what_is_left(
