@@ -62,7 +62,7 @@ def engine() -> Iterator[None]:
     (CACHE / "docker").mkdir(parents=True, exist_ok=True)
     with (
         (CACHE / "docker.lock").open("w") as lock,
-        tempfile.TemporaryDirectory(prefix="lookit-docker-") as run,
+        tempfile.TemporaryDirectory(prefix="lookit-docker-", ignore_cleanup_errors=True) as run,
     ):
         fcntl.flock(lock, fcntl.LOCK_EX)  # one engine a data folder
         _end_abandoned()
