@@ -229,7 +229,7 @@ TASKS = [
     Case("secrets.set", ("DB_HOST", *STAGING), stdin=CANARY.value),
     Case("secrets.diff", ("HEAD~1",)),
     Case("secrets.verify", ("--json",)),
-    Case("secrets.exec", (*STAGING, "--", "sleep", "0.1"), child="sleep"),
+    Case("secrets.exec", (*STAGING, "--", "sleep", "0.3"), child="sleep"),
     Case("secrets.log", ("lookit-secrets.env",)),
     Case("secrets.textconv", ("ENCRYPTED",)),
     Case("secrets.check", ()),
