@@ -1,5 +1,6 @@
 """Why something did not become ready: the pod's trouble, its last log lines, and the events about it."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +15,8 @@ from tasks.lib.errors import Failure
 
 EVENTS_TO_SHOW: Final = 6
 TROUBLES_TO_SHOW: Final = 4
+SECONDS_FOR_A_LATE_EVENT: Final = 3.0
+PAUSE: Final = 0.3
 # Where events lie about objects of the whole cluster.
 CLUSTER_WIDE: Final = "default"
 
@@ -114,6 +117,22 @@ def events_about(api: Api, things: Sequence[Json]) -> list[str]:
         key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or e["metadata"]["creationTimestamp"]
     )
     return [_event(event) for event in found[-EVENTS_TO_SHOW:]]
+
+
+def has_completed(api: Api, namespace: str, uid: str) -> bool:
+    """Whether an event says that a Job which is gone went well.
+
+    Its controller sends that beside the Job's status, perhaps a moment later.
+    """
+    deadline = time.monotonic() + SECONDS_FOR_A_LATE_EVENT
+    try:
+        while not (found := events_of(api, namespace, uid, "reason=Completed")):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(PAUSE)
+    except ApiError:
+        return False
+    return bool(found)
 
 
 def events_of(api: Api, namespace: str, uid: str, field: str) -> list[Json]:

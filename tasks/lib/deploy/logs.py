@@ -1,6 +1,7 @@
 """Logs of a Job's containers: followed live, taken up again where a broken connection left off."""
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -40,9 +41,19 @@ class Followers:
             self._threads[key].start()
 
     def finish(self, seconds: float) -> None:
-        """Give the followers of ended containers a moment to read the last lines."""
+        """Give the followers of ended containers a moment, all together, to read the last lines."""
+        deadline = time.monotonic() + seconds
         for thread in self._threads.values():
-            thread.join(seconds)
+            thread.join(max(deadline - time.monotonic(), 0))
+
+
+def pods_of_job(api: Api, namespace: str, uid: str) -> list[Json]:
+    """A Job's pods as they are now; none where the server does not tell."""
+    query = {"labelSelector": f"batch.kubernetes.io/controller-uid={uid}"}
+    try:
+        return api.list(f"/api/v1/namespaces/{namespace}/pods", doing="list pods", query=query)[0]
+    except Failure:  # how the Job ended stays the news
+        return []
 
 
 def last_lines(api: Api, pod: Json, container: str) -> list[str]:

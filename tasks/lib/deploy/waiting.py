@@ -11,8 +11,8 @@ from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.diagnosis import without_past_verdict
 from tasks.lib.deploy.doom import Trouble
-from tasks.lib.deploy.evidence import events_of, gather
-from tasks.lib.deploy.logs import Followers
+from tasks.lib.deploy.evidence import gather, has_completed
+from tasks.lib.deploy.logs import Followers, pods_of_job
 from tasks.lib.deploy.objects import Ref, is_going
 from tasks.lib.deploy.progress import LogLine, Notice, Record, Tell, Told
 from tasks.lib.deploy.readiness import State, job_outcome, standing, tally
@@ -22,7 +22,7 @@ from tasks.lib.errors import Failure, TimedOut
 
 # How often rules that count seconds are looked at when nothing happens.
 TICK: Final = 0.5
-SECONDS_FOR_LAST_LOG_LINES: Final = 3.0
+SECONDS_FOR_LAST_LOG_LINES: Final = 15.0
 # A rollout will end the pods of an earlier state anyway; one that never became ready need not be waited for.
 PATIENCE_WITH_THE_PAST: Final = 15.0
 PODS: Final = (("v1", "Pod"), ("v1", "Event"), ("v1", "PersistentVolumeClaim"))
@@ -88,6 +88,7 @@ class Wait:
         self._api, self._namespace, self._limits = api, namespace, limits
         self._record, self._tell = record, tell
         self._pending = {target.ref: target for target in targets}
+        self._jobs = [target for target in targets if target.ref.kind == "Job"]
         self._view = View()
         self._disturbed = ""
 
@@ -119,6 +120,7 @@ class Wait:
                 for one in news:
                     self._take(one, followers)
                 self._judge_all()
+            self._follow_the_rest(followers)
             followers.finish(SECONDS_FOR_LAST_LOG_LINES)
             while not inbox.empty():
                 if isinstance(one := inbox.get(), Logged):
@@ -150,22 +152,22 @@ class Wait:
         if thing["kind"] == "Pod" and owners & jobs:
             followers.follow(thing)
 
+    def _follow_the_rest(self, followers: Followers) -> None:
+        """Follow what the watch of pods has not told yet: a Job's end comes over another connection."""
+        for job in self._jobs:
+            for pod in pods_of_job(self._api, job.ref.namespace, job.uid):
+                followers.follow(pod)
+
     def _note_missing(self, kind: tuple[str, str], namespace: str, present: Collection[str]) -> None:
         """A target that a list lacks was deleted while nobody looked; a Job perhaps by its time to live."""
         for target in list(self._pending.values()):
             place = (target.ref.api_version, target.ref.kind), target.ref.namespace
             if place != (kind, namespace) or target.uid in present:
                 continue
-            if target.ref.kind != "Job" or not self._has_completed(target):
+            is_job, uid = target.ref.kind == "Job", target.uid
+            if not (is_job and has_completed(self._api, namespace, uid)):
                 raise self._deleted(target)
             self._done(target, "complete, and removed since")
-
-    def _has_completed(self, job: Target) -> bool:
-        """Whether an event says that a Job which is gone went well."""
-        try:
-            return bool(events_of(self._api, job.ref.namespace, job.uid, "reason=Completed"))
-        except ApiError:
-            return False
 
     def _note_deletion(self, thing: Json) -> None:
         """A target was deleted; a Job may be when it has ended, by its time to live."""
@@ -187,13 +189,8 @@ class Wait:
 
     def _note_disturbance(self, fault: str) -> None:
         if bool(fault) != bool(self._disturbed):
-            self._tell(
-                Notice(
-                    f"The API server does not answer ({fault}); trying again."
-                    if fault
-                    else "It answers again."
-                )
-            )
+            lost = f"The API server does not answer ({fault}); trying again."
+            self._tell(Notice(lost if fault else "It answers again."))
         self._disturbed = fault
 
     def _judge_all(self) -> None:
@@ -256,7 +253,10 @@ class Wait:
     def _failed(
         self, target: Target, live: Json, reason: str, troubles: Sequence[tuple[Trouble, Json | None]]
     ) -> Failure:
-        evidence = gather(self._api, target.ref, reason, live, troubles, self._view.pods_of(live))
+        pods = self._view.pods_of(live)
+        if not pods and target.ref.kind == "Job":
+            pods = pods_of_job(self._api, target.ref.namespace, target.uid)
+        evidence = gather(self._api, target.ref, reason, live, troubles, pods)
         self._record.end(target.ref, f"failed: {troubles[0][0].reason if troubles else reason}")
         return evidence.failure(target.ref.namespace or self._namespace)
 

@@ -1,6 +1,8 @@
 """Judging by news: fed as watches would, without a server."""
 
 import json
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -9,13 +11,16 @@ import pytest
 
 from tasks.lib.cluster.api import Api, Patience
 from tasks.lib.cluster.endpoint import Endpoint
+from tasks.lib.cluster.kinds import Kind
+from tasks.lib.deploy import evidence
 from tasks.lib.deploy.decide import Action
 from tasks.lib.deploy.logs import Followers
 from tasks.lib.deploy.objects import Ref
-from tasks.lib.deploy.progress import Event, Record, Row, Told
+from tasks.lib.deploy.progress import Event, LogLine, Record, Row, Told
 from tasks.lib.deploy.waiting import Target, Wait
 from tasks.lib.deploy.watching import Disturbed, Gone, Listed, News, Seen
 from tasks.lib.errors import Failure
+from tests.clock import Clock
 from tests.lib.cluster.scripted import Answer, scripted
 
 WEB = Ref("apps/v1", "Deployment", "default", "web")
@@ -104,25 +109,100 @@ READY = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
 
 
 @pytest.mark.parametrize(
-    ("events", "result"),
-    [([{"reason": "Completed"}], "complete"), ([], "failed: deleted by somebody else")],
-    ids=["it completed", "it did not"],
+    ("answers", "result"),
+    [
+        ([[{"reason": "Completed"}]], "complete"),
+        ([[], [], [{"reason": "Completed"}]], "complete"),
+        ([[]], "failed: deleted by somebody else"),
+    ],
+    ids=["it completed", "it completed, and the event comes later", "it did not"],
 )
 def test_a_job_that_is_gone_before_it_was_seen_has_ended_where_an_event_says_so(
-    tmp_path: Path, events: list[dict[str, str]], result: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, answers: list[list[Any]], result: str
 ) -> None:
+    monkeypatch.setattr(evidence, "time", clock)
     record = Record("staging", {MIGRATION: Row("jobs", MIGRATION, Action.RUN)})
     with scripted(tmp_path) as server:
-        listed = {"metadata": {"resourceVersion": "1"}, "items": events}
-        server.answers = [Answer(body=json.dumps(listed).encode())]
+        listed = [{"metadata": {"resourceVersion": "1"}, "items": events} for events in answers]
+        server.answers = [Answer(body=json.dumps(one).encode()) for one in listed]
         target = Target(MIGRATION, "uid-migration", 1)
         wait = Wait(server.api(), "default", [target], record, lambda event: None, {})
 
-        with nullcontext() if events else pytest.raises(Failure, match="was deleted while"):
+        with nullcontext() if answers[-1] else pytest.raises(Failure, match="was deleted while"):
             wait._take(Listed(("batch/v1", "Job"), "default", []), cast("Followers", None))
 
     assert record.rows[MIGRATION].result == result
     assert "involvedObject.uid%3Duid-migration%2Creason%3DCompleted" in server.asked[0].path
+
+
+class Lagging(Api):
+    """A server that tells of a Job at once, and to those who watch pods nothing while they wait."""
+
+    def __init__(self, ended: dict[str, Any]) -> None:
+        super().__init__(Endpoint("http://127.0.0.1:9"), lambda: "token", Patience(0.1, 0.1))
+        self._job, self._over = ended, threading.Event()
+
+    def patient(self, patience: Patience) -> Api:
+        return self
+
+    def list(
+        self, path: str, *, doing: str, query: Mapping[str, str] | None = None
+    ) -> tuple[list[dict[str, Any]], str]:
+        if path.endswith("/jobs"):
+            return [self._job], "1"
+        if query == {"labelSelector": "batch.kubernetes.io/controller-uid=uid-migration"}:
+            return [POD], "1"
+        if "fieldSelector" not in (query or {}):
+            self._over.wait()
+        return [], "1"
+
+    def lines(self, path: str, *, query: Mapping[str, str], idle: float) -> Iterator[bytes]:
+        if path.endswith("/migration-x/log"):
+            yield b"2026-01-01T00:00:00Z Running migrations:"
+        else:
+            self._over.wait()
+
+    def close(self) -> None:
+        self._over.set()
+
+
+POD = {
+    "metadata": {"name": "migration-x", "namespace": "default", "uid": "x", "creationTimestamp": ""},
+    "spec": {"containers": [{"name": "main"}]},
+    "status": {"containerStatuses": [{"name": "main", "state": {"terminated": {"exitCode": 0}}}]},
+}
+WATCHED = {
+    key: Kind(*key, f"{key[1].lower()}s", namespaced=True)
+    for key in (("batch/v1", "Job"), ("v1", "Pod"), ("v1", "Event"), ("v1", "PersistentVolumeClaim"))
+}
+
+
+def lagging(ended: dict[str, Any]) -> tuple[Wait, list[Event]]:
+    """A wait for the Job migration that hears of its end before it hears of its pod."""
+    told = list[Event]()
+    record = Record("staging", {MIGRATION: Row("jobs", MIGRATION, Action.RUN)})
+    target = Target(MIGRATION, "uid-migration", 1)
+    return Wait(Lagging(ended), "default", [target], record, told.append, {}), told
+
+
+def test_the_log_of_a_job_is_told_though_its_end_is_seen_before_its_pod() -> None:
+    wait, told = lagging(job(conditions=COMPLETE))
+
+    wait.until_ready(WATCHED, 60)
+
+    assert [event for event in told if isinstance(event, LogLine)] == [
+        LogLine("migration-x", "Running migrations:")
+    ]
+
+
+def test_the_log_of_a_failed_job_is_shown_though_its_end_is_seen_before_its_pod() -> None:
+    failed = [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"}]
+    wait, _ = lagging(job(conditions=failed))
+
+    with pytest.raises(Failure, match="Job migration failed") as caught:
+        wait.until_ready(WATCHED, 60)
+
+    assert "last lines of migration-x, container main:\n  2026-01-01T00:00:00Z Running" in caught.value.why
 
 
 def test_a_job_that_its_time_to_live_removes_at_once_has_ended_all_the_same() -> None:
