@@ -7,6 +7,7 @@ import json
 import queue
 import random
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +21,8 @@ from tasks.lib.errors import Failure
 # The server ends a watch after this long, and a silent connection counts as broken a little later.
 SECONDS_OF_A_WATCH: Final = 240
 SILENCE: Final = SECONDS_OF_A_WATCH + 30
-# A server that has just started refuses everyone until it has read its roles.
+# A server that has just started refuses everyone until it has read its roles; the api says how long it may.
 REFUSED: Final = frozenset({401, 403, 404})
-REFUSALS_OF_A_STARTING_SERVER: Final = 5
 RETRY_DELAYS: Final = (0.1, 0.25, 0.5, 1.0, 2.0)
 # Of these kinds, only what the selector takes.
 SELECTORS: Final = {"Event": {"fieldSelector": "type=Warning"}}
@@ -105,21 +105,21 @@ def watches(
 
 def _follow(api: Api, kind: Kind, namespace: str, inbox: Inbox, stop: threading.Event) -> None:
     """List and watch one kind until told to stop; whatever ends a watch is met with another."""
-    version = ""
-    failures = refusals = 0
+    version, failures = "", 0
+    refused_at = 0.0
     while not stop.is_set():
         try:
             version = version or _list(api, kind, namespace, inbox)
-            if failures or refusals:
+            if failures or refused_at:
                 inbox.put(Disturbed(""))
-                failures = refusals = 0
+                failures, refused_at = 0, 0.0
             for line in _lines(api, kind, namespace, version):
                 version = _take(kind, _event(api, line), inbox) or version
         except (ApiError, Unreachable) as fault:
             version = ""  # a list afterwards shows that the server answers, and what was missed
             status = fault.status if isinstance(fault, ApiError) else 0
-            refusals += status in REFUSED
-            if refusals > REFUSALS_OF_A_STARTING_SERVER:
+            refused_at = refused_at or (time.monotonic() if status in REFUSED else 0.0)
+            if status in REFUSED and time.monotonic() - refused_at > api.patience.total:
                 inbox.put(Broken(fault))
                 return
             if status != 410:

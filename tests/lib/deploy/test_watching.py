@@ -23,7 +23,7 @@ def news(folder: Path, watched: bytes) -> list[News]:
     found: list[News] = []
     with scripted(folder) as server:
         server.answers = [LIST, Answer(body=watched), LIST, END]
-        with watches(server.patient_api(), [(POD, "default")]) as (inbox, _):
+        with watches(server.api(total=0.0, attempt=60.0), [(POD, "default")]) as (inbox, _):
             while not isinstance(one := inbox.get(timeout=20), Broken):
                 found.append(one)
     return [one for one in found if one != Disturbed("no")]
@@ -41,3 +41,16 @@ def test_a_watch_whose_last_line_is_cut_off_begins_anew(
     listed = Listed(("v1", "Pod"), "default", [])
     assert told[:4] == [listed, Seen(WEB), told[2], listed]
     assert isinstance(told[2], Disturbed)
+
+
+def test_a_server_that_goes_on_refusing_is_starting_for_as_long_as_one_may_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "RETRY_DELAYS", (0.0,))
+    with scripted(tmp_path) as server:
+        server.answers = [*([END] * 20), LIST]
+        with watches(server.patient_api(), [(POD, "default")]) as (inbox, _):
+            while isinstance(one := inbox.get(timeout=60), Disturbed):
+                pass
+
+    assert one == Listed(("v1", "Pod"), "default", [])
