@@ -72,7 +72,7 @@ class Screen:
         """Type; the terminal turns \\x03 into SIGINT for whoever is in the foreground."""
         os.write(self._ours, text.encode())
 
-    def until(self, condition: Callable[[list[str]], bool], seconds: float = 60) -> list[str]:
+    def until(self, condition: Callable[[list[str]], bool], seconds: float = 120) -> list[str]:
         """Wait until a screen like this was shown, and return it."""
         deadline, looked = time.monotonic() + seconds, 0
         while time.monotonic() < deadline:
@@ -85,7 +85,7 @@ class Screen:
             time.sleep(0.05)
         raise AssertionError("it did not show that in time:\n" + "\n".join(self.whole))
 
-    def end(self, seconds: float = 60) -> int:
+    def end(self, seconds: float = 120) -> int:
         """Wait for the program's own end; returns its exit code."""
         code = self.process.wait(seconds)
         self._reader.join(10)

@@ -1,19 +1,24 @@
 """What a person sees of a deploy: on real pseudo-terminals of several sizes, and in a pipe."""
 
 import itertools
+import os
 import re
+import subprocess
 import time
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.builders import ROOT
-from tests.sandbox_case import Case
+from tests.sandbox_case import Case, Sandbox, make_case
 from tests.screen import Screen, on_screen
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
 COMMIT = "a" * 40
 NOTHING: Mapping[str, str] = {}
@@ -73,20 +78,29 @@ def test_one_table_updates_in_place_and_leaves_only_the_summary(environment: Cas
     assert not screen.cursor_hidden
 
 
-def test_a_narrow_and_low_terminal_shows_what_is_in_work_and_counts_the_rest(environment: Case) -> None:
-    environment.behave("Deployment", "web", "never-ready")
-    limits = {"INVOKE_TIME_LIMITS_ROLLOUT": "6s"}
-    with deploying(environment, columns=60, lines=12, variables=limits) as screen:
-        shown = screen.until(has_row(f"deploy/{environment.name}-web", "0/1"))
-        assert screen.end() == 70
+def test_a_narrow_and_low_terminal_shows_what_is_in_work_and_counts_the_rest(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    # On a busy machine others take longer than the first limit too: then again, from nothing, with more time.
+    for limit in (6, 20, 60):
+        case = make_case(sandbox, tmp_path / f"{limit}", f"n{uuid.uuid4().hex[:8]}")
+        case.behave("Deployment", "web", "never-ready")
+        limits = {"INVOKE_TIME_LIMITS_ROLLOUT": f"{limit}s"}
+        with deploying(case, columns=60, lines=12, variables=limits) as screen:
+            assert screen.end() == 70
+        case.api.delete(f"/api/v1/namespaces/{case.name}")
+        told = f"1 of the workloads were not ready within {limit} s."
+        if told in " ".join(screen.whole):
+            break
 
+    assert told in " ".join(screen.whole)
+    shown = screen.until(has_row(f"deploy/{case.name}-web", "0/1"))
     assert re.search(r"\d+ more: \d+ done, \d+ to come", "\n".join(shown))
     for one in screen.seen:
         assert len(one) <= 12
         table = [number for number, line in enumerate(one) if ROW.match(line)]
         assert len(table) <= 8
-    assert "1 of the workloads were not ready within 6 s." in " ".join(screen.whole)
-    assert f"  StatefulSet {environment.name}-lookit-rabbitmq: ready" in "\n".join(screen.whole)
+    assert f"  StatefulSet {case.name}-lookit-rabbitmq: ready" in "\n".join(screen.whole)
     assert not screen.cursor_hidden
 
 
@@ -158,15 +172,41 @@ def test_a_rehearsal_on_a_terminal_shows_the_table_too(environment: Case) -> Non
 
 def test_in_a_pipe_no_object_speaks_more_than_once_a_second(environment: Case) -> None:
     process = environment.start("deploy", "--branch", "develop", "--commit", COMMIT)
-    assert process.stderr
-    spoken: dict[str, list[float]] = defaultdict(list)
-    lines = []
-    for line in process.stderr:
-        lines.append(line)
-        if found := re.match(r"  ([A-Z]\w+ [-.\w:]+): ", line):
-            spoken[found[1]].append(time.monotonic())
+    spoken: dict[str, list[Line]] = defaultdict(list)
+    lines = list(timed_lines(process))
     assert process.wait(60) == 0
+    for line in lines:
+        if found := re.match(r"  ([A-Z]\w+ [-.\w:]+): ", line.text):
+            spoken[found[1]].append(line)
     assert len(spoken) == 32
-    gaps = [b - a for times in spoken.values() for a, b in itertools.pairwise(times)]
-    assert all(gap > 0.9 for gap in gaps), gaps
-    assert not any("\x1b" in line for line in lines)
+    pairs = [pair for told in spoken.values() for pair in itertools.pairwise(told)]
+    assert [(one, other) for one, other in pairs if other.latest - one.earliest < 0.99] == []
+    assert pairs
+    assert not any("\x1b" in line.text for line in lines)
+
+
+class Line(NamedTuple):
+    """A line, and between which moments it was written: the reader may be late, on a busy machine."""
+
+    earliest: float
+    latest: float
+    text: str
+
+
+def timed_lines(process: "subprocess.Popen[str]") -> Iterator[Line]:
+    """What a process says on stderr, and when: what comes after a look that found nothing was written after that."""
+    assert process.stderr
+    pipe, rest, empty = process.stderr.fileno(), b"", time.monotonic()
+    os.set_blocking(pipe, False)
+    while True:
+        looked = time.monotonic()
+        try:
+            data = os.read(pipe, 65536)
+        except BlockingIOError:
+            empty = looked
+            time.sleep(0.005)
+            continue
+        if not data:
+            return
+        *whole, rest = (rest + data).split(b"\n")
+        yield from (Line(empty, time.monotonic(), line.decode()) for line in whole)

@@ -91,10 +91,9 @@ class Lines:
                 self._say_due(ref)
 
     def _say_due(self, ref: Ref) -> None:
-        now = self._clock()
-        if now - self._said_at.get(ref, -QUIET) >= QUIET:
+        if self._clock() - self._said_at.get(ref, -QUIET) >= QUIET:
             self._say(f"  {ref}: {self._held.pop(ref)}")
-            self._said_at[ref] = now
+            self._said_at[ref] = self._clock()  # writing may have taken a while
 
     def _release(self) -> None:
         """Say all that is held, in one line."""

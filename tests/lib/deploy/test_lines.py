@@ -44,6 +44,21 @@ def test_an_object_speaks_once_a_second_and_then_says_the_newest() -> None:
     assert heard.said[2:] == ["  Deployment web: 0 of 1 available; pulling", "  Deployment web: 1/1"]
 
 
+def test_the_second_begins_when_a_line_is_out_however_long_that_took() -> None:
+    heard, wrote_at = Heard(), list[float]()
+
+    def say(_line: str) -> None:
+        heard.now += 0.5
+        wrote_at.append(heard.now)
+
+    heard.lines = Lines(say, lambda: heard.now)
+    heard.at(0.0, "created", "0 of 1 available")
+    heard.at(1.0)
+    heard.at(1.5)
+
+    assert wrote_at == [0.5, 2.0]
+
+
 def test_the_end_is_the_summary() -> None:
     heard = Heard()
     heard.lines(Ended(Record("staging"), 1))
