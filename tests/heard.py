@@ -43,7 +43,7 @@ class Heard:
         return "".join(line for _, line in self.lines)
 
 
-def until(true: Callable[[], Any], seconds: float = 60, pause: float = 0.05) -> Any:
+def until(true: Callable[[], Any], seconds: float = 120, pause: float = 0.05) -> Any:
     """Wait until `true` returns something; returns that."""
     deadline = time.monotonic() + seconds
     while not (found := true()):

@@ -31,7 +31,7 @@ def environment(sandbox: Sandbox, tmp_path: Path) -> Iterator[Case]:
 @pytest.fixture
 def proxy(sandbox: Sandbox) -> Iterator[FaultProxy]:
     """A proxy before the staging cluster's API server; `environment.behind(proxy)` sends a test through it."""
-    port = sandbox.component("lookit-staging.apiserver").port
+    port = sandbox.port("lookit-staging.apiserver")
     with in_front_of(port, sandbox.state.cluster("lookit-staging")) as running:
         yield running
 

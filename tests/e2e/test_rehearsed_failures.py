@@ -1,15 +1,16 @@
 """Pods fail as docs/sandbox.md says, and their logs answer through the API as a kubelet's would."""
 
+import json
 import subprocess
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 
+from tests.heard import until
 from tests.sandbox_case import Case
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
 State = Mapping[str, Any]
 
@@ -26,15 +27,28 @@ def pod(name: str, behaviour: str, restart: str = "Always", **annotations: str) 
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
+def states(case: Case, name: str, since: str) -> Iterator[State]:
+    """Every state that a pod is in from a resource version on, those too that pass while nobody looks."""
+    query = {
+        "watch": "true", "resourceVersion": since, "fieldSelector": f"metadata.name={name}",
+        "timeoutSeconds": "60",
+    }  # fmt: skip
+    api = case.api
+    with api.session.get(f"{api.url}{case.path}/pods", params=query, stream=True, timeout=70) as answer:
+        for line in answer.iter_lines(chunk_size=None):
+            yield json.loads(line)["object"].get("status", {})
+
+
 def wait_for(case: Case, name: str, true: Callable[[State], object]) -> State:
-    """The pod's status once `true` says so of it."""
-    deadline = time.monotonic() + 30
-    while True:
-        status: State = (case.api.get(f"{case.path}/pods/{name}") or {}).get("status", {})
+    """The pod's status at which `true` says so of it; the pod was made by this test."""
+    made = case.api.get(f"/api/v1/namespaces/{case.name}")
+    assert made
+    seen: State = {}
+    for status in states(case, name, made["metadata"]["resourceVersion"]):
+        seen = status
         if status.get("containerStatuses") and true(status):
             return status
-        assert time.monotonic() < deadline, status
-        time.sleep(0.1)
+    raise AssertionError(seen)
 
 
 def waiting(reason: str, of: str = "containerStatuses") -> Callable[[State], bool]:
@@ -93,8 +107,9 @@ def test_a_container_that_never_gets_ready_runs_on(environment: Case) -> None:
 
     assert "running" in status["containerStatuses"][0]["state"]
     assert ready(status) == "False"
-    events = environment.kubectl("get", "events", "--field-selector=reason=Unhealthy", "-o", "name")
-    assert events.startswith("event/sick.")
+    # Whoever changes a status sends events about it beside that.
+    selector = "--field-selector=reason=Unhealthy,involvedObject.name=sick"
+    until(lambda: environment.kubectl("get", "events", selector, "-o", "name"))
 
 
 def test_an_init_container_fails_before_the_others_start(environment: Case) -> None:
@@ -119,10 +134,13 @@ def test_a_jobs_pod_fails_with_its_exit_code_and_logs(environment: Case) -> None
 
 
 def test_previous_logs_are_those_of_the_run_that_crashed(environment: Case) -> None:
-    environment.api.create(f"{environment.path}/pods", pod("sick", "crash-loop", logs="the last words"))
-    with pytest.raises(subprocess.CalledProcessError):
+    environment.api.create(f"{environment.path}/pods", pod("sick", "never-ready", logs="the last words"))
+    wait_for(environment, "sick", lambda found: found["phase"] == "Running")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
         environment.kubectl("logs", "sick", "--previous")
+    assert 'previous terminated container "main" in pod "sick" not found' in refused.value.stderr
 
+    environment.kubectl("annotate", "pod", "sick", "--overwrite", "sandbox.lookit.org/behave=crash-loop")
     wait_for(environment, "sick", waiting("CrashLoopBackOff"))
 
     assert environment.kubectl("logs", "sick", "--previous") == "the last words\n"
@@ -148,10 +166,15 @@ def test_logs_are_followed_until_the_container_ends(environment: Case) -> None:
         "spec": {"template": template},
     }
     environment.api.create(f"/apis/batch/v1/namespaces/{environment.name}/jobs", job)
-    name = environment.kubectl("wait", "job/slow", "--for=jsonpath={.status.ready}=1", "-o", "name")
-    assert name == "job.batch/slow\n"
+    pods = f"{environment.path}/pods?labelSelector=job-name=slow"
+    until(lambda: [one for one in (environment.api.get(pods) or {})["items"] if has_begun(one["status"])])
 
     lines = environment.kubectl("logs", "job/slow", "--follow", "--container=main").splitlines()
 
     assert lines == [f"line {number}" for number in range(100)]
-    environment.kubectl("wait", "job/slow", "--for=condition=Complete", "--timeout=10s")
+    environment.kubectl("wait", "job/slow", "--for=condition=Complete", "--timeout=50s")
+
+
+def has_begun(status: State) -> bool:
+    """Whether a pod's container runs, or has run."""
+    return any({"running", "terminated"} & {*one["state"]} for one in status.get("containerStatuses", ()))
