@@ -6,9 +6,10 @@ import signal
 import pytest
 
 from tests.e2e.test_deploy import COMMIT_A, COMMIT_B, deployed, objects, read_until
+from tests.heard import until
 from tests.sandbox_case import Case
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
 
 def hold(case: Case, name: str, *finalizers: str) -> None:
@@ -43,12 +44,10 @@ def test_a_workload_that_somebody_deletes_meanwhile_ends_the_deploy_and_comes_ba
     deployed(environment)
     environment.behave("Deployment", "web", "never-ready")
     deploying = environment.start("deploy", "--branch", "develop", "--commit", COMMIT_B)
+    said = [read_until(deploying, "Unhealthy")]
+    environment.kubectl("delete", "deployment", f"{environment.name}-web")
     assert deploying.stderr
-    said = []
-    for line in deploying.stderr:
-        said.append(line)
-        if "Unhealthy" in line and "==> evidence\n" not in said:
-            environment.kubectl("delete", "deployment", f"{environment.name}-web")
+    said += deploying.stderr
 
     assert deploying.wait(60) == 1, said
     name = f"Deployment {environment.name}-web"
@@ -63,8 +62,9 @@ def test_the_cluster_says_of_a_job_that_is_gone_that_it_completed(environment: C
     uid = json.loads(environment.kubectl("get", "job", name, "-o", "json"))["metadata"]["uid"]
     environment.kubectl("delete", "job", name)
 
+    # Its controller sends that beside the Job's status: a moment later, perhaps.
     selector = f"involvedObject.uid={uid},reason=Completed"
-    assert environment.kubectl("get", "events", "--field-selector", selector, "-o", "name")
+    until(lambda: environment.kubectl("get", "events", "--field-selector", selector, "-o", "name"))
 
 
 def test_a_deploy_that_waits_until_something_is_gone_can_be_interrupted(environment: Case) -> None:

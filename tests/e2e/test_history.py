@@ -15,10 +15,11 @@ from tasks.lib.deploy.progress import Notice
 from tests.e2e.test_deploy import COMMIT_A, COMMIT_B, KINDS, all_as_meant, deploy, deployed, objects
 from tests.e2e.test_prune import CONFIG, EXTRA
 from tests.e2e.test_rollback import CLAIM, SERVICE
+from tests.heard import until
 from tests.lib.image.memory_registry import serving
 from tests.sandbox_case import Case
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
 
 def image(case: Case) -> str:
@@ -131,11 +132,17 @@ def test_a_release_that_is_not_kept_is_refused(environment: Case) -> None:
 
 
 def changed_by_hand(environment: Case) -> None:
-    """Change, extend and delete what was deployed."""
+    """Change, extend and delete what was deployed, and wait until controllers have noted that on the objects."""
     environment.kubectl("scale", "deployment", f"{environment.name}-web", "--replicas=3")
     environment.kubectl("set", "env", f"deployment/{environment.name}-worker", "BY_HAND=1")
     environment.kubectl("set", "env", f"deployment/{environment.name}-beat", "DEBUG=1")
     environment.kubectl("delete", "service", f"{environment.name}-web")
+    until(lambda: all(map(is_seen, objects(environment, "deployments").values())))
+
+
+def is_seen(workload: Any) -> bool:
+    """Whether its controller has dealt with the newest state; a Deployment's number of that is an annotation."""
+    return bool(workload["status"].get("observedGeneration", 0) >= workload["metadata"]["generation"])
 
 
 def assert_drift_is_named(environment: Case, drift: Any) -> None:

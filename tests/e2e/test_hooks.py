@@ -9,7 +9,7 @@ import pytest
 from tests.sandbox_case import Case
 from tests.webhook import Receiver
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
 
 class Hooked(Case):
@@ -65,9 +65,8 @@ def test_a_failing_hook_before_stops_the_deploy_before_anything_changes(
     assert done.returncode == 1
     assert "(before_deploy) failed with exit code 1. Nothing was changed." in done.stderr
     assert "hook after_failure: settings --json" in done.stderr
-    assert environment.kubectl("get", "deployments,configmaps", "-o", "name").split() == [
-        "configmap/kube-root-ca.crt"
-    ]
+    made = set(environment.kubectl("get", "deployments,configmaps", "-o", "name").split())
+    assert made <= {"configmap/kube-root-ca.crt"}, "a controller makes that, in its own time"
     assert "could not be deployed" in slack.messages[-1]["text"]
 
 
