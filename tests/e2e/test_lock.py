@@ -107,6 +107,20 @@ def test_one_whose_answer_was_lost_has_the_lock_all_the_same(environment: Case, 
         assert [fault.hits for fault in lost] == [1, 1]
 
 
+def test_a_renewal_that_gets_no_answer_is_tried_again_before_the_lock_is_lost(
+    environment: Case, proxy: FaultProxy
+) -> None:
+    waiting = a_lock(environment, "waiting")
+    with environment.behind(proxy) as case, lock.held(a_lock(case, "holder"), wait=0, tell=ignore):
+        mute = proxy.add(pattern="GET .*/leases", latency=60)
+        began = time.monotonic()
+        while time.monotonic() - began < lock.SECONDS + 8:
+            assert waiting.take() is not None, "taken from a holder that runs"
+            time.sleep(0.5)
+
+    assert mute.hits
+
+
 def test_someone_who_begins_to_wait_does_not_cost_the_holder_its_lock(environment: Case) -> None:
     holder, waiter = a_lock(environment, "holder"), a_lock(environment, "waiter")
     assert holder.take() is None
