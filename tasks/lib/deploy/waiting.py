@@ -232,7 +232,8 @@ class Wait:
         for trouble, pod in stuck:
             if target.lasts(trouble) >= min(self._patience(trouble), PATIENCE_WITH_THE_PAST):
                 metadata = pod["metadata"]
-                self._tell(Told(target.ref, f"pod {metadata['name']} is broken since before: it is deleted"))
+                said = f"{target.ref}: pod {metadata['name']} is broken since before: it is deleted"
+                self._tell(Notice(said))  # no state, which the next one might displace
                 options = {
                     "kind": "DeleteOptions",
                     "apiVersion": "v1",

@@ -14,6 +14,7 @@ from tasks.lib.cluster.endpoint import Endpoint
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy import evidence
 from tasks.lib.deploy.decide import Action
+from tasks.lib.deploy.lines import Lines
 from tasks.lib.deploy.logs import Followers
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.progress import Event, LogLine, Record, Row, Told
@@ -203,6 +204,34 @@ def test_the_log_of_a_failed_job_is_shown_though_its_end_is_seen_before_its_pod(
         wait.until_ready(WATCHED, 60)
 
     assert "last lines of migration-x, container main:\n  2026-01-01T00:00:00Z Running" in caught.value.why
+
+
+def test_a_log_says_that_a_pod_was_deleted_whatever_else_is_told_in_that_second(tmp_path: Path) -> None:
+    rabbit = Ref("apps/v1", "StatefulSet", "default", "rabbit")
+    owner = {"uid": "uid-rabbit", "controller": True}
+    revisions = {"currentRevision": "r1", "updateRevision": "r2"}
+    state = {"waiting": {"reason": "ErrImagePull", "message": "not found"}}
+    metadata = {"name": "rabbit-0", "namespace": "default", "uid": "uid-0", "ownerReferences": [owner]}
+    pod = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {**metadata, "labels": {"controller-revision-hash": "r1"}},
+        "spec": {"containers": [{"name": "main"}]},
+        "status": {"containerStatuses": [{"name": "main", "ready": False, "state": state}]},
+    }  # fmt: skip
+    said = list[str]()
+    lines = Lines(said.append, lambda: 0.0)
+    record = Record("staging", {rabbit: Row("phase", rabbit, Action.CHANGE)})
+    with scripted(tmp_path) as server:
+        server.answers = [Answer()]
+        wait = Wait(server.api(), "default", [Target(rabbit, "uid-rabbit", 1)], record, lines, {})
+        lines(Told(rabbit, "changed"))
+
+        for one in (pod, thing("StatefulSet", "rabbit", **revisions)):
+            wait._take(Seen(one), cast("Followers", None))
+        wait._judge_all()
+        lines(Told(rabbit, "0 of 1 ready"))
+
+    assert [asked.method for asked in server.asked] == ["DELETE"]
+    assert "  StatefulSet rabbit: pod rabbit-0 is broken since before: it is deleted" in said
 
 
 def test_a_job_that_its_time_to_live_removes_at_once_has_ended_all_the_same() -> None:
