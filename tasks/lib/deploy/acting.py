@@ -20,8 +20,8 @@ from tasks.lib.deploy.observe import get
 from tasks.lib.deploy.progress import Record, Tell, Told
 from tasks.lib.errors import Failure, TimedOut
 
-# How often an object that changes all the time is looked at before it is taken over.
-LOOKS: Final = 5
+# The seconds before an object that has changed is looked at again, each time, until it is taken over.
+PAUSES: Final = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 REFUSED: Final = "failed: refused"
 SPOKEN: Final = {
     Action.CREATE: "created",
@@ -206,15 +206,16 @@ class Acting:
         The look may be minutes old, and the status of what runs changes all the time.
         """
         live, doing = step.live or {}, f"take over {step.ref} from what deployed it before"
-        for left in reversed(range(LOOKS)):
+        for pause in (*PAUSES, None):
             moves = takeover.patch(live, self._predecessors)
             if not moves:
                 return
             try:
                 self.api.request("PATCH", path, doing=doing, body=moves, content_type=takeover.PATCH_TYPE)
             except ApiError as error:
-                if error.status != 409 or not left:
+                if error.status != 409 or pause is None:
                     raise
+                time.sleep(pause)
                 live = self.api.get(path, doing=f"read {step.ref}")
             else:
                 return

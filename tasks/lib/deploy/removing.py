@@ -1,5 +1,6 @@
 """Removing objects: only as they were looked at, and only while nobody else has a part in them."""
 
+import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -16,8 +17,8 @@ from tasks.lib.deploy.phases import rank
 from tasks.lib.deploy.progress import Record, Tell, Told
 from tasks.lib.errors import Failure
 
-# An object's status may change between a look and the deletion: then it is looked at again.
-LOOKS: Final = 5
+# The status may change between a look and the deletion: then, after these seconds, it is looked at again.
+PAUSES: Final = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 LATER: Final = "All of it is ready; the next deploy tries again to remove the rest."
 
 
@@ -72,7 +73,8 @@ class Removing:
         if kind is None:  # its definition never came into force, so there is none of it
             return ""
         path = kind.path(step.ref.namespace, step.ref.name)
-        for _ in range(LOOKS):
+        for pause in PAUSES:
+            time.sleep(pause)
             live = get(self._api, kind, step.ref)
             if live is None or is_going(live):
                 return ""

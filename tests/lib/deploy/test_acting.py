@@ -13,12 +13,14 @@ from tasks.lib.cluster.api import Api, Json, Patience
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy import acting
 from tasks.lib.deploy.acting import Acting
 from tasks.lib.deploy.conflicts import Conflict
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.progress import Event, Record, Told
 from tasks.lib.errors import Failure
+from tests.clock import Clock
 from tests.lib.cluster.scripted import Answer, Scripted, scripted, status
 
 KINDS = {("v1", "Service"): Kind("v1", "Service", "services", namespaced=True)}
@@ -228,3 +230,27 @@ def test_what_somebody_else_set_since_the_dry_run_is_told_with_the_option_that_t
 
     assert caught.value.why == "Service one-0: .spec.replicas is managed by autoscaler"
     assert "--force-conflicts Service/one-0:.spec.replicas" in caught.value.next_step
+
+
+def test_what_changes_for_a_second_is_taken_over_all_the_same(
+    server: Scripted, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acting, "time", clock)
+    theirs = {
+        "manager": "kubectl-client-side-apply",
+        "operation": "Update",
+        "apiVersion": "v1",
+        "time": "then",
+    }
+    metadata = {"name": "one-0", "uid": "1", "resourceVersion": "1", "managedFields": [theirs]}
+    live = {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
+    conflict, look = status(409, "Conflict", "modified"), Answer(body=json.dumps(live).encode())
+    server.answers = [conflict, *[look, conflict] * 4, look, Answer()]
+    step = replace(steps(1)[0], action=Action.CHANGE, live=live)
+    record = Record("staging")
+    record.plan("phase", [step])
+
+    Acting(server.patient_api(), KINDS, {}, [theirs["manager"]], record, lambda event: None).apply([step])
+
+    assert record.rows[step.ref].result == "applied"
+    assert sum(clock.slept) > 1

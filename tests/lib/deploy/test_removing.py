@@ -1,10 +1,16 @@
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from tasks.lib.cluster.api import Api
+from tasks.lib.cluster.kinds import Kind
+from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy import removing
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted
-from tasks.lib.deploy.removing import reason_to_leave
+from tasks.lib.deploy.progress import Record
+from tasks.lib.deploy.removing import Removing, reason_to_leave
+from tests.clock import Clock
 
 WANTED = Wanted(Ref("v1", "Service", "default", "web"), {"kind": "Service", "metadata": {"name": "web"}})
 OURS = {"manager": "lookit-orchestrator", "operation": "Apply"}
@@ -47,3 +53,32 @@ def test_only_what_is_wholly_ours_is_removed(
 ) -> None:
     step = Step(WANTED, Action.DELETE, "", {}, before)
     assert reason_to_leave(step, now, ["kube-controller-manager"]) == reason
+
+
+class Churning:
+    """A server in which an object's status changes after every look, for a second."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._until, self.deleted = clock, clock.monotonic() + 1, False
+
+    def get(self, path: str, *, doing: str) -> dict[str, Any]:
+        return live(OURS, resourceVersion="1")
+
+    def request(self, method: str, path: str, *, doing: str, body: object) -> dict[str, Any]:
+        if self._clock.monotonic() < self._until:
+            raise ApiError(doing, 409, "Conflict", "the object has been modified")
+        self.deleted = True
+        return {}
+
+
+def test_what_changes_for_a_second_is_removed_all_the_same(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removing, "time", clock, raising=False)
+    server, record, due = Churning(clock), Record("staging"), [Step(WANTED, Action.DELETE, "", {}, SEEN)]
+    record.plan("removal", due)
+    kinds = {("v1", "Service"): Kind("v1", "Service", "services", namespaced=True)}
+
+    Removing(cast("Api", server), kinds, [], record, lambda event: None).remove(due)
+
+    assert (server.deleted, record.rows[WANTED.ref].result) == (True, "removed")
