@@ -237,7 +237,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def until(true: Callable[[], object], what: str, time_limit: float = 30) -> None:
+def until(true: Callable[[], object], what: str, time_limit: float = 120) -> None:
     """Look again and again until `true()`; fails with `what` at the limit."""
     deadline = time.monotonic() + time_limit
     while not true():

@@ -14,17 +14,20 @@ from tasks.lib.deploy.rehearsal import Rehearsal, require
 from tasks.lib.errors import Failure
 from tasks.lib.sandbox.kms.access import DECRYPTER
 from tests.e2e.test_deploy import COMMIT_A, deploy, deployed
+from tests.heard import until
 from tests.sandbox_case import Case
 
 TO_BACK_UP = ("cloudsql.backupRuns.create", "cloudsql.instances.get")
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
 
 @pytest.fixture
 def nowhere(environment: Case) -> Case:
     """An environment whose namespace is gone."""
-    environment.kubectl("delete", "namespace", environment.name, "--wait")
+    path = f"/api/v1/namespaces/{environment.name}"
+    environment.api.delete(path)
+    until(lambda: environment.api.get(path) is None)
     return environment
 
 
