@@ -8,7 +8,7 @@ import pytest
 from tasks.lib.sandbox.cloud import sql
 from tests.sandbox_case import Case
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
 A, B = "a" * 40, "b" * 40
 

@@ -8,7 +8,7 @@ from tests.e2e.test_deploy import COMMIT_A, COMMIT_B, deploy
 from tests.e2e.test_rollback import definition
 from tests.sandbox_case import Case
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
 
 def defined(group: str, *fields: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from tests.fault_proxy import WATCH, FaultProxy
 from tests.sandbox_case import Case
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
 COMMIT = "e" * 40
 

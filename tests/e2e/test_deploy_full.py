@@ -10,7 +10,12 @@ import requests
 from tests.e2e.test_deploy import COMMIT_A, COMMIT_B, deploy, deployed, plaintext_left, read_until
 from tests.sandbox_case import Case, Sandbox, fill_etcd, make_case, running
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+# One worker for all of it: each one that has a part in it brings a sandbox of its own up.
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(480),
+    pytest.mark.xdist_group("deploy_full"),
+]
 
 FULL = "database space exceeded"
 
@@ -27,7 +32,7 @@ def make_room(case: Case) -> None:
     """What an administrator of etcd does: delete, compact, defragment, disarm."""
     names = case.kubectl("get", "configmaps", "-o", "name").split()
     case.kubectl("delete", *(name for name in names if "/fill-" in name))
-    port = case.sandbox.component("lookit-staging.etcd").port
+    port = case.sandbox.port("lookit-staging.etcd")
     etcd = f"http://127.0.0.1:{port}/v3"
 
     def ask(path: str, **body: object) -> Any:

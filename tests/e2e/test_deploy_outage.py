@@ -22,7 +22,12 @@ from tasks.lib.settings.model import Settings
 from tests.builders import ROOT
 from tests.sandbox_case import Sandbox, make_case, running
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+# One worker for all of it: each one that has a part in it brings a sandbox of its own up.
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(480),
+    pytest.mark.xdist_group("deploy_outage"),
+]
 
 COMMIT = "c" * 40
 

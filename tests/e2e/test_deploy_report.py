@@ -12,7 +12,7 @@ import pytest
 from tests.browser import seen
 from tests.sandbox_case import Case
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
 COMMIT = "a" * 40
 
@@ -78,7 +78,7 @@ def test_a_deploy_that_timed_out_or_was_interrupted_has_a_report(environment: Ca
         if "0 of 1 available" in line:
             break
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode == 143
     stopped = content(environment)
     assert (stopped["result"], stopped["exit_code"]) == ("interrupted", 143)

@@ -8,7 +8,7 @@ import pytest
 from tests.heard import Heard, until
 from tests.sandbox_case import Case
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
 COMMIT = "d" * 40
 DEPLOY = ("deploy", "--branch", "develop", "--commit", COMMIT)

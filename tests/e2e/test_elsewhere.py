@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.test_deploy import deployed
 from tests.sandbox_case import Case, merged
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
 
 class Nested(Case):

@@ -20,7 +20,7 @@ from tasks.lib.deploy.observe import observe
 from tasks.lib.deploy.rehearsal import Rehearsal, Tried
 from tests.sandbox_case import Case
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
 STORIES = 400
 KEYS = ["a", "b", "A.b_c-9", ".hidden", "k" * 253]

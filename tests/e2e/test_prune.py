@@ -12,7 +12,7 @@ from tests.e2e.test_deploy import COMMIT_A, COMMIT_B, all_as_meant, deploy, depl
 from tests.e2e.test_rollback import CLAIM, SERVICE
 from tests.sandbox_case import Case
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
 EXTRA = {
     "apiVersion": "apps/v1",
@@ -126,6 +126,7 @@ def test_hashed_configuration_stays_while_an_old_replica_set_reads_it(environmen
     assert before < now
 
 
+@pytest.mark.timeout(900)  # eight deploys, one after another
 def test_hashed_configuration_goes_when_nothing_reads_it_any_more(environment: Case) -> None:
     deployed(environment)
     [first] = [name for name in objects(environment) if name.startswith("ConfigMap/lookit-configmap-")]
