@@ -5,6 +5,9 @@ A claim of a class that waits for its first consumer gets a volume once the sche
 """
 
 import logging
+import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import requests
@@ -22,28 +25,40 @@ CLAIMS = "/api/v1/persistentvolumeclaims"
 VOLUMES = "/api/v1/persistentvolumes"
 CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 ZONE = "us-east1-d"
+PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0)
 
 
 def provide(api: Api) -> None:
     """Make a volume for every claim that may have one, for ever."""
     for claim in api.follow(CLAIMS):
-        try:
-            name = claim["spec"].get("storageClassName")
-            kind = api.get(f"{CLASSES}/{name}") if name and not claim["spec"].get("volumeName") else None
-            if kind and (volume := volume_for(claim, kind)):
-                api.create(VOLUMES, volume)
-        except requests.RequestException as error:
-            log.warning("claim %s: %s", claim["metadata"]["name"], error)
+        _insist(partial(_provide, api, claim), f"claim {claim['metadata']['name']}")
+
+
+def _provide(api: Api, claim: Object) -> None:
+    name = claim["spec"].get("storageClassName")
+    kind = api.get(f"{CLASSES}/{name}") if name and not claim["spec"].get("volumeName") else None
+    if kind and (volume := volume_for(claim, kind)):
+        api.create(VOLUMES, volume)
 
 
 def reclaim(api: Api) -> None:
     """Delete every volume of ours whose claim is gone, for ever."""
     for volume in api.follow(VOLUMES):
         if is_done_with(volume):
-            try:
-                api.delete(f"{VOLUMES}/{volume['metadata']['name']}")
-            except requests.RequestException as error:
-                log.warning("volume %s: %s", volume["metadata"]["name"], error)
+            name = volume["metadata"]["name"]
+            _insist(partial(api.delete, f"{VOLUMES}/{name}"), f"volume {name}")
+
+
+def _insist(do: Callable[[], None], what: str) -> None:
+    """Try a few times: nobody tells of what is watched again, until it changes."""
+    for pause in PAUSES:
+        time.sleep(pause)
+        try:
+            do()
+        except requests.RequestException as error:
+            log.warning("%s: %s", what, error)
+        else:
+            return
 
 
 def volume_for(claim: Object, kind: Object) -> dict[str, Any] | None:

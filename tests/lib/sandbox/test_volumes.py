@@ -1,10 +1,15 @@
 """When a claim gets a volume, and which."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
+import requests
 
+from tasks.lib.sandbox import volumes
+from tasks.lib.sandbox.api import Api
 from tasks.lib.sandbox.volumes import DRIVER, PROVISIONED_BY, SELECTED_NODE, is_done_with, volume_for
+from tests.clock import Clock
 from tests.sandbox_case import merged
 
 WAITS = {"metadata": {"name": "ssd"}, "provisioner": DRIVER, "volumeBindingMode": "WaitForFirstConsumer"}
@@ -71,3 +76,44 @@ def test_a_volume_is_deleted_when(volume: dict[str, Any], done: bool) -> None:
         "status": {"phase": "Released"},
     }
     assert is_done_with(merged(released, volume)) is done
+
+
+class Faltering:
+    """A server that tells of one claim and one released volume, and that takes so many tries to be changed."""
+
+    def __init__(self, faults: int) -> None:
+        self.faults, self.changed = faults, list[str]()
+
+    def follow(self, path: str) -> Iterator[dict[str, Any]]:
+        if path == volumes.CLAIMS:
+            yield merged(CLAIM, {"spec": {"storageClassName": "ssd"}})
+        else:
+            yield {**(volume_for(CLAIM, WAITS) or {}), "status": {"phase": "Released"}}
+
+    def get(self, path: str) -> dict[str, Any]:
+        return WAITS
+
+    def create(self, path: str, value: dict[str, Any]) -> None:
+        self._change(f"{path}/{value['metadata']['name']}")
+
+    def delete(self, path: str) -> None:
+        self._change(path)
+
+    def _change(self, path: str) -> None:
+        self.faults -= 1
+        if self.faults >= 0:
+            raise requests.ReadTimeout("no answer")
+        self.changed.append(path)
+
+
+@pytest.mark.parametrize(("faults", "changed"), [(0, True), (3, True), (1000, False)])
+@pytest.mark.parametrize("task", [volumes.provide, volumes.reclaim])
+def test_what_fails_is_tried_again_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock, task: Any, faults: int, changed: bool
+) -> None:
+    monkeypatch.setattr(volumes, "time", clock, raising=False)
+    server = Faltering(faults)
+
+    task(cast("Api", server))
+
+    assert server.changed == ["/api/v1/persistentvolumes/pvc-1-2"] * changed
