@@ -49,7 +49,7 @@ def has_row(text: str, *more: str) -> Callable[[list[str]], bool]:
 
 
 def test_one_table_updates_in_place_and_leaves_only_the_summary(environment: Case) -> None:
-    slowly = {"sandbox.lookit.org/ready-after": "4s"}
+    slowly = {"sandbox.lookit.org/ready-after": "8s"}
     environment.patch("Deployment", "web", {"spec": {"template": {"metadata": {"annotations": slowly}}}})
 
     with deploying(environment, columns=120, lines=50) as screen:

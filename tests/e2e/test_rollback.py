@@ -173,7 +173,7 @@ def test_a_field_that_somebody_took_meanwhile_is_left_to_them_and_all_else_goes_
     scale = json.dumps({"spec": {"replicas": 3}})
     environment.kubectl("patch", "deployment", web, "--field-manager=autoscaler", "-p", scale)
     said += read_until(process, "Unhealthy")
-    selector = "--selector=app.kubernetes.io/name=web"
+    selector = f"--selector=app.kubernetes.io/name=web,app.kubernetes.io/instance=lookit-{COMMIT_B[:7]}"
     environment.kubectl("annotate", "pods", selector, "--overwrite", "sandbox.lookit.org/behave=crash-loop")
 
     said += process.communicate(timeout=120)[1]
