@@ -148,9 +148,15 @@ def _await_well(here: State, time_limit: float) -> None:
     deadline = time.monotonic() + time_limit
     told: set[str] = set()
     before: dict[str, int] = {}
+    revivals = 0
     while faults := [one for one in status(here) if one.fault]:
         for one in faults:
             _check_crashes(here, one, before)
+        if not running(here, supervisor.NAME):  # the one that was to look at the plan was just ending
+            if revivals == CRASHES_TO_GIVE_UP:
+                raise _keeps_ending(here, supervisor.NAME)
+            ensure_supervisor(here)
+            revivals += 1
         if time.monotonic() > deadline:
             first = faults[-1]
             raise TimedOut(f"The sandbox's {first.name} is not well after {time_limit:g} s.",
@@ -182,11 +188,15 @@ def crashes(one: Status, before: dict[str, int]) -> int:
 
 def _check_crashes(here: State, one: Status, before: dict[str, int]) -> None:
     if crashes(one, before) >= CRASHES_TO_GIVE_UP:
-        raise Failure(
-            f"The sandbox's {one.name} keeps ending.",
-            _tail(here.log(one.name)),
-            f"./inv sandbox.logs {one.name} shows all of its log; ./inv sandbox.down clears the ground.",
-        )
+        raise _keeps_ending(here, one.name)
+
+
+def _keeps_ending(here: State, name: str) -> Failure:
+    return Failure(
+        f"The sandbox's {name} keeps ending.",
+        _tail(here.log(name)),
+        f"./inv sandbox.logs {name} shows all of its log; ./inv sandbox.down clears the ground.",
+    )
 
 
 def _tail(log: Path) -> str:

@@ -117,6 +117,7 @@ def test_a_sandbox_that_does_not_become_well_in_time_names_the_last_that_is_not(
     here: State, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(lifecycle, "time", clock)
+    monkeypatch.setattr(lifecycle, "ensure_supervisor", lambda _: None)
     here.log("etcd").parent.mkdir()
     here.log("etcd").write_text("".join(f"line {number}\n" for number in range(20)))
 
@@ -221,6 +222,33 @@ def test_a_server_that_ends_just_as_a_new_supervisor_takes_it_over_is_started_ag
     new._read_plan()
 
     assert new.watched["etcd"].process is None
+
+
+def test_up_does_not_rely_on_a_supervisor_that_is_ending(watched: State) -> None:
+    """As after a `down` that was killed while it waited for the supervisor's end."""
+    watching.ensure_supervisor(watched)
+    ending = watching.running(watched, supervisor.NAME)
+    assert ending
+    for number in (signal.SIGSTOP, signal.SIGTERM):
+        processes.signal_to(ending, number)
+    watching.ensure_supervisor(watched)
+    processes.signal_to(ending, signal.SIGCONT)
+    processes.wait_for_end([ending], 60)
+
+    lifecycle._await_well(watched, 60)
+
+    assert watching.running(watched, supervisor.NAME) not in {None, ending}
+
+
+def test_a_supervisor_that_keeps_ending_is_not_waited_for(
+    watched: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "ensure_supervisor", lambda _: None)
+
+    with pytest.raises(Failure) as failure:
+        lifecycle._await_well(watched, 60)
+
+    assert failure.value.what == "The sandbox's supervisor keeps ending."
 
 
 def hears(process: processes.Process, number: signal.Signals) -> bool:
