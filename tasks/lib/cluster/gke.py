@@ -57,9 +57,8 @@ def read(environment: "Environment", answer: Mapping[str, Any]) -> Found:
     """
     found = (answer.get("location") or answer.get("zone"), answer.get("name"))
     if found != (environment.zone, environment.cluster):
-        raise wrong_cluster(
-            f"{environment.cluster} in {environment.zone}", f"{found[1]} in {found[0]}", "The GKE API"
-        )
+        wanted = f"{environment.cluster} in {environment.zone}"
+        raise wrong_cluster(environment, wanted, f"{found[1]} in {found[0]}", "The GKE API")
     status = answer.get("status", "")
     if status in UNUSABLE:
         raise Failure(
@@ -96,12 +95,12 @@ def endpoint(environment: "Environment", answer: Mapping[str, Any]) -> Endpoint:
     return Endpoint(f"https://{address}", pem)
 
 
-def wrong_cluster(expected: str, found: str, source: str) -> Failure:
+def wrong_cluster(environment: "Environment", expected: str, found: str, source: str) -> Failure:
     """The error for a server that is another than the one meant."""
     return Failure(
         "This is not the cluster that was meant: nothing was changed.",
         f"expected {expected}\nfound    {found}\n{source} says so.",
-        "Check project, zone, cluster and namespace of the environment: ./inv settings --environment …",
+        f"Check its project, zone, cluster and namespace: ./inv settings --environment {environment.name}",
     )
 
 

@@ -47,7 +47,7 @@ def compare(environment: "Environment", found: "Mapping[str, str]") -> None:
     wanted = expected(environment)
     if dict(found) != wanted:
         source = f"ConfigMap {environment.namespace}/{NAME}"
-        raise gke.wrong_cluster(_spelled(wanted), _spelled(found), source)
+        raise gke.wrong_cluster(environment, _spelled(wanted), _spelled(found), source)
 
 
 def check(api: Api, environment: "Environment") -> bool:

@@ -37,13 +37,14 @@ class Difference:
     changes: tuple[Change, ...] = ()
 
 
-def pick(past: Sequence[Past], numbers: Sequence[int]) -> tuple[Past, Past]:
+def pick(past: Sequence[Past], numbers: Sequence[int], environment: str) -> tuple[Past, Past]:
     """The two releases to compare, the earlier one first as it was named.
 
     Args:
         past: what is kept, the newest first.
         numbers: both; or one, which is compared with the newest; or none, for the two newest.  The newest are
             those whose objects are kept: of a deploy that was killed nobody knows them.
+        environment: its name, to say how they are listed.
 
     Raises:
         UsageError: there are no such two.
@@ -56,11 +57,16 @@ def pick(past: Sequence[Past], numbers: Sequence[int]) -> tuple[Past, Past]:
         raise UsageError("There are no two releases to compare.", f"Kept with their objects: {len(kept)}.")
     wanted = {0: kept[1::-1], 1: [*numbers, *kept[:1]]}
     first, second = wanted.get(len(numbers), list(numbers))
-    return find(past, first), find(past, second)
+    return find(past, first, environment), find(past, second, environment)
 
 
-def find(past: Sequence[Past], number: int) -> Past:
+def find(past: Sequence[Past], number: int, environment: str) -> Past:
     """Release `number`.
+
+    Args:
+        past: what is kept.
+        number: which.
+        environment: its name, to say how they are listed.
 
     Raises:
         UsageError: it is not kept; the message says which are.
@@ -71,7 +77,7 @@ def find(past: Sequence[Past], number: int) -> Past:
     raise UsageError(
         f"There is no release {number}.",
         f"Kept: {', '.join(str(one.number) for one in past) or 'none'}.",
-        "./inv release.list --environment …",
+        f"./inv release.list --environment {environment}",
     )
 
 

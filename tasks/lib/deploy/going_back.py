@@ -72,7 +72,7 @@ def roll_back(settings: "Settings", due: Return, tell: Tell) -> Record:
     try:
         identity.check(connection.api, environment)
         past = history.read(connection.api, environment.namespace)
-        chosen = history.choose(past, due.number)
+        chosen = history.choose(past, due.number, environment.name)
         tell(PhaseBegan(f"back to release {chosen.number}, commit {chosen.facts.get('commit', '?')}"))
         kept = safety.way_back(past, chosen.number)
         tell(Notice(f"The database stays as it is: migrations are not reversed. {kept}".strip()))
@@ -109,7 +109,7 @@ def _bring_back(
     tell(Began(record))
     try:
         old = [body for body in chosen.objects() if body["kind"] != "Job"]
-        history.require_secrets({secret["metadata"]["name"] for secret in secrets}, old)
+        history.require_secrets({secret["metadata"]["name"] for secret in secrets}, old, chosen)
         _require_images(settings, old, tell)
         objects = wanted(old, connection.kinds, environment.namespace)
         with masked_failures(values):
@@ -193,7 +193,7 @@ def require_still(due: Return, chosen: history.Past, past: "Sequence[history.Pas
         Failure: without a number, another release is meant now.
 
     """
-    now = chosen.number if due.number else history.choose(past, 0).number
+    now = chosen.number if due.number else history.choose(past, 0, due.environment.name).number
     if now != chosen.number:
         raise Failure(
             "Another deploy ended, or was killed, while this waited for its lock: nothing was changed.",

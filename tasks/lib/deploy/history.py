@@ -41,6 +41,12 @@ class Past:
     packed: str
     parts: int = 1
 
+    @property
+    def instead(self) -> str:
+        """What to do where its objects cannot be brought back."""
+        branch, commit = (self.facts.get(name) or "…" for name in ("branch", "commit"))
+        return f"Deploy its commit instead: ./inv deploy --branch {branch} --commit {commit}"
+
     def objects(self) -> list[Json]:
         """The rendered objects, without Secrets.
 
@@ -52,7 +58,7 @@ class Past:
             raise Failure(
                 f"The objects of release {self.number} are not kept.",
                 self.facts.get("not_kept", "A ConfigMap with a part of them is missing."),
-                "Deploy its commit instead: ./inv deploy --branch … --commit …",
+                self.instead,
             )
         try:
             unpacked: list[Json] = json.loads(gzip.decompress(base64.b64decode(self.packed)))
@@ -60,7 +66,7 @@ class Past:
             raise Failure(
                 f"The objects of release {self.number} cannot be read: somebody changed what is kept.",
                 str(error),
-                "Deploy its commit instead: ./inv deploy --branch … --commit …",
+                self.instead,
             ) from error
         return unpacked
 
@@ -236,11 +242,16 @@ def last_good(past: Sequence[Past]) -> Past | None:
     return next((one for one in past if one.facts.get("result") == DEPLOYED), None)
 
 
-def choose(past: Sequence[Past], number: int) -> Past:
-    """The release to go back to: `number`, or for 0 the last good one before the present one.
+def choose(past: Sequence[Past], number: int, environment: str) -> Past:
+    """The release to go back to.
 
     Where the present one itself went back, what counts is what it went back to: going back twice does not
     lead to what was left the first time.
+
+    Args:
+        past: what is kept, the newest first.
+        number: which; 0 for the last good one before the present one.
+        environment: its name, to say how they are listed.
 
     Raises:
         UsageError: there is no such release.
@@ -258,12 +269,17 @@ def choose(past: Sequence[Past], number: int) -> Past:
     raise UsageError(
         f"There is no release {number or 'that went well before the present one'}.",
         f"Kept: {', '.join(str(one.number) for one in past) or 'none'}.",
-        "./inv release.list --environment …",
+        f"./inv release.list --environment {environment}",
     )
 
 
-def require_secrets(present: set[str], objects: Sequence[Json]) -> None:
+def require_secrets(present: set[str], objects: Sequence[Json], release: Past) -> None:
     """Check that every Secret that old objects read is still there.
+
+    Args:
+        present: the names of those that are.
+        objects: what is to come back.
+        release: what they are of.
 
     Raises:
         Failure: some are gone; all are named.
@@ -280,5 +296,5 @@ def require_secrets(present: set[str], objects: Sequence[Json]) -> None:
         raise Failure(
             "That release cannot be brought back: Secrets that it reads are gone.",
             "\n".join(gone),
-            "Deploy its commit instead: ./inv deploy --branch … --commit …",
+            release.instead,
         )

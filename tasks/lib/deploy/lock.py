@@ -45,6 +45,11 @@ class Lock:
         self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{environment.namespace}/leases"
         self._path = f"{self._collection}/{NAME}"
         self._namespace = environment.namespace
+        unlock = f'./inv release.unlock --environment {environment.name} --by NAME --reason "…"'
+        self.way_out = (
+            f"Wait for it: a lock that is not renewed counts as free after {SECONDS} s.  "
+            f"If it is surely dead: {unlock}"
+        )
         self._seen: tuple[str, float] = ("", 0.0)
         self.renewed = 0.0
         self.lost = threading.Event()
@@ -260,9 +265,11 @@ def _acquire(lock: Lock, wait: float, tell: Tell) -> None:
     announced = False
     while (holder := lock.take()) is not None:
         if not wait:
-            raise Failure("Another deploy holds the lock: nothing was changed.", describe(holder), UNLOCK)
+            raise Failure(
+                "Another deploy holds the lock: nothing was changed.", describe(holder), lock.way_out
+            )
         if time.monotonic() > deadline:
-            raise TimedOut(f"Another deploy held the lock for {wait:g} s.", describe(holder), UNLOCK)
+            raise TimedOut(f"Another deploy held the lock for {wait:g} s.", describe(holder), lock.way_out)
         if not announced:
             lock.announce()
             announced = True
@@ -288,9 +295,3 @@ def _renew(lock: Lock, stop: threading.Event) -> None:
         except Failure:
             continue
         lock.renewed = brisk.renewed
-
-
-UNLOCK: Final = (
-    "Wait for it, or, if it is surely dead, run ./inv release.unlock --environment …; "
-    f"a lock that is not renewed counts as free after {SECONDS} s anyway."
-)

@@ -185,7 +185,7 @@ class Recovery:
         for ref, reason in due.left:
             tell(Told(ref, f"left: {reason}"))
         present = {secret["metadata"]["name"] for secret in self._secrets()}
-        history.require_secrets(present, [w.body for w in due.objects])
+        history.require_secrets(present, [w.body for w in due.objects], good)
         planned = engine.plan(
             self.settings, environment, connection, due.objects, engine.Choices(concede=True)
         )

@@ -58,7 +58,7 @@ def show(settings: "Settings", environment: "Environment", number: int) -> histo
 
     """
     past = _releases(settings, environment)
-    return comparing.find(past, number) if number else past[0]
+    return comparing.find(past, number, environment.name) if number else past[0]
 
 
 def compare(
@@ -70,7 +70,7 @@ def compare(
         UsageError: they are not kept.
 
     """
-    before, after = comparing.pick(_releases(settings, environment), numbers)
+    before, after = comparing.pick(_releases(settings, environment), numbers, environment.name)
     return before, after, comparing.differences(before, after)
 
 
@@ -83,17 +83,26 @@ def status(settings: "Settings", environment: "Environment") -> Status:
     """
     with _reached(settings, environment) as connection:
         past = _some(history.read(connection.api, environment.namespace), environment)
-        chosen = in_force(past)
+        chosen = in_force(past, environment.name)
         objects = wanted(set_by(chosen, past), connection.kinds, environment.namespace)
         drifted = tuple(drift.find(connection.api, connection.kinds, objects, chosen))
         return Status(chosen, drifted, past[0] if _was_killed(past[0]) else None)
 
 
-def in_force(past: Sequence[history.Past]) -> history.Past:
-    """The release that should be running: the newest that ended, or the one brought back when that failed."""
+def in_force(past: Sequence[history.Past], environment: str) -> history.Past:
+    """The release that should be running: the newest that ended, or the one brought back when that failed.
+
+    Args:
+        past: what is kept, the newest first.
+        environment: its name, to say how they are listed.
+
+    Raises:
+        UsageError: the one that was brought back is not kept any more.
+
+    """
     newest = _newest(past)
     restored = RESTORED.search(newest.facts.get("result", ""))
-    return comparing.find(past, int(restored[1])) if restored else newest
+    return comparing.find(past, int(restored[1]), environment) if restored else newest
 
 
 def set_by(chosen: history.Past, past: Sequence[history.Past]) -> list[Json]:

@@ -28,7 +28,7 @@ def test_the_mark_of_another_environment_stops_the_deploy(server: Scripted) -> N
         "  why:  expected environment staging, project mit-lookit, location us-east1-d, cluster lookit-staging\n"
         "        found    environment production, project mit-lookit, location us-east1-d, cluster lookit-production\n"
         "        ConfigMap default/lookit-orchestrator says so.\n"
-        "  next: Check project, zone, cluster and namespace of the environment: ./inv settings --environment …"
+        "  next: Check its project, zone, cluster and namespace: ./inv settings --environment staging"
     )
 
 

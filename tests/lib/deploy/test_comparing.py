@@ -72,7 +72,7 @@ KNOWN = [past(3), past(2), past(1)]
     ("numbers", "chosen"), [([], (2, 3)), ([1], (1, 3)), ([3, 1], (3, 1))], ids=["newest two", "one", "both"]
 )
 def test_which_releases_are_compared(numbers: list[int], chosen: tuple[int, int]) -> None:
-    before, after = pick(KNOWN, numbers)
+    before, after = pick(KNOWN, numbers, "staging")
     assert (before.number, after.number) == chosen
 
 
@@ -84,7 +84,7 @@ def test_a_release_whose_objects_nobody_knows_is_compared_only_where_it_is_named
 ) -> None:
     killed = Past(4, {"result": "killed"}, "")
 
-    before, after = pick([killed, *KNOWN], numbers)
+    before, after = pick([killed, *KNOWN], numbers, "staging")
 
     assert (before.number, after.number) == chosen
 
@@ -103,9 +103,9 @@ def test_releases_that_are_not_kept_cannot_be_compared(
     known: list[Past], numbers: list[int], what: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        pick(known, numbers)
+        pick(known, numbers, "staging")
     assert caught.value.what == what
 
 
 def test_a_release_is_found_by_its_number() -> None:
-    assert find(KNOWN, 2).number == 2
+    assert find(KNOWN, 2, "staging").number == 2

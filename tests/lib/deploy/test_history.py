@@ -114,7 +114,7 @@ def test_objects_beyond_the_bound_are_left_out_and_that_is_said(monkeypatch: pyt
 def test_going_back_leads_to_the_last_good_release_before_the_present(
     known: list[Past], number: int, chosen: int
 ) -> None:
-    assert choose(known, number).number == chosen
+    assert choose(known, number, "staging").number == chosen
 
 
 @pytest.mark.parametrize(
@@ -127,15 +127,15 @@ def test_going_back_leads_to_the_last_good_release_before_the_present(
 )
 def test_a_release_that_is_not_there_is_named(known: list[Past], number: int, what: str) -> None:
     with pytest.raises(UsageError) as caught:
-        choose(known, number)
+        choose(known, number, "staging")
     assert caught.value.what == what
 
 
 @pytest.mark.parametrize("objects", [past(1).objects(), [NIGHTLY.body]], ids=["a workload", "a CronJob"])
 def test_secrets_that_are_gone_stop_a_roll_back(objects: list[Json]) -> None:
-    require_secrets({"env-1"}, objects)
+    require_secrets({"env-1"}, objects, past(1))
     with pytest.raises(Failure) as caught:
-        require_secrets(set(), objects)
+        require_secrets(set(), objects, past(1))
     assert caught.value.why == "env-1"
 
 
