@@ -15,7 +15,7 @@ from tests.fault_proxy import WATCH, FaultProxy, until
 from tests.sandbox_case import Case, Sandbox, fill_etcd, running
 from tests.webhook import Receiver
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

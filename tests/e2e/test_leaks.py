@@ -136,6 +136,8 @@ def test_the_canary_is_found_nowhere_but_in_the_secret(environment: Case, tmp_pa
     for folder in folders.values():
         folder.mkdir()
     places = {name: str(folder) for name, folder in folders.items() if name != "WRITTEN"}
+    # Else it is what this checkout stands on, and whoever commits meanwhile changes what was planned.
+    places["COMMIT_SHA"] = "c" * 40
     started = tmp_path / "started"
     for step in STEPS:
         step.before(corner)

@@ -15,7 +15,7 @@ from tasks.lib.sandbox.state import State
 from tests.builders import ROOT
 from tests.sandbox_case import Case, Sandbox, running
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 COMPONENTS = (
     "google", "storage", "kms", "lookit-staging.etcd", "lookit-staging.apiserver",
