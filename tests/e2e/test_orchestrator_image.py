@@ -167,6 +167,7 @@ def test_its_own_build_file_builds_both_stages_tries_and_pushes_them(
     file = tmp_path / "cloudbuild.yaml"
     file.write_text(yaml.safe_dump({**content, "steps": content["steps"][1:]}))
     image = f"{registry_process.address}/orchestrator"
+    head = output("git", "-C", str(ROOT), "rev-parse", "HEAD").strip()
     given = {**{f"_{name}": value for name, value in ORCHESTRATOR.items()}, "_IMAGE": image}
 
     done = subprocess.run(
@@ -179,6 +180,5 @@ def test_its_own_build_file_builds_both_stages_tries_and_pushes_them(
     assert {step["step"]: step["state"] for step in json.loads(done.stdout)} == dict.fromkeys(
         ["build", "build-docker", "try"], "SUCCESS"
     )
-    head = output("git", "-C", str(ROOT), "rev-parse", "HEAD").strip()
     tags = connect(checked_in_settings(), registry_process.address).tags(parse(image))
     assert sorted(tags) == sorted([head, f"{head}-docker", "stable", "stable-docker"])
