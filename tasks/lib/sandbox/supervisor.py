@@ -96,7 +96,8 @@ class Supervisor:
                 for handle, _ in self.poll.poll(TICK * 1000):
                     self._note_end(handle)
         except KeyboardInterrupt:
-            self._end_all()
+            with interruption.uninterrupted():  # it may be told twice: by a `down` after one that was killed
+                self._end_all()
 
     def _ask_for_reload(self, *_signal: object) -> None:
         self.reload = True

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ from tasks.lib.sandbox import lifecycle, processes, report, supervisor, watching
 from tasks.lib.sandbox.components import Component, Probe, write_plan
 from tasks.lib.sandbox.state import State
 from tasks.lib.sandbox.watching import Status
-from tests.builders import checked_in_settings
+from tests.builders import ROOT, checked_in_settings
 from tests.clock import Clock
 from tests.heard import until
 from tests.lib.sandbox.marked import marked
@@ -249,6 +250,28 @@ def test_a_supervisor_that_keeps_ending_is_not_waited_for(
         lifecycle._await_well(watched, 60)
 
     assert failure.value.what == "The sandbox's supervisor keeps ending."
+
+
+def test_a_supervisor_that_is_told_to_end_twice_ends_all_the_same(tmp_path: Path) -> None:
+    program = """if True:
+        import os, signal, sys
+        from pathlib import Path
+        from tasks.lib.sandbox.state import State
+        from tasks.lib.sandbox.supervisor import Supervisor
+        class Told(Supervisor):
+            def _read_plan(self):
+                os.kill(os.getpid(), signal.SIGTERM)
+            def _end_all(self):
+                os.kill(os.getpid(), signal.SIGTERM)
+                print("all have ended")
+        Told(State(Path(sys.argv[1]))).run()
+    """
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "all have ended\n", "")
 
 
 def hears(process: processes.Process, number: signal.Signals) -> bool:
