@@ -72,6 +72,10 @@ class Acting:
     def _sends(self, sends: Sequence[Send]) -> Iterator[Job]:
         """A job for each, opening the archive's files only as jobs are started."""
         to_read = [send for send in sends if send.entry.path not in self._kept]
+        if (
+            self._archive.independent
+        ):  # large ones last: while as many of them as may be are sent, nothing else is
+            to_read.sort(key=lambda send: not self._in_one_request(send))
         for send in sends:
             if send.entry.path in self._kept:
                 yield sending.small(self._access, send, self._kept.pop(send.entry.path), self._sent)

@@ -15,7 +15,7 @@ from tasks.lib.ember.objects import JSON, changed_meanwhile
 from tasks.lib.ember.persistence import PASSING, Asking, answer, ask, once, pause_before, refused, said
 from tasks.lib.ember.plan import Send, same_content
 from tasks.lib.ember.remote import FIELDS, PLAIN_KEY, Item, Plain, plain_note, remote_of
-from tasks.lib.ember.wire import UNREACHABLE, Job, Pause, Request, Response, Steps, Stream
+from tasks.lib.ember.wire import MOST_HELD, UNREACHABLE, Job, Pause, Request, Response, Steps, Stream
 from tasks.lib.errors import Failure, TimedOut
 
 # A boundary must not occur in what it separates; 128 random bits do not.
@@ -26,6 +26,8 @@ SESSION_MADE = frozenset({200, 201})
 SESSION_GONE = frozenset({404, 410})
 MOST_ATTEMPTS = 10
 GRAIN = 256 << 10
+# Large files on their way at once: more share the same line, and all of them are done later.
+STREAMS = 8
 
 Done = Callable[[Send, int], None]
 
@@ -103,7 +105,7 @@ def large(access: Access, send: Send, reading: Reading, done: Done, sizes: Sizes
         access.checkpoints.forget(_key(access, send))
         done(send, send.entry.size)
 
-    return Job(steps(), alone=alone)
+    return Job(steps(), held=MOST_HELD // STREAMS, alone=alone)
 
 
 def _through_session(access: Access, send: Send, reading: Reading, part: int) -> Asking:

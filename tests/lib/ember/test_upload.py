@@ -13,18 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pytest
+from msgspec import structs
 
 from tasks.lib.background import Background
-from tasks.lib.ember import activation
+from tasks.lib.ember import activation, inspection
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.bringing import _side_by_side
 from tasks.lib.ember.line import Line
 from tasks.lib.ember.names import checked_prefix
 from tasks.lib.ember.plan import plan
 from tasks.lib.ember.question import LONGEST_FOR_A_STOP
+from tasks.lib.ember.sending import STREAMS
 from tasks.lib.ember.summary import Options
 from tasks.lib.ember.upload import upload_to
-from tasks.lib.ember.wire import Pool
+from tasks.lib.ember.wire import Job, Pool, Request, Stream
 from tasks.lib.errors import Failure, UsageError
 from tests.builders import checked_in_settings
 from tests.lib.ember import archives
@@ -97,6 +99,32 @@ def test_only_what_changed_is_sent(access: Access, app: Path) -> None:
     again = upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
     assert (again.sent, again.unchanged) == (1, 9)
     assert contents(access)["robots.txt"] == b"changed"
+
+
+def test_large_files_are_sent_last_and_a_few_at_a_time(
+    access: Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More at once share the same line, and hold up small files, which wait for answers rather than for the line."""
+    ember = structs.replace(EMBER, resumable_above=64 << 10, resumable_part=256 << 10)
+    monkeypatch.setattr(inspection, "KEPT", 0)  # nothing is sent from memory, before all that is read again
+    for name, size in [*((f"film-{n}.mp4", 300 << 10) for n in range(12)), ("z.js", 9), ("index.html", 9)]:
+        (tmp_path / name).write_bytes(os.urandom(size))
+    asked: list[str] = []
+    at_once: list[int] = []
+    send = Pool._send
+
+    def noted(pool: Pool, job: Job, request: Request) -> None:
+        send(pool, job, request)
+        asked.append(request.url)
+        at_once.append(sum(isinstance(one._request.body, Stream) for one in pool._running.values()))
+
+    monkeypatch.setattr(Pool, "_send", noted)
+
+    upload_to(access, ember, str(tmp_path), PREFIX, IN_PLACE)
+
+    assert contents(access) == on_disk(tmp_path)
+    assert 1 < max(at_once) <= STREAMS < 12
+    assert "uploadType=multipart" in asked[1], "z.js comes before the films, after the listing"
 
 
 def test_headers_that_drifted_are_mended_without_sending(access: Access, app: Path) -> None:
