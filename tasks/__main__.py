@@ -3,15 +3,10 @@
 Plain `invoke` runs the same tasks; a word that it does not know ends it with 1, as is its own custom.
 """
 
-import signal
-
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # Until a task runs, Ctrl-C ends the process in silence: with nothing begun there is nothing to say.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
 import atexit
 import gc
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -342,27 +341,6 @@ def test_help_is_given_wherever_it_is_asked_for_after_a_task(here: Here, argv: s
     done = here.inv(*argv.split())
     assert (done.code, done.stderr) == (0, "")
     assert done.stdout.startswith(f"Usage: ./inv [--core-opts] {task} ")
-
-
-def test_ctrl_c_at_once_ends_it_without_a_word() -> None:
-    """Nothing has begun while modules are being loaded, and nobody could say anything yet."""
-    start = """if True:
-        import os, runpy, signal, sys
-        class Interrupted:
-            def find_spec(name, *_):
-                if name == "invoke":
-                    os.kill(os.getpid(), signal.SIGINT)
-        sys.meta_path.insert(0, Interrupted)
-        sys.path.insert(0, ".")
-        runpy.run_module("tasks", run_name="__main__", alter_sys=True)
-    """
-
-    done = subprocess.run(
-        [sys.executable, "-c", start], cwd=ROOT, capture_output=True, text=True, check=False,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-
-    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 def test_a_reader_that_goes_away_ends_it_quietly() -> None:
