@@ -72,9 +72,8 @@ class Acting:
     def _sends(self, sends: Sequence[Send]) -> Iterator[Job]:
         """A job for each, opening the archive's files only as jobs are started."""
         to_read = [send for send in sends if send.entry.path not in self._kept]
-        if (
-            self._archive.independent
-        ):  # large ones last: while as many of them as may be are sent, nothing else is
+        if self._archive.independent:
+            # Large ones last: while as many of them as may be are on their way, nothing else is begun.
             to_read.sort(key=lambda send: not self._in_one_request(send))
         for send in sends:
             if send.entry.path in self._kept:

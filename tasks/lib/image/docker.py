@@ -176,7 +176,7 @@ def logs(container: str) -> tuple[str, ...]:
 
 def stop(name: str, grace: float) -> tuple[str, ...]:
     """Ask a container to end, and kill it after so many seconds."""
-    return ("docker", "stop", "--time", f"{grace:.0f}", name)
+    return ("docker", "stop", "-t", f"{grace:.0f}", name)  # as all clients call it
 
 
 def remove_container(name: str) -> tuple[str, ...]:
