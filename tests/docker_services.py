@@ -22,8 +22,8 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.image import leftovers
-from tasks.lib.sandbox.ports import free_port
 from tests.debian import require
+from tests.ports import free_port
 
 DATA = Path(__file__).parent / "data"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lookit-orchestrator"
@@ -231,7 +231,7 @@ def registry(folder: Path, *, users: str = "", read_only: bool = False) -> Itera
         read_only: whether it refuses every write.
 
     """
-    served = RegistryProcess(folder, free_port(()))
+    served = RegistryProcess(folder, free_port())
     (folder / "config.yml").write_text(_registry_config(served, users, read_only=read_only))
     (folder / "htpasswd").write_text(users)
     served.start()

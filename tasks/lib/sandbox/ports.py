@@ -40,18 +40,18 @@ def assign(state: State, services: Sequence[str]) -> dict[str, int]:
     return ports
 
 
-def free_port(taken: Iterable[int]) -> int:
-    """A port of loopback that nobody listens on and that is not in `taken`.
+def free_port(taken: Iterable[int], among: Sequence[int] = ()) -> int:
+    """A port of loopback, of `among` or else of RANGE, that nobody listens on and that is not in `taken`.
 
     Raises:
         Failure: there is none.
 
     """
-    avoid = set(taken)
-    for port in random.sample(RANGE, len(RANGE)):
+    avoid, among = set(taken), among or RANGE
+    for port in random.sample(among, len(among)):
         if port not in avoid and _is_free(port):
             return port
-    raise Failure("No port is free for the sandbox.", f"All of {RANGE.start} to {RANGE.stop} are taken.",
+    raise Failure("No port is free for the sandbox.", f"All of {among[0]} to {among[-1]} are taken.",
                   "End sandboxes that are not needed: `./inv sandbox.down` in their checkouts.")  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from google.auth.credentials import AnonymousCredentials
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.checkpoints import Checkpoints
 from tasks.lib.sandbox import example
-from tasks.lib.sandbox.ports import free_port
+from tests.ports import free_port
 
 NUMBERS = count()
 
@@ -24,7 +24,7 @@ NUMBERS = count()
 @pytest.fixture(scope="session")
 def storage_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running server."""
-    port = free_port(())  # none that the system gives to somebody else before the server has it
+    port = free_port()  # none that the system gives to somebody else before the server has it
     address = f"127.0.0.1:{port}"
     root = tmp_path_factory.mktemp("objects")
     argv = [
