@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -180,12 +182,19 @@ def test_the_build_s_limit_ends_every_container(source: Sample) -> None:
     assert left_over() == ""
 
 
-def test_what_a_killed_run_left_is_removed_by_the_next_once_its_step_has_ended(source: Sample) -> None:
+@contextmanager
+def begun(source: Sample) -> Iterator["subprocess.Popen[str]"]:
+    """A pipeline whose step has begun, and takes five minutes."""
     build = {"steps": [{"name": BASE, **shell("echo begun; sleep 300")}]}
     with subprocess.Popen(command(source, build), cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
         while "begun" not in running.stderr.readline():
             assert running.poll() is None
+        yield running
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next_once_its_step_has_ended(source: Sample) -> None:
+    with begun(source) as running:
         running.kill()
     left = output("docker", "ps", "--filter", "label=org.lookit.pipeline", "--format", "{{.Names}}").strip()
 
@@ -199,11 +208,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next_once_its_step_has_ended(s
 
 
 def test_an_interrupt_ends_every_container_and_removes_what_was_made(source: Sample) -> None:
-    build = {"steps": [{"name": BASE, **shell("echo begun; sleep 300")}]}
-    with subprocess.Popen(command(source, build), cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
-        assert running.stderr is not None
-        while "begun" not in running.stderr.readline():
-            assert running.poll() is None
+    with begun(source) as running:
         running.terminate()
         assert running.wait(60) == 143
 

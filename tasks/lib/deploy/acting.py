@@ -16,12 +16,10 @@ from tasks.lib.deploy import takeover
 from tasks.lib.deploy.conflicts import Conflict, bare, found_in, not_ours, options
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import Ref, is_going
-from tasks.lib.deploy.observe import get
+from tasks.lib.deploy.observe import PAUSES, get
 from tasks.lib.deploy.progress import Record, Tell, Told
 from tasks.lib.errors import Failure, TimedOut
 
-# The seconds before an object that has changed is looked at again, each time, until it is taken over.
-PAUSES: Final = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 REFUSED: Final = "failed: refused"
 SPOKEN: Final = {
     Action.CREATE: "created",

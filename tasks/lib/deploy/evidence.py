@@ -126,13 +126,13 @@ def has_completed(api: Api, namespace: str, uid: str) -> bool:
     """
     deadline = time.monotonic() + SECONDS_FOR_A_LATE_EVENT
     try:
-        while not (found := events_of(api, namespace, uid, "reason=Completed")):
+        while not events_of(api, namespace, uid, "reason=Completed"):
             if time.monotonic() > deadline:
                 return False
             time.sleep(PAUSE)
     except ApiError:
         return False
-    return bool(found)
+    return True
 
 
 def events_of(api: Api, namespace: str, uid: str, field: str) -> list[Json]:

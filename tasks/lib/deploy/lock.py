@@ -143,9 +143,8 @@ class Lock:
     def abandon(self) -> None:
         """Give back what an interrupted attempt may have taken; else its holder counts as killed later on."""
         if self._tried:
-            self.api = self.api.patient(HURRIED)
             with suppress(Failure):
-                self.release()
+                self.hurried().release()
 
     def delete(self, lease: Json, *, doing: str) -> bool:
         """Delete the Lease as it was read, or find it gone; returns False where it has changed since."""

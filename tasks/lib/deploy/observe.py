@@ -16,6 +16,8 @@ from tasks.lib.deploy.ownership import LABEL, owner_of
 
 # Up to this many, those that carry our label and one GET each for others cost less than a list of strangers.
 FEW: Final = 2
+# The seconds before each further look at an object that changes between a look and the act.
+PAUSES: Final = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 
 
 def observe(api: Api, kinds: Kinds, objects: Iterable[Wanted], owner: str = "") -> dict[Ref, Json]:

@@ -11,14 +11,12 @@ from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.decide import Step
 from tasks.lib.deploy.objects import APPLIED, is_going
-from tasks.lib.deploy.observe import get
+from tasks.lib.deploy.observe import PAUSES, get
 from tasks.lib.deploy.ownership import is_ours, other_managers
 from tasks.lib.deploy.phases import rank
 from tasks.lib.deploy.progress import Record, Tell, Told
 from tasks.lib.errors import Failure
 
-# The status may change between a look and the deletion: then, after these seconds, it is looked at again.
-PAUSES: Final = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 LATER: Final = "All of it is ready; the next deploy tries again to remove the rest."
 
 

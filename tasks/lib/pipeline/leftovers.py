@@ -62,6 +62,6 @@ def _here() -> str:
     return f"lookit-pipeline-{platform.node()}-"
 
 
-def _names(argv: "tuple[str, ...]", seconds: float) -> list[str]:
+def _names(argv: tuple[str, ...], seconds: float) -> list[str]:
     """The names that one of Docker's commands lists."""
     return process.run(argv, time_limit=seconds).stdout.decode().split()
