@@ -1,6 +1,8 @@
 """Fixtures that more than one folder of tests needs."""
 
 import gc
+import os
+import random
 import shutil
 import signal
 from collections.abc import Iterator
@@ -34,10 +36,15 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave tests that need a service to the e2e session, wherever they stand, and all of tests/e2e."""
+    """Leave tests that need a service to the e2e session, wherever they stand, and all of tests/e2e.
+
+    LOOKIT_ORDER=SEED shuffles them, in every worker alike (tests/flaky.py).
+    """
     for item in items:
         if SERVICES & set(getattr(item, "fixturenames", ())) or item.path.is_relative_to(E2E):
             item.add_marker(pytest.mark.e2e)
+    if seed := os.environ.get("LOOKIT_ORDER"):
+        random.Random(seed).shuffle(items)
 
 
 def pytest_sessionfinish() -> None:

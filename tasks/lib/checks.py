@@ -1,7 +1,7 @@
 """This project's own checks: Nox runs them, and what pytest reported is added up at the end."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,6 +10,7 @@ from tasks.lib import process
 from tasks.lib.errors import Failure
 
 REPORTS = Path("build/reports")
+NAMED_AT_MOST = 20
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,25 @@ def run_sessions(root: Path, sessions: str) -> None:
         Failure: a session failed; its output is above.
 
     """
-    for stale in [*(root / REPORTS).glob("*.xml"), *(root / "build" / "coverage").glob(".coverage.*")]:
+    for stale in [*(root / REPORTS).glob("*.xml"), *(root / "build" / "coverage").glob("*")]:
         stale.unlink()
-    code = process.stream(sessions_argv(sessions), cwd=root)
-    if code:
-        counted = count(sorted((root / REPORTS).glob("*.xml")))
-        raise Failure(
-            "Checks failed.", f"What failed is above ({counted}).", "Run one: ./inv check --session NAME"
-        )
+    if process.stream(sessions_argv(sessions), cwd=root):
+        raise failure(sorted((root / REPORTS).glob("*.xml")))
+
+
+def failure(reports: Sequence[Path]) -> Failure:
+    """What to say of checks that failed, and the command that runs only those again."""
+    names = failed_tests(reports)
+    if not names:
+        return Failure(
+            "Checks failed.", f"The failed session is named above ({count(reports)}).",
+            "Run one session: ./inv check --session NAME",
+        )  # fmt: skip
+    more = [f"… and {len(names) - NAMED_AT_MOST} more"] if len(names) > NAMED_AT_MOST else []
+    return Failure(
+        f"Checks failed ({count(reports)}).", "\n".join([*names[:NAMED_AT_MOST], *more]),
+        "Run only the failed tests again: .venv/bin/python -m pytest --last-failed",
+    )  # fmt: skip
 
 
 def closing_line(root: Path) -> str:
@@ -52,12 +64,28 @@ def closing_line(root: Path) -> str:
     return str(count(sorted((root / REPORTS).glob("*.xml"))))
 
 
+def failed_tests(reports: Iterable[Path]) -> list[str]:
+    """The tests that failed, or whose fixtures did, named as in tests.lib.test_files::test_x."""
+    return sorted(
+        {
+            f"{case.get('classname')}::{case.get('name')}"
+            for report in reports
+            for case in _root(report).iter("testcase")
+            if case.find("failure") is not None or case.find("error") is not None
+        }
+    )
+
+
 def count(reports: Iterable[Path]) -> Counts:
     """Add up JUnit reports as pytest writes them."""
     total = failed = skipped = 0
     for report in reports:
-        for suite in ElementTree.parse(report).getroot().iter("testsuite"):  # noqa: S314 - see the import
+        for suite in _root(report).iter("testsuite"):
             total += int(suite.get("tests", 0))
             failed += int(suite.get("failures", 0)) + int(suite.get("errors", 0))
             skipped += int(suite.get("skipped", 0))
     return Counts(total - failed - skipped, failed, skipped)
+
+
+def _root(report: Path) -> ElementTree.Element:
+    return ElementTree.parse(report).getroot()  # noqa: S314 - pytest's own report, made in this run

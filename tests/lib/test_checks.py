@@ -20,3 +20,27 @@ def test_counts_are_added_over_reports(tmp_path: Path) -> None:
     (reports / "e2e.xml").write_text('<testsuites><testsuite tests="5"/></testsuites>')
 
     assert checks.closing_line(tmp_path) == "11 passed, 2 failed, 2 skipped"
+
+
+def test_failed_tests_are_named_with_the_command_that_runs_them(tmp_path: Path) -> None:
+    report = tmp_path / "e2e.xml"
+    report.write_text(
+        '<testsuites><testsuite tests="4" failures="1" errors="1">'
+        '<testcase classname="tests.e2e.test_a" name="test_one"><failure/></testcase>'
+        '<testcase classname="tests.e2e.test_a" name="test_two[x]"><error/></testcase>'
+        '<testcase classname="tests.e2e.test_a" name="test_three"/>'
+        '<testcase classname="tests.e2e.test_a" name="test_four"><skipped/></testcase>'
+        "</testsuite></testsuites>"
+    )
+
+    failure = checks.failure([report])
+
+    assert failure.why == "tests.e2e.test_a::test_one\ntests.e2e.test_a::test_two[x]"
+    assert failure.next_step.endswith("pytest --last-failed")
+
+
+def test_a_failed_session_without_failed_tests_is_run_again_by_its_name(tmp_path: Path) -> None:
+    report = tmp_path / "tests.xml"
+    report.write_text('<testsuites><testsuite tests="4"/></testsuites>')
+
+    assert "--session" in checks.failure([report]).next_step

@@ -1,0 +1,31 @@
+"""Running tests again and again."""
+
+from pathlib import Path
+
+from tests import flaky
+
+
+def test_what_failed_is_counted_over_runs_in_random_order(tmp_path: Path) -> None:
+    test = tmp_path / "test_sample.py"
+    test.write_text("def test_right(): pass\ndef test_wrong(): raise AssertionError\n")
+
+    code = flaky.main(["--reports", str(tmp_path), "2", "-p", "no:cacheprovider", "-q", str(test)])
+
+    assert code == 1
+
+
+def test_the_summary_says_how_often_each_test_failed_and_in_which_orders() -> None:
+    runs = [
+        flaky.Run(seed=1, busy=False, seconds=60, failed=["a::x"], counts="1 passed, 1 failed, 0 skipped"),
+        flaky.Run(seed=2, busy=True, seconds=90, failed=[], counts="2 passed, 0 failed, 0 skipped"),
+    ]
+
+    lines = flaky.summary(runs).splitlines()
+
+    assert lines[0] == "order      1, alone: 1 passed, 1 failed, 0 skipped, 1.0 min"
+    assert "6 busy loops" in lines[1]
+    assert lines[2] == "a::x: failed in 1 of 2 runs (orders [1])"
+
+
+def test_a_summary_without_failures_says_so() -> None:
+    assert flaky.summary([]) == "Nothing failed in 0 runs."
