@@ -112,6 +112,16 @@ def to_watch(places: Iterable[tuple[Kind, str]]) -> list[Permission]:
     return sorted(found)
 
 
+def to_read(kinds: Iterable[tuple[Kind, str]]) -> list[Permission]:
+    """What it takes to look objects up by their names, sorted."""
+    return sorted(
+        {
+            Permission(where if kind.namespaced else "", kind.group, kind.plural, "get")
+            for kind, where in kinds
+        }
+    )
+
+
 def to_remove(kinds: Iterable[tuple[Kind, str]]) -> list[Permission]:
     """What it takes to find and delete objects of kinds that are not applied any more, sorted."""
     return sorted(

@@ -229,7 +229,7 @@ def _planned(
     settings: "Settings", release: Release, connection: "Connection", documents: "list[Document]"
 ) -> "tuple[Planned, Plan, bool]":
     from tasks.lib.cluster import identity
-    from tasks.lib.deploy import engine, namespaces, planning, pruning
+    from tasks.lib.deploy import engine, namespaces, planning, pruning, references
     from tasks.lib.deploy.objects import wanted
 
     environment = release.environment
@@ -239,6 +239,7 @@ def _planned(
     planned = engine.plan(settings, environment, connection, objects, release.choices)
     if release.choices.prune and settings.deploy.prune:
         planned = pruning.completed(settings, environment, connection, planned)
+    references.require(connection, planned, settings.deploy.provided, environment.prefix)
     shown = planning.of(environment.name, planned)
     if not marked and namespaces.is_missing(connection.api, environment):
         shown = planning.with_namespace(shown, environment.namespace)

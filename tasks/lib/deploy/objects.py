@@ -28,9 +28,14 @@ class Ref:
         return f"{self.kind} {self.name}"
 
     @property
+    def group(self) -> str:
+        """The API group; empty for the core one."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
     def place(self) -> tuple[str, str, str, str]:
         """What stays the same in every version of the API: group, kind, namespace and name."""
-        return self.api_version.rpartition("/")[0], self.kind, self.namespace, self.name
+        return self.group, self.kind, self.namespace, self.name
 
     def command(self, verb: str) -> str:
         """The kubectl command that does `verb` with this object, as a shell takes it."""
@@ -130,10 +135,19 @@ def pod_specs(body: Json) -> list[Json]:
     return [one for one in (spec, inner.get("spec") or {}) if "containers" in one]
 
 
+def all_containers(pod_spec: Json) -> list[tuple[str, Json]]:
+    """Every container of a pod by what it is called: `init container wait`, `container web`."""
+    return [
+        (f"{title} {one.get('name')}", one)
+        for field, title in (("initContainers", "init container"), ("containers", "container"))
+        for one in pod_spec.get(field) or []
+    ]
+
+
 def configuration_names(pod_spec: Json) -> set[tuple[str, str]]:
     """The ConfigMaps and Secrets that a pod reads, as (kind, name)."""
     found: set[tuple[str, str]] = set()
-    for container in [*(pod_spec.get("initContainers") or []), *(pod_spec.get("containers") or [])]:
+    for _, container in all_containers(pod_spec):
         for source in container.get("envFrom") or []:
             found |= _named(source.get("configMapRef"), source.get("secretRef"))
         for variable in container.get("env") or []:

@@ -169,7 +169,7 @@ def completed(
     candidates = {**planned.others, **(_look(connection, gone, known, namespace) if gone else {})}
     configuration = any(ref.kind in CONFIGURATION for ref in candidates)
     readers = _readers(api, namespace) if configuration else []
-    readers += [step.wanted.body for step in planned.steps if step.ref.kind == "Ingress"]
+    readers += [step.wanted.body for step in planned.steps]
     now = Situation(namespace, deployed, candidates, readers, past, settings.deploy.controllers)
     return replace(planned, removals=decide(now), left=left(now))
 

@@ -2,6 +2,7 @@
 session.
 """
 
+import datetime
 import json
 import logging
 import threading
@@ -59,6 +60,31 @@ class Api:
         answer = self.session.post(self.url + path, json=value, timeout=TIME_LIMIT)
         if answer.status_code != 409:
             answer.raise_for_status()
+
+    def patch(self, path: str, value: Object) -> None:
+        """Merge `value` into an object, or into the part of it that `path` names."""
+        headers = {"Content-Type": self._patch_type(path)}
+        answer = self.session.patch(self.url + path, json=value, headers=headers, timeout=TIME_LIMIT)
+        answer.raise_for_status()
+
+    @staticmethod
+    def _patch_type(path: str) -> str:
+        """Items of lists are merged by their names where the server knows the kind for its own."""
+        merge = "merge-patch" if "." in path.split("/")[2] else "strategic-merge-patch"
+        return f"application/{merge}+json"
+
+    def warn(self, pod: Object, reason: str, message: str, field: str = "") -> None:
+        """Send a warning about a pod, as a kubelet does."""
+        metadata, now = pod["metadata"], datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        about = {"apiVersion": "v1", "kind": "Pod", "fieldPath": field}
+        about |= {key: metadata[key] for key in ("namespace", "name", "uid", "resourceVersion")}
+        event = {
+            "metadata": {"generateName": f"{metadata['name']}."}, "involvedObject": about,
+            "type": "Warning", "reason": reason, "message": message, "count": 1,
+            "firstTimestamp": now, "lastTimestamp": now,
+            "source": {"component": "kubelet", "host": pod["spec"]["nodeName"]},
+        }  # fmt: skip
+        self.create(f"/api/v1/namespaces/{metadata['namespace']}/events", event)
 
     def delete(self, path: str) -> None:
         """Delete an object; one that is gone already is fine."""

@@ -47,6 +47,8 @@ class Deploy(Struct, frozen=True, kw_only=True):
     controllers: list[str]
     # Jobs that change the database.
     migrations: list[Chosen]
+    # What something else creates in time: it may be named though it is not there yet.
+    provided: list[Chosen]
     # Whether a deploy removes what earlier releases deployed and it does not.
     prune: bool
     # Whether a failed deploy brings the last good release back, and where it keeps its evidence first.

@@ -1,0 +1,93 @@
+"""References that lead nowhere: refused by a deploy, and fatal on the sandbox's nodes as on a kubelet's."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.heard import until
+from tests.sandbox_case import Case
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
+
+COMMIT = "d" * 40
+DEPLOY = ("deploy", "--branch", "develop", "--commit", COMMIT)
+LATE = {"envFrom": [{"secretRef": {"name": "late"}}]}
+
+
+def with_container(name: str, **container: Any) -> dict[str, Any]:
+    return {"spec": {"template": {"spec": {"containers": [{"name": name, **container}]}}}}
+
+
+def test_a_missing_secret_and_key_are_refused_before_anything_changes(environment: Case) -> None:
+    secret = {"name": "no-such-secret"}
+    typo = {"configMapKeyRef": {"name": "lookit-configmap", "key": "ALLOWED_HOST"}}
+    environment.patch("Deployment", "web", with_container("uwsgi", envFrom=[{"secretRef": secret}]))
+    environment.patch(
+        "Deployment", "worker", with_container("worker", env=[{"name": "HOST", "valueFrom": typo}])
+    )
+
+    planned, deployed = environment.invoke("plan", *DEPLOY[1:]), environment.invoke(*DEPLOY)
+
+    name = environment.name
+    for done in (planned, deployed):
+        assert done.returncode == 1, done.stderr
+        assert f"Deployment {name}-web, container uwsgi: Secret no-such-secret does not exist" in done.stderr
+        assert f"Deployment {name}-worker, container worker: ConfigMap {name}-lookit-configmap" in done.stderr
+        assert "has no key ALLOWED_HOST" in done.stderr
+    assert "nothing was changed" in deployed.stderr
+    assert json.loads(environment.kubectl("get", "deployments", "-o", "json"))["items"] == []
+
+
+def test_what_somebody_else_keeps_in_the_cluster_may_be_named(environment: Case) -> None:
+    environment.patch("Deployment", "web", with_container("uwsgi", **LATE))
+    environment.kubectl("create", "secret", "generic", "late", "--from-literal=A=b")
+
+    done = environment.invoke(*DEPLOY)
+
+    assert done.returncode == 0, done.stderr
+
+
+def waiting(case: Case, pod: str) -> dict[str, Any]:
+    found = json.loads(case.kubectl("get", "pod", pod, "-o", "json"))
+    statuses = found["status"].get("containerStatuses") or [{"state": {}}]
+    state: dict[str, Any] = statuses[0]["state"].get("waiting", {})
+    return state
+
+
+def bare(name: str, container: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    main = {"name": "main", "image": "lookit:1", **container}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {"containers": [main], **spec},
+    }
+
+
+def test_a_pod_waits_for_its_secret_and_starts_once_it_is_there(environment: Case) -> None:
+    environment.api.create(f"{environment.path}/pods", bare("needy", LATE))
+
+    told = until(lambda: waiting(environment, "needy"))
+    assert told == {"reason": "CreateContainerConfigError", "message": 'secret "late" not found'}
+    events = environment.kubectl("get", "events", "--field-selector=reason=Failed", "-o", "json")
+    assert 'Error: secret \\"late\\" not found' in events
+
+    environment.kubectl("create", "secret", "generic", "late", "--from-literal=A=b")
+
+    environment.kubectl("wait", "pod/needy", "--for=condition=Ready", "--timeout=50s")
+
+
+def test_a_pod_waits_for_what_a_volume_holds(environment: Case) -> None:
+    volume = {"name": "files", "configMap": {"name": "late"}}
+    environment.api.create(f"{environment.path}/pods", bare("needy", {}, volumes=[volume]))
+
+    told = until(lambda: waiting(environment, "needy"))
+    assert told == {"reason": "ContainerCreating"}
+    selector = "--field-selector=reason=FailedMount"
+    said = environment.kubectl("get", "events", selector, "-o", "jsonpath={.items[*].message}")
+    assert said == 'MountVolume.SetUp failed for volume "files" : configmap "late" not found'
+
+    environment.kubectl("create", "configmap", "late", "--from-literal=A=b")
+
+    environment.kubectl("wait", "pod/needy", "--for=condition=Ready", "--timeout=50s")
