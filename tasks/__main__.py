@@ -33,6 +33,7 @@ from tasks import cli  # noqa: E402
 from tasks.lib.console import open_closed_streams  # noqa: E402
 from tasks.lib.errors import UsageError  # noqa: E402
 from tasks.lib.filesystem import refusal  # noqa: E402
+from tasks.lib.printable import one_line  # noqa: E402
 from tasks.lib.settings.files import read_file, refuse_missing  # noqa: E402
 
 EXIT_USAGE = 2
@@ -218,11 +219,11 @@ def _bad_usage() -> Iterator[None]:
     try:
         yield
     except ParseError as error:
-        raise Exit(f"{error}\n{KNOWN}", code=EXIT_USAGE) from error
+        raise Exit(f"{one_line(str(error))}\n{KNOWN}", code=EXIT_USAGE) from error
     except ValueError as error:
         # Invoke converts values of options, and lets through what the conversion raises.
         raise Exit(
-            f"The value of an option is of the wrong kind: {error}\n{KNOWN}", code=EXIT_USAGE
+            f"The value of an option is of the wrong kind: {one_line(str(error))}\n{KNOWN}", code=EXIT_USAGE
         ) from error
 
 

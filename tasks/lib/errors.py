@@ -6,6 +6,8 @@ else that escapes is a defect of this project and keeps its traceback.
 
 from collections.abc import Sequence
 
+from tasks.lib.printable import one_line, printable
+
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_CHANGES = 3
@@ -32,7 +34,7 @@ class Failure(Exception):  # noqa: N818 - the family's name reads as what happen
     def __str__(self) -> str:
         """The message as it is printed: what failed, then labelled why and next."""
         return "\n".join(
-            [self.what, *_labelled("why", self.why), *_labelled("next", self.next_step)],
+            [one_line(self.what), *_labelled("why", self.why), *_labelled("next", self.next_step)],
         )
 
 
@@ -63,5 +65,5 @@ def _labelled(label: str, text: str) -> list[str]:
     """Indent `text` under `label:`; nothing for an empty text."""
     if not text:
         return []
-    first, *rest = text.splitlines()
+    first, *rest = printable(text).splitlines() or [""]
     return [f"  {label + ':':<6}{first}", *(f"        {line}" for line in rest)]

@@ -49,14 +49,11 @@ def run_all(steps: Sequence[Step], title: str) -> list[Outcome]:
     return outcomes
 
 
-def row(outcome: Outcome) -> list[str]:
+def row(outcome: Outcome) -> list[console.Cell]:
     """A table row; a step that did not run has no time."""
-    from rich.markup import escape
-
-    colour = COLOURS[outcome.state]
-    said = f": {escape(outcome.result)}" if outcome.result else ""
+    said = f"{outcome.state}: {outcome.result}" if outcome.result else outcome.state
     took = "" if outcome.state == "not run" else spoken(outcome.seconds)
-    return [outcome.title, f"[{colour}]{outcome.state}[/{colour}]{said}", took]
+    return [outcome.title, console.Styled(said, COLOURS[outcome.state]), took]
 
 
 def _run(step: Step, outcomes: list[Outcome]) -> None:

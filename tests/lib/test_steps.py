@@ -5,6 +5,7 @@ import re
 import pytest
 
 from tasks.lib import steps
+from tasks.lib.console import Styled
 from tasks.lib.errors import Failure
 from tasks.lib.steps import Outcome, Step, run_all
 
@@ -56,5 +57,5 @@ def test_the_rest_is_listed_as_not_run(broken, error, said: str, capsys: pytest.
 
 
 def test_a_step_that_did_not_run_has_no_time() -> None:
-    assert steps.row(Outcome("x", "not run", "", 0)) == ["x", "[dim]not run[/dim]", ""]
-    assert steps.row(Outcome("x", "done", "", 3)) == ["x", "[green]done[/green]", "3.0 s"]
+    assert steps.row(Outcome("x", "not run", "", 0)) == ["x", Styled("not run", "dim"), ""]
+    assert steps.row(Outcome("x", "done", "", 3)) == ["x", Styled("done", "green"), "3.0 s"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from tasks.lib.deploy.progress import Decided, Event, LogLine, Notice, Tell, Told
 from tasks.lib.errors import Failure
+from tasks.lib.printable import clipped
 from tasks.lib.redaction import Secret, forms, mask
 
 if TYPE_CHECKING:
@@ -70,11 +71,13 @@ def masked_failures(values: list[str]) -> Iterator[None]:
         values: the secret values, those that were learnt until the failure came among them.
 
     """
-    from tasks.lib.deploy.lines import clipped_lines
-
     try:
         yield
     except Failure as failure:
-        failure.what, failure.why = mask(failure.what, values), clipped_lines(mask(failure.why, values))
+        failure.what, failure.why = mask(failure.what, values), _clipped(mask(failure.why, values))
         failure.args = (failure.what,)
         raise
+
+
+def _clipped(text: str) -> str:
+    return "\n".join(map(clipped, text.splitlines()))

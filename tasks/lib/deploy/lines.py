@@ -4,7 +4,6 @@ What an object says too soon after its last line is held: its newest state follo
 or at the end of the phase, when one line tells all that is held.
 """
 
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -14,37 +13,15 @@ from tasks.lib import console
 from tasks.lib.deploy import summary
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.progress import Ended, Event, LogLine, Notice, PhaseBegan, Told
+from tasks.lib.printable import clipped, one_line
 
 QUIET: Final = 1.0
 NAMES_ON_ONE_LINE: Final = 8
-LONGEST: Final = 2000
-# Colours and other commands to a terminal, and what else does not print; tabs are kept.
-UNPRINTABLE: Final = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
-    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"
-    r"|\x1b.?|[\x00-\x08\x0a-\x1f\x7f-\x9f]"
-)
-
-
-def plain(text: str) -> str:
-    """`text` without anything that a terminal would obey: containers write what they like."""
-    return UNPRINTABLE.sub("", text)
-
-
-def clipped(text: str) -> str:
-    """`text`, without what goes beyond what anybody reads: some programs log whole pages as one line."""
-    rest = len(text) - LONGEST
-    return text if rest <= 0 else f"{text[:LONGEST]} … and {rest} characters more"
-
-
-def clipped_lines(text: str) -> str:
-    """The same for each line."""
-    return "\n".join(map(clipped, text.splitlines()))
 
 
 def logged(event: LogLine) -> str:
     """A line of a container's log, as it is shown."""
-    return f"  {plain(event.pod)} | {clipped(plain(event.line))}"
+    return f"  {one_line(event.pod)} | {clipped(one_line(event.line))}"
 
 
 class Lines:
@@ -72,17 +49,17 @@ class Lines:
                     self._release()
                     self._say(f"==> {title}")
                 case Told(ref, text):
-                    self._held[ref] = plain(text)
+                    self._held[ref] = one_line(text)
                     self._say_due(ref)
                 case LogLine():
                     self._say(logged(event))
                 case Ended(record, seconds):
                     self._release()
                     for line in summary.lines(record, seconds):
-                        self._say(f"  {plain(line)}")
+                        self._say(f"  {one_line(line)}")
                 case Notice(text):
                     self._release()
-                    self._say(f"  {plain(text)}")
+                    self._say(f"  {one_line(text)}")
 
     def say_due(self) -> None:
         """Say what has been held long enough."""

@@ -12,7 +12,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from tasks.lib.deploy import summary
-from tasks.lib.deploy.lines import clipped, plain
 from tasks.lib.deploy.progress import (
     Began,
     Decided,
@@ -28,6 +27,7 @@ from tasks.lib.deploy.progress import (
 from tasks.lib.deploy.table import WORKING, look
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.interruption import exit_code
+from tasks.lib.printable import clipped, one_line, printable
 
 if TYPE_CHECKING:
     from tasks.lib.deploy.planning import Plan
@@ -81,11 +81,11 @@ class Report:
         match event:
             case LogLine(pod, line):
                 self._log_lines += 1
-                self._log.append({"at": now, "pod": plain(pod), "line": clipped(plain(line))})
+                self._log.append({"at": now, "pod": one_line(pod), "line": clipped(one_line(line))})
             case Told(ref, text):
-                self._told.append({"at": now, "object": str(ref), "text": plain(text)})
+                self._told.append({"at": now, "object": str(ref), "text": one_line(text)})
             case Notice(text):
-                self._told.append({"at": now, "object": "", "text": plain(text)})
+                self._told.append({"at": now, "object": "", "text": one_line(text)})
 
     def content(self, fault: BaseException | None) -> dict[str, Any]:
         """All of it, as JSON has it.
@@ -102,7 +102,7 @@ class Report:
             "exit_code": code(fault),
             "began": self._wall.isoformat(timespec="seconds"),
             "seconds": seconds,
-            "end": [plain(line) for line in self._end],
+            "end": [one_line(line) for line in self._end],
             "failure": failure(fault),
             "release": self._release,
             "phases": [
@@ -128,7 +128,7 @@ class Report:
                 "name": row.ref.name,
                 "namespace": row.ref.namespace,
                 "action": str(row.action),
-                "result": plain(row.result),
+                "result": one_line(row.result),
                 "ready": row.count,
                 "began": began,
                 "seconds": None if began is None or seconds is None else round(seconds, 3),
@@ -166,14 +166,10 @@ def failure(fault: BaseException | None) -> dict[str, str] | None:
         return None
     if isinstance(fault, Failure):
         return {
-            "what": plain(fault.what),
-            "why": _plain_lines(fault.why),
-            "next": _plain_lines(fault.next_step),
+            "what": one_line(fault.what),
+            "why": printable(fault.why),
+            "next": printable(fault.next_step),
         }
     if isinstance(fault, KeyboardInterrupt):
         return {"what": f"Stopped by {str(fault) or 'Ctrl-C'}.", "why": "", "next": ""}
     return {"what": f"An error that was not expected: {type(fault).__name__}.", "why": "", "next": ""}
-
-
-def _plain_lines(text: str) -> str:
-    return "\n".join(plain(line) for line in text.splitlines())

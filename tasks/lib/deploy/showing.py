@@ -23,11 +23,8 @@ def deliver(plan: Plan, *, as_json: bool, page: str) -> None:
 
 def show(plan: Plan) -> None:
     """Print a plan as coloured lines."""
-    from rich.text import Text
-
-    out = console.console()
     for colour, line in planning.as_lines(plan):
-        out.print(Text(line, style=colour))
+        console.draw(line, colour)
 
 
 def require_no_changes(plan: Plan) -> None:

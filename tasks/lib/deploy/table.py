@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tasks.lib.deploy.lines import plain
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.progress import Record, Row
 from tasks.lib.deploy.summary import GOOD, SETTLED
 from tasks.lib.duration import spoken
+from tasks.lib.printable import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -122,7 +122,7 @@ def draw(
         seen = look(row)
         cells = [shown, row.count, age(row, now), reason(row, reasons.get(row.ref, ""))]
         cells = [row.phase, *cells] if wide else cells
-        table.add_row(Text(seen.sign, style=seen.colour), *(Text(plain(cell)) for cell in cells))
+        table.add_row(Text(seen.sign, style=seen.colour), *(Text(one_line(cell)) for cell in cells))
     return table
 
 
@@ -144,4 +144,4 @@ def reason(row: Row, told: str) -> str:
 def _one_line(words: str) -> "Text":
     from rich.text import Text
 
-    return Text(words, no_wrap=True, overflow="ellipsis")
+    return Text(one_line(words), no_wrap=True, overflow="ellipsis")

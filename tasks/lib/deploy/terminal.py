@@ -4,11 +4,12 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from tasks.lib.deploy import summary
-from tasks.lib.deploy.lines import logged, plain
+from tasks.lib.deploy.lines import logged
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.progress import Began, Ended, Event, LogLine, Notice, PhaseBegan, Record, Told
 from tasks.lib.deploy.table import draw
 from tasks.lib.interruption import deferred, uninterrupted
+from tasks.lib.printable import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,7 +50,7 @@ class Terminal:
             case Ended(record, seconds):
                 self._sum_up(record, seconds)
             case Notice(text):
-                self._print(f"  {plain(text)}")
+                self._print(f"  {text}")
 
     def _begin(self, phase: str) -> None:
         self._phase = phase
@@ -66,12 +67,12 @@ class Terminal:
     def _sum_up(self, record: Record, seconds: float) -> None:
         self.close()
         for line in summary.lines(record, seconds, self._console.width - 2):
-            self._print(f"  {plain(line)}")
+            self._print(f"  {line}")
 
     def _print(self, line: str, style: str = "") -> None:
         from rich.text import Text
 
-        self._console.print(Text(line, style=style), soft_wrap=True)
+        self._console.print(Text(one_line(line), style=style), soft_wrap=True)
 
     def _table(self) -> "Table":
         size = self._console.size

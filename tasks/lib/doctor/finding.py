@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import repeat
 from typing import Literal
 
+from tasks.lib.console import Cell, Styled
 from tasks.lib.errors import Failure
 from tasks.lib.filesystem import refusal
 
@@ -16,12 +17,7 @@ WORKERS = 8
 THIS_MACHINE = "this machine"
 
 State = Literal["ok", "note", "fault", "skipped"]
-MARKS: dict[State, str] = {
-    "ok": "[green]ok[/green]",
-    "note": "[yellow]note[/yellow]",
-    "fault": "[red]fault[/red]",
-    "skipped": "[dim]skipped[/dim]",
-}
+COLOURS: dict[State, str] = {"ok": "green", "note": "yellow", "fault": "red", "skipped": "dim"}
 
 
 @dataclass(frozen=True)
@@ -98,16 +94,17 @@ def as_json(findings: Sequence[Finding]) -> str:
     return json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False)
 
 
-def as_rows(findings: Sequence[Finding]) -> list[list[str]]:
+def as_rows(findings: Sequence[Finding]) -> list[list[Cell]]:
     """Table rows: area, subject, state, and what was seen with the way to mend it."""
-    from rich.markup import escape
-
     return [
         [
-            escape(finding.area),
-            escape(finding.subject),
-            MARKS[finding.state],
-            escape(finding.detail) + (f"\n[bold]→ {escape(finding.mend)}[/bold]" if finding.mend else ""),
+            finding.area,
+            finding.subject,
+            Styled(finding.state, COLOURS[finding.state]),
+            [
+                *finding.detail.splitlines(),
+                *(Styled(f"→ {line}", "bold") for line in finding.mend.splitlines()),
+            ],
         ]
         for finding in findings
     ]

@@ -94,7 +94,7 @@ class Progress:
         from rich import progress
 
         columns = (
-            progress.TextColumn("{task.description}"),
+            progress.TextColumn("{task.description}", markup=False),
             progress.BarColumn(),
             progress.TextColumn("{task.fields[files]} files"),
             progress.DownloadColumn(binary_units=True),

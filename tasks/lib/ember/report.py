@@ -133,9 +133,9 @@ def _table(listed: Sequence[Revision], active: Active) -> None:
     console.table(("revision", "uploaded", "files", "size", ""), table)
 
 
-def _standing(name: str, history: Sequence[str]) -> str:
+def _standing(name: str, history: Sequence[str]) -> console.Cell:
     if history[:1] == [name]:
-        return "[green]active[/green]"
+        return console.Styled("active", "green")
     return "active before" if name in history else ""
 
 

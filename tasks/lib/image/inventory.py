@@ -145,11 +145,9 @@ def as_json(images: Sequence[Held]) -> str:
 
 def rows(images: Sequence[Held]) -> list[list[str]]:
     """The images for people: tags, when, commit, size, digest."""
-    from rich.markup import escape
-
     return [
         [
-            ", ".join(image.tags), escape(image.created[:16].replace("T", " ")), escape(image.commit[:7]),
+            ", ".join(image.tags), image.created[:16].replace("T", " "), image.commit[:7],
             f"{image.size / 1e6:.0f} MB", image.digest.removeprefix("sha256:")[:12],
         ]
         for image in images

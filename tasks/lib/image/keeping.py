@@ -94,10 +94,14 @@ def judge(images: Sequence[Held], keep: int, used: Set[str]) -> list[Fate]:
     return fates
 
 
-def rows(fates: Sequence[Fate]) -> list[list[str]]:
+def rows(fates: Sequence[Fate]) -> list[list[console.Cell]]:
     """The decision for people."""
     return [
-        [", ".join(fate.image.tags), "[green]yes[/green]" if fate.kept else "[red]no[/red]", fate.reason]
+        [
+            ", ".join(fate.image.tags),
+            console.Styled("yes", "green") if fate.kept else console.Styled("no", "red"),
+            fate.reason,
+        ]
         for fate in fates
     ]
 

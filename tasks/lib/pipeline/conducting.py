@@ -207,15 +207,13 @@ def run_graph(
         ended(results)
 
 
-def row(result: Result) -> list[str]:
+def row(result: Result) -> list[console.Cell]:
     """A row of the table; what did not run has no time."""
-    from rich.markup import escape
-
     colour = "yellow" if result.allowed else COLOURS.get(result.state, "dim")
     code = f" (exit code {result.code})" if result.code else ""
     allowed = ", allowed" if result.allowed else ""
     took = spoken(result.seconds) if result.seconds else ""
-    return [escape(result.step.title), f"[{colour}]{result.state}{code}{allowed}[/{colour}]", took]
+    return [result.step.title, console.Styled(f"{result.state}{code}{allowed}", colour), took]
 
 
 def conclude(results: Sequence[Result]) -> None:

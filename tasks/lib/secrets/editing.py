@@ -93,7 +93,8 @@ def _wants_to_go_on(failure: Failure) -> bool:
     """Ask whether to open the editor again, so that nobody's typing is lost; without a terminal: no."""
     if not sys.stdin.isatty():
         return False
-    console.say(str(failure))
+    for line in str(failure).splitlines():
+        console.say(line)
     console.say("Your text is still there. Open the editor again? [Y/n]")
     return sys.stdin.readline().strip().lower() in {"", "y", "yes"}
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tasks.lib import console
+from tasks.lib.printable import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,15 +23,15 @@ def show_verdicts(verdicts: "Sequence[Verdict]", *, as_json: bool) -> None:
         listed = [verdict.as_json() for verdict in verdicts]
         console.emit(json.dumps(listed, indent=2, ensure_ascii=False))
         return
-    rows = [
-        (
+    rows: list[list[console.Cell]] = [
+        [
             verdict.environment,
             verdict.file,
-            f"[{COLOURS[verdict.state.value]}]{verdict.state.value}[/]",
+            console.Styled(verdict.state.value, COLOURS[verdict.state.value]),
             verdict.form,
             verdict.version,
-            "\n".join((*verdict.problems, *verdict.remarks)).replace("[", "\\["),
-        )
+            [*verdict.problems, *verdict.remarks],
+        ]
         for verdict in verdicts
     ]
     console.table(("environment", "file", "state", "form", "key version", "remarks"), rows)
@@ -61,7 +62,7 @@ def show_rest(commands: Sequence[str]) -> None:
 def show_log(entries: "Sequence[Entry]", hint: str) -> None:
     """Print the commits on stdout, and where the key's own log is on stderr."""
     for entry in entries:
-        console.emit(f"{entry.date}  {entry.commit}  {entry.author}  {entry.subject}")
+        console.emit(one_line(f"{entry.date}  {entry.commit}  {entry.author}  {entry.subject}"))
         for change in entry.files:
             console.emit(f"    {change}")
     console.say(hint)

@@ -1,6 +1,6 @@
 import pytest
 
-from tasks.lib.deploy.lines import Lines, clipped_lines, logged, plain
+from tasks.lib.deploy.lines import Lines, logged
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.progress import Began, Ended, LogLine, Notice, PhaseBegan, Record, Told
 from tasks.lib.deploy.viewing import in_place, shown
@@ -85,22 +85,6 @@ def test_many_held_objects_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shown_as"),
-    [
-        ("\x1b[31mred\x1b[0m", "red"),
-        ("\x1b]0;another title\x07after", "after"),
-        ("\x1b[2J\x1b[Hgone\rover", "goneover"),
-        ("a\tb", "a\tb"),
-        ("naïve 日本", "naïve 日本"),
-        ("\x9b31mred", "red"),
-        ("ends\x1b", "ends"),
-    ],
-)
-def test_containers_do_not_command_the_terminal(text: str, shown_as: str) -> None:
-    assert plain(text) == shown_as
-
-
-@pytest.mark.parametrize(
     ("terminal", "variables", "expected"),
     [
         (True, {"TERM": "xterm-256color"}, True),
@@ -119,7 +103,6 @@ def test_a_table_is_drawn_only_for_a_person_at_a_capable_terminal(
 
 def test_a_page_that_is_logged_as_one_line_is_shortened() -> None:
     assert logged(LogLine("pod", "x" * 3000)) == f"  pod | {'x' * 2000} … and 1000 characters more"
-    assert clipped_lines(f"short\n{'x' * 2001}") == f"short\n{'x' * 2000} … and 1 characters more"
 
 
 def test_in_a_pipe_events_are_lines_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

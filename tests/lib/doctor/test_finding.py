@@ -2,6 +2,7 @@
 
 import json
 
+from tasks.lib.console import Styled
 from tasks.lib.doctor.finding import Check, Finding, as_json, as_rows, examine
 from tasks.lib.errors import Failure
 
@@ -44,8 +45,8 @@ def test_rows_escape_markup_and_end_with_the_way_to_mend_it() -> None:
         [
             "m",
             "b",
-            "[red]fault[/red]",
-            "It is \\[not] there.\nno such file\n[bold]→ apt-get install it[/bold]",
+            Styled("fault", "red"),
+            ["It is [not] there.", "no such file", Styled("→ apt-get install it", "bold")],
         ]
     ]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tasks.lib.console import Styled
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.image.checkout import variables
 from tasks.lib.image.reference import parse as parse_image
@@ -162,16 +163,16 @@ def test_only_failures_that_are_not_allowed_fail_the_build() -> None:
 @pytest.mark.parametrize(
     ("result", "cells"),
     [
-        ({"state": "SUCCESS", "seconds": 75.0}, ["[green]SUCCESS[/green]", "1 min 15 s"]),
-        ({"state": "FAILURE", "code": 3}, ["[red]FAILURE (exit code 3)[/red]", ""]),
-        ({"state": "FAILURE", "code": 3, "allowed": True}, ["[yellow]FAILURE (exit code 3), allowed[/yellow]", ""]),
-        ({"state": "NOT RUN"}, ["[dim]NOT RUN[/dim]", ""]),
+        ({"state": "SUCCESS", "seconds": 75.0}, [Styled("SUCCESS", "green"), "1 min 15 s"]),
+        ({"state": "FAILURE", "code": 3}, [Styled("FAILURE (exit code 3)", "red"), ""]),
+        ({"state": "FAILURE", "code": 3, "allowed": True}, [Styled("FAILURE (exit code 3), allowed", "yellow"), ""]),
+        ({"state": "NOT RUN"}, [Styled("NOT RUN", "dim"), ""]),
     ],
 )  # fmt: skip
 def test_a_row_tells_how_a_step_ended(result: dict[str, Any], cells: list[str]) -> None:
     (step,) = build({"id": "[test]"}).steps
 
-    assert conducting.row(Result(step, **result)) == ['#0 - "\\[test]"', *cells]
+    assert conducting.row(Result(step, **result)) == ['#0 - "[test]"', *cells]
 
 
 def test_steps_that_need_a_container_are_all_named() -> None:
