@@ -143,9 +143,9 @@ def redacted(thing: Json) -> Json:
 
 def as_yaml(thing: Json) -> str:
     """An object as YAML."""
-    import yaml
+    from tasks.lib.render import kubernetes_yaml
 
-    return yaml.safe_dump(thing, sort_keys=False, allow_unicode=True)
+    return kubernetes_yaml.dump(thing)
 
 
 def as_lines(events: Sequence[Json]) -> str:

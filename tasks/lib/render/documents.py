@@ -9,27 +9,9 @@ import yaml
 
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import REDACTED
+from tasks.lib.render import kubernetes_yaml
 
-LONG_NUMBER = re.compile(r"(?<![\w.])[-+]?[0-9]{1000}")
 SEPARATOR = re.compile(r"^---\n", re.MULTILINE)
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads scalars as Kubernetes does: no dates, no base-60 numbers, and 1e3 is a number.
-
-    Source: the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema), with the octal
-    notation of YAML 1.1 (0644), which sigs.k8s.io/yaml still reads.
-    """
-
-
-_Loader.yaml_implicit_resolvers = {}
-for tag, pattern, first in (
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("int", r"[-+]?(?:0|[1-9][0-9]*|0x[0-9a-fA-F]+|0[0-7]+)", "-+0123456789"),
-    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"^(?:{pattern})$"), list(first))
 
 
 @dataclass(frozen=True)
@@ -58,7 +40,7 @@ def split(stream: str) -> list[Document]:
     A line of three dashes at the margin always separates: block scalars are indented.
 
     Raises:
-        Failure: one holds a number that is longer than Python reads.
+        Failure: one is not YAML, or holds what JSON cannot hold.
 
     """
     return [Document(text, _content(text)) for text in SEPARATOR.split(stream) if text.strip()]
@@ -66,13 +48,14 @@ def split(stream: str) -> list[Document]:
 
 def _content(text: str) -> Any:
     try:
-        return yaml.load(text, _Loader)  # noqa: S506 - a safe loader's child
-    except ValueError as error:
-        line = next((line for line in text.splitlines() if LONG_NUMBER.search(line)), "")
+        return kubernetes_yaml.load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = text.splitlines()[mark.line] if mark else ""
         raise Failure(
-            "The render holds a whole number of thousands of digits, which no field of Kubernetes takes.",
-            f"It begins: {line.strip()[:60]}…" if line else str(error),
-            "Mend the manifests: put it in quotes where a text is meant.",
+            "The render holds a document that Kubernetes cannot read.",
+            f"{error.problem}, at `{line.partition(':')[0].strip()}`.",
+            "Look for it in the manifests; put it in quotes where a text is meant.",
         ) from error
 
 
@@ -91,4 +74,4 @@ def redacted(document: Document) -> Document:
         if field in document.content
     }
     content = {**document.content, **blank}
-    return Document(yaml.safe_dump(content, sort_keys=False), content)
+    return Document(kubernetes_yaml.dump(content), content)

@@ -1,0 +1,186 @@
+"""YAML as Kubernetes reads it: by the rules of sigs.k8s.io/yaml, which are those of no version of YAML.
+
+It reads with go-yaml v2 and makes JSON of what it gets.  So `yes` is a boolean and `1_000` a number, but a
+number that Go cannot hold, such as the short commit `61e9540`, is text; `1e3` is the whole number 1000, and
+each key is text.  The rules: https://github.com/yaml/go-yaml/blob/v2/resolve.go.  A test compares the reading
+with kubectl's own.
+"""
+
+import math
+import re
+import struct
+from decimal import Decimal
+from typing import Any
+
+import yaml
+
+TAG = "tag:yaml.org,2002:"
+# Of an unquoted scalar that may be more than text.
+PLAIN = "!plain"
+FIRST = "-+.0123456789yYnNtTfFoO~"
+
+WORDS: dict[str, object] = {
+    spelling: value
+    for words, value in (("y yes true on", True), ("n no false off", False), ("null", None))
+    for word in words.split()
+    for spelling in (word, word.capitalize(), word.upper())
+} | {
+    "": None, "~": None, ".nan": math.nan, ".NaN": math.nan, ".NAN": math.nan,
+    **{sign + word: float(f"{sign}inf") for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")},
+}  # fmt: skip
+
+WHOLE = (
+    (re.compile(r"[-+]?0[xX][0-9a-fA-F]+"), 16),
+    (re.compile(r"[-+]?0[bB][01]+"), 2),
+    (re.compile(r"[-+]?0(?:[oO]?[0-7]+)?"), 8),
+    (re.compile(r"[-+]?[1-9][0-9]{,19}"), 10),
+)
+SIGN_INSIDE = re.compile(r"0b([-+])")
+FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+POINT_FIRST = re.compile(r"\.[0-9]+(?:_[0-9]+)*(?:[eE][-+]?[0-9]+(?:_[0-9]+)*)?")
+
+
+def load(text: str) -> Any:
+    """What one document says, as JSON has it.
+
+    Raises:
+        yaml.YAMLError: it is not YAML, or holds what JSON cannot hold.
+
+    """
+    return yaml.load(text, _Loader)  # noqa: S506 - a safe loader's child
+
+
+def dump(content: Any) -> str:
+    """`content` as a document that `load` reads as the same."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def scalar(text: str) -> object:
+    """The value that go-yaml has for an unquoted scalar."""
+    if text in WORDS:
+        return WORDS[text]
+    if text.startswith("."):
+        return _float(text.replace("_", "")) if POINT_FIRST.fullmatch(text) else text
+    if text[0] not in FIRST or text[0].isalpha():
+        return text
+    digits = text.replace("_", "")
+    for number in (_whole(digits), _float(digits)):
+        if number is not None:
+            return number
+    return text
+
+
+def _whole(digits: str) -> int | None:
+    """The whole number, where 64 bits hold it."""
+    digits = SIGN_INSIDE.sub(r"\g<1>0b", digits, count=1) if digits.startswith("0b") else digits
+    for pattern, base in WHOLE:
+        if pattern.fullmatch(digits):
+            number = int(digits, base)
+            most = 2**63 if digits[0] in "-+" else 2**64
+            return number if -(2**63) <= number < most else None
+    return None
+
+
+def _float(digits: str) -> float | None:
+    number = float(digits) if FLOAT.fullmatch(digits) else math.inf
+    return None if math.isinf(number) else number
+
+
+def as_json(number: float) -> float:
+    """The number that is read from the JSON that Go writes: a whole one where 64 bits hold it."""
+    shortest = int(Decimal(repr(number))) if number == int(number) else None
+    if shortest is not None and -(2**63) <= shortest < 2**63:
+        return shortest
+    return float(number)
+
+
+def as_key(value: object) -> str | None:
+    """The text that a key becomes; nothing for what can be no key."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return _float_key(value)
+    if isinstance(value, int):
+        return str(value) if value < 2**63 else None
+    return value if isinstance(value, str) else None
+
+
+def _float_key(value: float) -> str:
+    """The shortest text for the float of 32 bits that is nearest."""
+    narrow = _narrow(value)
+    if not math.isfinite(narrow):
+        return {math.inf: ".inf", -math.inf: "-.inf"}.get(narrow, ".nan")
+    written = (f"{narrow:.{places}e}" for places in range(9))
+    shortest = next(text for text in written if _narrow(float(text)) == narrow)
+    return f"{Decimal(shortest):f}" if -5 < int(shortest.partition("e")[2]) < 6 else shortest
+
+
+def _narrow(value: float) -> float:
+    try:
+        return float(struct.unpack("f", struct.pack("f", value))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Makes JSON of YAML."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
+        """Make a dict of `node`, all of whose keys are text."""
+        self.flatten_mapping(node)
+        return {self._key(key): self.construct_object(value, deep=deep) for key, value in node.value}
+
+    def _key(self, node: yaml.Node) -> str:
+        value = node.value if isinstance(node, yaml.ScalarNode) else None
+        key = as_key(scalar(value) if value is not None and node.tag == PLAIN else value)
+        if key is None:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{node.value} cannot be a key in JSON", node.start_mark
+            )
+        return key
+
+    def plain(self, node: yaml.ScalarNode) -> object:
+        """What an unquoted scalar is in JSON."""
+        value = scalar(node.value)
+        if not isinstance(value, float | int) or isinstance(value, bool):
+            return value
+        if not math.isfinite(value):
+            problem = f"{node.value} is not a number that JSON can hold"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return as_json(value)
+
+    def unknown(self, node: yaml.Node) -> Any:
+        """What stands under a tag that means nothing to Kubernetes."""
+        if isinstance(node, yaml.MappingNode):
+            return self.construct_mapping(node, deep=True)
+        return self.construct_sequence(node, deep=True) if isinstance(node, yaml.SequenceNode) else node.value
+
+    def binary(self, node: yaml.ScalarNode) -> str:
+        """The text that stands encoded under `!!binary`."""
+        content: bytes = self.construct_yaml_binary(node)
+        return content.decode(errors="replace")
+
+
+_Loader.yaml_implicit_resolvers = {}
+_Loader.add_implicit_resolver(PLAIN, re.compile(r""), [*FIRST, ""])
+_Loader.add_implicit_resolver(f"{TAG}merge", re.compile(r"<<$"), ["<"])
+_Loader.yaml_constructors = {
+    f"{TAG}map": yaml.SafeLoader.construct_yaml_map,
+    f"{TAG}seq": yaml.SafeLoader.construct_yaml_seq,
+    f"{TAG}str": yaml.SafeLoader.construct_yaml_str,
+    f"{TAG}binary": _Loader.binary,
+    **dict.fromkeys((PLAIN, *(TAG + name for name in ("int", "float", "bool", "null"))), _Loader.plain),
+    None: _Loader.unknown,
+}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts text in quotes that Kubernetes would read as something else."""
+
+    def text(self, value: str) -> yaml.ScalarNode:
+        """A scalar that is read as text."""
+        quotes = None if "\n" in value or scalar(value) == value else "'"
+        return self.represent_scalar(f"{TAG}str", value, style=quotes)
+
+
+_Dumper.add_representer(str, _Dumper.text)
