@@ -222,6 +222,13 @@ class Case:
         """Change the tree: take an object out that `add` put in."""
         self._list_resource(f"{kind}-{name}.yaml", present=False)
 
+    def hold_only(self, *things: Mapping[str, Any]) -> None:
+        """Change the tree: these objects, with their names as they are, and no others."""
+        folder = self.tree / "overlays" / CASE
+        (folder / "things.yaml").write_text(yaml.safe_dump_all(things))
+        document = {"namespace": self.name, "resources": ["things.yaml"]}
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(document))
+
     def _list_resource(self, name: str, *, present: bool) -> None:
         path = self.tree / "overlays" / CASE / "prefixed" / "kustomization.yaml"
         document = yaml.safe_load(path.read_text())

@@ -12,7 +12,6 @@ from tasks.lib.deploy.objects import (
     Ref,
     Wanted,
     annotated,
-    as_stored,
     contains,
     is_going,
     job_fingerprint,
@@ -99,7 +98,7 @@ def _about_object(w: Wanted, there: Json | None) -> Step:
         return Step(w, Action.CHANGE, "applied by something else before", body, there)
     if applied != w.digest:
         return Step(w, Action.CHANGE, "", body, there)
-    if not contains(there, as_stored(body)):
+    if not contains(there, body):
         return Step(w, Action.CHANGE, "was changed by something else since", body, there)
     return Step(w, Action.KEEP, "", body, there)
 

@@ -14,7 +14,8 @@ NOISE: Final = frozenset(
 )
 # kubectl's copy of the whole object, a Secret's values included.
 COPY: Final = "kubectl.kubernetes.io/last-applied-configuration"
-SECRET_FIELDS: Final = ("data.", "stringData.")
+NOTES: Final = frozenset({APPLIED, RAN, COPY})
+SECRET_FIELDS: Final = frozenset({"data", "stringData"})
 LONGEST: Final = 120
 CUT: Final = "…"
 
@@ -44,19 +45,46 @@ def changes(before: Json | None, after: Json) -> list[Change]:
     return [
         Change(field, _shown(old, field, secret=secret), _shown(new, field, secret=secret))
         for field in sorted(old.keys() | new.keys())
-        if old.get(field, _ABSENT) != new.get(field, _ABSENT)
+        if old.get(field, _ABSENT) != new.get(field, _ABSENT) and not _is_filled(field, old, new)
     ]
 
 
 _ABSENT: Final = object()
 
 
+def notes(before: Json, after: Json) -> list[Change]:
+    """The fingerprints that differ, and whether kubectl's copy goes, where nothing else differs."""
+    old, new = ({k: v for k, v in _annotations(thing).items() if k in NOTES} for thing in (before, after))
+    return [
+        Change(f"metadata.annotations.{name}", *(_note(one, name) for one in (old, new)))
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+
+
 def content(thing: Json) -> Json:
     """An object without status, the server's own notes and our fingerprints."""
-    metadata = {key: value for key, value in thing["metadata"].items() if key not in NOISE}
-    kept = {k: v for k, v in (metadata.get("annotations") or {}).items() if k not in {APPLIED, RAN, COPY}}
-    metadata["annotations"] = kept
+    dropped = NOISE | {"annotations"}
+    metadata = {key: value for key, value in thing["metadata"].items() if key not in dropped}
+    if kept := {key: value for key, value in _annotations(thing).items() if key not in NOTES}:
+        metadata["annotations"] = kept
     return {**{key: value for key, value in thing.items() if key != "status"}, "metadata": metadata}
+
+
+def _annotations(thing: Json) -> dict[str, str]:
+    return thing["metadata"].get("annotations") or {}
+
+
+def _note(annotations: Mapping[str, str], name: str) -> str | None:
+    return None if name not in annotations else REDACTED if name == COPY else annotations[name][:12]
+
+
+def _is_filled(field: str, *sides: Mapping[str, Any]) -> bool:
+    """Whether a field is empty on one side, and on the other has parts, which are told themselves."""
+    return any(
+        side.get(field) in ({}, []) and any(key.startswith((f"{field}.", f"{field}[")) for key in other)
+        for side, other in (sides, reversed(sides))
+    )
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -68,14 +96,14 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         for number, inner in enumerate(value):
             name = inner.get("name", number) if isinstance(inner, Mapping) else number
             yield from _leaves(inner, f"{path}[{name}]")
-    elif value not in ({}, []):
+    else:
         yield path, value
 
 
 def _shown(leaves: Mapping[str, Any], field: str, *, secret: bool) -> str | None:
     if field not in leaves:
         return None
-    if secret and field.startswith(SECRET_FIELDS):
+    if secret and field.partition(".")[0] in SECRET_FIELDS and leaves[field] != {}:
         return REDACTED
     text = str(leaves[field])
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + CUT

@@ -26,6 +26,8 @@ from tasks.lib.redaction import REDACTED
 CONTROLLERS: Final = re.compile(r"controller|kubelet|^kube-|scheduler|glbc|cert-manager|gke|ingress|kwok")
 # Where other people's entries are no concern of a release.
 OTHERS: Final = ("status", "metadata.annotations", "metadata.finalizers", "metadata.ownerReferences")
+# What a manifest may say and the server does not keep.
+DROPPED: Final = frozenset({None, "{}", "[]"})
 DRY_RUN: Final = {"dryRun": "All", "force": "true"}
 
 
@@ -77,7 +79,8 @@ def compare(w: Wanted, live: Json, intended: Json) -> Drifted | None:
 
 def compare_as_written(w: Wanted, live: Json, refusal: str) -> Drifted:
     """How a live object differs where the server refuses to try: by the release's own way of writing."""
-    differing = [_turned(change) for change in changes(live, w.body) if change.after is not None]
+    written = (change for change in changes(live, w.body) if change.after not in DROPPED)
+    differing = [_turned(change) for change in written]
     told = differing or [Change("cannot be compared", None, refusal)]
     extra = [Change(field, None, text) for field, text in added(live, w.body)]
     return Drifted(w.ref, "changed", (*told, *extra), others(live))

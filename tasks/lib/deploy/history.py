@@ -104,7 +104,7 @@ def secret_keys(objects: Sequence[Wanted]) -> list[Json]:
         {
             "name": w.ref.name,
             "namespace": w.ref.namespace,
-            "keys": sorted({**(w.body.get("data") or {}), **(w.body.get("stringData") or {})}),
+            "keys": sorted(w.body.get("data") or {}),
         }
         for w in objects
         if w.ref.kind == "Secret"

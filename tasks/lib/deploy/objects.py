@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.kinds import Kinds
+from tasks.lib.cluster.validity import are_texts
 
 APPLIED: Final = "lookit-orchestrator/applied"  # fingerprint of what was last applied
 RAN: Final = "lookit-orchestrator/ran"  # fingerprint of what makes a Job worth running again
@@ -116,7 +117,7 @@ def job_fingerprint(job: Json, all_wanted: Sequence[Wanted]) -> str:
     spec = job["spec"]["template"]["spec"]
     names = configuration_names(spec)
     read = [
-        (w.ref.kind, w.ref.name, w.body.get("data"), w.body.get("stringData"), w.body.get("binaryData"))
+        (w.ref.kind, w.ref.name, w.body.get("data"), w.body.get("binaryData"))
         for w in all_wanted
         if (w.ref.kind, w.ref.name) in names
     ]
@@ -180,12 +181,17 @@ def contains(live: object, body: object) -> bool:
 
 
 def as_stored(body: Json) -> Json:
-    """The form in which the server keeps an object: a Secret's `stringData` moves into `data`."""
-    if body.get("kind") != "Secret" or not body.get("stringData"):
+    """The form in which the server keeps an object: a Secret's `stringData` moves into `data`.
+
+    The server would remember that we set `stringData`, and so keep a key in `data` that is gone from it.
+    What is malformed stays as it is, for the server to refuse.
+    """
+    texts, data = body.get("stringData") or {}, body.get("data") or {}
+    if body.get("kind") != "Secret" or not (are_texts(texts) and isinstance(data, Mapping)):
         return body
-    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in body["stringData"].items()}
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in texts.items()}
     rest = {key: value for key, value in body.items() if key != "stringData"}
-    return {**rest, "data": {**(body.get("data") or {}), **encoded}}
+    return {**rest, "data": {**data, **encoded}} if encoded else rest
 
 
 def _wanted(
@@ -199,7 +205,7 @@ def _wanted(
         metadata.setdefault("namespace", namespace)
     else:
         metadata.pop("namespace", None)
-    body = {**content, "metadata": metadata}
+    body = as_stored({**content, "metadata": metadata})
     return Wanted(Ref(*key, metadata.get("namespace", ""), metadata["name"]), body)
 
 

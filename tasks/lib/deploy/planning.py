@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from tasks.lib.cluster.api import Json
 from tasks.lib.deploy import page
-from tasks.lib.deploy.decide import WRITES, Action
-from tasks.lib.deploy.diff import CUT, Change, changes, content
+from tasks.lib.deploy.decide import WRITES, Action, Step
+from tasks.lib.deploy.diff import CUT, Change, changes, content, notes
 from tasks.lib.deploy.engine import REMOVAL, Planned
 from tasks.lib.deploy.objects import fingerprint
 from tasks.lib.errors import Failure, UsageError
@@ -84,8 +85,7 @@ def of(environment: str, planned: Planned) -> Plan:
     entries = []
     for phase, steps in (*planned.phases, (REMOVAL, (*planned.removals, *planned.left))):
         for step in steps:
-            after = planned.results.get(step.ref, step.body)
-            differing = changes(step.live, after) if step.action in {Action.CHANGE, Action.RECREATE} else []
+            differing = _differing(step, planned.results.get(step.ref, step.body))
             there = content(step.live) if step.live and step.action is not Action.LEAVE else None
             seal = fingerprint([step.action, step.wanted.digest, there])
             entries.append(
@@ -93,6 +93,13 @@ def of(environment: str, planned: Planned) -> Plan:
                       tuple(differing), seal)
             )  # fmt: skip
     return Plan(environment, tuple(entries))
+
+
+def _differing(step: Step, after: Json) -> list[Change]:
+    """The fields that would differ; where an object is written for our notes on it alone, these."""
+    if step.live is None or step.action not in {Action.CHANGE, Action.RECREATE}:
+        return []
+    return changes(step.live, after) or notes(step.live, after)
 
 
 def with_namespace(plan: Plan, name: str) -> Plan:

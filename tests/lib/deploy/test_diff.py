@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.deploy.diff import NOISE, changes
+from tasks.lib.deploy.diff import COPY, NOISE, changes, notes
+from tasks.lib.deploy.objects import APPLIED
 
 
 def thing(kind: str = "ConfigMap", **fields: Any) -> dict[str, Any]:
@@ -17,6 +18,10 @@ def thing(kind: str = "ConfigMap", **fields: Any) -> dict[str, Any]:
         (thing(status={"phase": "a"}), thing(status={"phase": "b"}), []),
         (thing(data={"a": "1"}), thing(data={"a": "2", "b": "3"}), ["~ data.a: 1 → 2", "+ data.b: 3"]),
         (thing(data={"a": "1"}), thing(), ["- data.a: 1"]),
+        (thing(spec={"ingress": [{}]}), thing(spec={"ingress": []}), ["- spec.ingress[0]: {}"]),
+        (thing(spec={"emptyDir": {}}), thing(spec={}), ["- spec.emptyDir: {}"]),
+        (thing(spec={"dir": {}}), thing(spec={"dir": {"size": 1}}), ["+ spec.dir.size: 1"]),
+        (thing(metadata={"annotations": {}}), thing(metadata={}), []),
         (
             thing(spec={"containers": [{"name": "uwsgi", "image": "a"}, {"name": "side", "image": "s"}]}),
             thing(spec={"containers": [{"name": "side", "image": "s"}, {"name": "uwsgi", "image": "b"}]}),
@@ -30,7 +35,21 @@ def thing(kind: str = "ConfigMap", **fields: Any) -> dict[str, Any]:
             ["- data.gone: [redacted]", "~ data.password: [redacted] → [redacted]"],
         ),
     ],
-    ids=["new", "same", "status only", "value", "key removed", "by name", "by place", "long", "secret"],
+    ids=[
+        "new",
+        "same",
+        "status only",
+        "value",
+        "key removed",
+        "an empty rule",
+        "an empty map",
+        "filled",
+        "no annotations",
+        "by name",
+        "by place",
+        "long",
+        "secret",
+    ],
 )
 def test_every_field_that_differs_is_told_and_no_secret_value(
     before: dict[str, Any] | None, after: dict[str, Any], lines: list[str]
@@ -53,3 +72,14 @@ def test_kubectls_copy_of_an_object_is_never_shown() -> None:
     copy = {"kubectl.kubernetes.io/last-applied-configuration": '{"data": {"password": "Y2FuYXJ5"}}'}
     before = {"kind": "Secret", "metadata": {"name": "env", "annotations": copy}}
     assert changes(before, {"kind": "Secret", "metadata": {"name": "env"}}) == []
+
+
+def test_where_nothing_else_differs_our_notes_do_and_kubectls_copy_is_only_named() -> None:
+    before, after = (
+        {"kind": "ConfigMap", "metadata": {"annotations": noted}}
+        for noted in ({APPLIED: "a" * 64, COPY: "canary"}, {APPLIED: "b" * 64, "other": "x"})
+    )
+    assert [str(change) for change in notes(before, after)] == [
+        f"- metadata.annotations.{COPY}: [redacted]",
+        "~ metadata.annotations.lookit-orchestrator/applied: aaaaaaaaaaaa → bbbbbbbbbbbb",
+    ]

@@ -75,7 +75,7 @@ def test_facts_say_who_when_and_how_long_each_phase_took() -> None:
 
 
 def test_of_a_secret_only_names_and_keys_are_kept() -> None:
-    secret = a_thing("Secret", "both", data={"b": "c2VjcmV0"}, stringData={"a": "canary"})
+    secret = a_thing("Secret", "both", data={"b": "c2VjcmV0", "a": "Y2FuYXJ5"})
     (kept,) = secret_keys([secret, *OBJECTS[1:]])
     assert kept == {"name": "both", "namespace": "default", "keys": ["a", "b"]}
 

@@ -80,9 +80,30 @@ def test_what_the_server_adds_is_no_difference(live: object, body: object, expec
     assert contains(live, body) is expected
 
 
-def test_a_secret_is_compared_in_the_form_that_the_server_keeps() -> None:
-    secret = {"kind": "Secret", "stringData": {"password": "x"}, "data": {"other": "eQ=="}}
-    assert as_stored(secret) == {"kind": "Secret", "data": {"other": "eQ==", "password": "eA=="}}
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    [
+        ({"stringData": {"a": "x"}, "data": {"b": "eQ=="}}, {"data": {"a": "eA==", "b": "eQ=="}}),
+        ({"stringData": {"a": "x"}, "data": None}, {"data": {"a": "eA=="}}),
+        ({"stringData": None}, {}),
+        ({"stringData": {"a": 7}}, {"stringData": {"a": 7}}),
+        ({"stringData": ["a"]}, {"stringData": ["a"]}),
+        ({"stringData": {"a": "half a \ud83d"}}, {"stringData": {"a": "half a \ud83d"}}),
+        ({"stringData": {"a": "x"}, "data": "text"}, {"stringData": {"a": "x"}, "data": "text"}),
+    ],
+    ids=["both", "null data", "null texts", "a number", "a list", "half a character", "malformed data"],
+)
+def test_a_secret_is_applied_in_the_form_that_the_server_keeps(
+    written: dict[str, Any], stored: dict[str, Any]
+) -> None:
+    assert as_stored({"kind": "Secret", **written}) == {"kind": "Secret", **stored}
+    (secret,) = wanted([{**rendered("Secret"), **written}], KINDS, "lookit")
+    assert {key: secret.body[key] for key in ("data", "stringData") if key in secret.body} == stored
+
+
+def test_only_a_secrets_texts_move() -> None:
+    thing = {"kind": "ConfigMap", "stringData": {"a": "x"}}
+    assert as_stored(thing) == thing
 
 
 def test_the_command_about_an_object_has_its_name_as_a_shell_takes_it() -> None:

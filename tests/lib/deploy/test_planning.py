@@ -7,7 +7,7 @@ from tasks.lib.deploy import planning
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.diff import Change
 from tasks.lib.deploy.engine import Planned
-from tasks.lib.deploy.objects import Ref, Wanted
+from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, annotated
 from tasks.lib.deploy.planning import Entry, Plan
 from tasks.lib.deploy.showing import approval, require_no_changes
 from tasks.lib.errors import ChangesFound, Failure, UsageError
@@ -56,6 +56,18 @@ def planned(action: Action = Action.CHANGE, live: str = "old", wanted: str = "<n
 )
 def test_a_plan_reads_as_lines(action: Action, lines: list[tuple[str, str]]) -> None:
     assert planning.as_lines(planned(action)) == lines
+
+
+def test_a_change_of_our_notes_alone_has_a_line_that_says_so() -> None:
+    conf = Wanted(Ref("v1", "ConfigMap", "default", "conf"), config("x"))
+    live, after = (annotated(conf.body, {APPLIED: digest}) for digest in ("before", "after"))
+    step = Step(conf, Action.CHANGE, "", after, live)
+
+    (entry,) = planning.of("staging", Planned((("config", (step,)),), {}, {conf.ref: after})).entries
+
+    assert [str(change) for change in entry.changes] == [
+        "~ metadata.annotations.lookit-orchestrator/applied: before → after"
+    ]
 
 
 def test_a_namespace_that_is_missing_leads_the_plan_once() -> None:
