@@ -28,7 +28,8 @@ def pin(settings: "Settings", objects: Iterable[Json]) -> dict[str, str]:
         The digest of each image that was found, by its name with the tag.
 
     Raises:
-        Failure: the registry does not hold one of the images, or cannot be reached.
+        Failure: the registry does not hold one of the images, or has it for other platforms than the nodes'
+            only, or cannot be reached.
 
     """
     from tasks.lib.image.registry import connect, no_such_image
@@ -38,10 +39,13 @@ def pin(settings: "Settings", objects: Iterable[Json]) -> dict[str, str]:
     registry = connect(settings, parse(settings.image.repository).registry)
 
     def resolve(image: Reference) -> str:
-        digest = registry.digest(image)
-        if not digest:
+        manifest = registry.manifest(image)
+        if manifest is None:
             raise _missing(image, no_such_image(image))
-        return digest
+        built_for, wanted = registry.platforms(image, manifest), settings.build.platform
+        if wanted and built_for and not any(_runs_on(one, wanted) for one in built_for):
+            raise _unfit(image, built_for, wanted)
+        return manifest.digest
 
     return pin_with(settings.image.repository, objects, resolve)
 
@@ -64,16 +68,17 @@ def gone(settings: "Settings", objects: Iterable[Json]) -> list[str]:
 
 
 def pin_with(repository: str, objects: Iterable[Json], resolve: Callable[[Reference], str]) -> dict[str, str]:
-    """The same, with `resolve` answering for the registry; each image is asked for once."""
+    """The same, with `resolve` answering for the registry; each image is asked for once, by digest or tag."""
     own = parse(repository).name
     found: dict[str, str] = {}
     for container in containers(objects):
         image = _parsed(container.get("image"))
-        if image is None or image.name != own or image.digest:
+        if image is None or image.name != own:
             continue
         if str(image) not in found:
             found[str(image)] = resolve(image)
-        container["image"] = f"{container['image']}@{found[str(image)]}"
+        if not image.digest:
+            container["image"] = f"{container['image']}@{found[str(image)]}"
     return found
 
 
@@ -102,3 +107,16 @@ def _missing(image: Reference, failure: Failure) -> Failure:
         f"Build and push it (./inv build, ./inv push), or see what there is: "
         f"./inv images.list --repository {image.name}",
     )  # fmt: skip
+
+
+def _runs_on(platform: str, wanted: str) -> bool:
+    """Whether what was built for one platform runs on another; a variant counts where both name one."""
+    return all(one == other for one, other in zip(platform.split("/"), wanted.split("/"), strict=False))
+
+
+def _unfit(image: Reference, built_for: list[str], wanted: str) -> Failure:
+    return Failure(
+        f"{image} has no build for {wanted}, so no node could run it.",
+        f"It was built for {', '.join(built_for)}; build.platform in invoke.yaml says what the nodes are.",
+        f"Build it for {wanted} and push it: ./inv build --platform {wanted}, then ./inv push",
+    )

@@ -33,6 +33,8 @@ MANIFESTS = (
 )
 ACCEPTED = {"Accept": ", ".join((*INDEXES, *MANIFESTS))}
 TAGS_A_PAGE = 1000
+# What an index says of parts that are no images, such as attestations.
+ATTESTED = "unknown/unknown"
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,13 @@ class Registry:
         child = image.at(manifest.children[0])
         listed = self.manifest(child)
         return self.first(child, listed) if listed else None
+
+    def platforms(self, image: Reference, manifest: Manifest) -> list[str]:
+        """What the image was built for, such as `linux/amd64`; none where it does not say."""
+        listed = [part.get("platform") or {} for part in manifest.content.get("manifests", [])]
+        said = listed or [self.configuration(image, manifest)]
+        found = (_spelled(one) for one in said)
+        return sorted({one for one in found if one and one != ATTESTED})
 
     def tags(self, repository: Reference) -> list[str]:
         """All tags of a repository, in the registry's order; none where there is no such repository."""
@@ -253,6 +262,13 @@ def no_such_image(image: Reference) -> Failure:
         "Its build failed, or was never pushed under this name, or was pruned.",
         f"See what there is: ./inv images.list --repository {image.name}",
     )
+
+
+def _spelled(platform: Mapping[str, Any]) -> str:
+    """A platform as Docker spells it; empty where it is not known."""
+    if not (platform.get("os") and platform.get("architecture")):
+        return ""
+    return "/".join(platform[key] for key in ("os", "architecture", "variant") if platform.get(key))
 
 
 def _next_page(answer: "Response") -> str | None:
