@@ -257,12 +257,12 @@ class Case:
         return path
 
 
-def make_case(sandbox: Sandbox, folder: Path, name: str) -> Case:
-    """Set a corner up: its tree on disk, its namespace and bucket in the sandbox."""
+def make_case(sandbox: Sandbox, folder: Path, name: str, like: str = "staging") -> Case:
+    """Set a corner up: its tree on disk, like an environment's, its namespace and bucket in the sandbox."""
     case = Case(sandbox, folder, name)
     shutil.copytree(ROOT / "kubernetes", case.tree)
     overlays = case.tree / "overlays"
-    shutil.copytree(overlays / "staging", overlays / CASE)
+    shutil.copytree(overlays / like, overlays / CASE)
     rewrite(overlays / CASE / "kustomization.yaml", namespace=name)
     rewrite(overlays / CASE / "prefixed" / "kustomization.yaml", namePrefix=f"{name}-")
     service = case.tree / "base/application/web/service.yaml"

@@ -1,27 +1,37 @@
 """Moving from the shell version: what `kubectl apply` left in the cluster is taken over by the first deploy."""
 
 import json
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from tasks.lib.cluster.connection import connect
 from tasks.lib.deploy.acting import Acting
 from tasks.lib.deploy.decide import Action, Step
+from tasks.lib.deploy.diff import Change, changes
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.deploy.observe import get
 from tasks.lib.deploy.progress import Record
-from tests.sandbox_case import Case
+from tests import shell_version
+from tests.sandbox_case import Case, Sandbox, make_case
 
 pytestmark = pytest.mark.e2e
 
 SHA = "c" * 40
+# What the server gives out by itself, to each Service otherwise.
+ALLOCATED = ("clusterIP", "clusterIPs", "healthCheckNodePort")
 
 
-def _applied_by_kubectl(case: Case, document: object) -> None:
+def _applied_by_kubectl(case: Case, document: object) -> Path:
     """What the shell version did: client-side apply, whose fields a plain server-side apply leaves behind."""
     file = case.folder / "before.json"
     file.write_text(json.dumps(document))
     case.kubectl("apply", "-f", str(file))
+    return file
 
 
 def _service(case: Case) -> dict[str, object]:
@@ -35,6 +45,114 @@ def _service(case: Case) -> dict[str, object]:
         },
         "spec": {"ports": [{"name": "amqp", "port": 5672}, {"name": "metrics", "port": 9419}]},
     }
+
+
+@pytest.fixture(params=["staging", "production"])
+def either(request: pytest.FixtureRequest, sandbox: Sandbox, tmp_path: Path) -> Iterator[Case]:
+    """A corner with the tree of each environment."""
+    case = make_case(sandbox, tmp_path, f"t{uuid.uuid4().hex[:8]}", like=request.param)
+    yield case
+    case.api.delete(f"/api/v1/namespaces/{case.name}")
+
+
+def _rendered(case: Case) -> list[dict[str, Any]]:
+    done = case.invoke("render", "--environment", "staging", "--commit", SHA)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def _listed(things: Iterable[object]) -> str:
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(things)})
+
+
+def _read(case: Case, things: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    file = case.folder / "asked.json"
+    file.write_text(_listed(things))
+    read = case.kubectl("get", "-f", str(file), "-o", "json", "--show-managed-fields")
+    items: list[dict[str, Any]] = json.loads(read)["items"]
+    return items
+
+
+def _aged(case: Case, before: list[dict[str, Any]]) -> None:
+    """Apply as deploy.sh did, on a cluster too old to record who set which field."""
+    file = _applied_by_kubectl(case, json.loads(_listed(before)))
+    forget = [{"op": "replace", "path": "/metadata/managedFields", "value": [{}]}]
+    case.kubectl("patch", "-f", str(file), "--type=json", "-p", json.dumps(forget))
+    assert all("managedFields" not in thing["metadata"] for thing in _read(case, before))
+
+
+def _with_defaults(case: Case, render: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the server would make of these objects if nothing were there yet."""
+    file = case.folder / "elsewhere.json"
+    file.write_text(
+        _listed(
+            {**one, "metadata": {**one["metadata"], "name": f"new-{one['metadata']['name']}"}}
+            for one in render
+        )
+    )
+    made = case.kubectl("apply", "--server-side", "--dry-run=server", "-f", str(file), "-o", "json")
+    items: list[dict[str, Any]] = json.loads(made)["items"]
+    return items
+
+
+def _content(thing: dict[str, Any]) -> dict[str, Any]:
+    """What an object says, without what the server and this project note on it."""
+    metadata = thing["metadata"]
+    spec = {key: value for key, value in thing.get("spec", {}).items() if key not in ALLOCATED}
+    if thing["kind"] == "Service":
+        spec["ports"] = [{**port, "nodePort": "any"} for port in spec.get("ports", [])]
+    notes = {
+        name: {key: text for key, text in metadata.get(name, {}).items() if "lookit-orchestrator" not in key}
+        for name in ("labels", "annotations")
+    }
+    notes["annotations"].pop("deployment.kubernetes.io/revision", None)
+    rest = {key: value for key, value in thing.items() if key not in {"metadata", "status", "spec"}}
+    return {**rest, "spec": spec, "name": metadata["name"].removeprefix("new-"), **notes}
+
+
+def _differences(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, set[str]]:
+    """By object, every field in which it differs; controllers count a Deployment's revisions."""
+    differing = {
+        f"{new['kind']} {new['metadata']['name']}": set(map(str, changes(old, new)))
+        for old, new in zip(before, after, strict=True)
+    }
+    return {name: {one for one in found if "/revision: " not in one} for name, found in differing.items()}
+
+
+def _planned(plan: str) -> dict[str, set[str]]:
+    """By object, every field that a plan shows as changing."""
+    return {
+        f"{one['kind']} {one['name']}": {str(Change(**change)) for change in one["changes"]}
+        for one in json.loads(plan)["entries"]
+        if one["action"] in {"change", "recreate"}
+    }
+
+
+def test_an_aged_cluster_is_the_manifests_plus_defaults_after_one_deploy(either: Case) -> None:
+    render = _rendered(either)
+    old = shell_version.objects(render, f"{either.name}-")
+    _aged(either, old)
+    names = {(one["kind"], one["metadata"]["name"]) for one in render}
+    adopted = [one for one in old if (one["kind"], one["metadata"]["name"]) in names]
+    before = _read(either, adopted)
+
+    plan = either.invoke("plan", "--branch", "develop", "--commit", SHA, "--json")
+    done = either.invoke("deploy", "--branch", "develop", "--commit", SHA)
+    again = either.invoke("deploy", "--branch", "develop", "--commit", SHA)
+    status = either.invoke("release.status", "--environment", "staging", "--exit-code")
+
+    assert done.returncode == 0, done.stderr
+    shown, seen = _planned(plan.stdout), _differences(before, _read(either, adopted))
+    untrue = {name: shown.get(name, set()) ^ seen[name] for name in seen}
+    assert {name: fields for name, fields in untrue.items() if fields} == {}
+    kept = [one for one in render if one["kind"] != "Job" and one.get("type") != shell_version.TOKEN]
+    live, made_anew = _read(either, kept), _with_defaults(either, kept)
+    assert [_content(one) for one in live] == [_content(one) for one in made_anew]
+    assert "staging is unchanged and ready" in again.stderr
+    assert (status.returncode, status.stderr.splitlines()[1:]) == (
+        0,
+        ["Everything is as that release made it."],
+    )
 
 
 def test_fields_that_the_manifests_no_longer_have_go(environment: Case) -> None:

@@ -92,6 +92,12 @@ class ApiError(Failure):
         self.message = message
         self.causes = tuple(causes)
 
+    @property
+    def in_short(self) -> str:
+        """The server's words: single faults with their fields, where it lists them."""
+        told = (f"{cause.field}: {cause.message}" if cause.field else cause.message for cause in self.causes)
+        return "; ".join(told) or self.message
+
 
 def lasts(message: str) -> bool:
     """Whether a fault is there until somebody mends it, although its status says that it may pass."""

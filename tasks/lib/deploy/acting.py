@@ -16,7 +16,7 @@ from tasks.lib.deploy import takeover
 from tasks.lib.deploy.conflicts import Conflict, bare, found_in, not_ours, options
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import Ref, is_going
-from tasks.lib.deploy.observe import PAUSES, get
+from tasks.lib.deploy.observe import get
 from tasks.lib.deploy.progress import Record, Tell, Told
 from tasks.lib.errors import Failure, TimedOut
 
@@ -161,7 +161,7 @@ class Acting:
             raise unknown_kind(step.ref, self.kinds)
         path = kind.path(step.ref.namespace, step.ref.name)
         if step.action is Action.CHANGE:
-            self._take_over(step, path)
+            takeover.take_over(self.api, path, step, self._predecessors)
         return self._apply_one(step, path)
 
     def _go_on(self, step: Step) -> None:
@@ -197,26 +197,6 @@ class Acting:
                     "or put their present values into the manifests.",
                 ) from error
             return self.api.apply(path, step.body, doing=doing, query={"force": "true"})
-
-    def _take_over(self, step: Step, path: str) -> None:
-        """Move the predecessors' records to our manager; an object that changed meanwhile is looked at again.
-
-        The look may be minutes old, and the status of what runs changes all the time.
-        """
-        live, doing = step.live or {}, f"take over {step.ref} from what deployed it before"
-        for pause in (*PAUSES, None):
-            moves = takeover.patch(live, self._predecessors)
-            if not moves:
-                return
-            try:
-                self.api.request("PATCH", path, doing=doing, body=moves, content_type=takeover.PATCH_TYPE)
-            except ApiError as error:
-                if error.status != 409 or pause is None:
-                    raise
-                time.sleep(pause)
-                live = self.api.get(path, doing=f"read {step.ref}")
-            else:
-                return
 
     def _remove(self, step: Step) -> None:
         """Delete the very object that was observed, and wait until it and what it owns are gone."""

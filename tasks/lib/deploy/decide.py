@@ -87,6 +87,18 @@ def decide(objects: Sequence[Wanted], live: Mapping[Ref, Json], *, run_jobs: boo
     ]
 
 
+def corrected(step: Step, result: Json) -> Step:
+    """The step after its dry run: a change that changes nothing is none."""
+    if step.action is Action.CHANGE and step.live and _essence(step.live) == _essence(result):
+        return step.with_action(Action.KEEP, "")
+    return step
+
+
+def _essence(thing: Json) -> Json:
+    dropped = {"managedFields", "resourceVersion", "generation"}
+    return {**thing, "metadata": {k: v for k, v in thing["metadata"].items() if k not in dropped}}
+
+
 def _about_object(w: Wanted, there: Json | None) -> Step:
     body = annotated(w.body, {APPLIED: w.digest})
     if there is None:

@@ -1,5 +1,6 @@
 """What would change in an object, field by field: pure comparison of before and after, without secrets."""
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,6 +35,16 @@ class Change:
         if self.after is None:
             return f"- {self.field}: {self.before}"
         return f"~ {self.field}: {self.before} → {self.after}"
+
+    @property
+    def lines(self) -> list[str]:
+        """The change as lines: those of a longer text are indented below its field."""
+        texts = [text for text in (self.before, self.after) if text is not None]
+        if not any("\n" in text for text in texts):
+            return [str(self)]
+        first, *second = (textwrap.indent(text, "    ").splitlines() for text in texts)
+        then = ["  →", *second[0]] if second else []
+        return [f"{str(self)[0]} {self.field}:", *first, *then]
 
 
 def changes(before: Json | None, after: Json) -> list[Change]:

@@ -20,6 +20,7 @@ from tasks.lib.deploy.history import Past
 from tasks.lib.deploy.managed import at, paths, spelled
 from tasks.lib.deploy.objects import Ref, Wanted, contains, is_going
 from tasks.lib.deploy.observe import observe
+from tasks.lib.deploy.takeover import UNRECORDED
 from tasks.lib.redaction import REDACTED
 
 # Managers that are parts of the cluster, which complete objects as a matter of course.
@@ -104,8 +105,8 @@ def others(live: Json) -> tuple[str, ...]:
 
 
 def is_stranger(entry: Json) -> bool:
-    """Whether a record of managed fields is neither ours nor the cluster's own."""
-    own = entry["manager"] == FIELD_MANAGER or CONTROLLERS.search(entry["manager"])
+    """Whether a record of managed fields is neither ours nor the cluster's own nor that of nobody known."""
+    own = entry["manager"] in {FIELD_MANAGER, UNRECORDED} or CONTROLLERS.search(entry["manager"])
     return not own and entry.get("subresource", "") in {"", "scale"}
 
 

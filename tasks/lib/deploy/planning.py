@@ -122,7 +122,8 @@ def as_lines(plan: Plan) -> list[tuple[str, str]]:
         sign = SIGNS[Action(entry.action)]
         why = f" ({entry.reason})" if entry.reason else ""
         lines.append((COLOURS[sign], f"  {sign} {entry.kind} {entry.name}{why}"))
-        lines += [(COLOURS[str(change)[0]], f"      {change}") for change in entry.changes]
+        for change in entry.changes:
+            lines += [(COLOURS[str(change)[0]], f"      {line}") for line in change.lines]
     lines.append(("", totals(plan)))
     return lines
 

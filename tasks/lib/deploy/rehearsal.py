@@ -20,7 +20,7 @@ from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.cluster.validity import LONGEST_LABEL
 from tasks.lib.deploy import foretold, halted, takeover
 from tasks.lib.deploy.conflicts import Conflict, bare, found_in, not_ours, options, without
-from tasks.lib.deploy.decide import Action, Step
+from tasks.lib.deploy.decide import Action, Step, corrected
 from tasks.lib.deploy.objects import Ref, contains, scopes_to_come
 from tasks.lib.errors import Failure
 
@@ -94,7 +94,7 @@ class Rehearsal:
         if found is None:
             return self._completed(steps, {})
         known = {
-            step.ref: Tried(_corrected(step, plain[step.ref]), plain[step.ref])
+            step.ref: Tried(corrected(step, plain[step.ref]), plain[step.ref])
             for step in steps
             if step.ref in plain and self._goes_through(step, found)
         }
@@ -122,12 +122,13 @@ class Rehearsal:
 
         def ended(step: Step, result: Json | None) -> None:
             if result is not None:
-                tried[step.ref] = self._tried(step, result)
+                tried[step.ref] = Tried(corrected(step, result), result)
 
         writes = [
             lane.Write(kind.path(step.ref.namespace, step.ref.name), step.body, partial(ended, step), DRY)
             for step in steps
             if step.action in {Action.CREATE, Action.CHANGE}
+            and not takeover.is_due(step.live, self._predecessors)
             and (kind := self._kinds.get((step.ref.api_version, step.ref.kind)))
         ]
         if len(writes) >= lane.MANY:
@@ -155,10 +156,9 @@ class Rehearsal:
             body = {**body, "metadata": {**body["metadata"], "name": name}}
         path = kind.path(step.ref.namespace, name)
         try:
-            result = self._api.apply(path, body, doing=f"apply {step.ref}", query=DRY)
+            return self._tried(step, self._api.apply(path, body, doing=f"apply {step.ref}", query=DRY), path)
         except ApiError as error:
             return self._refused(step, error, path)
-        return self._tried(step, result)
 
     def _try_anew(self, step: Step) -> Tried:
         """Try what takes the place of an object that is being deleted: whatever others own goes with that."""
@@ -172,13 +172,30 @@ class Rehearsal:
         except ApiError as error:
             changed = error.status == 422 and IMMUTABLE.search(error.message)
             return Tried(step) if changed else self._refused(step, error, path)
-        return self._tried(step, result)
+        return self._tried(step, result, path)
 
-    def _tried(self, step: Step, result: Json, forced: tuple[Conflict, ...] = ()) -> Tried:
-        """The outcome of a dry run that went through, without what taking the object over removes."""
+    def _try_beside(self, step: Step) -> Tried:
+        """Try what takes the place of an object that cannot be changed, under a name that is free."""
+        name = beside(step.ref.name)
+        body = {**step.body, "metadata": {**step.body["metadata"], "name": name}}
+        path = self._kinds[step.ref.api_version, step.ref.kind].path(step.ref.namespace, name)
+        try:
+            result = self._api.apply(path, body, doing=f"apply {step.ref}", query=DRY)
+        except ApiError as error:
+            return Tried(step, fault=f"{step.ref}: {error.in_short}")
+        return Tried(step, {**result, "metadata": {**result["metadata"], "name": step.ref.name}})
+
+    def _tried(self, step: Step, result: Json, path: str, forced: tuple[Conflict, ...] = ()) -> Tried:
+        """The outcome of a dry run that went through, without what taking the object over removes.
+
+        Raises:
+            ApiError: the cluster refuses to remove that.
+
+        """
         if step.action is Action.CHANGE and step.live:
-            result = takeover.foreseen(step.live, self._predecessors, step.body, result)
-        return Tried(_corrected(step, result), result, forced=forced)
+            step = replace(step, live=takeover.with_records(step.live, result))
+            result = takeover.tried(self._api, path, step, self._predecessors, result)
+        return Tried(corrected(step, result), result, forced=forced)
 
     def _refused(self, step: Step, error: ApiError, path: str) -> Tried:
         if error.status == 404 and step.ref.namespace in self._to_come:
@@ -190,14 +207,15 @@ class Rehearsal:
             try:
                 forced = {**DRY, "force": "true"}
                 result = self._api.apply(path, step.body, doing=f"apply {step.ref}", query=forced)
-                return self._tried(step, result, conflicts)
+                return self._tried(step, result, path, conflicts)
             except ApiError as second:
                 error = second
         if error.status == 422 and step.live and IMMUTABLE.search(error.message):
             if step.ref.kind in RECREATED:
-                return Tried(step.with_action(Action.RECREATE, "a field that cannot be changed is different"))
-            return Tried(step, fault=f"{step.ref}: {_in_short(error)}\n{way_out(step.ref)}")
-        return Tried(step, fault=f"{step.ref}: {_in_short(error)}")
+                anew = step.with_action(Action.RECREATE, "a field that cannot be changed is different")
+                return self._try_beside(anew)
+            return Tried(step, fault=f"{step.ref}: {error.in_short}\n{way_out(step.ref)}")
+        return Tried(step, fault=f"{step.ref}: {error.in_short}")
 
     def _opposed(self, step: Step, conflicts: tuple[Conflict, ...]) -> Tried:
         """The outcome where others own what is not ours to take: refused, or tried without these fields."""
@@ -274,23 +292,3 @@ def way_out(ref: Ref) -> str:
 def _going(ref: Ref) -> str:
     """Why an object that holds data and is being deleted is not waited for: it goes when nothing uses it."""
     return f"{ref}: it is being deleted. Wait until it is gone, then deploy again; what it held is lost."
-
-
-def _corrected(step: Step, result: Json) -> Step:
-    """A change that changes nothing is none."""
-    if step.action is Action.CHANGE and step.live and _essence(step.live) == _essence(result):
-        return step.with_action(Action.KEEP, "")
-    return step
-
-
-def _essence(thing: Json) -> Json:
-    dropped = {"managedFields", "resourceVersion", "generation"}
-    return {**thing, "metadata": {k: v for k, v in thing["metadata"].items() if k not in dropped}}
-
-
-def _in_short(error: ApiError) -> str:
-    if not error.causes:
-        return error.message
-    return "; ".join(
-        f"{cause.field}: {cause.message}" if cause.field else cause.message for cause in error.causes
-    )

@@ -1,20 +1,57 @@
 """Taking over objects from the tools that deployed before, so that fields gone from the manifests go too.
 
-`kubectl apply` without --server-side recorded what it wrote as a plain update.  Server-side apply removes
-only fields that its own manager applied before, so such records are moved to our manager first.  kubectl does
-the same when someone changes to --server-side (k8s.io/client-go/util/csaupgrade).
+Server-side apply removes only fields that its own manager applied before, so what the server recorded for
+`kubectl apply` and the like is moved to our manager first.  kubectl does the same when someone changes to
+--server-side (k8s.io/client-go/util/csaupgrade).
+
+On objects older than such records, the server puts all that they hold, its own defaults included, down to
+`before-first-apply`.  What was applied to these, only the copy tells that kubectl keeps in an annotation.
 """
 
 import copy
-from collections.abc import Collection, Iterator, Mapping
+import functools
+import json
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from tasks.lib.cluster.api import FIELD_MANAGER, Json
+from tasks.lib.cluster.api import FIELD_MANAGER, Api, Json
+from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy.decide import Step
+from tasks.lib.deploy.diff import COPY
 from tasks.lib.deploy.managed import at
+from tasks.lib.deploy.objects import as_stored
+from tasks.lib.deploy.observe import PAUSES
 
+DRY_RUN: Final = {"dryRun": "All"}
 PATCH_TYPE: Final = "application/json-patch+json"
+# What the server calls whoever wrote an object that had no records when it was first applied to.
+UNRECORDED: Final = "before-first-apply"
+# What an update of an object cannot change, or leaves to the server.
+FIXED: Final = frozenset({"apiVersion", "kind", "metadata", "status"})
 Fields = Mapping[str, Any]
 Path = tuple[str, ...]
+
+
+def is_due(live: Json | None, predecessors: Collection[str]) -> bool:
+    """Whether predecessors applied something to the object that is not ours yet."""
+    return live is not None and (is_unrecorded(live) or bool(_moved(live, predecessors)))
+
+
+def with_records(live: Json, result: Json) -> Json:
+    """`live`; where nothing was recorded, with the record that the server makes of it at a first apply.
+
+    Args:
+        live: the object as it is.
+        result: what a dry run of applying to it gave.
+
+    """
+    if not is_unrecorded(live):
+        return live
+    made = [
+        entry for entry in result["metadata"].get("managedFields") or [] if entry["manager"] == UNRECORDED
+    ]
+    return {**live, "metadata": {**live["metadata"], "managedFields": made}}
 
 
 def patch(live: Json, predecessors: Collection[str]) -> list[Json]:
@@ -23,62 +60,104 @@ def patch(live: Json, predecessors: Collection[str]) -> list[Json]:
     It fails when the object has changed since `live` was read.
     """
     entries: list[Json] = live["metadata"].get("managedFields") or []
-    version = live["apiVersion"]
-    moved = [e for e in entries if _is_theirs(e, predecessors, version)]
+    moved = _moved(live, predecessors)
     if not moved:
         return []
-    ours = next((e for e in entries if _is_ours(e, version)), None)
-    fields: Fields = (ours or {}).get("fieldsV1") or {}
-    for entry in moved:
-        fields = union(fields, entry.get("fieldsV1") or {})
+    ours = [entry for entry in entries if _is_ours(entry, live["apiVersion"])]
     taken = {
-        "manager": FIELD_MANAGER, "operation": "Apply", "apiVersion": version, "time": moved[0]["time"],
-        "fieldsType": "FieldsV1", "fieldsV1": fields,
+        "manager": FIELD_MANAGER, "operation": "Apply", "apiVersion": live["apiVersion"],
+        "time": moved[0]["time"], "fieldsType": "FieldsV1",
+        "fieldsV1": union(_fields(ours), _applied(moved, live)),
     }  # fmt: skip
-    kept = [e for e in entries if e not in moved and e is not ours]
+    kept = [entry for entry in entries if entry not in moved and entry not in ours]
     return [
-        {"op": "replace", "path": "/metadata/managedFields", "value": [*kept, taken]},
+        {"op": "add", "path": "/metadata/managedFields", "value": [*kept, taken]},
         {"op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
     ]
 
 
-def foreseen(live: Json, predecessors: Collection[str], body: Json, result: Json) -> Json:
-    """What a dry run would have shown if the predecessors' records were ours already.
+def removal(live: Json, predecessors: Collection[str], result: Json) -> list[Json]:
+    """The JSON patch that leaves of a dry run's result what would be left if the object were ours already.
 
-    A dry run cannot be made after another, so what goes is told from the records: fields that predecessors or
-    we set, that nobody else did, and that are not applied any more.  Where the server has a default for such
-    a field, it comes instead.
+    A dry run cannot follow another, and the first removes nothing that predecessors applied.  Of that, what
+    nobody else has a part in goes; sent as a dry run, this shows where the server has a default instead.
 
     Args:
         live: the object as it is.
         predecessors: field managers whose records become ours.
-        body: what is applied.
-        result: the object as the dry run says it would be.
+        result: the object as the dry run says it would be, its records included.
 
     """
-    moves = patch(live, predecessors)
-    if not moves:
-        return result
-    *kept, taken = moves[0]["value"]
-    others: Fields = {}
-    for entry in kept:
-        others = union(others, entry.get("fieldsV1") or {})
+    moved, theirs = _moved(live, predecessors), _moved(result, predecessors)
+    kept = [entry for entry in result["metadata"].get("managedFields") or [] if entry not in theirs]
     after = copy.deepcopy(result)
-    for path in sorted(_lost(taken["fieldsV1"], others, body)):
+    for path in sorted(_only_in(_applied(moved, live), _fields(kept))):
         _remove(after, path)
-    return after
+    content = {f"/{name}": after.get(name) for name in result.keys() - FIXED}
+    notes = {f"/metadata/{name}": after["metadata"].get(name) for name in ("labels", "annotations")}
+    return [{"op": "add", "path": path, "value": value} for path, value in {**content, **notes}.items()]
 
 
-def _lost(fields: Fields, others: Fields, body: Any, path: Path = ()) -> Iterator[Path]:
-    """Where `fields` lead that `body` has nothing and no other manager has a part."""
+def is_unrecorded(live: Json) -> bool:
+    """Whether nothing but kubectl's copy tells what was applied to the object."""
+    return not live["metadata"].get("managedFields") and COPY in (live["metadata"].get("annotations") or {})
+
+
+def _moved(live: Json, predecessors: Collection[str]) -> list[Json]:
+    """The records that become ours; status and scale are other people's, older versions of the API too."""
+    return [
+        entry
+        for entry in live["metadata"].get("managedFields") or []
+        if entry["manager"] in predecessors
+        and not entry.get("subresource")
+        and entry["apiVersion"] == live["apiVersion"]
+        and (entry["manager"] != UNRECORDED or _kubectls_copy(live) is not None)
+    ]
+
+
+def _is_ours(entry: Json, version: str) -> bool:
+    mine = (entry["manager"], entry["operation"]) == (FIELD_MANAGER, "Apply")
+    return mine and entry["apiVersion"] == version and not entry.get("subresource")
+
+
+def _kubectls_copy(live: Json) -> Json | None:
+    """The object as `kubectl apply` last applied it, this very annotation included."""
+    annotations = live["metadata"].get("annotations") or {}
+    try:
+        applied = json.loads(annotations.get(COPY, ""))
+        metadata = applied["metadata"]
+        noted = {**(metadata.get("annotations") or {}), COPY: annotations[COPY]}
+        return as_stored({**applied, "metadata": {**metadata, "annotations": noted}})
+    except (ValueError, TypeError, KeyError, AttributeError):  # somebody else wrote it
+        return None
+
+
+def _fields(entries: Sequence[Json]) -> Fields:
+    """The fields of several records as one."""
+    return functools.reduce(union, (entry.get("fieldsV1") or {} for entry in entries), {})
+
+
+def _applied(moved: Sequence[Json], live: Json) -> Fields:
+    """What predecessors applied: all that they recorded; of what nobody recorded, what kubectl's copy has."""
+    unrecorded = [entry for entry in moved if entry["manager"] == UNRECORDED]
+    recorded = [entry for entry in moved if entry["manager"] != UNRECORDED]
+    return union(_fields(recorded), _found_in(_kubectls_copy(live), _fields(unrecorded)))
+
+
+def _found_in(thing: Any, fields: Fields) -> Fields:
+    """The part of `fields` that leads to something in `thing`."""
+    found = {key: (inner, at(thing, (key,))) for key, inner in fields.items() if key != "."}
+    part = {key: _found_in(there, inner) for key, (inner, there) in found.items() if there is not None}
+    return {**part, **({".": {}} if "." in fields else {})}
+
+
+def _only_in(fields: Fields, others: Fields, path: Path = ()) -> Iterator[Path]:
+    """Where `fields` lead and `others` do not."""
     for key, inner in fields.items():
-        if key == ".":
-            continue
-        wanted = at(body, (key,))
-        if wanted is None and key not in others:
+        if key not in others and key != ".":
             yield (*path, key)
         elif inner:
-            yield from _lost(inner, others.get(key) or {}, wanted, (*path, key))
+            yield from _only_in(inner, others[key], (*path, key))
 
 
 def _remove(thing: Json, path: Path) -> None:
@@ -98,13 +177,54 @@ def union(one: Fields, other: Fields) -> Fields:
     return merged
 
 
-def _is_theirs(entry: Json, predecessors: Collection[str], version: str) -> bool:
-    """Status and scale are other people's; so are records in an older version of the API."""
-    return (
-        entry["manager"] in predecessors and not entry.get("subresource") and entry["apiVersion"] == version
-    )
+def tried(api: Api, path: str, step: Step, predecessors: Collection[str], result: Json) -> Json:
+    """What the dry run of a change would have given if what predecessors applied were ours already.
+
+    Args:
+        api: the server.
+        path: where the object is.
+        step: the change.
+        predecessors: field managers whose records become ours.
+        result: what the dry run gave.
+
+    Raises:
+        ApiError: the cluster refuses to remove what the manifests no longer have.
+
+    """
+    live = step.live or {}
+    if not is_due(live, predecessors):
+        return result
+    return api.request(
+        "PATCH", path, doing=f"try to take over {step.ref}", body=removal(live, predecessors, result),
+        content_type=PATCH_TYPE, query=DRY_RUN,
+    )  # fmt: skip
 
 
-def _is_ours(entry: Json, version: str) -> bool:
-    mine = (entry["manager"], entry["operation"]) == (FIELD_MANAGER, "Apply")
-    return mine and entry["apiVersion"] == version and not entry.get("subresource")
+def take_over(api: Api, path: str, step: Step, predecessors: Collection[str]) -> None:
+    """Move the predecessors' records to our manager; an object that changed meanwhile is looked at again.
+
+    The look may be minutes old, and the status of what runs changes all the time.
+    """
+    live = step.live or {"metadata": {}}
+    for pause in (*PAUSES, None):
+        moves = patch(live, predecessors)
+        if not moves:
+            return
+        try:
+            doing = f"take over {step.ref} from what deployed it before"
+            api.request("PATCH", path, doing=doing, body=moves, content_type=PATCH_TYPE)
+        except ApiError as error:
+            if error.status != 409 or pause is None:
+                raise
+            time.sleep(pause)
+            live = _looked_at_again(api, path, step)
+        else:
+            return
+
+
+def _looked_at_again(api: Api, path: str, step: Step) -> Json:
+    live = api.get(path, doing=f"read {step.ref}")
+    if not is_unrecorded(live):
+        return live
+    query = {**DRY_RUN, "force": "true"}
+    return with_records(live, api.apply(path, step.body, doing=f"try to apply {step.ref}", query=query))

@@ -67,7 +67,7 @@ def difference_lines(before: Past, after: Past, found: Sequence[Difference]) -> 
     lines = [f"release {before.number} → {after.number}, commit {commits}"]
     for one in found:
         lines.append(f"  {SIGNS[one.action]} {one.kind} {one.name}")
-        lines += [f"      {change}" for change in one.changes]
+        lines += [f"      {line}" for change in one.changes for line in change.lines]
     return [*lines, f"{len(found)} objects differ." if found else "Their objects are the same."]
 
 
@@ -113,7 +113,7 @@ def status_lines(environment: str, status: Status) -> list[str]:
     for one in status.drifted:
         by = f", by {', '.join(one.by)}" if one.by else ""
         lines.append(f"  {SIGNS[one.state]} {one.ref}: {one.state}{by}")
-        lines += [f"      {change}" for change in one.changes]
+        lines += [f"      {line}" for change in one.changes for line in change.lines]
     if not status.drifted:
         return [*lines, "Everything is as that release made it."]
     return [*lines, f"{len(status.drifted)} objects are not as that release made them."]

@@ -13,7 +13,7 @@ from tasks.lib.cluster.api import Api, Json, Patience
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.cluster.refusal import ApiError
-from tasks.lib.deploy import acting
+from tasks.lib.deploy import takeover
 from tasks.lib.deploy.acting import Acting
 from tasks.lib.deploy.conflicts import Conflict
 from tasks.lib.deploy.decide import Action, Step
@@ -235,7 +235,7 @@ def test_what_somebody_else_set_since_the_dry_run_is_told_with_the_option_that_t
 def test_what_changes_for_a_second_is_taken_over_all_the_same(
     server: Scripted, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acting, "time", clock)
+    monkeypatch.setattr(takeover, "time", clock)
     theirs = {
         "manager": "kubectl-client-side-apply",
         "operation": "Update",

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.deploy.diff import COPY, NOISE, changes, notes
+from tasks.lib.deploy.diff import COPY, NOISE, Change, changes, notes
 from tasks.lib.deploy.objects import APPLIED
 
 
@@ -83,3 +83,18 @@ def test_where_nothing_else_differs_our_notes_do_and_kubectls_copy_is_only_named
         f"- metadata.annotations.{COPY}: [redacted]",
         "~ metadata.annotations.lookit-orchestrator/applied: aaaaaaaaaaaa → bbbbbbbbbbbb",
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "lines"),
+    [
+        (Change("data.a", "1", "2"), ["~ data.a: 1 → 2"]),
+        (Change("data.a", None, "x\ny"), ["+ data.a:", "    x", "    y"]),
+        (Change("data.a", "x\ny\n", None), ["- data.a:", "    x", "    y"]),
+        (Change("data.a", "x\ny", "z"), ["~ data.a:", "    x", "    y", "  →", "    z"]),
+        (Change("data.a", "", "x\ny"), ["~ data.a:", "  →", "    x", "    y"]),
+    ],
+    ids=["short", "added", "removed", "changed", "was empty"],
+)
+def test_a_longer_text_is_indented_below_its_field(change: Change, lines: list[str]) -> None:
+    assert change.lines == lines

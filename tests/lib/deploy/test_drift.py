@@ -48,6 +48,11 @@ def test_what_others_added_is_told_by_field() -> None:
     assert (found.state, found.changes) == ("extra", (Change("spec.containers[aside].image", None, "b"),))
 
 
+def test_what_nobody_was_recorded_for_is_nobodys_addition() -> None:
+    live = deployment(entry("before-first-apply", {"f:spec": {"f:paused": {}}}), paused=False)
+    assert compare(Wanted(REF, deployment()), live, live) is None
+
+
 def test_what_is_being_deleted_has_drifted_though_its_fields_have_not() -> None:
     live = deployment(replicas=1)
     live["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"

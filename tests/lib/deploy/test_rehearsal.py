@@ -76,6 +76,52 @@ def test_a_field_that_cannot_be_left_out_stays_a_conflict(tmp_path: Path, field:
     assert one.step.body == BODY
 
 
+def test_what_taking_over_removes_is_tried_by_a_second_dry_run(tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"f:spec": {"f:a": {}, "f:gone": {}}}
+    theirs = {
+        "manager": "kubectl",
+        "operation": "Update",
+        "apiVersion": KEY[0],
+        "time": "",
+        "fieldsV1": fields,
+    }
+    metadata = {"name": "web", "resourceVersion": "1", "managedFields": [theirs]}
+    live = {**BODY, "metadata": metadata, "spec": {"replicas": 2, "a": 1, "gone": 1}}
+    ours = {**theirs, "manager": "lookit-orchestrator", "fieldsV1": {"f:spec": {"f:a": {}}}}
+    result = {**live, "metadata": {**metadata, "managedFields": [theirs, ours]}}
+    defaulted = {**live, "spec": {"replicas": 2, "a": 1, "gone": 0}}
+    with scripted(tmp_path) as server:
+        server.answers = [Answer(body=json.dumps(one).encode()) for one in (result, defaulted)]
+        kinds = {KEY: Kind(*KEY, "deployments", namespaced=True)}
+        rehearsal = Rehearsal(server.api(), kinds, ["kubectl"], [], "default")
+        [one] = rehearsal.run([Step(Wanted(WEB, BODY), Action.CHANGE, "", BODY, live)])
+
+    assert one.result == defaulted
+    second = server.asked[1]
+    assert second.path.endswith("/deployments/web?dryRun=All")
+    assert {"op": "add", "path": "/spec", "value": {"replicas": 2, "a": 1}} in json.loads(second.body)
+
+
+def test_what_cannot_be_changed_and_is_recreated_is_tried_under_another_name(tmp_path: Path) -> None:
+    key = "storage.k8s.io/v1", "StorageClass"
+    ref, body = Ref(*key, "", "ssd"), {"metadata": {"name": "ssd"}, "provisioner": "new"}
+    made = {"metadata": {"name": "ssd-dry-run"}, "provisioner": "new", "reclaimPolicy": "Delete"}
+    with scripted(tmp_path) as server:
+        server.answers = [
+            status(422, "Invalid", "field is immutable"),
+            Answer(body=json.dumps(made).encode()),
+        ]
+        kinds = {key: Kind(*key, "storageclasses", namespaced=False)}
+        live = {"apiVersion": key[0], **body, "provisioner": "old"}
+        [one] = Rehearsal(server.api(), kinds, [], [], "default").run(
+            [Step(Wanted(ref, body), Action.CHANGE, "", body, live)]
+        )
+
+    assert one.step.action is Action.RECREATE
+    assert one.result == {**made, "metadata": {"name": "ssd"}}
+    assert json.loads(server.asked[1].body)["metadata"]["name"] == "ssd-dry-run"
+
+
 DYING = {**BODY, "metadata": {"name": "web", "uid": "1", "deletionTimestamp": "now"}}
 
 
