@@ -13,7 +13,7 @@ from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import takeover
-from tasks.lib.deploy.conflicts import Conflict, bare, found_in, not_ours, options
+from tasks.lib.deploy.conflicts import Conflict, bare, found_in, not_ours, options, without
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import Ref, is_going
 from tasks.lib.deploy.observe import get
@@ -189,7 +189,10 @@ class Acting:
             if not found:
                 raise
             ours = {bare(conflict.named) for conflict in self._forced.get(step.ref, ())}
-            if others := not_ours(found, self._predecessors, ours):
+            others = not_ours(found, self._predecessors, ours)
+            if others and all(conflict.field in step.yields for conflict in others):
+                return self.api.apply(path, without(step.body, others) or step.body, doing=doing)
+            if others:
                 raise Failure(
                     f"{step.ref} was changed by somebody else during this deploy.",
                     "\n".join(map(str, others)),

@@ -46,6 +46,7 @@ class Step:
         reason: why, for people; empty where it goes without saying.
         body: what is sent, this project's annotations included.
         live: the object as it was found, if it was.
+        yields: fields that are left to whoever sets them in the meantime.
 
     """
 
@@ -54,6 +55,7 @@ class Step:
     reason: str
     body: Json
     live: Json | None = None
+    yields: tuple[str, ...] = ()
 
     @property
     def ref(self) -> Ref:

@@ -155,7 +155,7 @@ def _converge(
     values: list[str],
 ) -> None:
     from tasks.lib.cluster import identity
-    from tasks.lib.deploy import claims, lock
+    from tasks.lib.deploy import autoscaling, claims, lock
     from tasks.lib.deploy.engine import Course
     from tasks.lib.deploy.recovery import Recovery
     from tasks.lib.deploy.safety import Safety
@@ -168,6 +168,8 @@ def _converge(
         planned, shown, marked = _planned(settings, release, connection, documents)
         learn(values, planned.live_secrets)
         tell(Decided(shown))
+        for note in autoscaling.notes(planned.steps):
+            tell(Notice(note))
         approve(shown)
         _around(settings, release, tell).before()
         safety = Safety(settings, environment, tell)

@@ -10,7 +10,7 @@ from tasks.lib.cluster import permissions
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.connection import Connection
 from tasks.lib.cluster.kinds import Kinds, discover_with
-from tasks.lib.deploy import rehearsal
+from tasks.lib.deploy import autoscaling, rehearsal
 from tasks.lib.deploy.acting import Acting, unknown_kind
 from tasks.lib.deploy.conflicts import Conflict, bare
 from tasks.lib.deploy.decide import Action, Step, decide
@@ -111,6 +111,7 @@ def plan(
     objects = [labelled(w, environment.namespace) for w in objects]
     live = observe(api, kinds, objects, environment.namespace)
     steps = decide(objects, live, run_jobs=choices.run_jobs)
+    steps = autoscaling.settled(connection, steps, objects, settings.deploy.predecessors)
     trial = rehearsal.Rehearsal(
         api,
         kinds,

@@ -219,7 +219,8 @@ class Rehearsal:
 
     def _opposed(self, step: Step, conflicts: tuple[Conflict, ...]) -> Tried:
         """The outcome where others own what is not ours to take: refused, or tried without these fields."""
-        body = without(step.body, conflicts) if self._concedes else None
+        concedes = self._concedes or all(conflict.field in step.yields for conflict in conflicts)
+        body = without(step.body, conflicts) if concedes else None
         if body is None:
             return Tried(step, conflicts=conflicts)
         tried = self._try(replace(step, body=body))
