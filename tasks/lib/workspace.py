@@ -2,6 +2,8 @@
 
 It is removed on every exit that Python sees, signals included (see tasks/lib/interruption.py).  What only
 `kill -9` or a crash of the machine leaves behind is removed by the next call; a reboot empties it anyway.
+Whoever uses a folder holds a lock on it.  Process numbers say nothing: they are given out again, and those of
+other containers, which may share the tmpfs, mean other processes.
 """
 
 import fcntl
@@ -40,12 +42,12 @@ def memory_folder() -> Path:
 
 
 def sweep(parent: Path) -> list[Path]:
-    """Remove workspaces in `parent` whose process is gone; returns those removed."""
+    """Remove workspaces in `parent` that no process holds; returns those removed."""
     removed = []
     for folder in parent.glob(f"{PREFIX}*-*"):
         owner = folder.name.removeprefix(PREFIX).partition("-")[0]
         with suppress(OSError):  # somebody holds it, or has removed it meanwhile
-            if owner.isdigit() and _is_mine(folder) and gone(int(owner)):
+            if owner.isdigit() and _is_mine(folder):
                 held = _hold(folder)
                 shutil.rmtree(folder, ignore_errors=True)
                 os.close(held)
@@ -65,10 +67,7 @@ def _made(parent: Path) -> tuple[Path, int]:
 
 
 def _hold(folder: Path) -> int:
-    """Lock a folder as long as this process lives, or the descriptor that is returned is open.
-
-    A process number says nothing of the processes of other containers, which may share the tmpfs.
-    """
+    """Lock a folder as long as this process lives, or the descriptor that is returned is open."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,8 +1,10 @@
 """Files are whole or not there at all."""
 
+import fcntl
 import os
-import subprocess
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,22 +40,56 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(
 
 def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "b.env"
-    dead = subprocess.Popen(["true"])
-    dead.wait()
-    left = tmp_path / f".b.env.{dead.pid}-x1_y"
+    left = tmp_path / f".b.env.{os.getpid()}-x1_y"  # whatever process has that number now
+    held = tmp_path / ".b.env.999999999-x1_y"
     others = [
         target,
-        tmp_path / f".b.env.{os.getpid()}-x1_y",
-        tmp_path / f".other.env.{dead.pid}-x1_y",
-        tmp_path / f".b.env.enc.{dead.pid}-x1_y",
+        held,
+        tmp_path / ".other.env.999999999-x1_y",
+        tmp_path / ".b.env.enc.999999999-x1_y",
         tmp_path / ".b.env.swp",
     ]
     for path in (left, *others):
         path.write_bytes(b"x")
 
-    files.remove_leftovers(target)
+    with held.open("rb") as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        files.remove_leftovers(target)
 
     assert set(tmp_path.iterdir()) == set(others)
+
+
+def test_a_temporary_file_that_was_removed_before_it_was_held_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed: list[str] = []
+    make = tempfile.mkstemp
+
+    def removed_at_once(**options: Any) -> tuple[int, str]:
+        descriptor, name = make(**options)
+        if not removed:
+            removed.append(name)
+            Path(name).unlink()
+        return descriptor, name
+
+    monkeypatch.setattr(tempfile, "mkstemp", removed_at_once)
+    files.write_atomically(tmp_path / "b.env", b"x")
+
+    assert removed
+    assert (tmp_path / "b.env").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_files_and_the_folders_made_for_them_are_private_under_any_umask(tmp_path: Path, umask: int) -> None:
+    path = tmp_path / "build" / "reports" / "plan.html"
+    before = os.umask(umask)
+    try:
+        files.write_atomically(path, b"x")
+    finally:
+        os.umask(before)
+
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert {folder.stat().st_mode & 0o777 for folder in (path.parent, path.parent.parent)} == {0o700}
 
 
 def test_a_writer_names_itself_in_its_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from tasks.lib.deploy.decide import Step
 from tasks.lib.deploy.objects import APPLIED
 from tasks.lib.deploy.observe import get
 from tasks.lib.errors import Failure
-from tasks.lib.files import write_atomically
+from tasks.lib.files import make_folders, write_atomically
 from tasks.lib.redaction import REDACTED, forms, mask
 
 EVENTS: Final = 500
@@ -95,10 +95,10 @@ def write(folder: Path, found: Found, facts: Mapping[str, object], values: Colle
     files = {**found.files, "record.json": json.dumps(masked(facts, hidden), indent=2, default=str)}
     if found.missing:
         files["missing.txt"] = "\n".join(found.missing)
-    folder.mkdir(mode=0o700, parents=True)
+    make_folders(folder.parent)
+    folder.mkdir(mode=0o700)
     for name, content in files.items():
         path = (folder / name).with_name(file_name(Path(name).name))
-        path.parent.mkdir(mode=0o700, exist_ok=True)
         # Before YAML folds and escapes them, and again for what stands across members.
         text = content if isinstance(content, str) else as_yaml(masked(content, hidden))
         write_atomically(path, (mask(text, hidden).rstrip() + "\n").encode())

@@ -14,7 +14,7 @@ from tasks.lib.files import write_atomically
 def deliver(plan: Plan, *, as_json: bool, page: str) -> None:
     """Print a plan as JSON to stdout or as lines to stderr; write its page if one is asked for."""
     if page:
-        write_atomically(Path(page), planning.as_html(plan).encode(), 0o644)
+        write_atomically(Path(page), planning.as_html(plan).encode())
     if as_json:
         console.emit(planning.as_json(plan))
     else:

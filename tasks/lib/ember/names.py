@@ -11,6 +11,8 @@ LONGEST_NAME = 1024
 RESERVED = ".well-known/acme-challenge/"
 DRIVE = re.compile(r"[A-Za-z]:")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# They make a name look like another one: https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters
+DIRECTIONAL = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 REFUSED_IN_XML = re.compile("[\ufffe\uffff]")
 # What nearly all names are like, and none of the faults of a path.
 PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
@@ -34,6 +36,7 @@ def fault(name: str, prefix: str) -> str:
     checks = (
         (not name, "it has no name"),
         (CONTROL.search(name), "its name holds a control character"),
+        (DIRECTIONAL.search(name), "its name holds a character that changes the direction of text"),
         (
             REFUSED_IN_XML.search(name),
             "its name holds a character that XML, and so Cloud Storage, cannot carry",

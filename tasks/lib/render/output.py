@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tasks.lib import console
 from tasks.lib.errors import Failure, UsageError
-from tasks.lib.files import write_atomically
+from tasks.lib.files import make_folders, write_atomically
 from tasks.lib.filesystem import refusal
 from tasks.lib.render.documents import Document, joined, redacted
 from tasks.lib.render.rendering import Rendered
@@ -50,7 +50,7 @@ def write(documents: Sequence[Document], folder: Path) -> list[Path]:
             ", ".join(strangers),
             "Choose an empty folder, or remove these files.",
         )
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folders(folder)
     for name, document in files.items():
         write_atomically(folder / name, document.text.encode())
     return [folder / name for name in files]

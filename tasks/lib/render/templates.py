@@ -27,19 +27,18 @@ def fill_tree(tree: Path, variables: Mapping[str, str]) -> list[Path]:
         The files written, relative to `tree`.
 
     Raises:
-        UsageError: a template refers to an undeclared or empty variable, or in a form that is not known; all
-            such places are listed with file and line, and nothing was written.
+        UsageError: a template refers to an undeclared or empty variable, or in a form that is not known, or
+            is a link out of the tree; all such places are listed with file and line, and nothing was written.
 
     """
     templates = sorted(tree.rglob(f"*{SUFFIX}"))
     filled = {}
     faults: list[str] = []
     for template in templates:
-        try:
-            text = template.read_text()
-        except UnicodeDecodeError as error:
-            faults.append(f"{template.relative_to(tree)}: not UTF-8 text ({error.reason})")
+        if wrong := _unreadable(template, tree):
+            faults.append(f"{template.relative_to(tree)}: {wrong}")
             continue
+        text = template.read_text()
         faults += [
             f"{template.relative_to(tree)}:{line}: {fault}" for line, fault in faults_in(text, variables)
         ]
@@ -48,6 +47,22 @@ def fill_tree(tree: Path, variables: Mapping[str, str]) -> list[Path]:
         declared = ", ".join(f"${name}" for name in sorted(variables))
         raise all_faults("Templates cannot be filled in.", faults, f"Declared variables: {declared}.")
     return [_replace(template, fill(text, variables)).relative_to(tree) for template, text in filled.items()]
+
+
+def _unreadable(template: Path, tree: Path) -> str:
+    """Why a template is not read, or an empty text.
+
+    A link could lead to any file of this machine, past kustomize's own restriction to the tree.
+    """
+    if not template.resolve().is_relative_to(tree.resolve()):
+        return f"a link to {template.readlink() if template.is_symlink() else template}, outside the tree"
+    if not template.is_file():
+        return "not a file"
+    try:
+        template.read_text()
+    except UnicodeDecodeError as error:
+        return f"not UTF-8 text ({error.reason})"
+    return ""
 
 
 def fill(text: str, variables: Mapping[str, str]) -> str:

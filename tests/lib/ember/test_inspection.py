@@ -45,12 +45,13 @@ def limited(**limits: object) -> Ember:
         ("a//b.js", "its path has an empty part or a ."),
         ("a/./b.js", "its path has an empty part or a ."),
         ("line\nbreak.js", "its name holds a control character"),
+        ("photo\u202egpj.js", "its name holds a character that changes the direction of text"),
         ("x" * 1023, "with its prefix its name takes more than 1024 bytes"),
     ],
 )
 def test_a_name_is_refused(tmp_path: Path, kind: str, name: str, reason: str) -> None:
     source = archives.saved(tmp_path, archives.KINDS[kind]({**SOUND, name: b"x"}))
-    shown = name.replace("\n", "\\n")
+    shown = name.replace("\n", "\\n").replace("\u202e", "\\u202e")
     assert refusal(source) == f"The archive is refused; nothing was uploaded.\n- {shown}: {reason}"
 
 

@@ -88,3 +88,27 @@ def test_a_template_that_is_no_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         fill_tree(tmp_path, VARIABLES)
     assert caught.value.why == "- a.template.yaml: not UTF-8 text (invalid start byte)"
+
+
+@pytest.mark.parametrize("target", ["../host.yaml", "absolute", "nowhere.yaml"])
+def test_a_template_that_is_a_link_out_of_the_tree_or_to_nothing_is_refused(
+    tmp_path: Path, target: str
+) -> None:
+    outside, copy = tmp_path / "host.yaml", tmp_path / "copy"
+    outside.write_text("password: canary\n")
+    copy.mkdir()
+    (copy / "leak.template.yaml").symlink_to(outside if target == "absolute" else target)
+
+    with pytest.raises(UsageError) as caught:
+        fill_tree(copy, VARIABLES)
+
+    assert caught.value.why.startswith("- leak.template.yaml: ")
+    assert not (copy / "leak.yaml").exists()
+
+
+def test_a_template_that_is_a_link_within_the_tree_is_filled_in(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("tag: $COMMIT_SHA\n")
+    (tmp_path / "a.template.yaml").symlink_to("real")
+
+    assert fill_tree(tmp_path, VARIABLES) == [Path("a.yaml")]
+    assert (tmp_path / "a.yaml").read_text() == "tag: abc\n"
