@@ -37,6 +37,8 @@ WHOLE = (
 )
 SIGN_INSIDE = re.compile(r"0b([-+])")
 FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+# What YAML 1.1 takes for a line break besides \n: written as it is, it would be folded.
+LINE_BREAKS = re.compile("[\r\x85\u2028\u2029]")
 POINT_FIRST = re.compile(r"\.[0-9]+(?:_[0-9]+)*(?:[eE][-+]?[0-9]+(?:_[0-9]+)*)?")
 
 
@@ -179,8 +181,10 @@ class _Dumper(yaml.SafeDumper):
 
     def text(self, value: str) -> yaml.ScalarNode:
         """A scalar that is read as text."""
-        quotes = None if "\n" in value or scalar(value) == value else "'"
-        return self.represent_scalar(f"{TAG}str", value, style=quotes)
+        style = None if "\n" in value or scalar(value) == value else "'"
+        if LINE_BREAKS.search(value):
+            style = '"'  # the one that escapes them
+        return self.represent_scalar(f"{TAG}str", value, style=style)
 
 
 _Dumper.add_representer(str, _Dumper.text)

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 import yaml
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from tasks.lib.render.kubernetes_yaml import dump, load
@@ -124,5 +124,7 @@ def test_what_json_cannot_hold_is_refused_as_kubectl_does(written: str) -> None:
     | st.integers(-(2**63), 2**63 - 1) | st.booleans() | st.none() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "y", "1", "1e3"]), inner),
 ))  # fmt: skip
+@example("\x85")
+@example("1\u2028\n")
 def test_what_is_written_is_read_as_the_same(content: object) -> None:
     assert typed(load(dump(content))) == typed(content)
