@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
     from tasks.lib.settings.model import Google
 
-SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+# GKE knows a service account by its e-mail address, which roles are bound to, only if its token may tell it;
+# else by its number: https://cloud.google.com/kubernetes-engine/docs/how-to/role-based-access-control
+SCOPES = (
+    "https://www.googleapis.com/auth/cloud-platform",
+    "https://www.googleapis.com/auth/userinfo.email",
+)
 LOG_IN = "Run `gcloud auth application-default login`, or point GOOGLE_APPLICATION_CREDENTIALS at a key file."
 
 OF_ANOTHER_FORM = (
@@ -125,7 +130,19 @@ def _default() -> "Credentials":
     from google.auth import default
 
     found, _ = default(scopes=SCOPES)
-    return found
+    return with_our_scopes(found)
+
+
+def with_our_scopes(found: "Credentials") -> "Credentials":
+    """The credentials with the scopes that a deploy needs, also where their file names others.
+
+    A person's own have those of their log-in: `gcloud auth application-default login` asks for both.
+    """
+    from google.auth.credentials import Scoped
+
+    if not isinstance(found, Scoped):
+        return found
+    return cast("Credentials", found.with_scopes(SCOPES))  # type: ignore[no-untyped-call]
 
 
 def refresh(found: "Credentials", seconds: float | None = None) -> None:

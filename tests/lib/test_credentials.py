@@ -9,16 +9,27 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from google.auth import _exponential_backoff
+from google.auth import _exponential_backoff, compute_engine, jwt, transport
 from google.auth.credentials import Credentials
 from google.auth.exceptions import TransportError
+from google.oauth2.credentials import Credentials as UserCredentials
 from msgspec.structs import replace
 
 from tasks.lib import credentials as module
-from tasks.lib.credentials import PAUSE, SCOPES, Tokens, authorized_session, credentials, refresh
+from tasks.lib.credentials import (
+    PAUSE,
+    SCOPES,
+    Tokens,
+    authorized_session,
+    credentials,
+    refresh,
+    with_our_scopes,
+)
 from tasks.lib.errors import Failure
+from tasks.lib.tokens import Answer
 from tests.builders import checked_in_settings
 from tests.clock import Clock
 from tests.private_key import private_key
@@ -52,6 +63,97 @@ def test_application_default_credentials_otherwise(key_file: Path, monkeypatch: 
     session = authorized_session(GOOGLE)
 
     assert session.auth.credentials.service_account_email == "deployer@example.org"  # type: ignore[union-attr]
+
+
+BOTH = {"https://www.googleapis.com/auth/cloud-platform", "https://www.googleapis.com/auth/userinfo.email"}
+IMPERSONATE = "https://iam.example.org/v1/projects/-/serviceAccounts/deployer@example.org:generateAccessToken"
+PERSON = {"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r"}
+FEDERATED: dict[str, Any] = {
+    "type": "external_account", "audience": "//iam.example.org/pool", "token_url": "https://sts.example.org/v1/token",
+    "subject_token_type": "urn:ietf:params:oauth:token-type:jwt", }  # fmt: skip
+
+
+class Google(transport.Request):
+    """Answers whoever asks for a token, and keeps which scopes were asked for last."""
+
+    def __init__(self) -> None:
+        self.asked: set[str] = set()
+
+    def __call__(self, url: str, method: str = "GET", body: Any = None, **_: Any) -> Answer:  # type: ignore[override]
+        text = body.decode() if isinstance(body, bytes) else body or ""
+        if ":generateAccessToken" in url:
+            self.asked = set(json.loads(text)["scope"])
+            answer = {"accessToken": "a-token", "expireTime": "2099-01-01T00:00:00Z"}
+            return Answer(200, {}, json.dumps(answer).encode())
+        fields = parse_qs(text) or parse_qs(urlsplit(url).query)
+        if "assertion" in fields:
+            fields = {"scope": [jwt.decode(fields["assertion"][0], verify=False)["scope"]]}
+        if named := fields.get("scope") or fields.get("scopes"):
+            self.asked = set(named[0].replace(",", " ").split())
+        content: dict[str, object] = {
+            "access_token": "a-token",
+            "expires_in": 3600,
+            "token_type": "Bearer",
+            "email": "a@example.org",
+        }
+        kind = {"content-type": "application/json"}
+        return Answer(200, kind, json.dumps({**content, "issued_token_type": "t"}).encode())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {
+            "type": "service_account",
+            "client_email": "deployer@example.org",
+            "token_uri": "https://x.example.org",
+        },
+        {"type": "impersonated_service_account", "source_credentials": PERSON},
+        {"type": "impersonated_service_account", "source_credentials": PERSON, "scopes": [SCOPES[0]]},
+        FEDERATED,
+        {**FEDERATED, "service_account_impersonation_url": IMPERSONATE},
+    ],
+    ids=[
+        "key file",
+        "impersonation",
+        "impersonation with other scopes",
+        "federation",
+        "federation of an account",
+    ],
+)
+def test_every_token_tells_the_account_s_address(
+    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GKE knows a service account by its number otherwise, and roles are bound to addresses."""
+    (tmp_path / "subject").write_text("from elsewhere")
+    file = tmp_path / "credentials.json"
+    kinds: dict[str, dict[str, Any]] = {
+        "service_account": {"private_key": private_key("deployer")},
+        "impersonated_service_account": {"service_account_impersonation_url": IMPERSONATE},
+        "external_account": {"credential_source": {"file": str(tmp_path / "subject")}},
+    }
+    file.write_text(json.dumps({**content, **kinds[content["type"]]}))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")  # else google-auth asks for the account's
+    google = Google()
+
+    credentials(GOOGLE).refresh(google)
+
+    assert google.asked == BOTH
+
+
+def test_the_metadata_server_is_asked_for_the_same() -> None:
+    google = Google()
+
+    with_our_scopes(compute_engine.Credentials()).refresh(google)
+
+    assert google.asked == BOTH
+
+
+def test_a_person_s_own_credentials_keep_their_scopes() -> None:
+    found = UserCredentials("a-token")
+
+    assert with_our_scopes(found) is found
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["named in settings", "default"])

@@ -25,6 +25,14 @@ BY_RULE = (
 )
 # What the server says of a webhook that it asks in vain; it may be about to start again.
 SILENT_WEBHOOK = re.compile(r'failed calling webhook "([^"]+)"')
+# GKE's name for a service account whose token lacks the scope that tells its e-mail address.
+NUMBERED = re.compile(r'User "\d+"')
+BY_NUMBER = (
+    "The token lacks the scope userinfo.email, so GKE knows the account by this number only. A VM has the "
+    "scopes that it was made with: `gcloud compute instances set-service-account VM --scopes "
+    "cloud-platform,userinfo-email`; or bind the role to the number."
+)
+FORBIDDEN = ((RULE, BY_RULE), (NUMBERED, BY_NUMBER))
 ENDING = "because it is being terminated"
 GONE_FIRST = (
     "The namespace is being deleted: wait until `kubectl get namespace` does not list it any more, then run "
@@ -118,8 +126,8 @@ def next_step(status: int, message: str) -> str:
             "`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations -o yaml` names. "
             f"{LATER}"
         )
-    if status == 403 and RULE.search(message):
-        return BY_RULE
+    if status == 403:
+        return next((step for words, step in FORBIDDEN if words.search(message)), NEXT_STEPS[403])
     return NEXT_STEPS[422] if UNTYPED.match(message) else NEXT_STEPS.get(status, LATER)
 
 

@@ -7,6 +7,10 @@ from tasks.lib.cluster.refusal import Unreachable, api_error, lasts
     ("message", "step"),
     [
         ('leases "x" is forbidden: User "me" cannot create resource "leases"', "Ask an owner"),
+        (
+            'pods is forbidden: User "104312345678901234567" cannot list resource "pods"',
+            "The token lacks the scope",
+        ),
         ("Your client does not have permission", "Ask an owner"),
         ('pods "x" is forbidden: exceeded quota: small, requested: cpu=1', "A rule of the cluster"),
         ('admission webhook "guard" denied the request: no', "A rule of the cluster"),
@@ -16,7 +20,15 @@ from tasks.lib.cluster.refusal import Unreachable, api_error, lasts
             "The namespace is being deleted",
         ),
     ],
-    ids=["no role", "the proxy before it", "quota", "webhook", "policy", "a namespace that goes"],
+    ids=[
+        "no role",
+        "an account known by its number",
+        "the proxy before it",
+        "quota",
+        "webhook",
+        "policy",
+        "a namespace that goes",
+    ],
 )
 def test_a_403_names_the_way_out_that_goes_with_its_words(message: str, step: str) -> None:
     assert api_error("apply it", 403, message.encode()).next_step.startswith(step)

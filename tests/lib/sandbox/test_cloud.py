@@ -17,6 +17,7 @@ from google.auth.exceptions import RefreshError
 from google.auth.transport.requests import Request
 from google.oauth2.service_account import Credentials
 
+from tasks.lib.credentials import SCOPES
 from tasks.lib.sandbox.cloud import accounts, gke, oauth, tokens
 from tasks.lib.sandbox.cloud.server import answer
 from tests import google_side
@@ -54,9 +55,7 @@ def bearer(google: Path, email: str = EMAIL, now: float | None = None) -> str:
 
 def credentials(google: Path, url: str, name: str = "deployer") -> Any:
     info = {**json.loads((google / f"{name}.json").read_text()), "token_uri": f"{url}/token"}
-    return Credentials.from_service_account_info(
-        info, scopes=["https://www.googleapis.com/auth/cloud-platform"]
-    )
+    return Credentials.from_service_account_info(info, scopes=SCOPES)
 
 
 def test_a_cluster_is_described_as_the_rest_reference_says(google: Path) -> None:
@@ -114,6 +113,33 @@ def test_googles_own_client_gets_a_token_that_opens_the_api_and_the_cluster(
     review = oauth.review(google, {"spec": {"token": found.token}})
     assert review.body["status"]["user"]["username"] == EMAIL
     assert json.loads((google / tokens.LIST).read_text()) == {found.token: EMAIL}
+
+
+def test_a_token_reaches_no_further_than_its_scopes(google: Path, served: str) -> None:
+    found = credentials(google, served).with_scopes([tokens.EMAIL])
+    found.refresh(Request())
+
+    refused = answer(google, "GET", PATH, f"Bearer {found.token}")
+    assert (refused.status, refused.body["error"]["message"]) == (
+        403, "Request had insufficient authentication scopes."
+    )  # fmt: skip
+    assert json.loads((google / tokens.LIST).read_text()) == {found.token: ""}
+
+
+def test_the_cluster_knows_an_account_by_its_number_where_the_token_does_not_tell_its_address(
+    google: Path, served: str
+) -> None:
+    found = credentials(google, served).with_scopes([tokens.CLOUD_PLATFORM])
+    found.refresh(Request())
+
+    user = oauth.review(google, {"spec": {"token": found.token}}).body["status"]["user"]
+    assert user["username"] == user["uid"] == json.loads((google / "deployer.json").read_text())["client_id"]
+    assert user["username"].isdigit()
+
+
+def test_an_assertion_that_asks_for_nothing_is_refused(google: Path, served: str) -> None:
+    with pytest.raises(RefreshError, match="invalid_scope"):
+        credentials(google, served).with_scopes([]).refresh(Request())
 
 
 def test_an_assertion_of_another_key_is_refused_in_googles_words(google: Path, served: str) -> None:

@@ -1,7 +1,6 @@
-"""Service accounts of the sandbox: a key file for the client, and for the server a public key and
-permissions.
-"""
+"""Service accounts of the sandbox: a key file for the client; for the server a public key and permissions."""
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,6 +30,11 @@ class Account:
 def email_of(name: str, project: str) -> str:
     """The address of the service account `name`, as Google forms it; Kubernetes sees it as the user name."""
     return f"{name}@{project}.iam.gserviceaccount.com"
+
+
+def number_of(email: str) -> str:
+    """The unique ID of a service account: 21 digits, as Google's have."""
+    return f"1{int(hashlib.sha256(email.encode()).hexdigest(), 16) % 10**20:020}"
 
 
 def create(google: Path, name: str, project: str, token_uri: str, permissions: Iterable[str]) -> Path:
@@ -85,7 +89,7 @@ def _new_key(email: str, project: str) -> dict[str, Any]:
         "private_key_id": "sandbox",
         "private_key": pem.decode(),
         "client_email": email,
-        "client_id": "100000000000000000000",
+        "client_id": number_of(email),
         "universe_domain": "googleapis.com",
     }
 

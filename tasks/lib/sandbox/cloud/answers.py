@@ -36,6 +36,11 @@ def unauthenticated() -> Answer:
     )
 
 
+def out_of_scope() -> Answer:
+    """A token whose scopes do not reach this API."""
+    return error(403, "Request had insufficient authentication scopes.")
+
+
 def forbidden(permission: str, resource: str) -> Answer:
     """A known account without the permission that the call needs."""
     return error(403, f'Required "{permission}" permission(s) for "{resource}".')

@@ -1,6 +1,4 @@
-"""Google's token endpoint for service accounts (RFC 7523), and the review of tokens that API servers ask
-for.
-"""
+"""Google's token endpoint for service accounts (RFC 7523), and the review of tokens for API servers."""
 
 import base64
 import binascii
@@ -27,26 +25,32 @@ def token(google: Path, form: Mapping[str, str]) -> Answer:
     if form.get("grant_type") != GRANT_TYPE:
         return _refused("unsupported_grant_type", f"Invalid grant_type: {form.get('grant_type', '')}")
     try:
-        account = _verified(google, form.get("assertion", ""))
+        account, scopes = _verified(google, form.get("assertion", ""))
     except ValueError as error:
         return _refused("invalid_grant", str(error))
-    issued = tokens.issue(tokens.signing_key(google), account, time.time())
-    tokens.record(google, issued, account, time.time())
+    if not scopes:
+        return _refused("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
+    issued = tokens.issue(tokens.signing_key(google), account, time.time(), scopes)
+    tokens.record(google, issued, time.time())
     return Answer(200, {"access_token": issued, "expires_in": tokens.LIFETIME - 1, "token_type": "Bearer"})
 
 
 def review(google: Path, request: Mapping[str, Any]) -> Answer:
-    """Answer a Kubernetes TokenReview: whose token is it?"""
-    email = tokens.holder(tokens.signing_key(google), str(request.get("spec", {}).get("token", "")))
-    known = email and accounts.find(google, email)
-    status: dict[str, Any] = {"authenticated": bool(known)}
-    if known:
-        status["user"] = {"username": email, "uid": email, "groups": ["system:authenticated"]}
+    """Answer a Kubernetes TokenReview: whose token is it?
+
+    As in GKE, the address is known of a token with the scope userinfo.email alone; else the number is.
+    """
+    found = tokens.holder(tokens.signing_key(google), str(request.get("spec", {}).get("token", "")))
+    status: dict[str, Any] = {"authenticated": bool(found and accounts.find(google, found.email))}
+    if found and status["authenticated"]:
+        number = accounts.number_of(found.email)
+        name = found.email if tokens.EMAIL in found.scopes else number
+        status["user"] = {"username": name, "uid": number, "groups": ["system:authenticated"]}
     return Answer(200, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "status": status})
 
 
-def _verified(google: Path, assertion: str) -> str:
-    """The account that signed the assertion.
+def _verified(google: Path, assertion: str) -> tuple[str, list[str]]:
+    """The account that signed the assertion, and the scopes that it asks for.
 
     Raises:
         ValueError: it is malformed, expired, or signed by another key; in Google's words.
@@ -75,7 +79,7 @@ def _verified(google: Path, assertion: str) -> str:
         raise ValueError(
             "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe."
         )
-    return account.email
+    return account.email, str(claims.get("scope", "")).split()
 
 
 def _refused(code: str, description: str) -> Answer:

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from tasks.lib.sandbox.cloud import accounts, gke, oauth, secret_manager, sql, tokens
-from tasks.lib.sandbox.cloud.answers import Answer, error, forbidden, unauthenticated
+from tasks.lib.sandbox.cloud.answers import Answer, error, forbidden, out_of_scope, unauthenticated
 
 BIGGEST_REQUEST = 1024**2
 
@@ -50,10 +50,12 @@ def answer(google: Path, method: str, path: str, authorization: str, body: bytes
 
 def _refusal(google: Path, authorization: str, permission: str, resource: str) -> Answer | None:
     """What a caller without a good token, or without the permission, is told."""
-    email = tokens.holder(tokens.signing_key(google), authorization.removeprefix("Bearer "))
-    account = accounts.find(google, email) if email else None
-    if not account:
+    holder = tokens.holder(tokens.signing_key(google), authorization.removeprefix("Bearer "))
+    account = accounts.find(google, holder.email) if holder else None
+    if not holder or not account:
         return unauthenticated()
+    if tokens.CLOUD_PLATFORM not in holder.scopes:
+        return out_of_scope()
     if permission not in account.permissions:
         return forbidden(permission, resource)
     return None

@@ -1,14 +1,15 @@
 """Who calls and what they may do: tokens and roles, read from two files that can change at any time.
 
-`tokens.json` maps access tokens to e-mail addresses (the sandbox's token endpoint writes it), `policy.json`
-maps e-mail addresses, or `*`, to lists of roles, as a project's IAM policy would.
+`tokens.json` maps access tokens to e-mail addresses, or to nothing where their scopes do not reach the KMS
+(the sandbox's token endpoint writes it); `policy.json` maps e-mail addresses, or `*`, to lists of roles, as a
+project's IAM policy would.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-from tasks.lib.sandbox.kms.refusals import not_authenticated, not_permitted
+from tasks.lib.sandbox.kms.refusals import not_authenticated, not_permitted, out_of_scope
 
 DEPLOYER = "deployer@lookit-sandbox.iam.gserviceaccount.com"
 KEY_OWNER = "key-owner@lookit-sandbox.iam.gserviceaccount.com"
@@ -78,14 +79,16 @@ class Access:
         """The e-mail address behind an `Authorization: Bearer …` header.
 
         Raises:
-            Refusal: UNAUTHENTICATED.
+            Refusal: UNAUTHENTICATED, or PERMISSION_DENIED for a token whose scopes do not reach this service.
 
         """
         if not authorization:
             raise not_authenticated("is missing required authentication credential")
         email = self._tokens.content().get(authorization.removeprefix("Bearer "))
-        if not email:
+        if email is None:
             raise not_authenticated("had invalid authentication credentials")
+        if not email:
+            raise out_of_scope()
         return str(email)
 
     def require(self, email: str, permission: str, resource: str) -> None:

@@ -64,6 +64,14 @@ def not_authenticated(how: str) -> Refusal:
     )
 
 
+def out_of_scope() -> Refusal:
+    """A token that is good, but not for this service."""
+    return Refusal(
+        "PERMISSION_DENIED", "Request had insufficient authentication scopes.",
+        "ACCESS_TOKEN_SCOPE_INSUFFICIENT",
+    )  # fmt: skip
+
+
 def beyond_the_sandbox(what: str) -> Refusal:
     """Something Cloud KMS has and this one does not."""
     return Refusal("UNIMPLEMENTED", f"The sandbox's KMS does not know {what}.")

@@ -642,6 +642,12 @@ def test_an_unknown_token_is_not_authenticated(kms: KmsProcess) -> None:
         client.get_crypto_key(name=KEY)
 
 
+def test_a_token_whose_scopes_do_not_reach_the_service_is_refused(kms: KmsProcess) -> None:
+    with pytest.raises(exceptions.PermissionDenied, match="insufficient authentication scopes") as caught:
+        kms.client("").get_crypto_key(name=KEY)
+    assert caught.value.reason == "ACCESS_TOKEN_SCOPE_INSUFFICIENT"
+
+
 def test_what_the_sandbox_lacks_says_so(kms: KmsProcess) -> None:
     with pytest.raises(exceptions.MethodNotImplemented):
         kms.client().generate_random_bytes(location=LOCATION, length_bytes=8, protection_level=1)
