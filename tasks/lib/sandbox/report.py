@@ -22,7 +22,7 @@ def show(statuses: Sequence[Status]) -> None:
             str(one.pid or "-"),
             str(one.port or "-"),
             str(one.starts),
-            f"[red]{one.fault}[/red]" if one.fault else "[green]ok[/green]",
+            console.Styled(one.fault, "red") if one.fault else console.Styled("ok", "green"),
         )
         for one in statuses
     ]
