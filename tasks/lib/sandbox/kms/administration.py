@@ -17,7 +17,7 @@ DAY = timedelta(days=1)
 UNTIL_DESTRUCTION = 30 * DAY
 SETTABLE = ("labels", "next_rotation_time", "rotation_period")
 # May be named too, but a key of this service has one template only.
-TEMPLATE = "version_template"
+TEMPLATE = ("version_template", "version_template.algorithm")
 
 
 def create_key_ring(store: Store, request: Any) -> Any:
@@ -89,14 +89,18 @@ def list_crypto_keys(store: Store, request: Any) -> Any:
 
 
 def update_crypto_key(store: Store, request: Any) -> Any:
-    """UpdateCryptoKey: labels and the rotation schedule."""
-    fields = [field for field in _mask(request, (*SETTABLE, TEMPLATE)) if field != TEMPLATE]
+    """UpdateCryptoKey: labels and the rotation schedule; what the mask names and the request lacks goes."""
+    mask = _mask(request, (*SETTABLE, *TEMPLATE))
     _check_template(request.crypto_key.version_template)
+    if TEMPLATE[1] in mask and not request.crypto_key.version_template.algorithm:
+        raise invalid("crypto_key.version_template.algorithm must be set.")
     with store.changing():
         store.crypto_key(request.crypto_key.name)
         key = store.crypto_keys[request.crypto_key.name]
-        for field in fields:
-            setattr(key, field, getattr(request.crypto_key, field))
+        for field in (field for field in mask if field in SETTABLE):
+            delattr(key, field)
+            if field in request.crypto_key:
+                setattr(key, field, getattr(request.crypto_key, field))
         _check_rotation(key)
         return store.crypto_key(key.name)
 

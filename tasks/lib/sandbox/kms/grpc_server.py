@@ -1,20 +1,23 @@
 """The service over gRPC with TLS, as Google offers it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent import futures
 from typing import Any
+from urllib.parse import parse_qsl
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from tasks.lib.sandbox.kms import names
 from tasks.lib.sandbox.kms.catalogue import RPCS, Rpc
-from tasks.lib.sandbox.kms.refusals import Refusal
+from tasks.lib.sandbox.kms.refusals import Refusal, misrouted
 from tasks.lib.sandbox.kms.service import Service
 
 SERVICE_NAME = "google.cloud.kms.v1.KeyManagementService"
 DOMAIN = "cloudkms.googleapis.com"
 CALLS_AT_ONCE = 128
+GLOBAL = "global"
 TO_GRPC: Any = rpc_status.to_status
 
 
@@ -55,11 +58,26 @@ def _behaviour(service: Service, name: str) -> Callable[[Any, grpc.ServicerConte
     def answer(request: Any, context: grpc.ServicerContext) -> Any:
         headers = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
         try:
+            refuse_misrouted(RPCS[name], request, headers)
             return service.call(name, request, headers, context.is_active)
         except Refusal as refusal:
             context.abort_with_status(TO_GRPC(_status(refusal)))
 
     return answer
+
+
+def refuse_misrouted(rpc: Rpc, request: Any, headers: Mapping[str, str]) -> None:
+    """Send on to the resource's location only what the header says belongs there: https://cloud.google.com/kms/docs/grpc
+
+    Raises:
+        Refusal: the header is missing, or tells another location; the call ended in the global one.
+
+    """
+    wanted = names.location(rpc.acts_on(request))
+    routing = dict(parse_qsl(headers.get("x-goog-request-params", "")))
+    sent_to = names.location(routing.get(rpc.resource, "")) or GLOBAL
+    if wanted and wanted != sent_to:
+        raise misrouted(wanted, sent_to)
 
 
 def _status(refusal: Refusal) -> status_pb2.Status:

@@ -11,6 +11,12 @@ CRYPTO_KEY = rf"{KEY_RING}/cryptoKeys/{ID}"
 VERSION = rf"{CRYPTO_KEY}/cryptoKeyVersions/{ID}"
 
 
+def location(name: str) -> str:
+    """The location that a resource belongs to; empty for what is no resource's name."""
+    found = re.match(LOCATION, name)
+    return found[2] if found else ""
+
+
 def check(name: str, *patterns: str) -> None:
     """Refuse a name that has none of the forms `patterns`.
 

@@ -46,6 +46,17 @@ def wrong_state(version: str, wanted: str, state: str) -> Refusal:
     return Refusal("FAILED_PRECONDITION", f"{version} is not {wanted}, current state is: {state}.")
 
 
+def misrouted(location: str, sent_to: str) -> Refusal:
+    """The call went to the front end of another location than the resource's."""
+    return Refusal(
+        "NOT_FOUND",
+        f"The request concerns location '{location}' but was sent to location '{sent_to}'. Either Cloud KMS "
+        f"is not available in '{location}' or the request was misrouted. Make sure the "
+        "'x-goog-request-params' metadata is set correctly; see https://cloud.google.com/kms/docs/grpc for "
+        "more information.",
+    )
+
+
 def not_permitted(permission: str, resource: str) -> Refusal:
     """The caller lacks a permission, or the resource does not exist: Google does not tell which."""
     return Refusal(

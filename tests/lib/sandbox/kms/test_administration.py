@@ -3,12 +3,15 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from tasks.lib.kms.messages import messages
 from tasks.lib.sandbox.kms import administration, cipher
 from tasks.lib.sandbox.kms.access import KEY_OWNER, Access
+from tasks.lib.sandbox.kms.catalogue import RPCS
+from tasks.lib.sandbox.kms.grpc_server import refuse_misrouted
 from tasks.lib.sandbox.kms.refusals import Refusal
 from tasks.lib.sandbox.kms.store import Store
 from tests.kms_process import KEY, LOCATION, RING
@@ -54,6 +57,61 @@ def test_only_the_fields_of_the_mask_are_changed_and_kept(store: Store, tmp_path
     assert changed.destroy_scheduled_duration == timedelta(days=30)
     kept = Store(tmp_path).crypto_key(KEY)
     assert (dict(kept.labels), kept.primary.name) == ({"owner": "lookit"}, f"{KEY}/cryptoKeyVersions/1")
+
+
+def test_a_rotation_that_is_taken_away_is_absent(store: Store, tmp_path: Path) -> None:
+    update(
+        store,
+        "next_rotation_time rotation_period",
+        next_rotation_time=SOON,
+        rotation_period=timedelta(days=90),
+    )
+
+    changed = update(store, "next_rotation_time rotation_period")
+
+    kept = Store(tmp_path).crypto_key(KEY)
+    for key in (changed, kept):
+        assert "rotation_period" not in key
+        assert "next_rotation_time" not in key
+
+
+def test_the_algorithm_of_new_versions_can_be_named_and_no_other(store: Store) -> None:
+    symmetric = {"algorithm": "GOOGLE_SYMMETRIC_ENCRYPTION"}
+    changed = update(store, "version_template.algorithm", version_template=symmetric)
+
+    assert changed.version_template.algorithm.name == "GOOGLE_SYMMETRIC_ENCRYPTION"
+    for template in ({"algorithm": "HMAC_SHA256"}, {}):
+        with pytest.raises(Refusal) as refused:
+            update(store, "version_template.algorithm", version_template=template)
+        assert refused.value.code == "INVALID_ARGUMENT"
+    with pytest.raises(Refusal, match="cannot be updated"):
+        update(store, "version_template.protection_level", version_template={"protection_level": "SOFTWARE"})
+
+
+HERE = {"x-goog-request-params": f"name={quote(KEY)}"}
+ELSEWHERE = {"x-goog-request-params": f"name={KEY.replace('us-east1', 'europe-west1')}"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent_to"),
+    [({}, "global"), (ELSEWHERE, "europe-west1"), ({"x-goog-request-params": f"parent={KEY}"}, "global")],
+    ids=["no header", "another location", "another field"],
+)
+def test_a_call_whose_header_does_not_lead_to_its_key_is_misrouted(
+    headers: dict[str, str], sent_to: str
+) -> None:
+    with pytest.raises(Refusal) as refused:
+        refuse_misrouted(RPCS["Decrypt"], service.DecryptRequest(name=KEY), headers)
+
+    assert refused.value.code == "NOT_FOUND"
+    assert f"concerns location 'us-east1' but was sent to location '{sent_to}'" in refused.value.message
+
+
+def test_the_header_of_a_call_leads_to_its_key() -> None:
+    refuse_misrouted(RPCS["Decrypt"], service.DecryptRequest(name=KEY), HERE)
+    refuse_misrouted(RPCS["GetCryptoKey"], service.GetCryptoKeyRequest(name="no resource"), {})
+    everywhere = KEY.replace("us-east1", "global")
+    refuse_misrouted(RPCS["GetCryptoKey"], service.GetCryptoKeyRequest(name=everywhere), {})
 
 
 @pytest.mark.parametrize(
