@@ -133,6 +133,19 @@ def test_a_jobs_pod_fails_with_its_exit_code_and_logs(environment: Case) -> None
     assert environment.kubectl("logs", "sick", "--tail=1") == "two\n"
 
 
+def test_a_jobs_pod_that_is_restarted_crashes_until_the_job_gives_up(environment: Case) -> None:
+    template = pod("", "job-fail", restart="OnFailure", exit_code="3")
+    metadata = {"annotations": template["metadata"]["annotations"]}
+    spec = {"backoffLimit": 1, "template": {"metadata": metadata, "spec": template["spec"]}}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "sick"}, "spec": spec}
+    environment.api.create(f"/apis/batch/v1/namespaces/{environment.name}/jobs", job)
+
+    environment.kubectl("wait", "--for=condition=Failed", "job/sick", "--timeout=50s")
+
+    reason = "jsonpath={.status.conditions[?(@.type=='Failed')].reason}"
+    assert environment.kubectl("get", "job", "sick", "-o", reason) == "BackoffLimitExceeded"
+
+
 def test_previous_logs_are_those_of_the_run_that_crashed(environment: Case) -> None:
     environment.api.create(f"{environment.path}/pods", pod("sick", "never-ready", logs="the last words"))
     wait_for(environment, "sick", lambda found: found["phase"] == "Running")

@@ -8,7 +8,7 @@ import datetime
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,8 +45,23 @@ class Found:
     missing: list[str] = field(default_factory=list)
 
 
-def collect(api: Api, kinds: Kinds, namespace: str, touched: Sequence[Step]) -> Found:
-    """Read what the cluster can still tell; a source that does not answer is noted and left out."""
+def collect(
+    api: Api,
+    kinds: Kinds,
+    namespace: str,
+    touched: Sequence[Step],
+    heard: Mapping[tuple[str, str], Iterable[str]],
+) -> Found:
+    """Read what the cluster can still tell; a source that does not answer is noted and left out.
+
+    Args:
+        api: the server.
+        kinds: what it serves.
+        namespace: the environment's.
+        touched: what the deploy may have changed.
+        heard: what containers of Jobs wrote, by pod and container: their pods may be gone.
+
+    """
     # The cluster may be what is broken: evidence is taken as far as it comes quickly.
     hurried, found = api.patient(HURRIED), Found()
     try:
@@ -55,6 +70,8 @@ def collect(api: Api, kinds: Kinds, namespace: str, touched: Sequence[Step]) -> 
         found.missing.append(f"the rest: {fault.what} {fault.why}")
     finally:
         hurried.close()
+    for (pod, container), lines in heard.items():
+        found.files.setdefault(f"logs/{pod}-{container}.log", "\n".join(lines))
     return found
 
 

@@ -1,7 +1,7 @@
 """Why something did not become ready: the pod's trouble, its last log lines, and the events about it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,7 +9,7 @@ from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.refusal import ApiError, Unreachable
 from tasks.lib.deploy.diagnosis import container_to_blame
 from tasks.lib.deploy.doom import Trouble
-from tasks.lib.deploy.logs import last_lines
+from tasks.lib.deploy.logs import LINES_OF_EVIDENCE, last_lines
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.errors import Failure
 
@@ -72,6 +72,7 @@ def gather(
     workload: Json,
     found: Sequence[tuple[Trouble, Json | None]],
     pods: Sequence[Json],
+    heard: Mapping[tuple[str, str], Iterable[str]],
 ) -> Evidence:
     """Collect what the cluster can still tell; a source that does not answer is left out.
 
@@ -82,6 +83,7 @@ def gather(
         workload: the live object.
         found: its troubles, the one that decided first, each with the pod that shows it.
         pods: the workload's pods, for the log where no pod is singled out.
+        heard: what containers of Jobs wrote, by pod and container, in case the pod is gone.
 
     """
     trouble, pod = next(((t, pod) for t, pod in found if pod), (None, None))
@@ -95,9 +97,17 @@ def gather(
         f"pod/{pod['metadata']['name']}" if pod and kind == ref.kind else f"{kind.lower()}/{name}",
         pod["metadata"]["name"] if pod else "",
         container,
-        last_lines(api, pod, container) if pod else [],
+        _log(api, pod, container, heard) if pod else [],
         events_about(api, [thing for thing in (workload, pod) if thing]),
     )
+
+
+def _log(
+    api: Api, pod: Json, container: str, heard: Mapping[tuple[str, str], Iterable[str]]
+) -> Sequence[str]:
+    """The end of a container's log: as the cluster has it, else as it was heard before the pod went."""
+    remembered = [*heard.get((pod["metadata"]["name"], container), ())]
+    return last_lines(api, pod, container) or remembered[-LINES_OF_EVIDENCE:]
 
 
 def events_about(api: Api, things: Sequence[Json]) -> list[str]:

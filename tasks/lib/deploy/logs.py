@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from tasks.lib.cluster.api import Api, Json
@@ -16,7 +16,7 @@ ATTEMPTS: Final = 10
 
 
 class Followers:
-    """Threads that follow logs, one per container.
+    """Threads that follow logs, one for each run of a container.
 
     Args:
         api: the server.
@@ -27,12 +27,12 @@ class Followers:
 
     def __init__(self, api: Api, inbox: Inbox, stop: threading.Event) -> None:
         self._api, self._inbox, self._stop = api, inbox, stop
-        self._threads: dict[tuple[str, str], threading.Thread] = {}
+        self._threads: dict[tuple[str, str, int], threading.Thread] = {}
 
     def follow(self, pod: Json) -> None:
         """Follow each of the pod's main containers that has begun and is not followed yet."""
         for status in (pod.get("status") or {}).get("containerStatuses") or []:
-            key = (pod["metadata"]["uid"], status["name"])
+            key = (pod["metadata"]["uid"], status["name"], status.get("restartCount", 0))
             state = status.get("state") or {}
             if key in self._threads or not (state.get("running") or state.get("terminated")):
                 continue
@@ -40,11 +40,12 @@ class Followers:
             self._threads[key] = threading.Thread(target=_follow, args=arguments, daemon=True)
             self._threads[key].start()
 
-    def finish(self, seconds: float) -> None:
-        """Give the followers of ended containers a moment, all together, to read the last lines."""
+    def finish(self, pods: Collection[str], seconds: float) -> None:
+        """Give the followers of the pods with these uids a moment, all together, to read the last lines."""
         deadline = time.monotonic() + seconds
-        for thread in self._threads.values():
-            thread.join(max(deadline - time.monotonic(), 0))
+        for (uid, _, _), thread in self._threads.items():
+            if uid in pods:
+                thread.join(max(deadline - time.monotonic(), 0))
 
 
 def pods_of_job(api: Api, namespace: str, uid: str) -> list[Json]:

@@ -1,6 +1,7 @@
 """What a deploy tells while it runs, and the record of what became of each object."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -43,6 +44,8 @@ class Notice:
 
 
 DEPLOYED: Final = "deployed"
+# The lines of each container's log that are kept: the pod may be gone when they are asked for.
+LINES_HEARD: Final = 2000
 
 
 @dataclass
@@ -81,6 +84,7 @@ class Record:
         outcome: how it ended, as history keeps it.
         aftermath: what was done about a failure, as sentences; empty for nothing.
         blank: takes secret values out of what rows say; they quote containers and the cluster.
+        heard: the last lines that containers of Jobs wrote, by pod and container.
 
     """
 
@@ -91,6 +95,7 @@ class Record:
     outcome: str = "failed"
     aftermath: list[str] = field(default_factory=list)
     blank: Callable[[str], str] = str
+    heard: dict[tuple[str, str], deque[str]] = field(default_factory=dict)
 
     def plan(self, phase: str, steps: list[Step]) -> None:
         """Enter the steps of a phase."""
@@ -112,6 +117,10 @@ class Record:
         row.result = self.blank(result)
         if row.began is not None:
             row.seconds = time.monotonic() - row.began
+
+    def hear(self, pod: str, container: str, line: str) -> None:
+        """A container wrote a line."""
+        self.heard.setdefault((pod, container), deque(maxlen=LINES_HEARD)).append(line)
 
     @property
     def changed(self) -> list[Row]:

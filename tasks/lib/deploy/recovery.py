@@ -109,7 +109,7 @@ class Recovery:
         folder = base / bundle.folder_name(self.environment.name, about.get("commit", ""), now)
         api, kinds, namespace = self.connection.api, self.connection.kinds, self.environment.namespace
         self.tell(PhaseBegan("evidence"))
-        found = bundle.collect(api, kinds, namespace, touched)
+        found = bundle.collect(api, kinds, namespace, touched, record.heard)
         rows: list[dict[str, Any]] = [
             {"phase": row.phase, "object": str(row.ref), "action": row.action, "result": row.result}
             for row in record.rows.values()

@@ -2,8 +2,9 @@
 
 import queue
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from tasks.lib.cluster.api import Api, Json
@@ -17,7 +18,7 @@ from tasks.lib.deploy.objects import Ref, is_going
 from tasks.lib.deploy.progress import LogLine, Notice, Record, Tell, Told
 from tasks.lib.deploy.readiness import State, job_outcome, standing, tally
 from tasks.lib.deploy.view import View
-from tasks.lib.deploy.watching import Broken, Disturbed, Gone, Listed, Logged, News, Seen, watches
+from tasks.lib.deploy.watching import Broken, Disturbed, Gone, Inbox, Listed, Logged, News, Seen, watches
 from tasks.lib.errors import Failure, TimedOut
 
 # How often rules that count seconds are looked at when nothing happens.
@@ -91,6 +92,9 @@ class Wait:
         self._jobs = [target for target in targets if target.ref.kind == "Job"]
         self._view = View()
         self._disturbed = ""
+        # Pods of Jobs as last seen: a Job may be gone with them the moment it ends.
+        self._pods_of_jobs: dict[str, Json] = {}
+        self._hear_out: Callable[[Collection[str], float], None] = lambda pods, seconds: None
 
     def until_ready(self, kinds: Kinds, seconds: float) -> None:
         """Return when every target is ready.
@@ -108,6 +112,7 @@ class Wait:
         watched = [(kinds[key], namespace) for key, namespace in places_to_watch(self._pending)]
         with watches(self._api, watched) as (inbox, stop):
             followers = Followers(self._api, inbox, stop)
+            self._hear_out = partial(self._finish, followers, inbox)
             while self._pending:
                 if time.monotonic() > deadline:
                     raise self._timed_out(seconds)
@@ -121,10 +126,18 @@ class Wait:
                     self._take(one, followers)
                 self._judge_all()
             self._follow_the_rest(followers)
-            followers.finish(SECONDS_FOR_LAST_LOG_LINES)
-            while not inbox.empty():
-                if isinstance(one := inbox.get(), Logged):
-                    self._tell(LogLine(one.pod, one.line))
+            self._hear_out(self._pods_of_jobs, SECONDS_FOR_LAST_LOG_LINES)
+
+    def _finish(self, followers: Followers, inbox: Inbox, pods: Collection[str], seconds: float) -> None:
+        """Hear what the logs of pods that have ended still have to say."""
+        followers.finish(pods, seconds)
+        while not inbox.empty():
+            if isinstance(one := inbox.get(), Logged):
+                self._hear(one)
+
+    def _hear(self, one: Logged) -> None:
+        self._record.hear(one.pod, one.container, one.line)
+        self._tell(LogLine(one.pod, one.line))
 
     def _take(self, news: News, followers: Followers) -> None:
         match news:
@@ -139,23 +152,24 @@ class Wait:
             case Gone(thing):
                 self._view.drop(thing)
                 self._note_deletion(thing)
-            case Logged(pod, _, line):
-                self._tell(LogLine(pod, line))
+            case Logged():
+                self._hear(news)
             case Disturbed(fault):
                 self._note_disturbance(fault)
             case Broken(failure):
                 raise failure
 
     def _follow_log(self, thing: Json, followers: Followers) -> None:
-        owners = {owner["uid"] for owner in thing["metadata"].get("ownerReferences") or []}
         jobs = {target.uid for target in self._pending.values() if target.ref.kind == "Job"}
-        if thing["kind"] == "Pod" and owners & jobs:
+        if thing["kind"] == "Pod" and _owners(thing) & jobs:
+            self._pods_of_jobs[thing["metadata"]["uid"]] = thing
             followers.follow(thing)
 
     def _follow_the_rest(self, followers: Followers) -> None:
         """Follow what the watch of pods has not told yet: a Job's end comes over another connection."""
         for job in self._jobs:
             for pod in pods_of_job(self._api, job.ref.namespace, job.uid):
+                self._pods_of_jobs[pod["metadata"]["uid"]] = pod
                 followers.follow(pod)
 
     def _note_missing(self, kind: tuple[str, str], namespace: str, present: Collection[str]) -> None:
@@ -254,12 +268,19 @@ class Wait:
     def _failed(
         self, target: Target, live: Json, reason: str, troubles: Sequence[tuple[Trouble, Json | None]]
     ) -> Failure:
-        pods = self._view.pods_of(live)
-        if not pods and target.ref.kind == "Job":
-            pods = pods_of_job(self._api, target.ref.namespace, target.uid)
-        evidence = gather(self._api, target.ref, reason, live, troubles, pods)
+        pods = self._pods_of_job(target, live) if target.ref.kind == "Job" else self._view.pods_of(live)
+        evidence = gather(self._api, target.ref, reason, live, troubles, pods, self._record.heard)
         self._record.end(target.ref, f"failed: {troubles[0][0].reason if troubles else reason}")
         return evidence.failure(target.ref.namespace or self._namespace)
+
+    def _pods_of_job(self, job: Target, live: Json) -> list[Json]:
+        """A failed Job's pods, those that went with it included, once their logs are heard."""
+        present = self._view.pods_of(live) or pods_of_job(self._api, job.ref.namespace, job.uid)
+        if present:
+            return present
+        gone = {uid: pod for uid, pod in self._pods_of_jobs.items() if job.uid in _owners(pod)}
+        self._hear_out(gone, SECONDS_FOR_LAST_LOG_LINES)
+        return list(gone.values())
 
     def _say(self, target: Target, text: str) -> None:
         """Tell what is new about a target at once; how often an object may speak is for those who show it."""
@@ -280,6 +301,10 @@ class Wait:
             "time_limits.rollout and time_limits.job set how long to wait for a phase, time_limits.deploy "
             "for all of them, and time_limits.rollback in a roll back.",
         )
+
+
+def _owners(thing: Json) -> set[str]:
+    return {owner["uid"] for owner in thing["metadata"].get("ownerReferences") or []}
 
 
 def places_to_watch(refs: Iterable[Ref]) -> list[tuple[tuple[str, str], str]]:

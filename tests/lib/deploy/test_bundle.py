@@ -90,7 +90,7 @@ def test_objects_of_one_name_in_two_namespaces_are_both_kept(tmp_path: Path) -> 
     with scripted(tmp_path) as server:
         server.answers = [Answer(body=json.dumps(answer).encode())]
 
-        found = collect(server.api(), kinds, "default", steps)
+        found = collect(server.api(), kinds, "default", steps, {})
 
     kept = [name for name in found.files if name.startswith("objects/")]
     assert kept == ["objects/ConfigMap-web.yaml", "objects/other.ConfigMap-web.yaml"]
@@ -116,8 +116,9 @@ def test_without_a_token_what_failed_stays_the_news() -> None:
     kinds = {("v1", "ConfigMap"): Kind("v1", "ConfigMap", "configmaps", namespaced=True)}
     step = Step(Wanted(ref, {}), Action.CHANGE, "", {})
 
-    found = collect(without_token(), kinds, "default", [step])
+    found = collect(without_token(), kinds, "default", [step], {("migration-x", "main"): ["one", "two"]})
 
+    assert found.files == {"logs/migration-x-main.log": "one\ntwo"}
     assert found.missing == ["the rest: Google's token service does not answer. timed out"]
     assert last_lines(without_token(), POD, "c") == []
     assert events_about(without_token(), [POD]) == []

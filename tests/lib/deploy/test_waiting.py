@@ -12,6 +12,7 @@ import pytest
 from tasks.lib.cluster.api import Api, Patience
 from tasks.lib.cluster.endpoint import Endpoint
 from tasks.lib.cluster.kinds import Kind
+from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import evidence
 from tasks.lib.deploy.decide import Action
 from tasks.lib.deploy.lines import Lines
@@ -167,7 +168,7 @@ class Lagging(Api):
         self._over.set()
 
 
-POD = {
+POD: dict[str, Any] = {
     "metadata": {"name": "migration-x", "namespace": "default", "uid": "x", "creationTimestamp": ""},
     "spec": {"containers": [{"name": "main"}]},
     "status": {"containerStatuses": [{"name": "main", "state": {"terminated": {"exitCode": 0}}}]},
@@ -204,6 +205,43 @@ def test_the_log_of_a_failed_job_is_shown_though_its_end_is_seen_before_its_pod(
         wait.until_ready(WATCHED, 60)
 
     assert "last lines of migration-x, container main:\n  2026-01-01T00:00:00Z Running" in caught.value.why
+
+
+class Vanishing(Lagging):
+    """A server that removes a failed Job's pod before anybody asks for its log again."""
+
+    def __init__(self, ended: dict[str, Any]) -> None:
+        super().__init__(ended)
+        self._read = threading.Event()
+
+    def list(
+        self, path: str, *, doing: str, query: Mapping[str, str] | None = None
+    ) -> tuple[list[dict[str, Any]], str]:
+        if path.endswith("/jobs"):
+            self._read.wait()
+        elif path.endswith("/pods"):
+            owned = {**POD["metadata"], "ownerReferences": [{"uid": "uid-migration", "controller": True}]}
+            return ([] if "labelSelector" in (query or {}) else [{**POD, "metadata": owned}]), "1"
+        return super().list(path, doing=doing, query=query)
+
+    def lines(self, path: str, *, query: Mapping[str, str], idle: float) -> Iterator[bytes]:
+        if path.endswith("/log") and "follow" not in query:
+            raise ApiError("stream", 404, "NotFound", 'pods "migration-x" not found')
+        yield from super().lines(path, query=query, idle=idle)
+        self._read.set()
+
+
+def test_the_log_of_a_failed_job_is_kept_though_its_pods_went_with_it() -> None:
+    failed = [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"}]
+    record = Record("staging", {MIGRATION: Row("jobs", MIGRATION, Action.RUN)})
+    target = Target(MIGRATION, "uid-migration", 1)
+    wait = Wait(Vanishing(job(conditions=failed)), "default", [target], record, lambda event: None, {})
+
+    with pytest.raises(Failure, match="Job migration failed") as caught:
+        wait.until_ready(WATCHED, 60)
+
+    assert "last lines of migration-x, container main:\n  Running migrations:" in caught.value.why
+    assert list(record.heard["migration-x", "main"]) == ["Running migrations:"]
 
 
 def test_a_log_says_that_a_pod_was_deleted_whatever_else_is_told_in_that_second(tmp_path: Path) -> None:
