@@ -33,6 +33,7 @@ class Action(StrEnum):
     KEEP = "unchanged"
 
 
+CHANGED: Final = "its image or configuration changed"
 WRITES: Final = frozenset({Action.CREATE, Action.CHANGE, Action.RECREATE, Action.RUN, Action.DELETE})
 
 
@@ -128,8 +129,12 @@ def _job_action(there: Json | None, digest: str, *, run_jobs: bool) -> tuple[Act
     if there is None:
         return Action.RUN, "there is none yet"
     outcome = job_outcome(there)
+    is_other = (there["metadata"].get("annotations") or {}).get(RAN) != digest
     reasons = {
-        "its image or configuration changed": (there["metadata"].get("annotations") or {}).get(RAN) != digest,
+        f"{CHANGED}; the run before has not ended: it is waited for first": (
+            is_other and outcome == "" and not is_going(there)
+        ),
+        CHANGED: is_other,
         "the last one is being deleted": is_going(there),
         "it failed the last time": outcome == "Failed",
         "asked for with --jobs": run_jobs and outcome == "Complete",

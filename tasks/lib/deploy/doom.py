@@ -177,6 +177,11 @@ class Trouble:
         """What stays the same while the trouble lasts, though its message may change."""
         return (self.kind, self.name, self.container, self.meaning)
 
+    @property
+    def is_lasting(self) -> bool:
+        """Whether it counts as doomed one day."""
+        return self.patience < NEVER
+
     def without_verdict(self) -> "Trouble":
         """The same, told only: it never counts as doomed."""
         return replace(self, patience=NEVER, limit="")

@@ -10,7 +10,7 @@ from tasks.lib.cluster import permissions
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.connection import Connection
 from tasks.lib.cluster.kinds import Kinds, discover_with
-from tasks.lib.deploy import autoscaling, rehearsal
+from tasks.lib.deploy import autoscaling, earlier, rehearsal
 from tasks.lib.deploy.acting import Acting, unknown_kind
 from tasks.lib.deploy.conflicts import Conflict, bare
 from tasks.lib.deploy.decide import Action, Step, decide
@@ -22,7 +22,8 @@ from tasks.lib.deploy.phases import arrange, ranks
 from tasks.lib.deploy.progress import DEPLOYED, PhaseBegan, Record, Tell
 from tasks.lib.deploy.readiness import RULES, State, standing
 from tasks.lib.deploy.removing import Removing
-from tasks.lib.deploy.waiting import Target, Wait, places_to_watch
+from tasks.lib.deploy.target import Target
+from tasks.lib.deploy.waiting import Wait, places_to_watch
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
@@ -121,7 +122,7 @@ def plan(
         concedes=choices.concede,
     )
     tried = trial.run(steps) if choices.exhaustive else trial.run_sparingly(steps)
-    rehearsal.require(tried)
+    rehearsal.require(tried, earlier.faults(api, steps, settings.time_limits.job))
     by_ref = {t.step.ref: t.step for t in tried}
     groups = arrange(objects, settings.deploy.phases, environment.prefix)
     return Planned(
@@ -213,6 +214,7 @@ class Course:
         for step in steps:
             if not step.writes:
                 self._record.end(step.ref, "ran before" if step.action is Action.SKIP else "unchanged")
+        self._await_earlier_runs(acting, steps)
         for batch in ranks([step.wanted for step in steps]):
             due = [step for w in batch if (step := by_ref[w.ref]).writes]
             if due:
@@ -226,8 +228,17 @@ class Course:
         waited = [step for step in steps if step.ref.kind in RULES and step.action is not Action.SKIP]
         self._wait(acting, waited, stored)
 
+    def _await_earlier_runs(self, acting: Acting, steps: Sequence[Step]) -> None:
+        targets = [target for step in steps if step.writes and (target := earlier.target(step))]
+        for target in targets:
+            self._record.begin(target.ref, "waiting for the end of the run before")
+        self._wait_for(acting, targets)
+
     def _wait(self, acting: Acting, steps: Sequence[Step], stored: Mapping[Ref, Json]) -> None:
-        targets = [target for step in steps if (target := self._target(step, stored.get(step.ref)))]
+        found = (self._target(step, stored.get(step.ref)) for step in steps)
+        self._wait_for(acting, [target for target in found if target])
+
+    def _wait_for(self, acting: Acting, targets: Sequence[Target]) -> None:
         if not targets:
             return
         has_jobs = any(target.ref.kind == "Job" for target in targets)

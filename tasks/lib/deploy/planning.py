@@ -22,6 +22,7 @@ SIGNS: Final = {
     Action.CHANGE: "~",
     Action.RECREATE: "±",
     Action.RUN: ">",
+    Action.AWAIT: ">",
     Action.DELETE: "-",
     Action.LEAVE: "·",
 }
@@ -76,8 +77,10 @@ class Plan:
 
     @property
     def told(self) -> list[Entry]:
-        """The entries that there is something to say of: those due, and what stays against expectation."""
-        return [entry for entry in self.entries if entry.writes or entry.action == Action.LEAVE]
+        """The entries that there is something to say of: due, waited for, or left against expectation."""
+        return [
+            entry for entry in self.entries if entry.writes or entry.action in {Action.AWAIT, Action.LEAVE}
+        ]
 
 
 def of(environment: str, planned: Planned) -> Plan:
@@ -136,6 +139,7 @@ def totals(plan: Plan) -> str:
         "change": "to change",
         "recreate": "to make anew",
         "run": "to run",
+        "await": "to wait for",
         "delete": "to delete",
         "leave": "left",
     }

@@ -227,14 +227,18 @@ class Rehearsal:
         return replace(tried, conceded=(*conflicts, *tried.conceded))
 
 
-def require(tried: Sequence[Tried]) -> None:
+def require(tried: Sequence[Tried], others: Sequence[str] = ()) -> None:
     """Check that the cluster would take everything.
+
+    Args:
+        tried: how the dry runs went.
+        others: what else speaks against it, each with its way out.
 
     Raises:
         Failure: it would not; every refusal and conflict is listed with its way out.
 
     """
-    faults = [t.fault for t in tried if t.fault]
+    faults = [*(t.fault for t in tried if t.fault), *others]
     conflicts = [c for t in tried for c in t.conflicts]
     if not faults and not conflicts:
         return

@@ -3,13 +3,13 @@
 import queue
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy import earlier
 from tasks.lib.deploy.diagnosis import without_past_verdict
 from tasks.lib.deploy.doom import Trouble
 from tasks.lib.deploy.evidence import gather, has_completed
@@ -17,6 +17,7 @@ from tasks.lib.deploy.logs import Followers, pods_of_job
 from tasks.lib.deploy.objects import Ref, is_going
 from tasks.lib.deploy.progress import LogLine, Notice, Record, Tell, Told
 from tasks.lib.deploy.readiness import State, job_outcome, standing, tally
+from tasks.lib.deploy.target import Target
 from tasks.lib.deploy.view import View
 from tasks.lib.deploy.watching import Broken, Disturbed, Gone, Inbox, Listed, Logged, News, Seen, watches
 from tasks.lib.errors import Failure, TimedOut
@@ -26,6 +27,7 @@ TICK: Final = 0.5
 SECONDS_FOR_LAST_LOG_LINES: Final = 15.0
 # A rollout will end the pods of an earlier state anyway; one that never became ready need not be waited for.
 PATIENCE_WITH_THE_PAST: Final = 15.0
+GONE: Final = "the run before is gone"
 PODS: Final = (("v1", "Pod"), ("v1", "Event"), ("v1", "PersistentVolumeClaim"))
 WATCHED_WITH: Final = {
     "Deployment": (("apps/v1", "ReplicaSet"), *PODS),
@@ -33,35 +35,6 @@ WATCHED_WITH: Final = {
     "DaemonSet": PODS,
     "Job": PODS,
 }
-
-
-@dataclass
-class Target:
-    """One workload that is waited for.
-
-    Args:
-        ref: its name.
-        uid: of the very object that was applied, so that one of the same name is not taken for it.
-        generation: the one that the apply made: an older state that arrives late is not judged.
-        since: when this deploy wrote it, by the server's clock; empty where it did not.
-
-    """
-
-    ref: Ref
-    uid: str
-    generation: int
-    since: str = ""
-    said: str = ""
-    trouble_since: dict[tuple[str, ...], float] = field(default_factory=dict)
-
-    def note(self, present: Sequence[Trouble]) -> None:
-        """Remember since when each present trouble lasts, and forget those that passed."""
-        now = time.monotonic()
-        self.trouble_since = {t.key: self.trouble_since.get(t.key, now) for t in present}
-
-    def lasts(self, trouble: Trouble) -> float:
-        """For how many seconds a present trouble has been there."""
-        return time.monotonic() - self.trouble_since[trouble.key]
 
 
 class Wait:
@@ -179,14 +152,17 @@ class Wait:
             if place != (kind, namespace) or target.uid in present:
                 continue
             is_job, uid = target.ref.kind == "Job", target.uid
-            if not (is_job and has_completed(self._api, namespace, uid)):
+            if not target.makes_way and not (is_job and has_completed(self._api, namespace, uid)):
                 raise self._deleted(target)
-            self._done(target, "complete, and removed since")
+            self._done(target, GONE if target.makes_way else "complete, and removed since")
 
     def _note_deletion(self, thing: Json) -> None:
         """A target was deleted; a Job may be when it has ended, by its time to live."""
         target = next((one for one in self._pending.values() if one.uid == thing["metadata"]["uid"]), None)
         if target is None:
+            return
+        if target.makes_way:
+            self._done(target, GONE)
             return
         if target.ref.kind != "Job" or not job_outcome(thing):
             raise self._deleted(target)
@@ -219,6 +195,9 @@ class Wait:
             self._judge(target, live)
 
     def _judge(self, target: Target, live: Json) -> None:
+        if target.makes_way and (end := earlier.end(live, self._view)):
+            self._done(target, end)
+            return
         live = without_past_verdict(live, target.since)
         found = standing(live)
         if found.state is State.READY:
@@ -229,10 +208,10 @@ class Wait:
         stuck = self._view.stuck_pods_of(live)
         target.note([trouble for trouble, _ in (*troubles, *stuck)])
         doomed = [(t, pod) for t, pod in troubles if target.lasts(t) >= self._patience(t)]
-        if found.state is State.FAILED or doomed:
+        if found.state is State.FAILED or (doomed and not target.makes_way):
             raise self._failed(target, live, found.reason, doomed or troubles)
         self._free(target, stuck)
-        reason = f"{found.reason}; {troubles[0][0]}" if troubles else found.reason
+        reason = target.told(f"{found.reason}; {troubles[0][0]}" if troubles else found.reason)
         self._record.note(target.ref, f"waiting: {reason}", tally(live))
         self._say(target, reason)
 
@@ -290,6 +269,7 @@ class Wait:
 
     def _timed_out(self, seconds: float) -> TimedOut:
         lines = [f"{ref}: {self._record.rows[ref].result}" for ref in self._pending]
+        lines += [earlier.way_out(one.ref) for one in self._pending.values() if one.is_earlier_run]
         if self._disturbed:
             lines.append(f"The API server does not answer: {self._disturbed}")
         for ref in self._pending:

@@ -71,6 +71,9 @@ def job(status: dict[str, Any], ran: str = "") -> dict[str, Any]:
     return live(JOB, {RAN: ran or job_fingerprint(JOB.body, [JOB, CONFIG])}, status=status)
 
 
+STILL_RUNNING = "its image or configuration changed; the run before has not ended: it is waited for first"
+RUNNING_OTHER = job({}, ran="before")
+DELETING_OTHER = {**RUNNING_OTHER, "metadata": {**RUNNING_OTHER["metadata"], "deletionTimestamp": "now"}}
 DELETING = {**job(COMPLETE), "metadata": {**job(COMPLETE)["metadata"], "deletionTimestamp": "now"}}
 
 
@@ -79,11 +82,14 @@ DELETING = {**job(COMPLETE), "metadata": {**job(COMPLETE)["metadata"], "deletion
     [
         (None, False, Action.RUN, "there is none yet"),
         (job(COMPLETE, ran="before"), False, Action.RUN, "its image or configuration changed"),
+        (job({"active": 1}, ran="before"), False, Action.RUN, STILL_RUNNING),
+        (job({}, ran="before"), True, Action.RUN, STILL_RUNNING),
         (job(COMPLETE), False, Action.SKIP, "ran already with this image and configuration"),
         (job(COMPLETE), True, Action.RUN, "asked for with --jobs"),
         (job(FAILED), False, Action.RUN, "it failed the last time"),
         (job({}), False, Action.AWAIT, "it is still running"),
         (job({}), True, Action.AWAIT, "it is still running"),
+        (DELETING_OTHER, False, Action.RUN, "its image or configuration changed"),
         (DELETING, False, Action.RUN, "the last one is being deleted"),
     ],
 )

@@ -51,6 +51,14 @@ def planned(action: Action = Action.CHANGE, live: str = "old", wanted: str = "<n
             Action.LEAVE,
             [("", "config"), ("", "  · ConfigMap conf (because)"), ("", "staging: 1 left, 1 unchanged.")],
         ),
+        (
+            Action.AWAIT,
+            [
+                ("", "config"),
+                ("cyan", "  > ConfigMap conf (because)"),
+                ("", "staging: 1 to wait for, 1 unchanged."),
+            ],
+        ),
         (Action.KEEP, [("", "staging: 2 unchanged.")]),
     ],
 )

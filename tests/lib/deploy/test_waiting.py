@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,8 @@ from tasks.lib.deploy.lines import Lines
 from tasks.lib.deploy.logs import Followers
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.progress import Event, LogLine, Record, Row, Told
-from tasks.lib.deploy.waiting import Target, Wait
+from tasks.lib.deploy.target import Target
+from tasks.lib.deploy.waiting import Wait
 from tasks.lib.deploy.watching import Disturbed, Gone, Listed, News, Seen
 from tasks.lib.errors import Failure
 from tests.clock import Clock
@@ -293,6 +295,35 @@ def test_a_target_that_somebody_deletes_ends_the_wait(target: Target, news: list
         waited(target, *news)
 
     assert caught.value.why == "The last that was seen of it: waiting: not ready."
+
+
+RAN_BEFORE = Target(MIGRATION, "uid-migration", 1, makes_way=True)
+GAVE_UP = [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]
+
+
+@pytest.mark.parametrize(
+    ("news", "result"),
+    [
+        ([Seen(job(conditions=COMPLETE))], "complete"),
+        ([Seen(job(conditions=GAVE_UP))], "complete"),
+        ([Gone(job(active=1))], "complete"),
+        ([Listed(("batch/v1", "Job"), "default", [])], "complete"),
+        ([Seen(job(active=1))], "waiting: waiting for the end of the run before: running"),
+    ],
+    ids=["it ends well", "it fails", "somebody deletes it", "it is gone already", "it goes on"],
+)
+def test_a_run_that_makes_way_is_waited_for_to_whatever_end(news: list[News], result: str) -> None:
+    assert waited(replace(RAN_BEFORE), *news) == result
+
+
+def test_a_time_out_says_which_job_an_earlier_deploy_started_and_how_to_end_it() -> None:
+    record = Record("staging", {MIGRATION: Row("jobs", MIGRATION, Action.RUN, "waiting: running")})
+    wait = Wait(NOBODY, "default", [replace(RAN_BEFORE)], record, lambda event: None, {})
+
+    late = wait._timed_out(900)
+
+    assert "Job migration was started by an earlier deploy." in late.why
+    assert "end it with `kubectl -n default delete job migration`" in late.why
 
 
 @pytest.mark.parametrize(

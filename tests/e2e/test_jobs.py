@@ -1,0 +1,78 @@
+"""What a deploy does about Jobs that an earlier deploy started and that have not ended."""
+
+import json
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.e2e.test_deploy import COMMIT_A, COMMIT_B, deploy, deployed, read_until
+from tests.heard import until
+from tests.sandbox_case import Case
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
+
+
+def migration(image: str, behaviour: str = "") -> Mapping[str, Any]:
+    """A Job that ends well, or as `behaviour` says."""
+    pod = {"restartPolicy": "Never", "containers": [{"name": "main", "image": f"example.invalid/{image}"}]}
+    template = {"metadata": {"annotations": {"sandbox.lookit.org/behave": behaviour}}, "spec": pod}
+    spec = {"backoffLimit": 0, "template": template}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migration"}, "spec": spec}
+
+
+def live(case: Case) -> Any:
+    return json.loads(case.kubectl("get", "job", "migration", "-o", "json"))
+
+
+def interrupted_while_it_runs(case: Case) -> None:
+    """Deploy a migration that does not end, and interrupt the deploy."""
+    case.hold_only(migration("app:1", "hang"))
+    process = case.start("deploy", "--branch", "develop", "--commit", COMMIT_A)
+    read_until(process, "Job migration: running")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode == 130
+
+
+def test_a_running_migration_is_waited_for_before_the_next_one_takes_its_place(environment: Case) -> None:
+    interrupted_while_it_runs(environment)
+    first = live(environment)["metadata"]["uid"]
+    environment.hold_only(migration("app:2"))
+
+    planned = environment.invoke("plan", "--branch", "develop", "--commit", COMMIT_B)
+    assert (
+        "> Job migration (its image or configuration changed; the run before has not ended" in planned.stderr
+    )
+    process = environment.start("deploy", "--branch", "develop", "--commit", COMMIT_B)
+    read_until(process, "Job migration: waiting for the end of the run before: running")
+    assert live(environment)["metadata"]["uid"] == first
+    assert "deletionTimestamp" not in live(environment)["metadata"]
+    environment.kubectl("annotate", "pods", "--all", "--overwrite", "sandbox.lookit.org/behave=")
+    _, rest = process.communicate(timeout=240)
+
+    assert process.returncode == 0, rest
+    assert "Job migration: the run before has ended (complete)" in rest
+    assert live(environment)["metadata"]["uid"] != first
+    assert live(environment)["spec"]["template"]["spec"]["containers"][0]["image"] == "example.invalid/app:2"
+
+
+def test_a_stuck_migration_is_named_with_the_way_out_and_not_waited_for_again(environment: Case) -> None:
+    environment.hold_only(migration("app:1", "hang"))
+    late = deploy(environment, INVOKE_TIME_LIMITS_JOB="3s")
+    assert late.returncode == 70, late.stderr
+    until(lambda: live(environment)["status"].get("ready"))
+    stuck = live(environment)["metadata"]["uid"]
+    environment.hold_only(migration("app:2"))
+
+    refused = deploy(environment, commit=COMMIT_B, INVOKE_TIME_LIMITS_JOB="3s")
+
+    assert refused.returncode == 1, refused.stderr
+    assert "nothing was changed" in refused.stderr
+    assert "longer than time_limits.job (3.0 s); it is not waited for again" in refused.stderr
+    way_out = f"kubectl -n {environment.name} delete job migration"
+    assert f"`{way_out}`" in refused.stderr
+    assert live(environment)["metadata"]["uid"] == stuck
+    environment.kubectl(*way_out.split()[3:])
+    deployed(environment, commit=COMMIT_B)
