@@ -1,13 +1,18 @@
 """A value that must not turn up: how it may look, and where to look for it."""
 
+import base64
+import html
+import json
 import os
+import shlex
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
-from tasks.lib.redaction import Secret
+from tasks.lib.redaction import Public, Secret
 from tasks.lib.secrets.guard import needles
 from tests.builders import ROOT
 
@@ -23,7 +28,7 @@ class Canary:
     forms: tuple[bytes, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        found = needles({"canary.env": Secret(f"CANARY={self.value}".encode())})
+        found = needles({"canary.env": Secret(f"SECRET={self.value}".encode())}, Public())
         object.__setattr__(self, "forms", tuple(needle.text.reveal() for needle in found))
 
     def is_in(self, content: bytes) -> bool:
@@ -137,3 +142,69 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How programs print a value, and which of redaction's masks knows it: one of SPELLINGS, or another by name."""
+
+    spell: Callable[[str], str]
+    mask: str
+
+
+def go_json(text: str) -> str:
+    """As Go's encoding/json escapes by default."""
+    found = json.dumps(text, ensure_ascii=False)[1:-1]
+    for character in "<>&\u2028\u2029":
+        found = found.replace(character, f"\\u{ord(character):04x}")
+    return found
+
+
+def in_base64(text: str, before: str = "", after: str = "", width: int = 0) -> str:
+    encoded = base64.b64encode(f"{before}{text}{after}".encode()).decode()
+    width = width or len(encoded)
+    return "\n".join(encoded[at : at + width] for at in range(0, len(encoded), width))
+
+
+def coloured(text: str) -> str:
+    """Broken by what a terminal does not show."""
+    middle = len(text) // 2
+    return f"{text[:middle]}\x1b[31m\x1b]0;title\x07{text[middle:-1]}\u200b{text[-1]}"
+
+
+FORMS: dict[str, Form] = {
+    "as it is": Form(str, "values"),
+    "broken by control sequences": Form(coloured, "control sequences"),
+    "cut short": Form(lambda text: text[: len(text) * 2 // 3] + "…", "cut"),
+    "JSON of Python": Form(lambda text: json.dumps(text)[1:-1], "backslashes"),
+    "JSON of Go": Form(go_json, "backslashes"),
+    "JSON within JSON": Form(lambda text: json.dumps(json.dumps({"a": text})), "backslashes"),
+    "repr of Python": Form(repr, "backslashes"),
+    "repr of bytes": Form(lambda text: repr(text.encode()), "backslashes"),
+    "quoted by printf of a shell": Form(lambda text: "".join(c if c.isalnum() else f"\\{c}" for c in text), "backslashes"),
+    "quoted by a shell": Form(shlex.quote, "quotes of shells"),
+    "traced by a shell": Form(lambda text: text.replace("'", "'\\''"), "quotes of shells"),
+    "URL": Form(lambda text: quote(text, safe=""), "percent signs"),
+    "path of a URL": Form(lambda text: quote(text, safe="/:@&=$,"), "percent signs"),
+    "URL in small letters": Form(lambda text: "".join(f"%{b:02x}" for b in text.encode()), "percent signs"),
+    "form of a URL": Form(quote_plus, "percent signs of forms"),
+    "HTML of Python": Form(html.escape, "entities"),
+    "HTML of Go": Form(
+        lambda text: html.escape(text).replace("&#x27;", "&#39;").replace("&quot;", "&#34;").replace("+", "&#43;"),
+        "entities",
+    ),
+    "base64": Form(in_base64, "base64"),
+    "base64 after one letter": Form(lambda text: in_base64(text, "x", "yz"), "base64"),
+    "base64 after two letters": Form(lambda text: in_base64(text, "xy", "z"), "base64"),
+    "basic authentication": Form(lambda text: f"Basic {in_base64(text, 'admin:')}", "base64"),
+    "URL-safe base64": Form(
+        lambda text: base64.urlsafe_b64encode(f"??>{text}??>".encode()).decode().rstrip("="), "base64"
+    ),
+    "wrapped base64": Form(lambda text: in_base64(f"{text} {text} {text}", "some", width=16), "base64"),
+    "base64 in a URL": Form(lambda text: quote(in_base64(text, "xy"), safe=""), "base64"),
+}  # fmt: skip
+
+
+def pieces(printed: str) -> list[str]:
+    """What of a printed value must not be shown: each line, without what programs put around it."""
+    return [line.strip("\"' =…") for line in printed.removeprefix("Basic ").splitlines()]

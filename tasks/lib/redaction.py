@@ -1,14 +1,34 @@
-"""Secrets as a type: a value that does not print, and a filter for text that may carry one."""
+"""Secrets as a type: a value that does not print, and a Redactor that takes values out of text.
 
-import base64
-import json
-from collections.abc import Iterable
-from typing import Final
+What becomes a value is decided in tasks/lib/secrets/sensitive.py.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from tasks.lib.errors import Failure
+from tasks.lib.printable import clipped, one_line, printable
+from tasks.lib.spellings import Span, View, base64_bodies, base64_spans, views, windows
 
 REDACTED: Final = "[redacted]"
 # Shorter values ("1", "true", "admin") would blank out half of any log.
-SHORTEST_VALUE_TO_MASK: Final = 6
-SHORTEST_LINE: Final = 12
+SHORTEST: Final = 6
+# Of what is longer, such as an archive in a Secret, base64 is not looked for.
+LARGEST_IN_BASE64: Final = 16 * 1024
+# A text that was cut short ends with one of these, and perhaps within a value.
+CUT: Final = ("…", "...")
+# Words (us-east1, lookit-staging), hosts and addresses: values such as these may be no secrets.
+WORD: Final = r"(?:[a-z]+[0-9]{0,2}|[0-9]{1,3})"
+NAME: Final = re.compile(rf"(?:https?://)?{WORD}(?:[-._]{WORD})*(?::[0-9]{{1,5}})?/?")
+# What stands for bytes that are no UTF-8.
+HALVES: Final = re.compile("[\ud800-\udfff]")
+SECRET_KEY: Final = re.compile(
+    r"pass|pwd|secret|key|token|cookie|hash|salt|cred|auth|private|dsn|cert", re.IGNORECASE
+)
+PEM: Final = re.compile(r"-----BEGIN [A-Z0-9 ]+-----(.*?)-----END", re.DOTALL)
 
 
 class Secret:
@@ -47,31 +67,143 @@ class Secret:
         raise TypeError("a Secret is never serialised")
 
 
-def mask(text: str, secrets: Iterable[str]) -> str:
-    """Return `text` with every one of `secrets` (longest first) replaced by `[redacted]`."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SHORTEST_VALUE_TO_MASK:
-            text = text.replace(secret, REDACTED)
-    return text
+@dataclass(frozen=True)
+class Public:
+    """What is no secret, though it stands among secrets.
+
+    Args:
+        keys: those whose values are names and addresses.
+        names: text in which everything is named that anybody may know, such as settings and names of objects.
+
+    """
+
+    keys: frozenset[str] = frozenset()
+    names: str = ""
+
+    def naming(self, names: Iterable[str]) -> "Public":
+        """The same with more names."""
+        return replace(self, names="\n".join([self.names, *names]))
+
+    def covers(self, key: str, value: str) -> bool:
+        """Whether the value of `key` is no secret; an empty key is one that nobody knows.
+
+        A word, a name or a host is none where its key does not sound like one, or where it is public anyway:
+        names with holes in them would tell what fits.
+        """
+        if key in self.keys:
+            return True
+        if not NAME.fullmatch(value):
+            return False
+        if key and not SECRET_KEY.search(key):
+            return True
+        return bool(re.search(rf"(?<![A-Za-z0-9]){re.escape(value)}(?![A-Za-z0-9])", self.names))
 
 
-def mask_cut(text: str, secrets: Iterable[str], mark: str) -> str:
-    """The same for a text that was cut short, as `mark` at its end says: it may end within a secret."""
-    if not text.endswith(mark):
-        return mask(text, secrets)
-    listed, shown = list(secrets), text.removesuffix(mark)
-    lengths = range(len(shown), SHORTEST_VALUE_TO_MASK - 1, -1)
-    ends = (n for n in lengths if any(secret.startswith(shown[-n:]) for secret in listed))
-    if n := next(ends, 0):
-        shown = shown[:-n] + REDACTED
-    return mask(shown, listed) + mark
+def as_bytes(value: str) -> bytes:
+    """The bytes of a value that was read with `surrogateescape`, or half of a character in JSON."""
+    try:
+        return value.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return value.encode(errors="surrogatepass")
 
 
-def forms(values: Iterable[str]) -> list[str]:
-    """Secret values as they may occur: whole, line by line, escaped in JSON, and in base64."""
-    found: set[str] = set()
-    for value in values:
-        lines = [line.strip() for line in value.splitlines() if len(line.strip()) >= SHORTEST_LINE]
-        for text in (value, *lines):
-            found |= {text, json.dumps(text)[1:-1], base64.b64encode(text.encode()).decode()}
-    return sorted(found, key=len, reverse=True)
+class Redactor:
+    """Takes secret values out of what a run shows: logs, errors, plans, reports, evidence, notifications.
+
+    One object serves a whole run, and learns values as they become known.
+
+    Args:
+        values: the secret values.
+        public: what counts as no secret among those to be learnt.
+
+    """
+
+    def __init__(self, values: Iterable[str] = (), public: Public | None = None) -> None:
+        self.public = public or Public()
+        self._values: tuple[str, ...] = ()
+        self._in_base64: dict[int, set[str]] = {}
+        self.learn(values)
+
+    def learn(self, values: Iterable[str]) -> None:
+        """Take these values out from now on; those that are too short are not."""
+        for value in values:
+            shown = HALVES.sub("\ufffd", printable(value)).strip()
+            if len(shown) >= SHORTEST and shown not in self._values:
+                self._values = (*self._values, shown)
+                self._learn_base64(value.strip())
+
+    def _learn_base64(self, value: str) -> None:
+        if len(value) > LARGEST_IN_BASE64:
+            return
+        # What PEM holds is base64 itself, and may be wrapped otherwise.
+        pem = ["".join(body.split()) for body in PEM.findall(value)]
+        for body in [*base64_bodies(as_bytes(value)), *pem]:
+            for piece in windows(body):
+                self._in_base64.setdefault(len(piece), set()).add(piece)
+
+    def text(self, text: str) -> str:
+        """`text` without control sequences, and with `[redacted]` for each value, however it is spelled."""
+        text = printable(text)
+        if not self._values:
+            return text
+        shown, at = [], 0
+        for start, end in _merged(span for view in views(text) for span in self._spans(view)):
+            shown += [text[at:start], REDACTED]
+            at = end
+        return "".join([*shown, text[at:]])
+
+    def line(self, text: str) -> str:
+        """The same on one line."""
+        return one_line(self.text(text))
+
+    def tree(self, value: Any) -> Any:
+        """What JSON or YAML hold, with `[redacted]` for each value in its texts."""
+        if isinstance(value, Mapping):
+            return {key: self.tree(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.tree(inner) for inner in value]
+        return self.text(value) if isinstance(value, str) else value
+
+    @contextmanager
+    def failures(self) -> Iterator[None]:
+        """Take the values out of a failure from within, which may quote logs; shorten long lines."""
+        try:
+            yield
+        except Failure as failure:
+            failure.what, failure.next_step = self.line(failure.what), self.text(failure.next_step)
+            failure.why = "\n".join(map(clipped, self.text(failure.why).splitlines()))
+            failure.args = (failure.what,)
+            raise
+
+    def _spans(self, view: View) -> Iterator[Span]:
+        for value in self._values:
+            at = view.text.find(value)
+            while at >= 0:
+                yield view.span(at, at + len(value))
+                at = view.text.find(value, at + 1)
+        yield from base64_spans(view, self._in_base64)
+        yield from self._span_of_cut(view)
+
+    def _span_of_cut(self, view: View) -> Iterator[Span]:
+        """Where a text that was cut short ends within a value."""
+        if not view.text.endswith(CUT):
+            return
+        shown = view.text.rstrip("….")
+        for value in self._values:
+            lengths = range(min(len(value), len(shown)), SHORTEST - 1, -1)
+            if length := next((n for n in lengths if value.startswith(shown[-n:])), 0):
+                yield view.span(len(shown) - length, len(shown))
+
+
+def _merged(spans: Iterable[Span]) -> Iterator[Span]:
+    """Spans in order, with those that overlap or touch as one."""
+    begun: Span | None = None
+    for start, end in sorted(spans):
+        if begun and start <= begun[1]:
+            begun = begun[0], max(begun[1], end)
+            continue
+        if begun:
+            yield begun
+        begun = start, end
+    if begun:
+        yield begun

@@ -102,12 +102,11 @@ class Rehearsal:
     def render(self) -> str:
         """Render the environment, and check every object against its schema."""
         from tasks.lib.render.rendering import render
-        from tasks.lib.render.validation import validate
 
         self.rendered = render(
             self.settings, self.settings.environment(self.name), self.variables, self.secrets
         )
-        validate(self.rendered.documents, self.settings.kustomize.kubernetes)
+        self.rendered.validate(self.settings.kustomize.kubernetes)
         return f"{len(self.rendered.documents)} objects for commit {self.variables.short_sha}"
 
     def deploy(self) -> str:

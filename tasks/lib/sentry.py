@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tasks.lib import console, process
 from tasks.lib.build_variables import repository_full_name
 from tasks.lib.errors import Failure
-from tasks.lib.redaction import mask
+from tasks.lib.redaction import Redactor
 
 if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables
@@ -76,6 +76,6 @@ def _call(argv: tuple[str, ...], env: Mapping[str, str], token: str, seconds: fl
     except Failure as failure:
         raise type(failure)(
             f"Sentry was not told: `sentry-cli {' '.join(argv[1:3])}` failed.",
-            mask(failure.why or failure.what, [token]),
+            Redactor([token]).text(failure.why or failure.what),
             "The release itself stands.  Check sentry.* in invoke.yaml and the token's scopes (org:ci).",
         ) from failure

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tasks.lib.cluster.api import HURRIED, Api, Json
 from tasks.lib.cluster.kinds import Kinds
@@ -22,7 +22,7 @@ from tasks.lib.deploy.objects import APPLIED
 from tasks.lib.deploy.observe import get
 from tasks.lib.errors import Failure
 from tasks.lib.files import make_folders, write_atomically
-from tasks.lib.redaction import REDACTED, forms, mask
+from tasks.lib.redaction import REDACTED, Redactor
 
 EVENTS: Final = 500
 LINES: Final = 2000
@@ -95,21 +95,20 @@ def _collect(api: Api, kinds: Kinds, namespace: str, touched: Sequence[Step], fo
         _collect_logs(api, pod, found)
 
 
-def write(folder: Path, found: Found, facts: Mapping[str, object], values: Collection[str]) -> None:
+def write(folder: Path, found: Found, facts: Mapping[str, object], redactor: Redactor) -> None:
     """Write a bundle, readable by its owner only.
 
     Args:
         folder: made here.
         found: what was collected.
         facts: what else to keep, as `record.json`.
-        values: secret values to blank out.
+        redactor: takes secret values out.
 
     Raises:
         OSError: it cannot be written.
 
     """
-    hidden = forms(values)
-    files = {**found.files, "record.json": json.dumps(masked(facts, hidden), indent=2, default=str)}
+    files = {**found.files, "record.json": json.dumps(redactor.tree(facts), indent=2, default=str)}
     if found.missing:
         files["missing.txt"] = "\n".join(found.missing)
     make_folders(folder.parent)
@@ -117,8 +116,8 @@ def write(folder: Path, found: Found, facts: Mapping[str, object], values: Colle
     for name, content in files.items():
         path = (folder / name).with_name(file_name(Path(name).name))
         # Before YAML folds and escapes them, and again for what stands across members.
-        text = content if isinstance(content, str) else as_yaml(masked(content, hidden))
-        write_atomically(path, (mask(text, hidden).rstrip() + "\n").encode())
+        text = content if isinstance(content, str) else as_yaml(redactor.tree(content))
+        write_atomically(path, (redactor.text(text).rstrip() + "\n").encode())
 
 
 def folder_name(environment: str, commit: str, moment: datetime.datetime) -> str:
@@ -133,15 +132,6 @@ def file_name(name: str) -> str:
     stem, _, suffix = name.rpartition(".")
     end = f"-{hashlib.sha256(name.encode()).hexdigest()[:12]}.{suffix}"
     return stem.encode()[: LONGEST_FILE_NAME - len(end.encode())].decode(errors="ignore") + end
-
-
-def masked(value: Any, hidden: Sequence[str]) -> Any:
-    """The same structure, `hidden` blanked out of its texts."""
-    if isinstance(value, Mapping):
-        return {key: masked(inner, hidden) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [masked(inner, hidden) for inner in value]
-    return mask(value, hidden) if isinstance(value, str) else value
 
 
 def redacted(thing: Json) -> Json:

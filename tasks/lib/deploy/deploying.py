@@ -4,16 +4,15 @@ tasks/deploy.py and tasks/rehearse.py call it; it knows nothing of a command lin
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.lib.deploy.aftercare import Aftercare
 from tasks.lib.deploy.around import Around
-from tasks.lib.deploy.hiding import learn, masked, masked_failures, values_of, values_to_mask
+from tasks.lib.deploy.hiding import learn, masked
 from tasks.lib.deploy.hooks import Launcher
 from tasks.lib.deploy.progress import (
     DEPLOYED,
@@ -27,7 +26,6 @@ from tasks.lib.deploy.progress import (
     Tell,
 )
 from tasks.lib.errors import Failure
-from tasks.lib.redaction import Secret, mask
 
 if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
     from tasks.lib.deploy.engine import Choices, Planned
     from tasks.lib.deploy.lock import Lock
     from tasks.lib.deploy.planning import Plan
-    from tasks.lib.render.documents import Document
+    from tasks.lib.render.rendering import Rendered
     from tasks.lib.settings.model import Environment, Settings
 
 
@@ -94,12 +92,11 @@ def _deploy(settings: "Settings", release: Release, tell: Tell) -> Record:
     try:
         tell(Began(record))
         tell(PhaseBegan("preflight"))
-        connection, documents, secrets = prepare(settings, release)
-        values = values_to_mask(documents, secrets)
-        record.blank = partial(mask, secrets=values)
-        tell = masked(tell, values)
-        with _closing(connection), masked_failures(values):
-            _converge(settings, release, connection, documents, record, tell, values)
+        connection, rendered = prepare(settings, release)
+        record.blank = rendered.redactor.line
+        tell = masked(tell, rendered.redactor)
+        with _closing(connection), rendered.redactor.failures():
+            _converge(settings, release, connection, rendered, record, tell)
     finally:
         tell(Ended(record, time.monotonic() - began))
     return record
@@ -113,14 +110,12 @@ def plan(settings: "Settings", release: Release) -> "Plan":
 
     """
     release = replace(release, choices=replace(release.choices, exhaustive=True))
-    connection, documents, secrets = prepare(settings, release)
-    with _closing(connection), masked_failures(values_to_mask(documents, secrets)):
-        return _planned(settings, release, connection, documents)[1]
+    connection, rendered = prepare(settings, release)
+    with _closing(connection), rendered.redactor.failures():
+        return _planned(settings, release, connection, rendered)[1]
 
 
-def prepare(
-    settings: "Settings", release: Release
-) -> "tuple[Connection, list[Document], Mapping[str, Secret]]":
+def prepare(settings: "Settings", release: Release) -> "tuple[Connection, Rendered]":
     """Reach the cluster while the secrets are decrypted, and render; all of it changes nothing.
 
     Raises:
@@ -130,7 +125,7 @@ def prepare(
     from tasks.lib.cluster.connection import connect
     from tasks.lib.image.pinning import pin
     from tasks.lib.render.rendering import render
-    from tasks.lib.render.validation import preload, validate
+    from tasks.lib.render.validation import preload
     from tasks.lib.secrets.decryption import decrypt_all
 
     environment = release.environment
@@ -140,19 +135,19 @@ def prepare(
         # kustomize is another process: while it works, this one gets ready for what it will say.
         pool.submit(preload, settings.kustomize.kubernetes)
         rendered = render(settings, environment, release.variables, secrets)
-        validate(rendered.documents, settings.kustomize.kubernetes)
-        pin(settings, [document.content for document in rendered.documents])
-        return connecting.result(), rendered.documents, secrets
+        rendered.validate(settings.kustomize.kubernetes)
+        with rendered.redactor.failures():
+            pin(settings, [document.content for document in rendered.documents])
+        return connecting.result(), rendered
 
 
 def _converge(
     settings: "Settings",
     release: Release,
     connection: "Connection",
-    documents: "list[Document]",
+    rendered: "Rendered",
     record: Record,
     tell: Tell,
-    values: list[str],
 ) -> None:
     from tasks.lib.cluster import identity
     from tasks.lib.deploy import autoscaling, claims, lock
@@ -164,9 +159,8 @@ def _converge(
     tell(Notice(f"cluster {connection.found.name} at {connection.found.endpoint.server}"))
     claim = claims.claim(release.variables)
     one = lock.Lock(connection.api, environment, claim)
-    with _locked(settings, release, connection, documents, one, tell) as approve:
-        planned, shown, marked = _planned(settings, release, connection, documents)
-        learn(values, planned.live_secrets)
+    with _locked(settings, release, connection, rendered, one, tell) as approve:
+        planned, shown, marked = _planned(settings, release, connection, rendered)
         tell(Decided(shown))
         for note in autoscaling.notes(planned.steps):
             tell(Notice(note))
@@ -184,7 +178,7 @@ def _converge(
             )
             course.run(planned)
         except Failure as failure:
-            recovery = Recovery(settings, environment, connection, one, release.care, values, tell)
+            recovery = Recovery(settings, environment, connection, one, release.care, rendered.redactor, tell)
             recovery.after(failure, planned, record, about)
             raise
         except KeyboardInterrupt:
@@ -228,7 +222,7 @@ def _remember(
 
 
 def _planned(
-    settings: "Settings", release: Release, connection: "Connection", documents: "list[Document]"
+    settings: "Settings", release: Release, connection: "Connection", rendered: "Rendered"
 ) -> "tuple[Planned, Plan, bool]":
     from tasks.lib.cluster import identity
     from tasks.lib.deploy import engine, namespaces, planning, pruning, references
@@ -236,7 +230,7 @@ def _planned(
 
     environment = release.environment
     marked = identity.check(connection.api, environment)
-    contents = [document.content for document in documents]
+    contents = [document.content for document in rendered.documents]
     objects = wanted(contents, connection.kinds, environment.namespace)
     planned = engine.plan(settings, environment, connection, objects, release.choices)
     if release.choices.prune and settings.deploy.prune:
@@ -245,8 +239,8 @@ def _planned(
     shown = planning.of(environment.name, planned)
     if not marked and namespaces.is_missing(connection.api, environment):
         shown = planning.with_namespace(shown, environment.namespace)
-    values = {*values_to_mask(documents, {}), *values_of(planned.live_secrets)}
-    return planned, planning.blanked(shown, values), marked
+    learn(rendered.redactor, planned.live_secrets)
+    return planned, planning.blanked(shown, rendered.redactor), marked
 
 
 @contextmanager
@@ -254,7 +248,7 @@ def _locked(
     settings: "Settings",
     release: Release,
     connection: "Connection",
-    documents: "list[Document]",
+    rendered: "Rendered",
     one: "Lock",
     tell: Tell,
 ) -> "Iterator[Callable[[Plan], None]]":
@@ -271,7 +265,7 @@ def _locked(
         try:
             stack.enter_context(lock.held(one, wait=wait, tell=tell))
         except namespaces.NoNamespace:
-            approve(_planned(settings, release, connection, documents)[1])
+            approve(_planned(settings, release, connection, rendered)[1])
             namespaces.create(connection.api, release.environment.namespace)
             tell(Notice(f"namespace {release.environment.namespace} is created"))
             stack.enter_context(lock.held(one, wait=wait, tell=tell))

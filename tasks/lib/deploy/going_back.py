@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.lib.build_variables import BuildVariables
@@ -11,7 +10,7 @@ from tasks.lib.deploy.around import Around
 from tasks.lib.deploy.hooks import Launcher
 from tasks.lib.deploy.progress import DEPLOYED, Began, Ended, Notice, PhaseBegan, Record, Tell
 from tasks.lib.errors import Failure
-from tasks.lib.redaction import mask
+from tasks.lib.redaction import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,24 +94,25 @@ def variables_of(past: history.Past) -> BuildVariables:
 def _bring_back(
     settings: "Settings", due: Return, connection: "Connection", chosen: history.Past, tell: Tell
 ) -> Record:
-    from tasks.lib.deploy.hiding import masked, masked_failures, values_of
+    from tasks.lib.deploy.hiding import learn, masked
     from tasks.lib.deploy.objects import wanted
+    from tasks.lib.secrets.sensitive import public
 
     environment = due.environment
     record, began = Record(environment.name), time.monotonic()
     api = connection.api
     secrets, _ = api.list(f"/api/v1/namespaces/{environment.namespace}/secrets", doing="list secrets")
-    values = values_of(secrets)
-    tell = masked(tell, values)
-    record.blank = partial(mask, secrets=values)
+    old = [body for body in chosen.objects() if body["kind"] != "Job"]
+    redactor = Redactor(public=public(settings, [body["metadata"]["name"] for body in old]))
+    learn(redactor, secrets)
+    tell, record.blank = masked(tell, redactor), redactor.line
     record.outcome = "roll back failed"
     tell(Began(record))
     try:
-        old = [body for body in chosen.objects() if body["kind"] != "Job"]
-        history.require_secrets({secret["metadata"]["name"] for secret in secrets}, old, chosen)
-        _require_images(settings, old, tell)
-        objects = wanted(old, connection.kinds, environment.namespace)
-        with masked_failures(values):
+        with redactor.failures():
+            history.require_secrets({secret["metadata"]["name"] for secret in secrets}, old, chosen)
+            _require_images(settings, old, tell)
+            objects = wanted(old, connection.kinds, environment.namespace)
             _under_lock(settings, due, connection, chosen, objects, record, tell)
     finally:
         tell(Ended(record, time.monotonic() - began))

@@ -3,7 +3,7 @@
 import html
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -11,11 +11,11 @@ from typing import Any, Final
 from tasks.lib.cluster.api import Json
 from tasks.lib.deploy import page
 from tasks.lib.deploy.decide import WRITES, Action, Step
-from tasks.lib.deploy.diff import CUT, Change, changes, content, notes
+from tasks.lib.deploy.diff import Change, changes, content, notes
 from tasks.lib.deploy.engine import REMOVAL, Planned
 from tasks.lib.deploy.objects import fingerprint
 from tasks.lib.errors import Failure, UsageError
-from tasks.lib.redaction import mask_cut
+from tasks.lib.redaction import Redactor
 
 SIGNS: Final = {
     Action.CREATE: "+",
@@ -173,14 +173,17 @@ def as_section(plan: Plan) -> str:
     return "".join(parts)
 
 
-def blanked(plan: Plan, values: Collection[str]) -> Plan:
+def blanked(plan: Plan, redactor: Redactor) -> Plan:
     """The plan without secret values, wherever they stand: a ConfigMap may repeat one."""
 
     def clean(change: Change) -> Change:
-        before, after = (text and mask_cut(text, values, CUT) for text in (change.before, change.after))
+        before, after = (text and redactor.line(text) for text in (change.before, change.after))
         return Change(change.field, before, after)
 
-    entries = (replace(entry, changes=tuple(map(clean, entry.changes))) for entry in plan.entries)
+    entries = (
+        replace(entry, reason=redactor.line(entry.reason), changes=tuple(map(clean, entry.changes)))
+        for entry in plan.entries
+    )
     return Plan(plan.environment, tuple(entries))
 
 

@@ -6,7 +6,6 @@ How the deploy itself failed stays the news: whatever goes wrong here is told be
 import datetime
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from tasks.lib.deploy.history import Past
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.deploy.progress import DEPLOYED, Began, Notice, PhaseBegan, Record, Tell, Told
 from tasks.lib.errors import Failure
-from tasks.lib.redaction import mask
+from tasks.lib.redaction import Redactor
 
 if TYPE_CHECKING:
     from tasks.lib.deploy.lock import Lock
@@ -39,7 +38,7 @@ class Recovery:
         connection: its cluster.
         lock: held by this deploy, as long as it is not lost.
         care: what the caller wants.
-        values: secret values that must not be written anywhere; grows by those that are found here.
+        redactor: takes secret values out of what is written; learns those that are found here.
         tell: is told what happens.
 
     """
@@ -49,7 +48,7 @@ class Recovery:
     connection: Connection
     lock: "Lock"
     care: Aftercare
-    values: list[str]
+    redactor: Redactor
     tell: Tell
 
     def after(self, failure: Failure, planned: engine.Planned, record: Record, about: dict[str, str]) -> None:
@@ -75,7 +74,7 @@ class Recovery:
     def _learn_old_secrets(self) -> None:
         """Be wary of the values of every Secret in the namespace: pods log what the plan has no part in."""
         with suppress(Failure):  # then there will be no logs either
-            learn(self.values, self._secrets())
+            learn(self.redactor, self._secrets())
 
     def _secrets(self) -> list[Json]:
         path = f"/api/v1/namespaces/{self.environment.namespace}/secrets"
@@ -122,7 +121,7 @@ class Recovery:
             "objects": rows,
         }
         try:
-            bundle.write(folder, found, facts, self.values)
+            bundle.write(folder, found, facts, self.redactor)
         except OSError as error:
             self.tell(Notice(f"Evidence could not be kept in {folder}: {error.strerror or error}"))
             return None
@@ -146,7 +145,7 @@ class Recovery:
         except Failure as second:
             which = f"to release {number} " if number else ""
             record.outcome = f"failed, roll back {which}failed"
-            why = mask(f"{second.what} {second.why}", self.values)
+            why = self.redactor.line(f"{second.what} {second.why}")
             record.aftermath.append(f"The roll back {which}failed as well: {why}")
             record.aftermath.append(f"Next: {self._way_out(number)}")
             return
@@ -194,7 +193,7 @@ class Recovery:
         for conflict in conceded:
             tell(Told(conflict.ref, f"left: {conflict.field} is managed by {conflict.manager}"))
         limit = self.settings.time_limits.rollback
-        again = Record(environment.name, blank=partial(mask, secrets=self.values))
+        again = Record(environment.name, blank=self.redactor.line)
         tell(Began(again))
         course = engine.Course(self.settings, environment, connection, again, tell, self.lock.require, limit)
         course.run(planned)

@@ -25,7 +25,8 @@ from tasks.lib.pipeline.resolving import ReadyBuild, ReadyStep
 from tasks.lib.pipeline.running import Graph, Launch, Result
 from tasks.lib.pipeline.substitutions import USER_DEFINED
 from tasks.lib.pipeline.triggers import account_address
-from tasks.lib.redaction import Secret, forms, mask
+from tasks.lib.redaction import Public, Redactor, Secret
+from tasks.lib.secrets import sensitive
 
 if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables
@@ -190,13 +191,12 @@ def run_graph(
 ) -> list[Result]:
     """Run the steps, print their output with their names before it, and tell at the end how each ended."""
     lock = threading.Lock()
-    texts = [value.reveal().decode(errors="replace") for value in values.values()]
-    # Output comes line by line, and so do values of several lines: each counts, however short.
-    hidden = forms([*texts, *(line.strip() for text in texts for line in text.splitlines())])
+    secret = [value.reveal().decode(errors="surrogateescape") for value in values.values()]
+    redactor = Redactor(text for value in secret for text in sensitive.within("", value, Public()))
 
     def tell(step: ReadyStep, line: str) -> None:
         with lock:
-            console.say(mask(f"Step {step.title}: {line}", hidden))
+            console.say(redactor.line(f"Step {step.title}: {line}"))
 
     graph = Graph(ready.steps, chosen, launch, tell, ready.timeout)
     try:

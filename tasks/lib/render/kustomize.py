@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tasks.lib import process
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.files import write_atomically
-from tasks.lib.redaction import Secret, mask
+from tasks.lib.redaction import Secret
 from tasks.lib.render.templates import fill_tree
 from tasks.lib.secrets.expected import findings_in, refuse_faults
 
@@ -79,8 +79,7 @@ def build(
             "Run this again; where it needs longer, raise time_limits.render in invoke.yaml.",
         ) from late
     except Failure as failure:
-        why = failure.why.replace(f"{copy}/", "").replace(str(copy), settings.kustomize.tree)
-        failure.why = mask(why, _lines(secrets))
+        failure.why = failure.why.replace(f"{copy}/", "").replace(str(copy), settings.kustomize.tree)
         failure.what = f"kustomize could not build {environment.overlay}."
         raise
 
@@ -109,14 +108,6 @@ def _within(copy: Path, environment: "Environment") -> Path:
             f"Mend environments.{environment.name}.secrets.plaintexts in invoke.yaml, or the tree.",
         )
     return folder
-
-
-def _lines(secrets: Mapping[str, Secret]) -> list[str]:
-    """What a message might quote of the plaintexts: whole lines, and what follows their first `=`."""
-    lines = [
-        line for text in secrets.values() for line in text.reveal().decode(errors="replace").splitlines()
-    ]
-    return [*lines, *(line.partition("=")[2] for line in lines)]
 
 
 def _copy(tree: Path, copy: Path) -> None:

@@ -11,7 +11,6 @@ from tasks.lib.files import make_folders, write_atomically
 from tasks.lib.filesystem import refusal
 from tasks.lib.render.documents import Document, joined, redacted
 from tasks.lib.render.rendering import Rendered
-from tasks.lib.render.validation import validate
 
 
 def file_names(documents: Sequence[Document]) -> dict[str, Document]:
@@ -71,7 +70,7 @@ def deliver(rendered: Rendered, kubernetes: str, out: str, *, show_secrets: bool
         UsageError: the folder holds other files.
 
     """
-    unchecked = validate(rendered.documents, kubernetes)
+    unchecked = rendered.validate(kubernetes)
     for warning in rendered.warnings:
         console.say(f"kustomize: {warning}")
     if unchecked:

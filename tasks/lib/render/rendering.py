@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.errors import Failure
-from tasks.lib.redaction import Secret
-from tasks.lib.render import documents, kustomize
+from tasks.lib.redaction import Redactor, Secret
+from tasks.lib.render import documents, kustomize, validation
+from tasks.lib.secrets import sensitive
 from tasks.lib.workspace import workspace
 
 if TYPE_CHECKING:
@@ -16,10 +17,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rendered:
-    """The objects of one environment, and what kustomize warned about while it built them."""
+    """The objects of one environment.
+
+    Args:
+        documents: the objects.
+        warnings: what kustomize warned about while it built them.
+        redactor: takes the values of secret files and of rendered Secrets out of text.
+
+    """
 
     documents: list[documents.Document]
     warnings: list[str]
+    redactor: Redactor
+
+    def validate(self, kubernetes: str) -> list[str]:
+        """Check every object against the strict schema of a version of Kubernetes, such as `1.36`.
+
+        Returns:
+            The kinds that have no published schema, which were not checked.
+
+        Raises:
+            Failure: at least one object breaks its schema; each is listed with the field.
+
+        """
+        with self.redactor.failures():
+            return validation.validate(self.documents, kubernetes)
 
 
 def render(
@@ -44,19 +66,22 @@ def render(
         TimedOut: kustomize did not finish within time_limits.render.
 
     """
-    with workspace() as folder:
-        done = kustomize.build(
-            settings, environment, declared(settings, environment, variables), secrets, folder
-        )
-    warnings = [line for line in done.stderr.decode().splitlines() if line.strip()]
-    found = documents.split(done.stdout.decode())
+    given = declared(settings, environment, variables)
+    known = sensitive.public(settings, given.values())
+    with workspace() as folder, sensitive.redactor(secrets, known).failures():
+        done = kustomize.build(settings, environment, given, secrets, folder)
+        found = documents.split(done.stdout.decode())
     if not found:
         raise Failure(
             f"The tree of {environment.name} holds no object.",
             f"kustomize built {environment.overlay} without a fault, and printed nothing.",
             "Look at its kustomization.yaml: `resources:` names what belongs to it.",
         )
-    return Rendered(found, warnings)
+    redactor = sensitive.redactor(secrets, known.naming(document.title for document in found))
+    rendered = [document.content for document in found if document.content.get("kind") == "Secret"]
+    redactor.learn(sensitive.in_objects(rendered, redactor.public))
+    warnings = [redactor.line(line) for line in done.stderr.decode().splitlines() if line.strip()]
+    return Rendered(found, warnings, redactor)
 
 
 def declared(settings: "Settings", environment: "Environment", variables: BuildVariables) -> dict[str, str]:

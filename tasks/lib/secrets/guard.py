@@ -5,21 +5,19 @@ hold a secret's value, plain or in base64 (as a rendered Secret holds it), nor d
 place, where no task would look after it.
 """
 
-import base64
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from tasks.lib.redaction import Secret
-from tasks.lib.secrets import comparing, expected, formats
+from tasks.lib.redaction import Public, Secret, as_bytes
+from tasks.lib.secrets import expected, formats, sensitive
 from tasks.lib.secrets.files import SUFFIX
+from tasks.lib.spellings import base64_bodies
 
-# Shorter values ("true", "us-east1") stand in many an innocent file.
-SHORTEST_VALUE = 8
-# Within JSON there is more that is innocent ("service_account", names of modes and hosts' first parts).
-SHORTEST_LEAF = 16
+# Shorter values ("true", "1234567") stand in many an innocent file.
+SHORTEST = 8
 # How Cloud KMS's ciphertexts begin: a field of 36 bytes, which names the key version.
 KMS_CIPHERTEXT = b"\x0a\x24"
 ALLOWED = (SUFFIX, expected.SUFFIX)
@@ -76,57 +74,29 @@ class Needle:
     text: Secret
 
 
-def needles(
-    plaintexts: Mapping[str, Secret], harmless: Iterable[str] = (), open_keys: Iterable[str] = ()
-) -> list[Needle]:
-    """All byte strings that would give away one of the secrets, of JSON also the long texts within.
+def needles(plaintexts: Mapping[str, Secret], known: Public) -> list[Needle]:
+    """All byte strings that would give away one of the secrets.
 
     Args:
         plaintexts: decrypted files by `environment/name`.
-        harmless: values that stand in the open anyway, such as a bucket's name.
-        open_keys: keys whose values are no secrets.
+        known: what is public.
 
     """
-    known, in_the_open = {value.encode() for value in harmless}, frozenset(open_keys)
-    found: list[Needle] = []
-    for place, plaintext in plaintexts.items():
-        for key, held in comparing.values(place, plaintext).items():
-            texts = () if key in in_the_open else _looked_for(key, held.value.reveal(), in_the_open)
-            found += [
-                Needle(f"{place}: {held.shown}", Secret(form))
-                for text in dict.fromkeys(texts)
-                if text not in known
-                for form in (text, *_in_base64(text))
-            ]
-    return found
+    found = [
+        Needle(f"{place}: {shown}", Secret(form))
+        for place, plaintext in plaintexts.items()
+        for shown, text in sensitive.in_file(place, plaintext, known)
+        for form in _forms(text)
+    ]
+    return list(dict.fromkeys(found))
 
 
-def _looked_for(key: str, value: bytes, in_the_open: frozenset[str]) -> Iterator[bytes]:
-    """A value as it is, and the long texts within one that is JSON, in each form that these may have."""
-    whole = value.strip(b'"')
-    if len(whole) >= SHORTEST_VALUE:
-        yield whole
-    try:
-        held = json.loads(value)
-    except (ValueError, RecursionError):
-        return
-    for name, text in _texts(key, held):
-        if len(text) >= SHORTEST_LEAF and name not in in_the_open:
-            for form in (text, json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1]):
-                yield form.encode(errors="surrogatepass")
-
-
-def _texts(key: str, held: object) -> Iterator[tuple[str, str]]:
-    """Every text within JSON, however deep, with the innermost key over it."""
-    left: list[tuple[str, object]] = [(key, held)]
-    while left:
-        name, one = left.pop()
-        if isinstance(one, dict):
-            left += one.items()
-        elif isinstance(one, list):
-            left += ((name, inner) for inner in one)
-        elif isinstance(one, str):
-            yield name, one
+def _forms(text: str) -> list[bytes]:
+    """A text as files may hold it; nothing of one that is so short that innocent files hold it too."""
+    in_json = (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
+    forms = [as_bytes(form) for form in (text, *in_json)]
+    forms += [body.encode() for body in base64_bodies(forms[0])]
+    return [form for form in forms if len(forms[0]) >= SHORTEST and len(form) >= SHORTEST]
 
 
 def _by_name(path: str, names: tuple[str, ...]) -> str:
@@ -155,15 +125,3 @@ def _by_value(content: bytes, secrets: Sequence[Needle]) -> str:
         if needle.text.reveal() in content or needle.text.reveal() in in_one_line:
             return f"holds the secret value of {needle.place}"
     return ""
-
-
-def _in_base64(value: bytes) -> list[bytes]:
-    """How `value` looks inside a longer text in base64: once for each of the three ways it can be aligned."""
-    forms = []
-    for shift in range(3):
-        encoded = base64.b64encode(b"\0" * shift + value)
-        # The first group mixes with what comes before, the last with what follows.
-        first = 4 if shift else 0
-        last = len(encoded) - (4 if (shift + len(value)) % 3 else 0)
-        forms.append(encoded[first:last])
-    return [form for form in forms if len(form) >= SHORTEST_VALUE]

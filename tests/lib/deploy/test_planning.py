@@ -11,6 +11,7 @@ from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, annotated
 from tasks.lib.deploy.planning import Entry, Plan
 from tasks.lib.deploy.showing import approval, require_no_changes
 from tasks.lib.errors import ChangesFound, Failure, UsageError
+from tasks.lib.redaction import Redactor
 
 
 def config(value: str) -> dict[str, Any]:
@@ -116,7 +117,7 @@ def test_a_page_runs_nothing_wherever_it_stands(place: str) -> None:
 def test_a_plan_can_be_rid_of_secret_values() -> None:
     change = Change("data.url", "db://correct horse@host", None)
     entry = Entry("config", "ConfigMap", "conf", "", "change", "", (change,), "seal")
-    clean = planning.blanked(Plan("staging", (entry,)), ["correct horse"])
+    clean = planning.blanked(Plan("staging", (entry,)), Redactor(["correct horse"]))
     assert clean.entries[0].changes == (Change("data.url", "db://[redacted]@host", None),)
 
 
@@ -125,7 +126,7 @@ def test_the_beginning_of_a_secret_value_at_the_end_of_a_text_that_is_cut_goes_t
     secret = "correct horse battery staple " * 10
     plan = planned(live=before + secret, wanted="<new>")
 
-    clean = planning.blanked(plan, [secret, "staple"])
+    clean = planning.blanked(plan, Redactor([secret, "staple"]))
 
     (change,) = clean.entries[0].changes
     assert change == Change("data.a", f"{before}[redacted]…", "<new>")

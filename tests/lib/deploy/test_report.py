@@ -31,6 +31,7 @@ from tasks.lib.deploy.progress import (
 from tasks.lib.deploy.reporting import kept
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.interruption import Terminated
+from tasks.lib.redaction import Redactor
 from tests.browser import photograph, seen
 from tests.builders import checked_in_settings
 from tests.clock import Clock
@@ -59,7 +60,7 @@ def told(tell: Tell, objects: int = 3, log: int = 3) -> None:
     record = Record("staging", blank=lambda text: text.replace(SECRET, "[redacted]"))
     tell(Began(record))
     tell(PhaseBegan("preflight"))
-    tell = masked(tell, [SECRET])
+    tell = masked(tell, Redactor([SECRET]))
     changes = (Change(f"data.{EVIL}", SECRET, "new"), Change("data.long", "x" * 300, None))
     tell(Decided(Plan("staging", (entry(EVIL, *changes), entry("web")))))
     names = [EVIL, *(f"staging-{'very-' * 12}long-{number}" for number in range(objects - 1))]

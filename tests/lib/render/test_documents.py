@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.errors import Failure, UsageError
+from tasks.lib.redaction import Redactor
 from tasks.lib.render import output
 from tasks.lib.render.documents import Document, joined, redacted, split
 from tasks.lib.render.rendering import Rendered
@@ -127,7 +128,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="a file system that takes no folders")
 def test_a_folder_that_cannot_be_made_is_told_in_words() -> None:
-    rendered = Rendered(split(STREAM), [])
+    rendered = Rendered(split(STREAM), [], Redactor())
     with pytest.raises(Failure) as caught:
         output.deliver(rendered, "1.36", "/proc/render", show_secrets=False)
 
@@ -173,7 +174,7 @@ def test_a_version_without_schemas_of_its_own_has_the_nearest(version: str) -> N
 
 
 ISSUER = "---\napiVersion: cert-manager.io/v1\nkind: ClusterIssuer\nmetadata:\n  name: i\n"
-RENDERED = Rendered(split(STREAM + ISSUER), ["'vars' is deprecated"])
+RENDERED = Rendered(split(STREAM + ISSUER), ["'vars' is deprecated"], Redactor())
 
 
 def test_a_pipe_gets_everything_and_people_the_remarks(capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,7 +189,7 @@ def test_a_pipe_gets_everything_and_people_the_remarks(capsys: pytest.CaptureFix
 
 
 def test_nothing_is_remarked_where_every_kind_was_checked(capsys: pytest.CaptureFixture[str]) -> None:
-    output.deliver(Rendered(split(STREAM), []), "1.36", "-", show_secrets=False)
+    output.deliver(Rendered(split(STREAM), [], Redactor()), "1.36", "-", show_secrets=False)
 
     assert capsys.readouterr() == (STREAM, "")
 

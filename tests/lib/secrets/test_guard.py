@@ -4,17 +4,18 @@ import base64
 
 import pytest
 
-from tasks.lib.redaction import Secret
+from tasks.lib.redaction import Public, Secret
 from tasks.lib.secrets.expected import expected_keys
 from tasks.lib.secrets.files import secret_files
 from tasks.lib.secrets.guard import Needle, Offence, needles, offences, strays
+from tasks.lib.secrets.sensitive import public
 from tests.builders import checked_in_settings
 
 NAMES = ("lookit-secrets.env", "googleAppCreds.json")
 VALUE = b"correct-horse-battery"
 KEY = b"-----BEGIN PRIVATE KEY-----\n" + b"QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo" * 3
 SECRETS = needles({"staging/lookit-secrets.env": Secret(b"DB_PASSWORD=" + VALUE + b"\nDEBUG=true\nBUCKET=lookit-staging\n")},
-                  harmless=["lookit-staging"])  # fmt: skip
+                  Public(names="lookit-staging"))  # fmt: skip
 PLACES = ["kubernetes/overlays/staging/secrets/lookit-secrets.env.enc"]
 PLACE = "staging/lookit-secrets.env: DB_PASSWORD"
 
@@ -83,7 +84,7 @@ def test_a_service_account_s_key_gives_only_its_private_parts_away() -> None:
         b'{"type": "service_account", "project_id": "lookit-project", "private_key_id": "0123456789abcdef",'
         b' "private_key": "-----BEGIN x", "auth_uri": "https://accounts.google.com/o/oauth2/auth"}'
     )
-    found = needles({"staging/a.json": Secret(account)}, open_keys=checked_in_settings().guard.open_keys)
+    found = needles({"staging/a.json": Secret(account)}, public(checked_in_settings()))
     assert {needle.place for needle in found} == {
         "staging/a.json: private_key_id",
         "staging/a.json: private_key",
@@ -109,7 +110,7 @@ NESTED = b'{"mode": "plain", "hooks": [{"url": "https://hooks.example.org/T0\\u0
     ids=["env", "json"],
 )
 def test_what_stands_within_json_is_found_by_itself(name: str, plaintext: bytes, content: str) -> None:
-    found = needles({f"staging/{name}": Secret(plaintext)}, open_keys=["DB_HOST"])
+    found = needles({f"staging/{name}": Secret(plaintext)}, Public(frozenset({"DB_HOST"})))
 
     assert offences({"notes": content.encode()}, (), (), found) == [
         Offence("notes", f"holds the secret value of staging/{name}: HOOKS")
