@@ -29,6 +29,8 @@ class Access:
         ca_file: the certificate authorities to trust.
         checkpoints: where sessions of large files are remembered.
         first_pause: seconds around which the pause before the second attempt lies; later ones are longer.
+        between_writes: seconds that have to lie between two writes of one object: Cloud Storage answers
+            429 to an earlier one, https://cloud.google.com/storage/quotas#objects.
     """
 
     endpoint: str
@@ -39,6 +41,7 @@ class Access:
     ca_file: str
     checkpoints: Checkpoints
     first_pause: float = 0.25
+    between_writes: float = 1.0
     _tokens: Tokens = field(init=False)
 
     def __post_init__(self) -> None:

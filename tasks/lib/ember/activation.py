@@ -5,6 +5,7 @@ gone is said in `pruning`; the part of it that is kept here is the order of `act
 """
 
 import os
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -17,7 +18,7 @@ from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.plan import Send, plan
 from tasks.lib.ember.remote import ABSENT, Remote, remote_of
 from tasks.lib.ember.survey import INDEX
-from tasks.lib.ember.wire import Pool
+from tasks.lib.ember.wire import Job, Pause, Pool, Steps
 from tasks.lib.errors import Failure
 
 HISTORY_KEY = "lookit-history"
@@ -106,7 +107,8 @@ def activate(
 
     In this order: the page's generation, the manifest, the files, the page, which is refused where it has
     another generation by then.  A page is never written where there is none, since that is no generation of
-    its own: it comes back when a page goes.  One that says that it awaits an activation is written before.
+    its own: it comes back when a page goes.  One that says that it awaits an activation is written before,
+    and the page over it as soon as Cloud Storage takes a second write of one object.
 
     Args:
         pool: sends the requests.
@@ -124,10 +126,13 @@ def activate(
         Failure: its page cannot be based, or another activation came first.
 
     """
-    generation = ABSENT
+    generation, not_before = served.generation, 0.0
     try:
-        generation = served.generation or _awaiting(pool, access, prefix)
-        _write_page(pool, access, prefix, name, history, generation, entries if served.generation else ())
+        if not generation:
+            generation = _awaiting(pool, access, prefix)
+            not_before = time.monotonic() + access.between_writes
+        known = entries if served.generation else ()
+        _write_page(pool, access, prefix, name, history, generation, known, not_before)
     except objects.Changed as changed:
         now = active(pool, access, prefix)
         if now.page == served.page:
@@ -149,9 +154,9 @@ def activate(
 
 def _write_page(
     pool: Pool, access: Access, prefix: str, name: str, history: Sequence[str], generation: int,
-    entries: Sequence[Entry],
+    entries: Sequence[Entry], not_before: float,
 ) -> None:  # fmt: skip
-    """Write the page over the one of `generation`."""
+    """Write the page over the one of `generation`, once the monotonic clock shows `not_before`."""
     from tasks.lib.ember import page
 
     index = _index_of_whole(
@@ -160,7 +165,18 @@ def _write_page(
     data = page.of_revision(index, name)
     send = Send(revisions.made(prefix + INDEX, data, PAGE_HEADERS), prefix + INDEX, generation)
     notes = {HISTORY_KEY: ",".join(history), ACTIVATION_KEY: os.urandom(8).hex()}
-    pool.run([sending.small(access, send, data, objects.ignore, notes)])
+    pool.run([_delayed(not_before, sending.small(access, send, data, objects.ignore, notes))])
+
+
+def _delayed(until: float, job: Job) -> Job:
+    """The same job, begun once the monotonic clock shows `until`."""
+
+    def steps() -> Steps:
+        if (left := until - time.monotonic()) > 0:
+            yield Pause(left)
+        yield from job.steps
+
+    return Job(steps(), job.held, job.alone)
 
 
 def _awaiting(pool: Pool, access: Access, prefix: str) -> int:
