@@ -6,6 +6,7 @@ ADC is Application Default Credentials, https://cloud.google.com/docs/authentica
 import datetime
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tasks.lib.errors import Failure
@@ -29,6 +30,7 @@ OF_ANOTHER_FORM = (
 )
 QUOTES = "could not be converted"  # google-auth's words after a value that it quotes
 
+SECONDS: Final = 30.0  # for one answer of a token service
 # A token service in trouble is left alone for so many seconds while the token in hand is still good.
 PAUSE: Final = 30.0
 
@@ -41,7 +43,7 @@ class Tokens:
 
     Args:
         found: google-auth credentials.
-        seconds: how long the token service may take; by default what tasks/lib/tokens.py says.
+        seconds: how long the token service may take; by default SECONDS.
 
     """
 
@@ -150,18 +152,19 @@ def refresh(found: "Credentials", seconds: float | None = None) -> None:
 
     Args:
         found: google-auth credentials.
-        seconds: how long the token service may take; by default what tasks/lib/tokens.py says.
+        seconds: how long the token service may take; by default SECONDS.
 
     Raises:
         Failure: Google refuses to issue one, or its token service does not answer.
 
     """
     from google.auth.exceptions import GoogleAuthError, TransportError
+    from google.auth.transport.requests import Request
 
-    from tasks.lib.tokens import SECONDS, Request
+    from tasks.lib.google_session import Session
 
     try:
-        found.refresh(Request(seconds or SECONDS))
+        found.refresh(partial(Request(Session()), timeout=seconds or SECONDS))
     except GoogleAuthError as error:
         if not isinstance(error, TransportError) and not error.retryable:
             raise Failure("Google does not accept your credentials.", str(error.args[0]), LOG_IN) from error

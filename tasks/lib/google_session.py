@@ -4,7 +4,7 @@ google-auth's own, AuthorizedSession, also asks iamcredentials.googleapis.com, i
 may be used from: of the sandbox's accounts too, and a process that ends meanwhile crashes now and then.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.auth import AuthBase
@@ -39,8 +39,16 @@ class Authorization(AuthBase):
         return request
 
 
-def session_of(found: "Credentials") -> requests.Session:
+class Session(requests.Session):
+    """A session that follows no redirect: a token belongs to the address that was asked, and to no other."""
+
+    def request(self, *args: Any, **options: Any) -> requests.Response:
+        """Send one request; an answer that leads elsewhere is the answer."""
+        return super().request(*args, **{**options, "allow_redirects": False})
+
+
+def session_of(found: "Credentials") -> Session:
     """A session whose requests carry the token of these credentials."""
-    session = requests.Session()
+    session = Session()
     session.auth = Authorization(found)
     return session

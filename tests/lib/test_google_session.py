@@ -14,6 +14,11 @@ from tests.serving import answering
 
 class Echo(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        if self.path == "/elsewhere":
+            self.send_response(302)
+            self.send_header("Location", "/")
+            self.end_headers()
+            return
         self.send_response(200)
         self.end_headers()
         told = (self.headers.get("authorization", "-"), self.headers.get("x-goog-user-project", "-"))
@@ -69,3 +74,9 @@ def test_without_a_token_nothing_is_asked(url: str, fault: Exception, what: str,
 
     assert caught.value.what == what
     assert why in caught.value.why
+
+
+def test_a_redirect_is_not_followed(url: str) -> None:
+    answer = session_of(Counting()).get(f"{url}elsewhere", timeout=5)
+
+    assert (answer.status_code, answer.text) == (302, "")

@@ -123,11 +123,15 @@ def observe(access: Access) -> tuple["Bucket", Configuration]:
     from google.cloud import storage
     from google.cloud.storage.retry import DEFAULT_RETRY
 
+    from tasks.lib.google_session import session_of
+
+    session = session_of(access.credentials)
+    session.verify = access.ca_file
     try:
         client = storage.Client(
-            project="", credentials=access.credentials, client_options={"api_endpoint": access.endpoint}
-        )
-        client._http.verify = access.ca_file  # noqa: SLF001 - the class takes none
+            project="", credentials=access.credentials, client_options={"api_endpoint": access.endpoint},
+            _http=session,
+        )  # fmt: skip
         persistence = DEFAULT_RETRY.with_timeout(access.limit)
         bucket = client.get_bucket(access.bucket, timeout=access.attempt_limit, retry=persistence)
     except (GoogleAPIError, GoogleAuthError) as error:

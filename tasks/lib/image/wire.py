@@ -14,10 +14,11 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from tasks.lib.credentials import object_in
 from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.image.login import is_google
 from tasks.lib.proxies import is_this_machine
 
 if TYPE_CHECKING:
-    from requests import Response
+    from requests import Response, Session
 
     from tasks.lib.image.login import Login
     from tasks.lib.image.reference import Reference
@@ -56,13 +57,11 @@ class Wire:
     def __init__(
         self, address: str, find_login: "Callable[[], Login | None]", attempt_limit: float, limit: float
     ) -> None:
-        import requests
-
         self._address = address
         self._find_login = find_login
         self._attempt_limit = attempt_limit
         self._limit = limit
-        self._session = requests.Session()
+        self._session = _session()
         self._tokens: dict[str, str] = {}
 
     def send(self, exchange: Exchange) -> "Response":
@@ -74,7 +73,7 @@ class Wire:
 
         """
         refusal = self._retried(exchange)
-        if refusal.status_code != 401:
+        if refusal.status_code != 401 or not self._is_own(exchange.url):
             return refusal
         challenge = refusal.headers.get("WWW-Authenticate", "")
         was_known = challenge in self._tokens
@@ -91,6 +90,11 @@ class Wire:
             return None
         headers = {**exchange.headers, "Authorization": token}
         return self._retried(Exchange(exchange.method, exchange.url, headers, exchange.body))
+
+    def _is_own(self, url: str) -> bool:
+        """Whether an address is the registry's: one that it sends an upload to may be another's."""
+        own, asked = urlsplit(self._address), urlsplit(urljoin(self._address, url))
+        return (own.scheme, own.netloc) == (asked.scheme, asked.netloc)
 
     def _retried(self, exchange: Exchange) -> "Response":
         import requests
@@ -140,6 +144,12 @@ class Wire:
         asked = dict(re.findall(r'(\w+)="([^"]*)"', rest))
         if scheme.lower() != "bearer" or "realm" not in asked:
             return ""
+        if wrong := misplaced(self._address, asked["realm"]):
+            raise Failure(
+                f"The registry at {self._address} wants the login at {asked['realm']}; it was not sent.",
+                wrong,
+                "Check that image.repository in invoke.yaml names the right registry.",
+            )  # fmt: skip
         answer = self._retried(token_request(asked, login))
         if not answer.ok:
             return ""
@@ -154,6 +164,29 @@ class Wire:
             f"The registry at {self._address} cannot be reached.",
             str(error), _mend(self._address, str(error)),
         )  # fmt: skip
+
+
+def misplaced(address: str, realm: str) -> str:
+    """Why a registry's login is not for the address that it names for tokens, or an empty text."""
+    registry, tokens = urlsplit(address), urlsplit(realm)
+    if registry.scheme == "https" and tokens.scheme != "https":
+        return "The registry is reached over https, and that address is not."
+    if is_google(registry.netloc) and not is_google(tokens.hostname or ""):
+        return "A token of Google's is for Google's registries alone."
+    return ""
+
+
+def _session() -> "Session":
+    import requests
+
+    class WithoutTokenElsewhere(requests.Session):
+        """Follows redirects, as a registry's to its storage, without the token, which is for the registry."""
+
+        def should_strip_auth(self, _old: str, _new: str) -> bool:
+            """Whether a redirect loses the Authorization header: always."""
+            return True
+
+    return WithoutTokenElsewhere()
 
 
 def token_request(asked: Mapping[str, str], login: "Login | None") -> Exchange:

@@ -15,7 +15,7 @@ from tasks.lib.settings.ember import Ember
 from tasks.lib.settings.image import Build, Registry, Test
 from tasks.lib.settings.pipeline import Pipeline
 from tasks.lib.settings.sentry import Sentry
-from tasks.lib.settings.values import Label, Name, Options, Prefix, RelativePath, Seconds, Version
+from tasks.lib.settings.values import Address, Label, Name, Options, Prefix, RelativePath, Seconds, Version
 
 
 class Image(Struct, frozen=True, kw_only=True):
@@ -123,10 +123,10 @@ class Google(Struct, frozen=True, kw_only=True):
     quota_project: str
     ca_file: str
     kms: Name
-    container: Name
-    secret_manager: Name
-    sql_admin: Name
-    storage: Name
+    container: Address
+    secret_manager: Address
+    sql_admin: Address
+    storage: Address
 
     def found_from(self, folder: Path) -> "Google":
         """The same with the paths of files that start from `folder` in full."""

@@ -3,9 +3,11 @@
 import re
 import shlex
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from msgspec import Meta
 
+from tasks.lib.proxies import is_this_machine
 from tasks.lib.structure import Parsed
 
 LONGEST = 366 * 24 * 3600.0
@@ -42,7 +44,22 @@ def words(text: object) -> object:
     return text
 
 
+def address(text: object) -> object:
+    """The address of a service that tokens are sent to.
+
+    Raises:
+        ValueError: it is not an https address, nor an http one of this machine.
+
+    """
+    url = urlsplit(text) if isinstance(text, str) else None
+    here = url and url.scheme == "http" and is_this_machine(url.hostname or "")
+    if not url or not url.hostname or not (url.scheme == "https" or here):
+        raise ValueError("an address such as https://storage.googleapis.com (http:// for this machine only)")
+    return text
+
+
 Options = Annotated[str, Parsed(words)]
+Address = Annotated[str, Parsed(address)]
 Seconds = Annotated[float, Parsed(seconds)]
 # RFC 1123 label, the form of namespaces; with a trailing dash for a prefix.
 Label = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")]

@@ -407,3 +407,59 @@ def test_only_this_machine_and_named_registries_are_reached_without_tls(
     host: str, named: list[str], expected: bool
 ) -> None:
     assert registry.speaks_plain_http(host, named) is expected
+
+
+@pytest.mark.parametrize(
+    ("address", "realm", "why"),
+    [
+        ("https://r.example", "http://r.example/token", "not"),
+        ("https://us-docker.pkg.dev", "https://tokens.example/token", "Google"),
+        ("https://gcr.io", "https://evilgcr.io/token", "Google"),
+        ("https://gcr.io", "https://gcr.io/v2/token", ""),
+        ("https://registry-1.docker.io", "https://auth.docker.io/token", ""),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5001/token", ""),
+    ],
+)
+def test_a_login_goes_only_where_it_belongs(address: str, realm: str, why: str) -> None:
+    found = wire.misplaced(address, realm)
+    assert why in found
+    assert bool(found) == bool(why)
+
+
+def test_a_login_is_not_sent_to_a_misplaced_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+
+    def answered(self: wire.Wire, exchange: wire.Exchange, _seconds: float) -> requests.Response:
+        sent.append(exchange.url)
+        answer = requests.Response()
+        answer.status_code = 401
+        answer.headers["WWW-Authenticate"] = 'Bearer realm="http://r.example/token"'
+        return answer
+
+    monkeypatch.setattr(wire.Wire, "_once", answered)
+    line = wire.Wire("https://r.example", lambda: Login("me", Secret(b"pw")), 30, 60)
+    with pytest.raises(Failure, match="it was not sent"):
+        line.send(wire.Exchange("GET", "/v2/"))
+
+    assert sent == ["/v2/"]
+
+
+def test_a_redirect_is_followed_without_the_token(settings: Settings, tmp_path: Path) -> None:
+    elsewhere = (307, {"Location": "http://{address}/storage"}, b"")
+    answers = [(401, {"WWW-Authenticate": 'Basic realm="r"'}, b""), elsewhere, found()]
+    with server(answers) as (address, seen):
+        auth = base64.b64encode(b"me:pw").decode()
+        (tmp_path / "config.json").write_text(json.dumps({"auths": {address: {"auth": auth}}}))
+        assert registry.resolve_digest(settings, f"{address}/a:v1") == DIGEST
+
+    assert [(path, token) for _, path, token in seen][1:] == [
+        ("/v2/a/manifests/v1", f"Basic {auth}"), ("/storage", ""),
+    ]  # fmt: skip
+
+
+def test_an_upload_that_is_sent_elsewhere_takes_no_token_along(settings: Settings) -> None:
+    with server([(401, {"WWW-Authenticate": 'Basic realm="r"'}, b"")]) as (address, seen):
+        line = wire.Wire("https://r.example", lambda: Login("me", Secret(b"pw")), 30, 60)
+        assert line.send(wire.Exchange("PUT", f"http://{address}/upload")).status_code == 401
+
+    assert [token for _, _, token in seen] == [""]

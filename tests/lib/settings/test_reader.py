@@ -54,6 +54,25 @@ def test_all_faults_are_reported_together() -> None:
     assert "- time_limits.kms is 'soon', but should be a duration above zero, such as 10s, 15m or 1h." in why
 
 
+@pytest.mark.parametrize("service", ["container", "secret_manager", "sql_admin", "storage"])
+@pytest.mark.parametrize(
+    "address", ["http://storage.googleapis.com", "storage.googleapis.com", "", "ftp://127.0.0.1"]
+)
+def test_an_address_that_tokens_are_sent_to_is_https_or_of_this_machine(service: str, address: str) -> None:
+    wrong = {"google": {service: address}}
+    with pytest.raises(UsageError, match=r"settings are not valid") as caught:
+        read([Layer("invoke.yaml", DEFAULTS), Layer("variables", wrong)], ROOT)
+
+    assert f"- google.{service} is {address!r}, but should be an address such as https://" in caught.value.why
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:4443", "http://localhost:1", "https://storage.example/path"]
+)
+def test_addresses_of_this_machine_need_no_tls(address: str) -> None:
+    assert checked_in_settings(google={"storage": address}).google.storage == address
+
+
 @pytest.mark.parametrize("source", ["invoke.yaml", "invoke -f"])
 def test_a_section_that_is_misspelled_is_not_passed_over(source: str) -> None:
     """What it says would be left out in silence."""
