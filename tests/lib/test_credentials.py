@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +30,6 @@ from tasks.lib.credentials import (
     with_our_scopes,
 )
 from tasks.lib.errors import Failure
-from tasks.lib.tokens import Answer
 from tests.builders import checked_in_settings
 from tests.clock import Clock
 from tests.private_key import private_key
@@ -71,6 +71,15 @@ PERSON = {"type": "authorized_user", "client_id": "c", "client_secret": "s", "re
 FEDERATED: dict[str, Any] = {
     "type": "external_account", "audience": "//iam.example.org/pool", "token_url": "https://sts.example.org/v1/token",
     "subject_token_type": "urn:ietf:params:oauth:token-type:jwt", }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer as google-auth reads it."""
+
+    status: int
+    headers: dict[str, str]
+    data: bytes
 
 
 class Google(transport.Request):
