@@ -123,7 +123,7 @@ def _as_revision(
         history = revision.activated(served.history, name)
         activation.activate(pool, access, prefix, name, history, served, entries)
         summary.active = name
-    elif there and (manifest is None or revision.is_mark(manifest)):
+    elif revision.is_mark(manifest) or (there and manifest is None):
         revisions.expect_whole(pool, access, prefix, name, entries)
     if options.delete_extra:
         acting.remove(decided)

@@ -13,7 +13,8 @@ listings show all that was answered before (https://cloud.google.com/storage/doc
   over that generation (`activation.activate`).  One that saw the manifest before the mark knows the page from
   before it was renewed, and is refused; one that comes later sees the mark, or that files are gone.
 - An upload that finds a mark takes no file for granted: it writes all of them again, so that they are not
-  those that a pruning has listed, and then a manifest in the place of the mark.
+  those that a pruning has listed, and then a manifest in the place of the mark.  One that finds a manifest
+  but not all files asks for the manifest again: the pruning that removed them has replaced it.
 - Where there is no page, 0 names no version of it: a page may have come and gone.  Hence an activation first
   writes one there that needs no file, and then its own over that.
 

@@ -67,14 +67,16 @@ def observed(
 ) -> tuple[list[Remote], Item | None]:
     """What a revision that should have `paths` has: objects, and what the API says of the manifest.
 
-    Where that is a mark, the objects are those that were there after it.
+    Where files are missing, a pruning may have removed them, and the manifest is asked for again: it may have
+    been read before the pruning began.  Where it is a mark, the objects are those that were there after it.
     """
     found: list[Remote] = []
     manifests: list[Item] = []
-    where = revision.folder(prefix, name)
-    look = reading.looking_up(access, revision.manifest_name(prefix, name), manifests)
-    pool.run([look, *listing.jobs(access, where, paths, found)])
+    where, target = revision.folder(prefix, name), revision.manifest_name(prefix, name)
+    pool.run([reading.looking_up(access, target, manifests), *listing.jobs(access, where, paths, found)])
     manifest = manifests[0] if manifests else None
+    if manifest and not {where + path for path in paths} <= {one.name for one in found}:
+        manifest = reading.look_up(pool, access, target)
     return listing.whole(pool, access, where, paths) if revision.is_mark(manifest) else found, manifest
 
 
@@ -111,10 +113,6 @@ def write_manifest(
         pool.run([sending.small(access, send, data, objects.ignore, revision.notes(entries))])
     except objects.Changed as changed:
         now = reading.look_up(pool, access, target)
-        if now is None and revision.is_mark(there):
-            # The pruning has ended: nothing of what was written since its mark was there for it to remove.
-            write_manifest(pool, access, prefix, name, entries, None)
-            return
         if now is not None and not revision.is_mark(now):
             raise
         raise Gone(f"Revision {name} was pruned while it was being uploaded.",
