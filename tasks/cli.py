@@ -17,8 +17,8 @@ from invoke.exceptions import UncastableEnvVar
 from tasks.lib.console import open_closed_streams
 from tasks.lib.errors import Failure, UsageError, all_faults
 from tasks.lib.filesystem import real, refusal
-from tasks.lib.interruption import exit_code, signals_unwind
 from tasks.lib.memory import leave_no_core
+from tasks.lib.signals import exit_code, unwinding
 
 if TYPE_CHECKING:
     from tasks.lib.deploy.hooks import Launcher
@@ -93,7 +93,7 @@ class Executor(invoke.Executor):
         leave_no_core()
         open_closed_streams()
         try:
-            with signals_unwind():
+            with unwinding():
                 _check_variables(self.config)
                 return super().execute(*tasks)
         except Failure as failure:

@@ -44,7 +44,7 @@ def upload(
     from tasks.lib.ember import upload as uploading
     from tasks.lib.ember.archive import present
     from tasks.lib.ember.summary import check_alone, checked_options
-    from tasks.lib.interruption import limited
+    from tasks.lib.signals import limited
 
     settings = cli.settings(c)
     if if_present and not manifest and not present(archive):

@@ -1,20 +1,31 @@
-"""Work that goes on beside the main thread, and whose result or fault is there where it is waited for."""
+"""Work in other threads, for which the main thread waits in such a way that a signal ends the waiting.
 
-from collections.abc import Callable
-from threading import Event, Thread
-from typing import Generic, TypeVar
+A process that ends does not wait for these threads.
+"""
 
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from threading import Thread
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from tasks.lib import signals
+
+Item = TypeVar("Item")
 Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
 
 
 class Background(Generic[Result]):
-    """Does `work` in a thread, which a process that ends does not wait for."""
+    """Does `work` in a thread; its result or fault is there where it is waited for."""
 
     def __init__(self, work: Callable[[], Result]) -> None:
         self._work = work
         self._fault: BaseException | None = None
-        # Not the thread's own end: join() that a signal interrupts takes a thread for ended from then on.
-        self._ended = Event()
+        # Not the thread's own end: the main thread cannot wait for that and for signals.
+        self._ended = signals.Event()
         Thread(target=self._run, daemon=True).start()
 
     def wait(self) -> Result:
@@ -22,6 +33,7 @@ class Background(Generic[Result]):
 
         Raises:
             BaseException: what the work raised.
+            KeyboardInterrupt: a signal came first.
 
         """
         self._ended.wait()
@@ -29,7 +41,7 @@ class Background(Generic[Result]):
             raise self._fault
         return self._result
 
-    def is_done(self, seconds: float) -> bool:
+    def is_done(self, seconds: float | None = None) -> bool:
         """Wait so long for its end, whatever comes of it; says whether that has come."""
         return self._ended.wait(seconds)
 
@@ -40,3 +52,92 @@ class Background(Generic[Result]):
             self._fault = fault
         finally:
             self._ended.set()
+
+
+def call(function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+    """Call what waits and is not ours, such as an HTTP client.  For the main thread another one calls it.
+
+    Raises:
+        KeyboardInterrupt: a signal came; the call is left alone, and nobody takes its result.
+
+    """
+    if not signals.in_main_thread():
+        return function(*args, **kwargs)
+    return Background(partial(function, *args, **kwargs)).wait()
+
+
+def side_by_side(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    at_once: int,
+    stop: Callable[[], None] | None = None,
+) -> list[Result]:
+    """What `function` returns for each item, in their order; it is called for so many at once.
+
+    After an exception, or a signal, no further call begins.
+
+    Args:
+        function: what to call.
+        items: the items.
+        at_once: how many at once.
+        stop: ends the calls under way when a signal comes, and they are waited for; without it they are
+            left alone.
+
+    Raises:
+        BaseException: what a call raised; those under way are waited for.
+        KeyboardInterrupt: a signal came.
+
+    """
+    waiting = deque(enumerate(items))
+    results: dict[int, Result] = {}
+
+    def work() -> None:
+        while taken := _next(waiting):
+            try:
+                results[taken[0]] = function(taken[1])
+            except BaseException:
+                waiting.clear()
+                raise
+
+    workers = [Background(work) for _ in range(min(at_once, len(waiting)))]
+    try:
+        _await(workers)
+    except KeyboardInterrupt:
+        waiting.clear()
+        if stop:
+            stop()
+            _await(workers)
+        raise
+    for worker in workers:
+        worker.wait()
+    return [results[number] for number in sorted(results)]
+
+
+def completed(futures: Iterable[Future[Result]]) -> Iterator[Future[Result]]:
+    """The futures, each as soon as it is done or cancelled, as `concurrent.futures.as_completed`.
+
+    Raises:
+        KeyboardInterrupt: a signal came.
+
+    """
+    pending = set(futures)
+    changed = signals.Event()
+    for future in pending:
+        future.add_done_callback(lambda _: changed.set())
+    while pending:
+        changed.wait()
+        changed.clear()
+        done = {future for future in pending if future.done()}
+        pending -= done
+        yield from done
+
+
+def _await(workers: Iterable[Background[Any]]) -> None:
+    for worker in workers:
+        worker.is_done()
+
+
+def _next(waiting: deque[Item]) -> Item | None:
+    with suppress(IndexError):
+        return waiting.popleft()
+    return None

@@ -9,6 +9,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from tasks.lib.background import call
 from tasks.lib.errors import Failure
 
 if TYPE_CHECKING:
@@ -62,10 +63,14 @@ class Tokens:
 
         """
         before = self.attempts
+        if self._lock.locked() or self._is_due():
+            call(self._renew_if_due, before)
+        return str(self._found.token or "")
+
+    def _renew_if_due(self, before: int) -> None:
         with self._lock:
             if self._is_due():
                 self._attempt(before)
-            return str(self._found.token or "")
 
     def renew(self, before: int) -> None:
         """Take a new token, also where the one in hand looks valid.
@@ -77,6 +82,9 @@ class Tokens:
             Failure: Google refuses to issue one, or its token service does not answer.
 
         """
+        call(self._renew, before)
+
+    def _renew(self, before: int) -> None:
         with self._lock:
             self._attempt(before)
 
@@ -164,7 +172,7 @@ def refresh(found: "Credentials", seconds: float | None = None) -> None:
     from tasks.lib.google_session import Session
 
     try:
-        found.refresh(partial(Request(Session()), timeout=seconds or SECONDS))
+        call(found.refresh, partial(Request(Session()), timeout=seconds or SECONDS))
     except GoogleAuthError as error:
         if not isinstance(error, TransportError) and not error.retryable:
             raise Failure("Google does not accept your credentials.", str(error.args[0]), LOG_IN) from error

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from tasks.lib.background import call
 from tasks.lib.errors import Failure, TimedOut
-from tasks.lib.interruption import deferred
 
 LINES_OF_STDERR_TO_SHOW = 20
 SECONDS_TO_END = 10.0
@@ -56,21 +56,26 @@ def run(
         TimedOut: it was still running at `time_limit`.
 
     """
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(
-            list(argv), input=stdin, capture_output=True, timeout=time_limit, cwd=cwd,
-            env=_changed(env), check=False, process_group=0 if apart else None,
+        child = subprocess.Popen(
+            list(argv), stdin=pipe, stdout=pipe, stderr=pipe, cwd=cwd,
+            env=_changed(env), process_group=0 if apart else None,
         )  # fmt: skip
     except OSError as error:
         raise not_started(argv[0], error) from error
+    try:
+        stdout, stderr = call(_talk, child, stdin, time_limit)
     except subprocess.TimeoutExpired as error:
         raise TimedOut(
             f"`{spelled(argv)}` did not finish within {time_limit:g} s and was ended.",
             last_lines(error.stderr or b""),
         ) from error
-    if done.returncode not in success:
-        raise exit_failure(argv, done.returncode, done.stderr or done.stdout)
-    return Completed(done.stdout, done.stderr)
+    finally:
+        _kill(child)
+    if child.returncode not in success:
+        raise exit_failure(argv, child.returncode, stderr or stdout)
+    return Completed(stdout, stderr)
 
 
 def stream(
@@ -103,7 +108,7 @@ def stream(
     output = sys.stderr if to_stderr else None
     try:
         with _started(argv, cwd, _changed(env), output, stop) as child:
-            return child.wait(time_limit)
+            return call(child.wait, time_limit)
     except OSError as error:
         raise not_started(argv[0], error) from error
     except subprocess.TimeoutExpired as error:
@@ -124,15 +129,11 @@ def _started(
     stop: Callable[[Ended], None] | None,
 ) -> "Iterator[subprocess.Popen[bytes]]":
     """A program that has ended when the block does."""
-    child = None
+    child = subprocess.Popen(list(argv), cwd=cwd, env=env, stdout=output, start_new_session=stop is not None)
     try:
-        with deferred():  # a program that was started and not noted would outlive us
-            child = subprocess.Popen(
-                list(argv), cwd=cwd, env=env, stdout=output, start_new_session=stop is not None
-            )
         yield child
     finally:
-        if child and child.returncode is None:
+        if child.returncode is None:
             _end(child, stop)
 
 
@@ -145,8 +146,23 @@ def _end(child: "subprocess.Popen[bytes]", stop: Callable[[Ended], None] | None)
             child.terminate()
             ended(child, SECONDS_TO_END)
     finally:
-        child.kill()
-        child.wait()
+        _kill(child)
+
+
+def _talk(child: "subprocess.Popen[bytes]", stdin: bytes, time_limit: float) -> tuple[bytes, bytes]:
+    """Feed a program, and return what it prints, as `subprocess.run` does."""
+    with child:
+        try:
+            return child.communicate(stdin, time_limit)
+        except subprocess.TimeoutExpired:
+            child.kill()  # the block's end waits for it
+            raise
+
+
+def _kill(child: "subprocess.Popen[bytes]") -> None:
+    """Kill a program that is still there, and take its exit code."""
+    child.kill()
+    child.wait()
 
 
 def ended(child: "subprocess.Popen[bytes]", seconds: float) -> bool:

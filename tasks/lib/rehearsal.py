@@ -8,6 +8,7 @@ from http.client import OK
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.lib.background import call
 from tasks.lib.errors import Failure
 from tasks.lib.settings.reader import Layer, read
 from tasks.lib.steps import Outcome, Step, run_all
@@ -142,7 +143,7 @@ class Rehearsal:
         import requests
 
         try:
-            answer = requests.get(self.url, timeout=self.settings.time_limits.storage_attempt)
+            answer = call(requests.get, self.url, timeout=self.settings.time_limits.storage_attempt)
         except requests.RequestException as error:
             raise Failure(f"{self.url} does not answer.", str(error), "./inv sandbox.status") from error
         kind = answer.headers.get("content-type", "")

@@ -1,6 +1,6 @@
 """A folder for plaintext: in memory, private, and gone afterwards.
 
-It is removed on every exit that Python sees, signals included (see tasks/lib/interruption.py).  What only
+It is removed on every exit that Python sees, signals included (see tasks/lib/signals.py).  What only
 `kill -9` or a crash of the machine leaves behind is removed by the next call; a reboot empties it anyway.
 Whoever uses a folder holds a lock on it.  Process numbers say nothing: they are given out again, and those of
 other containers, which may share the tmpfs, mean other processes.

@@ -268,6 +268,9 @@ class Counted:
     def __init__(self) -> None:
         self._lock, self.came = threading.Lock(), threading.Semaphore(0)
 
+    def locked(self) -> bool:
+        return self._lock.locked()
+
     def __enter__(self) -> None:
         self.came.release()
         self._lock.acquire()

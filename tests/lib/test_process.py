@@ -13,7 +13,7 @@ import pytest
 
 from tasks.lib import process
 from tasks.lib.errors import Failure, TimedOut
-from tasks.lib.interruption import Terminated, signals_unwind
+from tasks.lib.signals import Terminated, unwinding
 
 
 def test_returns_both_streams() -> None:
@@ -87,8 +87,8 @@ def test_a_long_command_is_shortened() -> None:
 def test_an_interrupted_stream_ends_its_child(tmp_path: Path) -> None:
     mark = tmp_path / "pid"
     script = (
-        "from tasks.lib.interruption import signals_unwind; from tasks.lib import process\n"
-        f"with signals_unwind(): process.stream(['sh', '-c', 'echo $$ > {mark}; exec sleep 60'])"
+        "from tasks.lib.signals import unwinding; from tasks.lib import process\n"
+        f"with unwinding(): process.stream(['sh', '-c', 'echo $$ > {mark}; exec sleep 60'])"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE)
     _wait_until(lambda: mark.exists() and mark.read_text().strip() != "")
@@ -110,7 +110,7 @@ def test_a_stream_that_is_interrupted_while_it_starts_ends_its_child(monkeypatch
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(subprocess, "Popen", Interrupted)
-    with pytest.raises(Terminated), signals_unwind():
+    with pytest.raises(Terminated), unwinding():
         process.stream(("sleep", "600"))
 
     assert [child.returncode for child in children] == [-signal.SIGTERM]

@@ -15,9 +15,9 @@ HOLD_A_WORKSPACE = """
 import sys, time
 from pathlib import Path
 from tasks.lib import workspace as module
-from tasks.lib.interruption import signals_unwind
+from tasks.lib.signals import unwinding
 module.SHARED_MEMORY = Path(sys.argv[1])
-with signals_unwind(), module.workspace() as folder:
+with unwinding(), module.workspace() as folder:
     (folder / "plaintext").write_text("canary")
     print(folder, flush=True)
     time.sleep(60)

@@ -5,10 +5,10 @@ does not count.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
+from tasks.lib.background import side_by_side
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.kinds import Kind, Kinds
@@ -48,8 +48,9 @@ def read(api: Api, kinds: Kinds, namespace: str) -> Admission | None:
     asked = [served[name].path() for name in (*WEBHOOKS, *POLICIES) if name in served]
     quotas = f"/api/v1/namespaces/{namespace}/resourcequotas"
     try:
-        with ThreadPoolExecutor(CONNECTIONS, "admission") as pool:
-            found = list(pool.map(lambda path: api.list(path, doing=f"list {path}")[0], [*asked, quotas]))
+        found = side_by_side(
+            lambda path: api.list(path, doing=f"list {path}")[0], [*asked, quotas], CONNECTIONS
+        )
     except ApiError:
         return None
     listed = (thing for part in found[:-1] for thing in part)

@@ -12,9 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
+from tasks.lib import signals
+from tasks.lib.background import Background, call
 from tasks.lib.cluster.endpoint import Endpoint, cause, pools_to, transport_errors
 from tasks.lib.cluster.refusal import ApiError, Unreachable, api_error, lasts, object_in
 
@@ -28,6 +31,7 @@ APPLY_TYPE: Final = "application/apply-patch+yaml"  # JSON is YAML
 PAGE: Final = 500
 SHOWN: Final = 200  # characters of what is no answer of a cluster
 FIRST_DELAY: Final = 0.1
+MOMENT: Final = 2.0
 LONGEST_DELAY: Final = 5.0
 # What heals by itself: overload, a server that is starting or ending, a proxy without one.
 PASSING: Final = frozenset({429, 500, 502, 503, 504})
@@ -73,7 +77,7 @@ class Api:
         self._passing = passing or _passing
         self._pools = pools_to(endpoint)
         self._pool = self._connections()
-        self._closing = threading.Event()
+        self._closing = signals.Event()
         self._streams: set[BaseHTTPResponse] = set()
 
     def request(
@@ -110,7 +114,7 @@ class Api:
         while True:
             waited = delay
             try:
-                response = self._send(method, with_query(path, query), headers, data)
+                response = self._sent(method, with_query(path, query), headers, data)
                 if response.status < 300:
                     return self._decoded(response.data)
                 refusal = api_error(doing, response.status, response.data)
@@ -166,7 +170,7 @@ class Api:
 
         """
         try:
-            response = self._send("GET", with_query(path, query), {"Accept": "*/*"}, None, idle)
+            response = call(self._send, "GET", with_query(path, query), {"Accept": "*/*"}, None, idle)
             if response.status >= 300:
                 raise api_error(f"stream {path}", response.status, response.data)
             self._streams.add(response)
@@ -174,6 +178,7 @@ class Api:
                 yield from _split(response, self._closing)
             finally:
                 self._streams.discard(response)
+                _cut_short(response)
                 response.close()
         except transport_errors() as error:
             raise Unreachable(self.endpoint.server, cause(error)) from error
@@ -193,8 +198,7 @@ class Api:
         """End retries and streams that other threads are in, and drop the connections."""
         self._closing.set()
         for stream in list(self._streams):
-            with suppress(OSError, ValueError):  # it may have ended by itself
-                stream.shutdown()
+            _cut_short(stream)
         self._pools.clear()
         self._pool = self._connections()
 
@@ -216,6 +220,21 @@ class Api:
     def _connections(self) -> "HTTPConnectionPool":
         """The connections to the one server: asking for them anew is a sixth of what a request costs us."""
         return self._pools.connection_from_url(self.endpoint.server)
+
+    def _sent(
+        self, method: str, path: str, headers: Mapping[str, str], data: bytes | None
+    ) -> "BaseHTTPResponse":
+        """Send it in another thread, so that a signal ends the waiting.
+
+        A write under way gets a moment more: what comes afterwards, as giving the lock back, finds it done.
+        """
+        sending = Background(partial(self._send, method, path, headers, data))
+        try:
+            return sending.wait()
+        except KeyboardInterrupt:
+            if method != "GET":
+                sending.is_done(MOMENT)
+            raise
 
     def _send(
         self,
@@ -276,10 +295,16 @@ def _jittered(delay: float) -> float:
     return delay * random.uniform(0.75, 1.25)  # noqa: S311 - spreads retries, guards nothing
 
 
+def _cut_short(response: "BaseHTTPResponse") -> None:
+    """End a stream that another thread may be reading: to close it would wait for that."""
+    with suppress(OSError, RuntimeError, ValueError):  # it may have ended by itself
+        response.shutdown()
+
+
 def _split(response: "BaseHTTPResponse", closing: threading.Event) -> Iterator[bytes]:
     """Whole lines out of whatever pieces arrive; a last line without its end counts too."""
     rest = b""
-    while piece := response.read1(65536):
+    while piece := call(response.read1, 65536):
         *whole, rest = (rest + piece).split(b"\n")
         yield from whole
         if closing.is_set():

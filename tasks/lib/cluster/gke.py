@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from tasks.lib.background import call
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.endpoint import Endpoint
 from tasks.lib.credentials import object_in, refusal_words
@@ -132,7 +133,7 @@ def _ask(settings: "Settings", environment: "Environment", session: "Session") -
     session.mount(settings.google.container, HTTPAdapter(max_retries=_retries()))
     url = f"{settings.google.container}/v1/{environment.cluster_name}"
     try:
-        return session.get(url, timeout=limits.container_attempt)
+        return call(session.get, url, timeout=limits.container_attempt)
     except requests.RequestException as error:
         raise Failure(
             f"The GKE API {settings.google.container} could not be reached.", str(error),

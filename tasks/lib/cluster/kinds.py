@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from tasks.lib import signals
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.errors import Failure
 
@@ -64,7 +65,7 @@ def discover_with(api: Api, brought: Collection[tuple[str, str]]) -> Kinds:
         found = discover(api)
         if found.keys() >= set(brought) or time.monotonic() > deadline:
             return found
-        time.sleep(PAUSE)
+        signals.sleep(PAUSE)
 
 
 def parse(document: Json) -> list[Kind]:

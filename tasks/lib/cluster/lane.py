@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tasks.lib import authorities
+from tasks.lib import authorities, signals
 from tasks.lib.cluster.api import (
     APPLY_TYPE,
     FIELD_MANAGER,
@@ -62,6 +62,7 @@ def send(api: Api, writes: Iterable[Write]) -> None:
     running: dict[Any, tuple[Write, list[bytes]]] = {}
     try:
         while True:
+            signals.check()
             while idle and (write := next(waiting, None)):
                 handle = idle.pop()
                 running[handle] = write, _begin(curl, handle, api, write)

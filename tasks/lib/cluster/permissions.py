@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
+from tasks.lib.background import side_by_side
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.kinds import Kind
@@ -151,11 +152,10 @@ def missing(api: Api, wanted: Sequence[Permission]) -> list[Permission]:
     for one by one, several at a time.
     """
     count = Counter(permission.namespace for permission in wanted if permission.namespace)
-    with ThreadPoolExecutor(CONNECTIONS, "permissions") as pool:
-        many = [namespace for namespace, number in count.items() if number > FEW]
-        rules = dict(zip(many, pool.map(lambda namespace: _rules(api, namespace), many), strict=True))
-        asked = [one for one in wanted if not any(grants(rule, one) for rule in rules.get(one.namespace, ()))]
-        granted = list(pool.map(lambda permission: _granted(api, permission), asked))
+    many = [namespace for namespace, number in count.items() if number > FEW]
+    rules = dict(zip(many, side_by_side(partial(_rules, api), many, CONNECTIONS), strict=True))
+    asked = [one for one in wanted if not any(grants(rule, one) for rule in rules.get(one.namespace, ()))]
+    granted = side_by_side(partial(_granted, api), asked, CONNECTIONS)
     return [permission for permission, allowed in zip(asked, granted, strict=True) if not allowed]
 
 

@@ -3,10 +3,11 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
+from tasks.lib.background import completed
 from tasks.lib.cluster import lane
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
@@ -88,7 +89,7 @@ class Acting:
     def _gathered(self, futures: Mapping[Future[Json], Step]) -> dict[Ref, Json]:
         done: dict[Ref, Json] = {}
         fault: Failure | None = None
-        for future in as_completed(futures):
+        for future in completed(futures):
             if future.cancelled():
                 continue
             step = futures[future]
@@ -97,7 +98,7 @@ class Acting:
             except Failure as failure:
                 self._record.end(step.ref, REFUSED)
                 fault = fault or failure
-                for other in futures:  # shutdown() would cancel them too, and as_completed never hear of it
+                for other in futures:  # shutdown() would cancel them too, unseen here
                     other.cancel()
             else:
                 self._applied(step)

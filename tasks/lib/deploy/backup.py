@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from tasks.lib import signals
+from tasks.lib.background import call
 from tasks.lib.credentials import refusal_words
 from tasks.lib.deploy import backup_role
 from tasks.lib.deploy.progress import Notice, Tell
@@ -131,7 +133,7 @@ class Backups:
         deadline, pause = time.monotonic() + self._limit, FIRST_PAUSE
         yield
         while time.monotonic() + pause < deadline:
-            time.sleep(pause)
+            signals.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
             yield
 
@@ -139,7 +141,7 @@ class Backups:
         import requests
 
         try:
-            answer = self._session.request(method, url, json=body, timeout=self._attempt)
+            answer = call(self._session.request, method, url, json=body, timeout=self._attempt)
             return answer.json() if answer.status_code == 200 else refusal(answer)
         except requests.RequestException as error:  # an answer that is no JSON is one too
             return Refusal(503, f"{type(error).__name__}: {error}")

@@ -5,11 +5,12 @@ tasks/deploy.py and tasks/rehearse.py call it; it knows nothing of a command lin
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from tasks.lib.background import Background
 from tasks.lib.deploy.aftercare import Aftercare
 from tasks.lib.deploy.around import Around
 from tasks.lib.deploy.hiding import learn, masked
@@ -129,16 +130,15 @@ def prepare(settings: "Settings", release: Release) -> "tuple[Connection, Render
     from tasks.lib.secrets.decryption import decrypt_all
 
     environment = release.environment
-    with ThreadPoolExecutor(2, "prepare") as pool:
-        connecting: Future[Connection] = pool.submit(connect, settings, environment)
-        secrets = decrypt_all(settings, environment)
-        # kustomize is another process: while it works, this one gets ready for what it will say.
-        pool.submit(preload, settings.kustomize.kubernetes)
-        rendered = render(settings, environment, release.variables, secrets)
-        rendered.validate(settings.kustomize.kubernetes)
-        with rendered.redactor.failures():
-            pin(settings, [document.content for document in rendered.documents])
-        return connecting.result(), rendered
+    connecting = Background(partial(connect, settings, environment))
+    secrets = decrypt_all(settings, environment)
+    # kustomize is another process: while it works, this one gets ready for what it will say.
+    Background(partial(preload, settings.kustomize.kubernetes))
+    rendered = render(settings, environment, release.variables, secrets)
+    rendered.validate(settings.kustomize.kubernetes)
+    with rendered.redactor.failures():
+        pin(settings, [document.content for document in rendered.documents])
+    return connecting.wait(), rendered
 
 
 def _converge(

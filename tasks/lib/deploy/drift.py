@@ -7,10 +7,10 @@ writing a value is no difference; nothing is changed.  Of Secrets only names and
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
+from tasks.lib.background import side_by_side
 from tasks.lib.cluster.api import FIELD_MANAGER, Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.kinds import Kinds
@@ -61,8 +61,7 @@ def find(api: Api, kinds: Kinds, wanted: Sequence[Wanted], past: Past) -> list[D
 
     """
     live = observe(api, kinds, wanted)
-    with ThreadPoolExecutor(CONNECTIONS, "drift") as pool:
-        found = list(pool.map(lambda w: _of_object(api, kinds, w, live.get(w.ref)), wanted))
+    found = side_by_side(lambda w: _of_object(api, kinds, w, live.get(w.ref)), wanted, CONNECTIONS)
     return [one for one in [*found, *_of_secrets(api, past)] if one]
 
 

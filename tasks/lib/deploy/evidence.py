@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tasks.lib import signals
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.refusal import ApiError, Unreachable
 from tasks.lib.deploy.diagnosis import container_to_blame
@@ -139,7 +140,7 @@ def has_completed(api: Api, namespace: str, uid: str) -> bool:
         while not events_of(api, namespace, uid, "reason=Completed"):
             if time.monotonic() > deadline:
                 return False
-            time.sleep(PAUSE)
+            signals.sleep(PAUSE)
     except ApiError:
         return False
     return True

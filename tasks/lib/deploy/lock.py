@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from tasks.lib import signals
 from tasks.lib.cluster.api import HURRIED, Api, Json
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import killed
@@ -170,7 +171,7 @@ class Lock:
             for _ in self.api.lines(self._collection, query=query, idle=seconds + 5):
                 return
         except Failure:
-            time.sleep(0.5)  # the caller reads the Lease again and tells a lasting fault
+            signals.sleep(0.5)  # the caller reads the Lease again and tells a lasting fault
 
     def _lease(self, there: Json | None) -> Json:
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -251,12 +252,17 @@ def held(lock: Lock, *, wait: float, tell: Tell) -> Iterator[None]:
             tell(Notice(killed.remember(lock.api, lock.dead, notes_of(lock.dead))))
         yield
     finally:
-        stop.set()
-        renewing.join(SECONDS)
-        try:
-            lock.release()
-        except Failure as failure:  # how the deploy itself ended stays the news
-            tell(Notice(f"The lock could not be given back: {failure.what} It is free after {SECONDS} s."))
+        with signals.uninterrupted():
+            stop.set()
+            renewing.join(SECONDS)
+            _give_back(lock, tell)
+
+
+def _give_back(lock: Lock, tell: Tell) -> None:
+    try:
+        lock.hurried().release()
+    except Failure as failure:  # how the deploy itself ended stays the news
+        tell(Notice(f"The lock could not be given back: {failure.what} It is free after {SECONDS} s."))
 
 
 def _acquire(lock: Lock, wait: float, tell: Tell) -> None:

@@ -3,8 +3,10 @@
 import threading
 import time
 from collections.abc import Collection, Iterator
+from functools import partial
 from typing import Final
 
+from tasks.lib.background import Background
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.refusal import ApiError, Unreachable
 from tasks.lib.deploy.watching import Inbox, Logged
@@ -27,7 +29,7 @@ class Followers:
 
     def __init__(self, api: Api, inbox: Inbox, stop: threading.Event) -> None:
         self._api, self._inbox, self._stop = api, inbox, stop
-        self._threads: dict[tuple[str, str, int], threading.Thread] = {}
+        self._threads: dict[tuple[str, str, int], Background[None]] = {}
 
     def follow(self, pod: Json) -> None:
         """Follow each of the pod's main containers that has begun and is not followed yet."""
@@ -37,15 +39,14 @@ class Followers:
             if key in self._threads or not (state.get("running") or state.get("terminated")):
                 continue
             arguments = (self._api, pod["metadata"], status["name"], self._inbox, self._stop)
-            self._threads[key] = threading.Thread(target=_follow, args=arguments, daemon=True)
-            self._threads[key].start()
+            self._threads[key] = Background(partial(_follow, *arguments))
 
     def finish(self, pods: Collection[str], seconds: float) -> None:
         """Give the followers of the pods with these uids a moment, all together, to read the last lines."""
         deadline = time.monotonic() + seconds
         for (uid, _, _), thread in self._threads.items():
             if uid in pods:
-                thread.join(max(deadline - time.monotonic(), 0))
+                thread.is_done(max(deadline - time.monotonic(), 0))
 
 
 def pods_of_job(api: Api, namespace: str, uid: str) -> list[Json]:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from tasks.lib import signals
+from tasks.lib.background import call
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
 
@@ -91,8 +93,8 @@ def send(url: Secret, content: Mapping[str, object], seconds: float) -> None:
         while (left := deadline - time.monotonic()) > 0:
             pause = delay * random.uniform(0.75, 1.25)  # noqa: S311 - spreads retries, guards nothing
             try:
-                answer = pool.request(
-                    "POST", url.reveal().decode(), body=body, redirect=False,
+                answer = call(
+                    pool.request, "POST", url.reveal().decode(), body=body, redirect=False,
                     headers={"Content-Type": "application/json"},
                     timeout=min(SECONDS_OF_AN_ATTEMPT, left),
                 )  # fmt: skip
@@ -108,7 +110,7 @@ def send(url: Secret, content: Mapping[str, object], seconds: float) -> None:
                 fault = f"The connection failed ({type(getattr(error, 'reason', None) or error).__name__})."
             if time.monotonic() + pause > deadline:
                 break
-            time.sleep(pause)
+            signals.sleep(pause)
             delay = min(delay * 2, LONGEST_DELAY)
     raise Failure("The notification was not delivered.", fault)
 

@@ -4,9 +4,9 @@ One LIST per kind and namespace, all at the same time.
 """
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from tasks.lib.background import side_by_side
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.kinds import Kind, Kinds
@@ -34,9 +34,10 @@ def observe(api: Api, kinds: Kinds, objects: Iterable[Wanted], owner: str = "") 
     for w in objects:
         if kind := kinds.get((w.ref.api_version, w.ref.kind)):
             by_place.setdefault((kind, w.ref.namespace), set()).add(w.ref)
-    with ThreadPoolExecutor(CONNECTIONS, "observe") as pool:
-        found = pool.map(lambda place: _read(api, place[0], place[1], by_place[place], owner), by_place)
-        return {ref: thing for part in found for ref, thing in part.items()}
+    found = side_by_side(
+        lambda place: _read(api, place[0], place[1], by_place[place], owner), by_place, CONNECTIONS
+    )
+    return {ref: thing for part in found for ref, thing in part.items()}
 
 
 def _read(api: Api, kind: Kind, namespace: str, refs: set[Ref], owner: str) -> dict[Ref, Json]:

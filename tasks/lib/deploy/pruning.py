@@ -6,10 +6,10 @@ data; what someone else has a part in.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from tasks.lib.background import side_by_side
 from tasks.lib.cluster import permissions
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.connection import Connection
@@ -229,5 +229,4 @@ def _readers(api: Api, namespace: str) -> list[Json]:
         root = f"/apis/{group}/{version}" if group else f"/api/{version}"
         return api.list(f"{root}/namespaces/{namespace}/{plural}", doing=f"list {plural}")[0]
 
-    with ThreadPoolExecutor(CONNECTIONS, "readers") as pool:
-        return [thing for part in pool.map(read, READERS) for thing in part]
+    return [thing for part in side_by_side(read, READERS, CONNECTIONS) for thing in part]

@@ -6,11 +6,11 @@ many objects hold plain data, and nothing in the cluster could object, what it w
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+from tasks.lib.background import side_by_side
 from tasks.lib.cluster import admission, lane
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
@@ -112,8 +112,8 @@ class Rehearsal:
         ]
         tried = {**known, **self._tried_at_once(due)}
         rest = [step for step in due if step.ref not in tried]
-        with ThreadPoolExecutor(CONNECTIONS, "rehearsal") as pool:
-            tried |= dict(zip((step.ref for step in rest), pool.map(self._try, rest), strict=True))
+        results = side_by_side(self._try, rest, CONNECTIONS)
+        tried |= dict(zip((step.ref for step in rest), results, strict=True))
         return [_unless_halted(tried.get(step.ref) or Tried(step)) for step in steps]
 
     def _tried_at_once(self, steps: Sequence[Step]) -> dict[Ref, Tried]:

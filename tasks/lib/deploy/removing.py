@@ -1,10 +1,10 @@
 """Removing objects: only as they were looked at, and only while nobody else has a part in them."""
 
-import time
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from tasks.lib import signals
+from tasks.lib.background import side_by_side
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.kinds import Kinds
@@ -48,8 +48,7 @@ class Removing:
         fault: Failure | None = None
         for place in sorted({rank(step.ref.kind) for step in steps}, reverse=True):
             due = [step for step in steps if rank(step.ref.kind) == place]
-            with ThreadPoolExecutor(CONNECTIONS, "remove") as pool:
-                faults = list(pool.map(self._remove, due))
+            faults = side_by_side(self._remove, due, CONNECTIONS)
             fault = fault or next((one for one in faults if one), None)
         if fault:
             raise fault
@@ -72,7 +71,7 @@ class Removing:
             return ""
         path = kind.path(step.ref.namespace, step.ref.name)
         for pause in PAUSES:
-            time.sleep(pause)
+            signals.sleep(pause)
             live = get(self._api, kind, step.ref)
             if live is None or is_going(live):
                 return ""

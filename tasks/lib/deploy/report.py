@@ -26,8 +26,8 @@ from tasks.lib.deploy.progress import (
 )
 from tasks.lib.deploy.table import WORKING, look
 from tasks.lib.errors import Failure, TimedOut
-from tasks.lib.interruption import exit_code
 from tasks.lib.printable import clipped, one_line, printable
+from tasks.lib.signals import exit_code
 
 if TYPE_CHECKING:
     from tasks.lib.deploy.planning import Plan

@@ -12,7 +12,7 @@ from tasks.lib.deploy.progress import Event, Tell
 from tasks.lib.deploy.report import Report
 from tasks.lib.errors import UsageError
 from tasks.lib.files import write_atomically
-from tasks.lib.interruption import uninterrupted
+from tasks.lib.signals import uninterrupted
 
 if TYPE_CHECKING:
     from tasks.lib.deploy.deploying import Release

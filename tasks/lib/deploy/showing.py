@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks.lib import console
+from tasks.lib import console, signals
 from tasks.lib.deploy import planning
 from tasks.lib.deploy.planning import Plan
 from tasks.lib.errors import ChangesFound, Failure, UsageError
@@ -69,5 +69,7 @@ def ask(plan: Plan) -> None:
     if not plan.due:
         return
     console.say(f"Type {plan.environment} to deploy this, anything else to stop:")
-    if sys.stdin.readline().strip() != plan.environment:
+    with signals.raised():
+        answer = sys.stdin.readline()
+    if answer.strip() != plan.environment:
         raise Failure("The plan was not approved: nothing was changed.")

@@ -8,8 +8,8 @@ from tasks.lib.deploy.lines import logged
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.progress import Began, Ended, Event, LogLine, Notice, PhaseBegan, Record, Told
 from tasks.lib.deploy.table import draw
-from tasks.lib.interruption import deferred, uninterrupted
 from tasks.lib.printable import one_line
+from tasks.lib.signals import uninterrupted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,8 +56,7 @@ class Terminal:
         self._phase = phase
         self._print(f"==> {phase}", "bold")
         if self._record.rows and not self._live.is_started:
-            with deferred():
-                self._live.start()
+            self._live.start()
 
     def close(self) -> None:
         """Take the table away and give the cursor back, whatever happened."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+from tasks.lib import signals
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.refusal import ApiError
@@ -87,6 +88,7 @@ class Wait:
             followers = Followers(self._api, inbox, stop)
             self._hear_out = partial(self._finish, followers, inbox)
             while self._pending:
+                signals.check()
                 if time.monotonic() > deadline:
                     raise self._timed_out(seconds)
                 try:

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import repeat
+from functools import partial
 from typing import Literal
 
+from tasks.lib.background import side_by_side
 from tasks.lib.console import Cell, Styled
 from tasks.lib.errors import Failure
 from tasks.lib.filesystem import refusal
@@ -60,12 +60,11 @@ def examine(checks: Sequence[Check]) -> list[Finding]:
     A check whose prerequisite is at fault is skipped, so that one cause is one fault.
     """
     found: dict[int, Finding] = {}
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for wave in (False, True):
-            numbers = [n for n, check in enumerate(checks) if bool(check.after) is wave]
-            faults = {(f.area, f.subject) for f in found.values() if f.state == "fault"}
-            looked = pool.map(_examine, [checks[n] for n in numbers], repeat(faults))
-            found |= zip(numbers, looked, strict=True)
+    for wave in (False, True):
+        numbers = [n for n, check in enumerate(checks) if bool(check.after) is wave]
+        faults = {(f.area, f.subject) for f in found.values() if f.state == "fault"}
+        looked = side_by_side(partial(_examine, faults=faults), [checks[n] for n in numbers], WORKERS)
+        found |= zip(numbers, looked, strict=True)
     return [found[number] for number in range(len(checks))]
 
 

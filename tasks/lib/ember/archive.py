@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
+from tasks.lib import signals
 from tasks.lib.ember.folder import Folder
 from tasks.lib.ember.member import KNOWN, Archive
 from tasks.lib.errors import Failure, UsageError
@@ -34,7 +35,8 @@ def open_archive(source: str, limits: Limits) -> Archive:
     try:
         if path.is_dir():
             return Folder(path)
-        file = path.open("rb")
+        with signals.raised():  # a pipe may have no writer for long
+            file = path.open("rb")
     except FileNotFoundError as error:
         raise UsageError(f"There is no archive {source}.", "", KNOWN) from error
     except (OSError, ValueError) as error:

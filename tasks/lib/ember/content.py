@@ -7,6 +7,8 @@ from typing import IO
 
 from msgspec import Struct
 
+from tasks.lib import signals
+
 PIECE = 1 << 20
 # Compressed whole, in memory; larger files are stored as they are.
 LARGEST_TO_COMPRESS = 16 << 20
@@ -37,6 +39,7 @@ def compress(data: bytes) -> bytes:
 def pieces(file: IO[bytes]) -> Iterator[bytes]:
     """The bytes of `file`, at most a mebibyte at a time."""
     while piece := file.read(PIECE):
+        signals.check()
         yield piece
 
 

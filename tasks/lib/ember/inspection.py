@@ -5,6 +5,7 @@ from typing import IO, Any
 
 from msgspec import Struct, field
 
+from tasks.lib import signals
 from tasks.lib.ember import content
 from tasks.lib.ember.headers import Headers, Rules
 from tasks.lib.ember.member import Archive, Member
@@ -73,6 +74,7 @@ def read(archive: Archive, listed: Survey, ember: Ember, *, digests: bool = True
     inventory = Inventory()
     reader = _Reader(ember.limits, Rules(ember.headers), inventory, digests=digests)
     for (member, opened), path in zip(archive.contents(listed.files), listed.paths, strict=True):
+        signals.check()
         try:
             with opened() as file:
                 reader.read(member, path, file)

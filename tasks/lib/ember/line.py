@@ -3,10 +3,11 @@
 libcurl allows one thread at a time: whoever calls a line has it alone for as long as that takes.
 """
 
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Protocol
+
+from tasks.lib import signals
 
 # Without an answer, whoever waits looks this often whether it should go on.
 LONGEST_WAIT = 1.0
@@ -111,7 +112,7 @@ class Line:
         if self._sent:
             self._multi.select(seconds)
         else:
-            time.sleep(seconds)
+            signals.sleep(seconds)
 
     def _collected(self) -> list[tuple[Any, str]]:
         found: list[tuple[Any, str]] = []

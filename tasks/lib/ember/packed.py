@@ -5,6 +5,7 @@ import tarfile
 import tempfile
 from typing import IO, cast
 
+from tasks.lib import signals
 from tasks.lib.ember import tarred
 from tasks.lib.ember.member import KNOWN, Archive
 from tasks.lib.ember.zipped import Zipped
@@ -70,7 +71,8 @@ class _Limited:
         self._left = left
 
     def read(self, size: int) -> bytes:
-        data = self._stream.read(size)
+        with signals.raised():  # a pipe may have nothing for long
+            data = self._stream.read(size)
         self._left -= len(data)
         if self._left < 0:
             raise Failure(

@@ -18,9 +18,9 @@ from tasks.lib.ember.summary import Options, UploadSummary
 from tasks.lib.ember.wire import MOST_HELD, Pool
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import write_atomically
-from tasks.lib.interruption import uninterrupted
 from tasks.lib.nesting import refuse_deep_yaml
 from tasks.lib.settings.ember import Ember
+from tasks.lib.signals import uninterrupted
 
 # Archives at the same time; they share the connections.
 AT_ONCE = 4

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
+from tasks.lib import signals
 from tasks.lib.ember import content, names
 from tasks.lib.ember.member import (
     ENCRYPTED,
@@ -80,6 +81,7 @@ def _relevant(archive: Archive, ember: Ember, faults: list[str]) -> Iterator[Mem
     """The members that are not to be passed over, as many as there may be."""
     ignored = [re.compile(pattern) for pattern in ember.ignored]
     for count, member in enumerate(archive.members(), 1):
+        signals.check()
         if count > ember.limits.members:
             faults.append(f"it has more than {ember.limits.members:,} members (ember.limits.members)")
             return
@@ -126,6 +128,7 @@ def _excess(files: Sequence[Member], limits: Limits) -> Iterator[str]:
 def _damaged(archive: Archive, files: Sequence[Member]) -> Iterator[str]:
     """The files that cannot be read to their end."""
     for member, opened in archive.contents(files):
+        signals.check()
         try:
             with opened() as file:
                 deque(content.pieces(file), maxlen=0)

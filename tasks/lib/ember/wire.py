@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
+from tasks.lib import signals
 from tasks.lib.ember.line import LONGEST_WAIT, Carrier, Ended
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ class Pool:
         waiting = iter(jobs)
         try:
             while self._start(waiting) or self._running or self._paused:
+                signals.check()
                 if self._stopped:
                     raise Ended
                 self._resume()
@@ -143,6 +145,7 @@ class Pool:
     def _start(self, waiting: Iterator[Job]) -> bool:
         """Start as many further jobs as there is room for; False when there are none left."""
         while self._has_room():
+            signals.check()
             job = next(waiting, None)
             if job is None:
                 return False

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from tasks.lib.background import side_by_side
 from tasks.lib.deploy import parts
 from tasks.lib.deploy.soundness import DAMAGED
 from tasks.lib.errors import Failure
@@ -53,17 +53,14 @@ def held(settings: "Settings", repository: Reference) -> list[Held]:
     """
     registry = connect(settings, repository.registry)
     tags = registry.tags(repository)
-    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-        digests = dict(
-            zip(tags, pool.map(lambda t: registry.digest(repository.tagged(t)), tags), strict=True)
-        )
-        by_digest: dict[str, list[str]] = {}
-        for tag, digest in digests.items():
-            by_digest.setdefault(digest, []).append(tag)
-        by_digest.pop("", None)  # vanished meanwhile
-        found = list(
-            pool.map(lambda d: _describe(registry, repository.at(d), sorted(by_digest[d])), by_digest)
-        )
+    digests = side_by_side(lambda t: registry.digest(repository.tagged(t)), tags, REQUESTS_AT_ONCE)
+    by_digest: dict[str, list[str]] = {}
+    for tag, digest in zip(tags, digests, strict=True):
+        by_digest.setdefault(digest, []).append(tag)
+    by_digest.pop("", None)  # vanished meanwhile
+    found = side_by_side(
+        lambda d: _describe(registry, repository.at(d), sorted(by_digest[d])), by_digest, REQUESTS_AT_ONCE
+    )
     return sorted(found, key=lambda image: (image.created, image.digest), reverse=True)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tasks.lib import console
+from tasks.lib import console, signals
 from tasks.lib.errors import UsageError
 from tasks.lib.image import registry
 from tasks.lib.image.inventory import Held
@@ -140,4 +140,6 @@ def agreed(question: str) -> bool:
     if not sys.stdin.isatty():
         raise UsageError("Nobody can be asked: this is no terminal.", question, "Say --yes if that is meant.")
     console.say(f"{question} [y/N]")
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    with signals.raised():
+        answer = sys.stdin.readline()
+    return answer.strip().lower() in {"y", "yes"}

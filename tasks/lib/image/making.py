@@ -8,10 +8,9 @@ waited for.
 import time
 from collections.abc import Sequence
 
-from tasks.lib import process
+from tasks.lib import process, signals
 from tasks.lib.errors import Failure
 from tasks.lib.image import docker
-from tasks.lib.interruption import deferred
 
 SECONDS_TO_BE_MADE = 0.1  # between two attempts to stop what is not there yet
 
@@ -29,8 +28,9 @@ def make(argv: Sequence[str], seconds: float) -> None:
         KeyboardInterrupt: a signal came.
 
     """
-    with deferred():
+    with signals.uninterrupted():
         process.run(argv, time_limit=seconds, apart=True)
+    signals.check()
 
 
 def remove(argv: Sequence[str], seconds: float) -> None:

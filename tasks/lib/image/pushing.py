@@ -6,14 +6,13 @@ follows a branch moves.
 
 import json
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.lib import console, process
+from tasks.lib import console, process, signals
 from tasks.lib.background import Background
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import write_atomically
@@ -189,7 +188,7 @@ def push_name(settings: "Settings", name: Reference) -> None:
             raise refused(name, failure) from failure
         last_words = (failure.why or failure.what).splitlines()[-1]
         console.say(f"Attempt {attempt} failed ({last_words}), once more …")
-        time.sleep(FIRST_PAUSE * attempt)
+        signals.sleep(FIRST_PAUSE * attempt)
         attempt += 1
 
 

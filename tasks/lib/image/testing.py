@@ -15,12 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.lib import console, process
+from tasks.lib import console, process, signals
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.image import docker, engine, leftovers, making
 from tasks.lib.image.building import build_arguments
 from tasks.lib.image.checkout import check, observe
-from tasks.lib.interruption import uninterrupted
+from tasks.lib.signals import uninterrupted
 
 if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables
@@ -240,7 +240,7 @@ def wait_for_database(settings: "Settings", names: Names) -> None:
                 last_words(names.database, seconds),
                 "Raise time_limits.database_ready, or mend test.database_ready, in invoke.yaml.",
             )
-        time.sleep(SECONDS_BETWEEN_QUESTIONS)
+        signals.sleep(SECONDS_BETWEEN_QUESTIONS)
     console.say(f"The database accepts connections after {time.monotonic() - started:.1f} s.")
 
 

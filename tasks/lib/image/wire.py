@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urljoin, urlsplit
 
+from tasks.lib import signals
+from tasks.lib.background import call
 from tasks.lib.credentials import object_in
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.image.login import is_google
@@ -113,12 +115,13 @@ class Wire:
                 if last or answer.status_code not in WORTH_RETRYING:
                     return answer
                 pause = max(pause, _asked_pause(answer))
-            time.sleep(min(pause * random.uniform(0.5, 1.0), max(remaining, 0)))  # noqa: S311 - only jitter
+            signals.sleep(min(pause * random.uniform(0.5, 1.0), max(remaining, 0)))  # noqa: S311 - only jitter
             pause = min(pause * 2, LONGEST_PAUSE)
 
     def _once(self, exchange: Exchange, seconds: float) -> "Response":
         url = urljoin(self._address, exchange.url)
-        return self._session.request(
+        return call(
+            self._session.request,
             exchange.method,
             url,
             headers=dict(exchange.headers),

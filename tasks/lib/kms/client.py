@@ -6,7 +6,6 @@ on data integrity ask.  What the answers mean is the diagnosis's matter.
 
 import os
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.lib import console
-from tasks.lib.background import Background
+from tasks.lib import background, console, signals
 from tasks.lib.credentials import Tokens
 from tasks.lib.errors import Failure
 from tasks.lib.kms.diagnosis import Call, ChecksumMismatch, Fault, Undecided, damaged, explain
@@ -83,7 +81,7 @@ class Kms:
         self._limits = limits
         self._caller = caller
         self._home = home
-        self._closed = threading.Event()
+        self._closed = signals.Event()
         self._announced = False
 
     def encrypt(self, key: str, plaintext: Secret, additional: bytes = b"") -> Sealed:
@@ -161,7 +159,7 @@ class Kms:
         field = "parent" if hasattr(request, "parent") else "name"
         metadata = (("x-goog-request-params", f"{field}={call.key}"), *self._identity.headers())
         try:
-            answer = stub(request, timeout=time_limit, metadata=metadata)
+            answer = background.call(stub, request, timeout=time_limit, metadata=metadata)
         except grpc.RpcError as error:
             fault = _fault(error)
             if "The checksum in field" in fault.message:
@@ -213,7 +211,7 @@ def connected(settings: "Settings") -> Iterator[Kms]:
     found = credentials(settings.google)
     limits = Limits(settings.time_limits.kms_attempt, settings.time_limits.kms)
     identity = Identity(found, limits.attempt)
-    signing_in = Background(identity.sign_in)
+    signing_in = background.Background(identity.sign_in)
     home = next((environment.project for environment in settings.environments.values()), "")
     kms = Kms(settings.google.kms, _channel(settings), limits, identity, _member(found), home)
     try:

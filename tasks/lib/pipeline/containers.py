@@ -14,13 +14,13 @@ from pathlib import Path
 from tasks.lib import console, process
 from tasks.lib.errors import Failure
 from tasks.lib.image import docker, engine, making
-from tasks.lib.interruption import uninterrupted
 from tasks.lib.pipeline import direct, leftovers
 from tasks.lib.pipeline.model import WORKSPACE
 from tasks.lib.pipeline.orchestrator import WITH_DOCKER
 from tasks.lib.pipeline.resolving import ReadyStep
 from tasks.lib.pipeline.running import SECONDS_TO_END, Launch
 from tasks.lib.redaction import Secret
+from tasks.lib.signals import uninterrupted
 
 HOME = "/builder/home"
 SCRIPTS = "/builder/scripts"

@@ -4,10 +4,8 @@ How a step becomes a program is the launcher's matter; here it is started, watch
 """
 
 import os
-import queue
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -15,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tasks.lib.background import Background, call
 from tasks.lib.errors import Failure, TimedOut
-from tasks.lib.interruption import deferred, uninterrupted
 from tasks.lib.pipeline.resolving import ReadyStep
 from tasks.lib.process import Ended, ended, not_started
+from tasks.lib.signals import uninterrupted, until
 
 State = Literal["SUCCESS", "FAILURE", "TIMEOUT", "CANCELLED", "NOT RUN", "SKIPPED"]
 SECONDS_TO_END = 30.0  # a task that is cancelled removes what it made first
@@ -78,7 +77,6 @@ class Graph:
         self._launch = launch
         self._tell = tell
         self._timeout = timeout
-        self._ended: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._running: dict[int, _Running] = {}
         self.results = {s.index: Result(s, "SKIPPED") for s in steps if s.index not in chosen}
 
@@ -107,8 +105,7 @@ class Graph:
         for step in ready:
             self._tell(step, "starting")
             launch = self._launch(step)
-            with deferred():  # a program that was started and not noted would outlive us
-                self._running[step.index] = _Running(step, launch, self._tell, self._ended)
+            self._running[step.index] = _Running(step, launch, self._tell)
         return bool(ready)
 
     def _waits(self, step: ReadyStep) -> bool:
@@ -120,13 +117,13 @@ class Graph:
     def _wait(self, deadline: float) -> None:
         """Wait until a step ends, or a limit is reached."""
         soonest = min([deadline, *(running.deadline for running in self._running.values())])
-        try:
-            index = self._ended.get(timeout=max(soonest - time.monotonic(), 0.01))
-        except queue.Empty:
+        if not until(self._fallen_silent, max(soonest - time.monotonic(), 0)):
             self._keep_limits(deadline)
-        else:
-            if index in self._running:
-                self._record(self._running.pop(index))
+        for running in self._fallen_silent():
+            self._record(self._running.pop(running.step.index))
+
+    def _fallen_silent(self) -> "list[_Running]":
+        return [running for running in self._running.values() if running.is_silent]
 
     def _keep_limits(self, deadline: float) -> None:
         now = time.monotonic()
@@ -194,7 +191,6 @@ class _Running:
         step: ReadyStep,
         launch: Launch,
         tell: Callable[[ReadyStep, str], None],
-        ended: "queue.SimpleQueue[int]",
     ) -> None:
         self.step = step
         self._launch = launch
@@ -203,19 +199,22 @@ class _Running:
         self._stopped: float | None = None
         self.deadline = self._began + (step.timeout or float("inf"))
         self._child = _started(step, launch)
-        self._reader = threading.Thread(target=self._read, args=(tell, ended), daemon=True)
-        self._reader.start()
+        self._reader = Background(self._read)
 
     @property
     def seconds(self) -> float:
         """How long it has run, or ran."""
         return (self._stopped or time.monotonic()) - self._began
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether its output has ended."""
+        return self._reader.is_done(0)
+
     def finish(self) -> int:
         """Wait for a program whose output has ended, and return its exit code."""
-        code = self._child.wait()
+        code = call(self._child.wait)
         self._stopped = time.monotonic()
-        self._reader.join()
         return code
 
     def end(self) -> None:
@@ -229,14 +228,13 @@ class _Running:
             self._signal(signal.SIGKILL)
             self._child.wait()
         self._stopped = time.monotonic()
-        self._reader.join(SECONDS_TO_END)
+        self._reader.is_done(SECONDS_TO_END)
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._child.pid, number)
 
-    def _read(self, tell: Callable[[ReadyStep, str], None], ended: "queue.SimpleQueue[int]") -> None:
+    def _read(self) -> None:
         assert self._child.stdout is not None  # noqa: S101 - asked for above
         for line in self._child.stdout:
-            tell(self.step, line.decode(errors="replace").rstrip("\r\n"))
-        ended.put(self.step.index)
+            self._tell(self.step, line.decode(errors="replace").rstrip("\r\n"))

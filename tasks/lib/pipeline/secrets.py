@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from tasks.lib.background import call
 from tasks.lib.errors import Failure
 from tasks.lib.pipeline.resolving import Encrypted, Source
 from tasks.lib.redaction import Secret
@@ -67,7 +68,8 @@ def fetch(settings: "Settings", name: str, version: str) -> Secret:
 
     url = f"{settings.google.secret_manager}/v1/{quote(version)}:access"
     try:
-        answer = authorized_session(settings.google).get(url, timeout=settings.time_limits.registry_attempt)
+        session, limit = authorized_session(settings.google), settings.time_limits.registry_attempt
+        answer = call(session.get, url, timeout=limit)
     except RequestException as error:
         raise _unreadable(name, version, str(error)) from error
     except Failure as failure:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from tasks.lib import signals
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import REDACTED
 from tasks.lib.render.documents import Document
@@ -27,6 +28,7 @@ def validate(documents: Sequence[Document], version: str) -> list[str]:
     faults = []
     unknown = set()
     for document in documents:
+        signals.check()
         try:
             fault = _fault(document, version)
         except LookupError:

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Iterable
 from typing import Any
 
+from tasks.lib.background import call
 from tasks.lib.errors import Failure
 from tasks.lib.process import run
 from tasks.lib.sandbox.controlplane import Cluster
@@ -69,7 +70,7 @@ def create_buckets(storage: str, project: str, names: Iterable[str]) -> None:
             headers={"Content-Type": "application/json"},
         )
         try:
-            urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
+            call(urllib.request.urlopen, request, timeout=10).close()
         except urllib.error.HTTPError as error:
             if error.code != 409:
                 raise Failure(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from tasks.lib import console
+from tasks.lib import console, signals
 from tasks.lib.duration import spoken
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.process import last_lines
@@ -149,6 +149,7 @@ def _follow(child: "subprocess.Popen[bytes]") -> bytes:
     progress = Progress(time.monotonic())
     told, output, rest = progress.began, b"", b""
     while True:
+        signals.check()
         ready, _, _ = select.select([stream], [], [], 1.0)
         now = time.monotonic()
         if ready:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tasks.lib import console
+from tasks.lib.background import call
 
 CONNECT_TIME_LIMIT = 5.0
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -71,10 +72,10 @@ def fetch(program: str, version: str, folder: Path) -> Path | None:
     if host in _unreachable:
         return None
     try:
-        expected = published_digest(_get(wanted.checksums).decode(), wanted.file)
+        expected = published_digest(call(_get, wanted.checksums).decode(), wanted.file)
         console.say(f"Downloading {wanted.url} …")
         fetched = folder / wanted.file
-        _download(wanted.url, fetched)
+        call(_download, wanted.url, fetched)
     except (urllib.error.URLError, OSError, ValueError) as error:
         _unreachable.add(host)
         console.say(f"{host} cannot be used here ({getattr(error, 'reason', error)}).")

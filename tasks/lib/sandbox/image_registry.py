@@ -8,6 +8,7 @@ import shutil
 import time
 from pathlib import Path
 
+from tasks.lib import signals
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.files import write_atomically
 from tasks.lib.sandbox import health, ports
@@ -47,7 +48,7 @@ def ensure(here: State, seconds: float) -> str:
                 f"The sandbox's registry is not well after {seconds:g} s.", fault,
                 f"./inv sandbox.logs {REGISTRY}",
             )  # fmt: skip
-        time.sleep(LOOK_AGAIN)
+        signals.sleep(LOOK_AGAIN)
     return address(here)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.lib import console
+from tasks.lib import console, signals
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.filesystem import real
 from tasks.lib.proxies import spare_this_machine
@@ -163,7 +163,7 @@ def _await_well(here: State, time_limit: float) -> None:
                            f"{first.fault}\n{_tail(here.log(first.name))}",
                            f"./inv sandbox.logs {first.name}")  # fmt: skip
         told |= _tell_waiting(faults, told)
-        time.sleep(LOOK_AGAIN)
+        signals.sleep(LOOK_AGAIN)
 
 
 def _tell_waiting(faults: Sequence[Status], told: set[str]) -> set[str]:

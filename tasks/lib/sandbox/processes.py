@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.lib.background import call
+
 MARK = "LOOKIT_SANDBOX_OWNER"
 PROC = Path("/proc")
 
@@ -96,7 +98,7 @@ def wait_for_end(processes: Iterable[Process], time_limit: float) -> list[Proces
             if process.alive:
                 poll = select.poll()
                 poll.register(handle, select.POLLIN)
-                poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+                call(poll.poll, max(0.0, deadline - time.monotonic()) * 1000)
         finally:
             os.close(handle)
     return [process for process in left if process.alive]

@@ -3,11 +3,10 @@
 import dataclasses
 import json
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.lib import console
+from tasks.lib import console, signals
 from tasks.lib.errors import Failure
 from tasks.lib.sandbox.watching import Status
 
@@ -56,4 +55,4 @@ def print_log(path: Path, *, follow: bool) -> None:
             sys.stdout.flush()
             if not follow:
                 return
-            time.sleep(LOOK_AGAIN)
+            signals.sleep(LOOK_AGAIN)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.lib import console
+from tasks.lib.background import call
 from tasks.lib.errors import Failure
 from tasks.lib.filesystem import real
 from tasks.lib.settings.reader import Layer, merged
@@ -137,5 +138,5 @@ def locked(path: Path, waiting: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             console.say(waiting)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            call(fcntl.flock, file, fcntl.LOCK_EX)
         yield

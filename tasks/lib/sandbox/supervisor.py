@@ -20,7 +20,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.lib import interruption
 from tasks.lib.files import write_atomically
 from tasks.lib.sandbox import health, processes
 from tasks.lib.sandbox.components import Component, read_plan
@@ -79,25 +78,25 @@ class Supervisor:
         self.plan: dict[str, Component] = {}
         self.watched: dict[str, Watched] = {}
         self.poll = select.poll()
-        self.reload = True
+        self.reload, self.ending = True, False
 
     def run(self) -> None:
         """Keep everything running until told to stop."""
-        signal.signal(signal.SIGTERM, interruption._raise)  # noqa: SLF001
+        signal.signal(signal.SIGTERM, self._ask_to_end)
         signal.signal(LOOK, self._ask_for_reload)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {LOOK})
-        try:
-            while True:
-                if self.reload:
-                    self.reload = False
-                    self._read_plan()
-                self._stop_held()
-                self._start_due()
-                for handle, _ in self.poll.poll(TICK * 1000):
-                    self._note_end(handle)
-        except KeyboardInterrupt:
-            with interruption.uninterrupted():  # it may be told twice: by a `down` after one that was killed
-                self._end_all()
+        while not self.ending:
+            if self.reload:
+                self.reload = False
+                self._read_plan()
+            self._stop_held()
+            self._start_due()
+            for handle, _ in self.poll.poll(TICK * 1000):
+                self._note_end(handle)
+        self._end_all()
+
+    def _ask_to_end(self, *_signal: object) -> None:
+        self.ending = True
 
     def _ask_for_reload(self, *_signal: object) -> None:
         self.reload = True
@@ -149,7 +148,7 @@ class Supervisor:
     def _start_due(self) -> None:
         for name, component in self.plan.items():
             watched = self.watched[name]
-            if watched.process or self._is_held(name) or time.monotonic() < watched.not_before:
+            if self.ending or watched.process or self._is_held(name) or time.monotonic() < watched.not_before:
                 continue
             if all(self._is_well(needed) for needed in component.after):
                 self._watch(name, start(self.state, component), watched.starts + 1)

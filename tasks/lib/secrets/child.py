@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 
+from tasks.lib import signals
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.process import not_started
 from tasks.lib.redaction import Secret
@@ -48,7 +49,9 @@ def become(argv: Sequence[str], plaintexts: Mapping[str, Secret], of: str) -> No
     environment |= {key.encode(): value for key, value in variables(plaintexts, of).items()}
     sys.stdout.flush()
     sys.stderr.flush()
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in IGNORED_BY_PYTHON}
+    ours = [number for number in signals.SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (*IGNORED_BY_PYTHON, *ours)}
+    signals.check()  # one that comes from here on ends us, or the program
     try:
         os.execvpe(argv[0], list(argv), environment)  # noqa: S606 - no shell is what we want
     except OSError as error:

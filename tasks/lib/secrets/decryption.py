@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from tasks.lib import process
 from tasks.lib.errors import Failure
 from tasks.lib.files import remove_leftovers, write_atomically
-from tasks.lib.interruption import deferred
 from tasks.lib.kms.client import Kms, Opened, connected
 from tasks.lib.secrets.files import SecretFile, secret_files
 from tasks.lib.secrets.formats import unseal
 from tasks.lib.secrets.together import for_each, one_error
+from tasks.lib.signals import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,7 +97,7 @@ def write_plaintexts(files: "Sequence[SecretFile]", plaintexts: "Mapping[str, Se
     """
     _check_ignored([file.plaintext for file in files])
     try:
-        with deferred():
+        with uninterrupted():
             for file in files:
                 remove_leftovers(file.plaintext)
                 write_atomically(file.plaintext, plaintexts[file.name].reveal(), PLAINTEXT_MODE)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.lib import console, process
+from tasks.lib import console, process, signals
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import write_atomically
 from tasks.lib.kms.client import connected
@@ -96,7 +96,9 @@ def _wants_to_go_on(failure: Failure) -> bool:
     for line in str(failure).splitlines():
         console.say(line)
     console.say("Your text is still there. Open the editor again? [Y/n]")
-    return sys.stdin.readline().strip().lower() in {"", "y", "yes"}
+    with signals.raised():
+        answer = sys.stdin.readline()
+    return answer.strip().lower() in {"", "y", "yes"}
 
 
 def set_value(settings: "Settings", file: SecretFile, key: str, value: Secret) -> bool:

@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 
+from tasks.lib import signals
 from tasks.lib.errors import UsageError
 from tasks.lib.redaction import Secret
 
@@ -42,7 +43,8 @@ def from_stdin(key: str) -> Secret:
         UsageError: nothing came, as when the program before the pipe failed, or what was typed is no text.
 
     """
-    value = _typed(key) if sys.stdin.isatty() else Secret(sys.stdin.buffer.read().removesuffix(b"\n"))
+    with signals.raised():
+        value = _typed(key) if sys.stdin.isatty() else Secret(sys.stdin.buffer.read().removesuffix(b"\n"))
     if not len(value):
         raise UsageError(
             f"No value came for {key}, so nothing was changed.", "",

@@ -1,9 +1,9 @@
 """The same work for many files at once: in parallel over one channel, with all faults in one error."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+from tasks.lib.background import side_by_side
 from tasks.lib.errors import Failure
 
 if TYPE_CHECKING:
@@ -29,21 +29,17 @@ def for_each(
         What came out, and what failed, each by file and in the order of `files`.
 
     """
-    results: dict[SecretFile, Result] = {}
     failures: dict[SecretFile, Failure] = {}
-    with ThreadPoolExecutor(max(1, min(CALLS_AT_ONCE, len(files)))) as pool:
+
+    def attempt(file: "SecretFile") -> "tuple[SecretFile, Result] | None":
         try:
-            futures = {file: pool.submit(work, file) for file in files}
-            for file, future in futures.items():
-                try:
-                    results[file] = future.result()
-                except Failure as failure:
-                    failures[file] = failure
-        except BaseException:
-            stop()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return results, failures
+            return file, work(file)
+        except Failure as failure:
+            failures[file] = failure
+            return None
+
+    results = dict(filter(None, side_by_side(attempt, files, CALLS_AT_ONCE, stop)))
+    return results, {file: failures[file] for file in files if file in failures}
 
 
 def one_error(what: str, number: int, failures: "Mapping[SecretFile, Failure]") -> Failure:

@@ -22,7 +22,7 @@ from tests.lib.cluster.scripted import Answer, Scripted, status
 @pytest.fixture
 def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(api, "time", clock)
-    monkeypatch.setattr(api, "threading", SimpleNamespace(Event=clock.event))
+    monkeypatch.setattr(api, "signals", SimpleNamespace(Event=clock.event))
     return clock
 
 

@@ -76,8 +76,7 @@ def test_two_requests_tell_all_kinds(server: Scripted) -> None:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(kinds, "time", clock)
     return clock
 

@@ -5,7 +5,6 @@ import pytest
 from tasks.lib.cluster.api import Api
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.cluster.refusal import ApiError
-from tasks.lib.deploy import removing
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted
 from tasks.lib.deploy.progress import Record
@@ -74,7 +73,6 @@ class Churning:
 def test_what_changes_for_a_second_is_removed_all_the_same(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(removing, "time", clock, raising=False)
     server, record, due = Churning(clock), Record("staging"), [Step(WANTED, Action.DELETE, "", {}, SEEN)]
     record.plan("removal", due)
     kinds = {("v1", "Service"): Kind("v1", "Service", "services", namespaced=True)}

@@ -30,8 +30,8 @@ from tasks.lib.deploy.progress import (
 )
 from tasks.lib.deploy.reporting import kept
 from tasks.lib.errors import Failure, TimedOut, UsageError
-from tasks.lib.interruption import Terminated
 from tasks.lib.redaction import Redactor
+from tasks.lib.signals import Terminated
 from tests.browser import photograph, seen
 from tests.builders import checked_in_settings
 from tests.clock import Clock

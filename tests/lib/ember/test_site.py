@@ -23,9 +23,9 @@ from tasks.lib.ember.report import site as report
 from tasks.lib.ember.summary import Options, UploadSummary, check_alone
 from tasks.lib.ember.wire import Pool
 from tasks.lib.errors import Failure, UsageError
-from tasks.lib.interruption import Terminated, signals_unwind
 from tasks.lib.sandbox import example
 from tasks.lib.settings.ember import Ember
+from tasks.lib.signals import Terminated, unwinding
 from tests.builders import checked_in_settings
 from tests.lib.ember import archives, fault_proxy
 
@@ -191,7 +191,7 @@ def test_a_site_that_is_told_to_end_lists_what_is_left(
     monkeypatch.setattr(site, "upload_with", ending)
     monkeypatch.setattr(site, "AT_ONCE", 1)
     wanted = site.read_manifest(manifest)
-    with signals_unwind(), pytest.raises(Terminated):
+    with unwinding(), pytest.raises(Terminated):
         site.upload_manifest(access, EMBER, manifest, wanted, AS_A_REVISION)
     ended.set()
     rest = manifest.with_name("site.rest.yaml")

@@ -1,6 +1,5 @@
 """The client against the sandbox's KMS, a real server process."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +26,7 @@ PLAINTEXT = Secret(b"\x00canary-4711\r\n")
 def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of a client made by `client`: pauses between attempts take no time."""
     monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(module, "threading", SimpleNamespace(Event=clock.event, Lock=threading.Lock))
+    monkeypatch.setattr(module, "signals", SimpleNamespace(Event=clock.event))
     return clock
 
 

@@ -218,11 +218,11 @@ def test_an_interrupt_ends_the_steps(tmp_path: Path) -> None:
     program = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).resolve().parents[3])!r})
-from tasks.lib.interruption import Terminated, signals_unwind
+from tasks.lib.signals import Terminated, unwinding
 from tests.lib.pipeline.recorded import Recorded
 run = Recorded({{"args": ["echo $$$$ > {tmp_path}/pid; sleep 60"]}})
 try:
-    with signals_unwind():
+    with unwinding():
         run.run()
 except Terminated:
     print(run.states())

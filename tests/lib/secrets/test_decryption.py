@@ -17,6 +17,7 @@ from tasks.lib.redaction import Secret
 from tasks.lib.secrets import decryption
 from tasks.lib.secrets.files import secret_files
 from tasks.lib.settings.model import Settings
+from tasks.lib.signals import unwinding
 from tests.kms_process import DEPLOYER, KEY_OWNER, KmsProcess, make_key
 from tests.secrets_settings import PLAINTEXTS, sealed_checkout, settings_for
 
@@ -234,6 +235,6 @@ def test_a_signal_waits_until_every_plaintext_is_there(
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("tasks.lib.secrets.decryption.write_atomically", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), unwinding():
         decryption.write_plaintexts(files, PLAINTEXTS)
     assert all(file.plaintext.exists() for file in files)

@@ -4,7 +4,7 @@ import argparse
 import json
 import signal
 from pathlib import Path
-from types import FrameType
+from queue import SimpleQueue
 
 from tasks.lib.files import write_atomically
 from tasks.lib.sandbox.kms import grpc_server, rest_server
@@ -25,16 +25,11 @@ def main() -> None:
     if options.rest_port is not None:
         ports["rest"] = rest_server.serve(service, options.rest_port)[1]
     write_atomically(options.state / PORTS, json.dumps(ports).encode())
-    signal.signal(signal.SIGTERM, _stop)
+    told: SimpleQueue[int] = SimpleQueue()  # a signal handler may put into it at any moment
+    signal.signal(signal.SIGTERM, lambda number, _: told.put(number))
     print("ready", flush=True)  # noqa: T201 - this line is the program's whole output
-    try:
-        server.wait_for_termination()
-    except KeyboardInterrupt:
-        server.stop(SECONDS_TO_FINISH).wait()
-
-
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    told.get()
+    server.stop(SECONDS_TO_FINISH).wait()
 
 
 def _options() -> argparse.Namespace:

@@ -1,0 +1,246 @@
+"""Being told to stop: Ctrl-C, SIGTERM and SIGHUP end the program where its main thread waits.
+
+The handler only notes the signal and wakes the main thread.  That raises it where it waits (`Event`, `sleep`)
+or looks (`check`), so that clean-up code runs as after any other exception.  Raised wherever the program just
+is, a signal can leave a lock held for ever: docs/decisions/0016-signals-where-the-program-waits.md.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from tasks.lib.errors import Failure
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Seconds within which a signal counts once: `timeout`, and a terminal that closes, send theirs twice.
+ONCE = 1.0
+LONGEST_WAIT = 3600.0  # a queue takes no infinity
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal asked this process to end.
+
+    Like its parent it is no `Exception`: code that handles errors lets it pass.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class _LimitReached(KeyboardInterrupt):
+    """The time of a `limited` block is up; like its parent it is no `Exception`."""
+
+
+@dataclass
+class _State:
+    """What only the main thread, and its signal handlers, read and write.
+
+    Args:
+        came: the signal that is to be raised; 0 for none.
+        since: when each signal came first.
+        held: how many blocks of `uninterrupted` the program is in.
+        at_once: whether it is in a block of `raised`.
+
+    """
+
+    came: int = 0
+    since: dict[int, float] = field(default_factory=dict)
+    held: int = 0
+    at_once: bool = False
+
+
+_state = _State()
+# What the main thread waits for, whatever that is.  A signal handler may put into it at any moment.
+_bell: "SimpleQueue[None]" = SimpleQueue()
+
+
+class Event(threading.Event):
+    """An event for which the main thread can wait: a signal ends the waiting."""
+
+    def set(self) -> None:
+        """Let those go on who wait."""
+        super().set()
+        _bell.put(None)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set, at most so many seconds; returns whether it is.
+
+        Raises:
+            KeyboardInterrupt: a signal came, and this is the main thread.
+
+        """
+        return until(self.is_set, timeout) if in_main_thread() else super().wait(timeout)
+
+
+def until(done: Callable[[], object], seconds: float | None = None) -> bool:
+    """Wait in the main thread until `done` says so, at most so many seconds; returns what it says.
+
+    It is asked again whenever an `Event` is set.
+
+    Raises:
+        KeyboardInterrupt: a signal came.
+
+    """
+    deadline = None if seconds is None else time.monotonic() + seconds
+    while not done():
+        check()
+        left = LONGEST_WAIT if deadline is None else deadline - time.monotonic()
+        if left <= 0:
+            return False
+        with suppress(Empty):
+            _bell.get(timeout=min(left, LONGEST_WAIT))
+            while True:  # once is enough for all that has happened so far
+                _bell.get_nowait()
+    return True
+
+
+def sleep(seconds: float) -> None:
+    """Sleep, as `time.sleep`.
+
+    Raises:
+        KeyboardInterrupt: a signal came, and this is the main thread.
+
+    """
+    if in_main_thread():
+        until(lambda: False, seconds)
+    else:
+        time.sleep(seconds)
+
+
+def check() -> None:
+    """Raise the signal that came, if one did: for the head of a loop that computes for long.
+
+    Raises:
+        KeyboardInterrupt: one came, and this is the main thread.
+
+    """
+    if not _state.came or _state.held or not in_main_thread():
+        return
+    number, _state.came = _state.came, 0
+    if number == signal.SIGALRM:
+        raise _LimitReached
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+
+
+def in_main_thread() -> bool:
+    """Whether this is the thread that signals come to."""
+    return threading.current_thread() is threading.main_thread()
+
+
+def exit_code(interrupt: KeyboardInterrupt) -> int:
+    """The shell's convention, 128 plus the signal's number: 130 for Ctrl-C, 143 for SIGTERM."""
+    return 128 + (interrupt.number if isinstance(interrupt, Terminated) else signal.SIGINT)
+
+
+@contextmanager
+def unwinding() -> Iterator[None]:
+    """While inside, signals are noted, and raised where the main thread waits; what is ignored stays so.
+
+    The same signal once more ends the process at once.
+    """
+    _forget()
+    try:
+        with _handled([one for one in SIGNALS if signal.getsignal(one) is not signal.SIG_IGN], _note):
+            yield
+            check()
+    finally:
+        _forget()
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """While inside, signals wait, a second one too: for what is short and must be whole, such as clean-up."""
+    if not in_main_thread():
+        yield
+        return
+    _state.held += 1
+    try:
+        yield
+    finally:
+        _state.held -= 1
+
+
+@contextmanager
+def raised() -> Iterator[None]:
+    """While inside, signals are raised wherever the program is: around reading what a person types.
+
+    What is called must share no lock with other threads: it may stay held.
+    """
+    if not in_main_thread():
+        yield
+        return
+    _state.at_once = True
+    try:
+        check()
+        yield
+    finally:
+        _state.at_once = False
+
+
+@contextmanager
+def limited(seconds: float, failure: Failure) -> Iterator[None]:
+    """After `seconds` inside, the main thread ends the block as a signal would; outside, that is `failure`.
+
+    Raises:
+        Failure: `failure`, when the time is up.
+
+    """
+    with _handled((signal.SIGALRM,), _note_limit):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            yield
+        except _LimitReached as limit:
+            raise failure from limit
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            if _state.came == signal.SIGALRM:  # too late: the block has ended
+                _state.came = 0
+
+
+@contextmanager
+def _handled(numbers: Sequence[int], handler: Any) -> Iterator[None]:
+    """While inside, `handler` takes these signals; afterwards whoever took them before does."""
+    before: dict[int, Any] = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def _note(number: int, _frame: object) -> None:
+    first = _state.since.setdefault(number, time.monotonic())
+    if not _state.held and time.monotonic() - first > ONCE:
+        _end_at_once(number)
+    _state.came = number
+    _wake()
+
+
+def _note_limit(number: int, _frame: object) -> None:
+    if not _state.since:  # what a signal ends already needs no limit
+        _state.came = number
+        _wake()
+
+
+def _wake() -> None:
+    _bell.put(None)
+    if _state.at_once:
+        _state.at_once = False
+        check()
+
+
+def _end_at_once(number: int) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _forget() -> None:
+    _state.came = _state.held = 0
+    _state.since.clear()
