@@ -11,6 +11,7 @@ from tasks import cli
         "branch": "The branch to deploy; it decides on the environment.",
         "commit": "The commit to deploy, in full; by default COMMIT_SHA, else the head of the branch.",
         "tag": "The version on labels; by default TAG_NAME.",
+        "allow-older": "Deploy the commit even if the one in force is known to be newer.",
         "jobs": "Run migration and collectstatic even if nothing that they read has changed.",
         "force-conflicts": "Take Kind/name:field over from another field manager; repeatable.",
         "plan": "Only show what would change, as ./inv plan does.",
@@ -40,6 +41,7 @@ def deploy(
     prune: bool = True,
     backup: bool = True,
     report: str = "",
+    allow_older: bool = False,
 ) -> None:
     """Deploy a branch: decrypt, render, validate, apply in phases and wait until all is ready."""
     from tasks.lib import build_variables
@@ -53,7 +55,9 @@ def deploy(
     forced = tuple(force_conflicts)
     choices = Choices(run_jobs=jobs, force_conflicts=forced, prune=prune, backup=backup)
     approval, care = showing.approval(approve, plan_file), Aftercare(rollback, cli.absolute(evidence))
-    release = deploying.Release(environment, variables, choices, wait, approval, care, cli.launcher(c))
+    release = deploying.Release(
+        environment, variables, choices, wait, approval, care, cli.launcher(c), allow_older
+    )
     if plan:
         showing.show(deploying.plan(settings, release))
     else:

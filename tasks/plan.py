@@ -11,6 +11,7 @@ from tasks import cli
         "branch": "The branch whose deploy to plan.",
         "commit": "The commit to plan for, in full; by default as for deploy.",
         "tag": "The version on labels; by default TAG_NAME.",
+        "allow-older": "As for deploy.",
         "jobs": "As if Jobs were to run in any case.",
         "force-conflicts": "As if Kind/name:field were taken over; repeatable.",
         "prune": "Show what would be removed too; --no-prune as for deploy.",
@@ -30,6 +31,7 @@ def plan(
     html: str = "",
     exit_code: bool = False,
     prune: bool = True,
+    allow_older: bool = False,
 ) -> None:
     """Show what a deploy of a branch would change, field by field; nothing is changed."""
     from tasks.lib import build_variables
@@ -40,7 +42,8 @@ def plan(
     environment = settings.environment_of_branch(branch)
     variables = build_variables.read(settings, environment, commit=commit, tag=tag)
     choices = Choices(run_jobs=jobs, force_conflicts=tuple(force_conflicts), prune=prune)
-    found = deploying.plan(settings, deploying.Release(environment, variables, choices))
+    release = deploying.Release(environment, variables, choices, allow_older=allow_older)
+    found = deploying.plan(settings, release)
     showing.deliver(found, as_json=json, page=html)
     if exit_code:
         showing.require_no_changes(found)

@@ -63,7 +63,7 @@ class Sandbox:
             **overlay.values(self.state, list(self.settings.environments), account),
             **overlay.image_values(values),
         }
-        base = {"sandbox": {"state": str(self.state.folder)}}
+        base = {"sandbox": {"state": str(self.state.folder)}, "source": {"checkout": str(ROOT)}}
         return checked_in_settings(**merged(merged(base, values), sandbox))
 
     def make_account(self, name: str, permissions: Iterable[str], roles: Iterable[str]) -> str:

@@ -116,7 +116,7 @@ class Rehearsal:
         from tasks.lib.deploy.engine import Choices
 
         place = self.settings.environment(self.name)
-        release = deploying.Release(place, self.variables, Choices(prune=True))
+        release = deploying.Release(place, self.variables, Choices(prune=True), allow_older=True)
         with viewing.shown() as tell:
             record = deploying.deploy(self.settings, release, tell)
         return summary.closing(record, time.monotonic() - record.began)

@@ -4,18 +4,25 @@ import base64
 import json
 import os
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from tasks.lib import build_variables
 from tasks.lib.cluster.connection import connect
-from tasks.lib.deploy import history
+from tasks.lib.deploy import deploying, history
+from tasks.lib.deploy.deploying import Release
+from tasks.lib.deploy.engine import Choices
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.progress import Notice
+from tasks.lib.deploy.progress import Event, Notice
+from tasks.lib.errors import Failure
 from tests.e2e.test_deploy import COMMIT_A, COMMIT_B, KINDS, all_as_meant, deploy, deployed, objects
 from tests.e2e.test_prune import CONFIG, EXTRA
 from tests.e2e.test_rollback import CLAIM, SERVICE
 from tests.heard import until
+from tests.lib import test_ancestry
 from tests.lib.image.memory_registry import serving
 from tests.sandbox_case import Case
 
@@ -229,3 +236,35 @@ def test_a_release_larger_than_a_config_map_is_kept_in_parts_and_brought_back(en
 
 def body(name: str, text: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"text": text}}
+
+
+def test_an_older_commit_does_not_follow_a_newer_one_unless_asked_for(
+    environment: Case, tmp_path: Path
+) -> None:
+    repository = test_ancestry.repository_in(tmp_path / "application")
+    older, newer = (test_ancestry.commit(repository, name) for name in ("first", "second"))
+    settings = replace(
+        environment.settings, source=replace(environment.settings.source, checkout=str(repository))
+    )
+    told: list[Event] = []
+
+    def deploy_it(sha: str, **options: Any) -> None:
+        data = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"made": sha}}
+        environment.hold_only(data)
+        variables = build_variables.read(settings, environment.environment, commit=sha, environ={})
+        release = Release(environment.environment, variables, Choices(), **options)
+        deploying.deploy(settings, release, told.append)
+
+    def live() -> str:
+        return environment.kubectl("get", "configmap", "c", "-o", "jsonpath={.data.made}")
+
+    deploy_it(newer)
+    with pytest.raises(Failure, match="is older than what is deployed in staging: nothing was changed"):
+        deploy_it(older)
+    assert live() == newer
+    deploy_it(older, allow_older=True)
+    assert live() == older
+    deploy_it(newer)
+    deploy_it(COMMIT_A)
+    notices = [event.text for event in told if isinstance(event, Notice)]
+    assert [text for text in notices if f"not known (fatal: bad object {COMMIT_A})" in text]

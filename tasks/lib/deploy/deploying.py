@@ -51,6 +51,7 @@ class Release:
         approve: sees the plan before anything changes; raises to stop.
         care: what is done after a failure.
         launcher: how hooks are started.
+        allow_older: deploy a commit although the one in force is known to be newer.
 
     """
 
@@ -61,6 +62,7 @@ class Release:
     approve: "Callable[[Plan], None]" = lambda plan: None
     care: Aftercare = field(default_factory=Aftercare)
     launcher: Launcher = field(default_factory=Launcher)
+    allow_older: bool = False
 
 
 def deploy(settings: "Settings", release: Release, tell: Tell) -> Record:
@@ -150,7 +152,7 @@ def _converge(
     tell: Tell,
 ) -> None:
     from tasks.lib.cluster import identity
-    from tasks.lib.deploy import autoscaling, claims, lock
+    from tasks.lib.deploy import claims, lock
     from tasks.lib.deploy.engine import Course
     from tasks.lib.deploy.recovery import Recovery
     from tasks.lib.deploy.safety import Safety
@@ -161,9 +163,7 @@ def _converge(
     one = lock.Lock(connection.api, environment, claim)
     with _locked(settings, release, connection, rendered, one, tell) as approve:
         planned, shown, marked = _planned(settings, release, connection, rendered)
-        tell(Decided(shown))
-        for note in autoscaling.notes(planned.steps):
-            tell(Notice(note))
+        _tell_plan(planned, shown, tell)
         approve(shown)
         _around(settings, release, tell).before()
         safety = Safety(settings, environment, tell)
@@ -190,6 +190,14 @@ def _converge(
                 record.aftermath += safety.reminder()
             if planned.removals or any(step.writes for step in planned.steps):
                 _remember(connection, environment, planned, record, about, time.monotonic() - began, tell)
+
+
+def _tell_plan(planned: "Planned", shown: "Plan", tell: Tell) -> None:
+    from tasks.lib.deploy import autoscaling
+
+    tell(Decided(shown))
+    for note in (*shown.notes, *autoscaling.notes(planned.steps)):
+        tell(Notice(note))
 
 
 def interrupted(record: Record) -> None:
@@ -225,7 +233,7 @@ def _planned(
     settings: "Settings", release: Release, connection: "Connection", rendered: "Rendered"
 ) -> "tuple[Planned, Plan, bool]":
     from tasks.lib.cluster import identity
-    from tasks.lib.deploy import engine, namespaces, planning, pruning, references
+    from tasks.lib.deploy import engine, history, namespaces, order, planning, pruning, references
     from tasks.lib.deploy.objects import wanted
 
     environment = release.environment
@@ -236,7 +244,9 @@ def _planned(
     if release.choices.prune and settings.deploy.prune:
         planned = pruning.completed(settings, environment, connection, planned)
     references.require(connection, planned, settings.deploy.provided, environment.prefix)
-    shown = planning.of(environment.name, planned)
+    past = [] if release.allow_older else history.read(connection.api, environment.namespace)
+    notes = order.check(settings, environment.name, release.variables, past)
+    shown = replace(planning.of(environment.name, planned), notes=notes)
     if not marked and namespaces.is_missing(connection.api, environment):
         shown = planning.with_namespace(shown, environment.namespace)
     learn(rendered.redactor, planned.live_secrets)

@@ -65,10 +65,18 @@ class Entry:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a deploy of one environment would do."""
+    """What a deploy of one environment would do.
+
+    Args:
+        environment: its name.
+        entries: every object.
+        notes: what else to know, as sentences.
+
+    """
 
     environment: str
     entries: tuple[Entry, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def due(self) -> list[Entry]:
@@ -111,7 +119,7 @@ def with_namespace(plan: Plan, name: str) -> Plan:
         return plan
     seal = fingerprint(["Namespace", name])
     entry = Entry("namespace", "Namespace", name, "", Action.CREATE, "there is none yet", (), seal)
-    return Plan(plan.environment, (entry, *plan.entries))
+    return replace(plan, entries=(entry, *plan.entries))
 
 
 def as_lines(plan: Plan) -> list[tuple[str, str]]:
@@ -127,6 +135,8 @@ def as_lines(plan: Plan) -> list[tuple[str, str]]:
         lines.append((COLOURS[sign], f"  {sign} {entry.kind} {entry.name}{why}"))
         for change in entry.changes:
             lines += [(COLOURS[str(change)[0]], f"      {line}") for line in change.lines]
+    if plan.notes:
+        lines += [("", "to know"), *(("yellow", f"  ! {note}") for note in plan.notes)]
     lines.append(("", totals(plan)))
     return lines
 
@@ -184,7 +194,8 @@ def blanked(plan: Plan, redactor: Redactor) -> Plan:
         replace(entry, reason=redactor.line(entry.reason), changes=tuple(map(clean, entry.changes)))
         for entry in plan.entries
     )
-    return Plan(plan.environment, tuple(entries))
+    notes = tuple(map(redactor.line, plan.notes))
+    return replace(plan, entries=tuple(entries), notes=notes)
 
 
 def read(path: Path) -> Plan:
@@ -200,7 +211,7 @@ def read(path: Path) -> Plan:
             Entry(**{**entry, "changes": tuple(Change(**change) for change in entry["changes"])})
             for entry in content["entries"]
         ]
-        return Plan(content["environment"], tuple(entries))
+        return Plan(content["environment"], tuple(entries), tuple(content.get("notes", ())))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UsageError(
             f"{path} is not a plan.", str(error), "Write one with ./inv plan --branch … --json > FILE"

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,16 @@ def test_a_plan_survives_being_written_and_read(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_text(planning.as_json(planned()))
     assert planning.read(path) == planned()
+
+
+def test_what_else_to_know_is_told_before_the_total_and_survives_being_written(tmp_path: Path) -> None:
+    noted = replace(planned(Action.KEEP), notes=("Nobody knows.",))
+    path = tmp_path / "plan.json"
+    path.write_text(planning.as_json(noted))
+
+    assert planning.as_lines(noted)[:2] == [("", "to know"), ("yellow", "  ! Nobody knows.")]
+    assert planning.read(path) == noted
+    assert "! Nobody knows." in planning.as_html(noted)
 
 
 def test_a_page_shows_values_as_text() -> None:
