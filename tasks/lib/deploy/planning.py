@@ -225,10 +225,11 @@ def _of_this_format(content: Any) -> Any:
 
 
 def require_same(approved: Plan, now: Plan) -> None:
-    """Check that what was approved is what would be done.
+    """Check that what was approved is what would be done, and that people read the same of it.
 
     Raises:
-        Failure: the cluster, or what is to be deployed, moved since; every object concerned is named.
+        Failure: the cluster, or what is to be deployed, moved since, or the file tells of it otherwise; every
+            object concerned is named.
 
     """
     moved = [f"{kind} {name}: {why}" for (kind, name, _), why in sorted(_moved(approved, now).items())]
@@ -243,12 +244,19 @@ def require_same(approved: Plan, now: Plan) -> None:
 
 
 def _moved(approved: Plan, now: Plan) -> dict[Key, str]:
-    then, today = _seals(approved.entries), _seals(now.entries)
+    """The objects that the two plans differ in, in what would be applied or in what people read, and how."""
+    then, today = _by_key(approved.entries), _by_key(now.entries)
     gone = dict.fromkeys(then.keys() - today.keys(), "is not deployed any more")
     new = dict.fromkeys(today.keys() - then.keys(), "was not in the plan")
-    other = {key: "changed since" for key in then.keys() & today.keys() if then[key] != today[key]}
-    return {**gone, **new, **other}
+    both = {key: (then[key], today[key]) for key in then.keys() & today.keys()}
+    other = {key: "changed since" for key, (one, two) in both.items() if one.seal != two.seal}
+    told = {
+        key: "the plan tells of it otherwise than a plan made now would"
+        for key, (one, two) in both.items()
+        if replace(one, seal="") != replace(two, seal="")
+    }
+    return {**gone, **new, **told, **other}
 
 
-def _seals(entries: Sequence[Entry]) -> dict[Key, str]:
-    return {(entry.kind, entry.name, entry.namespace): entry.seal for entry in entries}
+def _by_key(entries: Sequence[Entry]) -> dict[Key, Entry]:
+    return {(entry.kind, entry.name, entry.namespace): entry for entry in entries}

@@ -175,6 +175,28 @@ def test_of_namesakes_in_two_namespaces_neither_may_move() -> None:
         planning.require_same(plan("then"), plan("now"))
 
 
+@pytest.mark.parametrize(
+    "edited",
+    [
+        {"phase": "jobs"},
+        {"action": "run"},
+        {"reason": "harmless"},
+        {"changes": ()},
+        {"changes": (Change("data.a", "old", "harmless"),)},
+    ],
+    ids=["phase", "action", "reason", "changes taken out", "another change"],
+)
+def test_a_plan_whose_words_were_changed_is_not_approved(edited: dict[str, Any]) -> None:
+    true = planned()
+    index = next(at for at, entry in enumerate(true.entries) if entry.changes)
+    entries = [replace(e, **edited) if at == index else e for at, e in enumerate(true.entries)]
+
+    with pytest.raises(Failure) as caught:
+        planning.require_same(Plan(true.environment, tuple(entries)), true)
+
+    assert caught.value.why == "ConfigMap conf: the plan tells of it otherwise than a plan made now would"
+
+
 def test_what_is_left_may_change_without_the_plan_being_another() -> None:
     then, now = planned(Action.LEAVE), planned(Action.LEAVE, live="moved")
     planning.require_same(then, now)
