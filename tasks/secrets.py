@@ -64,9 +64,17 @@ def edit(c: Context, file: str, environment: str = "") -> None:
         **HELP,
         "name": "The key: NAME or NAME=- read the value from stdin; NAME=VALUE needs --in-history.",
         "in-history": "Accept the value on the command line, where history and process lists keep it.",
+        "short": "Accept a value of under 6 characters, which logs and messages do not mask.",
     },
 )
-def set_(c: Context, name: str, environment: str = "", file: str = "", in_history: bool = False) -> None:
+def set_(
+    c: Context,
+    name: str,
+    environment: str = "",
+    file: str = "",
+    in_history: bool = False,
+    short: bool = False,
+) -> None:
     """Set one value in an env file; it comes from stdin."""
     from tasks.lib import console
     from tasks.lib.secrets import editing, entering
@@ -82,6 +90,8 @@ def set_(c: Context, name: str, environment: str = "", file: str = "", in_histor
     )
     if value is None:
         value = entering.from_stdin(key)
+    if not short:
+        entering.refuse_short(key, value, settings.guard.open_keys)
     changed = editing.set_value(settings, target, key, value)
     console.say(f"{target.shown}: {key} {'set' if changed else 'has that value already'}")
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
+from tasks.lib.printable import printable
 from tasks.lib.redaction import Public, Secret
 from tasks.lib.secrets.guard import needles
 from tests.builders import ROOT
@@ -208,3 +209,9 @@ FORMS: dict[str, Form] = {
 def pieces(printed: str) -> list[str]:
     """What of a printed value must not be shown: each line, without what programs put around it."""
     return [line.strip("\"' =…") for line in printed.removeprefix("Basic ").splitlines()]
+
+
+def is_shown(printed: str, text: str) -> bool:
+    """Whether a piece of what was printed is in a text; others are too short to be told from anything else."""
+    found = [*pieces(printed), *pieces(printable(printed))]
+    return any(piece in text for piece in found if len(piece) >= 12)

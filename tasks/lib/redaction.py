@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Final
 
 from tasks.lib.errors import Failure
@@ -18,8 +19,8 @@ REDACTED: Final = "[redacted]"
 SHORTEST: Final = 6
 # Of what is longer, such as an archive in a Secret, base64 is not looked for.
 LARGEST_IN_BASE64: Final = 16 * 1024
-# A text that was cut short ends with one of these, and perhaps within a value.
-CUT: Final = ("…", "...")
+# Before one of these a text was cut short, perhaps within a value.
+CUT: Final = re.compile(r"…|\.\.\.")
 # Words (us-east1, lookit-staging), hosts and addresses: values such as these may be no secrets.
 WORD: Final = r"(?:[a-z]+[0-9]{0,2}|[0-9]{1,3})"
 NAME: Final = re.compile(rf"(?:https?://)?{WORD}(?:[-._]{WORD})*(?::[0-9]{{1,5}})?/?")
@@ -28,7 +29,8 @@ HALVES: Final = re.compile("[\ud800-\udfff]")
 SECRET_KEY: Final = re.compile(
     r"pass|pwd|secret|key|token|cookie|hash|salt|cred|auth|private|dsn|cert", re.IGNORECASE
 )
-PEM: Final = re.compile(r"-----BEGIN [A-Z0-9 ]+-----(.*?)-----END", re.DOTALL)
+# What is around a key is the same for all of them.
+PEM_BOUNDARY: Final = re.compile(r"-----(?:BEGIN|END) [A-Z0-9 ]+-----")
 
 
 class Secret:
@@ -135,11 +137,12 @@ class Redactor:
     def _learn_base64(self, value: str) -> None:
         if len(value) > LARGEST_IN_BASE64:
             return
+        parts = [part.strip() for part in PEM_BOUNDARY.split(value)]
+        bodies = [body for part in parts if len(part) >= SHORTEST for body in base64_bodies(as_bytes(part))]
         # What PEM holds is base64 itself, and may be wrapped otherwise.
-        pem = ["".join(body.split()) for body in PEM.findall(value)]
-        for body in [*base64_bodies(as_bytes(value)), *pem]:
-            for piece in windows(body):
-                self._in_base64.setdefault(len(piece), set()).add(piece)
+        bodies += ["".join(part.split()) for part in parts[1::2]]
+        for piece in chain.from_iterable(map(windows, bodies)):
+            self._in_base64.setdefault(len(piece), set()).add(piece)
 
     def text(self, text: str) -> str:
         """`text` without control sequences, and with `[redacted]` for each value, however it is spelled."""
@@ -186,13 +189,14 @@ class Redactor:
 
     def _span_of_cut(self, view: View) -> Iterator[Span]:
         """Where a text that was cut short ends within a value."""
-        if not view.text.endswith(CUT):
-            return
-        shown = view.text.rstrip("….")
-        for value in self._values:
-            lengths = range(min(len(value), len(shown)), SHORTEST - 1, -1)
-            if length := next((n for n in lengths if value.startswith(shown[-n:])), 0):
-                yield view.span(len(shown) - length, len(shown))
+        for cut in CUT.finditer(view.text):
+            for value in self._values:
+                lengths = range(min(len(value), cut.start()), SHORTEST - 1, -1)
+                starts = (cut.start() - length for length in lengths)
+                for start in starts:
+                    if value.startswith(view.text[start : cut.start()]):
+                        yield view.span(start, cut.start())
+                        break
 
 
 def _merged(spans: Iterable[Span]) -> Iterator[Span]:

@@ -12,8 +12,8 @@ from typing import Final
 
 # Escapes within escapes: JSON that a log of JSON quotes, which an event quotes.
 DEPTH: Final = 3
-# Characters of base64 in a row that do not happen to be those of another text.
-WINDOW: Final = 12
+# Characters of base64 in a row that do not happen to be those of another text: six bytes.
+WINDOW: Final = 8
 CONTROLS: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "a": "\a", "v": "\v"}
 TO_STANDARD: Final = str.maketrans("-_", "+/")
 MIXED: Final = re.compile(r"[-+/\w]", re.ASCII)

@@ -4,10 +4,11 @@ import getpass
 import os
 import shlex
 import sys
+from collections.abc import Collection
 
 from tasks.lib import signals
 from tasks.lib.errors import UsageError
-from tasks.lib.redaction import Secret
+from tasks.lib.redaction import SHORTEST, Secret
 
 
 def key_and_value(given: str, in_history: bool) -> tuple[str, Secret | None]:
@@ -34,6 +35,22 @@ def key_and_value(given: str, in_history: bool) -> tuple[str, Secret | None]:
             f"Pipe it, or type it at the prompt: ./inv secrets.set {quoted}. If it must be so: --in-history",
         )
     return key, Secret(os.fsencode(value))
+
+
+def refuse_short(key: str, value: Secret, open_keys: Collection[str]) -> None:
+    """Check that a value is long enough to be masked in logs and messages; an empty one is none.
+
+    Raises:
+        UsageError: it is not, and its key is none of `open_keys`.
+
+    """
+    if 0 < len(value.reveal().decode(errors="replace").strip()) < SHORTEST and key not in open_keys:
+        quoted = shlex.quote(key)
+        raise UsageError(
+            f"The value for {key} is shorter than {SHORTEST} characters, so nothing was changed.",
+            "Logs and messages would show it: masking so short a text would blank out half of them.",
+            f"Choose a longer one. If it must be so: ./inv secrets.set {quoted} --short",
+        )
 
 
 def from_stdin(key: str) -> Secret:

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.lib.errors import UsageError
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets.entering import from_stdin, key_and_value
+from tasks.lib.secrets.entering import from_stdin, key_and_value, refuse_short
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,23 @@ def test_without_a_key_nothing_is_looked_for(given: str) -> None:
         key_and_value(given, True)
 
     assert refused.value.what == "No key was named."
+
+
+@pytest.mark.parametrize("value", [b"q", b"54321", "naïve".encode(), b" 54321 \n"])
+def test_a_value_that_no_log_masks_is_refused(value: bytes) -> None:
+    with pytest.raises(UsageError) as refused:
+        refuse_short("DB_PASSWORD", Secret(value), ["DB_NAME"])
+    assert (
+        refused.value.what
+        == "The value for DB_PASSWORD is shorter than 6 characters, so nothing was changed."
+    )
+    assert refused.value.next_step.endswith("./inv secrets.set DB_PASSWORD --short")
+    assert value.decode().strip() not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("DB_PASSWORD", b"123456"), ("DB_NAME", b"db"), ("DB_PASSWORD", b"")],
+    ids=["long enough", "an open key", "empty on purpose"],
+)  # fmt: skip
+def test_other_values_are_not(key: str, value: bytes) -> None:
+    refuse_short(key, Secret(value), ["DB_NAME"])
