@@ -3,6 +3,7 @@
 from invoke import Context
 
 from tasks import cli
+from tasks.lib.errors import UsageError
 
 
 @cli.task(
@@ -57,12 +58,12 @@ def list_(c: Context, environment: str = "", json: bool = False) -> None:
         "json": "Print JSON, its objects included.",
     },
 )
-def show(c: Context, number: int = 0, environment: str = "", json: bool = False) -> None:
+def show(c: Context, number: str = "", environment: str = "", json: bool = False) -> None:
     """Show one release: commit, who, when, phases, images and objects."""
     from tasks.lib.deploy import reviewing, telling
 
-    settings = cli.settings(c)
-    found = reviewing.show(settings, settings.environment(environment), number)
+    wanted, settings = _number(number), cli.settings(c)
+    found = reviewing.show(settings, settings.environment(environment), wanted)
     telling.deliver_release(found, as_json=json)
 
 
@@ -75,12 +76,12 @@ def show(c: Context, number: int = 0, environment: str = "", json: bool = False)
         "json": "Print JSON.",
     },
 )
-def diff(c: Context, before: int = 0, after: int = 0, environment: str = "", json: bool = False) -> None:
+def diff(c: Context, before: str = "", after: str = "", environment: str = "", json: bool = False) -> None:
     """Show how two releases differ, object by object and field by field."""
     from tasks.lib.deploy import reviewing, telling
 
+    numbers = [number for text in (before, after) if (number := _number(text)) is not None]
     settings = cli.settings(c)
-    numbers = [number for number in (before, after) if number]
     found = reviewing.compare(settings, settings.environment(environment), numbers)
     telling.deliver_differences(*found, as_json=json)
 
@@ -108,7 +109,7 @@ def status(c: Context, environment: str = "", json: bool = False, exit_code: boo
     iterable=["force_conflicts"],
     help={
         "environment": "Whose release.",
-        "to": "The number of the release; by default the last good one.",
+        "to": "The number of the release; 0 for what was there before the first; by default the last good.",
         "force-conflicts": "Take Kind/name:field over from another field manager; repeatable.",
         "prune": "Remove what later releases added; --no-prune leaves it.",
     },
@@ -116,15 +117,26 @@ def status(c: Context, environment: str = "", json: bool = False, exit_code: boo
 def rollback(
     c: Context,
     environment: str = "",
-    to: int = 0,
+    to: str = "",
     force_conflicts: list[str] = [],  # noqa: B006 - how Invoke knows a repeatable option
     prune: bool = True,
 ) -> None:
     """Bring an earlier release back, configuration and image together; migrations are not reversed."""
     from tasks.lib.deploy import going_back, viewing
 
-    settings = cli.settings(c)
+    number, settings = _number(to), cli.settings(c)
     forced, launcher = tuple(force_conflicts), cli.launcher(c)
-    due = going_back.Return(settings.environment(environment), to, launcher, forced, prune)
+    due = going_back.Return(settings.environment(environment), number, launcher, forced, prune)
     with viewing.shown() as tell:
         going_back.roll_back(settings, due, tell)
+
+
+def _number(text: str) -> int | None:
+    """The number of a release; None where none was named."""
+    if text and not text.isdecimal():
+        raise UsageError(
+            f"{text} is not the number of a release.",
+            "Releases are numbered from 1 on; 0 is what others had deployed before.",
+            "./inv release.list --environment …",
+        )
+    return int(text) if text else None

@@ -38,17 +38,22 @@ def objects(render: Iterable[Object], prefix: str) -> list[Object]:
     plain = {
         name: HASH.sub("", name) for name in names if not name.startswith(tuple(prefix + n for n in HASHED))
     }
+    [credentials] = [name for name in names if HASH.sub("", name) == f"{prefix}cloudsql-instance-credentials"]
+    leftover = [
+        {"name": "cloudsql-instance-credentials", "secret": {"secretName": credentials}},
+        {"name": "config-volume", "configMap": {"name": f"{prefix}lookit-configmap"}},
+    ]
     for one in kept:
-        _before(one, prefix)
+        _before(one, prefix, leftover)
     return [_renamed(one, plain) for one in kept]
 
 
-def _before(one: Object, prefix: str) -> None:
+def _before(one: Object, prefix: str, leftover: list[Object]) -> None:
     kind, name = one["kind"], one["metadata"]["name"].removeprefix(prefix)
     if kind == "StorageClass":
         one["provisioner"] = "kubernetes.io/gce-pd"
-    elif kind == "Service" and "selector" in one["spec"]:
-        one["spec"]["selector"] |= OF_A_RELEASE
+    elif kind == "Service":
+        one["spec"]["selector"] = {**one["spec"].get("selector", {}), **OF_A_RELEASE}
         one["metadata"]["labels"] |= OF_A_RELEASE
         one["spec"].pop("publishNotReadyAddresses", None)
         if name == "lookit-rabbitmq":
@@ -59,10 +64,12 @@ def _before(one: Object, prefix: str) -> None:
     elif kind == "Role" and name == "deployment-statefulset-reader":
         one["rules"][0]["apiGroups"] = ["", "apps", "extensions"]
     elif kind in {"Deployment", "StatefulSet"}:
-        _workload_before(one, name, prefix)
+        _workload_before(one, name)
+        _leave_volumes(one["spec"]["template"]["spec"]["volumes"], leftover)
 
 
 def _ingress_before(one: Object, prefix: str) -> None:
+    """Its class stood in an annotation as well: the server of today takes no new Ingress with both."""
     annotations = one["metadata"]["annotations"]
     annotations.pop("nginx.ingress.kubernetes.io/use-regex", None)
     annotations["cert-manager.io/cluster-issuer"] = f"{prefix}acme-cluster-issuer"
@@ -73,13 +80,14 @@ def _ingress_before(one: Object, prefix: str) -> None:
         rule["http"]["paths"].append({**rule["http"]["paths"][0], "path": "/*"})
 
 
-def _workload_before(one: Object, name: str, prefix: str) -> None:
+def _workload_before(one: Object, name: str) -> None:
     spec, pod = one["spec"], one["spec"]["template"]["spec"]
     spec["replicas"] = 0
     if name == "gcloud-sqlproxy":
         spec["strategy"]["rollingUpdate"]["maxUnavailable"] = 1
     else:
         spec.pop("strategy", None)
+    one["metadata"]["annotations"] = {"lookit-env-vars": "", "wait-for-rabbitmq": ""}
     if one["kind"] == "Deployment":
         one["metadata"]["labels"] |= OF_A_RELEASE
     spec["template"]["metadata"].pop("annotations", None)
@@ -90,8 +98,8 @@ def _workload_before(one: Object, name: str, prefix: str) -> None:
         pod["nodeSelector"] = {"beta.kubernetes.io/arch": "amd64"}
     for container in [*pod.get("initContainers", []), *pod["containers"]]:
         _container_before(container)
-    if any(volume["name"] == "secret-volume" for volume in pod["volumes"]):
-        _leftover_volumes(pod["volumes"], prefix)
+    if name == "web":
+        pod["volumes"].append({"name": "static-volume", "emptyDir": {}})
 
 
 def _container_before(container: Object) -> None:
@@ -114,18 +122,18 @@ def _container_before(container: Object) -> None:
         container.pop("imagePullPolicy", None)
 
 
-def _leftover_volumes(volumes: list[Object], prefix: str) -> None:
-    """All application pods declared these, and mounted few."""
-    there = {volume["name"] for volume in volumes}
+def _leave_volumes(volumes: list[Object], leftover: list[Object]) -> None:
+    """All application pods declared these, and mounted few; RabbitMQ's scripts had a mode in decimal."""
     for volume in volumes:
-        for source in ("secret", "configMap"):
-            volume.get(source, {}).pop("items", None)
-    leftover: list[Object] = [
-        {"name": "cloudsql-instance-credentials", "secret": {"secretName": f"{prefix}credentials-of-old"}},
-        {"name": "config-volume", "configMap": {"name": f"{prefix}lookit-configmap"}},
-        {"name": "static-volume", "emptyDir": {}},
-    ]
-    volumes += [volume for volume in leftover if volume["name"] not in there]
+        for item in volume.get("configMap", {}).get("items", []):
+            if "mode" in item:
+                item["mode"] = 111
+    there = {volume["name"] for volume in volumes}
+    if "secret-volume" in there:
+        for volume in volumes:
+            for source in ("secret", "configMap"):
+                volume.get(source, {}).pop("items", None)
+        volumes += [volume for volume in leftover if volume["name"] not in there]
 
 
 def _renamed(thing: Any, names: dict[str, str]) -> Any:

@@ -169,7 +169,7 @@ def test_every_task_takes_sandbox() -> None:
         (("--nope",), "No idea what '--nope' is!"),
         (("--help", "nosuch"), "No idea what 'nosuch' is!"),
         (("--list", "nosuch"), "Sub-collection 'nosuch' not found!"),
-        (("release.show", "abc"), "invalid literal for int() with base 10: 'abc'"),
+        (("images.prune", "--keep", "abc"), "invalid literal for int() with base 10: 'abc'"),
     ],
     ids=["task", "option", "missing value", "core option", "help", "list", "no number"],
 )
@@ -181,6 +181,13 @@ def test_a_command_line_that_is_not_understood_is_bad_usage(
     assert (done.code, done.stdout) == (2, "")
     assert said in done.stderr
     assert "`./inv --list` shows the tasks" in done.stderr
+
+
+def test_what_is_no_number_of_a_release_is_bad_usage(here: Here) -> None:
+    done = here.inv("release.show", "abc")
+
+    assert (done.code, done.stdout) == (2, "")
+    assert "abc is not the number of a release." in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,8 @@ def _listed(things: Iterable[object]) -> str:
 def _read(case: Case, things: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     file = case.folder / "asked.json"
     file.write_text(_listed(things))
-    read = case.kubectl("get", "-f", str(file), "-o", "json", "--show-managed-fields")
-    items: list[dict[str, Any]] = json.loads(read)["items"]
+    read = json.loads(case.kubectl("get", "-f", str(file), "-o", "json", "--show-managed-fields"))
+    items: list[dict[str, Any]] = read.get("items", [read])
     return items
 
 
@@ -149,10 +149,36 @@ def test_an_aged_cluster_is_the_manifests_plus_defaults_after_one_deploy(either:
     live, made_anew = _read(either, kept), _with_defaults(either, kept)
     assert [_content(one) for one in live] == [_content(one) for one in made_anew]
     assert "staging is unchanged and ready" in again.stderr
-    assert (status.returncode, status.stderr.splitlines()[1:]) == (
-        0,
-        ["Everything is as that release made it."],
-    )
+    assert status.returncode == 0, status.stderr
+
+    back = either.invoke("release.rollback", "--environment", "staging", "--to", "0")
+
+    assert back.returncode == 0, back.stderr
+    assert "==> back to release 0, the state before the first deploy" in back.stderr
+    brought_back = [one for one in adopted if one["kind"] != "Secret"]  # these were left as they are
+    was = [one for one in before if one["kind"] != "Secret"]
+    assert [_content(one) for one in _read(either, brought_back)] == [_content(one) for one in was]
+
+
+def test_a_first_deploy_that_fails_brings_back_what_others_had_deployed(environment: Case) -> None:
+    _applied_by_kubectl(environment, _service(environment))
+    [before] = _read(environment, [_service(environment)])
+    environment.behave("Deployment", "web", "crash-loop")
+
+    done = environment.invoke("deploy", "--branch", "develop", "--commit", SHA)
+
+    assert done.returncode == 1
+    assert "What it had touched is as in release 0 again." in done.stderr
+    [after] = _read(environment, [_service(environment)])
+    assert _content(after) == _content(before)
+    assert environment.kubectl("get", "deployments,configmaps", "-o", "name").split() == [
+        "configmap/kube-root-ca.crt",
+        "configmap/lookit-orchestrator",
+        "configmap/lookit-orchestrator-release-0",
+        "configmap/lookit-orchestrator-release-1",
+    ]
+    listed = json.loads(environment.invoke("release.list", "--environment", "staging", "--json").stdout)
+    assert [one["result"] for one in listed] == ["failed, rolled back to 0", "before the first deploy"]
 
 
 def test_fields_that_the_manifests_no_longer_have_go(environment: Case) -> None:

@@ -152,7 +152,7 @@ def _converge(
     tell: Tell,
 ) -> None:
     from tasks.lib.cluster import identity
-    from tasks.lib.deploy import claims, lock
+    from tasks.lib.deploy import claims, lock, release_zero
     from tasks.lib.deploy.engine import Course
     from tasks.lib.deploy.recovery import Recovery
     from tasks.lib.deploy.safety import Safety
@@ -169,6 +169,7 @@ def _converge(
         safety = Safety(settings, environment, tell)
         if release.choices.backup:
             safety.begin(planned, release.variables.commit_sha)
+        release_zero.keep(connection, environment, planned.steps, claim.holder, tell)
         if not marked:
             identity.write(connection.api, environment)
         began, about = time.monotonic(), {**claim.notes, "who": claim.holder}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tasks.lib.build_variables import BuildVariables
-from tasks.lib.deploy import claims, conflicts, history, lock, notifying, removing, safety
+from tasks.lib.deploy import claims, conflicts, history, lock, notifying, removing, restoring, safety
 from tasks.lib.deploy.around import Around
 from tasks.lib.deploy.hooks import Launcher
 from tasks.lib.deploy.progress import DEPLOYED, Began, Ended, Notice, PhaseBegan, Record, Tell
@@ -28,7 +28,7 @@ class Return:
 
     Args:
         environment: where.
-        number: the release; 0 for the last good one before the present.
+        number: the release; None for the last good one before the present.
         launcher: how hooks are started.
         force_conflicts: `Kind/name:field` to take over from other managers.
         prune: remove what later releases added.
@@ -36,7 +36,7 @@ class Return:
     """
 
     environment: "Environment"
-    number: int = 0
+    number: int | None = None
     launcher: Launcher = field(default_factory=Launcher)
     force_conflicts: tuple[str, ...] = ()
     prune: bool = True
@@ -72,7 +72,7 @@ def roll_back(settings: "Settings", due: Return, tell: Tell) -> Record:
         identity.check(connection.api, environment)
         past = history.read(connection.api, environment.namespace)
         chosen = history.choose(past, due.number, environment.name)
-        tell(PhaseBegan(f"back to release {chosen.number}, commit {chosen.facts.get('commit', '?')}"))
+        tell(PhaseBegan(f"back to {chosen.title}"))
         kept = safety.way_back(past, chosen.number)
         tell(Notice(f"The database stays as it is: migrations are not reversed. {kept}".strip()))
         variables = variables_of(chosen)
@@ -110,7 +110,7 @@ def _bring_back(
     tell(Began(record))
     try:
         with redactor.failures():
-            history.require_secrets({secret["metadata"]["name"] for secret in secrets}, old, chosen)
+            restoring.require_secrets({secret["metadata"]["name"] for secret in secrets}, old, chosen)
             _require_images(settings, old, tell)
             objects = wanted(old, connection.kinds, environment.namespace)
             _under_lock(settings, due, connection, chosen, objects, record, tell)
@@ -193,7 +193,7 @@ def require_still(due: Return, chosen: history.Past, past: "Sequence[history.Pas
         Failure: without a number, another release is meant now.
 
     """
-    now = chosen.number if due.number else history.choose(past, 0, due.environment.name).number
+    now = history.choose(past, due.number, due.environment.name).number
     if now != chosen.number:
         raise Failure(
             "Another deploy ended, or was killed, while this waited for its lock: nothing was changed.",

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from tasks.lib.cluster.api import FIELD_MANAGER, Api, Json
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import parts
-from tasks.lib.deploy.objects import Wanted, configuration_names, pod_specs
-from tasks.lib.deploy.progress import DEPLOYED, Notice, Record, Tell
+from tasks.lib.deploy.objects import Wanted, pod_specs
+from tasks.lib.deploy.progress import BEFORE, DEPLOYED, Notice, Record, Tell
 from tasks.lib.deploy.soundness import sound
 from tasks.lib.errors import Failure, UsageError
 
@@ -29,7 +29,7 @@ class Past:
     """One release of the past.
 
     Args:
-        number: counts up from 1.
+        number: counts up from 1; 0 is what others had deployed before.
         facts: commit, branch, tag, build, who, began, seconds, phases, images, secrets and result, as texts.
         packed: the rendered objects, compressed, in base64; empty where they were not kept whole.
         parts: how many ConfigMaps it takes.
@@ -42,8 +42,22 @@ class Past:
     parts: int = 1
 
     @property
+    def title(self) -> str:
+        """The release in words."""
+        if not self.number:
+            return f"release 0, the state {BEFORE}"
+        return f"release {self.number}, commit {self.facts.get('commit', '?')}"
+
+    @property
+    def went_well(self) -> bool:
+        """Whether it may be what somebody wants back: what was there before counts too."""
+        return self.facts.get("result") in {DEPLOYED, BEFORE}
+
+    @property
     def instead(self) -> str:
         """What to do where its objects cannot be brought back."""
+        if not self.number:
+            return "Deploy with what deployed here before."
         branch, commit = (self.facts.get(name) or "…" for name in ("branch", "commit"))
         return f"Deploy its commit instead: ./inv deploy --branch {branch} --commit {commit}"
 
@@ -156,16 +170,16 @@ def add(
     packed = "" if objects is None else pack(objects)
     past = bounded(Past((known[0].number if known else 0) + 1, facts_of_it, packed))
     path = f"/api/v1/namespaces/{namespace}/configmaps"
-    while not _put(api, path, past, namespace):
+    while not put(api, path, past, namespace):
         past = replace(past, number=past.number + 1)
     everything = [past, *known]
-    good = next((at for at, one in enumerate(everything) if one.facts.get("result") == DEPLOYED), 0)
+    good = next((at for at, one in enumerate(everything) if one.went_well), 0)
     for place in parts.beyond([parts.size(one.packed) for one in everything], good):
-        _forget(api, path, everything[place])
+        forget(api, path, everything[place])
     return past.number
 
 
-def _put(api: Api, path: str, past: Past, namespace: str) -> bool:
+def put(api: Api, path: str, past: Past, namespace: str) -> bool:
     """Keep a release under its number; returns False where another has that number.
 
     One that is kept at the same time, as by a deploy that lost its lock, must not be written over: only who
@@ -179,7 +193,7 @@ def _put(api: Api, path: str, past: Past, namespace: str) -> bool:
             api.apply(f"{path}/{part['metadata']['name']}", part, doing="keep the release")
     except Failure:
         with suppress(Failure):
-            _forget(api, path, replace(past, parts=len(others) + 1))
+            forget(api, path, replace(past, parts=len(others) + 1))
         raise
     return True
 
@@ -216,7 +230,7 @@ def bounded(past: Past) -> Past:
     return replace(past, facts={**past.facts, "not_kept": why}, packed="")
 
 
-def _forget(api: Api, path: str, past: Past) -> None:
+def forget(api: Api, path: str, past: Past) -> None:
     """Delete the ConfigMaps of a release, the one with the facts first."""
     for part in range(1, past.parts + 1):
         try:
@@ -239,10 +253,10 @@ def keep(
 
 def last_good(past: Sequence[Past]) -> Past | None:
     """The newest release that went well, from releases that are sorted newest first."""
-    return next((one for one in past if one.facts.get("result") == DEPLOYED), None)
+    return next((one for one in past if one.went_well), None)
 
 
-def choose(past: Sequence[Past], number: int, environment: str) -> Past:
+def choose(past: Sequence[Past], number: int | None, environment: str) -> Past:
     """The release to go back to.
 
     Where the present one itself went back, what counts is what it went back to: going back twice does not
@@ -250,51 +264,24 @@ def choose(past: Sequence[Past], number: int, environment: str) -> Past:
 
     Args:
         past: what is kept, the newest first.
-        number: which; 0 for the last good one before the present one.
+        number: which; None for the last good one before the present one.
         environment: its name, to say how they are listed.
 
     Raises:
         UsageError: there is no such release.
 
     """
-    good = [one for one in past if one.facts.get("result") == DEPLOYED]
-    if not number:
-        present = int(past[0].facts.get("back_to", 0)) if past[:1] == good[:1] and past else 0
-        before = present or (past[0].number if past else 0)
-        earlier = [one for one in good if one.number < before]
-        if earlier:
-            return earlier[0]
-    elif chosen := next((one for one in past if one.number == number), None):
-        return chosen
+    if number is None:
+        good = [one for one in past if one.went_well]
+        present = past[0] if past else Past(0, {}, "")
+        before = int(present.facts.get("back_to", present.number)) if present in good else present.number
+        found = next((one for one in good if one.number < before), None)
+    else:
+        found = next((one for one in past if one.number == number), None)
+    if found:
+        return found
     raise UsageError(
-        f"There is no release {number or 'that went well before the present one'}.",
+        f"There is no release {'that went well before the present one' if number is None else number}.",
         f"Kept: {', '.join(str(one.number) for one in past) or 'none'}.",
         f"./inv release.list --environment {environment}",
     )
-
-
-def require_secrets(present: set[str], objects: Sequence[Json], release: Past) -> None:
-    """Check that every Secret that old objects read is still there.
-
-    Args:
-        present: the names of those that are.
-        objects: what is to come back.
-        release: what they are of.
-
-    Raises:
-        Failure: some are gone; all are named.
-
-    """
-    read_by = {
-        name
-        for body in objects
-        for spec in pod_specs(body)
-        for kind, name in configuration_names(spec)
-        if kind == "Secret"
-    }
-    if gone := sorted(read_by - present):
-        raise Failure(
-            "That release cannot be brought back: Secrets that it reads are gone.",
-            "\n".join(gone),
-            release.instead,
-        )

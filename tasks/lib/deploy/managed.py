@@ -4,11 +4,15 @@ Source: https://github.com/kubernetes-sigs/structured-merge-diff, fieldpath: `f:
 a list by its keys, `v:` one by its value.
 """
 
+import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tasks.lib.cluster.api import Json
+
+Fields = Mapping[str, Any]
+Path = tuple[str, ...]
 
 
 def spelled(path: Sequence[str]) -> str:
@@ -53,3 +57,34 @@ def _leaves(fields: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[
         yield path
     for key, value in inner.items():
         yield from _leaves(value, (*path, key))
+
+
+def fields_of(entries: Sequence[Json]) -> Fields:
+    """The fields of several records as one."""
+    return functools.reduce(union, (entry.get("fieldsV1") or {} for entry in entries), {})
+
+
+def only_in(fields: Fields, others: Fields, path: Path = ()) -> Iterator[Path]:
+    """Where `fields` lead and `others` do not."""
+    for key, inner in fields.items():
+        if key not in others and key != ".":
+            yield (*path, key)
+        elif inner:
+            yield from only_in(inner, others[key], (*path, key))
+
+
+def remove(thing: Json, path: Path) -> None:
+    """Take what is at `path` out of `thing`, if it is there."""
+    parent, value = at(thing, path[:-1]), at(thing, path)
+    if isinstance(parent, dict):
+        parent.pop(path[-1].partition(":")[2], None)
+    elif isinstance(parent, list) and value in parent:
+        parent.remove(value)
+
+
+def union(one: Fields, other: Fields) -> Fields:
+    """Two sets of fields as one."""
+    merged = dict(one)
+    for key, value in other.items():
+        merged[key] = union(merged[key], value) if key in merged else value
+    return merged

@@ -44,6 +44,8 @@ class Notice:
 
 
 DEPLOYED: Final = "deployed"
+# The result of release 0, which others deployed.
+BEFORE: Final = "before the first deploy"
 # The lines of each container's log that are kept: the pod may be gone when they are asked for.
 LINES_HEARD: Final = 2000
 

@@ -22,7 +22,6 @@ from tasks.lib.deploy.history import Past
 from tasks.lib.deploy.objects import Ref, Wanted, configuration_names, is_going, pod_specs
 from tasks.lib.deploy.observe import observe
 from tasks.lib.deploy.ownership import owner_of
-from tasks.lib.deploy.progress import DEPLOYED
 from tasks.lib.deploy.readiness import job_outcome
 from tasks.lib.deploy.removing import reason_to_leave
 from tasks.lib.errors import Failure
@@ -104,7 +103,7 @@ def names_read(bodies: Iterable[Json]) -> set[tuple[str, str]]:
 
 def kept_bodies(past: Sequence[Past]) -> list[Json]:
     """The objects of the newest good releases, those that a roll back is likely to bring back."""
-    good = [one for one in past if one.facts.get("result") == DEPLOYED]
+    good = [one for one in past if one.went_well]
     return [body for one in good[:INVENTORIES] for body in _bodies(one)]
 
 
@@ -118,7 +117,7 @@ def inventory(past: Sequence[Past], known: Collection[str], namespace: str) -> l
 
     """
     found: set[Ref] = set()
-    for one in past[:INVENTORIES]:
+    for one in [one for one in past if one.number][:INVENTORIES]:  # release 0 is what others deployed
         for body in _bodies(one):
             if owner_of(body) and body["kind"] in known:
                 continue

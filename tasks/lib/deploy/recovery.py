@@ -132,7 +132,7 @@ class Recovery:
         self, failure: Failure, touched: list[Step], steps: list[Step], record: Record, kept: str
     ) -> None:
         api, namespace = self.connection.api, self.environment.namespace
-        number = 0
+        to = ""
         try:
             good = history.last_good(history.read(api, namespace))
             if good is None:
@@ -140,18 +140,18 @@ class Recovery:
                     "No release went well here before: there is nothing to go back to, all stays."
                 )
                 return
-            number = good.number
+            to = str(good.number)
             earlier, conceded = self._restore(good, touched, steps)
         except Failure as second:
-            which = f"to release {number} " if number else ""
+            which = f"to release {to} " if to else ""
             record.outcome = f"failed, roll back {which}failed"
             why = self.redactor.line(f"{second.what} {second.why}")
             record.aftermath.append(f"The roll back {which}failed as well: {why}")
-            record.aftermath.append(f"Next: {self._way_out(number)}")
+            record.aftermath.append(f"Next: {self._way_out(to)}")
             return
-        record.outcome = f"failed, rolled back to {number}"
+        record.outcome = f"failed, rolled back to {to}"
         record.aftermath.append(
-            f"What it had touched is as in release {number} again{_but_for(conceded)}{_also(earlier)}. "
+            f"What it had touched is as in release {to} again{_but_for(conceded)}{_also(earlier)}. "
             "The database stays as it is: migrations are not reversed."
         )
         seen = f" What was seen is kept in {kept}" if kept else ""
@@ -174,7 +174,7 @@ class Recovery:
         environment, tell = self.environment, self.tell
         # The failed deploy may have brought kinds.
         connection = replace(self.connection, kinds=discover(self.connection.api))
-        tell(PhaseBegan(f"back to release {good.number}, commit {good.facts.get('commit', '?')}"))
+        tell(PhaseBegan(f"back to {good.title}"))
         namespace, api = environment.namespace, connection.api
         before = wanted(good.objects(), connection.kinds, namespace)
         earlier = restoring.unfinished(steps, touched, before)
@@ -184,7 +184,7 @@ class Recovery:
         for ref, reason in due.left:
             tell(Told(ref, f"left: {reason}"))
         present = {secret["metadata"]["name"] for secret in self._secrets()}
-        history.require_secrets(present, [w.body for w in due.objects], good)
+        restoring.require_secrets(present, [w.body for w in due.objects], good)
         planned = engine.plan(
             self.settings, environment, connection, due.objects, engine.Choices(concede=True)
         )
@@ -199,10 +199,10 @@ class Recovery:
         course.run(planned)
         return earlier, conceded
 
-    def _way_out(self, number: int) -> str:
+    def _way_out(self, to: str) -> str:
         name = self.environment.name
-        to = f" --to {number}" if number else ""
-        return f"./inv release.rollback --environment {name}{to}, or mend the cause and deploy again."
+        which = f" --to {to}" if to else ""
+        return f"./inv release.rollback --environment {name}{which}, or mend the cause and deploy again."
 
 
 def _but_for(conceded: list[Conflict]) -> str:

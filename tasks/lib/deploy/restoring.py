@@ -10,9 +10,11 @@ from typing import Final
 
 from tasks.lib.cluster.api import Json
 from tasks.lib.deploy.decide import Step
-from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names
+from tasks.lib.deploy.history import Past
+from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names, pod_specs
 from tasks.lib.deploy.progress import Record
 from tasks.lib.deploy.readiness import job_outcome
+from tasks.lib.errors import Failure
 
 CONFIGURATION: Final = frozenset({"ConfigMap", "Secret"})
 NOT_REACHED: Final = "not reached"
@@ -123,3 +125,30 @@ def as_it_was(ref: Ref, live: Json) -> Wanted:
     }
     rest = {key: value for key, value in live.items() if key not in {"metadata", "status"}}
     return Wanted(ref, {**rest, "metadata": {key: value for key, value in kept.items() if value}})
+
+
+def require_secrets(present: set[str], objects: Sequence[Json], release: Past) -> None:
+    """Check that every Secret that old objects read is still there.
+
+    Args:
+        present: the names of those that are.
+        objects: what is to come back.
+        release: what they are of.
+
+    Raises:
+        Failure: some are gone; all are named.
+
+    """
+    read_by = {
+        name
+        for body in objects
+        for spec in pod_specs(body)
+        for kind, name in configuration_names(spec)
+        if kind == "Secret"
+    }
+    if gone := sorted(read_by - present):
+        raise Failure(
+            "That release cannot be brought back: Secrets that it reads are gone.",
+            "\n".join(gone),
+            release.instead,
+        )

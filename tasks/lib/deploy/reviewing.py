@@ -49,8 +49,8 @@ class Status:
             )
 
 
-def show(settings: "Settings", environment: "Environment", number: int) -> history.Past:
-    """Release `number`; 0 for the newest.
+def show(settings: "Settings", environment: "Environment", number: int | None) -> history.Past:
+    """Release `number`; None for the newest.
 
     Raises:
         UsageError: it is not kept.
@@ -58,7 +58,7 @@ def show(settings: "Settings", environment: "Environment", number: int) -> histo
 
     """
     past = _releases(settings, environment)
-    return comparing.find(past, number, environment.name) if number else past[0]
+    return past[0] if number is None else comparing.find(past, number, environment.name)
 
 
 def compare(

@@ -9,17 +9,16 @@ On objects older than such records, the server puts all that they hold, its own 
 """
 
 import copy
-import functools
 import json
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from tasks.lib.cluster.api import FIELD_MANAGER, Api, Json
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.decide import Step
 from tasks.lib.deploy.diff import COPY
-from tasks.lib.deploy.managed import at
+from tasks.lib.deploy.managed import Fields, at, fields_of, only_in, remove, union
 from tasks.lib.deploy.objects import as_stored
 from tasks.lib.deploy.observe import PAUSES
 
@@ -29,8 +28,6 @@ PATCH_TYPE: Final = "application/json-patch+json"
 UNRECORDED: Final = "before-first-apply"
 # What an update of an object cannot change, or leaves to the server.
 FIXED: Final = frozenset({"apiVersion", "kind", "metadata", "status"})
-Fields = Mapping[str, Any]
-Path = tuple[str, ...]
 
 
 def is_due(live: Json | None, predecessors: Collection[str]) -> bool:
@@ -67,7 +64,7 @@ def patch(live: Json, predecessors: Collection[str]) -> list[Json]:
     taken = {
         "manager": FIELD_MANAGER, "operation": "Apply", "apiVersion": live["apiVersion"],
         "time": moved[0]["time"], "fieldsType": "FieldsV1",
-        "fieldsV1": union(_fields(ours), _applied(moved, live)),
+        "fieldsV1": union(fields_of(ours), _applied(moved, live)),
     }  # fmt: skip
     kept = [entry for entry in entries if entry not in moved and entry not in ours]
     return [
@@ -91,8 +88,8 @@ def removal(live: Json, predecessors: Collection[str], result: Json) -> list[Jso
     moved, theirs = _moved(live, predecessors), _moved(result, predecessors)
     kept = [entry for entry in result["metadata"].get("managedFields") or [] if entry not in theirs]
     after = copy.deepcopy(result)
-    for path in sorted(_only_in(_applied(moved, live), _fields(kept))):
-        _remove(after, path)
+    for path in sorted(only_in(_applied(moved, live), fields_of(kept))):
+        remove(after, path)
     content = {f"/{name}": after.get(name) for name in result.keys() - FIXED}
     notes = {f"/metadata/{name}": after["metadata"].get(name) for name in ("labels", "annotations")}
     return [{"op": "add", "path": path, "value": value} for path, value in {**content, **notes}.items()]
@@ -132,16 +129,11 @@ def _kubectls_copy(live: Json) -> Json | None:
         return None
 
 
-def _fields(entries: Sequence[Json]) -> Fields:
-    """The fields of several records as one."""
-    return functools.reduce(union, (entry.get("fieldsV1") or {} for entry in entries), {})
-
-
 def _applied(moved: Sequence[Json], live: Json) -> Fields:
     """What predecessors applied: all that they recorded; of what nobody recorded, what kubectl's copy has."""
     unrecorded = [entry for entry in moved if entry["manager"] == UNRECORDED]
     recorded = [entry for entry in moved if entry["manager"] != UNRECORDED]
-    return union(_fields(recorded), _found_in(_kubectls_copy(live), _fields(unrecorded)))
+    return union(fields_of(recorded), _found_in(_kubectls_copy(live), fields_of(unrecorded)))
 
 
 def _found_in(thing: Any, fields: Fields) -> Fields:
@@ -149,32 +141,6 @@ def _found_in(thing: Any, fields: Fields) -> Fields:
     found = {key: (inner, at(thing, (key,))) for key, inner in fields.items() if key != "."}
     part = {key: _found_in(there, inner) for key, (inner, there) in found.items() if there is not None}
     return {**part, **({".": {}} if "." in fields else {})}
-
-
-def _only_in(fields: Fields, others: Fields, path: Path = ()) -> Iterator[Path]:
-    """Where `fields` lead and `others` do not."""
-    for key, inner in fields.items():
-        if key not in others and key != ".":
-            yield (*path, key)
-        elif inner:
-            yield from _only_in(inner, others[key], (*path, key))
-
-
-def _remove(thing: Json, path: Path) -> None:
-    """Take what is at `path` out of `thing`, if it is there."""
-    parent, value = at(thing, path[:-1]), at(thing, path)
-    if isinstance(parent, dict):
-        parent.pop(path[-1].partition(":")[2], None)
-    elif isinstance(parent, list) and value in parent:
-        parent.remove(value)
-
-
-def union(one: Fields, other: Fields) -> Fields:
-    """Two sets of fields as one."""
-    merged = dict(one)
-    for key, value in other.items():
-        merged[key] = union(merged[key], value) if key in merged else value
-    return merged
 
 
 def tried(api: Api, path: str, step: Step, predecessors: Collection[str], result: Json) -> Json:

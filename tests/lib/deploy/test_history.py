@@ -18,7 +18,6 @@ from tasks.lib.deploy.history import (
     last_good,
     pack,
     read,
-    require_secrets,
     secret_keys,
 )
 from tasks.lib.deploy.objects import Ref, Wanted
@@ -49,6 +48,9 @@ def past(number: int, result: str = "deployed") -> Past:
     return Past(number, {"result": result}, pack(OBJECTS))
 
 
+ZERO = past(0, "before the first deploy")
+
+
 def test_what_is_kept_holds_no_secret_and_comes_back_whole() -> None:
     assert past(1).objects() == [thing.body for thing in OBJECTS[1:]]
     assert pack(OBJECTS) == pack(list(OBJECTS))
@@ -72,6 +74,18 @@ def test_facts_say_who_when_and_how_long_each_phase_took() -> None:
     }
     assert json.loads(said["images"]) == ["lookit@sha256:abc", "postgres:16"]
     assert json.loads(said["secrets"]) == [{"name": "env-1", "namespace": "default", "keys": ["password"]}]
+
+
+@pytest.mark.parametrize(
+    ("release", "title"),
+    [
+        (Past(7, {"commit": "abc"}, ""), "release 7, commit abc"),
+        (ZERO, "release 0, the state before the first deploy"),
+    ],
+    ids=["of a commit", "of others"],
+)
+def test_a_release_has_a_title(release: Past, title: str) -> None:
+    assert release.title == title
 
 
 def test_of_a_secret_only_names_and_keys_are_kept() -> None:
@@ -103,16 +117,26 @@ def test_objects_beyond_the_bound_are_left_out_and_that_is_said(monkeypatch: pyt
 @pytest.mark.parametrize(
     ("known", "number", "chosen"),
     [
-        ([past(3, "failed"), past(2), past(1)], 0, 2),
-        ([past(3), past(2, "failed"), past(1)], 0, 1),
+        ([past(3, "failed"), past(2), past(1)], None, 2),
+        ([past(3), past(2, "failed"), past(1)], None, 1),
         ([past(3), past(2, "failed"), past(1)], 2, 2),
-        ([went_back(4, to=2), past(3), past(2), past(1)], 0, 1),
-        ([went_back(4, to=2, result="roll back failed"), past(3), past(2), past(1)], 0, 3),
+        ([went_back(4, to=2), past(3), past(2), past(1)], None, 1),
+        ([went_back(4, to=2, result="roll back failed"), past(3), past(2), past(1)], None, 3),
+        ([past(1), ZERO], None, 0),
+        ([past(1), ZERO], 0, 0),
     ],
-    ids=["after a failed one", "after a good one", "by number", "twice", "after a failed roll back"],
+    ids=[
+        "after a failed one",
+        "after a good one",
+        "by number",
+        "twice",
+        "after a failed roll back",
+        "to what others had deployed",
+        "to what others had deployed, by number",
+    ],
 )
 def test_going_back_leads_to_the_last_good_release_before_the_present(
-    known: list[Past], number: int, chosen: int
+    known: list[Past], number: int | None, chosen: int
 ) -> None:
     assert choose(known, number, "staging").number == chosen
 
@@ -120,23 +144,21 @@ def test_going_back_leads_to_the_last_good_release_before_the_present(
 @pytest.mark.parametrize(
     ("known", "number", "what"),
     [
-        ([], 0, "There is no release that went well before the present one."),
-        ([past(1)], 0, "There is no release that went well before the present one."),
+        ([], None, "There is no release that went well before the present one."),
+        ([past(1)], None, "There is no release that went well before the present one."),
+        (
+            [went_back(2, to=0), past(1), ZERO],
+            None,
+            "There is no release that went well before the present one.",
+        ),
+        ([past(1)], 0, "There is no release 0."),
         ([past(1)], 9, "There is no release 9."),
     ],
 )
-def test_a_release_that_is_not_there_is_named(known: list[Past], number: int, what: str) -> None:
+def test_a_release_that_is_not_there_is_named(known: list[Past], number: int | None, what: str) -> None:
     with pytest.raises(UsageError) as caught:
         choose(known, number, "staging")
     assert caught.value.what == what
-
-
-@pytest.mark.parametrize("objects", [past(1).objects(), [NIGHTLY.body]], ids=["a workload", "a CronJob"])
-def test_secrets_that_are_gone_stop_a_roll_back(objects: list[Json]) -> None:
-    require_secrets({"env-1"}, objects, past(1))
-    with pytest.raises(Failure) as caught:
-        require_secrets(set(), objects, past(1))
-    assert caught.value.why == "env-1"
 
 
 def test_a_release_reads_as_a_row() -> None:
@@ -288,3 +310,4 @@ def test_the_last_good_release_is_the_newest_that_went_well() -> None:
     assert good
     assert good.number == 2
     assert last_good([past(1, "killed")]) is None
+    assert last_good([past(1, "failed"), ZERO]) is ZERO

@@ -3,9 +3,11 @@ from typing import Any
 import pytest
 
 from tasks.lib.deploy.decide import Action, Step
+from tasks.lib.deploy.history import Past
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted
 from tasks.lib.deploy.progress import Record
-from tasks.lib.deploy.restoring import restoration, sparing, touched, unfinished
+from tasks.lib.deploy.restoring import require_secrets, restoration, sparing, touched, unfinished
+from tasks.lib.errors import Failure
 
 LIVE = {"metadata": {"name": "x", "uid": "1"}}
 
@@ -168,3 +170,19 @@ def test_an_object_whose_manifest_went_to_another_version_of_the_api_is_the_same
     assert (due.objects, due.created, due.left) == ((old,), (), ())
     again = restoration([], [old], [changed])
     assert (again.objects, again.created, again.left) == ((old,), (), ())
+
+
+POD = {"spec": {"containers": [{"image": "a", "envFrom": [{"secretRef": {"name": "env-1"}}]}]}}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [{"template": POD}, {"jobTemplate": {"spec": {"template": POD}}}],
+    ids=["a workload", "a CronJob"],
+)
+def test_secrets_that_are_gone_stop_a_roll_back(spec: dict[str, Any]) -> None:
+    objects, release = [body("Deployment", "web", spec=spec)], Past(1, {}, "")
+    require_secrets({"env-1"}, objects, release)
+    with pytest.raises(Failure) as caught:
+        require_secrets(set(), objects, release)
+    assert caught.value.why == "env-1"
