@@ -1,9 +1,11 @@
-"""A running deploy, and when it said what."""
+"""A process that runs beside a test: what it says and when, and its end, whatever becomes of the test."""
 
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -28,8 +30,24 @@ class Heard:
 
     def moment_of(self, text: str) -> float:
         """When a line with `text` was said, by the monotonic clock; waits for it."""
-        found: float = until(lambda: next((at for at, line in list(self.lines) if text in line), None))
+
+        def moment() -> float | None:
+            silent = not self._thread.is_alive()
+            found = next((at for at, line in list(self.lines) if text in line), None)
+            assert found or not silent, f"it ended without saying {text!r}:\n{self.said}"
+            return found
+
+        found: float = until(moment)
         return found
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as `kill -9` does."""
+        self.process.kill()
+        self.end()
 
     def end(self) -> int:
         """Wait for the end; returns the exit code."""
@@ -41,6 +59,17 @@ class Heard:
     def said(self) -> str:
         """All of it."""
         return "".join(line for _, line in self.lines)
+
+
+@contextmanager
+def heard(process: "subprocess.Popen[str]") -> Iterator[Heard]:
+    """Listen to a process while inside; it is killed at the end if it still runs."""
+    running = Heard(process)
+    try:
+        yield running
+    finally:
+        process.kill()
+        running.end()
 
 
 def until(true: Callable[[], Any], seconds: float = 120, pause: float = 0.05) -> Any:

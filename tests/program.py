@@ -1,10 +1,13 @@
 """The tasks' command line as a whole, in this process: a process of its own takes longer to start than to run."""
 
+import io
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -27,6 +30,11 @@ class Ended:
     stdout: str
     stderr: str
 
+    @property
+    def returncode(self) -> int:
+        """The same, as a process of its own calls it."""
+        return self.code
+
 
 class Here:
     """Runs command lines in this process.
@@ -39,10 +47,7 @@ class Here:
 
     def inv(self, *argv: str, **variables: str) -> Ended:
         """`./inv ARGV`."""
-        program = Program(
-            name="lookit-orchestrator", binary="./inv", binary_names=["inv"], config_class=Config
-        )
-        return self._run(program, ["inv", *argv], variables)
+        return self._run(_our_program(), ["inv", *argv], variables)
 
     def plain(self, *argv: str, **variables: str) -> Ended:
         """`invoke ARGV`, without this project's own program around it."""
@@ -72,24 +77,52 @@ class Here:
     def _run(self, program: invoke.Program, argv: list[str], variables: Mapping[str, str]) -> Ended:
         self._capture.readouterr()
         with self._place() as patch:
-            for name, value in variables.items():
-                patch.setenv(name, value)
-            try:
-                program.run(argv)
-            except SystemExit as end:
-                code = int(end.code or 0)
-            else:
-                code = 0
+            code = _run(program, argv, variables, patch)
         return Ended(code, *self._capture.readouterr())
 
     @contextmanager
     def _place(self) -> Iterator[pytest.MonkeyPatch]:
         with self._patch.context() as patch:
-            patch.chdir(ROOT)
-            patch.setitem(sys.modules, "tasks", sys.modules["tasks"])
-            patch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
-            patch.setattr(cli, "leave_no_core", lambda: None)  # it would last as long as this process
+            _take_place(patch)
             yield patch
+
+
+def inv(argv: Sequence[str], env: Mapping[str, str]) -> Ended:
+    """Run `./inv ARGV` in this process, with these variables and no others; for who has no fixture `here`."""
+    stdout, stderr, timer = io.StringIO(), io.StringIO(), signal.getitimer(signal.ITIMER_REAL)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
+        _take_place(patch)
+        for name in set(os.environ) - set(env):
+            patch.delenv(name)
+        code = _run(_our_program(), ["inv", *argv], env, patch)
+    signal.setitimer(
+        signal.ITIMER_REAL, *timer
+    )  # the test's own limit, in whose place an upload puts another
+    return Ended(code, stdout.getvalue(), stderr.getvalue())
+
+
+def _our_program() -> Program:
+    return Program(name="lookit-orchestrator", binary="./inv", binary_names=["inv"], config_class=Config)
+
+
+def _take_place(patch: pytest.MonkeyPatch) -> None:
+    """Get ready to load tasks.py, and undo afterwards what a run leaves in its process."""
+    patch.chdir(ROOT)
+    patch.setitem(sys.modules, "tasks", sys.modules["tasks"])
+    patch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
+    patch.setattr(cli, "leave_no_core", lambda: None)  # it would last as long as this process
+
+
+def _run(
+    program: invoke.Program, argv: list[str], variables: Mapping[str, str], patch: pytest.MonkeyPatch
+) -> int:
+    for name, value in variables.items():
+        patch.setenv(name, value)
+    try:
+        program.run(argv)
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
 
 
 LOAD = """

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,7 +25,10 @@ from tasks.lib.sandbox.components import read_plan
 from tasks.lib.sandbox.kms import access
 from tasks.lib.sandbox.state import State, locked
 from tasks.lib.settings.model import Environment, Settings
+from tests import program
 from tests.builders import ROOT, checked_in_settings
+from tests.heard import Heard, heard
+from tests.program import Ended
 
 FOLDERS = "lookit-e2e-"
 CASE = "case"
@@ -147,7 +151,7 @@ class Case:
         """The environment that is this test's."""
         return self.settings.environment("staging")
 
-    @property
+    @cached_property
     def api(self) -> Api:
         """The cluster, entered as administrator; for looking at what a task did."""
         return self.sandbox.api()
@@ -178,12 +182,26 @@ class Case:
         """The environment for `argv`."""
         return {**os.environ, "LOOKIT_SANDBOX": "1", **variables}
 
-    def invoke(self, *arguments: str, time_limit: float = 240, **variables: str) -> Any:
-        """Run tasks to their end; returns the completed process with its output as text."""
+    def invoke(self, *arguments: str, **variables: str) -> Ended:
+        """Run tasks to their end, in this process: a start of Python costs as much as a small deploy."""
+        return program.inv(self.argv(*arguments)[3:], self.env(**variables))
+
+    def invoke_apart(self, *arguments: str, time_limit: float = 240, **variables: str) -> Any:
+        """The same as a process of its own; returns the completed process with its output as text."""
         return subprocess.run(
             self.argv(*arguments), cwd=ROOT, env=self.env(**variables), timeout=time_limit,
             capture_output=True, text=True, check=False,
         )  # fmt: skip
+
+    @contextmanager
+    def started(self, *arguments: str, **variables: str) -> Iterator[Heard]:
+        """Tasks as a process of their own while inside; it is killed at the end if it still runs."""
+        process = subprocess.Popen(
+            self.argv(*arguments), cwd=ROOT, env=self.env(**variables),
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        with heard(process) as running:
+            yield running
 
     def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
         """Start tasks and do not wait; the caller ends them."""
@@ -195,9 +213,9 @@ class Case:
     def kubectl(self, *arguments: str) -> str:
         """Run kubectl as administrator in this test's namespace; returns its output."""
         kubeconfig = self.sandbox.state.cluster("lookit-staging") / "admin.kubeconfig"
-        program = str(Path(sys.executable).with_name("kubectl"))
+        kubectl = str(Path(sys.executable).with_name("kubectl"))
         done = subprocess.run(
-            [program, f"--kubeconfig={kubeconfig}", f"--namespace={self.name}", *arguments],
+            [kubectl, f"--kubeconfig={kubeconfig}", f"--namespace={self.name}", *arguments],
             capture_output=True, text=True, timeout=60, check=True,
         )  # fmt: skip
         return done.stdout
@@ -210,6 +228,12 @@ class Case:
         whole = {"apiVersion": "any/v1", "kind": kind, "metadata": {"name": name}, **patch}
         document.setdefault("patches", []).append({"target": target, "patch": yaml.safe_dump(whole)})
         path.write_text(yaml.safe_dump(document, sort_keys=False))
+
+    def unpatch(self) -> None:
+        """Change the tree: take back what `patch` and `behave` changed."""
+        path = Path("prefixed", "kustomization.yaml")
+        as_before = yaml.safe_load((self.tree / "overlays" / "staging" / path).read_text())
+        rewrite(self.tree / "overlays" / CASE / path, patches=as_before["patches"])
 
     def add(self, thing: Mapping[str, Any]) -> None:
         """Change the tree: add an object, its name without prefix."""
@@ -277,6 +301,16 @@ def make_case(sandbox: Sandbox, folder: Path, name: str, like: str = "staging") 
     return case
 
 
+@contextmanager
+def corner(sandbox: Sandbox, folder: Path, like: str = "staging") -> Iterator[Case]:
+    """A corner while inside, with a name of its own; its namespace goes afterwards."""
+    case = make_case(sandbox, folder, f"t{uuid.uuid4().hex[:8]}", like=like)
+    try:
+        yield case
+    finally:
+        case.api.delete(case.path)
+
+
 def fill_etcd(api: Api, namespace: str) -> None:
     """Write until etcd has no room left; only for a sandbox of one's own with a small sandbox.etcd_quota_bytes."""
     for number in range(10_000):
@@ -295,7 +329,7 @@ def fill_etcd(api: Api, namespace: str) -> None:
     raise AssertionError("etcd took 9 GB; its quota is not in force")
 
 
-def rewrite(path: Path, **values: str) -> None:
+def rewrite(path: Path, **values: Any) -> None:
     """Set members of a kustomization."""
     document = yaml.safe_load(path.read_text())
     assert set(values) <= set(document)

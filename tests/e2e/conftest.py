@@ -1,14 +1,13 @@
 """Fixtures of the tests that run against the sandbox."""
 
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.fault_proxy import FaultProxy, in_front_of
-from tests.sandbox_case import Case, Sandbox, make_case, shared
+from tests.sandbox_case import Case, Sandbox, corner, running, shared
 from tests.webhook import Receiver, receiving
 
 
@@ -20,12 +19,22 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
         yield up
 
 
+@pytest.fixture(scope="session")
+def own_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A sandbox for tests that break a whole cluster or rule it; its etcd is soon full.
+
+    They are of the xdist_group own_sandbox: each worker that has a part in them would bring up one of its own.
+    """
+    folder = tmp_path_factory.mktemp("own") / "state"
+    with running(folder, sandbox={"etcd_quota_bytes": 40_000_000}) as up:
+        yield up
+
+
 @pytest.fixture
 def environment(sandbox: Sandbox, tmp_path: Path) -> Iterator[Case]:
     """A namespace, a prefix, a tree and a bucket of this test's own; see tests/sandbox_case.py."""
-    case = make_case(sandbox, tmp_path, f"t{uuid.uuid4().hex[:8]}")
-    yield case
-    case.api.delete(f"/api/v1/namespaces/{case.name}")
+    with corner(sandbox, tmp_path) as case:
+        yield case
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Moving from the shell version: what `kubectl apply` left in the cluster is taken over by the first deploy."""
 
 import json
-import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from tasks.lib.deploy.objects import wanted
 from tasks.lib.deploy.observe import get
 from tasks.lib.deploy.progress import Record
 from tests import shell_version
-from tests.sandbox_case import Case, Sandbox, make_case
+from tests.sandbox_case import Case, Sandbox, corner
 
 pytestmark = pytest.mark.e2e
 
@@ -50,9 +49,8 @@ def _service(case: Case) -> dict[str, object]:
 @pytest.fixture(params=["staging", "production"])
 def either(request: pytest.FixtureRequest, sandbox: Sandbox, tmp_path: Path) -> Iterator[Case]:
     """A corner with the tree of each environment."""
-    case = make_case(sandbox, tmp_path, f"t{uuid.uuid4().hex[:8]}", like=request.param)
-    yield case
-    case.api.delete(f"/api/v1/namespaces/{case.name}")
+    with corner(sandbox, tmp_path, like=request.param) as case:
+        yield case
 
 
 def _rendered(case: Case) -> list[dict[str, Any]]:
@@ -199,20 +197,6 @@ def test_fields_that_the_manifests_no_longer_have_go(environment: Case) -> None:
     assert [port["port"] for port in after["spec"]["ports"]] == [4369, 5672, 25672, 15672]
     assert "prometheus.io/port" not in after["metadata"].get("annotations", {})
     assert {entry["manager"] for entry in after["metadata"]["managedFields"]} == {"lookit-orchestrator"}
-
-
-def test_what_somebody_else_set_is_a_conflict_that_names_the_way_out(environment: Case) -> None:
-    assert environment.invoke("deploy", "--branch", "develop", "--commit", SHA).returncode == 0
-    environment.kubectl(
-        "patch", "deployment", f"{environment.name}-web", "--field-manager=somebody",
-        "--type=merge", "-p", '{"spec": {"replicas": 3}}',
-    )  # fmt: skip
-
-    done = environment.invoke("deploy", "--branch", "develop", "--commit", SHA)
-
-    assert done.returncode == 1
-    assert "somebody" in done.stderr
-    assert f"--force-conflicts Deployment/{environment.name}-web" in done.stderr
 
 
 def test_what_changed_after_the_look_is_taken_over_all_the_same(environment: Case) -> None:

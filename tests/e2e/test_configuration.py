@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_deploy import COMMIT_A, deployed
+from tests.deployed import COMMIT_A, deployed
 from tests.sandbox_case import Case
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]

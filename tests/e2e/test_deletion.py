@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.e2e.test_deploy import COMMIT_A, COMMIT_B, deployed, objects, read_until
+from tests.deployed import COMMIT_A, COMMIT_B, deployed, objects, words
 from tests.heard import until
 from tests.sandbox_case import Case
 
@@ -24,62 +24,54 @@ def test_what_is_being_deleted_is_waited_for_and_made_anew(environment: Case) ->
     )
     deployed(environment)
     name = f"{environment.name}-extra"
+    waits = f"ConfigMap {name}: is being deleted: waiting until it is gone"
     hold(environment, name, "example.org/held")
     environment.kubectl("delete", "configmap", name, "--wait=false")
 
-    again = environment.start("deploy", "--branch", "develop", "--commit", COMMIT_A)
-    said = []
-    assert again.stderr
-    for line in again.stderr:
-        said.append(line.strip())
-        if line.strip() == f"ConfigMap {name}: is being deleted: waiting until it is gone":
-            hold(environment, name)
+    with environment.started(*words(COMMIT_B)) as interrupted:
+        interrupted.moment_of(waits)
+        interrupted.send(signal.SIGTERM)
+        assert interrupted.end() == 143, interrupted.said
+    assert "kept as release 2" in interrupted.said
 
-    assert again.wait(60) == 0, said
-    assert f"ConfigMap {name} made anew" in "\n".join(said).replace(f"{name}:", name)
+    with environment.started(*words(COMMIT_A)) as again:
+        again.moment_of(waits)
+        hold(environment, name)
+        assert again.end() == 0, again.said
+    assert f"ConfigMap {name} made anew" in again.said.replace(f"{name}:", name)
     assert objects(environment)["ConfigMap/extra"]["data"] == {"a": "b"}
 
 
 def test_a_workload_that_somebody_deletes_meanwhile_ends_the_deploy_and_comes_back(environment: Case) -> None:
     deployed(environment)
     environment.behave("Deployment", "web", "never-ready")
-    deploying = environment.start("deploy", "--branch", "develop", "--commit", COMMIT_B)
-    said = [read_until(deploying, "Unhealthy")]
-    environment.kubectl("delete", "deployment", f"{environment.name}-web")
-    assert deploying.stderr
-    said += deploying.stderr
+    with environment.started(*words()) as deploying:
+        deploying.moment_of("Unhealthy")
+        environment.kubectl("delete", "deployment", f"{environment.name}-web")
+        assert deploying.end() == 1, deploying.said
 
-    assert deploying.wait(60) == 1, said
     name = f"Deployment {environment.name}-web"
-    assert f"{name} was deleted while this deploy waited for it.\n" in said
-    assert objects(environment)["Deployment/web"]["status"]["availableReplicas"] == 1
+    assert f"{name} was deleted while this deploy waited for it.\n" in deploying.said
+    web = objects(environment)["Deployment/web"]
+    assert web["status"]["availableReplicas"] == 1
+    assert "never-ready" not in json.dumps(web["spec"])
 
 
 def test_the_cluster_says_of_a_job_that_is_gone_that_it_completed(environment: Case) -> None:
     """What tells a Job that its time to live removed from one that somebody deleted."""
-    deployed(environment)
-    name = f"{environment.name}-migration"
-    uid = json.loads(environment.kubectl("get", "job", name, "-o", "json"))["metadata"]["uid"]
-    environment.kubectl("delete", "job", name)
+    pod = {"restartPolicy": "Never", "containers": [{"name": "main", "image": "busybox:1"}]}
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "short"},
+        "spec": {"template": {"spec": pod}},
+    }
+    path = f"/apis/batch/v1/namespaces/{environment.name}/jobs"
+    environment.api.create(path, job)
+    until(lambda: objects(environment, "jobs")["Job/short"]["status"].get("succeeded"))
+    uid = objects(environment, "jobs")["Job/short"]["metadata"]["uid"]
+    environment.api.delete(f"{path}/short")
 
     # Its controller sends that beside the Job's status: a moment later, perhaps.
-    selector = f"involvedObject.uid={uid},reason=Completed"
-    until(lambda: environment.kubectl("get", "events", "--field-selector", selector, "-o", "name"))
-
-
-def test_a_deploy_that_waits_until_something_is_gone_can_be_interrupted(environment: Case) -> None:
-    environment.add({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}})
-    deployed(environment)
-    name = f"{environment.name}-extra"
-    hold(environment, name, "example.org/held")
-    environment.kubectl("delete", "configmap", name, "--wait=false")
-    process = environment.start("deploy", "--branch", "develop", "--commit", COMMIT_B)
-    read_until(process, f"ConfigMap {name}: is being deleted: waiting until it is gone")
-
-    process.send_signal(signal.SIGTERM)
-    _, rest = process.communicate(timeout=60)
-
-    hold(environment, name)
-    assert process.returncode == 143, rest
-    assert "kept as release 2" in rest
-    assert "staging is deployed" in deployed(environment, commit=COMMIT_B)
+    events = f"{environment.path}/events?fieldSelector=involvedObject.uid={uid},reason=Completed"
+    until(lambda: (environment.api.get(events) or {})["items"])

@@ -1,66 +1,48 @@
-"""The deploy, as a process of its own, against the sandbox's real API server."""
+"""The deploy against the sandbox's real API server: from nothing, again, the next version, and what is refused."""
 
-import base64
 import json
 import signal
-import subprocess
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasks.lib import workspace
+from tasks.lib.cluster import identity
+from tests.deployed import (
+    COMMIT_A,
+    COMMIT_B,
+    a_secret_value,
+    all_as_meant,
+    containers,
+    deploy,
+    deployed,
+    image,
+    objects,
+    plaintext_of,
+    results,
+    slowly,
+    widget,
+    widgets,
+    words,
+)
 from tests.heard import until
-from tests.sandbox_case import Case
+from tests.sandbox_case import Case, Sandbox, corner
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
-COMMIT_A = "a" * 40
-COMMIT_B = "b" * 40
-KINDS = (
-    "deployments,statefulsets,jobs,services,configmaps,secrets,ingresses,serviceaccounts,roles,rolebindings"
-)
+ODD = "🚀 naïve \u2028 \\ud83d"
 
 
-def deploy(case: Case, *options: str, commit: str = COMMIT_A, **variables: Any) -> Any:
-    return case.invoke("deploy", "--branch", "develop", "--commit", commit, *options, **variables)
-
-
-def deployed(case: Case, *options: str, commit: str = COMMIT_A) -> str:
-    """Deploy, check that it went well, and return what it said."""
-    done = deploy(case, *options, commit=commit)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
-    said: str = done.stderr
-    return said
-
-
-def objects(case: Case, kinds: str = KINDS) -> dict[str, dict[str, Any]]:
-    listed = json.loads(case.kubectl("get", kinds, "-o", "json", "--show-managed-fields"))["items"]
-    return {
-        f"{thing['kind']}/{thing['metadata']['name'].removeprefix(f'{case.name}-')}": thing
-        for thing in listed
-    }
-
-
-def as_meant(thing: dict[str, Any]) -> dict[str, Any]:
-    """An object and who manages it, but for its state, which controllers write in their own time."""
-    metadata = {name: value for name, value in thing["metadata"].items() if name != "resourceVersion"}
-    managers = [one for one in metadata.pop("managedFields", []) if one.get("subresource") != "status"]
-    rest = {name: value for name, value in thing.items() if name not in {"metadata", "status"}}
-    return {**rest, "metadata": metadata, "managers": managers}
-
-
-def all_as_meant(case: Case) -> dict[str, dict[str, Any]]:
-    return {name: as_meant(thing) for name, thing in objects(case).items()}
-
-
-def plaintext_left() -> list[Path]:
-    return list(workspace.memory_folder().glob(f"{workspace.PREFIX}*"))
+def config(name: str, **data: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
 def test_a_first_deploy_brings_everything_up_in_phases(environment: Case) -> None:
+    environment.add(config("odd", text=ODD))
+
     said = deployed(environment)
 
     phases = [line.removeprefix("==> ") for line in said.splitlines() if line.startswith("==> ")]
@@ -72,61 +54,91 @@ def test_a_first_deploy_brings_everything_up_in_phases(environment: Case) -> Non
         "web, worker, beat and builder",
         "ingress",
     ]
-    assert "staging is deployed: 32 of 32 objects changed" in said
+    assert "staging is deployed: 33 of 33 objects changed" in said
     found = objects(environment)
     for name in ("web", "beat", "worker", "gcloud-sqlproxy"):
         assert found[f"Deployment/{name}"]["status"]["availableReplicas"] == 1
     for name in ("builder", "lookit-rabbitmq"):
         assert found[f"StatefulSet/{name}"]["status"]["readyReplicas"] == 1
     assert found["Job/migration"]["status"]["succeeded"] == 1
-    mark = json.loads(environment.kubectl("get", "configmap", "lookit-orchestrator", "-o", "json"))
+    assert found["ConfigMap/odd"]["data"]["text"] == ODD, "characters that YAML reads otherwise"
+    mark = environment.api.get(f"{environment.path}/configmaps/lookit-orchestrator")
+    assert mark
     assert mark["data"]["cluster"] == "lookit-staging"
 
-
-def test_an_unchanged_redeploy_touches_nothing(environment: Case) -> None:
-    deployed(environment)
-    before = all_as_meant(environment)
-
-    said = deployed(environment)
-
-    assert "staging is unchanged and ready (32 objects" in said
-    assert all_as_meant(environment) == before
+    assert_labels_restart_nothing(environment)
+    assert_unchanged_is_left_alone(environment)
+    assert_jobs_run_again_when_asked_for(environment)
 
 
-def test_jobs_run_again_when_asked_for(environment: Case) -> None:
-    deployed(environment)
-    before = objects(environment)["Job/migration"]["metadata"]["uid"]
+def assert_labels_restart_nothing(case: Case) -> None:
+    """Deploy over objects that have no labels of this tool's yet."""
+    before = objects(case)
+    case.kubectl(
+        "label", "deployment,statefulset,service,configmap", "--all", "lookit-orchestrator/owner-",
+        "--overwrite",
+    )  # fmt: skip
+    deployed(case)
+    after = objects(case)
+    assert after["Deployment/web"]["metadata"]["labels"]["lookit-orchestrator/owner"] == case.name
+    generation = {name: thing["metadata"].get("generation") for name, thing in before.items()}
+    assert {name: after[name]["metadata"].get("generation") for name in before} == generation
 
-    said = deployed(environment, "--jobs")
 
-    assert f"Job {environment.name}-migration: started" in said
+def assert_unchanged_is_left_alone(case: Case) -> None:
+    before = all_as_meant(case)
+    assert "staging is unchanged and ready (33 objects" in deployed(case)
+    assert all_as_meant(case) == before
+
+
+def assert_jobs_run_again_when_asked_for(case: Case) -> None:
+    before = objects(case, "jobs")["Job/migration"]["metadata"]["uid"]
+    said = deployed(case, "--jobs")
+    assert f"Job {case.name}-migration: started" in said
     assert "| Running migrations:" in said
-    assert objects(environment)["Job/migration"]["metadata"]["uid"] != before
+    assert objects(case, "jobs")["Job/migration"]["metadata"]["uid"] != before
 
 
-def test_the_next_version_keeps_serving_from_old_pods_until_new_ones_are_ready(environment: Case) -> None:
-    deployed(environment, "--tag", "1.0")
-    first = objects(environment)
-    # Which addresses are ready is noted by a controller of its own, whom no deploy waits for.
-    before = until(lambda: serving(environment))
-    slowly = {"sandbox.lookit.org/ready-after": "4s"}
-    environment.patch("Deployment", "web", {"spec": {"template": {"metadata": {"annotations": slowly}}}})
+@dataclass(frozen=True)
+class Upgrade:
+    """A corner before and after its second version, with more than its image changed."""
 
-    process = environment.start("deploy", "--branch", "develop", "--commit", COMMIT_B, "--tag", "2.0")
-    addresses = []
-    while process.poll() is None:
-        addresses.append(serving(environment))
-        time.sleep(0.1)
+    case: Case
+    said: str
+    before: dict[str, dict[str, Any]]
+    after: dict[str, dict[str, Any]]
+    containers_before: dict[str, dict[str, Any]]
+    serving: list[set[str]]
+    widget: Any
 
-    assert process.returncode == 0, process.stderr.read() if process.stderr else ""
-    assert all(addresses)
-    until(lambda: serving(environment) - before)
-    second = objects(environment)
-    web = second["Deployment/web"]
-    assert web["spec"]["selector"] == first["Deployment/web"]["spec"]["selector"]
-    assert web["metadata"]["uid"] == first["Deployment/web"]["metadata"]["uid"]
-    assert web["spec"]["template"]["spec"]["containers"][0]["image"].endswith(COMMIT_B)
-    assert second["Job/migration"]["metadata"]["uid"] != first["Job/migration"]["metadata"]["uid"]
+
+@pytest.fixture(scope="module")
+def upgraded(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgrade]:
+    """One upgrade for all that look at it."""
+    with corner(sandbox, tmp_path_factory.mktemp("upgraded")) as case:
+        group = f"{case.name}.example.org"
+        case.add(widgets(group, "old"))
+        case.add(widget(group, old="a"))
+        deployed(case, "--tag", "1.0")
+        before = objects(case), containers(case)
+        # Which addresses are ready is noted by a controller of its own, whom no deploy waits for.
+        until(lambda: serving(case))
+        slowly(case, "Deployment", "web", 4)
+        sidecar = {"name": "aaa", "image": "busybox:1.37"}
+        case.patch("Deployment", "web", {"spec": {"template": {"spec": {"containers": [sidecar]}}}})
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
+        case.patch("RoleBinding", "rollout-waiter-binding", {"roleRef": role})
+        case.add(widgets(group, "old", "new"))
+        case.add(widget(group, old="a", new="b"))
+        served = []
+        with case.started(*words(COMMIT_B), "--tag", "2.0") as deploying:
+            while deploying.process.poll() is None:
+                served.append(serving(case))
+                time.sleep(0.1)
+            assert deploying.end() == 0, deploying.said
+        shown = case.api.get(f"/apis/{group}/v1/namespaces/{case.name}/widgets/{case.name}-one")
+        yield Upgrade(case, deploying.said, before[0], objects(case), before[1], served, shown)
+        case.api.delete(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.{group}")
 
 
 def serving(case: Case) -> set[str]:
@@ -145,270 +157,72 @@ def serving(case: Case) -> set[str]:
     }
 
 
-def test_a_container_added_in_front_leaves_the_environment_of_the_others_alone(environment: Case) -> None:
-    deployed(environment)
-    before = containers(environment)
-    sidecar = {"name": "aaa", "image": "busybox:1.37"}
-    environment.patch("Deployment", "web", {"spec": {"template": {"spec": {"containers": [sidecar]}}}})
+@pytest.mark.xdist_group("upgraded")
+def test_the_next_version_keeps_serving_from_old_pods_until_new_ones_are_ready(upgraded: Upgrade) -> None:
+    before, after = upgraded.before["Deployment/web"], upgraded.after["Deployment/web"]
+    assert all(upgraded.serving)
+    assert after["spec"]["selector"] == before["spec"]["selector"]
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert containers(upgraded.case)["uwsgi"]["image"].endswith(COMMIT_B)
+    jobs = [found["Job/migration"]["metadata"]["uid"] for found in (upgraded.before, upgraded.after)]
+    assert jobs[0] != jobs[1]
+    until(lambda: serving(upgraded.case) - upgraded.serving[0])
 
-    deployed(environment)
 
-    after = containers(environment)
+@pytest.mark.xdist_group("upgraded")
+def test_a_container_added_in_front_leaves_the_environment_of_the_others_alone(upgraded: Upgrade) -> None:
+    before, after = upgraded.containers_before["uwsgi"], containers(upgraded.case)
     assert next(iter(after)) == "aaa"
-    assert after["uwsgi"] == before["uwsgi"]
     assert "envFrom" not in after["aaa"]
+    version = {"image": "", "env": []}
+    assert {**after["uwsgi"], **version} == {**before, **version}
 
 
-def containers(case: Case) -> dict[str, dict[str, Any]]:
-    spec = objects(case)["Deployment/web"]["spec"]["template"]["spec"]
-    return {container["name"]: container for container in spec["containers"]}
+@pytest.mark.xdist_group("upgraded")
+def test_a_changed_role_reference_is_made_anew(upgraded: Upgrade) -> None:
+    assert f"RoleBinding {upgraded.case.name}-rollout-waiter-binding: made anew" in upgraded.said
+    assert upgraded.after["RoleBinding/rollout-waiter-binding"]["roleRef"]["name"] == "view"
 
 
-def test_a_failing_migration_ends_the_deploy_before_the_new_version_starts(environment: Case) -> None:
-    environment.patch("Job", "migration", {"spec": {"backoffLimit": 0}})
-    environment.behave("Job", "migration", "job-fail", exit_code="3")
-
-    done = deploy(environment)
-
-    assert done.returncode == 1
-    assert f"Job {environment.name}-migration failed." in done.stderr
-    assert "BackoffLimitExceeded" in done.stderr
-    assert "last lines of" in done.stderr
-    assert "not reached" in done.stderr
-    assert "Deployment/web" not in objects(environment)
+@pytest.mark.xdist_group("upgraded")
+def test_a_definition_and_an_object_that_uses_its_new_field_go_in_together(upgraded: Upgrade) -> None:
+    assert upgraded.widget["spec"] == {"old": "a", "new": "b"}
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "reason"),
-    [
-        ("image-pull-error", "ErrImagePull"),
-        ("crash-loop", "CrashLoopBackOff"),
-        ("create-config-error", "CreateContainerConfigError"),
-        ("init-fail", "CrashLoopBackOff"),
-        ("mount-error", "FailedMount: a ConfigMap, Secret or key that a volume names is missing"),
-        ("oom", "OOMKilled"),
-    ],
-)
-def test_a_doomed_pod_ends_the_deploy_at_once_and_its_mending_is_not_blocked(
-    environment: Case, behaviour: str, reason: str
-) -> None:
-    environment.behave("Deployment", "web", behaviour)
-
-    done = deploy(environment, INVOKE_TIME_LIMITS_ROLLOUT="60s")
-
-    assert done.returncode == 1, done.stderr
-    assert f"Deployment {environment.name}-web cannot become ready." in done.stderr
-    assert reason in done.stderr
-    assert (
-        f"next: Mend the cause and deploy again, or look closer: kubectl -n {environment.name} describe pod/"
-        in done.stderr
-    )
-
-    environment.behave("Deployment", "web", "")
-    assert "staging is deployed" in deployed(environment)
-
-
-def test_the_last_lines_of_a_crashing_container_are_shown(environment: Case) -> None:
-    environment.behave("Deployment", "worker", "crash-loop")
-
-    done = deploy(environment)
-
-    assert done.returncode == 1
-    log = Path("sandbox/logs/crash-loop.log").read_text().strip().splitlines()
-    assert log[-1] in done.stderr
-
-
-def test_a_broken_stateful_set_does_not_block_its_own_mending(environment: Case) -> None:
-    environment.behave("StatefulSet", "lookit-rabbitmq", "image-pull-error")
-    assert deploy(environment).returncode == 1
-
-    environment.behave("StatefulSet", "lookit-rabbitmq", "")
-    assert "staging is deployed" in deployed(environment)
-
-
-def test_a_rollout_that_takes_too_long_exits_70_and_says_how_each_workload_stands(environment: Case) -> None:
-    environment.behave("Deployment", "web", "never-ready")
-
-    # On a busy machine others take longer than the first limit too; a later deploy finds them ready.
-    for limit in (4, 20, 60):
-        done = deploy(environment, INVOKE_TIME_LIMITS_ROLLOUT=f"{limit}s")
-        assert done.returncode == 70
-        expected = [
-            f"1 of the workloads were not ready within {limit} s.",
-            f"Deployment {environment.name}-web: waiting: 0 of 1 available; pod",
-            "Unhealthy: a probe fails",
-        ]
-        if all(line in done.stderr for line in expected):
-            break
-
-    assert [line for line in expected if line not in done.stderr] == []
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_the_deploy_with_a_summary_and_without_plaintext(
-    environment: Case, number: signal.Signals, code: int
-) -> None:
-    environment.behave("Deployment", "web", "never-ready")
-    process = environment.start("deploy", "--branch", "develop", "--commit", COMMIT_A)
-    said = read_until(process, f"Deployment {environment.name}-web: 0 of 1 available")
-
-    process.send_signal(number)
-    _, rest = process.communicate(timeout=120)
-
-    assert process.returncode == code, said + rest
-    assert "not reached" in rest
-    assert "staging is not fully deployed" in rest
-    assert "Traceback" not in rest
-    assert not [folder for folder in plaintext_left() if f"-{process.pid}-" in folder.name]
-
-    environment.behave("Deployment", "web", "")
-    assert "staging is deployed" in deployed(environment)
-
-
-def read_until(process: "subprocess.Popen[str]", text: str) -> str:
-    """What the process says up to the line that has `text`."""
-    assert process.stderr
-    said = ""
-    for line in process.stderr:
-        said += line
-        if text in line:
-            return said
-    raise AssertionError(f"it ended without saying {text!r}:\n{said}")
-
-
-def test_a_cluster_marked_as_anothers_is_not_touched(environment: Case) -> None:
+def test_what_the_cluster_would_refuse_is_told_together_before_anything_changes(environment: Case) -> None:
     deployed(environment)
-    other = json.dumps({"data": {"environment": "production"}})
-    environment.kubectl("patch", "configmap", "lookit-orchestrator", "--type=merge", "-p", other)
-    before = all_as_meant(environment)
-
-    done = deploy(environment, commit=COMMIT_B)
-
-    assert done.returncode == 1
-    assert "This is not the cluster that was meant: nothing was changed." in done.stderr
-    assert all_as_meant(environment) == before
-
-
-def test_a_cluster_that_does_not_exist_is_named(environment: Case) -> None:
-    done = deploy(environment, INVOKE_ENVIRONMENTS_STAGING_CLUSTER="lookit-elsewhere")
-    assert done.returncode == 1
-    assert (
-        "There is no cluster projects/mit-lookit/locations/us-east1-d/clusters/lookit-elsewhere."
-        in done.stderr
-    )
-
-
-def test_what_someone_changed_by_hand_is_a_conflict_until_it_is_taken_over(environment: Case) -> None:
-    deployed(environment)
-    image = json.dumps(
-        {
-            "spec": {
-                "template": {
-                    "spec": {"containers": [{"name": "uwsgi", "image": "gcr.io/mit-lookit/lookit:by-hand"}]}
-                }
-            }
-        }
-    )
-    environment.kubectl("patch", "deployment", f"{environment.name}-web", "-p", image)
-
-    refused = deploy(environment)
-    field = '.spec.template.spec.containers[name="uwsgi"].image'
-    assert refused.returncode == 1
-    assert f"Deployment {environment.name}-web: {field} is managed by kubectl-patch" in refused.stderr
-
-    deployed(environment, "--force-conflicts", f"Deployment/{environment.name}-web:{field}")
-    assert containers(environment)["uwsgi"]["image"].endswith(COMMIT_A)
-
-
-def test_a_changed_selector_is_refused_before_anything_changes(environment: Case) -> None:
-    deployed(environment)
-    before = all_as_meant(environment)
+    name = environment.name
+    by_hand = {"containers": [{"name": "uwsgi", "image": "gcr.io/mit-lookit/lookit:by-hand"}]}
+    patch = json.dumps({"spec": {"template": {"spec": by_hand}}})
+    environment.kubectl("patch", "deployment", f"{name}-web", "-p", patch)
+    environment.kubectl("rollout", "pause", f"deployment/{name}-beat")
     more = {"example.org/new": "label"}
     selector = {"selector": {"matchLabels": more}, "template": {"metadata": {"labels": more}}}
-    environment.patch("Deployment", "web", {"spec": selector})
-
-    done = deploy(environment, commit=COMMIT_B)
-
-    assert done.returncode == 1
-    assert "field is immutable" in done.stderr
-    assert f"way out: `kubectl -n {environment.name} delete deployment {environment.name}-web`" in done.stderr
-    assert all_as_meant(environment) == before
-
-
-def test_a_changed_role_reference_is_made_anew(environment: Case) -> None:
-    deployed(environment)
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
-    environment.patch("RoleBinding", "rollout-waiter-binding", {"roleRef": role})
-
-    said = deployed(environment)
-
-    assert f"RoleBinding {environment.name}-rollout-waiter-binding: made anew" in said
-    assert objects(environment)["RoleBinding/rollout-waiter-binding"]["roleRef"]["name"] == "view"
-
-
-def test_a_plan_shows_what_would_change_and_an_approved_one_is_kept_to(
-    environment: Case, tmp_path: Path
-) -> None:
-    def plan(*options: str) -> Any:
-        return environment.invoke("plan", "--branch", "develop", "--commit", COMMIT_A, *options)
-
-    first = plan("--exit-code")
-    assert first.returncode == 3
-    assert f"+ Deployment {environment.name}-web" in first.stderr
-    assert "Deployment/web" not in objects(environment)
-    deployed(environment)
-    assert plan("--exit-code").returncode == 0
-
-    environment.patch("Deployment", "web", {"spec": {"replicas": 2}})
-    approved = tmp_path / "plan.json"
-    approved.write_text(plan("--json", "--html", str(tmp_path / "plan.html")).stdout)
-    assert "~ spec.replicas: 1 → 2" in (tmp_path / "plan.html").read_text()
-    environment.patch("Deployment", "worker", {"spec": {"replicas": 2}})
-    refused = deploy(environment, "--plan-file", str(approved))
-    assert refused.returncode == 1
-    assert f"Deployment {environment.name}-worker: changed since" in refused.stderr
-
-    environment.patch("Deployment", "worker", {"spec": {"replicas": 1}})
-    deployed(environment, "--plan-file", str(approved))
-    assert objects(environment)["Deployment/web"]["spec"]["replicas"] == 2
-
-
-def test_characters_that_yaml_reads_otherwise_arrive_as_they_are(environment: Case) -> None:
-    text = "🚀 naïve \u2028 \\ud83d"
-    environment.add(
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "odd"}, "data": {"text": text}}
-    )
-
-    deployed(environment)
-
-    assert objects(environment)["ConfigMap/odd"]["data"]["text"] == text
-    assert "is unchanged and ready" in deployed(environment)
-
-
-def test_a_paused_workload_is_refused_before_anything_changes(environment: Case) -> None:
-    deployed(environment)
-    name = f"deployment/{environment.name}-web"
-    environment.kubectl("rollout", "pause", name)
-    before = writes(environment)
-
-    refused = deploy(environment, commit=COMMIT_B)
-
-    assert refused.returncode == 1
-    assert f"rollout resume {name}" in refused.stderr
-    assert writes(environment) == before
-
-
-def test_a_suspended_job_is_refused_before_anything_changes(environment: Case) -> None:
-    deployed(environment)
+    environment.patch("Deployment", "worker", {"spec": selector})
     environment.patch("Job", "migration", {"spec": {"suspend": True}})
     before = writes(environment)
 
     refused = deploy(environment, commit=COMMIT_B)
 
-    assert refused.returncode == 1
-    assert f"Job {environment.name}-migration: it is suspended, so it would never end." in refused.stderr
-    assert "way out: take `suspend` out of its manifest, then deploy again." in refused.stderr
+    field = '.spec.template.spec.containers[name="uwsgi"].image'
+    assert refused.code == 1
+    for told in (
+        "The cluster would refuse 4 of the changes: nothing was changed.",
+        f"Deployment {name}-web: {field} is managed by kubectl-patch",
+        f"--force-conflicts 'Deployment/{name}-web:{field}'",
+        f"rollout resume deployment/{name}-beat",
+        "field is immutable",
+        f"way out: `kubectl -n {name} delete deployment {name}-worker`",
+        f"Job {name}-migration: it is suspended, so it would never end.",
+        "way out: take `suspend` out of its manifest, then deploy again.",
+    ):
+        assert told in refused.stderr
     assert writes(environment) == before
+
+    environment.unpatch()
+    environment.kubectl("rollout", "resume", f"deployment/{name}-beat")
+    deployed(environment, "--force-conflicts", f"Deployment/{name}-web:{field}")
+    assert image(environment).endswith(COMMIT_A)
 
 
 def writes(case: Case) -> dict[str, tuple[str, int]]:
@@ -417,17 +231,72 @@ def writes(case: Case) -> dict[str, tuple[str, int]]:
     return {name: (one["uid"], one.get("generation", 0)) for name, one in metadata.items()}
 
 
-def test_a_plan_shows_no_secret_that_a_config_map_repeats(environment: Case) -> None:
-    thing = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "repeats"}}
-    environment.add({**thing, "data": {"url": "none yet"}})
+def test_a_cluster_marked_as_anothers_is_not_touched(environment: Case) -> None:
+    mark = {**identity.mark(environment.environment), "data": {"environment": "production"}}
+    environment.api.create(f"{environment.path}/configmaps", mark)
+    before = set(objects(environment)) - {"ConfigMap/kube-root-ca.crt"}
+
+    done = deploy(environment)
+
+    assert done.code == 1
+    assert "This is not the cluster that was meant: nothing was changed." in done.stderr
+    assert set(objects(environment)) - {"ConfigMap/kube-root-ca.crt"} == before
+
+
+def test_a_plan_shows_what_would_change_and_an_approved_one_is_kept_to(
+    environment: Case, tmp_path: Path
+) -> None:
+    def plan(*options: str) -> Any:
+        return environment.invoke("plan", *words()[1:], *options)
+
+    first = plan("--exit-code")
+    assert first.code == 3
+    assert f"+ Deployment {environment.name}-web" in first.stderr
+    assert "Deployment/web" not in objects(environment)
+    environment.add(config("repeats", url="none yet"))
     deployed(environment)
-    secrets = json.loads(environment.kubectl("get", "secrets", "-o", "json"))["items"]
-    values = [base64.b64decode(v).decode() for one in secrets for v in (one.get("data") or {}).values()]
-    secret = next(value for value in values if len(value) > 12 and "\n" not in value)
-    environment.add({**thing, "data": {"url": f"db://{secret}@host"}})
+    assert plan("--exit-code").code == 0
 
-    plan = environment.invoke("plan", "--branch", "develop", "--commit", COMMIT_A, "--json")
+    secret = a_secret_value(environment)
+    environment.add(config("repeats", url=f"db://{secret}@host"))
+    environment.patch("Deployment", "web", {"spec": {"replicas": 2}})
+    told = plan("--json", "--html", str(tmp_path / "plan.html"))
+    approved = tmp_path / "plan.json"
+    approved.write_text(told.stdout)
+    assert "~ spec.replicas: 1 → 2" in (tmp_path / "plan.html").read_text()
+    assert "db://[redacted]@host" in told.stdout
+    assert secret not in told.stdout + told.stderr
+    environment.patch("Deployment", "worker", {"spec": {"replicas": 2}})
+    refused = deploy(environment, "--plan-file", str(approved))
+    assert refused.code == 1
+    assert f"Deployment {environment.name}-worker: changed since" in refused.stderr
 
-    assert plan.returncode == 0, plan.stderr
-    assert "db://[redacted]@host" in plan.stdout
-    assert secret not in plan.stdout + plan.stderr
+    environment.patch("Deployment", "worker", {"spec": {"replicas": 1}})
+    deployed(environment, "--plan-file", str(approved))
+    assert objects(environment)["Deployment/web"]["spec"]["replicas"] == 2
+
+
+def test_a_signal_ends_the_deploy_with_a_summary_and_without_plaintext(environment: Case) -> None:
+    deployed(environment)
+    environment.behave("Deployment", "web", "never-ready")
+    report = environment.folder / "report"
+    for number, code, name in ((signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "Ctrl-C")):
+        with environment.started(*words(COMMIT_B), "--report", str(report)) as deploying:
+            deploying.moment_of("Unhealthy")
+            deploying.send(number)
+            assert deploying.end() == code, deploying.said
+
+        assert "staging is not fully deployed" in deploying.said
+        assert "not reached" in deploying.said
+        assert "It was interrupted: what was applied stays, nothing is rolled back." in deploying.said
+        assert "Traceback" not in deploying.said
+        assert not plaintext_of(deploying.process.pid)
+        told = json.loads((report / "deploy.json").read_text())
+        assert (told["result"], told["exit_code"]) == ("interrupted", code)
+        assert told["failure"]["what"] == f"Stopped by {name}."
+        assert not list(report.glob(".*"))
+
+    assert image(environment).endswith(COMMIT_B)
+    assert results(environment) == ["interrupted", "deployed"], "the second one had nothing to change"
+    environment.unpatch()
+    assert "staging is deployed" in deployed(environment, commit=COMMIT_B)

@@ -1,156 +1,192 @@
-"""The deploy while the control plane goes away, or grants less, in a sandbox of its own."""
+"""Deploys that are killed, and deploys whose cluster is away, is full or allows little."""
 
 import json
-import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 
-from tasks.lib import build_variables, workspace
+from tasks.lib import build_variables
 from tasks.lib.cluster.connection import connect
 from tasks.lib.cluster.permissions import Permission
 from tasks.lib.cluster.role import manifest
 from tasks.lib.deploy.engine import needed
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.render.rendering import render
-from tasks.lib.sandbox.kms.access import DEPLOYER
+from tasks.lib.sandbox.kms.access import DECRYPTER
 from tasks.lib.secrets.decryption import decrypt_all
 from tasks.lib.settings.model import Settings
 from tests.builders import ROOT
-from tests.sandbox_case import Sandbox, make_case, running
-
-# One worker for all of it: each one that has a part in it brings a sandbox of its own up.
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.timeout(480),
-    pytest.mark.xdist_group("deploy_outage"),
-]
-
-COMMIT = "c" * 40
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with running(tmp_path_factory.mktemp("own") / "state") as sandbox:
-        yield sandbox
-
-
-def read_until(process: "subprocess.Popen[str]", text: str) -> str:
-    assert process.stderr
-    said = ""
-    for line in process.stderr:
-        said += line
-        if text in line:
-            return said
-    raise AssertionError(f"it ended without saying {text!r}:\n{said}")
-
-
-def test_a_deploy_goes_on_when_the_api_server_comes_back(own: Sandbox, tmp_path: Path) -> None:
-    case = make_case(own, tmp_path, "outage")
-    slowly = {"sandbox.lookit.org/ready-after": "8s"}
-    case.patch("Deployment", "web", {"spec": {"template": {"metadata": {"annotations": slowly}}}})
-    process = case.start("deploy", "--branch", "develop", "--commit", COMMIT)
-    read_until(process, "Deployment outage-web: 0 of 1 available")
-
-    with own.without("lookit-staging.apiserver"):
-        said = read_until(process, "The API server does not answer")
-    _, rest = process.communicate(timeout=120)
-
-    assert process.returncode == 0, said + rest
-    assert "It answers again." in rest
-    assert "staging is deployed: 32 of 32 objects changed" in rest
-
-
-@pytest.mark.parametrize(
-    "moment", ["==> preflight", "==> configuration", "==> database", "==> jobs", "==> web", "==> ingress"]
+from tests.deployed import (
+    COMMIT_A,
+    COMMIT_B,
+    SERVICE,
+    deploy,
+    deployed,
+    may,
+    objects,
+    plaintext_of,
+    slowly,
+    unlock,
+    words,
 )
-def test_a_deploy_that_was_killed_is_finished_by_the_next(own: Sandbox, tmp_path: Path, moment: str) -> None:
-    name = f"killed-{moment[4:8].strip()}"
-    case = make_case(own, tmp_path, name)
-    process = case.start("deploy", "--branch", "develop", "--commit", COMMIT)
-    read_until(process, moment)
+from tests.heard import until
+from tests.sandbox_case import Case, Sandbox, corner, fill_etcd
 
-    process.kill()
-    process.wait(timeout=10)
-    again = case.invoke("deploy", "--branch", "develop", "--commit", COMMIT)
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
-    assert again.returncode == 0, again.stderr
-    assert "staging is deployed" in again.stderr or "staging is unchanged" in again.stderr
-    assert not list(workspace.memory_folder().glob(f"{workspace.PREFIX}{process.pid}-*"))
-    ready: Any = json.loads(case.kubectl("get", "deployments", "-o", "json"))["items"]
+FULL = "database space exceeded"
+BACKING_UP = ("cloudsql.backupRuns.create", "cloudsql.instances.get")
+
+
+def killed_at(case: Case, moment: str) -> None:
+    """Deploy, and kill that as soon as it says that this phase begins."""
+    with case.started(*words()) as deploying:
+        deploying.moment_of(moment)
+        deploying.kill()
+    assert not plaintext_of(deploying.process.pid)
+    unlock(case)
+
+
+def test_a_deploy_that_was_killed_is_finished_by_the_next(environment: Case) -> None:
+    environment.add(SERVICE)
+    for moment in ("preflight", "configuration", "database", "jobs", "web", "ingress"):
+        killed_at(environment, f"==> {moment}")
+    deployed(environment)
+    assert_ready(environment)
+
+    environment.remove("Service", "new-service")
+    for moment in ("evidence", "back to release"):
+        environment.behave("Deployment", "web", "crash-loop", logs=moment)
+        killed_at(environment, f"==> {moment}")
+    environment.unpatch()
+    killed_at(environment, "==> removal")
+    deployed(environment)
+    assert_ready(environment)
+    assert "crash-loop" not in json.dumps(objects(environment, "deployments")["Deployment/web"]["spec"])
+    assert "Service/new-service" not in objects(environment)
+    assert environment.kubectl("get", "leases", "-o", "name") == ""
+
+
+def assert_ready(case: Case) -> None:
+    ready = objects(case, "deployments").values()
     assert {thing["status"].get("availableReplicas") for thing in ready} == {1}
 
 
-@pytest.mark.parametrize("moment", ["==> evidence", "==> back to release 1", "==> removal"])
-def test_a_deploy_that_was_killed_while_clearing_up_is_finished_by_the_next(
-    own: Sandbox, tmp_path: Path, moment: str
-) -> None:
-    case = make_case(own, tmp_path, f"killed-{moment[4:8].strip()}")
-    case.add(
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "extra"},
-            "spec": {"ports": [{"port": 80}]},
-        }
-    )
-    assert case.invoke("deploy", "--branch", "develop", "--commit", COMMIT).returncode == 0
-    case.remove("Service", "extra")
-    if moment != "==> removal":
-        case.behave("Deployment", "web", "crash-loop")
-    process = case.start("deploy", "--branch", "develop", "--commit", "d" * 40)
-    read_until(process, moment)
+@pytest.fixture
+def case(own_sandbox: Sandbox, tmp_path: Path) -> Iterator[Case]:
+    """A corner of the sandbox that these tests break."""
+    with corner(own_sandbox, tmp_path) as made:
+        yield made
 
-    process.kill()
-    process.wait(timeout=10)
-    case.behave("Deployment", "web", "")
-    again = case.invoke("deploy", "--branch", "develop", "--commit", COMMIT)
 
-    assert again.returncode == 0, again.stderr
-    assert not list(workspace.memory_folder().glob(f"{workspace.PREFIX}{process.pid}-*"))
-    web = json.loads(case.kubectl("get", "deployment", f"{case.name}-web", "-o", "json"))
-    assert web["spec"]["template"]["spec"]["containers"][0]["image"].endswith(COMMIT)
-    assert web["status"]["availableReplicas"] == 1
-    assert f"{case.name}-extra" not in case.kubectl("get", "services", "-o", "name")
-    assert case.kubectl("get", "leases", "-o", "name") == ""
+@pytest.mark.xdist_group("own_sandbox")
+def test_a_deploy_goes_on_when_the_api_server_comes_back(case: Case) -> None:
+    slowly(case, "Deployment", "web", 8)
+    with case.started(*words()) as deploying:
+        deploying.moment_of(f"Deployment {case.name}-web: 0 of 1 available")
+        with case.sandbox.without("lookit-staging.apiserver"):
+            deploying.moment_of("The API server does not answer")
+        assert deploying.end() == 0, deploying.said
+
+    assert "It answers again." in deploying.said
+    assert "staging is deployed: 32 of 32 objects changed" in deploying.said
+
+
+@contextmanager
+def room_again(case: Case) -> Iterator[None]:
+    """Afterwards there is room in etcd again, however full it got inside."""
+    try:
+        yield
+    finally:
+        make_room(case)
+
+
+def make_room(case: Case) -> None:
+    """What an administrator of etcd does: delete, compact, defragment, disarm."""
+    for name in objects(case, "configmaps"):
+        if name.startswith("ConfigMap/fill-"):
+            case.api.delete(f"{case.path}/configmaps/{name.removeprefix('ConfigMap/')}")
+    port = case.sandbox.port("lookit-staging.etcd")
+    etcd = f"http://127.0.0.1:{port}/v3"
+
+    def ask(path: str, **body: object) -> Any:
+        answer = requests.post(f"{etcd}/{path}", json=body, timeout=60)
+        answer.raise_for_status()
+        return answer.json()
+
+    revision = ask("maintenance/status")["header"]["revision"]
+    ask("kv/compaction", revision=revision, physical=True)
+    ask("maintenance/defragment")
+    for alarm in ask("maintenance/alarm", action="GET", alarm="NOSPACE")["alarms"]:
+        ask("maintenance/alarm", action="DEACTIVATE", **alarm)
+
+
+@pytest.mark.xdist_group("own_sandbox")
+def test_a_full_store_ends_the_deploy_before_it_began_or_on_the_way_and_a_rerun_finishes(case: Case) -> None:
+    with room_again(case):
+        fill_etcd(case.api, case.name)
+        done = deploy(case)
+    assert done.code == 1
+    assert FULL in done.stderr
+    assert "The cluster's own store is full" in done.stderr
+    assert "Nothing was changed in the cluster." in done.stderr
+    deployed(case)
+
+    slowly(case, "StatefulSet", "lookit-rabbitmq", 10)
+    limits = {"INVOKE_TIME_LIMITS_ROLLOUT": "12s", "INVOKE_TIME_LIMITS_ROLLBACK": "12s"}
+    with room_again(case), case.started(*words(COMMIT_B), **limits) as deploying:
+        deploying.moment_of(f"StatefulSet {case.name}-lookit-rabbitmq: changed")
+        fill_etcd(case.api, case.name)
+        assert deploying.end() in {1, 70}, deploying.said
+    assert FULL in deploying.said
+    assert "The roll back to release 1 failed as well" in deploying.said
+    assert "Traceback" not in deploying.said
+    assert not plaintext_of(deploying.process.pid)
+    with case.sandbox.without("lookit-staging.kwok"):
+        pass  # unlike a kubelet, it tries a status that was refused again only after its own start
+    assert "staging is deployed" in deployed(case)
 
 
 def needed_by(settings: Settings) -> list[Permission]:
     """What deploying staging takes, with the kinds as the cluster itself names them."""
     environment = settings.environment("staging")
-    variables = build_variables.read(settings, environment, commit=COMMIT)
+    variables = build_variables.read(settings, environment, commit=COMMIT_A)
     rendered = render(settings, environment, variables, decrypt_all(settings, environment))
     connection = connect(settings, environment)
     contents = [document.content for document in rendered.documents]
     return needed(connection, environment, wanted(contents, connection.kinds, environment.namespace))
 
 
-def test_the_documented_role_is_what_a_deploy_to_staging_needs(own: Sandbox) -> None:
-    documents = manifest(needed_by(own.overlaid({})), "deployer@mit-lookit.iam.gserviceaccount.com")
+def test_the_documented_role_is_what_a_deploy_to_staging_needs(sandbox: Sandbox) -> None:
+    documents = manifest(needed_by(sandbox.overlaid({})), "deployer@mit-lookit.iam.gserviceaccount.com")
     page = ROOT / "docs/deployer-role.yaml"
     said = "\n".join(line for line in page.read_text().splitlines() if not line.startswith("#"))
     assert list(yaml.safe_load_all(said)) == documents, yaml.safe_dump_all(documents, sort_keys=False)
 
 
 def test_a_deployer_with_just_that_role_can_deploy_and_with_less_is_told_what_is_missing(
-    own: Sandbox, tmp_path: Path
+    environment: Case, tmp_path: Path
 ) -> None:
-    case = make_case(own, tmp_path, "least")
-    documents = manifest(needed_by(case.settings), DEPLOYER)
-    (tmp_path / "role.yaml").write_text(yaml.safe_dump_all(documents))
-    everything = case.kubectl("get", "clusterrolebinding", "sandbox-deployer", "-o", "yaml")
-    (tmp_path / "everything.yaml").write_text(everything)
-    case.kubectl("delete", "clusterrolebinding", "sandbox-deployer")
-    try:
-        refused = case.invoke("deploy", "--branch", "develop", "--commit", COMMIT)
-        case.kubectl("apply", "-f", str(tmp_path / "role.yaml"))
-        done = case.invoke("deploy", "--branch", "develop", "--commit", COMMIT)
-    finally:
-        case.kubectl("create", "-f", str(tmp_path / "everything.yaml"))
+    account = f"l{environment.name}"
+    permissions = ["container.clusters.get", *BACKING_UP]
+    email = environment.sandbox.make_account(account, permissions, [DECRYPTER])
+    least, due = environment.as_account(account), needed_by(environment.settings)
+    role = tmp_path / "role.yaml"
+    role.write_text(yaml.safe_dump_all(manifest(due, email)))
 
-    assert refused.returncode == 1
-    assert "403" in refused.stderr or "may not patch deployments.apps in namespace least" in refused.stderr
-    assert done.returncode == 0, done.stderr
+    refused = deploy(least)
+    assert refused.code == 1
+    missing = f"may not patch deployments.apps in namespace {environment.name}"
+    assert "403" in refused.stderr or missing in refused.stderr
+
+    environment.kubectl("apply", "-f", str(role))
+    try:
+        until(lambda: all(may(environment, email, one.review()["spec"]["resourceAttributes"]) for one in due))
+        deployed(least)
+    finally:
+        environment.kubectl("delete", "-f", str(role))

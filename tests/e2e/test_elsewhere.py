@@ -1,33 +1,13 @@
 """Workloads outside the environment's namespace, through the sandbox's real API server."""
 
 import json
-from typing import Any
 
 import pytest
 
-from tests.e2e.test_deploy import deployed
-from tests.sandbox_case import Case, merged
+from tests.deployed import deployed
+from tests.sandbox_case import Case
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
-
-
-class Nested(Case):
-    """A corner whose overlay takes that of others in, and adds what lies in another namespace."""
-
-    @property
-    def values(self) -> dict[str, Any]:
-        secrets = {"plaintexts": "overlays/inner/secrets"}
-        return merged(super().values, {"environments": {"staging": {"secrets": secrets}}})
-
-    def nest(self, thing: dict[str, Any]) -> None:
-        """Change the tree: put `thing` beside the overlay, whose namespace then does not count for it."""
-        overlays = self.tree / "overlays"
-        (overlays / "case").rename(overlays / "inner")
-        (overlays / "case").mkdir()
-        (overlays / "case" / "thing.yaml").write_text(json.dumps(thing))
-        (overlays / "case" / "kustomization.yaml").write_text(
-            json.dumps({"resources": ["../inner", "thing.yaml"]})
-        )
 
 
 def test_a_workload_in_another_namespace_is_waited_for_there(environment: Case) -> None:
@@ -35,17 +15,19 @@ def test_a_workload_in_another_namespace_is_waited_for_there(environment: Case) 
     environment.kubectl("create", "namespace", elsewhere)
     labels = {"app": "agent"}
     pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "agent", "image": "agent:1"}]}}
-    corner = Nested(environment.sandbox, environment.folder, environment.name)
-    corner.nest(
-        {
+    overlay = environment.tree / "overlays" / "case"
+    # The overlay is this thing alone: a namespace that it sets would count for all of it.
+    (overlay / "kustomization.yaml").write_text(json.dumps({"resources": ["thing.json"]}))
+    (overlay / "thing.json").write_text(
+        json.dumps({
             "apiVersion": "apps/v1",
             "kind": "DaemonSet",
             "metadata": {"name": "agent", "namespace": elsewhere},
             "spec": {"selector": {"matchLabels": labels}, "template": pod},
-        }
-    )
+        })
+    )  # fmt: skip
 
-    said = deployed(corner).splitlines()
+    said = deployed(environment).splitlines()
 
     environment.kubectl("delete", "namespace", elsewhere, "--wait=false")
     assert any("DaemonSet agent" in line and "create  ready" in line for line in said), said

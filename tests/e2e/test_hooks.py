@@ -1,4 +1,4 @@
-"""Hooks and notifications of a deploy, as a process of its own."""
+"""Hooks and notifications of deploys and roll backs; hooks are processes of their own."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from tests.deployed import COMMIT_A, COMMIT_B, deploy, image, objects, releases, words
 from tests.sandbox_case import Case
 from tests.webhook import Receiver
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
+
+BACK = ("release.rollback", "--environment", "staging")
 
 
 class Hooked(Case):
@@ -40,7 +43,7 @@ def test_hooks_run_around_a_deploy_and_a_chat_that_fails_first_is_told(
     )  # fmt: skip
     slack.answers = [503]
 
-    done = case.invoke("deploy", "--branch", "develop", "--commit", "f" * 40, CHAT=slack.url)
+    done = case.invoke_apart(*words(), CHAT=slack.url)
 
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
@@ -48,8 +51,59 @@ def test_hooks_run_around_a_deploy_and_a_chat_that_fails_first_is_told(
     assert "ATTENTION: The hook `release.show 99 --environment staging` (after_deploy) failed" in done.stderr
     assert slack.url not in done.stderr
     first, last = (message["text"] for message in slack.messages)
-    assert first == "staging: fffffff (develop) is being deployed."
-    assert last.startswith("staging: fffffff (develop) is deployed: The hook `release.show 99")
+    assert first == "staging: aaaaaaa (develop) is being deployed."
+    assert last.startswith("staging: aaaaaaa (develop) is deployed: The hook `release.show 99")
+
+    assert_a_failed_release_is_kept_as_it_is_where_that_is_asked_for(environment)
+    assert_the_last_good_release_comes_back_and_its_hooks_and_chat_hear_of_it(environment, slack)
+    assert_a_roll_back_that_does_not_become_ready_is_told(environment, slack)
+
+
+def assert_a_failed_release_is_kept_as_it_is_where_that_is_asked_for(case: Case) -> None:
+    case.behave("Deployment", "web", "crash-loop")
+    bad = deploy(case, "--no-rollback", "--tag", "2.0", commit=COMMIT_B)
+    assert bad.code == 1
+    assert "What was applied stays as it is" in bad.stderr
+    assert image(case).endswith(COMMIT_B)
+
+
+def assert_the_last_good_release_comes_back_and_its_hooks_and_chat_hear_of_it(
+    environment: Case, slack: Receiver
+) -> None:
+    case = hooked(
+        environment, before_deploy=["release.show 99 --environment staging"],
+        after_deploy=["render --environment staging"],
+    )  # fmt: skip
+
+    done = case.invoke_apart(*BACK, CHAT=slack.url)
+
+    assert done.returncode == 0, done.stderr
+    assert f"lookit:{COMMIT_A}" in done.stderr, "the manifests of the commit that is back"
+    assert "hook before_deploy" not in done.stderr
+    assert "The database stays as it is: migrations are not reversed." in done.stderr
+    assert [message["text"] for message in slack.messages[-2:]] == [
+        "staging: aaaaaaa (develop) is being brought back.",
+        "staging: aaaaaaa (develop) is back.",
+    ]
+    assert image(environment).endswith(COMMIT_A)
+    listed = releases(environment)
+    assert [(one["number"], one["commit"], one["tag"], one["result"]) for one in listed] == [
+        (3, COMMIT_A, "latest", "deployed"),
+        (2, COMMIT_B, "2.0", "failed"),
+        (1, COMMIT_A, "latest", "deployed"),
+    ]
+    assert listed[0]["back_to"] == "1"
+
+
+def assert_a_roll_back_that_does_not_become_ready_is_told(environment: Case, slack: Receiver) -> None:
+    case = hooked(environment, after_failure=["settings --json"])
+
+    done = case.invoke_apart(*BACK, "--to", "2", CHAT=slack.url)
+
+    assert done.returncode == 1, done.stderr
+    assert "hook after_failure: settings --json" in done.stderr
+    last = slack.messages[-1]["text"]
+    assert last.startswith("staging: bbbbbbb (develop) could not be brought back: Deployment ")
 
 
 def test_a_failing_hook_before_stops_the_deploy_before_anything_changes(
@@ -60,47 +114,11 @@ def test_a_failing_hook_before_stops_the_deploy_before_anything_changes(
         after_failure=["settings --json"],
     )  # fmt: skip
 
-    done = case.invoke("deploy", "--branch", "develop", "--commit", "f" * 40, CHAT=slack.url)
+    done = case.invoke_apart(*words(), CHAT=slack.url)
 
     assert done.returncode == 1
     assert "(before_deploy) failed with exit code 1. Nothing was changed." in done.stderr
     assert "hook after_failure: settings --json" in done.stderr
-    made = set(environment.kubectl("get", "deployments,configmaps", "-o", "name").split())
-    assert made <= {"configmap/kube-root-ca.crt"}, "a controller makes that, in its own time"
+    made = set(objects(environment, "deployments", "configmaps"))
+    assert made <= {"ConfigMap/kube-root-ca.crt"}, "a controller makes that, in its own time"
     assert "could not be deployed" in slack.messages[-1]["text"]
-
-
-def test_a_roll_back_runs_the_hooks_after_it_for_the_commit_that_is_back_and_a_chat_is_told(
-    environment: Case, slack: Receiver
-) -> None:
-    for commit in ("a" * 40, "b" * 40):
-        done = environment.invoke("deploy", "--branch", "develop", "--commit", commit)
-        assert done.returncode == 0, done.stderr
-    case = hooked(
-        environment, before_deploy=["release.show 99 --environment staging"],
-        after_deploy=["render --environment staging"],
-    )  # fmt: skip
-
-    done = case.invoke("release.rollback", "--environment", "staging", CHAT=slack.url)
-
-    assert done.returncode == 0, done.stderr
-    assert f"lookit:{'a' * 40}" in done.stderr
-    assert "hook before_deploy" not in done.stderr
-    assert [message["text"] for message in slack.messages] == [
-        "staging: aaaaaaa (develop) is being brought back.",
-        "staging: aaaaaaa (develop) is back.",
-    ]
-
-
-def test_a_roll_back_that_does_not_become_ready_tells_the_chat_so(environment: Case, slack: Receiver) -> None:
-    environment.behave("Deployment", "web", "crash-loop")
-    done = environment.invoke("deploy", "--branch", "develop", "--commit", "a" * 40, "--no-rollback")
-    assert done.returncode == 1, done.stderr
-    case = hooked(environment, after_failure=["settings --json"])
-
-    done = case.invoke("release.rollback", "--environment", "staging", "--to", "1", CHAT=slack.url)
-
-    assert done.returncode == 1, done.stderr
-    assert "hook after_failure: settings --json" in done.stderr
-    last = slack.messages[-1]["text"]
-    assert last.startswith("staging: aaaaaaa (develop) could not be brought back: Deployment ")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_deploy import COMMIT_A, COMMIT_B, deploy, deployed, read_until
+from tests.deployed import COMMIT_A, COMMIT_B, deploy, deployed, words
 from tests.heard import until
 from tests.sandbox_case import Case
 
@@ -29,11 +29,10 @@ def live(case: Case) -> Any:
 def interrupted_while_it_runs(case: Case) -> None:
     """Deploy a migration that does not end, and interrupt the deploy."""
     case.hold_only(migration("app:1", "hang"))
-    process = case.start("deploy", "--branch", "develop", "--commit", COMMIT_A)
-    read_until(process, "Job migration: running")
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=120)
-    assert process.returncode == 130
+    with case.started(*words(COMMIT_A)) as deploying:
+        deploying.moment_of("Job migration: running")
+        deploying.send(signal.SIGINT)
+        assert deploying.end() == 130
 
 
 def test_a_running_migration_is_waited_for_before_the_next_one_takes_its_place(environment: Case) -> None:
@@ -45,15 +44,14 @@ def test_a_running_migration_is_waited_for_before_the_next_one_takes_its_place(e
     assert (
         "> Job migration (its image or configuration changed; the run before has not ended" in planned.stderr
     )
-    process = environment.start("deploy", "--branch", "develop", "--commit", COMMIT_B)
-    read_until(process, "Job migration: waiting for the end of the run before: running")
-    assert live(environment)["metadata"]["uid"] == first
-    assert "deletionTimestamp" not in live(environment)["metadata"]
-    environment.kubectl("annotate", "pods", "--all", "--overwrite", "sandbox.lookit.org/behave=")
-    _, rest = process.communicate(timeout=240)
+    with environment.started(*words(COMMIT_B)) as deploying:
+        deploying.moment_of("Job migration: waiting for the end of the run before: running")
+        assert live(environment)["metadata"]["uid"] == first
+        assert "deletionTimestamp" not in live(environment)["metadata"]
+        environment.kubectl("annotate", "pods", "--all", "--overwrite", "sandbox.lookit.org/behave=")
+        assert deploying.end() == 0, deploying.said
 
-    assert process.returncode == 0, rest
-    assert "Job migration: the run before has ended (complete)" in rest
+    assert "Job migration: the run before has ended (complete)" in deploying.said
     assert live(environment)["metadata"]["uid"] != first
     assert live(environment)["spec"]["template"]["spec"]["containers"][0]["image"] == "example.invalid/app:2"
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,7 @@ from tasks.lib.deploy.objects import wanted
 from tasks.lib.deploy.rehearsal import Rehearsal, require
 from tasks.lib.errors import Failure
 from tasks.lib.sandbox.kms.access import DECRYPTER
-from tests.e2e.test_deploy import COMMIT_A, deploy, deployed
+from tests.deployed import deploy, deployed, words
 from tests.heard import until
 from tests.sandbox_case import Case
 
@@ -36,8 +35,8 @@ def exists(case: Case) -> bool:
 
 
 def test_a_missing_namespace_is_shown_then_created(nowhere: Case, tmp_path: Path) -> None:
-    shown: Any = nowhere.invoke("plan", "--branch", "develop", "--commit", COMMIT_A, "--json", "--exit-code")
-    assert shown.returncode == 3, shown.stderr
+    shown = nowhere.invoke("plan", *words()[1:], "--json", "--exit-code")
+    assert shown.code == 3, shown.stderr
     entries = json.loads(shown.stdout)["entries"]
     assert (entries[0]["kind"], entries[0]["name"], entries[0]["action"]) == (
         "Namespace",
@@ -80,7 +79,7 @@ def confined(nowhere: Case) -> Iterator[Case]:
 def test_whoever_may_not_create_it_gets_the_command(confined: Case) -> None:
     done = deploy(confined)
 
-    assert done.returncode == 1
+    assert done.code == 1
     assert f"The namespace {confined.name} does not exist." in done.stderr
     assert f"kubectl create namespace {confined.name}" in done.stderr
     assert not exists(confined)
