@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tasks.lib import process
 from tasks.lib.doctor.finding import THIS_MACHINE, Check
+from tasks.lib.doctor.floating import nothing_floats
 from tasks.lib.errors import Failure
 from tasks.lib.render.kustomize import kubectl
 from tasks.lib.sandbox.building import OLDEST_GO
@@ -24,6 +25,7 @@ def checks(settings: "Settings") -> list[Check]:
         Check(THIS_MACHINE, "kubectl", lambda: kubectl_version(kubectl(settings))),
         Check(THIS_MACHINE, "git", lambda: version("git", "--version", mend="apt-get install git")),
         Check(THIS_MACHINE, CREDENTIALS, lambda: credentials_work(settings)),
+        Check(THIS_MACHINE, "build images", lambda: nothing_floats(settings.root), needed=False),
         Check(THIS_MACHINE, "Docker engine", docker_version, needed=False),
         Check(
             THIS_MACHINE,

@@ -58,6 +58,7 @@ def test_every_program_is_looked_at() -> None:
         "kubectl",
         "git",
         "Google credentials",
+        "build images",
         "Docker engine",
         "Go, for the sandbox",
     ]
