@@ -290,7 +290,8 @@ def test_a_deployer_who_may_not_see_policies_has_everything_tried_until_granted_
 ) -> None:
     email = case.sandbox.make_account(case.name, ["container.clusters.get"], [])
     with connected(case) as connection:
-        needed = engine.needed(connection, case.environment, named(connection, case, much(case, "MQ==")))
+        objects = named(connection, case, much(case, "MQ=="))
+        needed = engine.needed(connection, case.environment, objects, case.settings.deploy)
     grant(case, manifest(needed, email))
     until(
         lambda: all(may(case, email, one.review()["spec"]["resourceAttributes"]) for one in needed),

@@ -159,7 +159,8 @@ def needed_by(settings: Settings) -> list[Permission]:
     rendered = render(settings, environment, variables, decrypt_all(settings, environment))
     connection = connect(settings, environment)
     contents = [document.content for document in rendered.documents]
-    return needed(connection, environment, wanted(contents, connection.kinds, environment.namespace))
+    objects = wanted(contents, connection.kinds, environment.namespace)
+    return needed(connection, environment, objects, settings.deploy)
 
 
 def test_the_documented_role_is_what_a_deploy_to_staging_needs(sandbox: Sandbox) -> None:

@@ -54,7 +54,7 @@ def of_workload(
 
     Args:
         workload: the live object.
-        replica_sets: of a Deployment, those of its newest state.
+        replica_sets: what makes its pods: of a Deployment, its newest state's; of others, the workload.
         pods: all pods that it owns directly.
         warnings: the events about it.
         recent: those of them that are about now; others are only told.
@@ -99,9 +99,9 @@ def without_past_verdict(workload: Json, since: str) -> Json:
 
 def lacks_pods(workload: Object, pods: Sequence[Object]) -> bool:
     """Whether a workload that makes its pods itself has fewer of them than it wants."""
-    spec, status = workload["spec"], workload.get("status") or {}
+    spec, status = workload.get("spec") or {}, workload.get("status") or {}
     match workload["kind"]:
-        case "StatefulSet":
+        case "StatefulSet" | "ReplicaSet" | "ReplicationController":
             replicas = spec.get("replicas")
             return len(pods) < (1 if replicas is None else int(replicas))
         case "DaemonSet":

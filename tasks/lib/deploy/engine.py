@@ -12,6 +12,7 @@ from tasks.lib.cluster.connection import Connection
 from tasks.lib.cluster.kinds import Kinds, discover_with
 from tasks.lib.deploy import autoscaling, earlier, rehearsal
 from tasks.lib.deploy.acting import Acting, unknown_kind
+from tasks.lib.deploy.awaited import Awaited, may_be_awaited
 from tasks.lib.deploy.conflicts import Conflict, bare
 from tasks.lib.deploy.decide import Action, Step, decide
 from tasks.lib.deploy.diagnosis import written
@@ -20,12 +21,13 @@ from tasks.lib.deploy.observe import observe
 from tasks.lib.deploy.ownership import labelled
 from tasks.lib.deploy.phases import arrange, ranks
 from tasks.lib.deploy.progress import DEPLOYED, PhaseBegan, Record, Tell
-from tasks.lib.deploy.readiness import RULES, State, standing
+from tasks.lib.deploy.readiness import State, standing
 from tasks.lib.deploy.removing import Removing
 from tasks.lib.deploy.target import Target
 from tasks.lib.deploy.waiting import Wait, places_to_watch
 
 if TYPE_CHECKING:
+    from tasks.lib.settings.deploy import Deploy
     from tasks.lib.settings.model import Environment, Settings
 
 REMOVAL: Final = "removal of what is not deployed any more"
@@ -108,7 +110,7 @@ def plan(
     """
     api, kinds = connection.api, connection.kinds
     _require_kinds(objects, kinds)
-    permissions.require(api, needed(connection, environment, objects))
+    permissions.require(api, needed(connection, environment, objects, settings.deploy))
     objects = [labelled(w, environment.namespace) for w in objects]
     live = observe(api, kinds, objects, environment.namespace)
     steps = decide(objects, live, run_jobs=choices.run_jobs)
@@ -163,7 +165,8 @@ class Course:
         self._limits, self._namespace = settings.time_limits, environment.namespace
         self._connection, self._record, self._tell = connection, record, tell
         self._guard, self._before = guard, before
-        self._predecessors, self._controllers = settings.deploy.predecessors, settings.deploy.controllers
+        self._deploy = settings.deploy
+        self._awaited = Awaited(connection, settings.deploy, environment.prefix)
         self._deadline = time.monotonic() + (seconds or settings.time_limits.deploy)
 
     def run(self, planned: Planned) -> None:
@@ -179,7 +182,7 @@ class Course:
             connection.api.assured(),
             connection.kinds,
             planned.forced,
-            self._predecessors,
+            self._deploy.predecessors,
             self._record,
             self._tell,
             self._limits.rollout,
@@ -193,10 +196,12 @@ class Course:
                 self._before(steps)
                 self._phase(acting, steps)
         self._record.outcome = DEPLOYED
+        self._record.aftermath += self._awaited.left_in_words()
         if planned.removals:
             with self._timed(REMOVAL):
                 self._guard()
-                removing = Removing(acting.api, acting.kinds, self._controllers, self._record, self._tell)
+                controllers = self._deploy.controllers
+                removing = Removing(acting.api, acting.kinds, controllers, self._record, self._tell)
                 removing.remove(planned.removals)
 
     @contextmanager
@@ -225,7 +230,7 @@ class Course:
             if definitions:
                 self._wait(acting, definitions, applied)
                 acting.kinds = discover_with(acting.api, scopes_to_come(step.body for step in definitions))
-        waited = [step for step in steps if step.ref.kind in RULES and step.action is not Action.SKIP]
+        waited = [step for step in steps if self._awaited.includes(step, stored.get(step.ref))]
         self._wait(acting, waited, stored)
 
     def _await_earlier_runs(self, acting: Acting, steps: Sequence[Step]) -> None:
@@ -261,15 +266,15 @@ class Course:
 
 
 def needed(
-    connection: Connection, environment: "Environment", objects: Sequence[Wanted]
+    connection: Connection, environment: "Environment", objects: Sequence[Wanted], deploy: "Deploy"
 ) -> list[permissions.Permission]:
-    """Every permission that deploying `objects` takes."""
+    """Every permission that deploying `objects` with these settings takes."""
     kinds = connection.kinds
     used = {
         (kinds[key], w.ref.namespace) for w in objects if (key := (w.ref.api_version, w.ref.kind)) in kinds
     }
     own = permissions.needed(used, environment.namespace)
-    places = places_to_watch(w.ref for w in objects if w.ref.kind in RULES)
+    places = places_to_watch(w.ref for w in objects if may_be_awaited(w.ref, deploy))
     watched = permissions.to_watch((kinds[key], namespace) for key, namespace in places if key in kinds)
     return sorted({*own, *watched, *permissions.handed_on(w.body for w in objects)})
 

@@ -1,7 +1,7 @@
-"""Whether a workload is ready: the rules of `kubectl rollout status`, as a pure function per kind.
+"""Whether an object is ready: the rules of `kubectl rollout status` and kstatus, as a pure function per kind.
 
-Source: kubectl's pkg/polymorphichelpers/rollout_status.go; for Jobs, the API reference of JobStatus.
-Claims are not waited for: many bind only once a pod uses them, and then that pod waits.
+Source: kubectl's pkg/polymorphichelpers/rollout_status.go; for Jobs, the API reference of JobStatus; beyond
+them https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus.  What is waited for: awaited.py.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,17 +28,24 @@ class Standing:
     reason: str
 
 
+def key_of(thing: Object) -> tuple[str, str]:
+    """API group and kind: others have a kind Job or Service too."""
+    return str(thing.get("apiVersion", "")).rpartition("/")[0], str(thing["kind"])
+
+
 def standing(thing: Object) -> Standing:
     """Where `thing` stands; kinds that have nothing to wait for are ready once they are there."""
-    rule = RULES.get(thing["kind"])
-    return rule(thing) if rule else _ready("")
+    key = key_of(thing)
+    if rule := RULES.get(key):
+        return rule(thing)
+    return _ready("") if key[0] in BUILT_IN else _by_condition(thing)
 
 
 def tally(thing: Object) -> str:
     """Ready and desired replicas as `1/2`; empty for what has none."""
     status, spec = thing.get("status") or {}, thing.get("spec") or {}
-    match thing["kind"]:
-        case "Deployment":
+    match key_of(thing)[1] if key_of(thing) in RULES else "":
+        case "Deployment" | "ReplicaSet" | "ReplicationController":
             return f"{status.get('availableReplicas', 0)}/{_replicas(thing)}"
         case "StatefulSet":
             return f"{status.get('readyReplicas', 0)}/{_replicas(thing)}"
@@ -130,6 +137,71 @@ def _job(thing: Object) -> Standing:
     return _waiting(f"running, {attempts} failed before" if attempts else "running")
 
 
+def _replica_set(thing: Object) -> Standing:
+    wanted, available = _replicas(thing), (thing.get("status") or {}).get("availableReplicas", 0)
+    if _unseen(thing):
+        return _waiting("not yet seen by the controller")
+    return (
+        _ready(f"{available}/{wanted}")
+        if available >= wanted
+        else _waiting(f"{available} of {wanted} available")
+    )
+
+
+def _pod(thing: Object) -> Standing:
+    status = thing.get("status") or {}
+    if status.get("phase") == "Succeeded":
+        return _ready("complete")
+    if status.get("phase") == "Failed":
+        said = f"{status.get('reason') or 'Failed'}: {status.get('message') or ''}"
+        return Standing(State.FAILED, said.rstrip(": "))
+    if condition(thing, "Ready").get("status") == "True":
+        return _ready("ready")
+    return _waiting("not ready" if status.get("phase") == "Running" else "not started")
+
+
+def _cron_job(thing: Object) -> Standing:
+    spec = thing.get("spec") or {}
+    return _ready("suspended" if spec.get("suspend") else f"runs at {spec.get('schedule')}")
+
+
+def _claim(thing: Object) -> Standing:
+    phase = (thing.get("status") or {}).get("phase")
+    if phase == "Lost":
+        return Standing(State.FAILED, "Lost: its volume is gone")
+    return _ready("bound") if phase == "Bound" else _waiting("not bound to a volume")
+
+
+def _addressed(thing: Object) -> Standing:
+    """An Ingress, or a Service; only one of type LoadBalancer gets an address."""
+    if thing["kind"] == "Service" and (thing.get("spec") or {}).get("type") != "LoadBalancer":
+        return _ready("")
+    found = ((thing.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    address = next((one.get("ip") or one.get("hostname") or "" for one in found), "")
+    return _ready(f"at {address}") if address else _waiting("no address yet")
+
+
+def _api_service(thing: Object) -> Standing:
+    said = condition(thing, "Available")
+    if said.get("status") == "True":
+        return _ready("available")
+    return _waiting(said.get("message") or "not available yet")
+
+
+def _by_condition(thing: Object) -> Standing:
+    """Whatever says so itself, by the condition that controllers of custom resources agreed on."""
+    status, said = thing.get("status") or {}, condition(thing, "Ready")
+    seen = said.get("observedGeneration", status.get("observedGeneration"))
+    if not said or (seen is not None and seen < thing["metadata"].get("generation", 0)):
+        return _waiting("not yet seen by its controller")
+    if said.get("status") == "True":
+        return _ready("ready")
+    stalled = condition(thing, "Stalled")
+    if stalled.get("status") == "True":
+        return Standing(State.FAILED, f"{stalled.get('reason')}: {stalled.get('message', '')}".rstrip(": "))
+    return _waiting(f"{said.get('reason') or 'not ready'}: {said.get('message') or ''}".rstrip(": "))
+
+
 def _definition(thing: Object) -> Standing:
     refused = condition(thing, "NamesAccepted")
     if refused.get("status") == "False":
@@ -163,10 +235,27 @@ def _ready(reason: str) -> Standing:
     return Standing(State.READY, reason)
 
 
-RULES: Final[Mapping[str, Callable[[Object], Standing]]] = {
-    "Deployment": _deployment,
-    "StatefulSet": _stateful_set,
-    "DaemonSet": _daemon_set,
-    "Job": _job,
-    "CustomResourceDefinition": _definition,
+# Groups of the API server's own: without a rule, there is nothing to wait for.
+BUILT_IN: Final = frozenset(
+    {
+        "", "admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "apps",
+        "autoscaling", "batch", "certificates.k8s.io", "coordination.k8s.io", "discovery.k8s.io",
+        "events.k8s.io", "flowcontrol.apiserver.k8s.io", "networking.k8s.io", "node.k8s.io", "policy",
+        "rbac.authorization.k8s.io", "resource.k8s.io", "scheduling.k8s.io", "storage.k8s.io",
+    }
+)  # fmt: skip
+RULES: Final[Mapping[tuple[str, str], Callable[[Object], Standing]]] = {
+    ("", "PersistentVolumeClaim"): _claim,
+    ("", "Pod"): _pod,
+    ("", "ReplicationController"): _replica_set,
+    ("", "Service"): _addressed,
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): _definition,
+    ("apiregistration.k8s.io", "APIService"): _api_service,
+    ("apps", "DaemonSet"): _daemon_set,
+    ("apps", "Deployment"): _deployment,
+    ("apps", "ReplicaSet"): _replica_set,
+    ("apps", "StatefulSet"): _stateful_set,
+    ("batch", "CronJob"): _cron_job,
+    ("batch", "Job"): _job,
+    ("networking.k8s.io", "Ingress"): _addressed,
 }

@@ -12,6 +12,8 @@ from tasks.lib.deploy.warnings import Warnings
 
 REVISION: Final = "deployment.kubernetes.io/revision"
 TEMPLATE_GENERATION: Final = "deprecated.daemonset.template.generation"
+# They say which state their controller has acted on.
+OBSERVED: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController"})
 # A Job deals with pods that end badly itself, by its backoffLimit.
 LEFT_TO_THE_JOB: Final = frozenset({"CrashLoopBackOff", "Error", "OOMKilled"})
 
@@ -66,9 +68,11 @@ class View:
 
     def pods_of(self, workload: Json) -> list[Json]:
         """The pods that a workload made for its newest state; pods of earlier states are not judged."""
+        if workload["kind"] == "Pod":
+            return [workload]
         status = workload.get("status") or {}
         owned = list(self._owned[workload["metadata"]["uid"]].values())
-        if workload["kind"] == "Job":
+        if workload["kind"] in {"Job", "ReplicaSet", "ReplicationController"}:
             return [thing for thing in owned if thing["kind"] == "Pod"]
         if _unseen(workload):
             return []
@@ -108,6 +112,8 @@ class View:
         found: list[tuple[Trouble, Json | None]] = [(t, pod) for pod in pods for t in self._of_pod(pod)]
         if workload["kind"] == "Job":
             found = [(t, pod) for t, pod in found if t.reason not in LEFT_TO_THE_JOB]
+        if workload["kind"] == "PersistentVolumeClaim":
+            found += [(t, None) for t in diagnosis.of_claim(workload, *self._warned(workload, since))]
         found += [(t, None) for t in [*self._of_claims(pods, since), *self._of_itself(workload, since)]]
         return sorted(found, key=lambda pair: pair[0].patience)
 
@@ -124,7 +130,7 @@ class View:
         pods = [
             thing for thing in self._owned[workload["metadata"]["uid"]].values() if thing["kind"] == "Pod"
         ]
-        sets = self._newest_sets(workload) if workload["kind"] == "Deployment" else []
+        sets = self._newest_sets(workload) if workload["kind"] == "Deployment" else [workload]
         return diagnosis.of_workload(workload, sets, pods, *self._warned(workload, since))
 
     def _warned(self, thing: Json, since: str) -> tuple[list[Json], list[Json]]:
@@ -138,9 +144,9 @@ class View:
 
 
 def _unseen(workload: Json) -> bool:
-    """Whether the controller has not acted on the newest state yet; Jobs do not say."""
+    """Whether the controller has not acted on the newest state yet, as far as its kind says so."""
     observed = (workload.get("status") or {}).get("observedGeneration", 0)
-    return bool(workload["kind"] != "Job" and workload["metadata"].get("generation", 0) > observed)
+    return bool(workload["kind"] in OBSERVED and workload["metadata"].get("generation", 0) > observed)
 
 
 def _is_held(pod: Json, spec: Json) -> bool:

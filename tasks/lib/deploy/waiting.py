@@ -34,7 +34,11 @@ WATCHED_WITH: Final = {
     "Deployment": (("apps/v1", "ReplicaSet"), *PODS),
     "StatefulSet": PODS,
     "DaemonSet": PODS,
+    "ReplicaSet": PODS,
+    "ReplicationController": PODS,
     "Job": PODS,
+    "Pod": PODS[1:],
+    "PersistentVolumeClaim": PODS[1:2],
 }
 
 

@@ -1,4 +1,4 @@
-"""What kwok leaves out of a node, as one process per cluster: configuration, container logs, disks of claims.
+"""What kwok leaves out of a cluster, as one process: configuration, container logs, disks, certificates.
 
 Run as `python -m tasks.lib.sandbox.node --cluster FOLDER --port N --url URL`.
 """
@@ -7,7 +7,7 @@ import argparse
 import threading
 from pathlib import Path
 
-from tasks.lib.sandbox import configuration, kubelet, volumes
+from tasks.lib.sandbox import configuration, issuing, kubelet, volumes
 from tasks.lib.sandbox.api import Api
 
 
@@ -24,6 +24,7 @@ def main() -> None:
     threading.Thread(target=volumes.provide, args=(api,), daemon=True).start()
     threading.Thread(target=volumes.reclaim, args=(api,), daemon=True).start()
     threading.Thread(target=configuration.Starter(api).run, daemon=True).start()
+    issuing.serve(api)
     kubelet.serve(api, options.cluster, options.port)
 
 

@@ -49,6 +49,9 @@ class Deploy(Struct, frozen=True, kw_only=True):
     migrations: list[Chosen]
     # What something else creates in time: it may be named though it is not there yet.
     provided: list[Chosen]
+    # Custom resources that become Ready, and whether Ingresses and load balancers are waited for.
+    ready_kinds: list[Chosen]
+    addresses: bool
     # Whether a deploy removes what earlier releases deployed and it does not.
     prune: bool
     # Whether a failed deploy brings the last good release back, and where it keeps its evidence first.

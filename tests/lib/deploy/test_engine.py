@@ -106,7 +106,8 @@ def test_whatever_is_waited_for_is_watched_where_it_lies(tmp_path: Path) -> None
     with scripted(tmp_path) as server:
         connection = Connection(Found("p", "l", "n", server.endpoint), server.api(), kinds)
 
-        asked = {str(one) for one in needed(connection, settings.environment("staging"), objects)}
+        environment = settings.environment("staging")
+        asked = {str(one) for one in needed(connection, environment, objects, settings.deploy)}
 
     assert asked >= {
         "watch daemonsets.apps in namespace logs",

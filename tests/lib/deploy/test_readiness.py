@@ -4,9 +4,22 @@ import pytest
 
 from tasks.lib.deploy.readiness import Standing, State, job_outcome, standing, tally
 
+GROUPS = {
+    "Job": "batch/v1",
+    "CronJob": "batch/v1",
+    "CustomResourceDefinition": "apiextensions.k8s.io/v1",
+    "APIService": "apiregistration.k8s.io/v1",
+    "Ingress": "networking.k8s.io/v1",
+    "Certificate": "cert-manager.io/v1",
+    **dict.fromkeys(("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"), "apps/v1"),
+}
+
 
 def workload(kind: str, status: dict[str, Any], **spec: Any) -> dict[str, Any]:
-    return {"kind": kind, "metadata": {"generation": 2}, "spec": spec, "status": status}
+    version = GROUPS.get(kind, "v1")
+    return {
+        "apiVersion": version, "kind": kind, "metadata": {"generation": 2}, "spec": spec, "status": status
+    }  # fmt: skip
 
 
 def condition(kind: str, status: str, **more: str) -> dict[str, Any]:
@@ -150,9 +163,76 @@ def test_a_job_has_an_outcome_once_its_condition_is_true(
         (daemon_set(), "0/0"),
         (workload("Job", {"succeeded": 1}, completions=2), "1/2"),
         (workload("Job", {}), "0/1"),
-        ({"kind": "Job", "metadata": {}}, "0/1"),
+        ({"apiVersion": "batch/v1", "kind": "Job", "metadata": {}}, "0/1"),
+        (workload("ReplicaSet", {"availableReplicas": 1}, replicas=2), "1/2"),
+        ({**workload("Job", {}), "apiVersion": "batch.example.org/v1"}, ""),
         (workload("Service", {}), ""),
     ],
 )
 def test_replicas_are_counted_as_each_kind_counts_them(thing: dict[str, Any], counted: str) -> None:
     assert tally(thing) == counted
+
+
+def certificate(*conditions: dict[str, Any], **status: Any) -> dict[str, Any]:
+    return workload("Certificate", {"conditions": [*conditions], **status})
+
+
+def said(kind: str, status: str, **more: Any) -> dict[str, Any]:
+    return {"type": kind, "status": status, **more}
+
+
+ADDRESS = {"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}}
+UNSEEN = "not yet seen by its controller"
+
+
+@pytest.mark.parametrize(
+    ("thing", "state", "reason"),
+    [
+        (workload("Pod", {}), State.WAITING, "not started"),
+        (workload("Pod", {"phase": "Running"}), State.WAITING, "not ready"),
+        (workload("Pod", {"phase": "Running", **condition("Ready", "True")}), State.READY, "ready"),
+        (workload("Pod", {"phase": "Succeeded"}), State.READY, "complete"),
+        (workload("Pod", {"phase": "Failed"}), State.FAILED, "Failed"),
+        (
+            workload("Pod", {"phase": "Failed", "reason": "Evicted", "message": "no memory"}),
+            State.FAILED,
+            "Evicted: no memory",
+        ),
+        (workload("ReplicaSet", {}, replicas=1), State.WAITING, "not yet seen by the controller"),
+        (workload("ReplicaSet", {"observedGeneration": 2}, replicas=1), State.WAITING, "0 of 1 available"),
+        (
+            workload("ReplicaSet", {"observedGeneration": 2, "availableReplicas": 1}),
+            State.READY,
+            "1/1",
+        ),
+        (workload("CronJob", {}, schedule="@daily"), State.READY, "runs at @daily"),
+        (workload("CronJob", {}, suspend=True), State.READY, "suspended"),
+        (workload("PersistentVolumeClaim", {"phase": "Pending"}), State.WAITING, "not bound to a volume"),
+        (workload("PersistentVolumeClaim", {"phase": "Bound"}), State.READY, "bound"),
+        (workload("PersistentVolumeClaim", {"phase": "Lost"}), State.FAILED, "Lost: its volume is gone"),
+        (workload("Ingress", {"loadBalancer": {}}), State.WAITING, "no address yet"),
+        (workload("Ingress", ADDRESS), State.READY, "at 203.0.113.7"),
+        (workload("Service", {}, type="LoadBalancer"), State.WAITING, "no address yet"),
+        (workload("Service", ADDRESS, type="LoadBalancer"), State.READY, "at 203.0.113.7"),
+        (workload("Service", {}, type="ClusterIP"), State.READY, ""),
+        (workload("APIService", {}), State.WAITING, "not available yet"),
+        (workload("APIService", condition("Available", "True")), State.READY, "available"),
+        (certificate(), State.WAITING, UNSEEN),
+        (certificate(said("Ready", "True")), State.READY, "ready"),
+        (certificate(said("Ready", "True", observedGeneration=1)), State.WAITING, UNSEEN),
+        (certificate(said("Ready", "True"), observedGeneration=1), State.WAITING, UNSEEN),
+        (
+            certificate(said("Ready", "False", reason="DoesNotExist", message="Issuing")),
+            State.WAITING,
+            "DoesNotExist: Issuing",
+        ),
+        (
+            certificate(said("Ready", "False"), said("Stalled", "True", reason="BadSpec")),
+            State.FAILED,
+            "BadSpec",
+        ),
+        ({**workload("Pod", {}), "apiVersion": "example.org/v1"}, State.WAITING, UNSEEN),
+    ],
+)
+def test_other_kinds_stand_as_their_status_says(thing: dict[str, Any], state: State, reason: str) -> None:
+    assert standing(thing) == Standing(state, reason)

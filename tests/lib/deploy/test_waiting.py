@@ -403,3 +403,76 @@ def test_a_time_out_counts_workloads_alone_and_names_the_limits_that_may_have_en
     ]
     for limit in ("rollout", "job", "rollback", "deploy"):
         assert f"time_limits.{limit}" in late.next_step
+
+
+def bare_pod(**status: Any) -> dict[str, Any]:
+    metadata = {"name": "task", "namespace": "default", "uid": "1", "generation": 1, "creationTimestamp": ""}
+    spec = {"containers": [{"name": "main"}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status}
+
+
+TASK = Target(Ref("v1", "Pod", "default", "task"), "1", 1)
+
+
+def test_a_bare_pod_is_ready_once_it_says_so() -> None:
+    ready = bare_pod(phase="Running", conditions=[{"type": "Ready", "status": "True"}])
+
+    assert waited(TASK, Seen(bare_pod(phase="Pending"))) == "waiting: not started"
+    assert waited(TASK, Seen(ready)) == "ready"
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        ({"phase": "Failed"}, "Failed"),
+        (
+            {
+                "phase": "Pending",
+                "containerStatuses": [
+                    {"name": "main", "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}
+                ],
+            },
+            "pod task, container main: ErrImagePull: the image does not exist",
+        ),
+    ],
+    ids=["that failed", "that cannot start"],
+)
+def test_a_bare_pod_that_cannot_become_ready_ends_the_wait(
+    tmp_path: Path, status: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(Failure, match="Pod task cannot become ready") as caught:
+        waited(TASK, Seen(bare_pod(**status)))
+
+    assert why in caught.value.why
+
+
+def test_a_replica_set_that_may_not_make_its_pods_ends_the_wait() -> None:
+    target = Target(Ref("apps/v1", "ReplicaSet", "default", "web-1"), "uid-web-1", 1)
+    refusal = refused('pods "x" is forbidden: violates PodSecurity "restricted"')
+
+    with pytest.raises(Failure, match="ReplicaSet web-1 cannot become ready"):
+        waited(target, Seen(refusal))
+
+
+def test_a_claim_whose_class_is_missing_ends_the_wait() -> None:
+    ref = Ref("v1", "PersistentVolumeClaim", "default", "data")
+    metadata = {"name": "data", "namespace": "default", "uid": "1", "creationTimestamp": ""}
+    claim = {"apiVersion": "v1", "kind": ref.kind, "metadata": metadata, "spec": {"storageClassName": "x"}}
+    event = {
+        "kind": "Event", "metadata": {"uid": "e", "name": "e"}, "involvedObject": {"uid": "1"},
+        "reason": "ProvisioningFailed", "message": 'storageclass.storage.k8s.io "x" not found',
+    }  # fmt: skip
+
+    with pytest.raises(Failure, match="PersistentVolumeClaim data cannot become ready"):
+        waited(Target(ref, "1", 0), Seen(event), Seen({**claim, "status": {"phase": "Pending"}}))
+
+
+def test_a_certificate_waits_for_its_condition() -> None:
+    ref = Ref("cert-manager.io/v1", "Certificate", "default", "cert")
+    metadata = {"name": "cert", "namespace": "default", "uid": "1", "generation": 1}
+    issuing = {"type": "Ready", "status": "False", "reason": "Issuing", "message": "order pending"}
+    cert = {"apiVersion": ref.api_version, "kind": ref.kind, "metadata": metadata, "spec": {}}
+
+    found = waited(Target(ref, "1", 1), Seen({**cert, "status": {"conditions": [issuing]}}))
+
+    assert found == "waiting: Issuing: order pending"
