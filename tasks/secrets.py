@@ -65,6 +65,7 @@ def edit(c: Context, file: str, environment: str = "") -> None:
         "name": "The key: NAME or NAME=- read the value from stdin; NAME=VALUE needs --in-history.",
         "in-history": "Accept the value on the command line, where history and process lists keep it.",
         "short": "Accept a value of under 6 characters, which logs and messages do not mask.",
+        "new": "Accept a key that the file's .expected list lacks.",
     },
 )
 def set_(
@@ -74,6 +75,7 @@ def set_(
     file: str = "",
     in_history: bool = False,
     short: bool = False,
+    new: bool = False,
 ) -> None:
     """Set one value in an env file; it comes from stdin."""
     from tasks.lib import console
@@ -88,6 +90,8 @@ def set_(
         if file
         else editing.file_with(settings, secret_files(settings, chosen), key)
     )
+    if not new:
+        editing.expect(target, key)
     if value is None:
         value = entering.from_stdin(key)
     if not short:

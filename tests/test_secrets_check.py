@@ -52,7 +52,7 @@ def a_raw_copy(checkout: Checkout) -> bytes:
     [
         (PLAINTEXT, b"A=1\n", "is a decrypted secret file by its name"),
         (f"{PLAINTEXT}.bak", b"A=1\n", "is a decrypted secret file by its name"),
-        ("kubernetes/overlays/staging/secrets/new.env.enc", b"A=1\n", "is called .enc, but is no ciphertext"),
+        ("kubernetes/overlays/staging/secrets/new.env.enc", b"A=1\n", "holds plaintext, not ciphertext"),
         ("README.md", f"The password is {CANARY}.\n".encode(), FOUND),
         ("a name\nof two lines", CANARY.encode(), FOUND),
         ("large.bin", b"\0" * 6_000_000 + CANARY.encode(), FOUND),
@@ -71,6 +71,7 @@ def test_check_refuses_a_staged_secret(
             checkin.check(checkout.settings(), listing)
         assert refused.value.what == "1 file must not be committed."
         assert refused.value.why == f"- {path}: {why}"
+        assert "A value that was ever pushed is leaked" in refused.value.next_step
 
 
 @pytest.mark.parametrize(

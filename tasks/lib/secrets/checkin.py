@@ -42,7 +42,8 @@ def check(settings: "Settings", listing: Sequence[str]) -> int:
     if found:
         raise Failure(
             f"{_files(len(found))} must not be committed.", "\n".join(f"- {offence}" for offence in found),
-            "git rm --cached FILE; a value that was ever pushed counts as known: change it where it is used.",
+            "git rm --cached FILE. A value that was ever pushed is leaked: change it where it is issued, and "
+            "set the new one: ./inv secrets.set NAME",
         )  # fmt: skip
     return len(contents)
 

@@ -27,6 +27,10 @@ YAML_WORD = re.compile(
     r"true|True|TRUE|false|False|FALSE|null|Null|NULL|~|<<|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
 )
 YAML_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}")
+# What follows a lone carriage return and is meant as a line of its own.
+NEXT_LINE = re.compile(r"\r\s*[-._a-zA-Z0-9]+=")
+COMMENT = re.compile(r"\s#")
+QUOTES = "'\""
 # How people name keys: DB_PASSWORD or rabbitmq-password, and not MIIEvQIBADANBgkq.
 USUAL_NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*|[a-z][a-z0-9]*([-_.][a-z0-9]+)*")
 # Go's line scanner gives up on a longer line, and kustomize then leaves out the rest of the file in silence.
@@ -186,6 +190,9 @@ def _about_value(pair: Pair, equals: str, value: str) -> Iterator[Finding]:
         yield Finding(
             pair.line, f"{pair.shown} holds a NUL byte, which no environment variable can", Weight.FAULT
         )
+    if NEXT_LINE.search(value):
+        lost = "lines end in CR alone: kustomize takes those that follow for the same value"
+        yield Finding(pair.line, f"{pair.shown}: {lost}", Weight.FAULT)
     if not equals:
         yield Finding(pair.line, f"{pair.shown} has no =, so its value is empty", Weight.DOUBT)
     elif not value:
@@ -194,8 +201,20 @@ def _about_value(pair: Pair, equals: str, value: str) -> Iterator[Finding]:
         yield Finding(
             pair.line, f"{pair.shown} begins or ends with white space, part of the value", Weight.DOUBT
         )
-    elif len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-        yield Finding(pair.line, f"{pair.shown} is in quotes, which are part of the value", Weight.DOUBT)
+    elif remark := _remark(value):
+        yield Finding(pair.line, f"{pair.shown} {remark} part of the value", Weight.DOUBT)
+
+
+def _remark(value: str) -> str:
+    """What stands in a value that other readers of env files would take off; empty where nothing does."""
+    if COMMENT.search(value):
+        return "holds a # after a space: a comment there is"
+    if "\r" in value:
+        return "holds a carriage return,"
+    begins, ends = value[0] in QUOTES, value[-1] in QUOTES
+    if len(value) > 1 and begins and value[0] == value[-1]:
+        return "is in quotes, which are"
+    return "has a quote at one end only," if begins or ends else ""
 
 
 def _duplicates(pair: Pair, pairs: list[Pair]) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from tasks.lib.kms.client import connected
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets import dotenv, formats
 from tasks.lib.secrets.encryption import overwrite, tell_lacking
-from tasks.lib.secrets.expected import findings_in, refuse_emptied, refuse_faults
+from tasks.lib.secrets.expected import expected_keys, findings_in, refuse_emptied, refuse_faults
 from tasks.lib.secrets.files import SecretFile
 from tasks.lib.secrets.formats import Form, seal, unseal
 from tasks.lib.secrets.identities import as_encrypter
@@ -111,7 +111,8 @@ def set_value(settings: "Settings", file: SecretFile, key: str, value: Secret) -
     """
     if not file.name.endswith(".env"):
         raise UsageError(f"{file.name} is no env file.", "", file.command("edit"))
-    _check_pair(key, value)
+    _check_key(key)
+    _check_value(key, value)
     before = _opened(settings, file)
     after = Secret(dotenv.changed(before.plaintext.reveal(), key, value.reveal()))
     if after == before.plaintext:
@@ -120,12 +121,52 @@ def set_value(settings: "Settings", file: SecretFile, key: str, value: Secret) -
     return True
 
 
-def _check_pair(key: str, value: Secret) -> None:
-    """Refuse what would come out of the file as something else."""
+def expect(file: SecretFile, key: str) -> None:
+    """Let a key pass that the list beside the file has, or that the person at the terminal means.
+
+    Raises:
+        UsageError: it is not there, and nobody said that it is meant; or no env file can have it.
+
+    """
+    _check_key(key)
+    wanted = expected_keys(file)
+    if wanted is None or key in wanted:
+        return
+    near = nearest(key, wanted)
+    what = f"{key} is not in the .expected list of {file.name}."
+    if sys.stdin.isatty():
+        console.say(what + _meant(near))
+        console.say(f"Set {key} all the same? [y/N]")
+        if sys.stdin.readline().strip().lower() in {"y", "yes"}:
+            return
+    corrected = f"./inv secrets.set {near} --environment {file.environment}\nor, " if near else ""
+    anyway = shlex.join(("./inv", "secrets.set", key, "--environment", file.environment, "--file", file.name))
+    raise UsageError(what, _meant(near).strip(), f"{corrected}if it is new: {anyway} --new")
+
+
+def _meant(near: str) -> str:
+    return f" Did you mean {near}?" if near else ""
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """The known key that was probably meant; empty where none is like it."""
+    import difflib  # slow to load, and needed for a key that is unknown only
+
+    folded = {one.casefold().replace("-", "_"): one for one in known}
+    near = difflib.get_close_matches(key.casefold().replace("-", "_"), folded, n=1, cutoff=0.75)
+    return folded[near[0]] if near else ""
+
+
+def _check_key(key: str) -> None:
+    """Refuse a key that would come out of the file as something else."""
     if fault := dotenv.fault_of_key(key):
         raise UsageError(
             "That is no key for an env file.", f"{fault}.", "Letters, digits, - _ and . will do: DB_PASSWORD"
         )
+
+
+def _check_value(key: str, value: Secret) -> None:
+    """Refuse a value that would come out of the file as something else."""
     held = value.reveal()
     if b"\n" in held or b"\0" in held:
         raise UsageError(
@@ -152,6 +193,10 @@ def save(settings: "Settings", file: SecretFile, before: Opened, plaintext: Secr
     with connected(as_encrypter(settings)) as kms:
         sealed = seal(kms, file, plaintext, before.form)
     overwrite(file, before.content, sealed)
+    known = {finding.text for finding in findings_in(file.name, before.plaintext)}
+    for finding in findings_in(file.name, plaintext):
+        if finding.text not in known:
+            console.say(f"{file.name}: {finding}")
 
 
 def editor_argv(environ: Mapping[str, str], path: Path) -> tuple[str, ...]:
@@ -186,17 +231,17 @@ def file_with(settings: "Settings", files: list[SecretFile], key: str) -> Secret
         UsageError: no list has it.
 
     """
-    from tasks.lib.secrets.expected import expected_keys
-
-    env_files = [file for file in files if file.name.endswith(".env")]
-    for file in env_files:
-        if key in (expected_keys(file) or ()):
+    lists = {file: expected_keys(file) or [] for file in files if file.name.endswith(".env")}
+    for file, keys in lists.items():
+        if key in keys:
             return file
-    names = ", ".join(file.name for file in env_files)
+    names = ", ".join(file.name for file in lists)
+    near = nearest(key, [known for keys in lists.values() for known in keys])
     raise UsageError(
-        f"No file is expected to hold {key}.", f"The lists of {names} in {settings.kustomize.tree} lack it.",
-        "Name the file: --file lookit-secrets.env (and add the key to its .expected list).",
-    )  # fmt: skip
+        f"No file is expected to hold {key}.",
+        f"The lists of {names} in {settings.kustomize.tree} lack it.{_meant(near)}",
+        "Name a new key's file, and add the key to its .expected list: --file lookit-secrets.env --new",
+    )
 
 
 def _opened(settings: "Settings", file: SecretFile) -> Opened:

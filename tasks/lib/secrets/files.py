@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
 
 SUFFIX = ".enc"
+# How an encrypted file begins: with our header, or as Cloud KMS's ciphertexts do, with a field of 36 bytes
+# that names the key version.
+MAGIC = b"lookit-secret/"
+KMS_CIPHERTEXT = b"\x0a\x24"
 
 
 @dataclass(frozen=True)

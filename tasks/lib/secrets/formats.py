@@ -23,17 +23,14 @@ import os
 import shlex
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from tasks.lib.errors import Failure
 from tasks.lib.kms.client import Kms, Opened
 from tasks.lib.kms.keys import short
 from tasks.lib.redaction import Secret
+from tasks.lib.secrets import imposters
+from tasks.lib.secrets.files import MAGIC, SecretFile
 
-if TYPE_CHECKING:
-    from tasks.lib.secrets.files import SecretFile
-
-MAGIC = b"lookit-secret/"
 FIRST_LINE = b"lookit-secret/1"
 LARGEST_FOR_KMS = 64 * 1024
 # What encrypting adds to the largest plaintext, rounded up.
@@ -107,7 +104,7 @@ def parse(content: bytes) -> Encrypted:
     return Encrypted(header, body)
 
 
-def seal(kms: Kms, file: "SecretFile", plaintext: Secret, form: Form = Form.HEADED) -> bytes:
+def seal(kms: Kms, file: SecretFile, plaintext: Secret, form: Form = Form.HEADED) -> bytes:
     """Encrypt for one file.
 
     Args:
@@ -135,18 +132,19 @@ def seal(kms: Kms, file: "SecretFile", plaintext: Secret, form: Form = Form.HEAD
     return Header(file.key, file.bound_to).encoded() + ciphertext
 
 
-def unseal(kms: Kms, file: "SecretFile", content: bytes) -> Opened:
+def unseal(kms: Kms, file: SecretFile, content: bytes) -> Opened:
     """Decrypt one file, of either form.
 
     Raises:
         SwappedFile: it was made for another environment, file or key.
         DamagedFile: a bit of it is not as it was written.
-        Failure: KMS refuses or cannot be reached.
+        Failure: it is no ciphertext at all, or KMS refuses or cannot be reached.
 
     """
     encrypted = parse(content)
     header = encrypted.header
     if header is None:
+        imposters.refuse(file, content)
         if len(encrypted.body) > LARGEST_RAW:
             raise _damaged("It has no header of ours, and is too long for a ciphertext of KMS.")
         return kms.decrypt(file.key, encrypted.body)
@@ -157,13 +155,13 @@ def unseal(kms: Kms, file: "SecretFile", content: bytes) -> Opened:
     return Opened(_open_envelope(data_key.plaintext, encrypted), data_key.used_primary)
 
 
-def as_it_was(file: "SecretFile", content: bytes) -> "SecretFile":
+def as_it_was(file: SecretFile, content: bytes) -> SecretFile:
     """The file for an older state of it: with the key that the state's header names, were it moved since."""
     header = parse(content).header
     return replace(file, key=header.key) if header else file
 
 
-def _seal_envelope(kms: Kms, file: "SecretFile", plaintext: Secret) -> bytes:
+def _seal_envelope(kms: Kms, file: SecretFile, plaintext: Secret) -> bytes:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     data_key = Secret(AESGCM.generate_key(256))
@@ -185,7 +183,7 @@ def _open_envelope(data_key: Secret, encrypted: Encrypted) -> Secret:
         raise _damaged("Its content does not match the seal.") from error
 
 
-def _check_place(file: "SecretFile", header: Header) -> None:
+def _check_place(file: SecretFile, header: Header) -> None:
     """Refuse a file that was made for another place, before KMS would, and say so better."""
     if header.bound_to != file.bound_to:
         raise SwappedFile(

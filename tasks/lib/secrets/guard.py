@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from tasks.lib.redaction import Public, Secret, as_bytes
-from tasks.lib.secrets import expected, formats, sensitive
-from tasks.lib.secrets.files import SUFFIX
+from tasks.lib.secrets import expected, imposters, sensitive
+from tasks.lib.secrets.files import KMS_CIPHERTEXT, MAGIC, SUFFIX
 from tasks.lib.spellings import base64_bodies
 
 # Shorter values ("true", "1234567") stand in many an innocent file.
 SHORTEST = 8
-# How Cloud KMS's ciphertexts begin: a field of 36 bytes, which names the key version.
-KMS_CIPHERTEXT = b"\x0a\x24"
 ALLOWED = (SUFFIX, expected.SUFFIX)
 PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----\s*(?:\\n)?[A-Za-z0-9+/]{40}")
 
@@ -109,9 +107,10 @@ def _by_name(path: str, names: tuple[str, ...]) -> str:
 
 def _by_shape(path: str, content: bytes, places: frozenset[str]) -> str:
     """Plaintext that was saved under a ciphertext's name, ciphertext out of place, or a private key."""
-    if path.endswith(SUFFIX) and not content.startswith((KMS_CIPHERTEXT, formats.MAGIC)):
-        return "is called .enc, but is no ciphertext"
-    if content.startswith(formats.MAGIC) and path not in places:
+    if path.endswith(SUFFIX) and not content.startswith((KMS_CIPHERTEXT, MAGIC)):
+        kind = imposters.kind_of(path, content)
+        return kind.value if kind else "is called .enc, but is no ciphertext"
+    if content.startswith(MAGIC) and path not in places:
         return "is an encrypted secret file outside its place, where no rotation would reach it"
     if PRIVATE_KEY.search(content):
         return "holds a private key"

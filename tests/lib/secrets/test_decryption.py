@@ -91,7 +91,15 @@ def replaced_by_text(path: Path) -> None:
     path.write_bytes(b"DB_PASSWORD=oops\n")
 
 
-@pytest.mark.parametrize("spoil", [damaged, truncated, replaced_by_text])
+def test_plaintext_in_place_of_an_encrypted_file_is_called_so(checkout: Settings) -> None:
+    replaced_by_text(checkout.root / FOLDER / "lookit-secrets.env.enc")
+    with pytest.raises(Failure) as failed:
+        decrypt_all(checkout)
+    assert "/lookit-secrets.env.enc holds plaintext, not ciphertext." in failed.value.why.splitlines()[0]
+    assert "oops" not in str(failed.value)
+
+
+@pytest.mark.parametrize("spoil", [damaged, truncated])
 def test_a_corrupt_file_is_told_apart_from_the_sound_ones(checkout: Settings, spoil: Any) -> None:
     spoil(checkout.root / FOLDER / "lookit-secrets.env.enc")
     with pytest.raises(Failure) as failed:

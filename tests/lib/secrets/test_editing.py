@@ -1,5 +1,6 @@
 """Which editor opens a secret, and where a value goes."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -8,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.errors import UsageError
-from tasks.lib.secrets.editing import editor_argv, file_with
-from tasks.lib.secrets.files import secret_files
+from tasks.lib.secrets.editing import editor_argv, expect, file_with
+from tasks.lib.secrets.files import SecretFile, one_file, secret_files
 from tests.builders import checked_in_settings
 
 PATH = Path("/dev/shm/x/a.env")
@@ -74,3 +75,53 @@ def test_a_key_belongs_to_the_file_whose_list_has_it(key: str, file: str) -> Non
     settings = checked_in_settings()
     files = secret_files(settings, settings.environment("staging"))
     assert file_with(settings, files, key).name == file
+
+
+def the_env_file() -> SecretFile:
+    settings = checked_in_settings()
+    return one_file(settings, settings.environment("staging"), "lookit-secrets.env")
+
+
+def test_a_key_like_an_expected_one_is_told_with_that_one() -> None:
+    with pytest.raises(UsageError) as refused:
+        expect(the_env_file(), "SECRET_KEYY")
+
+    assert refused.value.what == "SECRET_KEYY is not in the .expected list of lookit-secrets.env."
+    assert refused.value.why == "Did you mean SECRET_KEY?"
+    assert refused.value.next_step.splitlines() == [
+        "./inv secrets.set SECRET_KEY --environment staging",
+        "or, if it is new: ./inv secrets.set SECRET_KEYY --environment staging --file lookit-secrets.env --new",
+    ]
+
+
+def test_a_key_unlike_any_other_is_only_told_to_be_new() -> None:
+    with pytest.raises(UsageError) as refused:
+        expect(the_env_file(), "ZZ")
+
+    assert refused.value.why == ""
+    assert refused.value.next_step.startswith("if it is new: ./inv secrets.set ZZ ")
+
+
+def test_an_expected_key_passes() -> None:
+    expect(the_env_file(), "SECRET_KEY")
+
+
+class Terminal(io.StringIO):
+    """Standard input that a person types at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_whoever_sits_at_a_terminal_is_asked_about_a_new_key(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal("y\n\n"))
+
+    expect(the_env_file(), "SECRET_KEYY")
+    assert capsys.readouterr().err.splitlines() == [
+        "SECRET_KEYY is not in the .expected list of lookit-secrets.env. Did you mean SECRET_KEY?",
+        "Set SECRET_KEYY all the same? [y/N]",
+    ]
+    with pytest.raises(UsageError):
+        expect(the_env_file(), "SECRET_KEYY")
