@@ -152,7 +152,7 @@ def _converge(
     tell: Tell,
 ) -> None:
     from tasks.lib.cluster import identity
-    from tasks.lib.deploy import claims, lock, release_zero
+    from tasks.lib.deploy import claims, lock, readers, release_zero
     from tasks.lib.deploy.engine import Course
     from tasks.lib.deploy.recovery import Recovery
     from tasks.lib.deploy.safety import Safety
@@ -187,8 +187,7 @@ def _converge(
             raise
         finally:
             about |= safety.facts
-            if record.outcome != DEPLOYED:
-                record.aftermath += safety.reminder()
+            record.aftermath += readers.notes(planned) if record.outcome == DEPLOYED else safety.reminder()
             if planned.removals or any(step.writes for step in planned.steps):
                 _remember(connection, environment, planned, record, about, time.monotonic() - began, tell)
 
@@ -234,19 +233,20 @@ def _planned(
     settings: "Settings", release: Release, connection: "Connection", rendered: "Rendered"
 ) -> "tuple[Planned, Plan, bool]":
     from tasks.lib.cluster import identity
-    from tasks.lib.deploy import engine, history, namespaces, order, planning, pruning, references
+    from tasks.lib.deploy import engine, history, namespaces, order, planning, pruning, readers, references
     from tasks.lib.deploy.objects import wanted
 
     environment = release.environment
     marked = identity.check(connection.api, environment)
     contents = [document.content for document in rendered.documents]
     objects = wanted(contents, connection.kinds, environment.namespace)
+    objects = readers.marked(objects) if settings.deploy.restart_readers else objects
     planned = engine.plan(settings, environment, connection, objects, release.choices)
     if release.choices.prune and settings.deploy.prune:
         planned = pruning.completed(settings, environment, connection, planned)
     references.require(connection, planned, settings.deploy.provided, environment.prefix)
     past = [] if release.allow_older else history.read(connection.api, environment.namespace)
-    notes = order.check(settings, environment.name, release.variables, past)
+    notes = (*order.check(settings, environment.name, release.variables, past), *readers.notes(planned))
     shown = replace(planning.of(environment.name, planned), notes=notes)
     if not marked and namespaces.is_missing(connection.api, environment):
         shown = planning.with_namespace(shown, environment.namespace)

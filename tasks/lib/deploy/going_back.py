@@ -151,7 +151,7 @@ def _under_lock(
     tell: Tell,
 ) -> None:
     """Plan, apply and wait, and keep a release that says what this one goes back to."""
-    from tasks.lib.deploy import engine
+    from tasks.lib.deploy import engine, readers
 
     environment, api = due.environment, connection.api
     claim, began = claims.claim_to_go_back(chosen.facts), time.monotonic()
@@ -161,6 +161,7 @@ def _under_lock(
         planned = _planned(settings, due, connection, objects)
         try:
             engine.Course(settings, environment, connection, record, tell, one.require).run(planned)
+            record.aftermath += readers.notes(planned)
         except (Failure, KeyboardInterrupt) as end:
             note_end(record, end, chosen)
             raise

@@ -115,13 +115,18 @@ def job_fingerprint(job: Json, all_wanted: Sequence[Wanted]) -> str:
     Labels and annotations are left out, because they change with every release.
     """
     spec = job["spec"]["template"]["spec"]
-    names = configuration_names(spec)
+    return fingerprint([spec, configuration_read(spec, all_wanted)])
+
+
+def configuration_read(pod_spec: Json, all_wanted: Sequence[Wanted]) -> list[tuple[Any, ...]]:
+    """The content of each ConfigMap and Secret among these objects that a pod reads, sorted by name."""
+    names = configuration_names(pod_spec)
     read = [
         (w.ref.kind, w.ref.name, w.body.get("data"), w.body.get("binaryData"))
         for w in all_wanted
         if (w.ref.kind, w.ref.name) in names
     ]
-    return fingerprint([spec, sorted(read, key=lambda entry: entry[:2])])
+    return sorted(read, key=lambda entry: entry[:2])
 
 
 def is_going(thing: Json) -> bool:

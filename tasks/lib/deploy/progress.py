@@ -84,7 +84,7 @@ class Record:
         phases: how long each took.
         began: when, by the monotonic clock.
         outcome: how it ended, as history keeps it.
-        aftermath: what was done about a failure, or not waited for, as sentences; empty for nothing.
+        aftermath: what was done about a failure, not waited for, or is left to do, as sentences.
         blank: takes secret values out of what rows say; they quote containers and the cluster.
         heard: the last lines that containers of Jobs wrote, by pod and container.
 

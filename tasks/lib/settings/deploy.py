@@ -52,6 +52,8 @@ class Deploy(Struct, frozen=True, kw_only=True):
     # Custom resources that become Ready, and whether Ingresses and load balancers are waited for.
     ready_kinds: list[Chosen]
     addresses: bool
+    # Whether pods restart when a ConfigMap or Secret that they read changes under the same name.
+    restart_readers: bool
     # Whether a deploy removes what earlier releases deployed and it does not.
     prune: bool
     # Whether a failed deploy brings the last good release back, and where it keeps its evidence first.
