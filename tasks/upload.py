@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         "activate": "Serve the revision once it is there (--no-activate leaves that to ember.activate).",
         "delete-extra": "Remove what the app does not have from the revision's folder, or the prefix itself.",
         "dry-run": "Say what would be done, and do nothing.",
+        "allow-broken": "Warn of what would keep a browser from running the app, and upload it.",
         "json": "Print the summary as JSON.",
     }
 )
@@ -38,19 +39,25 @@ def upload(
     dry_run: bool = False,
     json: bool = False,
     if_present: bool = False,
+    allow_broken: bool = False,
 ) -> None:
     """Bring a built Ember app to an environment's bucket, sending only what differs."""
     from tasks.lib import console
     from tasks.lib.ember import upload as uploading
     from tasks.lib.ember.archive import present
-    from tasks.lib.ember.summary import check_alone, checked_options
+    from tasks.lib.ember.summary import Options, check_alone, checked
     from tasks.lib.signals import limited
 
     settings = cli.settings(c)
     if if_present and not manifest and not present(archive):
         console.say(f"There is no archive{f' at {archive}' if archive else ''}, so nothing is uploaded.")
         return
-    options = checked_options(in_place, activate, delete_extra, dry_run)
+    options = checked(
+        Options(
+            in_place=in_place, activate=activate, delete_extra=delete_extra, dry_run=dry_run,
+            allow_broken=allow_broken,
+        )
+    )  # fmt: skip
     check_alone(manifest, archive, prefix)
     target = settings.environment(environment)
     with limited(settings.time_limits.upload, uploading.too_long(settings)):

@@ -21,6 +21,7 @@ from tasks.lib.ember.question import Question
 from tasks.lib.ember.summary import Options, UploadSummary
 from tasks.lib.ember.survey import INDEX, survey
 from tasks.lib.ember.wire import Pool
+from tasks.lib.errors import Failure
 from tasks.lib.settings.ember import Ember
 
 Found = TypeVar("Found")
@@ -70,6 +71,7 @@ def _in_place(
     known = survey(archive, prefix, ember) if archive.independent else None
     listing.expect(known.paths if known else ())
     inventory = read(archive, known or survey(archive, prefix, ember), ember, digests=False)
+    _judge(inventory, options, summary)
     apart = prefix + revision.FOLDER
     decided = plan(inventory.entries, prefix, listing.wait())
     decided = replace(decided, extra=[there for there in decided.extra if not there.name.startswith(apart)])
@@ -106,6 +108,7 @@ def _as_revision(
     inventory, (served, earlier) = _side_by_side(
         pool, lambda: inspect(archive, longest, ember), lambda: activation.served(pool, access, prefix)
     )
+    _judge(inventory, options, summary)
     entries = inventory.entries
     name = summary.revision = revision.identity(entries)
     where = revision.folder(prefix, name)
@@ -127,6 +130,18 @@ def _as_revision(
         revisions.expect_whole(pool, access, prefix, name, entries)
     if options.delete_extra:
         acting.remove(decided)
+
+
+def _judge(inventory: Inventory, options: Options, summary: UploadSummary) -> None:
+    """Refuse an app that no browser could run, or note what is wrong with it where that is allowed."""
+    summary.broken = inventory.broken
+    if inventory.broken and not options.allow_broken:
+        raise Failure(
+            "No browser could run this app, so nothing was uploaded.",
+            "\n".join(f"- {fault}" for fault in inventory.broken),
+            "Build it again: no plugin may compress files under their own names, and what index.html names "
+            "has to be there. Or upload it as it is: --allow-broken",
+        )
 
 
 def _acting(

@@ -14,6 +14,7 @@ PIECE = 1 << 20
 LARGEST_TO_COMPRESS = 16 << 20
 GZIP = "gzip"
 GZIP_CONTAINER = 31
+GZIP_BEGINS = b"\x1f\x8b\x08"
 
 
 class Stored(Struct, frozen=True):
@@ -56,6 +57,11 @@ def stored(data: bytes, compressible: bool) -> Stored:
 def unpacked(data: bytes, encoding: str) -> bytes:
     """The content of bytes that are stored, or served, in `encoding`."""
     return zlib.decompress(data, GZIP_CONTAINER) if encoding == GZIP else data
+
+
+def is_gzip(data: bytes) -> bool:
+    """Whether data begins as gzip does."""
+    return data.startswith(GZIP_BEGINS)
 
 
 def checksum(parts: Iterable[bytes]) -> int:

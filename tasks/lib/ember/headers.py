@@ -11,6 +11,8 @@ from msgspec import Struct
 from tasks.lib.settings.ember import HeaderRule
 
 UNKNOWN_TYPE = "application/octet-stream"
+# What gzip may be served as without an encoding; a browser takes any other type for what it says.
+PACKED_TYPES = frozenset({UNKNOWN_TYPE, "application/gzip", "application/x-gzip", "application/x-tar"})
 # What Python's own table lacks, or names otherwise in one version than in another.  And what most apps have:
 # Python reads this machine's /etc/mime.types before it shows that table.
 TYPES = {
@@ -54,6 +56,11 @@ class Headers(Struct, frozen=True):
 
     content_type: str
     cache_control: str = ""
+
+
+def may_be_gzip(content_type: str) -> bool:
+    """Whether what is served as this type may be gzip itself."""
+    return content_type.partition(";")[0].strip().lower() in PACKED_TYPES
 
 
 class Rules:

@@ -7,9 +7,9 @@ from msgspec import Struct, field
 
 from tasks.lib import signals
 from tasks.lib.ember import content
-from tasks.lib.ember.headers import Headers, Rules
+from tasks.lib.ember.headers import Headers, Rules, may_be_gzip
 from tasks.lib.ember.member import Archive, Member
-from tasks.lib.ember.survey import Survey, refuse, said, survey
+from tasks.lib.ember.survey import INDEX, Survey, refuse, said, survey
 from tasks.lib.settings.ember import Ember, Limits
 
 # Contents kept between judging and sending, so that small archives are read and compressed once.
@@ -39,11 +39,15 @@ class Entry(Struct, frozen=True):
 
 
 class Inventory(Struct):
-    """What a sound archive holds, in the archive's order, and some of its contents."""
+    """What a sound archive holds, in the archive's order, and some of its contents.
+
+    `broken` says what would keep a browser from running the app.
+    """
 
     entries: list[Entry] = field(default_factory=list)
     kept: dict[str, bytes] = field(default_factory=dict)
     kept_size: int = 0
+    broken: list[str] = field(default_factory=list)
 
     def keep(self, path: str, data: bytes) -> None:
         """Remember contents while there is room."""
@@ -86,7 +90,16 @@ def read(archive: Archive, listed: Survey, ember: Ember, *, digests: bool = True
             if not archive.independent:
                 break
     refuse(faults)
+    inventory.broken += _lacking(reader.index, inventory)
     return inventory
+
+
+def _lacking(index: bytes, inventory: Inventory) -> Iterator[str]:
+    """The files that index.html refers to and the app does not have."""
+    from tasks.lib.ember import page
+
+    for address in page.missing(index, {entry.path for entry in inventory.entries}):
+        yield said(INDEX, f"it refers to {address}, which the app does not have")
 
 
 class _TooMuch(Exception):  # noqa: N818 - never leaves this module
@@ -108,21 +121,42 @@ class _Reader:
         self._rules = rules
         self._inventory = inventory
         self._total = 0
+        self.index = b""
 
     def read(self, member: Member, path: str, file: IO[bytes]) -> None:
         """Read one file to its end, which checks it, and note what it is."""
         digest = self._new_digest() if self._new_digest else None
+        headers, compressible = self._rules.of(path)
         if member.size <= content.PIECE:
             data = self._whole(member, file)
             crc32c = content.checksum([data])
             if digest:
                 digest.update(data)
             self._inventory.keep(path, data)
+            self._look_at(member, path, headers, data)
         else:
-            crc32c = content.checksum(self._counted(member, file, digest.update if digest else None))
+            pieces = self._begun(member, path, headers, content.pieces(file))
+            crc32c = content.checksum(self._counted(member, pieces, digest.update if digest else None))
         noted = digest.digest() if digest else b""
-        entry = Entry(path, member.size, crc32c, noted, *self._rules.of(path), member)
+        entry = Entry(path, member.size, crc32c, noted, headers, compressible, member)
         self._inventory.entries.append(entry)
+
+    def _begun(
+        self, member: Member, path: str, headers: Headers, pieces: Iterator[bytes]
+    ) -> Iterator[bytes]:  # fmt: skip
+        """The pieces of a file, of which the first is looked at."""
+        first = next(pieces, b"")
+        self._look_at(member, path, headers, first)
+        yield first
+        yield from pieces
+
+    def _look_at(self, member: Member, path: str, headers: Headers, beginning: bytes) -> None:
+        """Note what a browser could not read as what it is served as."""
+        if content.is_gzip(beginning) and not may_be_gzip(headers.content_type):
+            fault = f"it is gzip already, and would be served as {headers.content_type} all the same"
+            self._inventory.broken.append(said(member.name, fault))
+        if path == INDEX:
+            self.index = beginning
 
     def _whole(self, member: Member, file: IO[bytes]) -> bytes:
         """A small file, in one piece where it comes so: most files are, and pieces would take longer."""
@@ -134,11 +168,11 @@ class _Reader:
         return data
 
     def _counted(
-        self, member: Member, file: IO[bytes], note: Callable[[bytes], None] | None
+        self, member: Member, pieces: Iterator[bytes], note: Callable[[bytes], None] | None
     ) -> Iterator[bytes]:  # fmt: skip
         """The pieces of a file, and an end to them where it holds more than it claims or may."""
         size = 0
-        for piece in content.pieces(file):
+        for piece in pieces:
             size += len(piece)
             self._count(member, len(piece), size)
             if note:

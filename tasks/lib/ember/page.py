@@ -1,11 +1,17 @@
 """The page that visitors load: a revision's index.html, which finds all else in the revision's own folder."""
 
+import posixpath
+from collections.abc import Collection, Iterator
 from html.parser import HTMLParser
+from urllib.parse import unquote, urljoin, urlsplit
 
 from tasks.lib.ember import revision
 from tasks.lib.errors import Failure
 
 LOADING = {"script": "src", "link": "href", "img": "src", "source": "src", "audio": "src", "video": "src"}
+# Of links those that a browser loads by itself.
+LOADED_LINKS = frozenset({"stylesheet", "icon", "manifest", "modulepreload", "preload", "prefetch"})
+BOM = "\u00ef\u00bb\u00bf"  # as latin-1 reads it
 HERE = frozenset({"", ".", "./"})
 # What is served for a moment where nothing was before: it needs no file, and asks again by itself.
 AWAITING = (
@@ -35,44 +41,82 @@ def based(index: bytes, folder: str) -> bytes:
         folder: the revision's folder, relative to where the page is served, with a slash at its end.
 
     Raises:
-        Failure: the page has no head, or loads something by an address that a base does not move.
+        Failure: the page loads something by an address that a base does not move.
 
     """
-    reader = _Addresses()
-    # A character for each byte, so that positions are those of bytes; what is looked for is ASCII.
-    reader.feed(index.decode("latin-1"))
+    reader = _read(index)
     faults = [f"{address} is absolute." for address in reader.absolute]
     if reader.base is not None and reader.base not in HERE:
         faults.append(f'It has a <base href="{reader.base}"> of its own.')
-    if reader.head_end is None:
-        faults.append("It has no <head>.")
-    if reader.head_end is None or faults:
+    if faults:
         raise Failure(
             "index.html cannot be served from a revision.",
             "\n".join(faults),
             'Build with rootURL: "" in config/environment.js (relative addresses), or use --in-place.',
         )
-    return index[: reader.head_end] + f'<base href="{folder}">'.encode() + index[reader.head_end :]
+    return index[: reader.head] + f'<base href="{folder}">'.encode() + index[reader.head :]
+
+
+def missing(index: bytes, paths: Collection[str]) -> Iterator[str]:
+    """The relative addresses that a page loads files by which are not among `paths`.
+
+    Args:
+        index: an app's index.html.
+        paths: the app's files, as the page would find them.
+
+    """
+    reader = _read(index)
+    for address in dict.fromkeys(reader.relative):
+        found = urlsplit(urljoin(reader.base or "", address))
+        path = posixpath.normpath(unquote(found.path.encode("latin-1")))
+        if not (found.scheme or found.netloc or found.path.startswith("/")) and path not in paths:
+            yield address.encode("latin-1").decode(errors="replace")
+
+
+def _read(index: bytes) -> "_Addresses":
+    reader = _Addresses()
+    # A character for each byte, so that positions are those of bytes; what is looked for is ASCII.
+    reader.feed(index.decode("latin-1"))
+    return reader
 
 
 class _Addresses(HTMLParser):
-    """Collects the addresses that a base does not move, the page's own base, and where its head begins."""
+    """Collects what a page loads, its own base, and where its head begins, which it need not spell out."""
 
     def __init__(self) -> None:
         super().__init__()
         self.absolute: list[str] = []
+        self.relative: list[str] = []
         self.base: str | None = None
-        self.head_end: int | None = None
+        self.head = 0
+        self._is_before_head = True
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
-        if tag == "head" and self.head_end is None:
-            self.head_end = self._position() + len(self.get_starttag_text() or "")
+        if self._is_before_head and tag in {"html", "head"}:
+            self.head = self._position() + len(self.get_starttag_text() or "")
+        self._is_before_head = self._is_before_head and tag == "html"
         if tag == "base" and self.base is None:
             self.base = found.get("href")
-        address = found.get(LOADING.get(tag, "")) or ""
+        address = (found.get(LOADING.get(tag, "")) or "").strip()
+        if tag == "link" and LOADED_LINKS.isdisjoint((found.get("rel") or "").lower().split()):
+            return
         if address.startswith("/") and not address.startswith("//"):
             self.absolute.append(address)
+        elif address and not address.startswith(("#", "?", "//")):
+            self.relative.append(address)
+
+    def handle_decl(self, decl: str) -> None:
+        if self._is_before_head and not self.head:
+            self.head = self._position() + len(f"<!{decl}>")
+
+    def handle_data(self, data: str) -> None:
+        if not self._is_before_head:
+            return
+        if self._position() == 0 and data.startswith(BOM):
+            self.head = len(BOM)
+            data = data.removeprefix(BOM)
+        self._is_before_head = not data.strip()
 
     def _position(self) -> int:
         """Where the tag that is being handled begins in the page, which was fed at once."""

@@ -59,6 +59,11 @@ def preview(summary: UploadSummary) -> Iterator[str]:
     yield f"{summary.unchanged} of {summary.files} files are there already."
 
 
+def _lines(summary: UploadSummary, options: Options) -> Iterator[str]:
+    yield from (f"warning: {fault}" for fault in summary.broken)
+    yield from preview(summary) if options.dry_run else [sentence(summary)]
+
+
 def as_json(summary: UploadSummary) -> str:
     """The whole summary."""
     return _dumped(structs.asdict(summary))
@@ -66,7 +71,7 @@ def as_json(summary: UploadSummary) -> str:
 
 def one(summary: UploadSummary, options: Options, json: bool) -> None:
     """Tell about one upload: the URL, or all of it as JSON, on stdout."""
-    for line in preview(summary) if options.dry_run else [sentence(summary)]:
+    for line in _lines(summary, options):
         console.say(line)
     console.emit(as_json(summary) if json else summary.url)
 
@@ -79,7 +84,7 @@ def site(done: "SiteSummary", rest: Path | None, json: bool, options: Options) -
 
     """
     for uuid, summary in done.done.items():
-        for line in preview(summary) if options.dry_run else [sentence(summary)]:
+        for line in _lines(summary, options):
             console.say(f"{uuid}: {line}")
     if not options.dry_run:
         console.say(total(done))

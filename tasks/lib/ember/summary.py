@@ -13,12 +13,14 @@ class Options(Struct, frozen=True, kw_only=True):
         activate: serve the revision once it is there.
         delete_extra: remove what the app does not have, from the prefix or from the revision's folder.
         dry_run: decide, and change nothing.
+        allow_broken: also an app that no browser could run as it is.
     """
 
     in_place: bool = False
     activate: bool = True
     delete_extra: bool = False
     dry_run: bool = False
+    allow_broken: bool = False
 
 
 class UploadSummary(Struct):
@@ -39,6 +41,7 @@ class UploadSummary(Struct):
         removed: how many were removed.
         unchanged: how many were there already.
         stored: the bytes written, after compression.
+        broken: what would keep a browser from running the app, and was allowed.
         seconds: how long it took.
         requests: how many requests it took.
         connections: over how many connections.
@@ -58,25 +61,26 @@ class UploadSummary(Struct):
     removed: int = 0
     unchanged: int = 0
     stored: int = 0
+    broken: list[str] = field(default_factory=list)
     seconds: float = 0.0
     requests: int = 0
     connections: int = 0
 
 
-def checked_options(in_place: bool, activate: bool, delete_extra: bool, dry_run: bool) -> Options:
+def checked(options: Options) -> Options:
     """The options, once they go together.
 
     Raises:
         UsageError: they do not.
 
     """
-    if in_place and not activate:
+    if options.in_place and not options.activate:
         raise UsageError(
             "--no-activate is not for --in-place.",
             "What is written in place is served at once: nothing can wait to be activated.",
             "Leave one of them out.",
         )
-    return Options(in_place=in_place, activate=activate, delete_extra=delete_extra, dry_run=dry_run)
+    return options
 
 
 def check_alone(manifest: str, archive: str, prefix: str) -> None:

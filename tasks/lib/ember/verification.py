@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from tasks.lib.ember import activation, content, listing, page, reading, revision, revisions
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.headers import may_be_gzip
 from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.persistence import ask, said
 from tasks.lib.ember.plan import plan
@@ -16,6 +17,7 @@ from tasks.lib.settings.ember import Cors
 LARGEST_TO_READ = 8 << 20
 STRAY = "no manifest names it."
 OTHER_BYTES = "the bytes served are not the ones of the revision."
+UNREADABLE = "it is gzip, and no browser unpacks what is served as {}."
 # Who asks where everybody may.
 ORIGIN = "https://lookit.invalid"
 
@@ -60,6 +62,11 @@ def mending(faults: Sequence[str], name: str, url: str) -> str:
     """What to do about what is wrong with revision `name`, whose page is served at `url`."""
     if f"{url}: {OTHER_BYTES}" in faults and all(fault.startswith(f"{url}: ") for fault in faults):
         return f"`./inv ember.activate {name}` writes the page anew."
+    packed = UNREADABLE.partition("{")[0]
+    if any(packed in fault for fault in faults):
+        return (
+            "Build the app without a plugin that compresses files under their own names, and upload it again."
+        )
     strays = sum(fault.endswith(STRAY) for fault in faults)
     if strays == len(faults):
         return "Upload its archive again with --delete-extra: it removes what no manifest names."
@@ -118,13 +125,19 @@ def served_faults(
     if origin and response.header("access-control-allow-origin") not in {"*", origin}:
         asking_pages = "pages of other origins" if origin == ORIGIN else f"pages of {origin}"
         yield f"{asking_pages} may not read it: `./inv ember.bucket --apply` configures CORS."
-    if method == "GET" and _checksum(response) != entry.crc32c:
-        yield OTHER_BYTES
+    if method == "GET":
+        yield from _content_faults(response, entry)
 
 
-def _checksum(response: Response) -> int | None:
-    """The CRC32C of what was served, once unpacked; None where it cannot be unpacked."""
+def _content_faults(response: Response, entry: Entry) -> Iterator[str]:
+    """What is wrong with the bytes that were served, once a browser has unpacked them."""
     try:
-        return content.checksum([content.unpacked(response.body, response.header("content-encoding"))])
+        read = content.unpacked(response.body, response.header("content-encoding"))
     except zlib.error:
-        return None
+        yield OTHER_BYTES
+        return
+    content_type = response.header("content-type")
+    if content.checksum([read]) != entry.crc32c:
+        yield OTHER_BYTES
+    elif content.is_gzip(read) and not may_be_gzip(content_type):
+        yield UNREADABLE.format(content_type)

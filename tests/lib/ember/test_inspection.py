@@ -206,3 +206,35 @@ def test_an_archive_without_index_html_is_refused(tmp_path: Path) -> None:
 
 def test_an_empty_archive_is_refused(tmp_path: Path) -> None:
     assert refusal(archives.saved(tmp_path, archives.zipped({}))).endswith("- it holds no files")
+
+
+APP = b"console.log(1);" * 20
+
+
+def broken(tmp_path: Path, kind: str, files: dict[str, bytes]) -> list[str]:
+    """What would keep a browser from running an app."""
+    source = archives.saved(tmp_path, archives.KINDS[kind](files))
+    return inspect(open_archive(source, EMBER.limits), "p/", EMBER).broken
+
+
+@pytest.mark.parametrize("kind", archives.KINDS)
+@pytest.mark.parametrize("size", [1, 200_000], ids=["small", "in pieces"])
+def test_a_file_that_is_gzip_under_its_own_name_is_broken(tmp_path: Path, kind: str, size: int) -> None:
+    packed = gzip.compress(os.urandom(size * 8))
+    files = {
+        "index.html": b"<script src=app.js></script>", "app.js": packed, "data.bin": packed, "dump.gz": packed,
+        "style.css": b"a{}", "notes.txt": b"\x1f\x8b",
+    }  # fmt: skip
+
+    assert broken(tmp_path, kind, files) == [
+        "app.js: it is gzip already, and would be served as text/javascript; charset=utf-8 all the same"
+    ]
+
+
+def test_a_page_that_refers_to_what_is_not_there_is_broken(tmp_path: Path) -> None:
+    files = {
+        "dist/index.html": b"<script src=app.js></script><script src=gone.js></script>",
+        "dist/app.js": APP,
+    }
+
+    assert broken(tmp_path, "zip", files) == ["index.html: it refers to gone.js, which the app does not have"]

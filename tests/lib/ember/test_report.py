@@ -8,7 +8,7 @@ import pytest
 from tasks.lib.ember import report
 from tasks.lib.ember.activation import Active
 from tasks.lib.ember.revision import Revision
-from tasks.lib.ember.summary import Options, UploadSummary, checked_options
+from tasks.lib.ember.summary import Options, UploadSummary, checked
 from tasks.lib.errors import UsageError
 
 
@@ -102,7 +102,12 @@ def test_revisions_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_options_that_do_not_go_together_are_bad_usage() -> None:
-    assert checked_options(True, True, True, False) == Options(in_place=True, delete_extra=True)
-    assert checked_options(False, True, True, False) == Options(delete_extra=True)
+    assert checked(Options(in_place=True, delete_extra=True)) == Options(in_place=True, delete_extra=True)
     with pytest.raises(UsageError, match="--no-activate is not for --in-place"):
-        checked_options(True, False, False, False)
+        checked(Options(in_place=True, activate=False))
+
+
+def test_what_was_allowed_although_it_is_broken_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    report.one(summary(broken=["a.js: it is gzip"]), Options(allow_broken=True), False)
+
+    assert capsys.readouterr().err.splitlines()[0] == "warning: a.js: it is gzip"

@@ -13,7 +13,7 @@ from msgspec import structs
 from tasks.lib.ember import activation, listing, objects, page, pruning, reading, revision, revisions
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.line import Line
-from tasks.lib.ember.page import based
+from tasks.lib.ember.page import based, missing
 from tasks.lib.ember.remote import remote_of
 from tasks.lib.ember.revision import Revision
 from tasks.lib.ember.summary import Options
@@ -410,14 +410,56 @@ def test_a_page_is_given_a_base_first_thing_in_its_head() -> None:
 
 
 def test_a_head_in_a_comment_is_none() -> None:
-    page = "<!-- <head> -->\n\u00e9<html>\n<HEAD\n><link>".encode()
+    page = "<!-- \u00e9 <head> -->\n<html>\n<HEAD\n><link>".encode()
     assert based(page, "r/") == page.replace(b"\n><link>", b'\n><base href="r/"><link>')
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"", b"<p>text</p>"),
+        (b"", b"text<head>"),
+        (b"<!DOCTYPE html>", b"\n<title>t</title><script src=a.js></script>"),
+        (b"<!-- note --><!doctype HTML >", b"<p><html><head>"),
+        (b'<!DOCTYPE html>\n<html lang="en">', b"\n<script src=a.js></script><head>"),
+        (b"<html>", b"<p>"),
+        (b"<html><head>", b"<title>t</title></head>"),
+        (b"\xef\xbb\xbf", b"<p>text</p>"),
+        (b"\xef\xbb\xbf<!DOCTYPE html>\n<html>\n<head>", b"<p>"),
+    ],
+)
+def test_a_head_need_not_be_spelled_out(before: bytes, after: bytes) -> None:
+    """https://html.spec.whatwg.org/multipage/syntax.html#optional-tags"""
+    assert based(before + after, "r/") == before + b'<base href="r/">' + after
+
+
+@pytest.mark.parametrize(
+    ("index", "lacking"),
+    [
+        (b'<script src="assets/app.js"></script><link rel=stylesheet href="./a%20b.css?v=1#x">', []),
+        (b'<script src="assets/gone.js"></script><img src="../up.png">', ["assets/gone.js", "../up.png"]),
+        (b'<link rel="icon stylesheet" href=gone.css><link rel=canonical href=about>', ["gone.css"]),
+        (b'<base href="assets/"><script src="app.js"></script><script src="gone.js"></script>', ["gone.js"]),
+        (b'<base href="https://cdn.example/"><script src="gone.js"></script>', []),
+        (
+            b'<script src="/a.js"></script><script src="//x/a.js"></script><img src="data:image/png;base64,AA">',
+            [],
+        ),
+        (b'<script src="https://x/a.js"></script><script src=""></script><script></script><a href=gone>', []),
+        ('<img src="sch\u00f6n.png"><img src="weg\u00e4.png">'.encode(), ["weg\u00e4.png"]),
+        (b"<!-- <script src=gone.js></script> -->", []),
+        (b"<script src=gone.js></script>" * 2, ["gone.js"]),
+    ],
+)
+def test_what_a_page_loads_in_vain_is_found(index: bytes, lacking: list[str]) -> None:
+    paths = {"index.html", "assets/app.js", "a b.css", "sch\u00f6n.png"}
+
+    assert list(missing(index, paths)) == lacking
 
 
 @pytest.mark.parametrize(
     ("page", "why"),
     [
-        (b"<html><p>", "It has no <head>."),
         (b'<head><script src="/assets/a.js"></script>', "/assets/a.js is absolute."),
         (b'<head><base href="/app/">', 'It has a <base href="/app/"> of its own.'),
     ],

@@ -7,7 +7,7 @@ from tasks.lib.ember import content
 from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.member import FILE, Member
-from tasks.lib.ember.verification import ORIGIN, asking, served_faults
+from tasks.lib.ember.verification import ORIGIN, asking, mending, served_faults
 from tasks.lib.ember.wire import Response
 from tasks.lib.settings.ember import Cors
 
@@ -55,6 +55,20 @@ def answer(body: bytes = PACKED, **changed: str) -> Response:
 )  # fmt: skip
 def test_one_thing_that_is_wrong_is_told(response: Response, fault: str) -> None:
     assert list(served_faults(response, ENTRY, content.GZIP, "GET")) == [fault]
+
+
+def test_gzip_that_is_served_as_something_else_is_told() -> None:
+    entry = replace(ENTRY, crc32c=content.checksum([PACKED]))
+    told = "it is gzip, and no browser unpacks what is served as text/javascript."
+
+    assert list(served_faults(answer(Content_Encoding=""), entry, "", "GET")) == [told]
+    assert list(served_faults(answer(content.compress(PACKED)), entry, content.GZIP, "GET")) == [told]
+    archive = replace(entry, headers=Headers("application/gzip", "no-cache"))
+    assert (
+        list(served_faults(answer(Content_Encoding="", Content_Type="application/gzip"), archive, "", "GET"))
+        == []
+    )
+    assert "without a plugin" in mending([f"https://x/app.js: {told}"], "1f", "https://x/")
 
 
 def test_a_sound_answer_has_no_fault() -> None:
