@@ -1,8 +1,10 @@
 """From a build file's text to its types, checked whole: every fault is reported, in Cloud Build's terms."""
 
-from dataclasses import fields
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any, get_args, get_origin
 
 from tasks.lib.errors import UsageError, all_faults
 from tasks.lib.nesting import refuse_deep_yaml
@@ -13,9 +15,6 @@ from tasks.lib.structure import Fault, Faults, Kind, fill
 
 # Google's tools read some of the spellings that these are compared by, and refuse others.
 NEAR = 0.85
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def load(path: Path) -> Build:
@@ -40,7 +39,7 @@ def load(path: Path) -> Build:
     return parse(content, str(path))
 
 
-def parse(content: "Mapping[str, Any]", where: str) -> Build:
+def parse(content: Mapping[str, Any], where: str) -> Build:
     """Check the content of a build file named `where`.
 
     Raises:
@@ -48,13 +47,39 @@ def parse(content: "Mapping[str, Any]", where: str) -> Build:
 
     """
     try:
-        build = fill(Build, content, forgiven=lambda fault: not misspelled(fault.path[-1]))
+        build = fill(
+            Build, as_google_reads(Build, content), forgiven=lambda fault: not misspelled(fault.path[-1])
+        )
     except Faults as error:
         faults = [_told(fault) for fault in error.faults]
         raise all_faults(f"{where} is not a build file of Cloud Build.", faults) from error
     if faults := [fault + "." for rule in RULES for fault in rule(build)]:
         raise all_faults(f"Cloud Build would refuse {where}.", faults)
     return build
+
+
+def as_google_reads(kind: Any, value: object) -> object:
+    """A value in the schema's own form, where Google's readers take others for it.
+
+    They are gcloud (google-apitools' protojson) and jsonpb: snake_case names a field too, a lone value stands
+    for a list of one, and null for nothing.
+    """
+    bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    if get_origin(bare) is list:
+        parts = value if isinstance(value, list | tuple) else [value]
+        return [as_google_reads(get_args(bare)[0], part) for part in parts]
+    if not is_dataclass(bare) or not isinstance(value, Mapping):
+        return value
+    types = {field.name: field.type for field in fields(bare)}
+    given = {key: part for key, part in value.items() if part is not None}
+    named = {_camel_case(key, given, types): part for key, part in given.items()}
+    return {key: as_google_reads(types[key], part) if key in types else part for key, part in named.items()}
+
+
+def _camel_case(key: object, given: Mapping[Any, object], types: Mapping[str, object]) -> object:
+    """The field that `key` spells in snake_case; `key` itself where there is none, or both stand there."""
+    name = re.sub("_([a-z])", lambda found: found[1].upper(), str(key))
+    return name if name in types and name not in given else key
 
 
 def _told(fault: Fault) -> str:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from tasks.lib.errors import UsageError, all_faults
 from tasks.lib.pipeline.model import WORKSPACE, Build, Step, Volume, title
-from tasks.lib.pipeline.substitutions import USER_DEFINED, Substituter, key_faults, resolve
+from tasks.lib.pipeline.substitutions import USER_DEFINED, WITH_DEFAULTS, Substituter, key_faults, resolve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,8 @@ def ready(build: Build, given: Mapping[str, str], where: str, *, triggered: bool
 
     Args:
         build: the checked file.
-        given: built-in substitutions, and user-defined ones that win over the file's.
+        given: built-in and user-defined substitutions; they win over the file's, where they are not empty
+            built-in ones, as TAG_NAME of a build without a tag.
         where: the file's name, for messages.
         triggered: whether a trigger started it: then bash's expansions are on and missing values are empty.
 
@@ -85,6 +86,7 @@ def ready(build: Build, given: Mapping[str, str], where: str, *, triggered: bool
 
     """
     user = {**build.substitutions, **{k: v for k, v in given.items() if USER_DEFINED.fullmatch(k)}}
+    user |= {name: given[name] for name in WITH_DEFAULTS & user.keys() if given.get(name)}
     loose = triggered or build.options.substitutionOption == "ALLOW_LOOSE"
     values = {**given, **user}
     if triggered or build.options.dynamicSubstitutions:

@@ -16,6 +16,8 @@ BUILT_IN = frozenset({
     "REPO_FULL_NAME", "REPO_NAME", "REVISION_ID", "SERVICE_ACCOUNT", "SERVICE_ACCOUNT_EMAIL", "SHORT_SHA",
     "TAG_NAME", "TRIGGER_BUILD_CONFIG_PATH", "TRIGGER_NAME",
 })  # fmt: skip
+# Of these a file may give values, for builds that no trigger starts.
+WITH_DEFAULTS = frozenset({"BRANCH_NAME", "COMMIT_SHA", "REPO_NAME", "REVISION_ID", "SHORT_SHA", "TAG_NAME"})
 USER_DEFINED = re.compile(r"_[A-Z0-9_]+")
 MOST_USER_DEFINED = 200
 LONGEST_KEY = 100
@@ -88,15 +90,13 @@ def is_text(value: str) -> bool:
     return True
 
 
-def key_faults(user_defined: Mapping[str, str]) -> list[str]:
-    """What is wrong with the names and sizes of user-defined substitutions."""
+def key_faults(given: Mapping[str, str]) -> list[str]:
+    """What is wrong with the names and sizes of substitutions that a file or a person gives."""
     faults = []
-    if len(user_defined) > MOST_USER_DEFINED:
-        faults.append(
-            f"{len(user_defined)} substitutions are too many: at most {MOST_USER_DEFINED} are allowed"
-        )
-    for name, value in user_defined.items():
-        if not USER_DEFINED.fullmatch(name):
+    if len(given) > MOST_USER_DEFINED:
+        faults.append(f"{len(given)} substitutions are too many: at most {MOST_USER_DEFINED} are allowed")
+    for name, value in given.items():
+        if not USER_DEFINED.fullmatch(name) and name not in WITH_DEFAULTS:
             faults.append(
                 f"the substitution {name} must be named with an underscore and capitals, such as _NAME"
             )

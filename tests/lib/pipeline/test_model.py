@@ -139,6 +139,37 @@ def test_all_faults_are_reported_together() -> None:
     assert len(faults({"steps": [step(script="x", args=["y"]), step(env=["A"]), step(waitFor=["z"])]})) == 3
 
 
+SPELLED: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"steps": [step(wait_for=["-"])]}, {"steps": [step(waitFor=["-"])]}),
+    ({"steps": [step(waitFor="-", env="A=b", args="x")]}, {"steps": [step(waitFor=["-"], env=["A=b"], args=["x"])]}),
+    ({"steps": step(), "images": "i"}, {"steps": [step()], "images": ["i"]}),
+    ({"steps": [step(allow_exit_codes="3")]}, {"steps": [step(allowExitCodes=[3])]}),
+    (
+        {"steps": [step()], "options": {"dynamic_substitutions": True, "substitution_option": "ALLOW_LOOSE"}},
+        {"steps": [step()], "options": {"dynamicSubstitutions": True, "substitutionOption": "ALLOW_LOOSE"}},
+    ),
+    (
+        {"steps": [step(secret_env="S")], "available_secrets": {"secret_manager": {"version_name": "v", "env": "S"}}},
+        {"steps": [step(secretEnv=["S"])],
+         "availableSecrets": {"secretManager": [{"versionName": "v", "env": "S"}]}},
+    ),
+    (
+        {"steps": [step(secret_env=["A_b"])], "secrets": {"kms_key_name": "k", "secret_env": {"A_b": "aHVzaA=="}}},
+        {"steps": [step(secretEnv=["A_b"])], "secrets": [{"kmsKeyName": "k", "secretEnv": {"A_b": "aHVzaA=="}}]},
+    ),
+    ({"steps": [step(env=None, timeout=None)], "substitutions": None}, {"steps": [step()]}),
+    ({"steps": [step()], "logs_bucket": "gs://x", "options": {"machine_type": "x"}}, {"steps": [step()]}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spelled", "meant"), SPELLED, ids=[str(n) for n in range(len(SPELLED))])
+def test_other_spellings_are_read_as_google_reads_them(
+    spelled: dict[str, Any], meant: dict[str, Any]
+) -> None:
+    """gcloud and jsonpb take snake_case, a lone value for a list of one, and null for nothing."""
+    assert accepted(spelled) == accepted(meant)
+
+
 @pytest.mark.parametrize("content", [None, [], "x"])
 def test_what_is_no_build_at_all_is_said_so(content: Any) -> None:
     assert faults(content) == ["The whole file should be a section with keys."]
@@ -152,7 +183,11 @@ def test_a_step_without_an_image_is_no_step() -> None:
     ("content", "expected"),
     [
         ({"steps": [step(waitfor=["-"])]}, "steps.0.waitfor is no field; did you mean waitFor?"),
-        ({"steps": [step(wait_for=["-"])]}, "steps.0.wait_for is no field; did you mean waitFor?"),
+        (
+            {"steps": [step(wait_for=["-"], waitFor=["-"])]},
+            "steps.0.wait_for is no field; did you mean waitFor?",
+        ),
+        ({"steps": [step(wait_fors=["-"])]}, "steps.0.wait_fors is no field; did you mean waitFor?"),
         ({"steps": [step(secretEnvs=["S"])]}, "steps.0.secretEnvs is no field; did you mean secretEnv?"),
         ({"steps": [step()], "substitution": {}}, "substitution is no field; did you mean substitutions?"),
         ({"steps": [step()], "image": []}, "image is no field; did you mean images?"),

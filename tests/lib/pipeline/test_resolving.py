@@ -191,3 +191,26 @@ def test_a_step_that_is_not_there_is_said_with_those_that_are() -> None:
     assert raised.value.why == "Steps: a, #1."
     with pytest.raises(UsageError, match="Both --from and --only"):
         selected(steps, start="a", only="a")
+
+
+def with_defaults(**given: str) -> list[str]:
+    """The arguments of a step in a file that gives built-in substitutions values."""
+    content = {
+        "steps": [{"name": "ubuntu", "args": ["$COMMIT_SHA", "$TAG_NAME"]}],
+        "substitutions": {"COMMIT_SHA": "default", "TAG_NAME": "none"},
+    }
+    return list(ready(parse(content, "b.yaml"), given, "b.yaml").steps[0].args)
+
+
+def test_a_file_gives_built_in_substitutions_defaults_and_the_trigger_wins() -> None:
+    assert with_defaults() == ["default", "none"]
+    assert with_defaults(COMMIT_SHA="abc", TAG_NAME="") == ["abc", "none"]
+
+
+@pytest.mark.parametrize("name", ["PROJECT_ID", "BUILD_ID", "LOCATION", "lower", "OTHER"])
+def test_what_no_file_may_set_is_refused(name: str) -> None:
+    content = {"steps": [{"name": "ubuntu", "args": [f"${{{name}}}"]}], "substitutions": {name: "x"}}
+
+    with pytest.raises(UsageError, match="Cloud Build would refuse") as refused:
+        ready(parse(content, "b.yaml"), {}, "b.yaml")
+    assert f"the substitution {name} must be named with an underscore" in refused.value.why
