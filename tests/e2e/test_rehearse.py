@@ -1,10 +1,14 @@
 """`invoke rehearse` as a whole: the main job from nothing to an answering address, and what a failure shows."""
 
+import json
 import re
+import secrets
 import urllib.request
 
 import pytest
 
+from tasks.lib.redaction import Secret
+from tests.own_key import OwnKey
 from tests.sandbox_case import Case
 
 pytestmark = pytest.mark.e2e
@@ -67,3 +71,39 @@ def test_an_unknown_branch_is_bad_usage_and_starts_nothing(environment: Case) ->
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "Known branches: develop → staging, master → production." in done.stderr
+
+
+def real_looking(keys: list[str]) -> dict[str, str]:
+    """Values as a real environment has them: names, words and hosts where they belong, secrets for the rest."""
+    named = {
+        "BUCKET_NAME": "lookit-staging", "DB_HOST": "staging-gcloud-sqlproxy", "DB_NAME": "lookit",
+        "DB_USER": "admin", "GOOGLE_APPLICATION_CREDENTIALS": "/etc/googleAppCreds.json",
+        "GS_BUCKET_NAME": "lookit-staging", "GS_PROJECT_ID": "mit-lookit", "JSPSYCH_S3_REGION": "us-east-1",
+        "PIPE_ENVIRONMENT": "staging", "S3_BUCKET": "web", "S3_REGION": "us-east-1",
+        "PIPE_ACCOUNT_HASH": "staging", "rabbitmq-password": "lookit", "OSF_OAUTH_CLIENT_ID": "application",
+    }  # fmt: skip
+    return {key: named.get(key, secrets.token_hex(20)) for key in keys}
+
+
+def test_a_rehearsal_with_real_looking_settings_masks_nothing_but_secrets(environment: Case) -> None:
+    """A value that is in the names of objects, such as DB_NAME's, must not make holes in all that is told."""
+    corner = OwnKey(environment.sandbox, environment.folder, environment.name)
+    folder = corner.tree / "overlays" / "staging" / "secrets"
+    keys = [line.rstrip("=") for line in (folder / "lookit-secrets.env.expected").read_text().split()]
+    values = real_looking([key for key in keys if not key.startswith("#")])
+    account = json.loads((folder / "googleAppCreds.json.expected").read_text())
+    account |= {"type": "service_account", "project_id": "mit-lookit", "private_key": secrets.token_hex(200)}
+    corner.seal(**{
+        "lookit-secrets.env": Secret("".join(f"{key}={value}\n" for key, value in values.items()).encode()),
+        "googleAppCreds.json": Secret(json.dumps(account, indent=2).encode()),
+    })  # fmt: skip
+    corner.behave("Job", "migration", "", logs=f"DB lookit of admin, staging: {values['SECRET_KEY']}")
+
+    done = corner.invoke("rehearse", "--branch", corner.name)
+
+    assert done.returncode == 0, done.stderr
+    masked = [line for line in done.stderr.splitlines() if "[redacted]" in line]
+    assert [line.partition(" | ")[2] for line in masked] == ["DB lookit of admin, staging: [redacted]"]
+    assert not any(value in done.stderr for value in values.values() if len(value) == 40)
+    plan = corner.invoke("plan", "--branch", corner.name, "--json")
+    assert "[redacted]" not in plan.stdout, plan.stdout

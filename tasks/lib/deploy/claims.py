@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from tasks.lib.cluster.api import Json
+from tasks.lib.printable import one_line
 
 if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables
@@ -73,4 +74,4 @@ def describe(lease: Json) -> str:
     notes = notes_of(lease)
     told = [f"{key} {notes[key]}" for key in ("branch", "commit", "build") if key in notes]
     holder, since = lease["spec"].get("holderIdentity", "someone"), lease["spec"].get("acquireTime", "?")
-    return ", ".join([holder, f"since {since[:19]}Z", *told])
+    return one_line(", ".join([holder, f"since {since[:19]}Z", *told]))

@@ -13,6 +13,7 @@ from tasks.lib.deploy.doom import Trouble
 from tasks.lib.deploy.logs import LINES_OF_EVIDENCE, last_lines
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.errors import Failure
+from tasks.lib.printable import one_line
 
 EVENTS_TO_SHOW: Final = 6
 TROUBLES_TO_SHOW: Final = 4
@@ -51,12 +52,12 @@ class Evidence:
         if self.log:
             lines += [
                 f"last lines of {self.pod}, container {self.container}:",
-                *(f"  {line}" for line in self.log),
+                *(f"  {one_line(line)}" for line in self.log),
             ]
         elif self.pod:
             lines.append(f"pod {self.pod}, container {self.container}, has no log.")
         if self.events:
-            lines += ["events:", *(f"  {event}" for event in self.events)]
+            lines += ["events:", *(f"  {one_line(event)}" for event in self.events)]
         verb = "failed" if self.ref.kind == "Job" else "cannot become ready"
         look = f"kubectl -n {namespace} describe {self.shown_by}"
         return Failure(

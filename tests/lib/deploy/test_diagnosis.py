@@ -14,6 +14,8 @@ from tasks.lib.deploy.diagnosis import (
     written,
 )
 from tasks.lib.deploy.doom import NEVER
+from tasks.lib.deploy.evidence import Evidence
+from tasks.lib.deploy.objects import Ref
 
 Thing = dict[str, Any]
 
@@ -269,3 +271,11 @@ def test_the_last_own_write_is_told_by_the_servers_clock() -> None:
     ]
     assert written({"metadata": {"managedFields": entries}}) == "2026-01-01T00:00:02"
     assert written({"metadata": {}}) == ""
+
+
+def test_a_line_of_a_log_or_an_event_stays_one_line_of_the_error() -> None:
+    forged = "x\x0b\u2028\x85\nevents:"
+    found = Evidence(Ref("v1", "Pod", "d", "web"), "why", "pod/web", "web", "main", [forged], [forged])
+    assert found.failure("d").why.splitlines() == [
+        "why", "last lines of web, container main:", "  x  events:", "events:", "  x  events:",
+    ]  # fmt: skip
