@@ -122,7 +122,7 @@ class Redactor:
 
     def __init__(self, values: Iterable[str] = (), public: Public | None = None) -> None:
         self.public = public or Public()
-        self._values: tuple[str, ...] = ()
+        self._by_start: dict[str, list[str]] = {}
         self._in_base64: dict[int, set[str]] = {}
         self.learn(values)
 
@@ -130,8 +130,9 @@ class Redactor:
         """Take these values out from now on; those that are too short are not."""
         for value in values:
             shown = HALVES.sub("\ufffd", printable(value)).strip()
-            if len(shown) >= SHORTEST and shown not in self._values:
-                self._values = (*self._values, shown)
+            alike = self._by_start.get(shown[:SHORTEST], [])
+            if len(shown) >= SHORTEST and shown not in alike:
+                self._by_start[shown[:SHORTEST]] = [*alike, shown]
                 self._learn_base64(value.strip())
 
     def _learn_base64(self, value: str) -> None:
@@ -147,7 +148,7 @@ class Redactor:
     def text(self, text: str) -> str:
         """`text` without control sequences, and with `[redacted]` for each value, however it is spelled."""
         text = printable(text)
-        if not self._values:
+        if not self._by_start:
             return text
         shown, at = [], 0
         for start, end in _merged(span for view in views(text) for span in self._spans(view)):
@@ -179,24 +180,22 @@ class Redactor:
             raise
 
     def _spans(self, view: View) -> Iterator[Span]:
-        for value in self._values:
-            at = view.text.find(value)
-            while at >= 0:
-                yield view.span(at, at + len(value))
-                at = view.text.find(value, at + 1)
+        text = view.text
+        for at in range(len(text) - SHORTEST + 1):
+            for value in self._by_start.get(text[at : at + SHORTEST], ()):
+                if text.startswith(value, at):
+                    yield view.span(at, at + len(value))
         yield from base64_spans(view, self._in_base64)
-        yield from self._span_of_cut(view)
+        for cut in CUT.finditer(text):
+            yield from self._span_before(view, cut.start())
 
-    def _span_of_cut(self, view: View) -> Iterator[Span]:
-        """Where a text that was cut short ends within a value."""
-        for cut in CUT.finditer(view.text):
-            for value in self._values:
-                lengths = range(min(len(value), cut.start()), SHORTEST - 1, -1)
-                starts = (cut.start() - length for length in lengths)
-                for start in starts:
-                    if value.startswith(view.text[start : cut.start()]):
-                        yield view.span(start, cut.start())
-                        break
+    def _span_before(self, view: View, end: int) -> Iterator[Span]:
+        """Where a line that was cut short at `end` ends within a value."""
+        for start in range(view.text.rfind("\n", 0, end) + 1, end - SHORTEST + 1):
+            begun = view.text[start:end]
+            if any(value.startswith(begun) for value in self._by_start.get(begun[:SHORTEST], ())):
+                yield view.span(start, end)
+                return
 
 
 def _merged(spans: Iterable[Span]) -> Iterator[Span]:

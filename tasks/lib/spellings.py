@@ -6,8 +6,10 @@ Each spelling is undone, not imitated: there are many ways to escape a text for 
 import base64
 import html
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 # Escapes within escapes: JSON that a log of JSON quotes, which an event quotes.
@@ -32,41 +34,55 @@ class Spelling:
 
 @dataclass(frozen=True)
 class View:
-    """A text with a spelling undone, and where each of its characters stands in the text as it was."""
+    """A text with a spelling undone.
+
+    Args:
+        text: how it reads.
+        outer: the text before that; None for the text as it was.
+        units: of each character that was escaped, where it is in `text`, and its start and end in `outer`.
+
+    """
 
     text: str
-    starts: Sequence[int]
-    ends: Sequence[int]
+    outer: "View | None" = None
+    units: Sequence[tuple[int, int, int]] = ()
 
     def span(self, start: int, end: int) -> Span:
         """Where a part of the view stands in the text as it was."""
-        return self.starts[start], self.ends[end - 1]
+        if self.outer is None:
+            return start, end
+        return self.outer.span(self._outside(start)[0], self._outside(end - 1)[1])
+
+    def _outside(self, at: int) -> Span:
+        """Where one character stands in the outer view."""
+        number = bisect_right(self.units, at, key=itemgetter(0)) - 1
+        if number < 0:
+            return at, at + 1
+        here, start, end = self.units[number]
+        return (start, end) if at == here else (end + at - here - 1, end + at - here)
 
     def undone(self, spelling: Spelling) -> "View":
         """The view with one more spelling undone."""
-        characters: list[str] = []
-        starts: list[int] = []
-        ends: list[int] = []
-        at = 0
+        parts: list[str] = []
+        units: list[tuple[int, int, int]] = []
+        at = length = 0
         for found in spelling.unit.finditer(self.text):
-            characters.append(self.text[at : found.start()])
-            starts += self.starts[at : found.start()]
-            ends += self.ends[at : found.start()]
+            parts.append(self.text[at : found.start()])
+            length += found.start() - at
             at = found.start()
             for character, width in spelling.read(found[0]):
-                characters.append(character)
-                starts.append(self.starts[at])
-                ends.append(self.ends[at + width - 1])
+                parts.append(character)
+                units.append((length, at, at + width))
+                length += 1
                 at += width
             at = found.end()
-        rest = self.text[at:], self.starts[at:], self.ends[at:]
-        return View("".join([*characters, rest[0]]), [*starts, *rest[1]], [*ends, *rest[2]])
+        return View("".join([*parts, self.text[at:]]), self, units)
 
 
 def views(text: str) -> Iterator[View]:
     """The text as it is, and as each way to read its escapes would have it."""
     seen = {text}
-    left = [View(text, range(len(text)), range(1, len(text) + 1))]
+    left = [View(text)]
     for _ in range(DEPTH):
         yield from left
         inner = []
@@ -100,13 +116,16 @@ def windows(body: str) -> Iterator[str]:
 
 def base64_spans(view: View, known: Mapping[int, set[str]]) -> Iterator[Span]:
     """Where pieces of base64 stand that are among `known`, by their length; wrapped and URL-safe ones too."""
-    kept = [at for at, character in enumerate(view.text) if not character.isspace()]
-    joined = "".join(view.text[at] for at in kept).translate(TO_STANDARD)
-    for size, pieces in known.items():
-        for at in range(len(joined) - size + 1):
-            if joined[at : at + size] in pieces:
-                start, end = _whole(view.text, kept[at], kept[at + size - 1] + 1)
-                yield view.span(start, end)
+    joined = "".join(view.text.split()).translate(TO_STANDARD)
+    found = [
+        (at, at + size - 1)
+        for size, pieces in known.items()
+        for at in range(len(joined) - size + 1)
+        if joined[at : at + size] in pieces
+    ]
+    kept = [at for at, character in enumerate(view.text) if not character.isspace()] if found else []
+    for first, last in found:
+        yield view.span(*_whole(view.text, kept[first], kept[last] + 1))
 
 
 def _whole(text: str, start: int, end: int) -> Span:
