@@ -3,10 +3,12 @@
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tasks.lib.background import Background
+from tasks.lib.background import Background, call, completed, side_by_side
+from tasks.lib.signals import unwinding
 
 
 def test_it_goes_on_beside_the_caller_and_is_done_when_waited_for() -> None:
@@ -47,11 +49,75 @@ def test_whoever_is_interrupted_while_waiting_can_wait_on() -> None:
     working = Background(may_end.wait)
 
     def interrupted() -> None:
-        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
-        working.wait()
+        with unwinding():
+            os.kill(os.getpid(), signal.SIGINT)
+            working.wait()
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert not working.is_done(0.01)
+    assert not working.is_done(0)
     may_end.set()
     assert working.wait()
+
+
+def test_a_call_happens_in_another_thread_than_the_main_one() -> None:
+    def elsewhere() -> threading.Thread:
+        return call(threading.current_thread)
+
+    assert elsewhere() is not threading.main_thread()
+    both = Background(lambda: (threading.current_thread(), elsewhere())).wait()
+    assert both[0] is both[1]
+
+
+def test_results_come_in_the_order_of_the_items() -> None:
+    """The first call returns only once the second has."""
+    second = threading.Event()
+
+    def work(number: int) -> int:
+        second.wait(120) if number == 1 else second.set()
+        return number * 10
+
+    assert side_by_side(work, [1, 2, 3], at_once=2) == [10, 20, 30]
+    assert side_by_side(work, [], at_once=2) == []
+
+
+def test_the_first_fault_keeps_further_calls_from_beginning() -> None:
+    begun = []
+
+    def work(number: int) -> None:
+        begun.append(number)
+        raise LookupError(number)
+
+    with pytest.raises(LookupError):
+        side_by_side(work, range(10), at_once=1)
+    assert begun == [0]
+
+
+def test_an_interrupt_stops_the_calls_under_way_and_waits_for_them() -> None:
+    stopped, ended = threading.Event(), []
+
+    def work(number: int) -> None:
+        stopped.wait(120)
+        ended.append(number)
+
+    def interrupted() -> None:
+        with unwinding():
+            os.kill(os.getpid(), signal.SIGTERM)
+            side_by_side(work, range(10), at_once=2, stop=stopped.set)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert stopped.is_set()
+    assert len(ended) <= 2
+
+
+def test_futures_come_as_they_are_done_or_cancelled() -> None:
+    may_end = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        slow, late = pool.submit(may_end.wait), pool.submit(may_end.wait)
+        late.cancel()
+        order = completed([slow, late])
+        assert next(order) is late
+        may_end.set()
+        assert next(order) is slow
+        assert list(order) == []

@@ -83,6 +83,34 @@ def test_the_program_goes_on_until_it_waits_or_looks() -> None:
     assert done == ["went on"]
 
 
+class Lock:
+    """A lock in Python code, as coverage's and urllib3's: a signal comes when it has just been taken."""
+
+    def __init__(self) -> None:
+        self.inner = threading.Lock()
+
+    def __enter__(self) -> None:
+        self.inner.acquire()
+        send(signal.SIGTERM)
+
+    def __exit__(self, *_: object) -> None:
+        self.inner.release()
+
+
+def test_a_signal_leaves_no_lock_held() -> None:
+    lock = Lock()
+
+    def work() -> None:
+        with unwinding():
+            with lock:
+                pass
+            check()
+
+    with pytest.raises(Terminated):
+        work()
+    assert not lock.inner.locked()
+
+
 def test_a_signal_that_came_when_all_is_done_is_not_lost() -> None:
     with pytest.raises(Terminated), unwinding():
         send(signal.SIGTERM)
