@@ -22,6 +22,8 @@ PUBLIC_PEM: Final = re.compile(
 )
 # A line of a file whose form nobody knows: `password = …`, `"password": "…",`.
 SETTING: Final = re.compile(r"""["']?([A-Za-z][-\w.]*)["']?\s*(?:=(?!=)|:\s)\s*["']?(.+?)["']?,?""")
+# Where a token of a service account says whose namespace it is of: every message names that.
+NAMESPACE: Final = ("kubernetes.io/service-account-token", "namespace")
 # A key as long as this, which no message shows, is a line of a value that broke over lines.
 PIECE: Final = 32
 
@@ -60,7 +62,8 @@ def in_objects(secrets: Iterable[Mapping[str, Any]], known: Public) -> Iterator[
         for part, read in (("stringData", str), ("data", _decoded)):
             held = secret.get(part)
             for key, value in held.items() if isinstance(held, Mapping) else ():
-                yield from within(str(key), read(value), known)
+                if (secret.get("type"), key) != NAMESPACE:
+                    yield from within(str(key), read(value), known)
 
 
 def within(key: str, value: str, known: Public) -> Iterator[str]:
