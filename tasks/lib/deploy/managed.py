@@ -38,12 +38,16 @@ def at(value: Any, path: Sequence[str]) -> Any:
         elif kind == "k" and isinstance(value, list):
             keys = json.loads(rest)
             # What a manifest leaves out, such as a port's protocol, the server filled in.
-            value = next((v for v in value if all(v.get(k, keys[k]) == keys[k] for k in keys)), None)
+            value = next((v for v in value if _has_keys(v, keys)), None)
         elif kind == "v" and isinstance(value, list):
             value = next((v for v in value if v == json.loads(rest)), None)
         else:
             return None
     return value
+
+
+def _has_keys(item: Any, keys: Json) -> bool:
+    return isinstance(item, Mapping) and all(item.get(key, value) == value for key, value in keys.items())
 
 
 def paths(entry: Json) -> set[tuple[str, ...]]:

@@ -120,12 +120,23 @@ def test_what_nobody_recorded_is_taken_over_as_far_as_kubectl_says_that_it_appli
 
 
 @pytest.mark.parametrize(
-    "copy", [{}, {COPY: ""}, {COPY: "no JSON"}, {COPY: "[]"}], ids=["none", "empty", "broken", "no object"]
+    "copy",
+    [{}, {COPY: ""}, {COPY: "no JSON"}, {COPY: "[]"}, {COPY: '{"metadata": 1}'}],
+    ids=["none", "empty", "broken", "no object", "another object"],
 )
 def test_without_kubectls_copy_nobody_knows_what_was_applied_and_nothing_is_removed(
     copy: dict[str, str],
 ) -> None:
     assert patch(with_entries(RESULT, UNRECORDED, **copy), THEN) == []
+
+
+def test_a_copy_of_another_form_claims_only_what_it_has_in_common() -> None:
+    applied = {**APPLIED, "spec": {"ports": ["9419"], "type": {"of": "old"}}}
+    aged = with_entries(RESULT, UNRECORDED, **{COPY: json.dumps(applied)})
+
+    [[taken], _] = [one["value"] for one in patch(aged, THEN)]
+
+    assert taken["fieldsV1"]["f:spec"] == {"f:ports": {".": {}}, "f:type": {}}
 
 
 def test_keys_of_a_secret_that_kubectl_applied_as_text_are_its_own() -> None:
