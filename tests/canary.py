@@ -5,11 +5,15 @@ import html
 import json
 import os
 import shlex
+import stat
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 from tasks.lib.printable import printable
@@ -18,7 +22,8 @@ from tasks.lib.secrets.guard import needles
 from tests.builders import ROOT
 
 SHARED_MEMORY = Path("/dev/shm")
-PAUSE = 0.005
+# What a Python program starts is noted, however soon it ends; this is for what other programs start.
+PAUSE = 0.02
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,7 @@ class Canary:
 
     value: str
     forms: tuple[bytes, ...] = field(init=False)
+    _clean: dict[Path, tuple[int, ...]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         found = needles({"canary.env": Secret(f"SECRET={self.value}".encode())}, Public())
@@ -41,12 +47,22 @@ class Canary:
         return [
             str(path)
             for path in _below(places)
-            if path not in exempt
-            and (
-                self.value in path.name
-                or (path.is_file() and not path.is_symlink() and self.is_in(_bytes(path)))
-            )
+            if path not in exempt and (self.value in path.name or self._holds(path))
         ]
+
+    def _holds(self, path: Path) -> bool:
+        """Whether a file holds it; one that did not, and was not written to since, is not read again."""
+        try:
+            seen = path.lstat()
+        except OSError:
+            return False
+        written = (seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+        if not stat.S_ISREG(seen.st_mode) or self._clean.get(path) == written:
+            return False
+        if self.is_in(_bytes(path)):
+            return True
+        self._clean[path] = written
+        return False
 
 
 @dataclass
@@ -87,6 +103,34 @@ AUDITED = ROOT / "tests" / "data" / "audited"
 def audited(log: Path) -> dict[str, str]:
     """Variables with which a Python program notes in `log` every program that it starts."""
     return {"PYTHONPATH": str(AUDITED), "AUDIT_LOG": str(log)}
+
+
+STARTS = frozenset({"subprocess.Popen", "os.exec", "os.posix_spawn"})
+_noted_in: list[Path] = []
+
+
+@contextmanager
+def noting_starts(log: Path) -> Iterator[None]:
+    """Note in `log` every program that this process starts, until the block ends."""
+    _listen()
+    _noted_in.append(log)
+    try:
+        yield
+    finally:
+        _noted_in.remove(log)
+
+
+@cache
+def _listen() -> None:
+    """Python forgets no such hook, so there is one."""
+    sys.addaudithook(_note)
+
+
+def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in STARTS and _noted_in:
+        *command, environment = arguments
+        with _noted_in[-1].open("a", errors="surrogateescape") as log:
+            log.write(f"{event} {command!r} {dict(environment or os.environ)!r}\n")
 
 
 def started_with(canary: Canary, log: Path) -> list[str]:

@@ -45,9 +45,11 @@ class Here:
     def __init__(self, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
         self._patch, self._capture = patch, capture
 
-    def inv(self, *argv: str, **variables: str) -> Ended:
-        """`./inv ARGV`."""
-        return self._run(_our_program(), ["inv", *argv], variables)
+    def inv(self, *argv: str, stdin: str = "", **variables: str) -> Ended:
+        """`./inv ARGV`, with a stdin that is no terminal."""
+        with self._patch.context() as patch:
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+            return self._run(_our_program(), ["inv", *argv], variables)
 
     def plain(self, *argv: str, **variables: str) -> Ended:
         """`invoke ARGV`, without this project's own program around it."""

@@ -1,9 +1,9 @@
-"""The secrets' tasks as a person runs them: the real program over a small checkout, with a running KMS."""
+"""The secrets' tasks as a person runs them, over a small checkout, with a running KMS."""
 
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.lib.redaction import Secret
@@ -13,6 +13,7 @@ from tasks.lib.secrets.formats import Form
 from tasks.lib.settings.model import Settings
 from tests.builders import ROOT
 from tests.kms_process import DEPLOYER, KEY, KEY_OWNER, KmsProcess
+from tests.program import Ended, Here
 from tests.secrets_settings import settings_for
 
 CANARY = "canary-in-the-coal-mine-4711"
@@ -29,11 +30,24 @@ PATIENT = {"kms": "120s", "kms_attempt": "60s"}
 
 @dataclass(frozen=True)
 class Checkout:
-    """A git repository with encrypted files for both environments, and the program to run over it."""
+    """A git repository with encrypted files for both environments, and the program to run over it.
+
+    Args:
+        kms: the server that has its key.
+        root: its folder.
+        key: what its files are encrypted with.
+        here: runs the program in this process; None where a test only runs it in one of its own.
+
+    """
 
     kms: KmsProcess
     root: Path
     key: str = KEY
+    here: Here | None = None
+
+    def with_key(self, key: str) -> "Checkout":
+        """The same checkout, but the program is told another key."""
+        return replace(self, key=key)
 
     def settings(self, email: str = DEPLOYER) -> Settings:
         """What the program is told, as settings."""
@@ -68,7 +82,7 @@ class Checkout:
         )  # fmt: skip
         return done.stdout
 
-    def environ(self, **more: str) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
         """The variables that lead the program here."""
         values = {
             "INVOKE_GOOGLE_CREDENTIALS_FILE": str(self.kms.credentials_file(DEPLOYER)),
@@ -82,32 +96,46 @@ class Checkout:
         for name in ("STAGING", "PRODUCTION"):
             folder = self.root / FOLDER.format(name.lower())
             values[f"INVOKE_ENVIRONMENTS_{name}_SECRETS_CIPHERTEXTS"] = str(folder)
-        return {**os.environ, **values, **more}
+        return values
 
-    def command(self, task: str, *arguments: str) -> list[str]:
-        """The command line of a task."""
+    def environ(self, **more: str) -> dict[str, str]:
+        """The whole environment of a process of its own."""
+        return {**os.environ, **self.variables(), **more}
+
+    def arguments(self, task: str, *arguments: str) -> list[str]:
+        """What follows the program's name on the command line of a task."""
         configuration = self.root / "keys.yaml"
         files = "".join(f"        {name}: {self.key}\n" for name in PLAINTEXTS)
         section = f"    secrets:\n      files:\n{files}"
         configuration.write_text(f"environments:\n  staging:\n{section}  production:\n{section}")
-        return [sys.executable, "-m", "tasks", "-f", str(configuration), task, *arguments]
+        return ["-f", str(configuration), task, *arguments]
 
-    def run(
-        self, task: str, *arguments: str, stdin: str = "", **more: str
-    ) -> "subprocess.CompletedProcess[str]":
-        """Run a task to its end; no value may show in what it prints to people."""
+    def command(self, task: str, *arguments: str) -> list[str]:
+        """The command line of a task in a process of its own."""
+        return [sys.executable, "-m", "tasks", *self.arguments(task, *arguments)]
+
+    def run(self, task: str, *arguments: str, stdin: str = "", **more: str) -> Ended:
+        """Run a task to its end in this process; no value may show in what it prints to people."""
+        assert self.here
+        variables = {**self.variables(), **more}
+        done = self.here.inv(*self.arguments(task, *arguments), stdin=stdin, **variables)
+        assert CANARY not in done.stderr
+        return done
+
+    def run_apart(self, task: str, *arguments: str, **more: str) -> Ended:
+        """The same in a process of its own, for what would not leave this one as it was."""
         done = subprocess.run(
-            self.command(task, *arguments), cwd=ROOT, env=self.environ(**more), input=stdin,
+            self.command(task, *arguments), cwd=ROOT, env=self.environ(**more), input="",
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert CANARY not in done.stderr
         assert "Traceback" not in done.stderr, done.stderr
-        return done
+        return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def new_checkout(kms: KmsProcess, root: Path, key: str = KEY) -> Checkout:
+def new_checkout(kms: KmsProcess, root: Path, key: str = KEY, here: Here | None = None) -> Checkout:
     """A checkout with one commit."""
-    checkout = Checkout(kms, root, key)
+    checkout = Checkout(kms, root, key, here)
     for environment in ("staging", "production"):
         checkout.seal(environment, PLAINTEXTS)
         for name in ("lookit-secrets.env", "lookit-rabbitmq.env"):

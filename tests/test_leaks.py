@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -22,9 +23,19 @@ import pytest
 
 from tasks.lib.redaction import Secret
 from tests.builders import ROOT
-from tests.canary import Canary, audited, outputs, started_with, unique, watched_processes, workspaces
+from tests.canary import (
+    Canary,
+    audited,
+    noting_starts,
+    outputs,
+    started_with,
+    unique,
+    watched_processes,
+    workspaces,
+)
 from tests.heard import until
 from tests.kms_process import KmsProcess, make_key
+from tests.program import Here
 from tests.secrets_program import FOLDER, PLAINTEXTS, Checkout, new_checkout
 
 CANARY = unique("Zq7")
@@ -174,14 +185,14 @@ CASES = [
 
 
 @pytest.fixture
-def checkout(kms: KmsProcess, tmp_path: Path) -> Checkout:
+def checkout(kms: KmsProcess, tmp_path: Path, here: Here) -> Checkout:
     """A checkout of its own key, with the canary in every file; Lookit's own tree of manifests around it."""
     import shutil
 
     shutil.copytree(
         ROOT / "kubernetes", tmp_path / "checkout" / "kubernetes", ignore=shutil.ignore_patterns("*.enc")
     )
-    made = new_checkout(kms, tmp_path / "checkout", make_key(kms, f"leaks-{next(serial)}"))
+    made = new_checkout(kms, tmp_path / "checkout", make_key(kms, f"leaks-{next(serial)}"), here)
     for environment in ("staging", "production"):
         made.seal(environment, SECRETS)
     made.git("add", "-A")
@@ -207,7 +218,7 @@ LASTING = (away, hanging, failing_third_call, damaged_answers)
 
 def time_limits(trouble: Callable[[Checkout], None]) -> dict[str, str]:
     """Short time limits where it is sure that they are reached."""
-    short = {"INVOKE_TIME_LIMITS_KMS": "1.5s", "INVOKE_TIME_LIMITS_KMS_ATTEMPT": "1s"}
+    short = {"INVOKE_TIME_LIMITS_KMS": "0.6s", "INVOKE_TIME_LIMITS_KMS_ATTEMPT": "0.4s"}
     return short if trouble in LASTING else {}
 
 
@@ -216,7 +227,8 @@ def test_the_canary_is_found_nowhere(checkout: Checkout, tmp_path: Path, case: C
     case.trouble(checkout)
     other_key = make_key(checkout.kms, f"leaks-{next(serial)}") if "{other_key}" in case.arguments else ""
     besides = plaintexts(checkout, case.writes)
-    code, stderr = examine(checkout, tmp_path, case, other_key, besides, **time_limits(case.trouble))
+    limits = time_limits(case.trouble)
+    code, stderr = examine(checkout, tmp_path, case, other_key, besides, run_apart, **limits)
     assert code == case.code, stderr.decode()
 
 
@@ -241,19 +253,24 @@ TROUBLES = [
 ]  # fmt: skip
 
 
-@pytest.mark.timeout(600)  # thirteen programs, one after another
+@pytest.mark.timeout(600)  # thirteen tasks, one after another
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_no_task_shows_the_canary_whatever_goes_wrong(
-    checkout: Checkout, tmp_path: Path, trouble: Callable[[Checkout], None]
+    checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Callable[[Checkout], None]
 ) -> None:
-    """How a task ends is the matter of other tests; here it may end as it likes, but with no traceback."""
+    """How a task ends is the matter of other tests; here it may end as it likes, but with no traceback.
+
+    All run in this process, but for what becomes another program.
+    """
+    monkeypatch.setattr(tempfile, "tempdir", private_places(tmp_path)["TMPDIR"])
     checkout.git("commit", "-q", "--allow-empty", "-m", "One before")
     other_key = make_key(checkout.kms, f"leaks-{next(serial)}")
     decrypted(checkout)
     trouble(checkout)
     for task in TASKS:
         besides = plaintexts(checkout, SECRETS)
-        code, stderr = examine(checkout, tmp_path, task, other_key, besides, **time_limits(trouble))
+        run = run_apart if task.child else run_here
+        code, stderr = examine(checkout, tmp_path, task, other_key, besides, run, **time_limits(trouble))
         assert b"Traceback" not in stderr, (task.task, stderr.decode())
         assert code in {0, 1, 2, 3}, (task.task, stderr.decode())
 
@@ -267,30 +284,58 @@ def plaintexts(checkout: Checkout, names: Iterable[str]) -> set[Path]:
     return {checkout.root / FOLDER.format("staging") / name for name in names}
 
 
+@dataclass(frozen=True)
+class Ran:
+    """How a task ended, what it printed, and the process that it ran in."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+    pid: int
+
+
+Run = Callable[[Checkout, Case, list[str], Path, dict[str, str]], Ran]
+
+
+def run_apart(checkout: Checkout, case: Case, arguments: list[str], log: Path, own: dict[str, str]) -> Ran:
+    """Run a task in a process of its own, where cores may be as large as they like."""
+    process = subprocess.Popen(
+        [*CORES_ALLOWED, *checkout.command(case.task, *arguments)], cwd=ROOT,
+        env=checkout.environ(**own, **audited(log)),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    stdout, stderr = process.communicate(case.stdin.encode())
+    return Ran(process.returncode, stdout, stderr, process.pid)
+
+
+def run_here(checkout: Checkout, case: Case, arguments: list[str], log: Path, own: dict[str, str]) -> Ran:
+    """Run a task in this process."""
+    assert checkout.here
+    variables = {**checkout.variables(), **own}
+    with noting_starts(log):
+        done = checkout.here.inv(*checkout.arguments(case.task, *arguments), stdin=case.stdin, **variables)
+    return Ran(done.code, done.stdout.encode(), done.stderr.encode(), os.getpid())
+
+
 def examine(
-    checkout: Checkout, tmp_path: Path, case: Case, other_key: str, besides: set[Path], **more: str
+    checkout: Checkout, tmp_path: Path, case: Case, other_key: str, besides: set[Path], run: Run, **more: str
 ) -> tuple[int, bytes]:
     """Run a task, look for the canary everywhere, and return how the task ended and what it said."""
     named = {"ENCRYPTED": str(checkout.encrypted()), "{other_key}": other_key}
     arguments = [named.get(word, word) for word in case.arguments]
     log = tmp_path / "started"
     log.unlink(missing_ok=True)
-    own = {**private_places(tmp_path), **editor(checkout, case.editing), **audited(log)}
+    own = {**private_places(tmp_path), **editor(checkout, case.editing), **more}
     with watched_processes(CANARY) as seen:
-        process = subprocess.Popen(
-            [*CORES_ALLOWED, *checkout.command(case.task, *arguments)], cwd=ROOT,
-            env=checkout.environ(**own, **more),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        stdout, stderr = process.communicate(case.stdin.encode())
+        done = run(checkout, case, arguments, log, own)
     assert seen.looks > 0
     assert {place for place in seen.places if not may_show(case, place)} == set()
     assert [line for line in noted(log) if not may_show(case, line)] == []
-    assert not CANARY.is_in(stderr), case.task
-    assert case.stdout_is_exempt or not CANARY.is_in(stdout), case.task
-    assert own_workspaces(process.pid) == []
+    assert not CANARY.is_in(done.stderr), case.task
+    assert case.stdout_is_exempt or not CANARY.is_in(done.stdout), case.task
+    assert own_workspaces(done.pid) == []
     assert CANARY.files_below([tmp_path, *outputs(), checkout.kms.state], {*besides, log}) == []
-    return process.returncode, stderr
+    return done.code, done.stderr
 
 
 def noted(log: Path) -> list[str]:
@@ -402,7 +447,11 @@ def test_the_search_itself_would_find_it(tmp_path: Path) -> None:
     canary = Canary("another-canary-in-plain-sight")
     (tmp_path / "plain").write_text(f"x{canary.value}y")
     (tmp_path / "encoded").write_bytes(base64.b64encode(b"ab" + canary.value.encode() + b"cd"))
+    written_later = tmp_path / "clean"
+    written_later.write_text("nothing yet")
     assert len(canary.files_below([tmp_path])) == 2
+    written_later.write_text(canary.value)
+    assert len(canary.files_below([tmp_path])) == 3
     with watched_processes(canary) as seen:
         for place, argv, environ in (
             ("cmdline", ["sh", "-c", "read line", canary.value], {}),
@@ -431,6 +480,16 @@ def test_a_program_that_ends_at_once_is_noted_all_the_same(tmp_path: Path) -> No
             [sys.executable, "-c", program], env=environ, input=canary.value, text=True, check=True
         )
         assert len(started_with(canary, log)) == 1, start
+
+
+def test_what_this_process_starts_is_noted_while_that_is_asked_for(tmp_path: Path) -> None:
+    canary, log = Canary("another-canary-of-this-process"), tmp_path / "log"
+    with noting_starts(log):
+        subprocess.run(["true", canary.value], check=True)
+        subprocess.run(["true"], env={**os.environ, "LEAK": canary.value}, check=True)
+        subprocess.run(["true"], check=True)
+    subprocess.run(["true", canary.value], check=True)
+    assert (len(started_with(canary, log)), len(log.read_text().splitlines())) == (2, 3)
 
 
 # Tasks that never hold a secret's value, or that another file examines, each with the reason.

@@ -17,6 +17,7 @@ from tasks.lib.secrets.decryption import open_file
 from tasks.lib.secrets.files import one_file
 from tests.builders import ROOT
 from tests.kms_process import KmsProcess, make_key
+from tests.program import Ended, Here
 from tests.secrets_program import CANARY, FOLDER, PLAINTEXTS, Checkout, new_checkout
 
 serial = itertools.count()
@@ -24,7 +25,7 @@ STAGING = ("--environment", "staging")
 NAME = "lookit-secrets.env"
 CHANGED = {**PLAINTEXTS, NAME: Secret(f"DB_HOST=new\nDB_PASSWORD={CANARY}\n".encode())}
 # For runs that are meant to give up.
-SHORT = {"INVOKE_TIME_LIMITS_KMS": "2s", "INVOKE_TIME_LIMITS_KMS_ATTEMPT": "1s"}
+SHORT = {"INVOKE_TIME_LIMITS_KMS": "0.5s", "INVOKE_TIME_LIMITS_KMS_ATTEMPT": "0.25s"}
 LONG = {"INVOKE_TIME_LIMITS_KMS": "60s", "INVOKE_TIME_LIMITS_KMS_ATTEMPT": "20s"}
 
 
@@ -90,12 +91,12 @@ LASTING: dict[str, tuple[dict[str, Any], ...]] = {
 
 
 @pytest.fixture
-def checkout(kms: KmsProcess, tmp_path: Path) -> Checkout:
+def checkout(kms: KmsProcess, tmp_path: Path, here: Here) -> Checkout:
     """A checkout whose key no other test touches."""
-    return new_checkout(kms, tmp_path, make_key(kms, f"faults-{next(serial)}"))
+    return new_checkout(kms, tmp_path, make_key(kms, f"faults-{next(serial)}"), here)
 
 
-def run(checkout: Checkout, task: Task, other: str, **limits: str) -> "subprocess.CompletedProcess[str]":
+def run(checkout: Checkout, task: Task, other: str, **limits: str) -> Ended:
     editor = {"EDITOR": str(checkout.root / "editor"), "VISUAL": ""}
     name, *arguments = task.command(other)
     return checkout.run(name, *arguments, stdin=task.stdin, **editor, **limits)
@@ -119,7 +120,7 @@ def opened_by_either_key(checkout: Checkout, other: str, environment: str = "sta
     found = {}
     for name in PLAINTEXTS:
         key = other if other.encode() in checkout.encrypted(environment, name).read_bytes() else checkout.key
-        settings = Checkout(checkout.kms, checkout.root, key).settings()
+        settings = checkout.with_key(key).settings()
         with connected(settings) as kms:
             found[name] = open_file(
                 kms, one_file(settings, settings.environment(environment), name)
@@ -129,10 +130,10 @@ def opened_by_either_key(checkout: Checkout, other: str, environment: str = "sta
 
 def expect_done(checkout: Checkout, task: Task, other: str) -> None:
     """Everything is as the task makes it, and in order."""
-    finished = Checkout(checkout.kms, checkout.root, other if task.moves else checkout.key)
+    finished = checkout.with_key(other if task.moves else checkout.key)
     assert finished.opened() == task.result
     assert finished.opened("production") == PLAINTEXTS
-    assert finished.run("secrets.verify").returncode == 0
+    assert finished.run("secrets.verify").code == 0
     if task.words[0] == "decrypt":
         folder = checkout.root / FOLDER.format("staging")
         assert {name: Secret((folder / name).read_bytes()) for name in PLAINTEXTS} == PLAINTEXTS
@@ -144,9 +145,9 @@ def test_a_passing_trouble_is_survived(checkout: Checkout, task: Task, trouble: 
     other = make_key(checkout.kms, f"faults-{next(serial)}")
     task.before(checkout)
     checkout.kms.set_faults(*PASSING[trouble])
-    attempt = {"INVOKE_TIME_LIMITS_KMS_ATTEMPT": "5s"} if "hanging" in trouble else {}
+    attempt = {"INVOKE_TIME_LIMITS_KMS_ATTEMPT": "2s"} if "hanging" in trouble else {}
     done = run(checkout, task, other, **{**LONG, **attempt})
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.stderr
     checkout.kms.set_faults()
     expect_done(checkout, task, other)
 
@@ -170,12 +171,12 @@ def test_a_lasting_trouble_loses_nothing_and_the_next_run_finishes(
     lying_there = files(checkout)
     checkout.kms.set_faults(*LASTING[trouble])
     failed = run(checkout, task, other, **SHORT)
-    assert failed.returncode == 1, failed.stderr
+    assert failed.code == 1, failed.stderr
     checkout.kms.set_faults()
     expect_whole(checkout, task, other)
     assert files(checkout) == lying_there
     again = run(checkout, task, other, **LONG)
-    assert again.returncode == 0, again.stderr
+    assert again.code == 0, again.stderr
     expect_done(checkout, task, other)
 
 
@@ -207,7 +208,7 @@ def test_killed_after_any_file_the_next_run_does_the_rest(
     checkout.kms.set_faults()
     expect_whole(checkout, task, other)
     again = run(checkout, task, other, **LONG)
-    assert again.returncode == 0, again.stderr
+    assert again.code == 0, again.stderr
     assert (again.stderr.count("encrypted anew"), again.stderr.count("nothing to do")) == (
         8 - finished,
         finished,
