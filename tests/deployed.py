@@ -191,6 +191,20 @@ def a_secret_value(case: Case) -> str:
     return next(value for value in secret_values(case) if len(value) > 12 and "\n" not in value)
 
 
+def workload(name: str, behaviour: str = "", kind: str = "Deployment", **spec: Any) -> dict[str, Any]:
+    """A Deployment or StatefulSet of one pod that behaves like that, for `Case.hold_only`."""
+    labels = {"app": name}
+    notes = {"sandbox.lookit.org/behave": behaviour}
+    pod = {"containers": [{"name": "main", "image": "busybox:1.37"}]}
+    template = {"metadata": {"labels": labels, "annotations": notes}, "spec": pod}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": {"selector": {"matchLabels": labels}, "template": template, **spec},
+    }
+
+
 def slowly(case: Case, kind: str, name: str, seconds: int) -> None:
     """Change the tree: a workload's pods are ready so many seconds after they started."""
     notes = {"sandbox.lookit.org/ready-after": f"{seconds}s"}

@@ -49,9 +49,9 @@ class Heard:
         self.process.kill()
         self.end()
 
-    def end(self) -> int:
+    def end(self, seconds: float = 120) -> int:
         """Wait for the end; returns the exit code."""
-        code = self.process.wait(timeout=120)
+        code = self.process.wait(seconds)
         self._thread.join(5)
         return code
 

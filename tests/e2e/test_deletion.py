@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.deployed import COMMIT_A, COMMIT_B, deployed, objects, words
+from tests.deployed import COMMIT_A, COMMIT_B, deployed, objects, words, workload
 from tests.heard import until
 from tests.sandbox_case import Case
 
@@ -19,15 +19,15 @@ def hold(case: Case, name: str, *finalizers: str) -> None:
 
 
 def test_what_is_being_deleted_is_waited_for_and_made_anew(environment: Case) -> None:
-    environment.add(
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}, "data": {"a": "b"}}
-    )
+    name = "extra"
+    thing = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
+    environment.hold_only({**thing, "data": {"a": "b"}})
     deployed(environment)
-    name = f"{environment.name}-extra"
     waits = f"ConfigMap {name}: is being deleted: waiting until it is gone"
     hold(environment, name, "example.org/held")
     environment.kubectl("delete", "configmap", name, "--wait=false")
 
+    environment.hold_only({**thing, "data": {"a": "c"}}, workload("web"))
     with environment.started(*words(COMMIT_B)) as interrupted:
         interrupted.moment_of(waits)
         interrupted.send(signal.SIGTERM)
@@ -39,19 +39,19 @@ def test_what_is_being_deleted_is_waited_for_and_made_anew(environment: Case) ->
         hold(environment, name)
         assert again.end() == 0, again.said
     assert f"ConfigMap {name} made anew" in again.said.replace(f"{name}:", name)
-    assert objects(environment)["ConfigMap/extra"]["data"] == {"a": "b"}
+    assert objects(environment)["ConfigMap/extra"]["data"] == {"a": "c"}
 
 
 def test_a_workload_that_somebody_deletes_meanwhile_ends_the_deploy_and_comes_back(environment: Case) -> None:
+    environment.hold_only(workload("web"))
     deployed(environment)
-    environment.behave("Deployment", "web", "never-ready")
+    environment.hold_only(workload("web", "never-ready"))
     with environment.started(*words()) as deploying:
         deploying.moment_of("Unhealthy")
-        environment.kubectl("delete", "deployment", f"{environment.name}-web")
+        environment.kubectl("delete", "deployment", "web")
         assert deploying.end() == 1, deploying.said
 
-    name = f"Deployment {environment.name}-web"
-    assert f"{name} was deleted while this deploy waited for it.\n" in deploying.said
+    assert "Deployment web was deleted while this deploy waited for it.\n" in deploying.said
     web = objects(environment)["Deployment/web"]
     assert web["status"]["availableReplicas"] == 1
     assert "never-ready" not in json.dumps(web["spec"])

@@ -1,9 +1,6 @@
 """The lock, through the sandbox's real API server."""
 
-import datetime
 import json
-import signal
-import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +14,7 @@ from tasks.lib.deploy.claims import Claim
 from tasks.lib.deploy.lock import Lock
 from tasks.lib.deploy.progress import Event
 from tasks.lib.errors import Failure
+from tests.deployed import COMMIT_A, COMMIT_B, deploy, deployed, releases, words, workload
 from tests.fault_proxy import FaultProxy
 from tests.sandbox_case import Case
 
@@ -173,105 +171,52 @@ def test_a_roll_back_that_waits_makes_way_for_no_deploy(environment: Case) -> No
 
 
 def test_the_lock_of_a_killed_deploy_is_free_after_its_lease(environment: Case) -> None:
-    environment.behave("Deployment", "web", "never-ready")
-    process = environment.start("deploy", "--branch", "develop", "--commit", COMMIT)
-    wait_for(process, "Deployment")
-    process.send_signal(signal.SIGKILL)
-    process.wait(timeout=10)
+    environment.hold_only(workload("web", "never-ready"))
+    with environment.started(*words()) as deploying:
+        deploying.moment_of("Deployment web: ")
+        deploying.kill()
 
-    refused = environment.invoke("deploy", "--branch", "develop", "--commit", COMMIT, "--no-wait")
-    assert refused.returncode == 1
+    refused = deploy(environment, "--no-wait")
+    assert refused.code == 1
     assert "Another deploy holds the lock: nothing was changed." in refused.stderr
 
-    environment.behave("Deployment", "web", "")
-    done = environment.invoke("deploy", "--branch", "develop", "--commit", COMMIT)
-    assert done.returncode == 0, done.stderr
-    assert "waiting for the deploy of" in done.stderr
-    assert "was killed, or cut off from the cluster: it is kept as release 1." in done.stderr
+    environment.hold_only(workload("web"))
+    told = deployed(environment)
+    assert "waiting for the deploy of" in told
+    assert "was killed, or cut off from the cluster: it is kept as release 1." in told
     assert environment.kubectl("get", "leases", "-o", "name") == ""
-    listed = environment.invoke("release.list", "--environment", "staging", "--json")
-    newest, before = json.loads(listed.stdout)
-    assert (newest["number"], newest["result"], newest["commit"]) == (2, "deployed", COMMIT)
-    assert (before["number"], before["result"], before["commit"]) == (1, "killed", COMMIT)
-    assert before["who"] in done.stderr
+    newest, before = releases(environment)
+    assert (newest["number"], newest["result"], newest["commit"]) == (2, "deployed", COMMIT_A)
+    assert (before["number"], before["result"], before["commit"]) == (1, "killed", COMMIT_A)
+    assert before["who"] in told
     shown = environment.invoke("release.show", "1", "--environment", "staging", "--json")
     assert json.loads(shown.stdout)["objects"] is None
 
 
-def test_status_looks_past_a_killed_deploy_and_says_that_it_was(environment: Case) -> None:
-    done = environment.invoke("deploy", "--branch", "develop", "--commit", COMMIT)
-    assert done.returncode == 0, done.stderr
-    assert a_lock(environment, "dead@there").take() is None
-
-    given_up = environment.invoke(
-        "release.unlock", "--environment", "staging", "--by", "me", "--reason", "it is dead"
-    )
-    assert "it is kept as release 2." in given_up.stderr
-
-    status = environment.invoke("release.status", "--environment", "staging")
-    assert status.returncode == 0, status.stderr
-    assert "staging: release 1, commit" in status.stderr
-    assert "Release 2 after it, commit ddddddd, was killed: what it applied stays." in status.stderr
-
-
-def test_a_roll_back_that_nobody_numbered_goes_no_further_back_for_a_deploy_that_died(
-    environment: Case,
-) -> None:
-    for commit in (COMMIT, "e" * 40):
-        done = environment.invoke("deploy", "--branch", "develop", "--commit", commit)
-        assert done.returncode == 0, done.stderr
+def test_a_deploy_that_died_is_told_and_no_roll_back_goes_further_back_for_it(environment: Case) -> None:
+    for commit in (COMMIT_A, COMMIT_B):
+        data = {"made": commit}
+        environment.hold_only(
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": data}
+        )
+        deployed(environment, commit=commit)
     assert a_lock(environment, "dead@there").take() is None
 
     refused = environment.invoke("release.rollback", "--environment", "staging")
 
-    assert refused.returncode == 1
+    assert refused.code == 1
     assert "The last good release before the present one is 2 now; it was 1." in refused.stderr
+    assert a_lock(environment, "another@there").take() is None
+    given_up = environment.invoke(
+        "release.unlock", "--environment", "staging", "--by", "me", "--reason", "it is dead"
+    )
+    assert "it is kept as release 4." in given_up.stderr
+    status = environment.invoke("release.status", "--environment", "staging")
+    assert status.code == 0, status.stderr
+    assert "staging: release 2, commit" in status.stderr
+    assert "Release 4 after it, commit ddddddd, was killed: what it applied stays." in status.stderr
     done = environment.invoke("release.rollback", "--environment", "staging", "--to", "2")
-    assert done.returncode == 0, done.stderr
-
-
-def clock_of_another_machine(case: Case, hours: int) -> None:
-    """Leave the Lease of a holder whose clock is wrong by so many hours."""
-    moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=hours)
-    stamp = moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    lease = {
-        "apiVersion": "coordination.k8s.io/v1",
-        "kind": "Lease",
-        "metadata": {"name": lock.NAME},
-        "spec": {
-            "holderIdentity": "elsewhere",
-            "leaseDurationSeconds": lock.SECONDS,
-            "acquireTime": stamp,
-            "renewTime": stamp,
-        },
-    }
-    path = case.folder / "lease.json"
-    path.write_text(json.dumps(lease))
-    case.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(path))
-
-
-@pytest.mark.parametrize("hours", [-5, 5], ids=["late", "early"])
-def test_a_holder_whose_clock_is_wrong_keeps_its_lock_while_it_renews_and_no_longer(
-    environment: Case, hours: int
-) -> None:
-    clock_of_another_machine(environment, hours)
-    one = a_lock(environment, "waiting@here")
-    began = time.monotonic()
-    while time.monotonic() - began < lock.SECONDS + 6:
-        assert one.take() is not None, "taken from a holder that renews"
-        time.sleep(3)
-        clock_of_another_machine(environment, hours)
-
-    last = time.monotonic()
-    assert one.take() is not None
-    seen = began = time.monotonic()
-    while one.take() is not None:
-        assert began - seen <= lock.SECONDS, "a dead holder keeps the lock"
-        time.sleep(0.5)
-        began = time.monotonic()
-
-    assert time.monotonic() - last >= lock.SECONDS
-    one.release()
+    assert done.code == 0, done.stderr
 
 
 def test_a_lock_is_given_up_by_name_and_reason_only(environment: Case) -> None:
@@ -279,12 +224,12 @@ def test_a_lock_is_given_up_by_name_and_reason_only(environment: Case) -> None:
     assert one.take() is None
 
     refused = environment.invoke("release.unlock", "--environment", "staging")
-    assert refused.returncode == 2
+    assert refused.code == 2
     done = environment.invoke(
         "release.unlock", "--environment", "staging", "--by", "me", "--reason", "it is dead"
     )
 
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.stderr
     assert "it was held by dead@elsewhere" in done.stderr
     assert one.read() is None
     assert "me gave up the lock of dead@elsewhere: it is dead" in environment.kubectl("get", "events")
@@ -302,12 +247,7 @@ def test_a_lock_is_given_up_by_who_may_not_leave_an_event_too(environment: Case)
         "release.unlock", "--environment", "staging", "--by", "me", "--reason", "it is dead"
     )
 
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.stderr
     assert "it was held by dead@elsewhere" in done.stderr
     assert "No event could be left that says so: " in done.stderr
     assert one.read() is None
-
-
-def wait_for(process: "subprocess.Popen[str]", text: str) -> None:
-    assert process.stderr
-    assert any(text in line for line in process.stderr)

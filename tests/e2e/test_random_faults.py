@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import subprocess
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -62,19 +63,18 @@ def one_task(draw: random.Random, case: Case, proxy: FaultProxy) -> None:
     for _ in range(draw.randrange(4)):
         proxy.add(**{"pattern": draw.choice(REQUESTS), "times": draw.choice(TIMES), **draw.choice(FAULTS)})
     words, number = a_task(draw), draw.choice(SIGNALS)
-    running = case.start(*words)
-    if number:
-        try:
-            running.wait(draw.uniform(0.1, 8.0))
-        except subprocess.TimeoutExpired:
-            running.send_signal(number)
-    stdout, stderr = running.communicate(timeout=LONGEST)
+    with case.started(*words) as running:
+        if number:
+            with suppress(subprocess.TimeoutExpired):
+                running.process.wait(draw.uniform(0.1, 8.0))
+            running.send(number)
+        code, stderr = running.end(LONGEST), running.said
     proxy.clear()
-    assert "Traceback" not in stdout + stderr, stderr
+    assert "Traceback" not in stderr, stderr
     told_to_end = {-number, 128 + number} if number else set()
     nothing_before = {2} if "There is no release that went well before" in stderr else set()
-    assert running.returncode in {0, 1, 70} | told_to_end | nothing_before, stderr
-    assert running.returncode not in {1, 70} or "why:" in stderr or "next:" in stderr, stderr
+    assert code in {0, 1, 70} | told_to_end | nothing_before, stderr
+    assert code not in {1, 70} or "why:" in stderr or "next:" in stderr, stderr
     free_the_lock(case, killed=number == signal.SIGKILL)
 
 
@@ -86,7 +86,7 @@ def free_the_lock(case: Case, *, killed: bool) -> None:
     ]:
         assert killed, f"{holder} has ended, and has the lock"
         given_up = case.invoke("release.unlock", *ENVIRONMENT, "--by", holder, "--reason", "it was killed")
-        assert given_up.returncode == 0, given_up.stderr
+        assert given_up.code == 0, given_up.stderr
 
 
 @pytest.mark.parametrize("seed", range(RUNS))
@@ -104,7 +104,7 @@ def test_what_comes_after_random_faults_and_signals_finishes(
 
         done, again = case.invoke(*deploy), case.invoke(*deploy)
 
-        assert done.returncode == 0, done.stderr
+        assert done.code == 0, done.stderr
         assert "staging is unchanged and ready" in again.stderr
-        assert case.invoke("release.status", *ENVIRONMENT, "--exit-code").returncode == 0
+        assert case.invoke("release.status", *ENVIRONMENT, "--exit-code").code == 0
         assert extra == (f"{case.name}-extra" in case.kubectl("get", "configmaps", "-o", "name"))

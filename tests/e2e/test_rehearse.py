@@ -8,8 +8,10 @@ import urllib.request
 import pytest
 
 from tasks.lib.redaction import Secret
+from tests.builders import ROOT
 from tests.own_key import OwnKey
 from tests.sandbox_case import Case
+from tests.screen import on_screen
 
 pytestmark = pytest.mark.e2e
 
@@ -40,7 +42,7 @@ def _table(text: str) -> dict[str, tuple[str, str]]:
 def test_a_rehearsal_takes_every_step_and_the_address_answers(environment: Case) -> None:
     done = environment.invoke("rehearse", "--branch", "develop")
 
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.stderr
     table = _table(done.stderr)
     assert list(table) == STEPS
     assert all(result.startswith("done: ") and took for result, took in table.values())
@@ -54,14 +56,19 @@ def test_a_rehearsal_takes_every_step_and_the_address_answers(environment: Case)
     assert deployed == "1111"
 
 
-def test_a_rehearsal_that_fails_says_at_which_step_and_runs_no_further(environment: Case) -> None:
+def test_a_rehearsal_that_fails_on_a_terminal_says_at_which_step_and_runs_no_further(
+    environment: Case,
+) -> None:
     environment.patch("Job", "migration", {"spec": {"backoffLimit": 0}})  # its five retries take minutes
     environment.behave("Job", "migration", "job-fail", exit_code="3")
 
-    done = environment.invoke("rehearse", "--branch", "develop")
+    argv, env = environment.argv("rehearse", "--branch", "develop"), environment.env(TERM="xterm", CI="")
+    with on_screen(argv, ROOT, env, columns=120, lines=50) as screen:
+        screen.until(lambda shown: any(f"Job {environment.name}-migration" in line for line in shown))
+        assert screen.end() == 1
 
-    assert (done.returncode, done.stdout) == (1, "")
-    table = _table(done.stderr)
+    assert not screen.cursor_hidden
+    table = _table("\n".join(screen.whole))
     assert re.match(r"failed: .*migration", table["deploy and wait until ready"][0])
     assert [table[step] for step in STEPS[5:]] == [("not run", ""), ("not run", "")]
 
@@ -69,7 +76,7 @@ def test_a_rehearsal_that_fails_says_at_which_step_and_runs_no_further(environme
 def test_an_unknown_branch_is_bad_usage_and_starts_nothing(environment: Case) -> None:
     done = environment.invoke("rehearse", "--branch", "feature")
 
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.code, done.stdout) == (2, "")
     assert "Known branches: develop → staging, master → production." in done.stderr
 
 

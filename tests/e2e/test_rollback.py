@@ -21,11 +21,11 @@ from tests.deployed import (
     image,
     objects,
     results,
-    slowly,
     unlock,
     widget,
     widgets,
     words,
+    workload,
 )
 from tests.sandbox_case import Case
 
@@ -132,11 +132,12 @@ def assert_evidence(bundle: Path, secret: str) -> None:
 def test_a_rollout_without_progress_goes_back_though_its_controller_repeats_that_for_a_while(
     environment: Case,
 ) -> None:
+    environment.hold_only(workload("web"))
     deployed(environment)
     # Only now: a busy machine takes longer than that for a first rollout.
-    environment.patch("Deployment", "web", {"spec": {"progressDeadlineSeconds": 5}})
+    environment.hold_only(workload("web", progressDeadlineSeconds=5))
     deployed(environment)
-    environment.behave("Deployment", "web", "never-ready")
+    environment.hold_only(workload("web", "never-ready", progressDeadlineSeconds=5))
 
     done = deploy(environment)
 
@@ -150,22 +151,22 @@ def test_a_rollout_without_progress_goes_back_though_its_controller_repeats_that
 def test_a_field_that_somebody_took_meanwhile_is_left_to_them_and_all_else_goes_back(
     environment: Case,
 ) -> None:
+    environment.hold_only(workload("web", replicas=1))
     deployed(environment)
-    web = f"{environment.name}-web"
-    environment.behave("Deployment", "web", "never-ready")
+    environment.hold_only(workload("web", "never-ready", replicas=1))
     with environment.started(*words()) as deploying:
-        deploying.moment_of(f"Deployment {web}: changed")
+        deploying.moment_of("Deployment web: changed")
         scale = json.dumps({"spec": {"replicas": 3}})
-        environment.kubectl("patch", "deployment", web, "--field-manager=autoscaler", "-p", scale)
+        environment.kubectl("patch", "deployment", "web", "--field-manager=autoscaler", "-p", scale)
         deploying.moment_of("Unhealthy")
         sick = pods_that(environment, "never-ready")
         environment.kubectl("annotate", "pods", *sick, "--overwrite", "sandbox.lookit.org/behave=crash-loop")
         assert deploying.end() == 1, deploying.said
 
-    assert f"Deployment {web}: left: .spec.replicas is managed by autoscaler" in deploying.said
+    assert "Deployment web: left: .spec.replicas is managed by autoscaler" in deploying.said
     assert (
         "What it had touched is as in release 1 again, but for what others have set since and keep "
-        f"(.spec.replicas of Deployment {web})." in deploying.said
+        "(.spec.replicas of Deployment web)." in deploying.said
     )
     after = objects(environment)["Deployment/web"]
     assert "never-ready" not in json.dumps(after["spec"])
@@ -174,7 +175,7 @@ def test_a_field_that_somebody_took_meanwhile_is_left_to_them_and_all_else_goes_
 
     back = ("release.rollback", "--environment", "staging", "--to", "1")
     refused = environment.invoke(*back)
-    option = f"--force-conflicts Deployment/{web}:.spec.replicas"
+    option = "--force-conflicts Deployment/web:.spec.replicas"
     assert refused.code == 1
     assert f"with {option}" in refused.stderr
     done = environment.invoke(*back, *option.split())
@@ -191,41 +192,45 @@ def pods_that(case: Case, behaviour: str) -> list[str]:
 
 
 def test_what_a_killed_deploy_left_goes_back_too_when_the_next_one_fails(environment: Case) -> None:
+    environment.hold_only(workload("worker"), workload("web"))
     deployed(environment)
-    before = objects(environment, "deployments")["Deployment/worker"]["spec"]["template"]
-    environment.add(SERVICE)
-    environment.behave("Deployment", "worker", "", logs="of the next version")
-    environment.behave("Deployment", "web", "never-ready")
+    before = templates(environment)
+    worker = workload("worker")
+    worker["spec"]["template"]["metadata"]["annotations"]["version"] = "next"
+    environment.hold_only(worker, workload("web", "never-ready"), SERVICE)
     with environment.started(*words()) as deploying:
-        deploying.moment_of(f"Deployment {environment.name}-worker: 1/1")
+        deploying.moment_of("Deployment worker: 1/1")
+        deploying.moment_of("Unhealthy")
         deploying.kill()
     unlock(environment)
-    environment.behave("Deployment", "web", "crash-loop")
+    environment.hold_only(worker, workload("web", "crash-loop"), SERVICE)
 
     done = deploy(environment)
 
     assert done.code == 1
     assert "is as in release 1 again, and so is what deploys before it had left otherwise" in done.stderr
-    after = objects(environment)
-    assert "Service/new-service" not in after
-    assert after["Deployment/worker"]["spec"]["template"] == before
-    assert "sandbox.lookit.org/behave" not in json.dumps(after["Deployment/web"]["spec"])
+    assert "Service/new-service" not in objects(environment)
+    assert templates(environment) == before
+
+
+def templates(case: Case) -> dict[str, Any]:
+    return {name: thing["spec"]["template"] for name, thing in objects(case, "deployments").items()}
 
 
 def test_a_time_out_goes_back_too_and_keeps_its_exit_code(environment: Case) -> None:
+    environment.hold_only(workload("web"))
     deployed(environment)
-    environment.behave("Deployment", "worker", "never-ready")
+    environment.hold_only(workload("web", "never-ready"))
     evidence, report = environment.folder / "here", environment.folder / "report"
 
-    # The same commit: nothing else is waited for, which might not be ready in time either.
     done = deploy(environment, "--evidence", str(evidence), "--report", str(report),
                   INVOKE_TIME_LIMITS_ROLLOUT="3s")  # fmt: skip
 
     assert done.code == 70
     assert "1 of the workloads were not ready within 3 s." in done.stderr
-    assert f"Deployment {environment.name}-worker: waiting: " in done.stderr.partition("why:")[2]
+    assert "Deployment web: waiting: " in done.stderr.partition("why:")[2]
     assert results(environment) == ["failed, rolled back to 1", "deployed"]
-    assert "never-ready" not in json.dumps(objects(environment)["Deployment/worker"]["spec"])
+    assert "never-ready" not in json.dumps(templates(environment))
     assert len(list(evidence.iterdir())) == 1
     assert bundles(environment) == []
     told = json.loads((report / "deploy.json").read_text())
@@ -233,11 +238,12 @@ def test_a_time_out_goes_back_too_and_keeps_its_exit_code(environment: Case) -> 
 
 
 def test_a_roll_back_that_fails_says_so_and_what_to_do(environment: Case) -> None:
-    slowly(environment, "StatefulSet", "lookit-rabbitmq", 4)
+    good = workload("queue", kind="StatefulSet")
+    good["spec"]["template"]["metadata"]["annotations"]["sandbox.lookit.org/ready-after"] = "4s"
+    environment.hold_only(good)
     deployed(environment)
-    environment.behave("StatefulSet", "lookit-rabbitmq", "image-pull-error")
+    environment.hold_only(workload("queue", "image-pull-error", "StatefulSet"))
 
-    # The same commit: nothing else goes back, which might not be ready in time either.
     done = deploy(environment, INVOKE_TIME_LIMITS_ROLLBACK="1s")
 
     assert done.code == 1

@@ -1,5 +1,6 @@
 """When a holder counts as dead; tests/e2e/test_lock.py takes real locks."""
 
+import datetime
 import threading
 from typing import Any, cast
 
@@ -13,21 +14,19 @@ from tasks.lib.deploy.lock import SECONDS, Lock
 from tests.builders import checked_in_settings
 from tests.clock import Clock
 
-LEASE = {
-    "metadata": {"name": lock.NAME, "uid": "1", "resourceVersion": "7"},
-    "spec": {"holderIdentity": "somebody", "renewTime": "then", "leaseDurationSeconds": SECONDS},
-}
+SPEC = {"holderIdentity": "somebody", "renewTime": "then", "leaseDurationSeconds": SECONDS}
+LEASE = {"metadata": {"name": lock.NAME, "uid": "1", "resourceVersion": "7"}, "spec": SPEC}
 
 
 class Server:
     """Knows one Lease that nobody renews, and answers as late as it is told to."""
 
     def __init__(self, clock: Clock) -> None:
-        self.late, self._clock = 0.0, clock
+        self.late, self.renewed, self._clock = 0.0, "then", clock
 
     def get(self, path: str, *, doing: str) -> dict[str, Any]:
         self._clock.sleep(self.late)
-        return LEASE
+        return {**LEASE, "spec": {**SPEC, "renewTime": self.renewed}}
 
     def request(self, method: str, path: str, **_: Any) -> dict[str, Any]:
         return {}
@@ -45,6 +44,24 @@ def test_a_holder_that_does_not_renew_is_dead_when_its_time_is_over(clock: Clock
 
     assert one.take() is not None
     clock.sleep(SECONDS)
+    assert one.take() is not None
+    clock.sleep(1)
+    assert one.take() is None
+
+
+@pytest.mark.parametrize("hours", [-5, 5], ids=["late", "early"])
+def test_a_holder_whose_clock_is_wrong_keeps_its_lock_while_it_renews_and_no_longer(
+    clock: Clock, hours: int
+) -> None:
+    server = Server(clock)
+    one = Lock(cast("Api", server), checked_in_settings().environment("staging"), Claim("me"))
+    for _ in range(SECONDS):
+        moment = datetime.datetime.fromtimestamp(clock.time(), datetime.UTC)
+        server.renewed = f"{moment + datetime.timedelta(hours=hours):%Y-%m-%dT%H:%M:%S.%fZ}"
+        assert one.take() is not None, "taken from a holder that renews"
+        clock.sleep(3)
+
+    clock.sleep(SECONDS - 3)
     assert one.take() is not None
     clock.sleep(1)
     assert one.take() is None

@@ -23,10 +23,12 @@ def record(*results: tuple[str, str, str, str]) -> Record:
     return made
 
 
-def screen(made: Record, width: int, height: int, phase: str = "workloads", **reasons: str) -> list[str]:
+def screen(
+    made: Record, width: int, height: int, phase: str = "workloads", now: float = NOW, **reasons: str
+) -> list[str]:
     told = {Ref("apps/v1", "Deployment", "default", name): text for name, text in reasons.items()}
     console = Console(file=io.StringIO(), width=width, height=height, color_system=None)
-    console.print(draw(made, phase, told, width, height, NOW))
+    console.print(draw(made, phase, told, width, height, now))
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
@@ -89,6 +91,17 @@ def test_cells_are_text_and_neither_markup_nor_commands() -> None:
 def test_what_was_told_last_stands_beside_what_is_being_applied() -> None:
     made = record(("workloads", "web", "being applied", ""))
     assert screen(made, 80, 24, web="created")[2].endswith("created")
+
+
+def test_the_age_of_a_row_in_work_counts_up() -> None:
+    made = record(("workloads", "web", "waiting", "0/1"))
+    pictures = [screen(made, 110, 24, now=NOW + seconds) for seconds in (0, 0.25, 1.5, 75)]
+    assert [rows[2].split("0/1")[1].split("waiting")[0].strip() for rows in pictures] == [
+        "0.0 s",
+        "0.2 s",
+        "1.5 s",
+        "1 min 15 s",
+    ]
 
 
 def test_the_age_of_a_finished_row_stands_still() -> None:
