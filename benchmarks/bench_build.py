@@ -21,7 +21,7 @@ MOST_SECONDS = 0.6
 GIT = ("git", "-c", "user.name=A", "-c", "user.email=a@example.org")
 
 
-def main() -> None:
+def main(rounds: int = ROUNDS) -> None:
     """Print the tables; say why where there is nothing to measure with."""
     try:
         with (
@@ -30,12 +30,12 @@ def main() -> None:
             docker_services.registry(Path(folder)) as registry,
         ):
             (Path(folder) / "source").mkdir()
-            measure(Path(folder) / "source", f"{registry.address}/bench/lookit")
+            measure(Path(folder) / "source", f"{registry.address}/bench/lookit", rounds)
     except pytest.skip.Exception as reason:
         write(f"### Building and pushing\n\nNot measured: {reason}\n")
 
 
-def measure(source: Path, repository: str) -> None:
+def measure(source: Path, repository: str, rounds: int) -> None:
     """Build and push the same unchanged image both ways."""
     (source / "Dockerfile").write_text("FROM scratch\nCOPY content /\n")
     (source / "content").write_text("x" * 1000)
@@ -49,10 +49,10 @@ def measure(source: Path, repository: str) -> None:
     write(machine() + "\n")
     for name, ours, theirs in (("build", (), build), ("push", record, push)):
         task = (sys.executable, "-m", "tasks", name, "--source", str(source), *ours)
-        compare(name, theirs, partial(run, task, env))
+        compare(name, theirs, partial(run, task, env), rounds)
 
 
-def compare(name: str, theirs: tuple[str, ...], ours: partial[None]) -> None:
+def compare(name: str, theirs: tuple[str, ...], ours: partial[None], rounds: int) -> None:
     """Time docker and the task in turns; processor time too, which a busy machine stretches less."""
     used: dict[str, list[float]] = defaultdict(list)
 
@@ -63,7 +63,7 @@ def compare(name: str, theirs: tuple[str, ...], ours: partial[None]) -> None:
 
     plain, task = f"docker {name}", f"./inv {name}"
     timings = in_turns(
-        {plain: partial(measured, plain, partial(run, theirs)), task: partial(measured, task, ours)}, ROUNDS
+        {plain: partial(measured, plain, partial(run, theirs)), task: partial(measured, task, ours)}, rounds
     )
     write(markdown(f"{name}, unchanged", timings))
     overhead = timings[1].median - timings[0].median

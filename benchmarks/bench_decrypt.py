@@ -35,7 +35,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 7
 # A criterion turns on a difference of 10 ms, half of what rounds differ by themselves.
 CLOSE_ROUNDS = 50
-CASES = ((3, 0.0), (3, 0.05), (100, 0.0), (100, 0.05))
+Case = tuple[int, float]  # files, and the seconds by which each call is late
+CASES: tuple[Case, ...] = ((3, 0.0), (3, 0.05), (100, 0.0), (100, 0.05))
 FEW = 3
 COMMAND = "./inv decrypt, the whole command"
 # Our modules are compiled anew at every start where this is set, which no user's shell does.
@@ -53,18 +54,20 @@ for _ in range(2):
 """
 
 
-def main() -> None:
+def main(
+    cases: Sequence[Case] = CASES, rounds: tuple[int, int] = (ROUNDS, CLOSE_ROUNDS)
+) -> None:  # fmt: skip
     """Measure and print."""
     sys.stdout.write(f"{machine()}\n\n")
     with tempfile.TemporaryDirectory() as folder, running(Path(folder, "kms")) as kms:
         make_key(kms)
-        for files, delay in CASES:
+        for files, delay in cases:
             kms.reset()
             root = Path(folder, f"{files}-{delay}")
             values = _values(kms, root, [f"file-{number}.env" for number in range(files)])
             _seal(kms, root, values)
             kms.set_faults({"rpc": "Decrypt", "delay": delay})
-            sys.stdout.write(_compared(kms, root, values, delay))
+            sys.stdout.write(_compared(kms, root, values, delay, rounds))
             sys.stdout.flush()
 
 
@@ -99,7 +102,9 @@ def _seal(kms: KmsProcess, root: Path, values: dict[str, Any]) -> None:
     encrypt_all(owner, environment, plaintexts, Form.RAW)  # the form that gcloud knows
 
 
-def _compared(kms: KmsProcess, root: Path, values: dict[str, Any], delay: float) -> str:
+def _compared(
+    kms: KmsProcess, root: Path, values: dict[str, Any], delay: float, rounds: tuple[int, int]
+) -> str:  # fmt: skip
     """One table and what follows from it."""
     names = list(values["environments"]["bench"]["secrets"]["files"])
     alternatives: dict[str, Callable[[], object]] = {}
@@ -109,10 +114,9 @@ def _compared(kms: KmsProcess, root: Path, values: dict[str, Any], delay: float)
         _seal_for_sops(kms, root, names)
         alternatives[f"{len(names)} times sops decrypt"] = lambda: _sops(kms, root, names)
     alternatives[COMMAND] = lambda: _command(root, values)
-    timings = in_turns(alternatives, ROUNDS)
+    timings = in_turns(alternatives, rounds[0])
     is_close = bool(delay) and len(names) <= FEW
-    rounds = CLOSE_ROUNDS if is_close else ROUNDS
-    first, again, undelayed = _libraries(kms, root, values, delay, rounds)
+    first, again, undelayed = _libraries(kms, root, values, delay, rounds[is_close])
     lines = [
         markdown(f"Decrypting {len(names)} files, {delay * 1000:.0f} ms a call", timings),
         f"- `decrypt_all` in a process that has loaded nothing yet: {_spread(first)}",

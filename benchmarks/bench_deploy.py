@@ -48,34 +48,6 @@ LINEAR_GOAL = 1.2
 VARIABLES = BuildVariables(
     commit_sha="a" * 40, branch_name="develop", tag_name="1.0", repo_name="lookit-api", build_id="bench"
 )
-PROGRAM = """
-import json, resource, sys, time
-from pathlib import Path
-from tasks.lib.cluster.connection import connect
-from tasks.lib.deploy import history, lock
-from tasks.lib.deploy.engine import Choices, Course, plan
-from tasks.lib.deploy.objects import wanted
-from tasks.lib.deploy.progress import Record
-from tasks.lib.render.documents import split
-from tests.builders import settings_in
-def tell(event): pass
-settings = settings_in(Path(sys.argv[1]), json.loads(sys.argv[2]))
-environment = settings.environment("staging")
-connection = connect(settings, environment)
-contents = [document.content for document in split(Path(sys.argv[3]).read_text())]
-claim = lock.claim_of({"commit": "a" * 40})
-one = lock.Lock(connection.api, environment, claim)
-with lock.held(one, wait=60, tell=tell):
-    objects = wanted(contents, connection.kinds, environment.namespace)
-    planned = plan(settings, environment, connection, objects, Choices())
-    record, began = Record("staging"), time.monotonic()
-    Course(settings, environment, connection, record, tell, one.require).run(planned)
-    if any(step.writes for step in planned.steps):
-        kept = [step.wanted for step in planned.steps]
-        facts = history.facts(claim.notes, record, kept, record.outcome, time.monotonic() - began)
-        history.keep(connection.api, environment.namespace, facts, kept, tell)
-sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024))
-"""
 
 
 class Side:
@@ -110,7 +82,7 @@ class Side:
         """Deploy with the engine; returns its peak memory in MB."""
         sandbox = overlay.values(self.case.sandbox.state, ["staging", "production"])
         values = json.dumps(merged(self.case.values, sandbox))
-        argv = [sys.executable, "-c", PROGRAM, str(ROOT), values, str(self.stream)]
+        argv = [sys.executable, "-m", "benchmarks.deploy_once", str(ROOT), values, str(self.stream)]
         done = subprocess.run(argv, cwd=ROOT, check=False, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(done.stderr)
@@ -167,13 +139,17 @@ class Figures:
 
 
 def main() -> None:
+    """Measure in a sandbox of its own."""
+    asked = parser().parse_args()
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder, "state")) as sandbox:
+        measure(sandbox, Path(folder), asked)
+
+
+def measure(sandbox: Sandbox, folder: Path, asked: argparse.Namespace) -> None:
     """Measure and print."""
-    asked = _asked()
     sys.stdout.write(f"{machine()}, {asked.rounds} rounds, answers {asked.delay} ms late\n\n")
     found: list[Figures] = []
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        sandbox = stack.enter_context(running(folder / "state"))
         sides = _sides(stack, sandbox, folder, asked.delay / 1000)
         for more in asked.more:
             for change in asked.changes:
@@ -235,14 +211,15 @@ def _met(yes: bool) -> str:
     return "met:" if yes else "MISSED:"
 
 
-def _asked() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--more", type=int, nargs="+", default=[0, 1000, 5000], help="ConfigMaps on top")
-    parser.add_argument("--changes", nargs="+", choices=CHANGES, default=list(CHANGES))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--delay", type=int, default=0, help="milliseconds by which answers are late")
-    parser.add_argument("--kubectl-up-to", type=int, default=5000, help="beyond, the engine runs alone")
-    return parser.parse_args()
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    made.add_argument("--more", type=int, nargs="+", default=[0, 1000, 5000], help="ConfigMaps on top")
+    made.add_argument("--changes", nargs="+", choices=CHANGES, default=list(CHANGES))
+    made.add_argument("--rounds", type=int, default=5)
+    made.add_argument("--delay", type=int, default=0, help="milliseconds by which answers are late")
+    made.add_argument("--kubectl-up-to", type=int, default=5000, help="beyond, the engine runs alone")
+    return made
 
 
 def _measured(sides: dict[str, Side], more: int, change: str, rounds: int, *, with_kubectl: bool) -> Figures:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
-def main() -> None:
+def main(rounds: int = 15) -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "tasks.py").write_text("from invoke import Collection\nnamespace = Collection()\n")
@@ -27,7 +27,7 @@ def main() -> None:
         def ours() -> None:
             subprocess.run([ROOT / "inv", "--list"], env=ENVIRONMENT, stdout=subprocess.DEVNULL, check=True)
 
-        timings = in_turns({"invoke --list, empty collection": bare, "./inv --list": ours}, rounds=15)
+        timings = in_turns({"invoke --list, empty collection": bare, "./inv --list": ours}, rounds)
     sys.stdout.write(f"{machine()}\n\n{markdown('Listing the tasks', timings)}\n")
 
 

@@ -6,7 +6,8 @@ start, listing, comparing, sending.  transfer_manager compares nothing, so it is
 rclone is built with Go where it is not on PATH.
 
 LOOKIT_BENCH_UPLOAD=full measures 500 and 10,000 files and 20 of 50 MB at 0, 10 and 50 ms, gcloud with 10,000 files at
-10 ms only, since it takes four minutes each time; without it, a part; quick, many and large are one case each.
+10 ms only, since it takes four minutes each time; without it, a part; smallest, quick, many and large are one case each.
+LOOKIT_BENCH_ROUNDS says how often small cases are measured.
 LOOKIT_BENCH_TOOLS="ours,rclone sync" measures these only, in this order.
 LOOKIT_BENCH_UPLOAD=memory measures our own memory with 100,000 files, new and unchanged.
 """
@@ -40,7 +41,7 @@ RCLONE = "v1.71.1"
 # What is asked of our own memory with 100,000 objects, in MiB: 150 MB.
 MOST_MEMORY = 143
 # How often small cases are measured, and up to how many files a case is small.
-ROUNDS, FEW = 11, 500
+ROUNDS, FEW = int(os.environ.get("LOOKIT_BENCH_ROUNDS", "11")), 500
 STATES = ("new", "unchanged", "1 % changed")
 # What ./inv starts, but for who asks: the other tools send no token either.
 OURS = """
@@ -112,6 +113,7 @@ PART = (*SMALL, Case(10_000, 2 << 10, 10), Case(20, 50 << 20, 10))
 FULL = tuple(Case(n, size, ms) for n, size in SHAPES for ms in (0, 10, 50))
 CASES: Mapping[str, tuple[Case, ...]] = {
     "full": FULL,
+    "smallest": (Case(101, 2 << 10, 0),),
     "quick": SMALL[1:2],
     "many": PART[3:4],
     "large": PART[4:],
