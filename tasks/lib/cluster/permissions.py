@@ -10,7 +10,7 @@ from tasks.lib.background import side_by_side
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.cluster.refusal import BY_NUMBER, ApiError
 from tasks.lib.errors import Failure
 
 VERBS_TO_APPLY: Final = ("get", "list", "create", "patch")
@@ -175,15 +175,31 @@ def require(api: Api, wanted: Sequence[Permission]) -> None:
     """Check that all of `wanted` is granted.
 
     Raises:
-        Failure: some is not; all of it is listed.
+        Failure: some is not; all of it is listed, with who the cluster takes us for.
 
     """
     if lacking := missing(api, wanted):
+        user = known_as(api)
+        ask = "Ask a cluster administrator for them; docs/deploy.md shows a role with exactly what is needed."
         raise Failure(
             f"The cluster does not grant {len(lacking)} of the {len(wanted)} permissions a deploy needs.",
-            "\n".join(f"may not {permission}" for permission in lacking),
-            "Ask a cluster administrator for them; docs/deploy.md shows a role with exactly what is needed.",
-        )
+            "\n".join([
+                *([f"The cluster knows this account as {user}."] if user else []),
+                *(f"may not {permission}" for permission in lacking),
+            ]),
+            BY_NUMBER if user.isdigit() else ask,
+        )  # fmt: skip
+
+
+def known_as(api: Api) -> str:
+    """The name that the cluster knows us by; empty where it does not tell."""
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    try:
+        answer = api.request("POST", path, doing="say who we are", body=review)
+    except ApiError:
+        return ""
+    return str(answer.get("status", {}).get("userInfo", {}).get("username", ""))
 
 
 def _rules(api: Api, namespace: str) -> list[Json]:

@@ -138,6 +138,7 @@ def test_of_many_only_what_the_rules_do_not_grant_is_asked_for_one_by_one(server
     assert [asked.path.rpartition("/")[2] for asked in server.asked] == [
         "selfsubjectrulesreviews",
         "selfsubjectaccessreviews",
+        "selfsubjectreviews",
     ]
     assert json.loads(server.asked[0].body)["spec"] == {"namespace": "default"}
 
@@ -157,3 +158,24 @@ def test_rules_that_may_not_be_seen_are_no_hindrance(server: Scripted) -> None:
     require(server.api(), [Permission("default", "", "pods", verb) for verb in "abcdefgh"])
 
     assert len(server.asked) == 9
+
+
+@pytest.mark.parametrize(
+    ("user", "step"),
+    [
+        ("deployer@p.iam.gserviceaccount.com", "Ask a cluster administrator"),
+        ("104312345678901234567", "The token lacks the scope userinfo.email"),
+    ],
+)
+def test_who_the_cluster_takes_us_for_is_told(server: Scripted, user: str, step: str) -> None:
+    denied = Answer(body=json.dumps({"status": {"allowed": False}}).encode())
+    server.answers = [denied, Answer(body=json.dumps({"status": {"userInfo": {"username": user}}}).encode())]
+
+    with pytest.raises(Failure) as caught:
+        require(server.api(), [Permission("default", "apps", "deployments", "patch")])
+
+    assert caught.value.why.splitlines() == [
+        f"The cluster knows this account as {user}.",
+        "may not patch deployments.apps in namespace default",
+    ]
+    assert caught.value.next_step.startswith(step)
