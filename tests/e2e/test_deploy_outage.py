@@ -12,8 +12,9 @@ import yaml
 
 from tasks.lib import build_variables
 from tasks.lib.cluster.connection import connect
-from tasks.lib.cluster.permissions import Permission
+from tasks.lib.cluster.permissions import Permission, known_as
 from tasks.lib.cluster.role import manifest
+from tasks.lib.credentials import SCOPES
 from tasks.lib.deploy.engine import needed
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.render.rendering import render
@@ -161,6 +162,17 @@ def needed_by(settings: Settings) -> list[Permission]:
     contents = [document.content for document in rendered.documents]
     objects = wanted(contents, connection.kinds, environment.namespace)
     return needed(connection, environment, objects, settings.deploy)
+
+
+def test_the_cluster_knows_an_account_by_its_address_only_if_the_token_tells_it(
+    environment: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def name() -> str:
+        return known_as(connect(environment.settings, environment.environment).api)
+
+    assert name() == "deployer@lookit-sandbox.iam.gserviceaccount.com"
+    monkeypatch.setattr("tasks.lib.credentials.SCOPES", SCOPES[:1])
+    assert name().isdigit()
 
 
 def test_the_documented_role_is_what_a_deploy_to_staging_needs(sandbox: Sandbox) -> None:
