@@ -26,3 +26,7 @@ def decrypt(c: Context, environment: str = "", overwrite: bool = False) -> None:
     decryption.write_plaintexts(files, plaintexts)
     for file in files:
         console.say(f"{file.plaintext}: {len(plaintexts[file.name])} bytes")
+    if not files:
+        console.say(
+            f"{chosen.name} has no encrypted files, by the settings in environments.{chosen.name}.secrets."
+        )

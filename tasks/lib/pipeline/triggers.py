@@ -68,7 +68,7 @@ def rights(settings: "Settings", environment: "Environment", project: str) -> Co
     """Grant what the chain does, each on the smallest thing that can carry it."""
     account = f"serviceAccount:{account_address(environment, project)}"
     member, kms, database = f"--member={account}", settings.kms, environment.database
-    keys = sorted({kms.key_name(key) for key in environment.secrets.files.values()})
+    keys = sorted({kms.key_name(key) for key in environment.secrets.encrypted.values()})
     return [
         *(("gcloud", "projects", "add-iam-policy-binding", of, member, f"--role={role}", "--condition=None")
           for of, role in ((project, "roles/logging.logWriter"),

@@ -12,6 +12,7 @@ from tasks.lib import process
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.files import write_atomically
 from tasks.lib.redaction import Secret
+from tasks.lib.render import outside
 from tasks.lib.render.templates import fill_tree
 from tasks.lib.secrets.expected import findings_in, refuse_faults
 
@@ -62,6 +63,7 @@ def build(
     overlay = copy / environment.overlay
     _copy(settings.tree, copy)
     if not overlay.is_dir():
+        _refuse_outside(settings, environment, copy, environment.overlay)
         raise Failure(
             f"The overlay of {environment.name} does not exist.",
             f"{settings.tree / environment.overlay} is no folder.",
@@ -79,9 +81,28 @@ def build(
             "Run this again; where it needs longer, raise time_limits.render in invoke.yaml.",
         ) from late
     except Failure as failure:
+        _refuse_outside(settings, environment, copy, failure.why)
         failure.why = failure.why.replace(f"{copy}/", "").replace(str(copy), settings.kustomize.tree)
         failure.what = f"kustomize could not build {environment.overlay}."
         raise
+
+
+def _refuse_outside(settings: "Settings", environment: "Environment", copy: Path, said: str) -> None:
+    """Name what the tree lacks because it lies outside.
+
+    Raises:
+        Failure: what was said is about something outside.
+
+    """
+    if places := outside.blamed(copy, said):
+        raise Failure(
+            f"kustomize could not build {environment.overlay}.",
+            "\n".join(
+                f"{place}, outside the tree {settings.tree}, and only that is built." for place in places
+            ),
+            "Move it into the tree, or name a folder that holds both as kustomize.tree in invoke.yaml: "
+            f"environments.{environment.name}.overlay and .secrets.plaintexts start from there.",
+        )
 
 
 def _add_plaintexts(copy: Path, environment: "Environment", secrets: Mapping[str, Secret]) -> None:

@@ -35,8 +35,18 @@ def settings_overlay(root: Path, layers: Sequence[Layer]) -> Mapping[str, Any]:
     source = {"source": {"checkout": str(root)}}
     so_far = merged(layers)
     account = str(so_far.get("sandbox", {}).get("account") or DEPLOYER)
-    found = values(here, list(so_far.get("environments", {})), account)
+    found = values(here, with_encrypted_files(so_far), account)
     return {**found, **source, **image_values(so_far)}
+
+
+def with_encrypted_files(so_far: Mapping[str, Any]) -> list[str]:
+    """The environments that settings do not say to have none."""
+    return [name for name, section in so_far.get("environments", {}).items() if not _has_none(section)]
+
+
+def _has_none(section: Any) -> bool:
+    secrets = section.get("secrets") if isinstance(section, Mapping) else None
+    return isinstance(secrets, Mapping) and secrets.get("ciphertexts") == ""
 
 
 def image_values(so_far: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -42,7 +42,7 @@ def sow(settings: "Settings", here: State, environments: "Sequence[Environment]"
         sealed = owner.environment(environment.name)
         missing = [
             name
-            for name in sealed.secrets.files
+            for name in environment.secrets.encrypted
             if not (here.ciphertexts(environment.name) / f"{name}.enc").exists()
         ]
         if missing:

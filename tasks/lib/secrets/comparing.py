@@ -131,6 +131,8 @@ def _folder(path: Path) -> Path:
 
 def _check_revision(files: "Sequence[SecretFile]", revision: str) -> None:
     argv = ("git", "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    if not files:
+        return
     folder = _folder(files[0].ciphertext)
     if not process.run(argv, time_limit=GIT_SECONDS, cwd=folder, success=(0, 1)).stdout:
         raise UsageError(

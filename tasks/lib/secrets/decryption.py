@@ -95,6 +95,8 @@ def write_plaintexts(files: "Sequence[SecretFile]", plaintexts: "Mapping[str, Se
             left but those of an earlier run that cannot be removed either.
 
     """
+    if not files:
+        return
     _check_ignored([file.plaintext for file in files])
     try:
         with uninterrupted():

@@ -82,7 +82,7 @@ def secret_files(settings: "Settings", environment: "Environment") -> list[Secre
             plaintext=settings.tree / secrets.plaintexts / name,
             shown=f"{secrets.ciphertexts}/{name}{SUFFIX}",
         )
-        for name, key in secrets.files.items()
+        for name, key in secrets.encrypted.items()
     ]
 
 
@@ -98,7 +98,8 @@ def one_file(settings: "Settings", environment: "Environment", name: str) -> Sec
     if wanted not in files:
         raise UsageError(
             f"{environment.name} has no secret file {name!r}." if name else "No file was named.",
-            f"Its files: {', '.join(files)}.", "invoke.yaml lists them: environments.….secrets.files.",
+            f"Its files: {', '.join(files) or 'none'}.",
+            "invoke.yaml lists them: environments.….secrets.files.",
         )  # fmt: skip
     return files[wanted]
 

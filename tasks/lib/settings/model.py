@@ -62,11 +62,16 @@ class Kustomize(Struct, frozen=True, kw_only=True):
 
 
 class Secrets(Struct, frozen=True, kw_only=True):
-    """The encrypted files of one environment."""
+    """The encrypted files of one environment; without a folder for them it has none."""
 
-    ciphertexts: Name
+    ciphertexts: str
     plaintexts: RelativePath
     files: dict[str, Name]
+
+    @property
+    def encrypted(self) -> dict[str, str]:
+        """Each encrypted file that the environment has, and its key."""
+        return self.files if self.ciphertexts else {}
 
 
 class Buckets(Struct, frozen=True, kw_only=True):

@@ -113,6 +113,60 @@ def test_plaintext_never_leaves_the_copy_through_a_link(foreign: Settings, tmp_p
     assert not (elsewhere / "passwords.env").exists()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "resources: [../../../shared]",
+        "resources: [../../../shared/thing.yaml]",
+        "bases: [../../../shared]",
+        "resources: [../../common]\npatches: [{path: ../../../shared/thing.yaml}]",
+        "configMapGenerator: [{name: x, files: [thing=../../../shared/thing.yaml]}]",
+    ],
+    ids=["a base", "a file", "an old base", "a patch", "a file under another name"],
+)
+def test_what_lies_outside_the_tree_is_named_as_it_was_written(
+    foreign: Settings, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "thing.yaml").write_text("a: b")
+    (tmp_path / "shared" / "kustomization.yaml").write_text("resources: [thing.yaml]")
+    (foreign.tree / "envs/qa/kustomization.yaml").write_text(text)
+
+    with pytest.raises(Failure, match=r"kustomize could not build envs/qa\.") as caught:
+        render(foreign, foreign.environment("staging"), VARIABLES, SECRETS)
+
+    assert caught.value.why.startswith("envs/qa/kustomization.yaml names ../../../shared")
+    assert caught.value.why.endswith(f", outside the tree {foreign.tree}, and only that is built.")
+    assert "Move it into the tree" in caught.value.next_step
+    assert PREFIX not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["envs/qa/link", "envs/qa/link.yaml", "envs/linked"])
+def test_a_link_out_of_the_tree_is_named(foreign: Settings, tmp_path: Path, name: str) -> None:
+    (tmp_path / "shared").mkdir()
+    (foreign.tree / name).symlink_to("../" * (name.count("/") + 1) + "shared")
+    (foreign.tree / "envs/qa/kustomization.yaml").write_text(f"resources: [{Path(name).name}]")
+    staging = foreign.environment("staging")
+    place = replace(staging, overlay=name) if name == "envs/linked" else staging
+
+    with pytest.raises(Failure, match=r"kustomize could not build envs/") as caught:
+        render(foreign, place, VARIABLES, SECRETS)
+
+    assert caught.value.why.startswith(f"{name} is a link to ../")
+    assert PREFIX not in str(caught.value)
+
+
+def test_what_lies_outside_is_not_blamed_for_another_fault(foreign: Settings, tmp_path: Path) -> None:
+    (foreign.tree / "common/link").symlink_to("../../shared")
+    (foreign.tree / "envs/qa/kustomization.yaml").write_text("resources: [../../common, missing.yaml]")
+
+    with pytest.raises(Failure, match=r"kustomize could not build envs/qa\.") as caught:
+        render(foreign, foreign.environment("staging"), VARIABLES, SECRETS)
+
+    assert "missing.yaml" in caught.value.why
+    assert "a link" not in caught.value.why
+
+
 def test_two_renders_are_identical_and_the_tree_is_untouched(foreign: Settings) -> None:
     before = _contents(foreign.root)
     renders = [render(foreign, foreign.environment("staging"), VARIABLES, SECRETS) for _ in range(2)]

@@ -30,6 +30,14 @@ def test_addresses_credentials_and_encrypted_files_are_the_sandboxs(tmp_path: Pa
     }
 
 
+def test_an_environment_that_has_no_encrypted_files_gets_none() -> None:
+    secrets = {"staging": {"ciphertexts": ""}, "production": {"ciphertexts": "kubernetes/secrets"}, "qa": {}}
+    so_far = {"environments": {name: {"secrets": section} for name, section in secrets.items()}}
+
+    assert overlay.with_encrypted_files({**so_far}) == ["production", "qa"]
+    assert overlay.with_encrypted_files({"environments": {"broken": "text"}}) == ["broken"]
+
+
 HERE = {"elsewhere": False}
 FAR = {"elsewhere": False, "resolve": False}
 

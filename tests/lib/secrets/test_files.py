@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tasks.lib.errors import Failure
+from tasks.lib.errors import Failure, UsageError
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets.decryption import refuse_edited
-from tasks.lib.secrets.files import SecretFile
+from tasks.lib.secrets.decryption import decrypt_all, refuse_edited, write_plaintexts
+from tasks.lib.secrets.files import SecretFile, one_file, secret_files
 from tests.builders import checked_in_settings
 
 NAME, ENVIRONMENT = "a key.json", "o'clock"
@@ -54,3 +54,16 @@ def test_the_command_that_adds_a_file_or_looks_at_it_can_be_pasted(file: SecretF
         ["./inv", "secrets.encrypt", NAME, "--environment", ENVIRONMENT]
     ]
     assert shlex.split(unreadable.value.next_step) == ["ls", "-l", str(file.ciphertext)]
+
+
+def test_an_environment_without_a_folder_for_encrypted_files_has_none() -> None:
+    settings = checked_in_settings(environments={"staging": {"secrets": {"ciphertexts": ""}}})
+    staging, production = (settings.environment(name) for name in ("staging", "production"))
+
+    assert secret_files(settings, staging) == []
+    assert decrypt_all(settings, staging) == {}
+    write_plaintexts([], {})
+    assert len(secret_files(settings, production)) == 4
+    with pytest.raises(UsageError, match="has no secret file") as refused:
+        one_file(settings, staging, "lookit-secrets.env")
+    assert refused.value.why == "Its files: none."
