@@ -22,12 +22,12 @@ LARGEST_IN_BASE64: Final = 16 * 1024
 # Before one of these a text was cut short, perhaps within a value.
 CUT: Final = re.compile(r"…|\.\.\.")
 # Words (us-east1, lookit-staging), hosts and addresses: values such as these may be no secrets.
-WORD: Final = r"(?:[a-z]+[0-9]{0,2}|[0-9]{1,3})"
+WORD: Final = r"(?:[a-z]+[0-9]{0,2}|[0-9]{1,12})"
 NAME: Final = re.compile(rf"(?:https?://)?{WORD}(?:[-._]{WORD})*(?::[0-9]{{1,5}})?/?")
 # What stands for bytes that are no UTF-8.
 HALVES: Final = re.compile("[\ud800-\udfff]")
 SECRET_KEY: Final = re.compile(
-    r"pass|pwd|secret|key|token|cookie|hash|salt|cred|auth|private|dsn|cert", re.IGNORECASE
+    r"pass|pwd|pin|secret|key|token|cookie|hash|salt|cred|auth|private|dsn|cert", re.IGNORECASE
 )
 # What is around a key is the same for all of them.
 PEM_BOUNDARY: Final = re.compile(r"-----(?:BEGIN|END) [A-Z0-9 ]+-----")

@@ -1,13 +1,13 @@
 """What would change in an object, field by field: pure comparison of before and after, without secrets."""
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from tasks.lib.cluster.api import Json
 from tasks.lib.deploy.objects import APPLIED, RAN
-from tasks.lib.redaction import REDACTED
+from tasks.lib.redaction import REDACTED, Redactor
 
 # What the server keeps for itself, and our own fingerprints.
 NOISE: Final = frozenset(
@@ -45,6 +45,17 @@ class Change:
         first, *second = (textwrap.indent(text, "    ").splitlines() for text in texts)
         then = ["  →", *second[0]] if second else []
         return [f"{str(self)[0]} {self.field}:", *first, *then]
+
+
+def masked(found: Iterable[Change], redactor: Redactor) -> tuple[Change, ...]:
+    """Changes without secret values: a ConfigMap may repeat one."""
+    return tuple(
+        Change(
+            one.field,
+            *(text if text is None else redactor.line(text) for text in (one.before, one.after)),
+        )
+        for one in found
+    )
 
 
 def changes(before: Json | None, after: Json) -> list[Change]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from tasks.lib.cluster.api import Json
 from tasks.lib.deploy import page
 from tasks.lib.deploy.decide import WRITES, Action, Step
-from tasks.lib.deploy.diff import Change, changes, content, notes
+from tasks.lib.deploy.diff import Change, changes, content, masked, notes
 from tasks.lib.deploy.engine import REMOVAL, Planned
 from tasks.lib.deploy.objects import fingerprint
 from tasks.lib.errors import Failure, UsageError
@@ -185,13 +185,8 @@ def as_section(plan: Plan) -> str:
 
 def blanked(plan: Plan, redactor: Redactor) -> Plan:
     """The plan without secret values, wherever they stand: a ConfigMap may repeat one."""
-
-    def clean(change: Change) -> Change:
-        before, after = (text and redactor.line(text) for text in (change.before, change.after))
-        return Change(change.field, before, after)
-
     entries = (
-        replace(entry, reason=redactor.line(entry.reason), changes=tuple(map(clean, entry.changes)))
+        replace(entry, reason=redactor.line(entry.reason), changes=masked(entry.changes, redactor))
         for entry in plan.entries
     )
     notes = tuple(map(redactor.line, plan.notes))

@@ -3,16 +3,21 @@
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.connection import Connection
+from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import comparing, drift, history
+from tasks.lib.deploy.diff import masked
+from tasks.lib.deploy.hiding import learn
 from tasks.lib.deploy.killed import KILLED
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.errors import ChangesFound, Failure
+from tasks.lib.redaction import Redactor
+from tasks.lib.secrets.sensitive import public
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
@@ -70,8 +75,12 @@ def compare(
         UsageError: they are not kept.
 
     """
-    before, after = comparing.pick(_releases(settings, environment), numbers, environment.name)
-    return before, after, comparing.differences(before, after)
+    with _reached(settings, environment) as connection:
+        past = _some(history.read(connection.api, environment.namespace), environment)
+        before, after = comparing.pick(past, numbers, environment.name)
+        redactor = _redactor(settings, environment, connection)
+    found = comparing.differences(before, after)
+    return before, after, [replace(one, changes=masked(one.changes, redactor)) for one in found]
 
 
 def status(settings: "Settings", environment: "Environment") -> Status:
@@ -85,7 +94,9 @@ def status(settings: "Settings", environment: "Environment") -> Status:
         past = _some(history.read(connection.api, environment.namespace), environment)
         chosen = in_force(past, environment.name)
         objects = wanted(set_by(chosen, past), connection.kinds, environment.namespace)
-        drifted = tuple(drift.find(connection.api, connection.kinds, objects, chosen))
+        found = drift.find(connection.api, connection.kinds, objects, chosen)
+        redactor = _redactor(settings, environment, connection)
+        drifted = tuple(replace(one, changes=masked(one.changes, redactor)) for one in found)
         return Status(chosen, drifted, past[0] if _was_killed(past[0]) else None)
 
 
@@ -133,6 +144,15 @@ def _some(past: list[history.Past], environment: "Environment") -> list[history.
             f"./inv deploy --branch {shlex.quote(environment.branch)}",
         )
     return past
+
+
+def _redactor(settings: "Settings", environment: "Environment", connection: Connection) -> Redactor:
+    """What takes the values of the namespace's Secrets out; nothing for those who may not read them."""
+    redactor = Redactor(public=public(settings))
+    with suppress(ApiError):
+        path = f"/api/v1/namespaces/{environment.namespace}/secrets"
+        learn(redactor, connection.api.list(path, doing="list secrets")[0])
+    return redactor
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from tasks.lib import console, process
 from tasks.lib.errors import Failure
 from tasks.lib.kms.client import Kms, connected
-from tasks.lib.secrets import guard, sensitive
+from tasks.lib.redaction import Public
+from tasks.lib.secrets import guard
 from tasks.lib.secrets.files import SUFFIX, SecretFile, secret_files
 from tasks.lib.secrets.formats import unseal
 from tasks.lib.secrets.guard import Needle, Offence
@@ -128,7 +129,7 @@ def _known_secrets(settings: "Settings", kms: Kms, present: list[SecretFile]) ->
             f"{len(failures)} of {len(present)} secrets could not be decrypted and were not looked for."
         )
     plaintexts: dict[str, Secret] = {file.bound_to: plaintext for file, plaintext in opened.items()}
-    return guard.needles(plaintexts, sensitive.public(settings))
+    return guard.needles(plaintexts, _public(settings))
 
 
 def _that_decrypt(kms: Kms, files: list[SecretFile], strays: Mapping[str, bytes]) -> list[Offence]:
@@ -148,3 +149,11 @@ def _opens(kms: Kms, file: SecretFile, content: bytes) -> bool:
     except Failure:
         return False
     return True
+
+
+def _public(settings: "Settings") -> Public:
+    """What may be committed: no more than these settings, since a secret could stand in any other."""
+    stated = [settings.kms.project, settings.kms.location]
+    for environment in settings.environments.values():
+        stated += [environment.project, environment.zone, environment.host, environment.buckets.archives]
+    return Public(frozenset(settings.guard.open_keys)).naming(stated)

@@ -1,9 +1,18 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy import history, reviewing
+from tasks.lib.deploy.diff import Change
 from tasks.lib.deploy.history import Past, pack
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.reviewing import Status, in_force, set_by
 from tasks.lib.errors import ChangesFound, UsageError
+from tests.builders import checked_in_settings
 
 
 def past(number: int, result: str = "deployed") -> Past:
@@ -47,3 +56,36 @@ def test_jobs_are_not_what_a_release_set_that_came_back_by_itself(newest: str, k
     releases = [Past(2, {"result": newest}, pack(wanted)), Past(1, {"result": "deployed"}, pack(wanted))]
 
     assert [body["kind"] for body in set_by(in_force(releases, "staging"), releases)] == kinds
+
+
+def release(number: int, shown: str) -> Past:
+    config = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "c"},
+        "data": {"url": f"db://{shown}@lookit"},
+    }
+    return Past(number, {"commit": "c" * 40}, pack([Wanted(Ref("v1", "ConfigMap", "d", "c"), config)]))
+
+
+@pytest.mark.parametrize("readable", [True, False], ids=["Secrets can be read", "Secrets cannot be read"])
+def test_how_releases_differ_is_told_without_the_values_of_secrets(
+    readable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def secrets(_path: str, **_: str) -> Any:
+        if not readable:
+            raise ApiError("list secrets", 403, "Forbidden", "secrets is forbidden")
+        return [{"stringData": {"DB_PASSWORD": "correct horse", "DB_NAME": "lookit"}}], "1"
+
+    @contextmanager
+    def reached(*_: Any) -> Iterator[Any]:
+        yield SimpleNamespace(api=SimpleNamespace(list=secrets))
+
+    monkeypatch.setattr(reviewing, "_reached", reached)
+    monkeypatch.setattr(history, "read", lambda *_: [release(2, "correct%20horse"), release(1, "before")])
+    settings = checked_in_settings()
+
+    _, _, (found,) = reviewing.compare(settings, settings.environment("staging"), [])
+
+    shown = "[redacted]" if readable else "correct%20horse"
+    assert found.changes == (Change("data.url", "db://before@lookit", f"db://{shown}@lookit"),)

@@ -5,6 +5,7 @@ import base64
 import pytest
 
 from tasks.lib.redaction import Public, Secret
+from tasks.lib.secrets.checkin import _public
 from tasks.lib.secrets.expected import expected_keys
 from tasks.lib.secrets.files import secret_files
 from tasks.lib.secrets.guard import Needle, Offence, needles, offences, strays
@@ -137,3 +138,12 @@ def test_only_a_raw_ciphertext_out_of_place_is_worth_an_attempt_to_decrypt() -> 
 
 def test_a_needle_does_not_print() -> None:
     assert VALUE.decode() not in repr(Needle(PLACE, Secret(VALUE)))
+
+
+def test_a_password_that_stands_in_the_settings_is_one_all_the_same() -> None:
+    """Logs may show it, since everybody knows it; a commit may not make it known."""
+    settings = checked_in_settings(image={"default_tag": "horse-battery"})
+    assert public(settings).covers("DB_PASSWORD", "horse-battery")
+    assert not _public(settings).covers("DB_PASSWORD", "horse-battery")
+    assert _public(settings).covers("", settings.environment("staging").buckets.archives)
+    assert _public(settings).covers("DB_NAME", "k3xq9fz2m")
