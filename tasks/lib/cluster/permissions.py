@@ -16,6 +16,7 @@ from tasks.lib.errors import Failure
 VERBS_TO_APPLY: Final = ("get", "list", "create", "patch")
 VERBS_OF_THE_LOCK: Final = ("get", "create", "update", "patch", "watch", "delete")
 VERBS_OF_HISTORY: Final = ("get", "list", "create", "patch", "delete")
+RBAC: Final = "rbac.authorization.k8s.io/"
 # Kinds that are deleted and made again where a change asks for it.
 RECREATED: Final = frozenset({"Job", "StorageClass", "RoleBinding", "ClusterRoleBinding"})
 # Kinds that no deploy ever removes: data is in them, or hangs on them.
@@ -137,11 +138,11 @@ def handed_on(roles: Iterable[Json]) -> list[Permission]:
     return sorted(
         Permission(role["metadata"].get("namespace", ""), group, resource, verb)
         for role in roles
-        if role["kind"] in {"Role", "ClusterRole"}
+        if role["kind"] in {"Role", "ClusterRole"} and role["apiVersion"].startswith(RBAC)
         for rule in role.get("rules") or []
         for group in rule.get("apiGroups") or []
         for resource in rule.get("resources") or []
-        for verb in rule["verbs"]
+        for verb in rule.get("verbs") or []
     )
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from tasks.lib.cluster.api import Json
 from tasks.lib.deploy.diff import Change, changes
 from tasks.lib.deploy.history import Past
+from tasks.lib.deploy.objects import is_job
 from tasks.lib.errors import UsageError
 from tasks.lib.redaction import REDACTED
 
@@ -116,7 +117,7 @@ def _by_key(things: Iterable[Json]) -> dict[Key, Json]:
 
 
 def _without_jobs(things: dict[Key, Json]) -> dict[Key, Json]:
-    return {key: thing for key, thing in things.items() if thing["kind"] != "Job"}
+    return {key: thing for key, thing in things.items() if not is_job(thing)}
 
 
 def _match_hashed(old: dict[Key, Json], new: dict[Key, Json]) -> None:

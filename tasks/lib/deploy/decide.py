@@ -84,7 +84,7 @@ def decide(objects: Sequence[Wanted], live: Mapping[Ref, Json], *, run_jobs: boo
     """
     return [
         _about_job(w, live.get(w.ref), objects, run_jobs=run_jobs)
-        if w.ref.kind == "Job"
+        if w.ref.is_job
         else _about_object(w, live.get(w.ref))
         for w in objects
     ]

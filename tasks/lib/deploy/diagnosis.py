@@ -10,9 +10,10 @@ from typing import Final
 
 from tasks.lib.cluster.api import FIELD_MANAGER, Json
 from tasks.lib.deploy.doom import Object, Trouble, Where, trouble
-from tasks.lib.deploy.objects import is_going
+from tasks.lib.deploy.objects import is_going, is_job
 from tasks.lib.deploy.readiness import condition
 from tasks.lib.deploy.warnings import last_seen
+from tasks.lib.render.pods import at
 
 # Of a Deployment that does not say.
 PROGRESS_DEADLINE: Final = 600
@@ -193,9 +194,9 @@ def _by_events(
 
 def _given_up(workload: Json) -> Trouble | None:
     """The controller's own verdict, or that it was told to do nothing."""
-    if workload["kind"] == "Deployment" and workload["spec"].get("paused"):
+    if workload["kind"] == "Deployment" and at(workload, "spec.paused"):
         return trouble(Where.WORKLOAD, workload, "Paused", "")
-    if workload["kind"] == "Job" and workload["spec"].get("suspend"):
+    if is_job(workload) and at(workload, "spec.suspend"):
         return trouble(Where.WORKLOAD, workload, "Suspended", "")
     for name in ("Failed", "FailureTarget", "Progressing"):
         said = condition(workload, name)

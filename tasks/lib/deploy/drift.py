@@ -115,7 +115,7 @@ def _turned(change: Change) -> Change:
 
 def _of_object(api: Api, kinds: Kinds, w: Wanted, live: Json | None) -> Drifted | None:
     # A finished Job with a time to live goes away by itself.
-    goes_away = w.ref.kind == "Job" and "ttlSecondsAfterFinished" in w.body["spec"]
+    goes_away = w.ref.is_job and "ttlSecondsAfterFinished" in w.body["spec"]
     if goes_away and (live is None or is_going(live)):
         return None
     kind = kinds.get((w.ref.api_version, w.ref.kind))

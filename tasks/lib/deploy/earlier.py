@@ -19,7 +19,7 @@ from tasks.lib.duration import spoken
 
 def is_unended(step: Step) -> bool:
     """Whether a Job of the wanted name still runs, as far as is known."""
-    return step.ref.kind == "Job" and step.live is not None and not _has_ended(step.live)
+    return step.ref.is_job and step.live is not None and not _has_ended(step.live)
 
 
 def target(step: Step) -> Target | None:

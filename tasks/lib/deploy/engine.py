@@ -246,7 +246,7 @@ class Course:
     def _wait_for(self, acting: Acting, targets: Sequence[Target]) -> None:
         if not targets:
             return
-        has_jobs = any(target.ref.kind == "Job" for target in targets)
+        has_jobs = any(target.ref.is_job for target in targets)
         limit = self._limits.job if has_jobs else self._limits.rollout
         seconds = min(limit, max(self._deadline - time.monotonic(), 0))
         limits = {"scheduling": self._limits.scheduling}

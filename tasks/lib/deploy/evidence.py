@@ -58,7 +58,7 @@ class Evidence:
             lines.append(f"pod {self.pod}, container {self.container}, has no log.")
         if self.events:
             lines += ["events:", *(f"  {one_line(event)}" for event in self.events)]
-        verb = "failed" if self.ref.kind == "Job" else "cannot become ready"
+        verb = "failed" if self.ref.is_job else "cannot become ready"
         look = f"kubectl -n {namespace} describe {self.shown_by}"
         return Failure(
             f"{self.ref} {verb}.",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tasks.lib.cluster.api import Json
     from tasks.lib.cluster.connection import Connection
     from tasks.lib.deploy.engine import Planned
-    from tasks.lib.deploy.objects import Wanted
+    from tasks.lib.deploy.objects import Wanted, is_job
     from tasks.lib.settings.model import Environment, Settings
 
 
@@ -102,7 +102,7 @@ def _bring_back(
     record, began = Record(environment.name), time.monotonic()
     api = connection.api
     secrets, _ = api.list(f"/api/v1/namespaces/{environment.namespace}/secrets", doing="list secrets")
-    old = [body for body in chosen.objects() if body["kind"] != "Job"]
+    old = [body for body in chosen.objects() if not is_job(body)]
     redactor = Redactor(public=public(settings, [body["metadata"]["name"] for body in old]))
     learn(redactor, secrets)
     tell, record.blank = masked(tell, redactor), redactor.line

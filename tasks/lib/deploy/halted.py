@@ -17,9 +17,9 @@ def fault(step: Step, result: Json) -> str:
         result: the object as it would be, as far as that is known; or as it is, where its end is waited for.
 
     """
-    if step.ref.kind == "Deployment" and (result.get("spec") or {}).get("paused"):
+    if (step.ref.group, step.ref.kind) == ("apps", "Deployment") and (result.get("spec") or {}).get("paused"):
         return _paused(step)
-    if step.ref.kind == "Job" and (_says(step, "suspend") or _is_found_suspended(step)):
+    if step.ref.is_job and (_says(step, "suspend") or _is_found_suspended(step)):
         return _suspended(step)
     return ""
 

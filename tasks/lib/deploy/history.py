@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 from tasks.lib.cluster.api import FIELD_MANAGER, Api, Json
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy import parts
-from tasks.lib.deploy.objects import Wanted, pod_specs
+from tasks.lib.deploy.objects import Wanted
 from tasks.lib.deploy.progress import BEFORE, DEPLOYED, Notice, Record, Tell
 from tasks.lib.deploy.soundness import sound
 from tasks.lib.errors import Failure, UsageError
+from tasks.lib.render.pods import containers_of, pod_specs
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,8 @@ def facts(
 
 def images(objects: Sequence[Wanted]) -> set[str]:
     """Every image that the objects run."""
-    return {
-        container["image"]
-        for w in objects
-        for spec in pod_specs(w.body)
-        for container in [*(spec.get("initContainers") or []), *spec["containers"]]
-    }
+    specs = [spec for w in objects for spec in pod_specs(w.body)]
+    return {str(one["image"]) for spec in specs for _, one in containers_of(spec) if one.get("image")}
 
 
 def secret_keys(objects: Sequence[Wanted]) -> list[Json]:
@@ -118,7 +115,7 @@ def secret_keys(objects: Sequence[Wanted]) -> list[Json]:
         {
             "name": w.ref.name,
             "namespace": w.ref.namespace,
-            "keys": sorted(w.body.get("data") or {}),
+            "keys": [*sorted(data if isinstance(data := w.body.get("data"), dict) else ())],
         }
         for w in objects
         if w.ref.kind == "Secret"

@@ -11,8 +11,10 @@ from typing import Any, Final
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.validity import are_texts
+from tasks.lib.render.pods import at, containers_of
 
 APPLIED: Final = "lookit-orchestrator/applied"  # fingerprint of what was last applied
+DEFINING: Final = "apiextensions.k8s.io/"
 RAN: Final = "lookit-orchestrator/ran"  # fingerprint of what makes a Job worth running again
 
 
@@ -32,6 +34,11 @@ class Ref:
     def group(self) -> str:
         """The API group; empty for the core one."""
         return self.api_version.rpartition("/")[0]
+
+    @property
+    def is_job(self) -> bool:
+        """Whether it is a Job of Kubernetes itself; others have a kind of that name too."""
+        return (self.group, self.kind) == ("batch", "Job")
 
     @property
     def place(self) -> tuple[str, str, str, str]:
@@ -89,7 +96,7 @@ def scopes_to_come(contents: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str
     return {
         (f"{spec['group']}/{version['name']}", spec["names"]["kind"]): spec["scope"] == "Namespaced"
         for content in contents
-        if content["kind"] == "CustomResourceDefinition"
+        if content["kind"] == "CustomResourceDefinition" and content["apiVersion"].startswith(DEFINING)
         for spec in [content["spec"]]
         for version in spec.get("versions") or []  # v1beta1, which no cluster serves any more, also knew one
         if version.get("served", True)
@@ -114,7 +121,7 @@ def job_fingerprint(job: Json, all_wanted: Sequence[Wanted]) -> str:
 
     Labels and annotations are left out, because they change with every release.
     """
-    spec = job["spec"]["template"]["spec"]
+    spec = at(job, "spec.template.spec") or {}
     return fingerprint([spec, configuration_read(spec, all_wanted)])
 
 
@@ -134,26 +141,15 @@ def is_going(thing: Json) -> bool:
     return bool((thing.get("metadata") or {}).get("deletionTimestamp"))
 
 
-def pod_specs(body: Json) -> list[Json]:
-    """Specifications of pods in an object: a pod's own, a workload's, a CronJob's, a revision's."""
-    spec = body.get("spec") or (body.get("data") or {}).get("spec") or {}
-    inner = ((spec.get("jobTemplate") or {}).get("spec") or spec).get("template") or {}
-    return [one for one in (spec, inner.get("spec") or {}) if "containers" in one]
-
-
-def all_containers(pod_spec: Json) -> list[tuple[str, Json]]:
-    """Every container of a pod by what it is called: `init container wait`, `container web`."""
-    return [
-        (f"{title} {one.get('name')}", one)
-        for field, title in (("initContainers", "init container"), ("containers", "container"))
-        for one in pod_spec.get(field) or []
-    ]
+def is_job(thing: Mapping[str, Any]) -> bool:
+    """Whether an object is a Job of Kubernetes itself; others have a kind of that name too."""
+    return thing.get("kind") == "Job" and str(thing.get("apiVersion", "batch/")).startswith("batch/")
 
 
 def configuration_names(pod_spec: Json) -> set[tuple[str, str]]:
     """The ConfigMaps and Secrets that a pod reads, as (kind, name)."""
     found: set[tuple[str, str]] = set()
-    for _, container in all_containers(pod_spec):
+    for _, container in containers_of(pod_spec):
         for source in container.get("envFrom") or []:
             found |= _named(source.get("configMapRef"), source.get("secretRef"))
         for variable in container.get("env") or []:
@@ -207,7 +203,7 @@ def _wanted(
     namespaced = kind.namespaced if kind else scopes.get(key, True)
     metadata = dict(content["metadata"])
     if namespaced:
-        metadata.setdefault("namespace", namespace)
+        metadata["namespace"] = metadata.get("namespace") or namespace
     else:
         metadata.pop("namespace", None)
     body = as_stored({**content, "metadata": metadata})
@@ -215,9 +211,6 @@ def _wanted(
 
 
 def _named(config_map: Json | None, secret: Json | None) -> set[tuple[str, str]]:
-    names: set[tuple[str, str]] = set()
-    if config_map and "name" in config_map:
-        names.add(("ConfigMap", config_map["name"]))
-    if secret and (name := secret.get("name") or secret.get("secretName")):
-        names.add(("Secret", name))
-    return names
+    maps, secrets = config_map or {}, secret or {}
+    names = (("ConfigMap", maps.get("name")), ("Secret", secrets.get("name") or secrets.get("secretName")))
+    return {(kind, name) for kind, name in names if name and isinstance(name, str)}

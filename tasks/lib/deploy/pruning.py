@@ -19,12 +19,13 @@ from tasks.lib.deploy import history
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.engine import Planned
 from tasks.lib.deploy.history import Past
-from tasks.lib.deploy.objects import Ref, Wanted, configuration_names, is_going, pod_specs
+from tasks.lib.deploy.objects import Ref, Wanted, configuration_names, is_going
 from tasks.lib.deploy.observe import observe
 from tasks.lib.deploy.ownership import owner_of
 from tasks.lib.deploy.readiness import job_outcome
 from tasks.lib.deploy.removing import reason_to_leave
 from tasks.lib.errors import Failure
+from tasks.lib.render.pods import at, pod_specs
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
@@ -93,9 +94,11 @@ def names_read(bodies: Iterable[Json]) -> set[tuple[str, str]]:
         for spec in pod_specs(body):
             pulled = {("Secret", one["name"]) for one in spec.get("imagePullSecrets") or [] if "name" in one}
             found |= configuration_names(spec) | pulled
-        rules = (body.get("spec") or {}).get("tls") or [] if body.get("kind") == "Ingress" else []
+        version, kind = body.get("apiVersion", ""), body.get("kind")
+        is_ingress = kind == "Ingress" and version.startswith("networking.k8s.io/")
+        rules = at(body, "spec.tls") or [] if is_ingress else []
         found |= {("Secret", rule["secretName"]) for rule in rules if "secretName" in rule}
-        if body.get("kind") == "ServiceAccount":  # whose pods get them
+        if (version, kind) == ("v1", "ServiceAccount"):  # whose pods get them
             handed_on = [*(body.get("imagePullSecrets") or []), *(body.get("secrets") or [])]
             found |= {("Secret", one["name"]) for one in handed_on if "name" in one}
     return found
@@ -190,7 +193,7 @@ def _reason_to_stay(step: Step, now: Situation) -> str:
     live = step.live or {}
     if step.ref.kind in NEVER_REMOVED:
         return "a kind that is never removed"
-    if step.ref.kind == "Job" and not job_outcome(live):
+    if step.ref.is_job and not job_outcome(live):
         return "it has not ended"
     return reason_to_leave(step, live, now.controllers)
 

@@ -48,7 +48,7 @@ def _marked(w: Wanted, objects: Sequence[Wanted]) -> Wanted:
     read = configuration_read(template.get("spec") or {}, objects)
     if not read:
         return w
-    noted = annotated({"metadata": {}, **template}, {READ: fingerprint(read)})
+    noted = annotated({**template, "metadata": template.get("metadata") or {}}, {READ: fingerprint(read)})
     return Wanted(w.ref, {**w.body, "spec": {**w.body["spec"], "template": noted}})
 
 

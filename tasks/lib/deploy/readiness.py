@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
+from tasks.lib.render.pods import at
+
 Object = Mapping[str, Any]
 
 
@@ -58,8 +60,9 @@ def tally(thing: Object) -> str:
 
 def condition(thing: Object, name: str) -> Object:
     """The condition called `name`, or an empty one."""
-    conditions: list[Object] = (thing.get("status") or {}).get("conditions") or []
-    return next((c for c in conditions if c.get("type") == name), {})
+    conditions = at(thing, "status.conditions")
+    known = conditions if isinstance(conditions, list) else []  # of custom resources it may be anything
+    return next((c for c in known if at(c, "type") == name), {})
 
 
 def job_outcome(job: Object) -> str:
@@ -190,9 +193,9 @@ def _api_service(thing: Object) -> Standing:
 
 def _by_condition(thing: Object) -> Standing:
     """Whatever says so itself, by the condition that controllers of custom resources agreed on."""
-    status, said = thing.get("status") or {}, condition(thing, "Ready")
-    seen = said.get("observedGeneration", status.get("observedGeneration"))
-    if not said or (seen is not None and seen < thing["metadata"].get("generation", 0)):
+    said = condition(thing, "Ready")
+    seen = said.get("observedGeneration", at(thing, "status.observedGeneration"))
+    if not said or (isinstance(seen, int) and seen < thing["metadata"].get("generation", 0)):
         return _waiting("not yet seen by its controller")
     if said.get("status") == "True":
         return _ready("ready")

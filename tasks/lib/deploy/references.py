@@ -13,9 +13,10 @@ from tasks.lib.cluster import permissions
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.connection import Connection
 from tasks.lib.deploy.decide import Action
-from tasks.lib.deploy.objects import Ref, all_containers, pod_specs
+from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.observe import get
 from tasks.lib.errors import Failure
+from tasks.lib.render.pods import at, containers_of, pod_specs
 
 if TYPE_CHECKING:
     from tasks.lib.deploy.engine import Planned
@@ -91,17 +92,17 @@ def needs_of(ref: Ref, body: Json) -> Iterator[Need]:
 
 def made_later(ref: Ref, body: Json) -> Iterator[Ref]:
     """What controllers create because of an object: certificates' Secrets, claims of a StatefulSet's pods."""
-    spec = body.get("spec") or {}
+    spec = at(body, "spec") or {}
     match ref.group, ref.kind:
         case "networking.k8s.io", "Ingress":
             if (body["metadata"].get("annotations") or {}).keys() & {*ISSUED}:
                 yield from (need.target for need in _tls(ref, spec))
         case "cert-manager.io", "Certificate":
-            yield _core("Secret", ref, str(spec.get("secretName")))
+            yield _core("Secret", ref, str(at(spec, "secretName")))
         case "bitnami.com", "SealedSecret":
             yield _core("Secret", ref, ref.name)
         case "external-secrets.io", "ExternalSecret":
-            yield _core("Secret", ref, str((spec.get("target") or {}).get("name") or ref.name))
+            yield _core("Secret", ref, str(at(spec, "target.name") or ref.name))
         case "apps", "StatefulSet":
             yield from _claims(ref, spec)
 
@@ -149,7 +150,7 @@ def _is_elsewhere(thing: Json) -> bool:
 
 
 def _of_pod(ref: Ref, spec: Json) -> Iterator[Need]:
-    for title, container in all_containers(spec):
+    for title, container in containers_of(spec):
         yield from _of_container(ref, f"{ref}, {title}", container)
     for volume in spec.get("volumes") or []:
         yield from _of_volume(ref, f"{ref}, {_volume_in_words(spec, volume)}", volume)
@@ -216,7 +217,7 @@ def _volume_in_words(spec: Json, volume: Json) -> str:
     name = volume.get("name")
     mounting = [
         title
-        for title, container in all_containers(spec)
+        for title, container in containers_of(spec)
         if any(mount.get("name") == name for mount in container.get("volumeMounts") or [])
     ]
     return f"volume {name}" + (f" of {', '.join(mounting)}" if mounting else "")

@@ -14,11 +14,12 @@ from tasks.lib.deploy import history
 from tasks.lib.deploy.decide import Step
 from tasks.lib.deploy.drift import CONTROLLERS
 from tasks.lib.deploy.managed import fields_of, only_in, remove
-from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names, pod_specs
+from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names
 from tasks.lib.deploy.observe import get
 from tasks.lib.deploy.progress import BEFORE, Notice, Record, Tell
 from tasks.lib.deploy.restoring import LEFT, as_it_was
 from tasks.lib.errors import Failure
+from tasks.lib.render.pods import pod_specs
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment

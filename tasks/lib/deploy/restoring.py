@@ -11,10 +11,11 @@ from typing import Final
 from tasks.lib.cluster.api import Json
 from tasks.lib.deploy.decide import Step
 from tasks.lib.deploy.history import Past
-from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names, pod_specs
+from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names
 from tasks.lib.deploy.progress import Record
 from tasks.lib.deploy.readiness import job_outcome
 from tasks.lib.errors import Failure
+from tasks.lib.render.pods import pod_specs
 
 CONFIGURATION: Final = frozenset({"ConfigMap", "Secret"})
 NOT_REACHED: Final = "not reached"

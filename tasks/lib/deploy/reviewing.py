@@ -14,7 +14,7 @@ from tasks.lib.deploy import comparing, drift, history
 from tasks.lib.deploy.diff import masked
 from tasks.lib.deploy.hiding import learn
 from tasks.lib.deploy.killed import KILLED
-from tasks.lib.deploy.objects import wanted
+from tasks.lib.deploy.objects import is_job, wanted
 from tasks.lib.errors import ChangesFound, Failure
 from tasks.lib.redaction import Redactor
 from tasks.lib.secrets.sensitive import public
@@ -119,7 +119,7 @@ def in_force(past: Sequence[history.Past], environment: str) -> history.Past:
 def set_by(chosen: history.Past, past: Sequence[history.Past]) -> list[Json]:
     """The objects as the release in force set them: one that came back by itself left later Jobs in place."""
     came_back = chosen is not _newest(past)
-    return [body for body in chosen.objects() if not (came_back and body["kind"] == "Job")]
+    return [body for body in chosen.objects() if not (came_back and is_job(body))]
 
 
 def _newest(past: Sequence[history.Past]) -> history.Past:

@@ -34,7 +34,7 @@ class Target:
     @property
     def is_earlier_run(self) -> bool:
         """Whether it is a Job that an earlier deploy started."""
-        return self.ref.kind == "Job" and not self.since
+        return self.ref.is_job and not self.since
 
     def told(self, reason: str) -> str:
         """Why it is waited for, with whose run it is."""

@@ -7,7 +7,7 @@ from typing import Final
 from tasks.lib.cluster.api import Json
 from tasks.lib.deploy import diagnosis
 from tasks.lib.deploy.doom import Trouble
-from tasks.lib.deploy.objects import Ref, ref_of
+from tasks.lib.deploy.objects import Ref, is_job, ref_of
 from tasks.lib.deploy.warnings import Warnings
 
 REVISION: Final = "deployment.kubernetes.io/revision"
@@ -110,7 +110,7 @@ class View:
             return []
         pods = self.pods_of(workload)
         found: list[tuple[Trouble, Json | None]] = [(t, pod) for pod in pods for t in self._of_pod(pod)]
-        if workload["kind"] == "Job":
+        if is_job(workload):
             found = [(t, pod) for t, pod in found if t.reason not in LEFT_TO_THE_JOB]
         if workload["kind"] == "PersistentVolumeClaim":
             found += [(t, None) for t in diagnosis.of_claim(workload, *self._warned(workload, since))]

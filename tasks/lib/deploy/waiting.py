@@ -67,7 +67,7 @@ class Wait:
         self._api, self._namespace, self._limits = api, namespace, limits
         self._record, self._tell = record, tell
         self._pending = {target.ref: target for target in targets}
-        self._jobs = [target for target in targets if target.ref.kind == "Job"]
+        self._jobs = [target for target in targets if target.ref.is_job]
         self._view = View()
         self._disturbed = ""
         # Pods of Jobs as last seen: a Job may be gone with them the moment it ends.
@@ -139,7 +139,7 @@ class Wait:
                 raise failure
 
     def _follow_log(self, thing: Json, followers: Followers) -> None:
-        jobs = {target.uid for target in self._pending.values() if target.ref.kind == "Job"}
+        jobs = {target.uid for target in self._pending.values() if target.ref.is_job}
         if thing["kind"] == "Pod" and _owners(thing) & jobs:
             self._pods_of_jobs[thing["metadata"]["uid"]] = thing
             followers.follow(thing)
@@ -157,7 +157,7 @@ class Wait:
             place = (target.ref.api_version, target.ref.kind), target.ref.namespace
             if place != (kind, namespace) or target.uid in present:
                 continue
-            is_job, uid = target.ref.kind == "Job", target.uid
+            is_job, uid = target.ref.is_job, target.uid
             if not target.makes_way and not (is_job and has_completed(self._api, namespace, uid)):
                 raise self._deleted(target)
             self._done(target, GONE if target.makes_way else "complete, and removed since")
@@ -170,7 +170,7 @@ class Wait:
         if target.makes_way:
             self._done(target, GONE)
             return
-        if target.ref.kind != "Job" or not job_outcome(thing):
+        if not target.ref.is_job or not job_outcome(thing):
             raise self._deleted(target)
         self._judge(target, thing)
 
@@ -222,7 +222,7 @@ class Wait:
         self._say(target, reason)
 
     def _done(self, target: Target, text: str) -> None:
-        self._record.end(target.ref, "ready" if target.ref.kind != "Job" else "complete")
+        self._record.end(target.ref, "ready" if not target.ref.is_job else "complete")
         self._say(target, text)
         del self._pending[target.ref]
 
@@ -253,7 +253,7 @@ class Wait:
     def _failed(
         self, target: Target, live: Json, reason: str, troubles: Sequence[tuple[Trouble, Json | None]]
     ) -> Failure:
-        pods = self._pods_of_job(target, live) if target.ref.kind == "Job" else self._view.pods_of(live)
+        pods = self._pods_of_job(target, live) if target.ref.is_job else self._view.pods_of(live)
         evidence = gather(self._api, target.ref, reason, live, troubles, pods, self._record.heard)
         self._record.end(target.ref, f"failed: {troubles[0][0].reason if troubles else reason}")
         return evidence.failure(target.ref.namespace or self._namespace)

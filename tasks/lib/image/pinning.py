@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image.reference import Reference, parse
+from tasks.lib.render.pods import containers_of, pod_specs
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
@@ -84,14 +85,7 @@ def pin_with(repository: str, objects: Iterable[Json], resolve: Callable[[Refere
 
 def containers(objects: Iterable[Json]) -> Iterator[dict[str, Any]]:
     """Every container, init containers too, of every pod or pod template in `objects`."""
-    for thing in objects:
-        spec = thing.get("spec") or {}
-        if thing.get("kind") == "CronJob":
-            spec = spec["jobTemplate"]["spec"]
-        if thing.get("kind") != "Pod":
-            spec = (spec.get("template") or {}).get("spec") or {}
-        yield from spec.get("initContainers") or []
-        yield from spec.get("containers") or []
+    return (one for thing in objects for spec in pod_specs(thing) for _, one in containers_of(spec))
 
 
 def _parsed(image: object) -> Reference | None:

@@ -10,6 +10,7 @@ import yaml
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import REDACTED
 from tasks.lib.render import kubernetes_yaml
+from tasks.lib.render.pods import at
 
 SEPARATOR = re.compile(r"^---\n", re.MULTILINE)
 
@@ -24,8 +25,8 @@ class Document:
     @property
     def title(self) -> str:
         """What people call it, such as `Deployment staging-web`."""
-        metadata = self.content.get("metadata") or {}
-        return f"{self.content.get('kind', 'object without kind')} {metadata.get('name', 'without name')}"
+        kind, name = at(self.content, "kind"), at(self.content, "metadata.name")
+        return f"{kind or 'object without kind'} {name or 'without name'}"
 
     @property
     def file_name(self) -> str:
@@ -68,10 +69,10 @@ def redacted(document: Document) -> Document:
     """The same document with the values of a Secret blanked out and its keys kept."""
     if document.content.get("kind") != "Secret":
         return document
+    held = {field: document.content[field] for field in ("data", "stringData") if field in document.content}
     blank = {
-        field: dict.fromkeys(document.content[field] or {}, REDACTED)
-        for field in ("data", "stringData")
-        if field in document.content
+        field: dict.fromkeys(value, REDACTED) if isinstance(value, Mapping) else value and REDACTED
+        for field, value in held.items()
     }
     content = {**document.content, **blank}
     return Document(kubernetes_yaml.dump(content), content)

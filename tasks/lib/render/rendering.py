@@ -8,6 +8,7 @@ from tasks.lib.build_variables import BuildVariables
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Redactor, Secret
 from tasks.lib.render import documents, kustomize, validation
+from tasks.lib.render.pods import at
 from tasks.lib.secrets import sensitive
 from tasks.lib.workspace import workspace
 
@@ -78,7 +79,7 @@ def render(
             "Look at its kustomization.yaml: `resources:` names what belongs to it.",
         )
     redactor = sensitive.redactor(secrets, known.naming(document.title for document in found))
-    rendered = [document.content for document in found if document.content.get("kind") == "Secret"]
+    rendered = [document.content for document in found if at(document.content, "kind") == "Secret"]
     redactor.learn(sensitive.in_objects(rendered, redactor.public))
     warnings = [redactor.line(line) for line in done.stderr.decode().splitlines() if line.strip()]
     return Rendered(found, warnings, redactor)

@@ -1,18 +1,24 @@
 """Checking rendered objects against the API's published schemas, without a cluster."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tasks.lib import signals
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import REDACTED
+from tasks.lib.render import shape
 from tasks.lib.render.documents import Document
+from tasks.lib.render.pods import located
 
 if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
     from jsonschema.protocols import Validator
     from referencing import Registry
+
+# Where the schemas say that the types lie that they share.
+DEFINITIONS = "https://kubernetes.io/api/_definitions.json"
 
 
 def validate(documents: Sequence[Document], version: str) -> list[str]:
@@ -54,20 +60,38 @@ def preload(version: str) -> None:
 
 def _fault(document: Document, version: str) -> str:
     """What is wrong with one object; empty when nothing is.  Raises LookupError where no schema is known."""
+    if fault := shape.fault(document.content):
+        return fault
+    content = shape.without_nulls(document.content)
+    try:
+        validator = _validator(content["kind"], content["apiVersion"], version)
+    except LookupError:
+        if fault := _of_foreign_pods(content, version):
+            return fault
+        raise
+    is_secret = content["kind"] == "Secret"
+    return shape.empty_item(content) or _worst(validator.iter_errors(content), is_secret=is_secret)
+
+
+def _of_foreign_pods(content: Mapping[str, Any], version: str) -> str:
+    """What is wrong with the pods in a custom resource: it may say more than pods do, but not otherwise."""
+    validator = _validator_of_pods(version)
+    for path, spec in located(content).items():
+        errors = (error for error in validator.iter_errors(spec) if error.validator == "type")
+        if fault := shape.empty_item(spec) or _worst(errors):
+            return f"{path}.{fault}"
+    return ""
+
+
+def _worst(errors: "Iterable[ValidationError]", *, is_secret: bool = False) -> str:
+    """The error that matters most, after its field; without the value that is wrong where that is secret."""
     from jsonschema.exceptions import best_match
 
-    missing = [key for key in ("apiVersion", "kind") if key not in document.content]
-    if missing:
-        return f"{' and '.join(missing)} missing"
-    if wrong := [key for key in ("apiVersion", "kind") if not isinstance(document.content[key], str)]:
-        return f"{' and '.join(wrong)} should be text"
-    validator = _validator(document.content["kind"], document.content["apiVersion"], version)
-    worst = best_match(validator.iter_errors(document.content))
+    worst = best_match(errors)
     if worst is None:
         return ""
     path = ".".join(str(part) for part in worst.absolute_path)
     # jsonschema's messages begin with the value that is wrong.
-    is_secret = document.content["kind"] == "Secret"
     message = worst.message.replace(repr(worst.instance), REDACTED) if is_secret else worst.message
     return f"{path or 'top level'}: {message}"
 
@@ -88,6 +112,15 @@ def _validator(kind: str, api_version: str, version: str) -> "Validator":
         raise LookupError(f"{kind} {api_version}") from error
     registry = _definitions(version).with_resource("", Resource.from_contents(schema))
     return Draft202012Validator(schema, registry=registry)
+
+
+@cache
+def _validator_of_pods(version: str) -> "Validator":
+    """The validator of a pod's specification alone."""
+    from jsonschema import Draft202012Validator
+
+    schema = {"$ref": f"{DEFINITIONS}#/$defs/io.k8s.api.core.v1.PodSpec"}
+    return Draft202012Validator(schema, registry=_definitions(version))
 
 
 @cache

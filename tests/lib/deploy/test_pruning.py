@@ -13,8 +13,8 @@ EDITED = {"manager": "kubectl-edit", "operation": "Update"}
 COMPLETE = {"conditions": [{"type": "Complete", "status": "True"}]}
 
 
-def ref(kind: str, name: str = "old", version: str = "v1") -> Ref:
-    return Ref(version, kind, "default", name)
+def ref(kind: str, name: str = "old", version: str = "") -> Ref:
+    return Ref(version or {"Job": "batch/v1"}.get(kind, "v1"), kind, "default", name)
 
 
 def live(kind: str, name: str = "old", owner: str = OWNER, **more: Any) -> dict[str, Any]:
@@ -179,13 +179,18 @@ def test_inventories_name_what_labels_do_not_lead_to() -> None:
 
 def test_secrets_for_pulling_images_and_for_certificates_count_as_read() -> None:
     pod = {"spec": {**pod_spec(), "imagePullSecrets": [{"name": "pull"}]}}
-    ingress = {"kind": "Ingress", "spec": {"tls": [{"secretName": "tls"}]}}
+    ingress = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "spec": {"tls": [{"secretName": "tls"}]},
+    }
     cron = {"spec": {"jobTemplate": {"spec": {"template": {"spec": pod_spec("cron")}}}}}
     assert names_read([pod, ingress, cron]) == {("Secret", "pull"), ("Secret", "tls"), ("ConfigMap", "cron")}
 
 
 def test_what_pods_get_by_their_account_is_read_by_it() -> None:
     account = {
+        "apiVersion": "v1",
         "kind": "ServiceAccount",
         "imagePullSecrets": [{"name": "pull"}],
         "secrets": [{"name": "token"}],

@@ -232,6 +232,9 @@ UNSEEN = "not yet seen by its controller"
             "BadSpec",
         ),
         ({**workload("Pod", {}), "apiVersion": "example.org/v1"}, State.WAITING, UNSEEN),
+        (workload("Certificate", {"conditions": {"Ready": True}}), State.WAITING, UNSEEN),
+        (workload("Certificate", {"conditions": ["Ready"]}), State.WAITING, UNSEEN),
+        (certificate(said("Ready", "True"), observedGeneration="2"), State.READY, "ready"),
     ],
 )
 def test_other_kinds_stand_as_their_status_says(thing: dict[str, Any], state: State, reason: str) -> None:

@@ -150,14 +150,14 @@ def test_schema_faults_of_all_objects_are_listed() -> None:
     service, config, nameless = caught.value.why.splitlines()
     assert service.startswith("Service web: spec.ports.0.port: 'http' is not")
     assert config == "ConfigMap c: top level: Additional properties are not allowed ('datta' was unexpected)"
-    assert nameless == "object without kind d: apiVersion and kind missing"
+    assert nameless == "object without kind d: apiVersion: missing; kind: missing"
 
 
 def test_a_kind_that_is_no_text_is_a_fault_of_its_object() -> None:
     with pytest.raises(Failure) as caught:
         validate(split("apiVersion: 1\nkind: 3\nmetadata:\n  name: a\n"), "1.36")
 
-    assert caught.value.why == "3 a: apiVersion and kind should be text"
+    assert caught.value.why == "3 a: apiVersion: should be text; kind: should be text"
 
 
 def test_kinds_without_schema_are_named_not_checked() -> None:
