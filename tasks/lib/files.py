@@ -6,6 +6,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from tasks.lib import signals
+
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Write `data` to `path` so that a reader, or a crash, finds the old file or the new one, never a part.
@@ -17,8 +19,10 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
 
     Raises:
         OSError: the folder cannot be written; `path` is as it was.
+        KeyboardInterrupt: a signal came before this; what is written waits for the disk.
 
     """
+    signals.check()
     make_folders(path.parent, 0o755 if mode & 0o077 else 0o700)
     descriptor, temporary = _temporary(path)
     try:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from tasks.lib import files
+from tasks.lib.signals import Terminated, unwinding
 
 
 def test_writes_content_and_mode_and_makes_folders(tmp_path: Path) -> None:
@@ -19,6 +21,17 @@ def test_writes_content_and_mode_and_makes_folders(tmp_path: Path) -> None:
     assert target.read_bytes() == b"KEY=value\n"
     assert target.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in target.parent.iterdir()] == ["b.env"]
+
+
+def test_nothing_is_written_any_more_after_a_signal(tmp_path: Path) -> None:
+    def work() -> None:
+        with unwinding():
+            os.kill(os.getpid(), signal.SIGTERM)
+            files.write_atomically(tmp_path / "a", b"new")
+
+    with pytest.raises(Terminated):
+        work()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(

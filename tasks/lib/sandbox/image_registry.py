@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from tasks.lib import signals
+from tasks.lib.background import call
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.files import write_atomically
 from tasks.lib.sandbox import health, ports
@@ -42,7 +43,7 @@ def ensure(here: State, seconds: float) -> str:
         write_plan(here.plan, [*others, wanted])
         ensure_supervisor(here)
     deadline = time.monotonic() + seconds
-    while fault := health.check(wanted.probe):
+    while fault := call(health.check, wanted.probe):
         if time.monotonic() > deadline:
             raise TimedOut(
                 f"The sandbox's registry is not well after {seconds:g} s.", fault,

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.lib.background import call
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.sandbox import health, processes, supervisor
 from tasks.lib.sandbox.components import Component, read_plan
@@ -143,6 +144,6 @@ def running(here: State, name: str) -> Process | None:
 def _status_of(here: State, component: Component) -> Status:
     record = supervisor.record_of(here, component.name)
     alive = record is not None and record.process.alive
-    fault = health.check(component.probe) if alive else "not running"
+    fault = call(health.check, component.probe) if alive else "not running"
     pid = record.process.pid if record and alive else 0
     return Status(component.name, pid, component.port, record.starts if record else 0, fault)
