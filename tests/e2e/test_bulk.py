@@ -2,7 +2,6 @@
 
 import json
 import re
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,32 +20,27 @@ from tasks.lib.deploy.progress import Record
 from tasks.lib.deploy.rehearsal import MANY
 from tasks.lib.errors import Failure
 from tests.builders import ROOT
+from tests.deployed import may
 from tests.fault_proxy import FaultProxy, in_front_of, until
-from tests.sandbox_case import Case, Sandbox, make_case, running
+from tests.sandbox_case import Case, Sandbox, corner
 
-# One worker for all of it: each one that has a part in it brings a sandbox of its own up.
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480), pytest.mark.xdist_group("bulk")]
+# Admission policies are the whole cluster's, so it is not the one that others share.
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480), pytest.mark.xdist_group("own_sandbox")]
 
 Objects = list[dict[str, Any]]
 WRITE = "PATCH .*/(configmaps|secrets)/(conf|secret)-"
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A sandbox of these tests' own: admission policies are the whole cluster's."""
-    with running(tmp_path_factory.mktemp("own") / "state") as sandbox:
-        yield sandbox
+@pytest.fixture
+def case(own_sandbox: Sandbox, tmp_path: Path) -> Iterator[Case]:
+    with corner(own_sandbox, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
-def case(own: Sandbox, tmp_path: Path) -> Case:
-    return make_case(own, tmp_path, f"b{uuid.uuid4().hex[:8]}")
-
-
-@pytest.fixture
-def proxy(own: Sandbox) -> Iterator[FaultProxy]:
-    port = own.port("lookit-staging.apiserver")
-    with in_front_of(port, own.state.cluster("lookit-staging")) as running_proxy:
+def proxy(own_sandbox: Sandbox) -> Iterator[FaultProxy]:
+    port = own_sandbox.port("lookit-staging.apiserver")
+    with in_front_of(port, own_sandbox.state.cluster("lookit-staging")) as running_proxy:
         yield running_proxy
 
 
@@ -231,25 +225,21 @@ def answer_to(case: Case, probe: Mapping[str, Any]) -> str:
     return str(case.api.session.post(url, json=probe, timeout=30).text)
 
 
-@pytest.mark.parametrize(
-    "faults",
-    [
-        [{"pattern": WRITE, "times": 20, "status": 429, "retry_after": 1}],
-        [{"pattern": WRITE, "times": 20, "status": 503}],
-        [{"pattern": WRITE, "times": 20, "drop": True, "applied": True}],
-        [{"pattern": WRITE, "times": 20, "drop": True}],
-    ],
-    ids=["overloaded", "server errors", "answers lost after they took effect", "connections lost"],
-)
+FAULTS: Objects = [
+    {"pattern": WRITE, "times": 20, "status": 429, "retry_after": 1},  # overloaded
+    {"pattern": WRITE, "times": 20, "status": 503},
+    {"pattern": WRITE, "times": 20, "drop": True, "applied": True},  # the answer is lost after it took effect
+    {"pattern": WRITE, "times": 20, "drop": True},
+]
+
+
 @pytest.mark.parametrize("exhaustive", [False, True], ids=["foretold", "tried"])
-def test_faults_that_pass_do_not_end_it(
-    case: Case, proxy: FaultProxy, faults: list[dict[str, Any]], exhaustive: bool
-) -> None:
+def test_faults_that_pass_do_not_end_it(case: Case, proxy: FaultProxy, exhaustive: bool) -> None:
     with case.behind(proxy) as behind:
-        added = [proxy.add(**fault) for fault in faults]
+        added = [proxy.add(**fault) for fault in FAULTS]
         record = deploy(behind, much(case, "MQ=="), engine.Choices(exhaustive=exhaustive))
 
-    assert [fault.hits for fault in added] == [20]
+    assert [fault.hits for fault in added] == [20] * len(FAULTS)
     assert {row.result for row in record.rows.values()} == {"applied"}
     assert len(record.rows) == MANY + 10
     assert not [step for step in planned(case, much(case, "MQ==")).steps if step.writes]
@@ -318,19 +308,6 @@ def grant(case: Case, documents: Objects) -> None:
     file = case.folder / "roles.yaml"
     file.write_text(yaml.safe_dump_all(documents))
     case.kubectl("apply", "-f", str(file))
-
-
-def may(case: Case, email: str, attributes: Mapping[str, Any]) -> bool:
-    """Whether the cluster lets somebody do something: roles take effect a moment after they were made."""
-    review = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SubjectAccessReview",
-        "spec": {"user": email, "resourceAttributes": attributes},
-    }
-    url = f"{case.api.url}/apis/authorization.k8s.io/v1/subjectaccessreviews"
-    answer = case.api.session.post(url, json=review, timeout=30)
-    answer.raise_for_status()
-    return bool(answer.json()["status"]["allowed"])
 
 
 def documented_role() -> Objects:

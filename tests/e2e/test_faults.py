@@ -1,9 +1,11 @@
-"""The faults that tests can inject do happen: the proxy's, a full etcd, a failing backup, an unwilling webhook."""
+"""The faults that tests can inject do happen: the proxy's, a failing backup, an unwilling webhook.
+
+A full etcd: test_deploy_outage.py.
+"""
 
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ import requests
 from tasks.lib.credentials import authorized_session
 from tasks.lib.sandbox.cloud import sql
 from tests.fault_proxy import WATCH, FaultProxy, until
-from tests.sandbox_case import Case, Sandbox, fill_etcd, running
+from tests.sandbox_case import Case, Sandbox
 from tests.webhook import Receiver
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -90,25 +92,6 @@ def test_a_watch_is_cut_and_expires(session: requests.Session, proxy: FaultProxy
 
     assert len(events) >= 2, "the nodes were seen before the cut"
     assert json.loads(second.text)["object"]["code"] == 410
-
-
-def test_a_deploy_goes_through_the_proxy(environment: Case, proxy: FaultProxy) -> None:
-    with environment.behind(proxy) as case:
-        done = case.invoke("deploy", "--branch", "develop")
-
-    assert done.returncode == 0, done.stderr
-    assert any(request.startswith("PATCH ") for request in proxy.requests)
-
-
-def test_etcd_refuses_writes_when_it_is_full(tmp_path: Path) -> None:
-    with running(tmp_path / "state", sandbox={"etcd_quota_bytes": 12_000_000}) as small:
-        fill_etcd(small.api(), "default")
-        name = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one-more"}}
-
-        with pytest.raises(requests.HTTPError):
-            small.api().create("/api/v1/namespaces/kube-public/configmaps", name)
-
-        assert small.api().get("/api/v1/namespaces/default/configmaps/fill-0"), "reading goes on"
 
 
 def test_a_backup_goes_through_its_states(sandbox: Sandbox) -> None:

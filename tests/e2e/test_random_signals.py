@@ -27,7 +27,7 @@ RUNS = int(os.environ.get("LOOKIT_SIGNAL_RUNS", "12"))
 NUMBERS = (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Seconds.  The first two are for the start of Python and the imports; what has ended by then ended by itself.
 MOMENTS = (0.1, 1.0, 4.0, 10.0)
-LONGEST = 10.0
+LONGEST = 60.0  # what goes on holds a lock that nobody gives back: it goes on for ever
 FILES = 300
 # As ./inv starts Python; then coverage begins, as early as it can.
 START = """import runpy, signal, sys
@@ -74,16 +74,19 @@ def told_to_end(argv: Sequence[str], variables: Mapping[str, str], draw: random.
         argv, cwd=ROOT, env={**variables, "PYTHONFAULTHANDLER": "1"}, text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    assert running.stdout
-    assert running.stdout.readline() == "begun\n"  # until then it is Python's own affair
-    time.sleep(moment)
-    running.send_signal(number)
-    when = f"{number.name} came {moment:.2f} s after the start"
     try:
-        printed, _ = running.communicate(timeout=LONGEST)
-    except subprocess.TimeoutExpired:
-        running.send_signal(signal.SIGABRT)  # it tells what each of its threads does
-        pytest.fail(f"{when}, and it goes on:\n{running.communicate()[0]}")
+        assert running.stdout
+        assert running.stdout.readline() == "begun\n"  # until then it is Python's own affair
+        time.sleep(moment)
+        running.send_signal(number)
+        when = f"{number.name} came {moment:.2f} s after the start"
+        try:
+            printed, _ = running.communicate(timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            running.send_signal(signal.SIGABRT)  # it tells what each of its threads does
+            pytest.fail(f"{when}, and it goes on:\n{running.communicate()[0]}")
+    finally:
+        running.kill()
     # Until tasks run, and when all is done, the system itself ends it.
     assert running.returncode in {0, 128 + number, -number}, f"{when}:\n{printed}"
     assert "Traceback" not in printed, f"{when}:\n{printed}"

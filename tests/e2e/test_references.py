@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.deployed import deployed, workload
 from tests.heard import until
 from tests.sandbox_case import Case
 
@@ -27,25 +28,25 @@ def test_a_missing_secret_and_key_are_refused_before_anything_changes(environmen
         "Deployment", "worker", with_container("worker", env=[{"name": "HOST", "valueFrom": typo}])
     )
 
-    planned, deployed = environment.invoke("plan", *DEPLOY[1:]), environment.invoke(*DEPLOY)
+    planned, refused = environment.invoke("plan", *DEPLOY[1:]), environment.invoke(*DEPLOY)
 
     name = environment.name
-    for done in (planned, deployed):
+    for done in (planned, refused):
         assert done.returncode == 1, done.stderr
         assert f"Deployment {name}-web, container uwsgi: Secret no-such-secret does not exist" in done.stderr
         assert f"Deployment {name}-worker, container worker: ConfigMap {name}-lookit-configmap" in done.stderr
         assert "has no key ALLOWED_HOST" in done.stderr
-    assert "nothing was changed" in deployed.stderr
+    assert "nothing was changed" in refused.stderr
     assert json.loads(environment.kubectl("get", "deployments", "-o", "json"))["items"] == []
 
 
 def test_what_somebody_else_keeps_in_the_cluster_may_be_named(environment: Case) -> None:
-    environment.patch("Deployment", "web", with_container("uwsgi", **LATE))
+    web = workload("web")
+    web["spec"]["template"]["spec"]["containers"][0] |= LATE
+    environment.hold_only(web)
     environment.kubectl("create", "secret", "generic", "late", "--from-literal=A=b")
 
-    done = environment.invoke(*DEPLOY)
-
-    assert done.returncode == 0, done.stderr
+    deployed(environment)
 
 
 def waiting(case: Case, pod: str) -> dict[str, Any]:
@@ -53,6 +54,13 @@ def waiting(case: Case, pod: str) -> dict[str, Any]:
     statuses = found["status"].get("containerStatuses") or [{"state": {}}]
     state: dict[str, Any] = statuses[0]["state"].get("waiting", {})
     return state
+
+
+def messages(case: Case, reason: str) -> list[str]:
+    """What events say: who changes a status sends them beside that."""
+    listed = case.api.get(f"{case.path}/events?fieldSelector=reason={reason}")
+    assert listed
+    return [event["message"] for event in listed["items"]]
 
 
 def bare(name: str, container: dict[str, Any], **spec: Any) -> dict[str, Any]:
@@ -70,8 +78,7 @@ def test_a_pod_waits_for_its_secret_and_starts_once_it_is_there(environment: Cas
 
     told = until(lambda: waiting(environment, "needy"))
     assert told == {"reason": "CreateContainerConfigError", "message": 'secret "late" not found'}
-    events = environment.kubectl("get", "events", "--field-selector=reason=Failed", "-o", "json")
-    assert 'Error: secret \\"late\\" not found' in events
+    until(lambda: 'Error: secret "late" not found' in messages(environment, "Failed"))
 
     environment.kubectl("create", "secret", "generic", "late", "--from-literal=A=b")
 
@@ -84,9 +91,8 @@ def test_a_pod_waits_for_what_a_volume_holds(environment: Case) -> None:
 
     told = until(lambda: waiting(environment, "needy"))
     assert told == {"reason": "ContainerCreating"}
-    selector = "--field-selector=reason=FailedMount"
-    said = environment.kubectl("get", "events", selector, "-o", "jsonpath={.items[*].message}")
-    assert said == 'MountVolume.SetUp failed for volume "files" : configmap "late" not found'
+    said = 'MountVolume.SetUp failed for volume "files" : configmap "late" not found'
+    until(lambda: messages(environment, "FailedMount") == [said])
 
     environment.kubectl("create", "configmap", "late", "--from-literal=A=b")
 
