@@ -181,19 +181,16 @@ def test_a_first_deploy_that_fails_brings_back_what_others_had_deployed(environm
 
 def test_fields_that_the_manifests_no_longer_have_go(environment: Case) -> None:
     _applied_by_kubectl(environment, _service(environment))
+    before = _read(environment, [_service(environment)])
 
-    planned = environment.invoke("plan", "--branch", "develop", "--commit", SHA)
+    planned = environment.invoke("plan", "--branch", "develop", "--commit", SHA, "--json")
     done = environment.invoke("deploy", "--branch", "develop", "--commit", SHA)
 
-    assert "- metadata.annotations.prometheus.io/port: 9419" in planned.stderr
-    assert "- spec.ports[metrics].port: 9419" in planned.stderr
-    assert "last-applied-configuration" not in planned.stderr
     assert done.returncode == 0, done.stderr
-    after = json.loads(
-        environment.kubectl(
-            "get", "service", f"{environment.name}-lookit-rabbitmq", "-o", "json", "--show-managed-fields"
-        )
-    )
+    [after] = _read(environment, [_service(environment)])
+    [(service, shown)] = _planned(planned.stdout).items()
+    assert {service: shown} == _differences(before, [after])
+    assert {"- metadata.annotations.prometheus.io/port: 9419", "- spec.ports[metrics].port: 9419"} < shown
     assert [port["port"] for port in after["spec"]["ports"]] == [4369, 5672, 25672, 15672]
     assert "prometheus.io/port" not in after["metadata"].get("annotations", {})
     assert {entry["manager"] for entry in after["metadata"]["managedFields"]} == {"lookit-orchestrator"}

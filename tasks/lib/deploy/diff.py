@@ -1,7 +1,8 @@
 """What would change in an object, field by field: pure comparison of before and after, without secrets."""
 
+import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +20,9 @@ NOTES: Final = frozenset({APPLIED, RAN, COPY})
 SECRET_FIELDS: Final = frozenset({"data", "stringData"})
 LONGEST: Final = 120
 CUT: Final = "…"
+ITEM: Final = re.compile(r"\[[^]]*\]")
+# Up to so many fields that change alike are shown one by one.
+FEW: Final = 3
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,24 @@ def changes(before: Json | None, after: Json) -> list[Change]:
         Change(field, _shown(old, field, secret=secret), _shown(new, field, secret=secret))
         for field in sorted(old.keys() | new.keys())
         if old.get(field, _ABSENT) != new.get(field, _ABSENT) and not _is_filled(field, old, new)
+    ]
+
+
+def alike(changes: Sequence[Change]) -> list[list[Change]]:
+    """The changes by group: where a field of many items of a list changes from and to the same, one group.
+
+    So the 24 variables of a container that read a ConfigMap of another name now are told at once.  What comes
+    or goes is told one by one.
+    """
+    groups: dict[tuple[str, str | None, str | None], list[Change]] = {}
+    for change in changes:
+        is_changed = change.before is not None and change.after is not None
+        field = ITEM.sub("[]", change.field) if is_changed else change.field
+        groups.setdefault((field, change.before, change.after), []).append(change)
+    return [
+        part
+        for group in groups.values()
+        for part in ([group] if len(group) > FEW else [[one] for one in group])
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from tasks.lib.cluster.api import Json
 from tasks.lib.deploy import page
 from tasks.lib.deploy.decide import WRITES, Action, Step
-from tasks.lib.deploy.diff import Change, changes, content, masked, notes
+from tasks.lib.deploy.diff import Change, alike, changes, content, masked, notes
 from tasks.lib.deploy.engine import REMOVAL, Planned
 from tasks.lib.deploy.objects import fingerprint
 from tasks.lib.errors import Failure, UsageError
@@ -133,8 +133,10 @@ def as_lines(plan: Plan) -> list[tuple[str, str]]:
         sign = SIGNS[Action(entry.action)]
         why = f" ({entry.reason})" if entry.reason else ""
         lines.append((COLOURS[sign], f"  {sign} {entry.kind} {entry.name}{why}"))
-        for change in entry.changes:
-            lines += [(COLOURS[str(change)[0]], f"      {line}") for line in change.lines]
+        for group in alike(entry.changes):
+            told, more = group[0].lines, len(group) - 1
+            told = [*told, f"    and {more} more fields in the same way"] if more else told
+            lines += [(COLOURS[str(group[0])[0]], f"      {line}") for line in told]
     if plan.notes:
         lines += [("", "to know"), *(("yellow", f"  ! {note}") for note in plan.notes)]
     lines.append(("", totals(plan)))

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.deploy.diff import COPY, NOISE, Change, changes, notes
+from tasks.lib.deploy.diff import COPY, NOISE, Change, alike, changes, notes
 from tasks.lib.deploy.objects import APPLIED
 
 
@@ -98,3 +98,23 @@ def test_where_nothing_else_differs_our_notes_do_and_kubectls_copy_is_only_named
 )
 def test_a_longer_text_is_indented_below_its_field(change: Change, lines: list[str]) -> None:
     assert change.lines == lines
+
+
+def env(name: str, before: str | None = "old", after: str | None = "new") -> Change:
+    return Change(f"env[{name}].from.name", before, after)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sizes"),
+    [
+        ([env("a"), env("b"), env("c"), env("d")], [4]),
+        ([env("a"), env("b"), env("c")], [1, 1, 1]),
+        ([env("a"), env("b"), env("c"), env("d", "other")], [1, 1, 1, 1]),
+        ([env(name, None) for name in "abcd"], [1, 1, 1, 1]),
+        ([env(name, "old", None) for name in "abcd"], [1, 1, 1, 1]),
+        ([Change(f"data.{name}", "old", "new") for name in "abcd"], [1, 1, 1, 1]),
+    ],
+    ids=["many alike", "few", "one from another value", "added", "removed", "of no list"],
+)
+def test_items_of_a_list_that_change_alike_are_told_at_once(changes: list[Change], sizes: list[int]) -> None:
+    assert [len(group) for group in alike(changes)] == sizes

@@ -68,6 +68,15 @@ def test_a_plan_reads_as_lines(action: Action, lines: list[tuple[str, str]]) -> 
     assert planning.as_lines(planned(action)) == lines
 
 
+def test_fields_of_many_items_that_change_alike_are_two_lines() -> None:
+    fields = tuple(Change(f"env[{name}].name", "old", "new") for name in "abcd")
+    entry = Entry("web", "Deployment", "web", "default", "change", "", fields, "seal")
+
+    lines = [line for _, line in planning.as_lines(Plan("staging", (entry,)))]
+
+    assert lines[2:4] == ["      ~ env[a].name: old → new", "          and 3 more fields in the same way"]
+
+
 def test_a_change_of_our_notes_alone_has_a_line_that_says_so() -> None:
     conf = Wanted(Ref("v1", "ConfigMap", "default", "conf"), config("x"))
     live, after = (annotated(conf.body, {APPLIED: digest}) for digest in ("before", "after"))
