@@ -2,27 +2,28 @@
 
 Where an engine answers already, that one is used.  Otherwise, as root on Debian or Ubuntu, missing packages are
 installed and an engine is started with a data folder of its own in the user's cache, so that base images are made once.
-Elsewhere the tests are skipped, with the reason.
+Elsewhere the tests are skipped, with the reason; with LOOKIT_NO_SKIPS=1 they fail.
 """
 
 import fcntl
 import hashlib
 import os
+import platform
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tasks.lib.image import leftovers
-from tests.debian import require
+from tasks.lib.image import leftovers as test_runs
+from tests.debian import require, unavailable
 from tests.ports import free_port
 
 DATA = Path(__file__).parent / "data"
@@ -53,12 +54,12 @@ def engine() -> Iterator[None]:
     """A Docker engine that answers at DOCKER_HOST, without what test runs that were killed left in it."""
     require("docker", "docker.io")
     if succeeds("docker", "info"):
-        leftovers.sweep(SECONDS_TO_START)
+        test_runs.sweep(SECONDS_TO_START)
         yield
         return
     require("dockerd", "docker.io")
     if os.geteuid() != 0:
-        pytest.skip("no Docker engine answers, and only root can start one (systemctl start docker)")
+        unavailable("no Docker engine answers, and only root can start one (systemctl start docker)")
     (CACHE / "docker").mkdir(parents=True, exist_ok=True)
     with (
         (CACHE / "docker.lock").open("w") as lock,
@@ -105,7 +106,7 @@ def _dockerd(run: Path) -> Iterator[None]:
     try:
         if not _answers(("docker", "--host", f"unix://{run}/docker.sock", "info"), process):
             end = "\n".join((run / "dockerd.log").read_text().splitlines()[-3:])
-            pytest.skip(f"dockerd does not start on this machine:\n{end}")
+            unavailable(f"dockerd does not start on this machine:\n{end}")
         yield
     finally:
         process.terminate()
@@ -124,11 +125,54 @@ def _answers(argv: Sequence[str], process: "subprocess.Popen[bytes]") -> bool:
     return False
 
 
-def left_over() -> str:
-    """Containers, networks and volumes of test runs that are still there."""
-    containers = output("docker", "ps", "--all", "--quiet", "--filter", "label=org.lookit.test-run")
-    networks = output("docker", "network", "ls", "--quiet", "--filter", "label=org.lookit.test-run")
-    return containers + networks + output("docker", "volume", "ls", "--quiet")
+def made_by(pid: int) -> set[tuple[str, str]]:
+    """What the task that ran as process `pid` of this machine made in the engine and that is there: kinds and names.
+
+    No other process's things are among it: tests share the engine, and a machine's own engine has other users.
+    """
+    tests = f"label={test_runs.OWNER}={test_runs.here()}:{pid}"
+    pipeline = f"name=lookit-pipeline-{platform.node()}-{pid}-"
+    containers = {*_listed("ps", "--all", tests), *_listed("ps", "--all", pipeline)}
+    mounts = "{{range .Mounts}}{{println .Name}}{{end}}"
+    mounted = _output_of_what_is_there("inspect", "--format", mounts, *containers) if containers else ""
+    return {
+        *(("container", one) for one in containers),
+        *(("network", one) for one in _listed("network", "ls", tests)),
+        *(("volume", one) for one in {*mounted.split(), *_listed("volume", "ls", pipeline)}),
+    }
+
+
+def still_there(made: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of `made` that have not been removed."""
+    return {(kind, name) for kind, name in made if succeeds("docker", kind, "inspect", name)}
+
+
+@contextmanager
+def ended(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """End a task with the block, however that ends, and remove what the task made in the engine."""
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+        for kind, name in sorted(made_by(process.pid)):  # containers first
+            succeeds("docker", kind, "rm", "--force", name)
+        if process.stdout:
+            process.stdout.close()
+        if process.stderr:
+            process.stderr.close()
+
+
+def _listed(*argv: str) -> list[str]:
+    """The names that `docker ARGV` lists; the last word is the filter."""
+    *command, only = argv
+    name = "{{.Names}}" if command[0] == "ps" else "{{.Name}}"
+    return output("docker", *command, "--filter", only, "--format", name).split()
+
+
+def _output_of_what_is_there(*argv: str) -> str:
+    """The same as `output`, but what went meanwhile is no failure."""
+    return subprocess.run(("docker", *argv), capture_output=True, text=True, check=False).stdout
 
 
 def base_images() -> None:
@@ -164,7 +208,7 @@ def docker_client_image() -> None:
 def _import_debian(image: str, authorities: bytes) -> None:
     require("debootstrap", "debootstrap")
     if os.geteuid() != 0:
-        pytest.skip("base images are made with debootstrap, which only root can run")
+        unavailable("base images are made with debootstrap, which only root can run")
     with tempfile.TemporaryDirectory(prefix="lookit-base-", dir=_roomy_memory()) as folder:
         output("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", "bookworm", folder)
         if authorities:

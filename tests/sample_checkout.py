@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,9 +53,28 @@ def sample(folder: Path) -> Sample:
     return made
 
 
-def invoke(*argv: str, **env: str) -> "subprocess.CompletedProcess[str]":
+@dataclass(frozen=True)
+class Ran:
+    """How a task ended, what it printed, and the process that it was: what it made bears that number."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+    pid: int
+
+
+def invoke(*argv: str, **env: str) -> Ran:
     """Run a task as a person does, in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "invoke", "--search-root", str(ROOT), *argv],
-        env={**os.environ, **env}, capture_output=True, text=True, check=False, timeout=280,
-    )  # fmt: skip
+    return ran([sys.executable, "-m", "invoke", "--search-root", str(ROOT), *argv], env)
+
+
+def ran(argv: Sequence[str], env: Mapping[str, str], seconds: float = 280) -> Ran:
+    """Run a task's process to its end, with `env` on top of this process's variables."""
+    with subprocess.Popen(
+        argv, cwd=ROOT, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=seconds)
+        finally:
+            process.kill()
+        return Ran(process.returncode, stdout, stderr, process.pid)

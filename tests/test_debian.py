@@ -25,6 +25,18 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def skips_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOOKIT_NO_SKIPS", raising=False)
+
+
+def test_where_no_skip_is_allowed_what_is_missing_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKIT_NO_SKIPS", "1")
+
+    with pytest.raises(pytest.fail.Exception, match="no engine  .LOOKIT_NO_SKIPS=1"):
+        debian.unavailable("no engine")
+
+
 def test_what_is_installed_is_used(asked: list[str]) -> None:
     assert Path(debian.require("sh", "dash")).name == "sh"
     assert asked == []

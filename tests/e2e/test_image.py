@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,9 @@ import pytest
 from tasks.lib.image import registry
 from tasks.lib.image.reference import parse
 from tests.builders import checked_in_settings
-from tests.docker_services import RegistryProcess, left_over, output
+from tests.docker_services import RegistryProcess, ended, made_by, output, still_there
 from tests.docker_services import registry as serve
-from tests.sample_checkout import ROOT, Sample, invoke, sample
+from tests.sample_checkout import ROOT, Ran, Sample, invoke, sample
 
 pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker"), pytest.mark.timeout(600, func_only=True)]
 
@@ -71,18 +73,15 @@ def test_a_failing_build_ends_with_the_builder_s_words(checkout: Sample, env: di
 
 
 def test_the_suite_runs_against_postgresql_and_leaves_nothing(checkout: Sample, env: dict[str, str]) -> None:
-    before = left_over()
-
     done = invoke("test", "--source", str(checkout.folder), **env)
 
     assert done.returncode == 0, done.stderr
     assert "Ran 3 tests" in done.stderr
     assert "The database accepts connections after" in done.stderr
-    assert left_over() == before
+    assert made_by(done.pid) == set()
 
 
 def test_a_failing_suite_gives_its_own_exit_code(checkout: Sample, env: dict[str, str]) -> None:
-    before = left_over()
     checkout.commit(studies__tests_DOT_py=TAKEN_AWAY)
 
     failing = invoke("test", "--source", str(checkout.folder), **env)
@@ -94,12 +93,10 @@ def test_a_failing_suite_gives_its_own_exit_code(checkout: Sample, env: dict[str
         "The application's tests failed: `python manage.py test --noinput` exited with 1." in failing.stderr
     )
     assert other.returncode == 42
-    assert left_over() == before
+    assert made_by(failing.pid) | made_by(other.pid) == set()
 
 
 def test_a_database_that_ends_is_said_at_once(checkout: Sample, env: dict[str, str]) -> None:
-    before = left_over()
-
     done = invoke(
         "test", "--source", str(checkout.folder), **env, INVOKE_TEST_DATABASE_ENVIRONMENT_POSTGRES_PASSWORD=""
     )
@@ -107,48 +104,49 @@ def test_a_database_that_ends_is_said_at_once(checkout: Sample, env: dict[str, s
     assert done.returncode == 1
     assert "The test database ended before it was ready." in done.stderr
     assert "POSTGRES_PASSWORD is not set" in done.stderr
-    assert left_over() == before
+    assert made_by(done.pid) == set()
+
+
+@contextmanager
+def begun(checkout: Sample, env: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    """A run of a suite that has begun, and takes five minutes."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "invoke", "--search-root", str(ROOT), "test", "--source", str(checkout.folder),
+         "--command", "sh -c 'echo begun; sleep 300'"],
+        env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    with ended(running):
+        assert running.stdout is not None
+        assert running.stdout.readline() == "begun\n"
+        yield running
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
 def test_a_signal_in_the_middle_leaves_nothing(
     checkout: Sample, env: dict[str, str], number: signal.Signals
 ) -> None:
-    before = left_over()
-    running = subprocess.Popen(
-        [sys.executable, "-m", "invoke", "--search-root", str(ROOT), "test", "--source", str(checkout.folder),
-         "--command", "sh -c 'echo begun; sleep 300'"],
-        env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    assert running.stdout is not None
-    assert running.stdout.readline() == "begun\n"
-    assert left_over() != before
+    with begun(checkout, env) as running:
+        made = made_by(running.pid)
+        running.send_signal(number)
 
-    running.send_signal(number)
-
-    assert running.wait(60) == 128 + number
-    assert left_over() == before
+        assert running.wait(60) == 128 + number
+        assert {kind for kind, _ in made} == {"container", "network", "volume"}
+        assert still_there(made) | made_by(running.pid) == set()
 
 
 def test_what_kill_9_leaves_behind_is_removed_by_the_next_run(checkout: Sample, env: dict[str, str]) -> None:
-    before = left_over()
-    running = subprocess.Popen(
-        [sys.executable, "-m", "invoke", "--search-root", str(ROOT), "test", "--source", str(checkout.folder),
-         "--command", "sh -c 'echo begun; sleep 300'"],
-        env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    assert running.stdout is not None
-    assert running.stdout.readline() == "begun\n"
-    running.kill()
-    running.wait()
-    assert left_over() != before
+    with begun(checkout, env) as running:
+        running.kill()
+        running.wait()
+        made = made_by(running.pid)
+        assert made
 
-    assert invoke("test", "--source", str(checkout.folder), **env).returncode == 0
+        assert invoke("test", "--source", str(checkout.folder), **env).returncode == 0
 
-    assert left_over() == before
+        assert still_there(made) == set()
 
 
-def push(checkout: Sample, env: dict[str, str], *options: str) -> "subprocess.CompletedProcess[str]":
+def push(checkout: Sample, env: dict[str, str], *options: str) -> Ran:
     return invoke(
         "push",
         "--source",

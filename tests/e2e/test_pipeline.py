@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tasks.lib.image import leftovers
 from tasks.lib.image.registry import resolve_digest
 from tasks.lib.sandbox import image_registry
 from tests.builders import ROOT, checked_in_settings
@@ -19,11 +20,11 @@ from tests.docker_services import (
     ORCHESTRATOR,
     RegistryProcess,
     docker_client_image,
-    left_over,
+    made_by,
     output,
     registry,
 )
-from tests.sample_checkout import Sample, sample
+from tests.sample_checkout import Ran, Sample, ran, sample
 from tests.sandbox_case import Case, merged
 
 pytestmark = [
@@ -47,7 +48,7 @@ class Chain:
     case: Case
     repository: str  # empty: as invoke.yaml has it, out in the world
 
-    def run(self, *options: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, *options: str) -> Ran:
         """Run `pipeline` as a person does."""
         own = {
             "sandbox": {"state": str(self.case.sandbox.state.folder)},
@@ -58,10 +59,10 @@ class Chain:
         }
         settings = self.case.folder / "pipeline.yaml"
         settings.write_text(yaml.safe_dump(merged(self.case.values, own)))
-        return subprocess.run(
+        return ran(
             [sys.executable, "-m", "tasks", "-f", str(settings), "pipeline", "--branch", "develop", "--sandbox",
              "--source", str(self.checkout.folder), "--substitution", "_EMBER_ARCHIVE=ember", "--json", *options],
-            cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False, timeout=800,
+            {}, 800,
         )  # fmt: skip
 
     def states(self, *options: str) -> dict[str, str]:
@@ -92,7 +93,7 @@ def chain(environment: Case, shared_registry: RegistryProcess, tmp_path: Path) -
     )
 
 
-def assert_released(chain: Chain, done: "subprocess.CompletedProcess[str]") -> None:
+def assert_released(chain: Chain, done: Ran) -> None:
     """Everything that the chain is for has happened."""
     assert done.returncode == 0, done.stderr
     steps = {step["step"]: step["state"] for step in json.loads(done.stdout)}
@@ -127,8 +128,7 @@ def test_the_chain_runs_in_containers_of_the_orchestrator_s_image(chain: Chain) 
         0
     ]
     assert config["Config"]["User"] == "10001:10001"
-    assert output("docker", "ps", "--all", "--quiet", "--filter", "label=org.lookit.pipeline") == ""
-    assert output("docker", "volume", "ls", "--quiet", "--filter", "name=lookit-pipeline") == ""
+    assert made_by(done.pid) == set()
 
 
 def test_a_failing_unit_test_stops_it_at_test(chain: Chain) -> None:
@@ -142,13 +142,13 @@ def test_a_failing_unit_test_stops_it_at_test(chain: Chain) -> None:
 
 def test_a_failing_build_stops_it_at_build(chain: Chain) -> None:
     chain.checkout.commit(Dockerfile="FROM lookit-test/base:local\nRUN exit 3\n")
-    before = left_over()
+    leftovers.sweep(60)
 
     states = chain.states()
 
     assert states["build"] == "FAILURE (exit code 1)"
     assert states["test"] in {"CANCELLED", "SUCCESS"}
-    assert left_over() == before
+    assert leftovers.sweep(60) == [], "the step's process is gone, and what it made is not"
     assert [states[step] for step in ("push", "deploy", "upload", "sentry")] == ["NOT RUN"] * 4
 
 

@@ -1,7 +1,6 @@
 """What a container gives a step, by Cloud Build's documentation: each step of a build looks for itself."""
 
 import json
-import os
 import subprocess
 import sys
 import uuid
@@ -14,8 +13,9 @@ import pytest
 import yaml
 
 from tests.builders import ROOT
-from tests.docker_services import CLIENT, docker_client_image, output
-from tests.sample_checkout import Sample, sample
+from tests.docker_services import CLIENT, docker_client_image, ended, made_by, output, still_there
+from tests.heard import heard, until
+from tests.sample_checkout import Ran, Sample, ran, sample
 
 pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker"), pytest.mark.timeout(600, func_only=True)]
 
@@ -37,12 +37,9 @@ def command(source: Sample, build: dict[str, Any]) -> list[str]:
     ]  # fmt: skip
 
 
-def run(source: Sample, *steps: dict[str, Any], **build: Any) -> "subprocess.CompletedProcess[str]":
+def run(source: Sample, *steps: dict[str, Any], **build: Any) -> Ran:
     content = {"steps": [{"name": BASE, **step} for step in steps], **build}
-    return subprocess.run(
-        command(source, content), cwd=ROOT, env={**os.environ, "TOKEN": "s3cret-value"},
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
+    return ran(command(source, content), {"TOKEN": "s3cret-value"})
 
 
 def shell(text: str, **step: Any) -> dict[str, Any]:
@@ -50,16 +47,10 @@ def shell(text: str, **step: Any) -> dict[str, Any]:
     return {"entrypoint": "bash", "args": ["-euc", text.replace("$", "$$")], **step}
 
 
-def assert_green(done: "subprocess.CompletedProcess[str]") -> None:
+def assert_green(done: Ran) -> None:
     assert done.returncode == 0, done.stderr
     assert {step["state"] for step in json.loads(done.stdout)} == {"SUCCESS"}
-    assert left_over() == ""
-
-
-def left_over() -> str:
-    """Containers and volumes of pipelines that are still there."""
-    containers = output("docker", "ps", "--all", "--quiet", "--filter", "label=org.lookit.pipeline")
-    return containers + output("docker", "volume", "ls", "--quiet", "--filter", "name=lookit-pipeline")
+    assert made_by(done.pid) == set()
 
 
 def test_the_workspace_is_the_commit_and_the_folder_that_steps_run_in_and_share(source: Sample) -> None:
@@ -161,7 +152,7 @@ def test_a_failure_ends_the_rest_and_only_named_exit_codes_are_allowed(source: S
     assert 'The pipeline stopped at step #1 - "named": it exited with 8.' in done.stderr
     assert "FAILURE (exit code 7), allowed" in done.stderr
     assert "NOT RUN" in done.stderr
-    assert left_over() == ""
+    assert made_by(done.pid) == set()
 
 
 def test_a_step_s_limit_ends_its_container(source: Sample) -> None:
@@ -169,7 +160,7 @@ def test_a_step_s_limit_ends_its_container(source: Sample) -> None:
 
     assert done.returncode == 70
     assert 'The pipeline stopped at step #0 - "slow": it took longer than 2 s.' in done.stderr
-    assert left_over() == ""
+    assert made_by(done.pid) == set()
 
 
 def test_the_build_s_limit_ends_every_container(source: Sample) -> None:
@@ -179,40 +170,57 @@ def test_the_build_s_limit_ends_every_container(source: Sample) -> None:
 
     assert done.returncode == 70
     assert "The build took longer than its timeout of 3 s" in done.stderr
-    assert left_over() == ""
+    assert made_by(done.pid) == set()
 
 
 @contextmanager
 def begun(source: Sample) -> Iterator["subprocess.Popen[str]"]:
-    """A pipeline whose step has begun, and takes five minutes."""
-    build = {"steps": [{"name": BASE, **shell("echo begun; sleep 300")}]}
-    with subprocess.Popen(command(source, build), cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
-        assert running.stderr is not None
-        while "begun" not in running.stderr.readline():
-            assert running.poll() is None
+    """A pipeline whose step runs, by its own word and by the engine's, and takes five minutes."""
+    # What the program says of the step before it runs does not hold the word.
+    build = {"steps": [{"name": BASE, **shell('echo be""gun; sleep 300')}]}
+    running = subprocess.Popen(command(source, build), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    with ended(running), heard(running) as told:
+        told.moment_of("begun")
+        until(lambda: steps_of(running.pid))
         yield running
+
+
+def steps_of(pid: int) -> list[str]:
+    """The containers of a pipeline, by its process, that run."""
+    return [name for kind, name in made_by(pid) if kind == "container" and is_running(name)]
+
+
+def is_running(container: str) -> bool:
+    return output("docker", "inspect", "--format", "{{.State.Running}}", container) == "true\n"
 
 
 def test_what_a_killed_run_left_is_removed_by_the_next_once_its_step_has_ended(source: Sample) -> None:
     with begun(source) as running:
         running.kill()
-    left = output("docker", "ps", "--filter", "label=org.lookit.pipeline", "--format", "{{.Names}}").strip()
+        running.wait()
+        made = made_by(running.pid)
+        (step,) = steps_of(running.pid)
 
-    told = run(source, {"args": ["true"]})
-    output("docker", "stop", "--time", "0", left)
+        told = run(source, {"args": ["true"]})
+        kept = still_there(made)
+        output("docker", "stop", "--time", "0", step)
+        last = run(source, {"args": ["true"]})
 
-    assert told.returncode == 0, told.stderr
-    assert f"A pipeline was killed, and steps of it go on: {left}." in told.stderr
-    assert left_over()
-    assert_green(run(source, {"args": ["true"]}))
+        assert_green(told)
+        assert f"A pipeline was killed, and steps of it go on: {step}." in told.stderr
+        assert kept == made
+        assert_green(last)
+        assert still_there(made) == set()
 
 
 def test_an_interrupt_ends_every_container_and_removes_what_was_made(source: Sample) -> None:
     with begun(source) as running:
+        made = made_by(running.pid)
         running.terminate()
-        assert running.wait(60) == 143
 
-    assert left_over() == ""
+        assert running.wait(60) == 143
+        assert still_there(made) == set()
+        assert made_by(running.pid) == set()
 
 
 def test_an_image_that_is_listed_is_pushed_only_when_all_is_done(source: Sample) -> None:
@@ -239,7 +247,7 @@ def test_an_image_that_cannot_be_had_is_named_before_anything_runs(source: Sampl
     assert done.returncode == 1
     assert "The image 127.0.0.1:1/none:1 is neither here nor to be had." in done.stderr
     assert "begun" not in done.stderr
-    assert left_over() == ""
+    assert made_by(done.pid) == set()
 
 
 def test_an_image_that_a_step_makes_is_there_for_the_steps_after_it(source: Sample) -> None:
