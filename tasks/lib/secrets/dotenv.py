@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from tasks.lib.render.kubernetes_yaml import scalar
+
 BOM = b"\xef\xbb\xbf"
 # What Go's unicode.IsSpace accepts; Python's own list is longer.
 SPACES = (
@@ -18,11 +20,8 @@ SPACES = (
 )
 # What the API server takes as a key of a Secret; kustomize itself takes anything.
 NAME = re.compile(r"[-._a-zA-Z0-9]{1,253}")
-# Keys that kustomize writes without quotes and then reads back as no text, which ends it: YAML's numbers
-# (underscores in them do not count) and words.
-YAML_NUMBER = re.compile(
-    r"[-+]?(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?)"
-)
+# Keys that kustomize writes without quotes and then reads back as no text, which ends it: YAML's words, and
+# the numbers that Go can hold.
 YAML_WORD = re.compile(
     r"true|True|TRUE|false|False|FALSE|null|Null|NULL|~|<<|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
 )
@@ -170,8 +169,9 @@ def _is_no_text(key: str) -> bool:
     """Whether YAML takes `key` for something else than text."""
     if YAML_WORD.fullmatch(key):
         return True
-    is_number = not key.startswith("_") and YAML_NUMBER.fullmatch(key.replace("_", ""))
-    return bool(is_number or YAML_DATE.fullmatch(key))
+    value = scalar(key)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number or bool(YAML_DATE.fullmatch(key))
 
 
 def _misnamed(key: str, equals: str) -> str:

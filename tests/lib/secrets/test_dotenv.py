@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tasks.lib.render.documents import split
 from tasks.lib.render.kustomize import HEAP
 from tasks.lib.secrets import dotenv
 from tasks.lib.secrets.dotenv import Finding, Weight
@@ -38,7 +38,7 @@ def all_kustomized(folder: Path, contents: Sequence[bytes]) -> dict[bytes, Readi
         return all_kustomized(folder, contents[:middle]) | all_kustomized(folder, contents[middle:])
     if done.returncode:
         return dict.fromkeys(contents)
-    secrets = yaml.load_all(done.stdout, yaml.CSafeLoader)
+    secrets = [document.content for document in split(done.stdout.decode())]
     return {names[found["metadata"]["name"]]: _values(found.get("data") or {}) for found in secrets}
 
 
@@ -71,7 +71,7 @@ def ours(content: bytes) -> Reading:
 
 
 WORDS = (
-    "1 1.5 1. .5 -1 -.5 1e3 12e03 1E5 017 08 0x1f 0o17 0b1 1_000 1_ 1.5_0 true True TRUE tRue false null Null NULL ~ "
+    "61e9540 1e999 0x1fffffffffffffffffff 99999999999999999999 18446744073709551616 0b-11 1 1.5 1. .5 -1 -.5 1e3 12e03 1E5 017 08 0x1f 0o17 0b1 1_000 1_ 1.5_0 true True TRUE tRue false null Null NULL ~ "
     ".inf -.inf .nan .NaN 2001-01-01 2001-1-1 yes no on off y n 1e 0x 0xg 0o8 0b12 - -- --- _1 << 1:30 .e5 1A +1 1-1"
 )
 KEYS = ["DB_PASSWORD", "rabbitmq-password", "a.b", "_x", "A", "camelCase", "v1"]
