@@ -112,6 +112,7 @@ def status(c: Context, environment: str = "", json: bool = False, exit_code: boo
         "to": "The number of the release; 0 for what was there before the first; by default the last good.",
         "force-conflicts": "Take Kind/name:field over from another field manager; repeatable.",
         "prune": "Remove what later releases added; --no-prune leaves it.",
+        "accept-unsealed": "Show the plan of a release whose seal cannot be checked, and ask.",
     },
 )
 def rollback(
@@ -120,13 +121,15 @@ def rollback(
     to: str = "",
     force_conflicts: list[str] = [],  # noqa: B006 - how Invoke knows a repeatable option
     prune: bool = True,
+    accept_unsealed: bool = False,
 ) -> None:
     """Bring an earlier release back, configuration and image together; migrations are not reversed."""
-    from tasks.lib.deploy import going_back, viewing
+    from tasks.lib.deploy import going_back, showing, viewing
 
     number, settings = _number(to), cli.settings(c)
     forced, launcher = tuple(force_conflicts), cli.launcher(c)
-    due = going_back.Return(settings.environment(environment), number, launcher, forced, prune)
+    approve = showing.on_a_terminal("--accept-unsealed") if accept_unsealed else None
+    due = going_back.Return(settings.environment(environment), number, launcher, forced, prune, approve)
     with viewing.shown() as tell:
         going_back.roll_back(settings, due, tell)
 

@@ -89,7 +89,14 @@ class Leaking:
         self.printed = f"{NAMES}: {printed}"
 
     def converge(
-        self, settings: Any, release: Any, connection: Any, rendered: Any, record: Record, tell: Tell
+        self,
+        settings: Any,
+        release: Any,
+        connection: Any,
+        rendered: Any,
+        sealing: Any,
+        record: Record,
+        tell: Tell,
     ) -> None:
         said = self.printed
         change = Change("data.a", said if len(said) <= LONGEST else said[: LONGEST - 1] + "…", None)
@@ -105,7 +112,7 @@ class Leaking:
         failure = Failure(f"{said}\nfailed.", f"last lines:\n{said}", said)
         lock = SimpleNamespace(lost=SimpleNamespace(is_set=lambda: False))
         care = recovery.Recovery(
-            settings, release.environment, connection, lock, release.care, rendered.redactor, tell  # type: ignore[arg-type]
+            settings, release.environment, connection, lock, sealing, release.care, rendered.redactor, tell  # type: ignore[arg-type]
         )  # fmt: skip
         care.clear_up(failure, [], [], record, {"commit": "c" * 40})
         facts = history.facts({"who": "me"}, record, [], record.outcome, 1.0)

@@ -21,7 +21,8 @@ def test_a_sandbox_that_is_up_is_well(environment: Case) -> None:
     found = _findings(environment, 0)
 
     assert {subject: f["state"] for subject, f in found.items() if f["area"] == "staging"} == {
-        "manifests": "ok", "encrypted files": "ok", "secrets decrypt": "ok", "cluster and permissions": "ok", "bucket": "ok",
+        "manifests": "ok", "encrypted files": "ok", "release key": "ok", "secrets decrypt": "ok",
+        "cluster and permissions": "ok", "bucket": "ok",
         "database backups": "ok",
     }  # fmt: skip
     assert found["bucket"]["detail"] == f"gs://{environment.name}"

@@ -203,7 +203,9 @@ def test_a_release_larger_than_a_config_map_is_kept_in_parts_and_brought_back(en
     ]
     told: list[Any] = []
 
-    history.keep(connection.api, environment.name, {"result": "deployed"}, large, told.append)
+    history.keep(
+        connection.api, environment.name, {"result": "deployed"}, large, told.append, lambda past: past
+    )
 
     assert told == [Notice("kept as release 1")]
     newest = history.read(connection.api, environment.name)[0]

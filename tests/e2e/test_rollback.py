@@ -1,6 +1,7 @@
 """What a deploy does after it failed, through the sandbox's real API server."""
 
 import base64
+import gzip
 import json
 import stat
 from pathlib import Path
@@ -49,7 +50,9 @@ def test_a_failed_deploy_keeps_its_evidence_and_brings_the_last_good_release_bac
     before, secret = objects(environment), a_secret_value(environment)
     for new in (SERVICE, CLAIM, widgets(group, "old"), widget(group), autoscaler(environment, "v2", 3)):
         environment.add(new)
-    environment.kubectl("create", "secret", "generic", "of-a-shell", "--from-literal=k=rotated-long-ago")
+    environment.kubectl(
+        "create", "secret", "generic", "of-a-shell", "--from-literal=password=rotated-long-ago"
+    )
     logs = f"the password is {secret}, sadly\nit was rotated-long-ago before"
     environment.behave("Deployment", "web", "crash-loop", logs=logs)
 
@@ -250,3 +253,32 @@ def test_a_roll_back_that_fails_says_so_and_what_to_do(environment: Case) -> Non
     assert "The roll back to release 1 failed as well: 1 of the workloads" in done.stderr
     assert "./inv release.rollback --environment staging --to 1" in done.stderr
     assert results(environment) == ["failed, roll back to release 1 failed", "deployed"]
+
+
+def test_a_release_that_somebody_changed_is_not_brought_back(environment: Case) -> None:
+    deployed(environment)
+    deployed(environment, commit=COMMIT_B)
+    path = f"{environment.path}/configmaps/lookit-orchestrator-release-1"
+    kept = environment.api.get(path)
+    assert kept
+    objects_of_it = json.loads(gzip.decompress(base64.b64decode(kept["binaryData"]["objects"])))
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
+    name = f"{environment.name}-mine"
+    objects_of_it.append(
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+         "roleRef": role, "subjects": [{"kind": "User", "name": "me", "apiGroup": role["apiGroup"]}]}
+    )  # fmt: skip
+    packed = base64.b64encode(gzip.compress(json.dumps(objects_of_it).encode())).decode()
+    environment.api.patch(path, {"binaryData": {"objects": packed}})
+
+    done = environment.invoke("release.rollback", "--environment", "staging", "--to", "1")
+    unseen = environment.invoke(
+        "release.rollback", "--environment", "staging", "--to", "1", "--accept-unsealed"
+    )
+
+    assert done.returncode == 1
+    assert "Its seal does not fit" in done.stderr
+    assert unseen.returncode == 2
+    assert "there is none" in unseen.stderr
+    assert environment.api.get(f"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/{name}") is None
+    assert image(environment).endswith(COMMIT_B)

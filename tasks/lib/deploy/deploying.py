@@ -27,6 +27,7 @@ from tasks.lib.deploy.progress import (
     Tell,
 )
 from tasks.lib.errors import Failure
+from tasks.lib.secrets.files import RELEASE_KEY
 
 if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from tasks.lib.deploy.engine import Choices, Planned
     from tasks.lib.deploy.lock import Lock
     from tasks.lib.deploy.planning import Plan
+    from tasks.lib.deploy.seal import Seal
     from tasks.lib.render.rendering import Rendered
     from tasks.lib.settings.model import Environment, Settings
 
@@ -95,11 +97,11 @@ def _deploy(settings: "Settings", release: Release, tell: Tell) -> Record:
     try:
         tell(Began(record))
         tell(PhaseBegan("preflight"))
-        connection, rendered = prepare(settings, release)
+        connection, rendered, sealing = prepare(settings, release)
         record.blank = rendered.redactor.line
         tell = masked(tell, rendered.redactor)
         with _closing(connection), rendered.redactor.failures():
-            _converge(settings, release, connection, rendered, record, tell)
+            _converge(settings, release, connection, rendered, sealing, record, tell)
     finally:
         tell(Ended(record, time.monotonic() - began))
     return record
@@ -113,12 +115,12 @@ def plan(settings: "Settings", release: Release) -> "Plan":
 
     """
     release = replace(release, choices=replace(release.choices, exhaustive=True))
-    connection, rendered = prepare(settings, release)
+    connection, rendered, _ = prepare(settings, release)
     with _closing(connection), rendered.redactor.failures():
         return _planned(settings, release, connection, rendered)[1]
 
 
-def prepare(settings: "Settings", release: Release) -> "tuple[Connection, Rendered]":
+def prepare(settings: "Settings", release: Release) -> "tuple[Connection, Rendered, Seal]":
     """Reach the cluster while the secrets are decrypted, and render; all of it changes nothing.
 
     Raises:
@@ -126,6 +128,7 @@ def prepare(settings: "Settings", release: Release) -> "tuple[Connection, Render
 
     """
     from tasks.lib.cluster.connection import connect
+    from tasks.lib.deploy import seal
     from tasks.lib.image.pinning import pin
     from tasks.lib.render.rendering import render
     from tasks.lib.render.validation import preload
@@ -134,13 +137,15 @@ def prepare(settings: "Settings", release: Release) -> "tuple[Connection, Render
     environment = release.environment
     connecting = Background(partial(connect, settings, environment))
     secrets = decrypt_all(settings, environment)
+    sealing = seal.of(settings, environment, secrets)
+    secrets.pop(RELEASE_KEY, None)  # no manifest reads it
     # kustomize is another process: while it works, this one gets ready for what it will say.
     Background(partial(preload, settings.kustomize.kubernetes))
     rendered = render(settings, environment, release.variables, secrets)
     rendered.validate(settings.kustomize.kubernetes)
     with rendered.redactor.failures():
         pin(settings, [document.content for document in rendered.documents])
-    return connecting.wait(), rendered
+    return connecting.wait(), rendered, sealing
 
 
 def _converge(
@@ -148,6 +153,7 @@ def _converge(
     release: Release,
     connection: "Connection",
     rendered: "Rendered",
+    sealing: "Seal",
     record: Record,
     tell: Tell,
 ) -> None:
@@ -159,6 +165,8 @@ def _converge(
 
     environment = release.environment
     tell(Notice(f"cluster {connection.found.name} at {connection.found.endpoint.server}"))
+    if sealing.problem:
+        tell(Notice(f"This release will not be sealed, so it cannot be rolled back to. {sealing.problem}"))
     claim = claims.claim(release.variables)
     one = lock.Lock(connection.api, environment, claim)
     with _locked(settings, release, connection, rendered, one, tell) as approve:
@@ -169,7 +177,7 @@ def _converge(
         safety = Safety(settings, environment, tell)
         if release.choices.backup:
             safety.begin(planned, release.variables.commit_sha)
-        release_zero.keep(connection, environment, planned.steps, claim.holder, tell)
+        release_zero.keep(connection, environment, planned.steps, claim.holder, sealing, tell)
         if not marked:
             identity.write(connection.api, environment)
         began, about = time.monotonic(), {**claim.notes, "who": claim.holder}
@@ -179,7 +187,9 @@ def _converge(
             )
             course.run(planned)
         except Failure as failure:
-            recovery = Recovery(settings, environment, connection, one, release.care, rendered.redactor, tell)
+            recovery = Recovery(
+                settings, environment, connection, one, sealing, release.care, rendered.redactor, tell
+            )
             recovery.after(failure, planned, record, about)
             raise
         except KeyboardInterrupt:
@@ -189,7 +199,8 @@ def _converge(
             about |= safety.facts
             record.aftermath += readers.notes(planned) if record.outcome == DEPLOYED else safety.reminder()
             if planned.removals or any(step.writes for step in planned.steps):
-                _remember(connection, environment, planned, record, about, time.monotonic() - began, tell)
+                seconds = time.monotonic() - began
+                _remember(connection, environment, planned, record, about, seconds, sealing, tell)
 
 
 def _tell_plan(planned: "Planned", shown: "Plan", tell: Tell) -> None:
@@ -218,6 +229,7 @@ def _remember(
     record: Record,
     about: "Json",
     seconds: float,
+    sealing: "Seal",
     tell: Tell,
 ) -> None:
     """Keep the release in the cluster's history."""
@@ -226,7 +238,7 @@ def _remember(
     objects = [step.wanted for step in planned.steps]
     facts = history.facts(about, record, objects, record.outcome, seconds)
     tell(Remembered(facts))
-    history.keep(connection.api, environment.namespace, facts, objects, tell)
+    history.keep(connection.api, environment.namespace, facts, objects, tell, sealing.sealed)
 
 
 def _planned(

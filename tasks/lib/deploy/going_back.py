@@ -1,11 +1,22 @@
 """Rolling back: an earlier release from history, its configuration and image together."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tasks.lib.build_variables import BuildVariables
-from tasks.lib.deploy import claims, conflicts, history, lock, notifying, removing, restoring, safety
+from tasks.lib.deploy import (
+    claims,
+    conflicts,
+    history,
+    lock,
+    notifying,
+    planning,
+    removing,
+    restoring,
+    safety,
+    seal,
+)
 from tasks.lib.deploy.around import Around
 from tasks.lib.deploy.hooks import Launcher
 from tasks.lib.deploy.progress import DEPLOYED, Began, Ended, Notice, PhaseBegan, Record, Tell
@@ -13,12 +24,13 @@ from tasks.lib.errors import Failure
 from tasks.lib.redaction import Redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tasks.lib.cluster.api import Json
     from tasks.lib.cluster.connection import Connection
     from tasks.lib.deploy.engine import Planned
-    from tasks.lib.deploy.objects import Wanted, is_job
+    from tasks.lib.deploy.objects import Wanted
+    from tasks.lib.deploy.planning import Plan
     from tasks.lib.settings.model import Environment, Settings
 
 
@@ -32,6 +44,8 @@ class Return:
         launcher: how hooks are started.
         force_conflicts: `Kind/name:field` to take over from other managers.
         prune: remove what later releases added.
+        accept_unsealed: sees the plan of a release that cannot be trusted, and raises to stop; None refuses
+            such a release.
 
     """
 
@@ -40,6 +54,7 @@ class Return:
     launcher: Launcher = field(default_factory=Launcher)
     force_conflicts: tuple[str, ...] = ()
     prune: bool = True
+    accept_unsealed: "Callable[[Plan], None] | None" = None
 
 
 def releases(settings: "Settings", environment: "Environment") -> list[history.Past]:
@@ -72,12 +87,15 @@ def roll_back(settings: "Settings", due: Return, tell: Tell) -> Record:
         identity.check(connection.api, environment)
         past = history.read(connection.api, environment.namespace)
         chosen = history.choose(past, due.number, environment.name)
+        sealing = seal.decrypted(settings, environment)
+        if due.accept_unsealed is None:
+            seal.require(sealing, chosen, environment.name)
         tell(PhaseBegan(f"back to {chosen.title}"))
         kept = safety.way_back(past, chosen.number)
         tell(Notice(f"The database stays as it is: migrations are not reversed. {kept}".strip()))
         variables = variables_of(chosen)
         with Around(settings, environment, variables, due.launcher, tell, notifying.ROLLBACK).course():
-            return _bring_back(settings, due, connection, chosen, tell)
+            return _bring_back(settings, due, connection, chosen, sealing, tell)
     finally:
         connection.api.close()
 
@@ -92,10 +110,15 @@ def variables_of(past: history.Past) -> BuildVariables:
 
 
 def _bring_back(
-    settings: "Settings", due: Return, connection: "Connection", chosen: history.Past, tell: Tell
+    settings: "Settings",
+    due: Return,
+    connection: "Connection",
+    chosen: history.Past,
+    sealing: seal.Seal,
+    tell: Tell,
 ) -> Record:
     from tasks.lib.deploy.hiding import learn, masked
-    from tasks.lib.deploy.objects import wanted
+    from tasks.lib.deploy.objects import is_job, wanted
     from tasks.lib.secrets.sensitive import public
 
     environment = due.environment
@@ -106,6 +129,8 @@ def _bring_back(
     redactor = Redactor(public=public(settings, [body["metadata"]["name"] for body in old]))
     learn(redactor, secrets)
     tell, record.blank = masked(tell, redactor), redactor.line
+    if approve := due.accept_unsealed:
+        due = replace(due, accept_unsealed=lambda plan: approve(planning.blanked(plan, redactor)))
     record.outcome = "roll back failed"
     tell(Began(record))
     try:
@@ -113,7 +138,7 @@ def _bring_back(
             restoring.require_secrets({secret["metadata"]["name"] for secret in secrets}, old, chosen)
             _require_images(settings, old, tell)
             objects = wanted(old, connection.kinds, environment.namespace)
-            _under_lock(settings, due, connection, chosen, objects, record, tell)
+            _under_lock(settings, due, connection, chosen, sealing, objects, record, tell)
     finally:
         tell(Ended(record, time.monotonic() - began))
     return record
@@ -146,6 +171,7 @@ def _under_lock(
     due: Return,
     connection: "Connection",
     chosen: history.Past,
+    sealing: seal.Seal,
     objects: "Sequence[Wanted]",
     record: Record,
     tell: Tell,
@@ -159,6 +185,10 @@ def _under_lock(
     with lock.held(one, wait=settings.time_limits.lock, tell=tell):
         require_still(due, chosen, history.read(api, environment.namespace))
         planned = _planned(settings, due, connection, objects)
+        if due.accept_unsealed and sealing.doubt(chosen):
+            tell(Notice(f"Release {chosen.number} cannot be trusted. {sealing.doubt(chosen)}"))
+            refuse_foreign(planned, environment)
+            due.accept_unsealed(planning.of(environment.name, planned))
         try:
             engine.Course(settings, environment, connection, record, tell, one.require).run(planned)
             record.aftermath += readers.notes(planned)
@@ -169,7 +199,23 @@ def _under_lock(
             about = {**claim.notes, "who": claim.holder, "back_to": str(chosen.number)}
             facts = history.facts(about, record, objects, record.outcome, time.monotonic() - began)
             facts["secrets"] = chosen.facts.get("secrets", "[]")  # they stay, and are not among the objects
-            history.keep(api, environment.namespace, facts, objects, tell)
+            history.keep(api, environment.namespace, facts, objects, tell, sealing.sealed)
+
+
+def refuse_foreign(planned: "Planned", environment: "Environment") -> None:
+    """Check that an untrusted release makes nothing outside the environment's namespace.
+
+    Raises:
+        Failure: it would create cluster-wide objects, or objects of other namespaces; nothing was changed.
+
+    """
+    created = [step.ref for step in planned.steps if step.writes and step.live is None]
+    if foreign := [str(ref) for ref in created if ref.namespace != environment.namespace]:
+        raise Failure(
+            "A release that cannot be trusted creates nothing outside the environment's namespace.",
+            "\n".join(foreign),
+            "Deploy a commit instead: ./inv deploy --branch … --commit …",
+        )
 
 
 def note_end(record: Record, end: Failure | KeyboardInterrupt, chosen: history.Past) -> None:

@@ -11,7 +11,7 @@ import gzip
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -153,6 +153,7 @@ def add(
     facts_of_it: dict[str, str],
     objects: Sequence[Wanted] | None,
     known: Sequence[Past],
+    sealed: Callable[[Past], Past] = lambda past: past,
 ) -> int:
     """Keep a release and forget old ones beyond the bound; returns its number.
 
@@ -162,13 +163,14 @@ def add(
         facts_of_it: what is remembered of it.
         objects: what it deployed; None where nobody knows.
         known: the releases that are kept, the newest first.
+        sealed: adds the seal to a release, once its number is known.
 
     """
     packed = "" if objects is None else pack(objects)
-    past = bounded(Past((known[0].number if known else 0) + 1, facts_of_it, packed))
+    past = sealed(bounded(Past((known[0].number if known else 0) + 1, facts_of_it, packed)))
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     while not put(api, path, past, namespace):
-        past = replace(past, number=past.number + 1)
+        past = sealed(replace(past, number=past.number + 1))
     everything = [past, *known]
     good = next((at for at, one in enumerate(everything) if one.went_well), 0)
     for place in parts.beyond([parts.size(one.packed) for one in everything], good):
@@ -238,11 +240,16 @@ def forget(api: Api, path: str, past: Past) -> None:
 
 
 def keep(
-    api: Api, namespace: str, facts_of_it: dict[str, str], objects: Sequence[Wanted], tell: Tell
+    api: Api,
+    namespace: str,
+    facts_of_it: dict[str, str],
+    objects: Sequence[Wanted],
+    tell: Tell,
+    sealed: Callable[[Past], Past],
 ) -> None:
     """Keep a release as `add` does; where that fails, how the deploy itself ended stays the news."""
     try:
-        number = add(api, namespace, facts_of_it, objects, read(api, namespace))
+        number = add(api, namespace, facts_of_it, objects, read(api, namespace), sealed)
         tell(Notice(f"kept as release {number}"))
     except Failure as failure:
         tell(Notice(f"This release could not be kept in the history: {failure.what} {failure.why}"))

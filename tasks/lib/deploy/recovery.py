@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.connection import Connection
 from tasks.lib.cluster.kinds import discover
-from tasks.lib.deploy import bundle, engine, history, removing, restoring
+from tasks.lib.deploy import bundle, engine, history, removing, restoring, seal
 from tasks.lib.deploy.aftercare import Aftercare
 from tasks.lib.deploy.conflicts import OPTION, Conflict
 from tasks.lib.deploy.decide import Step
@@ -37,6 +37,7 @@ class Recovery:
         environment: where.
         connection: its cluster.
         lock: held by this deploy, as long as it is not lost.
+        seal: checks that a deploy wrote the release that is brought back.
         care: what the caller wants.
         redactor: takes secret values out of what is written; learns those that are found here.
         tell: is told what happens.
@@ -47,6 +48,7 @@ class Recovery:
     environment: "Environment"
     connection: Connection
     lock: "Lock"
+    seal: seal.Seal
     care: Aftercare
     redactor: Redactor
     tell: Tell
@@ -132,7 +134,7 @@ class Recovery:
         self, failure: Failure, touched: list[Step], steps: list[Step], record: Record, kept: str
     ) -> None:
         api, namespace = self.connection.api, self.environment.namespace
-        to = ""
+        good, to = None, ""
         try:
             good = history.last_good(history.read(api, namespace))
             if good is None:
@@ -141,13 +143,14 @@ class Recovery:
                 )
                 return
             to = str(good.number)
+            seal.require(self.seal, good, self.environment.name)
             earlier, conceded = self._restore(good, touched, steps)
         except Failure as second:
             which = f"to release {to} " if to else ""
             record.outcome = f"failed, roll back {which}failed"
             why = self.redactor.line(f"{second.what} {second.why}")
             record.aftermath.append(f"The roll back {which}failed as well: {why}")
-            record.aftermath.append(f"Next: {self._way_out(to)}")
+            record.aftermath.append(f"Next: {self._way_out(good)}")
             return
         record.outcome = f"failed, rolled back to {to}"
         record.aftermath.append(
@@ -199,10 +202,12 @@ class Recovery:
         course.run(planned)
         return earlier, conceded
 
-    def _way_out(self, to: str) -> str:
-        name = self.environment.name
-        which = f" --to {to}" if to else ""
-        return f"./inv release.rollback --environment {name}{which}, or mend the cause and deploy again."
+    def _way_out(self, good: Past | None) -> str:
+        which = f" --to {good.number}" if good else ""
+        if good and self.seal.doubt(good):
+            which += " --accept-unsealed"
+        command = f"./inv release.rollback --environment {self.environment.name}{which}"
+        return f"{command}, or fix the cause and deploy again."
 
 
 def _but_for(conceded: list[Conflict]) -> str:

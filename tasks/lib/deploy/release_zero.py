@@ -18,6 +18,7 @@ from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names
 from tasks.lib.deploy.observe import get
 from tasks.lib.deploy.progress import BEFORE, Notice, Record, Tell
 from tasks.lib.deploy.restoring import LEFT, as_it_was
+from tasks.lib.deploy.seal import Seal
 from tasks.lib.errors import Failure
 from tasks.lib.render.pods import pod_specs
 
@@ -28,7 +29,12 @@ REVISION: Final = "deployment.kubernetes.io/revision"  # which its controller co
 
 
 def keep(
-    connection: Connection, environment: "Environment", steps: Sequence[Step], who: str, tell: Tell
+    connection: Connection,
+    environment: "Environment",
+    steps: Sequence[Step],
+    who: str,
+    sealing: Seal,
+    tell: Tell,
 ) -> None:
     """Keep what others deployed, before the first deploy that changes some of it.
 
@@ -37,6 +43,7 @@ def keep(
         environment: where.
         steps: what is going to be done.
         who: who deploys.
+        sealing: seals it.
         tell: is told where it is kept.
 
     Raises:
@@ -52,7 +59,10 @@ def keep(
         if any(one.number for one in past):
             return
         objects = [state(step.ref, step.live or {}) for step in of_others]
-        _write(connection.api, namespace, [*objects, *_read_by(connection, namespace, objects)], who, past)
+        objects += _read_by(connection, namespace, objects)
+        facts = history.facts({"who": who}, Record(""), objects, BEFORE, 0)
+        release = sealing.sealed(history.bounded(history.Past(0, facts, history.pack(objects))))
+        _write(connection.api, namespace, release, past)
     except Failure as failure:
         raise Failure(
             "What others deployed here could not be kept as release 0: nothing was changed.",
@@ -96,12 +106,9 @@ def _read_by(connection: Connection, namespace: str, objects: Sequence[Wanted]) 
     return [state(ref, live) for ref, live in found if live]
 
 
-def _write(
-    api: Api, namespace: str, objects: Sequence[Wanted], who: str, past: Sequence[history.Past]
-) -> None:
+def _write(api: Api, namespace: str, release: history.Past, past: Sequence[history.Past]) -> None:
     """Keep release 0 in place of one that no deploy followed."""
     path = f"/api/v1/namespaces/{namespace}/configmaps"
-    facts = history.facts({"who": who}, Record(""), objects, BEFORE, 0)
     for outdated in past:
         history.forget(api, path, outdated)
-    history.put(api, path, history.bounded(history.Past(0, facts, history.pack(objects))), namespace)
+    history.put(api, path, release, namespace)

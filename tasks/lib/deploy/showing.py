@@ -50,11 +50,20 @@ def approval(asked: bool, plan_file: str) -> Callable[[Plan], None]:
         return lambda plan: planning.require_same(approved, plan)
     if not asked:
         return lambda plan: None
+    return on_a_terminal(
+        "--approve", "Approve beforehand: ./inv plan … --json > FILE, then ./inv deploy … --plan-file FILE"
+    )
+
+
+def on_a_terminal(option: str, instead: str = "Run it on a terminal.") -> Callable[[Plan], None]:
+    """What shows a plan and asks, for an option that wants that.
+
+    Raises:
+        UsageError: there is no terminal to ask on.
+
+    """
     if not sys.stdin.isatty():
-        raise UsageError(
-            "--approve asks on a terminal, and there is none.", "",
-            "Approve beforehand: ./inv plan … --json > FILE, then ./inv deploy … --plan-file FILE",
-        )  # fmt: skip
+        raise UsageError(f"{option} asks on a terminal, and there is none.", "", instead)
     return ask
 
 

@@ -28,6 +28,7 @@ def checks(settings: "Settings", environment: "Environment") -> list[Check]:
     return [
         Check(area, "manifests", lambda: manifests(settings, environment)),
         Check(area, "encrypted files", lambda: encrypted_files(settings, environment)),
+        Check(area, "release key", lambda: release_key(settings, environment), needed=False),
         Check(
             area, "secrets decrypt", lambda: secrets_decrypt(settings, environment),
             after=(CREDENTIALS, "encrypted files"),
@@ -67,6 +68,26 @@ def encrypted_files(settings: "Settings", environment: "Environment") -> str:
             "Copy an existing set (docs/adopt.md), or encrypt new ones (docs/secrets.md).",
         )
     return f"{len(files)} files"
+
+
+def release_key(settings: "Settings", environment: "Environment") -> str:
+    """Whether there is a key that releases are sealed with.
+
+    Raises:
+        Failure: there is none, so nothing can be rolled back to without a question.
+
+    """
+    from tasks.lib.secrets.files import RELEASE_KEY, one_file
+
+    if not environment.secrets.seals:
+        raise Failure("Releases are not sealed: secrets.release_key is empty.", "", "docs/rollback.md")
+    file = one_file(settings, environment, RELEASE_KEY)
+    if not _is_there(file.ciphertext):
+        raise Failure(
+            "Releases are not sealed, so roll backs ask.", f"There is no {file.shown}.",
+            "docs/rollback.md says how the key's owner makes it.",
+        )  # fmt: skip
+    return file.shown
 
 
 def _is_there(ciphertext: "Path") -> bool:

@@ -68,7 +68,9 @@ def rights(settings: "Settings", environment: "Environment", project: str) -> Co
     """Grant what the chain does, each on the smallest thing that can carry it."""
     account = f"serviceAccount:{account_address(environment, project)}"
     member, kms, database = f"--member={account}", settings.kms, environment.database
-    keys = sorted({kms.key_name(key) for key in environment.secrets.encrypted.values()})
+    secrets = environment.secrets
+    used = [*secrets.encrypted.values(), *([secrets.release_key] if secrets.seals else [])]
+    keys = sorted({kms.key_name(key) for key in used})
     return [
         *(("gcloud", "projects", "add-iam-policy-binding", of, member, f"--role={role}", "--condition=None")
           for of, role in ((project, "roles/logging.logWriter"),

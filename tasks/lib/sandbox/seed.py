@@ -34,21 +34,19 @@ def sow(settings: "Settings", here: State, environments: "Sequence[Environment]"
 
     """
     from tasks.lib.secrets.encryption import encrypt_all
+    from tasks.lib.secrets.files import known_files
 
     owner = _as_key_owner(settings, here)
     for environment in environments:
         for secret in settings.pipeline.secrets:
             secret_manager.register(here.google, environment.project, secret, Secret(_value(secret).encode()))
         sealed = owner.environment(environment.name)
-        missing = [
-            name
-            for name in environment.secrets.encrypted
-            if not (here.ciphertexts(environment.name) / f"{name}.enc").exists()
-        ]
+        missing = [file for file in known_files(owner, sealed) if not file.ciphertext.exists()]
         if missing:
-            make_keys(owner, {sealed.secrets.files[name] for name in missing})
+            make_keys(owner, {file.key for file in missing})
             expected = settings.tree / environment.secrets.plaintexts
-            encrypt_all(owner, sealed, {name: placeholder(expected / f"{name}.expected") for name in missing})
+            made = {file.name: placeholder(expected / f"{file.name}.expected") for file in missing}
+            encrypt_all(owner, sealed, made)
 
 
 def make_keys(settings: "Settings", keys: "set[str]") -> None:

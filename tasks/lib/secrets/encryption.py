@@ -10,7 +10,7 @@ from tasks.lib.files import write_atomically
 from tasks.lib.kms.client import connected
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets.expected import findings_in, lacking, refuse_emptied, refuse_faults
-from tasks.lib.secrets.files import SecretFile, one_file, secret_files
+from tasks.lib.secrets.files import SecretFile, known_files, one_file, secret_files
 from tasks.lib.secrets.formats import Form, seal
 from tasks.lib.secrets.identities import as_encrypter
 from tasks.lib.secrets.together import for_each, one_error
@@ -42,7 +42,7 @@ def encrypt_all(
             is as it was.  Every fault is listed.
 
     """
-    files = [file for file in secret_files(settings, environment) if file.name in plaintexts]
+    files = [file for file in known_files(settings, environment) if file.name in plaintexts]
     with connected(as_encrypter(settings)) as kms:
         sealed, failures = for_each(
             files, lambda file: seal(kms, file, plaintexts[file.name], form), kms.close
@@ -153,7 +153,7 @@ def check_all(settings: "Settings", environment: "Environment", given: "Mapping[
     """
     findings = {name: findings_in(name, plaintext) for name, plaintext in given.items()}
     refuse_faults(findings, "nothing was encrypted", "Mend the plaintext, then encrypt it again.")
-    files = [file for file in secret_files(settings, environment) if file.name in given]
+    files = [file for file in known_files(settings, environment) if file.name in given]
     for file in files:
         refuse_emptied(file, given[file.name])
     for file in files:

@@ -17,6 +17,8 @@ SUFFIX = ".enc"
 # that names the key version.
 MAGIC = b"lookit-secret/"
 KMS_CIPHERTEXT = b"\x0a\x24"
+# Seals the releases in the history (tasks/lib/deploy/seal.py); no manifest reads it.
+RELEASE_KEY = "release.key"
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,18 @@ class SecretFile:
 
 
 def secret_files(settings: "Settings", environment: "Environment") -> list[SecretFile]:
-    """All secret files of an environment, in the order of the settings."""
+    """The secret files of an environment, in the order of the settings; the release key once it is there."""
+    return [
+        file
+        for file in known_files(settings, environment)
+        if file.name != RELEASE_KEY or file.ciphertext.exists()
+    ]
+
+
+def known_files(settings: "Settings", environment: "Environment") -> list[SecretFile]:
+    """The same with the release key's file also where it has still to be made."""
     secrets = environment.secrets
+    sealing = {RELEASE_KEY: secrets.release_key} if secrets.seals else {}
     folder = settings.root / secrets.ciphertexts
     return [
         SecretFile(
@@ -82,7 +94,7 @@ def secret_files(settings: "Settings", environment: "Environment") -> list[Secre
             plaintext=settings.tree / secrets.plaintexts / name,
             shown=f"{secrets.ciphertexts}/{name}{SUFFIX}",
         )
-        for name, key in secrets.encrypted.items()
+        for name, key in {**secrets.encrypted, **sealing}.items()
     ]
 
 
@@ -93,7 +105,7 @@ def one_file(settings: "Settings", environment: "Environment", name: str) -> Sec
         UsageError: the environment has no such file; the message names those it has.
 
     """
-    files = {file.name: file for file in secret_files(settings, environment)}
+    files = {file.name: file for file in known_files(settings, environment)}
     wanted = Path(name).name.removesuffix(SUFFIX)
     if wanted not in files:
         raise UsageError(

@@ -67,11 +67,17 @@ class Secrets(Struct, frozen=True, kw_only=True):
     ciphertexts: str
     plaintexts: RelativePath
     files: dict[str, Name]
+    release_key: str
 
     @property
     def encrypted(self) -> dict[str, str]:
         """Each encrypted file that the environment has, and its key."""
         return self.files if self.ciphertexts else {}
+
+    @property
+    def seals(self) -> bool:
+        """Whether there may be a release key among the encrypted files."""
+        return bool(self.ciphertexts and self.release_key)
 
 
 class Buckets(Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from tasks.lib.deploy import history, release_zero
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted
 from tasks.lib.deploy.progress import Event
+from tasks.lib.deploy.seal import Seal
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
 from tests.lib.cluster.scripted import Answer, Scripted, scripted, status
@@ -76,7 +77,7 @@ def keep(server: Scripted, *steps: Step) -> list[Event]:
     told: list[Event] = []
     connection = Connection(Found("mine", "here", "one", server.endpoint), server.api(), KINDS)
     staging = checked_in_settings().environment("staging")
-    release_zero.keep(connection, staging, steps, "me", told.append)
+    release_zero.keep(connection, staging, steps, "me", Seal(("staging", "default")), told.append)
     return told
 
 
