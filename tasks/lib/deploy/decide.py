@@ -110,7 +110,7 @@ def _about_object(w: Wanted, there: Json | None) -> Step:
         return Step(w, Action.RECREATE, "the present one is being deleted", body, there)
     applied = (there["metadata"].get("annotations") or {}).get(APPLIED)
     if applied is None:
-        return Step(w, Action.CHANGE, "applied by something else before", body, there)
+        return Step(w, Action.CHANGE, "not yet managed by this tool", body, there)
     if applied != w.digest:
         return Step(w, Action.CHANGE, "", body, there)
     if not contains(there, body):

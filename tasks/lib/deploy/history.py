@@ -50,6 +50,11 @@ class Past:
         return f"release {self.number}, commit {self.facts.get('commit', '?')}"
 
     @property
+    def commit(self) -> str:
+        """Its commit in short; others deployed release 0, and did not say of what."""
+        return self.facts.get("commit", "?" if self.number else "none")[:7]
+
+    @property
     def went_well(self) -> bool:
         """Whether it may be what somebody wants back: what was there before counts too."""
         return self.facts.get("result") in {DEPLOYED, BEFORE}

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from tasks.lib import signals
 from tasks.lib.background import call
+from tasks.lib.deploy.progress import BEFORE
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
 
@@ -71,7 +72,10 @@ def message(
 
     """
     sign = SIGNS[event]
-    first = f"{environment}: {variables.short_sha} ({variables.branch_name}) {spoken[event]}"
+    release = (
+        f"{variables.short_sha} ({variables.branch_name})" if variables.commit_sha else f"the state {BEFORE}"
+    )
+    first = f"{environment}: {release} {spoken[event]}"
     build = f"\nbuild {variables.build_id}" if variables.build_id else ""
     text = _escaped(first + (f": {more}" if more else "."))
     block = {"type": "section", "text": {"type": "mrkdwn", "text": f"{sign} {text}{_escaped(build)}"[:2900]}}

@@ -63,7 +63,7 @@ def deliver_differences(before: Past, after: Past, found: Sequence[Difference], 
 
 def difference_lines(before: Past, after: Past, found: Sequence[Difference]) -> list[str]:
     """How two releases differ, in lines."""
-    commits = " → ".join(one.facts.get("commit", "?")[:7] for one in (before, after))
+    commits = " → ".join(one.commit for one in (before, after))
     lines = [f"release {before.number} → {after.number}, commit {commits}"]
     for one in found:
         lines.append(f"  {SIGNS[one.action]} {one.kind} {one.name}")
@@ -98,16 +98,15 @@ def deliver_status(environment: str, status: Status, *, as_json: bool) -> None:
 def status_lines(environment: str, status: Status) -> list[str]:
     """How an environment stands, in lines: of a changed field the release's value comes first."""
     facts = status.release.facts
-    commit, tag = facts.get("commit", "?")[:7], facts.get("tag", "")
+    commit, tag = status.release.commit, facts.get("tag", "")
     lines = [
         f"{environment}: release {status.release.number}, commit {commit}{f', tag {tag}' if tag else ''}: "
         f"{facts.get('result', '')}, {facts.get('began', '')}, by {facts.get('who', '?').partition(' (')[0]}"
     ]
     if status.killed:
         later = status.killed
-        commit = later.facts.get("commit", "?")[:7]
         lines.append(
-            f"Release {later.number} after it, commit {commit}, was killed: what it applied stays. "
+            f"Release {later.number} after it, commit {later.commit}, was killed: what it applied stays. "
             "Deploy again, or ./inv release.rollback."
         )
     for one in status.drifted:

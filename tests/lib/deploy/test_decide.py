@@ -41,7 +41,7 @@ def only(
     ("there", "action", "reason"),
     [
         (None, Action.CREATE, ""),
-        (live(CONFIG, {}), Action.CHANGE, "applied by something else before"),
+        (live(CONFIG, {}), Action.CHANGE, "not yet managed by this tool"),
         (live(CONFIG, {APPLIED: "another"}), Action.CHANGE, ""),
         (live(CONFIG, {APPLIED: CONFIG.digest}), Action.KEEP, ""),
         (live(CONFIG, {APPLIED: CONFIG.digest}, data={"DEBUG": "", "added": "by others"}), Action.KEEP, ""),

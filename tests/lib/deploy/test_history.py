@@ -77,15 +77,16 @@ def test_facts_say_who_when_and_how_long_each_phase_took() -> None:
 
 
 @pytest.mark.parametrize(
-    ("release", "title"),
+    ("release", "title", "commit"),
     [
-        (Past(7, {"commit": "abc"}, ""), "release 7, commit abc"),
-        (ZERO, "release 0, the state before the first deploy"),
+        (Past(7, {"commit": "abc"}, ""), "release 7, commit abc", "abc"),
+        (Past(7, {}, ""), "release 7, commit ?", "?"),
+        (ZERO, "release 0, the state before the first deploy", "none"),
     ],
-    ids=["of a commit", "of others"],
+    ids=["of a commit", "of nobody knows which", "of others"],
 )
-def test_a_release_has_a_title(release: Past, title: str) -> None:
-    assert release.title == title
+def test_a_release_is_called_by_its_commit(release: Past, title: str, commit: str) -> None:
+    assert (release.title, release.commit) == (title, commit)
 
 
 def test_of_a_secret_only_names_and_keys_are_kept() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,12 @@ def test_a_message_has_a_text_and_a_block(event: str, more: str, text: str) -> N
     shown = json.dumps(said["blocks"])
     assert text in shown
     assert "build b-1" in shown
+
+
+def test_what_others_had_deployed_is_named_without_a_commit() -> None:
+    variables = replace(VARIABLES, commit_sha="", branch_name="")
+    said = notifying.message("success", notifying.ROLLBACK, "staging", variables, "")
+    assert said["text"] == "staging: the state before the first deploy is back."
 
 
 @pytest.fixture
