@@ -15,7 +15,8 @@ from tasks.lib.sandbox.state import State
 from tests.builders import ROOT
 from tests.sandbox_case import Case, Sandbox, running
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+# Together: each worker that has a part in them would bring up a sandbox of its own.
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.xdist_group("broken_sandbox")]
 
 COMPONENTS = (
     "google", "storage", "kms", "lookit-staging.etcd", "lookit-staging.apiserver",
@@ -115,7 +116,11 @@ def test_up_recovers_when_everything_was_killed_and_keeps_what_was_stored(own: S
 
 def test_a_held_component_stays_down_until_released(own: Sandbox) -> None:
     with own.without("lookit-staging.apiserver"):
-        time.sleep(1)
+        other = processes.find(own.component("google").pid)
+        assert other
+        processes.signal_to(other, signal.SIGKILL)
+        # The supervisor has been round since: it started again what was killed later.
+        wait_until("another one is back", lambda: own.component("google").pid not in {0, other.pid})
         assert own.component("lookit-staging.apiserver").fault == "not running"
 
     wait_until("all is well", lambda: well(own.state))
@@ -158,25 +163,25 @@ def test_two_sandboxes_live_side_by_side_and_down_leaves_nothing(own: Sandbox, t
 
 
 def test_claims_bind_and_are_cleared_away(environment: Case) -> None:
-    claim = {
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "disk"},
-        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "standard",
-                 "resources": {"requests": {"storage": "3Gi"}}},
-    }  # fmt: skip
-    environment.api.create(f"{environment.path}/persistentvolumeclaims", claim)
+    for name in ("nobodys", "disk"):  # the one that nobody uses first
+        claim = {
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name},
+            "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "standard",
+                     "resources": {"requests": {"storage": "3Gi"}}},
+        }  # fmt: skip
+        environment.api.create(f"{environment.path}/persistentvolumeclaims", claim)
     one = f"{environment.path}/persistentvolumeclaims/disk"
 
-    def phase() -> str:
-        return str((environment.api.get(one) or {}).get("status", {}).get("phase"))
+    def phase(claim: str = one) -> str:
+        return str((environment.api.get(claim) or {}).get("status", {}).get("phase"))
 
-    time.sleep(1)
-    assert phase() == "Pending", "nobody consumes it yet"
     volume = {"name": "disk", "persistentVolumeClaim": {"claimName": "disk"}}
     container = {"name": "main", "image": "any", "volumeMounts": [{"name": "disk", "mountPath": "/disk"}]}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "user"},
            "spec": {"containers": [container], "volumes": [volume]}}  # fmt: skip
     environment.api.create(f"{environment.path}/pods", pod)
     wait_until("the claim is bound", lambda: phase() == "Bound")
+    assert phase(f"{environment.path}/persistentvolumeclaims/nobodys") == "Pending"
     found = environment.api.get(one)
     assert found
     bound = f"/api/v1/persistentvolumes/{found['spec']['volumeName']}"

@@ -132,13 +132,15 @@ class Shared:
                 self._let_go()
 
     def _let_go(self) -> None:
-        """End every pool, and close the line; whatever went wrong with it, nobody waits for it any more."""
+        """Close the line, then end every pool; whatever went wrong with it, nobody waits for it any more."""
         self._carried.clear()
-        self._empty.set()
-        self._heed()
-        for lane in self.lanes:
-            lane.arrived.put(None)
-        self.line.close()
+        try:
+            self.line.close()  # first: a handle that is still on it cannot be given back
+        finally:
+            self._empty.set()
+            self._heed()
+            for lane in self.lanes:
+                lane.arrived.put(None)
 
     def _admit(self) -> None:
         """Send as many as there is room for, each time of the lane with the fewest on their way.
