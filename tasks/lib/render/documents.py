@@ -51,11 +51,11 @@ def _content(text: str) -> Any:
     try:
         return kubernetes_yaml.load(text)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = text.splitlines()[mark.line] if mark else ""
+        lines, mark = text.split("\n"), error.problem_mark
+        line = lines[mark.line] if mark and mark.line < len(lines) else ""
         raise Failure(
             "The render holds a document that Kubernetes cannot read.",
-            f"{error.problem}, at `{line.partition(':')[0].strip()}`.",
+            f"{error.problem}, at `{line.partition(':')[0].strip() or 'its end'}`.",
             "Look for it in the manifests; put it in quotes where a text is meant.",
         ) from error
 

@@ -55,6 +55,12 @@ def test_what_no_json_can_hold_is_told_with_its_place() -> None:
     assert caught.value.why == ".inf is not a number that JSON can hold, at `weight`."
 
 
+@pytest.mark.parametrize("text", ["a: [", "a: [\n", "a: 'b\n\n", "- a\nb: c\n"])
+def test_what_is_no_yaml_is_told_also_at_its_end(text: str) -> None:
+    with pytest.raises(Failure, match="a document that Kubernetes cannot read"):
+        split(text)
+
+
 def test_a_secret_shown_keeps_its_texts_text() -> None:
     secret = 'kind: Secret\nmetadata:\n  name: "1e3"\ndata: {A: eA==}\n'
 
