@@ -68,7 +68,7 @@ def test_a_stuck_migration_is_named_with_the_way_out_and_not_waited_for_again(en
 
     assert refused.returncode == 1, refused.stderr
     assert "nothing was changed" in refused.stderr
-    assert "longer than time_limits.job (3.0 s); it is not waited for again" in refused.stderr
+    assert "time_limits.job is 3.0 s: it is not waited for again" in refused.stderr
     way_out = f"kubectl -n {environment.name} delete job migration"
     assert f"`{way_out}`" in refused.stderr
     assert live(environment)["metadata"]["uid"] == stuck

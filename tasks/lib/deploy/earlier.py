@@ -10,21 +10,16 @@ from collections.abc import Sequence
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.deploy.decide import Step
 from tasks.lib.deploy.logs import pods_of_job
-from tasks.lib.deploy.objects import Ref, is_going
-from tasks.lib.deploy.readiness import State, job_outcome, standing
+from tasks.lib.deploy.objects import Ref
+from tasks.lib.deploy.readiness import State, standing, still_runs
 from tasks.lib.deploy.target import Target
 from tasks.lib.deploy.view import View
 from tasks.lib.duration import spoken
 
 
-def is_unended(step: Step) -> bool:
-    """Whether a Job of the wanted name still runs, as far as is known."""
-    return step.ref.is_job and step.live is not None and not _has_ended(step.live)
-
-
 def target(step: Step) -> Target | None:
     """The run that has to end before this step begins another; None where there is none."""
-    if step.live is None or not is_unended(step):
+    if not step.ref.is_job or step.live is None or not still_runs(step.live):
         return None
     metadata = step.live["metadata"]
     return Target(step.ref, metadata["uid"], metadata.get("generation", 0), makes_way=True)
@@ -62,12 +57,9 @@ def end(live: Json, view: View) -> str:
 
 
 def way_out(ref: Ref) -> str:
-    """How to see what a Job of an earlier deploy does, and how to end it."""
+    """How to see what a Job does, and how to end it."""
     logs = f"kubectl -n {ref.namespace} logs job/{ref.name}"
-    return (
-        f"{ref} was started by an earlier deploy. "
-        f"See what it does with `{logs}`; if it is stuck, end it with `{ref.command('delete')}`."
-    )
+    return f"see what it does with `{logs}`; if it is stuck, end it with `{ref.command('delete')}`"
 
 
 def faults(api: Api, steps: Sequence[Step], limit: float) -> list[str]:
@@ -83,8 +75,9 @@ def faults(api: Api, steps: Sequence[Step], limit: float) -> list[str]:
     return [
         _fault(step.ref, age, limit)
         for step in steps
-        if is_unended(step)
+        if step.ref.is_job
         and step.live
+        and still_runs(step.live)
         and (age := seconds_running(step.live, now)) > limit
         and has_begun(step.live, pods_of_job(api, step.ref.namespace, step.live["metadata"]["uid"]))
     ]
@@ -98,12 +91,7 @@ def seconds_running(job: Json, now: datetime.datetime) -> float:
 
 def _fault(ref: Ref, age: float, limit: float) -> str:
     return (
-        f"{ref}: an earlier deploy's run goes on since {spoken(age)}, longer than time_limits.job "
-        f"({spoken(limit)}); it is not waited for again.\n"
-        f"way out: see what it does with `kubectl -n {ref.namespace} logs job/{ref.name}`, end it with "
-        f"`{ref.command('delete')}` if it is stuck, then deploy again."
+        f"{ref}: an earlier deploy started it {spoken(age)} ago, and time_limits.job is {spoken(limit)}: "
+        "it is not waited for again.\n"
+        f"way out: {way_out(ref)}; then deploy again."
     )
-
-
-def _has_ended(job: Json) -> bool:
-    return bool(job_outcome(job)) or is_going(job)

@@ -93,23 +93,19 @@ def gather(
         pod = max(pods, key=lambda p: p["metadata"]["creationTimestamp"], default=None)
     container = (trouble.container_name if trouble else "") or (container_to_blame(pod) if pod else "")
     kind, name = (found[0][0].kind, found[0][0].name) if found else (ref.kind, ref.name)
+    pod_name = pod["metadata"]["name"] if pod else ""
+    log = last_lines(api, pod, container) if pod else []
+    remembered = [*heard.get((pod_name, container), ())][-LINES_OF_EVIDENCE:]
+    shown_by_pod = pod and kind == ref.kind and (log or not remembered)  # else the pod is gone
     return Evidence(
         ref,
         "\n".join(dict.fromkeys(str(t) for t, _ in found[:TROUBLES_TO_SHOW])) or reason,
-        f"pod/{pod['metadata']['name']}" if pod and kind == ref.kind else f"{kind.lower()}/{name}",
-        pod["metadata"]["name"] if pod else "",
+        f"pod/{pod_name}" if shown_by_pod else f"{kind.lower()}/{name}",
+        pod_name,
         container,
-        _log(api, pod, container, heard) if pod else [],
+        log or remembered,
         events_about(api, [thing for thing in (workload, pod) if thing]),
     )
-
-
-def _log(
-    api: Api, pod: Json, container: str, heard: Mapping[tuple[str, str], Iterable[str]]
-) -> Sequence[str]:
-    """The end of a container's log: as the cluster has it, else as it was heard before the pod went."""
-    remembered = [*heard.get((pod["metadata"]["name"], container), ())]
-    return last_lines(api, pod, container) or remembered[-LINES_OF_EVIDENCE:]
 
 
 def events_about(api: Api, things: Sequence[Json]) -> list[str]:

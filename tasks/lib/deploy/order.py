@@ -38,7 +38,7 @@ def check(
     try:
         is_older = ancestry.is_ancestor(settings, commit, there)
     except (Failure, TimedOut) as unknown:
-        reason = (unknown.why or unknown.what).strip().splitlines()[-1]
+        reason = (unknown.why.strip() or unknown.what).splitlines()[-1]
         return (
             f"Whether commit {variables.short_sha} is older than {there[:7]} of release {present.number}, "
             f"which is in force, is not known ({reason}).",

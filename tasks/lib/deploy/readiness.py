@@ -73,6 +73,12 @@ def job_outcome(job: Object) -> str:
     return ""
 
 
+def still_runs(job: Object) -> bool:
+    """Whether a Job has work to do that nobody has stopped: it has not ended, nor is suspended or deleted."""
+    is_idle = (job.get("spec") or {}).get("suspend") and not (job.get("status") or {}).get("active")
+    return not (job_outcome(job) or is_idle or job["metadata"].get("deletionTimestamp"))
+
+
 def _deployment(thing: Object) -> Standing:
     wanted, status = _replicas(thing), thing.get("status") or {}
     if _unseen(thing):

@@ -275,7 +275,7 @@ class Wait:
 
     def _timed_out(self, seconds: float) -> TimedOut:
         lines = [f"{ref}: {self._record.rows[ref].result}" for ref in self._pending]
-        lines += [earlier.way_out(one.ref) for one in self._pending.values() if one.is_earlier_run]
+        lines += [f"{ref} goes on: {earlier.way_out(ref)}." for ref in self._pending if ref.is_job]
         if self._disturbed:
             lines.append(f"The API server does not answer: {self._disturbed}")
         for ref in self._pending:

@@ -73,6 +73,7 @@ def job(status: dict[str, Any], ran: str = "") -> dict[str, Any]:
 
 STILL_RUNNING = "its image or configuration changed; the run before has not ended: it is waited for first"
 RUNNING_OTHER = job({}, ran="before")
+SUSPENDED_OTHER = {**RUNNING_OTHER, "spec": {**RUNNING_OTHER["spec"], "suspend": True}}
 DELETING_OTHER = {**RUNNING_OTHER, "metadata": {**RUNNING_OTHER["metadata"], "deletionTimestamp": "now"}}
 DELETING = {**job(COMPLETE), "metadata": {**job(COMPLETE)["metadata"], "deletionTimestamp": "now"}}
 
@@ -89,6 +90,7 @@ DELETING = {**job(COMPLETE), "metadata": {**job(COMPLETE)["metadata"], "deletion
         (job(FAILED), False, Action.RUN, "it failed the last time"),
         (job({}), False, Action.AWAIT, "it is still running"),
         (job({}), True, Action.AWAIT, "it is still running"),
+        (SUSPENDED_OTHER, False, Action.RUN, "its image or configuration changed"),
         (DELETING_OTHER, False, Action.RUN, "its image or configuration changed"),
         (DELETING, False, Action.RUN, "the last one is being deleted"),
     ],

@@ -86,9 +86,18 @@ JUST_NOW = (NOW + datetime.timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
         (job(HOURS_AGO, active=1), [NO_IMAGE], False),
         (job(JUST_NOW, active=1), [RUNNING], False),
         (job(HOURS_AGO, **COMPLETE), [RUNNING], False),
+        ({**job(HOURS_AGO, failed=1), "spec": {"suspend": True}}, [], False),
         (None, [], False),
     ],
-    ids=["runs for hours", "crashes for hours", "never began", "runs for a moment", "has ended", "is new"],
+    ids=[
+        "runs for hours",
+        "crashes for hours",
+        "never began",
+        "runs for a moment",
+        "has ended",
+        "is suspended",
+        "is new",
+    ],
 )
 @pytest.mark.parametrize("action", [Action.RUN, Action.AWAIT])
 def test_a_job_that_outlasts_what_a_deploy_waits_is_named_with_the_way_out(
@@ -105,15 +114,16 @@ def test_a_job_that_outlasts_what_a_deploy_waits_is_named_with_the_way_out(
         faults = earlier.faults(server.api(), [step(live, action)], 900)
 
     assert bool(faults) is stuck
-    assert all(", longer than time_limits.job (15 min 00 s)" in one for one in faults)
+    assert all("ago, and time_limits.job is 15 min 00 s: it is not waited for again" in one for one in faults)
     assert all("`kubectl -n default delete job migration`" in one for one in faults)
 
 
-def test_what_is_being_deleted_is_not_waited_for_to_end() -> None:
+def test_what_is_being_deleted_or_suspended_is_not_waited_for_to_end() -> None:
     dying = job(active=1)
     dying["metadata"]["deletionTimestamp"] = "now"
 
     assert earlier.target(step(dying)) is None
+    assert earlier.target(step({**job(), "spec": {"suspend": True}})) is None
     target = earlier.target(step(job(active=1)))
     assert target is not None
     assert target.makes_way

@@ -243,6 +243,7 @@ def test_the_log_of_a_failed_job_is_kept_though_its_pods_went_with_it() -> None:
         wait.until_ready(WATCHED, 60)
 
     assert "last lines of migration-x, container main:\n  Running migrations:" in caught.value.why
+    assert caught.value.next_step.endswith("kubectl -n default describe job/migration")
     assert list(record.heard["migration-x", "main"]) == ["Running migrations:"]
 
 
@@ -316,13 +317,13 @@ def test_a_run_that_makes_way_is_waited_for_to_whatever_end(news: list[News], re
     assert waited(replace(RAN_BEFORE), *news) == result
 
 
-def test_a_time_out_says_which_job_an_earlier_deploy_started_and_how_to_end_it() -> None:
+def test_a_time_out_says_how_to_end_a_job_that_goes_on() -> None:
     record = Record("staging", {MIGRATION: Row("jobs", MIGRATION, Action.RUN, "waiting: running")})
     wait = Wait(NOBODY, "default", [replace(RAN_BEFORE)], record, lambda event: None, {})
 
     late = wait._timed_out(900)
 
-    assert "Job migration was started by an earlier deploy." in late.why
+    assert "Job migration goes on: see what it does with `kubectl -n default logs job/migration`" in late.why
     assert "end it with `kubectl -n default delete job migration`" in late.why
 
 
