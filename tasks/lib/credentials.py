@@ -117,7 +117,7 @@ def credentials(google: "Google") -> "Credentials":
     from google.auth.exceptions import GoogleAuthError
 
     try:
-        found = _of_key_file(google.credentials_file) if google.credentials_file else _default()
+        found = _of_key_file(google.credentials_file) if google.credentials_file else call(_default)
     except (GoogleAuthError, OSError, ValueError) as error:
         why = str(error)
         if QUOTES in why:  # such as a private key that is a list of lines

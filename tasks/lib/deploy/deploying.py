@@ -140,8 +140,9 @@ def prepare(settings: "Settings", release: Release) -> "tuple[Connection, Render
     sealing = seal.of(settings, environment, secrets)
     secrets.pop(RELEASE_KEY, None)  # no manifest reads it
     # kustomize is another process: while it works, this one gets ready for what it will say.
-    Background(partial(preload, settings.kustomize.kubernetes))
+    loading = Background(partial(preload, settings.kustomize.kubernetes))
     rendered = render(settings, environment, release.variables, secrets)
+    loading.is_done()
     rendered.validate(settings.kustomize.kubernetes)
     with rendered.redactor.failures():
         pin(settings, [document.content for document in rendered.documents])

@@ -213,7 +213,8 @@ def connected(settings: "Settings") -> Iterator[Kms]:
     identity = Identity(found, limits.attempt)
     signing_in = background.Background(identity.sign_in)
     home = next((environment.project for environment in settings.environments.values()), "")
-    kms = Kms(settings.google.kms, _channel(settings), limits, identity, _member(found), home)
+    channel = background.call(_channel, settings)  # gRPC takes long to load
+    kms = Kms(settings.google.kms, channel, limits, identity, _member(found), home)
     try:
         signing_in.wait()
         yield kms
