@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.deployed import deployed, objects, words, workload
 from tests.fault_proxy import WATCH, FaultProxy
 from tests.sandbox_case import Case
 
@@ -48,22 +49,40 @@ SIGNALS = (None, None, signal.SIGTERM, signal.SIGTERM, signal.SIGKILL)
 ENVIRONMENT = ("--environment", "staging")
 LONGEST = 240.0  # seconds
 EXTRA = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}, "data": {"a": "b"}}
+VERSION = "example.org/version"
 
 
-def a_task(draw: random.Random) -> list[str]:
-    """A deploy of one of two commits, or a roll back."""
+def tree(version: str) -> list[dict[str, Any]]:
+    """One object of each kind that a deploy treats in a way of its own; all of them change with the version."""
+    pod = {"restartPolicy": "Never", "containers": [{"name": "main", "image": f"app:{version}"}]}
+    job = {"template": {"spec": pod}}
+    things: list[dict[str, Any]] = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"version": version}},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"version": version}},
+        {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migration"}, "spec": job},
+        workload("web"),
+        workload("queue", kind="StatefulSet"),
+    ]
+    for one in things[-2:]:
+        one["spec"]["template"]["metadata"]["annotations"][VERSION] = version
+    return things
+
+
+def a_task(draw: random.Random, case: Case, others: list[dict[str, Any]]) -> list[str]:
+    """A deploy of one of two versions, or a roll back."""
     if draw.random() < 0.25:
         return ["release.rollback", *ENVIRONMENT]
-    options = draw.choice(([], ["--jobs"], ["--no-prune"], ["--no-rollback"]))
-    return ["deploy", "--branch", "develop", "--commit", draw.choice("ab") * 40, *options]
+    version = draw.choice("ab")
+    case.hold_only(*tree(version), *others)
+    return [*words(version * 40), *draw.choice(([], ["--jobs"], ["--no-prune"], ["--no-rollback"]))]
 
 
-def one_task(draw: random.Random, case: Case, proxy: FaultProxy) -> None:
+def one_task(draw: random.Random, case: Case, proxy: FaultProxy, others: list[dict[str, Any]]) -> None:
     """Run a task over a line that misbehaves; it may fail, and may be told to end, but says how it was."""
     for _ in range(draw.randrange(4)):
         proxy.add(**{"pattern": draw.choice(REQUESTS), "times": draw.choice(TIMES), **draw.choice(FAULTS)})
-    words, number = a_task(draw), draw.choice(SIGNALS)
-    with case.started(*words) as running:
+    task, number = a_task(draw, case, others), draw.choice(SIGNALS)
+    with case.started(*task) as running:
         if number:
             with suppress(subprocess.TimeoutExpired):
                 running.process.wait(draw.uniform(0.1, 8.0))
@@ -93,18 +112,17 @@ def free_the_lock(case: Case, *, killed: bool) -> None:
 def test_what_comes_after_random_faults_and_signals_finishes(
     environment: Case, proxy: FaultProxy, seed: int
 ) -> None:
-    draw, extra = random.Random(seed), False
+    draw, others = random.Random(seed), list[dict[str, Any]]()
     with environment.behind(proxy) as case:
         for _ in range(3):
             if draw.random() < 0.5:
-                extra = not extra
-                case.add(EXTRA) if extra else case.remove("ConfigMap", "extra")
-            one_task(draw, case, proxy)
-        deploy = ("deploy", "--branch", "develop", "--commit", "c" * 40)
+                others = [] if others else [EXTRA]
+            one_task(draw, case, proxy, others)
+        case.hold_only(*tree("c"), *others)
 
-        done, again = case.invoke(*deploy), case.invoke(*deploy)
+        deployed(case, commit="c" * 40)
 
-        assert done.code == 0, done.stderr
-        assert "staging is unchanged and ready" in again.stderr
-        assert case.invoke("release.status", *ENVIRONMENT, "--exit-code").code == 0
-        assert extra == (f"{case.name}-extra" in case.kubectl("get", "configmaps", "-o", "name"))
+        assert "staging is unchanged and ready" in deployed(case, commit="c" * 40)
+        status = case.invoke("release.status", *ENVIRONMENT, "--exit-code")
+        assert status.code == 0, status.stderr
+        assert bool(others) == ("ConfigMap/extra" in objects(case, "configmaps"))
