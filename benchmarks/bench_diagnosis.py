@@ -4,6 +4,7 @@ The API is asked every 20 ms by this process, the deploy's lines are read as the
 deploy of Lookit's own 32 objects of which one goes wrong.
 """
 
+import signal
 import statistics
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import machine
-from tests.heard import Heard, until
+from tests.heard import until
 from tests.sandbox_case import Case, Sandbox, make_case, running
 
 ROUNDS = 5
@@ -105,13 +106,12 @@ def _seconds(case: Case, fault: Fault) -> float:
     """How long after the API shows it the deploy says it."""
     fault.make(case)
     path = "/" + fault.plural.format(f"namespaces/{case.name}")
-    heard = Heard(case.start(*DEPLOY))
-    try:
+    with case.started(*DEPLOY) as heard:
         shown: float = until(lambda: _first(case, path, fault), pause=PAUSE)
-        return max(heard.moment_of(fault.said) - shown, 0.0)
-    finally:
-        heard.process.terminate()
+        seconds = max(heard.moment_of(fault.said) - shown, 0.0)
+        heard.send(signal.SIGTERM)
         heard.end()
+    return seconds
 
 
 def _first(case: Case, path: str, fault: Fault) -> float | None:

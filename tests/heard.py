@@ -1,6 +1,5 @@
 """A process that runs beside a test: what it says and when, and its end, whatever becomes of the test."""
 
-import signal
 import subprocess
 import threading
 import time
@@ -13,26 +12,33 @@ class Heard:
     """A process whose lines on stderr are kept with the moment at which each came.
 
     Args:
-        process: with stderr as a pipe of text.
+        process: with stdout and stderr as pipes of text.
 
+    At its end `printed` is what it wrote on stdout.
     """
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
         self.lines: list[tuple[float, str]] = []
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
+        self.printed = ""
+        self._threads = [threading.Thread(target=one, daemon=True) for one in (self._read, self._take)]
+        for thread in self._threads:
+            thread.start()
 
     def _read(self) -> None:
         assert self.process.stderr
         for line in self.process.stderr:
             self.lines.append((time.monotonic(), line))
 
+    def _take(self) -> None:
+        assert self.process.stdout
+        self.printed = self.process.stdout.read()
+
     def moment_of(self, text: str) -> float:
         """When a line with `text` was said, by the monotonic clock; waits for it."""
 
         def moment() -> float | None:
-            silent = not self._thread.is_alive()
+            silent = not self._threads[0].is_alive()
             found = next((at for at, line in list(self.lines) if text in line), None)
             assert found or not silent, f"it ended without saying {text!r}:\n{self.said}"
             return found
@@ -40,7 +46,7 @@ class Heard:
         found: float = until(moment)
         return found
 
-    def send(self, number: signal.Signals) -> None:
+    def send(self, number: int) -> None:
         """Send it a signal."""
         self.process.send_signal(number)
 
@@ -52,7 +58,8 @@ class Heard:
     def end(self, seconds: float = 120) -> int:
         """Wait for the end; returns the exit code."""
         code = self.process.wait(seconds)
-        self._thread.join(5)
+        for thread in self._threads:
+            thread.join(5)
         return code
 
     @property

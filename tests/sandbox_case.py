@@ -186,10 +186,10 @@ class Case:
         """Run tasks to their end, in this process: a start of Python costs as much as a small deploy."""
         return program.inv(self.argv(*arguments)[3:], self.env(**variables))
 
-    def invoke_apart(self, *arguments: str, time_limit: float = 240, **variables: str) -> Any:
+    def invoke_apart(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         """The same as a process of its own; returns the completed process with its output as text."""
         return subprocess.run(
-            self.argv(*arguments), cwd=ROOT, env=self.env(**variables), timeout=time_limit,
+            self.argv(*arguments), cwd=ROOT, env=self.env(**variables), timeout=240,
             capture_output=True, text=True, check=False,
         )  # fmt: skip
 
@@ -198,17 +198,10 @@ class Case:
         """Tasks as a process of their own while inside; it is killed at the end if it still runs."""
         process = subprocess.Popen(
             self.argv(*arguments), cwd=ROOT, env=self.env(**variables),
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         with heard(process) as running:
             yield running
-
-    def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
-        """Start tasks and do not wait; the caller ends them."""
-        return subprocess.Popen(
-            self.argv(*arguments), cwd=ROOT, env=self.env(**variables),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
 
     def kubectl(self, *arguments: str) -> str:
         """Run kubectl as administrator in this test's namespace; returns its output."""

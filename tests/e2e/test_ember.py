@@ -135,12 +135,12 @@ def test_a_site_that_is_told_to_end_ends_and_is_finished_by_the_manifest_of_the_
     os.mkfifo(tmp_path / "0b7e-1.zip")
     upload = ("upload", "--environment", "staging", "--manifest")
 
-    process = environment.start(*upload, str(manifest))
     # Whoever opens this end waits until the upload has opened the other; it then waits for bytes.
-    with (tmp_path / "0b7e-1.zip").open("wb"):
-        process.send_signal(signal.SIGTERM)
-        _, told = process.communicate(timeout=60)
-    assert process.returncode == 143, told
+    with environment.started(*upload, str(manifest)) as uploading, (tmp_path / "0b7e-1.zip").open("wb"):
+        uploading.send(signal.SIGTERM)
+        code = uploading.end()
+    told = uploading.said
+    assert code == 143, told
     assert " of 4 archives were done. " in told
     assert f"{rest} lists the others." in told
     assert "Traceback" not in told

@@ -160,17 +160,13 @@ def test_the_canary_is_found_nowhere_but_in_the_secret(environment: Case, tmp_pa
 
 def finished(corner: OwnKey, step: Step, words: list[str], places: dict[str, str]) -> tuple[int, str, str]:
     """Run a step to its end, or to the signal that it is meant to get: exit code and both streams."""
-    process = corner.start(*words, **places)
-    said = ""
-    if step.signal:
-        assert process.stderr
-        while f"{corner.name}-web: 1 old still ending" not in said:
-            line = process.stderr.readline()
-            assert line, said
-            said += line
-        process.send_signal(step.signal)
-    stdout, rest = process.communicate(timeout=240)
-    return process.returncode, stdout, said + rest
+    if not step.signal:
+        done = corner.invoke_apart(*words, **places)
+        return done.returncode, done.stdout, done.stderr
+    with corner.started(*words, **places) as running:
+        running.moment_of(f"{corner.name}-web: 1 old still ending")
+        running.send(step.signal)
+        return running.end(240), running.printed, running.said
 
 
 def holders(corner: OwnKey) -> set[str]:

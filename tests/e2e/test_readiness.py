@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from tests.deployed import SERVICE, deploy, deployed
+from tests.heard import until
 from tests.sandbox_case import Case
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
-DEPLOY = ("deploy", "--branch", "develop", "--commit", "d" * 40)
-SHORT: dict[str, Any] = {"INVOKE_TIME_LIMITS_ROLLOUT": "8s", "INVOKE_DEPLOY_ROLL_BACK": "0"}
 SICK = {"sandbox.lookit.org/behave": "never-ready"}
 
 
@@ -39,12 +39,12 @@ def replica_set(behaviour: str) -> dict[str, Any]:
 def test_what_runs_pods_without_a_deployment_is_judged_by_them(
     environment: Case, thing: dict[str, Any]
 ) -> None:
-    environment.add(thing)
+    environment.hold_only(thing)
 
-    done = environment.invoke(*DEPLOY, **SHORT)
+    done = deploy(environment)
 
-    assert done.returncode == 1, done.stderr
-    assert f"{thing['kind']} {environment.name}-task cannot become ready." in done.stderr
+    assert done.code == 1, done.stderr
+    assert f"{thing['kind']} task cannot become ready." in done.stderr
     assert "the image does not exist" in done.stderr
 
 
@@ -55,41 +55,46 @@ def certificate(**annotations: str) -> dict[str, Any]:
 
 
 def test_a_certificate_that_is_not_issued_is_waited_for_until_the_limit(environment: Case) -> None:
-    environment.add(certificate(**SICK))
+    environment.hold_only(certificate(**SICK))
+    deploy(environment, INVOKE_TIME_LIMITS_ROLLOUT="1s")
+    # Whoever issues it says so in its own time: the next deploy, which changes it, finds that said.
+    until(lambda: "told to be so" in environment.kubectl("get", "certificate", "cert", "-o", "json"))
+    environment.hold_only(certificate(**SICK, changed="yes"))
 
-    done = environment.invoke(*DEPLOY, **SHORT)
+    done = deploy(environment, INVOKE_TIME_LIMITS_ROLLOUT="1s")
 
-    assert done.returncode == 70, done.stderr
-    assert f"Certificate {environment.name}-cert: waiting: Pending: told to be so" in done.stderr
+    assert done.code == 70, done.stderr
+    assert "Certificate cert: waiting: Pending: told to be so" in done.stderr
+
+
+def claim(name: str, storage_class: str) -> dict[str, Any]:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    whole = {**spec, "storageClassName": storage_class}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": whole}
+
+
+def ingress() -> dict[str, Any]:
+    backend = {"service": {"name": "new-service", "port": {"number": 80}}}
+    return {
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "way-in"},
+        "spec": {"defaultBackend": backend},
+    }  # fmt: skip
 
 
 def test_claims_and_certificates_become_ready_and_the_rest_is_said_in_words(environment: Case) -> None:
-    environment.add(certificate())
+    own = f"{environment.name}-at-once"
     at_once = {
-        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "at-once"},
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": own},
         "provisioner": "pd.csi.storage.gke.io", "volumeBindingMode": "Immediate",
     }  # fmt: skip
-    environment.add(at_once)
-    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
-    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
-    environment.add(
-        {
-            **claim,
-            "metadata": {"name": "soon"},
-            "spec": {**spec, "storageClassName": "at-once"},
-        }
-    )
-    environment.add({**claim, "metadata": {"name": "late"}, "spec": {**spec, "storageClassName": "standard"}})
+    claims = claim("soon", own), claim("late", "standard")
+    environment.hold_only(certificate(), at_once, *claims, SERVICE, ingress())
 
-    done = environment.invoke(*DEPLOY)
+    told = deployed(environment)
 
-    assert done.returncode == 0, done.stderr
-    name = environment.name
-    for thing in (f"PersistentVolumeClaim {name}-soon", f"Certificate {name}-cert"):
-        assert re.search(rf" {thing} +create +ready ", done.stderr), done.stderr
-    assert (
-        f"Nobody waited for PersistentVolumeClaim {name}-late: a pod that uses it waits for its volume."
-        in done.stderr
-    )
-    assert "deploy.addresses in invoke.yaml has addresses waited for." in done.stderr
+    environment.api.delete(f"/apis/storage.k8s.io/v1/storageclasses/{own}")
+    for thing in ("PersistentVolumeClaim soon", "Certificate cert"):
+        assert re.search(rf" {thing} +create +ready ", told), told
+    assert "Nobody waited for PersistentVolumeClaim late: a pod that uses it waits for its volume." in told
+    assert "deploy.addresses in invoke.yaml has addresses waited for." in told
     assert "own-cert" in environment.kubectl("get", "secrets", "-o", "name")
