@@ -21,6 +21,7 @@ from tests.sandbox_case import Case, Sandbox, corner
 pytestmark = pytest.mark.e2e
 
 SHA = "c" * 40
+WITHOUT_RELEASE_KEY = {"INVOKE_ENVIRONMENTS_STAGING_SECRETS_RELEASE_KEY": ""}
 # What the server gives out by itself, to each Service otherwise.
 ALLOCATED = ("clusterIP", "clusterIPs", "healthCheckNodePort")
 
@@ -163,9 +164,10 @@ def test_a_first_deploy_that_fails_brings_back_what_others_had_deployed(environm
     [before] = _read(environment, [_service(environment)])
     environment.behave("Deployment", "web", "crash-loop")
 
-    done = environment.invoke("deploy", "--branch", "develop", "--commit", SHA)
+    done = environment.invoke("deploy", "--branch", "develop", "--commit", SHA, **WITHOUT_RELEASE_KEY)
 
     assert done.returncode == 1
+    assert "This release will not be sealed" in done.stderr
     assert "What it had touched is as in release 0 again." in done.stderr
     [after] = _read(environment, [_service(environment)])
     assert _content(after) == _content(before)

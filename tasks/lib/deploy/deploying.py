@@ -178,7 +178,7 @@ def _converge(
         safety = Safety(settings, environment, tell)
         if release.choices.backup:
             safety.begin(planned, release.variables.commit_sha)
-        release_zero.keep(connection, environment, planned.steps, claim.holder, sealing, tell)
+        zero = release_zero.keep(connection, environment, planned.steps, claim.holder, sealing, tell)
         if not marked:
             identity.write(connection.api, environment)
         began, about = time.monotonic(), {**claim.notes, "who": claim.holder}
@@ -189,7 +189,7 @@ def _converge(
             course.run(planned)
         except Failure as failure:
             recovery = Recovery(
-                settings, environment, connection, one, sealing, release.care, rendered.redactor, tell
+                settings, environment, connection, one, sealing, release.care, rendered.redactor, tell, zero
             )
             recovery.after(failure, planned, record, about)
             raise

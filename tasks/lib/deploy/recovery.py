@@ -41,6 +41,7 @@ class Recovery:
         care: what the caller wants.
         redactor: takes secret values out of what is written; learns those that are found here.
         tell: is told what happens.
+        zero: release 0, if this very deploy has kept it: it needs no seal to be trusted.
 
     """
 
@@ -52,6 +53,7 @@ class Recovery:
     care: Aftercare
     redactor: Redactor
     tell: Tell
+    zero: Past | None = None
 
     def after(self, failure: Failure, planned: engine.Planned, record: Record, about: dict[str, str]) -> None:
         """Clear up; `record` says afterwards how it ended, and `failure` what to do next.
@@ -136,14 +138,15 @@ class Recovery:
         api, namespace = self.connection.api, self.environment.namespace
         good, to = None, ""
         try:
-            good = history.last_good(history.read(api, namespace))
+            good = self.zero or history.last_good(history.read(api, namespace))
             if good is None:
                 record.aftermath.append(
                     "No release went well here before: there is nothing to go back to, all stays."
                 )
                 return
             to = str(good.number)
-            seal.require(self.seal, good, self.environment.name)
+            if good is not self.zero:
+                seal.require(self.seal, good, self.environment.name)
             earlier, conceded = self._restore(good, touched, steps)
         except Failure as second:
             which = f"to release {to} " if to else ""

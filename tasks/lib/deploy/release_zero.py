@@ -35,7 +35,7 @@ def keep(
     who: str,
     sealing: Seal,
     tell: Tell,
-) -> None:
+) -> history.Past | None:
     """Keep what others deployed, before the first deploy that changes some of it.
 
     Args:
@@ -46,6 +46,9 @@ def keep(
         sealing: seals it.
         tell: is told where it is kept.
 
+    Returns:
+        Release 0, if there was something to keep.
+
     Raises:
         Failure: it cannot be kept; nothing was changed.
 
@@ -53,11 +56,11 @@ def keep(
     namespace = environment.namespace
     of_others = [step for step in steps if is_of_others(step)]
     if not of_others:
-        return
+        return None
     try:
         past = history.read(connection.api, namespace)
         if any(one.number for one in past):
-            return
+            return None
         objects = [state(step.ref, step.live or {}) for step in of_others]
         objects += _read_by(connection, namespace, objects)
         facts = history.facts({"who": who}, Record(""), objects, BEFORE, 0)
@@ -71,6 +74,7 @@ def keep(
         ) from failure
     back = f"./inv release.rollback --environment {environment.name} --to 0"
     tell(Notice(f"what others deployed is kept as release 0; to bring it back: {back}"))
+    return release
 
 
 def is_of_others(step: Step) -> bool:
