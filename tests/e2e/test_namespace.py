@@ -60,9 +60,8 @@ def confined(nowhere: Case) -> Iterator[Case]:
     """The same, for an account that may do everything but make namespaces."""
     email = nowhere.sandbox.make_account(nowhere.name, ["container.clusters.get", *TO_BACK_UP], [DECRYPTER])
     whole = "storageclasses.storage.k8s.io,clusterissuers.cert-manager.io"
-    nowhere.kubectl(
-        "create", "clusterrole", nowhere.name, "--verb=get,list,create,patch,delete", f"--resource={whole}"
-    )
+    verbs = "get,list,watch,create,patch,delete"
+    nowhere.kubectl("create", "clusterrole", nowhere.name, f"--verb={verbs}", f"--resource={whole}")
     for role in (nowhere.name, "admin"):
         nowhere.kubectl(
             "create",

@@ -28,7 +28,7 @@ def validate(documents: Sequence[Document], version: str) -> list[str]:
         The kinds that have no published schema (custom resources), which were not checked.
 
     Raises:
-        Failure: at least one object breaks its schema; each is listed with the field.
+        Failure: at least one object is not valid; each is listed with the field.
 
     """
     faults = []
@@ -44,9 +44,9 @@ def validate(documents: Sequence[Document], version: str) -> list[str]:
             faults.append(f"{document.title}: {fault}")
     if faults:
         raise Failure(
-            f"{len(faults)} of {len(documents)} rendered objects break the schema of Kubernetes {version}.",
+            f"{len(faults)} of {len(documents)} rendered objects are not valid in Kubernetes {version}.",
             "\n".join(faults),
-            "Mend the manifests; nothing was sent to the cluster.",
+            "Correct the named fields in the manifests; nothing was sent to the cluster.",
         )
     return sorted(unknown)
 

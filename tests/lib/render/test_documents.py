@@ -152,7 +152,7 @@ def test_schema_faults_of_all_objects_are_listed() -> None:
     with pytest.raises(Failure) as caught:
         validate(broken, "1.36")
 
-    assert caught.value.what == "3 of 3 rendered objects break the schema of Kubernetes 1.36."
+    assert caught.value.what == "3 of 3 rendered objects are not valid in Kubernetes 1.36."
     service, config, nameless = caught.value.why.splitlines()
     assert service.startswith("Service web: spec.ports.0.port: 'http' is not")
     assert config == "ConfigMap c: top level: Additional properties are not allowed ('datta' was unexpected)"
