@@ -26,13 +26,16 @@ settings.load_profile("unhurried")
 
 
 def pytest_configure() -> None:
-    """Let processes that tests start hear SIGINT, also where this run was started in the background by a shell.
+    """Let processes that tests start hear SIGINT and SIGHUP, whatever this run was started with.
 
-    Such a shell has it ignored, and what is ignored is inherited:
-    https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html#tag_19_11
+    A shell ignores SIGINT for what it starts in the background, and nohup ignores SIGHUP; what is ignored is
+    inherited: https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html#tag_19_11
+    A handler is not, so this run itself goes on after a hang-up.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
