@@ -21,9 +21,15 @@ SHORTEST: Final = 6
 LARGEST_IN_BASE64: Final = 16 * 1024
 # Before one of these a text was cut short, perhaps within a value.
 CUT: Final = re.compile(r"…|\.\.\.")
-# Words (us-east1, lookit-staging), hosts and addresses: values such as these may be no secrets.
+# Names of objects, projects and so on, which are no secrets where they are known from elsewhere.
 WORD: Final = r"(?:[a-z]+[0-9]{0,2}|[0-9]{1,12})"
-NAME: Final = re.compile(rf"(?:https?://)?{WORD}(?:[-._]{WORD})*(?::[0-9]{{1,5}})?/?")
+NAME: Final = re.compile(rf"{WORD}(?:[-._]{WORD})*")
+# A word, one of two parts such as `service_account`, or a host: no secret of a key that does not sound so.
+HOST: Final = rf"{WORD}(?:-{WORD})*(?:\.{WORD}(?:-{WORD})*)+"
+ORDINARY: Final = re.compile(
+    r"[a-z]{1,16}[0-9]{0,2}(?:_[a-z]{1,16})?"
+    rf"|{HOST}(?::[0-9]{{1,5}})?|https?://(?:{HOST}|{WORD})(?::[0-9]{{1,5}})?/?"
+)
 # What stands for bytes that are no UTF-8.
 HALVES: Final = re.compile("[\ud800-\udfff]")
 SECRET_KEY: Final = re.compile(
@@ -89,16 +95,15 @@ class Public:
     def covers(self, key: str, value: str) -> bool:
         """Whether the value of `key` is no secret; an empty key is one that nobody knows.
 
-        A word, a name or a host is none where its key does not sound like one, or where it is public anyway:
-        names with holes in them would tell what fits.
+        A word or a host is none where its key does not sound so, and a name is none that is public anyway.
+        Names with holes in them would tell what fits.
         """
         if key in self.keys:
             return True
-        if not NAME.fullmatch(value):
-            return False
-        if key and not SECRET_KEY.search(key):
+        if key and not SECRET_KEY.search(key) and ORDINARY.fullmatch(value):
             return True
-        return bool(re.search(rf"(?<![A-Za-z0-9]){re.escape(value)}(?![A-Za-z0-9])", self.names))
+        is_name = NAME.fullmatch(value)
+        return bool(is_name and re.search(rf"(?<![A-Za-z0-9]){re.escape(value)}(?![A-Za-z0-9])", self.names))
 
 
 def as_bytes(value: str) -> bytes:

@@ -170,7 +170,7 @@ SPELLINGS: Final[dict[str, Spelling]] = {
     "backslashes": Spelling(
         re.compile(
             r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}"
-            r"|(?:\\x[0-9a-fA-F]{2})+|\\."
+            r"|(?:\\x[0-9a-fA-F]{2})+|\\(?s:.)"
         ),
         _backslash,
     ),

@@ -131,8 +131,8 @@ def test_any_value_is_taken_out_however_spellings_are_nested(
     for name in names:
         printed = FORMS[name].spell(printed)
     if known:
-        assert known not in redactor.text(f"{before}{printed}{after}").replace("[redacted]", "\0")
-        assert "[redacted]" in redactor.text(f"{before}{printed}{after}")
+        assert known not in redactor.text(f"{before} {printed} {after}").replace("[redacted]", "\0")
+        assert "[redacted]" in redactor.text(f"{before} {printed} {after}")
 
 
 @given(some.binary(min_size=6, max_size=60), some.binary(max_size=10), some.binary(max_size=10))
@@ -143,6 +143,12 @@ def test_base64_of_any_value_is_recognised_wherever_it_is_aligned(
     for body in spellings.base64_bodies(value):
         assert len(body) >= 7
     assert any(body in encoded for body in spellings.base64_bodies(value))
+
+
+@pytest.mark.parametrize("user", ["", "a", "ab", "abc", "admin"])
+def test_the_shortest_value_is_known_in_basic_authentication_of_any_user(user: str) -> None:
+    sent = in_base64("s3cr3t", f"{user}:")
+    assert not any(piece in Redactor(["s3cr3t"]).line(f"Basic {sent}") for piece in (sent[-4:], sent[-8:]))
 
 
 @pytest.mark.parametrize("width", [12, 16, 64, 76])
@@ -212,6 +218,11 @@ def test_other_errors_pass_as_they_are() -> None:
         ("DB_PASSWORD", "look", False),
         ("DB_PASSWORD", "sunshine", False),
         ("DB_USER", "k3xq9fz2m", False),
+        ("k", "rotated-long-ago", False),
+        ("k", "correcthorsebatterystaple", False),
+        ("k", "47114711", False),
+        ("k", "lookit-staging", True),
+        ("mode", "authorized_user", True),
         ("CLIENT_ID", "0f3c5d7e9b1a2f4c", False),
         ("WEBHOOK", "https://hooks.example.org/T0/B0", False),
         ("DB_URL", "postgres://u:p4ss@db/lookit", False),
@@ -220,7 +231,7 @@ def test_other_errors_pass_as_they_are() -> None:
     ],
 )
 def test_names_words_and_hosts_are_no_secrets(key: str, value: str, covered: bool) -> None:
-    public = Public(frozenset({"OPEN"}), json.dumps({"name": "lookit-staging"}))
+    public = Public(frozenset({"OPEN"}), json.dumps({"name": "lookit-staging", "zone": "us-east1-d"}))
     assert public.covers(key, value) is covered
 
 

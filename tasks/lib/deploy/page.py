@@ -4,6 +4,8 @@ import html
 from collections.abc import Iterable
 from typing import Final
 
+from tasks.lib.printable import printable
+
 # Nothing may run or be fetched, whatever got into the text.
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 STYLE: Final = """
@@ -26,8 +28,8 @@ svg rect{fill:var(--bar)}svg .green{fill:var(--green)}svg .yellow{fill:var(--yel
 
 
 def document(title: str, body: str) -> str:
-    """A whole page; `title` is text, `body` is HTML."""
-    return (
+    """A whole page; `title` is text, `body` is HTML.  Nothing in it is what a terminal would obey."""
+    return printable(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -123,7 +123,7 @@ def test_a_page_shows_values_as_text() -> None:
 
 @pytest.mark.parametrize("place", ["name", "reason", "phase", "field", "value"])
 def test_a_page_runs_nothing_wherever_it_stands(place: str) -> None:
-    evil = "<script>alert(1)</script>"
+    evil = "<script>alert(1)</script>\x1b[2J\u202e"
     given = {name: evil if name == place else "x" for name in ("name", "reason", "phase", "field", "value")}
     change = Change(given["field"], given["value"], None)
     entry = Entry(
@@ -132,6 +132,7 @@ def test_a_page_runs_nothing_wherever_it_stands(place: str) -> None:
     page = planning.as_html(Plan("staging", (entry,)))
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert not {"\x1b", "\u202e"} & set(page)
 
 
 def test_a_plan_can_be_rid_of_secret_values() -> None:
