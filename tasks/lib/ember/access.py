@@ -43,6 +43,7 @@ class Access:
     first_pause: float = 0.25
     between_writes: float = 1.0
     _tokens: Tokens = field(init=False)
+    _written: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Share one token among all requests."""
@@ -71,6 +72,14 @@ class Access:
 
         """
         self._tokens.renew(known)
+
+    def wrote(self, name: str) -> None:
+        """Remember when an object was written."""
+        self._written[name] = time.monotonic()
+
+    def until_writable(self, name: str) -> float:
+        """The seconds before an object that was written here can be written again; none or less: at once."""
+        return self._written.get(name, -self.between_writes) + self.between_writes - time.monotonic()
 
     def object_url(self, name: str) -> str:
         """The JSON API's address of an object."""

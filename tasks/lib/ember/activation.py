@@ -5,7 +5,6 @@ gone is said in `pruning`; the part of it that is kept here is the order of `act
 """
 
 import os
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -18,7 +17,7 @@ from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.plan import Send, plan
 from tasks.lib.ember.remote import ABSENT, Remote, remote_of
 from tasks.lib.ember.survey import INDEX
-from tasks.lib.ember.wire import Job, Pause, Pool, Steps
+from tasks.lib.ember.wire import Pool
 from tasks.lib.errors import Failure
 
 HISTORY_KEY = "lookit-history"
@@ -126,13 +125,10 @@ def activate(
         Failure: its page cannot be based, or another activation came first.
 
     """
-    generation, not_before = served.generation, 0.0
+    generation = ABSENT
     try:
-        if not generation:
-            generation = _awaiting(pool, access, prefix)
-            not_before = time.monotonic() + access.between_writes
-        known = entries if served.generation else ()
-        _write_page(pool, access, prefix, name, history, generation, known, not_before)
+        generation = served.generation or _awaiting(pool, access, prefix)
+        _write_page(pool, access, prefix, name, history, generation, entries if served.generation else ())
     except objects.Changed as changed:
         now = active(pool, access, prefix)
         if now.page == served.page:
@@ -154,9 +150,9 @@ def activate(
 
 def _write_page(
     pool: Pool, access: Access, prefix: str, name: str, history: Sequence[str], generation: int,
-    entries: Sequence[Entry], not_before: float,
+    entries: Sequence[Entry],
 ) -> None:  # fmt: skip
-    """Write the page over the one of `generation`, once the monotonic clock shows `not_before`."""
+    """Write the page over the one of `generation`."""
     from tasks.lib.ember import page
 
     index = _index_of_whole(
@@ -165,18 +161,7 @@ def _write_page(
     data = page.of_revision(index, name)
     send = Send(revisions.made(prefix + INDEX, data, PAGE_HEADERS), prefix + INDEX, generation)
     notes = {HISTORY_KEY: ",".join(history), ACTIVATION_KEY: os.urandom(8).hex()}
-    pool.run([_delayed(not_before, sending.small(access, send, data, objects.ignore, notes))])
-
-
-def _delayed(until: float, job: Job) -> Job:
-    """The same job, begun once the monotonic clock shows `until`."""
-
-    def steps() -> Steps:
-        if (left := until - time.monotonic()) > 0:
-            yield Pause(left)
-        yield from job.steps
-
-    return Job(steps(), job.held, job.alone)
+    pool.run([objects.paced(access, send.name, sending.small(access, send, data, objects.ignore, notes))])
 
 
 def _awaiting(pool: Pool, access: Access, prefix: str) -> int:
@@ -186,7 +171,8 @@ def _awaiting(pool: Pool, access: Access, prefix: str) -> int:
     generations: list[int] = []
     send = Send(revisions.made(prefix + INDEX, page.AWAITING, PAGE_HEADERS), prefix + INDEX, ABSENT)
     notes = {ACTIVATION_KEY: AWAITED}
-    pool.run([sending.small(access, send, page.AWAITING, objects.ignore, notes, generations.append)])
+    written = sending.small(access, send, page.AWAITING, objects.ignore, notes, generations.append)
+    pool.run([objects.paced(access, send.name, written)])
     return generations[0] if generations else ABSENT
 
 

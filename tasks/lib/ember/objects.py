@@ -8,7 +8,7 @@ from tasks.lib.ember.access import Access
 from tasks.lib.ember.persistence import ask, refused
 from tasks.lib.ember.plan import Relabel
 from tasks.lib.ember.remote import Remote
-from tasks.lib.ember.wire import Job, Request, Steps
+from tasks.lib.ember.wire import Job, Pause, Request, Steps
 from tasks.lib.errors import Failure
 
 JSON = "Content-Type: application/json"
@@ -65,6 +65,18 @@ def removed(
         done(there.name)
 
     return Job(steps())
+
+
+def paced(access: Access, name: str, job: Job) -> Job:
+    """The same job, which writes the object `name`, begun once Cloud Storage takes another write of it."""
+
+    def steps() -> Steps:
+        if (left := access.until_writable(name)) > 0:
+            yield Pause(left)
+        yield from job.steps
+        access.wrote(name)
+
+    return Job(steps(), job.held, job.alone)
 
 
 def ignore(*_told: object) -> None:

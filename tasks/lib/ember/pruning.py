@@ -114,7 +114,8 @@ def _marked(pool: Pool, access: Access, target: str, name: str, generation: int)
     notes = {revision.PRUNING_KEY: os.urandom(8).hex()}
     generations: list[int] = []
     try:
-        pool.run([sending.small(access, send, data, objects.ignore, notes, generations.append)])
+        written = sending.small(access, send, data, objects.ignore, notes, generations.append)
+        pool.run([objects.paced(access, target, written)])
     except objects.Changed:
         return None
     return _of_generation(target, generations[0])
@@ -132,7 +133,8 @@ def _renewed(pool: Pool, access: Access, prefix: str) -> Active:
     """What is served, after its page was given a new generation."""
     before = activation.active(pool, access, prefix)
     if before.generation != ABSENT:
-        pool.run([copying.renewed(access, prefix + INDEX, before.generation)])
+        renewed = copying.renewed(access, prefix + INDEX, before.generation)
+        pool.run([objects.paced(access, prefix + INDEX, renewed)])
     return activation.active(pool, access, prefix)
 
 
@@ -152,7 +154,8 @@ def _unmarked(
             entry = revisions.made(marked.name, data, revisions.MANIFEST_HEADERS)
             notes = {key: text for key, text in before.metadata.items() if key != PLAIN_KEY}
             send = Send(entry, marked.name, marked.generation)
-            pool.run([sending.small(access, send, data, objects.ignore, notes)])
+            back = sending.small(access, send, data, objects.ignore, notes)
+            pool.run([objects.paced(access, marked.name, back)])
     if revision.is_mark(before):
         return Failure(f"Revision {name} was activated while it was being pruned.",
                        "Its files are there, its manifest is gone.",

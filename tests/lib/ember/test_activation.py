@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 from google.auth.credentials import AnonymousCredentials
 
-from tasks.lib.ember import activation, bringing
+from tasks.lib.ember import access as access_module
+from tasks.lib.ember import bringing, pruning, revision, revisions
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.bringing import upload_with
 from tasks.lib.ember.checkpoints import Checkpoints
@@ -70,24 +71,51 @@ def _next(job: Job, response: Response | None) -> Request | Pause | None:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     made.monotonic = lambda: sum(made.slept)  # type: ignore[method-assign]
-    monkeypatch.setattr(activation, "time", made)
+    monkeypatch.setattr(access_module, "time", made)
     monkeypatch.setattr(bringing, "_side_by_side", lambda _pool, read, ask: (read(), ask()))
     return made
 
 
-def test_the_first_activation_writes_the_page_twice_but_not_within_a_second(
-    clock: Clock, tmp_path: Path
-) -> None:
-    files = {"index.html": b"<head><script src=a.js></script></head>", "a.js": b"1"}
-    source = archives.saved(tmp_path, archives.zipped(files), "app.zip")
-    access = Access(
-        "http://storage.invalid", "b", AnonymousCredentials(), 1.0, 1.0, "", Checkpoints(tmp_path)
-    )
-    pool = Strict(clock)
+class App:
+    """An app in a strict bucket."""
 
-    summary = upload_with(cast("Pool", pool), access, EMBER, source, "x", Options(), Progress())
+    def __init__(self, clock: Clock, folder: Path) -> None:
+        self.strict, self._folder = Strict(clock), folder
+        self.pool = cast("Pool", self.strict)
+        self.access = Access(
+            "http://storage.invalid", "b", AnonymousCredentials(), 1.0, 1.0, "", Checkpoints(folder)
+        )
 
-    assert pool.refused == []
-    assert pool.bucket.last["x/index.html"] == 2
-    assert f"revisions/{summary.active}/".encode() in (pool.bucket.content("x/index.html") or b"")
-    assert sum(clock.slept) == access.between_writes == 1.0
+    def upload(self, version: str) -> str:
+        files = {"index.html": b"<head><script src=a.js></script></head>", "a.js": version.encode()}
+        source = archives.saved(self._folder, archives.zipped(files), f"{version}.zip")
+        summary = upload_with(self.pool, self.access, EMBER, source, "x", Options(), Progress())
+        assert summary.active == summary.revision
+        return summary.revision
+
+
+@pytest.fixture
+def app(clock: Clock, tmp_path: Path) -> App:
+    return App(clock, tmp_path)
+
+
+def test_the_first_activation_writes_the_page_twice_but_not_within_a_second(app: App, clock: Clock) -> None:
+    name = app.upload("1")
+
+    assert app.strict.refused == []
+    assert app.strict.bucket.last["x/index.html"] == 2
+    assert f"revisions/{name}/".encode() in (app.strict.bucket.content("x/index.html") or b"")
+    assert sum(clock.slept) == app.access.between_writes == 1.0
+
+
+def test_a_pruning_of_several_revisions_renews_the_page_once_a_second(app: App, clock: Clock) -> None:
+    names = [app.upload(version) for version in "1234"]
+    clock.sleep(60)
+
+    for name in names[:2]:
+        manifest = revision.manifest_name("x/", name)
+        generation = app.strict.bucket.objects[manifest].generation
+        assert pruning.prune(app.pool, app.access, "x/", name, generation) == "removed (3 objects)"
+
+    assert app.strict.refused == []
+    assert {one.name for one in revisions.listed(app.pool, app.access, "x/").complete} == set(names[2:])
