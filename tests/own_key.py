@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from tasks.lib.redaction import Secret
 from tasks.lib.sandbox.seed import make_keys, placeholder
 from tasks.lib.secrets.encryption import encrypt_all
+from tasks.lib.secrets.files import RELEASE_KEY, known_files
 from tasks.lib.secrets.identities import as_encrypter
 from tasks.lib.settings.model import Settings
 from tests.builders import ROOT
@@ -23,7 +24,9 @@ class OwnKey(Case):
         staging = yaml.safe_load((ROOT / "invoke.yaml").read_text())["environments"]["staging"]
         corner = super().values
         own = merged(merged(staging, corner["environments"]["staging"]), {"branch": self.name})
-        own["secrets"]["files"] = dict.fromkeys(own["secrets"]["files"], f"key-{self.name}")
+        key = f"key-{self.name}"
+        own["secrets"]["files"] = dict.fromkeys(own["secrets"]["files"], key)
+        own["secrets"]["release_key"] = key
         return {**corner, "environments": {self.name: own}}
 
     @cached_property
@@ -39,12 +42,14 @@ class OwnKey(Case):
         return self.settings.kms.key_name(f"key-{self.name}")
 
     def seal(self, **instead: Secret) -> None:
-        """Encrypt placeholders for every file, `instead` for those named."""
+        """Encrypt placeholders for every file, `instead` for those named; the release key stays once it is there."""
         owner = as_encrypter(self.settings)
         environment = owner.environment(self.name)
         make_keys(owner, {f"key-{self.name}"})
         lists = self.tree / "overlays" / "staging" / "secrets"
-        plaintexts = {name: placeholder(lists / f"{name}.expected") for name in environment.secrets.files}
+        files = known_files(owner, environment)
+        due = [file.name for file in files if file.name != RELEASE_KEY or not file.ciphertext.exists()]
+        plaintexts = {name: placeholder(lists / f"{name}.expected") for name in due}
         encrypt_all(owner, environment, {**plaintexts, **instead})
 
     def administer(self) -> Any:

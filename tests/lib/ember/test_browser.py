@@ -64,10 +64,11 @@ def test_a_visitor_never_sees_a_failed_asset_while_revisions_are_activated(
         # Slow answers give activations time to happen between the page and its last asset.
         proxy.latency = 0.05
         url = f"{proxy.url}/{access.bucket}/{PREFIX}/index.html"
+        states: list[str] = []
         with activating(access, names) as done:
-            states = [state(loaded(chromium, url, tmp_path / f"profile-{number}")) for number in range(LOADS)]
-    assert states == ["ready"] * LOADS
-    assert len(done) > 2 * LOADS
+            while len(states) < LOADS or len(done) <= 2 * LOADS:
+                states.append(state(loaded(chromium, url, tmp_path / f"profile-{len(states)}")))
+    assert set(states) == {"ready"}
 
 
 def test_in_place_the_same_page_can_be_seen_to_fail(access: Access, chromium: str, tmp_path: Path) -> None:
