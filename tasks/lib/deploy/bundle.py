@@ -18,6 +18,7 @@ from tasks.lib.cluster.api import HURRIED, Api, Json
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.refusal import ApiError, Unreachable
 from tasks.lib.deploy.decide import Step
+from tasks.lib.deploy.logs import owners
 from tasks.lib.deploy.objects import APPLIED
 from tasks.lib.deploy.observe import get
 from tasks.lib.errors import Failure
@@ -177,10 +178,10 @@ def unwell(pod: Json) -> list[tuple[str, bool]]:
     return found
 
 
-def owned(pods: Sequence[Json], sets: Sequence[Json], owners: Collection[str]) -> list[Json]:
+def owned(pods: Sequence[Json], sets: Sequence[Json], workloads: Collection[str]) -> list[Json]:
     """The pods that belong to workloads with these uids, directly or through a ReplicaSet."""
-    through = {s["metadata"]["uid"] for s in sets if _owners(s) & set(owners)}
-    return [pod for pod in pods if _owners(pod) & {*owners, *through}]
+    through = {s["metadata"]["uid"] for s in sets if owners(s) & set(workloads)}
+    return [pod for pod in pods if owners(pod) & {*workloads, *through}]
 
 
 def _pods(api: Api, namespace: str, things: Sequence[Json]) -> list[Json]:
@@ -218,10 +219,6 @@ def _noting(found: Found, what: str) -> Iterator[None]:
         yield
     except ApiError as failure:
         found.missing.append(f"{what}: {failure.what} {failure.why}")
-
-
-def _owners(thing: Json) -> set[str]:
-    return {owner["uid"] for owner in thing["metadata"].get("ownerReferences") or []}
 
 
 def _moment(event: Json) -> str:

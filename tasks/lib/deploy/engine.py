@@ -193,6 +193,7 @@ class Course:
         self._record.plan(REMOVAL, list(planned.removals))
         for title, steps in planned.phases:
             with self._timed(title):
+                self._await_earlier_runs(acting, steps)
                 self._before(steps)
                 self._phase(acting, steps)
         self._record.outcome = DEPLOYED
@@ -219,7 +220,6 @@ class Course:
         for step in steps:
             if not step.writes:
                 self._record.end(step.ref, "ran before" if step.action is Action.SKIP else "unchanged")
-        self._await_earlier_runs(acting, steps)
         for batch in ranks([step.wanted for step in steps]):
             due = [step for w in batch if (step := by_ref[w.ref]).writes]
             if due:

@@ -49,6 +49,11 @@ class Followers:
                 thread.is_done(max(deadline - time.monotonic(), 0))
 
 
+def owners(thing: Json) -> set[str]:
+    """The uids of what made an object."""
+    return {owner["uid"] for owner in thing["metadata"].get("ownerReferences") or []}
+
+
 def pods_of_job(api: Api, namespace: str, uid: str) -> list[Json]:
     """A Job's pods as they are now; none where the server does not tell."""
     query = {"labelSelector": f"batch.kubernetes.io/controller-uid={uid}"}

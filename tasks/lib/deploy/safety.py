@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from tasks.lib.deploy import earlier
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.history import Past
 from tasks.lib.deploy.progress import Notice, Tell
@@ -32,6 +33,7 @@ class Safety:
         self._settings, self._environment, self._tell = settings, environment, tell
         self._backups: Backups | None = None
         self._begun: Begun | None = None
+        self._description = ""
         self.facts: dict[str, str] = {}
 
     def begin(self, planned: "Planned", commit: str) -> None:
@@ -57,12 +59,14 @@ class Safety:
             return
         session = authorized_session(self._settings.google)
         self._backups = Backups(self._settings, database, session, self._tell)
-        description = f"lookit-orchestrator, before {commit[:12]} migrates ({uuid.uuid4().hex[:8]})"
-        self._begun = self._backups.begin(description)
+        self._description = f"lookit-orchestrator, before {commit[:12]} migrates ({uuid.uuid4().hex[:8]})"
+        self._begun = self._backups.begin(self._description)
         self._tell(Notice(f"backup {self._begun.id} of {database.instance} is begun: {due[0]} will run"))
 
     def before(self, steps: Sequence[Step]) -> None:
         """Wait for the backup if one of these steps is the migration.
+
+        One that was begun while an earlier run still migrated is followed by another: that run has ended now.
 
         Raises:
             Failure: the backup failed; the migration was not started.
@@ -73,6 +77,9 @@ class Safety:
         backups, self._backups = self._backups, None
         backups.finish(self._begun)
         instance = self._environment.database.instance
+        if any(self._migrates(step) and earlier.target(step) for step in steps):
+            self._begun = backups.begin(f"{self._description}, after the run before")
+            backups.finish(self._begun)
         self.facts = {BACKUP: self._begun.id, INSTANCE: instance}
         self._tell(Notice(f"backup {self._begun.id} of {instance} is there"))
 

@@ -14,7 +14,7 @@ from tasks.lib.deploy import earlier
 from tasks.lib.deploy.diagnosis import without_past_verdict
 from tasks.lib.deploy.doom import Trouble
 from tasks.lib.deploy.evidence import gather, has_completed
-from tasks.lib.deploy.logs import Followers, pods_of_job
+from tasks.lib.deploy.logs import Followers, owners, pods_of_job
 from tasks.lib.deploy.objects import Ref, is_going
 from tasks.lib.deploy.progress import LogLine, Notice, Record, Tell, Told
 from tasks.lib.deploy.readiness import State, job_outcome, standing, tally
@@ -140,7 +140,7 @@ class Wait:
 
     def _follow_log(self, thing: Json, followers: Followers) -> None:
         jobs = {target.uid for target in self._pending.values() if target.ref.is_job}
-        if thing["kind"] == "Pod" and _owners(thing) & jobs:
+        if thing["kind"] == "Pod" and owners(thing) & jobs:
             self._pods_of_jobs[thing["metadata"]["uid"]] = thing
             followers.follow(thing)
 
@@ -263,7 +263,7 @@ class Wait:
         present = self._view.pods_of(live) or pods_of_job(self._api, job.ref.namespace, job.uid)
         if present:
             return present
-        gone = {uid: pod for uid, pod in self._pods_of_jobs.items() if job.uid in _owners(pod)}
+        gone = {uid: pod for uid, pod in self._pods_of_jobs.items() if job.uid in owners(pod)}
         self._hear_out(gone, SECONDS_FOR_LAST_LOG_LINES)
         return list(gone.values())
 
@@ -287,10 +287,6 @@ class Wait:
             "time_limits.rollout and time_limits.job set how long to wait for a phase, time_limits.deploy "
             "for all of them, and time_limits.rollback in a roll back.",
         )
-
-
-def _owners(thing: Json) -> set[str]:
-    return {owner["uid"] for owner in thing["metadata"].get("ownerReferences") or []}
 
 
 def places_to_watch(refs: Iterable[Ref]) -> list[tuple[tuple[str, str], str]]:

@@ -1,5 +1,11 @@
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
+from tasks.lib import credentials
+from tasks.lib.deploy import backup
+from tasks.lib.deploy.backup import Begun
 from tasks.lib.deploy.decide import Action, Step
 from tasks.lib.deploy.engine import Planned
 from tasks.lib.deploy.history import Past
@@ -44,6 +50,44 @@ def test_where_settings_want_none_it_is_said() -> None:
             "mit-lookit:us-east1:staging is not backed up before Job staging-migration runs, as was asked for"
         )
     ]
+
+
+class Taken:
+    """Backups that are there as soon as they are waited for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.there: list[str] = []
+
+    def begin(self, description: str) -> Begun:
+        self.asked.append(description)
+        return Begun("operation", str(len(self.asked)))
+
+    def finish(self, begun: Begun) -> None:
+        self.there.append(begun.id)
+
+
+RUNNING = {"metadata": {"uid": "u"}, "spec": {}, "status": {"active": 1}}
+ENDED = {**RUNNING, "status": {"conditions": [{"type": "Complete", "status": "True"}]}}
+
+
+@pytest.mark.parametrize(("live", "count"), [(None, 1), (ENDED, 1), (RUNNING, 2)])
+def test_a_backup_of_before_an_earlier_migration_ended_is_followed_by_another(
+    monkeypatch: pytest.MonkeyPatch, live: dict[str, Any] | None, count: int
+) -> None:
+    taken = Taken()
+    monkeypatch.setattr(backup, "Backups", lambda *_: taken)
+    monkeypatch.setattr(credentials, "authorized_session", lambda *_: None)
+    settings = checked_in_settings()
+    safety = Safety(settings, settings.environment("staging"), lambda event: None)
+    plan = planned(Action.RUN)
+    plan = replace(plan, phases=(("jobs", tuple(replace(step, live=live) for step in plan.steps)),))
+
+    safety.begin(plan, "a" * 40)
+    safety.before(plan.steps)
+
+    assert taken.there == [str(number + 1) for number in range(count)]
+    assert safety.facts["backup"] == str(count)
 
 
 def past(number: int, **facts: str) -> Past:
