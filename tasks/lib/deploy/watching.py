@@ -152,6 +152,8 @@ def _event(api: Api, line: bytes) -> Json:
         event: Json = json.loads(line)
     except ValueError as error:
         raise Unreachable(api.endpoint.server, "an event was cut off") from error
+    if not (isinstance(event, dict) and isinstance(event.get("object"), dict) and "type" in event):
+        raise Unreachable(api.endpoint.server, "something else than an event came")
     return event
 
 

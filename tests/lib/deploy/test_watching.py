@@ -54,3 +54,16 @@ def test_a_server_that_goes_on_refusing_is_starting_for_as_long_as_one_may_take(
                 pass
 
     assert one == Listed(("v1", "Pod"), "default", [])
+
+
+@pytest.mark.parametrize("odd", [b"{}", b"[]", b'"text"', b'{"type": "ADDED", "object": null}'])
+def test_what_is_no_event_ends_the_watch_and_not_its_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: bytes
+) -> None:
+    monkeypatch.setattr(watching, "RETRY_DELAYS", (0.0,))
+
+    told = news(tmp_path, json.dumps(ADDED).encode() + b"\n" + odd + b"\n")
+
+    listed = Listed(("v1", "Pod"), "default", [])
+    assert told[:4] == [listed, Seen(WEB), told[2], listed]
+    assert isinstance(told[2], Disturbed)
