@@ -12,7 +12,7 @@ from tasks.lib.deploy.objects import wanted
 from tasks.lib.deploy.rehearsal import Rehearsal, require
 from tasks.lib.errors import Failure
 from tasks.lib.sandbox.kms.access import DECRYPTER
-from tests.deployed import deploy, deployed, words
+from tests.deployed import deploy, deployed, may, words
 from tests.heard import until
 from tests.sandbox_case import Case
 
@@ -70,6 +70,9 @@ def confined(nowhere: Case) -> Iterator[Case]:
             f"--clusterrole={role}",
             f"--user={email}",
         )
+    right = {"verb": "patch", "namespace": nowhere.name}
+    until(lambda: may(nowhere, email, {**right, "group": "storage.k8s.io", "resource": "storageclasses"}))
+    until(lambda: may(nowhere, email, {**right, "group": "apps", "resource": "deployments"}))
     yield nowhere.as_account(nowhere.name)
     nowhere.kubectl("delete", "clusterrolebinding", f"{nowhere.name}-{nowhere.name}", f"{nowhere.name}-admin")
     nowhere.kubectl("delete", "clusterrole", nowhere.name)
