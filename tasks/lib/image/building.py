@@ -1,12 +1,13 @@
 """Building the application's image from a checkout: its names, and what it is told."""
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib import console, process
 from tasks.lib.background import Background
-from tasks.lib.errors import Failure
+from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image import docker, engine
 from tasks.lib.image.checkout import Checkout, check, observe
 from tasks.lib.image.reference import Reference, parse, tag_for
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
 
 LABEL = "org.opencontainers.image"
+# NPM_TOKEN, githubPassword, and words such as the last of API_KEY; not TOKENIZER, AUTHOR.
+SECRET_NAME = re.compile(
+    r"passw|passphrase|secret|token(?!iz)|credential|(?:api|private|access)key"
+    r"|(?<![a-z])(?:pass|pwd|key|auth|creds?|dsn)(?![a-z])",
+    re.IGNORECASE,
+)
+# An address with a password in it, or a key.
+SECRET_VALUE = re.compile(r"://[^/\s:@]*:[^/\s@]+@|-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
 
 def build(
@@ -43,13 +52,13 @@ def build(
     console.say(f"Building {wanted.tags[0]} with {with_.value} …")
     if wanted.cache_from and with_ is docker.Builder.CLASSIC:
         _fetch_cache(wanted.cache_from, settings.time_limits.image_push)
-    command = docker.build(wanted, with_)
+    told = command(wanted, with_)
     code = process.stream(
-        command.argv, env=command.env, time_limit=settings.time_limits.image_build, to_stderr=True
+        told.argv, env=told.env, time_limit=settings.time_limits.image_build, to_stderr=True
     )
     if code:
         raise Failure(
-            f"The image could not be built: `{process.spelled(command.argv[:3])} …` exited with {code}.",
+            f"The image could not be built: `{process.spelled(told.argv[:3])} …` exited with {code}.",
             "The builder's own words are above.",
             f"Run the failing line by hand in {source}, or build with the same Dockerfile: {wanted.file}.",
         )
@@ -95,14 +104,63 @@ def plan(
         network=settings.build.network,
         cache_from=settings.build.cache_from,
         arguments=build_arguments(settings, variables),
+        secrets=build_secrets(settings),
         labels=labels,
     )
 
 
 def build_arguments(settings: "Settings", variables: "BuildVariables") -> dict[str, str]:
-    """What the application's Dockerfiles are told: the commit, the release tag, and the settings' own."""
-    told = {"GIT_COMMIT": variables.commit_sha, "GIT_TAG": variables.tag_name}
-    return {**told, **settings.build.arguments}
+    """What the application's Dockerfiles are told: the commit, the release tag, and the settings' own.
+
+    Raises:
+        UsageError: one looks secret, by its name (which `guard.open_keys` may spare) or its value.
+
+    """
+    own = settings.build.arguments
+    secret = [
+        name for name, value in own.items()
+        if (SECRET_NAME.search(name) and name not in settings.guard.open_keys) or SECRET_VALUE.search(value)
+    ]  # fmt: skip
+    if secret:
+        raise UsageError(
+            f"build.arguments has what looks secret: {', '.join(secret)}.",
+            "Build arguments stay in the image: `docker history` shows them to everybody who can pull it.",
+            f"Set `build.secrets: {{{secret[0]}: FILE}}`; use `RUN --mount=type=secret,id={secret[0]} …`. "
+            "If the name only sounds so, add it to guard.open_keys.",
+        )
+    return {"GIT_COMMIT": variables.commit_sha, "GIT_TAG": variables.tag_name, **own}
+
+
+def build_secrets(settings: "Settings") -> dict[str, Path]:
+    """The files that hold the secrets of the application's Dockerfiles, by their ids.
+
+    Raises:
+        UsageError: one is missing.
+
+    """
+    files = {name: settings.root / file for name, file in settings.build.secrets.items()}
+    if missing := [f"{name} ({file})" for name, file in files.items() if not file.is_file()]:
+        raise UsageError(
+            f"build.secrets names files that are missing: {', '.join(missing)}.",
+            next_step="Write each value to its file, which only you may read: install -m 600 /dev/stdin FILE",
+        )
+    return files
+
+
+def command(wanted: docker.Build, with_: docker.Builder) -> docker.Command:
+    """How a builder is told to build.
+
+    Raises:
+        Failure: the classic builder has no secrets.
+
+    """
+    if wanted.secrets and with_ is docker.Builder.CLASSIC:
+        raise Failure(
+            f"The classic builder cannot give a build secrets: {', '.join(wanted.secrets)}.",
+            "build.secrets needs BuildKit, and this machine's Docker has no buildx.",
+            "Install buildx (Ubuntu: apt-get install docker-buildx; elsewhere: https://docs.docker.com/go/buildx/).",
+        )
+    return docker.build(wanted, with_)
 
 
 def _fetch_cache(image: str, seconds: float) -> None:

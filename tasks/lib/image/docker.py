@@ -1,5 +1,7 @@
 """Docker's commands as values: functions return the argv of one call, and run nothing."""
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -34,6 +36,7 @@ class Build:
     network: str = ""
     cache_from: str = ""
     arguments: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, Path] = field(default_factory=dict)  # BuildKit's only
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -100,6 +103,7 @@ def build(wanted: Build, with_: Builder) -> Command:
         *_option("--network", wanted.network),
         *_option("--cache-from", wanted.cache_from),
         *_each("--build-arg", _pairs(arguments)),
+        *_each("--secret", [_fields(f"id={name}", f"src={file}") for name, file in wanted.secrets.items()]),
         *_each("--label", _pairs(wanted.labels)),
         *_each("--tag", wanted.tags),
         str(wanted.source),
@@ -224,6 +228,13 @@ def pull(image: str) -> tuple[str, ...]:
 
 def _pairs(values: Mapping[str, str]) -> list[str]:
     return [f"{name}={value}" for name, value in values.items()]
+
+
+def _fields(*fields: str) -> str:
+    """One line of CSV, as Docker reads options of several parts."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(fields)
+    return line.getvalue()
 
 
 def _each(option: str, values: Sequence[str]) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from tasks.lib import console, process, signals
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.image import docker, engine, leftovers, making
-from tasks.lib.image.building import build_arguments
+from tasks.lib.image.building import build_arguments, build_secrets
+from tasks.lib.image.building import command as build_command
 from tasks.lib.image.checkout import check, observe
 from tasks.lib.signals import uninterrupted
 
@@ -136,8 +137,9 @@ def build_image(settings: "Settings", source: Path, variables: "BuildVariables",
         source=source, file=source / file, tags=[image], network=settings.build.network,
         platform=settings.build.platform,
         arguments=build_arguments(settings, variables),
+        secrets=build_secrets(settings),
     )  # fmt: skip
-    command = docker.build(wanted, engine.builder(settings.time_limits.docker))
+    command = build_command(wanted, engine.builder(settings.time_limits.docker))
     console.heading(f"Test image from {wanted.file}")
     code = process.stream(
         command.argv, env=command.env, time_limit=settings.time_limits.image_build, to_stderr=True

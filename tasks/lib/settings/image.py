@@ -15,6 +15,7 @@ class Build(Struct, frozen=True, kw_only=True):
     network: str
     cache_from: str
     arguments: dict[str, str]
+    secrets: dict[str, Name]
 
 
 class Test(Struct, frozen=True, kw_only=True):

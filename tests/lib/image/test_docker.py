@@ -49,6 +49,16 @@ def test_an_image_is_built(
     assert command.env == env
 
 
+def test_a_secret_is_named_as_docker_reads_csv() -> None:
+    wanted = docker.Build(
+        source=Path("/s"), file=Path("/f"), tags=[], secrets={"a": Path("/a b"), "c": Path("/c,d")}
+    )
+
+    assert docker.build(wanted, Builder.BUILDX).argv[6:10] == (
+        "--secret", "id=a,src=/a b", "--secret", 'id=c,"src=/c,d"',
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("answer", "buildx", "expected"),
     [

@@ -1,6 +1,7 @@
 """What tasks do about an engine that is old, lacks something or fails in the middle."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,6 +137,87 @@ def test_an_image_is_as_old_as_its_commit(
 
     assert labels.get("org.opencontainers.image.created") == created
     assert labels["org.opencontainers.image.revision"] == COMMIT
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("NPM_TOKEN", "x", True),
+        ("dbPassword", "x", True),
+        ("API_KEY", "x", True),
+        ("DEPLOY_KEY_2", "x", True),
+        ("BASIC_AUTH", "x", True),
+        ("PIP_INDEX_URL", "https://me:canary@pypi.example/simple", True),
+        ("SETTINGS", "-----BEGIN RSA PRIVATE KEY-----", True),
+        ("PUBLIC_KEY_ID", "x", False),
+        ("TOKENIZERS", "2", False),
+        ("AUTHOR", "x", False),
+        ("KEYBOARD", "x", False),
+        ("PIP_INDEX_URL", "https://pypi.example:8443/simple/a@1", False),
+    ],
+)
+def test_a_build_argument_that_looks_secret_is_refused(
+    engine: DockerProgram, settings: Settings, source: Path, name: str, value: str, secret: bool
+) -> None:
+    """`docker history` shows it.  One name is spared by `guard.open_keys`."""
+    build = structs.replace(settings.build, arguments={name: value})
+    guard = structs.replace(settings.guard, open_keys=["PUBLIC_KEY_ID"])
+    settings = structs.replace(settings, build=build, guard=guard)
+    tries = (
+        lambda: building.build(settings, source, VARIABLES),
+        lambda: testing.build_image(settings, source, VARIABLES, "Dockerfile.test"),
+    )
+
+    for attempt in tries:
+        with pytest.raises(UsageError) if secret else nullcontext() as refused:
+            attempt()
+        if refused:
+            assert refused.value.what == f"build.arguments has what looks secret: {name}."
+            assert f"--mount=type=secret,id={name}" in refused.value.next_step
+            assert value not in (refused.value.what + refused.value.why) or value == "x"
+    told = [line for line in engine.asked if f"--build-arg {name}={value}" in line]
+    assert len(told) == (0 if secret else 2)
+
+
+def with_secret(settings: Settings, file: Path) -> Settings:
+    return structs.replace(settings, build=structs.replace(settings.build, secrets={"npm": str(file)}))
+
+
+def test_a_build_s_secret_is_given_to_buildkit_by_its_file(
+    engine: DockerProgram, settings: Settings, source: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("canary")
+    settings = with_secret(settings, tmp_path / "token")
+
+    building.build(settings, source, VARIABLES)
+    testing.build_image(settings, source, VARIABLES, "Dockerfile.test")
+
+    builds = [line for line in engine.asked if line.startswith("buildx build")]
+    assert len(builds) == 2
+    assert all(f"--secret id=npm,src={tmp_path}/token " in line for line in builds)
+    assert "canary" not in "".join(engine.asked)
+
+
+def test_the_classic_builder_says_that_it_has_no_secrets(
+    engine: DockerProgram, settings: Settings, source: Path, tmp_path: Path
+) -> None:
+    engine.answers(*CLASSIC)
+    (tmp_path / "token").touch()
+
+    with pytest.raises(Failure) as failure:
+        building.build(with_secret(settings, tmp_path / "token"), source, VARIABLES)
+
+    assert failure.value.what == "The classic builder cannot give a build secrets: npm."
+    assert not [line for line in engine.asked if line.startswith("build ")]
+
+
+def test_a_build_s_secret_without_its_file_is_named(
+    engine: DockerProgram, settings: Settings, source: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError) as error:
+        building.build(with_secret(settings, tmp_path / "gone"), source, VARIABLES)
+
+    assert error.value.what == f"build.secrets names files that are missing: npm ({tmp_path}/gone)."
 
 
 @pytest.mark.parametrize(
