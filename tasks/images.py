@@ -68,8 +68,10 @@ def prune(c: Context, keep: int = 20, repository: str = "", yes: bool = False) -
     keeping.check_number(keep)
     settings = cli.settings(c)
     where = parse(repository or settings.image.repository)
-    fates = keeping.judge(inventory.held(settings, where), keep, inventory.in_use(settings, where))
+    used = inventory.in_use(settings, where)
+    fates = keeping.judge(inventory.held(settings, where, used), keep, used)
     console.table(("image", "stays", "why"), keeping.rows(fates))
-    doomed = [fate for fate in fates if not fate.kept]
-    if doomed and (yes or keeping.agreed(f"Delete {len(doomed)} image(s) of {where.name} for good?")):
-        console.say(f"Deleted {len(keeping.delete(settings, where, doomed))} image(s).")
+    going = sum(not fate.kept for fate in fates)
+    if going and (yes or keeping.agreed(f"Delete {going} image(s) of {where.name} for good?")):
+        keeping.delete(settings, where, fates)
+        console.say(f"Deleted {going} image(s).")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tasks.lib.background import side_by_side
@@ -10,8 +10,8 @@ from tasks.lib.deploy import parts
 from tasks.lib.deploy.soundness import DAMAGED
 from tasks.lib.errors import Failure
 from tasks.lib.image.building import LABEL
-from tasks.lib.image.pinning import containers
-from tasks.lib.image.reference import Reference, parse
+from tasks.lib.image.pinning import containers, parsed
+from tasks.lib.image.reference import DIGEST, Reference
 from tasks.lib.image.registry import Registry, connect, labels_of
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ WORKLOADS = (
 class Held:
     """One image in the registry; `created` is an ISO 8601 time, `size` the bytes of its compressed layers.
 
-    An index is told as the first image that it lists.
+    An index is told as the first image that it lists; `parts` are the digests of everything below it.
     """
 
     digest: str
@@ -42,10 +42,16 @@ class Held:
     created: str
     commit: str
     size: int
+    parts: list[str] = field(default_factory=list)
 
 
-def held(settings: "Settings", repository: Reference) -> list[Held]:
+def held(settings: "Settings", repository: Reference, used: Iterable[str] = ()) -> list[Held]:
     """The images of a repository that have a tag, newest first.
+
+    Args:
+        settings: how the registry is reached.
+        repository: the one to list.
+        used: images that are listed without a tag too, where their digests are among these.
 
     Raises:
         Failure: the registry cannot be reached or refuses.
@@ -54,25 +60,27 @@ def held(settings: "Settings", repository: Reference) -> list[Held]:
     registry = connect(settings, repository.registry)
     tags = registry.tags(repository)
     digests = side_by_side(lambda t: registry.digest(repository.tagged(t)), tags, REQUESTS_AT_ONCE)
-    by_digest: dict[str, list[str]] = {}
+    by_digest: dict[str, list[str]] = {name: [] for name in used if DIGEST.fullmatch(name)}
     for tag, digest in zip(tags, digests, strict=True):
         by_digest.setdefault(digest, []).append(tag)
     by_digest.pop("", None)  # vanished meanwhile
     found = side_by_side(
         lambda d: _describe(registry, repository.at(d), sorted(by_digest[d])), by_digest, REQUESTS_AT_ONCE
     )
-    return sorted(found, key=lambda image: (image.created, image.digest), reverse=True)
+    present = [image for image in found if image]
+    return sorted(present, key=lambda image: (image.created, image.digest), reverse=True)
 
 
-def _describe(registry: Registry, image: Reference, tags: list[str]) -> Held:
+def _describe(registry: Registry, image: Reference, tags: list[str]) -> Held | None:
     manifest = registry.manifest(image)
     if manifest is None:
-        return Held(image.digest, tags, "", "", 0)
+        return None
     one = registry.first(image, manifest) or manifest
     config = registry.configuration(image, one)
     labels = labels_of(config)
     size = sum(layer["size"] for layer in one.content.get("layers", []))
-    return Held(image.digest, tags, config.get("created", ""), labels.get(f"{LABEL}.revision", ""), size)
+    commit, parts_of_it = labels.get(f"{LABEL}.revision", ""), registry.parts(image, manifest)
+    return Held(image.digest, tags, config.get("created") or "", commit, size, parts_of_it)
 
 
 def in_use(settings: "Settings", repository: Reference) -> set[str]:
@@ -123,16 +131,31 @@ def images_of(past: "Past", namespace: str) -> list[str]:
 def named(objects: Iterable[Mapping[str, Any]], repository: Reference) -> set[str]:
     """The tags and digests of `repository` in the containers of Kubernetes objects."""
     used = set()
-    for container in containers(objects):
-        name, _, digest = str(container.get("image", "")).partition("@")
-        if name.startswith(repository.name) and parse(name).name == repository.name:
-            used |= {parse(name).tag, digest}
-    return used - {""}
+    for thing in objects:
+        names = [container.get("image") for container in containers([thing])]
+        for image in map(parsed, [*names, *running(thing)]):
+            if image and image.name == repository.name:
+                # Kubernetes runs `latest` where a name has neither.
+                used |= {image.tag, image.digest} - {""} or {"latest"}
+    return used
+
+
+def running(pod: Mapping[str, Any]) -> list[str]:
+    """The images that a pod's containers run, by digest: its tag may have moved since they started."""
+    status = pod.get("status") or {}
+    kinds = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+    containers_run = [one for kind in kinds for one in status.get(kind) or []]
+    return [str(one.get("imageID", "")).removeprefix("docker-pullable://") for one in containers_run]
 
 
 def as_pod(images: Iterable[str]) -> dict[str, Any]:
     """A pod that runs `images`, as a release's list of them is read."""
     return {"kind": "Pod", "spec": {"containers": [{"image": image} for image in images]}}
+
+
+def called(image: Held) -> str:
+    """An image's tags, or its digest where it has none."""
+    return ", ".join(image.tags) or image.digest
 
 
 def as_json(images: Sequence[Held]) -> str:
@@ -144,7 +167,7 @@ def rows(images: Sequence[Held]) -> list[list[str]]:
     """The images for people: tags, when, commit, size, digest."""
     return [
         [
-            ", ".join(image.tags), image.created[:16].replace("T", " "), image.commit[:7],
+            called(image), image.created[:16].replace("T", " "), image.commit[:7],
             f"{image.size / 1e6:.0f} MB", image.digest.removeprefix("sha256:")[:12],
         ]
         for image in images

@@ -1,18 +1,24 @@
 """Promoting images between repositories or tags, and pruning those that nobody needs."""
 
-from collections.abc import Sequence, Set
+import re
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.lib import console, signals
 from tasks.lib.errors import UsageError
 from tasks.lib.image import registry
-from tasks.lib.image.inventory import Held
+from tasks.lib.image.inventory import Held, called
 from tasks.lib.image.login import is_google
 from tasks.lib.image.reference import Reference
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
+
+# Tools that build without a date write 1970, 1980 or year 1; there was no image before this.
+FIRST_IMAGES = "2013"
+# How signatures and attestations are tagged, by cosign and where a registry keeps no referrers.
+ATTACHED = re.compile(r"(sha256)-([0-9a-f]{64})(\.\w+)?")
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ def check_number(keep: int) -> None:
 
 
 def judge(images: Sequence[Held], keep: int, used: Set[str]) -> list[Fate]:
-    """Decide which images stay: the newest `keep`, and whatever is used by tag or digest.
+    """Decide which images stay: the newest `keep`, what is used by tag, digest or part, and parts of those.
 
     Args:
         images: newest first.
@@ -82,23 +88,45 @@ def judge(images: Sequence[Held], keep: int, used: Set[str]) -> list[Fate]:
         used: tags and digests.
 
     """
-    fates = []
-    for place, image in enumerate(images):
-        users = sorted({image.digest, *image.tags} & used)
-        if users:
-            fates.append(Fate(image, True, "in use"))
-        elif place < keep:
-            fates.append(Fate(image, True, f"among the newest {keep}"))
-        else:
-            fates.append(Fate(image, False, "older, and not in use"))
-    return fates
+    newest = {image.digest for image in [image for image in images if _is_dated(image)][:keep]}
+    own = {image.digest: _reason(image, newest, keep, used) for image in images}
+    staying = [image for image in images if own[image.digest]]
+    listed = {part: f"part of {called(image)}" for image in staying for part in image.parts}
+
+    def reason(image: Held) -> str:
+        attached = [f"attached to {one}" for one in _subjects(image) if own.get(one) or one in listed]
+        return own[image.digest] or listed.get(image.digest) or "".join(attached[:1])
+
+    reasons = [reason(image) for image in images]
+    return [
+        Fate(image, bool(why), why or "older, and not in use")
+        for image, why in zip(images, reasons, strict=True)
+    ]
+
+
+def _reason(image: Held, newest: Set[str], keep: int, used: Set[str]) -> str:
+    """Why an image stays on its own account; empty where it need not."""
+    if {image.digest, *image.tags, *image.parts} & used:
+        return "in use"
+    if not _is_dated(image):
+        return "of unknown age"
+    return f"among the newest {keep}" if image.digest in newest else ""
+
+
+def _is_dated(image: Held) -> bool:
+    return image.created >= FIRST_IMAGES
+
+
+def _subjects(image: Held) -> list[str]:
+    """The digests of the images that a signature or an attestation belongs to, from its tags."""
+    return [f"{match[1]}:{match[2]}" for tag in image.tags if (match := ATTACHED.fullmatch(tag))]
 
 
 def rows(fates: Sequence[Fate]) -> list[list[console.Cell]]:
     """The decision for people."""
     return [
         [
-            ", ".join(fate.image.tags),
+            called(fate.image),
             console.Styled("yes", "green") if fate.kept else console.Styled("no", "red"),
             fate.reason,
         ]
@@ -107,7 +135,15 @@ def rows(fates: Sequence[Fate]) -> list[list[console.Cell]]:
 
 
 def delete(settings: "Settings", repository: Reference, fates: Sequence[Fate]) -> list[str]:
-    """Delete the images that are not kept, with all their tags; returns their digests.
+    """Delete the images that are not kept, with all their tags and the parts that no other image has.
+
+    Args:
+        settings: how the registry is reached.
+        repository: the one they are in.
+        fates: of all its images.
+
+    Returns:
+        The digests of what was deleted, parts too.
 
     Raises:
         Failure: the registry refuses; those before are gone.
@@ -116,16 +152,26 @@ def delete(settings: "Settings", repository: Reference, fates: Sequence[Fate]) -
     registry.check_writable(settings, repository)
     connected = registry.connect(settings, repository.registry)
     gone = []
-    for fate in fates:
-        if not fate.kept:
-            if is_google(
-                repository.registry
-            ):  # it deletes no image that has a tag; others cannot delete tags
-                for tag in fate.image.tags:
-                    connected.delete_tag(repository.tagged(tag))
-            connected.delete(repository.at(fate.image.digest))
-            gone.append(fate.image.digest)
+    for digest, tags in doomed(fates):
+        if is_google(repository.registry):  # it deletes no image that has a tag; others cannot delete tags
+            for tag in tags:
+                connected.delete_tag(repository.tagged(tag))
+        connected.delete(repository.at(digest))
+        gone.append(digest)
     return gone
+
+
+def doomed(fates: Sequence[Fate]) -> Iterator[tuple[str, list[str]]]:
+    """The digests to delete, each with its tags: an index before what it lists, which Google asks for."""
+    going = [fate.image for fate in fates if not fate.kept]
+    for image in sorted(going, key=lambda image: len(image.parts), reverse=True):
+        yield image.digest, image.tags
+    own = {
+        digest for fate in fates for digest in (fate.image.digest, *(fate.image.parts if fate.kept else []))
+    }
+    for digest in dict.fromkeys(part for image in going for part in image.parts):
+        if digest not in own:
+            yield digest, []
 
 
 def agreed(question: str) -> bool:

@@ -63,7 +63,7 @@ def gone(settings: "Settings", objects: Iterable[Json]) -> list[str]:
     if not settings.registry.resolve:
         return []
     own = parse(settings.image.repository)
-    named = {image for container in containers(objects) if (image := _parsed(container.get("image")))}
+    named = {image for container in containers(objects) if (image := parsed(container.get("image")))}
     registry = connect(settings, own.registry)
     return sorted(str(image) for image in named if image.name == own.name and not registry.digest(image))
 
@@ -73,7 +73,7 @@ def pin_with(repository: str, objects: Iterable[Json], resolve: Callable[[Refere
     own = parse(repository).name
     found: dict[str, str] = {}
     for container in containers(objects):
-        image = _parsed(container.get("image"))
+        image = parsed(container.get("image"))
         if image is None or image.name != own:
             continue
         if str(image) not in found:
@@ -88,7 +88,8 @@ def containers(objects: Iterable[Json]) -> Iterator[dict[str, Any]]:
     return (one for thing in objects for spec in pod_specs(thing) for _, one in containers_of(spec))
 
 
-def _parsed(image: object) -> Reference | None:
+def parsed(image: object) -> Reference | None:
+    """An image's name, taken apart; None where it is none that a registry could hold."""
     try:
         return parse(str(image))
     except UsageError:

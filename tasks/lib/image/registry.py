@@ -126,6 +126,17 @@ class Registry:
         listed = self.manifest(child)
         return self.first(child, listed) if listed else None
 
+    def parts(self, image: Reference, manifest: Manifest) -> list[str]:
+        """The digests of all that an index lists, and of what is listed by indexes among that."""
+        found: list[str] = []
+        for part in manifest.content.get("manifests", []):
+            found.append(part["digest"])
+            if part.get("mediaType") in MANIFESTS:
+                continue
+            listed = self.manifest(image.at(part["digest"]))
+            found += self.parts(image, listed) if listed else []
+        return found
+
     def platforms(self, image: Reference, manifest: Manifest) -> list[str]:
         """What the image was built for, such as `linux/amd64`; none where it does not say."""
         listed = [part.get("platform") or {} for part in manifest.content.get("manifests", [])]

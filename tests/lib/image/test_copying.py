@@ -17,7 +17,7 @@ from tasks.lib.image.reference import Reference
 from tasks.lib.image.registry import Registry, connect
 from tasks.lib.settings.model import Settings
 from tests.builders import checked_in_settings
-from tests.lib.image.memory_registry import INDEX, MemoryRegistry, serving
+from tests.lib.image.memory_registry import IMAGE, INDEX, MemoryRegistry, serving
 
 COMMIT = "c" * 40
 LABELS = {"org.opencontainers.image.revision": COMMIT}
@@ -170,18 +170,53 @@ def test_an_index_is_as_old_and_as_large_as_the_image_it_lists(
 
     newest, _ = inventory.held(settings, staging)
 
-    assert newest == Held(index, ["new"], "2024-02-02T00:00:00Z", COMMIT, len("twelve"))
+    assert newest == Held(index, ["new"], "2024-02-02T00:00:00Z", COMMIT, len("twelve"), [listed, NONE])
 
 
-def test_an_image_that_vanishes_while_it_is_described_is_only_a_digest(
+def test_an_image_that_vanishes_while_it_is_described_is_not_listed(
     registry: Registry, staging: Reference
 ) -> None:
-    assert inventory._describe(registry, staging.at(NONE), ["a"]) == Held(NONE, ["a"], "", "", 0)
+    assert inventory._describe(registry, staging.at(NONE), ["a"]) is None
+
+
+def test_an_index_that_is_in_use_without_a_tag_is_listed_with_all_its_parts(
+    settings: Settings, held: MemoryRegistry, staging: Reference
+) -> None:
+    image = held.image("staging", "one", created="2024-01-01T00:00:00Z")
+    inner = held.manifest("staging", {"manifests": [{"digest": image, "mediaType": IMAGE}]}, INDEX)
+    index = held.manifest("staging", {"manifests": [{"digest": inner, "mediaType": INDEX}]}, INDEX)
+
+    assert inventory.held(settings, staging) == []
+    assert inventory.held(settings, staging, {index, NONE, "v1"}) == [
+        Held(index, [], "2024-01-01T00:00:00Z", "", 3, [inner, image])
+    ]
+
+
+def test_a_prune_removes_an_index_with_its_parts_but_no_part_of_one_that_stays(
+    settings: Settings, held: MemoryRegistry, staging: Reference
+) -> None:
+    def index(tag: str, *images: str) -> str:
+        return held.manifest("staging", {"manifests": [{"digest": one} for one in images]}, INDEX, tag)
+
+    shared = held.image("staging", "shared", "shared-amd64", created="2024-01-01T00:00:00Z")
+    lost = held.image("staging", "lost", created="2024-01-01T00:00:00Z")
+    named = held.image("staging", "named", "named-arm64", created="2024-01-01T00:00:00Z")
+    new = held.image("staging", "new", created="2024-03-03T00:00:00Z")
+    kept, old = index("new", new, shared), index("old", lost, shared, named)
+
+    fates = keeping.judge(inventory.held(settings, staging), 1, set())
+    gone = keeping.delete(settings, staging, fates)
+
+    assert gone == [old, named, lost]
+    assert {digest for _, digest in held.manifests} == {kept, new, shared}
+    assert {fate.image.digest: fate.reason for fate in fates if fate.kept} == {
+        kept: "among the newest 1", shared: "part of new",
+    }  # fmt: skip
 
 
 def test_a_list_for_scripts_has_every_field(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(inventory.as_json([Held(NONE, ["a"], "", COMMIT, 3)])) == [
-        {"digest": NONE, "tags": ["a"], "created": "", "commit": COMMIT, "size": 3}
+        {"digest": NONE, "tags": ["a"], "created": "", "commit": COMMIT, "size": 3, "parts": []}
     ]
 
 

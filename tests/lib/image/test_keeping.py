@@ -37,6 +37,33 @@ def test_images_stay_that_are_new_or_in_use(keep: int, used: set[str], kept: lis
     assert [fate.kept for fate in fates] == kept
 
 
+def test_an_image_stays_whose_part_is_in_use_or_that_belongs_to_one_that_stays() -> None:
+    index = Held(f"sha256:{'a' * 64}", ["all"], "2024-01-03T00:00:00Z", "", 1, [DIGEST])
+    part = Held(DIGEST, ["arm64"], "2024-01-02T00:00:00Z", "", 1)
+    of_index = Held("sha256:5", [f"sha256-{'a' * 64}.sig"], "2024-01-01T00:00:00Z", "", 1)
+    of_part = Held("sha256:6", [f"sha256-{'1' * 64}"], "2024-01-01T00:00:00Z", "", 1)
+    of_another = Held("sha256:7", [f"sha256-{'2' * 64}.sig"], "2024-01-01T00:00:00Z", "", 1)
+
+    fates = judge([index, part, of_index, of_part, of_another], 0, {DIGEST})
+
+    assert [fate.reason for fate in fates] == [
+        "in use", "in use", f"attached to {index.digest}", f"attached to {DIGEST}", "older, and not in use",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("created", ["", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1980-01-01"])
+def test_an_image_without_a_date_is_not_taken_for_the_oldest(created: str) -> None:
+    undated = Held("sha256:9", ["u"], created, "", 1)
+
+    fates = judge([NEWEST, OLD, undated], 1, set())
+
+    assert [fate.reason for fate in fates] == [
+        "among the newest 1",
+        "older, and not in use",
+        "of unknown age",
+    ]
+
+
 def test_less_than_no_image_cannot_stay() -> None:
     check_number(0)
     with pytest.raises(UsageError, match="-1 images cannot stay"):
@@ -59,6 +86,21 @@ def test_tags_and_digests_in_workloads_are_found() -> None:
     pod = {"kind": "Pod", "spec": {"containers": [{"image": "gcr.io/mit-lookit/lookit:def"}]}}
 
     assert named([deployment, pod], repository) == {"abc", DIGEST, "def"}
+
+
+def test_what_a_pod_runs_is_found_where_its_tag_has_moved_since() -> None:
+    ran = {"imageID": f"docker-pullable://gcr.io/mit-lookit/lookit@{DIGEST}"}
+    spec = {"containers": [{"image": "gcr.io/mit-lookit/lookit"}]}
+    pods = [
+        {"kind": "Pod", "spec": spec, "status": {"containerStatuses": [ran]}},
+        {"kind": "Pod", "spec": spec, "status": {"initContainerStatuses": None}},
+    ]
+
+    assert named(pods, parse("gcr.io/mit-lookit/lookit")) == {"latest", DIGEST}
+
+
+def test_docker_hub_s_short_names_are_found() -> None:
+    assert named([as_pod(["lookit/api:abc", "no name!"])], parse("docker.io/lookit/api")) == {"abc"}
 
 
 def test_the_images_of_a_past_release_are_found() -> None:
