@@ -7,11 +7,11 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 from tasks.lib.background import Background, call
 from tasks.lib.errors import Failure, TimedOut
@@ -20,6 +20,7 @@ from tasks.lib.process import Ended, ended, not_started
 from tasks.lib.signals import uninterrupted, until
 
 State = Literal["SUCCESS", "FAILURE", "TIMEOUT", "CANCELLED", "NOT RUN", "SKIPPED"]
+LONGEST_LINE = 65_536  # bytes of a line of output that are shown
 SECONDS_TO_END = 30.0  # a task that is cancelled removes what it made first
 
 
@@ -236,5 +237,29 @@ class _Running:
 
     def _read(self) -> None:
         assert self._child.stdout is not None  # noqa: S101 - asked for above
-        for line in self._child.stdout:
-            self._tell(self.step, line.decode(errors="replace").rstrip("\r\n"))
+        for line in _lines(self._child.stdout):
+            self._tell(self.step, line)
+
+
+def _lines(output: IO[bytes]) -> Iterator[str]:
+    """The lines of a program's output; of one that is too long the beginning, and how much is left out.
+
+    The rest is not told in pieces: a secret that lies over two of them would not be redacted.
+    """
+    while line := output.readline(LONGEST_LINE):
+        if len(line) < LONGEST_LINE or line.endswith(b"\n"):
+            yield line.decode(errors="replace").rstrip("\r\n")
+            continue
+        yield line.decode(errors="replace").rstrip("\N{REPLACEMENT CHARACTER}") + "…"
+        if left := _skip_line(output):
+            yield f"({left:,} more bytes of this line are left out)"
+
+
+def _skip_line(output: IO[bytes]) -> int:
+    """Read to the end of a line; says how many bytes that were."""
+    skipped = 0
+    while piece := output.readline(LONGEST_LINE):
+        skipped += len(piece.removesuffix(b"\n"))
+        if piece.endswith(b"\n"):
+            break
+    return skipped

@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tasks.lib.errors import Failure, TimedOut
-from tasks.lib.pipeline.running import Launch
+from tasks.lib.pipeline.running import LONGEST_LINE, Launch
 from tasks.lib.process import Ended
+from tasks.lib.redaction import Redactor
 from tests.lib.pipeline.recorded import Recorded
 
 
@@ -46,6 +48,35 @@ def test_steps_run_in_order_and_their_output_is_told() -> None:
         (0, "starting"), (0, "one"), (0, "finished: SUCCESS"),
         (1, "starting"), (1, "two"), (1, "three"), (1, "finished: SUCCESS"),
     ]  # fmt: skip
+
+
+def test_output_without_line_ends_takes_little_memory() -> None:
+    run = Recorded({"args": ["head -c 50000000 /dev/zero | tr '\\0' x; echo; echo after; printf end"]})
+
+    tracemalloc.start()
+    try:
+        assert run.run() == ["SUCCESS"]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 5_000_000
+    assert [line for _, line in run.lines] == [
+        "starting", "x" * LONGEST_LINE + "…", "(49,934,464 more bytes of this line are left out)",
+        "after", "end", "finished: SUCCESS",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("shown", [6, 7, 8, 9, 12])
+def test_a_secret_in_which_a_long_line_is_cut_is_not_shown(shown: int) -> None:
+    """After so many of its bytes, of which 8 are in the middle of a character."""
+    secret = "canary-ä5b7c2f90aa"
+    run = Recorded({"args": [f"head -c {LONGEST_LINE - shown} /dev/zero | tr '\\0' x; echo '{secret}'"]})
+
+    assert run.run() == ["SUCCESS"]
+
+    told = [Redactor([secret]).line(line) for _, line in run.lines]
+    assert told[1] == "x" * (LONGEST_LINE - shown) + "[redacted]…"
 
 
 def test_what_can_runs_side_by_side(tmp_path: Path) -> None:
