@@ -74,7 +74,8 @@ def main(
 def _values(kms: KmsProcess, root: Path, names: Sequence[str]) -> dict[str, Any]:
     """Settings with an environment `bench` whose secrets are `names`."""
     staging = yaml.safe_load((ROOT / "invoke.yaml").read_text())["environments"]["staging"]
-    secrets = {"ciphertexts": str(root), "plaintexts": "plain", "files": dict.fromkeys(names, KEY)}
+    files = dict.fromkeys(names, KEY)
+    secrets = {"ciphertexts": str(root), "plaintexts": "plain", "files": files, "release_key": ""}
     return {
         "google": {"credentials_file": str(_account(kms)), "ca_file": str(kms.ca_file), "kms": kms.host},
         "kustomize": {"tree": str(root)},
