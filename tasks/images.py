@@ -61,17 +61,10 @@ def promote(
 )
 def prune(c: Context, keep: int = 20, repository: str = "", yes: bool = False) -> None:
     """Delete old images that no cluster uses, after showing which and asking."""
-    from tasks.lib import console
-    from tasks.lib.image import inventory, keeping
+    from tasks.lib.image import keeping
     from tasks.lib.image.reference import parse
 
     keeping.check_number(keep)
     settings = cli.settings(c)
-    where = parse(repository or settings.image.repository)
-    used = inventory.in_use(settings, where)
-    fates = keeping.judge(inventory.held(settings, where, used), keep, used)
-    console.table(("image", "stays", "why"), keeping.rows(fates))
-    going = sum(not fate.kept for fate in fates)
-    if going and (yes or keeping.agreed(f"Delete {going} image(s) of {where.name} for good?")):
-        keeping.delete(settings, where, fates)
-        console.say(f"Deleted {going} image(s).")
+    agree = (lambda _: True) if yes else keeping.agreed
+    keeping.prune(settings, parse(repository or settings.image.repository), keep, agree)

@@ -1,13 +1,13 @@
 """Promoting images between repositories or tags, and pruning those that nobody needs."""
 
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.lib import console, signals
-from tasks.lib.errors import UsageError
-from tasks.lib.image import registry
+from tasks.lib.errors import Failure, UsageError
+from tasks.lib.image import inventory, registry
 from tasks.lib.image.inventory import Held, called
 from tasks.lib.image.login import is_google
 from tasks.lib.image.reference import Reference
@@ -64,8 +64,58 @@ def promote(settings: "Settings", source: Reference, target: Reference, *, move:
             f"{target} is another image already: {present}.", f"{source} is {digest}.",
             "Choose another tag with --as, or say --move if this tag is meant to move.",
         )  # fmt: skip
+    if source.repository != target.repository:  # layers may take minutes
+        connected.copy(source.at(digest), target.at(digest))
+    if (now := connected.digest(target)) != present:
+        raise Failure(
+            f"{target} was changed meanwhile and stays as it is: {now or 'the tag is gone'}.",
+            f"It was {present or 'free'} when this promotion began.",
+            f"See what it is now: ./inv images.list --repository {target.name}, then promote again.",
+        )
     connected.copy(source.at(digest), target)
     return digest
+
+
+def prune(settings: "Settings", repository: Reference, keep: int, agree: Callable[[str], bool]) -> None:
+    """Delete old images that nothing needs, after showing which and asking.
+
+    The registry and the clusters are asked again after the answer: what changed meanwhile stays.
+
+    Args:
+        settings: how registry and clusters are reached.
+        repository: the one to prune.
+        keep: how many of the newest images stay in any case.
+        agree: asked whether the deletion is meant.
+
+    Raises:
+        Failure: a cluster or the registry cannot be asked, or refuses.
+
+    """
+    used = inventory.in_use(settings, repository)
+    shown = judge(inventory.held(settings, repository, used), keep, used)
+    console.table(("image", "stays", "why"), rows(shown))
+    going = sum(not fate.kept for fate in shown)
+    if not going or not agree(f"Delete {going} image(s) of {repository.name} for good?"):
+        return
+    used = inventory.in_use(settings, repository)
+    fates = confirmed(shown, inventory.held(settings, repository, used), keep, used)
+    if changed := saved(shown, fates):
+        console.table(("image", "stays", "why"), rows(changed), "Changed since, and kept:")
+    delete(settings, repository, fates)
+    console.say(f"Deleted {sum(not fate.kept for fate in fates)} image(s).")
+
+
+def confirmed(shown: Sequence[Fate], images: Sequence[Held], keep: int, used: Set[str]) -> list[Fate]:
+    """Decide again about `images` as they are now: nothing goes that was not shown to go, just as it is."""
+    agreed_on = {fate.image.digest: fate.image for fate in shown if not fate.kept}
+    unseen = {image.digest for image in images if agreed_on.get(image.digest) != image}
+    return judge(images, keep, used, unseen)
+
+
+def saved(shown: Sequence[Fate], fates: Sequence[Fate]) -> list[Fate]:
+    """Those of `fates` that stay, although they were shown to go."""
+    went = {fate.image.digest for fate in shown if not fate.kept}
+    return [fate for fate in fates if fate.kept and fate.image.digest in went]
 
 
 def check_number(keep: int) -> None:
@@ -79,17 +129,18 @@ def check_number(keep: int) -> None:
         raise UsageError(f"{keep} images cannot stay.", next_step="Give --keep a number from 0 on.")
 
 
-def judge(images: Sequence[Held], keep: int, used: Set[str]) -> list[Fate]:
+def judge(images: Sequence[Held], keep: int, used: Set[str], unseen: Set[str] = frozenset()) -> list[Fate]:
     """Decide which images stay: the newest `keep`, what is used by tag, digest or part, and parts of those.
 
     Args:
         images: newest first.
         keep: how many of the newest stay in any case.
         used: tags and digests.
+        unseen: digests that stay because nobody was shown that they would go.
 
     """
     newest = {image.digest for image in [image for image in images if _is_dated(image)][:keep]}
-    own = {image.digest: _reason(image, newest, keep, used) for image in images}
+    own = {image.digest: _reason(image, newest, used, unseen) for image in images}
     staying = [image for image in images if own[image.digest]]
     listed = {part: f"part of {called(image)}" for image in staying for part in image.parts}
 
@@ -104,13 +155,15 @@ def judge(images: Sequence[Held], keep: int, used: Set[str]) -> list[Fate]:
     ]
 
 
-def _reason(image: Held, newest: Set[str], keep: int, used: Set[str]) -> str:
+def _reason(image: Held, newest: Set[str], used: Set[str], unseen: Set[str]) -> str:
     """Why an image stays on its own account; empty where it need not."""
     if {image.digest, *image.tags, *image.parts} & used:
         return "in use"
     if not _is_dated(image):
         return "of unknown age"
-    return f"among the newest {keep}" if image.digest in newest else ""
+    if image.digest in newest:
+        return f"among the newest {len(newest)}"
+    return "not as it was shown" if image.digest in unseen else ""
 
 
 def _is_dated(image: Held) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -29,6 +29,7 @@ class MemoryRegistry:
         mounts: whether it mounts blobs of other repositories.
         states_digests: whether answers carry Docker-Content-Digest.
         upload_query: what stands behind the `?` of an upload's address.
+        watch: called with each request's line, before it is answered.
 
     """
 
@@ -40,6 +41,7 @@ class MemoryRegistry:
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
     tags: dict[tuple[str, str], str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    watch: Callable[[str], object] = str
 
     def blob(self, repository: str, content: bytes) -> dict[str, Any]:
         """Add a blob; returns its descriptor."""
@@ -92,7 +94,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         url = urlsplit(self.path)
-        self.registry.asked.append(f"{self.command} {url.path}")
+        line = f"{self.command} {url.path}"
+        self.registry.asked.append(line)
+        self.registry.watch(line)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         match = re.fullmatch(r"/v2/(.+)/(manifests|blobs|tags)/(.+)", url.path)
         assert match, self.path

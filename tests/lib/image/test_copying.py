@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tasks.lib.errors import Failure, UsageError
@@ -260,6 +261,67 @@ def test_a_tag_is_taken_from_another_image_only_when_that_is_meant(
 def test_an_image_that_is_missing_cannot_be_promoted(settings: Settings, staging: Reference) -> None:
     with pytest.raises(Failure, match="The registry has no image"):
         keeping.promote(settings, staging.tagged("v1"), staging.tagged("live"))
+
+
+def test_what_changes_while_a_prune_asks_is_shown_and_kept(
+    settings: Settings, held: MemoryRegistry, staging: Reference, capsys: pytest.CaptureFixture[str]
+) -> None:
+    apart = msgspec.structs.replace(settings, environments={})
+    gone, tagged, newest = (
+        held.image("staging", tag, tag, created=f"2024-01-0{day}T00:00:00Z")
+        for day, tag in enumerate(("gone", "tagged", "newest"), start=1)
+    )
+
+    def somebody_pushes_and_tags(_question: str) -> bool:
+        held.image("staging", "pushed", "pushed", created="2024-01-04T00:00:00Z")
+        held.tags["staging", "live"] = tagged
+        return True
+
+    keeping.prune(apart, staging, 1, somebody_pushes_and_tags)
+
+    assert sorted(tag for _, tag in held.tags) == ["live", "newest", "pushed", "tagged"]
+    assert (gone in str(held.manifests), newest in str(held.manifests)) == (False, True)
+    told = capsys.readouterr().err.partition("Changed since, and kept:")[2]
+    assert "live, tagged" in told
+    assert "not as it was shown" in told
+    assert told.endswith("Deleted 1 image(s).\n")
+
+
+def test_a_prune_that_nobody_agrees_to_deletes_nothing(
+    settings: Settings, held: MemoryRegistry, staging: Reference
+) -> None:
+    held.image("staging", "one", "a", created="2024-01-01T00:00:00Z")
+
+    keeping.prune(msgspec.structs.replace(settings, environments={}), staging, 0, lambda _: False)
+
+    assert list(held.tags) == [("staging", "a")]
+
+
+@pytest.mark.parametrize(("before", "said"), [("", "It was free"), ("other", "It was sha256:")])
+def test_a_tag_that_moves_while_an_image_is_copied_stays_there(
+    settings: Settings,
+    held: MemoryRegistry,
+    staging: Reference,
+    production: Reference,
+    before: str,
+    said: str,
+) -> None:
+    """Somebody else's promotion ends after the first look at the tag, while this one's layers are copied."""
+    held.image("staging", "one", "v1")
+    if before:
+        held.image("production", before, "live")
+
+    def somebody_tags(line: str) -> None:
+        if line.startswith("POST /v2/production/blobs"):
+            held.image("production", "theirs", "live")
+
+    held.watch = somebody_tags
+
+    with pytest.raises(Failure, match="production:live was changed meanwhile and stays") as caught:
+        keeping.promote(settings, staging.tagged("v1"), production.tagged("live"), move=True)
+
+    assert said in caught.value.why
+    assert held.tags["production", "live"] in caught.value.what
 
 
 def test_only_images_that_are_not_kept_are_deleted(

@@ -1,5 +1,7 @@
 """Which images stay, and how a promotion is named."""
 
+from dataclasses import replace
+
 import pytest
 
 from tasks.lib import console
@@ -7,7 +9,7 @@ from tasks.lib.deploy.history import Past
 from tasks.lib.deploy.soundness import sound
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image.inventory import Held, as_pod, images_of, named, rows
-from tasks.lib.image.keeping import check_number, delete, judge, promote
+from tasks.lib.image.keeping import check_number, confirmed, delete, judge, promote, saved
 from tasks.lib.image.reference import named_target, parse
 from tests.builders import checked_in_settings
 
@@ -62,6 +64,30 @@ def test_an_image_without_a_date_is_not_taken_for_the_oldest(created: str) -> No
         "older, and not in use",
         "of unknown age",
     ]
+
+
+def test_after_the_answer_nothing_goes_that_was_not_shown_as_it_is() -> None:
+    before = [NEWEST, MIDDLE, OLD, OLDEST]
+    moved = Held(OLDEST.digest, ["a", "live"], OLDEST.created, OLDEST.commit, OLDEST.size)
+    pushed = Held("sha256:5", ["e"], "2024-06-06T00:00:00Z", "", 1)
+
+    shown = judge(before, 1, set())
+    fates = confirmed(shown, [pushed, NEWEST, MIDDLE, OLD, moved], 1, {"v1"})
+
+    assert [fate.reason for fate in fates] == [
+        "among the newest 1", "not as it was shown", "older, and not in use", "in use", "not as it was shown",
+    ]  # fmt: skip
+    assert [fate.image for fate in saved(shown, fates)] == [OLD, moved]
+
+
+def test_a_part_stays_with_an_index_that_changed_since_it_was_shown() -> None:
+    part = image("1", "arm64")
+    index = Held("sha256:2", ["all"], part.created, "", 1, [part.digest])
+    shown = judge([index, part], 0, set())
+
+    fates = confirmed(shown, [replace(index, tags=["all", "live"]), part], 0, set())
+
+    assert [fate.kept for fate in fates] == [True, True]
 
 
 def test_less_than_no_image_cannot_stay() -> None:
