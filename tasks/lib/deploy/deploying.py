@@ -165,9 +165,7 @@ def _converge(
     from tasks.lib.deploy.safety import Safety
 
     environment = release.environment
-    tell(Notice(f"cluster {connection.found.name} at {connection.found.endpoint.server}"))
-    if sealing.problem:
-        tell(Notice(f"This release will not be sealed, so it cannot be rolled back to. {sealing.problem}"))
+    _tell_where(connection, sealing, tell)
     claim = claims.claim(release.variables)
     one = lock.Lock(connection.api, environment, claim)
     with _locked(settings, release, connection, rendered, one, tell) as approve:
@@ -202,6 +200,12 @@ def _converge(
             if planned.removals or any(step.writes for step in planned.steps):
                 seconds = time.monotonic() - began
                 _remember(connection, environment, planned, record, about, seconds, sealing, tell)
+
+
+def _tell_where(connection: "Connection", sealing: "Seal", tell: Tell) -> None:
+    tell(Notice(f"cluster {connection.found.name} at {connection.found.endpoint.server}"))
+    if sealing.problem:
+        tell(Notice(f"This release will not be sealed, so a roll back to it will ask. {sealing.problem}"))
 
 
 def _tell_plan(planned: "Planned", shown: "Plan", tell: Tell) -> None:
