@@ -265,6 +265,7 @@ def test_a_plan_shows_what_would_change_and_an_approved_one_is_kept_to(
     approved = tmp_path / "plan.json"
     approved.write_text(told.stdout)
     assert "~ spec.replicas: 1 → 2" in (tmp_path / "plan.html").read_text()
+    assert (tmp_path / "plan.html").stat().st_mode & 0o777 == 0o600
     assert "db://[redacted]@host" in told.stdout
     assert secret not in told.stdout + told.stderr
     environment.patch("Deployment", "worker", {"spec": {"replicas": 2}})
