@@ -98,7 +98,9 @@ class Graph:
         return list(self.results.values())
 
     def _failed(self) -> bool:
-        return any(not result.well for result in self.results.values())
+        """Whether a step failed; one that took too long did so before it has ended."""
+        late = any(r.late and not r.step.allows(None) for r in self._running.values())
+        return late or any(not result.well for result in self.results.values())
 
     def _begin_ready(self) -> bool:
         """Begin every step whose needs are met; says whether there was one."""
@@ -118,21 +120,20 @@ class Graph:
     def _wait(self, deadline: float) -> None:
         """Wait until a step ends, or a limit is reached."""
         soonest = min([deadline, *(running.deadline for running in self._running.values())])
-        if not until(self._fallen_silent, max(soonest - time.monotonic(), 0)):
-            self._keep_limits(deadline)
-        for running in self._fallen_silent():
+        until(self._over, max(soonest - time.monotonic(), 0))
+        for running in self._over():
             self._record(self._running.pop(running.step.index))
+        self._keep_limits(deadline)
 
-    def _fallen_silent(self) -> "list[_Running]":
-        return [running for running in self._running.values() if running.is_silent]
+    def _over(self) -> "list[_Running]":
+        return [running for running in self._running.values() if running.is_over]
 
     def _keep_limits(self, deadline: float) -> None:
+        """Begin to end what took too long, while the other steps and limits go on."""
         now = time.monotonic()
         for running in [r for r in self._running.values() if r.deadline <= now]:
-            running.end()
-            del self._running[running.step.index]
-            allowed = running.step.allows(None)
-            self._note(Result(running.step, "TIMEOUT", None, running.seconds, allowed))
+            running.late = True
+            running.begin_to_end()
         if deadline <= now:
             raise TimedOut(
                 f"The build took longer than its timeout of {self._timeout:g} s and was ended.",
@@ -140,8 +141,12 @@ class Graph:
             )
 
     def _record(self, running: "_Running") -> None:
-        code = running.finish()
         step = running.step
+        if running.late:
+            running.wait_for_end()
+            self._note(Result(step, "TIMEOUT", None, running.seconds, step.allows(None)))
+            return
+        code = running.finish()
         state: State = "FAILURE" if code else "SUCCESS"
         allowed = bool(code) and step.allows(code)
         self._note(Result(step, state, code, running.seconds, allowed))
@@ -153,10 +158,17 @@ class Graph:
         self._tell(result.step, f"finished: {result.state}{ending}{excuse}")
 
     def _end_all(self) -> None:
+        """End all steps together, so that it takes no longer than the slowest."""
         for running in self._running.values():
-            running.end()
+            running.begin_to_end()
+        until(lambda: len(self._over()) == len(self._running))
+        while self._running:
+            _, running = self._running.popitem()
+            if running.late:
+                self._record(running)
+                continue
+            running.wait_for_end()
             self.results[running.step.index] = Result(running.step, "CANCELLED", None, running.seconds)
-        self._running.clear()
         for step in self._steps:
             self.results.setdefault(step.index, Result(step, "NOT RUN"))
         self.results = dict(sorted(self.results.items()))
@@ -198,6 +210,8 @@ class _Running:
         self._tell = tell
         self._began = time.monotonic()
         self._stopped: float | None = None
+        self._ending: Background[None] | None = None
+        self.late = False
         self.deadline = self._began + (step.timeout or float("inf"))
         self._child = _started(step, launch)
         self._reader = Background(self._read)
@@ -208,9 +222,9 @@ class _Running:
         return (self._stopped or time.monotonic()) - self._began
 
     @property
-    def is_silent(self) -> bool:
-        """Whether its output has ended."""
-        return self._reader.is_done(0)
+    def is_over(self) -> bool:
+        """Whether its output has ended, or it has been made to end."""
+        return (self._ending or self._reader).is_done(0)
 
     def finish(self) -> int:
         """Wait for a program whose output has ended, and return its exit code."""
@@ -218,8 +232,17 @@ class _Running:
         self._stopped = time.monotonic()
         return code
 
-    def end(self) -> None:
-        """End the program and everything that it started."""
+    def begin_to_end(self) -> None:
+        """Begin to end the program and everything that it started; see `is_over`."""
+        self.deadline = float("inf")
+        self._ending = self._ending or Background(self._end)
+
+    def wait_for_end(self) -> None:
+        """Wait for what `begin_to_end` began."""
+        if self._ending:
+            self._ending.wait()
+
+    def _end(self) -> None:
         try:
             self._launch.stop(lambda seconds: ended(self._child, seconds))
         except Failure as failure:

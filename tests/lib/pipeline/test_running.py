@@ -5,14 +5,18 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.pipeline.resolving import ReadyStep
 from tasks.lib.pipeline.running import LONGEST_LINE, Launch
 from tasks.lib.process import Ended
 from tasks.lib.redaction import Redactor
@@ -233,6 +237,77 @@ def test_what_cannot_be_stopped_is_told_and_the_rest_is_ended(held: Path) -> Non
     assert run.run() == ["CANCELLED", "CANCELLED", "FAILURE"]
     assert nobody_holds(held)
     assert [line for _, line in run.lines if "No engine" in line] == 2 * ["may go on: No engine answers."]
+
+
+def stopping(run: Recorded, **stops: Callable[[], object]) -> None:
+    """Have steps stopped so, by their ids."""
+    launch = run.graph._launch
+
+    def launched(step: ReadyStep) -> Launch:
+        def stop(_: Ended) -> None:
+            stops[step.identifier]()
+
+        return replace(launch(step), stop=stop) if step.identifier in stops else launch(step)
+
+    run.graph._launch = launched
+
+
+def test_steps_are_ended_together() -> None:
+    """Each waits until all of them are being stopped."""
+    together = threading.Barrier(3)
+    stop = partial(together.wait, 60)
+    long = {"args": ["sleep 600"], "waitFor": ["-"]}
+    run = Recorded(
+        *({**long, "id": name} for name in "abc"), {"args": ["exit 3"], "id": "bad", "waitFor": ["-"]}
+    )
+    stopping(run, a=stop, b=stop, c=stop)
+
+    assert run.run() == ["CANCELLED", "CANCELLED", "CANCELLED", "FAILURE"]
+    assert not together.broken
+
+
+def test_a_limit_is_kept_while_another_step_is_being_ended() -> None:
+    second = threading.Event()
+    waited: list[bool] = []
+    late = {"args": ["sleep 600"], "waitFor": ["-"], "timeout": "0.1s", "allowFailure": True}
+    run = Recorded({**late, "id": "a"}, {**late, "id": "b"}, {"args": ["exit 0"]})
+    stopping(run, a=lambda: waited.append(second.wait(60)), b=second.set)
+
+    assert run.run() == ["TIMEOUT", "TIMEOUT", "SUCCESS"]
+    assert waited == [True]
+
+
+def test_no_step_begins_after_the_build_s_end() -> None:
+    """The first ends only after the build's limit, which is what stops the second."""
+    second = threading.Event()
+    waited: list[bool] = []
+    run = Recorded(
+        {"args": ["sleep 600"], "id": "a", "waitFor": ["-"], "timeout": "0.1s", "allowFailure": True},
+        {"args": ["sleep 600"], "id": "b", "waitFor": ["-"]},
+        {"args": ["echo never"], "waitFor": ["a"]},
+        timeout=0.5,
+    )
+    stopping(run, a=lambda: waited.append(second.wait(60)), b=second.set)
+
+    with pytest.raises(TimedOut, match=r"longer than its timeout of 0\.5 s"):
+        run.run()
+
+    assert waited == [True]
+    assert run.states()[1:] == ["CANCELLED", "NOT RUN"]
+    assert (2, "starting") not in run.lines
+
+
+def test_a_limit_that_is_no_failure_to_allow_ends_the_others_at_once() -> None:
+    other = threading.Event()
+    waited: list[bool] = []
+    run = Recorded(
+        {"args": ["sleep 600"], "id": "a", "waitFor": ["-"], "timeout": "0.1s"},
+        {"args": ["sleep 600"], "id": "b", "waitFor": ["-"]},
+    )
+    stopping(run, a=lambda: waited.append(other.wait(60)), b=other.set)
+
+    assert run.run() == ["TIMEOUT", "CANCELLED"]
+    assert waited == [True]
 
 
 def test_a_step_does_not_see_what_it_shall_not(monkeypatch: pytest.MonkeyPatch) -> None:
