@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
+from tasks.lib.background import call
 from tasks.lib.credentials import object_in
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image.login import Login, login
 from tasks.lib.image.reference import DOCKER_HUB, Reference, parse
+from tasks.lib.image.tls import speaks_tls
 from tasks.lib.image.wire import Exchange, Wire, failed
 from tasks.lib.proxies import is_this_machine
 
@@ -220,9 +222,18 @@ def connect(settings: "Settings", registry: str) -> Registry:
         return login(settings.google, registry)
 
     host = HUB_API if registry == DOCKER_HUB else registry
-    scheme = "http" if speaks_plain_http(host, settings.registry.plain_http) else "https"
-    limits = settings.time_limits
-    return Registry(Wire(f"{scheme}://{host}", find_login, limits.registry_attempt, limits.registry))
+    address, limits = f"{scheme(settings, host)}://{host}", settings.time_limits
+    ca_file = settings.registry.ca_file
+    return Registry(Wire(address, find_login, limits.registry_attempt, limits.registry, ca_file))
+
+
+def scheme(settings: "Settings", host: str) -> str:
+    """How a registry is reached: without TLS where it is named so, or is this machine's own and has none."""
+    if host in settings.registry.plain_http:
+        return "http"
+    if is_on_this_machine(host) and not call(speaks_tls, host, settings.time_limits.registry_attempt):
+        return "http"
+    return "https"
 
 
 def check_writable(settings: "Settings", image: Reference) -> None:
@@ -242,13 +253,12 @@ def check_writable(settings: "Settings", image: Reference) -> None:
 
 def may_change(settings: "Settings", image: Reference) -> bool:
     """Whether images may be pushed, named and deleted where `image` is."""
-    return settings.registry.elsewhere or speaks_plain_http(image.registry, [])
+    return settings.registry.elsewhere or is_on_this_machine(image.registry)
 
 
-def speaks_plain_http(host: str, named: list[str]) -> bool:
-    """Whether a registry is reached without TLS: this machine's own, as Docker does it, and those named."""
-    name = host.rpartition(":")[0] or host
-    return host in named or is_this_machine(name)
+def is_on_this_machine(registry: str) -> bool:
+    """Whether a registry (host, or host:port) is this machine's own."""
+    return is_this_machine(registry.rpartition(":")[0] or registry)
 
 
 def resolve_digest(settings: "Settings", reference: str) -> str:

@@ -16,6 +16,7 @@ from tasks.lib import signals
 from tasks.lib.background import call
 from tasks.lib.credentials import object_in
 from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.image import tls
 from tasks.lib.image.login import is_google
 from tasks.lib.proxies import is_this_machine
 
@@ -53,17 +54,21 @@ class Wire:
         find_login: called once, when the registry first asks who is there.
         attempt_limit: seconds for one try.
         limit: seconds for all tries of one request together.
+        ca_file: certificate authorities to trust besides the public ones.
 
     """
 
     def __init__(
-        self, address: str, find_login: "Callable[[], Login | None]", attempt_limit: float, limit: float
-    ) -> None:
+        self, address: str, find_login: "Callable[[], Login | None]", attempt_limit: float, limit: float,
+        ca_file: str = "",
+    ) -> None:  # fmt: skip
         self._address = address
         self._find_login = find_login
         self._attempt_limit = attempt_limit
         self._limit = limit
         self._session = _session()
+        if ca_file:
+            tls.trust(self._session, ca_file)
         self._tokens: dict[str, str] = {}
 
     def send(self, exchange: Exchange) -> "Response":
@@ -256,7 +261,9 @@ def _is_lasting(error: Exception) -> bool:
 def _mend(address: str, words: str) -> str:
     """What to do about a registry that cannot be reached."""
     if UNTRUSTED in words:
-        return "If you trust who signed its certificate: export REQUESTS_CA_BUNDLE=FILE"
+        return (
+            "If you trust who signed its certificate: export INVOKE_REGISTRY_CA_FILE=FILE (registry.ca_file)"
+        )
     if any(sign in words for sign in NO_TLS):
         host = address.removeprefix("https://")
         return f"If it is meant to speak without TLS, name {host} in registry.plain_http."

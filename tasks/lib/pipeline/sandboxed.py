@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tasks.lib import console
 from tasks.lib.image.reference import parse
-from tasks.lib.image.registry import speaks_plain_http
+from tasks.lib.image.registry import is_on_this_machine
 from tasks.lib.pipeline import direct
 from tasks.lib.pipeline.resolving import ReadyStep
 
@@ -59,7 +59,7 @@ def registry_variables(settings: "Settings", state: Path, steps: Sequence[ReadyS
     from tasks.lib.sandbox.state import State
 
     wanted = parse(settings.image.repository)
-    if speaks_plain_http(wanted.registry, []):
+    if is_on_this_machine(wanted.registry):
         return {}
     here = State(state)
     address = image_registry.address(here)

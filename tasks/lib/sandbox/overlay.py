@@ -56,7 +56,7 @@ def image_values(so_far: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     from tasks.lib.errors import UsageError
     from tasks.lib.image.reference import parse
-    from tasks.lib.image.registry import speaks_plain_http
+    from tasks.lib.image.registry import is_on_this_machine
 
     try:
         wanted = parse(str(so_far.get("image", {}).get("repository", "")))
@@ -64,7 +64,7 @@ def image_values(so_far: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"registry": {"elsewhere": False, "resolve": False}}
     own = str(so_far.get("sandbox", {}).get("registry") or "")
     place = replace(wanted, registry=own or wanted.registry)
-    resolve = {} if speaks_plain_http(place.registry, []) else {"resolve": False}
+    resolve = {} if is_on_this_machine(place.registry) else {"resolve": False}
     registry = {"registry": {"elsewhere": False, **resolve}}
     return {**registry, "image": {"repository": place.name}} if own else registry
 

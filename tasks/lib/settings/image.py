@@ -1,8 +1,10 @@
 """The settings of building, testing and pushing the application's image."""
 
+from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from tasks.lib.settings.values import Name
 
@@ -37,6 +39,11 @@ class Registry(Struct, frozen=True, kw_only=True):
 
     record: Name
     plain_http: list[str]
+    ca_file: str
     resolve: bool
     elsewhere: bool
     push_attempts: Annotated[int, Meta(ge=1, le=10)]
+
+    def found_from(self, folder: Path) -> "Registry":
+        """The same with the path of the authorities' file, which starts from `folder`, in full."""
+        return replace(self, ca_file=str(Path(folder, self.ca_file))) if self.ca_file else self

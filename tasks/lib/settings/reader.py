@@ -64,7 +64,9 @@ def read(layers: Sequence[Layer], root: Path) -> "Settings":
         )  # fmt: skip
     if shared := _shared_branches(settings):
         raise all_faults("The settings are not valid.", shared, "Give each environment a branch of its own.")
-    return replace(settings, google=settings.google.found_from(root))
+    return replace(
+        settings, google=settings.google.found_from(root), registry=settings.registry.found_from(root)
+    )
 
 
 def misshapen(values: Mapping[str, Any]) -> list[str]:

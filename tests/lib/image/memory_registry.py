@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tasks.lib.sandbox.certificates import Pair
 from tests.serving import answering
 
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
@@ -78,9 +80,14 @@ class MemoryRegistry:
 
 
 @contextmanager
-def serving() -> Iterator[MemoryRegistry]:
-    """An empty registry that answers at its address until the block ends."""
+def serving(certificate: Pair | None = None) -> Iterator[MemoryRegistry]:
+    """An empty registry that answers at its address, by TLS with a certificate, until the block ends."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate.certificate, certificate.key)
+        # Each connection shakes hands in its own thread, when it is first read.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     registry = MemoryRegistry(f"127.0.0.1:{server.server_port}")
     server.RequestHandlerClass = type("Own", (Handler,), {"registry": registry})
     with answering(server):

@@ -348,7 +348,9 @@ def test_a_certificate_that_nobody_trusts_is_said_at_once_with_what_to_do(
     with pytest.raises(Failure, match="cannot be reached") as raised:
         wire.Wire("https://r.example", lambda: None, 30, 60).send(wire.Exchange("GET", "/v2/"))
 
-    assert raised.value.next_step == "If you trust who signed its certificate: export REQUESTS_CA_BUNDLE=FILE"
+    assert raised.value.next_step == (
+        "If you trust who signed its certificate: export INVOKE_REGISTRY_CA_FILE=FILE (registry.ca_file)"
+    )
     assert not clock.slept
 
 
@@ -396,17 +398,21 @@ def test_a_page_in_the_place_of_the_tags_is_told(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "named", "expected"),
+    ("host", "expected"),
     [
-        ("127.0.0.1:5000", [], True), ("localhost:5000", [], True), ("[::1]:5000", [], True),
-        ("registry.example:5000", [], False), ("registry.example:5000", ["registry.example:5000"], True),
-        ("gcr.io", [], False), ("127.example.org", [], False),
+        ("127.0.0.1:5000", True), ("localhost:5000", True), ("[::1]:5000", True), ("localhost", True),
+        ("registry.example:5000", False), ("gcr.io", False), ("127.example.org", False),
     ],
 )  # fmt: skip
-def test_only_this_machine_and_named_registries_are_reached_without_tls(
-    host: str, named: list[str], expected: bool
-) -> None:
-    assert registry.speaks_plain_http(host, named) is expected
+def test_this_machine_s_registries_are_known_by_their_host(host: str, expected: bool) -> None:
+    assert registry.is_on_this_machine(host) is expected
+
+
+def test_a_registry_elsewhere_speaks_tls_unless_it_is_named(settings: Settings) -> None:
+    named = replace(settings, registry=replace(settings.registry, plain_http=["registry.example:5000"]))
+
+    assert registry.scheme(settings, "registry.example:5000") == "https"
+    assert registry.scheme(named, "registry.example:5000") == "http"
 
 
 @pytest.mark.parametrize(
