@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
 
 LABEL = "org.opencontainers.image"
+BUILT_FROM = "org.lookit.built-from"
+COMMIT, CHANGED, FOLDER = "commit", "commit with uncommitted changes", "folder without git"
 # NPM_TOKEN, githubPassword, and words such as the last of API_KEY; not TOKENIZER, AUTHOR.
 SECRET_NAME = re.compile(
     r"passw|passphrase|secret|token(?!iz)|credential|(?:api|private|access)key"
@@ -93,6 +95,7 @@ def plan(
         f"{LABEL}.source": settings.source.repository,
         f"{LABEL}.revision": variables.commit_sha,
         f"{LABEL}.version": variables.tag_name,
+        BUILT_FROM: origin(checkout),
     }
     if checkout.committed and checkout.head == variables.commit_sha:
         labels[f"{LABEL}.created"] = checkout.committed
@@ -107,6 +110,13 @@ def plan(
         secrets=build_secrets(settings),
         labels=labels,
     )
+
+
+def origin(checkout: Checkout) -> str:
+    """What an image of `checkout` is built from, as its label says."""
+    if not checkout.head:
+        return FOLDER
+    return CHANGED if checkout.changed else COMMIT
 
 
 def build_arguments(settings: "Settings", variables: "BuildVariables") -> dict[str, str]:

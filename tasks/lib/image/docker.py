@@ -211,6 +211,11 @@ def image_id(image: str) -> tuple[str, ...]:
     return ("docker", "image", "inspect", "--format", "{{.Id}}", image)
 
 
+def image_labels(image: str) -> tuple[str, ...]:
+    """Print an image's labels as JSON; `null` where it has none."""
+    return ("docker", "image", "inspect", "--format", "{{json .Config.Labels}}", image)
+
+
 def tag(image: str, new: str) -> tuple[str, ...]:
     """Give an image one more name."""
     return ("docker", "tag", image, new)

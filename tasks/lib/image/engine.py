@@ -1,5 +1,6 @@
 """The Docker engine of this machine: is it there, what does it build with, what images has it."""
 
+import json
 from functools import partial
 
 from tasks.lib import console, process
@@ -77,3 +78,14 @@ def image_id(image: str, seconds: float) -> str:
         raise Failure(
             f"This machine has no image {image}.", failure.why, "Build it: ./inv build --source CHECKOUT"
         ) from failure
+
+
+def labels(image: str, seconds: float) -> dict[str, str]:
+    """What an image in the engine's store says of itself.
+
+    Raises:
+        Failure: it has no such image, or no engine answers.
+
+    """
+    said = json.loads(process.run(docker.image_labels(image), time_limit=seconds).stdout)
+    return dict(said or {})

@@ -17,10 +17,10 @@ from tasks.lib.background import Background
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import write_atomically
 from tasks.lib.image import docker, engine
-from tasks.lib.image.building import LABEL
+from tasks.lib.image.building import BUILT_FROM, CHANGED, LABEL
 from tasks.lib.image.login import docker_environment
 from tasks.lib.image.reference import Reference
-from tasks.lib.image.registry import Manifest, Registry, check_writable, connect
+from tasks.lib.image.registry import Registry, check_writable, connect
 from tasks.lib.workspace import workspace
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Remote:
     digest: str = ""
     image_id: str = ""
     commit: str = ""
+    built_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def push(
         reuse: where the commit's name is taken by another build of the same commit, use that one.
 
     Raises:
-        UsageError: a fixed name is taken by other content.
+        UsageError: a fixed name is taken by other content, or the image is not the commit's.
         Failure: the image was not built, or the registry is down or refuses.
 
     """
@@ -90,6 +91,8 @@ def push(
     local = built.wait()
     remote = {name: look_up(registry, name, local) for name in (*fixed, *moving)}
     decided = decide(local, main.tag, remote, fixed, reuse=reuse)
+    if remote[main].image_id in {"", local}:
+        check_origin(main, engine.labels(str(main), settings.time_limits.docker))
     for name in decided.push:
         push_name(settings, name)
     digest = decided.digest or registry.digest(main)
@@ -115,12 +118,19 @@ def decide(
         reuse: take over another build of the same commit.
 
     Raises:
-        UsageError: fixed names are taken by other content; all of them are listed.
+        UsageError: fixed names are taken by other content, all of which are listed; or the one to take over
+            is not the commit's.
 
     """
     main = fixed[0]
     held = remote[main]
     reused = reuse and held.commit == commit
+    if reused and held.built_from == CHANGED and held.image_id != local:
+        raise UsageError(
+            f"{main} in the registry is not the commit's image, so it is not reused.",
+            f"Its label {BUILT_FROM} says: {CHANGED}.",
+            "Names of commits never change their content: make another commit, build and push that.",
+        )
     wanted = held.image_id if reused else local
     taken = [name for name in fixed if remote[name].image_id not in {"", wanted}]
     if taken:
@@ -143,6 +153,24 @@ def _taken(taken: Mapping[Reference, Remote]) -> UsageError:
     )
 
 
+def check_origin(image: Reference, labels: Mapping[str, str]) -> None:
+    """Refuse to push an image in the engine that is not what its name says: its commit, and nothing else.
+
+    Raises:
+        UsageError: it was built from another commit, or from uncommitted changes, or nothing says from what.
+
+    """
+    commit, built_from = labels.get(f"{LABEL}.revision", ""), labels.get(BUILT_FROM, "")
+    if commit == image.tag and built_from != CHANGED:
+        return
+    says = f"commit {commit}" if commit else "no commit"
+    raise UsageError(
+        f"{image} is not the commit's image.",
+        f"Its labels name {says}{' with uncommitted changes' if built_from == CHANGED else ''}.",
+        "Commit or stash the changes (git status); then ./inv build --source CHECKOUT, and push again.",
+    )
+
+
 def look_up(registry: Registry, name: Reference, local: str) -> Remote:
     """What the registry holds under `name`; the commit matters only where that is not the image `local`."""
     manifest = registry.manifest(name)
@@ -150,12 +178,9 @@ def look_up(registry: Registry, name: Reference, local: str) -> Remote:
         return Remote()
     if local in {manifest.image_id, manifest.digest}:  # an engine with containerd's store has digests for ids
         return Remote(manifest.digest, local)
-    return Remote(manifest.digest, manifest.image_id or manifest.digest, commit_of(registry, name, manifest))
-
-
-def commit_of(registry: Registry, name: Reference, manifest: Manifest) -> str:
-    """The commit that an image says it was built from; empty where it does not."""
-    return str(registry.labels(name, manifest).get(f"{LABEL}.revision", ""))
+    labels = registry.labels(name, manifest)
+    commit, built_from = labels.get(f"{LABEL}.revision", ""), labels.get(BUILT_FROM, "")
+    return Remote(manifest.digest, manifest.image_id or manifest.digest, commit, built_from)
 
 
 def record(pushed: Pushed, path: Path) -> None:

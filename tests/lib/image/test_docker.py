@@ -115,6 +115,7 @@ def test_a_service_runs_in_the_background_under_a_name_in_its_network() -> None:
             'docker network ls --filter label=l --format {{.Name}} {{.Label "l"}} {{.Label "m"}}',
         ),
         (docker.image_id("i"), "docker image inspect --format {{.Id}} i"),
+        (docker.image_labels("i"), "docker image inspect --format {{json .Config.Labels}} i"),
         (docker.tag("i", "j"), "docker tag i j"),
         (docker.push("i"), "docker push --quiet i"),
         (docker.pull("i"), "docker pull --quiet i"),

@@ -1,5 +1,6 @@
 """What tasks do about an engine that is old, lacks something or fails in the middle."""
 
+import json
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -221,6 +222,23 @@ def test_a_build_s_secret_without_its_file_is_named(
 
 
 @pytest.mark.parametrize(
+    ("checkout", "expected"),
+    [
+        (Checkout(COMMIT), "commit"),
+        (Checkout(COMMIT, changed=["?? new"]), "commit with uncommitted changes"),
+        (Checkout(), "folder without git"),
+    ],
+    ids=["clean", "changed", "no checkout"],
+)
+def test_a_label_says_what_an_image_was_built_from(
+    settings: Settings, checkout: Checkout, expected: str
+) -> None:
+    labels = building.plan(settings, Path("/src"), VARIABLES, checkout).labels
+
+    assert labels["org.lookit.built-from"] == expected
+
+
+@pytest.mark.parametrize(
     ("branch", "tags"), [("develop", ["develop"]), ("feature/x", ["feature-x"]), ("detached", []), ("-", [])]
 )
 def test_the_branch_s_tag_follows(settings: Settings, branch: str, tags: list[str]) -> None:
@@ -327,6 +345,63 @@ def pushing_to(held: MemoryRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyP
     return Reference(held.address, "lookit", COMMIT)
 
 
+REVISION = {"org.opencontainers.image.revision": COMMIT}
+DIRTY = {building.BUILT_FROM: building.CHANGED}
+
+
+def built(labels: object) -> tuple[Says, Says]:
+    """An engine that has an image with these labels."""
+    return Says("*json .Config.Labels*", json.dumps(labels)), Says("image inspect *", "sha256:mine\n")
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        ({**REVISION, **DIRTY}, f"Its labels name commit {COMMIT} with uncommitted changes."),
+        ({"org.opencontainers.image.revision": "d" * 40}, f"Its labels name commit {'d' * 40}."),
+        (None, "Its labels name no commit."),
+    ],
+    ids=["uncommitted changes", "another commit", "no labels"],
+)
+@pytest.mark.parametrize("options", [{}, {"reuse": True}], ids=["push", "push --reuse"])
+def test_an_image_that_is_not_the_commit_s_is_not_pushed(
+    engine: DockerProgram, settings: Settings, pushing_to: Reference, labels: object, why: str,
+    options: dict[str, bool],
+) -> None:  # fmt: skip
+    engine.answers(*built(labels))
+
+    with pytest.raises(UsageError) as refused:
+        pushing.push(settings, [pushing_to], [], **options)
+
+    assert refused.value.what == f"{pushing_to} is not the commit's image."
+    assert refused.value.why == why
+    assert not [line for line in engine.asked if line.startswith("push")]
+
+
+def test_a_build_of_uncommitted_changes_in_the_registry_is_not_reused(
+    engine: DockerProgram, settings: Settings, pushing_to: Reference, held: MemoryRegistry
+) -> None:
+    held.image("lookit", "layer", COMMIT, config={"Labels": {**REVISION, **DIRTY}})
+    engine.answers(*built(REVISION))
+
+    with pytest.raises(UsageError) as refused:
+        pushing.push(settings, [pushing_to], [], reuse=True)
+
+    assert (
+        refused.value.what == f"{pushing_to} in the registry is not the commit's image, so it is not reused."
+    )
+
+
+def test_the_commit_s_image_in_the_registry_is_reused_whatever_is_built_here(
+    engine: DockerProgram, settings: Settings, pushing_to: Reference, held: MemoryRegistry
+) -> None:
+    clean = {building.BUILT_FROM: building.COMMIT}
+    digest = held.image("lookit", "layer", COMMIT, config={"Labels": {**REVISION, **clean}})
+    engine.answers(*built({**REVISION, **DIRTY}))
+
+    assert pushing.push(settings, [pushing_to], [], reuse=True).digest == digest
+
+
 FAULT = Says("push *", err="layer 1: pushed\nreceived unexpected HTTP status: 503", code=1)
 
 
@@ -345,7 +420,7 @@ def test_where_nothing_may_leave_this_machine_nothing_is_pushed(engine: DockerPr
 def test_a_push_that_the_registry_never_lists_is_no_success(
     engine: DockerProgram, settings: Settings, pushing_to: Reference
 ) -> None:
-    engine.answers(Says("image inspect *", "sha256:mine\n"))
+    engine.answers(*built(REVISION))
 
     with pytest.raises(Failure) as failure:
         pushing.push(settings, [pushing_to], [])
