@@ -10,7 +10,7 @@ from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image import inventory, registry
 from tasks.lib.image.inventory import Held, called
 from tasks.lib.image.login import is_google
-from tasks.lib.image.reference import Reference
+from tasks.lib.image.reference import DIGEST, Reference
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
@@ -199,19 +199,24 @@ def delete(settings: "Settings", repository: Reference, fates: Sequence[Fate]) -
         The digests of what was deleted, parts too.
 
     Raises:
-        Failure: the registry refuses; those before are gone.
+        Failure: the registry refuses; what is gone already is told.
 
     """
     registry.check_writable(settings, repository)
     connected = registry.connect(settings, repository.registry)
-    gone = []
-    for digest, tags in doomed(fates):
-        if is_google(repository.registry):  # it deletes no image that has a tag; others cannot delete tags
-            for tag in tags:
+    gone: list[str] = []
+    try:
+        for digest, tags in doomed(fates):
+            # Google's deletes no image that has a tag; others cannot delete tags.
+            for tag in tags if is_google(repository.registry) else []:
                 connected.delete_tag(repository.tagged(tag))
-        connected.delete(repository.at(digest))
-        gone.append(digest)
-    return gone
+                gone.append(tag)
+            connected.delete(repository.at(digest))
+            gone.append(digest)
+    except Failure:
+        console.say(f"Deleted before that: {', '.join(gone) or 'nothing'}.")
+        raise
+    return [name for name in gone if DIGEST.fullmatch(name)]
 
 
 def doomed(fates: Sequence[Fate]) -> Iterator[tuple[str, list[str]]]:

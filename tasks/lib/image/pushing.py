@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from tasks.lib import console, process, signals
 from tasks.lib.background import Background
-from tasks.lib.errors import Failure, UsageError
+from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.files import write_atomically
 from tasks.lib.image import docker, engine
 from tasks.lib.image.building import BUILT_FROM, CHANGED, LABEL
 from tasks.lib.image.login import docker_environment
 from tasks.lib.image.reference import Reference
+from tasks.lib.image.refusals import IMMUTABLE, choose_another_tag, is_immutable
 from tasks.lib.image.registry import Registry, check_writable, connect
 from tasks.lib.workspace import workspace
 
@@ -229,14 +230,29 @@ def _fault_of_one_attempt(settings: "Settings", name: Reference) -> Failure | No
 
 def final(words: str) -> bool:
     """Whether a push failed in a way that another attempt cannot mend."""
-    signs = ("denied", "unauthorized", "forbidden", "no basic auth", "does not exist", "invalid reference")
+    signs = (
+        "denied",
+        "unauthorized",
+        "forbidden",
+        "no basic auth",
+        "does not exist",
+        "invalid reference",
+        IMMUTABLE,
+    )
     return any(sign in words.lower() for sign in signs) or bool(REFUSED.search(words))
 
 
 def refused(name: Reference, failure: Failure) -> Failure:
     """The error for a push that did not succeed."""
+    what, why = f"{name} could not be pushed.", failure.why or failure.what
+    if is_immutable(why):
+        return Failure(what, why, choose_another_tag(name))
+    if isinstance(failure, TimedOut):
+        return TimedOut(
+            what, failure.what, "Run it again; where it needs longer, raise time_limits.image_push."
+        )
     return Failure(
-        f"{name} could not be pushed.", failure.why or failure.what,
+        what, why,
         f"Log in (`docker login {name.registry}`, or `gcloud auth application-default login`) and check that "
         f"you may write to {name.name} (roles/artifactregistry.writer); then run the same command again.",
     )  # fmt: skip

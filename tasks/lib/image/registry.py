@@ -15,8 +15,9 @@ from tasks.lib.credentials import object_in
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image.login import Login, login
 from tasks.lib.image.reference import DOCKER_HUB, Reference, parse
+from tasks.lib.image.refusals import failed
 from tasks.lib.image.tls import speaks_tls
-from tasks.lib.image.wire import Exchange, Wire, failed
+from tasks.lib.image.wire import Exchange, Wire
 from tasks.lib.proxies import is_this_machine
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ class Registry:
         answer = self._wire.send(Exchange(method, url, headers, body))
         if answer.status_code < 400 or answer.status_code in accept:
             return answer
-        raise failed(f"{method} of {image} was refused.", answer, image)
+        raise failed(method, answer, image)
 
 
 def connect(settings: "Settings", registry: str) -> Registry:

@@ -12,28 +12,26 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from tasks.lib import signals
+from tasks.lib import console, signals
 from tasks.lib.background import call
 from tasks.lib.credentials import object_in
+from tasks.lib.duration import spoken
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.image import tls
 from tasks.lib.image.login import is_google
+from tasks.lib.image.refusals import WORTH_RETRYING, asked_pause, is_lasting, when_unreachable
 from tasks.lib.proxies import is_this_machine
 
 if TYPE_CHECKING:
     from requests import Response, Session
 
     from tasks.lib.image.login import Login
-    from tasks.lib.image.reference import Reference
 
-WORTH_RETRYING = frozenset({429, 500, 502, 503, 504})
-NOBODY = ("Connection refused", "Name or service not known")
-UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
-NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # OpenSSL's words before and since 3.2
 CLIENT = "lookit-orchestrator"  # as which it asks for tokens
 NO_PROXY = {"http": "", "https": ""}
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
+A_LINE_EVERY = 10.0
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,7 @@ class Wire:
         if ca_file:
             tls.trust(self._session, ca_file)
         self._tokens: dict[str, str] = {}
+        self._told_until = 0.0
 
     def send(self, exchange: Exchange) -> "Response":
         """Send a request, log in where the registry asks for it, and return whatever it answers in the end.
@@ -106,22 +105,35 @@ class Wire:
     def _retried(self, exchange: Exchange) -> "Response":
         import requests
 
-        deadline = time.monotonic() + self._limit
+        started = time.monotonic()
         pause = FIRST_PAUSE
         while True:
-            remaining = deadline - time.monotonic()
+            remaining = started + self._limit - time.monotonic()
             last = remaining - pause <= 0
+            asked = 0.0
             try:
                 answer = self._once(exchange, min(self._attempt_limit, max(remaining, 0.1)))
             except (requests.ConnectionError, requests.Timeout) as error:
-                if last or _is_lasting(error):
+                if last or is_lasting(str(error)):
                     raise self._unreachable(error) from error
+                trouble = "cannot be reached"
             else:
-                if last or answer.status_code not in WORTH_RETRYING:
+                asked = asked_pause(answer.headers, time.time())
+                if last or answer.status_code not in WORTH_RETRYING or asked > remaining:
                     return answer
-                pause = max(pause, _asked_pause(answer))
-            signals.sleep(min(pause * random.uniform(0.5, 1.0), max(remaining, 0)))  # noqa: S311 - only jitter
+                trouble = f"answers {answer.status_code} {answer.reason}"
+            wait = min(max(asked, pause * random.uniform(0.5, 1.0)), max(remaining, 0))  # noqa: S311 - only jitter
+            self._tell(trouble, started, wait)
+            signals.sleep(wait)
             pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _tell(self, trouble: str, started: float, wait: float) -> None:
+        """Say about every ten seconds that a request is tried again; several at once say it once."""
+        after = time.monotonic() + wait
+        if after - max(started, self._told_until) >= A_LINE_EVERY:
+            self._told_until = after
+            left = started + self._limit - time.monotonic()
+            console.say(f"The registry at {self._address} {trouble}; trying again for up to {spoken(left)} …")
 
     def _once(self, exchange: Exchange, seconds: float) -> "Response":
         url = urljoin(self._address, exchange.url)
@@ -167,11 +179,15 @@ class Wire:
     def _unreachable(self, error: Exception) -> Failure:
         import requests
 
-        kind = TimedOut if isinstance(error, requests.Timeout) else Failure
-        return kind(
-            f"The registry at {self._address} cannot be reached.",
-            str(error), _mend(self._address, str(error)),
-        )  # fmt: skip
+        what = f"The registry at {self._address} cannot be reached."
+        if not isinstance(error, requests.Timeout):
+            return Failure(what, str(error), when_unreachable(self._address, str(error)))
+        return TimedOut(
+            what,
+            f"No answer within {self._attempt_limit:g} s (time_limits.registry_attempt), tried for "
+            f"{self._limit:g} s (time_limits.registry): {error}",
+            f"{when_unreachable(self._address, '')} Where it is only slow, raise both.",
+        )
 
 
 def misplaced(address: str, realm: str) -> str:
@@ -224,48 +240,3 @@ def _basic(login: "Login | None") -> str:
     if login is None or login.is_identity_token:
         return ""
     return _basic_auth_str(login.user.encode(), login.password.reveal())
-
-
-def failed(what: str, answer: "Response", image: "Reference") -> Failure:
-    """The error for an answer that ends the matter, with the registry's own words."""
-    why = f"The registry answered {answer.status_code} {answer.reason}: {_words(answer)}"
-    if answer.status_code in {401, 403}:
-        return Failure(
-            what, why,
-            f"Log in (`docker login {image.registry}`, or `gcloud auth application-default login`), and see "
-            f"that you may reach {image.name} (roles/artifactregistry.reader, or .writer to push).",
-        )  # fmt: skip
-    return Failure(what, why)
-
-
-def _words(answer: "Response") -> str:
-    """The messages in an error answer, else its first 200 characters."""
-    try:
-        errors = answer.json()["errors"]
-        return "; ".join(f"{error.get('code', '')} {error.get('message', '')}".strip() for error in errors)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return answer.text[:200]
-
-
-def _asked_pause(answer: "Response") -> float:
-    """The seconds that Retry-After asks for, within reason."""
-    asked = answer.headers.get("Retry-After", "")
-    return min(float(asked), LONGEST_PAUSE) if asked.isdigit() else 0.0
-
-
-def _is_lasting(error: Exception) -> bool:
-    """Whether nobody listens at the address, or not with TLS that is trusted: waiting seldom mends that."""
-    return any(sign in str(error) for sign in (*NOBODY, UNTRUSTED, *NO_TLS))
-
-
-def _mend(address: str, words: str) -> str:
-    """What to do about a registry that cannot be reached."""
-    if UNTRUSTED in words:
-        return (
-            "If you trust who signed its certificate: export INVOKE_REGISTRY_CA_FILE=FILE (registry.ca_file)"
-        )
-    if any(sign in words for sign in NO_TLS):
-        host = address.removeprefix("https://")
-        return f"If it is meant to speak without TLS, name {host} in registry.plain_http."
-    first = "that it runs" if address.startswith("http://") else "the network, a proxy or VPN"
-    return f"Check {first}, and that image.repository in invoke.yaml names it rightly."

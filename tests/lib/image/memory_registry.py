@@ -31,6 +31,7 @@ class MemoryRegistry:
         mounts: whether it mounts blobs of other repositories.
         states_digests: whether answers carry Docker-Content-Digest.
         upload_query: what stands behind the `?` of an upload's address.
+        undeletable: digests that it refuses to delete.
         watch: called with each request's line, before it is answered.
 
     """
@@ -43,6 +44,7 @@ class MemoryRegistry:
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
     tags: dict[tuple[str, str], str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    undeletable: set[str] = field(default_factory=set)
     watch: Callable[[str], object] = str
 
     def blob(self, repository: str, content: bytes) -> dict[str, Any]:
@@ -121,6 +123,8 @@ class Handler(BaseHTTPRequestHandler):
         found = self.registry.found(repository, name)
         if not found:
             self._send(404, b'{"errors": [{"code": "MANIFEST_UNKNOWN"}]}')
+        elif self.command == "DELETE" and name in self.registry.undeletable:
+            self._send(403, b'{"errors": [{"code": "DENIED"}]}')
         elif self.command == "DELETE":
             self.registry.delete(repository, name)
             self._send(202, b"")

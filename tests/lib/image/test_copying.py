@@ -336,6 +336,20 @@ def test_only_images_that_are_not_kept_are_deleted(
     assert list(held.tags) == [("staging", "a")]
 
 
+def test_what_is_gone_already_is_told_where_a_registry_refuses_to_delete(
+    settings: Settings, held: MemoryRegistry, staging: Reference, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = held.image("staging", "one", "a"), held.image("staging", "two", "b")
+    fates = [Fate(Held(one, [], "", "", 3), False, "") for one in (first, second)]
+    held.undeletable = {second}
+
+    with pytest.raises(Failure, match="DELETE of .* was refused") as refused:
+        keeping.delete(settings, staging, fates)
+
+    assert capsys.readouterr().err == f"Deleted before that: {first}.\n"
+    assert "roles/artifactregistry.repoAdmin" in refused.value.next_step
+
+
 def test_google_s_registry_is_rid_of_an_image_s_tags_first(
     settings: Settings, held: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

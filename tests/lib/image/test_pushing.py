@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.lib.errors import Failure, UsageError
+from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.image.pushing import Plan, Remote, decide, final, refused
 from tasks.lib.image.reference import parse
 
@@ -61,6 +61,7 @@ def test_release_tags_never_change_their_content(remote: dict[object, Remote], r
         ("unauthorized: authentication required", True),
         ("received unexpected HTTP status: 503 Service Unavailable", False),
         ("net/http: TLS handshake timeout", False),
+        ("cannot update tag v1. The repository has enabled tag immutability", True),
         ('error parsing HTTP 405 response body: invalid character: "Method not allowed"', True),
         ("received unexpected HTTP status: 413 Request Entity Too Large", True),
         ("received unexpected HTTP status: 429 Too Many Requests", False),
@@ -77,3 +78,12 @@ def test_a_refused_push_says_which_right_is_missing() -> None:
     assert failure.what == f"{MAIN} could not be pushed."
     assert failure.why == "denied"
     assert "roles/artifactregistry.writer" in failure.next_step
+
+
+def test_a_tag_that_never_changes_and_a_limit_have_steps_of_their_own() -> None:
+    immutable = refused(MAIN, Failure("docker push failed", "the repository has enabled tag immutability"))
+    slow = refused(MAIN, TimedOut("`docker push` did not finish within 60 s and was ended."))
+
+    assert "choose another tag" in immutable.next_step
+    assert "raise time_limits.image_push" in slow.next_step
+    assert slow.exit_code == TimedOut.exit_code

@@ -305,6 +305,37 @@ def test_a_fault_that_stays_ends_at_the_limit_in_the_registry_s_words(
     assert 50 < sum(clock.slept) <= 60
 
 
+def test_a_line_is_said_every_ten_seconds_while_a_registry_keeps_failing(
+    settings: Settings, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with server([(500, {}, b"")]) as (address, _), pytest.raises(Failure) as raised:
+        registry.connect(settings, address).manifest(parse(f"{address}/a:v1"))
+
+    lines = capsys.readouterr().err.splitlines()
+    said = f"The registry at http://{address} answers 500 Internal Server Error; trying again for up to "
+    assert all(line.startswith(said) for line in lines)
+    assert 3 <= len(lines) <= 6
+    assert "time_limits.registry" in raised.value.next_step
+
+
+def test_a_registry_that_asks_to_wait_is_asked_again_only_then(settings: Settings, clock: Clock) -> None:
+    with server([(429, {"Retry-After": "40"}, b""), found()]) as (address, seen):
+        assert registry.resolve_digest(settings, f"{address}/a:v1") == DIGEST
+
+    assert len(seen) == 2
+    assert clock.slept == [40]
+
+
+def test_a_registry_that_asks_to_wait_for_longer_than_the_limit_is_told_at_once(
+    settings: Settings, clock: Clock
+) -> None:
+    with server([(429, {"Retry-After": "120"}, b"")]) as (address, seen), pytest.raises(Failure) as raised:
+        registry.resolve_digest(settings, f"{address}/a:v1")
+
+    assert (len(seen), clock.slept) == (1, [])
+    assert raised.value.next_step.startswith("Run the same command again in 120 s, as it asks")
+
+
 def test_a_refusal_is_not_tried_again_and_names_the_right(settings: Settings) -> None:
     with (
         server([(403, {}, b'{"errors": [{"code": "DENIED"}]}')]) as (address, seen),
@@ -358,8 +389,12 @@ def test_a_registry_that_hangs_times_out(clock: Clock) -> None:
     import socket
 
     settings = checked_in_settings(time_limits={"registry_attempt": "0.05s", "registry": "0.5s"})
-    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TimedOut, match="cannot be reached"):
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TimedOut) as raised:
         registry.resolve_digest(settings, f"127.0.0.1:{silent.getsockname()[1]}/a:v1")
+
+    assert raised.value.why.startswith(
+        "No answer within 0.05 s (time_limits.registry_attempt), tried for 0.5 s (time_limits.registry): "
+    )
 
 
 def test_tags_are_read_page_by_page(settings: Settings) -> None:

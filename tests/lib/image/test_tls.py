@@ -51,6 +51,16 @@ def test_an_authority_that_nobody_named_is_not_trusted(authority: Pair) -> None:
     assert held.asked == []
 
 
+def test_a_certificate_for_another_name_is_told_with_the_way_to_see_its_names(authority: Pair) -> None:
+    with serving(issued(authority, "other.example")) as held, pytest.raises(Failure) as caught:
+        resolve_digest(trusting(authority.certificate), f"{held.address}/a:v1")
+
+    assert caught.value.next_step == (
+        "Name the registry as its certificate does: "
+        f"openssl s_client -connect {held.address} </dev/null | openssl x509 -noout -ext subjectAltName"
+    )
+
+
 def test_a_file_of_authorities_that_is_missing_or_holds_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     for name in ("missing", "empty"):
