@@ -50,6 +50,8 @@ def build(
     checkout = observe(source)
     check(source, file or settings.build.file, checkout, variables.commit_sha)
     wanted = plan(settings, source, variables, checkout, file=file, platform=platform)
+    if origin(checkout) == CHANGED:
+        console.say("`push` refuses this image: it is for trying here. Commit, and build again, to push one.")
     with_ = builder.wait()
     console.say(f"Building {wanted.tags[0]} with {with_.value} …")
     if wanted.cache_from and with_ is docker.Builder.CLASSIC:

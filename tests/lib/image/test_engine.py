@@ -22,6 +22,7 @@ from tasks.lib.settings.model import Settings
 from tests.builders import checked_in_settings
 from tests.lib.image.docker_program import DockerProgram, Says, engine
 from tests.lib.image.memory_registry import MemoryRegistry, serving
+from tests.sample_checkout import sample
 
 __all__ = ["engine"]
 
@@ -236,6 +237,21 @@ def test_a_label_says_what_an_image_was_built_from(
     labels = building.plan(settings, Path("/src"), VARIABLES, checkout).labels
 
     assert labels["org.lookit.built-from"] == expected
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_build_of_uncommitted_changes_says_that_it_cannot_be_pushed(
+    engine: DockerProgram, settings: Settings, tmp_path: Path, capfd: pytest.CaptureFixture[str],
+    changed: bool,
+) -> None:  # fmt: skip
+    made = sample(tmp_path / "checkout")
+    if changed:
+        (made.folder / "new").touch()
+
+    building.build(settings, made.folder, replace(VARIABLES, commit_sha=made.head))
+
+    assert ("`push` refuses this image" in capfd.readouterr().err) is changed
+    assert (f"{building.BUILT_FROM}={building.CHANGED}" in engine.asked[-1]) is changed
 
 
 @pytest.mark.parametrize(
