@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tasks.lib import console, process
 from tasks.lib.background import Background
 from tasks.lib.errors import Failure, UsageError
+from tasks.lib.filesystem import real
 from tasks.lib.image import docker, engine
 from tasks.lib.image.checkout import Checkout, check, observe
 from tasks.lib.image.reference import Reference, parse, tag_for
@@ -109,7 +110,7 @@ def plan(
         network=settings.build.network,
         cache_from=settings.build.cache_from,
         arguments=build_arguments(settings, variables),
-        secrets=build_secrets(settings),
+        secrets=build_secrets(settings, source),
         labels=labels,
     )
 
@@ -143,18 +144,24 @@ def build_arguments(settings: "Settings", variables: "BuildVariables") -> dict[s
     return {"GIT_COMMIT": variables.commit_sha, "GIT_TAG": variables.tag_name, **own}
 
 
-def build_secrets(settings: "Settings") -> dict[str, Path]:
+def build_secrets(settings: "Settings", source: Path) -> dict[str, Path]:
     """The files that hold the secrets of the application's Dockerfiles, by their ids.
 
     Raises:
-        UsageError: one is missing.
+        UsageError: one is missing, or in `source`, which a Dockerfile may copy whole.
 
     """
-    files = {name: settings.root / file for name, file in settings.build.secrets.items()}
+    files = {name: real(settings.root / file) for name, file in settings.build.secrets.items()}
     if missing := [f"{name} ({file})" for name, file in files.items() if not file.is_file()]:
         raise UsageError(
             f"build.secrets names files that are missing: {', '.join(missing)}.",
             next_step="Write each value to its file, which only you may read: install -m 600 /dev/stdin FILE",
+        )
+    if inside := [f"{name} ({file})" for name, file in files.items() if file.is_relative_to(real(source))]:
+        raise UsageError(
+            f"build.secrets names files in the checkout: {', '.join(inside)}.",
+            "A `COPY .` of the Dockerfile would take them into the image.",
+            f"Move them out of {source}, and name them there.",
         )
     return files
 

@@ -137,7 +137,7 @@ def build_image(settings: "Settings", source: Path, variables: "BuildVariables",
         source=source, file=source / file, tags=[image], network=settings.build.network,
         platform=settings.build.platform,
         arguments=build_arguments(settings, variables),
-        secrets=build_secrets(settings),
+        secrets=build_secrets(settings, source),
     )  # fmt: skip
     command = build_command(wanted, engine.builder(settings.time_limits.docker))
     console.heading(f"Test image from {wanted.file}")

@@ -213,6 +213,18 @@ def test_the_classic_builder_says_that_it_has_no_secrets(
     assert not [line for line in engine.asked if line.startswith("build ")]
 
 
+def test_a_build_s_secret_is_no_file_that_the_image_may_hold(
+    engine: DockerProgram, settings: Settings, source: Path, tmp_path: Path
+) -> None:
+    (source / "token").touch()
+    (tmp_path / "link").symlink_to(source)
+
+    with pytest.raises(UsageError) as error:
+        building.build(with_secret(settings, tmp_path / "link" / "token"), source, VARIABLES)
+
+    assert error.value.what == f"build.secrets names files in the checkout: npm ({source}/token)."
+
+
 def test_a_build_s_secret_without_its_file_is_named(
     engine: DockerProgram, settings: Settings, source: Path, tmp_path: Path
 ) -> None:
