@@ -31,6 +31,7 @@ from tests.deployed import (
     may,
     objects,
     plaintext_of,
+    results,
     slowly,
     unlock,
     words,
@@ -59,6 +60,7 @@ def test_a_deploy_that_was_killed_is_finished_by_the_next(environment: Case) -> 
         killed_at(environment, f"==> {moment}")
     deployed(environment)
     assert_ready(environment)
+    assert results(environment)[0] == "deployed"  # also where the killed ones had left nothing to change
 
     environment.remove("Service", "new-service")
     for moment in ("evidence", "back to release"):

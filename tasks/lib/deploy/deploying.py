@@ -197,7 +197,8 @@ def _converge(
         finally:
             about |= safety.facts
             record.aftermath += readers.notes(planned) if record.outcome == DEPLOYED else safety.reminder()
-            if planned.removals or any(step.writes for step in planned.steps):
+            writes = planned.removals or any(step.writes for step in planned.steps)
+            if writes or not _is_kept(connection, environment):
                 seconds = time.monotonic() - began
                 _remember(connection, environment, planned, record, about, seconds, sealing, tell)
 
@@ -225,6 +226,20 @@ def interrupted(record: Record) -> None:
         return
     record.outcome = "interrupted"
     record.aftermath.append("It was interrupted: what was applied stays, nothing is rolled back.")
+
+
+def _is_kept(connection: "Connection", environment: "Environment") -> bool:
+    """Whether the newest release went well, so that a deploy that changes nothing is that release again.
+
+    One that finishes what a killed deploy had applied is news: nothing else tells what to roll back to.
+    """
+    from tasks.lib.deploy import history
+
+    try:
+        past = history.read(connection.api, environment.namespace)
+    except Failure:
+        return True
+    return bool(past) and past[0].went_well
 
 
 def _remember(

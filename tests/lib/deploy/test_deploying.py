@@ -1,6 +1,11 @@
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from tasks.lib.deploy import deploying, history
 from tasks.lib.deploy.deploying import interrupted
+from tasks.lib.deploy.history import Past
 from tasks.lib.deploy.progress import Record
 
 
@@ -21,3 +26,19 @@ def test_an_interrupted_deploy_counts_as_deployed_once_all_is_ready(
     interrupted(record)
 
     assert (record.outcome, record.aftermath) == (kept, [said])
+
+
+@pytest.mark.parametrize(
+    ("results", "kept"),
+    [(["deployed"], True), (["killed", "deployed"], False), (["interrupted"], False), ([], False)],
+    ids=["good", "killed", "interrupted", "none"],
+)
+def test_a_deploy_that_changes_nothing_is_kept_unless_the_newest_release_went_well(
+    results: list[str], kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a killed deploy had applied already would have no release to roll back to."""
+    past = [Past(len(results) - at, {"result": result}, "") for at, result in enumerate(results)]
+    monkeypatch.setattr(history, "read", lambda _api, _namespace: past)
+    anything: Any = SimpleNamespace(api=None, namespace="default")
+
+    assert deploying._is_kept(anything, anything) is kept
