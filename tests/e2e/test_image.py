@@ -50,6 +50,7 @@ def test_an_image_says_what_it_was_built_from(checkout: Sample, env: dict[str, s
         "org.opencontainers.image.revision": checkout.head,
         "org.opencontainers.image.version": "v1",
         "org.opencontainers.image.created": "2024-05-06T07:08:09Z",
+        "org.lookit.built-from": "commit",
     }
     assert f"VERSION={checkout.head}" in config["Env"]
     assert "GIT_TAG=v1" in config["Env"]
