@@ -38,6 +38,7 @@ def run(
     env: Changes | None = None,
     success: Collection[int] = (0,),
     apart: bool = False,
+    setting: str = "",
 ) -> Completed:
     """Run a program to its end and return its output.
 
@@ -49,6 +50,7 @@ def run(
         env: variables to add to this process's own; None takes one away.
         success: the exit codes that mean success.
         apart: signals to this process's group, as Ctrl-C is, shall not reach the program.
+        setting: what sets `time_limit` in invoke.yaml, to name it where that is over.
 
     Raises:
         Failure: the program is missing or cannot be started, or exited with another code than those; the
@@ -67,10 +69,7 @@ def run(
     try:
         stdout, stderr = call(_talk, child, stdin, time_limit)
     except subprocess.TimeoutExpired as error:
-        raise TimedOut(
-            f"`{spelled(argv)}` did not finish within {time_limit:g} s and was ended.",
-            last_lines(error.stderr or b""),
-        ) from error
+        raise _timed_out(argv, time_limit, last_lines(error.stderr or b""), setting) from error
     finally:
         _kill(child)
     if child.returncode not in success:
@@ -86,6 +85,7 @@ def stream(
     time_limit: float | None = None,
     to_stderr: bool = False,
     stop: Callable[[Ended], None] | None = None,
+    setting: str = "",
 ) -> int:
     """Run a program in the foreground, on this process's own streams, and return its exit code.
 
@@ -99,6 +99,7 @@ def stream(
         to_stderr: what it prints is for people, so both its streams go to stderr.
         stop: ends the program where SIGTERM must not: signals to this process's group, as Ctrl-C is, do not
             reach it then.  It is killed if it is still there afterwards.
+        setting: what sets `time_limit` in invoke.yaml, to name it where that is over.
 
     Raises:
         Failure: the program is missing, or cannot be started.
@@ -112,7 +113,15 @@ def stream(
     except OSError as error:
         raise not_started(argv[0], error) from error
     except subprocess.TimeoutExpired as error:
-        raise TimedOut(f"`{spelled(argv)}` did not finish within {time_limit:g} s and was ended.") from error
+        raise _timed_out(argv, time_limit or 0, "", setting) from error
+
+
+def _timed_out(argv: Sequence[str], time_limit: float, why: str, setting: str) -> TimedOut:
+    """The error for a program that had to be ended."""
+    return TimedOut(
+        f"`{spelled(argv)}` did not finish within {time_limit:g} s and was ended.", why,
+        f"Run it again; where it needs longer, raise {setting} in invoke.yaml." if setting else "",
+    )  # fmt: skip
 
 
 def _changed(env: Changes | None) -> dict[str, str]:

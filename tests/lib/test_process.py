@@ -121,3 +121,12 @@ def _wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_program_that_had_to_be_ended_names_the_setting_of_its_limit() -> None:
+    for start in (process.run, process.stream):
+        with pytest.raises(TimedOut) as caught:
+            start(["sleep", "60"], time_limit=0.01, setting="time_limits.docker")
+        assert caught.value.next_step == (
+            "Run it again; where it needs longer, raise time_limits.docker in invoke.yaml."
+        )

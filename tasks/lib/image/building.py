@@ -59,7 +59,11 @@ def build(
         _fetch_cache(wanted.cache_from, settings.time_limits.image_push)
     told = command(wanted, with_)
     code = process.stream(
-        told.argv, env=told.env, time_limit=settings.time_limits.image_build, to_stderr=True
+        told.argv,
+        env=told.env,
+        time_limit=settings.time_limits.image_build,
+        to_stderr=True,
+        setting="time_limits.image_build",
     )
     if code:
         raise Failure(

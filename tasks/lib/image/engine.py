@@ -18,7 +18,9 @@ def builder(seconds: float) -> docker.Builder:
         Failure: no Docker engine answers.
 
     """
-    plugin = Background(partial(process.run, docker.buildx_version(), time_limit=seconds))
+    plugin = Background(
+        partial(process.run, docker.buildx_version(), time_limit=seconds, setting="time_limits.docker")
+    )
     answer = versions(seconds)
     try:
         plugin.wait()
@@ -35,7 +37,9 @@ def versions(seconds: float) -> str:
 
     """
     try:
-        return process.run(docker.versions(), time_limit=seconds).stdout.decode()
+        return process.run(
+            docker.versions(), time_limit=seconds, setting="time_limits.docker"
+        ).stdout.decode()
     except Failure as failure:
         raise Failure(
             "This task needs Docker, and no engine answers.",
@@ -58,7 +62,7 @@ def fetch(image: str, seconds: float, pull: float) -> None:
 
     """
     try:
-        process.run(docker.image_id(image), time_limit=seconds)
+        process.run(docker.image_id(image), time_limit=seconds, setting="time_limits.docker")
     except Failure:
         console.say(f"Fetching {image} …")
         process.run(docker.pull(image), time_limit=pull)
@@ -72,7 +76,11 @@ def image_id(image: str, seconds: float) -> str:
 
     """
     try:
-        return process.run(docker.image_id(image), time_limit=seconds).stdout.decode().strip()
+        return (
+            process.run(docker.image_id(image), time_limit=seconds, setting="time_limits.docker")
+            .stdout.decode()
+            .strip()
+        )
     except Failure as failure:
         versions(seconds)  # without an engine nobody knows what images there are
         raise Failure(
@@ -87,5 +95,7 @@ def labels(image: str, seconds: float) -> dict[str, str]:
         Failure: it has no such image, or no engine answers.
 
     """
-    said = json.loads(process.run(docker.image_labels(image), time_limit=seconds).stdout)
+    said = json.loads(
+        process.run(docker.image_labels(image), time_limit=seconds, setting="time_limits.docker").stdout
+    )
     return dict(said or {})

@@ -222,7 +222,12 @@ def _fault_of_one_attempt(settings: "Settings", name: Reference) -> Failure | No
     """What went wrong, with a login of this attempt's own: a token may run out within the one before."""
     with workspace() as folder, docker_environment(settings.google, name.registry, folder) as env:
         try:
-            process.run(docker.push(str(name)), time_limit=settings.time_limits.image_push, env=env)
+            process.run(
+                docker.push(str(name)),
+                time_limit=settings.time_limits.image_push,
+                setting="time_limits.image_push",
+                env=env,
+            )
         except Failure as failure:
             return failure
     return None
@@ -248,9 +253,7 @@ def refused(name: Reference, failure: Failure) -> Failure:
     if is_immutable(why):
         return Failure(what, why, choose_another_tag(name))
     if isinstance(failure, TimedOut):
-        return TimedOut(
-            what, failure.what, "Run it again; where it needs longer, raise time_limits.image_push."
-        )
+        return TimedOut(what, failure.what, failure.next_step)
     return Failure(
         what, why,
         f"Log in (`docker login {name.registry}`, or `gcloud auth application-default login`) and check that "

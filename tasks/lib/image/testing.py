@@ -111,7 +111,7 @@ def run_suite(
         cleaning.enter_context(removed_afterwards(wanted.name, seconds))
         console.heading(f"Tests: {process.spelled(wanted.command)}")
         code = process.stream(
-            docker.run(wanted), time_limit=settings.time_limits.test,
+            docker.run(wanted), time_limit=settings.time_limits.test, setting="time_limits.test",
             stop=partial(_stop, wanted.name, seconds),
         )  # fmt: skip
     if code:
@@ -142,7 +142,11 @@ def build_image(settings: "Settings", source: Path, variables: "BuildVariables",
     command = build_command(wanted, engine.builder(settings.time_limits.docker))
     console.heading(f"Test image from {wanted.file}")
     code = process.stream(
-        command.argv, env=command.env, time_limit=settings.time_limits.image_build, to_stderr=True
+        command.argv,
+        env=command.env,
+        time_limit=settings.time_limits.image_build,
+        to_stderr=True,
+        setting="time_limits.image_build",
     )
     if code:
         raise Failure(

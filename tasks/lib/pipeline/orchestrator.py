@@ -38,7 +38,11 @@ def build(settings: "Settings", image: Reference) -> None:
     console.heading(f"Image {image} from this checkout")
     command = docker.build(plan(settings, image), engine.builder(settings.time_limits.docker))
     code = process.stream(
-        command.argv, env=command.env, time_limit=settings.time_limits.image_build, to_stderr=True
+        command.argv,
+        env=command.env,
+        time_limit=settings.time_limits.image_build,
+        to_stderr=True,
+        setting="time_limits.image_build",
     )
     if code:
         raise Failure(
