@@ -198,7 +198,7 @@ def _converge(
             about |= safety.facts
             record.aftermath += readers.notes(planned) if record.outcome == DEPLOYED else safety.reminder()
             writes = planned.removals or any(step.writes for step in planned.steps)
-            if writes or not _is_kept(connection, environment):
+            if writes or (record.outcome == DEPLOYED and not _is_kept(connection, environment)):
                 seconds = time.monotonic() - began
                 _remember(connection, environment, planned, record, about, seconds, sealing, tell)
 
