@@ -83,10 +83,12 @@ def watched_processes(canary: Canary) -> Iterator[Sightings]:
     before = _processes()
 
     def look() -> None:
-        while not over.wait(PAUSE):
+        while True:
             seen.looks += 1
             for number in _processes() - before:
                 seen.places.update(_places_in(canary, Path("/proc", number)))
+            if over.wait(PAUSE):
+                return
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()

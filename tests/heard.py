@@ -12,9 +12,9 @@ class Heard:
     """A process whose lines on stderr are kept with the moment at which each came.
 
     Args:
-        process: with stdout and stderr as pipes of text.
+        process: with stderr as a pipe of text.
 
-    At its end `printed` is what it wrote on stdout.
+    At its end `printed` is what it wrote on stdout, where that is a pipe too.
     """
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
@@ -31,8 +31,8 @@ class Heard:
             self.lines.append((time.monotonic(), line))
 
     def _take(self) -> None:
-        assert self.process.stdout
-        self.printed = self.process.stdout.read()
+        if self.process.stdout:
+            self.printed = self.process.stdout.read()
 
     def moment_of(self, text: str) -> float:
         """When a line with `text` was said, by the monotonic clock; waits for it."""
