@@ -12,15 +12,14 @@ from tasks.lib import workspace as module
 from tasks.lib.workspace import workspace
 
 HOLD_A_WORKSPACE = """
-import sys, time
+import sys
 from pathlib import Path
-from tasks.lib import workspace as module
-from tasks.lib.signals import unwinding
+from tasks.lib import signals, workspace as module
 module.SHARED_MEMORY = Path(sys.argv[1])
-with unwinding(), module.workspace() as folder:
+with signals.unwinding(), module.workspace() as folder:
     (folder / "plaintext").write_text("canary")
     print(folder, flush=True)
-    time.sleep(60)
+    signals.sleep(600)
 """
 
 
