@@ -11,11 +11,12 @@ import time
 from pathlib import Path
 
 from tasks.lib.cluster.connection import connect
-from tasks.lib.deploy import history, lock
-from tasks.lib.deploy.claims import claim_of
 from tasks.lib.deploy.engine import Choices, Course, plan
+from tasks.lib.deploy.events import Record
+from tasks.lib.deploy.lock import lease
+from tasks.lib.deploy.lock.holder import claim_of
 from tasks.lib.deploy.objects import wanted
-from tasks.lib.deploy.progress import Record
+from tasks.lib.deploy.releases import history
 from tasks.lib.render.documents import split
 from tests.builders import settings_in
 
@@ -28,8 +29,8 @@ def main() -> None:
     connection = connect(settings, environment)
     contents = [document.content for document in split(Path(stream).read_text())]
     claim = claim_of({"commit": "a" * 40})
-    one = lock.Lock(connection.api, environment, claim)
-    with lock.held(one, wait=60, tell=_ignore):
+    one = lease.Lock(connection.api, environment, claim)
+    with lease.held(one, wait=60, tell=_ignore):
         objects = wanted(contents, connection.kinds, environment.namespace)
         planned = plan(settings, environment, connection, objects, Choices())
         record, began = Record("staging"), time.monotonic()

@@ -45,21 +45,22 @@ def deploy(
 ) -> None:
     """Deploy a branch: decrypt, render, validate, apply in phases and wait until all is ready."""
     from tasks.lib import build_variables
-    from tasks.lib.deploy import deploying, reporting, showing, viewing
+    from tasks.lib.deploy import deploy
     from tasks.lib.deploy.aftercare import Aftercare
     from tasks.lib.deploy.engine import Choices
+    from tasks.lib.deploy.output import approval, display, report_files
 
     settings = cli.settings(c)
     environment = settings.environment_of_branch(branch)
     variables = build_variables.read(settings, environment, commit=commit, tag=tag)
     forced = tuple(force_conflicts)
     choices = Choices(run_jobs=jobs, force_conflicts=forced, prune=prune, backup=backup)
-    approval, care = showing.approval(approve, plan_file), Aftercare(rollback, cli.absolute(evidence))
-    release = deploying.Release(
-        environment, variables, choices, wait, approval, care, cli.launcher(c), allow_older
+    approve_by, care = approval.approval(approve, plan_file), Aftercare(rollback, cli.absolute(evidence))
+    release = deploy.Release(
+        environment, variables, choices, wait, approve_by, care, cli.launcher(c), allow_older
     )
     if plan:
-        showing.show(deploying.plan(settings, release))
+        approval.show(deploy.plan(settings, release))
     else:
-        with viewing.shown() as shown, reporting.kept(report, release, shown) as tell:
-            deploying.deploy(settings, release, tell)
+        with display.shown() as shown, report_files.kept(report, release, shown) as tell:
+            deploy.deploy(settings, release, tell)

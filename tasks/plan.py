@@ -35,15 +35,16 @@ def plan(
 ) -> None:
     """Show what a deploy of a branch would change, field by field; nothing is changed."""
     from tasks.lib import build_variables
-    from tasks.lib.deploy import deploying, showing
+    from tasks.lib.deploy import deploy
     from tasks.lib.deploy.engine import Choices
+    from tasks.lib.deploy.output import approval
 
     settings = cli.settings(c)
     environment = settings.environment_of_branch(branch)
     variables = build_variables.read(settings, environment, commit=commit, tag=tag)
     choices = Choices(run_jobs=jobs, force_conflicts=tuple(force_conflicts), prune=prune)
-    release = deploying.Release(environment, variables, choices, allow_older=allow_older)
-    found = deploying.plan(settings, release)
-    showing.deliver(found, as_json=json, page=html)
+    release = deploy.Release(environment, variables, choices, allow_older=allow_older)
+    found = deploy.plan(settings, release)
+    approval.deliver(found, as_json=json, page=html)
     if exit_code:
-        showing.require_no_changes(found)
+        approval.require_no_changes(found)

@@ -35,19 +35,20 @@ def sentry(c: Context, branch: str = "", commit: str = "", tag: str = "") -> Non
 def unlock(c: Context, environment: str = "", by: str = "", reason: str = "") -> None:
     """Give up the lock of a deploy that is surely dead; says whose it was."""
     from tasks.lib import console
-    from tasks.lib.deploy import unlocking
+    from tasks.lib.deploy.lock import force_release
 
     settings = cli.settings(c)
-    console.say(unlocking.unlock(settings, settings.environment(environment), by, reason))
+    console.say(force_release.unlock(settings, settings.environment(environment), by, reason))
 
 
 @cli.task(name="list", help={"environment": "Whose releases.", "json": "Print JSON."})
 def list_(c: Context, environment: str = "", json: bool = False) -> None:
     """List what was deployed when, by whom and how it ended, the newest first."""
-    from tasks.lib.deploy import going_back, telling
+    from tasks.lib.deploy.output import releases
+    from tasks.lib.deploy.releases import rollback
 
     settings = cli.settings(c)
-    telling.deliver_list(going_back.releases(settings, settings.environment(environment)), as_json=json)
+    releases.deliver_list(rollback.releases(settings, settings.environment(environment)), as_json=json)
 
 
 @cli.task(
@@ -60,11 +61,12 @@ def list_(c: Context, environment: str = "", json: bool = False) -> None:
 )
 def show(c: Context, number: str = "", environment: str = "", json: bool = False) -> None:
     """Show one release: commit, who, when, phases, images and objects."""
-    from tasks.lib.deploy import reviewing, telling
+    from tasks.lib.deploy.output import releases
+    from tasks.lib.deploy.releases import review
 
     wanted, settings = _number(number), cli.settings(c)
-    found = reviewing.show(settings, settings.environment(environment), wanted)
-    telling.deliver_release(found, as_json=json)
+    found = review.show(settings, settings.environment(environment), wanted)
+    releases.deliver_release(found, as_json=json)
 
 
 @cli.task(
@@ -78,12 +80,13 @@ def show(c: Context, number: str = "", environment: str = "", json: bool = False
 )
 def diff(c: Context, before: str = "", after: str = "", environment: str = "", json: bool = False) -> None:
     """Show how two releases differ, object by object and field by field."""
-    from tasks.lib.deploy import reviewing, telling
+    from tasks.lib.deploy.output import releases
+    from tasks.lib.deploy.releases import review
 
     numbers = [number for text in (before, after) if (number := _number(text)) is not None]
     settings = cli.settings(c)
-    found = reviewing.compare(settings, settings.environment(environment), numbers)
-    telling.deliver_differences(*found, as_json=json)
+    found = review.compare(settings, settings.environment(environment), numbers)
+    releases.deliver_differences(*found, as_json=json)
 
 
 @cli.task(
@@ -95,12 +98,13 @@ def diff(c: Context, before: str = "", after: str = "", environment: str = "", j
 )
 def status(c: Context, environment: str = "", json: bool = False, exit_code: bool = False) -> None:
     """Show the release in force, and where live objects are no longer as it made them."""
-    from tasks.lib.deploy import reviewing, telling
+    from tasks.lib.deploy.output import releases
+    from tasks.lib.deploy.releases import review
 
     settings = cli.settings(c)
     chosen = settings.environment(environment)
-    found = reviewing.status(settings, chosen)
-    telling.deliver_status(chosen.name, found, as_json=json)
+    found = review.status(settings, chosen)
+    releases.deliver_status(chosen.name, found, as_json=json)
     if exit_code:
         found.require_no_drift()
 
@@ -124,14 +128,15 @@ def rollback(
     accept_unsealed: bool = False,
 ) -> None:
     """Bring an earlier release back, configuration and image together; migrations are not reversed."""
-    from tasks.lib.deploy import going_back, showing, viewing
+    from tasks.lib.deploy.output import approval, display
+    from tasks.lib.deploy.releases import rollback
 
     number, settings = _number(to), cli.settings(c)
     forced, launcher = tuple(force_conflicts), cli.launcher(c)
-    approve = showing.on_a_terminal("--accept-unsealed") if accept_unsealed else None
-    due = going_back.Return(settings.environment(environment), number, launcher, forced, prune, approve)
-    with viewing.shown() as tell:
-        going_back.roll_back(settings, due, tell)
+    approve = approval.on_a_terminal("--accept-unsealed") if accept_unsealed else None
+    due = rollback.Return(settings.environment(environment), number, launcher, forced, prune, approve)
+    with display.shown() as tell:
+        rollback.roll_back(settings, due, tell)
 
 
 def _number(text: str) -> int | None:

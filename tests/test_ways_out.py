@@ -19,25 +19,18 @@ import yaml
 
 from tasks.lib import process
 from tasks.lib.build_variables import BuildVariables
-from tasks.lib.deploy import (
-    bundle,
-    deploying,
-    hiding,
-    history,
-    notifying,
-    planning,
-    recovery,
-    reporting,
-    viewing,
-)
+from tasks.lib.deploy import deploy, masking, notifications
 from tasks.lib.deploy.aftercare import Aftercare
-from tasks.lib.deploy.bundle import Found
-from tasks.lib.deploy.decide import Action, Step
-from tasks.lib.deploy.diff import LONGEST, Change
 from tasks.lib.deploy.engine import Choices
+from tasks.lib.deploy.events import Decided, Event, LogLine, Notice, Record, Remembered, Tell, Told
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.planning import Entry, Plan
-from tasks.lib.deploy.progress import Decided, Event, LogLine, Notice, Record, Remembered, Tell, Told
+from tasks.lib.deploy.output import display, report_files
+from tasks.lib.deploy.plan import document
+from tasks.lib.deploy.plan.decide import Action, Step
+from tasks.lib.deploy.plan.diff import LONGEST, Change
+from tasks.lib.deploy.plan.document import Entry, Plan
+from tasks.lib.deploy.releases import history, recover, support_bundle
+from tasks.lib.deploy.releases.support_bundle import Found
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Redactor, Secret
 from tasks.lib.render import kustomize
@@ -101,7 +94,7 @@ class Leaking:
         said = self.printed
         change = Change("data.a", said if len(said) <= LONGEST else said[: LONGEST - 1] + "…", None)
         entry = Entry("workloads", "ConfigMap", WEB.name, "", "change", said, (change,), "seal")
-        tell(Decided(planning.blanked(Plan("staging", (entry,)), rendered.redactor)))
+        tell(Decided(document.blanked(Plan("staging", (entry,)), rendered.redactor)))
         tell(Notice(said))
         tell(Told(WEB, said))
         for line in said.split("\n"):
@@ -111,7 +104,7 @@ class Leaking:
         record.end(WEB, f"failed: {said}")
         failure = Failure(f"{said}\nfailed.", f"last lines:\n{said}", said)
         lock = SimpleNamespace(lost=SimpleNamespace(is_set=lambda: False))
-        care = recovery.Recovery(
+        care = recover.Recovery(
             settings, release.environment, connection, lock, sealing, release.care, rendered.redactor, tell  # type: ignore[arg-type]
         )  # fmt: skip
         care.clear_up(failure, [], [], record, {"commit": "c" * 40})
@@ -134,14 +127,14 @@ def deployed(
 ) -> Out:
     """Deploy, and gather what came out."""
     cluster, heard, sent = Leaking(printed), list[Event](), list[Any]()
-    patch.setattr(deploying, "_converge", cluster.converge)
-    patch.setattr(bundle, "collect", cluster.collect)
-    patch.setattr(notifying, "send", lambda _url, content, _seconds: sent.append(content))
+    patch.setattr(deploy, "_converge", cluster.converge)
+    patch.setattr(support_bundle, "collect", cluster.collect)
+    patch.setattr(notifications, "send", lambda _url, content, _seconds: sent.append(content))
     patch.setenv("CHAT", "https://chat.example.org/T0/B0")
     settings = checked_in_settings(
         deploy={"webhook": {"variable": "CHAT", "events": ["start", "success", "failure"]}}
     )
-    release = deploying.Release(
+    release = deploy.Release(
         settings.environment("staging"),
         BuildVariables(
             commit_sha="c" * 40, branch_name="develop", tag_name="v1", repo_name="api", build_id="b"
@@ -151,10 +144,10 @@ def deployed(
     )
     with (
         pytest.raises(Failure) as caught,
-        viewing.shown() as show,
-        reporting.kept(str(folder / "report"), release, show) as tell,
+        display.shown() as show,
+        report_files.kept(str(folder / "report"), release, show) as tell,
     ):
-        deploying.deploy(settings, release, hearing(heard, tell))
+        deploy.deploy(settings, release, hearing(heard, tell))
     said = capsys.readouterr()
     assert said.out == ""
     plans = [event.plan for event in heard if isinstance(event, Decided)]
@@ -162,9 +155,9 @@ def deployed(
         "live log": said.err,
         "error": str(caught.value),
         "events": "\n".join(texts_in([vars(event) for event in heard if isinstance(event, LogLine | Told | Notice)])),
-        "plan as lines": "\n".join(line for plan in plans for _, line in planning.as_lines(plan)),
-        "plan as JSON": "\n".join(text for plan in plans for text in texts_in(json.loads(planning.as_json(plan)))),
-        "plan as a page": "\n".join(html.unescape(planning.as_html(plan)) for plan in plans),
+        "plan as lines": "\n".join(line for plan in plans for _, line in document.as_lines(plan)),
+        "plan as JSON": "\n".join(text for plan in plans for text in texts_in(json.loads(document.as_json(plan)))),
+        "plan as a page": "\n".join(html.unescape(document.as_html(plan)) for plan in plans),
         "report as JSON": "\n".join(texts_in(json.loads((folder / "report/deploy.json").read_text()))),
         "report as a page": html.unescape((folder / "report/deploy.html").read_text()),
         "evidence": "\n".join(read(path) for path in (folder / "evidence").rglob("*.*") if path.is_file()),
@@ -240,18 +233,20 @@ def take_out(mask: str, patch: pytest.MonkeyPatch) -> None:
     """Take the mask of one way out."""
     match mask:
         case "events":
-            patch.setattr(deploying, "masked", lambda tell, _: tell)
+            patch.setattr(deploy, "masked", lambda tell, _: tell)
         case "errors":
             patch.setattr(Redactor, "failures", as_it_is)
         case "plans":
-            for module in (planning, hiding):
+            for module in (document, masking):
                 patch.setattr(module, "blanked", lambda plan, _: plan)
         case "rows":
             patch.setattr(Record, "blank", property(lambda _: str, lambda *_: None), raising=False)
         case "evidence":
-            write = bundle.write
+            write = support_bundle.write
             patch.setattr(
-                bundle, "write", lambda folder, found, facts, _: write(folder, found, facts, Redactor())
+                support_bundle,
+                "write",
+                lambda folder, found, facts, _: write(folder, found, facts, Redactor()),
             )
 
 

@@ -112,13 +112,14 @@ class Rehearsal:
 
     def deploy(self) -> str:
         """Deploy it, through every check that a real deploy makes."""
-        from tasks.lib.deploy import deploying, summary, viewing
+        from tasks.lib.deploy import deploy
         from tasks.lib.deploy.engine import Choices
+        from tasks.lib.deploy.output import display, summary
 
         place = self.settings.environment(self.name)
-        release = deploying.Release(place, self.variables, Choices(prune=True), allow_older=True)
-        with viewing.shown() as tell:
-            record = deploying.deploy(self.settings, release, tell)
+        release = deploy.Release(place, self.variables, Choices(prune=True), allow_older=True)
+        with display.shown() as tell:
+            record = deploy.deploy(self.settings, release, tell)
         return summary.closing(record, time.monotonic() - record.began)
 
     def upload(self) -> str:

@@ -14,10 +14,11 @@ from tasks.lib.cluster import lane
 from tasks.lib.cluster.connection import Connection, connect
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.role import manifest
-from tasks.lib.deploy import engine, planning
+from tasks.lib.deploy import engine
+from tasks.lib.deploy.events import Record
 from tasks.lib.deploy.objects import Wanted, wanted
-from tasks.lib.deploy.progress import Record
-from tasks.lib.deploy.rehearsal import MANY
+from tasks.lib.deploy.plan import document
+from tasks.lib.deploy.plan.dry_run import MANY
 from tasks.lib.errors import Failure
 from tests.builders import ROOT
 from tests.deployed import may
@@ -141,9 +142,9 @@ def test_a_plan_is_the_same_with_every_change_tried_and_with_much_foretold(case:
         one["data"] = {} if number % 3 == 0 else {**one["data"], "more": "YQ=="}
     due = [*changed[5:], *(thing(case, "ConfigMap", f"new-{n}", data={"a": "é 😀"}) for n in range(5))]
 
-    exhaustive = planning.of("staging", planned(case, due, engine.Choices(exhaustive=True)))
+    exhaustive = document.of("staging", planned(case, due, engine.Choices(exhaustive=True)))
 
-    assert planning.of("staging", planned(case, due)) == exhaustive
+    assert document.of("staging", planned(case, due)) == exhaustive
     assert [len(entry.changes) for entry in exhaustive.due].count(0) == 5, "those that are new"
 
 

@@ -12,12 +12,12 @@ import pytest
 
 from tasks.lib.cluster.connection import Connection, connect
 from tasks.lib.cluster.refusal import ApiError
-from tasks.lib.deploy import foretold
-from tasks.lib.deploy.decide import Action, Step, decide
-from tasks.lib.deploy.diff import changes
 from tasks.lib.deploy.objects import Wanted, wanted
-from tasks.lib.deploy.observe import observe
-from tasks.lib.deploy.rehearsal import Rehearsal, Tried
+from tasks.lib.deploy.plan import foretold
+from tasks.lib.deploy.plan.decide import Action, Step, decide
+from tasks.lib.deploy.plan.diff import changes
+from tasks.lib.deploy.plan.dry_run import Rehearsal, Tried
+from tasks.lib.deploy.plan.observe import observe
 from tests.sandbox_case import Case
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]

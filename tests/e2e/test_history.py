@@ -12,11 +12,12 @@ from msgspec.structs import replace
 
 from tasks.lib import build_variables
 from tasks.lib.cluster.connection import connect
-from tasks.lib.deploy import deploying, history
-from tasks.lib.deploy.deploying import Release
+from tasks.lib.deploy import deploy as deploying
+from tasks.lib.deploy.deploy import Release
 from tasks.lib.deploy.engine import Choices
+from tasks.lib.deploy.events import Event, Notice
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.progress import Event, Notice
+from tasks.lib.deploy.releases import history
 from tasks.lib.errors import Failure
 from tests.deployed import (
     CLAIM,

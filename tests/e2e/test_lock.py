@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tasks.lib.cluster.connection import connect
-from tasks.lib.deploy import lock
-from tasks.lib.deploy.claims import Claim
-from tasks.lib.deploy.lock import Lock
-from tasks.lib.deploy.progress import Event
+from tasks.lib.deploy.events import Event
+from tasks.lib.deploy.lock import lease
+from tasks.lib.deploy.lock.holder import Claim
+from tasks.lib.deploy.lock.lease import Lock
 from tasks.lib.errors import Failure
 from tests.deployed import COMMIT_A, COMMIT_B, deploy, deployed, releases, words, workload
 from tests.fault_proxy import FaultProxy
@@ -40,7 +40,7 @@ def test_of_a_hundred_races_never_two_are_inside(environment: Case) -> None:
 
     def race(one: Lock) -> None:
         for _ in range(25):
-            with lock.held(one, wait=120, tell=ignore):
+            with lease.held(one, wait=120, tell=ignore):
                 assert inside.acquire(blocking=False), "two inside"
                 entered.append(one)
                 inside.release()
@@ -57,9 +57,9 @@ def test_of_a_hundred_races_never_two_are_inside(environment: Case) -> None:
 
 def test_a_lock_that_is_held_is_told_at_once_where_nobody_waits(environment: Case) -> None:
     with (
-        lock.held(a_lock(environment, "first@here"), wait=0, tell=ignore),
+        lease.held(a_lock(environment, "first@here"), wait=0, tell=ignore),
         pytest.raises(Failure, match="Another deploy holds the lock") as caught,
-        lock.held(a_lock(environment, "second@there"), wait=0, tell=ignore),
+        lease.held(a_lock(environment, "second@there"), wait=0, tell=ignore),
     ):
         pass
     assert caught.value.why.startswith("first@here, since ")
@@ -68,14 +68,14 @@ def test_a_lock_that_is_held_is_told_at_once_where_nobody_waits(environment: Cas
 
 def test_a_later_waiter_supersedes_an_earlier_one(environment: Case) -> None:
     first, second = a_lock(environment, "first"), a_lock(environment, "second")
-    with lock.held(a_lock(environment, "holder"), wait=0, tell=ignore):
+    with lease.held(a_lock(environment, "holder"), wait=0, tell=ignore):
         second_waits = threading.Event()
 
         def tell(event: Event) -> None:
             second_waits.set()
 
         with ThreadPoolExecutor(1) as pool:
-            earlier = pool.submit(lambda: lock.held(first, wait=60, tell=tell).__enter__())
+            earlier = pool.submit(lambda: lease.held(first, wait=60, tell=tell).__enter__())
             assert second_waits.wait(60)
             second.announce()
             with pytest.raises(Failure, match="A later deploy waits too"):
@@ -84,9 +84,9 @@ def test_a_later_waiter_supersedes_an_earlier_one(environment: Case) -> None:
 
 def test_a_lost_lock_stops_whoever_held_it(environment: Case) -> None:
     one = a_lock(environment, "first")
-    with lock.held(one, wait=0, tell=ignore):
+    with lease.held(one, wait=0, tell=ignore):
         one.require()
-        environment.kubectl("delete", "lease", lock.NAME)
+        environment.kubectl("delete", "lease", lease.NAME)
         assert one.lost.wait(60)
         with pytest.raises(Failure, match="The lock was lost"):
             one.require()
@@ -109,10 +109,10 @@ def test_a_renewal_that_gets_no_answer_is_tried_again_before_the_lock_is_lost(
     environment: Case, proxy: FaultProxy
 ) -> None:
     waiting = a_lock(environment, "waiting")
-    with environment.behind(proxy) as case, lock.held(a_lock(case, "holder"), wait=0, tell=ignore):
+    with environment.behind(proxy) as case, lease.held(a_lock(case, "holder"), wait=0, tell=ignore):
         mute = proxy.add(pattern="GET .*/leases", latency=60)
         began = time.monotonic()
-        while time.monotonic() - began < lock.SECONDS + 8:
+        while time.monotonic() - began < lease.SECONDS + 8:
             assert waiting.take() is not None, "taken from a holder that runs"
             time.sleep(0.5)
 
@@ -144,11 +144,13 @@ def test_someone_who_begins_to_wait_does_not_cost_the_holder_its_lock(environmen
 def test_a_holder_that_stood_still_asks_before_it_writes_again(environment: Case) -> None:
     stopped = a_lock(environment, "stopped")
     assert stopped.take() is None
-    environment.kubectl("patch", "lease", lock.NAME, "--patch", json.dumps({"spec": {"holderIdentity": "b"}}))
+    environment.kubectl(
+        "patch", "lease", lease.NAME, "--patch", json.dumps({"spec": {"holderIdentity": "b"}})
+    )
     stopped.renewed = time.time()  # kubectl may have taken long
     stopped.require()
 
-    stopped.renewed -= lock.SECONDS
+    stopped.renewed -= lease.SECONDS
 
     with pytest.raises(Failure, match="The lock was lost") as caught:
         stopped.require()
@@ -160,14 +162,14 @@ def test_a_roll_back_that_waits_makes_way_for_no_deploy(environment: Case) -> No
     returning = Lock(
         connect(environment.settings, environment.environment).api, environment.environment, back
     )
-    with lock.held(a_lock(environment, "holder"), wait=0, tell=ignore):
+    with lease.held(a_lock(environment, "holder"), wait=0, tell=ignore):
         returning.announce()
         a_lock(environment, "later").announce()
 
-        lease = returning.read()
+        found = returning.read()
 
-    assert lease
-    assert not returning.is_superseded_in(lease)
+    assert found
+    assert not returning.is_superseded_in(found)
 
 
 def test_the_lock_of_a_killed_deploy_is_free_after_its_lease(environment: Case) -> None:

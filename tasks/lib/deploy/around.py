@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tasks.lib.deploy import hooks, notifying
-from tasks.lib.deploy.progress import Notice, Tell
+from tasks.lib.deploy import hooks, notifications
+from tasks.lib.deploy.events import Notice, Tell
 from tasks.lib.errors import Failure
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Around:
     variables: "BuildVariables"
     launcher: hooks.Launcher
     tell: Tell
-    spoken: Mapping[str, str] = field(default_factory=lambda: notifying.DEPLOY)
+    spoken: Mapping[str, str] = field(default_factory=lambda: notifications.DEPLOY)
 
     @contextmanager
     def course(self) -> Iterator[None]:
@@ -71,9 +71,9 @@ class Around:
         if not webhook.variable or event not in webhook.events:
             return
         try:
-            url = notifying.address(webhook.variable, os.environ)
-            content = notifying.message(event, self.spoken, self.environment.name, self.variables, more)
-            notifying.send(url, content, self.settings.time_limits.webhook)
+            url = notifications.address(webhook.variable, os.environ)
+            content = notifications.message(event, self.spoken, self.environment.name, self.variables, more)
+            notifications.send(url, content, self.settings.time_limits.webhook)
         except Failure as failure:
             self.tell(Notice(f"{failure.what} {failure.why}".strip()))
 

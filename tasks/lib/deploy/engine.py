@@ -10,21 +10,22 @@ from tasks.lib.cluster import permissions
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.connection import Connection
 from tasks.lib.cluster.kinds import Kinds, discover_with
-from tasks.lib.deploy import autoscaling, earlier, rehearsal
-from tasks.lib.deploy.acting import Acting, unknown_kind
-from tasks.lib.deploy.awaited import Awaited, may_be_awaited
-from tasks.lib.deploy.conflicts import Conflict, bare
-from tasks.lib.deploy.decide import Action, Step, decide
-from tasks.lib.deploy.diagnosis import written
+from tasks.lib.deploy.apply.apply import Acting, unknown_kind
+from tasks.lib.deploy.apply.remove import Removing
+from tasks.lib.deploy.events import DEPLOYED, PhaseBegan, Record, Tell
 from tasks.lib.deploy.objects import Ref, Wanted, scopes_to_come
-from tasks.lib.deploy.observe import observe
-from tasks.lib.deploy.ownership import labelled
-from tasks.lib.deploy.phases import arrange, ranks
-from tasks.lib.deploy.progress import DEPLOYED, PhaseBegan, Record, Tell
-from tasks.lib.deploy.readiness import State, standing
-from tasks.lib.deploy.removing import Removing
-from tasks.lib.deploy.target import Target
-from tasks.lib.deploy.waiting import Wait, places_to_watch
+from tasks.lib.deploy.plan import autoscaling, dry_run
+from tasks.lib.deploy.plan.conflicts import Conflict, bare
+from tasks.lib.deploy.plan.decide import Action, Step, decide
+from tasks.lib.deploy.plan.observe import observe
+from tasks.lib.deploy.plan.ownership import labelled
+from tasks.lib.deploy.plan.phases import arrange, ranks
+from tasks.lib.deploy.rollout import earlier_jobs
+from tasks.lib.deploy.rollout.awaited import Awaited, may_be_awaited
+from tasks.lib.deploy.rollout.diagnosis import written
+from tasks.lib.deploy.rollout.readiness import State, standing
+from tasks.lib.deploy.rollout.target import Target
+from tasks.lib.deploy.rollout.wait import Wait, places_to_watch
 
 if TYPE_CHECKING:
     from tasks.lib.settings.deploy import Deploy
@@ -115,7 +116,7 @@ def plan(
     live = observe(api, kinds, objects, environment.namespace)
     steps = decide(objects, live, run_jobs=choices.run_jobs)
     steps = autoscaling.settled(connection, steps, objects, settings.deploy.predecessors)
-    trial = rehearsal.Rehearsal(
+    trial = dry_run.Rehearsal(
         api,
         kinds,
         settings.deploy.predecessors,
@@ -124,7 +125,7 @@ def plan(
         concedes=choices.concede,
     )
     tried = trial.run(steps) if choices.exhaustive else trial.run_sparingly(steps)
-    rehearsal.require(tried, earlier.faults(api, steps, settings.time_limits.job))
+    dry_run.require(tried, earlier_jobs.faults(api, steps, settings.time_limits.job))
     by_ref = {t.step.ref: t.step for t in tried}
     groups = arrange(objects, settings.deploy.phases, environment.prefix)
     return Planned(
@@ -234,7 +235,7 @@ class Course:
         self._wait(acting, waited, stored)
 
     def _await_earlier_runs(self, acting: Acting, steps: Sequence[Step]) -> None:
-        targets = [target for step in steps if step.writes and (target := earlier.target(step))]
+        targets = [target for step in steps if step.writes and (target := earlier_jobs.target(step))]
         for target in targets:
             self._record.begin(target.ref, "waiting for the end of the run before")
         self._wait_for(acting, targets)

@@ -204,7 +204,7 @@ def backups(settings: "Settings", environment: "Environment") -> str:
 
     """
     from tasks.lib.credentials import authorized_session
-    from tasks.lib.deploy.backup import Backups
+    from tasks.lib.deploy.backup.cloud_sql import Backups
 
     database = environment.database
     if not database.instance:

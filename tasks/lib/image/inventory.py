@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tasks.lib.background import side_by_side
-from tasks.lib.deploy import parts
-from tasks.lib.deploy.soundness import DAMAGED
+from tasks.lib.deploy.releases import parts
+from tasks.lib.deploy.releases.soundness import DAMAGED
 from tasks.lib.errors import Failure
 from tasks.lib.image.building import LABEL
 from tasks.lib.image.pinning import containers, parsed
@@ -15,7 +15,7 @@ from tasks.lib.image.reference import DIGEST, Reference
 from tasks.lib.image.registry import Registry, connect, labels_of
 
 if TYPE_CHECKING:
-    from tasks.lib.deploy.history import Past
+    from tasks.lib.deploy.releases.history import Past
     from tasks.lib.settings.model import Settings
 
 REQUESTS_AT_ONCE = 8
@@ -91,7 +91,7 @@ def in_use(settings: "Settings", repository: Reference) -> set[str]:
 
     """
     from tasks.lib.cluster.connection import connect as reach
-    from tasks.lib.deploy import history
+    from tasks.lib.deploy.releases import history
 
     used: set[str] = set()
     for environment in settings.environments.values():

@@ -17,7 +17,7 @@ SUFFIX = ".enc"
 # that names the key version.
 MAGIC = b"lookit-secret/"
 KMS_CIPHERTEXT = b"\x0a\x24"
-# Seals the releases in the history (tasks/lib/deploy/seal.py); no manifest reads it.
+# Seals the releases in the history (tasks/lib/deploy/releases/seal.py); no manifest reads it.
 RELEASE_KEY = "release.key"
 
 

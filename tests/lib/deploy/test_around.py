@@ -10,9 +10,9 @@ import pytest
 
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.deploy.around import Around
+from tasks.lib.deploy.events import Event, Notice
 from tasks.lib.deploy.hooks import Launcher
-from tasks.lib.deploy.notifying import ROLLBACK
-from tasks.lib.deploy.progress import Event, Notice
+from tasks.lib.deploy.notifications import ROLLBACK
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tests.builders import checked_in_settings
 from tests.webhook import Receiver, receiving

@@ -8,7 +8,7 @@ import pytest
 from tasks.lib.cluster.connection import Connection
 from tasks.lib.cluster.gke import Found
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.deploy.acting import unknown_kind
+from tasks.lib.deploy.apply.apply import unknown_kind
 from tasks.lib.deploy.engine import Choices, needed, plan
 from tasks.lib.deploy.objects import Ref, wanted
 from tasks.lib.errors import Failure

@@ -14,25 +14,17 @@ import pytest
 
 from tasks.lib.cluster import permissions
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.deploy import (
-    autoscaling,
-    comparing,
-    foretold,
-    halted,
-    history,
-    planning,
-    pruning,
-    readers,
-    references,
-)
-from tasks.lib.deploy.awaited import is_awaited, left_alone, may_be_awaited
-from tasks.lib.deploy.decide import Step, decide
 from tasks.lib.deploy.engine import Planned
-from tasks.lib.deploy.history import Past
 from tasks.lib.deploy.objects import Wanted, annotated, scopes_to_come, wanted
-from tasks.lib.deploy.ownership import labelled
-from tasks.lib.deploy.phases import arrange, ranks
-from tasks.lib.deploy.readiness import standing, tally
+from tasks.lib.deploy.plan import autoscaling, document, foretold, prune, readers, references
+from tasks.lib.deploy.plan.decide import Step, decide
+from tasks.lib.deploy.plan.ownership import labelled
+from tasks.lib.deploy.plan.phases import arrange, ranks
+from tasks.lib.deploy.releases import difference, history
+from tasks.lib.deploy.releases.history import Past
+from tasks.lib.deploy.rollout import suspended
+from tasks.lib.deploy.rollout.awaited import is_awaited, left_alone, may_be_awaited
+from tasks.lib.deploy.rollout.readiness import standing, tally
 from tasks.lib.errors import Failure
 from tasks.lib.image.pinning import pin_with
 from tasks.lib.redaction import Redactor
@@ -137,7 +129,7 @@ def without_a_cluster(objects: Sequence[Object], before: Sequence[Wanted], kinds
 def judge(step: Step) -> None:
     body, bare = step.body, step.ref.name
     foretold.result(step)
-    halted.fault(step, body)
+    suspended.fault(step, body)
     autoscaling.loses_replicas(step)
     standing(body), tally(body), left_alone(body, written=True), may_be_awaited(step.ref, SETTINGS.deploy)
     is_awaited(body, SETTINGS.deploy, bare, written=True, binding=lambda claim: "")
@@ -151,14 +143,14 @@ def told(found: Sequence[Wanted], steps: Sequence[Step], redactor: Redactor) -> 
     references.missing(needs, there)
     _ = [made for w in found for made in references.made_later(w.ref, w.body)]
     autoscaling.scaled_by(there.values())
-    pruning.names_read(there.values())
+    prune.names_read(there.values())
     history.images(found), history.secret_keys(found)
     past = [Past(number, {"result": "deployed"}, history.pack(found)) for number in (1, 2)]
-    comparing.differences(*past)
+    difference.differences(*past)
     planned = Planned((("phase", tuple(steps)),), {}, {})
     readers.marked(found), readers.notes(planned)
-    plan = planning.blanked(planning.of("staging", planned), redactor)
-    planning.as_json(plan), planning.as_lines(plan), planning.as_html(plan)
+    plan = document.blanked(document.of("staging", planned), redactor)
+    document.as_json(plan), document.as_lines(plan), document.as_html(plan)
 
 
 @pytest.fixture(scope="module")

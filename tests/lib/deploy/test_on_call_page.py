@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from tasks.lib.deploy.doom import NEVER, RULES, Rule
+from tasks.lib.deploy.rollout.failure_rules import NEVER, RULES, Rule
 from tests.builders import checked_in_settings
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tasks.lib import console
-from tasks.lib.deploy.history import Past
-from tasks.lib.deploy.soundness import sound
+from tasks.lib.deploy.releases.history import Past
+from tasks.lib.deploy.releases.soundness import sound
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image.inventory import Held, as_pod, images_of, named, rows
 from tasks.lib.image.keeping import check_number, confirmed, delete, judge, promote, saved

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.deploy import backup_role
+from tasks.lib.deploy.backup import role
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.pipeline import triggers
 from tasks.lib.sandbox.cloud.accounts import DEPLOYER_PERMISSIONS
@@ -107,7 +107,7 @@ def test_the_right_to_back_up_is_no_right_to_change_the_database() -> None:
 def test_the_sandbox_s_deployer_shows_that_the_right_is_enough() -> None:
     held = {right for right in DEPLOYER_PERMISSIONS if right.startswith("cloudsql.")}
 
-    assert held == set(backup_role.PERMISSIONS)
+    assert held == set(role.PERMISSIONS)
 
 
 def test_without_a_database_nothing_is_granted_on_one() -> None:

@@ -1,0 +1,282 @@
+"""Making it so: applying the steps of a phase, and replacing what has to be made anew."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Final
+
+from tasks.lib.background import completed
+from tasks.lib.cluster import lane
+from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.endpoint import CONNECTIONS
+from tasks.lib.cluster.kinds import Kinds
+from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy.events import Record, Tell, Told
+from tasks.lib.deploy.objects import Ref, is_going
+from tasks.lib.deploy.plan import takeover
+from tasks.lib.deploy.plan.conflicts import Conflict, bare, found_in, not_ours, options, without
+from tasks.lib.deploy.plan.decide import Action, Step
+from tasks.lib.deploy.plan.observe import get
+from tasks.lib.errors import Failure, TimedOut
+
+REFUSED: Final = "failed: refused"
+SPOKEN: Final = {
+    Action.CREATE: "created",
+    Action.CHANGE: "changed",
+    Action.RECREATE: "made anew",
+    Action.RUN: "started",
+}
+
+
+class Acting:
+    """Writes to one cluster.
+
+    Args:
+        api: the server.
+        kinds: what it serves; replaced when the deploy itself brings new kinds.
+        forced: objects whose conflicts were found to be ours to resolve.
+        predecessors: field managers whose records become ours.
+        record: is told what was done.
+        tell: likewise.
+        seconds: how long what is deleted may take to be gone; by default as the server may take to answer.
+        guard: called once that is gone; raises where nothing more may be changed.
+
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        kinds: Kinds,
+        forced: Mapping[Ref, tuple[Conflict, ...]],
+        predecessors: Sequence[str],
+        record: Record,
+        tell: Tell,
+        seconds: float = 0,
+        guard: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.api, self.kinds = api, kinds
+        self._seconds, self._guard = seconds or api.patience.total, guard
+        self._forced, self._predecessors = forced, predecessors
+        self._record, self._tell = record, tell
+        self._interrupted = threading.Event()
+
+    def apply(self, steps: Sequence[Step]) -> dict[Ref, Json]:
+        """Carry out steps that do not depend on one another; returns the objects as the server stored them.
+
+        The first refusal keeps what has not begun from beginning; what has is waited for, so that the record
+        is right.
+
+        Raises:
+            Failure: a step was refused.
+
+        """
+        done = self._apply_at_once([step for step in steps if self._is_simple(step)])
+        return done | self._apply_each([step for step in steps if step.ref not in done])
+
+    def _apply_each(self, steps: Sequence[Step]) -> dict[Ref, Json]:
+        pool = ThreadPoolExecutor(CONNECTIONS, "apply")
+        try:
+            return self._gathered({pool.submit(self._carry_out, step): step for step in steps})
+        except KeyboardInterrupt:  # what waits for the cluster would be waited for here, for minutes
+            self._interrupted.set()
+            self.api.close()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _gathered(self, futures: Mapping[Future[Json], Step]) -> dict[Ref, Json]:
+        done: dict[Ref, Json] = {}
+        fault: Failure | None = None
+        for future in completed(futures):
+            if future.cancelled():
+                continue
+            step = futures[future]
+            try:
+                done[step.ref] = future.result()
+            except Failure as failure:
+                self._record.end(step.ref, REFUSED)
+                fault = fault or failure
+                for other in futures:  # shutdown() would cancel them too, unseen here
+                    other.cancel()
+            else:
+                self._applied(step)
+        if fault:
+            raise fault
+        return done
+
+    def _apply_at_once(self, steps: Sequence[Step]) -> dict[Ref, Json]:
+        """Send many steps that take one request each; after the first that is not taken, no more is begun.
+
+        Returns those that were taken.
+        """
+        done: dict[Ref, Json] = {}
+        refused: list[Step] = []
+
+        def ended(step: Step, answer: Json | None) -> None:
+            if answer is None:
+                refused.append(step)
+                self._record.end(step.ref, REFUSED)
+            else:
+                done[step.ref] = answer
+                self._applied(step)
+
+        def writes() -> Iterator[lane.Write]:
+            for step in steps:
+                if refused:
+                    return
+                self._record.begin(step.ref, "being applied")
+                path = self.kinds[step.ref.api_version, step.ref.kind].path(step.ref.namespace, step.ref.name)
+                yield lane.Write(path, step.body, partial(ended, step))
+
+        if len(steps) >= lane.MANY:
+            lane.send(self.api, writes())
+        return done
+
+    def _is_simple(self, step: Step) -> bool:
+        """Whether one apply is all there is to do."""
+        known = (step.ref.api_version, step.ref.kind) in self.kinds
+        plain = step.action in {Action.CREATE, Action.CHANGE}
+        return known and plain and step.ref not in self._forced and not self._moves(step)
+
+    def _moves(self, step: Step) -> list[Json]:
+        """What has to be done first where something else applied the object before."""
+        if step.action is not Action.CHANGE or not step.live:
+            return []
+        return takeover.patch(step.live, self._predecessors)
+
+    def _applied(self, step: Step) -> None:
+        self._record.end(step.ref, "applied")
+        self._tell(Told(step.ref, SPOKEN[step.action]))
+
+    def _carry_out(self, step: Step) -> Json:
+        self._go_on(step)
+        self._record.begin(step.ref, "being applied")
+        if step.action is Action.RECREATE or (step.action is Action.RUN and step.live):
+            self._remove(step)
+            self._guard()
+            self._go_on(step)
+        kind = self.kinds.get((step.ref.api_version, step.ref.kind))
+        if kind is None:
+            raise unknown_kind(step.ref, self.kinds)
+        path = kind.path(step.ref.namespace, step.ref.name)
+        if step.action is Action.CHANGE:
+            takeover.take_over(self.api, path, step, self._predecessors)
+        return self._apply_one(step, path)
+
+    def _go_on(self, step: Step) -> None:
+        """Check that nobody has interrupted this.
+
+        Raises:
+            Failure: somebody has; it ends the thread alone, for the interruption itself is the news.
+
+        """
+        if self._interrupted.is_set():
+            raise Failure(f"{step.ref} is not made: this deploy was interrupted.")
+
+    def _apply_one(self, step: Step, path: str) -> Json:
+        """Apply an object; force takes over all that others own, so it is used once all of that is known.
+
+        Raises:
+            Failure: it is refused, or since the dry run others own what nobody gave up.
+
+        """
+        doing = f"apply {step.ref}"
+        try:
+            return self.api.apply(path, step.body, doing=doing)
+        except ApiError as error:
+            found = found_in(step.ref, error)
+            if not found:
+                raise
+            ours = {bare(conflict.named) for conflict in self._forced.get(step.ref, ())}
+            others = not_ours(found, self._predecessors, ours)
+            if others and all(conflict.field in step.yields for conflict in others):
+                return self.api.apply(path, without(step.body, others) or step.body, doing=doing)
+            if others:
+                raise Failure(
+                    f"{step.ref} was changed by somebody else during this deploy.",
+                    "\n".join(map(str, others)),
+                    f"Take these fields over as well with {options(others)}, "
+                    "or put their present values into the manifests.",
+                ) from error
+            return self.api.apply(path, step.body, doing=doing, query={"force": "true"})
+
+    def _remove(self, step: Step) -> None:
+        """Delete the very object that was observed, and wait until it and what it owns are gone."""
+        if is_going(step.live or {}):  # by somebody who may want its pods to stay
+            self._tell(Told(step.ref, "is being deleted: waiting until it is gone"))
+        else:
+            self._delete(step)
+        self._await_absence(step)
+
+    def _delete(self, step: Step) -> None:
+        kind = self.kinds[step.ref.api_version, step.ref.kind]
+        live = step.live or {}
+        options = {
+            "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground",
+            "preconditions": {"uid": live["metadata"]["uid"]},
+        }  # fmt: skip
+        try:
+            path = kind.path(step.ref.namespace, step.ref.name)
+            self.api.request("DELETE", path, doing=f"delete {step.ref}", body=options)
+        except ApiError as error:
+            if error.status not in {404, 409}:  # gone already, or another of the same name took its place
+                raise
+
+    def _await_absence(self, step: Step) -> None:
+        """Follow the object until it is gone.
+
+        Raises:
+            TimedOut: something holds it back.
+            Failure: the deploy was interrupted.
+
+        """
+        kind = self.kinds[step.ref.api_version, step.ref.kind]
+        uid = (step.live or {})["metadata"]["uid"]
+        deadline = time.monotonic() + self._seconds
+        while (there := get(self.api, kind, step.ref)) and there["metadata"]["uid"] == uid:
+            self._go_on(step)
+            if time.monotonic() > deadline:
+                held = ", ".join(there["metadata"].get("finalizers") or []) or "nothing that it names"
+                raise TimedOut(
+                    f"{step.ref} was deleted but does not go away.", f"Held back by: {held}.",
+                    step.ref.command("describe"),
+                )  # fmt: skip
+            self._watch_once(kind.path(step.ref.namespace), step.ref, there["metadata"]["resourceVersion"])
+
+    def _watch_once(self, path: str, ref: Ref, version: str) -> None:
+        """Sleep until something happens to the object, at most five seconds."""
+        query = {
+            "watch": "true", "fieldSelector": f"metadata.name={ref.name}", "resourceVersion": version,
+            "timeoutSeconds": "5",
+        }  # fmt: skip
+        try:
+            for _ in self.api.lines(path, query=query, idle=10):
+                return
+        except Failure:
+            time.sleep(0.2)  # the loop around this asks again and tells a lasting fault
+
+
+def unknown_kind(ref: Ref, kinds: Kinds) -> Failure:
+    """The error for a kind that the cluster does not serve, or not in this version."""
+    what = f"The cluster does not know the kind {ref.kind} of {ref.api_version}."
+    if served := _other_versions(ref, kinds):
+        return Failure(
+            what,
+            f"It knows {ref.kind} of {', '.join(served)}.",
+            f"Mend the apiVersion of {ref}: versions of the API are removed as clusters are upgraded.",
+        )
+    return Failure(
+        what,
+        f"{ref} cannot be applied without its CustomResourceDefinition.",
+        "Install what brings it first: for ClusterIssuer that is cert-manager (docs/deploy.md).",
+    )
+
+
+def _other_versions(ref: Ref, kinds: Kinds) -> list[str]:
+    """The versions in which the cluster knows a kind; Kubernetes' own kinds also went to other groups."""
+    group = ref.api_version.rpartition("/")[0]
+    is_own = "." not in group or group.endswith(".k8s.io")
+    named = [version for version, kind in kinds if kind == ref.kind]
+    return sorted(version for version in named if is_own or version.rpartition("/")[0] == group)

@@ -1,0 +1,115 @@
+"""Removing objects: only as they were looked at, and only while nobody else has a part in them."""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from tasks.lib import signals
+from tasks.lib.background import side_by_side
+from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.endpoint import CONNECTIONS
+from tasks.lib.cluster.kinds import Kinds
+from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy.events import Record, Tell, Told
+from tasks.lib.deploy.objects import APPLIED, is_going
+from tasks.lib.deploy.plan.decide import Step
+from tasks.lib.deploy.plan.observe import PAUSES, get
+from tasks.lib.deploy.plan.ownership import is_ours, other_managers
+from tasks.lib.deploy.plan.phases import rank
+from tasks.lib.errors import Failure
+
+LATER: Final = "All of it is ready; the next deploy tries again to remove the rest."
+
+
+class Removing:
+    """Deletions in one cluster.
+
+    Args:
+        api: the server.
+        kinds: what it serves.
+        controllers: field managers that only complete what others deploy.
+        record: is told what was removed.
+        tell: likewise.
+
+    """
+
+    def __init__(
+        self, api: Api, kinds: Kinds, controllers: Collection[str], record: Record, tell: Tell
+    ) -> None:
+        self._api, self._kinds, self._controllers = api, kinds, controllers
+        self._record, self._tell = record, tell
+
+    def remove(self, steps: Sequence[Step]) -> None:
+        """Remove what may be removed: first what others do not lean on; what is left is told.
+
+        Raises:
+            Failure: the cluster refused some; the others are gone.
+
+        """
+        fault: Failure | None = None
+        for place in sorted({rank(step.ref.kind) for step in steps}, reverse=True):
+            due = [step for step in steps if rank(step.ref.kind) == place]
+            faults = side_by_side(self._remove, due, CONNECTIONS)
+            fault = fault or next((one for one in faults if one), None)
+        if fault:
+            raise fault
+
+    def _remove(self, step: Step) -> Failure | None:
+        self._record.begin(step.ref, "being removed")
+        try:
+            left = self._left_because(step)
+        except Failure as failure:
+            self._record.end(step.ref, "failed: not removed")
+            return failure
+        self._record.end(step.ref, "left" if left else "removed")
+        self._tell(Told(step.ref, f"left: {left}" if left else "removed"))
+        return None
+
+    def _left_because(self, step: Step) -> str:
+        """Remove one object; returns why it was left, or nothing."""
+        kind = self._kinds.get((step.ref.api_version, step.ref.kind))
+        if kind is None:  # its definition never came into force, so there is none of it
+            return ""
+        path = kind.path(step.ref.namespace, step.ref.name)
+        for pause in PAUSES:
+            signals.sleep(pause)
+            live = get(self._api, kind, step.ref)
+            if live is None or is_going(live):
+                return ""
+            if reason := reason_to_leave(step, live, self._controllers):
+                return reason
+            try:
+                self._api.request("DELETE", path, doing=f"delete {step.ref}", body=_options(live))
+            except ApiError as error:
+                if error.status not in {404, 409}:
+                    raise
+            else:
+                return ""
+        return "it changes all the time"
+
+
+def reason_to_leave(step: Step, live: Json, controllers: Collection[str]) -> str:
+    """Why an object is not to be removed, or nothing.
+
+    Args:
+        step: the object as it was looked at, or as this deploy made it.
+        live: as it is now.
+        controllers: field managers that only complete what others deploy.
+
+    """
+    if step.live and step.live["metadata"]["uid"] != live["metadata"]["uid"]:
+        return "another took its place"
+    if not step.live and (live["metadata"].get("annotations") or {}).get(APPLIED) != step.wanted.digest:
+        return "something else has written it since"
+    if not is_ours(live):
+        return "this project did not make it"
+    if others := other_managers(live, controllers):
+        return f"{', '.join(others)} has a part in it"
+    return ""
+
+
+def _options(live: Json) -> Json:
+    metadata = live["metadata"]
+    return {
+        "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
+        "preconditions": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
+    }  # fmt: skip

@@ -1,0 +1,1 @@
+"""A backup of the Cloud SQL instance before a migration."""

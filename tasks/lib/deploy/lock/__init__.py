@@ -1,0 +1,1 @@
+"""One deploy at a time: the Lease, who holds it, and how a dead holder is removed."""

@@ -1,0 +1,92 @@
+"""Giving up a lock whose holder is surely dead, with a note of who did so and why."""
+
+import datetime
+from typing import TYPE_CHECKING
+
+from tasks.lib.cluster.api import Api, Json
+from tasks.lib.deploy.lock import killed
+from tasks.lib.deploy.lock.holder import Claim, describe, notes_of
+from tasks.lib.deploy.lock.lease import NAME, Lock
+from tasks.lib.errors import Failure, UsageError
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.model import Environment, Settings
+
+
+def unlock(settings: "Settings", environment: "Environment", by: str, reason: str) -> str:
+    """Delete the environment's lock and keep its holder as a killed release; an event says by whom and why.
+
+    Returns:
+        What was done, in one sentence.
+
+    Raises:
+        UsageError: `by` or `reason` is missing.
+        Failure: the cluster cannot be reached, or refuses.
+
+    """
+    from tasks.lib.cluster.connection import connect
+
+    if not by or not reason:
+        raise UsageError(
+            "Giving up a lock takes a name and a reason.", "A deploy may still be running under it.",
+            f'./inv release.unlock --environment {environment.name} --by NAME --reason "…"',
+        )  # fmt: skip
+    api = connect(settings, environment).api
+    lease = give_up(Lock(api, environment, Claim(by)))
+    if lease is None:
+        return f"No deploy holds the lock of {environment.name}."
+    kept = killed.remember(api, lease, notes_of(lease))
+    told = f"The lock of {environment.name} is given up; it was held by {describe(lease)}. {kept}"
+    try:
+        _note(api, lease, by, reason)
+    except Failure as failure:  # the lock is free all the same, and a deployer need not be allowed to
+        return f"{told} No event could be left that says so: {failure.why}"
+    return told
+
+
+def give_up(one: Lock) -> Json | None:
+    """Delete the Lease as long as it is the holder's who had it at first; returns it, or None without one.
+
+    Raises:
+        Failure: another deploy took it over meanwhile, or the cluster refuses.
+
+    """
+    first = lease = one.read()
+    while first and lease:
+        if _tenure(lease) != _tenure(first):
+            raise Failure(
+                "The lock changed hands a moment ago: nothing was given up.",
+                f"It was held by {describe(first)}; now by {describe(lease)}.",
+                "The one that was dead is gone: wait for the deploy that holds it now.",
+            )
+        if one.delete(lease, doing="give up the lock"):
+            return lease
+        lease = one.read()  # it was renewed, or someone announced that they wait
+    return None
+
+
+def _tenure(lease: Json) -> tuple[str, ...]:
+    spec = lease["spec"]
+    return lease["metadata"]["uid"], spec.get("holderIdentity", ""), spec.get("acquireTime", "")
+
+
+def _note(api: Api, lease: Json, by: str, reason: str) -> None:
+    """Leave an event about the Lease."""
+    namespace = lease["metadata"]["namespace"]
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    about = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "name": NAME, "namespace": namespace}
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{NAME}-", "namespace": namespace},
+        "involvedObject": {**about, "uid": lease["metadata"]["uid"]},
+        "type": "Normal",
+        "reason": "Unlocked",
+        "message": f"{by} gave up the lock of {lease['spec'].get('holderIdentity')}: {reason}",
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "source": {"component": NAME},
+    }
+    api.request(
+        "POST", f"/api/v1/namespaces/{namespace}/events", doing="note who gave up the lock", body=event
+    )

@@ -1,0 +1,124 @@
+"""Telling a chat of a deploy: a message in the form that Slack's webhooks take, sent again while it may help.
+
+The address is a secret: whoever has it can post.  It is read from the environment, and never printed.
+"""
+
+import json
+import random
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from tasks.lib import signals
+from tasks.lib.background import call
+from tasks.lib.deploy.events import BEFORE
+from tasks.lib.errors import Failure
+from tasks.lib.redaction import Secret
+
+if TYPE_CHECKING:
+    from tasks.lib.build_variables import BuildVariables
+
+PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
+FIRST_DELAY: Final = 0.5
+LONGEST_DELAY: Final = 8.0
+SECONDS_OF_AN_ATTEMPT: Final = 10.0
+LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+SIGNS: Final = {"start": ":hourglass_flowing_sand:", "success": ":white_check_mark:", "failure": ":x:"}
+# What is said of each event, by what is done.
+DEPLOY: Final = {"start": "is being deployed", "success": "is deployed", "failure": "could not be deployed"}
+ROLLBACK: Final = {
+    "start": "is being brought back",
+    "success": "is back",
+    "failure": "could not be brought back",
+}
+
+
+def address(variable: str, environ: Mapping[str, str]) -> Secret:
+    """The webhook's address.
+
+    Raises:
+        Failure: the variable is not set, or holds no address that is safe to use.
+
+    """
+    url = environ.get(variable, "").strip()
+    if not url:
+        raise Failure(f"Nobody can be notified: {variable} is not set.")
+    if not _is_safe(url):
+        raise Failure(f"Nobody is notified: {variable} holds no https address.")
+    return Secret(url.encode())
+
+
+def _is_safe(url: str) -> bool:
+    try:
+        url.encode()
+        parts = urlsplit(url)
+    except ValueError:  # such as https://[your-webhook], which is no IPv6 address; its text is not told
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOCAL)
+
+
+def message(
+    event: str, spoken: Mapping[str, str], environment: str, variables: "BuildVariables", more: str
+) -> dict[str, object]:
+    """What is sent: `text` for notifications and other receivers, `blocks` for Slack's window.
+
+    Args:
+        event: start, success or failure.
+        spoken: what is said of each event: DEPLOY or ROLLBACK.
+        environment: where.
+        variables: the commit and so on.
+        more: what else there is to say; may be empty.
+
+    """
+    sign = SIGNS[event]
+    release = (
+        f"{variables.short_sha} ({variables.branch_name})" if variables.commit_sha else f"the state {BEFORE}"
+    )
+    first = f"{environment}: {release} {spoken[event]}"
+    build = f"\nbuild {variables.build_id}" if variables.build_id else ""
+    text = _escaped(first + (f": {more}" if more else "."))
+    block = {"type": "section", "text": {"type": "mrkdwn", "text": f"{sign} {text}{_escaped(build)}"[:2900]}}
+    return {"text": text, "blocks": [block]}
+
+
+def send(url: Secret, content: Mapping[str, object], seconds: float) -> None:
+    """Post a message; what may pass is tried again, with growing and uneven pauses.
+
+    Raises:
+        Failure: it was refused, or nobody answered in time; the address is not named.
+
+    """
+    import urllib3
+
+    deadline = time.monotonic() + seconds
+    body, delay, fault = json.dumps(content).encode(), FIRST_DELAY, ""
+    with urllib3.PoolManager(retries=False) as pool:
+        while (left := deadline - time.monotonic()) > 0:
+            pause = delay * random.uniform(0.75, 1.25)  # noqa: S311 - spreads retries, guards nothing
+            try:
+                answer = call(
+                    pool.request, "POST", url.reveal().decode(), body=body, redirect=False,
+                    headers={"Content-Type": "application/json"},
+                    timeout=min(SECONDS_OF_AN_ATTEMPT, left),
+                )  # fmt: skip
+                if answer.status < 300:
+                    return
+                fault = f"It answered {answer.status}."
+                if answer.status not in PASSING:
+                    break
+                asked = answer.headers.get("Retry-After") or ""
+                pause = max(pause, float(asked)) if asked.isdigit() else pause
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                # Its text would name the address.
+                fault = f"The connection failed ({type(getattr(error, 'reason', None) or error).__name__})."
+            if time.monotonic() + pause > deadline:
+                break
+            signals.sleep(pause)
+            delay = min(delay * 2, LONGEST_DELAY)
+    raise Failure("The notification was not delivered.", fault)
+
+
+def _escaped(text: str) -> str:
+    """Slack's own three characters, so that nothing in a message becomes a link or a mention."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

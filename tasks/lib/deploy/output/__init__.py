@@ -1,0 +1,1 @@
+"""How a deploy, a plan and the releases are shown to people."""

@@ -1,0 +1,138 @@
+"""Telling history to people and programs."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from tasks.lib import console
+from tasks.lib.deploy.releases.difference import Difference
+from tasks.lib.deploy.releases.history import Past
+from tasks.lib.deploy.releases.review import Status
+from tasks.lib.deploy.releases.soundness import DAMAGED
+from tasks.lib.duration import spoken
+
+# Facts that are JSON themselves.
+STRUCTURED: Final[tuple[str, ...]] = ("phases", "images", "secrets")
+SIGNS: Final = {"added": "+", "removed": "-", "changed": "~", "missing": "-", "extra": "+"}
+
+
+def structured(past: Past) -> dict[str, Any]:
+    """A release's facts as JSON has them."""
+    parsed = {key: json.loads(past.facts[key]) for key in STRUCTURED if key in past.facts}
+    return {"number": past.number, **past.facts, **parsed}
+
+
+def deliver_release(past: Past, *, as_json: bool) -> None:
+    """Print one release: as JSON with its objects on stdout, or as lines."""
+    if as_json:
+        console.emit(
+            json.dumps({**structured(past), "objects": past.objects() if past.packed else None}, indent=2)
+        )
+        return
+    for line in release_lines(past):
+        console.say(line)
+
+
+def release_lines(past: Past) -> list[str]:
+    """A release in words."""
+    facts = structured(past)
+    phases, images, secrets = (facts.get(key) or [] for key in STRUCTURED)
+    told = ["result", "back_to", "commit", "branch", "tag", "build", "who", "began", DAMAGED]
+    lines = [f"release {past.number}"]
+    lines += [f"  {key.replace('_', ' ')}: {facts[key]}" for key in told if facts.get(key)]
+    lines.append(f"  took: {spoken(float(facts.get('seconds', 0)))}")
+    lines += [f"    {title}: {spoken(took)}" for title, took in dict(phases).items()]
+    lines += ["  images:", *(f"    {image}" for image in images)]
+    if "not_kept" in facts:
+        return [*lines, f"  objects: not kept. {facts['not_kept']}"]
+    names = sorted(f"{body['kind']} {body['metadata']['name']}" for body in past.objects())
+    kept = [f"Secret {one['name']} (keys: {', '.join(one['keys'])})" for one in secrets]
+    return [*lines, f"  objects: {len(names) + len(kept)}", *(f"    {name}" for name in [*names, *kept])]
+
+
+def deliver_differences(before: Past, after: Past, found: Sequence[Difference], *, as_json: bool) -> None:
+    """Print how two releases differ."""
+    if as_json:
+        told = {"from": before.number, "to": after.number, "objects": [asdict(one) for one in found]}
+        console.emit(json.dumps(told, indent=2))
+        return
+    for line in difference_lines(before, after, found):
+        console.say(line)
+
+
+def difference_lines(before: Past, after: Past, found: Sequence[Difference]) -> list[str]:
+    """How two releases differ, in lines."""
+    commits = " → ".join(one.commit for one in (before, after))
+    lines = [f"release {before.number} → {after.number}, commit {commits}"]
+    for one in found:
+        lines.append(f"  {SIGNS[one.action]} {one.kind} {one.name}")
+        lines += [f"      {line}" for change in one.changes for line in change.lines]
+    return [*lines, f"{len(found)} objects differ." if found else "Their objects are the same."]
+
+
+def deliver_status(environment: str, status: Status, *, as_json: bool) -> None:
+    """Print how an environment stands."""
+    if as_json:
+        drifted = [
+            {
+                **{key: getattr(one.ref, key) for key in ("kind", "name", "namespace")},
+                "state": one.state,
+                "by": one.by,
+                "fields": [asdict(change) for change in one.changes],
+            }
+            for one in status.drifted
+        ]
+        told = {
+            "environment": environment,
+            "release": structured(status.release),
+            "killed": structured(status.killed) if status.killed else None,
+            "drift": drifted,
+        }
+        console.emit(json.dumps(told, indent=2))
+        return
+    for line in status_lines(environment, status):
+        console.say(line)
+
+
+def status_lines(environment: str, status: Status) -> list[str]:
+    """How an environment stands, in lines: of a changed field the release's value comes first."""
+    facts = status.release.facts
+    commit, tag = status.release.commit, facts.get("tag", "")
+    lines = [
+        f"{environment}: release {status.release.number}, commit {commit}{f', tag {tag}' if tag else ''}: "
+        f"{facts.get('result', '')}, {facts.get('began', '')}, by {facts.get('who', '?').partition(' (')[0]}"
+    ]
+    if status.killed:
+        later = status.killed
+        lines.append(
+            f"Release {later.number} after it, commit {later.commit}, was killed: what it applied stays. "
+            "Deploy again, or ./inv release.rollback."
+        )
+    for one in status.drifted:
+        by = f", by {', '.join(one.by)}" if one.by else ""
+        lines.append(f"  {SIGNS[one.state]} {one.ref}: {one.state}{by}")
+        lines += [f"      {line}" for change in one.changes for line in change.lines]
+    if not status.drifted:
+        return [*lines, "Everything is as that release made it."]
+    return [*lines, f"{len(status.drifted)} objects are not as that release made them."]
+
+
+def deliver_list(past: Sequence[Past], *, as_json: bool) -> None:
+    """Print releases as JSON on stdout, or as a table."""
+    if as_json:
+        console.emit(json.dumps([{"number": one.number, **one.facts} for one in past], indent=2))
+        return
+    rows = [row(one) for one in past]
+    console.table(("release", "began", "took", "commit", "tag", "who", "result"), rows)
+
+
+def row(one: Past) -> tuple[str, ...]:
+    """The cells of one release."""
+    facts = one.facts
+    back = f" (back to {facts['back_to']})" if "back_to" in facts else ""
+    return (
+        str(one.number), facts.get("began", ""), spoken(float(facts.get("seconds", 0))),
+        facts.get("commit", "")[:7], facts.get("tag", ""), facts.get("who", "").partition(" (")[0],
+        facts.get("result", "") + back,
+    )  # fmt: skip

@@ -1,0 +1,175 @@
+"""The report of one deploy, gathered from its events while it runs.
+
+Events come without secret values, so the report has none either.
+"""
+
+import datetime
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from tasks.lib.deploy.events import (
+    Began,
+    Decided,
+    Ended,
+    Event,
+    LogLine,
+    Notice,
+    PhaseBegan,
+    Record,
+    Remembered,
+    Told,
+)
+from tasks.lib.deploy.output import summary
+from tasks.lib.deploy.output.table import WORKING, look
+from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.printable import clipped, one_line, printable
+from tasks.lib.signals import exit_code
+
+if TYPE_CHECKING:
+    from tasks.lib.deploy.plan.document import Plan
+
+LOG_LINES: Final = 5000
+
+
+class Report:
+    """What is known of one deploy so far.
+
+    Args:
+        environment: where it goes.
+        release: commit and so on, as texts.
+
+    """
+
+    def __init__(self, environment: str, release: dict[str, str]) -> None:
+        self._environment, self._release = environment, dict(release)
+        self._wall, self._began = datetime.datetime.now(datetime.UTC), time.monotonic()
+        self._records: list[Record] = []
+        self._phases: list[tuple[str, float]] = []
+        self._log: deque[dict[str, Any]] = deque(maxlen=LOG_LINES)
+        self._told: deque[dict[str, Any]] = deque(maxlen=LOG_LINES)
+        self._log_lines = 0
+        self._end: list[str] = []
+        self._lock = threading.Lock()
+        self.plan: Plan | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Take an event down."""
+        now = round(time.monotonic() - self._began, 3)
+        with self._lock:
+            match event:
+                case Began(record):
+                    self._records.append(record)
+                case Decided(plan):
+                    self.plan = plan
+                case Remembered(facts):
+                    self._release |= {k: v for k, v in facts.items() if k not in {"phases", "secrets"}}
+                case PhaseBegan(title):
+                    self._phases.append((title, now))
+                case Ended(record, seconds):
+                    self._end = (
+                        [summary.closing(record, seconds)] if record.rows else ["Nothing was changed."]
+                    )
+                    self._end += record.aftermath
+                case _:
+                    self._note(event, now)
+
+    def _note(self, event: Told | LogLine | Notice, now: float) -> None:
+        match event:
+            case LogLine(pod, line):
+                self._log_lines += 1
+                self._log.append({"at": now, "pod": one_line(pod), "line": clipped(one_line(line))})
+            case Told(ref, text):
+                self._told.append({"at": now, "object": str(ref), "text": one_line(text)})
+            case Notice(text):
+                self._told.append({"at": now, "object": "", "text": one_line(text)})
+
+    def content(self, fault: BaseException | None) -> dict[str, Any]:
+        """All of it, as JSON has it.
+
+        Args:
+            fault: what ended the deploy, if something did.
+
+        """
+        seconds = round(time.monotonic() - self._began, 3)
+        ends = [start for _, start in self._phases[1:]] + [seconds]
+        return {
+            "environment": self._environment,
+            "result": result(fault, self._records),
+            "exit_code": code(fault),
+            "began": self._wall.isoformat(timespec="seconds"),
+            "seconds": seconds,
+            "end": [one_line(line) for line in self._end],
+            "failure": failure(fault),
+            "release": self._release,
+            "phases": [
+                {"title": title, "began": start, "seconds": round(end - start, 3)}
+                for (title, start), end in zip(self._phases, ends, strict=False)
+            ],
+            "objects": [row for record in self._records for row in self._rows(record, ends)],
+            "plan": asdict(self.plan) if self.plan else None,
+            "told": list(self._told),
+            "log": list(self._log),
+            "log_lines_left_out": self._log_lines - len(self._log),
+        }
+
+    def _rows(self, record: Record, ends: Sequence[float]) -> Iterator[dict[str, Any]]:
+        for row in list(record.rows.values()):
+            began = None if row.began is None else round(row.began - self._began, 3)
+            seconds = row.seconds
+            if began is not None and (seconds is None or look(row) is WORKING):  # to the end of its phase
+                seconds = next((end for end in ends if end > began), began) - began
+            yield {
+                "phase": row.phase,
+                "kind": row.ref.kind,
+                "name": row.ref.name,
+                "namespace": row.ref.namespace,
+                "action": str(row.action),
+                "result": one_line(row.result),
+                "ready": row.count,
+                "began": began,
+                "seconds": None if began is None or seconds is None else round(seconds, 3),
+            }
+
+
+def result(fault: BaseException | None, records: list[Record]) -> str:
+    """How it ended, in one or two words."""
+    match fault:
+        case None:
+            changed = any(record.changed for record in records)
+            return "deployed" if changed else "unchanged"
+        case TimedOut():
+            return "timed out"
+        case KeyboardInterrupt():
+            return "interrupted"
+    return "failed"
+
+
+def code(fault: BaseException | None) -> int:
+    """The exit code."""
+    match fault:
+        case None:
+            return 0
+        case Failure():
+            return fault.exit_code
+        case KeyboardInterrupt():
+            return exit_code(fault)
+    return 1
+
+
+def failure(fault: BaseException | None) -> dict[str, str] | None:
+    """What a failure says of itself; of an unexpected error only its kind: it may quote anything."""
+    if fault is None:
+        return None
+    if isinstance(fault, Failure):
+        return {
+            "what": one_line(fault.what),
+            "why": printable(fault.why),
+            "next": printable(fault.next_step),
+        }
+    if isinstance(fault, KeyboardInterrupt):
+        return {"what": f"Stopped by {str(fault) or 'Ctrl-C'}.", "why": "", "next": ""}
+    return {"what": f"An error that was not expected: {type(fault).__name__}.", "why": "", "next": ""}

@@ -1,0 +1,147 @@
+"""A deploy as one table that fits a screen: which rows it shows, and how each looks."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tasks.lib.deploy.events import Record, Row
+from tasks.lib.deploy.objects import Ref
+from tasks.lib.deploy.output.summary import GOOD, SETTLED
+from tasks.lib.duration import spoken
+from tasks.lib.printable import one_line
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+# Lines around the rows: title, head, count of the rest, and one to spare for the cursor.
+AROUND: Final = 4
+WIDE: Final = 100
+SHORT: Final = {
+    "ConfigMap": "cm", "CustomResourceDefinition": "crd", "DaemonSet": "ds", "Deployment": "deploy",
+    "Ingress": "ing", "Namespace": "ns", "PersistentVolumeClaim": "pvc", "Service": "svc",
+    "ServiceAccount": "sa", "StatefulSet": "sts", "StorageClass": "sc",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a state is shown, and how much it matters where not all rows fit: 0 the most."""
+
+    sign: str
+    colour: str
+    matters: int
+
+
+FAILED: Final = Look("✗", "red", 0)
+WORKING: Final = Look("…", "yellow", 1)
+DONE: Final = Look("✓", "green", 2)
+TO_COME: Final = Look("·", "dim", 3)
+WORDS: Final = {FAILED: "failed", WORKING: "in work", DONE: "done", TO_COME: "to come"}
+
+
+def look(row: Row) -> Look:
+    """How a row looks."""
+    if row.result == "not reached":
+        return TO_COME
+    if row.result in GOOD:
+        return DONE
+    return FAILED if row.result.startswith(("failed", "timed out")) else WORKING
+
+
+def choose(rows: Sequence[Row], room: int) -> tuple[list[Row], str]:
+    """The rows that fit, in the order of the plan, and what to say of the others.
+
+    Failed rows come first, then those in work, then what was done last, then what is to come.
+
+    Args:
+        rows: all of them.
+        room: how many fit.
+
+    """
+    open_ones = [row for row in rows if row.result not in SETTLED]
+    by_weight = sorted(open_ones, key=lambda row: (look(row).matters, -(row.began or 0)))
+    chosen = {row.ref for row in by_weight[: max(room, 1)]}
+    hidden = [row for row in open_ones if row.ref not in chosen]
+    count = Counter(look(row) for row in hidden)
+    parts = [f"{count[one]} {word}" for one, word in WORDS.items() if count[one]]
+    settled = len(rows) - len(open_ones)
+    said = [f"{len(hidden)} more: {', '.join(parts)}"] if hidden else []
+    said += [f"{settled} unchanged"] if settled else []
+    return [row for row in open_ones if row.ref in chosen], "; ".join(said)
+
+
+def name(ref: Ref, width: int) -> str:
+    """An object's name; where there is little room, its kind is short as kubectl's."""
+    return str(ref) if width >= WIDE else f"{SHORT.get(ref.kind, ref.kind.lower())}/{ref.name}"
+
+
+def age(row: Row, now: float) -> str:
+    """How long a row has been, or was, worked on."""
+    if row.began is None:
+        return ""
+    return spoken(row.seconds if row.seconds is not None and look(row) is not WORKING else now - row.began)
+
+
+def draw(
+    record: Record, phase: str, reasons: Mapping[Ref, str], width: int, height: int, now: float
+) -> "Table":
+    """The table.
+
+    Args:
+        record: the course so far.
+        phase: the title of the present phase.
+        reasons: what was last told of each object.
+        width: of the screen, in columns.
+        height: of the screen, in lines.
+        now: as time.monotonic() counts.
+
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = list(record.rows.values())
+    chosen, rest = choose(rows, height - AROUND)
+    table = Table(
+        box=None, expand=True, pad_edge=False, header_style="bold", title_style="bold",
+        title_justify="left", caption_justify="left", title=_one_line(title(record, phase, rows, now)),
+        caption=_one_line(rest) if rest else None,
+    )  # fmt: skip
+    names = [name(row.ref, width) for row in chosen]
+    widest = max(map(len, names), default=0)
+    wide = width >= WIDE
+    table.add_column("", width=1)
+    if wide:
+        table.add_column("phase", no_wrap=True, overflow="ellipsis", max_width=24)
+    table.add_column("object", no_wrap=True, overflow="ellipsis", width=min(widest, width * 2 // 5))
+    table.add_column("ready", no_wrap=True, justify="right", min_width=5)
+    table.add_column("age", no_wrap=True, justify="right", min_width=5)
+    table.add_column("reason", no_wrap=True, overflow="ellipsis", ratio=1)
+    for row, shown in zip(chosen, names, strict=True):
+        seen = look(row)
+        cells = [shown, row.count, age(row, now), reason(row, reasons.get(row.ref, ""))]
+        cells = [row.phase, *cells] if wide else cells
+        table.add_row(Text(seen.sign, style=seen.colour), *(Text(one_line(cell)) for cell in cells))
+    return table
+
+
+def title(record: Record, phase: str, rows: Sequence[Row], now: float) -> str:
+    """Where the deploy stands, in one line."""
+    phases = list(dict.fromkeys(row.phase for row in rows))
+    number = f" ({phases.index(phase) + 1} of {len(phases)})" if phase in phases else ""
+    return f"{record.environment}: {phase}{number}, {spoken(now - record.began)}"
+
+
+def reason(row: Row, told: str) -> str:
+    """Why a row stands as it does: the result, and while it is in work what was told last."""
+    if look(row) is not WORKING:
+        return row.result
+    waiting, _, why = row.result.partition("waiting: ")
+    return why if not waiting and why else told or row.result
+
+
+def _one_line(words: str) -> "Text":
+    from rich.text import Text
+
+    return Text(one_line(words), no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,1 @@
+"""What a deploy would change, object by object, before anything changes."""

@@ -1,0 +1,259 @@
+"""A plan for people and programs: what a deploy would do, and a seal by which it can be approved."""
+
+import html
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from tasks.lib.cluster.api import Json
+from tasks.lib.deploy.engine import REMOVAL, Planned
+from tasks.lib.deploy.objects import fingerprint
+from tasks.lib.deploy.output import page
+from tasks.lib.deploy.plan.decide import WRITES, Action, Step
+from tasks.lib.deploy.plan.diff import Change, alike, changes, content, masked, notes
+from tasks.lib.errors import Failure, UsageError
+from tasks.lib.redaction import Redactor
+
+SIGNS: Final = {
+    Action.CREATE: "+",
+    Action.CHANGE: "~",
+    Action.RECREATE: "±",
+    Action.RUN: ">",
+    Action.AWAIT: ">",
+    Action.DELETE: "-",
+    Action.LEAVE: "·",
+}
+# Of the JSON, and of what seals cover: a plan of another format cannot be approved.
+FORMAT: Final = 1
+Key = tuple[str, str, str]
+COLOURS: Final = {"+": "green", "~": "yellow", "±": "red", ">": "cyan", "-": "red", "·": ""}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object of the plan.
+
+    Args:
+        phase: the title of its phase.
+        kind: its kind.
+        name: its name.
+        namespace: its namespace, or empty.
+        action: what would be done with it.
+        reason: why; may be empty.
+        changes: the fields that would differ.
+        seal: a fingerprint of what is wanted and of what is there.
+
+    """
+
+    phase: str
+    kind: str
+    name: str
+    namespace: str
+    action: str
+    reason: str
+    changes: tuple[Change, ...]
+    seal: str
+
+    @property
+    def writes(self) -> bool:
+        """Whether the object would be written."""
+        return Action(self.action) in WRITES
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a deploy of one environment would do.
+
+    Args:
+        environment: its name.
+        entries: every object.
+        notes: what else to know, as sentences.
+
+    """
+
+    environment: str
+    entries: tuple[Entry, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def due(self) -> list[Entry]:
+        """The entries that would be written."""
+        return [entry for entry in self.entries if entry.writes]
+
+    @property
+    def told(self) -> list[Entry]:
+        """The entries that there is something to say of: due, waited for, or left against expectation."""
+        return [
+            entry for entry in self.entries if entry.writes or entry.action in {Action.AWAIT, Action.LEAVE}
+        ]
+
+
+def of(environment: str, planned: Planned) -> Plan:
+    """The plan behind an engine's preparation."""
+    entries = []
+    for phase, steps in (*planned.phases, (REMOVAL, (*planned.removals, *planned.left))):
+        for step in steps:
+            differing = _differing(step, planned.results.get(step.ref, step.body))
+            there = content(step.live) if step.live and step.action is not Action.LEAVE else None
+            seal = fingerprint([step.action, step.wanted.digest, there])
+            entries.append(
+                Entry(phase, step.ref.kind, step.ref.name, step.ref.namespace, str(step.action), step.reason,
+                      tuple(differing), seal)
+            )  # fmt: skip
+    return Plan(environment, tuple(entries))
+
+
+def _differing(step: Step, after: Json) -> list[Change]:
+    """The fields that would differ; where an object is written for our notes on it alone, these."""
+    if step.live is None or step.action not in {Action.CHANGE, Action.RECREATE}:
+        return []
+    return changes(step.live, after) or notes(step.live, after)
+
+
+def with_namespace(plan: Plan, name: str) -> Plan:
+    """The plan of a deploy that first creates its namespace, unless that is among its objects anyway."""
+    if any((entry.kind, entry.name) == ("Namespace", name) for entry in plan.entries):
+        return plan
+    seal = fingerprint(["Namespace", name])
+    entry = Entry("namespace", "Namespace", name, "", Action.CREATE, "there is none yet", (), seal)
+    return replace(plan, entries=(entry, *plan.entries))
+
+
+def as_lines(plan: Plan) -> list[tuple[str, str]]:
+    """The plan as (colour, line); colours are those of `COLOURS`, or empty."""
+    lines: list[tuple[str, str]] = []
+    phase = ""
+    for entry in plan.told:
+        if entry.phase != phase:
+            phase = entry.phase
+            lines.append(("", phase))
+        sign = SIGNS[Action(entry.action)]
+        why = f" ({entry.reason})" if entry.reason else ""
+        lines.append((COLOURS[sign], f"  {sign} {entry.kind} {entry.name}{why}"))
+        for group in alike(entry.changes):
+            told, more = group[0].lines, len(group) - 1
+            told = [*told, f"    and {more} more fields in the same way"] if more else told
+            lines += [(COLOURS[str(group[0])[0]], f"      {line}") for line in told]
+    if plan.notes:
+        lines += [("", "to know"), *(("yellow", f"  ! {note}") for note in plan.notes)]
+    lines.append(("", totals(plan)))
+    return lines
+
+
+def totals(plan: Plan) -> str:
+    """One line that counts."""
+    count = Counter(entry.action for entry in plan.entries)
+    words = {
+        "create": "to create",
+        "change": "to change",
+        "recreate": "to make anew",
+        "run": "to run",
+        "await": "to wait for",
+        "delete": "to delete",
+        "leave": "left",
+    }
+    parts = [f"{count[action]} {text}" for action, text in words.items() if count[action]]
+    rest = len(plan.entries) - len(plan.told)
+    return f"{plan.environment}: {', '.join([*parts, f'{rest} unchanged'])}."
+
+
+def as_json(plan: Plan) -> str:
+    """The whole plan as JSON; `read` takes it back."""
+    return json.dumps({"format": FORMAT, **asdict(plan)}, indent=2)
+
+
+def as_html(plan: Plan) -> str:
+    """One self-contained page."""
+    return page.document(f"Plan for {plan.environment}", as_section(plan))
+
+
+def as_section(plan: Plan) -> str:
+    """What such a page says, for pages that say more."""
+    parts: list[str] = []
+    changes_of_a_phase: list[tuple[str, str]] = []
+    for colour, line in [*as_lines(plan), ("", "")]:
+        if line.startswith(" "):
+            changes_of_a_phase.append((colour, line.removeprefix("  ")))
+            continue
+        if changes_of_a_phase:
+            parts.append(page.lines(changes_of_a_phase))
+            changes_of_a_phase = []
+        parts += [f"<h3>{html.escape(line)}</h3>"] if line else []
+    return "".join(parts)
+
+
+def blanked(plan: Plan, redactor: Redactor) -> Plan:
+    """The plan without secret values, wherever they stand: a ConfigMap may repeat one."""
+    entries = (
+        replace(entry, reason=redactor.line(entry.reason), changes=masked(entry.changes, redactor))
+        for entry in plan.entries
+    )
+    notes = tuple(map(redactor.line, plan.notes))
+    return replace(plan, entries=tuple(entries), notes=notes)
+
+
+def read(path: Path) -> Plan:
+    """Read a plan that `as_json` wrote.
+
+    Raises:
+        UsageError: the file is missing or holds something else.
+
+    """
+    try:
+        content = _of_this_format(json.loads(path.read_text()))
+        entries = [
+            Entry(**{**entry, "changes": tuple(Change(**change) for change in entry["changes"])})
+            for entry in content["entries"]
+        ]
+        return Plan(content["environment"], tuple(entries), tuple(content.get("notes", ())))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UsageError(
+            f"{path} is not a plan.", str(error), "Write one with ./inv plan --branch … --json > FILE"
+        ) from error
+
+
+def _of_this_format(content: Any) -> Any:
+    if content.get("format") != FORMAT:
+        raise ValueError("Another version of this project wrote it, or it is something else.")
+    return content
+
+
+def require_same(approved: Plan, now: Plan) -> None:
+    """Check that what was approved is what would be done, and that people read the same of it.
+
+    Raises:
+        Failure: the cluster, or what is to be deployed, moved since, or the file tells of it otherwise; every
+            object concerned is named.
+
+    """
+    moved = [f"{kind} {name}: {why}" for (kind, name, _), why in sorted(_moved(approved, now).items())]
+    if approved.environment != now.environment:
+        moved.insert(0, f"the plan is for {approved.environment}, this deploy for {now.environment}")
+    if moved:
+        raise Failure(
+            "The plan that was approved is not what would be done now: nothing was changed.",
+            "\n".join(moved),
+            "Look at a new plan: ./inv plan --branch …",
+        )
+
+
+def _moved(approved: Plan, now: Plan) -> dict[Key, str]:
+    """The objects that the two plans differ in, in what would be applied or in what people read, and how."""
+    then, today = _by_key(approved.entries), _by_key(now.entries)
+    gone = dict.fromkeys(then.keys() - today.keys(), "is not deployed any more")
+    new = dict.fromkeys(today.keys() - then.keys(), "was not in the plan")
+    both = {key: (then[key], today[key]) for key in then.keys() & today.keys()}
+    other = {key: "changed since" for key, (one, two) in both.items() if one.seal != two.seal}
+    told = {
+        key: "the plan tells of it otherwise than a plan made now would"
+        for key, (one, two) in both.items()
+        if replace(one, seal="") != replace(two, seal="")
+    }
+    return {**gone, **new, **told, **other}
+
+
+def _by_key(entries: Sequence[Entry]) -> dict[Key, Entry]:
+    return {(entry.kind, entry.name, entry.namespace): entry for entry in entries}

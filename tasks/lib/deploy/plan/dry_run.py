@@ -1,0 +1,300 @@
+"""The cluster's own check before anything changes: every write as a server-side dry run.
+
+It finds what no schema knows: immutable fields, admission rules, quota, and fields that others manage.  Where
+many objects hold plain data, and nothing in the cluster could object, what it would say is told without it.
+"""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+from tasks.lib.background import side_by_side
+from tasks.lib.cluster import admission, lane
+from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.endpoint import CONNECTIONS
+from tasks.lib.cluster.kinds import Kinds
+from tasks.lib.cluster.permissions import NEVER_REMOVED, RECREATED
+from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.cluster.validity import LONGEST_LABEL
+from tasks.lib.deploy.objects import Ref, contains, scopes_to_come
+from tasks.lib.deploy.plan import foretold, takeover
+from tasks.lib.deploy.plan.conflicts import Conflict, bare, found_in, not_ours, options, without
+from tasks.lib.deploy.plan.decide import Action, Step, corrected
+from tasks.lib.deploy.rollout import suspended
+from tasks.lib.errors import Failure
+
+DRY: Final = {"dryRun": "All"}
+SUFFIX: Final = "-dry-run"
+# From so many on, asking what might object costs less than a dry run each.
+MANY: Final = 50
+IMMUTABLE: Final = re.compile(
+    r"immutable|may not change|cannot change|updates to statefulset spec|forbidden", re.I
+)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """How the dry run of one step went: the object as it would be, or the refusal.
+
+    Args:
+        step: the step, its action perhaps corrected by what the dry run showed.
+        result: the object as the server would store it; None where it cannot be tried beforehand.
+        fault: why the cluster would refuse, and the way out; empty if it would not.
+        conflicts: fields that other managers own.
+        forced: the conflicts that were found to be ours to resolve, by taking the fields over.
+        conceded: those whose fields are left to the other managers: the step does not apply them.
+
+    """
+
+    step: Step
+    result: Json | None = None
+    fault: str = ""
+    conflicts: tuple[Conflict, ...] = ()
+    forced: tuple[Conflict, ...] = ()
+    conceded: tuple[Conflict, ...] = ()
+
+
+class Rehearsal:
+    """Dry runs against one cluster.
+
+    Args:
+        api: the server.
+        kinds: what it serves.
+        predecessors: field managers whose values are taken over silently.
+        forced: `Kind/name:field` whose values are taken over on request.
+        namespace: the environment's, which a first deploy creates, and whose quotas are asked for.
+        concedes: leave fields that others own to them, instead of reporting conflicts.
+
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        kinds: Kinds,
+        predecessors: Sequence[str],
+        forced: Sequence[str],
+        namespace: str,
+        *,
+        concedes: bool = False,
+    ) -> None:
+        self._api, self._kinds, self._concedes = api, kinds, concedes
+        self._namespace = namespace
+        self._to_come = {"", namespace}
+        self._predecessors, self._forced = frozenset(predecessors), frozenset(map(bare, forced))
+
+    def run(self, steps: Sequence[Step]) -> list[Tried]:
+        """Try every step that writes, several at a time; the others are returned as they are."""
+        return self._completed(steps, {})
+
+    def run_sparingly(self, steps: Sequence[Step]) -> list[Tried]:
+        """The same outcome, without dry runs of plain data where there is much and they can be foretold."""
+        plain = {step.ref: result for step in steps if (result := foretold.result(step)) is not None}
+        found = admission.read(self._api, self._kinds, self._namespace) if len(plain) >= MANY else None
+        if found is None:
+            return self._completed(steps, {})
+        known = {
+            step.ref: Tried(corrected(step, plain[step.ref]), plain[step.ref])
+            for step in steps
+            if step.ref in plain and self._goes_through(step, found)
+        }
+        return self._completed(steps, known)
+
+    def _completed(self, steps: Sequence[Step], known: Mapping[Ref, Tried]) -> list[Tried]:
+        self._to_come |= {step.ref.name for step in steps if step.ref.kind == "Namespace"}
+        redefined = _redefined(steps)
+        due = [
+            step
+            for step in steps
+            if step.writes
+            and step.ref not in known
+            and (step.ref.api_version, step.ref.kind) not in redefined
+        ]
+        tried = {**known, **self._tried_at_once(due)}
+        rest = [step for step in due if step.ref not in tried]
+        results = side_by_side(self._try, rest, CONNECTIONS)
+        tried |= dict(zip((step.ref for step in rest), results, strict=True))
+        return [_unless_halted(tried.get(step.ref) or Tried(step)) for step in steps]
+
+    def _tried_at_once(self, steps: Sequence[Step]) -> dict[Ref, Tried]:
+        """Those of many steps that go through just so: others are tried, and refusals read, one by one."""
+        tried: dict[Ref, Tried] = {}
+
+        def ended(step: Step, result: Json | None) -> None:
+            if result is not None:
+                tried[step.ref] = Tried(corrected(step, result), result)
+
+        writes = [
+            lane.Write(kind.path(step.ref.namespace, step.ref.name), step.body, partial(ended, step), DRY)
+            for step in steps
+            if step.action in {Action.CREATE, Action.CHANGE}
+            and not takeover.is_due(step.live, self._predecessors)
+            and (kind := self._kinds.get((step.ref.api_version, step.ref.kind)))
+        ]
+        if len(writes) >= lane.MANY:
+            lane.send(self._api, writes)
+        return tried
+
+    def _goes_through(self, step: Step, found: admission.Admission) -> bool:
+        """Whether nobody can object to plain data."""
+        kind = self._kinds[step.ref.api_version, step.ref.kind]
+        if found.may_refuse(kind):
+            return False
+        return step.action is Action.CHANGE or (
+            step.ref.namespace == self._namespace and not found.counts(kind)
+        )
+
+    def _try(self, step: Step) -> Tried:
+        kind = self._kinds.get((step.ref.api_version, step.ref.kind))
+        if not step.writes or kind is None:
+            return Tried(step)
+        if step.action is Action.RECREATE:
+            return self._try_anew(step)
+        body, name = step.body, step.ref.name
+        if step.action is Action.RUN:  # its place is taken by the last run, so another name is tried
+            name = beside(name)
+            body = {**body, "metadata": {**body["metadata"], "name": name}}
+        path = kind.path(step.ref.namespace, name)
+        try:
+            return self._tried(step, self._api.apply(path, body, doing=f"apply {step.ref}", query=DRY), path)
+        except ApiError as error:
+            return self._refused(step, error, path)
+
+    def _try_anew(self, step: Step) -> Tried:
+        """Try what takes the place of an object that is being deleted: whatever others own goes with that."""
+        if step.ref.kind in NEVER_REMOVED:
+            return Tried(step, fault=_going(step.ref))
+        path = self._kinds[step.ref.api_version, step.ref.kind].path(step.ref.namespace, step.ref.name)
+        try:
+            result = self._api.apply(
+                path, step.body, doing=f"apply {step.ref}", query={**DRY, "force": "true"}
+            )
+        except ApiError as error:
+            changed = error.status == 422 and IMMUTABLE.search(error.message)
+            return Tried(step) if changed else self._refused(step, error, path)
+        return self._tried(step, result, path)
+
+    def _try_beside(self, step: Step) -> Tried:
+        """Try what takes the place of an object that cannot be changed, under a name that is free."""
+        name = beside(step.ref.name)
+        body = {**step.body, "metadata": {**step.body["metadata"], "name": name}}
+        path = self._kinds[step.ref.api_version, step.ref.kind].path(step.ref.namespace, name)
+        try:
+            result = self._api.apply(path, body, doing=f"apply {step.ref}", query=DRY)
+        except ApiError as error:
+            return Tried(step, fault=f"{step.ref}: {error.in_short}")
+        return Tried(step, {**result, "metadata": {**result["metadata"], "name": step.ref.name}})
+
+    def _tried(self, step: Step, result: Json, path: str, forced: tuple[Conflict, ...] = ()) -> Tried:
+        """The outcome of a dry run that went through, without what taking the object over removes.
+
+        Raises:
+            ApiError: the cluster refuses to remove that.
+
+        """
+        if step.action is Action.CHANGE and step.live:
+            step = replace(step, live=takeover.with_records(step.live, result))
+            result = takeover.tried(self._api, path, step, self._predecessors, result)
+        return Tried(corrected(step, result), result, forced=forced)
+
+    def _refused(self, step: Step, error: ApiError, path: str) -> Tried:
+        if error.status == 404 and step.ref.namespace in self._to_come:
+            return Tried(step)
+        conflicts = found_in(step.ref, error)
+        if conflicts:
+            if open_ones := not_ours(conflicts, self._predecessors, self._forced):
+                return self._opposed(step, open_ones)
+            try:
+                forced = {**DRY, "force": "true"}
+                result = self._api.apply(path, step.body, doing=f"apply {step.ref}", query=forced)
+                return self._tried(step, result, path, conflicts)
+            except ApiError as second:
+                error = second
+        if error.status == 422 and step.live and IMMUTABLE.search(error.message):
+            if step.ref.kind in RECREATED:
+                anew = step.with_action(Action.RECREATE, "a field that cannot be changed is different")
+                return self._try_beside(anew)
+            return Tried(step, fault=f"{step.ref}: {error.in_short}\n{way_out(step.ref)}")
+        return Tried(step, fault=f"{step.ref}: {error.in_short}")
+
+    def _opposed(self, step: Step, conflicts: tuple[Conflict, ...]) -> Tried:
+        """The outcome where others own what is not ours to take: refused, or tried without these fields."""
+        concedes = self._concedes or all(conflict.field in step.yields for conflict in conflicts)
+        body = without(step.body, conflicts) if concedes else None
+        if body is None:
+            return Tried(step, conflicts=conflicts)
+        tried = self._try(replace(step, body=body))
+        return replace(tried, conceded=(*conflicts, *tried.conceded))
+
+
+def require(tried: Sequence[Tried], others: Sequence[str] = ()) -> None:
+    """Check that the cluster would take everything.
+
+    Args:
+        tried: how the dry runs went.
+        others: what else speaks against it, each with its way out.
+
+    Raises:
+        Failure: it would not; every refusal and conflict is listed with its way out.
+
+    """
+    faults = [*(t.fault for t in tried if t.fault), *others]
+    conflicts = [c for t in tried for c in t.conflicts]
+    if not faults and not conflicts:
+        return
+    lines = [*faults, *map(str, conflicts)]
+    step = "Mend what is named above, then deploy again."
+    if conflicts:
+        taken = options(conflicts)
+        step = f"Take these fields over with {taken}, or put their present values into the manifests."
+    raise Failure(
+        f"The cluster would refuse {len(lines)} of the changes: nothing was changed.", "\n".join(lines), step
+    )
+
+
+def _unless_halted(tried: Tried) -> Tried:
+    """The same, but refused where it would be waited for, and an end is not in sight."""
+    step = tried.step
+    untried = step.live if step.action is Action.AWAIT else step.body if step.writes else None
+    known = tried.result or untried
+    if tried.fault or not known or not (fault := suspended.fault(step, known)):
+        return tried
+    return replace(tried, fault=fault)
+
+
+def _redefined(steps: Sequence[Step]) -> Collection[tuple[str, str]]:
+    """The kinds whose definition these steps change: until then the server knows only the one before."""
+    return scopes_to_come(
+        step.body
+        for step in steps
+        if step.ref.kind == "CustomResourceDefinition"
+        and step.live
+        and not contains(step.live["spec"], step.body["spec"])
+    )
+
+
+def beside(name: str) -> str:
+    """Another name for a Job, refused for its length where the first is: its pods have it as a label."""
+    is_short = len(name) + len(SUFFIX) <= LONGEST_LABEL
+    return (name if is_short else name[: -len(SUFFIX)].replace(".", "-")) + SUFFIX
+
+
+def way_out(ref: Ref) -> str:
+    """How to change what cannot be changed in place."""
+    command = ref.command("delete")
+    if ref.kind in NEVER_REMOVED:
+        return (
+            "way out: put the present value back into the manifests, or give it another name. "
+            f"`{command}` takes all that is in it along."
+        )
+    if ref.kind == "StatefulSet":
+        return f"way out: `{command} --cascade=orphan` keeps its pods and claims running; then deploy again."
+    if ref.kind in {"Deployment", "DaemonSet"}:
+        return f"way out: `{command}`, which ends its pods, then deploy again; or give it another name."
+    return f"way out: `{command}`, then deploy again."
+
+
+def _going(ref: Ref) -> str:
+    """Why an object that holds data and is being deleted is not waited for: it goes when nothing uses it."""
+    return f"{ref}: it is being deleted. Wait until it is gone, then deploy again; what it held is lost."

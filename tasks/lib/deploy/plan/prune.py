@@ -1,0 +1,234 @@
+"""What a deploy removes when all is ready: what earlier releases deployed and the new one does not.
+
+Such objects carry our label, or stand in the inventory of a release that is kept.  They stay where somebody
+may still need them: configuration that something living, or a release to go back to, reads; kinds that hold
+data; what someone else has a part in.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from tasks.lib.background import side_by_side
+from tasks.lib.cluster import permissions
+from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.connection import Connection
+from tasks.lib.cluster.endpoint import CONNECTIONS
+from tasks.lib.cluster.permissions import NEVER_REMOVED
+from tasks.lib.deploy.apply.remove import reason_to_leave
+from tasks.lib.deploy.engine import Planned
+from tasks.lib.deploy.objects import Ref, Wanted, configuration_names, is_going
+from tasks.lib.deploy.plan.decide import Action, Step
+from tasks.lib.deploy.plan.observe import observe
+from tasks.lib.deploy.plan.ownership import owner_of
+from tasks.lib.deploy.releases import history
+from tasks.lib.deploy.releases.history import Past
+from tasks.lib.deploy.rollout.readiness import job_outcome
+from tasks.lib.errors import Failure
+from tasks.lib.render.pods import at, pod_specs
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.model import Environment, Settings
+
+# How many releases are looked through, and how many good ones keep the configuration that they read.
+INVENTORIES: Final = 5
+CONFIGURATION: Final = frozenset({"ConfigMap", "Secret"})
+REASON: Final = "not deployed any more"
+# Whatever may start pods in a namespace, and the revisions from which controllers make pods again.
+READERS: Final = (
+    ("", "v1", "pods"),
+    ("apps", "v1", "deployments"),
+    ("apps", "v1", "statefulsets"),
+    ("apps", "v1", "replicasets"),
+    ("apps", "v1", "controllerrevisions"),
+    ("batch", "v1", "jobs"),
+    ("batch", "v1", "cronjobs"),
+)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """All that the decision rests on.
+
+    Args:
+        owner: the value of our label.
+        deployed: the names of what the new release has.
+        candidates: live objects that earlier releases deployed.
+        readers: live objects that may read configuration.
+        past: releases that are kept, the newest first.
+        controllers: field managers that only complete what others deploy.
+
+    """
+
+    owner: str
+    deployed: Collection[Ref]
+    candidates: Mapping[Ref, Json]
+    readers: Sequence[Json]
+    past: Sequence[Past]
+    controllers: Collection[str]
+
+
+def decide(now: Situation) -> tuple[Step, ...]:
+    """The objects to remove, sorted."""
+    steps = [step for step in _abandoned(now) if not _reason_to_stay(step, now)]
+    going = {step.live["metadata"]["uid"] for step in steps if step.live}
+    read = names_read(_living(now.readers, going)) | names_read(kept_bodies(now.past))
+    return tuple(step for step in steps if (step.ref.kind, step.ref.name) not in read)
+
+
+def left(now: Situation) -> tuple[Step, ...]:
+    """What stays although it is not deployed any more, sorted; the reason of each says why.
+
+    Configuration that somebody still reads is not among it: that is as it should be.
+    """
+    steps = ((step, _reason_to_stay(step, now)) for step in _abandoned(now))
+    return tuple(
+        replace(step, action=Action.LEAVE, reason=f"stays: {reason}") for step, reason in steps if reason
+    )
+
+
+def names_read(bodies: Iterable[Json]) -> set[tuple[str, str]]:
+    """The ConfigMaps and Secrets that objects read, as (kind, name)."""
+    found: set[tuple[str, str]] = set()
+    for body in bodies:
+        for spec in pod_specs(body):
+            pulled = {("Secret", one["name"]) for one in spec.get("imagePullSecrets") or [] if "name" in one}
+            found |= configuration_names(spec) | pulled
+        version, kind = body.get("apiVersion", ""), body.get("kind")
+        is_ingress = kind == "Ingress" and version.startswith("networking.k8s.io/")
+        rules = at(body, "spec.tls") or [] if is_ingress else []
+        found |= {("Secret", rule["secretName"]) for rule in rules if "secretName" in rule}
+        if (version, kind) == ("v1", "ServiceAccount"):  # whose pods get them
+            handed_on = [*(body.get("imagePullSecrets") or []), *(body.get("secrets") or [])]
+            found |= {("Secret", one["name"]) for one in handed_on if "name" in one}
+    return found
+
+
+def kept_bodies(past: Sequence[Past]) -> list[Json]:
+    """The objects of the newest good releases, those that a roll back is likely to bring back."""
+    good = [one for one in past if one.went_well]
+    return [body for one in good[:INVENTORIES] for body in _bodies(one)]
+
+
+def inventory(past: Sequence[Past], known: Collection[str], namespace: str) -> list[Ref]:
+    """What the newest releases deployed and our label does not lead to.
+
+    Args:
+        past: releases, the newest first.
+        known: kinds of which every object that carries our label has been found.
+        namespace: the environment's.
+
+    """
+    found: set[Ref] = set()
+    for one in [one for one in past if one.number][:INVENTORIES]:  # release 0 is what others deployed
+        for body in _bodies(one):
+            if owner_of(body) and body["kind"] in known:
+                continue
+            metadata = body["metadata"]
+            found.add(Ref(body["apiVersion"], body["kind"], metadata.get("namespace", ""), metadata["name"]))
+            if not owner_of(body):  # Secrets are not kept, but named by what reads them
+                names = names_read([body])
+                found |= {Ref("v1", kind, namespace, name) for kind, name in names if kind == "Secret"}
+    return sorted(ref for ref in found if ref.kind not in NEVER_REMOVED)
+
+
+def _bodies(one: Past) -> list[Json]:
+    """The objects of a release; none of one that somebody changed by hand: it cannot come back anyway."""
+    try:
+        return one.objects()
+    except Failure:
+        return []
+
+
+def completed(
+    settings: "Settings",
+    environment: "Environment",
+    connection: Connection,
+    planned: Planned,
+    spared: Collection[str] = (),
+) -> Planned:
+    """The same plan, with what is removed at its end; nothing in the cluster changes.
+
+    Args:
+        settings: the settings in force.
+        environment: whose objects.
+        connection: its cluster.
+        planned: what is deployed.
+        spared: kinds that the plan leaves out and that stay all the same.
+
+    Raises:
+        Failure: the cluster cannot be asked, or would not let us remove something.
+
+    """
+    api, namespace = connection.api, environment.namespace
+    past = [one for one in history.read(api, namespace) if one.packed]  # the others cannot come back anyway
+    deployed = {step.ref for step in planned.steps}
+    known = {ref.kind for ref in deployed}
+    known |= set(spared)
+    due = inventory(past, known, namespace)
+    listed = [ref for ref in due if ref not in deployed and ref.kind not in spared]
+    gone = [Wanted(ref, {}) for ref in listed if (ref.api_version, ref.kind) in connection.kinds]
+    candidates = {**planned.others, **(_look(connection, gone, known, namespace) if gone else {})}
+    configuration = any(ref.kind in CONFIGURATION for ref in candidates)
+    readers = _readers(api, namespace) if configuration else []
+    readers += [step.wanted.body for step in planned.steps]
+    now = Situation(namespace, deployed, candidates, readers, past, settings.deploy.controllers)
+    return replace(planned, removals=decide(now), left=left(now))
+
+
+def _abandoned(now: Situation) -> list[Step]:
+    """The candidates that are this environment's, not deployed any more and not on their way out, sorted."""
+    names = {(ref.kind, ref.namespace, ref.name) for ref in now.deployed}  # in whatever version of the API
+    return [
+        Step(Wanted(ref, {}), Action.DELETE, REASON, {}, live)
+        for ref, live in sorted(now.candidates.items())
+        if (ref.kind, ref.namespace, ref.name) not in names
+        and not is_going(live)
+        and owner_of(live) in {"", now.owner}
+    ]
+
+
+def _reason_to_stay(step: Step, now: Situation) -> str:
+    """Why something abandoned is not removed, or nothing."""
+    live = step.live or {}
+    if step.ref.kind in NEVER_REMOVED:
+        return "a kind that is never removed"
+    if step.ref.is_job and not job_outcome(live):
+        return "it has not ended"
+    return reason_to_leave(step, live, now.controllers)
+
+
+def _living(readers: Sequence[Json], going: set[str]) -> list[Json]:
+    """Those that are not removed, nor made by something that is."""
+    gone = set(going)
+    while True:
+        more = {
+            reader["metadata"]["uid"]
+            for reader in readers
+            for owner in reader["metadata"].get("ownerReferences") or []
+            if owner["uid"] in gone
+        }
+        if more <= gone:
+            return [reader for reader in readers if reader["metadata"].get("uid") not in gone]
+        gone |= more
+
+
+def _look(
+    connection: Connection, gone: Sequence[Wanted], known: Collection[str], namespace: str
+) -> dict[Ref, Json]:
+    """Read objects from inventories; kinds that this deploy does not apply need permissions of their own."""
+    kinds = connection.kinds
+    places = {
+        (kinds[w.ref.api_version, w.ref.kind], w.ref.namespace) for w in gone if w.ref.kind not in known
+    }
+    permissions.require(connection.api, permissions.to_remove(places))
+    return observe(connection.api, kinds, gone, namespace)
+
+
+def _readers(api: Api, namespace: str) -> list[Json]:
+    def read(place: tuple[str, str, str]) -> list[Json]:
+        group, version, plural = place
+        root = f"/apis/{group}/{version}" if group else f"/api/{version}"
+        return api.list(f"{root}/namespaces/{namespace}/{plural}", doing=f"list {plural}")[0]
+
+    return [thing for part in side_by_side(read, READERS, CONNECTIONS) for thing in part]

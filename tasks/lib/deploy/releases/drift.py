@@ -1,0 +1,167 @@
+"""Whether a cluster still is what a release made of it: the fields that it sets, and what others added.
+
+Live objects are compared with the release's by a server-side dry run, so that the server's own way of
+writing a value is no difference; nothing is changed.  Of Secrets only names and keys are known.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tasks.lib.background import side_by_side
+from tasks.lib.cluster.api import FIELD_MANAGER, Api, Json
+from tasks.lib.cluster.endpoint import CONNECTIONS
+from tasks.lib.cluster.kinds import Kinds
+from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy.objects import Ref, Wanted, contains, is_going
+from tasks.lib.deploy.plan.diff import Change, changes
+from tasks.lib.deploy.plan.managed_fields import at, paths, spelled
+from tasks.lib.deploy.plan.observe import observe
+from tasks.lib.deploy.plan.takeover import UNRECORDED
+from tasks.lib.deploy.releases.history import Past
+from tasks.lib.redaction import REDACTED
+
+# Managers that are parts of the cluster, which complete objects as a matter of course.
+CONTROLLERS: Final = re.compile(r"controller|kubelet|^kube-|scheduler|glbc|cert-manager|gke|ingress|kwok")
+# Where other people's entries are no concern of a release.
+OTHERS: Final = ("status", "metadata.annotations", "metadata.finalizers", "metadata.ownerReferences")
+# What a manifest may say and the server does not keep.
+DROPPED: Final = frozenset({None, "{}", "[]"})
+DRY_RUN: Final = {"dryRun": "All", "force": "true"}
+
+
+@dataclass(frozen=True)
+class Drifted:
+    """One object that is not as its release made it.
+
+    Args:
+        ref: its name.
+        state: `missing`, `changed`, or `extra` where others only added to it.
+        changes: the fields: before is the release's value, after the live one.
+        by: the managers other than this project and the cluster's own that wrote to it.
+
+    """
+
+    ref: Ref
+    state: str
+    changes: tuple[Change, ...] = ()
+    by: tuple[str, ...] = ()
+
+
+def find(api: Api, kinds: Kinds, wanted: Sequence[Wanted], past: Past) -> list[Drifted]:
+    """Every object of a release that is not as the release made it; nothing is changed.
+
+    Args:
+        api: the server.
+        kinds: what it serves.
+        wanted: the release's objects.
+        past: the release, for its Secrets.
+
+    """
+    live = observe(api, kinds, wanted)
+    found = side_by_side(lambda w: _of_object(api, kinds, w, live.get(w.ref)), wanted, CONNECTIONS)
+    return [one for one in [*found, *_of_secrets(api, past)] if one]
+
+
+def compare(w: Wanted, live: Json, intended: Json) -> Drifted | None:
+    """How a live object differs from what applying it anew would make of it, and what others added to it."""
+    differing = [_turned(change) for change in changes(live, intended)]
+    if ends := live["metadata"].get("deletionTimestamp"):
+        differing.append(Change("metadata.deletionTimestamp", None, ends))
+    extra = [Change(field, None, text) for field, text in added(live, w.body)]
+    if not differing and not extra:
+        return None
+    state = "changed" if differing else "extra"
+    return Drifted(w.ref, state, (*differing, *extra), others(live))
+
+
+def compare_as_written(w: Wanted, live: Json, refusal: str) -> Drifted:
+    """How a live object differs where the server refuses to try: by the release's own way of writing."""
+    written = (change for change in changes(live, w.body) if change.after not in DROPPED)
+    differing = [_turned(change) for change in written]
+    told = differing or [Change("cannot be compared", None, refusal)]
+    extra = [Change(field, None, text) for field, text in added(live, w.body)]
+    return Drifted(w.ref, "changed", (*told, *extra), others(live))
+
+
+def added(live: Json, body: Json) -> Iterator[tuple[str, str]]:
+    """Fields, with their values, that others manage and the release does not set."""
+    entries = live["metadata"].get("managedFields") or []
+    theirs = {path for entry in entries if is_stranger(entry) for path in paths(entry)}
+    for path in sorted(theirs):
+        dotted = spelled(path)
+        value = at(live, path)
+        if not dotted.startswith(OTHERS) and value is not None and at(body, path) is None:
+            yield dotted, str(value)
+
+
+def others(live: Json) -> tuple[str, ...]:
+    """Who else wrote to an object."""
+    entries = live["metadata"].get("managedFields") or []
+    return tuple(sorted({entry["manager"] for entry in entries if is_stranger(entry)}))
+
+
+def is_stranger(entry: Json) -> bool:
+    """Whether a record of managed fields is neither ours nor the cluster's own nor that of nobody known."""
+    own = entry["manager"] in {FIELD_MANAGER, UNRECORDED} or CONTROLLERS.search(entry["manager"])
+    return not own and entry.get("subresource", "") in {"", "scale"}
+
+
+def _turned(change: Change) -> Change:
+    return Change(change.field, change.after, change.before)
+
+
+def _of_object(api: Api, kinds: Kinds, w: Wanted, live: Json | None) -> Drifted | None:
+    # A finished Job with a time to live goes away by itself.
+    goes_away = w.ref.is_job and "ttlSecondsAfterFinished" in w.body["spec"]
+    if goes_away and (live is None or is_going(live)):
+        return None
+    kind = kinds.get((w.ref.api_version, w.ref.kind))
+    if kind is None:  # it may be there in another version
+        gone = Change("apiVersion", w.ref.api_version, "not served by the cluster any more")
+        return Drifted(w.ref, "changed", (gone,))
+    if live is None:
+        return Drifted(w.ref, "missing")
+    if contains(live, w.body):
+        return compare(w, live, live)
+    path = kind.path(w.ref.namespace, w.ref.name)
+    try:
+        intended = api.apply(path, w.body, doing=f"compare {w.ref}", query=DRY_RUN)
+    except ApiError as error:
+        # It cannot be changed back: a field is immutable, or does not go with what others wrote.
+        return compare_as_written(w, live, error.message)
+    return compare(w, live, intended)
+
+
+def _of_secrets(api: Api, past: Past) -> Iterable[Drifted]:
+    """Secrets of the release that are gone, or have other keys."""
+    for one in json.loads(past.facts.get("secrets", "[]")):
+        ref = Ref("v1", "Secret", one["namespace"], one["name"])
+        path = f"/api/v1/namespaces/{ref.namespace}/secrets/{ref.name}"
+        try:
+            live = api.get(path, doing=f"read {ref}")
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            yield Drifted(ref, "missing")
+            continue
+        if drifted := compare_keys(ref, one["keys"], {**live, "kind": "Secret"}):
+            yield drifted
+
+
+def compare_keys(ref: Ref, keys: Sequence[str], live: Json) -> Drifted | None:
+    """How a live Secret differs, as far as that can be known without its values."""
+    there = set(live.get("data") or {})
+    entries = live["metadata"].get("managedFields") or []
+    strange = {spelled(path) for entry in entries if is_stranger(entry) for path in paths(entry)}
+    theirs = {key for key in there if f"data.{key}" in strange}
+    lost = [Change(f"data.{key}", REDACTED, None) for key in sorted(set(keys) - there)]
+    extra = [Change(f"data.{key}", None, REDACTED) for key in sorted(theirs - set(keys))]
+    rewritten = [
+        Change(f"data.{key}", REDACTED, f"{REDACTED}, another") for key in sorted(theirs & set(keys))
+    ]
+    found = (*lost, *rewritten, *extra)
+    state = "changed" if lost or rewritten else "extra"
+    return Drifted(ref, state, found, others(live)) if found else None

@@ -1,0 +1,116 @@
+"""Seals of releases: an HMAC under a key of the deploying side, kept among the encrypted secrets.
+
+Whoever may write ConfigMaps in the namespace can change the history.  A roll back applies what the history
+holds with the deployer's rights, so it first checks that a deploy wrote it.  The key never reaches the
+cluster.
+"""
+
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from tasks.lib.deploy.releases.history import Past
+from tasks.lib.errors import Failure
+from tasks.lib.secrets.files import RELEASE_KEY, one_file
+
+if TYPE_CHECKING:
+    from tasks.lib.redaction import Secret
+    from tasks.lib.settings.model import Environment, Settings
+
+FACT: Final = "seal"
+SHORTEST: Final = 32  # characters; a key is random text
+ALTERED: Final = "Its seal does not fit: somebody changed it, or another key sealed it."
+UNSEALED: Final = "It has no seal: it was kept before there was a release key, or by somebody else."
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What seals the releases of one environment.
+
+    Args:
+        place: the environment and its namespace; a seal holds nowhere else.
+        keys: the first one seals, and each may have sealed what is checked.
+        problem: why there is no key; empty where there is one.
+
+    """
+
+    place: tuple[str, str]
+    keys: tuple[bytes, ...] = ()
+    problem: str = ""
+
+    def sealed(self, past: Past) -> Past:
+        """The release with its seal among the facts; as it is where there is no key."""
+        if not self.keys:
+            return past
+        return replace(past, facts={**past.facts, FACT: self._code(self.keys[0], past)})
+
+    def doubt(self, past: Past) -> str:
+        """Why a release may not be what a deploy wrote; empty where its seal holds."""
+        if self.problem:
+            return self.problem
+        if FACT not in past.facts:
+            return UNSEALED
+        codes = (self._code(key, past) for key in self.keys)
+        return "" if any(hmac.compare_digest(code, past.facts[FACT]) for code in codes) else ALTERED
+
+    def _code(self, key: bytes, past: Past) -> str:
+        facts = {name: text for name, text in past.facts.items() if name != FACT}
+        content = json.dumps([self.place, past.number, facts, past.packed], sort_keys=True)
+        return hmac.new(key, content.encode(), "sha256").hexdigest()
+
+
+def of(settings: "Settings", environment: "Environment", plaintexts: "Mapping[str, Secret]") -> Seal:
+    """The seal out of an environment's decrypted files.
+
+    Args:
+        settings: say where the key would be.
+        environment: whose releases.
+        plaintexts: by file name; the release key may be missing.
+
+    """
+    place = (environment.name, environment.namespace)
+    if not environment.secrets.seals:
+        return Seal(place, problem=f"environments.{environment.name}.secrets.release_key is empty.")
+    if RELEASE_KEY not in plaintexts:
+        file = one_file(settings, environment, RELEASE_KEY)
+        return Seal(place, problem=f"There is no {file.shown}; docs/rollback.md says how to make it.")
+    keys = tuple(plaintexts[RELEASE_KEY].reveal().split())
+    if not keys or min(map(len, keys)) < SHORTEST:
+        return Seal(place, problem=f"A key in {RELEASE_KEY} has fewer than {SHORTEST} characters.")
+    return Seal(place, keys)
+
+
+def decrypted(settings: "Settings", environment: "Environment") -> Seal:
+    """The seal, its key decrypted by itself; where that fails, a seal that says why it can check nothing."""
+    from tasks.lib.kms.client import connected
+    from tasks.lib.secrets.decryption import open_file
+
+    without = of(settings, environment, {})
+    if not environment.secrets.seals:
+        return without
+    file = one_file(settings, environment, RELEASE_KEY)
+    if not file.ciphertext.exists():
+        return without
+    try:
+        with connected(settings) as kms:
+            return of(settings, environment, {RELEASE_KEY: open_file(kms, file).plaintext})
+    except Failure as failure:
+        return replace(without, problem=f"{file.shown} cannot be decrypted: {failure.what} {failure.why}")
+
+
+def require(seal: Seal, past: Past, environment: str) -> None:
+    """Check that a deploy wrote a release.
+
+    Raises:
+        Failure: that cannot be told.
+
+    """
+    if doubt := seal.doubt(past):
+        raise Failure(
+            f"Release {past.number} cannot be trusted, so it is not brought back.",
+            doubt,
+            f"Look at it: ./inv release.show --environment {environment}, then show its plan and decide: "
+            f"./inv release.rollback --environment {environment} --to {past.number} --accept-unsealed",
+        )

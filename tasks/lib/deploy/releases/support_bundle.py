@@ -1,0 +1,226 @@
+"""The evidence of a failed deploy as a folder: what a roll back would sweep away.
+
+The record, the events of the namespace, every touched object and the pods of touched workloads as YAML, and
+the logs of containers that are not well, of this run and the one before.  Secret values are blanked out.
+"""
+
+import datetime
+import hashlib
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tasks.lib.cluster.api import HURRIED, Api, Json
+from tasks.lib.cluster.kinds import Kinds
+from tasks.lib.cluster.refusal import ApiError, Unreachable
+from tasks.lib.deploy.objects import APPLIED
+from tasks.lib.deploy.plan.decide import Step
+from tasks.lib.deploy.plan.observe import get
+from tasks.lib.deploy.rollout.logs import owners
+from tasks.lib.errors import Failure
+from tasks.lib.files import make_folders, write_atomically
+from tasks.lib.redaction import REDACTED, Redactor
+
+EVENTS: Final = 500
+LINES: Final = 2000
+BYTES: Final = 1024 * 1024
+# File systems take 255 bytes, and a file that is not whole yet has a longer name.
+LONGEST_FILE_NAME: Final = 200
+
+
+@dataclass
+class Found:
+    """What was collected.
+
+    Args:
+        files: texts, or objects to be written as YAML, by their path in the folder.
+        missing: what could not be read, and why.
+
+    """
+
+    files: dict[str, str | Json] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+
+def collect(
+    api: Api,
+    kinds: Kinds,
+    namespace: str,
+    touched: Sequence[Step],
+    heard: Mapping[tuple[str, str], Iterable[str]],
+) -> Found:
+    """Read what the cluster can still tell; a source that does not answer is noted and left out.
+
+    Args:
+        api: the server.
+        kinds: what it serves.
+        namespace: the environment's.
+        touched: what the deploy may have changed.
+        heard: what containers of Jobs wrote, by pod and container: their pods may be gone.
+
+    """
+    # The cluster may be what is broken: evidence is taken as far as it comes quickly.
+    hurried, found = api.patient(HURRIED), Found()
+    try:
+        _collect(hurried, kinds, namespace, touched, found)
+    except Failure as fault:  # no server, or no token for it: so it would be with everything that is left
+        found.missing.append(f"the rest: {fault.what} {fault.why}")
+    finally:
+        hurried.close()
+    for (pod, container), lines in heard.items():
+        found.files.setdefault(f"logs/{pod}-{container}.log", "\n".join(lines))
+    return found
+
+
+def _collect(api: Api, kinds: Kinds, namespace: str, touched: Sequence[Step], found: Found) -> None:
+    things: list[Json] = []
+    for step in touched:
+        if kind := kinds.get((step.ref.api_version, step.ref.kind)):
+            with _noting(found, str(step.ref)):
+                if live := get(api, kind, step.ref):
+                    things.append(live)
+                    where = "" if step.ref.namespace in {"", namespace} else f"{step.ref.namespace}."
+                    found.files[f"objects/{where}{step.ref.kind}-{step.ref.name}.yaml"] = redacted(live)
+    with _noting(found, "events"):
+        events, _ = api.list(f"/api/v1/namespaces/{namespace}/events", doing="list events")
+        found.files["events.txt"] = as_lines(events)
+    pods: list[Json] = []
+    with _noting(found, "pods"):
+        pods = _pods(api, namespace, things)
+    for pod in pods:
+        found.files[f"pods/{pod['metadata']['name']}.yaml"] = redacted(pod)
+        _collect_logs(api, pod, found)
+
+
+def write(folder: Path, found: Found, facts: Mapping[str, object], redactor: Redactor) -> None:
+    """Write a bundle, readable by its owner only.
+
+    Args:
+        folder: made here.
+        found: what was collected.
+        facts: what else to keep, as `record.json`.
+        redactor: takes secret values out.
+
+    Raises:
+        OSError: it cannot be written.
+
+    """
+    files = {**found.files, "record.json": json.dumps(redactor.tree(facts), indent=2, default=str)}
+    if found.missing:
+        files["missing.txt"] = "\n".join(found.missing)
+    make_folders(folder.parent)
+    folder.mkdir(mode=0o700)
+    for name, content in files.items():
+        path = (folder / name).with_name(file_name(Path(name).name))
+        # Before YAML folds and escapes them, and again for what stands across members.
+        text = content if isinstance(content, str) else as_yaml(redactor.tree(content))
+        write_atomically(path, (redactor.text(text).rstrip() + "\n").encode())
+
+
+def folder_name(environment: str, commit: str, moment: datetime.datetime) -> str:
+    """A name that sorts by time: `staging-20260131T235959.123Z-0123abc`."""
+    return f"{environment}-{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03}Z-{commit[:7]}"
+
+
+def file_name(name: str) -> str:
+    """A name that file systems take; objects' names may be longer, and are cut then, but stay apart."""
+    if len(name.encode()) <= LONGEST_FILE_NAME:
+        return name
+    stem, _, suffix = name.rpartition(".")
+    end = f"-{hashlib.sha256(name.encode()).hexdigest()[:12]}.{suffix}"
+    return stem.encode()[: LONGEST_FILE_NAME - len(end.encode())].decode(errors="ignore") + end
+
+
+def redacted(thing: Json) -> Json:
+    """An object without the server's book-keeping, and a Secret without its values."""
+    metadata = {key: value for key, value in thing["metadata"].items() if key != "managedFields"}
+    shown = {**thing, "metadata": metadata}
+    if thing.get("kind") == "Secret":
+        # Someone may have applied it with kubectl, which notes all it applied in an annotation.
+        notes = {k: v for k, v in (metadata.get("annotations") or {}).items() if k == APPLIED}
+        shown["metadata"] = {**metadata, "annotations": notes}
+        shown |= {
+            part: dict.fromkeys(shown[part], REDACTED) for part in ("data", "stringData") if shown.get(part)
+        }
+    return shown
+
+
+def as_yaml(thing: Json) -> str:
+    """An object as YAML."""
+    from tasks.lib.render import kubernetes_yaml
+
+    return kubernetes_yaml.dump(thing)
+
+
+def as_lines(events: Sequence[Json]) -> str:
+    """Events as lines, the newest last."""
+    ordered = sorted(events, key=_moment)[-EVENTS:]
+    return "\n".join(
+        f"{_moment(e)} {e.get('type', '')} {(e.get('involvedObject') or {}).get('kind', '')}/"
+        f"{(e.get('involvedObject') or {}).get('name', '')} {e.get('reason', '')}: {e.get('message', '')}"
+        for e in ordered
+    )
+
+
+def unwell(pod: Json) -> list[tuple[str, bool]]:
+    """The containers of a pod that are not well, each with whether it ran before."""
+    status = pod.get("status") or {}
+    found = []
+    for one in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+        ended = (one.get("state") or {}).get("terminated")
+        if one.get("ready") or (ended and not ended.get("exitCode")):
+            continue
+        found.append((str(one["name"]), bool((one.get("lastState") or {}).get("terminated"))))
+    return found
+
+
+def owned(pods: Sequence[Json], sets: Sequence[Json], workloads: Collection[str]) -> list[Json]:
+    """The pods that belong to workloads with these uids, directly or through a ReplicaSet."""
+    through = {s["metadata"]["uid"] for s in sets if owners(s) & set(workloads)}
+    return [pod for pod in pods if owners(pod) & {*workloads, *through}]
+
+
+def _pods(api: Api, namespace: str, things: Sequence[Json]) -> list[Json]:
+    pods, _ = api.list(f"/api/v1/namespaces/{namespace}/pods", doing="list pods")
+    sets, _ = api.list(f"/apis/apps/v1/namespaces/{namespace}/replicasets", doing="list replicasets")
+    return owned(pods, sets, {thing["metadata"]["uid"] for thing in things})
+
+
+def _collect_logs(api: Api, pod: Json, found: Found) -> None:
+    name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+    path = f"/api/v1/namespaces/{namespace}/pods/{name}/log"
+    for container, ran_before in unwell(pod):
+        for previous in (False, True) if ran_before else (False,):
+            query = {
+                "container": container, "tailLines": str(LINES), "limitBytes": str(BYTES),
+                "previous": str(previous).lower(),
+            }  # fmt: skip
+            suffix = ".previous.log" if previous else ".log"
+            with _noting(found, f"log of {name}, container {container}{' before' if previous else ''}"):
+                lines = _log(api, path, query)
+                found.files[f"logs/{name}-{container}{suffix}"] = "\n".join(lines)
+
+
+def _log(api: Api, path: str, query: Mapping[str, str]) -> list[str]:
+    try:
+        return [line.decode(errors="replace") for line in api.lines(path, query=query, idle=HURRIED.attempt)]
+    except Unreachable as fault:  # a node that does not answer: others may
+        return [f"({fault.why})"]
+
+
+@contextmanager
+def _noting(found: Found, what: str) -> Iterator[None]:
+    """Note a failure and go on."""
+    try:
+        yield
+    except ApiError as failure:
+        found.missing.append(f"{what}: {failure.what} {failure.why}")
+
+
+def _moment(event: Json) -> str:
+    known = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp")
+    return re.sub(r"\.\d+Z$", "Z", known or "")

@@ -1,0 +1,118 @@
+"""What a deploy waits for, and what it does not wait for although that may not be ready yet."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from tasks.lib.cluster.api import Json
+from tasks.lib.cluster.connection import Connection
+from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy.objects import Ref
+from tasks.lib.deploy.plan.decide import Action, Step
+from tasks.lib.deploy.rollout.readiness import BUILT_IN, RULES, State, condition, key_of, standing
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.deploy import Deploy
+
+ADDRESSED: Final = frozenset({("", "Service"), ("networking.k8s.io", "Ingress")})
+CLAIM: Final = ("", "PersistentVolumeClaim")
+CLASS: Final = ("storage.k8s.io/v1", "StorageClass")
+IMMEDIATE: Final = "Immediate"
+NO_ADDRESS: Final = "deploy.addresses in invoke.yaml has addresses waited for"
+UNBOUND: Final = "a pod that uses it waits for its volume"
+UNREADY: Final = "not changed, and not ready"
+SILENT: Final = "it shows no condition Ready; deploy.ready_kinds may name its kind"
+Binding = Callable[[Json], str]
+
+
+def may_be_awaited(ref: Ref, deploy: "Deploy") -> bool:
+    """Whether an object of this kind may have to be watched."""
+    key = ref.group, ref.kind
+    return deploy.addresses if key in ADDRESSED else key in RULES or ref.group not in BUILT_IN
+
+
+def is_awaited(live: Json, deploy: "Deploy", name: str, *, written: bool, binding: Binding) -> bool:
+    """Whether a deploy waits until an object is ready.
+
+    Args:
+        live: the object, as it was stored or found.
+        deploy: the settings.
+        name: its name without the environment's prefix.
+        written: whether this deploy wrote it; unchanged workloads are waited for all the same.
+        binding: returns the volumeBindingMode of a claim's class.
+
+    """
+    key = key_of(live)
+    if key in ADDRESSED:
+        return written and deploy.addresses
+    if key == CLAIM:
+        return written and binding(live) == IMMEDIATE
+    if key[0] in BUILT_IN:
+        return key in RULES
+    return written and (_is_named(live, deploy, name) or bool(condition(live, "Ready")))
+
+
+def left_alone(live: Json, *, written: bool) -> str:
+    """Why nobody waits for an object that is not awaited; empty where there is nothing to wait for."""
+    key = key_of(live)
+    if standing(live).state is State.READY:
+        return ""
+    if key in ADDRESSED or key == CLAIM:
+        return (NO_ADDRESS if key in ADDRESSED else UNBOUND) if written else ""
+    if condition(live, "Ready"):
+        return UNREADY
+    return SILENT if written else ""
+
+
+class Awaited:
+    """What one deploy waits for, and what it has left alone.
+
+    Args:
+        connection: the cluster.
+        deploy: the settings.
+        prefix: what the overlay puts before names.
+
+    """
+
+    def __init__(self, connection: Connection, deploy: "Deploy", prefix: str) -> None:
+        self._deploy, self._prefix = deploy, prefix
+        self._binding = partial(binding_of, connection)
+        self._left: dict[str, list[Ref]] = {}
+
+    def includes(self, step: Step, stored: Json | None) -> bool:
+        """Whether to wait for an object; what is left alone although it may not be ready is noted."""
+        live, name = stored or step.live, step.ref.name.removeprefix(self._prefix)
+        if step.action is Action.SKIP or not live:
+            return False
+        if is_awaited(live, self._deploy, name, written=step.writes, binding=self._binding):
+            return True
+        if reason := left_alone(live, written=step.writes):
+            self._left.setdefault(reason, []).append(step.ref)
+        return False
+
+    def left_in_words(self) -> list[str]:
+        """What nobody waited for, as sentences: the objects by the reason."""
+        return [
+            f"Nobody waited for {', '.join(map(str, refs))}: {reason}." for reason, refs in self._left.items()
+        ]
+
+
+def binding_of(connection: Connection, claim: Json) -> str:
+    """The volumeBindingMode of a claim's StorageClass; a missing one is told at once, so it is waited for.
+
+    Empty where it may not be read.
+    """
+    kind, name = connection.kinds.get(CLASS), (claim.get("spec") or {}).get("storageClassName")
+    if not kind or not name:
+        return ""
+    try:
+        found = connection.api.get(kind.path(name=name), doing=f"read StorageClass {name}")
+    except ApiError as error:
+        if error.status not in {403, 404}:
+            raise
+        return IMMEDIATE if error.status == 404 else ""
+    return str(found.get("volumeBindingMode") or IMMEDIATE)
+
+
+def _is_named(live: Json, deploy: "Deploy", name: str) -> bool:
+    return not {live["kind"], f"{live['kind']}/{name}"}.isdisjoint(deploy.ready_kinds)

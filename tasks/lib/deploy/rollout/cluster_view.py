@@ -1,0 +1,185 @@
+"""What the watches have told so far, indexed so that a workload's own pods are found at once."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Final
+
+from tasks.lib.cluster.api import Json
+from tasks.lib.deploy.objects import Ref, is_job, ref_of
+from tasks.lib.deploy.rollout import diagnosis
+from tasks.lib.deploy.rollout.failure_rules import Trouble
+from tasks.lib.deploy.rollout.warnings import Warnings
+
+REVISION: Final = "deployment.kubernetes.io/revision"
+TEMPLATE_GENERATION: Final = "deprecated.daemonset.template.generation"
+# They say which state their controller has acted on.
+OBSERVED: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController"})
+# A Job deals with pods that end badly itself, by its backoffLimit.
+LEFT_TO_THE_JOB: Final = frozenset({"CrashLoopBackOff", "Error", "OOMKilled"})
+
+
+class View:
+    """Live objects by name and by owner."""
+
+    def __init__(self) -> None:
+        self._by_ref: dict[Ref, Json] = {}
+        self._owned: dict[str, dict[Ref, Json]] = defaultdict(dict)
+        self._warnings = Warnings()
+
+    def get(self, ref: Ref) -> Json | None:
+        """The object called `ref`, as last seen."""
+        return self._by_ref.get(ref)
+
+    def put(self, thing: Json, *, arrived: bool = True) -> None:
+        """Take in an object, unless a newer state of it is known; `arrived`: it came while we watched."""
+        if thing["kind"] == "Event":
+            self._warnings.put(thing, arrived=arrived)
+            return
+        ref = ref_of(thing)
+        known = self._by_ref.get(ref)
+        if known and _same(known, thing) and _older(thing, known):
+            return
+        if known:
+            self.drop(known)
+        self._by_ref[ref] = thing
+        for owner in _owners(thing):
+            self._owned[owner][ref] = thing
+
+    def drop(self, thing: Json) -> None:
+        """Forget an object."""
+        if thing["kind"] == "Event":
+            self._warnings.drop(thing)
+            return
+        ref = ref_of(thing)
+        self._by_ref.pop(ref, None)
+        for owner in _owners(thing):
+            self._owned[owner].pop(ref, None)
+
+    def replace_kind(self, kind: tuple[str, str], namespace: str, things: Iterable[Json]) -> None:
+        """Take in a complete list of one kind in a namespace: what is not in it is gone."""
+        listed = list(things)
+        names = {ref_of(thing) for thing in listed}
+        for ref, thing in list(self._by_ref.items()):
+            listed_here = ((ref.api_version, ref.kind), ref.namespace) == (kind, namespace)
+            if listed_here and ref not in names:
+                self.drop(thing)
+        for thing in listed:
+            self.put(thing, arrived=False)
+
+    def pods_of(self, workload: Json) -> list[Json]:
+        """The pods that a workload made for its newest state; pods of earlier states are not judged."""
+        if workload["kind"] == "Pod":
+            return [workload]
+        status = workload.get("status") or {}
+        owned = list(self._owned[workload["metadata"]["uid"]].values())
+        if workload["kind"] in {"Job", "ReplicaSet", "ReplicationController"}:
+            return [thing for thing in owned if thing["kind"] == "Pod"]
+        if _unseen(workload):
+            return []
+        if workload["kind"] == "Deployment":
+            sets = self._newest_sets(workload)
+            return [pod for rs in sets for pod in self._owned[rs["metadata"]["uid"]].values()]
+        if workload["kind"] == "StatefulSet":
+            return [p for p in owned if _label(p, "controller-revision-hash") == status.get("updateRevision")]
+        generation = _annotation(workload, TEMPLATE_GENERATION)
+        return [p for p in owned if _label(p, "pod-template-generation") == generation]
+
+    def stuck_pods_of(self, workload: Json) -> list[tuple[Trouble, Json]]:
+        """Broken pods of an earlier state of a StatefulSet, whose controller waits for them to become ready.
+
+        Source: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback
+        """
+        if workload["kind"] != "StatefulSet" or _unseen(workload):
+            return []
+        newest = self.pods_of(workload)
+        if not (workload.get("status") or {}).get("updateRevision"):
+            return []
+        owned = [one for one in self._owned[workload["metadata"]["uid"]].values() if one["kind"] == "Pod"]
+        earlier = [pod for pod in owned if pod not in newest and not _is_held(pod, workload["spec"])]
+        return [(found[0], pod) for pod in earlier if (found := self._of_pod(pod))]
+
+    def troubles_of(self, workload: Json, since: str = "") -> list[tuple[Trouble, Json | None]]:
+        """What is wrong with a workload, the worst first, each with the pod that shows it, if one does.
+
+        Args:
+            workload: the live object; only its newest state is judged.
+            since: when this deploy wrote it, by the server's clock; empty where it did not.
+
+        """
+        if _unseen(workload):
+            return []
+        pods = self.pods_of(workload)
+        found: list[tuple[Trouble, Json | None]] = [(t, pod) for pod in pods for t in self._of_pod(pod)]
+        if is_job(workload):
+            found = [(t, pod) for t, pod in found if t.reason not in LEFT_TO_THE_JOB]
+        if workload["kind"] == "PersistentVolumeClaim":
+            found += [(t, None) for t in diagnosis.of_claim(workload, *self._warned(workload, since))]
+        found += [(t, None) for t in [*self._of_claims(pods, since), *self._of_itself(workload, since)]]
+        return sorted(found, key=lambda pair: pair[0].patience)
+
+    def _of_pod(self, pod: Json) -> list[Trouble]:
+        return diagnosis.of_pod(pod, self._warnings.about(pod))
+
+    def _of_claims(self, pods: Iterable[Json], since: str) -> list[Trouble]:
+        places = {(pod["metadata"]["namespace"], name) for pod in pods for name in diagnosis.claims_of(pod)}
+        refs = [Ref("v1", "PersistentVolumeClaim", namespace, name) for namespace, name in sorted(places)]
+        claims = [claim for ref in refs if (claim := self._by_ref.get(ref))]
+        return [t for claim in claims for t in diagnosis.of_claim(claim, *self._warned(claim, since))]
+
+    def _of_itself(self, workload: Json, since: str) -> list[Trouble]:
+        pods = [
+            thing for thing in self._owned[workload["metadata"]["uid"]].values() if thing["kind"] == "Pod"
+        ]
+        sets = self._newest_sets(workload) if workload["kind"] == "Deployment" else [workload]
+        return diagnosis.of_workload(workload, sets, pods, *self._warned(workload, since))
+
+    def _warned(self, thing: Json, since: str) -> tuple[list[Json], list[Json]]:
+        """The warnings about an object, and those of them that are about now."""
+        about = self._warnings.about(thing)
+        return about, [event for event in about if self._warnings.is_recent(event, since)]
+
+    def _newest_sets(self, deployment: Json) -> list[Json]:
+        owned = self._owned[deployment["metadata"]["uid"]].values()
+        return [rs for rs in owned if _annotation(rs, REVISION) == _annotation(deployment, REVISION)]
+
+
+def _unseen(workload: Json) -> bool:
+    """Whether the controller has not acted on the newest state yet, as far as its kind says so."""
+    observed = (workload.get("status") or {}).get("observedGeneration", 0)
+    return bool(workload["kind"] in OBSERVED and workload["metadata"].get("generation", 0) > observed)
+
+
+def _is_held(pod: Json, spec: Json) -> bool:
+    """Whether a StatefulSet leaves a pod as it is until somebody wants it otherwise."""
+    strategy = spec.get("updateStrategy") or {}
+    if strategy.get("type") == "OnDelete":
+        return True
+    partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
+    number = int(pod["metadata"]["name"].rpartition("-")[2])
+    return bool(number - (spec.get("ordinals") or {}).get("start", 0) < partition)
+
+
+def _owners(thing: Json) -> list[str]:
+    return [
+        owner["uid"] for owner in thing["metadata"].get("ownerReferences") or [] if owner.get("controller")
+    ]
+
+
+def _same(one: Json, other: Json) -> bool:
+    return bool(one["metadata"].get("uid") == other["metadata"].get("uid"))
+
+
+def _older(one: Json, other: Json) -> bool:
+    """Whether `one` is an earlier state than `other`: versions of one object are comparable since 1.35,
+    and have always been ascending numbers in practice.
+    """
+    first, second = one["metadata"].get("resourceVersion", ""), other["metadata"].get("resourceVersion", "")
+    return first.isdigit() and second.isdigit() and int(first) < int(second)
+
+
+def _annotation(thing: Json, name: str) -> str:
+    return str((thing["metadata"].get("annotations") or {}).get(name, ""))
+
+
+def _label(thing: Json, name: str) -> str:
+    return str((thing["metadata"].get("labels") or {}).get(name, ""))

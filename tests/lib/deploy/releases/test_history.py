@@ -1,0 +1,314 @@
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.lib.cluster.api import Json
+from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy.events import Record
+from tasks.lib.deploy.objects import Ref, Wanted
+from tasks.lib.deploy.output.releases import row
+from tasks.lib.deploy.releases import parts
+from tasks.lib.deploy.releases.history import (
+    Past,
+    add,
+    bounded,
+    choose,
+    facts,
+    images,
+    last_good,
+    pack,
+    read,
+    secret_keys,
+)
+from tasks.lib.errors import Failure, UsageError
+from tests.lib.cluster.scripted import Answer, Scripted, scripted, status
+
+
+def a_thing(kind: str, name: str, **fields: Any) -> Wanted:
+    return Wanted(Ref("v1", kind, "default", name), {"kind": kind, "metadata": {"name": name}, **fields})
+
+
+POD = {
+    "initContainers": [{"image": "postgres:16"}],
+    "containers": [{"image": "lookit@sha256:abc", "envFrom": [{"secretRef": {"name": "env-1"}}]}],
+}
+OBJECTS = [
+    a_thing("Secret", "env-1", data={"password": "c2VjcmV0"}),
+    a_thing("Deployment", "web", spec={"template": {"spec": POD}}),
+    a_thing("Service", "web", spec={}),
+]
+
+NIGHTLY = a_thing("CronJob", "nightly", spec={"jobTemplate": {"spec": {"template": {"spec": POD}}}})
+
+
+def past(number: int, result: str = "deployed") -> Past:
+    return Past(number, {"result": result}, pack(OBJECTS))
+
+
+ZERO = past(0, "before the first deploy")
+
+
+def test_what_is_kept_holds_no_secret_and_comes_back_whole() -> None:
+    assert past(1).objects() == [thing.body for thing in OBJECTS[1:]]
+    assert pack(OBJECTS) == pack(list(OBJECTS))
+
+
+def test_the_images_of_all_containers_are_remembered() -> None:
+    assert images(OBJECTS) == {"postgres:16", "lookit@sha256:abc"}
+    assert images([NIGHTLY, a_thing("Pod", "one", spec=POD)]) == {"postgres:16", "lookit@sha256:abc"}
+
+
+def test_facts_say_who_when_and_how_long_each_phase_took() -> None:
+    record = Record("staging")
+    record.phases = {"jobs": 1.234}
+    said = facts({"commit": "abc", "who": "me"}, record, OBJECTS, "deployed", 2.5)
+    assert {key: said[key] for key in ("commit", "who", "seconds", "phases", "result")} == {
+        "commit": "abc",
+        "who": "me",
+        "seconds": "2.5",
+        "phases": '{"jobs": 1.2}',
+        "result": "deployed",
+    }
+    assert json.loads(said["images"]) == ["lookit@sha256:abc", "postgres:16"]
+    assert json.loads(said["secrets"]) == [{"name": "env-1", "namespace": "default", "keys": ["password"]}]
+
+
+@pytest.mark.parametrize(
+    ("release", "title", "commit"),
+    [
+        (Past(7, {"commit": "abc"}, ""), "release 7, commit abc", "abc"),
+        (Past(7, {}, ""), "release 7, commit ?", "?"),
+        (ZERO, "release 0, the state before the first deploy", "none"),
+    ],
+    ids=["of a commit", "of nobody knows which", "of others"],
+)
+def test_a_release_is_called_by_its_commit(release: Past, title: str, commit: str) -> None:
+    assert (release.title, release.commit) == (title, commit)
+
+
+def test_of_a_secret_only_names_and_keys_are_kept() -> None:
+    secret = a_thing("Secret", "both", data={"b": "c2VjcmV0", "a": "Y2FuYXJ5"})
+    (kept,) = secret_keys([secret, *OBJECTS[1:]])
+    assert kept == {"name": "both", "namespace": "default", "keys": ["a", "b"]}
+
+
+def went_back(number: int, to: int, result: str = "deployed") -> Past:
+    return Past(number, {"result": result, "back_to": str(to)}, pack(OBJECTS))
+
+
+@pytest.mark.parametrize("packed", ["aGVsbG8=", pack(OBJECTS)[:-8], "no base64"])
+def test_a_release_that_somebody_changed_says_so(packed: str) -> None:
+    with pytest.raises(Failure, match="somebody changed what is kept"):
+        Past(3, {}, packed).objects()
+
+
+def test_objects_beyond_the_bound_are_left_out_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bounded(past(1)) == past(1)
+    monkeypatch.setattr(parts, "BYTES_OF_ALL", 10)
+    kept = bounded(past(1))
+    assert kept.facts["not_kept"].endswith("and 10 are kept at most.")
+    with pytest.raises(Failure) as caught:
+        kept.objects()
+    assert caught.value.why == kept.facts["not_kept"]
+
+
+@pytest.mark.parametrize(
+    ("known", "number", "chosen"),
+    [
+        ([past(3, "failed"), past(2), past(1)], None, 2),
+        ([past(3), past(2, "failed"), past(1)], None, 1),
+        ([past(3), past(2, "failed"), past(1)], 2, 2),
+        ([went_back(4, to=2), past(3), past(2), past(1)], None, 1),
+        ([went_back(4, to=2, result="roll back failed"), past(3), past(2), past(1)], None, 3),
+        ([past(1), ZERO], None, 0),
+        ([past(1), ZERO], 0, 0),
+    ],
+    ids=[
+        "after a failed one",
+        "after a good one",
+        "by number",
+        "twice",
+        "after a failed roll back",
+        "to what others had deployed",
+        "to what others had deployed, by number",
+    ],
+)
+def test_going_back_leads_to_the_last_good_release_before_the_present(
+    known: list[Past], number: int | None, chosen: int
+) -> None:
+    assert choose(known, number, "staging").number == chosen
+
+
+@pytest.mark.parametrize(
+    ("known", "number", "what"),
+    [
+        ([], None, "There is no release that went well before the present one."),
+        ([past(1)], None, "There is no release that went well before the present one."),
+        (
+            [went_back(2, to=0), past(1), ZERO],
+            None,
+            "There is no release that went well before the present one.",
+        ),
+        ([past(1)], 0, "There is no release 0."),
+        ([past(1)], 9, "There is no release 9."),
+    ],
+)
+def test_a_release_that_is_not_there_is_named(known: list[Past], number: int | None, what: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        choose(known, number, "staging")
+    assert caught.value.what == what
+
+
+def test_a_release_reads_as_a_row() -> None:
+    said = {
+        "began": "then",
+        "seconds": "61",
+        "commit": "abcdef0123",
+        "tag": "1.0",
+        "who": "me@here (1)",
+        "result": "deployed",
+    }
+    assert row(Past(4, {**said, "back_to": "2"}, "")) == (
+        "4", "then", "1 min 01 s", "abcdef0", "1.0", "me@here", "deployed (back to 2)",
+    )  # fmt: skip
+
+
+def kept(number: int, part: int = 1, data: dict[str, str] | None = None) -> Json:
+    """A ConfigMap of a release as the cluster has it."""
+    (one, *_) = parts.manifests(number, data or {}, pack(OBJECTS), "default")
+    if part > 1:
+        one["metadata"]["name"] = parts.name(number, part)
+        one["metadata"]["labels"][parts.PART] = str(part)
+    return one
+
+
+def listing(*items: Json) -> Answer:
+    return Answer(body=json.dumps({"metadata": {"resourceVersion": "1"}, "items": items}).encode())
+
+
+def test_releases_are_read_newest_first_without_what_has_no_facts(tmp_path: Path) -> None:
+    with scripted(tmp_path) as server:
+        server.answers = [listing(kept(2, data={"result": "failed"}), kept(10), kept(3, part=2))]
+
+        found = read(server.api(), "default")
+
+    assert [(one.number, one.facts) for one in found] == [(10, {}), (2, {"result": "failed"})]
+    assert found[1].objects() == past(2).objects()
+
+
+def test_a_release_gets_the_next_number_and_the_first_is_one(tmp_path: Path) -> None:
+    with scripted(tmp_path) as server:
+        server.answers = [listing(), Answer(), listing(kept(7)), Answer()]
+
+        api = server.api()
+        assert add(api, "default", {}, OBJECTS, read(api, "default")) == 1
+        assert add(api, "default", {}, None, read(api, "default")) == 8
+
+    assert [asked.method for asked in server.asked] == ["GET", "POST"] * 2
+    assert made(server) == [parts.name(1, 1), parts.name(8, 1)]
+    first, eighth = (json.loads(asked.body)["binaryData"]["objects"] for asked in server.asked[1::2])
+    assert (first, eighth) == (pack(OBJECTS), "")
+
+
+EXISTS = status(409, "AlreadyExists", "it is there")
+
+
+def stored(number: int, facts_of_it: dict[str, str]) -> Answer:
+    """What the cluster answers that is asked for the first part of a release."""
+    return Answer(body=json.dumps(kept(number, data=facts_of_it)).encode())
+
+
+def made(server: Scripted) -> list[str]:
+    """The names of what was to be made, in order."""
+    return [json.loads(asked.body)["metadata"]["name"] for asked in server.asked if asked.method == "POST"]
+
+
+def test_two_that_are_kept_at_once_do_not_take_the_same_number(tmp_path: Path) -> None:
+    with scripted(tmp_path) as server:
+        server.answers = [EXISTS, stored(8, {"who": "another"}), Answer()]
+
+        assert add(server.api(), "default", {"who": "me"}, OBJECTS, [past(7)]) == 9
+
+        assert made(server) == [parts.name(8, 1), parts.name(9, 1)]
+
+
+def test_one_whose_answer_was_lost_is_kept_once(tmp_path: Path) -> None:
+    with scripted(tmp_path) as server:
+        server.answers = [Answer(0), EXISTS, stored(8, {"who": "me"})]
+
+        assert add(server.api(), "default", {"who": "me"}, OBJECTS, [past(7)]) == 8
+
+        assert made(server) == [parts.name(8, 1)] * 2
+
+
+def test_one_that_is_removed_while_it_is_looked_at_leaves_its_number(tmp_path: Path) -> None:
+    with scripted(tmp_path) as server:
+        server.answers = [EXISTS, status(404, "NotFound", "gone"), Answer()]
+
+        assert add(server.api(), "default", {}, OBJECTS, [past(7)]) == 9
+
+
+def test_of_two_large_ones_that_are_kept_at_once_no_part_is_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "BYTES_OF_A_PART", len(pack(OBJECTS)) // 2)
+    with scripted(tmp_path) as server:
+        server.answers = [EXISTS, stored(8, {"who": "another"}), Answer()]
+
+        assert add(server.api(), "default", {"who": "me"}, OBJECTS, [past(7)]) == 9
+
+    written = [asked.path.partition("?")[0] for asked in server.asked if asked.method == "PATCH"]
+    assert written == [f"/api/v1/namespaces/default/configmaps/{parts.name(9, 2)}"]
+
+
+def test_one_of_which_a_part_is_refused_is_not_kept_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "BYTES_OF_A_PART", len(pack(OBJECTS)) // 2)
+    with scripted(tmp_path) as server:
+        server.answers = [Answer(), status(403, "Forbidden", "exceeded quota: few"), Answer()]
+
+        with pytest.raises(ApiError, match="keep the release"):
+            add(server.api(), "default", {}, OBJECTS, [past(7)])
+
+    deleted = [asked.path.rpartition("/")[2] for asked in server.asked if asked.method == "DELETE"]
+    assert deleted == [parts.name(8, 1), parts.name(8, 2)]
+
+
+def test_another_conflict_does_not_count_numbers_up(tmp_path: Path) -> None:
+    with scripted(tmp_path) as server:
+        server.answers = [status(409, "Conflict", "the quota was changed"), status(404, "NotFound", "none")]
+
+        with pytest.raises(ApiError, match="409 Conflict"):
+            add(server.api(), "default", {}, OBJECTS, [past(7)])
+
+
+def test_the_oldest_beyond_the_bound_is_forgotten_but_not_the_last_good_one(tmp_path: Path) -> None:
+    there = [kept(number, data={"result": "failed"}) for number in range(2, parts.KEPT + 2)]
+    with scripted(tmp_path) as server:
+        server.answers = [listing(kept(1, data={"result": "deployed"}), *there), Answer()]
+
+        api = server.api()
+        add(api, "default", {"result": "failed"}, OBJECTS, read(api, "default"))
+
+    deleted = [asked.path.rpartition("/")[2] for asked in server.asked if asked.method == "DELETE"]
+    assert deleted == [parts.name(2, 1)]
+
+
+def test_a_release_began_as_long_before_its_end_as_it_took() -> None:
+    began = facts({}, Record("staging"), [], "deployed", 3600.0)["began"]
+
+    ago = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(began)
+    assert datetime.timedelta(minutes=59) < ago < datetime.timedelta(minutes=61)
+
+
+def test_the_last_good_release_is_the_newest_that_went_well() -> None:
+    good = last_good([past(3, "failed"), past(2), past(1)])
+
+    assert good
+    assert good.number == 2
+    assert last_good([past(1, "killed")]) is None
+    assert last_good([past(1, "failed"), ZERO]) is ZERO

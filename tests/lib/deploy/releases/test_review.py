@@ -1,0 +1,91 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.deploy.objects import Ref, Wanted
+from tasks.lib.deploy.plan.diff import Change
+from tasks.lib.deploy.releases import history, review
+from tasks.lib.deploy.releases.history import Past, pack
+from tasks.lib.deploy.releases.review import Status, in_force, set_by
+from tasks.lib.errors import ChangesFound, UsageError
+from tests.builders import checked_in_settings
+
+
+def past(number: int, result: str = "deployed") -> Past:
+    return Past(number, {"result": result}, "")
+
+
+@pytest.mark.parametrize(
+    ("newest", "number"),
+    [("deployed", 3), ("failed", 3), ("failed, rolled back to 1", 1), ("failed, roll back to 1 failed", 3)],
+)
+def test_the_release_in_force_is_the_newest_or_the_one_brought_back(newest: str, number: int) -> None:
+    assert in_force([past(3, newest), past(2, "failed"), past(1)], "staging").number == number
+
+
+def test_a_killed_deploy_is_not_in_force_where_another_ended() -> None:
+    assert in_force([past(3, "killed"), past(2, "failed, rolled back to 1"), past(1)], "staging").number == 1
+    assert in_force([past(1, "killed")], "staging").number == 1
+
+
+def test_a_release_that_was_brought_back_and_is_forgotten_is_named() -> None:
+    with pytest.raises(UsageError):
+        in_force([past(9, "failed, rolled back to 1")], "staging")
+
+
+def test_no_drift_is_no_change() -> None:
+    Status(past(1), ()).require_no_drift()
+    with pytest.raises(ChangesFound):
+        Status(past(1), (None,)).require_no_drift()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("newest", "kinds"),
+    [
+        ("deployed", ["Service", "Job"]),
+        ("failed", ["Service", "Job"]),
+        ("failed, rolled back to 1", ["Service"]),
+    ],
+)
+def test_jobs_are_not_what_a_release_set_that_came_back_by_itself(newest: str, kinds: list[str]) -> None:
+    wanted = [Wanted(Ref("v1", kind, "default", "x"), {"kind": kind}) for kind in ("Service", "Job")]
+    releases = [Past(2, {"result": newest}, pack(wanted)), Past(1, {"result": "deployed"}, pack(wanted))]
+
+    assert [body["kind"] for body in set_by(in_force(releases, "staging"), releases)] == kinds
+
+
+def release(number: int, shown: str) -> Past:
+    config = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "c"},
+        "data": {"url": f"db://{shown}@lookit"},
+    }
+    return Past(number, {"commit": "c" * 40}, pack([Wanted(Ref("v1", "ConfigMap", "d", "c"), config)]))
+
+
+@pytest.mark.parametrize("readable", [True, False], ids=["Secrets can be read", "Secrets cannot be read"])
+def test_how_releases_differ_is_told_without_the_values_of_secrets(
+    readable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def secrets(_path: str, **_: str) -> Any:
+        if not readable:
+            raise ApiError("list secrets", 403, "Forbidden", "secrets is forbidden")
+        return [{"stringData": {"DB_PASSWORD": "correct horse", "DB_NAME": "lookit"}}], "1"
+
+    @contextmanager
+    def reached(*_: Any) -> Iterator[Any]:
+        yield SimpleNamespace(api=SimpleNamespace(list=secrets))
+
+    monkeypatch.setattr(review, "_reached", reached)
+    monkeypatch.setattr(history, "read", lambda *_: [release(2, "correct%20horse"), release(1, "before")])
+    settings = checked_in_settings()
+
+    _, _, (found,) = review.compare(settings, settings.environment("staging"), [])
+
+    shown = "[redacted]" if readable else "correct%20horse"
+    assert found.changes == (Change("data.url", "db://before@lookit", f"db://{shown}@lookit"),)

@@ -1,0 +1,99 @@
+import pytest
+
+from tasks.lib.deploy.rollout.failure_rules import NEVER, RULES, Trouble, Where, rule, trouble
+
+POD = {"kind": "Pod", "metadata": {"name": "web-1"}}
+FORBIDDEN = 'pods "web-1" is forbidden: '
+
+# One row or more for each rule, with messages as Kubernetes words them.
+ROWS = [
+    (Where.CONTAINER, "InvalidImageName", "couldn't parse image name", 0),
+    (Where.CONTAINER, "ErrImageNeverPull", "", 0),
+    (Where.CONTAINER, "ErrImagePull", 'rpc error: code = NotFound desc = "x:1": not found', 0),
+    (Where.CONTAINER, "ErrImagePull", "pull access denied", 0),
+    (Where.CONTAINER, "ImagePullBackOff", "manifest unknown", 0),
+    (Where.CONTAINER, "ErrImagePull", "dial tcp: i/o timeout", 45),
+    (Where.CONTAINER, "ImagePullBackOff", 'Back-off pulling image "x:1"', 45),
+    (Where.CONTAINER, "CrashLoopBackOff", "back-off 10s restarting failed container", 0),
+    (Where.CONTAINER, "CreateContainerConfigError", 'configmap "x" not found', 0),
+    (Where.CONTAINER, "CreateContainerConfigError", 'secret "x" not found', 0),
+    (Where.CONTAINER, "CreateContainerConfigError", "couldn't find key K in Secret default/x", 0),
+    (Where.CONTAINER, "CreateContainerConfigError", "failed to sync secret cache: timed out waiting", 30),
+    (Where.CONTAINER, "CreateContainerError", "context deadline exceeded", 15),
+    (Where.CONTAINER, "RunContainerError", "no such file", 15),
+    (Where.CONTAINER, "Error", "", NEVER),
+    (Where.CONTAINER, "OOMKilled", "", NEVER),
+    (Where.POD, "Unhealthy", "Readiness probe failed: connection refused", NEVER),
+    (Where.POD, "FailedMount", 'MountVolume.SetUp failed for volume "v" : configmap "x" not found', 0),
+    (Where.POD, "FailedMount", 'failed for volume "v" : references non-existent secret key: k', 0),
+    (Where.POD, "FailedMount", "Unable to attach or mount volumes: timed out waiting", NEVER),
+    (Where.POD, "FailedAttachVolume", 'Multi-Attach error for volume "pvc-1"', NEVER),
+    (Where.POD, "FailedCreatePodSandBox", "failed to set up sandbox", NEVER),
+    (Where.POD, "Unschedulable", '0/2 nodes are available: persistentvolumeclaim "x" not found.', 15),
+    (Where.POD, "Unschedulable", "0/2 nodes are available: 2 Insufficient cpu.", 300),
+    (Where.WORKLOAD, "FailedCreate", FORBIDDEN + "exceeded quota: few, requested: pods=1, used: pods=1", 30),
+    (Where.WORKLOAD, "FailedCreate", FORBIDDEN + "failed quota: few: must specify limits.cpu for: c", 0),
+    (Where.WORKLOAD, "FailedCreate", FORBIDDEN + "maximum cpu usage per Container is 1, but limit is 2", 0),
+    (Where.WORKLOAD, "FailedCreate", 'admission webhook "x.example.org" denied the request: no', 0),
+    (Where.WORKLOAD, "FailedCreate", "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no", 0),
+    (Where.WORKLOAD, "FailedCreate", FORBIDDEN + 'violates PodSecurity "restricted:latest"', 0),
+    (Where.WORKLOAD, "FailedCreate", 'Pod "web-1" is invalid: spec.containers[0].image: Required value', 0),
+    (Where.WORKLOAD, "FailedCreate", FORBIDDEN + 'error looking up: serviceaccount "x" not found', 15),
+    (Where.WORKLOAD, "FailedCreate", FORBIDDEN + "no PriorityClass with name x was found", 15),
+    (Where.WORKLOAD, "FailedCreate", 'failed calling webhook "x.example.org": connection refused', 45),
+    (Where.WORKLOAD, "Paused", "", 0),
+    (Where.WORKLOAD, "Suspended", "", 300),
+    (Where.WORKLOAD, "ProgressDeadlineExceeded", "", 0),
+    (Where.WORKLOAD, "BackoffLimitExceeded", "", 0),
+    (Where.WORKLOAD, "DeadlineExceeded", "", 0),
+    (Where.WORKLOAD, "PodFailurePolicy", "", 0),
+    (Where.CLAIM, "ProvisioningFailed", 'storageclass.storage.k8s.io "x" not found', 0),
+    (Where.CLAIM, "ProvisioningFailed", "Quota 'SSD_TOTAL_GB' exceeded", 120),
+    (Where.CLAIM, "FailedBinding", "", 120),
+]
+
+
+@pytest.mark.parametrize(("where", "reason", "message", "patience"), ROWS)
+def test_a_state_has_as_long_as_its_rule_allows(
+    where: Where, reason: str, message: str, patience: float
+) -> None:
+    found = trouble(where, POD, reason, message)
+
+    assert found is not None
+    assert (found.reason, found.message, found.patience) == (reason, message, patience)
+
+
+def test_every_rule_has_a_row_above() -> None:
+    tried = [rule(where, reason, message) for where, reason, message, _ in ROWS]
+    assert [one for one in RULES if one not in tried] == []
+
+
+@pytest.mark.parametrize(
+    ("where", "reason"), [(Where.CONTAINER, "ContainerCreating"), (Where.POD, "CrashLoopBackOff")]
+)
+def test_what_no_rule_is_about_is_no_trouble(where: Where, reason: str) -> None:
+    assert trouble(where, POD, reason, "") is None
+
+
+def test_a_trouble_says_where_what_why_and_the_clusters_own_words() -> None:
+    found = trouble(
+        Where.CONTAINER, POD, "ErrImageNeverPull", "words", "init container wait", "; exit code 1"
+    )
+    assert found is not None
+    assert found.container_name == "wait"
+    assert str(found) == (
+        "pod web-1, init container wait: ErrImageNeverPull: the image is not on the node and may not be "
+        "pulled; exit code 1 (words)"
+    )
+
+
+def test_a_trouble_without_verdict_waits_for_ever() -> None:
+    found = Trouble("Pod", "web-1", "", "Unschedulable", "", "", 300, "scheduling").without_verdict()
+    assert (found.patience, found.limit) == (NEVER, "")
+
+
+def test_a_trouble_stays_the_same_while_its_message_changes() -> None:
+    one, other = (trouble(Where.POD, POD, "Unschedulable", f"0/{n} nodes") for n in (2, 3))
+    assert one is not None
+    assert other is not None
+    assert one.key == other.key

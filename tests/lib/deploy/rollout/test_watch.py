@@ -1,0 +1,69 @@
+"""What a watch makes of odd answers; tests/e2e/test_deploy_faults.py cuts real ones."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.lib.cluster.kinds import Kind
+from tasks.lib.deploy.rollout import watch
+from tasks.lib.deploy.rollout.watch import Broken, Disturbed, Listed, News, Seen, watches
+from tests.lib.cluster.scripted import Answer, scripted, status
+
+POD = Kind("v1", "Pod", "pods", namespaced=True)
+LIST = Answer(body=json.dumps({"metadata": {"resourceVersion": "7"}, "items": []}).encode())
+WEB: dict[str, Any] = {"kind": "Pod", "metadata": {"name": "web", "resourceVersion": "8"}}
+ADDED = {"type": "ADDED", "object": WEB}
+END = status(403, "Forbidden", "no")  # which is told when it comes again and again
+
+
+def news(folder: Path, watched: bytes) -> list[News]:
+    """What a watch tells of this answer, between a list and refusals that end it."""
+    found: list[News] = []
+    with scripted(folder) as server:
+        server.answers = [LIST, Answer(body=watched), LIST, END]
+        with watches(server.api(total=0.0, attempt=60.0), [(POD, "default")]) as (inbox, _):
+            while not isinstance(one := inbox.get(timeout=20), Broken):
+                found.append(one)
+    return [one for one in found if one != Disturbed("no")]
+
+
+@pytest.mark.parametrize("cut", [1, 30])
+def test_a_watch_whose_last_line_is_cut_off_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: int
+) -> None:
+    monkeypatch.setattr(watch, "RETRY_DELAYS", (0.0,))
+    whole = json.dumps(ADDED).encode()
+
+    told = news(tmp_path, whole + b"\n" + whole[:cut])
+
+    listed = Listed(("v1", "Pod"), "default", [])
+    assert told[:4] == [listed, Seen(WEB), told[2], listed]
+    assert isinstance(told[2], Disturbed)
+
+
+def test_a_server_that_goes_on_refusing_is_starting_for_as_long_as_one_may_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "RETRY_DELAYS", (0.0,))
+    with scripted(tmp_path) as server:
+        server.answers = [*([END] * 20), LIST]
+        with watches(server.patient_api(), [(POD, "default")]) as (inbox, _):
+            while isinstance(one := inbox.get(timeout=60), Disturbed):
+                pass
+
+    assert one == Listed(("v1", "Pod"), "default", [])
+
+
+@pytest.mark.parametrize("odd", [b"{}", b"[]", b'"text"', b'{"type": "ADDED", "object": null}'])
+def test_what_is_no_event_ends_the_watch_and_not_its_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: bytes
+) -> None:
+    monkeypatch.setattr(watch, "RETRY_DELAYS", (0.0,))
+
+    told = news(tmp_path, json.dumps(ADDED).encode() + b"\n" + odd + b"\n")
+
+    listed = Listed(("v1", "Pod"), "default", [])
+    assert told[:4] == [listed, Seen(WEB), told[2], listed]
+    assert isinstance(told[2], Disturbed)
