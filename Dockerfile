@@ -43,7 +43,7 @@ COPY . /opt/orchestrator
 # A checkout made under a umask such as 077 keeps its modes, and that user could read nothing of it.
 RUN useradd --system --uid 10001 --user-group --home-dir /tmp lookit \
     && find /opt/orchestrator ! -perm -a=r -exec chmod a+rX {} + \
-    && /opt/venv/bin/python -m compileall -q /opt/orchestrator/tasks /opt/orchestrator/tasks.py
+    && /opt/venv/bin/python -m compileall -q /opt/orchestrator/sandbox /opt/orchestrator/tasks /opt/orchestrator/tasks.py
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/opt/orchestrator \
     PYTHONUNBUFFERED=1

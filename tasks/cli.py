@@ -221,7 +221,7 @@ def layers(c: Context) -> "list[Layer]":
 
     found = checkout_layers(c)
     if in_sandbox(c):
-        from tasks.lib.sandbox.overlay import settings_overlay
+        from sandbox.overlay import settings_overlay
 
         found.append(Layer("sandbox", settings_overlay(ROOT, found)))
     return found
@@ -254,7 +254,7 @@ def sandbox_state(c: Context) -> "Path | None":
     """The folder of the sandbox that this run is meant for, or None where it is meant for Google."""
     if not in_sandbox(c):
         return None
-    from tasks.lib.sandbox.state import state_from_layers
+    from sandbox.state import state_from_layers
 
     return state_from_layers(ROOT, layers(c)).folder
 

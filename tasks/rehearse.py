@@ -14,8 +14,8 @@ from tasks import cli
 )
 def rehearse(c: Context, branch: str = "", commit: str = "", tag: str = "") -> None:
     """Run the whole main job in the sandbox: secrets, manifests, deploy, upload; ends with a table."""
+    from sandbox.rehearsal import Rehearsal
     from tasks.lib import console
-    from tasks.lib.rehearsal import Rehearsal
 
     rehearsal = Rehearsal(cli.ROOT, cli.checkout_layers(c), branch, commit, tag)
     rehearsal.run()

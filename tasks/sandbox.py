@@ -11,8 +11,8 @@ from tasks import cli
 )
 def up(c: Context, environment: list[str] | None = None) -> None:
     """Bring the sandbox up; what runs already is left as it is."""
+    from sandbox import lifecycle, report
     from tasks.lib import console
-    from tasks.lib.sandbox import lifecycle, report
 
     statuses = lifecycle.up(cli.checkout_settings(c), environment or ())
     report.show(statuses)
@@ -22,8 +22,8 @@ def up(c: Context, environment: list[str] | None = None) -> None:
 @cli.task(help={"keep_data": "Keep clusters, keys, secrets and buckets for the next `sandbox.up`."})
 def down(c: Context, keep_data: bool = False) -> None:
     """End the sandbox's processes and remove what it stored."""
+    from sandbox import lifecycle
     from tasks.lib import console
-    from tasks.lib.sandbox import lifecycle
 
     ended = lifecycle.down(lifecycle.state(cli.checkout_settings(c)), keep_data=keep_data)
     console.say(f"Down: {ended} processes ended." if ended else "Nothing was running.")
@@ -32,7 +32,7 @@ def down(c: Context, keep_data: bool = False) -> None:
 @cli.task(help={"json": "Print JSON."})
 def status(c: Context, json: bool = False) -> None:
     """Show every server of the sandbox: process, port, health."""
-    from tasks.lib.sandbox import lifecycle, report, watching
+    from sandbox import lifecycle, report, watching
 
     here = lifecycle.state(cli.checkout_settings(c))
     statuses = watching.status(here)
@@ -49,7 +49,7 @@ def status(c: Context, json: bool = False) -> None:
 )
 def logs(c: Context, component: str = "supervisor", follow: bool = False) -> None:
     """Print the log of one server of the sandbox."""
-    from tasks.lib.sandbox import lifecycle, report, watching
+    from sandbox import lifecycle, report, watching
 
     path = watching.logs(lifecycle.state(cli.checkout_settings(c)), component)
     report.print_log(path, follow=follow)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sandbox.cloud import sql
 from tasks.lib import workspace
-from tasks.lib.sandbox.cloud import sql
 from tests.program import Ended
 from tests.sandbox_case import Case
 

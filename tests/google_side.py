@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
-from tasks.lib.sandbox.cloud import accounts
-from tasks.lib.sandbox.cloud.server import Handler
+from sandbox.cloud import accounts
+from sandbox.cloud.server import Handler
 from tests.private_key import private_key
 from tests.serving import answering
 

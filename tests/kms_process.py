@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from sandbox.kms.access import DEFAULT_POLICY, DEPLOYER, KEY_OWNER
 from tasks.lib.files import write_atomically
-from tasks.lib.sandbox.kms.access import DEFAULT_POLICY, DEPLOYER, KEY_OWNER
 from tests.private_key import private_key
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,7 +118,7 @@ def running(state: Path) -> Iterator[KmsProcess]:
     certificate, private_key = write_certificate(state)
     process = subprocess.Popen(
         [
-            sys.executable, "-m", "tasks.lib.sandbox.kms", "--state", state, "--port", "0",
+            sys.executable, "-m", "sandbox.kms", "--state", state, "--port", "0",
             "--rest-port", "0", "--certificate", certificate, "--private-key", private_key,
         ],
         stdout=subprocess.PIPE, text=True, cwd=ROOT,

@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 from msgspec.structs import replace
 
+from sandbox.seed import make_keys, placeholder
 from tasks.lib.redaction import Secret
-from tasks.lib.sandbox.seed import make_keys, placeholder
 from tasks.lib.secrets.encryption import encrypt_all
 from tasks.lib.secrets.files import RELEASE_KEY, known_files
 from tasks.lib.secrets.identities import as_encrypter
@@ -54,6 +54,6 @@ class OwnKey(Case):
 
     def administer(self) -> Any:
         """The key owner's client."""
-        from tasks.lib.sandbox.seed import _administration
+        from sandbox.seed import _administration
 
         return _administration(as_encrypter(self.settings))

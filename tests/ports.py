@@ -2,7 +2,7 @@
 
 import os
 
-from tasks.lib.sandbox import ports
+from sandbox import ports
 
 # Below the sandboxes' own, some of which are given and not used yet; a part of it for each worker.
 FIRST, EACH, PARTS = 12_000, 500, 16

@@ -17,13 +17,13 @@ from typing import Any, Protocol
 
 import yaml
 
+from sandbox import bootstrap, lifecycle, overlay, processes, watching
+from sandbox.api import Api
+from sandbox.cloud import accounts, gke, sql
+from sandbox.components import read_plan
+from sandbox.kms import access
+from sandbox.state import State, locked
 from tasks.lib.files import write_atomically
-from tasks.lib.sandbox import bootstrap, lifecycle, overlay, processes, watching
-from tasks.lib.sandbox.api import Api
-from tasks.lib.sandbox.cloud import accounts, gke, sql
-from tasks.lib.sandbox.components import read_plan
-from tasks.lib.sandbox.kms import access
-from tasks.lib.sandbox.state import State, locked
 from tasks.lib.settings.model import Environment, Settings
 from tests import program
 from tests.builders import ROOT, checked_in_settings

@@ -1,6 +1,7 @@
 """The lists of ignored files keep plaintext out of commits and out of the image."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,17 @@ def test_docker_ignores_plaintext(path: str) -> None:
 @pytest.mark.parametrize("path", MUST_NOT_BE_IGNORED)
 def test_docker_keeps_ciphertext_and_lists(path: str) -> None:
     assert not ignored_by_docker(path)
+
+
+def test_docker_keeps_of_the_sandbox_what_a_step_of_a_pipeline_imports() -> None:
+    code = "import sys, sandbox.overlay; print(*(m for m in sys.modules if m.split('.')[0] == 'sandbox'))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    needed = {f"{name.replace('.', '/')}.py" for name in done.stdout.split()} - {"sandbox.py"}
+
+    kept = {str(path.relative_to(ROOT)) for path in ROOT.glob("sandbox/**/*.py")}
+    kept = {path for path in kept if not ignored_by_docker(path)}
+
+    assert kept == needed | {"sandbox/__init__.py"}
 
 
 def ignored_by_git(path: str) -> bool:

@@ -2,7 +2,7 @@
 
 from itertools import combinations
 
-from tasks.lib.sandbox.ports import RANGE
+from sandbox.ports import RANGE
 from tests.ports import free_port, mine
 
 

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tasks.lib.sandbox.cloud import sql
-from tasks.lib.sandbox.kms.access import DECRYPTER
+from sandbox.cloud import sql
+from sandbox.kms.access import DECRYPTER
 from tests.deployed import backups, deploy, deployed, objects, releases
 from tests.sandbox_case import Case
 

@@ -10,6 +10,7 @@ import pytest
 import requests
 import yaml
 
+from sandbox.kms.access import DECRYPTER
 from tasks.lib import build_variables
 from tasks.lib.cluster.connection import connect
 from tasks.lib.cluster.permissions import Permission, known_as
@@ -18,7 +19,6 @@ from tasks.lib.credentials import SCOPES
 from tasks.lib.deploy.engine import needed
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.render.rendering import render
-from tasks.lib.sandbox.kms.access import DECRYPTER
 from tasks.lib.secrets.decryption import decrypt_all
 from tasks.lib.settings.model import Settings
 from tests.builders import ROOT

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.sandbox import example
+from sandbox import example
 from tests.lib.ember import archives
 from tests.sandbox_case import Case
 

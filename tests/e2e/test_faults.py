@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import requests
 
+from sandbox.cloud import sql
 from tasks.lib.credentials import authorized_session
-from tasks.lib.sandbox.cloud import sql
 from tests.fault_proxy import WATCH, FaultProxy, until
 from tests.sandbox_case import Case, Sandbox
 from tests.webhook import Receiver

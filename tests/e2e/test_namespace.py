@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.kms.access import DECRYPTER
 from tasks.lib.cluster.connection import connect
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.dry_run import Rehearsal, require
 from tasks.lib.errors import Failure
-from tasks.lib.sandbox.kms.access import DECRYPTER
 from tests.deployed import deploy, deployed, may, words
 from tests.heard import until
 from tests.sandbox_case import Case

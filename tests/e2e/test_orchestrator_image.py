@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
+from sandbox import overlay
 from tasks.lib.image.pinning import containers
 from tasks.lib.image.reference import parse
 from tasks.lib.image.registry import connect
 from tasks.lib.pipeline import orchestrator
-from tasks.lib.sandbox import overlay
 from tests.builders import ROOT, checked_in_settings
 from tests.docker_services import (
     BASE,

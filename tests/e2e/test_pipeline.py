@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from sandbox import image_registry
 from tasks.lib.image import leftovers
 from tasks.lib.image.registry import resolve_digest
-from tasks.lib.sandbox import image_registry
 from tests.builders import ROOT, checked_in_settings
 from tests.debian import require
 from tests.docker_services import (

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.sandbox import lifecycle
-from tasks.lib.sandbox.state import State
+from sandbox import lifecycle
+from sandbox.state import State
 from tests.builders import ROOT
 from tests.sandbox_case import Case
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.sandbox import lifecycle, processes, supervisor, watching
-from tasks.lib.sandbox.state import State
+from sandbox import lifecycle, processes, supervisor, watching
+from sandbox.state import State
 from tests.builders import ROOT
 from tests.sandbox_case import Case, Sandbox, running
 

@@ -10,12 +10,12 @@ from tasks.lib.doctor.finding import THIS_MACHINE, Check
 from tasks.lib.doctor.floating import nothing_floats
 from tasks.lib.errors import Failure
 from tasks.lib.render.kustomize import kubectl
-from tasks.lib.sandbox.building import OLDEST_GO
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
 
 SECONDS = 20
+OLDEST_GO = (1, 21)  # the first that fetches the release go.mod asks for by itself
 
 
 def checks(settings: "Settings") -> list[Check]:

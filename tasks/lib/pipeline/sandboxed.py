@@ -29,8 +29,8 @@ def bring_up(settings: "Settings", branch: str) -> None:
         Failure: it cannot be brought up.
 
     """
-    from tasks.lib.sandbox import lifecycle
-    from tasks.lib.sandbox.watching import is_up
+    from sandbox import lifecycle
+    from sandbox.watching import is_up
 
     environment = settings.environment_of_branch(branch)
     if not is_up(lifecycle.state(settings), environment.cluster):
@@ -55,8 +55,8 @@ def variables(settings: "Settings", state: Path | None, steps: Sequence[ReadySte
 
 def registry_variables(settings: "Settings", state: Path, steps: Sequence[ReadyStep]) -> dict[str, str]:
     """Where images go: the registry of the settings where that is on this machine, else the sandbox's own."""
-    from tasks.lib.sandbox import image_registry
-    from tasks.lib.sandbox.state import State
+    from sandbox import image_registry
+    from sandbox.state import State
 
     wanted = parse(settings.image.repository)
     if is_on_this_machine(wanted.registry):

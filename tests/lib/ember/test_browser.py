@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from sandbox import example
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.place import Place
 from tasks.lib.ember.summary import Options
 from tasks.lib.ember.upload import upload_to
-from tasks.lib.sandbox import example
 from tests.browser import loaded
 from tests.builders import checked_in_settings
 from tests.lib.ember import fault_proxy

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sandbox import example
 from tasks.lib.ember import objects, pruning, reading, revision
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.place import Place
@@ -14,7 +15,6 @@ from tasks.lib.ember.remote import remote_of
 from tasks.lib.ember.summary import Options
 from tasks.lib.ember.upload import upload_to
 from tasks.lib.errors import Failure, UsageError
-from tasks.lib.sandbox import example
 from tests.builders import checked_in_settings
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from sandbox import example
 from tasks.lib.ember import activation, listing, objects, page, pruning, reading, revision, revisions
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.line import Line
@@ -20,7 +21,6 @@ from tasks.lib.ember.summary import Options
 from tasks.lib.ember.upload import upload_to
 from tasks.lib.ember.wire import Pool
 from tasks.lib.errors import Failure, UsageError
-from tasks.lib.sandbox import example
 from tests.builders import checked_in_settings
 
 EMBER = checked_in_settings().ember

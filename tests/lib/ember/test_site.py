@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from sandbox import example
 from tasks.lib.ember import site
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.bringing import upload_with
@@ -23,7 +24,6 @@ from tasks.lib.ember.report import site as report
 from tasks.lib.ember.summary import Options, UploadSummary, check_alone
 from tasks.lib.ember.wire import Pool
 from tasks.lib.errors import Failure, UsageError
-from tasks.lib.sandbox import example
 from tasks.lib.settings.ember import Ember
 from tasks.lib.signals import Terminated, unwinding
 from tests.builders import checked_in_settings

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tasks.lib.sandbox.certificates import Pair
+from sandbox.certificates import Pair
 from tests.serving import answering
 
 IMAGE = "application/vnd.oci.image.manifest.v1+json"

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from sandbox import image_registry
+from sandbox.components import write_plan
+from sandbox.state import State
 from tasks.lib.pipeline import sandboxed
 from tasks.lib.pipeline.reading import parse
 from tasks.lib.pipeline.resolving import ReadyStep, ready
-from tasks.lib.sandbox import image_registry
-from tasks.lib.sandbox.components import write_plan
-from tasks.lib.sandbox.state import State
 from tasks.lib.settings.model import Settings
 from tests.builders import checked_in_settings
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from sandbox.cloud import secret_manager
+from sandbox.cloud.answers import Answer
+from sandbox.cloud.server import Handler
 from tasks.lib.errors import Failure
 from tasks.lib.kms.client import connected
 from tasks.lib.pipeline import secrets
 from tasks.lib.pipeline.resolving import Encrypted
 from tasks.lib.redaction import Secret
-from tasks.lib.sandbox.cloud import secret_manager
-from tasks.lib.sandbox.cloud.answers import Answer
-from tasks.lib.sandbox.cloud.server import Handler
 from tests import google_side
 from tests.builders import checked_in_settings
 from tests.kms_process import DEPLOYER, KEY, KEY_OWNER, KmsProcess

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.cloud.accounts import DEPLOYER_PERMISSIONS
 from tasks.lib.deploy.backup import role
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.pipeline import triggers
-from tasks.lib.sandbox.cloud.accounts import DEPLOYER_PERMISSIONS
 from tests.builders import checked_in_settings
 
 SETTINGS = checked_in_settings()

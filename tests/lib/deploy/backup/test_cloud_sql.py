@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import requests
 
+from sandbox.cloud import sql
 from tasks.lib.deploy.backup import cloud_sql
 from tasks.lib.deploy.backup.cloud_sql import Backups, Begun, Refusal, cause, read_begun, refused
 from tasks.lib.deploy.events import Event, Notice
 from tasks.lib.errors import Failure, TimedOut
-from tasks.lib.sandbox.cloud import sql
 from tests.builders import checked_in_settings
 from tests.clock import Clock
 from tests.serving import answering

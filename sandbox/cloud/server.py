@@ -1,0 +1,106 @@
+"""The one HTTP process that stands in for Google's REST APIs; each call is answered by a module of its own.
+
+Run as `python -m sandbox.cloud.server FOLDER PORT`.  It keeps nothing in memory: all it knows is in
+FOLDER (`State.google`), so a restart changes nothing.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+from sandbox.cloud import accounts, gke, oauth, secret_manager, sql, tokens
+from sandbox.cloud.answers import Answer, error, forbidden, out_of_scope, unauthenticated
+
+BIGGEST_REQUEST = 1024**2
+
+PROJECT = "/v1/projects/(?P<project>[^/]+)"
+CLUSTER = f"{PROJECT}/(?:locations|zones)/(?P<location>[^/]+)/clusters/(?P<name>[^/]+)"
+BACKUPS = f"{PROJECT}/instances/(?P<instance>[^/]+)/backupRuns"
+SECRET = f"{PROJECT}/secrets/(?P<secret>[^/]+)/versions/(?P<version>[^/:]+):access"
+OPERATION = f"{PROJECT}/operations/(?P<name>[^/]+)"
+
+# Method, path, the permission that the caller needs, and who answers.
+Route = tuple[str, str, str, Callable[..., Answer]]
+ROUTES: tuple[Route, ...] = (
+    ("GET", CLUSTER, "container.clusters.get", gke.get),
+    ("POST", BACKUPS, "cloudsql.backupRuns.create", sql.insert),
+    ("GET", BACKUPS, "cloudsql.backupRuns.list", sql.list_runs),
+    ("GET", f"{BACKUPS}/(?P<run_id>[^/]+)", "cloudsql.backupRuns.get", sql.get_run),
+    ("GET", SECRET, "secretmanager.versions.access", secret_manager.access),
+    ("GET", OPERATION, "cloudsql.instances.get", sql.get_operation),
+)
+
+
+def answer(google: Path, method: str, path: str, authorization: str, body: bytes = b"") -> Answer:
+    """Answer a call to an API: find its route, check token and permission, then hand it on."""
+    matches = [(route, match) for route in ROUTES if (match := re.fullmatch(route[1], path))]
+    for (allowed, _, permission, call), match in matches:
+        if method == allowed:
+            refusal = _refusal(google, authorization, permission, match[0].removeprefix("/v1/"))
+            with_body = (body,) if method == "POST" else ()
+            return refusal or call(google, *with_body, **match.groupdict())
+    if matches:
+        return error(405, f"Method {method} is not served here.")
+    return error(404, f"The sandbox does not serve {method} {path}.")
+
+
+def _refusal(google: Path, authorization: str, permission: str, resource: str) -> Answer | None:
+    """What a caller without a good token, or without the permission, is told."""
+    holder = tokens.holder(tokens.signing_key(google), authorization.removeprefix("Bearer "))
+    account = accounts.find(google, holder.email) if holder else None
+    if not holder or not account:
+        return unauthenticated()
+    if tokens.CLOUD_PLATFORM not in holder.scopes:
+        return out_of_scope()
+    if permission not in account.permissions:
+        return forbidden(permission, resource)
+    return None
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Reads a request, asks for its answer, writes it."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else a body waits until its header is acknowledged: 40 ms
+    google: Path
+
+    def do_GET(self) -> None:
+        """Answer a read."""
+        path = urlsplit(self.path).path
+        if path == "/healthz":
+            self._send(Answer(200, {"status": "ok"}))
+        else:
+            self._send(answer(self.google, "GET", path, self.headers.get("Authorization", "")))
+
+    def do_POST(self) -> None:
+        """Answer a call with a body."""
+        body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), BIGGEST_REQUEST))
+        path = urlsplit(self.path).path
+        if path == "/token":
+            self._send(oauth.token(self.google, dict(parse_qsl(body.decode(errors="replace")))))
+        elif path == "/tokenreview":
+            self._send(oauth.review(self.google, json.loads(body)))
+        else:
+            self._send(answer(self.google, "POST", path, self.headers.get("Authorization", ""), body))
+
+    def _send(self, found: Answer) -> None:
+        data = json.dumps(found.body, indent=2).encode()
+        self.send_response(found.status)
+        self.send_header("Content-Type", "application/json; charset=UTF-8")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def main() -> None:
+    """Serve until ended."""
+    Handler.google = Path(sys.argv[1])
+    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main()

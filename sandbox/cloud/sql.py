@@ -1,0 +1,198 @@
+"""The Cloud SQL Admin API (v1), as far as a backup before a migration needs it: backupRuns and operations.
+
+A backup takes SECONDS: its operation is PENDING, then RUNNING, then DONE.  An instance can be told
+to fail its next backups (`fail`): then their operations end with an error.  Or to refuse them (`refuse`).
+"""
+
+import datetime
+import json
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from sandbox.cloud.answers import Answer, error
+from tasks.lib.files import write_atomically
+
+SECONDS = 1.0
+# Why Google refuses to begin a backup: the HTTP status, the reason and the message of its answer.
+REFUSALS = {
+    "disabled": (
+        403,
+        "accessNotConfigured",
+        "Cloud SQL Admin API has not been used in project 123456789012 before or it is disabled. Enable "
+        "it by visiting https://console.developers.google.com/apis/api/sqladmin.googleapis.com/overview "
+        "then retry.",
+    ),
+    "stopped": (400, "invalidState", "Invalid request: Invalid request since instance is not running."),
+    "busy": (
+        409,
+        "operationInProgress",
+        "Operation failed because another operation was already in progress. Try your request after the "
+        "current operation is complete.",
+    ),
+    "quota": (403, "quotaExceeded", "Quota exceeded for the number of on-demand backups."),
+    "overloaded": (503, "backendError", "The service is currently unavailable."),
+}
+API = "https://sqladmin.googleapis.com/v1"
+_one_writer = threading.Lock()
+
+
+def register(google: Path, project: str, instance: str) -> None:
+    """Make the API know an instance; one that it knows keeps its backups."""
+    if not _path(google, project, instance).exists():
+        _write(google, project, instance, {"fail": "", "refuse": [], "runs": []})
+
+
+def fail(google: Path, project: str, instance: str, message: str) -> None:
+    """Make backups of an instance that are begun from now on fail with `message`; empty: succeed again."""
+    with _one_writer:
+        known = _read(google, project, instance) or {"refuse": [], "runs": []}
+        _write(google, project, instance, {**known, "fail": message})
+
+
+def refuse(google: Path, project: str, instance: str, *how: str) -> None:
+    """Make the next attempts to back an instance up be refused, one after the other, as REFUSALS says."""
+    with _one_writer:
+        known = _read(google, project, instance) or {"fail": "", "runs": []}
+        _write(google, project, instance, {**known, "refuse": list(how)})
+
+
+def insert(google: Path, body: bytes, project: str, instance: str) -> Answer:
+    """`backupRuns.insert`: begin an on-demand backup; answers its operation."""
+    with _one_writer:
+        known = _read(google, project, instance)
+        if known is None:
+            return _no_instance()
+        if known.get("refuse"):
+            first, *rest = known["refuse"]
+            _write(google, project, instance, {**known, "refuse": rest})
+            return _refusal(*REFUSALS[first])
+        run = {
+            "id": str(int(time.time() * 1000)),
+            "operation": str(uuid.uuid4()),
+            "began": time.time(),
+            "description": _description(body),
+            "fail": known["fail"],
+        }
+        _write(google, project, instance, {**known, "runs": [*known["runs"], run]})
+    return Answer(200, operation(project, instance, run, run["began"]))
+
+
+def get_run(google: Path, project: str, instance: str, run_id: str) -> Answer:
+    """`backupRuns.get`."""
+    known = _read(google, project, instance)
+    if known is None:
+        return _no_instance()
+    for run in known["runs"]:
+        if run["id"] == run_id:
+            return Answer(200, backup_run(project, instance, run, time.time()))
+    return error(404, "The backup run does not exist.")
+
+
+def list_runs(google: Path, project: str, instance: str) -> Answer:
+    """`backupRuns.list`, newest first, in one page."""
+    known = _read(google, project, instance)
+    if known is None:
+        return _no_instance()
+    items = [backup_run(project, instance, run, time.time()) for run in reversed(known["runs"])]
+    return Answer(200, {"kind": "sql#backupRunsList", "items": items})
+
+
+def get_operation(google: Path, project: str, name: str) -> Answer:
+    """`operations.get`."""
+    for path in sorted((google / "sql").glob(f"{project}_*.json")):
+        for run in json.loads(path.read_text())["runs"]:
+            if run["operation"] == name:
+                instance = path.stem.removeprefix(f"{project}_")
+                return Answer(200, operation(project, instance, run, time.time()))
+    return error(404, "The Cloud SQL operation does not exist.")
+
+
+def operation(project: str, instance: str, run: dict[str, Any], now: float) -> dict[str, Any]:
+    """The resource `Operation` of a backup at the time `now`."""
+    age = now - run["began"]
+    found: dict[str, Any] = {
+        "kind": "sql#operation",
+        "name": run["operation"],
+        "operationType": "BACKUP_VOLUME",
+        "status": "DONE" if age >= SECONDS else "RUNNING" if age >= SECONDS / 4 else "PENDING",
+        "insertTime": _stamp(run["began"]),
+        "targetId": instance,
+        "targetProject": project,
+        "targetLink": f"{API}/projects/{project}/instances/{instance}",
+        "selfLink": f"{API}/projects/{project}/operations/{run['operation']}",
+        "backupContext": {"kind": "sql#backupContext", "backupId": run["id"]},
+    }
+    if found["status"] != "PENDING":
+        found["startTime"] = _stamp(run["began"] + SECONDS / 4)
+    if found["status"] == "DONE":
+        found["endTime"] = _stamp(run["began"] + SECONDS)
+        if run["fail"]:
+            found["error"] = {"kind": "sql#operationErrors", "errors": [_operation_error(run)]}
+    return found
+
+
+def backup_run(project: str, instance: str, run: dict[str, Any], now: float) -> dict[str, Any]:
+    """The resource `BackupRun` of a backup at the time `now`."""
+    status = operation(project, instance, run, now)["status"]
+    ended = "FAILED" if run["fail"] else "SUCCESSFUL"
+    found: dict[str, Any] = {
+        "kind": "sql#backupRun",
+        "id": run["id"],
+        "status": {"PENDING": "ENQUEUED", "RUNNING": "RUNNING"}.get(status, ended),
+        "enqueuedTime": _stamp(run["began"]),
+        "type": "ON_DEMAND",
+        "description": run["description"],
+        "instance": instance,
+        "location": "us-east1",
+        "databaseVersion": "POSTGRES_9_6",
+        "backupKind": "SNAPSHOT",
+        "selfLink": f"{API}/projects/{project}/instances/{instance}/backupRuns/{run['id']}",
+    }
+    if status == "DONE":
+        found["endTime"] = _stamp(run["began"] + SECONDS)
+        if run["fail"]:
+            found["error"] = _operation_error(run)
+    return found
+
+
+def _refusal(status: int, reason: str, message: str) -> Answer:
+    """An error as the Cloud SQL Admin API spells it: with a list of reasons."""
+    errors = [{"message": message, "domain": "global", "reason": reason}]
+    return Answer(status, {"error": {"code": status, "message": message, "errors": errors}})
+
+
+def _operation_error(run: dict[str, Any]) -> dict[str, str]:
+    return {"kind": "sql#operationError", "code": "INTERNAL_ERROR", "message": run["fail"]}
+
+
+def _no_instance() -> Answer:
+    """What Google answers for an instance that is not there, whoever asks."""
+    return error(404, "The Cloud SQL instance does not exist.")
+
+
+def _description(body: bytes) -> str:
+    try:
+        return str(json.loads(body or b"{}").get("description", ""))
+    except (ValueError, AttributeError):
+        return ""
+
+
+def _stamp(seconds: float) -> str:
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _path(google: Path, project: str, instance: str) -> Path:
+    return google / "sql" / f"{project}_{instance}.json"
+
+
+def _read(google: Path, project: str, instance: str) -> dict[str, Any] | None:
+    path = _path(google, project, instance)
+    return dict(json.loads(path.read_text())) if path.exists() else None
+
+
+def _write(google: Path, project: str, instance: str, known: dict[str, Any]) -> None:
+    write_atomically(_path(google, project, instance), json.dumps(known).encode())

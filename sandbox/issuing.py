@@ -1,0 +1,100 @@
+"""As much of cert-manager as a deploy waits for: issuers become Ready, certificates too, with a Secret each.
+
+The certificates are self-signed, and an issuer asks nobody: no account is registered.
+"""
+
+import base64
+import datetime
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import requests
+
+from sandbox import certificates
+from sandbox.api import Api, Object
+
+log = logging.getLogger(__name__)
+
+ROOT = "/apis/cert-manager.io/v1"
+BEHAVE = "sandbox.lookit.org/behave"
+UNREADY = "never-ready"
+
+
+def serve(api: Api) -> None:
+    """Begin to do so, for as long as this process lives."""
+    for plural, do in (("clusterissuers", _accept), ("issuers", _accept), ("certificates", _issue)):
+        threading.Thread(target=_follow, args=(api, plural, do), daemon=True).start()
+
+
+def _follow(api: Api, plural: str, do: Callable[[Api, Object, str], None]) -> None:
+    for thing in api.follow(f"{ROOT}/{plural}"):
+        if not is_due(thing):
+            continue
+        metadata = thing["metadata"]
+        within = f"/namespaces/{metadata['namespace']}" if "namespace" in metadata else ""
+        try:
+            do(api, thing, f"{ROOT}{within}/{plural}/{metadata['name']}")
+        except requests.RequestException as error:  # gone, or changed again, which is told anew
+            log.warning("%s: %s", metadata["name"], error)
+
+
+def is_due(thing: Object) -> bool:
+    """Whether the newest state of an issuer or certificate has not been dealt with."""
+    metadata = thing["metadata"]
+    conditions = thing.get("status", {}).get("conditions", ())
+    seen = max((one.get("observedGeneration", 0) for one in conditions), default=0)
+    return "deletionTimestamp" not in metadata and seen < metadata["generation"]
+
+
+def status_of(thing: Object, reason: str, now: str) -> Object:
+    """The status of an issuer or certificate, as a patch."""
+    metadata = thing["metadata"]
+    sick = metadata.get("annotations", {}).get(BEHAVE) == UNREADY
+    ready = {
+        "type": "Ready",
+        "status": str(not sick),
+        "reason": "Pending" if sick else reason,
+        "message": "told to be so" if sick else "simulated",
+        "observedGeneration": metadata["generation"],
+        "lastTransitionTime": now,
+    }
+    return {"status": {"conditions": [ready]}}
+
+
+def _accept(api: Api, issuer: Object, path: str) -> None:
+    api.patch(f"{path}/status", status_of(issuer, "ACMEAccountRegistered", _now()))
+
+
+def _issue(api: Api, certificate: Object, path: str) -> None:
+    status, spec, metadata = (
+        status_of(certificate, "Ready", _now()),
+        certificate["spec"],
+        certificate["metadata"],
+    )
+    if status["status"]["conditions"][0]["status"] == "True":
+        secret = secret_of(spec["secretName"], [*spec.get("dnsNames", ())])
+        api.create(f"/api/v1/namespaces/{metadata['namespace']}/secrets", secret)
+    api.patch(f"{path}/status", status)
+
+
+def secret_of(name: str, hosts: list[str]) -> Object:
+    """The Secret of a certificate for these hosts."""
+    with TemporaryDirectory(prefix="lookit-issuing-") as folder:
+        pair = certificates.authority(Path(folder), hosts[0] if hosts else name)
+        content = {"tls.crt": pair.certificate.read_bytes(), "tls.key": pair.key.read_bytes()}
+    data = {key: base64.b64encode(value).decode() for key, value in content.items()}
+    metadata = {"name": name}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": metadata,
+        "data": data,
+    }
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,104 @@
+"""Who calls and what they may do: tokens and roles, read from two files that can change at any time.
+
+`tokens.json` maps access tokens to e-mail addresses, or to nothing where their scopes do not reach the KMS
+(the sandbox's token endpoint writes it); `policy.json` maps e-mail addresses, or `*`, to lists of roles, as a
+project's IAM policy would.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sandbox.kms.refusals import not_authenticated, not_permitted, out_of_scope
+
+DEPLOYER = "deployer@lookit-sandbox.iam.gserviceaccount.com"
+KEY_OWNER = "key-owner@lookit-sandbox.iam.gserviceaccount.com"
+TOKENS = "tokens.json"
+POLICY = "policy.json"
+
+ADMIN = "roles/cloudkms.admin"
+ENCRYPTER = "roles/cloudkms.cryptoKeyEncrypter"
+DECRYPTER = "roles/cloudkms.cryptoKeyDecrypter"
+# The deployer reads and the key owner writes: neither has the other's right.
+DEFAULT_POLICY = {DEPLOYER: [DECRYPTER], KEY_OWNER: [ADMIN, ENCRYPTER]}
+
+USE_TO_ENCRYPT = "cloudkms.cryptoKeyVersions.useToEncrypt"
+USE_TO_DECRYPT = "cloudkms.cryptoKeyVersions.useToDecrypt"
+READ = frozenset(
+    f"cloudkms.{kind}.{verb}"
+    for kind in ("keyRings", "cryptoKeys", "cryptoKeyVersions")
+    for verb in ("get", "list")
+)
+WRITE = frozenset({
+    "cloudkms.keyRings.create", "cloudkms.cryptoKeys.create", "cloudkms.cryptoKeys.update",
+    "cloudkms.cryptoKeyVersions.create", "cloudkms.cryptoKeyVersions.update",
+    "cloudkms.cryptoKeyVersions.destroy", "cloudkms.cryptoKeyVersions.restore",
+})  # fmt: skip
+PERMISSIONS = {
+    "roles/cloudkms.viewer": READ,
+    ADMIN: READ | WRITE,
+    ENCRYPTER: frozenset({USE_TO_ENCRYPT}),
+    DECRYPTER: frozenset({USE_TO_DECRYPT}),
+    "roles/cloudkms.cryptoKeyEncrypterDecrypter": frozenset({USE_TO_ENCRYPT, USE_TO_DECRYPT}),
+    "roles/owner": READ | WRITE | {USE_TO_ENCRYPT, USE_TO_DECRYPT},
+}
+
+
+class LiveFile:
+    """A JSON file that is read again whenever it has changed."""
+
+    def __init__(self, path: Path, empty: Any) -> None:
+        self._path = path
+        self._read: tuple[object, Any] = (None, empty)
+        self._empty = empty
+
+    def content(self) -> Any:
+        """What the file says now; the empty value where there is none."""
+        return self.stamped()[1]
+
+    def stamped(self) -> tuple[object, Any]:
+        """The same, after a mark that differs whenever the file does."""
+        try:
+            status = self._path.stat()
+            mark = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if mark != self._read[0]:
+                self._read = (mark, json.loads(self._path.read_text()))
+        except FileNotFoundError:
+            self._read = (None, self._empty)
+        return self._read
+
+
+class Access:
+    """Authentication and authorisation by the two files in `state`."""
+
+    def __init__(self, state: Path) -> None:
+        self._tokens = LiveFile(state / TOKENS, {})
+        self._policy = LiveFile(state / POLICY, DEFAULT_POLICY)
+
+    def caller(self, authorization: str) -> str:
+        """The e-mail address behind an `Authorization: Bearer …` header.
+
+        Raises:
+            Refusal: UNAUTHENTICATED, or PERMISSION_DENIED for a token whose scopes do not reach this service.
+
+        """
+        if not authorization:
+            raise not_authenticated("is missing required authentication credential")
+        email = self._tokens.content().get(authorization.removeprefix("Bearer "))
+        if email is None:
+            raise not_authenticated("had invalid authentication credentials")
+        if not email:
+            raise out_of_scope()
+        return str(email)
+
+    def require(self, email: str, permission: str, resource: str) -> None:
+        """Refuse a caller whose roles lack `permission`.
+
+        Raises:
+            Refusal: PERMISSION_DENIED.
+
+        """
+        policy = self._policy.content()
+        roles = [*policy.get(email, []), *policy.get("*", [])]
+        if not any(permission in PERMISSIONS.get(role, ()) for role in roles):
+            raise not_permitted(permission, resource)

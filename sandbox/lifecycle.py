@@ -1,0 +1,209 @@
+"""Bringing a sandbox up and down."""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sandbox import binaries, bootstrap, controlplane, preparing, processes, seed, supervisor
+from sandbox.components import STORAGE, read_plan, write_plan
+from sandbox.state import State, locked
+from sandbox.watching import BUSY, Status, ensure_supervisor, running, status
+from tasks.lib import console, signals
+from tasks.lib.errors import Failure, TimedOut, UsageError
+from tasks.lib.filesystem import real
+from tasks.lib.proxies import spare_this_machine
+from tasks.lib.render.kustomize import kubectl
+
+if TYPE_CHECKING:
+    from sandbox.controlplane import Cluster
+    from tasks.lib.settings.model import Environment, Settings
+
+LOOK_AGAIN = 0.1
+CRASHES_TO_GIVE_UP = 3
+LINES_OF_LOG_TO_SHOW = 15
+
+
+def state(settings: "Settings") -> State:
+    """The sandbox that `settings` mean."""
+    return State(real(settings.root / settings.sandbox.state))
+
+
+def up(settings: "Settings", environments: Sequence[str] = ()) -> list[Status]:
+    """Bring the sandbox up for `environments` (all when empty); what runs already is left as it is.
+
+    Returns:
+        Every component, well.
+
+    Raises:
+        UsageError: an environment is not known, or the folder holds something else than a sandbox.
+        Failure: a program could not be installed, or a component keeps ending.
+        TimedOut: a component did not become well in time.
+
+    """
+    if sys.platform != "linux":
+        raise Failure(
+            "The sandbox runs on Linux only.", f"This is {sys.platform}.", "Use a Linux machine or container."
+        )
+    spare_this_machine(os.environ)
+    wanted = [settings.environment(name) for name in environments or settings.environments]
+    module = preparing.FILES / "controlplane"
+    programs = binaries.obtain(module, binaries.cache_folder())
+    here = state(settings)
+    _require_own(here)
+    here.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with locked(here.lock, BUSY):
+        clusters = _prepare(settings, here, wanted, programs)
+        ensure_supervisor(here)
+        _await_well(here, settings.time_limits.sandbox)
+        for cluster in clusters.values():
+            bootstrap.furnish(kubectl(settings), cluster)
+        storage = f"http://127.0.0.1:{_port(here, STORAGE)}"
+        for environment in wanted:
+            bootstrap.create_buckets(storage, environment.project, [environment.buckets.archives])
+        seed.sow(settings, here, wanted)
+    return status(here)
+
+
+def down(here: State, *, keep_data: bool) -> int:
+    """End every process of the sandbox, and remove its folder unless `keep_data`; returns how many it
+    ended.
+
+    Raises:
+        UsageError: the folder holds something else than a sandbox.
+
+    """
+    if not here.folder.exists():
+        return 0
+    _require_own(here)
+    with locked(here.lock, BUSY):
+        ended = _end_all(here)
+        shutil.rmtree(here.processes, ignore_errors=True)
+        if not keep_data:
+            _remove(here)
+    return ended
+
+
+def _remove(here: State) -> None:
+    """Remove the folder, and last the lock: by it a removal that was broken off can be done again."""
+    for path in here.folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path != here.lock:
+            path.unlink()
+    shutil.rmtree(here.folder)
+
+
+def _require_own(here: State) -> None:
+    """Refuse a folder with anything else in it: `down` removes it whole."""
+    is_sandbox = here.lock.exists() or here.plan.exists()
+    if not is_sandbox and here.folder.is_dir() and any(here.folder.iterdir()):
+        raise UsageError(
+            f"{here.folder} holds something else than a sandbox.",
+            "sandbox.down would remove it whole.",
+            "Name a folder of its own in sandbox.state.",
+        )
+
+
+def _prepare(
+    settings: "Settings", here: State, wanted: "Sequence[Environment]", programs: Mapping[str, Path]
+) -> "Mapping[str, Cluster]":
+    """Write all files and the plan; returns the clusters of `wanted` by name."""
+    given = preparing.assign_ports(here, [environment.cluster for environment in wanted])
+    preparing.write_google(here, given)
+    versions = {
+        program.name: program.version for program in binaries.programs(preparing.FILES / "controlplane")
+    }
+    clusters = {}
+    for environment in wanted:
+        cluster = preparing.write_cluster(
+            here, environment, given, programs, settings.sandbox.etcd_quota_bytes
+        )
+        preparing.register(here, environment, cluster, versions["kube-apiserver"])
+        clusters[environment.cluster] = cluster
+    components = preparing.google_components(here, given)
+    for cluster in clusters.values():
+        components += controlplane.components(cluster)
+    names = {component.name for component in components}
+    others = [component for component in read_plan(here.plan) if component.name not in names]
+    write_plan(here.plan, components + others)
+    return clusters
+
+
+def _end_all(here: State) -> int:
+    watcher = running(here, supervisor.NAME)
+    before = sum(1 for _ in processes.owned_by(here.folder))
+    if watcher:
+        processes.end([watcher], grace=20.0)
+    # The supervisor ends its components; what it did not reach carries the sandbox's mark.
+    while left := list(processes.owned_by(here.folder)):
+        processes.end(left)
+    return before
+
+
+def _await_well(here: State, time_limit: float) -> None:
+    deadline = time.monotonic() + time_limit
+    told: set[str] = set()
+    before: dict[str, int] = {}
+    revivals = 0
+    while faults := [one for one in status(here) if one.fault]:
+        for one in faults:
+            _check_crashes(here, one, before)
+        if not running(here, supervisor.NAME):  # the one that was to look at the plan was just ending
+            if revivals == CRASHES_TO_GIVE_UP:
+                raise _keeps_ending(here, supervisor.NAME)
+            ensure_supervisor(here)
+            revivals += 1
+        if time.monotonic() > deadline:
+            first = faults[-1]
+            raise TimedOut(f"The sandbox's {first.name} is not well after {time_limit:g} s.",
+                           f"{first.fault}\n{_tail(here.log(first.name))}",
+                           f"./inv sandbox.logs {first.name}")  # fmt: skip
+        told |= _tell_waiting(faults, told)
+        signals.sleep(LOOK_AGAIN)
+
+
+def _tell_waiting(faults: Sequence[Status], told: set[str]) -> set[str]:
+    """Name each group of components that is waited for once."""
+    groups = {one.name.partition(".")[0] for one in faults}
+    for group in sorted(groups - told):
+        console.say(f"Starting {group} …")
+    return groups
+
+
+def crashes(one: Status, before: dict[str, int]) -> int:
+    """How often a component was started since it was first asked about.
+
+    Args:
+        one: as it is now.
+        before: the starts of each component when it was first asked about; a new supervisor counts anew.
+
+    """
+    before[one.name] = min(before.get(one.name, one.starts), one.starts)
+    return one.starts - before[one.name]
+
+
+def _check_crashes(here: State, one: Status, before: dict[str, int]) -> None:
+    if crashes(one, before) >= CRASHES_TO_GIVE_UP:
+        raise _keeps_ending(here, one.name)
+
+
+def _keeps_ending(here: State, name: str) -> Failure:
+    return Failure(
+        f"The sandbox's {name} keeps ending.",
+        _tail(here.log(name)),
+        f"./inv sandbox.logs {name} shows all of its log; ./inv sandbox.down clears the ground.",
+    )
+
+
+def _tail(log: Path) -> str:
+    if not log.exists():
+        return "It has written no log."
+    return "\n".join(log.read_text(errors="replace").splitlines()[-LINES_OF_LOG_TO_SHOW:])
+
+
+def _port(here: State, name: str) -> int:
+    return next(component.port for component in read_plan(here.plan) if component.name == name)

@@ -1,0 +1,32 @@
+"""What kwok leaves out of a cluster, as one process: configuration, container logs, disks, certificates.
+
+Run as `python -m sandbox.node --cluster FOLDER --port N --url URL`.
+"""
+
+import argparse
+import threading
+from pathlib import Path
+
+from sandbox import configuration, issuing, kubelet, volumes
+from sandbox.api import Api
+
+
+def main() -> None:
+    """Serve until ended."""
+    parser = argparse.ArgumentParser(prog="python -m sandbox.node", description=__doc__)
+    parser.add_argument(
+        "--cluster", type=Path, required=True, help="the cluster's folder, with its certificates"
+    )
+    parser.add_argument("--port", type=int, required=True, help="where container logs are served")
+    parser.add_argument("--url", required=True, help="the API server")
+    options = parser.parse_args()
+    api = Api(options.url, options.cluster)
+    threading.Thread(target=volumes.provide, args=(api,), daemon=True).start()
+    threading.Thread(target=volumes.reclaim, args=(api,), daemon=True).start()
+    threading.Thread(target=configuration.Starter(api).run, daemon=True).start()
+    issuing.serve(api)
+    kubelet.serve(api, options.cluster, options.port)
+
+
+if __name__ == "__main__":
+    main()

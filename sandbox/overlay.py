@@ -1,0 +1,88 @@
+"""What settings become when a run is meant for the sandbox: other addresses, credentials and encrypted
+files.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sandbox.components import CLOUD, KMS, STORAGE
+from sandbox.state import State, state_from_layers, stored
+from sandbox.watching import require_up
+from tasks.lib.proxies import spare_this_machine
+from tasks.lib.settings.reader import Layer, merged
+
+DEPLOYER = "deployer"
+
+
+def settings_overlay(root: Path, layers: Sequence[Layer]) -> Mapping[str, Any]:
+    """The values that lead to the sandbox of this checkout.
+
+    Args:
+        root: the checkout.
+        layers: the settings so far, lowest first; they name the environments and the sandbox's folder.
+
+    Raises:
+        Failure: no sandbox is up.
+
+    """
+    spare_this_machine(os.environ)
+    here = state_from_layers(root, layers)
+    require_up(here)
+    # Nothing outside this machine is asked: the commit that this checkout stands on plays the application's.
+    source = {"source": {"checkout": str(root)}}
+    so_far = merged(layers)
+    account = str(so_far.get("sandbox", {}).get("account") or DEPLOYER)
+    found = values(here, with_encrypted_files(so_far), account)
+    return {**found, **source, **image_values(so_far)}
+
+
+def with_encrypted_files(so_far: Mapping[str, Any]) -> list[str]:
+    """The environments that settings do not say to have none."""
+    return [name for name, section in so_far.get("environments", {}).items() if not _has_none(section)]
+
+
+def _has_none(section: Any) -> bool:
+    secrets = section.get("secrets") if isinstance(section, Mapping) else None
+    return isinstance(secrets, Mapping) and secrets.get("ciphertexts") == ""
+
+
+def image_values(so_far: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where images are: sandbox.registry instead of the settings' registry, where that is named.
+
+    No registry out in the world is asked which image it holds, or changed: only one on this machine.
+    """
+    from tasks.lib.errors import UsageError
+    from tasks.lib.image.reference import parse
+    from tasks.lib.image.registry import is_on_this_machine
+
+    try:
+        wanted = parse(str(so_far.get("image", {}).get("repository", "")))
+    except UsageError:
+        return {"registry": {"elsewhere": False, "resolve": False}}
+    own = str(so_far.get("sandbox", {}).get("registry") or "")
+    place = replace(wanted, registry=own or wanted.registry)
+    resolve = {} if is_on_this_machine(place.registry) else {"resolve": False}
+    registry = {"registry": {"elsewhere": False, **resolve}}
+    return {**registry, "image": {"repository": place.name}} if own else registry
+
+
+def values(here: State, environments: Sequence[str], account: str = DEPLOYER) -> Mapping[str, Any]:
+    """The same for the sandbox in `here`, whether it runs or not, as the service account `account`."""
+    ports = stored(here.ports)
+    ciphertexts = {name: {"secrets": {"ciphertexts": str(here.ciphertexts(name))}} for name in environments}
+    return {
+        "google": {
+            "credentials_file": str(here.key_file(account)),
+            "encrypter_credentials_file": str(here.key_file("key-owner")),
+            "ca_file": str(here.tls / "ca.crt"),
+            "kms": f"127.0.0.1:{ports[KMS]}",
+            "container": f"http://127.0.0.1:{ports[CLOUD]}",
+            "sql_admin": f"http://127.0.0.1:{ports[CLOUD]}",
+            "secret_manager": f"http://127.0.0.1:{ports[CLOUD]}",
+            "storage": f"http://127.0.0.1:{ports[STORAGE]}",
+        },
+        "environments": ciphertexts,
+    }

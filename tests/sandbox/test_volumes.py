@@ -1,0 +1,119 @@
+"""When a claim gets a volume, and which."""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+import requests
+
+from sandbox import volumes
+from sandbox.api import Api
+from sandbox.volumes import DRIVER, PROVISIONED_BY, SELECTED_NODE, is_done_with, volume_for
+from tests.clock import Clock
+from tests.sandbox_case import merged
+
+WAITS = {"metadata": {"name": "ssd"}, "provisioner": DRIVER, "volumeBindingMode": "WaitForFirstConsumer"}
+AT_ONCE = {**WAITS, "volumeBindingMode": "Immediate", "reclaimPolicy": "Retain"}
+CLAIM = {
+    "metadata": {"namespace": "default", "name": "data", "uid": "1-2", "annotations": {SELECTED_NODE: "n"}},
+    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "8Gi"}}},
+}
+
+
+def test_the_volume_is_the_claims() -> None:
+    assert volume_for(CLAIM, WAITS) == {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": "pvc-1-2", "annotations": {PROVISIONED_BY: DRIVER}},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "capacity": {"storage": "8Gi"},
+            "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "default",
+                         "name": "data", "uid": "1-2"},
+            "csi": {"driver": DRIVER, "fsType": "ext4",
+                    "volumeHandle": "projects/lookit-sandbox/zones/us-east1-d/disks/pvc-1-2"},
+            "persistentVolumeReclaimPolicy": "Delete",
+            "storageClassName": "ssd",
+            "volumeMode": "Filesystem",
+        },
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("claim", "kind", "gets_one"),
+    [
+        pytest.param(
+            {"metadata": {"annotations": {SELECTED_NODE: ""}}}, WAITS, False, id="no node chosen yet"
+        ),
+        pytest.param(
+            {"metadata": {"annotations": {SELECTED_NODE: ""}}}, AT_ONCE, True, id="waits for no node"
+        ),
+        pytest.param({"spec": {"volumeName": "pv"}}, WAITS, False, id="has one"),
+        pytest.param({"metadata": {"deletionTimestamp": "now"}}, WAITS, False, id="is being deleted"),
+        pytest.param({}, {**WAITS, "provisioner": "example.com/nfs"}, False, id="another driver"),
+        pytest.param({}, {**WAITS, "provisioner": "kubernetes.io/gce-pd"}, True, id="the driver's old name"),
+    ],
+)
+def test_a_claim_gets_a_volume(claim: dict[str, Any], kind: dict[str, Any], gets_one: bool) -> None:
+    assert (volume_for(merged(CLAIM, claim), kind) is not None) == gets_one
+
+
+@pytest.mark.parametrize(
+    ("volume", "done"),
+    [
+        ({}, True),
+        ({"status": {"phase": "Bound"}}, False),
+        ({"spec": {"persistentVolumeReclaimPolicy": "Retain"}}, False),
+        ({"metadata": {"annotations": {PROVISIONED_BY: "another"}}}, False),
+        ({"metadata": {"deletionTimestamp": "now"}}, False),
+    ],
+    ids=["released", "still bound", "to be kept", "another's", "on its way"],
+)
+def test_a_volume_is_deleted_when(volume: dict[str, Any], done: bool) -> None:
+    released = {
+        "metadata": {"annotations": {PROVISIONED_BY: DRIVER}},
+        "spec": {"persistentVolumeReclaimPolicy": "Delete"},
+        "status": {"phase": "Released"},
+    }
+    assert is_done_with(merged(released, volume)) is done
+
+
+class Faltering:
+    """A server that tells of one claim and one released volume, and that takes so many tries to be changed."""
+
+    def __init__(self, faults: int) -> None:
+        self.faults, self.changed = faults, list[str]()
+
+    def follow(self, path: str) -> Iterator[dict[str, Any]]:
+        if path == volumes.CLAIMS:
+            yield merged(CLAIM, {"spec": {"storageClassName": "ssd"}})
+        else:
+            yield {**(volume_for(CLAIM, WAITS) or {}), "status": {"phase": "Released"}}
+
+    def get(self, path: str) -> dict[str, Any]:
+        return WAITS
+
+    def create(self, path: str, value: dict[str, Any]) -> None:
+        self._change(f"{path}/{value['metadata']['name']}")
+
+    def delete(self, path: str) -> None:
+        self._change(path)
+
+    def _change(self, path: str) -> None:
+        self.faults -= 1
+        if self.faults >= 0:
+            raise requests.ReadTimeout("no answer")
+        self.changed.append(path)
+
+
+@pytest.mark.parametrize(("faults", "changed"), [(0, True), (3, True), (1000, False)])
+@pytest.mark.parametrize("task", [volumes.provide, volumes.reclaim])
+def test_what_fails_is_tried_again_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock, task: Any, faults: int, changed: bool
+) -> None:
+    monkeypatch.setattr(volumes, "time", clock, raising=False)
+    server = Faltering(faults)
+
+    task(cast("Api", server))
+
+    assert server.changed == ["/api/v1/persistentvolumes/pvc-1-2"] * changed
