@@ -10,7 +10,7 @@ from tasks import cli
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tasks.lib.pipeline.running import Result
+    from tasks.lib.pipeline.graph import Result
 
 
 @cli.task(
@@ -43,20 +43,21 @@ def run(
     """Run the steps of cloudbuild.yaml on this machine, by Cloud Build's own rules."""
     from tasks.lib import console
     from tasks.lib.image import checkout
-    from tasks.lib.pipeline import conducting, sandboxed
+    from tasks.lib.pipeline import sandboxed
+    from tasks.lib.pipeline.run import Request, as_json, named, run_build
 
     if cli.in_sandbox(c):
         sandboxed.bring_up(cli.checkout_settings(c), branch)
     settings = cli.settings(c)
     folder = checkout.folder(settings, source, Path.cwd())
-    wish = conducting.Wish(
+    request = Request(
         file=Path.cwd() / file if file else cli.ROOT / settings.pipeline.file,
         source=folder,
         environment=settings.environment_of_branch(branch),
         variables=checkout.variables(settings, folder, tag=tag, branch=branch),
         start=from_,
         only=only,
-        substitutions=conducting.named(substitution),
+        substitutions=named(substitution),
         in_containers=docker,
         sandbox_state=cli.sandbox_state(c),
         settings_file=cli.settings_file(c),
@@ -64,9 +65,9 @@ def run(
 
     def tell(results: "Sequence[Result]") -> None:
         if json:
-            console.emit(conducting.as_json(results))
+            console.emit(as_json(results))
 
-    conducting.conduct(settings, wish, tell)
+    run_build(settings, request, tell)
 
 
 @cli.task(

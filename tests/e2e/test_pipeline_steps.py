@@ -235,9 +235,7 @@ def test_what_may_not_do_what_was_meant_is_told_before_anything_runs(source: Sam
     done = run(source, {"args": ["echo", "${_NAME^^}"]}, substitutions={"_NAME": "value"})
 
     assert_green(done)
-    warning = (
-        "Warning: build.yaml: ${_NAME^^} is left as it stands: expansions are for values of `substitutions`."
-    )
+    warning = "Warning: build.yaml: ${_NAME^^} is left as it is, for a shell: only ${_NAME} is replaced."
     assert done.stderr.index(warning) < done.stderr.index("Step #0: ${_NAME^^}")
 
 
@@ -245,7 +243,7 @@ def test_an_image_that_cannot_be_had_is_named_before_anything_runs(source: Sampl
     done = run(source, shell("echo begun", waitFor=["-"]), {"name": "127.0.0.1:1/none:1", "waitFor": ["-"]})
 
     assert done.returncode == 1
-    assert "The image 127.0.0.1:1/none:1 is neither here nor to be had." in done.stderr
+    assert "The image 127.0.0.1:1/none:1 is not available locally and could not be pulled." in done.stderr
     assert "begun" not in done.stderr
     assert made_by(done.pid) == set()
 

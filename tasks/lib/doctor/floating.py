@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from tasks.lib.errors import Failure, UsageError
-from tasks.lib.pipeline.model import Build
+from tasks.lib.pipeline.build_file import Build
 from tasks.lib.pipeline.reading import load
 
 BUILD_FILES = ("cloudbuild.yaml", "cloudbuild.orchestrator.yaml")

@@ -1,9 +1,13 @@
-"""Steps in containers, as Cloud Build runs them: shared volumes for /workspace and home, and Docker's socket.
+"""Steps in containers, as Cloud Build runs them: volumes for /workspace and home, and Docker's socket.
 
 Secret values reach a container through the environment of the `docker` process, never through its arguments.
+Everything that a run makes begins with the run's name, so that the next run finds what a killed one left.
 """
 
 import os
+import platform
+import re
+import secrets
 import stat
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,17 +18,19 @@ from pathlib import Path
 from tasks.lib import console, process
 from tasks.lib.errors import Failure
 from tasks.lib.image import docker, engine, making
-from tasks.lib.pipeline import direct, leftovers
-from tasks.lib.pipeline.model import WORKSPACE
-from tasks.lib.pipeline.orchestrator import WITH_DOCKER
-from tasks.lib.pipeline.resolving import ReadyStep
-from tasks.lib.pipeline.running import SECONDS_TO_END, Launch
+from tasks.lib.pipeline import orchestrator
+from tasks.lib.pipeline.build_file import WORKSPACE
+from tasks.lib.pipeline.graph import SECONDS_TO_END, Launch
+from tasks.lib.pipeline.steps import ReadyStep
 from tasks.lib.redaction import Secret
 from tasks.lib.signals import uninterrupted
+from tasks.lib.workspace import gone
 
 HOME = "/builder/home"
 SCRIPTS = "/builder/scripts"
 SOCKET = "/var/run/docker.sock"
+SHARED = (("workspace", WORKSPACE), ("home", HOME), ("scripts", SCRIPTS))
+OWNER = "org.lookit.pipeline"  # the label of a run's containers: the run's name
 
 
 @dataclass(frozen=True)
@@ -50,9 +56,7 @@ class Containers:
     """Launches steps as containers.
 
     Args:
-        run: the name of this run: volumes and containers begin with it.
-        network: the network that containers join.
-        secrets: the values of secret variables.
+        run: the name of this run.
         env: variables for every step; those with the value None are passed on from this process.
         mounts: further mounts for every step, in Docker's spelling.
         seconds: the limit of one of Docker's small commands.
@@ -79,38 +83,44 @@ class Containers:
         return Launch(docker.run(self.container(step, name)), hidden, stop=stop)
 
     def container(self, step: ReadyStep, name: str) -> docker.Run:
-        """Everything about the step's container; its variables come after the run's own."""
-        shared = [*self.env.items(), ("HOME", HOME), *step.env.items()]
-        plain = [variable if value is None else f"{variable}={value}" for variable, value in shared]
-        volumes = [(v.name, v.path) for v in step.volumes]
-        is_own = direct.is_own(step, self.own.image)
+        """Everything about the step's container; its own variables come after the run's."""
+        variables = [*self.env.items(), ("HOME", HOME), *step.env.items()]
+        plain = [variable if value is None else f"{variable}={value}" for variable, value in variables]
+        is_own = orchestrator.is_own(step, self.own.image)
         return docker.Run(
             image=step.image,
             name=name,
             command=[*(self.own.arguments if is_own else ()), *step.args],
-            user=self.own.user if is_own and not step.image.endswith(WITH_DOCKER) else "",
+            user=self.own.user if is_own and not step.image.endswith(orchestrator.WITH_DOCKER) else "",
             pid=self.own.pid if is_own else "",
             entrypoint=f"{SCRIPTS}/{step.index}" if step.script else step.entrypoint,
             network=self.network,
             workdir=step.directory,
             environment=[*plain, *step.secrets],
             mounts=[
-                *(f"type=volume,source={self.run}-{kind},target={at}" for kind, at in SHARED),
-                *(f"type=volume,source={self.run}-volume-{volume},target={at}" for volume, at in volumes),
+                *shared_mounts(self.run),
+                *(f"type=volume,source={self.run}-volume-{v.name},target={v.path}" for v in step.volumes),
                 f"type=bind,source={engine_socket(os.environ)},target={SOCKET}",
                 *self.mounts,
             ],
-            labels={leftovers.OWNER: self.run},
+            labels={OWNER: self.run},
         )
 
 
-SHARED = (("workspace", WORKSPACE), ("home", HOME), ("scripts", SCRIPTS))
+def shared_mounts(run: str) -> list[str]:
+    """The mounts of the volumes that all steps of a run share."""
+    return [f"type=volume,source={run}-{kind},target={path}" for kind, path in SHARED]
 
 
 def engine_socket(environ: Mapping[str, str]) -> str:
     """The path of the engine's socket, which steps that build images need."""
     host = environ.get("DOCKER_HOST", "")
     return host.removeprefix("unix://") if host.startswith("unix://") else SOCKET
+
+
+def make_name() -> str:
+    """A name for a run that no other has: it holds this process's number."""
+    return f"{_here()}{os.getpid()}-{secrets.token_hex(3)}"
 
 
 @contextmanager
@@ -120,17 +130,16 @@ def volumes(
     """The volumes of one run, with `source` in the workspace and the steps' scripts; removed afterwards.
 
     Args:
-        run: the name they begin with.
+        run: the run's name.
         steps: those that will run.
         source: what becomes /workspace.
-        helper_image: any image that is here: a container of it, never started, is what files are copied into.
+        helper_image: any image of this engine: files are copied into a container of it that never starts.
         seconds: the limit of one of Docker's small commands.
 
     """
     helper = f"{run}-copy"
     try:
-        mounts = [f"type=volume,source={run}-{kind},target={at}" for kind, at in SHARED]
-        making.make(docker.create(helper_image, helper, mounts, {leftovers.OWNER: run}), seconds)
+        making.make(docker.create(helper_image, helper, shared_mounts(run), {OWNER: run}), seconds)
         process.run(docker.copy_into(f"{source}/.", helper, WORKSPACE), time_limit=seconds)
         with tempfile.TemporaryDirectory() as folder:
             write_scripts(Path(folder), steps)
@@ -138,11 +147,11 @@ def volumes(
         yield
     finally:
         with uninterrupted():
-            leftovers.remove(run, seconds)
+            remove(run, seconds)
 
 
 def write_scripts(folder: Path, steps: Iterable[ReadyStep]) -> None:
-    """Write each step's script as a program; without a line that says otherwise, sh runs it."""
+    """Write each step's script as a program; without a first line that says otherwise, sh runs it."""
     folder.chmod(0o755)
     for step in steps:
         if step.script:
@@ -153,28 +162,61 @@ def write_scripts(folder: Path, steps: Iterable[ReadyStep]) -> None:
 
 
 def fetch_images(steps: Sequence[ReadyStep], chosen: Collection[int], seconds: float, pull: float) -> None:
-    """Pull the images of the chosen steps that are not here.
+    """Pull the images of the chosen steps that are not available locally.
 
     Raises:
-        Failure: one cannot be pulled that no step before may still make.
+        Failure: one cannot be pulled, and no step before it could still build it.
 
     """
     wanted = [step for step in steps if step.index in chosen]
     due = {step.image for step in wanted if not step.needs & set(chosen)}
     for image in dict.fromkeys(step.image for step in wanted):
         try:
-            _fetch(image, seconds, pull)
-        except Failure:
+            engine.fetch(image, seconds, pull)
+        except Failure as failure:
             if image in due:
-                raise
-            console.say(f"{image} is not to be had yet: a step may still make it.")
+                raise Failure(
+                    f"The image {image} is not available locally and could not be pulled.", failure.why,
+                    "Check its name in the build file, and `docker login` to its registry.",
+                ) from failure  # fmt: skip
+            console.say(f"{image} is not available yet: an earlier step may build it.")
 
 
-def _fetch(image: str, seconds: float, pull: float) -> None:
+def remove(run: str, seconds: float) -> None:
+    """Remove the containers and volumes of a run; warn of what cannot be removed."""
     try:
-        engine.fetch(image, seconds, pull)
+        for name in _names(docker.containers_of(f"{OWNER}={run}"), seconds):
+            making.remove(docker.remove_container(name), seconds)
+        if left := _names(docker.volumes_named(run), seconds):
+            making.remove(docker.remove_volumes(left), seconds)
     except Failure as failure:
-        raise Failure(
-            f"The image {image} is neither here nor to be had.", failure.why,
-            "Check its name in the build file, and `docker login` to its registry.",
-        ) from failure  # fmt: skip
+        console.say(f"Warning: some containers or volumes of {run} remain: {failure.why or failure.what}")
+
+
+def sweep(seconds: float) -> None:
+    """Remove what killed runs on this machine left; name their steps that are still running.
+
+    Raises:
+        Failure: no engine answers.
+
+    """
+    volume = re.compile(re.escape(_here()) + r"(?P<pid>\d+)-[0-9a-f]{6}(?=-)")
+    found = [volume.match(name) for name in _names(docker.volumes_named(_here()), seconds)]
+    for run in sorted({one[0] for one in found if one and gone(int(one["pid"]))}):
+        if running := _names(docker.running_of(f"{OWNER}={run}"), seconds):
+            console.say(
+                f"A pipeline was killed, and steps of it are still running: {', '.join(running)}.  "
+                f"See `docker logs {running[0]}`; end it with `docker stop {running[0]}`."
+            )
+        else:
+            remove(run, seconds)
+
+
+def _here() -> str:
+    """What the names of all runs on this machine begin with."""
+    return f"lookit-pipeline-{platform.node()}-"
+
+
+def _names(argv: tuple[str, ...], seconds: float) -> list[str]:
+    """The names that one of Docker's commands lists."""
+    return process.run(argv, time_limit=seconds).stdout.decode().split()

@@ -1,4 +1,4 @@
-"""This repository's own image, built from this checkout, so that a pipeline here runs what is here."""
+"""This repository's own image: which steps run it, and building it from this checkout."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -7,6 +7,7 @@ from tasks.lib import console, process
 from tasks.lib.errors import Failure
 from tasks.lib.image import docker, engine
 from tasks.lib.image.reference import Reference, parse
+from tasks.lib.pipeline.steps import ReadyStep
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
@@ -15,11 +16,17 @@ if TYPE_CHECKING:
 WITH_DOCKER = "-docker"
 
 
+def is_own(step: ReadyStep, image: str) -> bool:
+    """Whether a step runs a task of this repository, whose image is `image`."""
+    plain = not step.script and not step.entrypoint
+    return plain and parse(step.image).name == parse(image).name
+
+
 def build_own_images(settings: "Settings", images: Iterable[str]) -> None:
-    """Build those of `images` that are the orchestrator's; one that is named by digest is that very image.
+    """Build those of `images` that are the orchestrator's and not named by digest.
 
     Raises:
-        Failure: one cannot be built; the builder's own words are above.
+        Failure: one cannot be built; Docker's output is above.
 
     """
     own = parse(settings.pipeline.orchestrator)
@@ -32,22 +39,19 @@ def build(settings: "Settings", image: Reference) -> None:
     """Build one of the orchestrator's images.
 
     Raises:
-        Failure: it cannot be built; the builder's own words are above.
+        Failure: it cannot be built; Docker's output is above.
 
     """
     console.heading(f"Image {image} from this checkout")
     command = docker.build(plan(settings, image), engine.builder(settings.time_limits.docker))
     code = process.stream(
-        command.argv,
-        env=command.env,
-        time_limit=settings.time_limits.image_build,
-        to_stderr=True,
+        command.argv, env=command.env, time_limit=settings.time_limits.image_build, to_stderr=True,
         setting="time_limits.image_build",
-    )
+    )  # fmt: skip
     if code:
         raise Failure(
             f"This repository's own image could not be built: docker exited with {code}.",
-            "The builder's own words are above.", "Or run the steps without containers: --no-docker.",
+            "Its output is above.", "Fix it, or run the steps without containers: --no-docker.",
         )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""From a build file's text to its types, checked whole: every fault is reported, in Cloud Build's terms."""
+"""From a build file's text to its types, checked whole: all problems are told, in Cloud Build's terms."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from tasks.lib.errors import UsageError, all_faults
 from tasks.lib.nesting import refuse_deep_yaml
-from tasks.lib.pipeline.model import SECTIONS, Build
+from tasks.lib.pipeline.build_file import SECTIONS, Build
 from tasks.lib.pipeline.rules import RULES
 from tasks.lib.settings.files import Loader
 from tasks.lib.structure import Fault, Faults, Kind, fill
@@ -21,7 +21,7 @@ def load(path: Path) -> Build:
     """Read and check a build file.
 
     Raises:
-        UsageError: it is missing, no YAML, or breaks a rule; all such faults are listed.
+        UsageError: it is missing, not YAML, or breaks a rule; all problems are listed.
 
     """
     import yaml
@@ -43,7 +43,7 @@ def parse(content: Mapping[str, Any], where: str) -> Build:
     """Check the content of a build file named `where`.
 
     Raises:
-        UsageError: it breaks a rule; all faults are listed.
+        UsageError: it breaks a rule; all problems are listed.
 
     """
     try:
@@ -51,10 +51,10 @@ def parse(content: Mapping[str, Any], where: str) -> Build:
             Build, as_google_reads(Build, content), forgiven=lambda fault: not misspelled(fault.path[-1])
         )
     except Faults as error:
-        faults = [_told(fault) for fault in error.faults]
-        raise all_faults(f"{where} is not a build file of Cloud Build.", faults) from error
-    if faults := [fault + "." for rule in RULES for fault in rule(build)]:
-        raise all_faults(f"Cloud Build would refuse {where}.", faults)
+        problems = [_told(fault) for fault in error.faults]
+        raise all_faults(f"{where} is not a build file of Cloud Build.", problems) from error
+    if problems := [problem + "." for rule in RULES for problem in rule(build)]:
+        raise all_faults(f"Cloud Build would refuse {where}.", problems)
     return build
 
 
@@ -83,9 +83,9 @@ def _camel_case(key: object, given: Mapping[Any, object], types: Mapping[str, ob
 
 
 def _told(fault: Fault) -> str:
-    """One fault in words."""
+    """One problem in words."""
     if fault.kind is Kind.UNKNOWN:
-        return f"{fault.key} is no field; did you mean {misspelled(fault.path[-1])}?"
+        return f"{fault.key} is not a field; did you mean {misspelled(fault.path[-1])}?"
     return (
         f"{fault.key} is missing."
         if fault.kind is Kind.MISSING
@@ -94,8 +94,8 @@ def _told(fault: Fault) -> str:
 
 
 def misspelled(name: str) -> str:
-    """The field that was meant by `name`, which is none; empty for one that is no misspelling."""
-    import difflib  # slow to load, and needed for a field that is unknown only
+    """The field that was meant by `name`; empty where `name` is a field, or like none."""
+    import difflib  # slow to load, and needed for an unknown field only
 
     known = {_plain(field.name): field.name for section in SECTIONS for field in fields(section)}
     near = difflib.get_close_matches(_plain(name), known, n=1, cutoff=NEAR)

@@ -1,4 +1,4 @@
-"""A pipeline against the sandbox: the way there for every step, and a registry on this machine to push to."""
+"""A pipeline against the sandbox: variables that lead each step there, and a registry here to push to."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 from tasks.lib import console
 from tasks.lib.image.reference import parse
 from tasks.lib.image.registry import is_on_this_machine
-from tasks.lib.pipeline import direct
-from tasks.lib.pipeline.resolving import ReadyStep
+from tasks.lib.pipeline.orchestrator import is_own
+from tasks.lib.pipeline.steps import ReadyStep
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
 
-# Tasks that name an image after the registry it is going to be pushed to.
+# Tasks that name an image after the registry that it is pushed to.
 NEED_A_REGISTRY = frozenset({"build", "push"})
 
 
 def bring_up(settings: "Settings", branch: str) -> None:
-    """Bring the sandbox up for the environment that `branch` deploys to, unless it is.
+    """Bring up the sandbox, unless it is, for the environment that `branch` deploys to.
 
     Args:
         settings: of this checkout, as they are without a sandbox.
@@ -42,19 +42,17 @@ def variables(settings: "Settings", state: Path | None, steps: Sequence[ReadySte
     """The variables that lead the chosen steps to the sandbox in `state`; none without one.
 
     Raises:
-        Failure: they push, and there is no registry on this machine to push to.
+        Failure: they push, and no registry can be started on this machine.
 
     """
     if state is None:
         return {}
-    return {
-        "LOOKIT_SANDBOX": "1", "INVOKE_SANDBOX_STATE": str(state),
-        **registry_variables(settings, state, steps),
-    }  # fmt: skip
+    sandbox = {"LOOKIT_SANDBOX": "1", "INVOKE_SANDBOX_STATE": str(state)}
+    return {**sandbox, **registry_variables(settings, state, steps)}
 
 
 def registry_variables(settings: "Settings", state: Path, steps: Sequence[ReadyStep]) -> dict[str, str]:
-    """Where images go: the registry of the settings where that is on this machine, else the sandbox's own."""
+    """Where images go: the registry of the settings if it is on this machine, else the sandbox's own."""
     from sandbox import image_registry
     from sandbox.state import State
 
@@ -72,4 +70,4 @@ def registry_variables(settings: "Settings", state: Path, steps: Sequence[ReadyS
 def needs_a_registry(settings: "Settings", step: ReadyStep) -> bool:
     """Whether a step builds or pushes the application's image."""
     task = next(iter(step.args), "")
-    return task in NEED_A_REGISTRY and direct.is_own(step, settings.pipeline.orchestrator)
+    return task in NEED_A_REGISTRY and is_own(step, settings.pipeline.orchestrator)

@@ -1,6 +1,6 @@
-"""The values of a build's secrets: this process's variables first, then Secret Manager or Cloud KMS.
+"""The values of a build's secrets, from Secret Manager or Cloud KMS.
 
-A variable of the same name wins, so that a developer can run one step without the right to read the secret.
+A variable of the same name wins, so that a developer can run a step without access to the secret.
 """
 
 import base64
@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from tasks.lib.background import call
 from tasks.lib.errors import Failure
-from tasks.lib.pipeline.resolving import Encrypted, Source
+from tasks.lib.pipeline.steps import Encrypted, Source
 from tasks.lib.redaction import Secret
 
 if TYPE_CHECKING:
@@ -21,13 +21,8 @@ if TYPE_CHECKING:
 def values(settings: "Settings", sources: Mapping[str, Source], wanted: Collection[str]) -> dict[str, Secret]:
     """The values of the variables `wanted`.
 
-    Args:
-        settings: how Secret Manager and Cloud KMS are reached.
-        sources: where the value of each variable comes from.
-        wanted: the variables that chosen steps ask for.
-
     Raises:
-        Failure: a value is not to be had; the message says how to give it by hand.
+        Failure: a value cannot be read; the message says how to give it by hand.
 
     """
     found = {name: Secret(os.fsencode(os.environ[name])) for name in wanted if name in os.environ}
@@ -42,7 +37,7 @@ def values(settings: "Settings", sources: Mapping[str, Source], wanted: Collecti
 
 
 def decrypt(settings: "Settings", encrypted: Mapping[str, Encrypted]) -> dict[str, Secret]:
-    """Decrypt values that stand in the build file.
+    """Decrypt values that are in the build file.
 
     Raises:
         Failure: KMS cannot be reached, or refuses.
@@ -80,10 +75,10 @@ def fetch(settings: "Settings", name: str, version: str) -> Secret:
         )
     payload = object_in(answer, "Secret Manager").get("payload")
     if not payload:
-        raise _unreadable(name, version, "Secret Manager's answer holds no value")
+        raise _unreadable(name, version, "Secret Manager's answer has no value")
     data = base64.b64decode(payload.get("data") or "")
     if "dataCrc32c" in payload and google_crc32c.value(data) != int(payload["dataCrc32c"]):
-        raise _unreadable(name, version, "its checksum does not fit its value")
+        raise _unreadable(name, version, "its checksum does not match its value")
     return Secret(data)
 
 

@@ -1,8 +1,8 @@
 """The triggers in Cloud Build and the rights they need, as gcloud commands: printed, or run in order.
 
-Each environment has a service account of its own with only what its chain does: it pushes and reads images,
-deploys to its cluster, writes its bucket, reads one secret, and may decrypt (never encrypt) with a key of the
-locked project.
+Each environment has a service account of its own that may do what its chain does: push and pull images,
+deploy to its cluster, write its bucket, read one secret, and decrypt (never encrypt) with a key of the locked
+project.
 """
 
 import re
@@ -33,13 +33,13 @@ def commands(settings: "Settings", project: str) -> Commands:
     """Everything that has to be made in `project`, in the order in which to make it.
 
     Raises:
-        UsageError: that is no project's id.
+        UsageError: `project` is not a project's id.
 
     """
     if not PROJECT.fullmatch(project):
         raise UsageError(
-            f"{project!r} is no project.",
-            "Its id has small letters, digits and dashes.",
+            f"{project!r} is not a project id.",
+            "It has small letters, digits and dashes.",
             "gcloud projects list",
         )
     databases = {one.database.project for one in settings.environments.values() if one.database.instance}
@@ -65,7 +65,7 @@ def account(environment: "Environment", project: str) -> Commands:
 
 
 def rights(settings: "Settings", environment: "Environment", project: str) -> Commands:
-    """Grant what the chain does, each on the smallest thing that can carry it."""
+    """Grant what the chain does, each on the smallest resource that can carry it."""
     account = f"serviceAccount:{account_address(environment, project)}"
     member, kms, database = f"--member={account}", settings.kms, environment.database
     secrets = environment.secrets
@@ -145,17 +145,17 @@ def as_script(made: Sequence[tuple[str, ...]], root: Path) -> str:
 
 
 def apply(made: Sequence[tuple[str, ...]], root: Path, seconds: float) -> None:
-    """Run the commands in `root`, where the build file lies; what is there already is passed over.
+    """Run the commands in `root`, where the build file lies; what exists already is skipped.
 
     Raises:
         Failure: gcloud is missing or one is refused; those before it are done, and may be run again.
-        TimedOut: one took too long; the same holds.
+        TimedOut: one took too long; those before it are done.
 
     """
     if missing := sorted({argv[0] for argv in made if not shutil.which(argv[0])}):
         raise Failure(
-            f"The program {missing[0]} was not found.", "It is neither at that path nor on PATH.",
-            "Install the Google Cloud CLI, or run what `./inv pipeline.triggers` prints where there is one.",
+            f"The program {missing[0]} was not found.", "It is not on PATH.",
+            "Install the Google Cloud CLI, or run what `./inv pipeline.triggers` prints where it is.",
         )  # fmt: skip
     for argv in made:
         try:
@@ -164,8 +164,8 @@ def apply(made: Sequence[tuple[str, ...]], root: Path, seconds: float) -> None:
             if not ALREADY_THERE.search(failure.why):
                 raise type(failure)(
                     f"`{process.spelled(argv)}` failed.", failure.why or failure.what,
-                    "Mend that and run the same again: what is there already is passed over.",
+                    "Fix that and run the same again: what exists already is skipped.",
                 ) from failure  # fmt: skip
-            console.say(f"There already: {process.spelled(argv)}")
+            console.say(f"Exists already: {process.spelled(argv)}")
         else:
             console.say(f"Done: {process.spelled(argv)}")

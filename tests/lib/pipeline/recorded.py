@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from tasks.lib.pipeline.graph import Graph, Launch
 from tasks.lib.pipeline.reading import parse
-from tasks.lib.pipeline.resolving import ReadyStep, ready
-from tasks.lib.pipeline.running import Graph, Launch
+from tasks.lib.pipeline.steps import ReadyStep, ready
 
 
 class Recorded:

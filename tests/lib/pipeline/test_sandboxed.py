@@ -10,7 +10,7 @@ from sandbox.components import write_plan
 from sandbox.state import State
 from tasks.lib.pipeline import sandboxed
 from tasks.lib.pipeline.reading import parse
-from tasks.lib.pipeline.resolving import ReadyStep, ready
+from tasks.lib.pipeline.steps import ReadyStep, ready
 from tasks.lib.settings.model import Settings
 from tests.builders import checked_in_settings
 

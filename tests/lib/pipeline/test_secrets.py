@@ -13,7 +13,7 @@ from sandbox.cloud.server import Handler
 from tasks.lib.errors import Failure
 from tasks.lib.kms.client import connected
 from tasks.lib.pipeline import secrets
-from tasks.lib.pipeline.resolving import Encrypted
+from tasks.lib.pipeline.steps import Encrypted
 from tasks.lib.redaction import Secret
 from tests import google_side
 from tests.builders import checked_in_settings
@@ -91,7 +91,7 @@ def test_a_value_that_arrived_damaged_is_refused(
     with pytest.raises(Failure, match="cannot be read") as caught:
         read(google, url)
 
-    assert caught.value.why == "its checksum does not fit its value"
+    assert caught.value.why == "its checksum does not match its value"
 
 
 @pytest.mark.parametrize(

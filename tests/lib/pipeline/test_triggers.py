@@ -167,14 +167,14 @@ def program(folder: Path, body: str) -> str:
 
 
 @pytest.mark.parametrize("words", ["Resource already exists", "ALREADY_EXISTS: trigger lookit-staging"])
-def test_what_is_there_already_is_passed_over(
+def test_what_exists_already_is_skipped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str
 ) -> None:
     gcloud = program(tmp_path, f'echo "ERROR: {words}" >&2; exit 1')
 
     triggers.apply([(gcloud, "x")], tmp_path, 10)
 
-    assert "There already" in capsys.readouterr().err
+    assert "Exists already" in capsys.readouterr().err
 
 
 def test_a_refusal_ends_it(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_without_gcloud_the_way_out_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("project", ["", "a b", "Mit-Lookit", "-x"])
 def test_what_is_no_project_is_refused_before_commands_are_made_of_it(project: str) -> None:
-    with pytest.raises(UsageError, match="is no project"):
+    with pytest.raises(UsageError, match="is not a project id"):
         triggers.commands(SETTINGS, project)
 
 

@@ -1,7 +1,7 @@
 """A build file as types.
 
 Source: https://cloud.google.com/build/docs/build-config-file-schema.  Fields that mean nothing on one
-machine (machine types, log buckets, provenance) are accepted and left aside.
+machine (machine types, log buckets, provenance) are accepted and ignored.
 """
 
 import re
@@ -23,7 +23,7 @@ def _seconds(value: object) -> object:
 
 
 def _base64(value: object) -> object:
-    """Base64 as `gcloud kms encrypt | base64` wraps it: white space means nothing."""
+    """Base64 as `gcloud kms encrypt | base64` wraps it; white space is ignored."""
     text = "".join(str(value).split())
     try:
         b64decode(text, validate=True)
@@ -52,7 +52,7 @@ class Volume:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One step, as it stands in the file."""
+    """One step, as the file has it."""
 
     name: str
     id: str = ""
@@ -77,14 +77,12 @@ class Options:
     env: list[str] = field(default_factory=list)
     secretEnv: list[str] = field(default_factory=list)
     volumes: list[Volume] = field(default_factory=list)
-    substitutionOption: str = "MUST_MATCH"
-    dynamicSubstitutions: bool = False
     automapSubstitutions: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ManagedSecret:
-    """A version in Secret Manager and the variable that it becomes."""
+    """A version in Secret Manager and its variable."""
 
     versionName: str
     env: str
@@ -92,7 +90,7 @@ class ManagedSecret:
 
 @dataclass(frozen=True, kw_only=True)
 class InlineSecret:
-    """Values that stand in the file, encrypted with a key of Cloud KMS, by the variables that they become."""
+    """Values in the file itself, encrypted with a key of Cloud KMS, by their variables."""
 
     kmsKeyName: str
     envMap: dict[str, Base64]
@@ -100,7 +98,7 @@ class InlineSecret:
 
 @dataclass(frozen=True, kw_only=True)
 class KmsSecret:
-    """The same in the form that is older than `availableSecrets`."""
+    """The same in the form before `availableSecrets`."""
 
     kmsKeyName: str
     secretEnv: dict[str, Base64]

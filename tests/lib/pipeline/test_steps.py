@@ -6,14 +6,12 @@ import pytest
 
 from tasks.lib.errors import UsageError
 from tasks.lib.pipeline.reading import parse
-from tasks.lib.pipeline.resolving import Encrypted, ReadyBuild, needs, ready, selected
+from tasks.lib.pipeline.steps import Encrypted, ReadyBuild, needs, ready, selected
 
 
-def resolved(
-    *steps: dict[str, Any], given: dict[str, str] | None = None, triggered: bool = True, **build: Any
-) -> ReadyBuild:
+def resolved(*steps: dict[str, Any], given: dict[str, str] | None = None, **build: Any) -> ReadyBuild:
     content = {"steps": [{"name": "ubuntu", **step} for step in steps], **build}
-    return ready(parse(content, "f"), given or {}, "f", triggered=triggered)
+    return ready(parse(content, "f"), given or {}, "f")
 
 
 @pytest.mark.parametrize(
@@ -58,21 +56,10 @@ def test_a_given_substitution_wins_over_the_file_s() -> None:
     ]
 
 
-def test_a_triggered_build_has_expansions_and_empty_values() -> None:
-    step = resolved({"args": ["$_N", "[$_M]"]}, substitutions={"_N": "${_O^^}", "_O": "o"}).steps[0]
+def test_a_value_may_name_another_and_a_missing_one_is_empty() -> None:
+    step = resolved({"args": ["$_N", "[$_M]"]}, substitutions={"_N": "<${_O}>", "_O": "o"}).steps[0]
 
-    assert step.args == ["O", "[]"]
-
-
-def test_a_submitted_build_has_expansions_only_where_it_asks_for_them() -> None:
-    values = {"_N": "${_O^^}", "_O": "o"}
-
-    plain = resolved({"args": ["$_N$_O"]}, substitutions=values, triggered=False)
-    dynamic = resolved(
-        {"args": ["$_N$_O"]}, substitutions=values, options={"dynamicSubstitutions": True}, triggered=False
-    )
-
-    assert (plain.steps[0].args, dynamic.steps[0].args) == (["${_O^^}o"], ["Oo"])
+    assert step.args == ["<o>", "[]"]
 
 
 def test_a_value_must_not_grow_beyond_the_limit() -> None:
@@ -82,31 +69,27 @@ def test_a_value_must_not_grow_beyond_the_limit() -> None:
     assert raised.value.why == "- the substitution _B is too long (100 for names, 4000 for values)."
 
 
-def test_what_may_not_do_what_was_meant_is_passed_on() -> None:
-    doubts = resolved({"args": ["${_N^^}"]}, substitutions={"_N": "${TAG_NAME:+x}"}).doubts
-
-    assert doubts == [
-        "Cloud Build may not read ${TAG_NAME:+x} as bash does",
-        "${_N^^} is left as it stands: expansions are for values of `substitutions`",
-    ]
-
-
-def test_a_submitted_build_refuses_missing_and_unused_substitutions() -> None:
+def test_an_expansion_of_bash_is_refused_with_the_way_to_write_it() -> None:
     with pytest.raises(UsageError) as raised:
-        resolved({"args": ["$_M"]}, substitutions={"_N": "n"}, triggered=False)
+        resolved({"args": ["$_TAG"]}, substitutions={"_TAG": "${BRANCH_NAME//x/y}"})
 
-    assert raised.value.why.splitlines() == [
-        "- the substitution _M is used, but has no value.",
-        "- the substitution _N is defined, but nothing uses it.",
+    assert raised.value.what == "The substitutions of f cannot be filled in."
+    assert raised.value.why == (
+        "- _TAG is ${BRANCH_NAME//x/y}: bash's expansions are not supported here; "
+        "give the value itself, as --substitution _TAG=VALUE."
+    )
+
+
+def test_a_value_given_by_hand_replaces_an_expansion_of_bash() -> None:
+    done = resolved({"args": ["$_TAG"]}, substitutions={"_TAG": "${BRANCH_NAME//x/y}"}, given={"_TAG": "y"})
+
+    assert done.steps[0].args == ["y"]
+
+
+def test_what_may_not_do_what_was_meant_is_passed_on() -> None:
+    assert resolved({"args": ["${_N^^}"]}, substitutions={"_N": "n"}).doubts == [
+        "${_N^^} is left as it is, for a shell: only ${_N} is replaced"
     ]
-
-
-def test_a_submitted_build_may_be_loose() -> None:
-    options = {"substitutionOption": "ALLOW_LOOSE"}
-
-    done = resolved({"args": ["[$_M]"]}, substitutions={"_N": "n"}, options=options, triggered=False)
-
-    assert done.steps[0].args == ["[]"]
 
 
 def test_a_step_s_variable_wins_over_the_build_s() -> None:
@@ -159,7 +142,7 @@ def test_global_volumes_and_secrets_reach_every_step() -> None:
     assert done.secrets["S"] == "projects/p/secrets/s/versions/1"
 
 
-def test_secrets_that_stand_in_the_file_are_found_in_both_of_their_places() -> None:
+def test_secrets_in_the_file_are_found_in_both_of_their_places() -> None:
     key = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
     done = resolved(
         {"secretEnv": ["S", "T"]}, given={"PROJECT_ID": "p"},
@@ -183,7 +166,7 @@ def test_steps_are_chosen_by_id_or_number() -> None:
     assert selected(steps, start="", only="a") == {0}
 
 
-def test_a_step_that_is_not_there_is_said_with_those_that_are() -> None:
+def test_a_missing_step_is_named_with_those_that_exist() -> None:
     steps = resolved({"id": "a"}, {}).steps
 
     with pytest.raises(UsageError, match="There is no step 'x'") as raised:
@@ -208,9 +191,9 @@ def test_a_file_gives_built_in_substitutions_defaults_and_the_trigger_wins() -> 
 
 
 @pytest.mark.parametrize("name", ["PROJECT_ID", "BUILD_ID", "LOCATION", "lower", "OTHER"])
-def test_what_no_file_may_set_is_refused(name: str) -> None:
+def test_a_file_may_not_set_the_other_built_in_substitutions(name: str) -> None:
     content = {"steps": [{"name": "ubuntu", "args": [f"${{{name}}}"]}], "substitutions": {name: "x"}}
 
-    with pytest.raises(UsageError, match="Cloud Build would refuse") as refused:
+    with pytest.raises(UsageError, match="cannot be filled in") as refused:
         ready(parse(content, "b.yaml"), {}, "b.yaml")
     assert f"the substitution {name} must be named with an underscore" in refused.value.why

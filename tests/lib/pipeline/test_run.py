@@ -1,4 +1,4 @@
-"""What goes around a pipeline's steps: the workspace, what only containers can run, images, and how it ends."""
+"""What goes on around a pipeline's steps: the workspace, what only containers can run, images, and the end."""
 
 import base64
 import json
@@ -15,10 +15,10 @@ from tasks.lib.console import Styled
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.image.checkout import variables
 from tasks.lib.image.reference import parse as parse_image
-from tasks.lib.pipeline import cloning, conducting, containers, direct, orchestrator, secrets
+from tasks.lib.pipeline import cloning, containers, local, orchestrator, run, secrets
+from tasks.lib.pipeline.graph import Launch, Result
 from tasks.lib.pipeline.reading import parse
-from tasks.lib.pipeline.resolving import ReadyBuild, ready
-from tasks.lib.pipeline.running import Launch, Result
+from tasks.lib.pipeline.steps import ReadyBuild, ready
 from tasks.lib.redaction import Secret
 from tests.builders import checked_in_settings
 from tests.lib.image.docker_program import DockerProgram, Says, engine
@@ -90,29 +90,29 @@ def test_a_folder_that_is_no_checkout_cannot_become_the_workspace(tmp_path: Path
     assert refused.value.what == f"{tmp_path} is no git checkout."
 
 
-def test_an_image_that_is_none_is_told_before_a_step_runs(checkout: Sample, tmp_path: Path) -> None:
+def test_a_bad_image_name_is_told_before_a_step_runs(checkout: Sample, tmp_path: Path) -> None:
     file = tmp_path / "f.yaml"
     file.write_text(f"steps: [{{name: {OWN}, args: [settings]}}]\nimages: [gcr.io/X/y]\n")
-    wish = conducting.Wish(
+    request = run.Request(
         file=file, source=checkout.folder, environment=SETTINGS.environment("staging"),
         variables=variables(SETTINGS, checkout.folder), substitutions={}, in_containers=False,
     )  # fmt: skip
 
     with pytest.raises(UsageError, match="'gcr.io/X/y' is not the name of an image"):
-        conducting.conduct(SETTINGS, wish)
+        run.run_build(SETTINGS, request)
 
 
 def test_substitutions_are_taken_as_they_are_given() -> None:
-    assert conducting.named(["_A=1", "_B2=x=y", "_C="]) == {"_A": "1", "_B2": "x=y", "_C": ""}
+    assert run.named(["_A=1", "_B2=x=y", "_C="]) == {"_A": "1", "_B2": "x=y", "_C": ""}
 
 
 @pytest.mark.parametrize(
     ("options", "wrong"),
     [(["_A=1", "_B"], "_B"), (["A=1", "_B=2", "_c=3"], "A=1, _c=3"), (["_A", "=1"], "_A, =1")],
 )
-def test_only_substitutions_that_are_no_pairs_are_named(options: list[str], wrong: str) -> None:
+def test_only_malformed_substitutions_are_named(options: list[str], wrong: str) -> None:
     with pytest.raises(UsageError) as refused:
-        conducting.named(options)
+        run.named(options)
 
     assert refused.value.what == f"A substitution is given as _NAME=VALUE, not as {wrong}."
 
@@ -126,17 +126,17 @@ def test_only_substitutions_that_are_no_pairs_are_named(options: list[str], wron
         ("TIMEOUT", None, TimedOut, 'The pipeline stopped at step #0 - "test": it took longer than 30 s.'),
     ],
 )
-def test_the_first_failure_says_how_to_go_on(
+def test_the_first_failure_says_how_to_continue(
     state: Any, code: int | None, error: type[Failure], what: str
 ) -> None:
     step = build({"id": "test", "timeout": "30s"}).steps[0]
 
     with pytest.raises(Failure) as failure:
-        conducting.conclude([Result(step, "SUCCESS"), Result(step, state, code), Result(step, "NOT RUN")])
+        run.conclude([Result(step, "SUCCESS"), Result(step, state, code), Result(step, "NOT RUN")])
 
     assert type(failure.value) is error
     assert failure.value.what == what
-    assert failure.value.next_step == "When it is mended, go on from there: ./inv pipeline --from test …"
+    assert failure.value.next_step == "Once it is fixed, continue from there: ./inv pipeline --from test …"
 
 
 @pytest.mark.parametrize(
@@ -144,9 +144,9 @@ def test_the_first_failure_says_how_to_go_on(
     [({"id": "unit test"}, "'unit test'"), ({}, "0")],
     ids=["an id with a blank", "no id"],
 )
-def test_how_to_go_on_can_be_typed_as_it_is_told(step: dict[str, Any], spelled: str) -> None:
+def test_the_command_to_continue_can_be_pasted(step: dict[str, Any], spelled: str) -> None:
     with pytest.raises(Failure) as failure:
-        conducting.conclude([Result(build(step).steps[0], "FAILURE", 1)])
+        run.conclude([Result(build(step).steps[0], "FAILURE", 1)])
 
     assert f"./inv pipeline --from {spelled} …" in failure.value.next_step
 
@@ -155,9 +155,9 @@ def test_only_failures_that_are_not_allowed_fail_the_build() -> None:
     (step,) = build({"id": "test"}).steps
     others = [Result(step, "CANCELLED"), Result(step, "SKIPPED")]
 
-    conducting.conclude([Result(step, "FAILURE", 1, allowed=True), *others])
+    run.conclude([Result(step, "FAILURE", 1, allowed=True), *others])
     with pytest.raises(Failure):
-        conducting.conclude([Result(step, "FAILURE", 1), *others])
+        run.conclude([Result(step, "FAILURE", 1), *others])
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_only_failures_that_are_not_allowed_fail_the_build() -> None:
 def test_a_row_tells_how_a_step_ended(result: dict[str, Any], cells: list[str]) -> None:
     (step,) = build({"id": "[test]"}).steps
 
-    assert conducting.row(Result(step, **result)) == ['#0 - "[test]"', *cells]
+    assert run.row(Result(step, **result)) == ['#0 - "[test]"', *cells]
 
 
 def test_steps_that_need_a_container_are_all_named() -> None:
@@ -188,7 +188,7 @@ def test_steps_that_need_a_container_are_all_named() -> None:
     ).steps
 
     with pytest.raises(UsageError) as refused:
-        direct.check(steps, {0, 1, 2, 3, 4, 5, 6}, f"{OWN}:stable")
+        local.check(steps, {0, 1, 2, 3, 4, 5, 6}, f"{OWN}:stable")
 
     assert refused.value.why.splitlines() == [
         '- step #1 - "other" runs bash',
@@ -198,7 +198,7 @@ def test_steps_that_need_a_container_are_all_named() -> None:
         f'- step #5 - "away" runs {OWN} in the folder /elsewhere',
         f'- step #6 - "above" runs {OWN} in the folder /workspace/sub/../../elsewhere',
     ]
-    direct.check(steps, {0}, f"{OWN}:stable")
+    local.check(steps, {0}, f"{OWN}:stable")
 
 
 def test_a_step_without_a_container_runs_in_its_folder_of_the_workspace(tmp_path: Path) -> None:
@@ -207,9 +207,7 @@ def test_a_step_without_a_container_runs_in_its_folder_of_the_workspace(tmp_path
          "env": ["HERE=/workspace", "OTHER=/workspaces/x"]}
     ).steps  # fmt: skip
 
-    launch = direct.Direct(Path("/root"), tmp_path, {}, {"LOOKIT_SANDBOX": "1"}, Path("/my.yaml")).launch(
-        step
-    )
+    launch = local.Local(Path("/root"), tmp_path, {}, {"LOOKIT_SANDBOX": "1"}, Path("/my.yaml")).launch(step)
 
     assert list(launch.argv)[1:] == [
         "-P", "-m", "tasks", "--search-root", "/root", "-f", "/my.yaml", "push",
@@ -229,20 +227,20 @@ def test_a_secret_of_any_bytes_reaches_its_step(tmp_path: Path, monkeypatch: pyt
     made = ready(parse(file, "f"), {}, "f")
 
     values = secrets.values(SETTINGS, made.secrets, ["KEY"])
-    direct_launch = direct.Direct(tmp_path, tmp_path, values, {}).launch(made.steps[0])
+    local_launch = local.Local(tmp_path, tmp_path, values, {}).launch(made.steps[0])
     in_container = containers.Containers(run="run", network="host", secrets=values, seconds=5).launch(
         made.steps[0]
     )
 
     assert values == {"KEY": Secret(b"\xff\xfe")}
-    for launch in (direct_launch, in_container):
+    for launch in (local_launch, in_container):
         assert os.fsencode(launch.env["KEY"]) == b"\xff\xfe"
 
 
 @pytest.mark.parametrize(
     ("task", "code", "state"), [("--version", 0, "SUCCESS"), ("no-such-task", 1, "FAILURE")]
 )
-def test_json_tells_how_each_step_ended_however_that_was(
+def test_json_tells_how_each_step_ended_also_on_failure(
     here: Here, checkout: Sample, tmp_path: Path, task: str, code: int, state: str
 ) -> None:
     file = tmp_path / "f.yaml"
@@ -265,12 +263,12 @@ def test_json_tells_how_each_step_ended_however_that_was(
 
 
 @pytest.mark.parametrize("value", ["canary-one", "canary-one\n", "canary-one\n  canary-two\r\n"])
-def test_a_secret_that_a_step_prints_is_blanked_out_line_by_line(
+def test_a_secret_that_a_step_prints_is_redacted_line_by_line(
     capsys: pytest.CaptureFixture[str], value: str
 ) -> None:
     launch = Launch(["printf", "%s\nnext\n", f"says {value}"])
 
-    conducting.run_graph(build({}), {0}, lambda _: launch, {"KEY": Secret(value.encode())})
+    run.run_graph(build({}), {0}, lambda _: launch, {"KEY": Secret(value.encode())})
 
     told = capsys.readouterr().err
     assert "says [redacted]" in told
@@ -284,13 +282,13 @@ def test_a_secret_that_a_step_prints_is_blanked_out_line_by_line(
     ids=["in JSON", "in base64"],
 )
 @pytest.mark.parametrize("value", ['the "canary"', "short1", "line one\nend 02"])
-def test_a_secret_is_blanked_out_in_the_forms_that_programs_print(
+def test_a_secret_is_redacted_in_the_forms_that_programs_print(
     capsys: pytest.CaptureFixture[str], value: str, form: Callable[[str], str]
 ) -> None:
     lines = [form(text) for text in (value, *value.splitlines())]
     launch = Launch(["printf", "%s\n", *lines])
 
-    conducting.run_graph(build({}), {0}, lambda _: launch, {"KEY": Secret(value.encode())})
+    run.run_graph(build({}), {0}, lambda _: launch, {"KEY": Secret(value.encode())})
 
     told = capsys.readouterr().err
     assert told.count("[redacted]") == len(lines)
@@ -323,13 +321,13 @@ def test_without_containers_a_secret_reaches_only_the_steps_that_ask_for_it(tmp_
         {},
         "f",
     )
-    launch = direct.Direct(tmp_path, tmp_path, {"A": Secret(b"x")}, {}, declared=made.secrets).launch
+    launch = local.Local(tmp_path, tmp_path, {"A": Secret(b"x")}, {}, declared=made.secrets).launch
 
     assert [launch(step).without for step in made.steps] == [set(), {"A"}]
     assert [launch(step).env.get("A") for step in made.steps] == ["x", None]
 
 
-def test_only_images_that_are_not_here_are_fetched(engine: DockerProgram) -> None:
+def test_only_images_that_are_not_available_locally_are_pulled(engine: DockerProgram) -> None:
     engine.answers(Says("image inspect *far*", err="No such image", code=1))
     at_once = {"waitFor": ["-"]}
     steps = build({"name": "near"}, {"name": "far", **at_once}, {"name": "far"}, {"name": "elsewhere"}).steps
@@ -340,17 +338,17 @@ def test_only_images_that_are_not_here_are_fetched(engine: DockerProgram) -> Non
     assert engine.asked[-1] == "pull --quiet far"
 
 
-def test_an_image_that_is_not_to_be_had_is_named(engine: DockerProgram) -> None:
+def test_an_image_that_cannot_be_pulled_is_named(engine: DockerProgram) -> None:
     engine.answers(Says("image inspect *", code=1), Says("pull *", err="manifest unknown", code=1))
 
     with pytest.raises(Failure) as failure:
         containers.fetch_images(build({"name": "far"}).steps, {0}, 5, 5)
 
-    assert failure.value.what == "The image far is neither here nor to be had."
+    assert failure.value.what == "The image far is not available locally and could not be pulled."
     assert failure.value.why == "manifest unknown"
 
 
-def test_an_image_that_an_earlier_step_may_make_is_waited_for(
+def test_an_image_that_an_earlier_step_may_build_is_waited_for(
     engine: DockerProgram, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine.answers(Says("image inspect *far*", code=1), Says("pull *", err="manifest unknown", code=1))
@@ -358,8 +356,8 @@ def test_an_image_that_an_earlier_step_may_make_is_waited_for(
 
     containers.fetch_images(steps, {0, 1}, 5, 5)
 
-    assert "far is not to be had yet: a step may still make it." in capsys.readouterr().err
-    with pytest.raises(Failure, match="The image far is neither here nor to be had"):
+    assert "far is not available yet: an earlier step may build it." in capsys.readouterr().err
+    with pytest.raises(Failure, match="The image far is not available locally and could not be pulled"):
         containers.fetch_images(steps, {1}, 5, 5)
 
 
@@ -374,27 +372,27 @@ def test_only_this_repository_s_images_are_built_each_once(engine: DockerProgram
     ]  # fmt: skip
 
 
-def test_an_own_image_that_is_named_by_digest_is_that_very_one(engine: DockerProgram) -> None:
+def test_an_own_image_named_by_digest_is_not_built(engine: DockerProgram) -> None:
     """Nothing that is built here has it, and Docker makes no tag with a digest."""
     orchestrator.build_own_images(SETTINGS, [f"{OWN}:1@sha256:{'a' * 64}"])
 
     assert not engine.asked
 
 
-def test_an_own_image_that_cannot_be_built_leaves_the_way_without_containers(engine: DockerProgram) -> None:
+def test_an_own_image_that_cannot_be_built_can_be_gone_without(engine: DockerProgram) -> None:
     engine.answers(Says("buildx build *", code=2))
 
     with pytest.raises(Failure) as failure:
         orchestrator.build(SETTINGS, parse_image(f"{OWN}:stable"))
 
     assert failure.value.what == "This repository's own image could not be built: docker exited with 2."
-    assert failure.value.next_step == "Or run the steps without containers: --no-docker."
+    assert failure.value.next_step == "Fix it, or run the steps without containers: --no-docker."
 
 
 def test_the_images_of_the_build_file_are_pushed_at_the_end(
     engine: DockerProgram, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    conducting.push_images(SETTINGS, ["r.example/b:1", "r.example/c:1"])
+    run.push_images(SETTINGS, ["r.example/b:1", "r.example/c:1"])
 
     assert [line for line in engine.asked if line.startswith("push")] == [
         "push --quiet r.example/b:1", "push --quiet r.example/c:1",
@@ -402,11 +400,11 @@ def test_the_images_of_the_build_file_are_pushed_at_the_end(
     assert capsys.readouterr().err == "Pushing r.example/b:1 …\nPushing r.example/c:1 …\n"
 
 
-def test_an_image_that_no_step_made_fails_the_build(engine: DockerProgram) -> None:
+def test_an_image_that_no_step_built_fails_the_build(engine: DockerProgram) -> None:
     engine.answers(Says("image inspect *", err="No such image", code=1))
 
     with pytest.raises(Failure, match=r"This machine has no image r\.example/b:1"):
-        conducting.push_images(SETTINGS, ["r.example/b:1"])
+        run.push_images(SETTINGS, ["r.example/b:1"])
 
 
 def test_in_the_sandbox_only_images_for_this_machine_are_pushed(
@@ -414,7 +412,7 @@ def test_in_the_sandbox_only_images_for_this_machine_are_pushed(
 ) -> None:
     closed = checked_in_settings(registry={"elsewhere": False})
 
-    conducting.push_images(closed, ["gcr.io/a/b:1", "127.0.0.1:5000/c:1"])
+    run.push_images(closed, ["gcr.io/a/b:1", "127.0.0.1:5000/c:1"])
 
     assert [line for line in engine.asked if line.startswith("push")] == ["push --quiet 127.0.0.1:5000/c:1"]
     told = "Not pushed, because with --sandbox nothing leaves this machine: gcr.io/a/b:1."
@@ -422,13 +420,13 @@ def test_in_the_sandbox_only_images_for_this_machine_are_pushed(
 
 
 def test_substitutions_are_those_that_a_trigger_would_give(checkout: Sample) -> None:
-    wish = conducting.Wish(
+    request = run.Request(
         file=Path("cloudbuild.yaml"), source=checkout.folder, environment=SETTINGS.environment("staging"),
         variables=variables(SETTINGS, checkout.folder, branch="develop"), substitutions={"_MINE": "1"},
         in_containers=False,
     )  # fmt: skip
 
-    given = conducting.substitutions(SETTINGS, wish)
+    given = run.substitutions(SETTINGS, request)
 
     account = "lookit-deploy-staging@mit-lookit.iam.gserviceaccount.com"
     assert len(given.pop("BUILD_ID")) == 36

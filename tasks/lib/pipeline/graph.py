@@ -1,6 +1,6 @@
-"""Running a graph of steps: what is ready runs side by side, a failure ends the rest.
+"""Running a graph of steps: steps that are ready run side by side, and a failure ends the others.
 
-How a step becomes a program is the launcher's matter; here it is started, watched and ended.
+A launcher says what program a step is; here it is started, watched and ended.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import IO, Literal
 
 from tasks.lib.background import Background, call
 from tasks.lib.errors import Failure, TimedOut
-from tasks.lib.pipeline.resolving import ReadyStep
+from tasks.lib.pipeline.steps import ReadyStep
 from tasks.lib.process import Ended, ended, not_started
 from tasks.lib.signals import uninterrupted, until
 
@@ -28,7 +28,7 @@ SECONDS_TO_END = 30.0  # a task that is cancelled removes what it made first
 class Launch:
     """The program that a step is: arguments, variables added and left out, folder.
 
-    `stop` ends what SIGTERM would not: it comes before that, and may wait for the program's end.
+    `stop` ends what SIGTERM would not: it is called before that, and may wait for the program's end.
     """
 
     argv: Sequence[str]
@@ -49,7 +49,7 @@ class Result:
     allowed: bool = False
 
     @property
-    def well(self) -> bool:
+    def succeeded(self) -> bool:
         """Whether steps that wait for this one may begin."""
         return self.state in {"SUCCESS", "SKIPPED"} or self.allowed
 
@@ -60,7 +60,7 @@ class Graph:
     Args:
         steps: all steps of the build.
         chosen: the numbers of those to run; the others count as done.
-        launch: makes a step's program; called when the step begins.
+        launch: makes a step's program, when the step begins.
         tell: takes a line of output or news; called from several threads.
         timeout: seconds for the whole build.
 
@@ -85,7 +85,7 @@ class Graph:
         """Run the steps and return how each ended, in their order in the file.
 
         Raises:
-            TimedOut: the whole build took too long; `results` says how far it came.
+            TimedOut: the whole build took too long; `results` tells how each step ended.
 
         """
         deadline = time.monotonic() + self._timeout
@@ -98,24 +98,24 @@ class Graph:
         return list(self.results.values())
 
     def _failed(self) -> bool:
-        """Whether a step failed; one that took too long did so before it has ended."""
+        """Whether a step failed; one that took too long failed before it has ended."""
         late = any(r.late and not r.step.allows(None) for r in self._running.values())
-        return late or any(not result.well for result in self.results.values())
+        return late or any(not result.succeeded for result in self.results.values())
 
     def _begin_ready(self) -> bool:
-        """Begin every step whose needs are met; says whether there was one."""
-        ready = [s for s in self._steps if self._waits(s) and all(self._done(n) for n in s.needs)]
+        """Begin every step whose needs are met; returns whether there was one."""
+        ready = [s for s in self._steps if self._is_pending(s) and all(self._done(n) for n in s.needs)]
         for step in ready:
             self._tell(step, "starting")
             launch = self._launch(step)
             self._running[step.index] = _Running(step, launch, self._tell)
         return bool(ready)
 
-    def _waits(self, step: ReadyStep) -> bool:
+    def _is_pending(self, step: ReadyStep) -> bool:
         return step.index not in self.results and step.index not in self._running
 
     def _done(self, index: int) -> bool:
-        return index in self.results and self.results[index].well
+        return index in self.results and self.results[index].succeeded
 
     def _wait(self, deadline: float) -> None:
         """Wait until a step ends, or a limit is reached."""
@@ -129,14 +129,14 @@ class Graph:
         return [running for running in self._running.values() if running.is_over]
 
     def _keep_limits(self, deadline: float) -> None:
-        """Begin to end what took too long, while the other steps and limits go on."""
+        """Begin to end what took too long; the other steps and limits go on."""
         now = time.monotonic()
         for running in [r for r in self._running.values() if r.deadline <= now]:
             running.late = True
             running.begin_to_end()
         if deadline <= now:
             raise TimedOut(
-                f"The build took longer than its timeout of {self._timeout:g} s and was ended.",
+                f"The build took longer than its timeout of {self._timeout:g} s and was stopped.",
                 next_step="Raise `timeout` in the build file, or see above which step hangs.",
             )
 
@@ -178,7 +178,7 @@ def _started(step: ReadyStep, launch: Launch) -> "subprocess.Popen[bytes]":
     """Start a step's program.
 
     Raises:
-        Failure: it is missing or cannot be started, or what it is given is nothing for a program.
+        Failure: it is missing or cannot be started, or is given what no program can be.
 
     """
     inherited = {name: value for name, value in os.environ.items() if name not in launch.without}
@@ -246,7 +246,7 @@ class _Running:
         try:
             self._launch.stop(lambda seconds: ended(self._child, seconds))
         except Failure as failure:
-            self._tell(self.step, f"may go on: {failure.why or failure.what}")
+            self._tell(self.step, f"may still be running: {failure.why or failure.what}")
         self._signal(signal.SIGTERM)
         if not ended(self._child, SECONDS_TO_END):
             self._signal(signal.SIGKILL)
@@ -265,9 +265,9 @@ class _Running:
 
 
 def _lines(output: IO[bytes]) -> Iterator[str]:
-    """The lines of a program's output; of one that is too long the beginning, and how much is left out.
+    """The lines of a program's output; a line that is too long is cut, with the number of bytes left out.
 
-    The rest is not told in pieces: a secret that lies over two of them would not be redacted.
+    The rest is not shown in pieces: a secret across two of them would not be redacted.
     """
     while line := output.readline(LONGEST_LINE):
         if len(line) < LONGEST_LINE or line.endswith(b"\n"):
@@ -279,7 +279,7 @@ def _lines(output: IO[bytes]) -> Iterator[str]:
 
 
 def _skip_line(output: IO[bytes]) -> int:
-    """Read to the end of a line; says how many bytes that were."""
+    """Read to the end of a line; returns how many bytes that were."""
     skipped = 0
     while piece := output.readline(LONGEST_LINE):
         skipped += len(piece.removesuffix(b"\n"))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.lib.errors import UsageError
-from tasks.lib.pipeline.model import Build
+from tasks.lib.pipeline.build_file import Build
 from tasks.lib.pipeline.reading import load, misspelled, parse
 
 SCHEMA = "builtin_schemas/vendor/cloudbuild.json"
@@ -18,7 +18,7 @@ def step(**fields: Any) -> dict[str, Any]:
     return {"name": "ubuntu", **fields}
 
 
-def faults(content: dict[str, Any]) -> list[str]:
+def problems(content: dict[str, Any]) -> list[str]:
     with pytest.raises(UsageError) as raised:
         parse(content, "cloudbuild.yaml")
     return [line.removeprefix("- ") for line in raised.value.why.splitlines()]
@@ -33,7 +33,6 @@ def test_defaults_are_cloud_build_s() -> None:
 
     assert build.timeout == 3600
     assert build.steps[0].timeout is None
-    assert build.options.substitutionOption == "MUST_MATCH"
     assert not build.steps[0].allowFailure
 
 
@@ -44,12 +43,12 @@ def test_durations_are_seconds_with_an_s() -> None:
 @pytest.mark.parametrize(
     "limit", ["5m", "nans", "infs", float("nan"), "1_0s", "1e3s", " 1s", "1s\n", ".5s", 60]
 )
-def test_what_is_no_number_of_seconds_is_refused(limit: object) -> None:
+def test_a_limit_that_is_not_in_seconds_is_refused(limit: object) -> None:
     wrong = "timeout should be a number of seconds such as 120s."
-    assert faults({"steps": [step(timeout=limit)], "timeout": limit}) == [f"steps.0.{wrong}", wrong]
+    assert problems({"steps": [step(timeout=limit)], "timeout": limit}) == [f"steps.0.{wrong}", wrong]
 
 
-def test_fields_without_meaning_here_are_left_aside() -> None:
+def test_fields_without_meaning_here_are_ignored() -> None:
     content = {
         "steps": [step()], "logsBucket": "gs://x", "options": {"machineType": "E2_HIGHCPU_8"}, "queueTtl": "60s"
     }  # fmt: skip
@@ -63,7 +62,7 @@ def test_encrypted_values_are_base64_however_they_are_wrapped() -> None:
         "S": "aHVzaA=="
     }
     bad = [{"kmsKeyName": "key", "secretEnv": {"S": "hush!"}}]
-    assert faults({"steps": [step(secretEnv=["S"])], "secrets": bad}) == [
+    assert problems({"steps": [step(secretEnv=["S"])], "secrets": bad}) == [
         "secrets.0.secretEnv.S should be base64."
     ]
 
@@ -83,10 +82,10 @@ def secret(
     [
         pytest.param({"steps": []}, "a build needs at least one step.", id="no step"),
         pytest.param({"steps": [step()] * 301}, "301 steps are too many: at most 300 are allowed.", id="301 steps"),
-        pytest.param({"steps": [step(id="a"), step(id="a")]}, "two steps are called 'a'.", id="the same id twice"),
-        pytest.param({"steps": [step(waitFor=["b"])]}, "step #0 waits for 'b', which is no step before it.", id="unknown id"),
+        pytest.param({"steps": [step(id="a"), step(id="a")]}, "two steps have the id 'a'.", id="the same id twice"),
+        pytest.param({"steps": [step(waitFor=["b"])]}, "step #0 waits for 'b', which is not a step before it.", id="unknown id"),
         pytest.param({"steps": [step(id="a", waitFor=["b"]), step(id="b")]},
-                     "step #0 - \"a\" waits for 'b', which is no step before it.", id="a later step"),
+                     "step #0 - \"a\" waits for 'b', which is not a step before it.", id="a later step"),
         pytest.param({"steps": [step(script="x", args=["y"])]},
                      "step #0 has a script, so it can have neither args nor entrypoint.", id="script and args"),
         pytest.param({"steps": [step(script="x", entrypoint="y")]},
@@ -106,37 +105,37 @@ def secret(
         pytest.param({"steps": [step(volumes=[{"name": "vol", "path": "v"}])] * 2},
                      "step #0: the volume path 'v' must be absolute.", id="a relative path"),
         *(pytest.param({"steps": [step(volumes=[{"name": "vol", "path": path}])] * 2},
-                       f"step #0: the volume path {path!r} is Cloud Build's own.", id=f"over {path}")
+                       f"step #0: the volume path {path!r} is reserved by Cloud Build.", id=f"over {path}")
           for path in ("/workspace", "/workspace/", "/builder/home", "/var/run/docker.sock", "/cloudbuild/x")),
-        pytest.param({"steps": [step(id="-")]}, "step #0 is called '-', which stands for the start.", id="an id of a dash"),
+        pytest.param({"steps": [step(id="-")]}, "step #0 has the id '-', which means the start.", id="an id of a dash"),
         pytest.param({"steps": [step(name="")]}, "step #0 names no image.", id="no image"),
         pytest.param({"steps": [step()], "timeout": "86401s"},
                      "the build may take 86401 s, but at most 24 hours are allowed.", id="longer than a day"),
-        pytest.param({"steps": [step(timeout="-1s")]}, "step #0 may take -1 s, less than nothing.", id="a negative limit"),
+        pytest.param({"steps": [step(timeout="-1s")]}, "step #0 may take -1 s, which is negative.", id="a negative limit"),
         pytest.param({"steps": [step(env=["A"])]}, "step #0: 'A' in env is not NAME=VALUE.", id="env without a value"),
         pytest.param({"steps": [step(secretEnv=["S"])]},
-                     "step #0: no declared secret becomes S.", id="an unknown secret"),
+                     "step #0: no secret is declared for S.", id="an unknown secret"),
         pytest.param(secret(step(secretEnv=["S"], env=["S=1"])),
                      "step #0: S is in both env and secretEnv.", id="a variable both plain and secret"),
         pytest.param(secret(step(secretEnv=["S"]), env=["S=1"]),
                      "step #0: S is in both env and secretEnv.", id="a secret variable that is plain for all steps"),
         pytest.param(secret(step(env=["S=1"]), secretEnv=["S"]),
                      "step #0: S is in both env and secretEnv.", id="a plain variable that is secret for all steps"),
-        pytest.param(secret(step(secretEnv=["S", "S"])), "step #0 asks for the secret S twice.", id="a secret twice"),
+        pytest.param(secret(step(secretEnv=["S", "S"])), "step #0 names the secret S twice.", id="a secret twice"),
         pytest.param(secret(step(secretEnv=["S"]), secretEnv=["S"]),
-                     "step #0 asks for the secret S twice.", id="a secret that every step has already"),
+                     "step #0 names the secret S twice.", id="a secret that every step has already"),
         pytest.param(secret(step(secretEnv=["S"]), held=(ONE, TWO)),
-                     "no step asks for the secret T.", id="a secret that nobody uses"),
+                     "no step uses the secret T.", id="a secret that nobody uses"),
         pytest.param(secret(step(secretEnv=["S"]), held=(ONE, ONE)),
-                     "two secrets become S.", id="two secrets for one variable"),
+                     "two secrets are declared for S.", id="two secrets for one variable"),
     ],
 )  # fmt: skip
 def test_what_cloud_build_refuses_is_refused(content: dict[str, Any], expected: str) -> None:
-    assert expected in faults(content)
+    assert expected in problems(content)
 
 
-def test_all_faults_are_reported_together() -> None:
-    assert len(faults({"steps": [step(script="x", args=["y"]), step(env=["A"]), step(waitFor=["z"])]})) == 3
+def test_all_problems_are_reported_together() -> None:
+    assert len(problems({"steps": [step(script="x", args=["y"]), step(env=["A"]), step(waitFor=["z"])]})) == 3
 
 
 SPELLED: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -145,8 +144,8 @@ SPELLED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"steps": step(), "images": "i"}, {"steps": [step()], "images": ["i"]}),
     ({"steps": [step(allow_exit_codes="3")]}, {"steps": [step(allowExitCodes=[3])]}),
     (
-        {"steps": [step()], "options": {"dynamic_substitutions": True, "substitution_option": "ALLOW_LOOSE"}},
-        {"steps": [step()], "options": {"dynamicSubstitutions": True, "substitutionOption": "ALLOW_LOOSE"}},
+        {"steps": [step()], "options": {"automap_substitutions": True}},
+        {"steps": [step()], "options": {"automapSubstitutions": True}},
     ),
     (
         {"steps": [step(secret_env="S")], "available_secrets": {"secret_manager": {"version_name": "v", "env": "S"}}},
@@ -171,31 +170,31 @@ def test_other_spellings_are_read_as_google_reads_them(
 
 
 @pytest.mark.parametrize("content", [None, [], "x"])
-def test_what_is_no_build_at_all_is_said_so(content: Any) -> None:
-    assert faults(content) == ["The whole file should be a section with keys."]
+def test_a_file_that_is_no_mapping_is_refused(content: Any) -> None:
+    assert problems(content) == ["The whole file should be a section with keys."]
 
 
-def test_a_step_without_an_image_is_no_step() -> None:
-    assert faults({"steps": [{"args": ["x"]}]}) == ["steps.0.name is missing."]
+def test_a_step_needs_an_image() -> None:
+    assert problems({"steps": [{"args": ["x"]}]}) == ["steps.0.name is missing."]
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ({"steps": [step(waitfor=["-"])]}, "steps.0.waitfor is no field; did you mean waitFor?"),
+        ({"steps": [step(waitfor=["-"])]}, "steps.0.waitfor is not a field; did you mean waitFor?"),
         (
             {"steps": [step(wait_for=["-"], waitFor=["-"])]},
-            "steps.0.wait_for is no field; did you mean waitFor?",
+            "steps.0.wait_for is not a field; did you mean waitFor?",
         ),
-        ({"steps": [step(wait_fors=["-"])]}, "steps.0.wait_fors is no field; did you mean waitFor?"),
-        ({"steps": [step(secretEnvs=["S"])]}, "steps.0.secretEnvs is no field; did you mean secretEnv?"),
-        ({"steps": [step()], "substitution": {}}, "substitution is no field; did you mean substitutions?"),
-        ({"steps": [step()], "image": []}, "image is no field; did you mean images?"),
+        ({"steps": [step(wait_fors=["-"])]}, "steps.0.wait_fors is not a field; did you mean waitFor?"),
+        ({"steps": [step(secretEnvs=["S"])]}, "steps.0.secretEnvs is not a field; did you mean secretEnv?"),
+        ({"steps": [step()], "substitution": {}}, "substitution is not a field; did you mean substitutions?"),
+        ({"steps": [step()], "image": []}, "image is not a field; did you mean images?"),
     ],
 )
-def test_a_field_that_is_misspelled_is_not_passed_over(content: dict[str, Any], expected: str) -> None:
-    """What it says would be left out in silence: a step would wait, a secret be missing."""
-    assert faults(content) == [expected]
+def test_a_misspelled_field_is_refused(content: dict[str, Any], expected: str) -> None:
+    """It would be ignored in silence: a step would wait, a secret be missing."""
+    assert problems(content) == [expected]
 
 
 def test_no_field_of_google_s_schema_is_taken_for_a_misspelling() -> None:
@@ -209,7 +208,7 @@ def test_no_field_of_google_s_schema_is_taken_for_a_misspelling() -> None:
 
 def test_exit_codes_may_be_written_as_google_s_json_does() -> None:
     assert accepted({"steps": [step(allowExitCodes=["3", 5])]}).steps[0].allowExitCodes == [3, 5]
-    assert faults({"steps": [step(allowExitCodes=["x"])]}) == [
+    assert problems({"steps": [step(allowExitCodes=["x"])]}) == [
         "steps.0.allowExitCodes.0 should be a whole number."
     ]
 
@@ -236,7 +235,7 @@ def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     assert "timeout stands twice" in raised.value.why
 
 
-def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_missing_or_not_yaml_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"missing\.yaml cannot be read"):
         load(tmp_path / "missing.yaml")
     for bad in (b"a: [", b"a: \xff"):

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.errors import Failure, TimedOut
-from tasks.lib.pipeline.resolving import ReadyStep
-from tasks.lib.pipeline.running import LONGEST_LINE, Launch
+from tasks.lib.pipeline.graph import LONGEST_LINE, Launch
+from tasks.lib.pipeline.steps import ReadyStep
 from tasks.lib.process import Ended
 from tasks.lib.redaction import Redactor
 from tests.lib.pipeline.recorded import Recorded
@@ -236,7 +236,9 @@ def test_what_cannot_be_stopped_is_told_and_the_rest_is_ended(held: Path) -> Non
 
     assert run.run() == ["CANCELLED", "CANCELLED", "FAILURE"]
     assert nobody_holds(held)
-    assert [line for _, line in run.lines if "No engine" in line] == 2 * ["may go on: No engine answers."]
+    assert [line for _, line in run.lines if "No engine" in line] == 2 * [
+        "may still be running: No engine answers."
+    ]
 
 
 def stopping(run: Recorded, **stops: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""A whole pipeline on this machine: read, resolve, prepare, run, and one table at the end in any case."""
+"""A whole pipeline on this machine: read, fill in, prepare, run, and one table at the end in any case."""
 
 import json
 import os
@@ -19,10 +19,9 @@ from tasks.lib.image import engine
 from tasks.lib.image.pushing import push_name
 from tasks.lib.image.reference import parse
 from tasks.lib.image.registry import may_change
-from tasks.lib.pipeline import cloning, containers, direct, leftovers, reading, resolving, sandboxed, secrets
-from tasks.lib.pipeline.orchestrator import build_own_images
-from tasks.lib.pipeline.resolving import ReadyBuild, ReadyStep
-from tasks.lib.pipeline.running import Graph, Launch, Result
+from tasks.lib.pipeline import cloning, containers, local, orchestrator, reading, sandboxed, secrets
+from tasks.lib.pipeline.graph import Graph, Launch, Result
+from tasks.lib.pipeline.steps import ReadyBuild, ReadyStep, ready, selected
 from tasks.lib.pipeline.substitutions import USER_DEFINED
 from tasks.lib.pipeline.triggers import account_address
 from tasks.lib.redaction import Public, Redactor, Secret
@@ -33,15 +32,15 @@ if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
 
 Ended = Callable[[Sequence[Result]], None]
+Launcher = Callable[[ReadyStep], Launch]
 COLOURS = {"SUCCESS": "green", "FAILURE": "red", "TIMEOUT": "red", "CANCELLED": "yellow"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What was asked for.
+class Request:
+    """What to run.
 
     Args:
-        file: the build file.
         source: the checkout that becomes /workspace.
         environment: the environment that the branch deploys to.
         variables: the commit that is built.
@@ -50,7 +49,7 @@ class Wish:
         substitutions: user-defined substitutions by name.
         in_containers: whether steps run in containers.
         sandbox_state: the folder of the sandbox to run against, or None.
-        settings_file: a file of settings that this repository's tasks shall read too, or None.
+        settings_file: a file of settings that this repository's tasks read too, or None.
 
     """
 
@@ -66,38 +65,39 @@ class Wish:
     settings_file: Path | None = None
 
 
-def conduct(settings: "Settings", wish: Wish, ended: Ended = lambda _: None) -> list[Result]:
+def run_build(settings: "Settings", request: Request, ended: Ended = lambda _: None) -> list[Result]:
     """Run the pipeline.
 
     Args:
         settings: of this checkout, or of the sandbox.
-        wish: what to run.
-        ended: takes how each step ended, however the whole did.
+        request: what to run.
+        ended: takes how each step ended, also when the build fails.
 
     Raises:
-        UsageError: the build file breaks a rule, or a step was named that is not there.
-        Failure: a step failed, or what steps need is not to be had.
+        UsageError: the build file breaks a rule, or there is no step of that name.
+        Failure: a step failed, or something that steps need is missing.
         TimedOut: a step or the whole build reached its limit.
 
     """
-    build = reading.load(wish.file)
-    ready = resolving.ready(build, substitutions(settings, wish), wish.file.name)
-    for doubt in ready.doubts:
-        console.say(f"Warning: {wish.file.name}: {doubt}.")
-    for image in ready.images:
-        parse(image)  # one that is none is told before anything runs
-    chosen = resolving.selected(ready.steps, start=wish.start, only=wish.only)
-    if not wish.in_containers:
-        direct.check(ready.steps, chosen, settings.pipeline.orchestrator)
-    wanted = [name for step in ready.steps if step.index in chosen for name in step.secrets]
-    values = secrets.values(settings, ready.secrets, wanted)
+    build = reading.load(request.file)
+    made = ready(build, substitutions(settings, request), request.file.name)
+    for doubt in made.doubts:
+        console.say(f"Warning: {request.file.name}: {doubt}.")
+    for image in made.images:
+        parse(image)  # a bad name is told before anything runs
+    chosen = selected(made.steps, start=request.start, only=request.only)
+    if not request.in_containers:
+        local.check(made.steps, chosen, settings.pipeline.orchestrator)
+    wanted = [name for step in made.steps if step.index in chosen for name in step.secrets]
+    values = secrets.values(settings, made.secrets, wanted)
+    launcher = _in_containers if request.in_containers else _locally
     with ExitStack() as stack:
-        workspace = stack.enter_context(cloning.workspace_of(wish.source))
-        launch = stack.enter_context(_launcher(settings, wish, ready, chosen, values, workspace))
-        results = run_graph(ready, chosen, launch, values, ended)
+        workspace = stack.enter_context(cloning.workspace_of(request.source))
+        launch = stack.enter_context(launcher(settings, request, made, chosen, values, workspace))
+        results = run_graph(made, chosen, launch, values, ended)
     conclude(results)
-    if wish.in_containers and chosen == set(range(len(ready.steps))):
-        push_images(settings, ready.images)
+    if request.in_containers and chosen == set(range(len(made.steps))):
+        push_images(settings, made.images)
     return results
 
 
@@ -117,19 +117,20 @@ def named(options: Sequence[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def substitutions(settings: "Settings", wish: Wish) -> dict[str, str]:
+def substitutions(settings: "Settings", request: Request) -> dict[str, str]:
     """What a trigger would give: the built-in substitutions and the environment's own."""
-    variables, tag = wish.variables, wish.variables.tag_name
+    variables, tag = request.variables, request.variables.tag_name
     tagged = "" if tag == settings.image.default_tag else tag
-    account = account_address(wish.environment, wish.environment.project)
+    environment = request.environment
+    account = account_address(environment, environment.project)
     return {
-        "PROJECT_ID": wish.environment.project,
+        "PROJECT_ID": environment.project,
         "BUILD_ID": str(uuid.uuid4()),
         "LOCATION": settings.pipeline.location,
-        "TRIGGER_NAME": f"lookit-{wish.environment.name}",
+        "TRIGGER_NAME": f"lookit-{environment.name}",
         "TRIGGER_BUILD_CONFIG_PATH": "",  # the trigger holds the file itself
         "SERVICE_ACCOUNT_EMAIL": account,
-        "SERVICE_ACCOUNT": f"projects/{wish.environment.project}/serviceAccounts/{account}",
+        "SERVICE_ACCOUNT": f"projects/{environment.project}/serviceAccounts/{account}",
         "COMMIT_SHA": variables.commit_sha,
         "REVISION_ID": variables.commit_sha,
         "SHORT_SHA": variables.short_sha,
@@ -138,58 +139,66 @@ def substitutions(settings: "Settings", wish: Wish) -> dict[str, str]:
         "BRANCH_NAME": variables.branch_name,
         "TAG_NAME": tagged,
         "REF_NAME": tagged or variables.branch_name,
-        "_ENVIRONMENT": wish.environment.name,
+        "_ENVIRONMENT": environment.name,
         **settings.pipeline.substitutions,
-        **wish.substitutions,
+        **request.substitutions,
     }
 
 
 @contextmanager
-def _launcher(
-    settings: "Settings", wish: Wish, ready: ReadyBuild, chosen: Collection[int],
+def _locally(
+    settings: "Settings", request: Request, build: ReadyBuild, chosen: Collection[int],
     values: Mapping[str, Secret], workspace: Path,
-) -> Iterator[Callable[[ReadyStep], Launch]]:  # fmt: skip
-    """How steps are started, with what they need prepared and removed afterwards."""
-    steps = [step for step in ready.steps if step.index in chosen]
-    sandbox = sandboxed.variables(settings, wish.sandbox_state, steps)
-    if not wish.in_containers:
-        yield direct.Direct(
-            settings.root, workspace, values, sandbox, wish.settings_file, declared=ready.secrets.keys()
-        ).launch
-        return
+) -> Iterator[Launcher]:  # fmt: skip
+    """How steps are started without containers."""
+    steps = [step for step in build.steps if step.index in chosen]
+    sandbox = sandboxed.variables(settings, request.sandbox_state, steps)
+    yield local.Local(
+        settings.root, workspace, values, sandbox, request.settings_file, declared=build.secrets.keys()
+    ).launch
+
+
+@contextmanager
+def _in_containers(
+    settings: "Settings", request: Request, build: ReadyBuild, chosen: Collection[int],
+    values: Mapping[str, Secret], workspace: Path,
+) -> Iterator[Launcher]:  # fmt: skip
+    """How steps are started as containers; their images and volumes are prepared, and volumes removed."""
+    steps = [step for step in build.steps if step.index in chosen]
+    sandbox = sandboxed.variables(settings, request.sandbox_state, steps)
     limits = settings.time_limits
     engine.versions(limits.docker)
-    build_own_images(settings, [step.image for step in steps])
-    containers.fetch_images(ready.steps, chosen, limits.docker, limits.image_push)
-    leftovers.sweep(limits.docker)
-    run = leftovers.make_name()
+    orchestrator.build_own_images(settings, [step.image for step in steps])
+    containers.fetch_images(build.steps, chosen, limits.docker, limits.image_push)
+    containers.sweep(limits.docker)
+    run = containers.make_name()
     passed: dict[str, str | None] = {name: None for name in os.environ if name.startswith("INVOKE_")}
-    seen = [*settings.pipeline.mounts, *(str(p) for p in (wish.sandbox_state, wish.settings_file) if p)]
+    seen = [*settings.pipeline.mounts, *(str(p) for p in (request.sandbox_state, request.settings_file) if p)]
     with containers.volumes(run, steps, workspace, steps[0].image, limits.docker):
         yield containers.Containers(
             run=run, network=settings.pipeline.network, secrets=values, env={**passed, **sandbox},
             mounts=[f"type=bind,source={path},target={path}" for path in seen], seconds=limits.docker,
-            own=own_steps(settings, wish),
+            own=own_steps(settings, request),
         ).launch  # fmt: skip
 
 
-def own_steps(settings: "Settings", wish: Wish) -> containers.Own:
-    """What this repository's own steps get besides: the settings file, and the sandbox's ways."""
-    arguments = ["-f", str(wish.settings_file)] if wish.settings_file else []
-    if wish.sandbox_state is None:
+def own_steps(settings: "Settings", request: Request) -> containers.Own:
+    """What this repository's own steps get besides: the settings file, and access to the sandbox."""
+    arguments = ["-f", str(request.settings_file)] if request.settings_file else []
+    if request.sandbox_state is None:
         return containers.Own(settings.pipeline.orchestrator, arguments)
-    # The sandbox's files belong to whoever runs it, and whether it is up shows in its processes.
+    # The sandbox's files belong to whoever runs it, and its processes show whether it is up.
     return containers.Own(settings.pipeline.orchestrator, arguments, f"{os.getuid()}:{os.getgid()}", "host")
 
 
 def run_graph(
-    ready: ReadyBuild,
+    build: ReadyBuild,
     chosen: Collection[int],
-    launch: Callable[[ReadyStep], Launch],
+    launch: Launcher,
     values: Mapping[str, Secret],
     ended: Ended = lambda _: None,
 ) -> list[Result]:
-    """Run the steps, print their output with their names before it, and tell at the end how each ended."""
+    """Run the steps, print their output with their names before it, and show at the end how each ended."""
     lock = threading.Lock()
     secret = [value.reveal().decode(errors="surrogateescape") for value in values.values()]
     redactor = Redactor(text for value in secret for text in sensitive.within("", value, Public()))
@@ -198,7 +207,7 @@ def run_graph(
         with lock:
             console.say(redactor.line(f"Step {step.title}: {line}"))
 
-    graph = Graph(ready.steps, chosen, launch, tell, ready.timeout)
+    graph = Graph(build.steps, chosen, launch, tell, build.timeout)
     try:
         return graph.run()
     finally:
@@ -208,7 +217,7 @@ def run_graph(
 
 
 def row(result: Result) -> list[console.Cell]:
-    """A row of the table; what did not run has no time."""
+    """A row of the table; a step that did not run has no time."""
     colour = "yellow" if result.allowed else COLOURS.get(result.state, "dim")
     code = f" (exit code {result.code})" if result.code else ""
     allowed = ", allowed" if result.allowed else ""
@@ -217,7 +226,7 @@ def row(result: Result) -> list[console.Cell]:
 
 
 def conclude(results: Sequence[Result]) -> None:
-    """Say how the build ended.
+    """Fail as the build did.
 
     Raises:
         Failure: a step failed.
@@ -226,28 +235,28 @@ def conclude(results: Sequence[Result]) -> None:
     """
     for result in results:
         if result.state in {"FAILURE", "TIMEOUT"} and not result.allowed:
-            raise _ended(result)
+            raise _failure(result)
 
 
-def _ended(result: Result) -> Failure:
+def _failure(result: Result) -> Failure:
     step = result.step
     # A number alone, because a shell takes # for the beginning of a comment.
     name = str(step.index) if step.identifier == f"#{step.index}" else shlex.quote(step.identifier)
-    again = f"When it is mended, go on from there: ./inv pipeline --from {name} …"
+    again = f"Once it is fixed, continue from there: ./inv pipeline --from {name} …"
     if result.state == "TIMEOUT":
         return TimedOut(
             f"The pipeline stopped at step {step.title}: it took longer than {step.timeout:g} s.",
-            "What it printed is above.", again,
+            "Its output is above.", again,
         )  # fmt: skip
     how = f"it exited with {result.code}" if (result.code or 0) > 0 else "it was killed"
-    return Failure(f"The pipeline stopped at step {step.title}: {how}.", "What it printed is above.", again)
+    return Failure(f"The pipeline stopped at step {step.title}: {how}.", "Its output is above.", again)
 
 
 def push_images(settings: "Settings", images: Sequence[str]) -> None:
     """Push what the build file lists under `images`, as Cloud Build does after the last step.
 
     Raises:
-        Failure: one was not made, or its registry is down or refuses.
+        Failure: no step built one of them, or its registry is down or refuses.
 
     """
     for image in map(parse, images):

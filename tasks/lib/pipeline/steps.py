@@ -1,4 +1,4 @@
-"""From a build file to steps that can be run: substitutions made, waits turned into a graph."""
+"""From a build file to steps that can be run: substitutions filled in, waits turned into a graph."""
 
 from base64 import b64decode
 from collections.abc import Collection, Mapping, Sequence
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from tasks.lib.errors import UsageError, all_faults
-from tasks.lib.pipeline.model import WORKSPACE, Build, Step, Volume, title
-from tasks.lib.pipeline.substitutions import USER_DEFINED, WITH_DEFAULTS, Substituter, key_faults, resolve
+from tasks.lib.pipeline.build_file import WORKSPACE, Build, Step, Volume, title
+from tasks.lib.pipeline.substitutions import USER_DEFINED, WITH_DEFAULTS, Substituter, key_problems, resolve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,11 +15,8 @@ class ReadyStep:
     """A step with nothing left to replace.
 
     Args:
-        index: its number in the file.
-        title: how logs call it.
         identifier: its id, or `#N` where it has none.
-        image: the container image.
-        needs: the numbers of the steps that must have ended well before.
+        needs: the numbers of the steps that must have succeeded before.
         timeout: seconds, or None where only the build's own limit holds.
 
     """
@@ -71,38 +68,31 @@ class ReadyBuild:
     doubts: Sequence[str] = ()
 
 
-def ready(build: Build, given: Mapping[str, str], where: str, *, triggered: bool = True) -> ReadyBuild:
-    """Make all substitutions.
+def ready(build: Build, given: Mapping[str, str], where: str) -> ReadyBuild:
+    """Fill in all substitutions, as for a build that a trigger starts.
 
     Args:
         build: the checked file.
-        given: built-in and user-defined substitutions; they win over the file's, where they are not empty
-            built-in ones, as TAG_NAME of a build without a tag.
+        given: built-in and user-defined substitutions.  They win over the file's, but for built-in ones that
+            are empty, such as TAG_NAME of a build without a tag.
         where: the file's name, for messages.
-        triggered: whether a trigger started it: then bash's expansions are on and missing values are empty.
 
     Raises:
-        UsageError: a substitution is wrongly named, missing, unused or cannot be expanded; all are listed.
+        UsageError: a substitution is wrongly named or cannot be filled in; all are listed.
 
     """
     user = {**build.substitutions, **{k: v for k, v in given.items() if USER_DEFINED.fullmatch(k)}}
     user |= {name: given[name] for name in WITH_DEFAULTS & user.keys() if given.get(name)}
-    loose = triggered or build.options.substitutionOption == "ALLOW_LOOSE"
-    values = {**given, **user}
-    if triggered or build.options.dynamicSubstitutions:
-        substituter = resolve(values, loose=loose)
-    else:
-        substituter = Substituter(values, loose=loose)
+    substituter = resolve({**given, **user})
     steps = [_step(build, index, substituter) for index in range(len(build.steps))]
     images = [substituter.text(image) for image in build.images]
     secrets = _secrets(build, substituter)
-    expanded = {name: substituter.values[name] for name in user}
-    faults = list(dict.fromkeys([*key_faults(user), *key_faults(expanded), *substituter.faults]))
-    if not loose:
-        unused = sorted(set(build.substitutions) - substituter.used)
-        faults += [f"the substitution {name} is defined, but nothing uses it" for name in unused]
-    if faults:
-        raise all_faults(f"Cloud Build would refuse {where}.", [fault + "." for fault in faults])
+    filled = {name: substituter.values[name] for name in user}
+    problems = dict.fromkeys([*key_problems(user), *key_problems(filled), *substituter.problems])
+    if problems:
+        raise all_faults(
+            f"The substitutions of {where} cannot be filled in.", [problem + "." for problem in problems]
+        )
     return ReadyBuild(
         steps=steps, timeout=build.timeout, images=images, secrets=secrets, doubts=substituter.doubts
     )
@@ -137,8 +127,6 @@ def _variables(build: Build, step: Step, substituter: Substituter) -> dict[str, 
     for entry in (*build.options.env, *step.env):
         name, _, value = substituter.text(entry).partition("=")
         found[name] = value
-    if mapped:
-        substituter.used.update(substituter.values)
     return found
 
 
@@ -155,7 +143,7 @@ def _secrets(build: Build, substituter: Substituter) -> dict[str, Source]:
 
 
 def needs(build: Build, index: int) -> frozenset[int]:
-    """The steps that must end well before step `index`: those named, none for `-`, else all before it."""
+    """The steps that must succeed before step `index`: those named, none for `-`, else all before it."""
     wanted = build.steps[index].waitFor
     if not wanted:
         return frozenset(range(index))
@@ -166,7 +154,7 @@ def selected(steps: Sequence[ReadyStep], *, start: str, only: str) -> Collection
     """The steps to run: all, those from step `start` on, or step `only`.
 
     Raises:
-        UsageError: no step is called so, or both were asked for.
+        UsageError: there is no such step, or both were asked for.
 
     """
     if start and only:
