@@ -130,6 +130,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def size(session: nox.Session) -> None:
+    """Print how many lines and modules each package has, beside the budget; it never fails."""
+    install(session)
+    tool(session, "python", "-m", "tests.size")
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Pin the newest versions that pyproject.toml allows, with hashes and without addresses."""
     session.run("uv", "--version", external=True)
