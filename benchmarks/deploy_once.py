@@ -1,4 +1,4 @@
-"""One deploy by the engine, in a process of its own; prints its peak memory in MB.
+"""One deploy as ./inv deploy makes it, in a process of its own; prints its peak memory in MB.
 
 Usage: python -m benchmarks.deploy_once FOLDER SETTINGS STREAM: settings are JSON on top of invoke.yaml's, the
 stream is a file of rendered objects.
@@ -11,11 +11,12 @@ import time
 from pathlib import Path
 
 from tasks.lib.cluster.connection import connect
-from tasks.lib.deploy.engine import Choices, Course, plan
+from tasks.lib.deploy.apply.in_phases import PhasedApply
 from tasks.lib.deploy.events import Record
 from tasks.lib.deploy.lock import lease
 from tasks.lib.deploy.lock.holder import claim_of
 from tasks.lib.deploy.objects import wanted
+from tasks.lib.deploy.plan.plan import Choices, make
 from tasks.lib.deploy.releases import history
 from tasks.lib.render.documents import split
 from tests.builders import settings_in
@@ -32,9 +33,9 @@ def main() -> None:
     one = lease.Lock(connection.api, environment, claim)
     with lease.held(one, wait=60, tell=_ignore):
         objects = wanted(contents, connection.kinds, environment.namespace)
-        planned = plan(settings, environment, connection, objects, Choices())
+        planned = make(settings, environment, connection, objects, Choices())
         record, began = Record("staging"), time.monotonic()
-        Course(settings, environment, connection, record, _ignore, one.require).run(planned)
+        PhasedApply(settings, environment, connection, record, _ignore, one.require).run(planned)
         if any(step.writes for step in planned.steps):
             kept = [step.wanted for step in planned.steps]
             facts = history.facts(claim.notes, record, kept, record.outcome, time.monotonic() - began)

@@ -113,8 +113,8 @@ class Rehearsal:
     def deploy(self) -> str:
         """Deploy it, through every check that a real deploy makes."""
         from tasks.lib.deploy import deploy
-        from tasks.lib.deploy.engine import Choices
         from tasks.lib.deploy.output import display, summary
+        from tasks.lib.deploy.plan.plan import Choices
 
         place = self.settings.environment(self.name)
         release = deploy.Release(place, self.variables, Choices(prune=True), allow_older=True)

@@ -47,8 +47,8 @@ def deploy(
     from tasks.lib import build_variables
     from tasks.lib.deploy import deploy
     from tasks.lib.deploy.aftercare import Aftercare
-    from tasks.lib.deploy.engine import Choices
     from tasks.lib.deploy.output import approval, display, report_files
+    from tasks.lib.deploy.plan.plan import Choices
 
     settings = cli.settings(c)
     environment = settings.environment_of_branch(branch)

@@ -36,8 +36,8 @@ def plan(
     """Show what a deploy of a branch would change, field by field; nothing is changed."""
     from tasks.lib import build_variables
     from tasks.lib.deploy import deploy
-    from tasks.lib.deploy.engine import Choices
     from tasks.lib.deploy.output import approval
+    from tasks.lib.deploy.plan.plan import Choices
 
     settings = cli.settings(c)
     environment = settings.environment_of_branch(branch)

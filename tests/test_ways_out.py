@@ -21,7 +21,6 @@ from tasks.lib import process
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.deploy import deploy, masking, notifications
 from tasks.lib.deploy.aftercare import Aftercare
-from tasks.lib.deploy.engine import Choices
 from tasks.lib.deploy.events import Decided, Event, LogLine, Notice, Record, Remembered, Tell, Told
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.output import display, report_files
@@ -29,6 +28,7 @@ from tasks.lib.deploy.plan import document
 from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.diff import LONGEST, Change
 from tasks.lib.deploy.plan.document import Entry, Plan
+from tasks.lib.deploy.plan.plan import Choices
 from tasks.lib.deploy.releases import history, recover, support_bundle
 from tasks.lib.deploy.releases.support_bundle import Found
 from tasks.lib.errors import Failure

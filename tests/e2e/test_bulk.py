@@ -14,10 +14,10 @@ from tasks.lib.cluster import lane
 from tasks.lib.cluster.connection import Connection, connect
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.role import manifest
-from tasks.lib.deploy import engine
+from tasks.lib.deploy.apply.in_phases import PhasedApply
 from tasks.lib.deploy.events import Record
 from tasks.lib.deploy.objects import Wanted, wanted
-from tasks.lib.deploy.plan import document
+from tasks.lib.deploy.plan import document, plan
 from tasks.lib.deploy.plan.dry_run import MANY
 from tasks.lib.errors import Failure
 from tests.builders import ROOT
@@ -68,22 +68,22 @@ def connected(case: Case) -> Iterator[Connection]:
 
 
 def planned_over(
-    connection: Connection, case: Case, objects: Objects, choices: engine.Choices | None = None
-) -> engine.Planned:
+    connection: Connection, case: Case, objects: Objects, choices: plan.Choices | None = None
+) -> plan.Planned:
     due = named(connection, case, objects)
-    return engine.plan(case.settings, case.environment, connection, due, choices or engine.Choices())
+    return plan.make(case.settings, case.environment, connection, due, choices or plan.Choices())
 
 
-def planned(case: Case, objects: Objects, choices: engine.Choices | None = None) -> engine.Planned:
+def planned(case: Case, objects: Objects, choices: plan.Choices | None = None) -> plan.Planned:
     with connected(case) as connection:
         return planned_over(connection, case, objects, choices)
 
 
-def course(connection: Connection, case: Case, record: Record) -> engine.Course:
-    return engine.Course(case.settings, case.environment, connection, record, lambda event: None)
+def course(connection: Connection, case: Case, record: Record) -> PhasedApply:
+    return PhasedApply(case.settings, case.environment, connection, record, lambda event: None)
 
 
-def deploy(case: Case, objects: Objects, choices: engine.Choices | None = None) -> Record:
+def deploy(case: Case, objects: Objects, choices: plan.Choices | None = None) -> Record:
     """What a deploy does with objects that are rendered."""
     with connected(case) as connection:
         record = Record("staging")
@@ -142,7 +142,7 @@ def test_a_plan_is_the_same_with_every_change_tried_and_with_much_foretold(case:
         one["data"] = {} if number % 3 == 0 else {**one["data"], "more": "YQ=="}
     due = [*changed[5:], *(thing(case, "ConfigMap", f"new-{n}", data={"a": "é 😀"}) for n in range(5))]
 
-    exhaustive = document.of("staging", planned(case, due, engine.Choices(exhaustive=True)))
+    exhaustive = document.of("staging", planned(case, due, plan.Choices(exhaustive=True)))
 
     assert document.of("staging", planned(case, due)) == exhaustive
     assert [len(entry.changes) for entry in exhaustive.due].count(0) == 5, "those that are new"
@@ -238,7 +238,7 @@ FAULTS: Objects = [
 def test_faults_that_pass_do_not_end_it(case: Case, proxy: FaultProxy, exhaustive: bool) -> None:
     with case.behind(proxy) as behind:
         added = [proxy.add(**fault) for fault in FAULTS]
-        record = deploy(behind, much(case, "MQ=="), engine.Choices(exhaustive=exhaustive))
+        record = deploy(behind, much(case, "MQ=="), plan.Choices(exhaustive=exhaustive))
 
     assert [fault.hits for fault in added] == [20] * len(FAULTS)
     assert {row.result for row in record.rows.values()} == {"applied"}
@@ -282,7 +282,7 @@ def test_a_deployer_who_may_not_see_policies_has_everything_tried_until_granted_
     email = case.sandbox.make_account(case.name, ["container.clusters.get"], [])
     with connected(case) as connection:
         objects = named(connection, case, much(case, "MQ=="))
-        needed = engine.needed(connection, case.environment, objects, case.settings.deploy)
+        needed = plan.needed(connection, case.environment, objects, case.settings.deploy)
     grant(case, manifest(needed, email))
     until(
         lambda: all(may(case, email, one.review()["spec"]["resourceAttributes"]) for one in needed),

@@ -16,8 +16,8 @@ from tasks.lib.cluster.connection import connect
 from tasks.lib.cluster.permissions import Permission, known_as
 from tasks.lib.cluster.role import manifest
 from tasks.lib.credentials import SCOPES
-from tasks.lib.deploy.engine import needed
 from tasks.lib.deploy.objects import wanted
+from tasks.lib.deploy.plan.plan import needed
 from tasks.lib.render.rendering import render
 from tasks.lib.secrets.decryption import decrypt_all
 from tasks.lib.settings.model import Settings

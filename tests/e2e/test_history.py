@@ -14,9 +14,9 @@ from tasks.lib import build_variables
 from tasks.lib.cluster.connection import connect
 from tasks.lib.deploy import deploy as deploying
 from tasks.lib.deploy.deploy import Release
-from tasks.lib.deploy.engine import Choices
 from tasks.lib.deploy.events import Event, Notice
 from tasks.lib.deploy.objects import Ref, Wanted
+from tasks.lib.deploy.plan.plan import Choices
 from tasks.lib.deploy.releases import history
 from tasks.lib.errors import Failure
 from tests.deployed import (

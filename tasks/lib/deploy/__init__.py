@@ -1,1 +1,1 @@
-"""The deploy engine: observe the cluster, decide what to do in pure functions, act, and watch the result."""
+"""Deploying: observe the cluster, decide what to do in pure functions, act, and watch the result."""

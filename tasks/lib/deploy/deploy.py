@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables
     from tasks.lib.cluster.api import Json
     from tasks.lib.cluster.connection import Connection
-    from tasks.lib.deploy.engine import Choices, Planned
     from tasks.lib.deploy.lock.lease import Lock
     from tasks.lib.deploy.plan.document import Plan
+    from tasks.lib.deploy.plan.plan import Choices, Planned
     from tasks.lib.deploy.releases.seal import Seal
     from tasks.lib.render.rendering import Rendered
     from tasks.lib.settings.model import Environment, Settings
@@ -159,8 +159,8 @@ def _converge(
     tell: Tell,
 ) -> None:
     from tasks.lib.cluster import identity
+    from tasks.lib.deploy.apply.in_phases import PhasedApply
     from tasks.lib.deploy.backup.policy import Safety
-    from tasks.lib.deploy.engine import Course
     from tasks.lib.deploy.lock import holder, lease
     from tasks.lib.deploy.plan import readers
     from tasks.lib.deploy.releases import release_zero
@@ -183,7 +183,7 @@ def _converge(
             identity.write(connection.api, environment)
         began, about = time.monotonic(), {**claim.notes, "who": claim.holder}
         try:
-            course = Course(
+            course = PhasedApply(
                 settings, environment, connection, record, tell, one.require, before=safety.before
             )
             course.run(planned)
@@ -267,10 +267,9 @@ def _planned(
     settings: "Settings", release: Release, connection: "Connection", rendered: "Rendered"
 ) -> "tuple[Planned, Plan, bool]":
     from tasks.lib.cluster import identity
-    from tasks.lib.deploy import engine
     from tasks.lib.deploy.apply import namespace
     from tasks.lib.deploy.objects import wanted
-    from tasks.lib.deploy.plan import commit_order, document, prune, readers, references
+    from tasks.lib.deploy.plan import commit_order, document, plan, prune, readers, references
     from tasks.lib.deploy.releases import history
 
     environment = release.environment
@@ -278,7 +277,7 @@ def _planned(
     contents = [document.content for document in rendered.documents]
     objects = wanted(contents, connection.kinds, environment.namespace)
     objects = readers.marked(objects) if settings.deploy.restart_readers else objects
-    planned = engine.plan(settings, environment, connection, objects, release.choices)
+    planned = plan.make(settings, environment, connection, objects, release.choices)
     if release.choices.prune and settings.deploy.prune:
         planned = prune.completed(settings, environment, connection, planned)
     references.require(connection, planned, settings.deploy.provided, environment.prefix)

@@ -14,12 +14,12 @@ import pytest
 
 from tasks.lib.cluster import permissions
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.deploy.engine import Planned
 from tasks.lib.deploy.objects import Wanted, annotated, scopes_to_come, wanted
 from tasks.lib.deploy.plan import autoscaling, document, foretold, prune, readers, references
 from tasks.lib.deploy.plan.decide import Step, decide
 from tasks.lib.deploy.plan.ownership import labelled
 from tasks.lib.deploy.plan.phases import arrange, ranks
+from tasks.lib.deploy.plan.plan import Planned
 from tasks.lib.deploy.releases import difference, history
 from tasks.lib.deploy.releases.history import Past
 from tasks.lib.deploy.rollout import suspended

@@ -11,7 +11,7 @@ from tasks.lib.deploy.rollout import earlier_jobs
 
 if TYPE_CHECKING:
     from tasks.lib.deploy.backup.cloud_sql import Backups, Begun
-    from tasks.lib.deploy.engine import Planned
+    from tasks.lib.deploy.plan.plan import Planned
     from tasks.lib.settings.model import Environment, Settings
 
 BACKUP: Final = "backup"

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from tasks.lib.cluster.api import Json
-from tasks.lib.deploy.engine import REMOVAL, Planned
 from tasks.lib.deploy.objects import fingerprint
 from tasks.lib.deploy.output import page
 from tasks.lib.deploy.plan.decide import WRITES, Action, Step
 from tasks.lib.deploy.plan.diff import Change, alike, changes, content, masked, notes
+from tasks.lib.deploy.plan.plan import REMOVAL, Planned
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.redaction import Redactor
 
@@ -92,7 +92,7 @@ class Plan:
 
 
 def of(environment: str, planned: Planned) -> Plan:
-    """The plan behind an engine's preparation."""
+    """What people see of a plan."""
     entries = []
     for phase, steps in (*planned.phases, (REMOVAL, (*planned.removals, *planned.left))):
         for step in steps:

@@ -16,11 +16,11 @@ from tasks.lib.cluster.connection import Connection
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.permissions import NEVER_REMOVED
 from tasks.lib.deploy.apply.remove import reason_to_leave
-from tasks.lib.deploy.engine import Planned
 from tasks.lib.deploy.objects import Ref, Wanted, configuration_names, is_going
 from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.observe import observe
 from tasks.lib.deploy.plan.ownership import owner_of
+from tasks.lib.deploy.plan.plan import Planned
 from tasks.lib.deploy.releases import history
 from tasks.lib.deploy.releases.history import Past
 from tasks.lib.deploy.rollout.readiness import job_outcome

@@ -19,7 +19,7 @@ from tasks.lib.deploy.objects import (
 from tasks.lib.deploy.plan.decide import Action, Step
 
 if TYPE_CHECKING:
-    from tasks.lib.deploy.engine import Planned
+    from tasks.lib.deploy.plan.plan import Planned
 
 READ: Final = "lookit-orchestrator/read"  # fingerprint of the configuration that a template's pods read
 CONFIGURATION: Final = frozenset({("", "Secret"), ("", "ConfigMap")})

@@ -19,7 +19,7 @@ from tasks.lib.errors import Failure
 from tasks.lib.render.pods import at, containers_of, pod_specs
 
 if TYPE_CHECKING:
-    from tasks.lib.deploy.engine import Planned
+    from tasks.lib.deploy.plan.plan import Planned
 
 CONFIGURATION: Final = frozenset({"Secret", "ConfigMap"})
 TEXTS: Final = ("data", "stringData")

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.connection import Connection
 from tasks.lib.cluster.kinds import discover
-from tasks.lib.deploy import engine
 from tasks.lib.deploy.aftercare import Aftercare
 from tasks.lib.deploy.apply import remove
+from tasks.lib.deploy.apply.in_phases import PhasedApply
 from tasks.lib.deploy.events import DEPLOYED, Began, Notice, PhaseBegan, Record, Tell, Told
 from tasks.lib.deploy.masking import learn
 from tasks.lib.deploy.objects import wanted
+from tasks.lib.deploy.plan import plan
 from tasks.lib.deploy.plan.conflicts import OPTION, Conflict
 from tasks.lib.deploy.plan.decide import Step
 from tasks.lib.deploy.releases import history, restore, seal, support_bundle
@@ -57,7 +58,7 @@ class Recovery:
     tell: Tell
     zero: Past | None = None
 
-    def after(self, failure: Failure, planned: engine.Planned, record: Record, about: dict[str, str]) -> None:
+    def after(self, failure: Failure, planned: plan.Planned, record: Record, about: dict[str, str]) -> None:
         """Clear up; `record` says afterwards how it ended, and `failure` what to do next.
 
         Args:
@@ -193,9 +194,7 @@ class Recovery:
             tell(Told(ref, f"left: {reason}"))
         present = {secret["metadata"]["name"] for secret in self._secrets()}
         restore.require_secrets(present, [w.body for w in due.objects], good)
-        planned = engine.plan(
-            self.settings, environment, connection, due.objects, engine.Choices(concede=True)
-        )
+        planned = plan.make(self.settings, environment, connection, due.objects, plan.Choices(concede=True))
         planned = replace(planned, removals=due.created)
         conceded = [conflict for found in planned.conceded.values() for conflict in found]
         for conflict in conceded:
@@ -203,7 +202,7 @@ class Recovery:
         limit = self.settings.time_limits.rollback
         again = Record(environment.name, blank=self.redactor.line)
         tell(Began(again))
-        course = engine.Course(self.settings, environment, connection, again, tell, self.lock.require, limit)
+        course = PhasedApply(self.settings, environment, connection, again, tell, self.lock.require, limit)
         course.run(planned)
         return earlier, conceded
 

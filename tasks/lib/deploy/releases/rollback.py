@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from tasks.lib.cluster.api import Json
     from tasks.lib.cluster.connection import Connection
-    from tasks.lib.deploy.engine import Planned
     from tasks.lib.deploy.objects import Wanted
     from tasks.lib.deploy.plan.document import Plan
+    from tasks.lib.deploy.plan.plan import Planned
     from tasks.lib.settings.model import Environment, Settings
 
 
@@ -171,7 +171,7 @@ def _under_lock(
     tell: Tell,
 ) -> None:
     """Plan, apply and wait, and keep a release that says what this one goes back to."""
-    from tasks.lib.deploy import engine
+    from tasks.lib.deploy.apply.in_phases import PhasedApply
     from tasks.lib.deploy.plan import readers
 
     environment, api = due.environment, connection.api
@@ -185,7 +185,7 @@ def _under_lock(
             refuse_foreign(planned, environment)
             due.accept_unsealed(document.of(environment.name, planned))
         try:
-            engine.Course(settings, environment, connection, record, tell, one.require).run(planned)
+            PhasedApply(settings, environment, connection, record, tell, one.require).run(planned)
             record.aftermath += readers.notes(planned)
         except (Failure, KeyboardInterrupt) as end:
             note_end(record, end, chosen)
@@ -253,11 +253,10 @@ def _planned(
         Failure: permissions are missing, or the cluster would refuse some of it.
 
     """
-    from tasks.lib.deploy import engine
-    from tasks.lib.deploy.plan import prune
+    from tasks.lib.deploy.plan import plan, prune
 
-    choices = engine.Choices(force_conflicts=due.force_conflicts)
-    planned = engine.plan(settings, due.environment, connection, objects, choices)
+    choices = plan.Choices(force_conflicts=due.force_conflicts)
+    planned = plan.make(settings, due.environment, connection, objects, choices)
     if not (due.prune and settings.deploy.prune):
         return planned
     return prune.completed(settings, due.environment, connection, planned, spared=("Job", "Secret"))

@@ -7,10 +7,10 @@ from tasks.lib import credentials
 from tasks.lib.deploy.backup import cloud_sql
 from tasks.lib.deploy.backup.cloud_sql import Begun
 from tasks.lib.deploy.backup.policy import Safety, way_back
-from tasks.lib.deploy.engine import Planned
 from tasks.lib.deploy.events import Event, Notice
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan.decide import Action, Step
+from tasks.lib.deploy.plan.plan import Planned
 from tasks.lib.deploy.releases.history import Past
 from tasks.lib.errors import UsageError
 from tests.builders import checked_in_settings

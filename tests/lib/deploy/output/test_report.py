@@ -9,7 +9,6 @@ import pytest
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.deploy import events
 from tasks.lib.deploy.deploy import Release
-from tasks.lib.deploy.engine import Choices
 from tasks.lib.deploy.events import (
     Began,
     Decided,
@@ -30,6 +29,7 @@ from tasks.lib.deploy.output.report_files import kept
 from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.diff import Change
 from tasks.lib.deploy.plan.document import Entry, Plan
+from tasks.lib.deploy.plan.plan import Choices
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.redaction import Redactor
 from tasks.lib.signals import Terminated

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.deploy.engine import Planned
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, annotated
 from tasks.lib.deploy.output.approval import approval, require_no_changes
 from tasks.lib.deploy.plan import document
 from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.diff import Change
 from tasks.lib.deploy.plan.document import Entry, Plan
+from tasks.lib.deploy.plan.plan import Planned
 from tasks.lib.errors import ChangesFound, Failure, UsageError
 from tasks.lib.redaction import Redactor
 

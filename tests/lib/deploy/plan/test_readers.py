@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.deploy.engine import Planned
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan import readers
 from tasks.lib.deploy.plan.decide import Action, Step
+from tasks.lib.deploy.plan.plan import Planned
 
 SECRET = Ref("v1", "Secret", "default", "credentials")
 WEB = Ref("apps/v1", "Deployment", "default", "web")

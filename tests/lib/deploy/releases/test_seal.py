@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.deploy.engine import Planned
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan.decide import Action, Step
+from tasks.lib.deploy.plan.plan import Planned
 from tasks.lib.deploy.releases import history, rollback, seal
 from tasks.lib.deploy.releases.history import Past
 from tasks.lib.deploy.releases.seal import ALTERED, UNSEALED, Seal

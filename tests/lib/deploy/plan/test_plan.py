@@ -9,8 +9,8 @@ from tasks.lib.cluster.connection import Connection
 from tasks.lib.cluster.gke import Found
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.apply.apply import unknown_kind
-from tasks.lib.deploy.engine import Choices, needed, plan
 from tasks.lib.deploy.objects import Ref, wanted
+from tasks.lib.deploy.plan.plan import Choices, make, needed
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
 from tests.lib.cluster.scripted import scripted, status
@@ -54,7 +54,7 @@ def test_a_kind_is_brought_by_a_definition_of_its_group_and_version(
         connection = Connection(Found("p", "l", "n", server.endpoint), server.api(), SERVED)
 
         with pytest.raises(Failure, match=fault):
-            plan(settings, settings.environment("staging"), connection, objects, Choices())
+            make(settings, settings.environment("staging"), connection, objects, Choices())
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_definition_in_a_version_that_was_removed_is_refused_like_any_other(tm
         connection = Connection(Found("p", "l", "n", server.endpoint), server.api(), SERVED)
 
         with pytest.raises(Failure, match="does not know the kind CustomResourceDefinition") as caught:
-            plan(settings, settings.environment("staging"), connection, objects, Choices())
+            make(settings, settings.environment("staging"), connection, objects, Choices())
 
     assert caught.value.why == "It knows CustomResourceDefinition of apiextensions.k8s.io/v1."
 

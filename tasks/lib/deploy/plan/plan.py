@@ -1,0 +1,158 @@
+"""Making the plan of one deploy: every object, what is done with it and in which phase."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from tasks.lib.cluster import permissions
+from tasks.lib.cluster.api import Json
+from tasks.lib.cluster.connection import Connection
+from tasks.lib.cluster.kinds import Kinds
+from tasks.lib.deploy.apply.apply import unknown_kind
+from tasks.lib.deploy.objects import Ref, Wanted, scopes_to_come
+from tasks.lib.deploy.plan import autoscaling, dry_run
+from tasks.lib.deploy.plan.conflicts import Conflict, bare
+from tasks.lib.deploy.plan.decide import Step, decide
+from tasks.lib.deploy.plan.observe import observe
+from tasks.lib.deploy.plan.ownership import labelled
+from tasks.lib.deploy.plan.phases import arrange
+from tasks.lib.deploy.rollout import earlier_jobs
+from tasks.lib.deploy.rollout.awaited import may_be_awaited
+from tasks.lib.deploy.rollout.wait import places_to_watch
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.deploy import Deploy
+    from tasks.lib.settings.model import Environment, Settings
+
+REMOVAL: Final = "removal of what is not deployed any more"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a deploy will do.
+
+    Args:
+        phases: the title and the steps of each phase, in order.
+        forced: the conflicts that were found to be ours to resolve, by object.
+        results: the objects as the dry run says they would be.
+        removals: what is removed when all is ready.
+        left: what is not deployed any more and stays all the same, with the reason.
+        others: what carries our label and is not deployed any more.
+        conceded: the conflicts whose fields are left to the other managers, by object.
+
+    """
+
+    phases: tuple[tuple[str, tuple[Step, ...]], ...]
+    forced: Mapping[Ref, tuple[Conflict, ...]]
+    results: Mapping[Ref, Json]
+    removals: tuple[Step, ...] = ()
+    left: tuple[Step, ...] = ()
+    others: Mapping[Ref, Json] = field(default_factory=dict)
+    conceded: Mapping[Ref, tuple[Conflict, ...]] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> list[Step]:
+        """All steps in order, without removals."""
+        return [step for _, steps in self.phases for step in steps]
+
+    @property
+    def live_secrets(self) -> list[Json]:
+        """The Secrets that earlier releases left in the cluster."""
+        found = [*(step.live for step in self.steps), *self.others.values()]
+        return [thing for thing in found if thing and thing.get("kind") == "Secret"]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the caller chose.
+
+    Args:
+        run_jobs: run Jobs even where nothing that they read has changed.
+        force_conflicts: `Kind/name:field` to take over from other managers.
+        prune: remove what earlier releases deployed and this one does not.
+        backup: back the database up before a migration, where settings say so.
+        exhaustive: have the cluster try every change, also where its answer can be foretold.
+        concede: leave fields that other managers own to them, instead of refusing all.
+
+    """
+
+    run_jobs: bool = False
+    force_conflicts: tuple[str, ...] = ()
+    prune: bool = False
+    backup: bool = True
+    exhaustive: bool = False
+    concede: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what names no field before anything else is done."""
+        for named in self.force_conflicts:
+            bare(named)
+
+
+def make(
+    settings: "Settings",
+    environment: "Environment",
+    connection: Connection,
+    objects: Sequence[Wanted],
+    choices: Choices,
+) -> Planned:
+    """Find out what has to be done; nothing in the cluster changes.
+
+    Raises:
+        Failure: permissions are missing, or the cluster would refuse some of it.
+
+    """
+    api, kinds = connection.api, connection.kinds
+    _require_kinds(objects, kinds)
+    permissions.require(api, needed(connection, environment, objects, settings.deploy))
+    objects = [labelled(w, environment.namespace) for w in objects]
+    live = observe(api, kinds, objects, environment.namespace)
+    steps = decide(objects, live, run_jobs=choices.run_jobs)
+    steps = autoscaling.settled(connection, steps, objects, settings.deploy.predecessors)
+    trial = dry_run.Rehearsal(
+        api,
+        kinds,
+        settings.deploy.predecessors,
+        choices.force_conflicts,
+        environment.namespace,
+        concedes=choices.concede,
+    )
+    tried = trial.run(steps) if choices.exhaustive else trial.run_sparingly(steps)
+    dry_run.require(tried, earlier_jobs.faults(api, steps, settings.time_limits.job))
+    by_ref = {t.step.ref: t.step for t in tried}
+    groups = arrange(objects, settings.deploy.phases, environment.prefix)
+    return Planned(
+        tuple((group.title, tuple(by_ref[w.ref] for w in group.objects)) for group in groups),
+        {t.step.ref: t.forced for t in tried if t.forced},
+        {t.step.ref: t.result for t in tried if t.result},
+        others={ref: thing for ref, thing in live.items() if ref not in by_ref},
+        conceded={t.step.ref: t.conceded for t in tried if t.conceded},
+    )
+
+
+def needed(
+    connection: Connection, environment: "Environment", objects: Sequence[Wanted], deploy: "Deploy"
+) -> list[permissions.Permission]:
+    """Every permission that deploying `objects` with these settings takes."""
+    kinds = connection.kinds
+    used = {
+        (kinds[key], w.ref.namespace) for w in objects if (key := (w.ref.api_version, w.ref.kind)) in kinds
+    }
+    own = permissions.needed(used, environment.namespace)
+    places = places_to_watch(w.ref for w in objects if may_be_awaited(w.ref, deploy))
+    watched = permissions.to_watch((kinds[key], namespace) for key, namespace in places if key in kinds)
+    return sorted({*own, *watched, *permissions.handed_on(w.body for w in objects)})
+
+
+def _require_kinds(objects: Sequence[Wanted], kinds: Kinds) -> None:
+    """Check that the cluster serves every kind, or that the deploy brings it.
+
+    Raises:
+        Failure: a kind is unknown.
+
+    """
+    brought = scopes_to_come(w.body for w in objects)
+    for w in objects:
+        key = (w.ref.api_version, w.ref.kind)
+        if key not in kinds and key not in brought:
+            raise unknown_kind(w.ref, kinds)
