@@ -68,7 +68,7 @@ def write_cluster(
         ports={service: given[port_name(name, service)] for service in SERVICES},
         authority=authority,
         server=certificates.issue(authority, "server", "kube-apiserver", hosts=hosts),
-        admin=certificates.issue(authority, "admin", "sandbox-admin", ["system:masters"]),
+        admin=certificates.issue(authority, "admin", "sandbox-admin", "system:masters"),
         etcd_quota=quota,
     )  # fmt: skip
     certificates.signing_key(folder / "service-accounts.key")

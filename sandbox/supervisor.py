@@ -1,16 +1,13 @@
-"""Keeps the components of one sandbox running: starts each when what it needs is well, and again when it
-ends.
+"""Keeps the servers of one sandbox running: starts each once what it needs is healthy, restarts it.
 
-It is a process of its own (`python -m sandbox.supervisor FOLDER`), so that a sandbox outlives the
-command that started it.  It holds no state but files: the plan says what shall run, a file for each process
-says
-what does, so a new supervisor takes over from one that was killed.  SIGHUP makes it look at the plan again.
-Who starts it blocks that signal: one that comes before it can hear waits.
+It is a process of its own (`python -m sandbox.supervisor FOLDER`), so that a sandbox outlives the command
+that started it. It holds no state but files: the plan says what shall run, a file for each process says what
+does, so a new supervisor takes over from one that was killed. SIGHUP makes it read the plan again. Who
+starts it blocks that signal, so that one which comes before the handler is set waits.
 """
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -40,7 +37,6 @@ class Watched:
     """One component as the supervisor sees it."""
 
     process: Process | None = None
-    handle: int = -1
     started_at: float = 0.0
     starts: int = 0
     pause: float = 0.0
@@ -77,7 +73,6 @@ class Supervisor:
         self.state = state
         self.plan: dict[str, Component] = {}
         self.watched: dict[str, Watched] = {}
-        self.poll = select.poll()
         self.reload, self.ending = True, False
 
     def run(self) -> None:
@@ -91,8 +86,8 @@ class Supervisor:
                 self._read_plan()
             self._stop_held()
             self._start_due()
-            for handle, _ in self.poll.poll(TICK * 1000):
-                self._note_end(handle)
+            time.sleep(TICK)
+            self._note_ends()
         self._end_all()
 
     def _ask_to_end(self, *_signal: object) -> None:
@@ -116,26 +111,21 @@ class Supervisor:
         """A predecessor may have started it already."""
         record = record_of(self.state, name)
         if record and record.process.alive:
-            with suppress(ProcessLookupError):  # it ended just now
-                self._watch(name, record.process, record.starts)
+            self._watch(name, record.process, record.starts)
 
     def _watch(self, name: str, process: Process, starts: int) -> None:
         watched = self.watched[name]
-        watched.handle = os.pidfd_open(process.pid)
         watched.process, watched.starts, watched.started_at = process, starts, time.monotonic()
-        self.poll.register(watched.handle, select.POLLIN)
 
-    def _note_end(self, handle: int) -> None:
+    def _note_ends(self) -> None:
         for watched in self.watched.values():
-            if watched.handle == handle:
-                self.poll.unregister(handle)
-                os.close(handle)
+            if watched.process and not watched.process.alive:
                 _reap(watched.process)
                 steady = time.monotonic() - watched.started_at > STEADY
                 watched.pause = FIRST_PAUSE if steady or not watched.pause else watched.pause * 2
                 watched.pause = min(watched.pause, LONGEST_PAUSE)
                 watched.not_before = time.monotonic() + watched.pause
-                watched.process, watched.handle = None, -1
+                watched.process = None
 
     def _stop_held(self) -> None:
         for name, watched in self.watched.items():
@@ -151,17 +141,17 @@ class Supervisor:
             if self.ending or watched.process or self._is_held(name) or time.monotonic() < watched.not_before:
                 continue
             if all(self._is_well(needed) for needed in component.after):
-                self._watch(name, start(self.state, component), watched.starts + 1)
-                write_record(self.state, name, Record(_process(watched), watched.starts))
+                process, starts = start(self.state, component), watched.starts + 1
+                self._watch(name, process, starts)
+                write_record(self.state, name, Record(process, starts))
 
     def _is_well(self, name: str) -> bool:
         watched = self.watched.get(name)
         return bool(watched and watched.process and not health.check(self.plan[name].probe, time_limit=0.5))
 
     def _end_all(self) -> None:
-        """Those that need others first, as they complain about lost servers otherwise."""
-        running = [watched.process for watched in self.watched.values() if watched.process]
-        processes.end(reversed(running))
+        """End those that need others first: else they log errors about lost servers."""
+        processes.end(reversed([watched.process for watched in self.watched.values() if watched.process]))
 
 
 def start(state: State, component: Component) -> Process:
@@ -180,24 +170,15 @@ def start(state: State, component: Component) -> Process:
 
 
 def child_environment(folder: Path, variables: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a component: this process's, the sandbox's mark, and the checkout on Python's
-    path.
-    """
+    """The environment of a component: this process's, the sandbox's mark, the checkout on Python's path."""
     checkout = str(Path(__file__).resolve().parents[1])
     return {**os.environ, processes.MARK: str(folder), "PYTHONPATH": checkout, **variables}
 
 
-def _process(watched: Watched) -> Process:
-    assert watched.process is not None  # noqa: S101 - it was set by the caller one line before
-    return watched.process
-
-
-def _reap(process: Process | None) -> None:
+def _reap(process: Process) -> None:
     """Take a child's exit status; one that was taken over from a predecessor is nobody's child here."""
-    try:
-        os.waitpid(process.pid if process else 0, os.WNOHANG)
-    except ChildProcessError:
-        return
+    with suppress(ChildProcessError):
+        os.waitpid(process.pid, os.WNOHANG)
 
 
 def main() -> None:

@@ -217,10 +217,12 @@ def test_a_server_that_ends_just_as_a_new_supervisor_takes_it_over_is_started_ag
 ) -> None:
     gone = processes.Process(2**22 + 1, 1)
     supervisor.write_record(here, "etcd", supervisor.Record(gone, 4))
-    monkeypatch.setattr(processes.Process, "alive", True)  # it was when it was last looked at
     new = supervisor.Supervisor(here)
+    with monkeypatch.context() as patch:
+        patch.setattr(processes.Process, "alive", True)  # it was when it was last looked at
+        new._read_plan()
 
-    new._read_plan()
+    new._note_ends()
 
     assert new.watched["etcd"].process is None
 
