@@ -44,4 +44,4 @@ def part(name: str) -> "Task[Any] | Collection":
 
 cli.refuse_unreadable_settings()
 
-namespace = Collection(*(part(name) for name in MODULES if cli.may_be_named(name)))
+namespace = Collection(*(part(name) for name in MODULES))

@@ -3,40 +3,28 @@
 Plain `invoke` runs the same tasks; a word that it does not know ends it with 1, as is its own custom.
 """
 
-import atexit
-import gc
 import os
+import re
 import signal
 import sys
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from types import FrameType
+from pathlib import Path
 from typing import Any
 
-# Loading modules makes some ten thousands of objects and hardly any garbage: look for it once there are more.
-gc.set_threshold(100_000)
+import invoke
+from invoke.config import AmbiguousMergeError
+from invoke.exceptions import AmbiguousEnvVar, Exit, ParseError
 
-from tasks import light_invoke  # noqa: E402
-
-light_invoke.load()
-
-from pathlib import Path  # noqa: E402
-
-import invoke  # noqa: E402
-from invoke.config import AmbiguousMergeError  # noqa: E402
-from invoke.exceptions import AmbiguousEnvVar, Exit, ParseError  # noqa: E402
-from invoke.parser import Parser, ParserContext  # noqa: E402
-
-from tasks import cli  # noqa: E402
-from tasks.lib.console import open_closed_streams  # noqa: E402
-from tasks.lib.errors import UsageError  # noqa: E402
-from tasks.lib.filesystem import refusal  # noqa: E402
-from tasks.lib.printable import one_line  # noqa: E402
-from tasks.lib.settings.files import read_file, refuse_missing  # noqa: E402
+from tasks.lib.console import open_closed_streams
+from tasks.lib.errors import UsageError
+from tasks.lib.filesystem import refusal
+from tasks.lib.printable import one_line
+from tasks.lib.settings.files import read_file, refuse_missing
 
 EXIT_USAGE = 2
+UNKNOWN = re.compile("No idea what '(.*)' is!")  # Invoke's words
 LOOK_AT = "Look at invoke.yaml, ~/.invoke.yaml, /etc/invoke.yaml and the file of -f."
 KNOWN = "  next: `./inv --list` shows the tasks, `./inv --help TASK` the options of one."
 
@@ -99,10 +87,9 @@ class Program(invoke.Program):
         sys.stdout.write(f"{project['name']} {project['version']}, Invoke {invoke.__version__}\n")
 
     def parse_core(self, argv: list[str] | None) -> None:
-        """Read Invoke's own options, and keep compiled modules: compiling them is half of a start."""
+        """Read Invoke's own options."""
         with _bad_usage():
             super().parse_core(argv)
-        sys.dont_write_bytecode = False
 
     def parse_tasks(self) -> None:
         """Read the tasks and their options."""
@@ -121,32 +108,6 @@ class Program(invoke.Program):
             if end.message and end.code == 1:  # a collection that --list does not know
                 raise Exit(f"{end.message}\n{KNOWN}", code=EXIT_USAGE) from end
             raise
-
-    def load_collection(self) -> None:
-        """Load the tasks that the command line may name, or all of them where it asks which there are."""
-        if self.args.complete.value or self.args.list.value or not self._words():
-            super().load_collection()
-            return
-        with cli.naming(self._words()):
-            super().load_collection()
-
-    def _words(self) -> set[str]:
-        """What may name a task."""
-        named = self.args.help.value
-        return {*self.core.unparsed, named} if isinstance(named, str) else set(self.core.unparsed)
-
-    def _make_parser(self) -> Parser:
-        """Know only the tasks that the command line may name: all of them take ten times as long."""
-        if self.args.complete.value:
-            return super()._make_parser()
-        words = self._words()
-        lenient = self.config.tasks.ignore_unknown_help
-        contexts = [
-            ParserContext(name, aliases, self.collection[name].get_arguments(lenient))
-            for name, aliases in self.collection.task_names.items()
-            if words.intersection((name, *aliases))
-        ]
-        return Parser(contexts, self.initial_context)
 
     def _names_that_may_be_left_out(self) -> dict[str, str]:
         """For each task, by all its names, the options that bare words after it are for; empty for none."""
@@ -196,13 +157,13 @@ def task_to_explain(words: Sequence[str], names: Iterable[str]) -> str:
 
 @contextmanager
 def _unusable_settings() -> Iterator[None]:
-    """Tell what Invoke cannot make one configuration of; its own words would quote all settings."""
+    """Say what Invoke cannot merge; its own message would quote all settings."""
     try:
         yield
     except AmbiguousMergeError:
-        what = "Two sources of settings cannot be merged: what is a section in one is none in the other."
+        what = "Two sources of settings cannot be merged: a key is a section in one and a value in the other."
     except AmbiguousEnvVar as error:
-        what = f"Two settings have names that are one to variables of the environment: {error}."
+        what = f"Two settings would be set by the same environment variable: {error}."
     else:
         return
     sys.stderr.write(f"{UsageError(what, '', LOOK_AT)}\n")
@@ -210,7 +171,7 @@ def _unusable_settings() -> Iterator[None]:
 
 
 def _give_stdout_up() -> None:
-    """Let Python flush at the end what nobody takes."""
+    """Have Python's flush at exit go nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -219,46 +180,18 @@ def _bad_usage() -> Iterator[None]:
     try:
         yield
     except ParseError as error:
-        raise Exit(f"{one_line(str(error))}\n{KNOWN}", code=EXIT_USAGE) from error
-    except ValueError as error:
-        # Invoke converts values of options, and lets through what the conversion raises.
-        raise Exit(
-            f"The value of an option is of the wrong kind: {one_line(str(error))}\n{KNOWN}", code=EXIT_USAGE
-        ) from error
+        said = UNKNOWN.sub(_unknown, one_line(str(error)))
+        raise Exit(f"{said}\n{KNOWN}", code=EXIT_USAGE) from error
+    except ValueError as error:  # from Invoke's conversion of an option's value
+        said = f"An option has a value of the wrong type: {one_line(str(error))}"
+        raise Exit(f"{said}\n{KNOWN}", code=EXIT_USAGE) from error
 
 
-def run() -> None:
-    """Run the program and end the process, without Python's taking all modules apart, which nobody needs.
-
-    Threads that want to be waited for are, and what was registered for the end is done, as Python does it.
-    What has started this as a part of its own, such as a profiler, goes on afterwards.
-    """
-    code = 0
-    try:
-        PROGRAM.run()
-    except SystemExit as end:
-        if end.code is not None and not isinstance(end.code, int):
-            raise
-        code = end.code or 0
-    if not _is_whole_process():
-        sys.exit(code)
-    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
-    atexit._run_exitfuncs()  # noqa: SLF001
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code & 0xFF)
-
-
-def _is_whole_process() -> bool:
-    """Whether nobody goes on afterwards: `python -m cProfile` and `coverage run` write what they saw."""
-    ours = {__file__, "<frozen runpy>", "<string>"}  # the last is what `python -c` runs
-    frame: FrameType | None = sys._getframe()  # noqa: SLF001
-    while frame and frame.f_code.co_filename in ours:
-        frame = frame.f_back
-    return frame is None
+def _unknown(word: "re.Match[str]") -> str:
+    return f"Unknown {'option' if word[1].startswith('-') else 'task'} '{word[1]}'."
 
 
 PROGRAM = Program(name="lookit-orchestrator", binary="./inv", binary_names=["inv"], config_class=Config)
 
 if __name__ == "__main__":
-    run()
+    PROGRAM.run()

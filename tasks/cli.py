@@ -4,9 +4,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -66,25 +64,6 @@ CONFIG_LEVELS = (
 )
 
 
-_first_words: ContextVar[frozenset[str] | None] = ContextVar("first_words", default=None)
-
-
-@contextmanager
-def naming(words: Iterable[str]) -> Iterator[None]:
-    """Let tasks.py, loaded meanwhile, leave out modules whose tasks none of these words can mean."""
-    before = _first_words.set(frozenset(word.partition(".")[0] for word in words))
-    try:
-        yield
-    finally:
-        _first_words.reset(before)
-
-
-def may_be_named(module: str) -> bool:
-    """Whether the command line may name a task of tasks/<module>.py."""
-    words = _first_words.get()
-    return words is None or module.replace("_", "-") in words
-
-
 class Executor(invoke.Executor):
     """Runs tasks as Invoke does; invoke.yaml names it, so plain `invoke` uses it too."""
 
@@ -107,10 +86,7 @@ class Executor(invoke.Executor):
 
 
 class Task(invoke.Task[Any]):
-    """A task of this project; nothing changes one, so Invoke's copies of it are it."""
-
-    def __deepcopy__(self, _: dict[int, Any]) -> "Task":
-        return self
+    """A task of this project."""
 
     def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
         """How Invoke reads an option; Invoke itself would give out letters in the order of declaration."""

@@ -111,7 +111,6 @@ def _take_place(patch: pytest.MonkeyPatch) -> None:
     """Get ready to load tasks.py, and undo afterwards what a run leaves in its process."""
     patch.chdir(ROOT)
     patch.setitem(sys.modules, "tasks", sys.modules["tasks"])
-    patch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
     patch.setattr(cli, "leave_no_core", lambda: None)  # it would last as long as this process
 
 

@@ -157,7 +157,7 @@ def test_a_site_that_is_told_to_end_ends_and_is_finished_by_the_manifest_of_the_
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("ember.prune", *PLACE, "--keep", "x"), "The value of an option is of the wrong kind"),
+        (("ember.prune", *PLACE, "--keep", "x"), "An option has a value of the wrong type"),
         (("upload", *PLACE, "--manifest", "site.yaml"), "--manifest stands alone."),
         (
             ("upload", *PLACE, "--archive", "x", "--in-place", "--no-activate"),

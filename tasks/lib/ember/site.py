@@ -18,7 +18,6 @@ from tasks.lib.ember.summary import Options, UploadSummary
 from tasks.lib.ember.wire import MOST_HELD, Pool
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import write_atomically
-from tasks.lib.nesting import refuse_deep_yaml
 from tasks.lib.settings.ember import Ember
 from tasks.lib.signals import uninterrupted
 
@@ -44,10 +43,8 @@ def read_manifest(path: Path) -> dict[str, str]:
 
     try:
         # Nodes are texts as they were written: 0123 stays that, and what is there twice shows.
-        text = path.read_text()
-        refuse_deep_yaml(text)
-        node: Any = yaml.compose(text, yaml.SafeLoader)
-    except (OSError, yaml.YAMLError, ValueError) as error:
+        node: Any = yaml.compose(path.read_text(), yaml.SafeLoader)
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"The manifest {path} cannot be read.", str(error)) from error
     if not isinstance(node, yaml.MappingNode) or not all(_is_line(*pair) for pair in node.value):
         raise UsageError(

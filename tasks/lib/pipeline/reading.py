@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 from tasks.lib.errors import UsageError, all_faults
-from tasks.lib.nesting import refuse_deep_yaml
 from tasks.lib.pipeline.build_file import SECTIONS, Build
 from tasks.lib.pipeline.rules import RULES
-from tasks.lib.settings.files import Loader
+from tasks.lib.settings.files import load_yaml
 from tasks.lib.structure import Fault, Faults, Kind, fill
 
 # Google's tools read some of the spellings that these are compared by, and refuse others.
@@ -27,9 +26,7 @@ def load(path: Path) -> Build:
     import yaml
 
     try:
-        text = path.read_text()
-        refuse_deep_yaml(text)
-        content = yaml.load(text, Loader=Loader)  # noqa: S506 - it is safe
+        content = load_yaml(path.read_text())
     except OSError as error:
         raise UsageError(
             f"The build file {path} cannot be read.", str(error), "Name one with --file."

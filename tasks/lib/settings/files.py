@@ -8,24 +8,26 @@ from typing import Any, TextIO
 import yaml
 
 from tasks.lib.errors import UsageError, all_faults
-from tasks.lib.nesting import TOO_DEEP, refuse_deep, refuse_deep_yaml
 
 # libyaml's, where the installed PyYAML has it: ten times as fast.
 FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-MEND = "Mend that file, then run this again."
+FIX = "Fix that file, then run this again."
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
-# Its own faults are told together with all others, once it is read.
+# Its problems are told together with all others, once it is read.
 OWN = Path(__file__).resolve().parents[3] / "invoke.yaml"
+
+DEEPEST = 100
+TOO_DEEP = f"It is nested more than {DEEPEST} levels deep, or contains itself."
 
 # A name, or the merge of another section.
 KEYS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"}
 
 
 class Loader(FastLoader):  # type: ignore[misc]  # which of the two it is shows at run time
-    """Plain YAML, but a key that stands twice is an error: of two clusters the last would win in silence."""
+    """Plain YAML, but a repeated key is an error: of two clusters the last would win without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Make a dict of `node`."""
@@ -33,9 +35,9 @@ class Loader(FastLoader):  # type: ignore[misc]  # which of the two it is shows 
         for key, _ in node.value:
             word = key.value if isinstance(key, yaml.ScalarNode) else ""
             if word in seen:
-                raise _wrong(node, f"{word} stands twice", key)
+                raise _wrong(node, f"{word} is given twice", key)
             if key.tag not in KEYS:
-                raise _wrong(node, f"{word} is no name; put it in quotes", key)
+                raise _wrong(node, f"{word} is not a string; put it in quotes", key)
             seen.add(word)
         return super().construct_mapping(node, deep)  # type: ignore[no-any-return]
 
@@ -50,15 +52,14 @@ def read_file(path: "str | PathLike[str]") -> dict[str, Any]:
     """The sections in the file at `path`; an empty file has none.
 
     Raises:
-        UsageError: it is no YAML, no text, holds something else than sections, or cannot be opened; or it is
-            not this checkout's own and has another value where that one has a section, or a section where
-            that one has another value, which Invoke can not merge.
-        FileNotFoundError: there is none.
+        UsageError: it cannot be opened or read, or does not hold sections; or it is not this checkout's own
+            and has a section where that one has a value, or the reverse, which Invoke cannot merge.
+        FileNotFoundError: there is no such file.
 
     """
     try:
         with Path(path).open(encoding="utf-8") as file:
-            values = _json(file) if Path(path).suffix == ".json" else _yaml(file)
+            values = _json(file) if Path(path).suffix == ".json" else load_yaml(file)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -68,11 +69,22 @@ def read_file(path: "str | PathLike[str]") -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise _cannot_be_read(
-            path, f"It holds a {type(values).__name__}, where sections with keys should be."
-        )
+        raise _cannot_be_read(path, f"It holds a {type(values).__name__}, not sections with keys.")
     if Path(path).resolve() != OWN:
         _refuse_misshapen(path, values)
+    return values
+
+
+def load_yaml(source: str | TextIO) -> Any:
+    """The values of a YAML file that a person wrote.
+
+    Raises:
+        yaml.YAMLError: it is not YAML, or a key is given twice.
+        ValueError: it is nested too deep, or contains itself.
+
+    """
+    values = yaml.load(source, Loader=Loader)  # noqa: S506 - it is safe
+    _refuse_deep(values, DEEPEST)
     return values
 
 
@@ -81,21 +93,24 @@ def _json(file: TextIO) -> Any:
         values = json.load(file, object_pairs_hook=_object)
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
-    refuse_deep(values)
+    _refuse_deep(values, DEEPEST)
     return values
 
 
-def _yaml(file: TextIO) -> Any:
-    refuse_deep_yaml(file.read())
-    file.seek(0)  # the loader tells the file's name, where it reads it itself
-    return yaml.load(file, Loader=Loader)  # noqa: S506 - it is safe
+def _refuse_deep(value: object, levels: int) -> None:
+    if not isinstance(value, (dict, list)):
+        return
+    if not levels:
+        raise ValueError(TOO_DEEP)
+    for part in value.values() if isinstance(value, dict) else value:
+        _refuse_deep(part, levels - 1)
 
 
 def _refuse_misshapen(path: "str | PathLike[str]", values: dict[str, Any]) -> None:
     from tasks.lib.settings.reader import misshapen
 
     if faults := misshapen(values):
-        raise all_faults(f"The settings in {path} are not valid.", faults, MEND)
+        raise all_faults(f"The settings in {path} are not valid.", faults, FIX)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -103,23 +118,18 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in pairs:
         if key in values:
-            raise ValueError(f"{key} stands twice")
+            raise ValueError(f"{key} is given twice")
         values[key] = value
     return values
 
 
 def refuse_missing(named: str) -> None:
-    """Refuse a file that a person named with `-f`, where there is none or it is of another kind.
-
-    Raises:
-        UsageError: Invoke would go on in silence, or in a traceback.
-
-    """
+    """Refuse what a person named with `-f`, where Invoke would go on without it or end in a traceback."""
     path = Path(named)
     if not (path.is_file() and path.suffix in SUFFIXES):
-        why = f"{path.absolute()} is no file whose name ends in {', '.join(SUFFIXES)}."
+        why = f"{path.absolute()} is not a file whose name ends in {', '.join(SUFFIXES)}."
         raise UsageError(f"There are no settings in {named}.", why, "Name another file with -f.")
 
 
 def _cannot_be_read(path: "str | PathLike[str]", why: str) -> UsageError:
-    return UsageError(f"The settings in {path} cannot be read.", why, MEND)
+    return UsageError(f"The settings in {path} cannot be read.", why, FIX)

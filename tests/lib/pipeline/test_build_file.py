@@ -232,7 +232,7 @@ def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         load(file)
 
-    assert "timeout stands twice" in raised.value.why
+    assert "timeout is given twice" in raised.value.why
 
 
 def test_a_file_that_is_missing_or_not_yaml_is_named(tmp_path: Path) -> None:

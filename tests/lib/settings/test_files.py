@@ -25,14 +25,14 @@ def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"a: 1\nb: 2\na: 3\n", "a stands twice"),
-        (b"a:\n  cluster: x\n  cluster: y\n", "cluster stands twice"),
-        (b"a:\n  12: x\n", "12 is no name; put it in quotes"),
-        (b"a:\n  on: x\n", "on is no name; put it in quotes"),
+        (b"a: 1\nb: 2\na: 3\n", "a is given twice"),
+        (b"a:\n  cluster: x\n  cluster: y\n", "cluster is given twice"),
+        (b"a:\n  12: x\n", "12 is not a string; put it in quotes"),
+        (b"a:\n  on: x\n", "on is not a string; put it in quotes"),
         (b"a:\n\tb: 1\n", "line 2, column 1"),
         (b"a: [\n", "line 2, column 1"),
-        (b"- a\n", "It holds a list, where sections with keys should be."),
-        (b"hello\n", "It holds a str, where sections with keys should be."),
+        (b"- a\n", "It holds a list, not sections with keys."),
+        (b"hello\n", "It holds a str, not sections with keys."),
         (b"# \xff\n", "can't decode byte 0xff"),
     ],
     ids=["key twice", "key twice within", "number", "switch", "tab", "open", "list", "text", "no UTF-8"],
@@ -46,7 +46,7 @@ def test_what_cannot_be_meant_is_refused_with_its_place(tmp_path: Path, content:
 
     assert caught.value.what == f"The settings in {file} cannot be read."
     assert why in caught.value.why
-    assert caught.value.next_step == "Mend that file, then run this again."
+    assert caught.value.next_step == "Fix that file, then run this again."
 
 
 def test_a_folder_in_the_file_s_place_is_refused_in_words(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_key_that_stands_twice_is_refused_in_json_too(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         read_file(file)
 
-    assert caught.value.why == "project stands twice"
+    assert caught.value.why == "project is given twice"
 
 
 def test_tabs_indent_json(tmp_path: Path) -> None:
@@ -110,3 +110,20 @@ def test_a_link_that_leads_in_a_circle_is_no_file_of_settings(tmp_path: Path) ->
 
     with pytest.raises(UsageError, match="There are no settings in"):
         refuse_missing(str(circle))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("deep.yaml", '{"a": ' + "[" * 2_000 + "]" * 2_000 + "}"),
+        ("deep.json", '{"a": ' + "[" * 2_000 + "]" * 2_000 + "}"),
+        ("deeper.json", '{"a": ' + "[" * 200_000 + "]" * 200_000 + "}"),
+        ("loop.yaml", "kms: &k\n  more: *k\n"),
+    ],
+)
+def test_a_file_nested_too_deep_is_refused(tmp_path: Path, name: str, content: str) -> None:
+    file = tmp_path / name
+    file.write_text(content)
+
+    with pytest.raises(UsageError, match="nested more than 100 levels deep, or contains itself"):
+        read_file(file)
