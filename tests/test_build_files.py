@@ -32,7 +32,7 @@ def test_a_task_gives_up_before_its_step_does() -> None:
     limits, cache = settings.time_limits, settings.build.cache_from
     hooks = max(len(settings.deploy.hooks.after_deploy), len(settings.deploy.hooks.after_failure))
     longest = {
-        "test": limits.image_build + limits.image_push + limits.database_ready + limits.test,
+        "test": 2 * limits.image_build + limits.image_push + limits.database_ready + limits.test,
         "build": limits.image_build + (limits.image_push if cache else 0),
         "push": settings.registry.push_attempts * limits.image_push + 4 * limits.registry,
         "deploy": limits.lock + limits.deploy + limits.backup + limits.rollback + hooks * limits.hook,
@@ -59,7 +59,7 @@ def test_what_can_runs_side_by_side() -> None:
     waits = {step.id: {build.steps[n].id for n in needs(build, i)} for i, step in enumerate(build.steps)}
 
     assert waits == {
-        "test": set(), "build": set(), "push": {"test", "build"}, "deploy": {"push"}, "upload": {"push"},
+        "build": set(), "test": {"build"}, "push": {"test"}, "deploy": {"push"}, "upload": {"push"},
         "sentry": {"deploy"},
     }  # fmt: skip
 

@@ -74,6 +74,25 @@ def build(
     return [parse(tag) for tag in wanted.tags]
 
 
+def ensure(settings: "Settings", source: Path, variables: "BuildVariables") -> Reference:
+    """The commit's image, built first where the engine does not hold one of `source` as it is.
+
+    Raises:
+        UsageError: there is nothing to build.
+        Failure: it cannot be built.
+
+    """
+    main, made_from = names(settings, variables)[0], origin(observe(source))
+    try:
+        labels = engine.labels(str(main), settings.time_limits.docker)
+    except Failure:
+        labels = {}
+    wanted = {f"{LABEL}.revision": variables.commit_sha, BUILT_FROM: made_from}
+    if made_from == CHANGED or not wanted.items() <= labels.items():
+        build(settings, source, variables)
+    return main
+
+
 def names(settings: "Settings", variables: "BuildVariables") -> list[Reference]:
     """The names of a commit's image: its commit first, then the release tag where it has one."""
     repository = parse(settings.image.repository)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from tasks.lib import console, process, signals
 from tasks.lib.errors import Failure, TimedOut, UsageError
-from tasks.lib.image import docker, engine, leftovers, making
+from tasks.lib.image import bases, docker, engine, leftovers, making
 from tasks.lib.image.building import build_arguments, build_secrets
 from tasks.lib.image.building import command as build_command
 from tasks.lib.image.checkout import check, observe
@@ -125,13 +125,19 @@ def _stop(container: str, seconds: float, ended: process.Ended) -> None:
 
 
 def build_image(settings: "Settings", source: Path, variables: "BuildVariables", file: str) -> str:
-    """Build the test image and return its name.
+    """Build the test image, and first the application's where it is based on that; returns its name.
 
     Raises:
-        Failure: it cannot be built.
+        Failure: one of them cannot be built.
 
     """
     check(source, file, observe(source), variables.commit_sha)
+    names = bases.of_the_application(settings, (source / file).read_text(errors="replace"))
+    with bases.named(settings, source, variables, names):
+        return _build_image(settings, source, variables, file)
+
+
+def _build_image(settings: "Settings", source: Path, variables: "BuildVariables", file: str) -> str:
     image = f"{IMAGE}:{variables.short_sha}"
     wanted = docker.Build(
         source=source, file=source / file, tags=[image], network=settings.build.network,

@@ -26,6 +26,7 @@ class Test(Struct, frozen=True, kw_only=True):
     __test__ = False  # pytest collects what is called Test…
 
     file: Name
+    base_name: str
     command: Annotated[list[str], Meta(min_length=1)]
     database_image: Name
     database_alias: Name
