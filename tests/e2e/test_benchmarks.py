@@ -34,9 +34,7 @@ def test_bench_decrypt(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
 
 
 def test_bench_deploy(sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = bench_deploy.parser().parse_args(
-        ["--more", "0", "--changes", "nothing", "--rounds", "1", "--delay", "1"]
-    )
+    asked = bench_deploy.parser().parse_args(["--changes", "nothing", "--rounds", "1", "--delay", "1"])
 
     bench_deploy.measure(sandbox, tmp_path, asked)
 

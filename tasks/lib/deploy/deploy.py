@@ -114,7 +114,6 @@ def plan(settings: "Settings", release: Release) -> "Plan":
         Failure: the deploy would fail before it changes anything.
 
     """
-    release = replace(release, choices=replace(release.choices, exhaustive=True))
     connection, rendered, _ = prepare(settings, release)
     with _closing(connection), rendered.redactor.failures():
         return _planned(settings, release, connection, rendered)[1]

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.kinds import Kinds
-from tasks.lib.cluster.validity import are_texts
 from tasks.lib.render.pods import at, containers_of
 
 APPLIED: Final = "lookit-orchestrator/applied"  # fingerprint of what was last applied
@@ -188,11 +187,23 @@ def as_stored(body: Json) -> Json:
     What is malformed stays as it is, for the server to refuse.
     """
     texts, data = body.get("stringData") or {}, body.get("data") or {}
-    if body.get("kind") != "Secret" or not (are_texts(texts) and isinstance(data, Mapping)):
+    if body.get("kind") != "Secret" or not (_are_texts(texts) and isinstance(data, Mapping)):
         return body
     encoded = {key: base64.b64encode(value.encode()).decode() for key, value in texts.items()}
     rest = {key: value for key, value in body.items() if key != "stringData"}
     return {**rest, "data": {**data, **encoded}} if encoded else rest
+
+
+def _are_texts(value: object) -> bool:
+    """Whether it is a mapping from text to text that can be encoded: half a character cannot."""
+    if not isinstance(value, Mapping):
+        return False
+    try:
+        return all(
+            isinstance(part, str) and part.encode() is not None for pair in value.items() for part in pair
+        )
+    except UnicodeEncodeError:
+        return False
 
 
 def _wanted(

@@ -15,7 +15,7 @@ import pytest
 from tasks.lib.cluster import permissions
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.objects import Wanted, annotated, scopes_to_come, wanted
-from tasks.lib.deploy.plan import autoscaling, document, foretold, prune, readers, references
+from tasks.lib.deploy.plan import autoscaling, document, prune, readers, references
 from tasks.lib.deploy.plan.decide import Step, decide
 from tasks.lib.deploy.plan.ownership import labelled
 from tasks.lib.deploy.plan.phases import arrange, ranks
@@ -128,7 +128,6 @@ def without_a_cluster(objects: Sequence[Object], before: Sequence[Wanted], kinds
 
 def judge(step: Step) -> None:
     body, bare = step.body, step.ref.name
-    foretold.result(step)
     suspended.fault(step, body)
     autoscaling.loses_replicas(step)
     standing(body), tally(body), left_alone(body, written=True), may_be_awaited(step.ref, SETTINGS.deploy)

@@ -2,13 +2,11 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import Final
 
 from tasks.lib.background import completed
-from tasks.lib.cluster import lane
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.kinds import Kinds
@@ -72,13 +70,10 @@ class Acting:
             Failure: a step was refused.
 
         """
-        done = self._apply_at_once([step for step in steps if self._is_simple(step)])
-        return done | self._apply_each([step for step in steps if step.ref not in done])
-
-    def _apply_each(self, steps: Sequence[Step]) -> dict[Ref, Json]:
+        refused = threading.Event()
         pool = ThreadPoolExecutor(CONNECTIONS, "apply")
         try:
-            return self._gathered({pool.submit(self._carry_out, step): step for step in steps})
+            return self._gathered({pool.submit(self._unless, refused, step): step for step in steps})
         except KeyboardInterrupt:  # what waits for the cluster would be waited for here, for minutes
             self._interrupted.set()
             self.api.close()
@@ -86,65 +81,33 @@ class Acting:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _gathered(self, futures: Mapping[Future[Json], Step]) -> dict[Ref, Json]:
+    def _unless(self, refused: threading.Event, step: Step) -> Json | None:
+        """Carry out a step; None where another of its batch was refused before this one began."""
+        if refused.is_set():
+            return None
+        try:
+            return self._carry_out(step)
+        except Failure:
+            refused.set()
+            raise
+
+    def _gathered(self, futures: Mapping[Future[Json | None], Step]) -> dict[Ref, Json]:
         done: dict[Ref, Json] = {}
-        fault: Failure | None = None
+        first: Failure | None = None
         for future in completed(futures):
-            if future.cancelled():
-                continue
             step = futures[future]
             try:
-                done[step.ref] = future.result()
+                stored = future.result()
             except Failure as failure:
                 self._record.end(step.ref, REFUSED)
-                fault = fault or failure
-                for other in futures:  # shutdown() would cancel them too, unseen here
-                    other.cancel()
-            else:
+                first = first or failure
+                continue
+            if stored is not None:
+                done[step.ref] = stored
                 self._applied(step)
-        if fault:
-            raise fault
+        if first:
+            raise first
         return done
-
-    def _apply_at_once(self, steps: Sequence[Step]) -> dict[Ref, Json]:
-        """Send many steps that take one request each; after the first that is not taken, no more is begun.
-
-        Returns those that were taken.
-        """
-        done: dict[Ref, Json] = {}
-        refused: list[Step] = []
-
-        def ended(step: Step, answer: Json | None) -> None:
-            if answer is None:
-                refused.append(step)
-                self._record.end(step.ref, REFUSED)
-            else:
-                done[step.ref] = answer
-                self._applied(step)
-
-        def writes() -> Iterator[lane.Write]:
-            for step in steps:
-                if refused:
-                    return
-                self._record.begin(step.ref, "being applied")
-                path = self.kinds[step.ref.api_version, step.ref.kind].path(step.ref.namespace, step.ref.name)
-                yield lane.Write(path, step.body, partial(ended, step))
-
-        if len(steps) >= lane.MANY:
-            lane.send(self.api, writes())
-        return done
-
-    def _is_simple(self, step: Step) -> bool:
-        """Whether one apply is all there is to do."""
-        known = (step.ref.api_version, step.ref.kind) in self.kinds
-        plain = step.action in {Action.CREATE, Action.CHANGE}
-        return known and plain and step.ref not in self._forced and not self._moves(step)
-
-    def _moves(self, step: Step) -> list[Json]:
-        """What has to be done first where something else applied the object before."""
-        if step.action is not Action.CHANGE or not step.live:
-            return []
-        return takeover.patch(step.live, self._predecessors)
 
     def _applied(self, step: Step) -> None:
         self._record.end(step.ref, "applied")

@@ -1,25 +1,21 @@
 """The cluster's own check before anything changes: every write as a server-side dry run.
 
-It finds what no schema knows: immutable fields, admission rules, quota, and fields that others manage.  Where
-many objects hold plain data, and nothing in the cluster could object, what it would say is told without it.
+It finds what no schema knows: immutable fields, admission rules, quota, and fields that others manage.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final
 
 from tasks.lib.background import side_by_side
-from tasks.lib.cluster import admission, lane
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.permissions import NEVER_REMOVED, RECREATED
 from tasks.lib.cluster.refusal import ApiError
-from tasks.lib.cluster.validity import LONGEST_LABEL
 from tasks.lib.deploy.objects import Ref, contains, scopes_to_come
-from tasks.lib.deploy.plan import foretold, takeover
+from tasks.lib.deploy.plan import takeover
 from tasks.lib.deploy.plan.conflicts import Conflict, bare, found_in, not_ours, options, without
 from tasks.lib.deploy.plan.decide import Action, Step, corrected
 from tasks.lib.deploy.rollout import suspended
@@ -27,8 +23,7 @@ from tasks.lib.errors import Failure
 
 DRY: Final = {"dryRun": "All"}
 SUFFIX: Final = "-dry-run"
-# From so many on, asking what might object costs less than a dry run each.
-MANY: Final = 50
+LONGEST_LABEL: Final = 63
 IMMUTABLE: Final = re.compile(
     r"immutable|may not change|cannot change|updates to statefulset spec|forbidden", re.I
 )
@@ -64,7 +59,7 @@ class Rehearsal:
         kinds: what it serves.
         predecessors: field managers whose values are taken over silently.
         forced: `Kind/name:field` whose values are taken over on request.
-        namespace: the environment's, which a first deploy creates, and whose quotas are asked for.
+        namespace: the environment's, which a first deploy creates.
         concedes: leave fields that others own to them, instead of reporting conflicts.
 
     """
@@ -80,70 +75,19 @@ class Rehearsal:
         concedes: bool = False,
     ) -> None:
         self._api, self._kinds, self._concedes = api, kinds, concedes
-        self._namespace = namespace
         self._to_come = {"", namespace}
         self._predecessors, self._forced = frozenset(predecessors), frozenset(map(bare, forced))
 
     def run(self, steps: Sequence[Step]) -> list[Tried]:
         """Try every step that writes, several at a time; the others are returned as they are."""
-        return self._completed(steps, {})
-
-    def run_sparingly(self, steps: Sequence[Step]) -> list[Tried]:
-        """The same outcome, without dry runs of plain data where there is much and they can be foretold."""
-        plain = {step.ref: result for step in steps if (result := foretold.result(step)) is not None}
-        found = admission.read(self._api, self._kinds, self._namespace) if len(plain) >= MANY else None
-        if found is None:
-            return self._completed(steps, {})
-        known = {
-            step.ref: Tried(corrected(step, plain[step.ref]), plain[step.ref])
-            for step in steps
-            if step.ref in plain and self._goes_through(step, found)
-        }
-        return self._completed(steps, known)
-
-    def _completed(self, steps: Sequence[Step], known: Mapping[Ref, Tried]) -> list[Tried]:
         self._to_come |= {step.ref.name for step in steps if step.ref.kind == "Namespace"}
         redefined = _redefined(steps)
         due = [
-            step
-            for step in steps
-            if step.writes
-            and step.ref not in known
-            and (step.ref.api_version, step.ref.kind) not in redefined
+            step for step in steps if step.writes and (step.ref.api_version, step.ref.kind) not in redefined
         ]
-        tried = {**known, **self._tried_at_once(due)}
-        rest = [step for step in due if step.ref not in tried]
-        results = side_by_side(self._try, rest, CONNECTIONS)
-        tried |= dict(zip((step.ref for step in rest), results, strict=True))
+        results = side_by_side(self._try, due, CONNECTIONS)
+        tried = dict(zip((step.ref for step in due), results, strict=True))
         return [_unless_halted(tried.get(step.ref) or Tried(step)) for step in steps]
-
-    def _tried_at_once(self, steps: Sequence[Step]) -> dict[Ref, Tried]:
-        """Those of many steps that go through just so: others are tried, and refusals read, one by one."""
-        tried: dict[Ref, Tried] = {}
-
-        def ended(step: Step, result: Json | None) -> None:
-            if result is not None:
-                tried[step.ref] = Tried(corrected(step, result), result)
-
-        writes = [
-            lane.Write(kind.path(step.ref.namespace, step.ref.name), step.body, partial(ended, step), DRY)
-            for step in steps
-            if step.action in {Action.CREATE, Action.CHANGE}
-            and not takeover.is_due(step.live, self._predecessors)
-            and (kind := self._kinds.get((step.ref.api_version, step.ref.kind)))
-        ]
-        if len(writes) >= lane.MANY:
-            lane.send(self._api, writes)
-        return tried
-
-    def _goes_through(self, step: Step, found: admission.Admission) -> bool:
-        """Whether nobody can object to plain data."""
-        kind = self._kinds[step.ref.api_version, step.ref.kind]
-        if found.may_refuse(kind):
-            return False
-        return step.action is Action.CHANGE or (
-            step.ref.namespace == self._namespace and not found.counts(kind)
-        )
 
     def _try(self, step: Step) -> Tried:
         kind = self._kinds.get((step.ref.api_version, step.ref.kind))

@@ -71,7 +71,6 @@ class Choices:
         force_conflicts: `Kind/name:field` to take over from other managers.
         prune: remove what earlier releases deployed and this one does not.
         backup: back the database up before a migration, where settings say so.
-        exhaustive: have the cluster try every change, also where its answer can be foretold.
         concede: leave fields that other managers own to them, instead of refusing all.
 
     """
@@ -80,7 +79,6 @@ class Choices:
     force_conflicts: tuple[str, ...] = ()
     prune: bool = False
     backup: bool = True
-    exhaustive: bool = False
     concede: bool = False
 
     def __post_init__(self) -> None:
@@ -117,7 +115,7 @@ def make(
         environment.namespace,
         concedes=choices.concede,
     )
-    tried = trial.run(steps) if choices.exhaustive else trial.run_sparingly(steps)
+    tried = trial.run(steps)
     dry_run.require(tried, earlier_jobs.faults(api, steps, settings.time_limits.job))
     by_ref = {t.step.ref: t.step for t in tried}
     groups = arrange(objects, settings.deploy.phases, environment.prefix)
