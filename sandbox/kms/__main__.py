@@ -23,7 +23,7 @@ def main() -> None:
     )
     ports = {"grpc": port}
     if options.rest_port is not None:
-        ports["rest"] = rest_server.serve(service, options.rest_port)[1]
+        ports["rest"] = rest_server.serve(service, options.rest_port)
     write_atomically(options.state / PORTS, json.dumps(ports).encode())
     told: SimpleQueue[int] = SimpleQueue()  # a signal handler may put into it at any moment
     signal.signal(signal.SIGTERM, lambda number, _: told.put(number))

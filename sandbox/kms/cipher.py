@@ -1,7 +1,7 @@
 """What a ciphertext of the sandbox looks like: the shape of Cloud KMS's own, filled with AES-256-GCM.
 
 Google's ciphertexts are a protocol buffer: field 1 holds 36 bytes that name the key version, field 2 the
-sealed text.  They begin with the bytes 0a 24 00, and so do these.
+sealed text. They begin with the bytes 0a 24 00, and so do these.
 """
 
 import os
@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 HANDLE_LENGTH = 36
 MAGIC = b"\x0a" + bytes([HANDLE_LENGTH]) + b"\x00"
-NONCE_LENGTH = 12
+NONCE_LENGTH, TAG_LENGTH = 12, 16
 HEADER_LENGTH = 2 + HANDLE_LENGTH
 
 
@@ -33,26 +33,25 @@ def handle(version: str) -> bytes:
 def seal(version: str, material: bytes, plaintext: bytes, additional: bytes) -> bytes:
     """Encrypt with one version of a key."""
     nonce = os.urandom(NONCE_LENGTH)
-    header = b"\x0a" + bytes([HANDLE_LENGTH]) + handle(version)
-    sealed = nonce + AESGCM(material).encrypt(nonce, plaintext, header + additional)
-    return header + b"\x12" + _varint(len(sealed)) + sealed
+    length = _varint(NONCE_LENGTH + len(plaintext) + TAG_LENGTH)
+    header = MAGIC[:2] + handle(version) + b"\x12" + length
+    return header + nonce + AESGCM(material).encrypt(nonce, plaintext, header + additional)
 
 
 def unseal(ciphertext: bytes, material: bytes, additional: bytes) -> bytes:
     """Decrypt what `seal` made.
 
     Raises:
-        Broken: any bit of it, or of the additional data, is not what it was.
+        Broken: any bit of it, or of the additional data, has changed.
 
     """
-    header, rest = ciphertext[:HEADER_LENGTH], ciphertext[HEADER_LENGTH:]
-    length, begin = _length(rest)
-    sealed = rest[begin:]
-    if len(sealed) != length or length < NONCE_LENGTH:
-        raise Broken
+    begin = HEADER_LENGTH + 1
+    while ciphertext[begin : begin + 1] >= b"\x80":  # all bytes of the length but the last
+        begin += 1
+    header, sealed = ciphertext[: begin + 1], ciphertext[begin + 1 :]
     try:
         return AESGCM(material).decrypt(sealed[:NONCE_LENGTH], sealed[NONCE_LENGTH:], header + additional)
-    except InvalidTag as error:
+    except (InvalidTag, ValueError) as error:
         raise Broken from error
 
 
@@ -60,7 +59,7 @@ def handle_in(ciphertext: bytes) -> bytes:
     """The key version's handle that a ciphertext carries.
 
     Raises:
-        Broken: it has not the form of one.
+        Broken: it does not begin as a ciphertext does.
 
     """
     if not ciphertext.startswith(MAGIC) or len(ciphertext) < HEADER_LENGTH:
@@ -76,17 +75,3 @@ def _varint(value: int) -> bytes:
         value >>= 7
     encoded.append(value)
     return bytes(encoded)
-
-
-def _length(rest: bytes) -> tuple[int, int]:
-    """Read field 2's tag and length: the length, and where the field's content begins."""
-    if rest[:1] != b"\x12":
-        raise Broken
-    value = 0
-    for position, byte in enumerate(rest[1:6]):
-        value |= (byte & 0x7F) << (7 * position)
-        if byte < 0x80:
-            if rest[1 : position + 2] != _varint(value):
-                raise Broken  # a longer spelling of the same number: not a byte may differ
-            return value, position + 2
-    raise Broken

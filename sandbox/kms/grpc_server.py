@@ -1,18 +1,18 @@
 """The service over gRPC with TLS, as Google offers it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent import futures
 from typing import Any
 from urllib.parse import parse_qsl
 
 import grpc
+from google.cloud.kms_v1 import types
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from sandbox.kms import names
-from sandbox.kms.catalogue import RPCS, Rpc
 from sandbox.kms.refusals import Refusal, misrouted
-from sandbox.kms.service import Service
+from sandbox.kms.service import RPCS, Rpc, Service
 
 SERVICE_NAME = "google.cloud.kms.v1.KeyManagementService"
 DOMAIN = "cloudkms.googleapis.com"
@@ -22,23 +22,14 @@ TO_GRPC: Any = rpc_status.to_status
 
 
 def serve(service: Service, port: int, certificate: bytes, private_key: bytes) -> tuple[grpc.Server, int]:
-    """Start to listen on loopback.
-
-    Args:
-        service: what answers.
-        port: where to listen; 0 for any free port.
-        certificate: PEM, the chain that proves the host's name.
-        private_key: PEM.
-
-    Returns:
-        The running server and its port.
+    """Start to listen on loopback, port 0 for any; returns the server and its port.
 
     Raises:
         RuntimeError: the port is taken.
 
     """
     server = grpc.server(futures.ThreadPoolExecutor(CALLS_AT_ONCE), options=[("grpc.so_reuseport", 0)])
-    handlers = {name: _handler(service, name, rpc) for name, rpc in RPCS.items()}
+    handlers = {name: _handler(service, name) for name in RPCS}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, handlers),))
     credentials = grpc.ssl_server_credentials([(private_key, certificate)])
     bound = server.add_secure_port(f"127.0.0.1:{port}", credentials)
@@ -46,15 +37,7 @@ def serve(service: Service, port: int, certificate: bytes, private_key: bytes) -
     return server, bound
 
 
-def _handler(service: Service, name: str, rpc: Rpc) -> Any:
-    return grpc.unary_unary_rpc_method_handler(
-        _behaviour(service, name),
-        request_deserializer=rpc.request.deserialize,
-        response_serializer=rpc.response.serialize,
-    )
-
-
-def _behaviour(service: Service, name: str) -> Callable[[Any, grpc.ServicerContext], Any]:
+def _handler(service: Service, name: str) -> Any:
     def answer(request: Any, context: grpc.ServicerContext) -> Any:
         headers = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
         try:
@@ -63,7 +46,11 @@ def _behaviour(service: Service, name: str) -> Callable[[Any, grpc.ServicerConte
         except Refusal as refusal:
             context.abort_with_status(TO_GRPC(_status(refusal)))
 
-    return answer
+    return grpc.unary_unary_rpc_method_handler(
+        answer,
+        request_deserializer=getattr(types, f"{name}Request").deserialize,
+        response_serializer=lambda message: type(message).serialize(message),
+    )
 
 
 def refuse_misrouted(rpc: Rpc, request: Any, headers: Mapping[str, str]) -> None:

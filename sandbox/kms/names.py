@@ -18,12 +18,7 @@ def location(name: str) -> str:
 
 
 def check(name: str, *patterns: str) -> None:
-    """Refuse a name that has none of the forms `patterns`.
-
-    Raises:
-        Refusal: INVALID_ARGUMENT, naming the first pattern.
-
-    """
+    """Refuse a name that has none of the forms `patterns`."""
     if not any(re.fullmatch(pattern, name) for pattern in patterns):
         raise invalid(f"Resource name '{name}' does not match pattern '{patterns[0]}'.")
 
@@ -34,16 +29,6 @@ def check_id(field_name: str, value: str) -> None:
         raise invalid(f"{field_name}: '{value}' does not match pattern '{ID}'.")
 
 
-def parent(name: str) -> str:
-    """The resource that `name` lies in."""
-    return name.rsplit("/", 2)[0]
-
-
 def key_of(name: str) -> str:
     """The crypto key that `name`, a key or one of its versions, belongs to."""
     return name.split("/cryptoKeyVersions/", maxsplit=1)[0]
-
-
-def number(version: str) -> int:
-    """The number at the end of a version's name."""
-    return int(version.rsplit("/", 1)[1])

@@ -1,19 +1,73 @@
-"""One call from beginning to end, whichever wire it came over."""
+"""The RPCs as a table, and one call from beginning to end, whichever wire it came over."""
 
 import json
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sandbox.kms import faults, names
+from sandbox.kms import faults, keys, names, use
 from sandbox.kms.access import Access
-from sandbox.kms.catalogue import RPCS, Rpc
+from sandbox.kms.names import CRYPTO_KEY, KEY_RING, LOCATION, VERSION
 from sandbox.kms.refusals import Refusal
 from sandbox.kms.store import Store
 
 AUDIT_LOG = "audit.jsonl"
+
+
+@dataclass(frozen=True)
+class Rpc:
+    """One RPC.
+
+    Args:
+        permission: what the caller must be allowed to do, without `cloudkms.`.
+        resource: the request's field, dotted, that names what it acts on.
+        patterns: the forms that name may have.
+        run: what does the work.
+
+    """
+
+    permission: str
+    resource: str
+    patterns: tuple[str, ...]
+    run: Callable[[Store, Any], Any]
+
+    def acts_on(self, request: Any) -> str:
+        """The name in `request` of what it acts on."""
+        value = request
+        for part in self.resource.split("."):
+            value = getattr(value, part)
+        return str(value)
+
+
+RPCS = {
+    "CreateKeyRing": Rpc("keyRings.create", "parent", (LOCATION,), keys.create_key_ring),
+    "CreateCryptoKey": Rpc("cryptoKeys.create", "parent", (KEY_RING,), keys.create_crypto_key),
+    "GetCryptoKey": Rpc("cryptoKeys.get", "name", (CRYPTO_KEY,), keys.get_crypto_key),
+    "UpdateCryptoKeyPrimaryVersion": Rpc(
+        "cryptoKeys.update", "name", (CRYPTO_KEY,), keys.update_crypto_key_primary_version
+    ),
+    "ListCryptoKeyVersions": Rpc(
+        "cryptoKeyVersions.list", "parent", (CRYPTO_KEY,), keys.list_crypto_key_versions
+    ),
+    "GetCryptoKeyVersion": Rpc("cryptoKeyVersions.get", "name", (VERSION,), keys.get_crypto_key_version),
+    "CreateCryptoKeyVersion": Rpc(
+        "cryptoKeyVersions.create", "parent", (CRYPTO_KEY,), keys.create_crypto_key_version
+    ),
+    "UpdateCryptoKeyVersion": Rpc(
+        "cryptoKeyVersions.update", "crypto_key_version.name", (VERSION,), keys.update_crypto_key_version
+    ),
+    "DestroyCryptoKeyVersion": Rpc(
+        "cryptoKeyVersions.destroy", "name", (VERSION,), keys.destroy_crypto_key_version
+    ),
+    "RestoreCryptoKeyVersion": Rpc(
+        "cryptoKeyVersions.restore", "name", (VERSION,), keys.restore_crypto_key_version
+    ),
+    "Encrypt": Rpc("cryptoKeyVersions.useToEncrypt", "name", (CRYPTO_KEY, VERSION), use.encrypt),
+    "Decrypt": Rpc("cryptoKeyVersions.useToDecrypt", "name", (CRYPTO_KEY,), use.decrypt),
+}
 
 
 class Service:
@@ -33,7 +87,7 @@ class Service:
         """Carry out one RPC.
 
         Args:
-            rpc_name: a key of the catalogue.
+            rpc_name: a key of RPCS.
             request: its message.
             headers: what came with it, names in lower case.
             is_wanted: tells whether the caller is still waiting.
@@ -42,39 +96,36 @@ class Service:
             Refusal: it is not carried out; nothing has changed.
 
         """
-        rpc = RPCS[rpc_name]
-        resource = rpc.acts_on(request)
         entry = {
             "time": datetime.now(UTC).isoformat(),
             "rpc": rpc_name,
-            "resource": resource,
+            "resource": RPCS[rpc_name].acts_on(request),
             "quota_project": headers.get("x-goog-user-project", ""),
         }
         try:
             entry["caller"] = self._access.caller(headers.get("authorization", ""))
-            answer = self._carry_out(rpc_name, rpc, request, entry["caller"], is_wanted)
+            answer = self._carry_out(rpc_name, request, entry["caller"], is_wanted)
         except Refusal as refusal:
             self._audit({**entry, "code": refusal.code})
             raise
         self._audit({**entry, "code": "OK"})
         return answer
 
-    def _carry_out(
-        self, rpc_name: str, rpc: Rpc, request: Any, caller: str, is_wanted: Callable[[], bool]
-    ) -> Any:
+    def _carry_out(self, rpc_name: str, request: Any, caller: str, is_wanted: Callable[[], bool]) -> Any:
+        rpc = RPCS[rpc_name]
         resource = rpc.acts_on(request)
         striking = self._faults.striking(rpc_name, resource)
         for fault in striking:
             faults.before(fault, is_wanted)
         names.check(resource, *rpc.patterns)
-        self._access.require(caller, rpc.permission, resource)
+        self._access.require(caller, f"cloudkms.{rpc.permission}", resource)
         answer = rpc.run(self._store, request)
         for fault in striking:
             faults.after(fault, answer)
         return answer
 
     def _audit(self, entry: Mapping[str, str]) -> None:
-        """Note who did what to which resource when, as Cloud Audit Logs would: never any content."""
+        """Log who did what to which resource when, as Cloud Audit Logs would: never any content."""
         line = json.dumps(entry) + "\n"
         with self._audit_lock, self._audit_log.open("a") as log:
             log.write(line)

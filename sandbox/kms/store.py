@@ -1,8 +1,7 @@
 """The keys on disk: one JSON file, 0600, replaced whole by every change.
 
-Resources are google-cloud-kms's own messages, so that what is kept is what is answered.  Time passes here:
-a version whose day of destruction has come loses its key material, a key whose day of rotation has come
-gets a new primary version.
+Resources are google-cloud-kms's own messages, so that what is kept is what is answered. A version whose day
+of destruction has come loses its key material.
 """
 
 import base64
@@ -14,21 +13,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from google.cloud.kms_v1 import types
+
 from sandbox.kms import cipher, names
 from sandbox.kms.refusals import not_found
 from tasks.lib.files import write_atomically
-from tasks.lib.kms.messages import messages
-
-resources = messages()
 
 FILE = "keys.json"
-State = resources.CryptoKeyVersion.CryptoKeyVersionState
-SOFTWARE = resources.ProtectionLevel.SOFTWARE
-SYMMETRIC = resources.CryptoKeyVersion.CryptoKeyVersionAlgorithm.GOOGLE_SYMMETRIC_ENCRYPTION
+State = types.CryptoKeyVersion.CryptoKeyVersionState
+SOFTWARE = types.ProtectionLevel.SOFTWARE
+SYMMETRIC = types.CryptoKeyVersion.CryptoKeyVersionAlgorithm.GOOGLE_SYMMETRIC_ENCRYPTION
 KINDS: dict[str, Any] = {
-    "key_rings": resources.KeyRing,
-    "crypto_keys": resources.CryptoKey,
-    "versions": resources.CryptoKeyVersion,
+    "key_rings": types.KeyRing,
+    "crypto_keys": types.CryptoKey,
+    "versions": types.CryptoKeyVersion,
 }
 
 
@@ -47,7 +45,7 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator["Store"]:
-        """Hold everything still while it is looked at."""
+        """Keep changes out while something is read."""
         with self._lock:
             if self._settle():
                 self._save()
@@ -55,14 +53,14 @@ class Store:
 
     @contextmanager
     def changing(self) -> Iterator["Store"]:
-        """Hold everything still while it is changed, and write the change down before anyone sees it."""
+        """Keep others out while something is changed, and save the change before anyone sees it."""
         with self._lock:
             self._settle()
             try:
                 yield self
                 self._save()
             except BaseException:
-                self._load()  # a change that could not be kept did not happen
+                self._load()  # a change that could not be saved did not happen
                 raise
 
     def crypto_key(self, name: str) -> Any:
@@ -74,7 +72,7 @@ class Store:
         """
         if name not in self.crypto_keys:
             raise not_found("CryptoKey", name)
-        key = resources.CryptoKey(self.crypto_keys[name])
+        key = types.CryptoKey(self.crypto_keys[name])
         if key.primary.name:
             key.primary = self.versions[key.primary.name]
         return key
@@ -93,13 +91,13 @@ class Store:
     def versions_of(self, key: str) -> list[Any]:
         """A key's versions, oldest first."""
         found = [version for name, version in self.versions.items() if names.key_of(name) == key]
-        return sorted(found, key=lambda version: names.number(version.name))
+        return sorted(found, key=lambda version: int(version.name.rsplit("/", 1)[1]))
 
     def add_version(self, key: str) -> Any:
         """Make the next version of a key, with new material; the primary stays what it is."""
         name = f"{key}/cryptoKeyVersions/{len(self.versions_of(key)) + 1}"
         now = datetime.now(UTC)
-        self.versions[name] = resources.CryptoKeyVersion(
+        self.versions[name] = types.CryptoKeyVersion(
             name=name, state=State.ENABLED, protection_level=SOFTWARE, algorithm=SYMMETRIC,
             create_time=now, generate_time=now,
         )  # fmt: skip
@@ -109,14 +107,14 @@ class Store:
 
     def make_primary(self, key: str, version: str) -> None:
         """Encrypt with `version` from now on."""
-        self.crypto_keys[key].primary = resources.CryptoKeyVersion(name=version)
+        self.crypto_keys[key].primary = types.CryptoKeyVersion(name=version)
 
     def version_of_handle(self, handle: bytes) -> str:
-        """The version that a ciphertext's handle means; empty when there is none such."""
+        """The version that a ciphertext's handle names; empty when there is none."""
         return self._handles.get(handle, "")
 
     def _settle(self) -> bool:
-        """Let what was due happen; tell whether anything did."""
+        """Destroy what is due; tell whether anything was."""
         now = datetime.now(UTC)
         due = [
             v for v in self.versions.values() if v.state == State.DESTROY_SCHEDULED and v.destroy_time <= now
@@ -125,13 +123,7 @@ class Store:
             version.state, version.destroy_event_time = State.DESTROYED, version.destroy_time
             version.destroy_time = None
             self.material.pop(version.name)
-        rotating = [
-            k for k in self.crypto_keys.values() if k.next_rotation_time and k.next_rotation_time <= now
-        ]
-        for key in rotating:
-            self.make_primary(key.name, self.add_version(key.name).name)
-            key.next_rotation_time = now + key.rotation_period if key.rotation_period else None
-        return bool(due or rotating)
+        return bool(due)
 
     def _load(self) -> None:
         kept = json.loads(self._path.read_text()) if self._path.exists() else {}

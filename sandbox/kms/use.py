@@ -3,13 +3,11 @@
 from typing import Any
 
 import google_crc32c
+from google.cloud.kms_v1 import types
 
 from sandbox.kms import cipher, names
 from sandbox.kms.refusals import bad_checksum, invalid, wrong_state
 from sandbox.kms.store import SOFTWARE, State, Store
-from tasks.lib.kms.messages import messages
-
-service = messages()
 
 LARGEST = 64 * 1024
 # What sealing adds to the largest plaintext, rounded up.
@@ -20,13 +18,11 @@ BROKEN = "Decryption failed: the ciphertext is invalid."
 
 def encrypt(store: Store, request: Any) -> Any:
     """Encrypt with the version that is named, or with the key's primary one."""
-    _check_size(request, "plaintext", LARGEST)
-    _check_size(request, "additional_authenticated_data", LARGEST)
-    _check_checksum(request, "plaintext")
-    _check_checksum(request, "additional_authenticated_data")
+    _check(request, "plaintext", LARGEST)
+    _check(request, "additional_authenticated_data", LARGEST)
     version, material = _sealing(store, request.name)
     ciphertext = cipher.seal(version, material, request.plaintext, request.additional_authenticated_data)
-    return service.EncryptResponse(
+    return types.EncryptResponse(
         name=version,
         ciphertext=ciphertext,
         ciphertext_crc32c=google_crc32c.value(ciphertext),
@@ -41,16 +37,14 @@ def decrypt(store: Store, request: Any) -> Any:
     """Decrypt with the version that the ciphertext names, if it is one of this key's."""
     if not request.ciphertext:
         raise invalid("ciphertext must not be empty.")
-    _check_size(request, "ciphertext", LARGEST_CIPHERTEXT)
-    _check_size(request, "additional_authenticated_data", LARGEST)
-    _check_checksum(request, "ciphertext")
-    _check_checksum(request, "additional_authenticated_data")
+    _check(request, "ciphertext", LARGEST_CIPHERTEXT)
+    _check(request, "additional_authenticated_data", LARGEST)
     material, is_primary = _opening(store, request)
     try:
         plaintext = cipher.unseal(request.ciphertext, material, request.additional_authenticated_data)
     except cipher.Broken as error:
         raise invalid(BROKEN) from error
-    return service.DecryptResponse(
+    return types.DecryptResponse(
         plaintext=plaintext,
         plaintext_crc32c=google_crc32c.value(plaintext),
         used_primary=is_primary,
@@ -91,12 +85,10 @@ def _need_enabled(version: Any) -> None:
         raise wrong_state(version.name, "enabled", version.state.name)
 
 
-def _check_size(request: Any, field: str, largest: int) -> None:
-    if (size := len(getattr(request, field))) > largest:
-        raise invalid(f"The {field} is {size} bytes long, but must be no longer than {largest} bytes.")
-
-
-def _check_checksum(request: Any, field: str) -> None:
-    expected = getattr(request, f"{field}_crc32c")
-    if expected is not None and expected != google_crc32c.value(getattr(request, field)):
+def _check(request: Any, field: str, largest: int) -> None:
+    """Refuse a field that is too long or does not match its checksum."""
+    value, expected = getattr(request, field), getattr(request, f"{field}_crc32c")
+    if len(value) > largest:
+        raise invalid(f"The {field} is {len(value)} bytes long, but must be no longer than {largest} bytes.")
+    if expected is not None and expected != google_crc32c.value(value):
         raise bad_checksum(field)
