@@ -26,8 +26,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from benchmarks.measure import in_turns, machine, markdown
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets.encryption import encrypt_all
-from tasks.lib.secrets.formats import Form
+from tasks.lib.secrets.crypt import encrypt_all
+from tasks.lib.secrets.envelope import Form
 from tests.kms_process import DEPLOYER, KEY, KEY_OWNER, KmsProcess, make_key, running
 from tests.secrets_settings import settings_for
 
@@ -48,7 +48,7 @@ from tests.builders import settings_in
 settings = settings_in(Path(sys.argv[1]), json.loads(sys.argv[2]))
 for _ in range(2):
     started = time.perf_counter()
-    from tasks.lib.secrets.decryption import decrypt_all
+    from tasks.lib.secrets.crypt import decrypt_all
     decrypt_all(settings, settings.environment("bench"))
     print(time.perf_counter() - started)
 """

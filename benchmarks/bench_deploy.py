@@ -31,7 +31,7 @@ from benchmarks.slow_line import slow_line
 from sandbox import overlay, watching
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.render.rendering import render
-from tasks.lib.secrets.decryption import decrypt_all
+from tasks.lib.secrets.crypt import decrypt_all
 from tests.builders import ROOT
 from tests.sandbox_case import Case, Sandbox, make_case, merged, running
 

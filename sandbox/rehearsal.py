@@ -95,7 +95,7 @@ class Rehearsal:
 
     def decrypt(self) -> str:
         """Decrypt them as a deploy does."""
-        from tasks.lib.secrets.decryption import decrypt_all
+        from tasks.lib.secrets.crypt import decrypt_all
 
         self.secrets = decrypt_all(self.settings, self.settings.environment(self.name))
         return f"{len(self.secrets)} files, in memory only"

@@ -33,7 +33,7 @@ def sow(settings: "Settings", here: State, environments: "Sequence[Environment]"
         Failure: the KMS refuses.
 
     """
-    from tasks.lib.secrets.encryption import encrypt_all
+    from tasks.lib.secrets.crypt import encrypt_all
     from tasks.lib.secrets.files import known_files
 
     owner = _as_key_owner(settings, here)

@@ -8,25 +8,24 @@ from tasks import cli
 @cli.task(
     help={
         "environment": "Whose secrets: staging or production.",
-        "overwrite": "Also write over files that were edited by hand since they were decrypted.",
+        "overwrite": "Also overwrite files that were edited since they were decrypted.",
     }
 )
 def decrypt(c: Context, environment: str = "", overwrite: bool = False) -> None:
     """Decrypt an environment's secrets into files that git ignores, readable by you alone."""
     from tasks.lib import console
-    from tasks.lib.secrets import decryption
+    from tasks.lib.secrets import plaintexts
+    from tasks.lib.secrets.crypt import decrypt_all
     from tasks.lib.secrets.files import secret_files
 
     settings = cli.settings(c)
     chosen = settings.environment(environment)
-    plaintexts = decryption.decrypt_all(settings, chosen)
+    decrypted = decrypt_all(settings, chosen)
     files = secret_files(settings, chosen)
     if not overwrite:
-        decryption.refuse_edited(chosen, files, plaintexts)
-    decryption.write_plaintexts(files, plaintexts)
+        plaintexts.refuse_edited(chosen, files, decrypted)
+    plaintexts.write(files, decrypted)
     for file in files:
-        console.say(f"{file.plaintext}: {len(plaintexts[file.name])} bytes")
+        console.say(f"{file.plaintext}: {len(decrypted[file.name])} bytes")
     if not files:
-        console.say(
-            f"{chosen.name} has no encrypted files, by the settings in environments.{chosen.name}.secrets."
-        )
+        console.say(f"{chosen.name} has no encrypted files: see environments.{chosen.name}.secrets.")

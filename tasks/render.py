@@ -20,7 +20,7 @@ def render(
     """Print the Kubernetes manifests of an environment, or write them to a folder."""
     from tasks.lib import build_variables
     from tasks.lib.render import output, rendering
-    from tasks.lib.secrets.decryption import decrypt_all
+    from tasks.lib.secrets.crypt import decrypt_all
 
     settings = cli.settings(c)
     place = settings.environment(environment)

@@ -1,4 +1,4 @@
-"""Everything a key owner and a deployer need for the encrypted files."""
+"""Encrypt, change, check, rotate and compare the encrypted secret files."""
 
 import os
 import sys
@@ -33,28 +33,30 @@ def encrypt(
 ) -> None:
     """Encrypt plaintext files; needs the key owner's role only."""
     from tasks.lib import console
-    from tasks.lib.secrets import encryption
-    from tasks.lib.secrets.formats import Form
+    from tasks.lib.secrets import plaintexts
+    from tasks.lib.secrets.crypt import encrypt_all
+    from tasks.lib.secrets.envelope import Form
 
     settings = cli.settings(c)
     chosen = settings.environment(environment)
-    plaintexts = encryption.plaintexts(settings, chosen, encryption.which(file, all, source), source)
-    encryption.check_all(settings, chosen, plaintexts)
-    encryption.encrypt_all(settings, chosen, plaintexts, Form.RAW if raw else Form.HEADED)
-    console.say(f"Encrypted for {environment}: {', '.join(plaintexts)}")
+    plaintexts.refuse_unclear(file, all, source)
+    given = plaintexts.read(settings, chosen, file, source)
+    plaintexts.check(settings, chosen, given)
+    encrypt_all(settings, chosen, given, Form.RAW if raw else Form.HEADED)
+    console.say(f"Encrypted for {environment}: {', '.join(given)}")
 
 
 @cli.task(positional=["file"], help=HELP)
 def edit(c: Context, file: str, environment: str = "") -> None:
     """Open a secret file in $EDITOR, in memory, and encrypt it if it was changed."""
     from tasks.lib import console
-    from tasks.lib.secrets import editing
+    from tasks.lib.secrets.edit import edit
     from tasks.lib.secrets.files import one_file
 
     settings = cli.settings(c)
     chosen = one_file(settings, settings.environment(environment), file)
-    changed = editing.edit(settings, chosen, os.environ)
-    console.say(f"{chosen.shown}: {'encrypted anew' if changed else 'unchanged'}")
+    changed = edit(settings, chosen, os.environ)
+    console.say(f"{chosen.shown}: {'re-encrypted' if changed else 'unchanged'}")
 
 
 @cli.task(
@@ -79,7 +81,7 @@ def set_(
 ) -> None:
     """Set one value in an env file; it comes from stdin."""
     from tasks.lib import console
-    from tasks.lib.secrets import editing, entering
+    from tasks.lib.secrets import edit, entering
     from tasks.lib.secrets.files import one_file, secret_files
 
     settings = cli.settings(c)
@@ -88,15 +90,15 @@ def set_(
     target = (
         one_file(settings, chosen, file)
         if file
-        else editing.file_with(settings, secret_files(settings, chosen), key)
+        else edit.file_with(settings, secret_files(settings, chosen), key)
     )
     if not new:
-        editing.expect(target, key)
+        edit.expect(target, key)
     if value is None:
         value = entering.from_stdin(key)
     if not short:
         entering.refuse_short(key, value, settings.guard.open_keys)
-    changed = editing.set_value(settings, target, key, value)
+    changed = edit.set_value(settings, target, key, value)
     console.say(f"{target.shown}: {key} {'set' if changed else 'has that value already'}")
 
 
@@ -111,44 +113,42 @@ def set_(
 def diff(c: Context, revision: str = "HEAD", environment: str = "", show: bool = False) -> None:
     """Show which keys changed since a commit, without their values."""
     from tasks.lib import console
-    from tasks.lib.secrets import comparing
+    from tasks.lib.secrets.diff import differences
 
     settings = cli.settings(c)
-    for entry in comparing.differences(settings, _files(settings, environment), revision):
-        plain = f"{entry.place}  {entry.key}  {entry.change.value}"
-        console.emit(comparing.shown(entry) if show else plain)
+    for entry in differences(settings, _files(settings, environment), revision):
+        console.emit(entry.revealed() if show else str(entry))
 
 
 @cli.task(help={"environment": ENVIRONMENTS, "json": "Print JSON on stdout."})
 def verify(c: Context, environment: str = "", json: bool = False) -> None:
     """Examine every encrypted file; exits with 1 for broken or unknown ones, 3 for stale ones."""
-    from tasks.lib.secrets import verifying
     from tasks.lib.secrets.listing import show_verdicts
+    from tasks.lib.secrets.verify import conclude, verify
 
     settings = cli.settings(c)
-    verdicts = verifying.verify(settings, _files(settings, environment))
+    verdicts = verify(settings, _files(settings, environment))
     show_verdicts(verdicts, as_json=json)
-    verifying.conclude(verdicts)
+    conclude(verdicts)
 
 
 @cli.task(
     help={"environment": ENVIRONMENTS, "new-version": "First make a new primary version of the keys."},
 )
 def rotate(c: Context, environment: str = "", new_version: bool = False) -> None:
-    """Encrypt with the primary key version whatever an older one encrypted."""
-    from tasks.lib.secrets import reencryption
+    """Re-encrypt with the primary key version what an older one encrypted."""
     from tasks.lib.secrets.files import strays
-    from tasks.lib.secrets.listing import show_outcome, show_rest, show_strays
+    from tasks.lib.secrets.listing import show_rewritten, show_skipped
+    from tasks.lib.secrets.rotate import add_versions, disposable_versions, rotate
 
     settings = cli.settings(c)
     files = _files(settings, environment)
     keys = list(dict.fromkeys(file.key for file in files))
     if new_version:
-        reencryption.add_versions(settings, keys)
-    show_outcome(reencryption.rotate(settings, files))
-    show_strays(strays(files))
-    # Another environment's files may still need the old versions: they are disposable only after all.
-    show_rest([] if environment else reencryption.disposable_versions(settings, keys))
+        add_versions(settings, keys)
+    show_rewritten(rotate(settings, files))
+    # Another environment's files may still need the old versions: only after all are they not needed.
+    show_skipped(strays(files), [] if environment else disposable_versions(settings, keys))
 
 
 @cli.task(
@@ -157,48 +157,49 @@ def rotate(c: Context, environment: str = "", new_version: bool = False) -> None
 )
 def exec_(c: Context, environment: str = "") -> None:
     """Run `-- COMMAND` with the env files' secrets in its environment."""
-    from tasks.lib.secrets import child, decryption
+    from tasks.lib.secrets.crypt import decrypt_all
+    from tasks.lib.secrets.run import become
 
     settings = cli.settings(c)
     chosen = settings.environment(environment)
     command = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
-    child.become(command, decryption.decrypt_all(settings, chosen) if command else {}, chosen.name)
+    become(command, decrypt_all(settings, chosen) if command else {}, chosen.name)
 
 
 @cli.task(
     help={"to": "The new key: its name in the key ring, or its full name.", "environment": ENVIRONMENTS},
 )
 def rekey(c: Context, to: str, environment: str = "") -> None:
-    """Encrypt every file with another key, in this project or another."""
+    """Re-encrypt every file with another key, in this project or another."""
     from tasks.lib import console
-    from tasks.lib.secrets import reencryption
-    from tasks.lib.secrets.listing import show_outcome
+    from tasks.lib.secrets.listing import show_rewritten
+    from tasks.lib.secrets.rotate import rekey
 
     settings = cli.settings(c)
     key = settings.kms.key_name(to)
-    show_outcome(reencryption.rekey(settings, _files(settings, environment), key))
+    show_rewritten(rekey(settings, _files(settings, environment), key))
     console.say(f"Now name the new key in invoke.yaml, under environments.….secrets.files: {to}")
 
 
 @cli.task(may_follow="file", help={**HELP, "environment": ENVIRONMENTS})
 def log(c: Context, file: str = "", environment: str = "") -> None:
     """Show who changed which encrypted file when, and where the key's own log is."""
-    from tasks.lib.secrets import history
     from tasks.lib.secrets.files import files_called
     from tasks.lib.secrets.listing import show_log
+    from tasks.lib.secrets.log import audit_hint, log
 
     files = files_called(_files(cli.settings(c), environment), file)
-    show_log(history.log(files), history.audit_hint([found.key for found in files]))
+    show_log(log(files), audit_hint([found.key for found in files]))
 
 
 @cli.task(help={"staged": "Only what is about to be committed (the pre-commit hook)."})
 def check(c: Context, staged: bool = False) -> None:
     """Refuse plaintext among the committed files: by name, by shape and by value."""
     from tasks.lib import console
-    from tasks.lib.secrets import checkin
+    from tasks.lib.secrets import leak_check
 
-    listing = checkin.STAGED if staged else checkin.TRACKED
-    console.say(checkin.said(checkin.check(cli.settings(c), listing), listing))
+    listing = leak_check.STAGED if staged else leak_check.TRACKED
+    console.say(leak_check.summary(leak_check.check(cli.settings(c), listing), listing))
 
 
 @cli.task(positional=["file"], help={"file": "The encrypted file, or git's copy of one."})
@@ -207,7 +208,7 @@ def textconv(c: Context, file: str) -> None:
     from pathlib import Path
 
     from tasks.lib import console
-    from tasks.lib.secrets.textconv import text_of
+    from tasks.lib.secrets.diff import text_of
 
     console.emit(text_of(cli.settings(c), Path(file)))
 

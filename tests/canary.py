@@ -18,7 +18,7 @@ from urllib.parse import quote, quote_plus
 
 from tasks.lib.printable import printable
 from tasks.lib.redaction import Public, Secret
-from tasks.lib.secrets.guard import needles
+from tasks.lib.secrets.leak_check import needles
 from tests.builders import ROOT
 
 SHARED_MEMORY = Path("/dev/shm")

@@ -8,9 +8,8 @@ from msgspec.structs import replace
 
 from sandbox.seed import make_keys, placeholder
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets.encryption import encrypt_all
+from tasks.lib.secrets.crypt import as_encrypter, encrypt_all
 from tasks.lib.secrets.files import RELEASE_KEY, known_files
-from tasks.lib.secrets.identities import as_encrypter
 from tasks.lib.settings.model import Settings
 from tests.builders import ROOT
 from tests.sandbox_case import Case, merged

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets.decryption import decrypt_all
-from tasks.lib.secrets.encryption import encrypt_all
-from tasks.lib.secrets.formats import Form
+from tasks.lib.secrets.crypt import decrypt_all, encrypt_all
+from tasks.lib.secrets.envelope import Form
 from tasks.lib.settings.model import Settings
 from tests.builders import ROOT
 from tests.kms_process import DEPLOYER, KEY, KEY_OWNER, KmsProcess

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets.encryption import encrypt_all
+from tasks.lib.secrets.crypt import encrypt_all
 from tasks.lib.settings.model import Settings
 from tests.builders import settings_in
 from tests.kms_process import DEPLOYER, KEY_OWNER, KmsProcess

@@ -258,8 +258,8 @@ def test_plain_invoke_refuses_what_it_cannot_read_of_an_f(
 @pytest.mark.parametrize(
     ("closed", "code", "said"),
     [
-        ("<&-", 2, "No value came for SENDGRID_API_KEY"),
-        (">&-", 2, "No value came for SENDGRID_API_KEY"),
+        ("<&-", 2, "No value was given for SENDGRID_API_KEY"),
+        (">&-", 2, "No value was given for SENDGRID_API_KEY"),
         ("2>&-", 2, ""),
         ("<&- >&- 2>&-", 2, ""),
     ],

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets.encryption import encrypt_all
+from tasks.lib.secrets.crypt import encrypt_all
 from tests.builders import ROOT, invoke_yaml
 from tests.kms_process import DEPLOYER, KEY_OWNER, KmsProcess
 from tests.program import Here

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets.formats import Form, parse
+from tasks.lib.secrets.envelope import Form, parse
 from tests.builders import ROOT
 from tests.kms_process import DEPLOYER, KEY, KEY_OWNER, KmsProcess, make_key
 from tests.program import Here
@@ -68,7 +68,7 @@ def test_encrypt_refuses_a_file_that_kubernetes_would_refuse(checkout: Checkout)
     done = checkout.run("secrets.encrypt", "lookit-secrets.env", *STAGING, "--source", str(source))
     assert done.code == 1
     assert "lookit-secrets.env is not valid, so nothing was encrypted." in done.stderr
-    assert "line 2: A again: it is on line 1 already" in done.stderr
+    assert "line 2: A is there twice: it is on line 1 already" in done.stderr
     assert checkout.everything() == before
 
 
@@ -80,8 +80,8 @@ def test_encrypt_all_lists_the_faults_of_every_file(checkout: Checkout) -> None:
     done = checkout.run("secrets.encrypt", "--all", *STAGING)
     assert done.code == 1
     assert "lookit-secrets.env, googleAppCreds.json are not valid, so nothing was encrypted." in done.stderr
-    assert "- lookit-secrets.env: line 2: A again: it is on line 1 already" in done.stderr
-    assert "- googleAppCreds.json: line 1: no JSON" in done.stderr
+    assert "- lookit-secrets.env: line 2: A is there twice: it is on line 1 already" in done.stderr
+    assert "- googleAppCreds.json: line 1: not JSON" in done.stderr
     assert checkout.everything() == before
 
 
@@ -91,9 +91,9 @@ def test_encrypt_all_lists_the_faults_of_every_file(checkout: Checkout) -> None:
         ((), "Name one file, or all of them"),
         (("lookit-secrets.env", "--all"), "Name one file, or all of them"),
         (("--all", "--source", "x"), "Name one file, or all of them"),
-        (("lookit-secrets.env",), "is not there."),
-        (("lookit-secrets.env", "--source", "/"), "- / is no file."),
-        (("no-such.env",), "staging has no secret file 'no-such.env'."),
+        (("lookit-secrets.env",), "does not exist."),
+        (("lookit-secrets.env", "--source", "/"), "- / is not a file."),
+        (("no-such.env",), "There is no secret file 'no-such.env' for staging."),
     ],
 )
 def test_encrypt_refuses_what_it_cannot_understand(
@@ -143,11 +143,11 @@ def test_edit_encrypts_what_the_editor_changed_and_leaves_no_copy(checkout: Chec
     ("editing", "code", "said"),
     [
         ("true", 0, "unchanged"),
-        ("echo A=1 > $1; exit 3", 1, "exited with 3.\n  why:  The encrypted file is as it was."),
-        ("printf 'A=1\\nA=2\\n' > $1", 1, "line 2: A again: it is on line 1 already"),
+        ("echo A=1 > $1; exit 3", 1, "exited with 3.\n  why:  The encrypted file is unchanged."),
+        ("printf 'A=1\\nA=2\\n' > $1", 1, "line 2: A is there twice: it is on line 1 already"),
         ("kill -9 $PPID", -9, ""),
         ("rm $1", 1, "The editor left no file."),
-        ("printf 'A=\\377' > $1", 1, "line 1: no UTF-8 at byte 3"),
+        ("printf 'A=\\377' > $1", 1, "line 1: not UTF-8 at byte 3"),
         ("> $1", 1, "lookit-secrets.env holds no key at all, so nothing was encrypted."),
     ],
     ids=["unchanged", "editor fails", "text not valid", "killed", "file removed", "no text", "emptied"],
@@ -191,7 +191,7 @@ def test_edit_leaves_alone_what_somebody_else_has_changed_meanwhile(
     editor = script(tmp_path, f'sed -i s/=db/=ours/ "$1"; cp {theirs} {checkout.encrypted()}')
     done = checkout.run("secrets.edit", "lookit-secrets.env", *STAGING, EDITOR=editor, VISUAL="")
     assert done.code == 1
-    assert "has changed since it was opened, so it was left alone." in done.stderr
+    assert "has changed since it was opened, so it was left unchanged." in done.stderr
     assert checkout.encrypted().read_bytes() == theirs.read_bytes()
 
 
@@ -243,12 +243,12 @@ def test_set_reads_the_value_from_stdin_and_finds_the_file(checkout: Checkout) -
 @pytest.mark.parametrize(
     ("arguments", "stdin", "code", "said"),
     [
-        (("DB_HOST=x",), "", 2, "The value of DB_HOST stands on the command line."),
+        (("DB_HOST=x",), "", 2, "The value of DB_HOST is on the command line."),
         (("DB_HOST=x", "--in-history"), "", 0, "DB_HOST set"),
         (("DB_HOST=-",), "y", 0, "DB_HOST set"),
         (("DB_HOST",), "db\n", 0, "DB_HOST has that value already"),
-        (("DB_HOST",), "two\nlines\n", 2, "The value of DB_HOST cannot stand in an env file."),
-        (("NEW_KEY",), "x", 2, "No file is expected to hold NEW_KEY."),
+        (("DB_HOST",), "two\nlines\n", 2, "An env file cannot have the value of DB_HOST."),
+        (("NEW_KEY",), "x", 2, "NEW_KEY is not in any .expected list."),
         (("NEW_KEY", "--file", "lookit-secrets.env"), "a value", 2, "NEW_KEY is not in the .expected list"),
         (("NEW_KEY", "--file", "lookit-secrets.env", "--new"), "a value", 0, "NEW_KEY set"),
         (("DB_HOSTT",), "a value", 2, "Did you mean DB_HOST?"),
@@ -257,16 +257,16 @@ def test_set_reads_the_value_from_stdin_and_finds_the_file(checkout: Checkout) -
             ("DB_HOST",),
             "a value # b",
             0,
-            "DB_HOST holds a # after a space: a comment there is part of the value",
+            "DB_HOST has a # after a space: the comment is part of the value",
         ),
-        (("type", "--file", "googleAppCreds.json"), "a value", 2, "googleAppCreds.json is no env file."),
+        (("type", "--file", "googleAppCreds.json"), "a value", 2, "googleAppCreds.json is not an env file."),
         (("DB_PASSWORD",), "12345", 2, "The value for DB_PASSWORD is shorter than 6 characters"),
         (("DB_PASSWORD", "--short"), "12345", 0, "DB_PASSWORD set"),
-        (("DB_HOST",), "", 2, "No value came for DB_HOST, so nothing was changed."),
-        (("DB_HOST",), "\n", 2, "No value came for DB_HOST, so nothing was changed."),
+        (("DB_HOST",), "", 2, "No value was given for DB_HOST, so nothing was changed."),
+        (("DB_HOST",), "\n", 2, "No value was given for DB_HOST, so nothing was changed."),
         (("DB_HOST",), "x\r\n", 2, "The value of DB_HOST ends in a carriage return."),
-        (("#DB_HOST", "--file", "lookit-secrets.env"), "a value", 2, "That is no key for an env file."),
-        (("1", "--file", "lookit-secrets.env"), "a value", 2, "That is no key for an env file."),
+        (("#DB_HOST", "--file", "lookit-secrets.env"), "a value", 2, "An env file cannot have this key."),
+        (("1", "--file", "lookit-secrets.env"), "a value", 2, "An env file cannot have this key."),
         (("", "--file", "lookit-secrets.env"), "x", 2, "No key was named."),
     ],
 )
@@ -339,7 +339,7 @@ def test_verify_tells_broken_from_stale(kms: KmsProcess, own_key: Checkout) -> N
     client.update_crypto_key_primary_version(name=own_key.key, crypto_key_version_id="2")
     stale = own_key.run("secrets.verify")
     assert stale.code == 3
-    assert "8 of 8 secret files want attention." in stale.stderr
+    assert "8 of 8 secret files need attention." in stale.stderr
     own_key.encrypted("staging").write_bytes(own_key.encrypted("production").read_bytes())
     own_key.seal("production", {"lookit-secrets.env": Secret(b"DB_HOST=x\nEXTRA=1\n")})
     broken = own_key.run("secrets.verify", "--json")
@@ -349,7 +349,7 @@ def test_verify_tells_broken_from_stale(kms: KmsProcess, own_key: Checkout) -> N
         "The encrypted file belongs to production/lookit-secrets.env, not to staging/lookit-secrets.env."
     )
     assert found["production", "lookit-secrets.env"]["problems"] == ["DB_PASSWORD is missing"]
-    assert found["production", "lookit-secrets.env"]["remarks"] == ["EXTRA is expected by nobody"]
+    assert found["production", "lookit-secrets.env"]["remarks"] == ["EXTRA is not in the .expected list"]
     assert found["production", "googleAppCreds.json"]["version"] == "older"
 
 
@@ -411,17 +411,17 @@ def test_verify_names_a_disabled_version_and_a_key_that_is_not_there(
     }
 
 
-def test_verify_and_rotate_name_files_that_no_setting_names(checkout: Checkout) -> None:
+def test_verify_and_rotate_name_files_that_are_not_in_the_settings(checkout: Checkout) -> None:
     stray = checkout.encrypted(name="old.env")
     stray.write_bytes(checkout.encrypted().read_bytes())
     done = checkout.run("secrets.verify", "--json")
     assert done.code == 3
-    assert "1 of 9 secret files want attention." in done.stderr
+    assert "1 of 9 secret files need attention." in done.stderr
     assert json.loads(done.stdout)[-1] == {
         "environment": "staging", "file": "old.env", "state": "stale", "form": "", "version": "", "problems": [],
-        "remarks": ["no setting names it, so no task looks after it"], "next_step": "",
+        "remarks": ["not in the settings, so no task looks after it"], "next_step": "",
     }  # fmt: skip
-    assert "old.env.enc was left as it is: no setting names it." in checkout.run("secrets.rotate").stderr
+    assert "old.env.enc was skipped: it is not in the settings." in checkout.run("secrets.rotate").stderr
 
 
 def test_verify_prints_a_table_for_people(checkout: Checkout) -> None:
@@ -430,12 +430,12 @@ def test_verify_prints_a_table_for_people(checkout: Checkout) -> None:
     assert (done.code, done.stdout) == (1, "")
     for said in (
         "DB_PASSWORD is missing",
-        "EXTRA is expected by nobody",
+        "EXTRA is not in the .expected list",
         "line 1: ends in CR LF",
         "line 2: EXTRA is empty",
     ):
         assert said in done.stderr
-    assert "next: Mend it: ./inv secrets.edit lookit-secrets.env --environment staging" in done.stderr
+    assert "next: Fix it: ./inv secrets.edit lookit-secrets.env --environment staging" in done.stderr
 
 
 def test_verify_tells_the_number_of_the_version_to_whom_may_see_it(
@@ -450,7 +450,7 @@ def test_rotate_makes_a_version_and_moves_every_file_to_it(kms: KmsProcess, own_
     own_key.seal("staging", {"lookit-secrets.env": PLAINTEXTS["lookit-secrets.env"]}, Form.RAW)
     done = own_key.run("secrets.rotate", "--new-version")
     assert done.code == 0, done.stderr
-    assert done.stderr.count("encrypted anew and verified") == 8
+    assert done.stderr.count("re-encrypted and verified") == 8
     name = own_key.key.rsplit("/", 1)[1]
     assert f"gcloud kms keys versions disable 1 --key {name}" in done.stderr
     assert "disable 2" not in done.stderr
@@ -479,7 +479,7 @@ def test_rotate_tells_who_may_not_see_versions_how_to_find_the_old_ones(
 def test_rotate_of_one_environment_calls_no_version_needless(own_key: Checkout) -> None:
     done = own_key.run("secrets.rotate", *STAGING, "--new-version")
     assert done.code == 0, done.stderr
-    assert done.stderr.count("encrypted anew") == 4
+    assert done.stderr.count("re-encrypted") == 4
     assert "versions disable" not in done.stderr
 
 
@@ -528,7 +528,7 @@ def test_rekey_moves_every_file_and_can_be_repeated(kms: KmsProcess, own_key: Ch
     kms.set_faults()
     second = own_key.run("secrets.rekey", "--to", other)
     assert second.code == 0, second.stderr
-    assert (second.stderr.count("encrypted anew"), second.stderr.count("nothing to do")) == (3, 5)
+    assert (second.stderr.count("re-encrypted"), second.stderr.count("nothing to do")) == (3, 5)
     assert own_key.with_key(other).opened() == PLAINTEXTS
 
 
@@ -588,7 +588,7 @@ def test_log_takes_the_encrypted_file_s_name_and_refuses_others(checkout: Checko
 def test_rekey_to_what_is_no_name_of_a_key_is_bad_usage(checkout: Checkout, name: str) -> None:
     before = checkout.everything()
     done = checkout.run("secrets.rekey", "--to", name)
-    assert (done.code, done.stderr.startswith("That is no name of a key.")) == (2, True)
+    assert (done.code, " is not the name of a key." in done.stderr) == (2, True)
     assert checkout.everything() == before
 
 
@@ -596,7 +596,7 @@ def test_rekey_to_what_is_no_name_of_a_key_is_bad_usage(checkout: Checkout, name
 def test_git_shows_readable_diffs_by_textconv(checkout: Checkout, form: Form) -> None:
     """As docs/secrets.md sets it up, but for the checkout, whose settings are told to the program."""
     checkout.seal("staging", PLAINTEXTS, form)
-    checkout.git("commit", "-qam", "Seal anew")
+    checkout.git("commit", "-qam", "Seal again")
     (checkout.root / ".git/info/attributes").write_text("*.enc diff=lookit\n")
     command = shlex.join(["env", "-C", str(ROOT), *checkout.command("secrets.textconv")])
     checkout.git("config", "diff.lookit.textconv", f'{command} "$(realpath "$1")" #')

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.errors import Failure
-from tasks.lib.secrets import checkin
-from tasks.lib.secrets.formats import Form
+from tasks.lib.secrets import leak_check
+from tasks.lib.secrets.envelope import Form
 from tests.builders import ROOT
 from tests.kms_process import DEPLOYER, KmsProcess
 from tests.program import Here
@@ -66,9 +66,9 @@ def test_check_refuses_a_staged_secret(
     checkout: Checkout, path: str, content: bytes | Callable[[Checkout], bytes], why: str
 ) -> None:
     stage(checkout, path, content if isinstance(content, bytes) else content(checkout))
-    for listing in (checkin.STAGED, checkin.TRACKED):
+    for listing in (leak_check.STAGED, leak_check.TRACKED):
         with pytest.raises(Failure) as refused:
-            checkin.check(checkout.settings(), listing)
+            leak_check.check(checkout.settings(), listing)
         assert refused.value.what == "1 file must not be committed."
         assert refused.value.why == f"- {path}: {why}"
         assert "A value that was ever pushed is leaked" in refused.value.next_step
@@ -86,42 +86,42 @@ def test_check_refuses_a_staged_secret_within_a_larger_repository(
     stage(checkout, PLAINTEXT, b"A=1\n")
     for name, path in variables.items():
         monkeypatch.setenv(name, str(tmp_path / path))
-    for listing in (checkin.STAGED, checkin.TRACKED):
+    for listing in (leak_check.STAGED, leak_check.TRACKED):
         with pytest.raises(Failure) as refused:
-            checkin.check(checkout.settings(), listing)
+            leak_check.check(checkout.settings(), listing)
         assert refused.value.why == f"- {PLAINTEXT}: is a decrypted secret file by its name"
 
 
 def test_check_passes_what_only_looks_like_a_ciphertext(checkout: Checkout) -> None:
     stage(checkout, "notes", b"\x0a\x24\x00 and so on")
-    assert checkin.check(checkout.settings(), checkin.STAGED) == 1
+    assert leak_check.check(checkout.settings(), leak_check.STAGED) == 1
 
 
 def test_check_passes_ciphertext_and_counts_what_it_saw(checkout: Checkout) -> None:
-    assert checkin.check(checkout.settings(), checkin.TRACKED) == 8 + 4 + 1
-    assert checkin.check(checkout.settings(), checkin.STAGED) == 0
+    assert leak_check.check(checkout.settings(), leak_check.TRACKED) == 8 + 4 + 1
+    assert leak_check.check(checkout.settings(), leak_check.STAGED) == 0
 
 
 @pytest.mark.parametrize(
     ("number", "listing", "text"),
     [
-        (0, checkin.STAGED, "No plaintext secret in 0 files about to be committed."),
-        (1, checkin.TRACKED, "No plaintext secret in 1 file committed or staged."),
+        (0, leak_check.STAGED, "No plaintext secret in 0 files about to be committed."),
+        (1, leak_check.TRACKED, "No plaintext secret in 1 file committed or staged."),
     ],
 )
 def test_check_says_what_it_looked_at(number: int, listing: tuple[str, ...], text: str) -> None:
-    assert checkin.said(number, listing) == text
+    assert leak_check.summary(number, listing) == text
 
 
 def test_check_without_rights_still_looks_at_names_and_shapes(
     kms: KmsProcess, checkout: Checkout, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kms.set_policy({DEPLOYER: []})
-    assert checkin.check(checkout.settings(), checkin.TRACKED) == 13
+    assert leak_check.check(checkout.settings(), leak_check.TRACKED) == 13
     assert "8 of 8 secrets could not be decrypted and were not looked for." in capsys.readouterr().err
     stage(checkout, PLAINTEXT, b"A=1\n")
     with pytest.raises(Failure, match="1 file must not be committed"):
-        checkin.check(checkout.settings(), checkin.STAGED)
+        leak_check.check(checkout.settings(), leak_check.STAGED)
 
 
 def test_the_task_examines_this_very_repository(here: Here) -> None:

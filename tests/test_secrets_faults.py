@@ -13,7 +13,7 @@ import pytest
 
 from tasks.lib.kms.client import connected
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets.decryption import open_file
+from tasks.lib.secrets.crypt import open_file
 from tasks.lib.secrets.files import one_file
 from tests.builders import ROOT
 from tests.kms_process import KmsProcess, make_key
@@ -209,7 +209,7 @@ def test_killed_after_any_file_the_next_run_does_the_rest(
     expect_whole(checkout, task, other)
     again = run(checkout, task, other, **LONG)
     assert again.code == 0, again.stderr
-    assert (again.stderr.count("encrypted anew"), again.stderr.count("nothing to do")) == (
+    assert (again.stderr.count("re-encrypted"), again.stderr.count("nothing to do")) == (
         8 - finished,
         finished,
     )

@@ -34,7 +34,7 @@ from tasks.lib.deploy.releases.support_bundle import Found
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Redactor, Secret
 from tasks.lib.render import kustomize
-from tasks.lib.secrets import decryption
+from tasks.lib.secrets import crypt
 from tests.builders import checked_in_settings
 from tests.canary import FORMS, Form, is_shown
 
@@ -201,7 +201,7 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Secrets decrypt and the tree renders; there is no cluster, registry or key management."""
     stream = "---\n".join(yaml.safe_dump(thing) for thing in RENDERED).encode()
     connection = SimpleNamespace(api=SimpleNamespace(close=lambda: None), kinds={})
-    monkeypatch.setattr(decryption, "decrypt_all", lambda *_: PLAINTEXTS)
+    monkeypatch.setattr(crypt, "decrypt_all", lambda *_: PLAINTEXTS)
     monkeypatch.setattr(kustomize, "build", lambda *_: process.Completed(stream, b""))
     monkeypatch.setattr("tasks.lib.cluster.connection.connect", lambda *_: connection)
     monkeypatch.setattr("tasks.lib.image.pinning.pin", lambda *_: None)

@@ -19,7 +19,7 @@ from tasks.lib.credentials import SCOPES
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.deploy.plan.plan import needed
 from tasks.lib.render.rendering import render
-from tasks.lib.secrets.decryption import decrypt_all
+from tasks.lib.secrets.crypt import decrypt_all
 from tasks.lib.settings.model import Settings
 from tests.builders import ROOT
 from tests.deployed import (

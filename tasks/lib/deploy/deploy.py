@@ -131,7 +131,7 @@ def prepare(settings: "Settings", release: Release) -> "tuple[Connection, Render
     from tasks.lib.image.pinning import pin
     from tasks.lib.render.rendering import render
     from tasks.lib.render.validation import preload
-    from tasks.lib.secrets.decryption import decrypt_all
+    from tasks.lib.secrets.crypt import decrypt_all
 
     environment = release.environment
     connecting = Background(partial(connect, settings, environment))

@@ -102,19 +102,19 @@ def secrets_decrypt(settings: "Settings", environment: "Environment") -> str:
         Failure: one does not decrypt, or lacks keys.
 
     """
-    from tasks.lib.secrets.decryption import decrypt_all
-    from tasks.lib.secrets.expected import compare, expected_keys, keys_in
+    from tasks.lib.secrets.crypt import decrypt_all
+    from tasks.lib.secrets.expected import lacking
     from tasks.lib.secrets.files import secret_files
 
     plaintexts = decrypt_all(settings, environment)
-    lacking = []
-    for file in secret_files(settings, environment):
-        keys, _ = keys_in(file.name, plaintexts[file.name].reveal())
-        absent = compare(expected_keys(file) or [], keys).missing
-        lacking += [f"{file.name} lacks {key}" for key in absent]
-    if lacking:
+    absent = [
+        f"{file.name} lacks {key}"
+        for file in secret_files(settings, environment)
+        for key in lacking(file, plaintexts[file.name])
+    ]
+    if absent:
         what = "The secrets lack keys that the manifests ask for."
-        raise Failure(what, "\n".join(lacking), "The key's owner adds them: docs/secrets.md.")
+        raise Failure(what, "\n".join(absent), "The key's owner adds them: docs/secrets.md.")
     return f"{len(plaintexts)} files, all expected keys"
 
 

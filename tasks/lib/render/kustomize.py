@@ -14,7 +14,7 @@ from tasks.lib.files import write_atomically
 from tasks.lib.redaction import Secret
 from tasks.lib.render import outside
 from tasks.lib.render.templates import fill_tree
-from tasks.lib.secrets.expected import findings_in, refuse_faults
+from tasks.lib.secrets.expected import refuse_errors
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
@@ -109,8 +109,8 @@ def _add_plaintexts(copy: Path, environment: "Environment", secrets: Mapping[str
     """Write the plaintext files where the overlay expects them."""
     for name, plaintext in secrets.items():
         if name.endswith(".env"):  # kustomize would quote the line that it stumbles over
-            mend = f"Mend it: ./inv secrets.edit {shlex.quote(name)} --environment {environment.name}"
-            refuse_faults({name: findings_in(name, plaintext)}, "nothing was rendered", mend)
+            fix = f"Fix it: ./inv secrets.edit {shlex.quote(name)} --environment {environment.name}"
+            refuse_errors({name: plaintext}, "nothing was rendered", fix)
         write_atomically(_within(copy, environment) / name, plaintext.reveal())
 
 

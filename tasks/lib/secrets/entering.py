@@ -12,14 +12,10 @@ from tasks.lib.redaction import SHORTEST, Secret
 
 
 def key_and_value(given: str, in_history: bool) -> tuple[str, Secret | None]:
-    """Take `NAME`, `NAME=-` or `NAME=VALUE` apart; no value means that it is to be read from stdin.
-
-    Args:
-        given: what stands on the command line.
-        in_history: whether a value may stand there.
+    """The parts of `NAME`, `NAME=-` or `NAME=VALUE`; no value means that it is to be read from stdin.
 
     Raises:
-        UsageError: there is no key, or there is a value, and nobody said that it may be there.
+        UsageError: there is no key, or a value without `in_history`, which accepts it there.
 
     """
     key, equals, value = given.partition("=")
@@ -30,43 +26,39 @@ def key_and_value(given: str, in_history: bool) -> tuple[str, Secret | None]:
     if not in_history:
         quoted = shlex.quote(key)
         raise UsageError(
-            f"The value of {key} stands on the command line.",
+            f"The value of {key} is on the command line.",
             "Shell history and process lists keep it.",
-            f"Pipe it, or type it at the prompt: ./inv secrets.set {quoted}. If it must be so: --in-history",
+            f"Pipe it, or type it at the prompt: ./inv secrets.set {quoted}. To accept that: --in-history",
         )
     return key, Secret(os.fsencode(value))
 
 
 def refuse_short(key: str, value: Secret, open_keys: Collection[str]) -> None:
-    """Check that a value is long enough to be masked in logs and messages; an empty one is none.
-
-    Raises:
-        UsageError: it is not, and its key is none of `open_keys`.
-
-    """
+    """Refuse a value too short to be masked in logs and messages, but for an empty one and `open_keys`."""
     if 0 < len(value.reveal().decode(errors="replace").strip()) < SHORTEST and key not in open_keys:
         quoted = shlex.quote(key)
         raise UsageError(
             f"The value for {key} is shorter than {SHORTEST} characters, so nothing was changed.",
-            "Logs and messages would show it: masking so short a text would blank out half of them.",
-            f"Choose a longer one. If it must be so: ./inv secrets.set {quoted} --short",
+            "Logs and messages would show it: masking such a short text would hide half of them.",
+            f"Choose a longer one. To accept that: ./inv secrets.set {quoted} --short",
         )
 
 
 def from_stdin(key: str) -> Secret:
-    """Read a value: unseen at a terminal, else all of stdin without its last line feed.
+    """Read a value: without echo at a terminal, else all of stdin without its last line feed.
 
     Raises:
-        UsageError: nothing came, as when the program before the pipe failed, or what was typed is no text.
+        UsageError: it is empty, as when the program before the pipe failed, or what was typed is not text.
 
     """
     with signals.raised():
         value = _typed(key) if sys.stdin.isatty() else Secret(sys.stdin.buffer.read().removesuffix(b"\n"))
     if not len(value):
         raise UsageError(
-            f"No value came for {key}, so nothing was changed.", "",
+            f"No value was given for {key}, so nothing was changed.",
+            "",
             f"To make it empty on purpose: ./inv secrets.set {shlex.quote(key)}= --in-history",
-        )  # fmt: skip
+        )
     return value
 
 
@@ -78,6 +70,7 @@ def _typed(key: str) -> Secret:
         return Secret(b"")
     except UnicodeError:
         raise UsageError(
-            f"The value typed for {key} is no UTF-8 text, so nothing was changed.", "",
-            "Let the terminal send UTF-8, or pipe the value.",
-        ) from None  # fmt: skip
+            f"The value typed for {key} is not UTF-8 text, so nothing was changed.",
+            "",
+            "Set the terminal to UTF-8, or pipe the value.",
+        ) from None

@@ -1,4 +1,4 @@
-"""The encrypted files that an environment has according to its settings, and where they lie."""
+"""The encrypted files that an environment has according to its settings, and where they are."""
 
 import shlex
 from dataclasses import dataclass
@@ -23,23 +23,14 @@ RELEASE_KEY = "release.key"
 
 @dataclass(frozen=True)
 class SecretFile:
-    """One secret file.
-
-    Args:
-        name: the plaintext's name, such as `lookit-secrets.env`.
-        environment: the environment's name.
-        key: the full name of the KMS key.
-        ciphertext: where the encrypted file lies.
-        plaintext: where the tree expects the plaintext.
-        shown: the encrypted file's path as messages show it.
-    """
+    """One secret file: its plaintext's name, the full name of its KMS key, and its places."""
 
     name: str
     environment: str
     key: str
     ciphertext: Path
-    plaintext: Path
-    shown: str
+    plaintext: Path  # where the tree expects it
+    shown: str  # the encrypted file's path in messages
 
     @property
     def bound_to(self) -> str:
@@ -54,7 +45,7 @@ class SecretFile:
         """The content of the encrypted file.
 
         Raises:
-            Failure: it is not there, cannot be read, or is empty.
+            Failure: it is missing, empty or cannot be read.
 
         """
         add = f"The key's owner adds it: {self.command('encrypt')}"
@@ -63,16 +54,15 @@ class SecretFile:
         except FileNotFoundError as error:
             raise Failure("The encrypted file is missing.", f"There is no {self.shown}.", add) from error
         except OSError as error:
-            raise Failure(
-                "The encrypted file cannot be read.", str(error), f"ls -l {shlex.quote(self.shown)}"
-            ) from error
+            look = shlex.join(("ls", "-l", self.shown))
+            raise Failure("The encrypted file cannot be read.", str(error), look) from error
         if not content:
             raise Failure("The encrypted file is empty.", f"{self.shown} has no bytes.", add)
         return content
 
 
 def secret_files(settings: "Settings", environment: "Environment") -> list[SecretFile]:
-    """The secret files of an environment, in the order of the settings; the release key once it is there."""
+    """The secret files of an environment, in the order of the settings; the release key once it exists."""
     return [
         file
         for file in known_files(settings, environment)
@@ -81,7 +71,7 @@ def secret_files(settings: "Settings", environment: "Environment") -> list[Secre
 
 
 def known_files(settings: "Settings", environment: "Environment") -> list[SecretFile]:
-    """The same with the release key's file also where it has still to be made."""
+    """The same with the release key's file even where it has not been made yet."""
     secrets = environment.secrets
     sealing = {RELEASE_KEY: secrets.release_key} if secrets.seals else {}
     folder = settings.root / secrets.ciphertexts
@@ -99,28 +89,22 @@ def known_files(settings: "Settings", environment: "Environment") -> list[Secret
 
 
 def one_file(settings: "Settings", environment: "Environment", name: str) -> SecretFile:
-    """The secret file called `name`; its `.enc` name will do.
+    """The secret file called `name`, or `name.enc`.
 
     Raises:
         UsageError: the environment has no such file; the message names those it has.
 
     """
-    files = {file.name: file for file in known_files(settings, environment)}
-    wanted = Path(name).name.removesuffix(SUFFIX)
-    if wanted not in files:
-        raise UsageError(
-            f"{environment.name} has no secret file {name!r}." if name else "No file was named.",
-            f"Its files: {', '.join(files) or 'none'}.",
-            "invoke.yaml lists them: environments.….secrets.files.",
-        )  # fmt: skip
-    return files[wanted]
+    if not name:
+        raise UsageError("No file was named.", "", "See environments.….secrets.files: ./inv settings")
+    return files_called(known_files(settings, environment), name, f" for {environment.name}")[0]
 
 
-def files_called(files: "Sequence[SecretFile]", name: str) -> list[SecretFile]:
+def files_called(files: "Sequence[SecretFile]", name: str, whose: str = "") -> list[SecretFile]:
     """Those of `files` that are called `name`, in every environment; all, for no name.
 
     Raises:
-        UsageError: none is.
+        UsageError: there is none.
 
     """
     wanted = Path(name).name.removesuffix(SUFFIX)
@@ -128,14 +112,15 @@ def files_called(files: "Sequence[SecretFile]", name: str) -> list[SecretFile]:
     if not found:
         known = ", ".join(dict.fromkeys(file.name for file in files))
         raise UsageError(
-            f"There is no secret file {name!r}.", f"The files: {known or 'none'}.",
+            f"There is no secret file {name!r}{whose}.",
+            f"The files: {known or 'none'}.",
             "invoke.yaml lists them: environments.….secrets.files.",
-        )  # fmt: skip
+        )
     return found
 
 
 def strays(files: "Sequence[SecretFile]") -> list[Path]:
-    """Encrypted files beside `files` that no setting names, so that no task looks after them."""
+    """Encrypted files beside `files` that are not in the settings, so that no task looks after them."""
     known = {file.ciphertext for file in files}
     folders = dict.fromkeys(file.ciphertext.parent for file in files)
     return [path for folder in folders for path in sorted(folder.glob(f"*{SUFFIX}")) if path not in known]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tasks.lib.secrets.dotenv import BOM, USUAL_NAME, Finding, Weight, line_ends
+from tasks.lib.secrets.dotenv import BOM, USUAL_NAME, Finding, Severity, line_ends, repeated
 
 # A string, or what gives the text its structure; only for text that is JSON.
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:]')
@@ -16,7 +16,7 @@ TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:]')
 
 @dataclass(frozen=True)
 class Member:
-    """One member of the object, where its key stands, and whether its value is an empty text."""
+    """One member of the object, the line of its key, and whether its value is an empty text."""
 
     key: str
     line: int
@@ -36,41 +36,39 @@ class Parsed:
     findings: tuple[Finding, ...]
 
 
-def parse(content: bytes) -> Parsed:
-    """Read a JSON file that holds one object."""
-    try:
-        text = content.removeprefix(BOM).decode()
-    except UnicodeDecodeError:
-        return _faulty(Finding(0, "no UTF-8, so no JSON", Weight.FAULT))
-    try:
-        held = json.loads(text, object_pairs_hook=_Pairs)
-    except json.JSONDecodeError as error:
-        return _faulty(Finding(error.lineno, _no_json(text, error), Weight.FAULT))
-    except ValueError:  # Python's own limit; JSON has none
-        return _faulty(Finding(0, "a number of more than 4,300 digits", Weight.FAULT))
-    except RecursionError:
-        return _faulty(Finding(0, "no JSON: it is nested too deep", Weight.FAULT))
-    if not isinstance(held, _Pairs):
-        return _faulty(Finding(0, "a JSON value, but no object", Weight.FAULT))
-    lines = _key_lines(text)
-    members = tuple(Member(key, line, value == "") for (key, value), line in zip(held, lines, strict=True))
-    findings = [*line_ends(content, "they stay"), *_about_bom(content), *_about_members(members)]
-    return Parsed(members, tuple(sorted(findings, key=lambda finding: finding.line)))
-
-
 class _Pairs(list[tuple[str, object]]):
     """An object's members in their order, repeated ones too."""
 
 
-def _faulty(finding: Finding) -> Parsed:
-    return Parsed((), (finding,))
+def parse(content: bytes) -> Parsed:
+    """Read a JSON file that holds one object."""
+    try:
+        text = content.removeprefix(BOM).decode()
+        held = json.loads(text, object_pairs_hook=_Pairs)
+    except UnicodeDecodeError:
+        return _refused(0, "not UTF-8, so not JSON")
+    except json.JSONDecodeError as error:
+        return _refused(error.lineno, _syntax(text, error))
+    except ValueError:  # Python's own limit; JSON has none
+        return _refused(0, "a number of more than 4,300 digits")
+    except RecursionError:
+        return _refused(0, "not JSON: it is nested too deeply")
+    if not isinstance(held, _Pairs):
+        return _refused(0, "JSON, but not an object")
+    lines = _key_lines(text)
+    members = tuple(Member(key, line, value == "") for (key, value), line in zip(held, lines, strict=True))
+    findings = sorted([*_about_file(content), *_about_members(members)], key=lambda finding: finding.line)
+    return Parsed(members, tuple(findings))
 
 
-def _no_json(text: str, error: json.JSONDecodeError) -> str:
-    """What was awaited; the text around it stays out."""
-    if text[error.pos : error.pos + 1] == "\0":
-        return f"no JSON: a NUL byte at column {error.colno}"
-    return f"no JSON: {error.msg.removesuffix(' at')} at column {error.colno}"
+def _refused(line: int, why: str) -> Parsed:
+    return Parsed((), (Finding(line, why, Severity.ERROR),))
+
+
+def _syntax(text: str, error: json.JSONDecodeError) -> str:
+    """What was expected; the text around it stays out."""
+    is_nul = text[error.pos : error.pos + 1] == "\0"
+    return f"not JSON: {'a NUL byte' if is_nul else error.msg.removesuffix(' at')} at column {error.colno}"
 
 
 def _key_lines(text: str) -> Iterator[int]:
@@ -83,19 +81,17 @@ def _key_lines(text: str) -> Iterator[int]:
         before = token
 
 
-def _about_bom(content: bytes) -> Iterator[Finding]:
+def _about_file(content: bytes) -> Iterator[Finding]:
+    yield from line_ends(content, "they are kept")
     if content.startswith(BOM):
-        yield Finding(
-            1, "begins with a byte order mark, which stays, and which few readers take", Weight.DOUBT
-        )
+        mark = "begins with a byte order mark, which is kept and which few readers accept"
+        yield Finding(1, mark, Severity.WARNING)
 
 
 def _about_members(members: tuple[Member, ...]) -> Iterator[Finding]:
-    first: dict[str, int] = {}
+    first: dict[str, Member] = {}
     for member in members:
-        if member.key in first:
-            text = f"{member.shown} again: it is on line {first[member.key]} already, and the last one counts"
-            yield Finding(member.line, text, Weight.FAULT)
-        first.setdefault(member.key, member.line)
+        if first.setdefault(member.key, member) is not member:
+            yield repeated(member.shown, member.line, first[member.key].line)
         if member.is_empty:
-            yield Finding(member.line, f"{member.shown} is empty", Weight.DOUBT)
+            yield Finding(member.line, f"{member.shown} is empty", Severity.WARNING)

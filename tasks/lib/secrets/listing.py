@@ -1,7 +1,7 @@
 """How the results of the secrets' tasks are shown."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tasks.lib import console
@@ -10,9 +10,9 @@ from tasks.lib.printable import one_line
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tasks.lib.secrets.history import Entry
-    from tasks.lib.secrets.reencryption import Outcome
-    from tasks.lib.secrets.verifying import Verdict
+    from tasks.lib.secrets.files import SecretFile
+    from tasks.lib.secrets.log import Entry
+    from tasks.lib.secrets.verify import Verdict
 
 COLOURS = {"good": "green", "stale": "yellow", "unknown": "magenta", "broken": "red"}
 
@@ -37,25 +37,22 @@ def show_verdicts(verdicts: "Sequence[Verdict]", *, as_json: bool) -> None:
     console.table(("environment", "file", "state", "form", "key version", "remarks"), rows)
 
 
-def show_outcome(outcome: "Outcome") -> None:
-    """Say which files were encrypted anew."""
-    for place in outcome.rewritten:
-        console.say(f"{place}: encrypted anew and verified")
-    for place in outcome.untouched:
-        console.say(f"{place}: nothing to do")
+def show_rewritten(done: "Mapping[SecretFile, bool]") -> None:
+    """Say which files were re-encrypted."""
+    for file, is_rewritten in sorted(done.items(), key=lambda item: not item[1]):
+        console.say(f"{file.bound_to}: {'re-encrypted and verified' if is_rewritten else 'nothing to do'}")
 
 
-def show_strays(paths: "Sequence[Path]") -> None:
-    """Name the encrypted files that were passed over: they may need a version that is called needless."""
-    for path in paths:
-        console.say(f"{path.name} was left as it is: no setting names it.")
+def show_skipped(strays: "Sequence[Path]", disposable: Sequence[str]) -> None:
+    """Name the encrypted files that were not in the settings, and the commands for versions not needed.
 
-
-def show_rest(commands: Sequence[str]) -> None:
-    """Name the key versions that the files of this commit need no more."""
-    if commands:
+    A skipped file may need such a version.
+    """
+    for path in strays:
+        console.say(f"{path.name} was skipped: it is not in the settings.")
+    if disposable:
         console.say("No file here needs these versions any more; older commits and branches do:")
-        for command in commands:
+        for command in disposable:
             console.say(f"  {command}")
 
 

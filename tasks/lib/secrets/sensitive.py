@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tasks.lib.redaction import Public, Redactor, Secret
-from tasks.lib.secrets import comparing
+from tasks.lib.secrets.expected import WHOLE, values
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
@@ -48,11 +48,11 @@ def texts(plaintexts: Mapping[str, Secret], known: Public) -> Iterator[str]:
 
 def in_file(name: str, plaintext: Secret, known: Public) -> Iterator[tuple[str, str]]:
     """Every text that gives a value of one secret file away, after its key as messages may show it."""
-    for key, held in comparing.values(name, plaintext).items():
+    for key, held in values(name, plaintext).items():
         value = held.value.reveal().decode(errors="surrogateescape")
         if held.shown != key and (not value or len(key) >= PIECE):
             yield from ((held.shown, text) for text in (key, f"{key}={value}"))
-        for text in within("" if key == comparing.WHOLE else key, value, known):
+        for text in within("" if key == WHOLE else key, value, known):
             yield held.shown, text
 
 

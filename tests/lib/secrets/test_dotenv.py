@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from tasks.lib.render.documents import split
 from tasks.lib.render.kustomize import HEAP
 from tasks.lib.secrets import dotenv
-from tasks.lib.secrets.dotenv import Finding, Weight
+from tasks.lib.secrets.dotenv import Finding, Severity
 
 KUBECTL = Path(sys.executable).with_name("kubectl")
-FAULT, DOUBT = Weight.FAULT, Weight.DOUBT
+ERROR, WARNING = Severity.ERROR, Severity.WARNING
 
 
 # The values of a file by key; None where it is refused.
@@ -65,8 +65,8 @@ def _values(data: Mapping[str, str]) -> dict[str, bytes]:
 def ours(content: bytes) -> Reading:
     """Our reading, in the same form: kustomize itself refuses only repeated keys and what is no UTF-8."""
     parsed = dotenv.parse(content)
-    reasons = (" again: ", "no UTF-8", "kustomize refuses it")
-    refused = [fault for fault in parsed.faults if any(reason in fault.text for reason in reasons)]
+    reasons = (" is there twice: ", "not UTF-8", "kustomize refuses it")
+    refused = [one for one in parsed.findings if any(reason in one.text for reason in reasons)]
     return None if refused else {pair.key: pair.value for pair in parsed.pairs}
 
 
@@ -103,7 +103,7 @@ def theirs(readable: dict[bytes, Reading], tmp_path: Path) -> Callable[[bytes], 
 
 
 @pytest.mark.parametrize("word", WORDS.split())
-def test_a_key_that_yaml_takes_for_no_text_is_refused_as_kustomize_refuses_it(
+def test_a_key_that_yaml_does_not_read_as_text_is_refused_as_by_kustomize(
     theirs: Callable[[bytes], Reading], word: str
 ) -> None:
     assert ours(file_of(word)) == theirs(file_of(word))
@@ -137,35 +137,35 @@ def test_any_env_file_reads_as_kustomize_reads_it(tmp_path: Path, contents: list
     ("content", "findings"),
     [
         (b"A=1\n", []),
-        (b"A=\n", [Finding(1, "A is empty", DOUBT)]),
-        (b"# x\nA\n", [Finding(2, "the key on line 2 has no =, so its value is empty", DOUBT)]),
-        (b"A=1\n\nA=2\n", [Finding(3, "A again: it is on line 1 already", FAULT)]),
-        (b"A=1\r\nB=2\r\n", [Finding(1, "ends in CR LF (2 lines do); the CR is dropped", DOUBT)]),
-        (b"A=1\nB=canary\r\nC=3", [Finding(2, "ends in CR LF; the CR is dropped", DOUBT)]),
-        (b"\xef\xbb\xbfA=1\n", [Finding(1, "begins with a byte order mark, which is dropped", DOUBT)]),
-        (b"A=canary\0\n", [Finding(1, "A holds a NUL byte, which no environment variable can", FAULT)]),
-        (b"A=canary \n", [Finding(1, "A begins or ends with white space, part of the value", DOUBT)]),
-        (b"A='canary'\n", [Finding(1, "A is in quotes, which are part of the value", DOUBT)]),
-        (b"A=canary # why\n", [Finding(1, "A holds a # after a space: a comment there is part of the value", DOUBT)]),
-        (b'A="canary" # why\n', [Finding(1, "A holds a # after a space: a comment there is part of the value", DOUBT)]),
+        (b"A=\n", [Finding(1, "A is empty", WARNING)]),
+        (b"# x\nA\n", [Finding(2, "the key on line 2 has no =, so its value is empty", WARNING)]),
+        (b"A=1\n\nA=2\n", [Finding(3, "A is there twice: it is on line 1 already", ERROR)]),
+        (b"A=1\r\nB=2\r\n", [Finding(1, "ends in CR LF (2 lines do); the CR is dropped", WARNING)]),
+        (b"A=1\nB=canary\r\nC=3", [Finding(2, "ends in CR LF; the CR is dropped", WARNING)]),
+        (b"\xef\xbb\xbfA=1\n", [Finding(1, "begins with a byte order mark, which is dropped", WARNING)]),
+        (b"A=canary\0\n", [Finding(1, "A contains a NUL byte, which an environment variable cannot", ERROR)]),
+        (b"A=canary \n", [Finding(1, "A begins or ends with white space, which is part of the value", WARNING)]),
+        (b"A='canary'\n", [Finding(1, "A is in quotes, which are part of the value", WARNING)]),
+        (b"A=canary # why\n", [Finding(1, "A has a # after a space: the comment is part of the value", WARNING)]),
+        (b'A="canary" # why\n', [Finding(1, "A has a # after a space: the comment is part of the value", WARNING)]),
         (b"A=canary#1\n", []),
-        (b"A='canary\n", [Finding(1, "A has a quote at one end only, part of the value", DOUBT)]),
-        (b"A='\n", [Finding(1, "A has a quote at one end only, part of the value", DOUBT)]),
+        (b"A='canary\n", [Finding(1, "A has a quote at one end only, which is part of the value", WARNING)]),
+        (b"A='\n", [Finding(1, "A has a quote at one end only, which is part of the value", WARNING)]),
         (b"A=can'ary\n", []),
-        (b"A=can\rary\n", [Finding(1, "A holds a carriage return, part of the value", DOUBT)]),
+        (b"A=can\rary\n", [Finding(1, "A contains a carriage return, which is part of the value", WARNING)]),
         (
             b"A=1\rB=canary\rC=3",
-            [Finding(1, "A: lines end in CR alone: kustomize takes those that follow for the same value", FAULT),
-             Finding(1, "A holds a carriage return, part of the value", DOUBT)],
+            [Finding(1, "A: lines end in CR alone, so kustomize reads the next ones as part of this value", ERROR),
+             Finding(1, "A contains a carriage return, which is part of the value", WARNING)],
         ),
-        (b"A = canary\n", [Finding(1, "a space before the =", FAULT)]),
-        (b"A=1\n+canary/+\n", [Finding(2, "no key: it looks like the rest of a value, but a value has one line", FAULT)]),
-        (b"canary/x=1\n", [Finding(1, "the key is none that Kubernetes takes: letters, digits, - _ and . only", FAULT)]),
-        (b"A=1\nMIIcanary=\n", [Finding(2, "the key on line 2 is empty", DOUBT)]),
-        (b"1=canary\n", [Finding(1, "the key is a number or a word of YAML's: kustomize refuses it", FAULT)]),
-        (b"=canary\n", [Finding(1, "nothing before the =: kustomize drops the line", FAULT)]),
-        (b"A=\xffcanary\n", [Finding(1, "no UTF-8 at byte 3", FAULT)]),
-        (b"A=" + b"c" * 65536, [Finding(1, "longer than 64 KiB: kustomize would drop it and all that follows", FAULT)]),
+        (b"A = canary\n", [Finding(1, "a space before the =", ERROR)]),
+        (b"A=1\n+canary/+\n", [Finding(2, "no key: it looks like the rest of a value, but a value has one line", ERROR)]),
+        (b"canary/x=1\n", [Finding(1, "Kubernetes does not accept the key: only letters, digits, - _ and .", ERROR)]),
+        (b"A=1\nMIIcanary=\n", [Finding(2, "the key on line 2 is empty", WARNING)]),
+        (b"1=canary\n", [Finding(1, "YAML reads the key as a number or keyword: kustomize refuses it", ERROR)]),
+        (b"=canary\n", [Finding(1, "no key before the =: kustomize drops the line", ERROR)]),
+        (b"A=\xffcanary\n", [Finding(1, "not UTF-8 at byte 3", ERROR)]),
+        (b"A=" + b"c" * 65536, [Finding(1, "longer than 64 KiB: kustomize would drop it and the rest of the file", ERROR)]),
     ],
     ids=lambda value: repr(value[:20]) if isinstance(value, bytes) else "",
 )  # fmt: skip
@@ -176,18 +176,16 @@ def test_findings_name_lines_and_keys_but_no_value(content: bytes, findings: lis
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_key_that_can_stand_in_an_env_file_has_no_fault(
-    theirs: Callable[[bytes], Reading], key: str
-) -> None:
-    assert dotenv.fault_of_key(key) == ""
+def test_a_good_key_has_no_problem(theirs: Callable[[bytes], Reading], key: str) -> None:
+    assert dotenv.problem_of_key(key) == ""
     assert theirs(file_of(key)) == {key: b"x"}
 
 
 @pytest.mark.parametrize(
     "key", ["", "#A", " A", "A ", "A B", "A/B", "ä", "1", "true", "..", "\ufeffA", "2001-01-01"]
 )
-def test_a_key_that_would_be_lost_or_refused_is_a_fault(key: str) -> None:
-    assert dotenv.fault_of_key(key)
+def test_a_key_that_would_be_lost_or_refused_is_a_problem(key: str) -> None:
+    assert dotenv.problem_of_key(key)
 
 
 @pytest.mark.parametrize(

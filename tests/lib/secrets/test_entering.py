@@ -29,17 +29,17 @@ def test_name_and_value_are_taken_apart(
 def test_a_value_on_the_command_line_is_refused_and_not_repeated() -> None:
     with pytest.raises(UsageError) as refused:
         key_and_value("NAME=canary", False)
-    assert refused.value.what == "The value of NAME stands on the command line."
+    assert refused.value.what == "The value of NAME is on the command line."
     assert "canary" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
     ("raised", "said"),
     [
-        (EOFError(), "No value came for NAME, so nothing was changed."),
+        (EOFError(), "No value was given for NAME, so nothing was changed."),
         (
             UnicodeDecodeError("utf-8", b"canary\xe9", 6, 7, "unexpected end of data"),
-            "The value typed for NAME is no UTF-8 text, so nothing was changed.",
+            "The value typed for NAME is not UTF-8 text, so nothing was changed.",
         ),
     ],
     ids=["Ctrl-D", "Latin-1"],

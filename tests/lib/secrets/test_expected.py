@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets import jsonfile
-from tasks.lib.secrets.dotenv import Finding, Weight
+from tasks.lib.secrets.dotenv import Finding, Severity
 from tasks.lib.secrets.expected import (
     Comparison,
     compare,
@@ -91,32 +91,37 @@ def test_a_key_of_unusual_form_is_the_same_on_whichever_line_it_stands() -> None
 @pytest.mark.parametrize(
     ("content", "finding"),
     [
-        (b'{"a": "canary"', Finding(1, "no JSON: Expecting ',' delimiter at column 15", Weight.FAULT)),
-        (b'["canary"]', Finding(0, "a JSON value, but no object", Weight.FAULT)),
-        (b'{"a": "canary\0"}', Finding(1, "no JSON: a NUL byte at column 14", Weight.FAULT)),
-        (b'{"a":\n"canary\t"}', Finding(2, "no JSON: Invalid control character at column 8", Weight.FAULT)),
-        (b"[" * 100_000, Finding(0, "no JSON: it is nested too deep", Weight.FAULT)),
+        (b'{"a": "canary"', Finding(1, "not JSON: Expecting ',' delimiter at column 15", Severity.ERROR)),
+        (b'["canary"]', Finding(0, "JSON, but not an object", Severity.ERROR)),
+        (b'{"a": "canary\0"}', Finding(1, "not JSON: a NUL byte at column 14", Severity.ERROR)),
+        (
+            b'{"a":\n"canary\t"}',
+            Finding(2, "not JSON: Invalid control character at column 8", Severity.ERROR),
+        ),
+        (b"[" * 100_000, Finding(0, "not JSON: it is nested too deeply", Severity.ERROR)),
         pytest.param(
             b'{"a": ' + b"9" * 5000 + b"}",
-            Finding(0, "a number of more than 4,300 digits", Weight.FAULT),
+            Finding(0, "a number of more than 4,300 digits", Severity.ERROR),
             id="a long number",
         ),
-        ('{"key": "canary"}'.encode("utf-16"), Finding(0, "no UTF-8, so no JSON", Weight.FAULT)),
-        (b'{\n"x": {"y": ""},\n"key":\n""}', Finding(3, "key is empty", Weight.DOUBT)),
-        (b'{\r\n"key": "canary"}', Finding(1, "ends in CR LF; they stay", Weight.DOUBT)),
+        ('{"key": "canary"}'.encode("utf-16"), Finding(0, "not UTF-8, so not JSON", Severity.ERROR)),
+        (b'{\n"x": {"y": ""},\n"key":\n""}', Finding(3, "key is empty", Severity.WARNING)),
+        (b'{\r\n"key": "canary"}', Finding(1, "ends in CR LF; they are kept", Severity.WARNING)),
         (
             b'\xef\xbb\xbf{"key": "canary"}',
             Finding(
-                1, "begins with a byte order mark, which stays, and which few readers take", Weight.DOUBT
+                1,
+                "begins with a byte order mark, which is kept and which few readers accept",
+                Severity.WARNING,
             ),
         ),
         (
             b'{"key": "canary",\n "a": {"key": 1},\n "key": "canary"}',
-            Finding(3, "key again: it is on line 1 already, and the last one counts", Weight.FAULT),
+            Finding(3, "key is there twice: it is on line 1 already", Severity.ERROR),
         ),
-        (b'{"a": 1,\n"canaryKey/x": ""}', Finding(2, "the key on line 2 is empty", Weight.DOUBT)),
-        (b'{"a\\"b:{[": 1,\n"key": ""}', Finding(2, "key is empty", Weight.DOUBT)),
-        (b'{"key": "\xff"}', Finding(0, "no UTF-8, so no JSON", Weight.FAULT)),
+        (b'{"a": 1,\n"canaryKey/x": ""}', Finding(2, "the key on line 2 is empty", Severity.WARNING)),
+        (b'{"a\\"b:{[": 1,\n"key": ""}', Finding(2, "key is empty", Severity.WARNING)),
+        (b'{"key": "\xff"}', Finding(0, "not UTF-8, so not JSON", Severity.ERROR)),
     ],
 )
 def test_a_doubtful_json_file_is_described_without_its_values(content: bytes, finding: Finding) -> None:

@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets.decryption import decrypt_all, refuse_edited, write_plaintexts
+from tasks.lib.secrets.crypt import decrypt_all
 from tasks.lib.secrets.files import SecretFile, one_file, secret_files
+from tasks.lib.secrets.plaintexts import refuse_edited, write
 from tests.builders import checked_in_settings
 
 NAME, ENVIRONMENT = "a key.json", "o'clock"
@@ -62,8 +63,10 @@ def test_an_environment_without_a_folder_for_encrypted_files_has_none() -> None:
 
     assert secret_files(settings, staging) == []
     assert decrypt_all(settings, staging) == {}
-    write_plaintexts([], {})
+    write([], {})
     assert len(secret_files(settings, production)) == 4
-    with pytest.raises(UsageError, match="has no secret file") as refused:
+    with pytest.raises(
+        UsageError, match="There is no secret file 'lookit-secrets.env' for staging"
+    ) as refused:
         one_file(settings, staging, "lookit-secrets.env")
-    assert refused.value.why == "Its files: none."
+    assert refused.value.why == "The files: none."

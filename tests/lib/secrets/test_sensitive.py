@@ -8,7 +8,7 @@ import pytest
 
 from tasks.lib.redaction import Public, Redactor, Secret
 from tasks.lib.secrets import sensitive
-from tasks.lib.secrets.guard import needles
+from tasks.lib.secrets.leak_check import needles
 from tasks.lib.spellings import windows
 from tests.builders import checked_in_settings
 from tests.canary import in_base64

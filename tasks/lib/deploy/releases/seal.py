@@ -85,7 +85,7 @@ def of(settings: "Settings", environment: "Environment", plaintexts: "Mapping[st
 def decrypted(settings: "Settings", environment: "Environment") -> Seal:
     """The seal, its key decrypted by itself; where that fails, a seal that says why it can check nothing."""
     from tasks.lib.kms.client import connected
-    from tasks.lib.secrets.decryption import open_file
+    from tasks.lib.secrets.crypt import open_file
 
     without = of(settings, environment, {})
     if not environment.secrets.seals:

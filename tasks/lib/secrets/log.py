@@ -15,6 +15,7 @@ GIT_SECONDS = 30
 # A NUL begins each field: the one character that no commit can hold.
 FIELDS = ("%h", "%ad", "%an <%ae>", "%s", "")
 FORMAT = "".join(f"%x00{field}" for field in FIELDS)
+VERBS = {"A": "added", "M": "changed", "D": "removed"}
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,12 @@ class Entry:
 
 
 def log_argv(paths: Sequence[str]) -> tuple[str, ...]:
-    """The command that lists the commits which touched `paths`, newest first, with what each did to them."""
+    """The command that lists the commits that touched `paths`, newest first, with what each did to them."""
     return ("git", "log", f"--format={FORMAT}", "--date=iso-strict", "--name-status", "--", *paths)
 
 
 def log(files: "Sequence[SecretFile]") -> list[Entry]:
-    """The commits that changed any of `files`, newest first.
-
-    Raises:
-        Failure: the files are not in a git repository.
-
-    """
+    """The commits that changed any of `files`, newest first; a Failure outside a git repository."""
     folder = next(folder for folder in files[0].ciphertext.parents if folder.is_dir())
     argv = log_argv([str(file.ciphertext) for file in files])
     return parse_log(process.run(argv, time_limit=GIT_SECONDS, cwd=folder).stdout.decode(errors="replace"))
@@ -58,12 +54,10 @@ def audit_hint(keys: Sequence[str]) -> str:
     """Where to look up who used, or changed, each of the keys."""
     named = [parse(key) for key in dict.fromkeys(keys)]
     lines = [f"Who used {key.key}: {_query(key)}" for key in named if key]
-    if not lines:
-        return ""
-    lines.append(
+    lines += [
         "(Encrypt and Decrypt are Data Access logs: they are there only if the project has them turned on.)"
-    )
-    return "\n".join(lines)
+    ]
+    return "\n".join(lines) if len(lines) > 1 else ""
 
 
 def _query(key: Key) -> str:
@@ -77,6 +71,5 @@ def _query(key: Key) -> str:
 
 
 def _changes(text: str) -> list[str]:
-    verbs = {"A": "added", "M": "changed", "D": "removed"}
     lines = (line.partition("\t") for line in text.splitlines() if line.strip())
-    return [f"{path} {verbs.get(status[0], status)}" for status, _, path in lines]
+    return [f"{path} {VERBS.get(status[0], status)}" for status, _, path in lines]

@@ -1,14 +1,14 @@
-"""What the guard refuses, and what it lets pass."""
+"""What may not be committed, and what passes."""
 
 import base64
 
 import pytest
 
 from tasks.lib.redaction import Public, Secret
-from tasks.lib.secrets.checkin import _public
+from tasks.lib.secrets import leak_check
 from tasks.lib.secrets.expected import expected_keys
 from tasks.lib.secrets.files import secret_files
-from tasks.lib.secrets.guard import Needle, Offence, needles, offences, strays
+from tasks.lib.secrets.leak_check import Leak, Needle, leaks, needles, strays
 from tasks.lib.secrets.sensitive import public
 from tests.builders import checked_in_settings
 
@@ -36,7 +36,7 @@ PLACE = "staging/lookit-secrets.env: DB_PASSWORD"
         ("secrets/lookit-secrets.env~", b"", "is a decrypted secret file by its name"),
         ("secrets/lookit-secrets.env.enc", b"\nDB_PASSWORD=x", "holds plaintext, not ciphertext"),
         ("secrets/lookit-secrets.env.enc", b"DB_PASSWORD=x", "holds plaintext, not ciphertext"),
-        ("secrets/lookit-secrets.env.enc", b"", "is called .enc, but is no ciphertext"),
+        ("secrets/lookit-secrets.env.enc", b"", "is called .enc, but is not a ciphertext"),
         ("tests/key.pem", KEY, "holds a private key"),
         ("creds.txt", b'{"private_key": "' + KEY.replace(b"\n", b"\\n") + b'"}', "holds a private key"),
         ("notes.md", b"use " + VALUE + b" to log in", f"holds the secret value of {PLACE}"),
@@ -57,7 +57,7 @@ PLACE = "staging/lookit-secrets.env: DB_PASSWORD"
     ],
 )
 def test_what_must_not_be_committed_is_named_with_the_reason(path: str, content: bytes, why: str) -> None:
-    assert offences({path: content}, NAMES, PLACES, SECRETS) == [Offence(path, why)]
+    assert leaks({path: content}, NAMES, PLACES, SECRETS) == [Leak(path, why)]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_what_must_not_be_committed_is_named_with_the_reason(path: str, content:
     ],
 )
 def test_what_is_harmless_passes(path: str, content: bytes) -> None:
-    assert offences({path: content}, NAMES, PLACES, SECRETS) == []
+    assert leaks({path: content}, NAMES, PLACES, SECRETS) == []
 
 
 def test_short_values_and_those_in_the_open_are_not_looked_for() -> None:
@@ -113,10 +113,10 @@ NESTED = b'{"mode": "plain", "hooks": [{"url": "https://hooks.example.org/T0\\u0
 def test_what_stands_within_json_is_found_by_itself(name: str, plaintext: bytes, content: str) -> None:
     found = needles({f"staging/{name}": Secret(plaintext)}, Public(frozenset({"DB_HOST"})))
 
-    assert offences({"notes": content.encode()}, (), (), found) == [
-        Offence("notes", f"holds the secret value of staging/{name}: HOOKS")
+    assert leaks({"notes": content.encode()}, (), (), found) == [
+        Leak("notes", f"holds the secret value of staging/{name}: HOOKS")
     ]
-    assert offences({"notes": b"plain db.internal.example.org"}, (), (), found) == []
+    assert leaks({"notes": b"plain db.internal.example.org"}, (), (), found) == []
 
 
 def test_every_key_that_is_said_to_be_open_is_one_of_a_secret_file() -> None:
@@ -144,6 +144,6 @@ def test_a_password_that_stands_in_the_settings_is_one_all_the_same() -> None:
     """Logs may show it, since everybody knows it; a commit may not make it known."""
     settings = checked_in_settings(image={"default_tag": "horse-battery"})
     assert public(settings).covers("DB_PASSWORD", "horse-battery")
-    assert not _public(settings).covers("DB_PASSWORD", "horse-battery")
-    assert _public(settings).covers("", settings.environment("staging").buckets.archives)
-    assert _public(settings).covers("DB_NAME", "k3xq9fz2m")
+    assert not leak_check.public(settings).covers("DB_PASSWORD", "horse-battery")
+    assert leak_check.public(settings).covers("", settings.environment("staging").buckets.archives)
+    assert leak_check.public(settings).covers("DB_NAME", "k3xq9fz2m")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.errors import UsageError
-from tasks.lib.secrets.editing import editor_argv, expect, file_with
+from tasks.lib.secrets.edit import editor_argv, expect, file_with
 from tasks.lib.secrets.files import SecretFile, one_file, secret_files
 from tests.builders import checked_in_settings
 

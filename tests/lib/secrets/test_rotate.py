@@ -8,10 +8,10 @@ import pytest
 from tasks.lib.errors import Failure
 from tasks.lib.kms.client import Kms
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets import formats, reencryption
-from tasks.lib.secrets.encryption import encrypt_all
+from tasks.lib.secrets import envelope, rotate
+from tasks.lib.secrets.crypt import encrypt_all
+from tasks.lib.secrets.envelope import Form
 from tasks.lib.secrets.files import SecretFile, secret_files
-from tasks.lib.secrets.formats import Form
 from tasks.lib.settings.model import Settings
 from tests.kms_process import KEY_OWNER, KmsProcess, make_key
 from tests.secrets_settings import PLAINTEXTS, settings_for
@@ -23,7 +23,7 @@ serial = itertools.count()
 @pytest.fixture
 def checkout(kms: KmsProcess, tmp_path: Path) -> Settings:
     """Staging's files under a key of their own, whose second version is the primary one now."""
-    key = make_key(kms, f"anew-{next(serial)}")
+    key = make_key(kms, f"again-{next(serial)}")
     ours = {"environments": {"staging": {"secrets": {"files": dict.fromkeys(PLAINTEXTS, key)}}}}
     owner = settings_for(kms, tmp_path, KEY_OWNER, **ours)
     encrypt_all(owner, owner.environment("staging"), PLAINTEXTS)
@@ -42,7 +42,7 @@ def contents(checkout: Settings) -> dict[str, bytes]:
 
 
 def wrongly_sealed(kms: Kms, file: SecretFile, _plaintext: Secret, form: Form) -> bytes:
-    return formats.seal(kms, file, Secret(b"something else"), form)
+    return envelope.seal(kms, file, Secret(b"something else"), form)
 
 
 @pytest.mark.parametrize("task", ["rotate", "rekey"])
@@ -50,11 +50,11 @@ def test_a_new_file_that_holds_something_else_never_takes_the_old_one_s_place(
     kms: KmsProcess, checkout: Settings, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
     before = contents(checkout)
-    monkeypatch.setattr(reencryption, "seal", wrongly_sealed)
-    other = () if task == "rotate" else (make_key(kms, f"anew-{next(serial)}"),)
+    monkeypatch.setattr(rotate, "seal", wrongly_sealed)
+    other = () if task == "rotate" else (make_key(kms, f"again-{next(serial)}"),)
     with pytest.raises(Failure) as failed:
-        getattr(reencryption, task)(checkout, files_of(checkout), *other)
-    assert "The file that was encrypted anew does not decrypt to the same bytes." in failed.value.why
+        getattr(rotate, task)(checkout, files_of(checkout), *other)
+    assert "The re-encrypted file does not decrypt to the same bytes." in failed.value.why
     assert contents(checkout) == before
 
 
@@ -62,10 +62,10 @@ def test_a_primary_version_that_kms_has_not_taken_over_yet_is_told(
     kms: KmsProcess, checkout: Settings
 ) -> None:
     """Cloud KMS may encrypt with the old one for hours: nothing may be called needless before."""
-    reencryption.rotate(checkout, files_of(checkout))
+    rotate.rotate(checkout, files_of(checkout))
     kms.set_faults({"rpc": "Decrypt", "spoil": "used_primary"})
     with pytest.raises(Failure) as failed:
-        reencryption.rotate(checkout, files_of(checkout))
+        rotate.rotate(checkout, files_of(checkout))
     assert failed.value.what == "4 of 4 secrets could not be rotated; ./inv secrets.rotate does the rest."
     assert "not with the primary version yet" in failed.value.why
     assert failed.value.next_step == "Run ./inv secrets.rotate again later."

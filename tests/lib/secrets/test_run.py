@@ -4,7 +4,7 @@ import pytest
 
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets.child import become, variables
+from tasks.lib.secrets.run import become, variables
 
 
 def test_env_files_become_variables_and_other_files_do_not() -> None:
@@ -17,9 +17,9 @@ def test_env_files_become_variables_and_other_files_do_not() -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"A=canary\0\n", "- line 1: A holds a NUL byte, which no environment variable can"),
-        (b"A\0=canary\n", "- line 1: the key is none that Kubernetes takes: letters, digits, - _ and . only"),
-        (b"A=canary\nA=canary\n", "- line 2: A again: it is on line 1 already"),
+        (b"A=canary\0\n", "- line 1: A contains a NUL byte, which an environment variable cannot"),
+        (b"A\0=canary\n", "- line 1: Kubernetes does not accept the key: only letters, digits, - _ and ."),
+        (b"A=canary\nA=canary\n", "- line 2: A is there twice: it is on line 1 already"),
     ],
 )
 def test_what_a_deploy_would_refuse_runs_nothing_and_shows_no_value(content: bytes, why: str) -> None:
@@ -27,7 +27,7 @@ def test_what_a_deploy_would_refuse_runs_nothing_and_shows_no_value(content: byt
         variables({"a.env": Secret(content)}, "staging")
     assert refused.value.what == "a.env is not valid, so nothing was run."
     assert refused.value.why == why
-    assert refused.value.next_step == "Mend it: ./inv secrets.edit FILE --environment staging"
+    assert refused.value.next_step == "Fix it: ./inv secrets.edit FILE --environment staging"
 
 
 def test_no_command_is_bad_usage() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.errors import Failure
-from tasks.lib.secrets.encryption import encrypt_all, overwrite
+from tasks.lib.secrets.crypt import encrypt_all, overwrite
 from tasks.lib.secrets.files import one_file
 from tests.kms_process import KEY_OWNER, KmsProcess
 from tests.secrets_settings import PLAINTEXTS, settings_for
@@ -48,10 +48,10 @@ def test_a_file_that_has_changed_since_it_was_opened_is_left_alone(kms: KmsProce
     encrypt_all(owner, owner.environment("staging"), PLAINTEXTS)
     file = one_file(owner, owner.environment("staging"), "lookit-secrets.env")
     opened = file.encrypted()
-    overwrite(file, opened, b"anew")
+    overwrite(file, opened, b"new")
     with pytest.raises(Failure, match="has changed since it was opened"):
         overwrite(file, opened, b"over theirs")
-    assert file.encrypted() == b"anew"
+    assert file.encrypted() == b"new"
 
 
 def test_a_file_that_cannot_be_written_is_named_and_the_others_are_there(
@@ -63,7 +63,7 @@ def test_a_file_that_cannot_be_written_is_named_and_the_others_are_there(
     with pytest.raises(Failure) as failed:
         encrypt_all(owner, owner.environment("staging"), PLAINTEXTS)
     assert failed.value.what == "1 of 4 secrets of staging could not be written."
-    assert f"{FOLDER}/lookit-rabbitmq.env.enc cannot be written, so it is as it was." in failed.value.why
+    assert f"{FOLDER}/lookit-rabbitmq.env.enc cannot be written, so it is unchanged." in failed.value.why
     assert len([path for path in (tmp_path / FOLDER).iterdir() if path.is_file()]) == 3
 
 
@@ -79,6 +79,6 @@ def test_a_full_disk_leaves_the_opened_file_as_it_was(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(Failure, match="cannot be written, so it is as it was"):
-        overwrite(file, opened, b"anew")
+    with pytest.raises(Failure, match="cannot be written, so it is unchanged"):
+        overwrite(file, opened, b"new")
     assert file.encrypted() == opened

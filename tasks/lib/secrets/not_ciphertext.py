@@ -1,4 +1,4 @@
-"""What may lie in an encrypted file's place without being one, and what to do about it."""
+"""What may be in an encrypted file's place without being one, and what to do about it."""
 
 import base64
 import binascii
@@ -25,12 +25,12 @@ class Kind(Enum):
 
 
 def kind_of(name: str, content: bytes) -> Kind | None:
-    """What the content of an encrypted file is; None for a ciphertext, and what may be left of one."""
+    """What the content of an encrypted file is; None for a ciphertext, even an incomplete one."""
     if any(start.startswith(content[: len(start)]) for start in (KMS_CIPHERTEXT, MAGIC)):
         return None
     if content.startswith(LFS_POINTER):
         return Kind.POINTER
-    if _in_base64(content).startswith((KMS_CIPHERTEXT, MAGIC)):
+    if _from_base64(content).startswith((KMS_CIPHERTEXT, MAGIC)):
         return Kind.BASE64
     if not _is_text(content):
         return None
@@ -38,7 +38,7 @@ def kind_of(name: str, content: bytes) -> Kind | None:
 
 
 def refuse(file: SecretFile, content: bytes) -> None:
-    """Refuse a file that cannot be a ciphertext, before Cloud KMS says less about it.
+    """Refuse a file that cannot be a ciphertext, with a better reason than Cloud KMS would give.
 
     Raises:
         Failure: it is something else, which is named.
@@ -55,22 +55,20 @@ def _advice(kind: Kind, file: SecretFile, content: bytes) -> tuple[str, str]:
     if kind is Kind.POINTER:
         return "Git LFS keeps its content elsewhere.", f"git lfs pull --include {path}"
     if kind is Kind.BASE64:
-        why = "Cloud KMS's REST API writes it so; gcloud and the tasks read the bytes themselves."
+        why = "Cloud KMS's REST API writes base64; gcloud and these tasks read the bytes themselves."
         return why, f"base64 --decode {path} > {path}.decoded && mv {path}.decoded {path}"
+    from_file = file.command("encrypt", "--source", "FILE")
     if kind is Kind.TEXT:
-        again = file.command("encrypt", "--source", "FILE")
-        return "", f"Put back the last good one (git checkout -- {path}), or encrypt it again: {again}"
+        return "", f"Restore the last good one (git checkout -- {path}), or encrypt it again: {from_file}"
     if commit := _commit_with(file, content):
-        return (
-            f"Commit {commit} has it: its values are leaked to all who can read the repository.",
-            f"Change every value where it is issued, then: {file.command('encrypt', '--source', 'FILE')}",
-        )
+        why = f"Commit {commit} has it: its values are leaked to all who can read the repository."
+        return why, f"Change every value where it is issued, then: {from_file}"
     encrypt = file.command("encrypt", "--source", file.shown)
     return "No commit here has it.", f"Encrypt it before you commit it: {encrypt}"
 
 
 def _commit_with(file: SecretFile, content: bytes) -> str:
-    """A commit in which the file has this very content; empty where there is none, or no git."""
+    """A commit in which the file has exactly this content; empty where there is none, or no git."""
     folder = file.ciphertext.parent
     blob = ("git", "hash-object", "--stdin")
     try:
@@ -82,8 +80,8 @@ def _commit_with(file: SecretFile, content: bytes) -> str:
         return ""
 
 
-def _in_base64(content: bytes) -> bytes:
-    """What base64, on one line or several, stands for; nothing for what is not base64."""
+def _from_base64(content: bytes) -> bytes:
+    """The decoded content, whether on one line or several; nothing for what is not base64."""
     try:
         return base64.b64decode(b"".join(content.split()), validate=True)
     except binascii.Error:

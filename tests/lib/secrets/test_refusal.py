@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets import decryption
-from tasks.lib.secrets.encryption import encrypt_all
+from tasks.lib.secrets import crypt, plaintexts
+from tasks.lib.secrets.crypt import encrypt_all
+from tasks.lib.secrets.envelope import Form
 from tasks.lib.secrets.files import SecretFile, secret_files
-from tasks.lib.secrets.formats import Form
 from tasks.lib.settings.model import Settings
 from tests.kms_process import KEY_OWNER, KmsProcess
 from tests.secrets_settings import PLAINTEXTS, settings_for
@@ -68,8 +68,8 @@ def holding(file: SecretFile, content: bytes) -> Iterator[None]:
 
 
 def decrypt(checkout: Settings, environment: str) -> None:
-    plaintexts = decryption.decrypt_all(checkout, checkout.environment(environment))
-    decryption.write_plaintexts(files_of(checkout, environment), plaintexts)
+    decrypted = crypt.decrypt_all(checkout, checkout.environment(environment))
+    plaintexts.write(files_of(checkout, environment), decrypted)
 
 
 def expect_refusal(checkout: Settings, file: SecretFile, content: bytes) -> str:
@@ -133,8 +133,12 @@ def test_parts_of_two_envelopes_do_not_fit_together(kms: KmsProcess, checkout: S
     assert why == "The encrypted file is damaged."
 
 
+# Around KMS's limit the size matters; Hypothesis draws few bytes well and so many badly.
+AT_THE_LIMIT = st.builds(bytes.ljust, st.binary(max_size=40), st.integers(65_530, 65_600))
+
+
 @FEW
-@given(plaintext=st.binary(max_size=400) | st.binary(min_size=65_530, max_size=65_600))
+@given(plaintext=st.binary(max_size=400) | AT_THE_LIMIT)
 def test_any_bytes_come_back_as_a_file(kms: KmsProcess, checkout: Settings, plaintext: bytes) -> None:
     owner = settings_for(kms, checkout.root, KEY_OWNER)
     encrypt_all(owner, owner.environment("staging"), {"googleAppCreds.json": Secret(plaintext)})

@@ -10,33 +10,27 @@ from tasks.lib.errors import Failure, UsageError
 from tasks.lib.process import not_started
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets import dotenv
-from tasks.lib.secrets.expected import findings_in, refuse_faults
+from tasks.lib.secrets.expected import refuse_errors
 
-# What is ignored stays so in another program: `yes | head` within it would not end quietly.
+# Another program would inherit that these are ignored: `yes | head` within it would not end quietly.
 IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 def variables(plaintexts: Mapping[str, Secret], environment: str) -> dict[str, bytes]:
-    """The variables that the env files among `plaintexts` define, later files on top.
+    """The variables that the env files among `plaintexts` define; a later file overrides an earlier one.
 
     Raises:
         Failure: a file is one that a deploy would refuse too, such as with a NUL byte.
 
     """
     files = {name: plaintext for name, plaintext in plaintexts.items() if name.endswith(".env")}
-    mend = f"Mend it: ./inv secrets.edit FILE --environment {environment}"
-    refuse_faults({name: findings_in(name, text) for name, text in files.items()}, "nothing was run", mend)
+    refuse_errors(files, "nothing was run", f"Fix it: ./inv secrets.edit FILE --environment {environment}")
     pairs = (pair for text in files.values() for pair in dotenv.parse(text.reveal()).pairs)
     return {pair.key: pair.value for pair in pairs}
 
 
 def become(argv: Sequence[str], plaintexts: Mapping[str, Secret], of: str) -> None:
-    """Replace this process by a program that has the secrets in its environment; it does not return.
-
-    Args:
-        argv: the program and its arguments.
-        plaintexts: the secret files by name.
-        of: whose they are, `staging` or `production`.
+    """Replace this process by a program that has the secrets of environment `of`; it does not return.
 
     Raises:
         UsageError: no program was named.
@@ -45,8 +39,7 @@ def become(argv: Sequence[str], plaintexts: Mapping[str, Secret], of: str) -> No
     """
     if not argv:
         raise UsageError("No command was given.", "", "./inv secrets.exec --environment staging -- COMMAND")
-    environment = {**{os.fsencode(k): os.fsencode(v) for k, v in os.environ.items()}}
-    environment |= {key.encode(): value for key, value in variables(plaintexts, of).items()}
+    environment = dict(os.environb) | {os.fsencode(k): v for k, v in variables(plaintexts, of).items()}
     sys.stdout.flush()
     sys.stderr.flush()
     ours = [number for number in signals.SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
@@ -58,6 +51,6 @@ def become(argv: Sequence[str], plaintexts: Mapping[str, Secret], of: str) -> No
         for number, handler in before.items():
             signal.signal(number, handler)
         failure = not_started(argv[0], error)
-        if isinstance(error, FileNotFoundError):  # the doctor knows nothing of it
+        if isinstance(error, FileNotFoundError):  # `doctor` knows nothing of it
             failure = Failure(failure.what, failure.why, "Give its path, or put it on PATH.")
         raise failure from error

@@ -1,6 +1,6 @@
 """Reading git's log of encrypted files."""
 
-from tasks.lib.secrets.history import FORMAT, Entry, audit_hint, log_argv, parse_log
+from tasks.lib.secrets.log import FORMAT, Entry, audit_hint, log_argv, parse_log
 
 OUTPUT = (
     "\0abc1234\x002026-01-02T03:04:05+00:00\0A. Owner <a@example.org>\0Rotate\0\n\n"

@@ -3,8 +3,8 @@
 import pytest
 
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets.comparing import WHOLE, Change, compare, values
-from tasks.lib.secrets.textconv import fingerprints
+from tasks.lib.secrets.diff import Change, compare, fingerprints
+from tasks.lib.secrets.expected import WHOLE, values
 
 
 def changes(name: str, before: bytes, now: bytes) -> list[tuple[str, Change]]:
@@ -25,7 +25,7 @@ def changes(name: str, before: bytes, now: bytes) -> list[tuple[str, Change]]:
         ("a.pem", b"1", b"2", [(WHOLE, Change.CHANGED)]),
         ("a.json", b"no json", b'{"a": 1}', [(WHOLE, Change.REMOVED), ("a", Change.ADDED)]),
     ],
-    ids=["env", "a key of unusual form", "json", "half of a pair", "broken json", "no keys", "mended json"],
+    ids=["env", "a key of unusual form", "json", "half of a pair", "broken json", "no keys", "repaired json"],
 )  # fmt: skip
 def test_every_key_is_told_once(
     name: str, before: bytes, now: bytes, expected: list[tuple[str, Change]]

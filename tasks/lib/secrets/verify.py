@@ -1,4 +1,4 @@
-"""Whether every encrypted file is in order: decrypts, is of the primary version, holds the expected keys."""
+"""Whether every encrypted file is in order: decrypts, with the primary version, to the expected keys."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,19 +10,18 @@ from tasks.lib.errors import ChangesFound, Failure
 from tasks.lib.kms.administration import primary_version
 from tasks.lib.kms.client import Kms, connected
 from tasks.lib.kms.diagnosis import Undecided
-from tasks.lib.secrets import formats
-from tasks.lib.secrets.dotenv import Weight
+from tasks.lib.secrets.crypt import for_each
+from tasks.lib.secrets.dotenv import Severity
+from tasks.lib.secrets.envelope import parse, unseal
 from tasks.lib.secrets.expected import compare, expected_keys, keys_in
 from tasks.lib.secrets.files import SUFFIX, SecretFile, strays
-from tasks.lib.secrets.formats import unseal
-from tasks.lib.secrets.together import for_each
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
 
 
 class State(Enum):
-    """How a file is, best first."""
+    """How a file is: stale needs attention, unknown could not be examined, broken stops a deploy."""
 
     GOOD = "good"
     STALE = "stale"
@@ -32,26 +31,15 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found about one file.
-
-    Args:
-        environment: the environment's name.
-        file: the file's name.
-        state: `stale` wants attention, `broken` stops a deploy, `unknown` could not be examined.
-        form: `raw`, `headed`, or nothing where it could not be told.
-        version: the key version: its number, `primary` or `older`; empty where it did not decrypt.
-        problems: what makes it broken, or kept it from being examined.
-        remarks: what makes it stale, or is merely doubtful.
-        next_step: what to do about the problems.
-    """
+    """What was found about one file."""
 
     environment: str
     file: str
     state: State
-    form: str = ""
-    version: str = ""
-    problems: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
+    form: str = ""  # empty where it could not be told
+    version: str = ""  # the number, `primary` or `older`; empty where it did not decrypt
+    problems: tuple[str, ...] = ()  # what makes it broken, or kept it from being examined
+    remarks: tuple[str, ...] = ()  # what makes it stale, or is merely doubtful
     next_step: str = ""
 
     def as_json(self) -> dict[str, object]:
@@ -76,11 +64,11 @@ def verify(settings: "Settings", files: Sequence[SecretFile]) -> list[Verdict]:
 
 
 def conclude(verdicts: Sequence[Verdict]) -> None:
-    """Say by an error, and so by the exit code, how it stands.
+    """Turn the verdicts into an error, and so into an exit code.
 
     Raises:
         Failure: at least one file is broken or could not be examined (exit code 1).
-        ChangesFound: none is, and at least one is stale (exit code 3).
+        ChangesFound: otherwise, where at least one is stale (exit code 3).
 
     """
     outcomes = {State.BROKEN: "are broken", State.UNKNOWN: "could not be examined"}
@@ -90,11 +78,13 @@ def conclude(verdicts: Sequence[Verdict]) -> None:
         counts = [(sum(v.state is state for v in bad), outcome) for state, outcome in outcomes.items()]
         said = " ".join(f"{n} of {len(verdicts)} secret files {outcome}." for n, outcome in counts if n)
         raise Failure(said, "", "\n".join(steps))
-    if stale := [verdict for verdict in verdicts if verdict.state is State.STALE]:
+    if stale := sum(verdict.state is State.STALE for verdict in verdicts):
         raise ChangesFound(
-            f"{len(stale)} of {len(verdicts)} secret files want attention.", "",
-            "./inv secrets.rotate encrypts with the primary version; keys and files nobody expects can go.",
-        )  # fmt: skip
+            f"{stale} of {len(verdicts)} secret files need attention.",
+            "",
+            "./inv secrets.rotate encrypts with the primary version; remove unexpected keys and files, "
+            "or name them in the .expected list and the settings.",
+        )
 
 
 def _primaries(kms: Kms, keys: Sequence[str]) -> tuple[dict[str, str], dict[str, Failure]]:
@@ -113,29 +103,23 @@ def _examine(kms: Kms, file: SecretFile, primary: str) -> Verdict:
     content = file.encrypted()
     opened = unseal(kms, file, content)
     keys, findings = keys_in(file.name, opened.plaintext.reveal())
-    problems = [str(finding) for finding in findings if finding.weight is Weight.FAULT]
-    remarks = [str(finding) for finding in findings if finding.weight is Weight.DOUBT]
     expected = expected_keys(file)
-    difference = compare(expected, keys) if expected is not None else compare([], {})
+    difference = compare(expected if expected is not None else list(keys), keys)
+    problems = [str(finding) for finding in findings if finding.severity is Severity.ERROR]
     problems += [f"{key} is missing" for key in difference.missing]
-    unexpected = [f"{key} is expected by nobody" for key in difference.unexpected]
-    old = [] if opened.used_primary else ["encrypted with an older key version"]
+    remarks = [str(finding) for finding in findings if finding.severity is Severity.WARNING]
+    stale = [] if opened.used_primary else ["encrypted with an older key version"]
+    stale += [f"{key} is not in the .expected list" for key in difference.unexpected]
     return Verdict(
         file.environment,
         file.name,
-        State.BROKEN if problems else State.STALE if unexpected or old else State.GOOD,
-        formats.parse(content).form.value,
-        _version(primary, opened.used_primary),
+        State.BROKEN if problems else State.STALE if stale else State.GOOD,
+        parse(content).form.value,
+        primary.rsplit("/", 1)[-1] or "primary" if opened.used_primary else "older",
         tuple(problems),
-        (*old, *unexpected, *remarks),
-        f"Mend it: {file.command('edit')}" if problems else "",
+        (*stale, *remarks),
+        f"Fix it: {file.command('edit')}" if problems else "",
     )
-
-
-def _version(primary: str, is_primary: bool) -> str:
-    if not is_primary:
-        return "older"
-    return primary.rsplit("/", 1)[-1] or "primary"
 
 
 def _failed(file: SecretFile, failure: Failure) -> Verdict:
@@ -146,5 +130,5 @@ def _failed(file: SecretFile, failure: Failure) -> Verdict:
 
 def _stray(path: Path, files: Sequence[SecretFile]) -> Verdict:
     environment = next(file.environment for file in files if file.ciphertext.parent == path.parent)
-    remark = "no setting names it, so no task looks after it"
+    remark = "not in the settings, so no task looks after it"
     return Verdict(environment, path.name.removesuffix(SUFFIX), State.STALE, remarks=(remark,))

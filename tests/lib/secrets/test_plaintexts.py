@@ -14,7 +14,7 @@ from tasks.lib.errors import Failure
 from tasks.lib.files import write_atomically
 from tasks.lib.kms.client import Kms, Opened
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets import decryption
+from tasks.lib.secrets import crypt, plaintexts
 from tasks.lib.secrets.files import secret_files
 from tasks.lib.settings.model import Settings
 from tasks.lib.signals import unwinding
@@ -30,7 +30,7 @@ def checkout(kms: KmsProcess, tmp_path: Path) -> Settings:
 
 
 def decrypt_all(settings: Settings) -> dict[str, Secret]:
-    return decryption.decrypt_all(settings, settings.environment("staging"))
+    return crypt.decrypt_all(settings, settings.environment("staging"))
 
 
 def test_every_file_comes_back_byte_for_byte(checkout: Settings) -> None:
@@ -124,7 +124,7 @@ def test_a_disabled_key_version_is_told_with_the_way_back(kms: KmsProcess, tmp_p
     key = make_key(kms, f"short-lived-{tmp_path.name[-20:]}")
     files = dict.fromkeys(PLAINTEXTS, key)
     owner = settings_for(kms, tmp_path, KEY_OWNER, environments={"staging": {"secrets": {"files": files}}})
-    from tasks.lib.secrets.encryption import encrypt_all
+    from tasks.lib.secrets.crypt import encrypt_all
 
     encrypt_all(owner, owner.environment("staging"), PLAINTEXTS)
     kms.client().update_crypto_key_version(
@@ -142,7 +142,7 @@ def test_a_disabled_key_version_is_told_with_the_way_back(kms: KmsProcess, tmp_p
 
 def test_plaintext_is_written_for_this_user_only(checkout: Settings) -> None:
     files = secret_files(checkout, checkout.environment("staging"))
-    decryption.write_plaintexts(files, PLAINTEXTS)
+    plaintexts.write(files, PLAINTEXTS)
     for file in files:
         assert file.plaintext.read_bytes() == PLAINTEXTS[file.name].reveal()
         assert file.plaintext.stat().st_mode & 0o777 == 0o600
@@ -153,27 +153,27 @@ def test_plaintext_is_written_for_this_user_only(checkout: Settings) -> None:
     [(b"MINE=1\n", 60, True), (b"MINE=1\n", -60, False), (None, 60, False)],
     ids=["edited", "decrypted before the encrypted file changed", "as it was decrypted"],
 )
-def test_what_was_edited_by_hand_is_not_written_over(
+def test_an_edited_plaintext_is_not_overwritten(
     checkout: Settings, content: bytes | None, seconds: int, edited: bool
 ) -> None:
     staging = checkout.environment("staging")
     files = secret_files(checkout, staging)
-    decryption.refuse_edited(staging, files, PLAINTEXTS)
-    decryption.write_plaintexts(files, PLAINTEXTS)
+    plaintexts.refuse_edited(staging, files, PLAINTEXTS)
+    plaintexts.write(files, PLAINTEXTS)
     one = files[0]
     one.plaintext.write_bytes(content or PLAINTEXTS[one.name].reveal())
     moment = one.ciphertext.stat().st_mtime + seconds
     os.utime(one.plaintext, (moment, moment))
 
     if not edited:
-        decryption.refuse_edited(staging, files, PLAINTEXTS)
+        plaintexts.refuse_edited(staging, files, PLAINTEXTS)
         return
-    with pytest.raises(Failure, match="were edited by hand, so nothing was written") as failed:
-        decryption.refuse_edited(staging, files, PLAINTEXTS)
-    assert failed.value.why == f"- {one.plaintext} is younger than its .enc, and differs."
+    with pytest.raises(Failure, match="were edited, so nothing was written") as failed:
+        plaintexts.refuse_edited(staging, files, PLAINTEXTS)
+    assert failed.value.why == f"- {one.plaintext} is newer than its .enc, and differs."
     assert failed.value.next_step.splitlines() == [
         f"./inv secrets.encrypt {one.name} --environment staging --source {one.plaintext}",
-        "or, to lose what was edited: ./inv decrypt --environment staging --overwrite",
+        "or, to discard the edits: ./inv decrypt --environment staging --overwrite",
     ]
 
 
@@ -182,7 +182,7 @@ def test_plaintext_that_git_would_see_is_not_written(checkout: Settings) -> None
     (checkout.root / ".gitignore").write_text("*.env\n")
     files = secret_files(checkout, checkout.environment("staging"))
     with pytest.raises(Failure) as failed:
-        decryption.write_plaintexts(files, PLAINTEXTS)
+        plaintexts.write(files, PLAINTEXTS)
     assert failed.value.why == "\n".join(
         f"- {checkout.root}/{FOLDER}/{name} is not ignored."
         for name in ("googleAppCreds.json", "cloudsql-client-creds.json")
@@ -194,7 +194,7 @@ def test_plaintext_that_git_ignores_is_written(checkout: Settings) -> None:
     subprocess.run(["git", "init", "-q"], cwd=checkout.root, check=True)
     (checkout.root / ".gitignore").write_text("*.env\n*.json\n")
     files = secret_files(checkout, checkout.environment("staging"))
-    decryption.write_plaintexts(files, PLAINTEXTS)
+    plaintexts.write(files, PLAINTEXTS)
     assert all(file.plaintext.exists() for file in files)
 
 
@@ -204,7 +204,7 @@ def test_what_a_killed_decrypt_left_half_written_is_removed_by_the_next(checkout
     dead.wait()
     left = files[0].plaintext.with_name(f".{files[0].name}.{dead.pid}-abcd")
     left.write_bytes(b"DB_PASS")
-    decryption.write_plaintexts(files, PLAINTEXTS)
+    plaintexts.write(files, PLAINTEXTS)
     assert not left.exists()
     assert all(file.plaintext.exists() and file.ciphertext.exists() for file in files)
 
@@ -213,15 +213,15 @@ def test_earlier_plaintexts_that_cannot_be_removed_are_named(
     checkout: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = secret_files(checkout, checkout.environment("staging"))
-    decryption.write_plaintexts(files, PLAINTEXTS)
+    plaintexts.write(files, PLAINTEXTS)
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(decryption, "write_atomically", refuse)
+    monkeypatch.setattr(plaintexts, "write_atomically", refuse)
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(Failure, match="cannot be written, and cannot be removed") as failed:
-        decryption.write_plaintexts(files, PLAINTEXTS)
+        plaintexts.write(files, PLAINTEXTS)
     assert f"{files[0].plaintext} of an earlier run is still there." in failed.value.why
 
 
@@ -229,7 +229,7 @@ def test_if_one_plaintext_cannot_be_written_none_is_left(checkout: Settings) -> 
     files = secret_files(checkout, checkout.environment("staging"))
     files[2].plaintext.mkdir(parents=True)
     with pytest.raises(Failure, match="cannot be written, so none is left"):
-        decryption.write_plaintexts(files[:2] + files[2:3], PLAINTEXTS)
+        plaintexts.write(files[:2] + files[2:3], PLAINTEXTS)
     assert not any(file.plaintext.is_file() for file in files)
 
 
@@ -242,7 +242,7 @@ def test_a_signal_waits_until_every_plaintext_is_there(
         write_atomically(*arguments)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("tasks.lib.secrets.decryption.write_atomically", interrupted)
+    monkeypatch.setattr("tasks.lib.secrets.plaintexts.write_atomically", interrupted)
     with pytest.raises(KeyboardInterrupt), unwinding():
-        decryption.write_plaintexts(files, PLAINTEXTS)
+        plaintexts.write(files, PLAINTEXTS)
     assert all(file.plaintext.exists() for file in files)

@@ -11,8 +11,8 @@ a header that anyone can read:
     <ciphertext>
 
 `bound-to` is the additional authenticated data, so that a file copied to another environment or another
-name does not decrypt.  A plaintext over KMS's 64 KiB goes into an envelope: AES-256-GCM with a fresh data
-key, which KMS encrypts in its stead, and with the whole header as additional data; its ciphertext begins
+name does not decrypt.  A plaintext over KMS's 64 KiB goes into an envelope: AES-256-GCM with a new data
+key, which KMS encrypts instead, and with the whole header as additional data; its ciphertext begins
 with the nonce, 12 bytes.  Every byte of the header is checked on reading: a header that is not exactly what
 we would have written is damaged.
 """
@@ -28,7 +28,7 @@ from tasks.lib.errors import Failure
 from tasks.lib.kms.client import Kms, Opened
 from tasks.lib.kms.keys import short
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets import imposters
+from tasks.lib.secrets import not_ciphertext
 from tasks.lib.secrets.files import MAGIC, SecretFile
 
 FIRST_LINE = b"lookit-secret/1"
@@ -55,7 +55,7 @@ class SwappedFile(Failure):
 
 @dataclass(frozen=True)
 class Header:
-    """What stands before the ciphertext; `data_key` is the encrypted data key of an envelope, or empty."""
+    """What comes before the ciphertext; `data_key` is the encrypted data key of an envelope, or empty."""
 
     key: str
     bound_to: str
@@ -70,7 +70,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Encrypted:
-    """An encrypted file taken apart; `header` is None for the raw form."""
+    """An encrypted file in its parts; `header` is None for the raw form."""
 
     header: Header | None
     body: bytes
@@ -82,7 +82,7 @@ class Encrypted:
 
 
 def parse(content: bytes) -> Encrypted:
-    """Take an encrypted file apart.
+    """The parts of an encrypted file.
 
     Raises:
         DamagedFile: the header is not one that this version writes.
@@ -96,8 +96,8 @@ def parse(content: bytes) -> Encrypted:
         raise Failure(
             "The encrypted file has a newer form than this version knows.",
             f"It begins with {first.decode()}.",
-            "Bring this checkout up to date: git pull",
-        )  # fmt: skip
+            "Update this checkout: git pull",
+        )
     header = _header(lines)
     if header is None or not gap or header.encoded() != head + gap or not body:
         raise _damaged("Its header is not as it was written.")
@@ -105,26 +105,21 @@ def parse(content: bytes) -> Encrypted:
 
 
 def seal(kms: Kms, file: SecretFile, plaintext: Secret, form: Form = Form.HEADED) -> bytes:
-    """Encrypt for one file.
-
-    Args:
-        kms: the client.
-        file: whose content it is; its environment, name and key go into the header.
-        plaintext: what to encrypt.
-        form: the form to write.
+    """Encrypt for one file, whose environment, name and key go into the header.
 
     Raises:
         Failure: KMS refuses, or the plaintext is too large for the raw form.
 
     """
     is_large = len(plaintext) > LARGEST_FOR_KMS
+    if form is Form.RAW and is_large:
+        headed = file.command("encrypt", "--source", "FILE")
+        raise Failure(
+            "A file over 64 KiB has no raw form.",
+            f"{file.name} has {len(plaintext)} bytes.",
+            f"Encrypt it without --raw, which gives it a header: {headed}",
+        )
     if form is Form.RAW:
-        if is_large:
-            raise Failure(
-                "A file over 64 KiB has no raw form.", f"{file.name} has {len(plaintext)} bytes.",
-                "Encrypt it without --raw, which gives it a header: "
-                + file.command("encrypt", "--source", "FILE"),
-            )  # fmt: skip
         return kms.encrypt(file.key, plaintext).ciphertext
     if is_large:
         return _seal_envelope(kms, file, plaintext)
@@ -138,13 +133,13 @@ def unseal(kms: Kms, file: SecretFile, content: bytes) -> Opened:
     Raises:
         SwappedFile: it was made for another environment, file or key.
         DamagedFile: a bit of it is not as it was written.
-        Failure: it is no ciphertext at all, or KMS refuses or cannot be reached.
+        Failure: it is not a ciphertext at all, or KMS refuses or cannot be reached.
 
     """
     encrypted = parse(content)
     header = encrypted.header
     if header is None:
-        imposters.refuse(file, content)
+        not_ciphertext.refuse(file, content)
         if len(encrypted.body) > LARGEST_RAW:
             raise _damaged("It has no header of ours, and is too long for a ciphertext of KMS.")
         return kms.decrypt(file.key, encrypted.body)
@@ -152,11 +147,11 @@ def unseal(kms: Kms, file: SecretFile, content: bytes) -> Opened:
     if not header.data_key:
         return kms.decrypt(file.key, encrypted.body, header.bound_to.encode())
     data_key = kms.decrypt(file.key, header.data_key, header.bound_to.encode())
-    return Opened(_open_envelope(data_key.plaintext, encrypted), data_key.used_primary)
+    return Opened(_open_envelope(data_key.plaintext, header, encrypted.body), data_key.used_primary)
 
 
 def as_it_was(file: SecretFile, content: bytes) -> SecretFile:
-    """The file for an older state of it: with the key that the state's header names, were it moved since."""
+    """The file for an older content of it: with the key that its header names, which may have changed."""
     header = parse(content).header
     return replace(file, key=header.key) if header else file
 
@@ -171,31 +166,30 @@ def _seal_envelope(kms: Kms, file: SecretFile, plaintext: Secret) -> bytes:
     return header + nonce + AESGCM(data_key.reveal()).encrypt(nonce, plaintext.reveal(), header)
 
 
-def _open_envelope(data_key: Secret, encrypted: Encrypted) -> Secret:
+def _open_envelope(data_key: Secret, header: Header, body: bytes) -> Secret:
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    nonce, sealed = encrypted.body[:NONCE_LENGTH], encrypted.body[NONCE_LENGTH:]
-    header = encrypted.header.encoded() if encrypted.header else b""
+    nonce, sealed = body[:NONCE_LENGTH], body[NONCE_LENGTH:]
     try:
-        return Secret(AESGCM(data_key.reveal()).decrypt(nonce, sealed, header))
+        return Secret(AESGCM(data_key.reveal()).decrypt(nonce, sealed, header.encoded()))
     except (InvalidTag, ValueError) as error:
         raise _damaged("Its content does not match the seal.") from error
 
 
 def _check_place(file: SecretFile, header: Header) -> None:
-    """Refuse a file that was made for another place, before KMS would, and say so better."""
+    """Refuse a file that was made for another place, with a better reason than KMS would give."""
     if header.bound_to != file.bound_to:
         raise SwappedFile(
             f"The encrypted file belongs to {header.bound_to}, not to {file.bound_to}.",
-            f"{file.shown} was copied or renamed; a file decrypts only where it was made for.",
-            f"Put back its own: git checkout -- {shlex.quote(file.shown)}",
+            f"{file.shown} was copied or renamed; a file decrypts only in the place it was made for.",
+            f"Restore its own: git checkout -- {shlex.quote(file.shown)}",
         )
     if header.key != file.key:
         raise SwappedFile(
             f"It was encrypted with another key than {short(file.key)}.",
             f"The file names {header.key}, the settings {file.key}.",
-            "Mend kms.* or environments.….secrets.files in invoke.yaml, or run ./inv secrets.rekey.",
+            "Fix kms.* or environments.….secrets.files in invoke.yaml, or run ./inv secrets.rekey.",
         )
 
 
@@ -211,6 +205,7 @@ def _header(lines: list[bytes]) -> Header | None:
 
 def _damaged(why: str) -> DamagedFile:
     return DamagedFile(
-        "The encrypted file is damaged.", why,
-        "Put back the last good one (git checkout -- FILE), or have the key's owner encrypt it anew.",
-    )  # fmt: skip
+        "The encrypted file is damaged.",
+        why,
+        "Restore the last good one (git checkout -- FILE), or have the key's owner encrypt it again.",
+    )

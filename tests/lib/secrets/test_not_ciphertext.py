@@ -8,7 +8,7 @@ import pytest
 
 from tasks.lib.errors import Failure
 from tasks.lib.secrets.files import SecretFile
-from tasks.lib.secrets.imposters import Kind, kind_of, refuse
+from tasks.lib.secrets.not_ciphertext import Kind, kind_of, refuse
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n"
 CIPHERTEXT = b"\x0a\x24\x00\xffciphertext"

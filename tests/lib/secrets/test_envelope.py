@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tasks.lib.errors import Failure
 from tasks.lib.kms.client import Kms, connected
 from tasks.lib.redaction import Secret
+from tasks.lib.secrets.envelope import DamagedFile, Form, Header, SwappedFile, parse, seal, unseal
 from tasks.lib.secrets.files import SecretFile, one_file
-from tasks.lib.secrets.formats import DamagedFile, Form, Header, SwappedFile, parse, seal, unseal
 from tests.kms_process import KEY, KmsProcess, make_key
 from tests.secrets_settings import settings_for
 

@@ -1,0 +1,238 @@
+"""Changing secrets, a file in an editor or one value: the encrypted file changes last, or not at all."""
+
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.lib import console, process, signals
+from tasks.lib.errors import Failure, UsageError
+from tasks.lib.files import write_atomically
+from tasks.lib.kms.client import connected
+from tasks.lib.redaction import Secret
+from tasks.lib.secrets import dotenv
+from tasks.lib.secrets.crypt import as_encrypter, overwrite
+from tasks.lib.secrets.envelope import Form, parse, seal, unseal
+from tasks.lib.secrets.expected import expected_keys, findings_in, refuse_emptied, refuse_errors
+from tasks.lib.secrets.files import SecretFile
+from tasks.lib.secrets.plaintexts import tell_lacking
+from tasks.lib.workspace import workspace
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.model import Settings
+
+# Vim would keep pieces of the text in its swap, undo and info files, which outlive the editing.  -c: what the
+# person's own vimrc says comes before.
+VIM_WITHOUT_TRACES = ("-n", "-i", "NONE", "-c", "set nobackup nowritebackup noundofile viminfo=")
+# Debian's vi is a link to vim.basic, in two steps.
+VIM = re.compile(r"n?vim(\..*)?")
+YES = frozenset({"y", "yes"})
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An encrypted file as it was found: its bytes, what they hold, and their form."""
+
+    content: bytes
+    plaintext: Secret
+    form: Form
+
+
+def edit(settings: "Settings", file: SecretFile, environ: Mapping[str, str]) -> bool:
+    """Open a file's plaintext in the editor, in memory, and encrypt it if it was changed, which is returned.
+
+    Raises:
+        UsageError: there is no editor.
+        Failure: it cannot be decrypted or encrypted, the editor failed, or the text is not valid, and the
+            person at the terminal did not want to try again; the encrypted file is unchanged.
+
+    """
+    before = _opened(settings, file)
+    with workspace() as folder:
+        path = folder / file.name
+        write_atomically(path, before.plaintext.reveal())
+        argv = editor_argv(environ, path)
+        while True:
+            after = _edited(argv, path)
+            if after == before.plaintext:
+                return False
+            try:
+                _save(settings, file, before, after)
+            except Failure as failure:
+                if not _wants_to_go_on(failure):
+                    raise
+            else:
+                tell_lacking(file, after)
+                return True
+
+
+def set_value(settings: "Settings", file: SecretFile, key: str, value: Secret) -> bool:
+    """Set one key of an env file; whether that changed it.
+
+    Raises:
+        UsageError: an env file cannot have the key or the value, or the file is not an env file.
+        Failure: it cannot be decrypted or encrypted; it is unchanged.
+
+    """
+    if not file.name.endswith(".env"):
+        raise UsageError(f"{file.name} is not an env file.", "", file.command("edit"))
+    _check_key(key)
+    _check_value(key, value)
+    before = _opened(settings, file)
+    after = Secret(dotenv.changed(before.plaintext.reveal(), key, value.reveal()))
+    if after == before.plaintext:
+        return False
+    _save(settings, file, before, after)
+    return True
+
+
+def file_with(settings: "Settings", files: list[SecretFile], key: str) -> SecretFile:
+    """The env file that `key` belongs to: the one whose list of expected keys has it.
+
+    Raises:
+        UsageError: no list has it.
+
+    """
+    lists = {file: expected_keys(file) or [] for file in files if file.name.endswith(".env")}
+    for file, keys in lists.items():
+        if key in keys:
+            return file
+    names = ", ".join(file.name for file in lists)
+    near = _nearest(key, [known for keys in lists.values() for known in keys])
+    raise UsageError(
+        f"{key} is not in any .expected list.",
+        f"The lists of {names} in {settings.kustomize.tree} lack it.{_meant(near)}",
+        "Name a new key's file, and add the key to its .expected list: --file lookit-secrets.env --new",
+    )
+
+
+def expect(file: SecretFile, key: str) -> None:
+    """Accept a key that the list beside the file has, or that the person at the terminal confirms.
+
+    Raises:
+        UsageError: it is not in the list, and nobody confirmed it; or no env file can have it.
+
+    """
+    _check_key(key)
+    wanted = expected_keys(file)
+    if wanted is None or key in wanted:
+        return
+    near = _nearest(key, wanted)
+    what = f"{key} is not in the .expected list of {file.name}."
+    if sys.stdin.isatty() and _confirmed(what + _meant(near), f"Set {key} all the same? [y/N]", YES):
+        return
+    corrected = f"./inv secrets.set {near} --environment {file.environment}\nor, " if near else ""
+    anyway = shlex.join(("./inv", "secrets.set", key, "--environment", file.environment, "--file", file.name))
+    raise UsageError(what, _meant(near).strip(), f"{corrected}if it is new: {anyway} --new")
+
+
+def editor_argv(environ: Mapping[str, str], path: Path) -> tuple[str, ...]:
+    """The command that opens `path`: $VISUAL, else $EDITOR, which may have arguments.
+
+    Raises:
+        UsageError: neither is set, or its quotes do not match.
+
+    """
+    named = environ.get("VISUAL") or environ.get("EDITOR") or ""
+    try:
+        chosen = shlex.split(named)
+    except ValueError as error:
+        why = f"{error}: {named}"
+        raise UsageError("The editor's command cannot be read.", why, "export EDITOR=nano") from error
+    if not chosen:
+        raise UsageError("No editor is chosen.", "Neither VISUAL nor EDITOR is set.", "export EDITOR=nano")
+    return (*chosen, *(VIM_WITHOUT_TRACES if _is_vim(chosen[0]) else ()), str(path))
+
+
+def _is_vim(program: str) -> bool:
+    """Whether `program` is Vim by the name that was typed, or by that of what it is a link to."""
+    found = Path(shutil.which(program) or program)
+    return any(VIM.fullmatch(name) for name in (found.name, found.resolve().name))
+
+
+def _edited(argv: tuple[str, ...], path: Path) -> Secret:
+    """Run the editor, and read what it left."""
+    if not shutil.which(argv[0]):
+        why = "VISUAL or EDITOR names it, and there is no such program at that path or on PATH."
+        raise UsageError(f"The editor {argv[0]} cannot be started.", why, "export EDITOR=nano")
+    if code := process.stream(argv):
+        failed = process.exit_failure(argv, code, b"")
+        raise Failure(failed.what, "The encrypted file is unchanged.", "Run it again.")
+    try:
+        return Secret(path.read_bytes())
+    except OSError as error:
+        why = f"{path.name} is gone, or cannot be read: {error.strerror}. The encrypted file is unchanged."
+        again = "Run it again, and save under the same name."
+        raise Failure("The editor left no file.", why, again) from error
+
+
+def _wants_to_go_on(failure: Failure) -> bool:
+    """Ask whether to open the editor again, so that nobody's typing is lost; without a terminal: no."""
+    if not sys.stdin.isatty():
+        return False
+    return _confirmed(str(failure), "Your text is still there. Open the editor again? [Y/n]", YES | {""})
+
+
+def _confirmed(about: str, question: str, yes: Iterable[str]) -> bool:
+    """Ask a person a question; whether the answer is one of `yes`."""
+    for line in (*about.splitlines(), question):
+        console.say(line)
+    with signals.raised():
+        answer = sys.stdin.readline()
+    return answer.strip().lower() in yes
+
+
+def _meant(near: str) -> str:
+    return f" Did you mean {near}?" if near else ""
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    """The known key that was probably meant; empty where there is no similar one."""
+    import difflib  # slow to load, and needed for a key that is unknown only
+
+    folded = {one.casefold().replace("-", "_"): one for one in known}
+    near = difflib.get_close_matches(key.casefold().replace("-", "_"), folded, n=1, cutoff=0.75)
+    return folded[near[0]] if near else ""
+
+
+def _check_key(key: str) -> None:
+    """Refuse a key that would be read back as something else."""
+    if problem := dotenv.problem_of_key(key):
+        next_step = "Use letters, digits, - _ and . only: DB_PASSWORD"
+        raise UsageError("An env file cannot have this key.", f"{problem}.", next_step)
+
+
+def _check_value(key: str, value: Secret) -> None:
+    """Refuse a value that would be read back as something else."""
+    held = value.reveal()
+    if b"\n" in held or b"\0" in held:
+        raise UsageError(f"An env file cannot have the value of {key}.", "It has a line feed or a NUL byte.")
+    if held.endswith(b"\r"):
+        raise UsageError(
+            f"The value of {key} ends in a carriage return.",
+            "kustomize would drop it.",
+            "If a Windows program wrote it, leave it out: … | tr -d '\\r' | ./inv secrets.set …",
+        )
+
+
+def _opened(settings: "Settings", file: SecretFile) -> Opened:
+    content = file.encrypted()
+    with connected(settings) as kms:
+        return Opened(content, unseal(kms, file, content).plaintext, parse(content).form)
+
+
+def _save(settings: "Settings", file: SecretFile, before: Opened, plaintext: Secret) -> None:
+    """Encrypt a file in the form it had, unless its text is not valid, and say what is newly doubtful."""
+    refuse_errors({file.name: plaintext}, "nothing was encrypted", f"Fix it: {file.command('edit')}")
+    refuse_emptied(file, plaintext)
+    with connected(as_encrypter(settings)) as kms:
+        sealed = seal(kms, file, plaintext, before.form)
+    overwrite(file, before.content, sealed)
+    known = {finding.text for finding in findings_in(file.name, before.plaintext)}
+    for finding in findings_in(file.name, plaintext):
+        if finding.text not in known:
+            console.say(f"{file.name}: {finding}")
