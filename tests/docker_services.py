@@ -32,6 +32,7 @@ PACKAGES = ("python3", "python3-venv", "ca-certificates", "python3-django", "pyt
 BASE = "lookit-test/base"
 DATABASE = "lookit-test/postgres"
 CLIENT = "lookit-test/docker-cli"
+BUILDX = "github.com/docker/buildx/cmd/buildx@v0.38.2"
 # What the orchestrator's image is built on where only this machine's images are to be had.
 ORCHESTRATOR = {"BASE": f"{BASE}:local", "DOCKER_CLI": f"{CLIENT}:local", "GKE_AUTH_PLUGIN": "none"}
 SECONDS_TO_START = 180
@@ -203,6 +204,32 @@ def docker_client_image() -> None:
         shutil.copy(client, Path(folder) / "docker")
         (Path(folder) / "Dockerfile").write_text("FROM scratch\nCOPY docker /usr/local/bin/docker\n")
         output("docker", "build", "--quiet", "--tag", f"{CLIENT}:local", folder)
+
+
+def buildx_configuration() -> Path:
+    """A folder for DOCKER_CONFIG with the plugin buildx, which is built from Go source once and kept."""
+    go = shutil.which("go") or "/usr/local/go/bin/go"
+    if not Path(go).exists():
+        unavailable("buildx is built from Go source, and Go is not installed (https://go.dev/dl)")
+    folder = CACHE / f"buildx-{BUILDX.rpartition('@')[2]}-{platform.machine()}"
+    plugin = folder / "cli-plugins" / "docker-buildx"
+    plugin.parent.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock, tempfile.TemporaryDirectory(dir=folder) as made:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not plugin.exists():
+            output("env", f"GOBIN={made}", "GOFLAGS=", "GOWORK=off", go, "install", BUILDX)
+            (Path(made) / "buildx").rename(plugin)
+    return folder
+
+
+def client_with_buildkit(folder: Path) -> Path:
+    """A folder for PATH with a Docker client of before 23, which carries BuildKit itself, as Debian 12 has it."""
+    client = Path("/usr/bin/docker")
+    told = output(str(client), "--version") if client.exists() else ""
+    if not told or int(told.split("version ")[1].split(".")[0]) >= 23:
+        unavailable("there is no Docker client of before 23 (Debian 12: apt-get install docker.io)")
+    (folder / "docker").symlink_to(client)
+    return folder
 
 
 def _import_debian(image: str, authorities: bytes) -> None:

@@ -1,8 +1,9 @@
-"""Each builder that Docker may have, where this machine has it: the same command makes the same image."""
+"""Each builder that Docker may have: the same command makes the same image."""
 
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from tasks.lib.image import building, checkout, docker, engine, registry
 from tasks.lib.image.docker import Builder
 from tasks.lib.image.reference import parse
 from tests.builders import checked_in_settings
-from tests.docker_services import RegistryProcess, output
-from tests.sample_checkout import Sample, invoke, sample
+from tests.docker_services import RegistryProcess, buildx_configuration, client_with_buildkit, output
+from tests.sample_checkout import Sample, invoke, ran, sample
 
 pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker"), pytest.mark.timeout(600, func_only=True)]
 
@@ -25,16 +26,25 @@ def source(docker_engine: None, tmp_path: Path) -> Sample:
     return sample(tmp_path / "lookit-api")
 
 
-def require(wanted: Builder) -> None:
-    """Skip where this machine's Docker does not build so."""
+@pytest.fixture(params=list(Builder), ids=lambda builder: builder.name.lower())
+def with_(
+    request: pytest.FixtureRequest, docker_engine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Builder:
+    """A builder that Docker's client has in this test."""
+    wanted: Builder = request.param
+    if wanted is Builder.BUILDX:
+        monkeypatch.setenv("DOCKER_CONFIG", str(buildx_configuration()))
+    if wanted is Builder.INTEGRATED:
+        (tmp_path / "client").mkdir()
+        monkeypatch.setenv(
+            "PATH", f"{client_with_buildkit(tmp_path / 'client')}{os.pathsep}{os.environ['PATH']}"
+        )
     best = engine.builder(60)
-    if wanted not in {best, Builder.CLASSIC}:
-        pytest.skip(f"Docker builds with {best.value} here, not with {wanted.value}")
+    assert wanted in {best, Builder.CLASSIC}
+    return wanted
 
 
-@pytest.mark.parametrize("with_", list(Builder), ids=lambda builder: builder.name.lower())
 def test_an_image_is_what_was_asked_for_whatever_builds_it(source: Sample, with_: Builder) -> None:
-    require(with_)
     settings = checked_in_settings(
         image={"repository": "lookit-test/builders"}, build={"network": "host", "arguments": {"MORE": "1"}}
     )
@@ -56,7 +66,7 @@ def test_the_classic_builder_reuses_layers_that_only_the_registry_has(
 ) -> None:
     """A layer of random bytes is the same again only if it was reused."""
     if engine.builder(60) is not Builder.CLASSIC:
-        pytest.skip("BuildKit's own cache on this machine would hide whether the registry's was used")
+        pytest.skip("BuildKit's own cache would hide whether the registry's was used")
     env = cached(registry_process)
     first = pushed(source, env)
     output("docker", "image", "rm", "--force", f"{env['INVOKE_IMAGE_REPOSITORY']}:{source.head}")
@@ -64,11 +74,10 @@ def test_the_classic_builder_reuses_layers_that_only_the_registry_has(
     assert layers(source, env) == first
 
 
+@pytest.mark.parametrize("with_", [Builder.BUILDX, Builder.INTEGRATED], indirect=True)
 def test_what_buildkit_pushes_tells_others_which_layers_to_reuse(
-    source: Sample, registry_process: RegistryProcess
+    source: Sample, registry_process: RegistryProcess, with_: Builder
 ) -> None:
-    if engine.builder(60) is Builder.CLASSIC:
-        pytest.skip("Docker builds with the classic builder here")
     env = cached(registry_process)
     pushed(source, env)
 
@@ -101,3 +110,24 @@ def layers(source: Sample, env: dict[str, str]) -> list[str]:
     assert done.returncode == 0, done.stderr
     (image,) = json.loads(output("docker", "image", "inspect", done.stdout.strip()))
     return list(image["RootFS"]["Layers"])
+
+
+@pytest.mark.parametrize("with_", [Builder.BUILDX], indirect=True)
+def test_a_build_secret_reaches_one_line_and_stays_out_of_the_image(
+    source: Sample, with_: Builder, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("canary-token")
+    line = "RUN --mount=type=secret,id=npm wc -c </run/secrets/npm >/size"
+    source.commit(Dockerfile=f"FROM lookit-test/base:local\n{line}\n")
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(json.dumps({"build": {"secrets": {"npm": str(tmp_path / "token")}}}))
+
+    done = ran(
+        [sys.executable, "-m", "tasks", "-f", str(settings), "build", "--source", str(source.folder)],
+        {"INVOKE_IMAGE_REPOSITORY": "lookit-test/secret"},
+    )
+
+    assert done.returncode == 0, done.stderr
+    image = done.stdout.strip()
+    output("docker", "run", "--rm", image, "sh", "-c", "grep -qx 12 /size && ! test -s /run/secrets/npm")
+    assert "canary-token" not in output("docker", "history", "--no-trunc", image)
