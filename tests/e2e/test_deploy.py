@@ -213,9 +213,9 @@ def test_what_the_cluster_would_refuse_is_told_together_before_anything_changes(
         f"--force-conflicts 'Deployment/{name}-web:{field}'",
         f"rollout resume deployment/{name}-beat",
         "field is immutable",
-        f"way out: `kubectl -n {name} delete deployment {name}-worker`",
+        f"fix: `kubectl -n {name} delete deployment {name}-worker`",
         f"Job {name}-migration: it is suspended, so it would never end.",
-        "way out: take `suspend` out of its manifest, then deploy again.",
+        "fix: take `suspend` out of its manifest, then deploy again.",
     ):
         assert told in refused.stderr
     assert writes(environment) == before

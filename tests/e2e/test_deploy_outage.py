@@ -96,7 +96,7 @@ def test_a_deploy_goes_on_when_the_api_server_comes_back(case: Case) -> None:
             deploying.moment_of("The API server does not answer")
         assert deploying.end() == 0, deploying.said
 
-    assert "It answers again." in deploying.said
+    assert "The API server answers again." in deploying.said
     assert "staging is deployed: 32 of 32 objects changed" in deploying.said
 
 

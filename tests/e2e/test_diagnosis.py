@@ -51,7 +51,7 @@ PHASES = [
     Broken(
         JOB,
         (
-            "pod {name}-lookit-rabbitmq-0 is broken since before: it is deleted",
+            "deleting broken pod {name}-lookit-rabbitmq-0 of the previous revision",
             "DeadlineExceeded: the Job ran longer than `activeDeadlineSeconds`",
         ),
         "hang",

@@ -42,21 +42,22 @@ def test_a_running_migration_is_waited_for_before_the_next_one_takes_its_place(e
 
     planned = environment.invoke("plan", "--branch", "develop", "--commit", COMMIT_B)
     assert (
-        "> Job migration (its image or configuration changed; the run before has not ended" in planned.stderr
+        "> Job migration (its image or configuration changed; the previous run is still running"
+        in planned.stderr
     )
     with environment.started(*words(COMMIT_B)) as deploying:
-        deploying.moment_of("Job migration: waiting for the end of the run before: running")
+        deploying.moment_of("Job migration: waiting for the previous run to end: running")
         assert live(environment)["metadata"]["uid"] == first
         assert "deletionTimestamp" not in live(environment)["metadata"]
         environment.kubectl("annotate", "pods", "--all", "--overwrite", "sandbox.lookit.org/behave=")
         assert deploying.end() == 0, deploying.said
 
-    assert "Job migration: the run before has ended (complete)" in deploying.said
+    assert "Job migration: the previous run has ended (complete)" in deploying.said
     assert live(environment)["metadata"]["uid"] != first
     assert live(environment)["spec"]["template"]["spec"]["containers"][0]["image"] == "example.invalid/app:2"
 
 
-def test_a_stuck_migration_is_named_with_the_way_out_and_not_waited_for_again(environment: Case) -> None:
+def test_a_stuck_migration_is_refused_with_its_fix(environment: Case) -> None:
     environment.hold_only(migration("app:1", "hang"))
     late = deploy(environment, INVOKE_TIME_LIMITS_JOB="3s")
     assert late.returncode == 70, late.stderr
@@ -68,7 +69,7 @@ def test_a_stuck_migration_is_named_with_the_way_out_and_not_waited_for_again(en
 
     assert refused.returncode == 1, refused.stderr
     assert "nothing was changed" in refused.stderr
-    assert "time_limits.job is 3.0 s: it is not waited for again" in refused.stderr
+    assert "ago, longer than time_limits.job (3.0 s)" in refused.stderr
     way_out = f"kubectl -n {environment.name} delete job migration"
     assert f"`{way_out}`" in refused.stderr
     assert live(environment)["metadata"]["uid"] == stuck

@@ -164,7 +164,7 @@ def finished(corner: OwnKey, step: Step, words: list[str], places: dict[str, str
         done = corner.invoke_apart(*words, **places)
         return done.returncode, done.stdout, done.stderr
     with corner.started(*words, **places) as running:
-        running.moment_of(f"{corner.name}-web: 1 old still ending")
+        running.moment_of(f"{corner.name}-web: 1 old pods terminating")
         running.send(step.signal)
         return running.end(240), running.printed, running.said
 

@@ -81,7 +81,7 @@ def ingress() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_claims_and_certificates_become_ready_and_the_rest_is_said_in_words(environment: Case) -> None:
+def test_claims_and_certificates_are_waited_for_and_the_rest_is_listed(environment: Case) -> None:
     own = f"{environment.name}-at-once"
     at_once = {
         "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": own},
@@ -95,6 +95,8 @@ def test_claims_and_certificates_become_ready_and_the_rest_is_said_in_words(envi
     environment.api.delete(f"/apis/storage.k8s.io/v1/storageclasses/{own}")
     for thing in ("PersistentVolumeClaim soon", "Certificate cert"):
         assert re.search(rf" {thing} +create +ready ", told), told
-    assert "Nobody waited for PersistentVolumeClaim late: a pod that uses it waits for its volume." in told
-    assert "deploy.addresses in invoke.yaml has addresses waited for." in told
+    assert (
+        "Not waited for: PersistentVolumeClaim late (its volume is bound when a pod first uses it)." in told
+    )
+    assert "(deploy.addresses in invoke.yaml says whether to wait for addresses)." in told
     assert "own-cert" in environment.kubectl("get", "secrets", "-o", "name")

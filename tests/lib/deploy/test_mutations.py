@@ -22,9 +22,9 @@ from tasks.lib.deploy.plan.phases import arrange, ranks
 from tasks.lib.deploy.plan.plan import Planned
 from tasks.lib.deploy.releases import difference, history
 from tasks.lib.deploy.releases.history import Past
-from tasks.lib.deploy.rollout import suspended
 from tasks.lib.deploy.rollout.awaited import is_awaited, left_alone, may_be_awaited
-from tasks.lib.deploy.rollout.readiness import standing, tally
+from tasks.lib.deploy.rollout.readiness import readiness, tally
+from tasks.lib.deploy.rollout.stalled import paused_or_suspended
 from tasks.lib.errors import Failure
 from tasks.lib.image.pinning import pin_with
 from tasks.lib.redaction import Redactor
@@ -128,9 +128,9 @@ def without_a_cluster(objects: Sequence[Object], before: Sequence[Wanted], kinds
 
 def judge(step: Step) -> None:
     body, bare = step.body, step.ref.name
-    suspended.fault(step, body)
+    paused_or_suspended(step, body)
     autoscaling.loses_replicas(step)
-    standing(body), tally(body), left_alone(body, written=True), may_be_awaited(step.ref, SETTINGS.deploy)
+    readiness(body), tally(body), left_alone(body, written=True), may_be_awaited(step.ref, SETTINGS.deploy)
     is_awaited(body, SETTINGS.deploy, bare, written=True, binding=lambda claim: "")
 
 

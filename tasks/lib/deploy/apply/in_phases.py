@@ -15,11 +15,9 @@ from tasks.lib.deploy.objects import Ref, scopes_to_come
 from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.phases import ranks
 from tasks.lib.deploy.plan.plan import REMOVAL, Planned
-from tasks.lib.deploy.rollout import earlier_jobs
 from tasks.lib.deploy.rollout.awaited import Awaited
-from tasks.lib.deploy.rollout.diagnosis import written
-from tasks.lib.deploy.rollout.readiness import State, standing
-from tasks.lib.deploy.rollout.target import Target
+from tasks.lib.deploy.rollout.judge import Target, previous_run, target_of
+from tasks.lib.deploy.rollout.readiness import State, readiness
 from tasks.lib.deploy.rollout.wait import Wait
 
 if TYPE_CHECKING:
@@ -63,7 +61,7 @@ class PhasedApply:
         """Apply each phase and wait until it is ready before the next begins.
 
         Raises:
-            Failure: something was refused, failed or is doomed.
+            Failure: something was refused, failed, or never becomes ready.
             TimedOut: a phase, or the whole, took longer than its limit.
 
         """
@@ -83,7 +81,7 @@ class PhasedApply:
         self._record.plan(REMOVAL, list(planned.removals))
         for title, steps in planned.phases:
             with self._timed(title):
-                self._await_earlier_runs(acting, steps)
+                self._await_previous_runs(acting, steps)
                 self._before(steps)
                 self._phase(acting, steps)
         self._record.outcome = DEPLOYED
@@ -123,10 +121,10 @@ class PhasedApply:
         waited = [step for step in steps if self._awaited.includes(step, stored.get(step.ref))]
         self._wait(acting, waited, stored)
 
-    def _await_earlier_runs(self, acting: Acting, steps: Sequence[Step]) -> None:
-        targets = [target for step in steps if step.writes and (target := earlier_jobs.target(step))]
+    def _await_previous_runs(self, acting: Acting, steps: Sequence[Step]) -> None:
+        targets = [target for step in steps if step.writes and (target := previous_run(step))]
         for target in targets:
-            self._record.begin(target.ref, "waiting for the end of the run before")
+            self._record.begin(target.ref, "waiting for the previous run to end")
         self._wait_for(acting, targets)
 
     def _wait(self, acting: Acting, steps: Sequence[Step], stored: Mapping[Ref, Json]) -> None:
@@ -146,10 +144,9 @@ class PhasedApply:
     def _target(self, step: Step, stored: Json | None) -> Target | None:
         """What to wait for; nothing where the object is ready as it is."""
         live = stored or step.live or {}
-        if standing(live).state is State.READY:
+        if readiness(live).state is State.READY:
             self._record.end(step.ref, "ready" if step.writes else "unchanged, ready")
             return None
         if not step.writes:
             self._record.begin(step.ref, "waiting")
-        since = written(live) if step.writes else ""
-        return Target(step.ref, live["metadata"]["uid"], live["metadata"].get("generation", 0), since)
+        return target_of(step, live)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from tasks.lib.deploy.events import Notice, Tell
 from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.releases.history import Past
-from tasks.lib.deploy.rollout import earlier_jobs
+from tasks.lib.deploy.rollout.judge import previous_run
 
 if TYPE_CHECKING:
     from tasks.lib.deploy.backup.cloud_sql import Backups, Begun
@@ -77,8 +77,8 @@ class Safety:
         backups, self._backups = self._backups, None
         backups.finish(self._begun)
         instance = self._environment.database.instance
-        if any(self._migrates(step) and earlier_jobs.target(step) for step in steps):
-            self._begun = backups.begin(f"{self._description}, after the run before")
+        if any(self._migrates(step) and previous_run(step) for step in steps):
+            self._begun = backups.begin(f"{self._description}, after the previous run")
             backups.finish(self._begun)
         self.facts = {BACKUP: self._begun.id, INSTANCE: instance}
         self._tell(Notice(f"backup {self._begun.id} of {instance} is there"))

@@ -131,7 +131,7 @@ def _job_action(there: Json | None, digest: str, *, run_jobs: bool) -> tuple[Act
     outcome = job_outcome(there)
     is_other = (there["metadata"].get("annotations") or {}).get(RAN) != digest
     reasons = {
-        f"{CHANGED}; the run before has not ended: it is waited for first": is_other and still_runs(there),
+        f"{CHANGED}; the previous run is still running: waiting for it": is_other and still_runs(there),
         CHANGED: is_other,
         "the last one is being deleted": is_going(there),
         "it failed the last time": outcome == "Failed",

@@ -18,7 +18,7 @@ from tasks.lib.deploy.objects import Ref, contains, scopes_to_come
 from tasks.lib.deploy.plan import takeover
 from tasks.lib.deploy.plan.conflicts import Conflict, bare, found_in, not_ours, options, without
 from tasks.lib.deploy.plan.decide import Action, Step, corrected
-from tasks.lib.deploy.rollout import suspended
+from tasks.lib.deploy.rollout.stalled import paused_or_suspended
 from tasks.lib.errors import Failure
 
 DRY: Final = {"dryRun": "All"}
@@ -188,7 +188,7 @@ def require(tried: Sequence[Tried], others: Sequence[str] = ()) -> None:
     if not faults and not conflicts:
         return
     lines = [*faults, *map(str, conflicts)]
-    step = "Mend what is named above, then deploy again."
+    step = "Fix what is listed above, then deploy again."
     if conflicts:
         taken = options(conflicts)
         step = f"Take these fields over with {taken}, or put their present values into the manifests."
@@ -202,7 +202,7 @@ def _unless_halted(tried: Tried) -> Tried:
     step = tried.step
     untried = step.live if step.action is Action.AWAIT else step.body if step.writes else None
     known = tried.result or untried
-    if tried.fault or not known or not (fault := suspended.fault(step, known)):
+    if tried.fault or not known or not (fault := paused_or_suspended(step, known)):
         return tried
     return replace(tried, fault=fault)
 
@@ -229,14 +229,14 @@ def way_out(ref: Ref) -> str:
     command = ref.command("delete")
     if ref.kind in NEVER_REMOVED:
         return (
-            "way out: put the present value back into the manifests, or give it another name. "
+            "fix: put the present value back into the manifests, or give it another name. "
             f"`{command}` takes all that is in it along."
         )
     if ref.kind == "StatefulSet":
-        return f"way out: `{command} --cascade=orphan` keeps its pods and claims running; then deploy again."
+        return f"fix: `{command} --cascade=orphan` keeps its pods and claims running; then deploy again."
     if ref.kind in {"Deployment", "DaemonSet"}:
-        return f"way out: `{command}`, which ends its pods, then deploy again; or give it another name."
-    return f"way out: `{command}`, then deploy again."
+        return f"fix: `{command}`, which ends its pods, then deploy again; or give it another name."
+    return f"fix: `{command}`, then deploy again."
 
 
 def _going(ref: Ref) -> str:

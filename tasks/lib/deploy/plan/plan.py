@@ -16,7 +16,7 @@ from tasks.lib.deploy.plan.decide import Step, decide
 from tasks.lib.deploy.plan.observe import observe
 from tasks.lib.deploy.plan.ownership import labelled
 from tasks.lib.deploy.plan.phases import arrange
-from tasks.lib.deploy.rollout import earlier_jobs
+from tasks.lib.deploy.rollout import stalled
 from tasks.lib.deploy.rollout.awaited import may_be_awaited
 from tasks.lib.deploy.rollout.wait import places_to_watch
 
@@ -116,7 +116,7 @@ def make(
         concedes=choices.concede,
     )
     tried = trial.run(steps)
-    dry_run.require(tried, earlier_jobs.faults(api, steps, settings.time_limits.job))
+    dry_run.require(tried, stalled.stuck_jobs(api, steps, settings.time_limits.job))
     by_ref = {t.step.ref: t.step for t in tried}
     groups = arrange(objects, settings.deploy.phases, environment.prefix)
     return Planned(

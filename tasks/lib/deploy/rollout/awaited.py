@@ -9,7 +9,7 @@ from tasks.lib.cluster.connection import Connection
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.plan.decide import Action, Step
-from tasks.lib.deploy.rollout.readiness import BUILT_IN, RULES, State, condition, key_of, standing
+from tasks.lib.deploy.rollout.readiness import BUILT_IN, RULES, State, condition, key_of, readiness
 
 if TYPE_CHECKING:
     from tasks.lib.settings.deploy import Deploy
@@ -18,10 +18,10 @@ ADDRESSED: Final = frozenset({("", "Service"), ("networking.k8s.io", "Ingress")}
 CLAIM: Final = ("", "PersistentVolumeClaim")
 CLASS: Final = ("storage.k8s.io/v1", "StorageClass")
 IMMEDIATE: Final = "Immediate"
-NO_ADDRESS: Final = "deploy.addresses in invoke.yaml has addresses waited for"
-UNBOUND: Final = "a pod that uses it waits for its volume"
-UNREADY: Final = "not changed, and not ready"
-SILENT: Final = "it shows no condition Ready; deploy.ready_kinds may name its kind"
+NO_ADDRESS: Final = "deploy.addresses in invoke.yaml says whether to wait for addresses"
+UNBOUND: Final = "its volume is bound when a pod first uses it"
+UNREADY: Final = "unchanged, and not ready"
+SILENT: Final = "it has no condition Ready; deploy.ready_kinds in invoke.yaml may name its kind"
 Binding = Callable[[Json], str]
 
 
@@ -32,13 +32,13 @@ def may_be_awaited(ref: Ref, deploy: "Deploy") -> bool:
 
 
 def is_awaited(live: Json, deploy: "Deploy", name: str, *, written: bool, binding: Binding) -> bool:
-    """Whether a deploy waits until an object is ready.
+    """Whether a deploy waits until an object is ready; for unchanged workloads too.
 
     Args:
         live: the object, as it was stored or found.
         deploy: the settings.
         name: its name without the environment's prefix.
-        written: whether this deploy wrote it; unchanged workloads are waited for all the same.
+        written: whether this deploy wrote it.
         binding: returns the volumeBindingMode of a claim's class.
 
     """
@@ -53,9 +53,9 @@ def is_awaited(live: Json, deploy: "Deploy", name: str, *, written: bool, bindin
 
 
 def left_alone(live: Json, *, written: bool) -> str:
-    """Why nobody waits for an object that is not awaited; empty where there is nothing to wait for."""
+    """Why an object that may not be ready is not waited for; empty where there is nothing to wait for."""
     key = key_of(live)
-    if standing(live).state is State.READY:
+    if readiness(live).state is State.READY:
         return ""
     if key in ADDRESSED or key == CLAIM:
         return (NO_ADDRESS if key in ADDRESSED else UNBOUND) if written else ""
@@ -91,9 +91,9 @@ class Awaited:
         return False
 
     def left_in_words(self) -> list[str]:
-        """What nobody waited for, as sentences: the objects by the reason."""
+        """What was not waited for, as sentences: the objects by the reason."""
         return [
-            f"Nobody waited for {', '.join(map(str, refs))}: {reason}." for reason, refs in self._left.items()
+            f"Not waited for: {', '.join(map(str, refs))} ({reason})." for reason, refs in self._left.items()
         ]
 
 

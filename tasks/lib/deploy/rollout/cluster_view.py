@@ -6,9 +6,8 @@ from typing import Final
 
 from tasks.lib.cluster.api import Json
 from tasks.lib.deploy.objects import Ref, is_job, ref_of
-from tasks.lib.deploy.rollout import diagnosis
-from tasks.lib.deploy.rollout.failure_rules import Trouble
-from tasks.lib.deploy.rollout.warnings import Warnings
+from tasks.lib.deploy.rollout import diagnose
+from tasks.lib.deploy.rollout.failure_rules import Problem
 
 REVISION: Final = "deployment.kubernetes.io/revision"
 TEMPLATE_GENERATION: Final = "deprecated.daemonset.template.generation"
@@ -16,6 +15,39 @@ TEMPLATE_GENERATION: Final = "deprecated.daemonset.template.generation"
 OBSERVED: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController"})
 # A Job deals with pods that end badly itself, by its backoffLimit.
 LEFT_TO_THE_JOB: Final = frozenset({"CrashLoopBackOff", "Error", "OOMKilled"})
+
+
+class Warnings:
+    """Events of type Warning, by the object that they are about.
+
+    An event outlives its cause by an hour.  So one that was there before we watched counts only where it is
+    not older than our own last write; one that arrives while we watch always counts.
+    """
+
+    def __init__(self) -> None:
+        self._about: dict[str, dict[str, Json]] = defaultdict(dict)
+        self._arrived: set[str] = set()
+
+    def put(self, event: Json, *, arrived: bool) -> None:
+        """Take in an event; `arrived` where it came while we watched."""
+        self._about[_subject(event)][event["metadata"]["uid"]] = event
+        if arrived:
+            self._arrived.add(event["metadata"]["uid"])
+
+    def drop(self, event: Json) -> None:
+        """Forget an event."""
+        self._about[_subject(event)].pop(event["metadata"]["uid"], None)
+
+    def about(self, thing: Json) -> list[Json]:
+        """The newest event of each reason about an object."""
+        newest: dict[str, Json] = {}
+        for event in sorted(self._about.get(thing["metadata"]["uid"], {}).values(), key=diagnose.last_seen):
+            newest[event.get("reason", "")] = event
+        return list(newest.values())
+
+    def is_recent(self, event: Json, since: str) -> bool:
+        """Whether an event is about the present; `since`: our last write by the server's clock, or empty."""
+        return event["metadata"]["uid"] in self._arrived or bool(since and diagnose.last_seen(event) >= since)
 
 
 class View:
@@ -84,7 +116,7 @@ class View:
         generation = _annotation(workload, TEMPLATE_GENERATION)
         return [p for p in owned if _label(p, "pod-template-generation") == generation]
 
-    def stuck_pods_of(self, workload: Json) -> list[tuple[Trouble, Json]]:
+    def stuck_pods_of(self, workload: Json) -> list[tuple[Problem, Json]]:
         """Broken pods of an earlier state of a StatefulSet, whose controller waits for them to become ready.
 
         Source: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback
@@ -98,7 +130,7 @@ class View:
         earlier = [pod for pod in owned if pod not in newest and not _is_held(pod, workload["spec"])]
         return [(found[0], pod) for pod in earlier if (found := self._of_pod(pod))]
 
-    def troubles_of(self, workload: Json, since: str = "") -> list[tuple[Trouble, Json | None]]:
+    def problems_of(self, workload: Json, since: str = "") -> list[tuple[Problem, Json | None]]:
         """What is wrong with a workload, the worst first, each with the pod that shows it, if one does.
 
         Args:
@@ -109,38 +141,43 @@ class View:
         if _unseen(workload):
             return []
         pods = self.pods_of(workload)
-        found: list[tuple[Trouble, Json | None]] = [(t, pod) for pod in pods for t in self._of_pod(pod)]
+        found: list[tuple[Problem, Json | None]] = [(t, pod) for pod in pods for t in self._of_pod(pod)]
         if is_job(workload):
             found = [(t, pod) for t, pod in found if t.reason not in LEFT_TO_THE_JOB]
         if workload["kind"] == "PersistentVolumeClaim":
-            found += [(t, None) for t in diagnosis.of_claim(workload, *self._warned(workload, since))]
+            found += [(t, None) for t in diagnose.of_claim(workload, *self._warned(workload, since))]
         found += [(t, None) for t in [*self._of_claims(pods, since), *self._of_itself(workload, since)]]
         return sorted(found, key=lambda pair: pair[0].patience)
 
-    def _of_pod(self, pod: Json) -> list[Trouble]:
-        return diagnosis.of_pod(pod, self._warnings.about(pod))
+    def _of_pod(self, pod: Json) -> list[Problem]:
+        return diagnose.of_pod(pod, self._warnings.about(pod))
 
-    def _of_claims(self, pods: Iterable[Json], since: str) -> list[Trouble]:
-        places = {(pod["metadata"]["namespace"], name) for pod in pods for name in diagnosis.claims_of(pod)}
+    def _of_claims(self, pods: Iterable[Json], since: str) -> list[Problem]:
+        places = {(pod["metadata"]["namespace"], name) for pod in pods for name in diagnose.claims_of(pod)}
         refs = [Ref("v1", "PersistentVolumeClaim", namespace, name) for namespace, name in sorted(places)]
         claims = [claim for ref in refs if (claim := self._by_ref.get(ref))]
-        return [t for claim in claims for t in diagnosis.of_claim(claim, *self._warned(claim, since))]
+        return [t for claim in claims for t in diagnose.of_claim(claim, *self._warned(claim, since))]
 
-    def _of_itself(self, workload: Json, since: str) -> list[Trouble]:
+    def _of_itself(self, workload: Json, since: str) -> list[Problem]:
         pods = [
             thing for thing in self._owned[workload["metadata"]["uid"]].values() if thing["kind"] == "Pod"
         ]
         sets = self._newest_sets(workload) if workload["kind"] == "Deployment" else [workload]
-        return diagnosis.of_workload(workload, sets, pods, *self._warned(workload, since))
+        return diagnose.of_workload(workload, sets, pods, *self._warned(workload, since))
 
     def _warned(self, thing: Json, since: str) -> tuple[list[Json], list[Json]]:
-        """The warnings about an object, and those of them that are about now."""
+        """The warnings about an object, and those of them that are about the present."""
         about = self._warnings.about(thing)
         return about, [event for event in about if self._warnings.is_recent(event, since)]
 
     def _newest_sets(self, deployment: Json) -> list[Json]:
         owned = self._owned[deployment["metadata"]["uid"]].values()
         return [rs for rs in owned if _annotation(rs, REVISION) == _annotation(deployment, REVISION)]
+
+
+def _subject(event: Json) -> str:
+    """The uid of the object that an event is about."""
+    return str((event.get("involvedObject") or {}).get("uid", ""))
 
 
 def _unseen(workload: Json) -> bool:

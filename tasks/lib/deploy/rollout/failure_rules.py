@@ -1,8 +1,11 @@
-"""Which troubles will never pass: a rule table over what kubelet, scheduler and controllers report.
+"""Which problems fail a deploy, and when: a table over what kubelet, scheduler and controllers report.
 
-A rule says after how many seconds the state it describes counts as doomed: 0 for what cannot heal,
-some time for what often does, `NEVER` for what only the time limits end.  docs/on-call.md lists the same
-rows; a test keeps both equal.  diagnosis.py finds the states.
+A rule says for how many seconds the state it describes may last: 0 for what cannot recover, some time for
+what often does, `NEVER` for what only the time limits end.
+
+The order of the rows matters, because the first that fits decides: rows about certain messages stand above
+the row for any message of the same reason, which a test checks.  docs/on-call.md lists the same rows; a test
+keeps both equal.  diagnose.py finds the states.
 """
 
 import re
@@ -16,7 +19,7 @@ NEVER: Final = float("inf")
 
 
 class Where(StrEnum):
-    """What shows a trouble; the value is how the page for those on call spells it."""
+    """What shows a problem; the value is how docs/on-call.md spells it."""
 
     CONTAINER = "container"
     POD = "pod"
@@ -33,7 +36,7 @@ class Rule:
         reason: the machine-readable reason.
         said: which messages it is about, in words.
         message: the same as a regular expression; empty for any.
-        patience: seconds until it counts as doomed.
+        patience: the seconds for which it may last.
         meaning: what it means, for people.
         limit: which of the time limits in the settings takes the place of `patience`; mostly none.
 
@@ -58,7 +61,7 @@ REFUSED_FOR_GOOD: Final = (
     r"(minimum|maximum) \S+ usage per|no (limit|request) is specified|max limit to request ratio|"
     r"is invalid:|Invalid value|Unsupported value"
 )
-SLOW_REGISTRY: Final = "the image cannot be pulled; a registry that is slow or away may come back"
+SLOW_REGISTRY: Final = "the image cannot be pulled; a slow or unavailable registry may recover"
 NO_IMAGE: Final = "the image does not exist or may not be pulled"
 _C, _P, _W, _V = Where.CONTAINER, Where.POD, Where.WORKLOAD, Where.CLAIM
 RULES: Final = (
@@ -79,14 +82,14 @@ RULES: Final = (
     Rule(_C, "CreateContainerConfigError", "any", "", 30, "the node cannot read the container's settings"),
     Rule(_C, "CreateContainerError", "any", "", 15, "the node cannot create the container"),
     Rule(_C, "RunContainerError", "any", "", 15, "the container cannot be started: wrong command or mount"),
-    Rule(_C, "Error", "any", "", NEVER, "the container ended badly and is started again"),
-    Rule(_C, "OOMKilled", "any", "", NEVER, "the container outgrew its memory limit; it is started again"),
+    Rule(_C, "Error", "any", "", NEVER, "the container failed and is restarted"),
+    Rule(_C, "OOMKilled", "any", "", NEVER, "the container exceeded its memory limit and is restarted"),
     Rule(_P, "Unhealthy", "any", "", NEVER, "a probe fails: the container runs, and gets no requests"),
     Rule(
         _P, "FailedMount", "ConfigMap, Secret or key missing", NO_SUCH_SETTING, 0,
         "a ConfigMap, Secret or key that a volume names is missing",
     ),
-    Rule(_P, "FailedMount", "any", "", NEVER, "a volume cannot be mounted; the node goes on trying"),
+    Rule(_P, "FailedMount", "any", "", NEVER, "a volume cannot be mounted; the node keeps trying"),
     Rule(
         _P, "FailedAttachVolume", "any", "", NEVER,
         "a disk cannot be attached; it may still be held by the node of an earlier pod",
@@ -116,7 +119,7 @@ RULES: Final = (
     Rule(_W, "FailedCreate", "any", "", 45, "its pods cannot be created"),
     Rule(
         _W, "Paused", "any", "", 0,
-        "its rollout is paused by hand: nothing happens until `kubectl rollout resume`",
+        "its rollout is paused: nothing happens until `kubectl rollout resume`",
     ),
     Rule(
         _W, "Suspended", "any", "", 300,
@@ -126,28 +129,28 @@ RULES: Final = (
     Rule(_W, "ProgressDeadlineExceeded", "any", "", 0, "no progress for `progressDeadlineSeconds`"),
     Rule(_W, "BackoffLimitExceeded", "any", "", 0, "its pods failed more often than `backoffLimit` allows"),
     Rule(_W, "DeadlineExceeded", "any", "", 0, "the Job ran longer than `activeDeadlineSeconds`"),
-    Rule(_W, "PodFailurePolicy", "any", "", 0, "the Job's own `podFailurePolicy` gave it up"),
+    Rule(_W, "PodFailurePolicy", "any", "", 0, "the Job's own `podFailurePolicy` ended it"),
     Rule(
         _V, "ProvisioningFailed", "StorageClass missing", r'storageclass\S* "[^"]*" not found', 0,
         "the claim names a StorageClass that does not exist",
     ),
-    Rule(_V, "ProvisioningFailed", "any", "", 120, "no volume can be made; its disks may be used up"),
-    Rule(_V, "FailedBinding", "any", "", 120, "the claim names no StorageClass, and no volume is free"),
+    Rule(_V, "ProvisioningFailed", "any", "", 120, "no volume can be created; the disk quota may be used up"),
+    Rule(_V, "FailedBinding", "any", "", 120, "the claim names no StorageClass, and no volume is available"),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Problem:
     """Something wrong with a workload.
 
     Args:
         kind: of what shows it: Pod, ReplicaSet, PersistentVolumeClaim, …
         name: of the same.
-        container: the container concerned, `init container` included; empty where none is.
+        container: the container concerned, as in `init container wait`; empty where none is.
         reason: the machine-readable reason.
         message: the cluster's words.
         meaning: ours.
-        patience: seconds that it may last before it counts as doomed.
+        patience: the seconds for which it may last.
         limit: which of the time limits in the settings takes its place.
 
     """
@@ -174,21 +177,21 @@ class Trouble:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What stays the same while the trouble lasts, though its message may change."""
+        """What stays the same while the problem lasts, though its message may change."""
         return (self.kind, self.name, self.container, self.meaning)
 
     @property
     def is_lasting(self) -> bool:
-        """Whether it counts as doomed one day."""
+        """Whether it fails a deploy by itself, without a time limit."""
         return self.patience < NEVER
 
-    def without_verdict(self) -> "Trouble":
-        """The same, told only: it never counts as doomed."""
+    def without_verdict(self) -> "Problem":
+        """The same, told only: it never fails a deploy."""
         return replace(self, patience=NEVER, limit="")
 
 
 def rule(where: Where, reason: str, message: str) -> Rule | None:
-    """The row about a state, if there is one."""
+    """The first row about a state, if there is one."""
     for one in RULES:
         about = one.where is where and one.reason == reason
         if about and re.search(one.message, message, re.IGNORECASE):
@@ -196,23 +199,16 @@ def rule(where: Where, reason: str, message: str) -> Rule | None:
     return None
 
 
-def trouble(
+def problem(
     where: Where, thing: Object, reason: str, message: str, container: str = "", more: str = ""
-) -> Trouble | None:
-    """The trouble that a state of `thing` means, by the table; None where no row is about it.
+) -> Problem | None:
+    """The problem that a state of `thing` means, by the table; `more` is added to the meaning.
 
-    Args:
-        where: what shows it.
-        thing: the object that shows it.
-        reason: the machine-readable reason.
-        message: the cluster's words.
-        container: the container concerned.
-        more: what else belongs to the meaning.
-
+    None where no row is about it.
     """
     found = rule(where, reason, message)
     if found is None:
         return None
     kind, name = thing["kind"], thing["metadata"]["name"]
     meaning = found.meaning + more
-    return Trouble(kind, name, container, reason, message, meaning, found.patience, found.limit)
+    return Problem(kind, name, container, reason, message, meaning, found.patience, found.limit)

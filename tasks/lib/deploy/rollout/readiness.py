@@ -15,7 +15,7 @@ Object = Mapping[str, Any]
 
 
 class State(Enum):
-    """Where an object stands."""
+    """Whether an object is ready."""
 
     READY = "ready"
     WAITING = "waiting"
@@ -23,7 +23,7 @@ class State(Enum):
 
 
 @dataclass(frozen=True)
-class Standing:
+class Readiness:
     """A state, and in a few words why: `1 of 3 updated`."""
 
     state: State
@@ -35,8 +35,8 @@ def key_of(thing: Object) -> tuple[str, str]:
     return str(thing.get("apiVersion", "")).rpartition("/")[0], str(thing["kind"])
 
 
-def standing(thing: Object) -> Standing:
-    """Where `thing` stands; kinds that have nothing to wait for are ready once they are there."""
+def readiness(thing: Object) -> Readiness:
+    """Whether `thing` is ready, and why not; kinds that have nothing to wait for always are."""
     key = key_of(thing)
     if rule := RULES.get(key):
         return rule(thing)
@@ -79,28 +79,28 @@ def still_runs(job: Object) -> bool:
     return not (job_outcome(job) or is_idle or job["metadata"].get("deletionTimestamp"))
 
 
-def _deployment(thing: Object) -> Standing:
+def _deployment(thing: Object) -> Readiness:
     wanted, status = _replicas(thing), thing.get("status") or {}
     if _unseen(thing):
-        return _waiting("not yet seen by the controller")
+        return _waiting("not yet observed by the controller")
     progress = condition(thing, "Progressing")
     if progress.get("reason") == "ProgressDeadlineExceeded":
-        return Standing(State.FAILED, progress.get("message") or "exceeded its progress deadline")
+        return Readiness(State.FAILED, progress.get("message") or "exceeded its progress deadline")
     updated, total = status.get("updatedReplicas", 0), status.get("replicas", 0)
     available = status.get("availableReplicas", 0)
     if updated < wanted:
         return _waiting(f"{updated} of {wanted} updated")
     if total > updated:
-        return _waiting(f"{total - updated} old still ending")
+        return _waiting(f"{total - updated} old pods terminating")
     if available < updated:
         return _waiting(f"{available} of {updated} available")
     return _ready(f"{available}/{wanted}")
 
 
-def _stateful_set(thing: Object) -> Standing:
+def _stateful_set(thing: Object) -> Readiness:
     wanted, status, spec = _replicas(thing), thing.get("status") or {}, thing["spec"]
     if not status.get("observedGeneration") or _unseen(thing):
-        return _waiting("not yet seen by the controller")
+        return _waiting("not yet observed by the controller")
     ready = status.get("readyReplicas", 0)
     if ready < wanted:
         return _waiting(f"{ready} of {wanted} ready")
@@ -116,10 +116,10 @@ def _stateful_set(thing: Object) -> Standing:
     return _ready(f"{ready}/{wanted}")
 
 
-def _daemon_set(thing: Object) -> Standing:
+def _daemon_set(thing: Object) -> Readiness:
     status = thing.get("status") or {}
     if _unseen(thing):
-        return _waiting("not yet seen by the controller")
+        return _waiting("not yet observed by the controller")
     wanted, available = status.get("desiredNumberScheduled", 0), status.get("numberAvailable", 0)
     strategy = (thing["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate")
     updated = status.get("updatedNumberScheduled", 0)
@@ -130,14 +130,14 @@ def _daemon_set(thing: Object) -> Standing:
     return _ready_by_hand(f"{available}/{wanted}", wanted - updated)
 
 
-def _job(thing: Object) -> Standing:
+def _job(thing: Object) -> Readiness:
     status = thing.get("status") or {}
     outcome = job_outcome(thing)
     if outcome == "Complete":
         return _ready("complete")
     if outcome == "Failed":
         failed = condition(thing, "Failed")
-        return Standing(
+        return Readiness(
             State.FAILED, f"{failed.get('reason', 'Failed')}: {failed.get('message', '')}".rstrip(": ")
         )
     if thing["spec"].get("suspend"):
@@ -146,10 +146,10 @@ def _job(thing: Object) -> Standing:
     return _waiting(f"running, {attempts} failed before" if attempts else "running")
 
 
-def _replica_set(thing: Object) -> Standing:
+def _replica_set(thing: Object) -> Readiness:
     wanted, available = _replicas(thing), (thing.get("status") or {}).get("availableReplicas", 0)
     if _unseen(thing):
-        return _waiting("not yet seen by the controller")
+        return _waiting("not yet observed by the controller")
     return (
         _ready(f"{available}/{wanted}")
         if available >= wanted
@@ -157,31 +157,31 @@ def _replica_set(thing: Object) -> Standing:
     )
 
 
-def _pod(thing: Object) -> Standing:
+def _pod(thing: Object) -> Readiness:
     status = thing.get("status") or {}
     if status.get("phase") == "Succeeded":
         return _ready("complete")
     if status.get("phase") == "Failed":
         said = f"{status.get('reason') or 'Failed'}: {status.get('message') or ''}"
-        return Standing(State.FAILED, said.rstrip(": "))
+        return Readiness(State.FAILED, said.rstrip(": "))
     if condition(thing, "Ready").get("status") == "True":
         return _ready("ready")
     return _waiting("not ready" if status.get("phase") == "Running" else "not started")
 
 
-def _cron_job(thing: Object) -> Standing:
+def _cron_job(thing: Object) -> Readiness:
     spec = thing.get("spec") or {}
     return _ready("suspended" if spec.get("suspend") else f"runs at {spec.get('schedule')}")
 
 
-def _claim(thing: Object) -> Standing:
+def _claim(thing: Object) -> Readiness:
     phase = (thing.get("status") or {}).get("phase")
     if phase == "Lost":
-        return Standing(State.FAILED, "Lost: its volume is gone")
+        return Readiness(State.FAILED, "Lost: its volume is gone")
     return _ready("bound") if phase == "Bound" else _waiting("not bound to a volume")
 
 
-def _addressed(thing: Object) -> Standing:
+def _addressed(thing: Object) -> Readiness:
     """An Ingress, or a Service; only one of type LoadBalancer gets an address."""
     if thing["kind"] == "Service" and (thing.get("spec") or {}).get("type") != "LoadBalancer":
         return _ready("")
@@ -190,31 +190,31 @@ def _addressed(thing: Object) -> Standing:
     return _ready(f"at {address}") if address else _waiting("no address yet")
 
 
-def _api_service(thing: Object) -> Standing:
+def _api_service(thing: Object) -> Readiness:
     said = condition(thing, "Available")
     if said.get("status") == "True":
         return _ready("available")
     return _waiting(said.get("message") or "not available yet")
 
 
-def _by_condition(thing: Object) -> Standing:
+def _by_condition(thing: Object) -> Readiness:
     """Whatever says so itself, by the condition that controllers of custom resources agreed on."""
     said = condition(thing, "Ready")
     seen = said.get("observedGeneration", at(thing, "status.observedGeneration"))
     if not said or (isinstance(seen, int) and seen < thing["metadata"].get("generation", 0)):
-        return _waiting("not yet seen by its controller")
+        return _waiting("not yet observed by its controller")
     if said.get("status") == "True":
         return _ready("ready")
     stalled = condition(thing, "Stalled")
     if stalled.get("status") == "True":
-        return Standing(State.FAILED, f"{stalled.get('reason')}: {stalled.get('message', '')}".rstrip(": "))
+        return Readiness(State.FAILED, f"{stalled.get('reason')}: {stalled.get('message', '')}".rstrip(": "))
     return _waiting(f"{said.get('reason') or 'not ready'}: {said.get('message') or ''}".rstrip(": "))
 
 
-def _definition(thing: Object) -> Standing:
+def _definition(thing: Object) -> Readiness:
     refused = condition(thing, "NamesAccepted")
     if refused.get("status") == "False":
-        return Standing(State.FAILED, refused.get("message") or "its names are taken")
+        return Readiness(State.FAILED, refused.get("message") or "its names are taken")
     established = condition(thing, "Established").get("status") == "True"
     return _ready("established") if established else _waiting("not served yet")
 
@@ -229,19 +229,19 @@ def _replicas(thing: Object) -> int:
     return 1 if replicas is None else int(replicas)
 
 
-def _waiting(reason: str) -> Standing:
-    return Standing(State.WAITING, reason)
+def _waiting(reason: str) -> Readiness:
+    return Readiness(State.WAITING, reason)
 
 
-def _ready_by_hand(reason: str, before: int) -> Standing:
+def _ready_by_hand(reason: str, before: int) -> Readiness:
     """Ready, though `before` of the pods are of an earlier state: whoever chose OnDelete replaces them."""
     if before <= 0:
         return _ready(reason)
-    return _ready(f"{reason}, {before} as before until they are deleted (OnDelete)")
+    return _ready(f"{reason}, {before} of the previous revision until they are deleted (OnDelete)")
 
 
-def _ready(reason: str) -> Standing:
-    return Standing(State.READY, reason)
+def _ready(reason: str) -> Readiness:
+    return Readiness(State.READY, reason)
 
 
 # Groups of the API server's own: without a rule, there is nothing to wait for.
@@ -253,7 +253,7 @@ BUILT_IN: Final = frozenset(
         "rbac.authorization.k8s.io", "resource.k8s.io", "scheduling.k8s.io", "storage.k8s.io",
     }
 )  # fmt: skip
-RULES: Final[Mapping[tuple[str, str], Callable[[Object], Standing]]] = {
+RULES: Final[Mapping[tuple[str, str], Callable[[Object], Readiness]]] = {
     ("", "PersistentVolumeClaim"): _claim,
     ("", "Pod"): _pod,
     ("", "ReplicationController"): _replica_set,

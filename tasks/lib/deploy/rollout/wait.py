@@ -1,4 +1,4 @@
-"""Waiting: judge workloads at every piece of news, until all are ready or one is doomed."""
+"""Waiting: every target is judged at each piece of news, until all are ready or one has failed."""
 
 import queue
 import time
@@ -12,23 +12,18 @@ from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.events import LogLine, Notice, Record, Tell, Told
 from tasks.lib.deploy.objects import Ref, is_going
-from tasks.lib.deploy.rollout import earlier_jobs
 from tasks.lib.deploy.rollout.cluster_view import View
-from tasks.lib.deploy.rollout.diagnosis import without_past_verdict
-from tasks.lib.deploy.rollout.evidence import gather, has_completed
-from tasks.lib.deploy.rollout.failure_rules import Trouble
-from tasks.lib.deploy.rollout.logs import Followers, owners, pods_of_job
-from tasks.lib.deploy.rollout.readiness import State, job_outcome, standing, tally
-from tasks.lib.deploy.rollout.target import Target
+from tasks.lib.deploy.rollout.judge import Outcome, Target, Verdict, judge
+from tasks.lib.deploy.rollout.logs import Followers, gather, has_completed, owners, pods_of_job
+from tasks.lib.deploy.rollout.readiness import job_outcome, tally
+from tasks.lib.deploy.rollout.stalled import how_to_end
 from tasks.lib.deploy.rollout.watch import Broken, Disturbed, Gone, Inbox, Listed, Logged, News, Seen, watches
 from tasks.lib.errors import Failure, TimedOut
 
 # How often rules that count seconds are looked at when nothing happens.
 TICK: Final = 0.5
 SECONDS_FOR_LAST_LOG_LINES: Final = 15.0
-# A rollout will end the pods of an earlier state anyway; one that never became ready need not be waited for.
-PATIENCE_WITH_THE_PAST: Final = 15.0
-GONE: Final = "the run before is gone"
+GONE: Final = "the previous run is gone"
 PODS: Final = (("v1", "Pod"), ("v1", "Event"), ("v1", "PersistentVolumeClaim"))
 WATCHED_WITH: Final = {
     "Deployment": (("apps/v1", "ReplicaSet"), *PODS),
@@ -82,8 +77,8 @@ class Wait:
             seconds: how long it may take.
 
         Raises:
-            Failure: a target failed or is doomed.
-            TimedOut: some are not ready in time; the message says how each stands.
+            Failure: a target failed, or never becomes ready.
+            TimedOut: some are not ready in time; the message says what each waits for.
 
         """
         deadline = time.monotonic() + seconds
@@ -158,16 +153,16 @@ class Wait:
             if place != (kind, namespace) or target.uid in present:
                 continue
             is_job, uid = target.ref.is_job, target.uid
-            if not target.makes_way and not (is_job and has_completed(self._api, namespace, uid)):
+            if not target.is_replaced and not (is_job and has_completed(self._api, namespace, uid)):
                 raise self._deleted(target)
-            self._done(target, GONE if target.makes_way else "complete, and removed since")
+            self._done(target, GONE if target.is_replaced else "complete, and removed since")
 
     def _note_deletion(self, thing: Json) -> None:
         """A target was deleted; a Job may be when it has ended, by its time to live."""
         target = next((one for one in self._pending.values() if one.uid == thing["metadata"]["uid"]), None)
         if target is None:
             return
-        if target.makes_way:
+        if target.is_replaced:
             self._done(target, GONE)
             return
         if not target.ref.is_job or not job_outcome(thing):
@@ -176,17 +171,17 @@ class Wait:
 
     def _deleted(self, target: Target) -> Failure:
         last = self._record.rows[target.ref].result
-        self._record.end(target.ref, "failed: deleted by somebody else")
+        self._record.end(target.ref, "failed: deleted during the deploy")
         return Failure(
             f"{target.ref} was deleted while this deploy waited for it.",
-            f"The last that was seen of it: {last}.",
-            "See who deletes it, then deploy again, which makes it anew.",
+            f"Last state seen: {last}.",
+            "Find out who deletes it, then deploy again: that recreates it.",
         )
 
     def _note_disturbance(self, fault: str) -> None:
         if bool(fault) != bool(self._disturbed):
             lost = f"The API server does not answer ({fault}); trying again."
-            self._tell(Notice(lost if fault else "It answers again."))
+            self._tell(Notice(lost if fault else "The API server answers again."))
         self._disturbed = fault
 
     def _judge_all(self) -> None:
@@ -201,61 +196,44 @@ class Wait:
             self._judge(target, live)
 
     def _judge(self, target: Target, live: Json) -> None:
-        if target.makes_way and (end := earlier_jobs.end(live, self._view)):
-            self._done(target, end)
-            return
-        live = without_past_verdict(live, target.since)
-        found = standing(live)
-        if found.state is State.READY:
-            self._record.note(target.ref, "ready", tally(live))
-            self._done(target, found.reason or "ready")
-            return
-        troubles = self._view.troubles_of(live, target.since)
-        stuck = self._view.stuck_pods_of(live)
-        target.note([trouble for trouble, _ in (*troubles, *stuck)])
-        doomed = [(t, pod) for t, pod in troubles if target.lasts(t) >= self._patience(t)]
-        if found.state is State.FAILED or (doomed and not target.makes_way):
-            raise self._failed(target, live, found.reason, doomed or troubles)
-        self._free(target, stuck)
-        reason = target.told(f"{found.reason}; {troubles[0][0]}" if troubles else found.reason)
-        self._record.note(target.ref, f"waiting: {reason}", tally(live))
-        self._say(target, reason)
+        found = judge(target, live, self._view, self._limits)
+        match found.outcome:
+            case Outcome.DONE:
+                self._record.note(target.ref, "ready", tally(live))
+                self._done(target, found.reason)
+            case Outcome.FAILED:
+                raise self._failed(target, live, found)
+            case Outcome.WAITING:
+                self._delete_stuck(target, found.stuck)
+                self._record.note(target.ref, f"waiting: {found.reason}", tally(live))
+                self._say(target, found.reason)
 
     def _done(self, target: Target, text: str) -> None:
         self._record.end(target.ref, "ready" if not target.ref.is_job else "complete")
         self._say(target, text)
         del self._pending[target.ref]
 
-    def _free(self, target: Target, stuck: Sequence[tuple[Trouble, Json]]) -> None:
+    def _delete_stuck(self, target: Target, stuck: Sequence[Json]) -> None:
         """Delete broken pods of an earlier state that hold a StatefulSet's rollout up: they serve nobody."""
-        for trouble, pod in stuck:
-            if target.lasts(trouble) >= min(self._patience(trouble), PATIENCE_WITH_THE_PAST):
-                metadata = pod["metadata"]
-                said = f"{target.ref}: pod {metadata['name']} is broken since before: it is deleted"
-                self._tell(Notice(said))  # no state, which the next one might displace
-                options = {
-                    "kind": "DeleteOptions",
-                    "apiVersion": "v1",
-                    "preconditions": {"uid": metadata["uid"]},
-                }
-                path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
-                try:
-                    self._api.request("DELETE", path, doing=f"delete pod {metadata['name']}", body=options)
-                except ApiError as error:
-                    if error.status not in {404, 409}:  # the controller was faster
-                        raise
-                self._view.drop(pod)
+        for pod in stuck:
+            name, metadata = pod["metadata"]["name"], pod["metadata"]
+            # No state, which the next one might displace.
+            self._tell(Notice(f"{target.ref}: deleting broken pod {name} of the previous revision"))
+            options = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": metadata["uid"]}}
+            path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{name}"
+            try:
+                self._api.request("DELETE", path, doing=f"delete pod {name}", body=options)
+            except ApiError as error:
+                if error.status not in {404, 409}:  # the controller was faster
+                    raise
+            self._view.drop(pod)
 
-    def _patience(self, trouble: Trouble) -> float:
-        """The seconds that a trouble may last: its rule's, or the settings'."""
-        return self._limits.get(trouble.limit, trouble.patience)
-
-    def _failed(
-        self, target: Target, live: Json, reason: str, troubles: Sequence[tuple[Trouble, Json | None]]
-    ) -> Failure:
+    def _failed(self, target: Target, live: Json, found: Verdict) -> Failure:
         pods = self._pods_of_job(target, live) if target.ref.is_job else self._view.pods_of(live)
-        evidence = gather(self._api, target.ref, reason, live, troubles, pods, self._record.heard)
-        self._record.end(target.ref, f"failed: {troubles[0][0].reason if troubles else reason}")
+        evidence = gather(self._api, target.ref, found.reason, live, found.problems, pods, self._record.heard)
+        self._record.end(
+            target.ref, f"failed: {found.problems[0][0].reason if found.problems else found.reason}"
+        )
         return evidence.failure(target.ref.namespace or self._namespace)
 
     def _pods_of_job(self, job: Target, live: Json) -> list[Json]:
@@ -275,7 +253,7 @@ class Wait:
 
     def _timed_out(self, seconds: float) -> TimedOut:
         lines = [f"{ref}: {self._record.rows[ref].result}" for ref in self._pending]
-        lines += [f"{ref} goes on: {earlier_jobs.way_out(ref)}." for ref in self._pending if ref.is_job]
+        lines += [f"{ref} is still running: {how_to_end(ref)}." for ref in self._pending if ref.is_job]
         if self._disturbed:
             lines.append(f"The API server does not answer: {self._disturbed}")
         for ref in self._pending:
@@ -283,9 +261,9 @@ class Wait:
         return TimedOut(
             f"{len(self._pending)} of the workloads were not ready within {round(seconds, 1):g} s.",
             "\n".join(lines),
-            "They go on starting by themselves. Look at their pods, then deploy again; in invoke.yaml, "
-            "time_limits.rollout and time_limits.job set how long to wait for a phase, time_limits.deploy "
-            "for all of them, and time_limits.rollback in a roll back.",
+            "They keep starting in the background. Look at their pods, then deploy again. In invoke.yaml, "
+            "time_limits.rollout and time_limits.job limit the wait for a phase, time_limits.deploy the "
+            "whole deploy, and time_limits.rollback a rollback.",
         )
 
 

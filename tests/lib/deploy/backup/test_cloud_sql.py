@@ -154,14 +154,14 @@ def test_a_backup_that_never_ends_is_not_waited_for_for_ever(
 
 
 @pytest.mark.parametrize("first", [(503, b"no"), (200, b"<html>"), (429, b"{}")])
-def test_a_poll_that_finds_the_api_in_trouble_goes_on(
+def test_a_poll_that_finds_the_api_in_problem_goes_on(
     backups: Backups, api: type[Api], first: tuple[int, bytes]
 ) -> None:
     begun = backups.begin("x")
     api.first.append(first)
     backups.finish(begun)
 
-    assert api.first == [], "the API was not asked while it was in trouble"
+    assert api.first == [], "the API was not asked while it was in problem"
 
 
 def test_an_operation_that_is_gone_is_told(backups: Backups) -> None:

@@ -71,7 +71,7 @@ def job(status: dict[str, Any], ran: str = "") -> dict[str, Any]:
     return live(JOB, {RAN: ran or job_fingerprint(JOB.body, [JOB, CONFIG])}, status=status)
 
 
-STILL_RUNNING = "its image or configuration changed; the run before has not ended: it is waited for first"
+STILL_RUNNING = "its image or configuration changed; the previous run is still running: waiting for it"
 RUNNING_OTHER = job({}, ran="before")
 SUSPENDED_OTHER = {**RUNNING_OTHER, "spec": {**RUNNING_OTHER["spec"], "suspend": True}}
 DELETING_OTHER = {**RUNNING_OTHER, "metadata": {**RUNNING_OTHER["metadata"], "deletionTimestamp": "now"}}

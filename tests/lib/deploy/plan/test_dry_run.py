@@ -167,15 +167,15 @@ def test_data_that_is_being_deleted_is_refused_for_it_goes_when_nothing_uses_it(
     [
         (
             Ref("scheduling.k8s.io/v1", "PriorityClass", "", "high"),
-            "way out: `kubectl delete priorityclass high`, then deploy again.",
+            "fix: `kubectl delete priorityclass high`, then deploy again.",
         ),
         (
             Ref("v1", "Secret", "staging", "token"),
-            "way out: `kubectl -n staging delete secret token`, then deploy again.",
+            "fix: `kubectl -n staging delete secret token`, then deploy again.",
         ),
         (
             Ref("v1", "PersistentVolumeClaim", "staging", "data"),
-            "way out: put the present value back into the manifests, or give it another name. "
+            "fix: put the present value back into the manifests, or give it another name. "
             "`kubectl -n staging delete persistentvolumeclaim data` takes all that is in it along.",
         ),
     ],
@@ -205,8 +205,8 @@ def test_a_job_is_tried_by_a_name_that_is_too_long_where_its_own_is(name: str, o
 @pytest.mark.parametrize(
     ("manifest", "out"),
     [
-        ({}, "way out: `kubectl -n default rollout resume deployment/web`, then deploy again."),
-        ({"paused": True}, "way out: take `paused` out of its manifest, then deploy again."),
+        ({}, "fix: `kubectl -n default rollout resume deployment/web`, then deploy again."),
+        ({"paused": True}, "fix: take `paused` out of its manifest, then deploy again."),
     ],
     ids=["by hand", "by its manifest"],
 )
@@ -220,7 +220,7 @@ def test_a_paused_rollout_is_refused_with_what_ends_the_pause(
         rehearsal = Rehearsal(server.api(), kinds, ["kubectl"], [], "default")
         [one] = rehearsal.run([Step(Wanted(WEB, body), Action.CHANGE, "", body, BODY)])
 
-    assert one.fault.splitlines() == ["Deployment web: its rollout is paused, nothing would happen.", out]
+    assert one.fault.splitlines() == ["Deployment web: its rollout is paused, so nothing would happen.", out]
 
 
 JOB = Ref("batch/v1", "Job", "default", "migration")
@@ -230,9 +230,9 @@ RESUME = """kubectl -n default patch job migration --type=merge -p '{"spec":{"su
 @pytest.mark.parametrize(
     ("action", "manifest", "live", "out"),
     [
-        (Action.RUN, True, None, "way out: take `suspend` out of its manifest, then deploy again."),
-        (Action.AWAIT, True, True, f"way out: take `suspend` out of its manifest, and `{RESUME}`, then deploy again."),
-        (Action.AWAIT, False, True, f"way out: `{RESUME}`, then deploy again."),
+        (Action.RUN, True, None, "fix: take `suspend` out of its manifest, then deploy again."),
+        (Action.AWAIT, True, True, f"fix: take `suspend` out of its manifest, and `{RESUME}`, then deploy again."),
+        (Action.AWAIT, False, True, f"fix: `{RESUME}`, then deploy again."),
         (Action.RUN, False, True, ""),
         (Action.AWAIT, False, False, ""),
         (Action.SKIP, True, True, ""),
@@ -263,7 +263,7 @@ def test_a_suspended_job_is_refused_for_it_would_never_end(
     ("ref", "plural", "field", "fault"),
     [
         (JOB, "jobs", "suspend", "Job migration: it is suspended, so it would never end."),
-        (WEB, "deployments", "paused", "Deployment web: its rollout is paused, nothing would happen."),
+        (WEB, "deployments", "paused", "Deployment web: its rollout is paused, so nothing would happen."),
     ],
     ids=["a Job", "a Deployment"],
 )

@@ -24,8 +24,7 @@ from tasks.lib.deploy.releases.support_bundle import (
     unwell,
     write,
 )
-from tasks.lib.deploy.rollout.evidence import events_about
-from tasks.lib.deploy.rollout.logs import _follow, last_lines
+from tasks.lib.deploy.rollout.logs import _follow, events_about, last_lines
 from tasks.lib.deploy.rollout.watch import Inbox
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Redactor

@@ -95,7 +95,7 @@ def test_what_is_not_waited_for_is_told_where_it_may_not_be_ready(
     assert left_alone(live, written=written) == reason
 
 
-def test_what_nobody_waited_for_is_told_by_the_reason() -> None:
+def test_what_is_not_waited_for_is_listed_by_reason() -> None:
     settings = checked_in_settings().deploy
     awaited = Awaited(cast("Connection", None), settings, "staging-")
 
@@ -106,7 +106,7 @@ def test_what_nobody_waited_for_is_told_by_the_reason() -> None:
         assert not awaited.includes(step, INGRESS)
 
     assert awaited.left_in_words() == [
-        "Nobody waited for Ingress web, Ingress media: deploy.addresses in invoke.yaml has addresses waited for."
+        "Not waited for: Ingress web, Ingress media (deploy.addresses in invoke.yaml says whether to wait for addresses)."
     ]
 
 

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from tasks.lib.deploy.objects import Ref, ref_of
-from tasks.lib.deploy.rollout.cluster_view import View
+from tasks.lib.deploy.rollout.cluster_view import View, Warnings
+from tasks.lib.deploy.rollout.diagnose import last_seen
 from tasks.lib.deploy.rollout.failure_rules import NEVER
 
 
@@ -45,7 +46,7 @@ def test_only_the_newest_replica_set_of_a_deployment_is_judged() -> None:
         view.put(crashing(thing("Pod", f"pod-{number}", f"uid-web-{number}")))
 
     assert names(view, web) == ["pod-2"]
-    assert [(t.name, pod and pod["metadata"]["name"]) for t, pod in view.troubles_of(web)] == [
+    assert [(t.name, pod and pod["metadata"]["name"]) for t, pod in view.problems_of(web)] == [
         ("pod-2", "pod-2")
     ]
 
@@ -59,7 +60,7 @@ def test_nothing_is_judged_before_the_controller_has_seen_the_newest_state() -> 
     view.put(thing("ReplicaSet", "web-1", "uid-web", annotations=revision("1")))
     view.put(crashing(thing("Pod", "broken", "uid-web-1")))
     assert names(view, web) == []
-    assert view.troubles_of(web) == []
+    assert view.problems_of(web) == []
 
 
 def test_pods_of_a_stateful_set_are_told_apart_by_revision() -> None:
@@ -116,9 +117,9 @@ def test_a_crash_is_the_jobs_own_matter_but_a_missing_image_is_not() -> None:
     view = View()
     job = thing("Job", "migration")
     view.put(crashing(thing("Pod", "attempt", "uid-migration")))
-    assert view.troubles_of(job) == []
+    assert view.problems_of(job) == []
     view.put(crashing(thing("Pod", "attempt", "uid-migration", version="2"), "InvalidImageName"))
-    assert [t.reason for t, _ in view.troubles_of(job)] == ["InvalidImageName"]
+    assert [t.reason for t, _ in view.problems_of(job)] == ["InvalidImageName"]
 
 
 def test_a_state_that_arrives_late_does_not_replace_a_newer_one() -> None:
@@ -176,11 +177,11 @@ def test_the_claims_of_newest_pods_are_judged_by_their_warnings() -> None:
     claim = {**thing("PersistentVolumeClaim", "data-queue-0"), "apiVersion": "v1"}
     claim |= {"spec": {"storageClassName": "fast"}, "status": {"phase": "Pending"}}
     view.put(claim)
-    assert view.troubles_of(queue) == []
+    assert view.problems_of(queue) == []
 
     view.put(warning(claim, "ProvisioningFailed", 'storageclass.storage.k8s.io "fast" not found'))
 
-    ((found, shown_by),) = view.troubles_of(queue)
+    ((found, shown_by),) = view.problems_of(queue)
     assert (found.kind, found.name, found.patience) == ("PersistentVolumeClaim", "data-queue-0", 0)
     assert shown_by is None
 
@@ -196,15 +197,84 @@ def test_a_replica_set_of_an_earlier_state_that_cannot_make_pods_is_not_judged()
                 "status": refused,
             }
         )
-    assert [t.name for t, _ in view.troubles_of(web)] == ["web-2"]
+    assert [t.name for t, _ in view.problems_of(web)] == ["web-2"]
 
 
 def test_a_warning_that_lay_there_before_counts_from_the_own_write_on() -> None:
     view = View()
     job = thing("Job", "migration")
     view.replace_kind(("v1", "Event"), "default", [warning(job, "FailedCreate", "denied the request")])
-    assert [t.patience for t, _ in view.troubles_of(job, "2026-01-01T00:00:10")] == [0]
-    assert [t.patience for t, _ in view.troubles_of(job, "2026-01-01T00:00:11")] == [NEVER]
+    assert [t.patience for t, _ in view.problems_of(job, "2026-01-01T00:00:10")] == [0]
+    assert [t.patience for t, _ in view.problems_of(job, "2026-01-01T00:00:11")] == [NEVER]
     event = warning(job, "FailedCreate", "denied the request")
     view.drop(event)
-    assert view.troubles_of(job) == []
+    assert view.problems_of(job) == []
+
+
+NOTED = {"metadata": {"uid": "web"}}
+
+
+def event(
+    uid: str, reason: str = "Unhealthy", at: str = "2026-01-01T00:00:10Z", **more: Any
+) -> dict[str, Any]:
+    return {
+        "metadata": {"uid": uid},
+        "involvedObject": {"uid": "web"},
+        "reason": reason,
+        "lastTimestamp": at,
+        **more,
+    }
+
+
+def test_the_newest_event_of_each_reason_is_told() -> None:
+    warnings = Warnings()
+    warnings.put(event("1", at="2026-01-01T00:00:20Z"), arrived=True)
+    warnings.put(event("2"), arrived=True)
+    warnings.put(event("3", "FailedMount"), arrived=True)
+    assert {one["metadata"]["uid"] for one in warnings.about(NOTED)} == {"1", "3"}
+    assert warnings.about({"metadata": {"uid": "another"}}) == []
+
+
+def test_a_deleted_event_is_forgotten() -> None:
+    warnings = Warnings()
+    warnings.put(event("1"), arrived=True)
+    warnings.drop(event("1"))
+    assert warnings.about(NOTED) == []
+
+
+@pytest.mark.parametrize(
+    ("arrived", "since", "recent"),
+    [
+        (True, "2026-01-01T00:00:30", True),
+        (False, "2026-01-01T00:00:10", True),
+        (False, "2026-01-01T00:00:11", False),
+        (False, "", False),
+    ],
+    ids=["came while watching", "not older than our write", "older", "nothing was written"],
+)
+def test_what_is_recent(arrived: bool, since: str, recent: bool) -> None:
+    warnings = Warnings()
+    warnings.put(event("1"), arrived=arrived)
+    assert warnings.is_recent(event("1"), since) is recent
+
+
+def test_an_event_that_happens_again_becomes_recent() -> None:
+    warnings = Warnings()
+    warnings.put(event("1"), arrived=False)
+    warnings.put(event("1", at="2026-01-01T00:00:40Z"), arrived=True)
+    assert warnings.is_recent(event("1"), "")
+
+
+@pytest.mark.parametrize(
+    ("times", "seen"),
+    [
+        ({"lastTimestamp": "2026-01-01T00:00:10Z"}, "2026-01-01T00:00:10"),
+        ({"lastTimestamp": None, "eventTime": "2026-01-01T00:00:11.5Z"}, "2026-01-01T00:00:11"),
+        ({"series": {"lastObservedTime": "2026-01-01T00:00:12.1Z"}}, "2026-01-01T00:00:12"),
+        ({"lastTimestamp": None}, "2026-01-01T00:00:09"),
+    ],
+)
+def test_when_an_event_last_happened(times: dict[str, Any], seen: str) -> None:
+    base = event("1")
+    base["metadata"]["creationTimestamp"] = "2026-01-01T00:00:09Z"
+    assert last_seen({**base, **times}) == seen

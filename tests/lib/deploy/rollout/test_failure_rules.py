@@ -1,6 +1,6 @@
 import pytest
 
-from tasks.lib.deploy.rollout.failure_rules import NEVER, RULES, Trouble, Where, rule, trouble
+from tasks.lib.deploy.rollout.failure_rules import NEVER, RULES, Problem, Where, problem, rule
 
 POD = {"kind": "Pod", "metadata": {"name": "web-1"}}
 FORBIDDEN = 'pods "web-1" is forbidden: '
@@ -57,10 +57,16 @@ ROWS = [
 def test_a_state_has_as_long_as_its_rule_allows(
     where: Where, reason: str, message: str, patience: float
 ) -> None:
-    found = trouble(where, POD, reason, message)
+    found = problem(where, POD, reason, message)
 
     assert found is not None
     assert (found.reason, found.message, found.patience) == (reason, message, patience)
+
+
+def test_a_row_for_any_message_stands_below_all_others_of_its_reason() -> None:
+    for number, one in enumerate(RULES):
+        later = [(other.where, other.reason) for other in RULES[number + 1 :]]
+        assert one.message or (one.where, one.reason) not in later, one
 
 
 def test_every_rule_has_a_row_above() -> None:
@@ -71,12 +77,12 @@ def test_every_rule_has_a_row_above() -> None:
 @pytest.mark.parametrize(
     ("where", "reason"), [(Where.CONTAINER, "ContainerCreating"), (Where.POD, "CrashLoopBackOff")]
 )
-def test_what_no_rule_is_about_is_no_trouble(where: Where, reason: str) -> None:
-    assert trouble(where, POD, reason, "") is None
+def test_a_state_without_a_rule_is_no_problem(where: Where, reason: str) -> None:
+    assert problem(where, POD, reason, "") is None
 
 
-def test_a_trouble_says_where_what_why_and_the_clusters_own_words() -> None:
-    found = trouble(
+def test_a_problem_says_where_what_why_and_the_clusters_own_words() -> None:
+    found = problem(
         Where.CONTAINER, POD, "ErrImageNeverPull", "words", "init container wait", "; exit code 1"
     )
     assert found is not None
@@ -87,13 +93,13 @@ def test_a_trouble_says_where_what_why_and_the_clusters_own_words() -> None:
     )
 
 
-def test_a_trouble_without_verdict_waits_for_ever() -> None:
-    found = Trouble("Pod", "web-1", "", "Unschedulable", "", "", 300, "scheduling").without_verdict()
+def test_a_problem_that_is_only_told_never_fails_a_deploy() -> None:
+    found = Problem("Pod", "web-1", "", "Unschedulable", "", "", 300, "scheduling").without_verdict()
     assert (found.patience, found.limit) == (NEVER, "")
 
 
-def test_a_trouble_stays_the_same_while_its_message_changes() -> None:
-    one, other = (trouble(Where.POD, POD, "Unschedulable", f"0/{n} nodes") for n in (2, 3))
+def test_a_problem_stays_the_same_while_its_message_changes() -> None:
+    one, other = (problem(Where.POD, POD, "Unschedulable", f"0/{n} nodes") for n in (2, 3))
     assert one is not None
     assert other is not None
     assert one.key == other.key

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.deploy.rollout.readiness import Standing, State, job_outcome, standing, tally
+from tasks.lib.deploy.rollout.readiness import Readiness, State, job_outcome, readiness, tally
 
 GROUPS = {
     "Job": "batch/v1",
@@ -48,12 +48,16 @@ LATE = condition("Progressing", "False", reason="ProgressDeadlineExceeded", mess
 @pytest.mark.parametrize(
     ("thing", "state", "reason"),
     [
-        (workload("Deployment", {"observedGeneration": 1}), State.WAITING, "not yet seen by the controller"),
-        (workload("Deployment", {}), State.WAITING, "not yet seen by the controller"),
+        (
+            workload("Deployment", {"observedGeneration": 1}),
+            State.WAITING,
+            "not yet observed by the controller",
+        ),
+        (workload("Deployment", {}), State.WAITING, "not yet observed by the controller"),
         (deployment(), State.WAITING, "0 of 2 updated"),
         (deployment(updatedReplicas=1), State.WAITING, "1 of 2 updated"),
         (deployment(updatedReplicas=2), State.WAITING, "0 of 2 available"),
-        (deployment(updatedReplicas=2, replicas=3), State.WAITING, "1 old still ending"),
+        (deployment(updatedReplicas=2, replicas=3), State.WAITING, "1 old pods terminating"),
         (deployment(updatedReplicas=2, replicas=2, availableReplicas=1), State.WAITING, "1 of 2 available"),
         (deployment(updatedReplicas=2, replicas=2, availableReplicas=2), State.READY, "2/2"),
         (deployment(updatedReplicas=2, **LATE), State.FAILED, "too slow"),
@@ -63,11 +67,11 @@ LATE = condition("Progressing", "False", reason="ProgressDeadlineExceeded", mess
             "0 of 1 updated",
         ),
         (workload("Deployment", {"observedGeneration": 2}, replicas=0), State.READY, "0/0"),
-        (workload("StatefulSet", {}, replicas=1), State.WAITING, "not yet seen by the controller"),
+        (workload("StatefulSet", {}, replicas=1), State.WAITING, "not yet observed by the controller"),
         (
             workload("StatefulSet", {"observedGeneration": 1, "readyReplicas": 1}, replicas=1),
             State.WAITING,
-            "not yet seen by the controller",
+            "not yet observed by the controller",
         ),
         (stateful_set(), State.WAITING, "0 of 3 ready"),
         (stateful_set(readyReplicas=3, **ONCE), State.WAITING, "0 of 3 updated"),
@@ -77,7 +81,7 @@ LATE = condition("Progressing", "False", reason="ProgressDeadlineExceeded", mess
         (
             stateful_set({"type": "OnDelete"}, readyReplicas=3, updatedReplicas=1, **ONCE),
             State.READY,
-            "3/3, 2 as before until they are deleted (OnDelete)",
+            "3/3, 2 of the previous revision until they are deleted (OnDelete)",
         ),
         (stateful_set({"type": "OnDelete"}, readyReplicas=3, updatedReplicas=3, **SAME), State.READY, "3/3"),
         (
@@ -86,7 +90,7 @@ LATE = condition("Progressing", "False", reason="ProgressDeadlineExceeded", mess
             "1 of 2 updated",
         ),
         (stateful_set(PARTITION, readyReplicas=3, updatedReplicas=2, **ONCE), State.READY, "3/3"),
-        (workload("DaemonSet", {}), State.WAITING, "not yet seen by the controller"),
+        (workload("DaemonSet", {}), State.WAITING, "not yet observed by the controller"),
         (daemon_set(), State.READY, "0/0"),
         (daemon_set(desiredNumberScheduled=1), State.WAITING, "0 of 1 updated"),
         (daemon_set(desiredNumberScheduled=1, updatedNumberScheduled=1), State.WAITING, "0 of 1 available"),
@@ -104,7 +108,7 @@ LATE = condition("Progressing", "False", reason="ProgressDeadlineExceeded", mess
         (
             daemon_set("OnDelete", desiredNumberScheduled=2, numberAvailable=2),
             State.READY,
-            "2/2, 2 as before until they are deleted (OnDelete)",
+            "2/2, 2 of the previous revision until they are deleted (OnDelete)",
         ),
         (workload("Job", {}), State.WAITING, "running"),
         (workload("Job", {}, suspend=True), State.WAITING, "suspended"),
@@ -131,7 +135,7 @@ LATE = condition("Progressing", "False", reason="ProgressDeadlineExceeded", mess
 def test_a_workload_stands_as_kubectl_rollout_status_would_say(
     thing: dict[str, Any], state: State, reason: str
 ) -> None:
-    assert standing(thing) == Standing(state, reason)
+    assert readiness(thing) == Readiness(state, reason)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +186,7 @@ def said(kind: str, status: str, **more: Any) -> dict[str, Any]:
 
 
 ADDRESS = {"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}}
-UNSEEN = "not yet seen by its controller"
+UNSEEN = "not yet observed by its controller"
 
 
 @pytest.mark.parametrize(
@@ -198,7 +202,7 @@ UNSEEN = "not yet seen by its controller"
             State.FAILED,
             "Evicted: no memory",
         ),
-        (workload("ReplicaSet", {}, replicas=1), State.WAITING, "not yet seen by the controller"),
+        (workload("ReplicaSet", {}, replicas=1), State.WAITING, "not yet observed by the controller"),
         (workload("ReplicaSet", {"observedGeneration": 2}, replicas=1), State.WAITING, "0 of 1 available"),
         (
             workload("ReplicaSet", {"observedGeneration": 2, "availableReplicas": 1}),
@@ -238,4 +242,4 @@ UNSEEN = "not yet seen by its controller"
     ],
 )
 def test_other_kinds_stand_as_their_status_says(thing: dict[str, Any], state: State, reason: str) -> None:
-    assert standing(thing) == Standing(state, reason)
+    assert readiness(thing) == Readiness(state, reason)

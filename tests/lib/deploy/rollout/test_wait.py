@@ -18,9 +18,9 @@ from tasks.lib.deploy.events import Event, LogLine, Record, Row, Told
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.output.lines import Lines
 from tasks.lib.deploy.plan.decide import Action
-from tasks.lib.deploy.rollout import evidence
+from tasks.lib.deploy.rollout import logs
+from tasks.lib.deploy.rollout.judge import Target
 from tasks.lib.deploy.rollout.logs import Followers
-from tasks.lib.deploy.rollout.target import Target
 from tasks.lib.deploy.rollout.wait import Wait
 from tasks.lib.deploy.rollout.watch import Disturbed, Gone, Listed, News, Seen
 from tasks.lib.errors import Failure
@@ -117,14 +117,14 @@ READY = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
     [
         ([[{"reason": "Completed"}]], "complete"),
         ([[], [], [{"reason": "Completed"}]], "complete"),
-        ([[]], "failed: deleted by somebody else"),
+        ([[]], "failed: deleted during the deploy"),
     ],
     ids=["it completed", "it completed, and the event comes later", "it did not"],
 )
 def test_a_job_that_is_gone_before_it_was_seen_has_ended_where_an_event_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, answers: list[list[Any]], result: str
 ) -> None:
-    monkeypatch.setattr(evidence, "time", clock)
+    monkeypatch.setattr(logs, "time", clock)
     record = Record("staging", {MIGRATION: Row("jobs", MIGRATION, Action.RUN)})
     with scripted(tmp_path) as server:
         listed = [{"metadata": {"resourceVersion": "1"}, "items": events} for events in answers]
@@ -272,7 +272,7 @@ def test_a_log_says_that_a_pod_was_deleted_whatever_else_is_told_in_that_second(
         lines(Told(rabbit, "0 of 1 ready"))
 
     assert [asked.method for asked in server.asked] == ["DELETE"]
-    assert "  StatefulSet rabbit: pod rabbit-0 is broken since before: it is deleted" in said
+    assert "  StatefulSet rabbit: deleting broken pod rabbit-0 of the previous revision" in said
 
 
 def test_a_job_that_its_time_to_live_removes_at_once_has_ended_all_the_same() -> None:
@@ -289,16 +289,16 @@ def test_a_job_that_its_time_to_live_removes_at_once_has_ended_all_the_same() ->
         (Target(WEB, "uid-web", 1), [Listed(("apps/v1", "Deployment"), "default", [])]),
         (Target(WEB, "former", 1), [Listed(("apps/v1", "Deployment"), "default", [thing("Deployment", "web")])]),
     ],
-    ids=["a Deployment, however ready", "a Job that has not ended", "while nobody looked", "and made anew"],
+    ids=["a Deployment, however ready", "a Job that has not ended", "while nobody looked", "and recreated"],
 )  # fmt: skip
-def test_a_target_that_somebody_deletes_ends_the_wait(target: Target, news: list[News]) -> None:
+def test_a_target_that_is_deleted_fails_the_deploy(target: Target, news: list[News]) -> None:
     with pytest.raises(Failure, match="was deleted while this deploy waited for it") as caught:
         waited(target, *news)
 
-    assert caught.value.why == "The last that was seen of it: waiting: not ready."
+    assert caught.value.why == "Last state seen: waiting: not ready."
 
 
-RAN_BEFORE = Target(MIGRATION, "uid-migration", 1, makes_way=True)
+RAN_BEFORE = Target(MIGRATION, "uid-migration", 1, is_replaced=True)
 GAVE_UP = [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]
 
 
@@ -309,21 +309,24 @@ GAVE_UP = [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"
         ([Seen(job(conditions=GAVE_UP))], "complete"),
         ([Gone(job(active=1))], "complete"),
         ([Listed(("batch/v1", "Job"), "default", [])], "complete"),
-        ([Seen(job(active=1))], "waiting: waiting for the end of the run before: running"),
+        ([Seen(job(active=1))], "waiting: waiting for the previous run to end: running"),
     ],
     ids=["it ends well", "it fails", "somebody deletes it", "it is gone already", "it goes on"],
 )
-def test_a_run_that_makes_way_is_waited_for_to_whatever_end(news: list[News], result: str) -> None:
+def test_a_previous_run_may_end_in_any_way(news: list[News], result: str) -> None:
     assert waited(replace(RAN_BEFORE), *news) == result
 
 
-def test_a_time_out_says_how_to_end_a_job_that_goes_on() -> None:
+def test_a_time_out_says_how_to_end_a_job_that_still_runs() -> None:
     record = Record("staging", {MIGRATION: Row("jobs", MIGRATION, Action.RUN, "waiting: running")})
     wait = Wait(NOBODY, "default", [replace(RAN_BEFORE)], record, lambda event: None, {})
 
     late = wait._timed_out(900)
 
-    assert "Job migration goes on: see what it does with `kubectl -n default logs job/migration`" in late.why
+    assert (
+        "Job migration is still running: see what it does with `kubectl -n default logs job/migration`"
+        in late.why
+    )
     assert "end it with `kubectl -n default delete job migration`" in late.why
 
 

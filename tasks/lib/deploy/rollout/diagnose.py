@@ -1,6 +1,6 @@
 """What is wrong with a workload, read out of live objects and the cluster's warnings: pure functions.
 
-doom.py says what each state means and how long it may last.
+failure_rules.py says what each state means and how long it may last.
 """
 
 import datetime
@@ -8,11 +8,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from tasks.lib.cluster.api import FIELD_MANAGER, Json
+from tasks.lib.cluster.api import Json
 from tasks.lib.deploy.objects import is_going, is_job
-from tasks.lib.deploy.rollout.failure_rules import Object, Trouble, Where, trouble
+from tasks.lib.deploy.rollout.failure_rules import Object, Problem, Where, problem
 from tasks.lib.deploy.rollout.readiness import condition
-from tasks.lib.deploy.rollout.warnings import last_seen
 from tasks.lib.render.pods import at
 
 # Of a Deployment that does not say.
@@ -21,36 +20,29 @@ FIELD_PATH: Final = re.compile(r"spec\.(initContainers|containers)\{([^}]+)\}")
 BEFORE_ANY_CONTAINER: Final = frozenset({"FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox"})
 
 
-def of_pod(pod: Json, warnings: Iterable[Json] = ()) -> list[Trouble]:
-    """What is wrong with a pod, the worst first; nothing for one that is being deleted."""
+def of_pod(pod: Json, warnings: Iterable[Json] = ()) -> list[Problem]:
+    """What is wrong with a pod, what fails a deploy soonest first; nothing for one that is being deleted."""
     if is_going(pod):
         return []
     found = [*_of_containers(pod), *_of_placing(pod), *_of_warnings(pod, warnings)]
     return sorted(found, key=lambda t: t.patience)
 
 
-def of_claim(claim: Json, warnings: Iterable[Json], recent: Iterable[Json]) -> list[Trouble]:
-    """What is wrong with a claim that has no volume.
-
-    Args:
-        claim: a PersistentVolumeClaim.
-        warnings: the events about it.
-        recent: those of them that are about now; others are only told.
-
-    """
+def of_claim(claim: Json, warnings: Iterable[Json], recent: Iterable[Json]) -> list[Problem]:
+    """What is wrong with a claim that has no volume; of `warnings`, those not in `recent` are only told."""
     if (claim.get("status") or {}).get("phase") != "Pending" or is_going(claim):
         return []
     told = _by_events(Where.CLAIM, claim, warnings, recent)
     # An absent class means the default one, which admission would have filled in if there were one.
     if not told and not claim["spec"].get("storageClassName") and not claim["spec"].get("volumeName"):
-        told = [trouble(Where.CLAIM, claim, "FailedBinding", "")]
+        told = [problem(Where.CLAIM, claim, "FailedBinding", "")]
     return [one for one in told if one]
 
 
 def of_workload(
     workload: Json, replica_sets: Iterable[Json], pods: Sequence[Json], warnings: Iterable[Json],
     recent: Iterable[Json],
-) -> list[Trouble]:  # fmt: skip
+) -> list[Problem]:  # fmt: skip
     """What is wrong with a workload itself: that it gave up, or that its pods cannot be created.
 
     Args:
@@ -58,15 +50,15 @@ def of_workload(
         replica_sets: what makes its pods: of a Deployment, its newest state's; of others, the workload.
         pods: all pods that it owns directly.
         warnings: the events about it.
-        recent: those of them that are about now; others are only told.
+        recent: those of them that are about the present; others are only told.
 
     """
-    found: list[Trouble | None] = [_given_up(workload)]
+    found: list[Problem | None] = [_given_up(workload)]
     for one in replica_sets:
         failing = condition(one, "ReplicaFailure")
         if failing.get("status") == "True":
             message = failing.get("message", "")
-            found.append(trouble(Where.WORKLOAD, one, failing.get("reason", "FailedCreate"), message))
+            found.append(problem(Where.WORKLOAD, one, failing.get("reason", "FailedCreate"), message))
     if lacks_pods(workload, pods):
         newest = max((pod["metadata"].get("creationTimestamp", "")[:19] for pod in pods), default="")
         unanswered = [event for event in warnings if last_seen(event) >= newest]
@@ -74,11 +66,11 @@ def of_workload(
     return [one for one in found if one]
 
 
-def without_past_verdict(workload: Json, since: str) -> Json:
-    """A workload without what its controller said of an earlier state: that this makes no progress.
+def without_earlier_deadline(workload: Json, since: str) -> Json:
+    """A workload without the condition that an earlier state of it exceeded its progress deadline.
 
-    A Deployment that goes back to a state of which there are pods already keeps that condition, and calls it
-    seen, until pods of the failed state are gone.
+    A Deployment that returns to a state of which there are pods already keeps that condition, with an
+    up-to-date observedGeneration, until pods of the failed state are gone.
 
     Args:
         workload: the live object.
@@ -90,7 +82,7 @@ def without_past_verdict(workload: Json, since: str) -> Json:
     if said.get("reason") != "ProgressDeadlineExceeded" or not (told and since):
         return workload
     patience = workload["spec"].get("progressDeadlineSeconds") or PROGRESS_DEADLINE
-    # One of our own state comes so much later; half of it, for their clocks may differ.
+    # The condition of the state that we wrote comes that much later; half of it, because clocks may differ.
     if _moment(told) >= _moment(since) + datetime.timedelta(seconds=patience / 2):
         return workload
     status = workload["status"]
@@ -119,14 +111,17 @@ def claims_of(pod: Object) -> set[str]:
     return {v["persistentVolumeClaim"]["claimName"] for v in volumes if v.get("persistentVolumeClaim")}
 
 
-def written(thing: Object) -> str:
-    """When this project last wrote an object, by the server's clock; empty if it never did."""
-    entries = thing["metadata"].get("managedFields") or []
-    return max((e.get("time", "")[:19] for e in entries if e.get("manager") == FIELD_MANAGER), default="")
+def has_started(job: Json, pods: Sequence[Json]) -> bool:
+    """Whether a container of a Job runs, or ever did, or may have for all that these known pods tell."""
+    status = job.get("status") or {}
+    if status.get("failed") or status.get("succeeded") or status.get("active", 0) > len(pods):
+        return True
+    containers = [one for pod in pods for _, one in _statuses(pod)]
+    return any(one.get("restartCount") or (one.get("state") or {}).keys() - {"waiting"} for one in containers)
 
 
 def container_to_blame(pod: Object) -> str:
-    """The container whose log tells most: one that waits in trouble or ended badly, else the first."""
+    """The container whose log tells most: one that crashes or ended with an error, else the first."""
     for _, status in _statuses(pod):
         state, last = status.get("state") or {}, status.get("lastState") or {}
         ended = state.get("terminated") or last.get("terminated") or {}
@@ -136,35 +131,42 @@ def container_to_blame(pod: Object) -> str:
     return str(containers[0]["name"])
 
 
+def last_seen(event: Json) -> str:
+    """When an event last happened, to the second."""
+    series = (event.get("series") or {}).get("lastObservedTime")
+    moment = series or event.get("lastTimestamp") or event.get("eventTime")
+    return str(moment or event["metadata"].get("creationTimestamp") or "")[:19]
+
+
 def _moment(stamp: str) -> datetime.datetime:
     return datetime.datetime.fromisoformat(stamp)
 
 
-def _of_containers(pod: Json) -> Iterator[Trouble]:
+def _of_containers(pod: Json) -> Iterator[Problem]:
     for title, status in _statuses(pod):
         state = status.get("state") or {}
         waiting = state.get("waiting") or {}
         ended = _ended(status)
         reason, message = waiting.get("reason", ""), waiting.get("message", "")
-        found = trouble(Where.CONTAINER, pod, reason, message, title, _exit(ended))
+        found = problem(Where.CONTAINER, pod, reason, message, title, _exit(ended))
         if found is None and ended.get("exitCode"):
             message, exit_code = ended.get("message", ""), _exit(ended)
-            found = trouble(Where.CONTAINER, pod, ended.get("reason", ""), message, title, exit_code)
-            found = found or trouble(Where.CONTAINER, pod, "Error", message, title, exit_code)
+            found = problem(Where.CONTAINER, pod, ended.get("reason", ""), message, title, exit_code)
+            found = found or problem(Where.CONTAINER, pod, "Error", message, title, exit_code)
         if found:
             yield found
 
 
-def _of_placing(pod: Json) -> Iterator[Trouble]:
+def _of_placing(pod: Json) -> Iterator[Problem]:
     placed = condition(pod, "PodScheduled")
     if placed.get("reason") == "Unschedulable" and placed.get("status") == "False":
-        found = trouble(Where.POD, pod, "Unschedulable", placed.get("message", ""))
+        found = problem(Where.POD, pod, "Unschedulable", placed.get("message", ""))
         if found:
             yield found
 
 
-def _of_warnings(pod: Json, warnings: Iterable[Json]) -> Iterator[Trouble]:
-    """Events that the pod's present state bears out: they outlive what they tell of."""
+def _of_warnings(pod: Json, warnings: Iterable[Json]) -> Iterator[Problem]:
+    """Events that the pod's present state confirms: they outlive what they tell of."""
     states = [(title, status, status.get("state") or {}) for title, status in _statuses(pod)]
     begun = any("running" in state or "terminated" in state for _, _, state in states)
     unready = {
@@ -175,34 +177,34 @@ def _of_warnings(pod: Json, warnings: Iterable[Json]) -> Iterator[Trouble]:
         path = FIELD_PATH.search((event.get("involvedObject") or {}).get("fieldPath") or "")
         concerned = {path[2]} if path else unready
         if (reason in BEFORE_ANY_CONTAINER and not begun) or (reason == "Unhealthy" and concerned & unready):
-            found = trouble(Where.POD, pod, reason, message, f"container {path[2]}" if path else "")
+            found = problem(Where.POD, pod, reason, message, f"container {path[2]}" if path else "")
             if found:
                 yield found
 
 
 def _by_events(
     where: Where, thing: Json, warnings: Iterable[Json], recent: Iterable[Json]
-) -> list[Trouble | None]:
+) -> list[Problem | None]:
     now = {event["metadata"]["uid"] for event in recent}
     found = []
     for event in warnings:
-        one = trouble(where, thing, event.get("reason", ""), event.get("message", ""))
+        one = problem(where, thing, event.get("reason", ""), event.get("message", ""))
         is_now = event["metadata"]["uid"] in now
         found.append(one if one is None or is_now else one.without_verdict())
     return found
 
 
-def _given_up(workload: Json) -> Trouble | None:
-    """The controller's own verdict, or that it was told to do nothing."""
+def _given_up(workload: Json) -> Problem | None:
+    """What the controller says of having given up, or that it was told to do nothing."""
     if workload["kind"] == "Deployment" and at(workload, "spec.paused"):
-        return trouble(Where.WORKLOAD, workload, "Paused", "")
+        return problem(Where.WORKLOAD, workload, "Paused", "")
     if is_job(workload) and at(workload, "spec.suspend"):
-        return trouble(Where.WORKLOAD, workload, "Suspended", "")
+        return problem(Where.WORKLOAD, workload, "Suspended", "")
     for name in ("Failed", "FailureTarget", "Progressing"):
         said = condition(workload, name)
         exceeded = said.get("reason") == "ProgressDeadlineExceeded"
         if exceeded or (name != "Progressing" and said.get("status") == "True"):
-            return trouble(Where.WORKLOAD, workload, said.get("reason", ""), said.get("message", ""))
+            return problem(Where.WORKLOAD, workload, said.get("reason", ""), said.get("message", ""))
     return None
 
 
@@ -214,7 +216,7 @@ def _statuses(pod: Object) -> list[tuple[str, Json]]:
 
 
 def _ended(status: Json) -> Json:
-    """How a container that is not well ended: now, or the last time."""
+    """How a container that is not ready ended: now, or the last time."""
     state = status.get("state") or {}
     if "terminated" in state or status.get("ready"):
         return state.get("terminated") or {}

@@ -1,21 +1,21 @@
-"""Reading troubles out of objects as the API shows them."""
+"""Reading problems out of objects as the API shows them."""
 
 from typing import Any
 
 import pytest
 
 from tasks.lib.deploy.objects import Ref
-from tasks.lib.deploy.rollout.diagnosis import (
+from tasks.lib.deploy.rollout.diagnose import (
     claims_of,
     container_to_blame,
     lacks_pods,
     of_claim,
     of_pod,
     of_workload,
-    written,
 )
-from tasks.lib.deploy.rollout.evidence import Evidence
 from tasks.lib.deploy.rollout.failure_rules import NEVER
+from tasks.lib.deploy.rollout.judge import last_write
+from tasks.lib.deploy.rollout.logs import Evidence
 
 Thing = dict[str, Any]
 
@@ -69,7 +69,7 @@ def said(thing: Thing, *warnings: Thing) -> list[str]:
         "no status yet",
     ],
 )  # fmt: skip
-def test_a_pod_that_is_starting_has_no_trouble(healthy: Thing) -> None:
+def test_a_pod_that_is_starting_has_no_problem(healthy: Thing) -> None:
     assert of_pod(healthy) == []
 
 
@@ -269,8 +269,8 @@ def test_the_last_own_write_is_told_by_the_servers_clock() -> None:
         {"manager": "lookit-orchestrator", "time": "2026-01-01T00:00:02Z"},
         {"manager": "kube-controller-manager", "time": "2026-01-01T00:00:03Z"},
     ]
-    assert written({"metadata": {"managedFields": entries}}) == "2026-01-01T00:00:02"
-    assert written({"metadata": {}}) == ""
+    assert last_write({"metadata": {"managedFields": entries}}) == "2026-01-01T00:00:02"
+    assert last_write({"metadata": {}}) == ""
 
 
 def test_a_line_of_a_log_or_an_event_stays_one_line_of_the_error() -> None:

@@ -1,4 +1,4 @@
-"""Jobs of earlier deploys: which are waited for, which make way, which are taken for stuck."""
+"""Jobs of earlier deploys: which are waited for, which are replaced, which count as stuck."""
 
 import datetime
 import json
@@ -9,8 +9,9 @@ import pytest
 
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan.decide import Action, Step
-from tasks.lib.deploy.rollout import earlier_jobs
 from tasks.lib.deploy.rollout.cluster_view import View
+from tasks.lib.deploy.rollout.judge import end_of_previous_run, previous_run
+from tasks.lib.deploy.rollout.stalled import stuck_jobs
 from tests.lib.cluster.scripted import Answer, scripted
 
 MIGRATION = Ref("batch/v1", "Job", "default", "migration")
@@ -50,27 +51,27 @@ def step(live: dict[str, Any] | None, action: Action = Action.RUN) -> Step:
         ({"active": 1}, [], ""),
         ({"active": 1}, [pod(RUNNING)], ""),
         ({"active": 1}, [pod(CREATING)], ""),
-        ({"active": 1}, [pod(NO_IMAGE)], "the run before cannot begin (ErrImagePull), so it is replaced"),
+        ({"active": 1}, [pod(NO_IMAGE)], "the previous run cannot start (ErrImagePull), so it is replaced"),
         ({"active": 2}, [pod(NO_IMAGE)], ""),
         ({"active": 1}, [pod(RUNNING, NO_IMAGE)], ""),
         ({"active": 1}, [pod(CRASHED)], ""),
         ({"active": 1, "failed": 1}, [pod(NO_IMAGE)], ""),
-        (COMPLETE, [], "the run before has ended (complete)"),
-        (FAILED, [], "the run before has ended (BackoffLimitExceeded)"),
+        (COMPLETE, [], "the previous run has ended (complete)"),
+        (FAILED, [], "the previous run has ended (BackoffLimitExceeded)"),
     ],
     ids=[
-        "its pod is not known yet", "it runs", "it begins", "it cannot begin", "one of its pods is not known",
+        "its pod is not known yet", "it runs", "it starts", "it cannot start", "one of its pods is not known",
         "one container runs", "it restarts", "a pod of it ran", "complete", "failed",
     ],
 )  # fmt: skip
-def test_a_run_makes_way_only_once_it_changes_nothing(
+def test_a_run_is_replaced_only_once_it_changes_nothing(
     status: dict[str, Any], pods: list[dict[str, Any]], said: str
 ) -> None:
     view, live = View(), job(**status)
     for one in (live, *pods):
         view.put(one)
 
-    assert earlier_jobs.end(live, view) == said
+    assert end_of_previous_run(live, view) == said
 
 
 NOW = datetime.datetime.now(datetime.UTC)
@@ -92,7 +93,7 @@ JUST_NOW = (NOW + datetime.timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     ids=[
         "runs for hours",
         "crashes for hours",
-        "never began",
+        "never started",
         "runs for a moment",
         "has ended",
         "is suspended",
@@ -100,7 +101,7 @@ JUST_NOW = (NOW + datetime.timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     ],
 )
 @pytest.mark.parametrize("action", [Action.RUN, Action.AWAIT])
-def test_a_job_that_outlasts_what_a_deploy_waits_is_named_with_the_way_out(
+def test_a_job_that_runs_longer_than_its_limit_is_named_with_the_fix(
     tmp_path: Path,
     live: dict[str, Any] | None,
     containers: list[dict[str, Any]],
@@ -111,19 +112,19 @@ def test_a_job_that_outlasts_what_a_deploy_waits_is_named_with_the_way_out(
     with scripted(tmp_path) as server:
         server.answers = [Answer(body=json.dumps(listed).encode())]
 
-        faults = earlier_jobs.faults(server.api(), [step(live, action)], 900)
+        problems = stuck_jobs(server.api(), [step(live, action)], 900)
 
-    assert bool(faults) is stuck
-    assert all("ago, and time_limits.job is 15 min 00 s: it is not waited for again" in one for one in faults)
-    assert all("`kubectl -n default delete job migration`" in one for one in faults)
+    assert bool(problems) is stuck
+    assert all("ago, longer than time_limits.job (15 min 00 s)." in one for one in problems)
+    assert all("`kubectl -n default delete job migration`" in one for one in problems)
 
 
-def test_what_is_being_deleted_or_suspended_is_not_waited_for_to_end() -> None:
+def test_a_deleted_or_suspended_job_is_not_waited_for() -> None:
     dying = job(active=1)
     dying["metadata"]["deletionTimestamp"] = "now"
 
-    assert earlier_jobs.target(step(dying)) is None
-    assert earlier_jobs.target(step({**job(), "spec": {"suspend": True}})) is None
-    target = earlier_jobs.target(step(job(active=1)))
+    assert previous_run(step(dying)) is None
+    assert previous_run(step({**job(), "spec": {"suspend": True}})) is None
+    target = previous_run(step(job(active=1)))
     assert target is not None
-    assert target.makes_way
+    assert target.is_replaced
