@@ -10,6 +10,7 @@ from tasks import cli
 @cli.task(
     help={
         **cli.CHECKOUT_HELP,
+        "worktree": "Take the files as they are, with those that no commit holds.",
         "file": "Another Dockerfile, within the checkout.",
         "platform": "Another platform than invoke.yaml says, such as linux/arm64.",
     }
@@ -20,6 +21,7 @@ def build(
     commit: str = "",
     tag: str = "",
     branch: str = "",
+    worktree: bool = False,
     file: str = "",
     platform: str = "",
 ) -> None:
@@ -30,5 +32,7 @@ def build(
     settings = cli.settings(c)
     folder = checkout.folder(settings, source, Path.cwd())
     variables = checkout.variables(settings, folder, commit=commit, tag=tag, branch=branch)
-    for name in building.build(settings, folder, variables, file=file, platform=platform):
-        console.emit(str(name))
+    of = checkout.worktree if worktree else checkout.committed
+    with of(folder, variables.commit_sha) as tree:
+        for name in building.build(settings, tree, variables, file=file, platform=platform):
+            console.emit(str(name))

@@ -10,6 +10,7 @@ from tasks import cli
 @cli.task(
     help={
         **cli.CHECKOUT_HELP,
+        "worktree": "Take the files as they are, with those that no commit holds.",
         "file": "Another Dockerfile for the tests, within the checkout.",
         "command": "Another command than invoke.yaml's test.command, as one shell-quoted text.",
     }
@@ -20,6 +21,7 @@ def test(
     commit: str = "",
     tag: str = "",
     branch: str = "",
+    worktree: bool = False,
     file: str = "",
     command: str = "",
 ) -> None:
@@ -30,4 +32,6 @@ def test(
     words = testing.words(command)
     folder = checkout.folder(settings, source, Path.cwd())
     variables = checkout.variables(settings, folder, commit=commit, tag=tag, branch=branch)
-    testing.run_suite(settings, folder, variables, file=file, command=words)
+    of = checkout.worktree if worktree else checkout.committed
+    with of(folder, variables.commit_sha) as tree:
+        testing.run_suite(settings, tree, variables, file=file, command=words)

@@ -49,7 +49,8 @@ def test_an_image_is_what_was_asked_for_whatever_builds_it(source: Sample, with_
         image={"repository": "lookit-test/builders"}, build={"network": "host", "arguments": {"MORE": "1"}}
     )
     variables = checkout.variables(settings, source.folder, tag=f"v1-{with_.name.lower()}")
-    wanted = building.plan(settings, source.folder, variables, checkout.observe(source.folder))
+    tree = checkout.Tree(source=source.folder, folder=source.folder, committed="2024")
+    wanted = building.plan(settings, tree, variables)
     command = docker.build(wanted, with_)
 
     subprocess.run(command.argv, env={**os.environ, **command.env}, check=True, capture_output=True)

@@ -56,11 +56,11 @@ def test_an_image_says_what_it_was_built_from(checkout: Sample, env: dict[str, s
     assert "GIT_TAG=v1" in config["Env"]
 
 
-def test_a_checkout_on_another_commit_is_not_built(checkout: Sample, env: dict[str, str]) -> None:
+def test_a_commit_that_the_checkout_lacks_is_not_built(checkout: Sample, env: dict[str, str]) -> None:
     done = invoke("build", "--source", str(checkout.folder), "--commit", "a" * 40, **env)
 
     assert done.returncode == 2
-    assert f"stands on {checkout.head}, not on {'a' * 40}" in done.stderr
+    assert f"{checkout.folder} has no commit {'a' * 40}." in done.stderr
 
 
 def test_a_failing_build_ends_with_the_builder_s_words(checkout: Sample, env: dict[str, str]) -> None:
@@ -218,7 +218,7 @@ def test_another_build_of_the_same_commit_is_used_when_asked(small: Sample, env:
     first = push(small, env).stdout
     output("docker", "image", "rm", "--force", f"{repository}:{small.head}")
     (small.folder / "uncommitted").write_text("other content")
-    built(small, env)
+    built(small, env, "--worktree")
 
     refused = push(small, env)
     reused = push(small, env, "--reuse")

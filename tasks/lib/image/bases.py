@@ -6,13 +6,13 @@ Nobody can pull that name: the application's own build gives it to the image tha
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
 from tasks.lib import console, process
 from tasks.lib.errors import Failure
 from tasks.lib.image import building, docker, engine
+from tasks.lib.image.checkout import Tree
 from tasks.lib.image.pinning import parsed
 from tasks.lib.image.reference import DOCKER_HUB, parse
 
@@ -59,7 +59,7 @@ def bases(dockerfile: str, arguments: Mapping[str, str]) -> list[str]:
 
 @contextmanager
 def named(
-    settings: "Settings", source: Path, variables: "BuildVariables", names: Sequence[str]
+    settings: "Settings", tree: Tree, variables: "BuildVariables", names: Sequence[str]
 ) -> Iterator[None]:
     """Give `names` to the commit's image, which is built first where the engine does not have it.
 
@@ -71,7 +71,7 @@ def named(
         yield
         return
     seconds = settings.time_limits.docker
-    image = str(building.ensure(settings, source, variables))
+    image = str(building.ensure(settings, tree, variables))
     identifier = engine.image_id(image, seconds)
     for name in names:
         process.run(docker.tag(identifier, name), time_limit=seconds, setting="time_limits.docker")

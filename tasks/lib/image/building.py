@@ -1,16 +1,14 @@
 """Building the application's image from a checkout: its names, and what it is told."""
 
 import re
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib import console, process
-from tasks.lib.background import Background
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.filesystem import real
 from tasks.lib.image import docker, engine
-from tasks.lib.image.checkout import Checkout, check, observe
+from tasks.lib.image.checkout import CHANGED, Tree
 from tasks.lib.image.reference import Reference, parse, tag_for
 
 if TYPE_CHECKING:
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
 
 LABEL = "org.opencontainers.image"
 BUILT_FROM = "org.lookit.built-from"
-COMMIT, CHANGED, FOLDER = "commit", "commit with uncommitted changes", "folder without git"
 # NPM_TOKEN, githubPassword, and words such as the last of API_KEY; not TOKENIZER, AUTHOR.
 SECRET_NAME = re.compile(
     r"passw|passphrase|secret|token(?!iz)|credential|(?:api|private|access)key"
@@ -31,65 +28,79 @@ SECRET_VALUE = re.compile(r"://[^/\s:@]*:[^/\s@]+@|-----BEGIN [A-Z ]*PRIVATE KEY
 
 
 def build(
-    settings: "Settings", source: Path, variables: "BuildVariables", *, file: str = "", platform: str = ""
+    settings: "Settings", tree: Tree, variables: "BuildVariables", *, file: str = "", platform: str = ""
 ) -> list[Reference]:
     """Build the application's image and return the names it got.
 
-    Args:
-        settings: where the image belongs and how it is built.
-        source: the checkout.
-        variables: the commit (and tag) that the image is named after.
-        file: another Dockerfile than the settings', within `source`.
-        platform: another platform than the settings'.
-
     Raises:
-        UsageError: the checkout or its Dockerfile is missing, or it stands on another commit.
+        UsageError: there is no Dockerfile.
         Failure: Docker is missing or the build failed; its own words are above.
 
     """
-    builder = Background(partial(engine.builder, settings.time_limits.docker))
-    checkout = observe(source)
-    check(source, file or settings.build.file, checkout, variables.commit_sha)
-    wanted = plan(settings, source, variables, checkout, file=file, platform=platform)
-    if origin(checkout) == CHANGED:
-        console.say("`push` refuses this image: it is for trying here. Commit, and build again, to push one.")
-    with_ = builder.wait()
-    console.say(f"Building {wanted.tags[0]} with {with_.value} …")
-    if wanted.cache_from and with_ is docker.Builder.CLASSIC:
-        _fetch_cache(wanted.cache_from, settings.time_limits.image_push)
-    told = command(wanted, with_)
-    code = process.stream(
-        told.argv,
-        env=told.env,
-        time_limit=settings.time_limits.image_build,
-        to_stderr=True,
-        setting="time_limits.image_build",
-    )
-    if code:
-        raise Failure(
-            f"The image could not be built: `{process.spelled(told.argv[:3])} …` exited with {code}.",
-            "The builder's own words are above.",
-            f"Run the failing line by hand in {source}, or build with the same Dockerfile: {wanted.file}.",
-        )
+    file = file or settings.build.file
+    check(tree, file)
+    wanted = plan(settings, tree, variables, file=file, platform=platform)
+    run(settings, wanted, f"{wanted.tags[0]} from {tree.source / file}")
     return [parse(tag) for tag in wanted.tags]
 
 
-def ensure(settings: "Settings", source: Path, variables: "BuildVariables") -> Reference:
-    """The commit's image, built first where the engine does not hold one of `source` as it is.
+def run(settings: "Settings", wanted: docker.Build, image: str) -> None:
+    """Run one build, of what messages call `image`.
 
     Raises:
-        UsageError: there is nothing to build.
+        Failure: Docker is missing or the build failed.
+
+    """
+    builder = engine.builder(settings.time_limits.docker)
+    console.heading(f"Build {image} with {builder.value}")
+    if wanted.cache_from and builder is docker.Builder.CLASSIC:
+        _fetch_cache(wanted.cache_from, settings.time_limits.image_push)
+    told = command(wanted, builder)
+    code = process.stream(
+        told.argv, env=told.env, time_limit=settings.time_limits.image_build, to_stderr=True,
+        setting="time_limits.image_build",
+    )  # fmt: skip
+    if code:
+        raise Failure(
+            f"The image could not be built: {image}.",
+            f"`{process.spelled(told.argv[:3])} …` exited with {code}; its output is above.",
+            "Fix the Dockerfile or what it runs, commit, and run the same command again.",
+        )
+
+
+def check(tree: Tree, file: str) -> None:
+    """Refuse to build without a Dockerfile.
+
+    Raises:
+        UsageError: the file is missing.
+
+    """
+    if not (tree.folder / file).is_file():
+        uncommitted = (tree.source / file).is_file()
+        raise UsageError(
+            f"There is nothing to build: {tree.source} has no {file}.",
+            "The file is there, but not in the commit." if uncommitted else "",
+            "Commit it, or build with --worktree." if uncommitted
+            else "Name a checkout of the application with --source, and its Dockerfile with --file.",
+        )  # fmt: skip
+
+
+def ensure(settings: "Settings", tree: Tree, variables: "BuildVariables") -> Reference:
+    """The commit's image, built first where the engine does not have it.
+
+    Raises:
+        UsageError: there is no Dockerfile.
         Failure: it cannot be built.
 
     """
-    main, made_from = names(settings, variables)[0], origin(observe(source))
+    main = names(settings, variables)[0]
     try:
         labels = engine.labels(str(main), settings.time_limits.docker)
     except Failure:
         labels = {}
-    wanted = {f"{LABEL}.revision": variables.commit_sha, BUILT_FROM: made_from}
-    if made_from == CHANGED or not wanted.items() <= labels.items():
-        build(settings, source, variables)
+    wanted = {f"{LABEL}.revision": variables.commit_sha, BUILT_FROM: tree.built_from}
+    if tree.built_from == CHANGED or not wanted.items() <= labels.items():
+        build(settings, tree, variables)
     return main
 
 
@@ -109,9 +120,8 @@ def following(settings: "Settings", variables: "BuildVariables") -> list[Referen
 
 
 def plan(
-    settings: "Settings", source: Path, variables: "BuildVariables", checkout: Checkout, *,
-    file: str = "", platform: str = "",
-) -> docker.Build:  # fmt: skip
+    settings: "Settings", tree: Tree, variables: "BuildVariables", *, file: str = "", platform: str = ""
+) -> docker.Build:
     """Decide all that `docker build` is told.
 
     The labels follow https://github.com/opencontainers/image-spec/blob/main/annotations.md; `created` is the
@@ -121,28 +131,21 @@ def plan(
         f"{LABEL}.source": settings.source.repository,
         f"{LABEL}.revision": variables.commit_sha,
         f"{LABEL}.version": variables.tag_name,
-        BUILT_FROM: origin(checkout),
+        BUILT_FROM: tree.built_from,
     }
-    if checkout.committed and checkout.head == variables.commit_sha:
-        labels[f"{LABEL}.created"] = checkout.committed
+    if tree.committed:
+        labels[f"{LABEL}.created"] = tree.committed
     return docker.Build(
-        source=source,
-        file=source / (file or settings.build.file),
+        source=tree.folder,
+        file=tree.folder / (file or settings.build.file),
         tags=[str(name) for name in names(settings, variables)],
         platform=platform or settings.build.platform,
         network=settings.build.network,
         cache_from=settings.build.cache_from,
         arguments=build_arguments(settings, variables),
-        secrets=build_secrets(settings, source),
+        secrets=build_secrets(settings, tree),
         labels=labels,
     )
-
-
-def origin(checkout: Checkout) -> str:
-    """What an image of `checkout` is built from, as its label says."""
-    if not checkout.head:
-        return FOLDER
-    return CHANGED if checkout.changed else COMMIT
 
 
 def build_arguments(settings: "Settings", variables: "BuildVariables") -> dict[str, str]:
@@ -167,11 +170,11 @@ def build_arguments(settings: "Settings", variables: "BuildVariables") -> dict[s
     return {"GIT_COMMIT": variables.commit_sha, "GIT_TAG": variables.tag_name, **own}
 
 
-def build_secrets(settings: "Settings", source: Path) -> dict[str, Path]:
+def build_secrets(settings: "Settings", tree: Tree) -> dict[str, Path]:
     """The files that hold the secrets of the application's Dockerfiles, by their ids.
 
     Raises:
-        UsageError: one is missing, or in `source`, which a Dockerfile may copy whole.
+        UsageError: one is missing, or in the checkout, which a Dockerfile may copy whole.
 
     """
     files = {name: real(settings.root / file) for name, file in settings.build.secrets.items()}
@@ -180,11 +183,13 @@ def build_secrets(settings: "Settings", source: Path) -> dict[str, Path]:
             f"build.secrets names files that are missing: {', '.join(missing)}.",
             next_step="Write each value to its file, which only you may read: install -m 600 /dev/stdin FILE",
         )
-    if inside := [f"{name} ({file})" for name, file in files.items() if file.is_relative_to(real(source))]:
+    if inside := [
+        f"{name} ({file})" for name, file in files.items() if file.is_relative_to(real(tree.source))
+    ]:
         raise UsageError(
             f"build.secrets names files in the checkout: {', '.join(inside)}.",
             "A `COPY .` of the Dockerfile would take them into the image.",
-            f"Move them out of {source}, and name them there.",
+            f"Move them out of {tree.source}, and name them there.",
         )
     return files
 

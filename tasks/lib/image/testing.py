@@ -12,15 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib import console, process, signals
 from tasks.lib.errors import Failure, TimedOut, UsageError
-from tasks.lib.image import bases, docker, engine, leftovers, making
-from tasks.lib.image.building import build_arguments, build_secrets
-from tasks.lib.image.building import command as build_command
-from tasks.lib.image.checkout import check, observe
+from tasks.lib.image import bases, building, docker, engine, leftovers, making
+from tasks.lib.image.checkout import Tree
 from tasks.lib.signals import uninterrupted
 
 if TYPE_CHECKING:
@@ -80,17 +77,10 @@ def words(command: str) -> list[str]:
 
 
 def run_suite(
-    settings: "Settings", source: Path, variables: "BuildVariables", *,
+    settings: "Settings", tree: Tree, variables: "BuildVariables", *,
     file: str = "", command: Sequence[str] = (),
 ) -> None:  # fmt: skip
-    """Build the test image of `source` and run its tests against a fresh PostgreSQL.
-
-    Args:
-        settings: section `test` says how.
-        source: the checkout.
-        variables: the commit that the image is named after.
-        file: another Dockerfile than the settings', within `source`.
-        command: another command than the settings'.
+    """Build the test image of `tree` and run its tests against a fresh PostgreSQL.
 
     Raises:
         SuiteFailed: the tests failed; its exit code is theirs.
@@ -99,7 +89,7 @@ def run_suite(
 
     """
     seconds = settings.time_limits.docker
-    image = build_image(settings, source, variables, file or settings.test.file)
+    image = build_image(settings, tree, variables, file or settings.test.file)
     leftovers.sweep(seconds)
     names = make_names()
     labels = leftovers.labels(settings.time_limits)
@@ -124,41 +114,25 @@ def _stop(container: str, seconds: float, ended: process.Ended) -> None:
         making.stop(container, ended, process.SECONDS_TO_END, seconds)
 
 
-def build_image(settings: "Settings", source: Path, variables: "BuildVariables", file: str) -> str:
+def build_image(settings: "Settings", tree: Tree, variables: "BuildVariables", file: str) -> str:
     """Build the test image, and first the application's where it is based on that; returns its name.
 
     Raises:
+        UsageError: there is no Dockerfile.
         Failure: one of them cannot be built.
 
     """
-    check(source, file, observe(source), variables.commit_sha)
-    names = bases.of_the_application(settings, (source / file).read_text(errors="replace"))
-    with bases.named(settings, source, variables, names):
-        return _build_image(settings, source, variables, file)
-
-
-def _build_image(settings: "Settings", source: Path, variables: "BuildVariables", file: str) -> str:
     image = f"{IMAGE}:{variables.short_sha}"
     wanted = docker.Build(
-        source=source, file=source / file, tags=[image], network=settings.build.network,
+        source=tree.folder, file=tree.folder / file, tags=[image], network=settings.build.network,
         platform=settings.build.platform,
-        arguments=build_arguments(settings, variables),
-        secrets=build_secrets(settings, source),
+        arguments=building.build_arguments(settings, variables),
+        secrets=building.build_secrets(settings, tree),
     )  # fmt: skip
-    command = build_command(wanted, engine.builder(settings.time_limits.docker))
-    console.heading(f"Test image from {wanted.file}")
-    code = process.stream(
-        command.argv,
-        env=command.env,
-        time_limit=settings.time_limits.image_build,
-        to_stderr=True,
-        setting="time_limits.image_build",
-    )
-    if code:
-        raise Failure(
-            f"The test image could not be built: docker exited with {code}.",
-            "The builder's own words are above.", f"Mend {wanted.file}, or name another with --file.",
-        )  # fmt: skip
+    building.check(tree, file)
+    names = bases.of_the_application(settings, wanted.file.read_text(errors="replace"))
+    with bases.named(settings, tree, variables, names):
+        building.run(settings, wanted, f"{image} from {tree.source / file}")
     return image
 
 

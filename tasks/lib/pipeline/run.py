@@ -15,11 +15,11 @@ from tasks.lib import console
 from tasks.lib.build_variables import repository_full_name
 from tasks.lib.duration import spoken
 from tasks.lib.errors import Failure, TimedOut, UsageError
-from tasks.lib.image import engine
+from tasks.lib.image import checkout, engine
 from tasks.lib.image.pushing import push_name
 from tasks.lib.image.reference import parse
 from tasks.lib.image.registry import may_change
-from tasks.lib.pipeline import cloning, containers, local, orchestrator, reading, sandboxed, secrets
+from tasks.lib.pipeline import containers, local, orchestrator, reading, sandboxed, secrets
 from tasks.lib.pipeline.graph import Graph, Launch, Result
 from tasks.lib.pipeline.steps import ReadyBuild, ReadyStep, ready, selected
 from tasks.lib.pipeline.substitutions import USER_DEFINED
@@ -92,7 +92,7 @@ def run_build(settings: "Settings", request: Request, ended: Ended = lambda _: N
     values = secrets.values(settings, made.secrets, wanted)
     launcher = _in_containers if request.in_containers else _locally
     with ExitStack() as stack:
-        workspace = stack.enter_context(cloning.workspace_of(request.source))
+        workspace = stack.enter_context(checkout.copied(request.source, request.variables.commit_sha))
         launch = stack.enter_context(launcher(settings, request, made, chosen, values, workspace))
         results = run_graph(made, chosen, launch, values, ended)
     conclude(results)

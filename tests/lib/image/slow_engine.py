@@ -16,6 +16,7 @@ for last; do :; done
 echo "$*" >>log
 case "$*" in
 *'{{.Server.Version}}'*) echo '28.0.0 28.0.0';;
+*'{{json .Config.Labels}}'*) echo null;;
 'network create'*) name=$last;;
 'run '*) name=$(echo "$*" | sed 's/.*--name \\([^ ]*\\) .*/\\1/');;
 'create '*) name=$3;;

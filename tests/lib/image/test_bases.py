@@ -9,6 +9,7 @@ from tasks.lib.build_variables import BuildVariables
 from tasks.lib.errors import Failure
 from tasks.lib.image import building, testing
 from tasks.lib.image.bases import bases, of_the_application
+from tasks.lib.image.checkout import FOLDER, Tree, committed
 from tests.builders import checked_in_settings
 from tests.lib.image.docker_program import DockerProgram, Says, engine
 from tests.sample_checkout import Sample, sample
@@ -61,7 +62,8 @@ def build(made: Sample) -> str:
     variables = BuildVariables(
         commit_sha=made.head, branch_name="develop", tag_name="latest", repo_name="api", build_id="local"
     )
-    return testing.build_image(settings, made.folder, variables, "Dockerfile.dev")
+    with committed(made.folder, made.head) as tree:
+        return testing.build_image(settings, tree, variables, "Dockerfile.dev")
 
 
 ID = Says("image inspect *.Id*", "sha256:app\n")
@@ -117,16 +119,13 @@ def test_a_test_image_of_its_own_needs_no_application(engine: DockerProgram, che
 def test_an_image_of_a_folder_without_git_is_used_for_that_folder(
     engine: DockerProgram, tmp_path: Path
 ) -> None:
-    (tmp_path / "Dockerfile").touch()
     variables = BuildVariables(
         commit_sha="c" * 40, branch_name="develop", tag_name="latest", repo_name="api", build_id="local"
     )
     engine.answers(
-        Says(
-            "image inspect *", f'{{"{REVISION}": "{"c" * 40}", "{building.BUILT_FROM}": "{building.FOLDER}"}}'
-        )
+        Says("image inspect *", f'{{"{REVISION}": "{"c" * 40}", "{building.BUILT_FROM}": "{FOLDER}"}}')
     )
 
-    building.ensure(checked_in_settings(), tmp_path, variables)
+    building.ensure(checked_in_settings(), Tree(source=tmp_path, folder=tmp_path), variables)
 
     assert [line.split()[0] for line in engine.asked] == ["image"]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -12,7 +13,8 @@ from msgspec import structs
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.image import building, leftovers, pushing, testing
-from tasks.lib.image.checkout import Checkout
+from tasks.lib.image.checkout import CHANGED, Tree, committed, worktree
+from tasks.lib.image.checkout import COMMIT as CLEAN
 from tasks.lib.image.engine import builder, image_id
 from tasks.lib.image.login import Login
 from tasks.lib.image.reference import Reference, parse
@@ -41,6 +43,11 @@ def source(tmp_path: Path) -> Path:
     (folder / "Dockerfile").write_text("FROM scratch\n")
     (folder / "Dockerfile.test").write_text("FROM scratch\n")
     return folder
+
+
+def plain(source: Path) -> Tree:
+    """A folder without git."""
+    return Tree(source=source, folder=source)
 
 
 @pytest.fixture
@@ -105,39 +112,31 @@ def test_the_classic_builder_gets_the_layers_that_it_may_reuse(
 ) -> None:  # fmt: skip
     engine.answers(*CLASSIC, pull)
 
-    made = building.build(settings, source, VARIABLES)
+    made = building.build(settings, plain(source), VARIABLES)
 
     assert made == [parse(f"r.example/lookit:{COMMIT}")]
     assert engine.asked[2] == "pull --quiet r.example/lookit:develop"
     assert engine.asked[3].startswith("build --force-rm --file")
-    first = f"Building r.example/lookit:{COMMIT} with the classic builder …"
+    first = f"==> Build r.example/lookit:{COMMIT} from {source}/Dockerfile with the classic builder"
     assert capfd.readouterr().err.splitlines() == [first, *told]
 
 
 def test_a_newer_builder_gets_its_layers_itself(
     engine: DockerProgram, settings: Settings, source: Path
 ) -> None:
-    building.build(settings, source, replace(VARIABLES, tag_name="v1"))
+    building.build(settings, plain(source), replace(VARIABLES, tag_name="v1"))
 
     assert sorted(line.partition(" ")[0] for line in engine.asked) == ["buildx", "buildx", "version"]
     assert f"--tag r.example/lookit:{COMMIT} --tag r.example/lookit:v1" in engine.asked[2]
 
 
-@pytest.mark.parametrize(
-    ("checkout", "created"),
-    [
-        (Checkout(COMMIT, "2024-05-06T07:08:09Z"), "2024-05-06T07:08:09Z"),
-        (Checkout("d" * 40, "2024-05-06T07:08:09Z"), None),
-        (Checkout(), None),
-    ],
-    ids=["the commit's own", "another commit's", "no checkout"],
-)
-def test_an_image_is_as_old_as_its_commit(
-    settings: Settings, checkout: Checkout, created: str | None
-) -> None:
-    labels = building.plan(settings, Path("/src"), VARIABLES, checkout).labels
+@pytest.mark.parametrize("committed", ["2024-05-06T07:08:09Z", ""], ids=["a commit", "no checkout"])
+def test_an_image_is_as_old_as_its_commit(settings: Settings, committed: str) -> None:
+    tree = Tree(source=Path("/src"), folder=Path("/copy"), committed=committed)
 
-    assert labels.get("org.opencontainers.image.created") == created
+    labels = building.plan(settings, tree, VARIABLES).labels
+
+    assert labels.get("org.opencontainers.image.created", "") == committed
     assert labels["org.opencontainers.image.revision"] == COMMIT
 
 
@@ -166,8 +165,8 @@ def test_a_build_argument_that_looks_secret_is_refused(
     guard = structs.replace(settings.guard, open_keys=["PUBLIC_KEY_ID"])
     settings = structs.replace(settings, build=build, guard=guard)
     tries = (
-        lambda: building.build(settings, source, VARIABLES),
-        lambda: testing.build_image(settings, source, VARIABLES, "Dockerfile.test"),
+        lambda: building.build(settings, plain(source), VARIABLES),
+        lambda: testing.build_image(settings, plain(source), VARIABLES, "Dockerfile.test"),
     )
 
     for attempt in tries:
@@ -191,8 +190,8 @@ def test_a_build_s_secret_is_given_to_buildkit_by_its_file(
     (tmp_path / "token").write_text("canary")
     settings = with_secret(settings, tmp_path / "token")
 
-    building.build(settings, source, VARIABLES)
-    testing.build_image(settings, source, VARIABLES, "Dockerfile.test")
+    building.build(settings, plain(source), VARIABLES)
+    testing.build_image(settings, plain(source), VARIABLES, "Dockerfile.test")
 
     builds = [line for line in engine.asked if line.startswith("buildx build")]
     assert len(builds) == 2
@@ -207,7 +206,7 @@ def test_the_classic_builder_says_that_it_has_no_secrets(
     (tmp_path / "token").touch()
 
     with pytest.raises(Failure) as failure:
-        building.build(with_secret(settings, tmp_path / "token"), source, VARIABLES)
+        building.build(with_secret(settings, tmp_path / "token"), plain(source), VARIABLES)
 
     assert failure.value.what == "The classic builder cannot give a build secrets: npm."
     assert not [line for line in engine.asked if line.startswith("build ")]
@@ -220,7 +219,7 @@ def test_a_build_s_secret_is_no_file_that_the_image_may_hold(
     (tmp_path / "link").symlink_to(source)
 
     with pytest.raises(UsageError) as error:
-        building.build(with_secret(settings, tmp_path / "link" / "token"), source, VARIABLES)
+        building.build(with_secret(settings, tmp_path / "link" / "token"), plain(source), VARIABLES)
 
     assert error.value.what == f"build.secrets names files in the checkout: npm ({source}/token)."
 
@@ -229,41 +228,54 @@ def test_a_build_s_secret_without_its_file_is_named(
     engine: DockerProgram, settings: Settings, source: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError) as error:
-        building.build(with_secret(settings, tmp_path / "gone"), source, VARIABLES)
+        building.build(with_secret(settings, tmp_path / "gone"), plain(source), VARIABLES)
 
     assert error.value.what == f"build.secrets names files that are missing: npm ({tmp_path}/gone)."
 
 
 @pytest.mark.parametrize(
-    ("checkout", "expected"),
+    ("committed", "others", "expected"),
     [
-        (Checkout(COMMIT), "commit"),
-        (Checkout(COMMIT, changed=["?? new"]), "commit with uncommitted changes"),
-        (Checkout(), "folder without git"),
+        ("2024", [], "commit"), ("2024", ["new"], "commit with uncommitted changes"),
+        ("", [], "folder without git"),
     ],
     ids=["clean", "changed", "no checkout"],
-)
+)  # fmt: skip
 def test_a_label_says_what_an_image_was_built_from(
-    settings: Settings, checkout: Checkout, expected: str
+    settings: Settings, committed: str, others: list[str], expected: str
 ) -> None:
-    labels = building.plan(settings, Path("/src"), VARIABLES, checkout).labels
+    tree = Tree(source=Path("/src"), folder=Path("/src"), committed=committed, others=others)
 
-    assert labels["org.lookit.built-from"] == expected
+    assert building.plan(settings, tree, VARIABLES).labels["org.lookit.built-from"] == expected
 
 
-@pytest.mark.parametrize("changed", [False, True])
-def test_a_build_of_uncommitted_changes_says_that_it_cannot_be_pushed(
-    engine: DockerProgram, settings: Settings, tmp_path: Path, capfd: pytest.CaptureFixture[str],
-    changed: bool,
-) -> None:  # fmt: skip
+SHOWS = """#!/bin/sh
+for folder; do :; done
+case "$*" in
+*build*--file*) find "$folder" -type f ! -path "*/.git/*" | sed "s,$folder/,," >"$0.context"; echo "$*" >"$0.log";;
+esac
+"""
+
+
+@pytest.mark.parametrize("content", [committed, worktree])
+def test_the_image_holds_the_commit_or_all_files_on_purpose(
+    engine: DockerProgram, settings: Settings, tmp_path: Path, content: Any
+) -> None:
+    """What git ignores is not committed, so an .env beside the code is not in the image."""
     made = sample(tmp_path / "checkout")
-    if changed:
-        (made.folder / "new").touch()
+    (made.folder / ".env").write_text("SECRET_KEY=x")
+    (made.folder / "new").touch()
+    program = engine.folder / "docker"
+    program.write_text(SHOWS)
 
-    building.build(settings, made.folder, replace(VARIABLES, commit_sha=made.head))
+    with content(made.folder, made.head) as tree:
+        building.build(settings, tree, replace(VARIABLES, commit_sha=made.head))
 
-    assert ("`push` refuses this image" in capfd.readouterr().err) is changed
-    assert (f"{building.BUILT_FROM}={building.CHANGED}" in engine.asked[-1]) is changed
+    context = Path(f"{program}.context").read_text().split()
+    assert "manage.py" in context
+    assert ({".env", "new"} <= set(context)) is (content is worktree)
+    expected = CHANGED if content is worktree else CLEAN
+    assert f"{building.BUILT_FROM}={expected} " in Path(f"{program}.log").read_text()
 
 
 @pytest.mark.parametrize(
@@ -281,10 +293,11 @@ def test_a_test_image_that_cannot_be_built_names_its_file(
     engine.answers(Says("buildx build *", err="no such instruction", code=3))
 
     with pytest.raises(Failure) as failure:
-        testing.build_image(settings, source, VARIABLES, "Dockerfile.test")
+        testing.build_image(settings, plain(source), VARIABLES, "Dockerfile.test")
 
-    assert failure.value.what == "The test image could not be built: docker exited with 3."
-    assert failure.value.next_step == f"Mend {source}/Dockerfile.test, or name another with --file."
+    made = f"lookit-test:{COMMIT[:7]} from {source}/Dockerfile.test"
+    assert failure.value.what == f"The image could not be built: {made}."
+    assert failure.value.why == "`docker buildx build …` exited with 3; its output is above."
 
 
 @pytest.mark.parametrize("code", [125, 126, 127])
@@ -374,7 +387,7 @@ def pushing_to(held: MemoryRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 REVISION = {"org.opencontainers.image.revision": COMMIT}
-DIRTY = {building.BUILT_FROM: building.CHANGED}
+DIRTY = {building.BUILT_FROM: CHANGED}
 
 
 def built(labels: object) -> tuple[Says, Says]:
@@ -423,7 +436,7 @@ def test_a_build_of_uncommitted_changes_in_the_registry_is_not_reused(
 def test_the_commit_s_image_in_the_registry_is_reused_whatever_is_built_here(
     engine: DockerProgram, settings: Settings, pushing_to: Reference, held: MemoryRegistry
 ) -> None:
-    clean = {building.BUILT_FROM: building.COMMIT}
+    clean = {building.BUILT_FROM: CLEAN}
     digest = held.image("lookit", "layer", COMMIT, config={"Labels": {**REVISION, **clean}})
     engine.answers(*built({**REVISION, **DIRTY}))
 

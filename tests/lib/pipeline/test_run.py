@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import stat
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from tasks.lib.console import Styled
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.image.checkout import variables
 from tasks.lib.image.reference import parse as parse_image
-from tasks.lib.pipeline import cloning, containers, local, orchestrator, run, secrets
+from tasks.lib.pipeline import containers, local, orchestrator, run, secrets
 from tasks.lib.pipeline.graph import Launch, Result
 from tasks.lib.pipeline.reading import parse
 from tasks.lib.pipeline.steps import ReadyBuild, ready
@@ -39,55 +38,6 @@ def build(*steps: dict[str, Any]) -> ReadyBuild:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Sample:
     return sample(tmp_path / "lookit-api")
-
-
-@pytest.mark.parametrize("changed", [False, True])
-def test_the_workspace_is_the_commit_without_what_is_not_committed(
-    checkout: Sample, capsys: pytest.CaptureFixture[str], *, changed: bool
-) -> None:
-    if changed:
-        (checkout.folder / "manage.py").write_text("changed")
-        (checkout.folder / "new.py").touch()
-
-    with cloning.workspace_of(checkout.folder) as workspace:
-        assert (workspace / "manage.py").read_text() != "changed"
-        assert not (workspace / "new.py").exists()
-        head = subprocess.run(("git", "-C", workspace, "rev-parse", "HEAD"), capture_output=True, check=True)
-        assert head.stdout.decode().strip() == checkout.head
-
-    assert not workspace.exists()
-    told = f"Warning: 2 uncommitted change(s) of {checkout.folder} are left out.\n"
-    assert capsys.readouterr().err == (told if changed else "")
-
-
-def test_the_workspace_is_readable_by_a_container_s_own_user_whatever_the_umask(checkout: Sample) -> None:
-    """Files keep their modes when Docker copies them, and the orchestrator runs as a user without rights."""
-    before = os.umask(0o077)
-    try:
-        with cloning.workspace_of(checkout.folder) as workspace:
-            modes = {path: path.stat().st_mode & 0o777 for path in workspace.rglob("*")}
-    finally:
-        os.umask(before)
-
-    assert {mode for path, mode in modes.items() if ".git" not in path.parts} <= {0o644, 0o755}
-    assert all(mode & 0o044 == 0o044 for mode in modes.values())
-
-
-def test_the_workspace_may_come_from_another_user_s_checkout(
-    checkout: Sample, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As one that is mounted into a container: git forgets what it was told is safe where it reads the source."""
-    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
-
-    with cloning.workspace_of(checkout.folder) as workspace:
-        assert (workspace / "manage.py").exists()
-
-
-def test_a_folder_that_is_no_checkout_cannot_become_the_workspace(tmp_path: Path) -> None:
-    with pytest.raises(UsageError) as refused, cloning.workspace_of(tmp_path):
-        pass
-
-    assert refused.value.what == f"{tmp_path} is no git checkout."
 
 
 def test_a_bad_image_name_is_told_before_a_step_runs(checkout: Sample, tmp_path: Path) -> None:
