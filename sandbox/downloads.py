@@ -1,10 +1,7 @@
-"""Official releases of the control plane's programs, each checked against the checksum its publisher gives.
+"""Official releases of the control plane's programs, each compared with the checksum its publisher gives.
 
-The checksums are fetched beside the files, over https from the same publishers: kubernetes publishes a
-`.sha256` for
-each program, etcd a SHA256SUMS for a release, and GitHub states the digest of every file of a release,
-kwok's too.
-A machine that reaches none of them goes on within seconds: the next source is a build from pinned Go source.
+The checksums are fetched beside the files, over https from the same publishers: Kubernetes publishes a
+`.sha256` for each program, etcd a SHA256SUMS for a release, GitHub the digest of every file of a release.
 """
 
 import hashlib
@@ -61,8 +58,9 @@ def release(program: str, version: str, architecture: str) -> Release:
 
 
 def fetch(program: str, version: str, folder: Path) -> Path | None:
-    """Download a program into `folder`; None, after saying why, where it cannot be had or its checksum is
-    wrong.
+    """Download a program into `folder`; None, after saying why, where that or its checksum fails.
+
+    A host that failed is not asked again: the next source is a build from pinned Go source.
     """
     architecture = ARCHITECTURES.get(os.uname().machine)
     if not architecture:
@@ -80,10 +78,12 @@ def fetch(program: str, version: str, folder: Path) -> Path | None:
         _unreachable.add(host)
         console.say(f"{host} cannot be used here ({getattr(error, 'reason', error)}).")
         return None
-    if not expected or _digest(fetched) != expected:
+    with fetched.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
         console.say(f"{wanted.url} does not match its published checksum; it is not used.")
         return None
-    return _unpacked(fetched, wanted.member)
+    return _unpacked(fetched, wanted.member) if wanted.member else fetched
 
 
 def published_digest(text: str, file: str) -> str:
@@ -94,9 +94,10 @@ def published_digest(text: str, file: str) -> str:
 
     """
     if text.lstrip().startswith("{"):
-        for asset in json.loads(text).get("assets", ()):
-            if asset["name"] == file:
-                return str(asset.get("digest") or "").removeprefix("sha256:")
+        assets = json.loads(text).get("assets", ())
+        text = "\n".join(
+            f"{(one.get('digest') or '').removeprefix('sha256:')} {one['name']}" for one in assets
+        )
     for line in text.splitlines():
         digest, _, name = line.strip().partition(" ")
         if name.strip(" *") in {"", file} and len(digest) == 64:
@@ -114,15 +115,8 @@ def _download(url: str, path: Path) -> None:
         shutil.copyfileobj(answer, file, 1024**2)
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _unpacked(path: Path, member: str) -> Path:
-    """The one file of an archive that is wanted; nothing else of it is unpacked, whatever it claims to be."""
-    if not member:
-        return path
+    """The one file of an archive that is wanted; nothing else of it is unpacked."""
     target = path.parent / PurePosixPath(member).name
     with tarfile.open(path) as archive:
         content = archive.extractfile(member)

@@ -18,10 +18,10 @@ from typing import Any, Protocol
 import yaml
 
 from sandbox import bootstrap, lifecycle, overlay, processes, watching
-from sandbox.api import Api
 from sandbox.cloud import accounts, gke, sql
 from sandbox.components import read_plan
 from sandbox.kms import access
+from sandbox.node.api import Api
 from sandbox.state import State, locked
 from tasks.lib.files import write_atomically
 from tasks.lib.settings.model import Environment, Settings

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import requests
 
-from sandbox.api import Api, Object
-from sandbox.containerlogs import Line, NoLogs, Run, run_of
+from sandbox.node.api import Api, Object
+from sandbox.node.container_logs import Line, NoLogs, Run, run_of
 
 LOOK_AGAIN = 0.1
 
@@ -147,9 +147,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def serve(api: Api, folder: Path, port: int) -> None:
-    """Serve until ended, with the certificate in `folder`; callers of logs must show one of the same
-    authority.
-    """
+    """Serve until ended with the certificate in `folder`; callers must show one of the same authority."""
     Handler.api = api
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.crt", folder / "server.key")

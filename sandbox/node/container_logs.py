@@ -1,4 +1,4 @@
-"""What a container that never ran would have said: decided from its pod's status and annotations alone."""
+"""What a container that never ran would have logged: decided from its pod's status and annotations alone."""
 
 import datetime
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,11 @@ BEHAVE = "sandbox.lookit.org/behave"
 CONTAINER = "sandbox.lookit.org/container"
 TEXT = "sandbox.lookit.org/logs"
 STEP = datetime.timedelta(milliseconds=20)
+# What a kubelet says for some reasons.
+WAITING = {
+    "ErrImagePull": "image can't be pulled",
+    "ImagePullBackOff": "trying and failing to pull image",
+}
 Object = Mapping[str, Any]
 
 
@@ -42,50 +47,40 @@ def run_of(pod: Object, container: str, *, previous: bool) -> Run:
         NoLogs: it has not run, or not twice.
 
     """
-    status = _status(pod, container)
-    state = _state(pod, container, status, previous=previous)
+    state = _state(pod, container, _status(pod, container), previous=previous)
     began = _time(state.get("startedAt"))
-    failed = state.get("exitCode", 0) != 0
-    lines = [
-        Line(began + STEP * number, text) for number, text in enumerate(_texts(pod, container, failed=failed))
-    ]
+    texts = _texts(pod, container, failed=state.get("exitCode", 0) != 0)
+    lines = [Line(began + STEP * number, text) for number, text in enumerate(texts)]
     return Run(lines, running="finishedAt" not in state)
 
 
 def _status(pod: Object, container: str) -> Object:
     statuses = pod.get("status", {})
-    for group in ("containerStatuses", "initContainerStatuses"):
-        for status in statuses.get(group, ()):
-            if status["name"] == container:
-                found: Object = status
-                return found
-    raise NoLogs(
-        f'container "{container}" in pod "{pod["metadata"]["name"]}" is waiting to start: ContainerCreating'
-    )
+    for status in (*statuses.get("containerStatuses", ()), *statuses.get("initContainerStatuses", ())):
+        if status["name"] == container:
+            found: Object = status
+            return found
+    raise _waits(pod, container, "ContainerCreating")
 
 
 def _state(pod: Object, container: str, status: Object, *, previous: bool) -> Object:
     """The `running` or `terminated` state whose output is meant, as a kubelet chooses it."""
-    name = pod["metadata"]["name"]
     last: Object | None = status.get("lastState", {}).get("terminated")
     if previous:
         if not last:
+            name = pod["metadata"]["name"]
             raise NoLogs(f'previous terminated container "{container}" in pod "{name}" not found')
         return last
     state = status.get("state", {})
     if now := state.get("running") or state.get("terminated") or last:
         found: Object = now
         return found
-    reason = _waiting_text(state.get("waiting", {}).get("reason", "ContainerCreating"))
-    raise NoLogs(f'container "{container}" in pod "{name}" is waiting to start: {reason}')
+    raise _waits(pod, container, state.get("waiting", {}).get("reason", "ContainerCreating"))
 
 
-def _waiting_text(reason: str) -> str:
-    """The words that a kubelet uses for some reasons."""
-    return {
-        "ErrImagePull": "image can't be pulled",
-        "ImagePullBackOff": "trying and failing to pull image",
-    }.get(reason, reason)
+def _waits(pod: Object, container: str, reason: str) -> NoLogs:
+    said = WAITING.get(reason, reason)
+    return NoLogs(f'container "{container}" in pod "{pod["metadata"]["name"]}" is waiting to start: {said}')
 
 
 def _texts(pod: Object, container: str, *, failed: bool) -> list[str]:

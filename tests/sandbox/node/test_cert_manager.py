@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from sandbox.issuing import is_due, secret_of, status_of
+from sandbox.node.cert_manager import is_due, secret_of, status_of
 
 
 def issuer(*observed: int, **metadata: Any) -> dict[str, Any]:

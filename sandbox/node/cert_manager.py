@@ -1,4 +1,4 @@
-"""As much of cert-manager as a deploy waits for: issuers become Ready, certificates too, with a Secret each.
+"""The part of cert-manager that a deploy waits for: issuers and certificates become Ready, with Secrets.
 
 Nobody trusts the authority that signs them, and an issuer asks nobody: no account is registered.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import requests
 
-from sandbox.api import Api, Object
+from sandbox.node.api import Api, Object
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ UNREADY = "never-ready"
 
 
 def serve(api: Api) -> None:
-    """Begin to do so, for as long as this process lives."""
+    """Start to do so, in threads."""
     for plural, do in (("clusterissuers", _accept), ("issuers", _accept), ("certificates", _issue)):
         threading.Thread(target=_follow, args=(api, plural, do), daemon=True).start()
 
@@ -34,12 +34,12 @@ def _follow(api: Api, plural: str, do: Callable[[Api, Object, str], None]) -> No
         within = f"/namespaces/{metadata['namespace']}" if "namespace" in metadata else ""
         try:
             do(api, thing, f"{ROOT}{within}/{plural}/{metadata['name']}")
-        except requests.RequestException as error:  # gone, or changed again, which is told anew
+        except requests.RequestException as error:  # gone, or changed again: the watch tells of it
             log.warning("%s: %s", metadata["name"], error)
 
 
 def is_due(thing: Object) -> bool:
-    """Whether the newest state of an issuer or certificate has not been dealt with."""
+    """Whether an issuer or certificate has changed since its status was written."""
     metadata = thing["metadata"]
     conditions = thing.get("status", {}).get("conditions", ())
     seen = max((one.get("observedGeneration", 0) for one in conditions), default=0)

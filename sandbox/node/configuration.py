@@ -1,7 +1,7 @@
-"""The part of a kubelet that hands a pod its ConfigMaps and Secrets: a pod that lacks one waits.
+"""The part of a kubelet that gives a pod its ConfigMaps and Secrets: a pod whose objects are missing waits.
 
-kwok starts a pod once its condition PodReadyToStartContainers is True (sandbox/stages); this sets it.  The
-words are the kubelet's: pkg/kubelet/kubelet_pods.go, pkg/volume/{configmap,secret,projected} of Kubernetes.
+kwok starts a pod once its condition PodReadyToStartContainers is True (sandbox/stages); this sets it. The
+messages are the kubelet's: pkg/kubelet/kubelet_pods.go, pkg/volume/{configmap,secret,projected}.
 """
 
 import datetime
@@ -15,7 +15,7 @@ from typing import Any
 
 import requests
 
-from sandbox.api import Api, Object
+from sandbox.node.api import Api, Object
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +32,9 @@ Look = Callable[[str, str], Object | None]  # by kind and name
 
 @dataclass(frozen=True)
 class Problems:
-    """What keeps a pod from starting, in the kubelet's words.
+    """What keeps a pod from starting: the kubelet's messages, by volume and by (init) container."""
 
-    Args:
-        volumes: by volume; while there are any, no container is created.
-        containers: by container, init containers too.
-
-    """
-
-    volumes: Mapping[str, str] = field(default_factory=dict)
+    volumes: Mapping[str, str] = field(default_factory=dict)  # while there are any, no container is created
     containers: Mapping[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
@@ -48,13 +42,7 @@ class Problems:
 
 
 def problems_of(pod: Object, look: Look) -> Problems:
-    """What a pod names and the cluster lacks.
-
-    Args:
-        pod: the pod.
-        look: returns the ConfigMap or Secret of a name in the pod's namespace.
-
-    """
+    """What a pod names and its namespace does not have."""
     spec, namespace = pod["spec"], pod["metadata"]["namespace"]
     volumes = {v["name"]: text for v in spec.get("volumes", ()) if (text := _of_volume(v, look))}
     if volumes:
@@ -67,19 +55,19 @@ def problems_of(pod: Object, look: Look) -> Problems:
 def _of_volume(volume: Object, look: Look) -> str:
     """Why a volume cannot be mounted."""
     sources = [
-        ("secret", volume["secret"], volume["secret"]["secretName"]) if "secret" in volume else None,
-        ("configmap", volume["configMap"], volume["configMap"]["name"]) if "configMap" in volume else None,
+        (kind.lower(), one[kind])
+        for one in (volume, *volume.get("projected", {}).get("sources", ()))
+        for kind in ("secret", "configMap")
+        if kind in one
     ]
-    for one in volume.get("projected", {}).get("sources", ()):
-        sources += [("secret", one["secret"], one["secret"]["name"]) if "secret" in one else None]
-        sources += [("configmap", one["configMap"], one["configMap"]["name"]) if "configMap" in one else None]
-    found = [text for source in sources if source and (text := _of_files(*source, look))]
+    found = [text for kind, source in sources if (text := _of_files(kind, source, look))]
     return found[0] if len(found) == 1 else f"[{', '.join(found)}]" if found else ""
 
 
-def _of_files(kind: str, source: Object, name: str, look: Look) -> str:
+def _of_files(kind: str, source: Object, look: Look) -> str:
     if source.get("optional"):
         return ""
+    name = source.get("name") or source["secretName"]
     thing = look(kind, name)
     if thing is None:
         return f'{kind} "{name}" not found'
@@ -183,14 +171,12 @@ def events_of(pod: Object, problems: Problems) -> list[tuple[str, str, str]]:
         for name, text in problems.volumes.items()
     ]
     initial = {one["name"] for one in pod["spec"].get("initContainers", ())}
-    return mounts + [
-        (
-            "Failed",
-            f"Error: {text}",
-            f"spec.{'initContainers' if name in initial else 'containers'}{{{name}}}",
-        )
+    fields = {name: "initContainers" if name in initial else "containers" for name in problems.containers}
+    failed = [
+        ("Failed", f"Error: {text}", f"spec.{fields[name]}{{{name}}}")
         for name, text in problems.containers.items()
     ]
+    return mounts + failed
 
 
 def is_due(pod: Object) -> bool:
@@ -207,7 +193,7 @@ def is_due(pod: Object) -> bool:
 
 
 class Starter:
-    """Lets pods start whose configuration is there, and looks at the others again and again."""
+    """Lets pods start whose configuration is there, and checks the others again and again."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -215,7 +201,7 @@ class Starter:
         self._stuck: dict[str, tuple[Object, Problems | None]] = {}  # None: not known yet
 
     def run(self) -> None:
-        """Do so for ever."""
+        """Run for ever."""
         threading.Thread(target=self._listen, daemon=True).start()
         looked = time.monotonic()
         while True:

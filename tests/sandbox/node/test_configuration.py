@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.api import Object
-from sandbox.configuration import CONDITION, events_of, is_due, problems_of, status_of
+from sandbox.node.api import Object
+from sandbox.node.configuration import CONDITION, events_of, is_due, problems_of, status_of
 
 NOW = "2026-01-01T00:00:00Z"
 THERE = {

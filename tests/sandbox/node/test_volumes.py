@@ -6,9 +6,9 @@ from typing import Any, cast
 import pytest
 import requests
 
-from sandbox import volumes
-from sandbox.api import Api
-from sandbox.volumes import DRIVER, PROVISIONED_BY, SELECTED_NODE, is_done_with, volume_for
+from sandbox.node import volumes
+from sandbox.node.api import Api
+from sandbox.node.volumes import DRIVER, PROVISIONED_BY, SELECTED_NODE, is_done_with, volume_for
 from tests.clock import Clock
 from tests.sandbox_case import merged
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.containerlogs import NoLogs, run_of
-from sandbox.kubelet import Options, chosen, options_of, spelled
+from sandbox.node.container_logs import NoLogs, run_of
+from sandbox.node.log_server import Options, chosen, options_of, spelled
 
 BEGAN = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 STARTED = {"startedAt": "2026-01-02T03:04:05Z"}

@@ -1,5 +1,4 @@
-"""Disks for claims, as the driver of Google's persistent disks makes them: the cluster's own controllers do
-the rest.
+"""Disks for claims, as the driver of Google's persistent disks makes them; Kubernetes does the rest.
 
 A claim of a class that waits for its first consumer gets a volume once the scheduler has chosen a node.
 """
@@ -12,7 +11,7 @@ from typing import Any
 
 import requests
 
-from sandbox.api import Api, Object
+from sandbox.node.api import Api, Object
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +23,12 @@ SELECTED_NODE = "volume.kubernetes.io/selected-node"
 CLAIMS = "/api/v1/persistentvolumeclaims"
 VOLUMES = "/api/v1/persistentvolumes"
 CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
-ZONE = "us-east1-d"
+DISKS = "projects/lookit-sandbox/zones/us-east1-d/disks"
 PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0)
 
 
 def provide(api: Api) -> None:
-    """Make a volume for every claim that may have one, for ever."""
+    """Create a volume for every claim that may have one, for ever."""
     for claim in api.follow(CLAIMS):
         _insist(partial(_provide, api, claim), f"claim {claim['metadata']['name']}")
 
@@ -50,7 +49,7 @@ def reclaim(api: Api) -> None:
 
 
 def _insist(do: Callable[[], None], what: str) -> None:
-    """Try a few times: nobody tells of what is watched again, until it changes."""
+    """Try a few times: a watch tells of an object again only when it changes."""
     for pause in PAUSES:
         time.sleep(pause)
         try:
@@ -62,12 +61,9 @@ def _insist(do: Callable[[], None], what: str) -> None:
 
 
 def volume_for(claim: Object, kind: Object) -> dict[str, Any] | None:
-    """The volume that `claim` should get now; None when it has one, must wait, or is another driver's matter.
+    """The volume that `claim`, of the StorageClass `kind`, should get now.
 
-    Args:
-        claim: a PersistentVolumeClaim.
-        kind: its StorageClass.
-
+    None when it has one, must wait for a node, or is another driver's.
     """
     metadata, spec = claim["metadata"], claim["spec"]
     if kind["provisioner"] not in PROVISIONERS or spec.get("volumeName") or metadata.get("deletionTimestamp"):
@@ -76,13 +72,7 @@ def volume_for(claim: Object, kind: Object) -> dict[str, Any] | None:
     if kind.get("volumeBindingMode") == "WaitForFirstConsumer" and not node:
         return None
     name = f"pvc-{metadata['uid']}"
-    reference = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "namespace": metadata["namespace"],
-        "name": metadata["name"],
-        "uid": metadata["uid"],
-    }
+    reference = {key: metadata[key] for key in ("namespace", "name", "uid")}
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
@@ -90,12 +80,8 @@ def volume_for(claim: Object, kind: Object) -> dict[str, Any] | None:
         "spec": {
             "accessModes": spec["accessModes"],
             "capacity": {"storage": spec["resources"]["requests"]["storage"]},
-            "claimRef": reference,
-            "csi": {
-                "driver": DRIVER,
-                "fsType": "ext4",
-                "volumeHandle": f"projects/lookit-sandbox/zones/{ZONE}/disks/{name}",
-            },
+            "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", **reference},
+            "csi": {"driver": DRIVER, "fsType": "ext4", "volumeHandle": f"{DISKS}/{name}"},
             "persistentVolumeReclaimPolicy": kind.get("reclaimPolicy", "Delete"),
             "storageClassName": kind["metadata"]["name"],
             "volumeMode": spec.get("volumeMode", "Filesystem"),

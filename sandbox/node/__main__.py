@@ -1,14 +1,11 @@
-"""What kwok leaves out of a cluster, as one process: configuration, container logs, disks, certificates.
-
-Run as `python -m sandbox.node --cluster FOLDER --port N --url URL`.
-"""
+"""`python -m sandbox.node --cluster FOLDER --port N --url URL`: run all parts of the node until ended."""
 
 import argparse
 import threading
 from pathlib import Path
 
-from sandbox import configuration, issuing, kubelet, volumes
-from sandbox.api import Api
+from sandbox.node import cert_manager, configuration, log_server, volumes
+from sandbox.node.api import Api
 
 
 def main() -> None:
@@ -24,8 +21,8 @@ def main() -> None:
     threading.Thread(target=volumes.provide, args=(api,), daemon=True).start()
     threading.Thread(target=volumes.reclaim, args=(api,), daemon=True).start()
     threading.Thread(target=configuration.Starter(api).run, daemon=True).start()
-    issuing.serve(api)
-    kubelet.serve(api, options.cluster, options.port)
+    cert_manager.serve(api)
+    log_server.serve(api, options.cluster, options.port)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,4 @@
-"""The little of the Kubernetes API that the sandbox's own parts use, as plain JSON over one requests
-session.
-"""
+"""The part of the Kubernetes API that the sandbox's own servers use: paths and plain JSON over requests."""
 
 import datetime
 import json
@@ -18,17 +16,11 @@ log = logging.getLogger(__name__)
 Object = Mapping[str, Any]
 TIME_LIMIT = 10.0
 WATCH_FOR = 300
-PAUSE_AFTER_FAULT = 0.5
+PAUSE_AFTER_ERROR = 0.5
 
 
 class Api:
-    """A cluster, entered as its administrator.
-
-    Args:
-        url: the API server.
-        folder: holds ca.crt, admin.crt and admin.key.
-
-    """
+    """The API server at `url`, as its administrator; `folder` holds ca.crt, admin.crt and admin.key."""
 
     def __init__(self, url: str, folder: Path) -> None:
         self.url = url
@@ -37,7 +29,7 @@ class Api:
 
     @property
     def session(self) -> requests.Session:
-        """This thread's session: they are not to be shared."""
+        """This thread's session: threads must not share one."""
         if not hasattr(self._local, "session"):
             session = requests.Session()
             session.verify = str(self._folder / "ca.crt")
@@ -63,15 +55,11 @@ class Api:
 
     def patch(self, path: str, value: Object) -> None:
         """Merge `value` into an object, or into the part of it that `path` names."""
-        headers = {"Content-Type": self._patch_type(path)}
+        # Kubernetes' own kinds merge items of lists by their names; custom resources cannot.
+        merge = "merge-patch" if "." in path.split("/")[2] else "strategic-merge-patch"
+        headers = {"Content-Type": f"application/{merge}+json"}
         answer = self.session.patch(self.url + path, json=value, headers=headers, timeout=TIME_LIMIT)
         answer.raise_for_status()
-
-    @staticmethod
-    def _patch_type(path: str) -> str:
-        """Items of lists are merged by their names where the server knows the kind for its own."""
-        merge = "merge-patch" if "." in path.split("/")[2] else "strategic-merge-patch"
-        return f"application/{merge}+json"
 
     def warn(self, pod: Object, reason: str, message: str, field: str = "") -> None:
         """Send a warning about a pod, as a kubelet does."""
@@ -93,15 +81,13 @@ class Api:
             answer.raise_for_status()
 
     def follow(self, path: str) -> Iterator[Object]:
-        """Every object under `path`, and then each as it changes, for ever; faults only make it begin
-        anew.
-        """
+        """Every object under `path`, then each as it changes, for ever; after an error, from the start."""
         while True:
             try:
                 yield from self._list_and_watch(path)
             except (requests.RequestException, json.JSONDecodeError, OSError) as error:
                 log.warning("%s: %s", path, error)
-                time.sleep(PAUSE_AFTER_FAULT)
+                time.sleep(PAUSE_AFTER_ERROR)
 
     def _list_and_watch(self, path: str) -> Iterator[Object]:
         listed = self.get(path) or {"items": [], "metadata": {"resourceVersion": "0"}}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox.api import Api
+from sandbox.node.api import Api
 from tests.lib.cluster.scripted import Answer, scripted, status
 
 
