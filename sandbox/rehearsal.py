@@ -112,14 +112,14 @@ class Rehearsal:
 
     def deploy(self) -> str:
         """Deploy it, through every check that a real deploy makes."""
-        from tasks.lib.deploy import deploy
+        from tasks.lib.deploy import new_release
         from tasks.lib.deploy.output import display, summary
         from tasks.lib.deploy.plan.plan import Choices
 
         place = self.settings.environment(self.name)
-        release = deploy.Release(place, self.variables, Choices(prune=True), allow_older=True)
+        request = new_release.Request(place, self.variables, Choices(prune=True), allow_older=True)
         with display.shown() as tell:
-            record = deploy.deploy(self.settings, release, tell)
+            record = new_release.deploy(self.settings, request, tell)
         return summary.closing(record, time.monotonic() - record.began)
 
     def upload(self) -> str:

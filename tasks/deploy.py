@@ -45,8 +45,7 @@ def deploy(
 ) -> None:
     """Deploy a branch: decrypt, render, validate, apply in phases and wait until all is ready."""
     from tasks.lib import build_variables
-    from tasks.lib.deploy import deploy
-    from tasks.lib.deploy.aftercare import Aftercare
+    from tasks.lib.deploy import new_release
     from tasks.lib.deploy.output import approval, display, report_files
     from tasks.lib.deploy.plan.plan import Choices
 
@@ -55,12 +54,20 @@ def deploy(
     variables = build_variables.read(settings, environment, commit=commit, tag=tag)
     forced = tuple(force_conflicts)
     choices = Choices(run_jobs=jobs, force_conflicts=forced, prune=prune, backup=backup)
-    approve_by, care = approval.approval(approve, plan_file), Aftercare(rollback, cli.absolute(evidence))
-    release = deploy.Release(
-        environment, variables, choices, wait, approve_by, care, cli.launcher(c), allow_older
+    approve_by, launcher = approval.approval(approve, plan_file), cli.launcher(c)
+    request = new_release.Request(
+        environment,
+        variables,
+        choices,
+        wait,
+        approve_by,
+        rollback,
+        cli.absolute(evidence),
+        launcher,
+        allow_older,
     )
     if plan:
-        approval.show(deploy.plan(settings, release))
+        approval.show(new_release.plan(settings, request))
     else:
-        with display.shown() as shown, report_files.kept(report, release, shown) as tell:
-            deploy.deploy(settings, release, tell)
+        with display.shown() as shown, report_files.kept(report, request, shown) as tell:
+            new_release.deploy(settings, request, tell)

@@ -35,7 +35,7 @@ def plan(
 ) -> None:
     """Show what a deploy of a branch would change, field by field; nothing is changed."""
     from tasks.lib import build_variables
-    from tasks.lib.deploy import deploy
+    from tasks.lib.deploy import new_release
     from tasks.lib.deploy.output import approval
     from tasks.lib.deploy.plan.plan import Choices
 
@@ -43,8 +43,8 @@ def plan(
     environment = settings.environment_of_branch(branch)
     variables = build_variables.read(settings, environment, commit=commit, tag=tag)
     choices = Choices(run_jobs=jobs, force_conflicts=tuple(force_conflicts), prune=prune)
-    release = deploy.Release(environment, variables, choices, allow_older=allow_older)
-    found = deploy.plan(settings, release)
+    request = new_release.Request(environment, variables, choices, allow_older=allow_older)
+    found = new_release.plan(settings, request)
     approval.deliver(found, as_json=json, page=html)
     if exit_code:
         approval.require_no_changes(found)

@@ -134,9 +134,9 @@ def rollback(
     number, settings = _number(to), cli.settings(c)
     forced, launcher = tuple(force_conflicts), cli.launcher(c)
     approve = approval.on_a_terminal("--accept-unsealed") if accept_unsealed else None
-    due = rollback.Return(settings.environment(environment), number, launcher, forced, prune, approve)
+    request = rollback.Request(settings.environment(environment), number, launcher, forced, prune, approve)
     with display.shown() as tell:
-        rollback.roll_back(settings, due, tell)
+        rollback.roll_back(settings, request, tell)
 
 
 def _number(text: str) -> int | None:

@@ -19,18 +19,19 @@ import yaml
 
 from tasks.lib import process
 from tasks.lib.build_variables import BuildVariables
-from tasks.lib.deploy import deploy, masking, notifications
-from tasks.lib.deploy.aftercare import Aftercare
+from tasks.lib.deploy import new_release, notifications
+from tasks.lib.deploy import session as sessions
+from tasks.lib.deploy.apply import in_phases
 from tasks.lib.deploy.events import Decided, Event, LogLine, Notice, Record, Remembered, Tell, Told
+from tasks.lib.deploy.new_release import NewRelease, Request
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.output import display, report_files
 from tasks.lib.deploy.plan import document
 from tasks.lib.deploy.plan.decide import Action, Step
-from tasks.lib.deploy.plan.diff import LONGEST, Change
-from tasks.lib.deploy.plan.document import Entry, Plan
-from tasks.lib.deploy.plan.plan import Choices
-from tasks.lib.deploy.releases import history, recover, support_bundle
+from tasks.lib.deploy.plan.plan import Choices, Planned
+from tasks.lib.deploy.releases import history, support_bundle
 from tasks.lib.deploy.releases.support_bundle import Found
+from tasks.lib.deploy.session import Session
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Redactor, Secret
 from tasks.lib.render import kustomize
@@ -86,39 +87,28 @@ class Leaking:
         self.quotes = [f"{NAMES}: {one}" for one in printed]
         self.printed = "\n".join(self.quotes)
 
-    def converge(
-        self,
-        settings: Any,
-        release: Any,
-        connection: Any,
-        rendered: Any,
-        sealing: Any,
-        record: Record,
-        tell: Tell,
-    ) -> None:
+    @contextlib.contextmanager
+    def locked(self, _: Session) -> Iterator[None]:
+        yield
+
+    def plan(self, session: Session) -> Planned:
         said = self.printed
-        changes = tuple(
-            Change("data.a", quote if len(quote) <= LONGEST else quote[: LONGEST - 1] + "…", None)
-            for quote in self.quotes
-        )
-        entry = Entry("workloads", "ConfigMap", WEB.name, "", "change", said, changes, "seal")
-        tell(Decided(document.blanked(Plan("staging", (entry,)), rendered.redactor)))
-        tell(Notice(said))
-        tell(Told(WEB, said))
+        session.tell(Notice(said))
+        session.tell(Told(WEB, said))
         for line in said.split("\n"):
-            tell(LogLine("staging-lookit-web-1", line))
-        record.plan("workloads", [Step(Wanted(WEB, {}), Action.CHANGE, "", {})])
-        record.begin(WEB, "being applied")
-        record.end(WEB, f"failed: {said}")
-        failure = Failure(f"{said}\nfailed.", f"last lines:\n{said}", said)
-        lock = SimpleNamespace(lost=SimpleNamespace(is_set=lambda: False))
-        care = recover.Recovery(
-            settings, release.environment, connection, lock, sealing, release.care, rendered.redactor, tell  # type: ignore[arg-type]
-        )  # fmt: skip
-        care.clear_up(failure, [], [], record, {"commit": "c" * 40})
-        facts = history.facts({"who": "me"}, record, [], record.outcome, 1.0)
-        tell(Remembered(facts))
-        raise failure
+            session.tell(LogLine("staging-lookit-web-1", line))
+        metadata = {"name": WEB.name}
+        live = {"kind": "ConfigMap", "metadata": metadata, "data": dict(enumerate(self.quotes))}
+        step = Step(Wanted(WEB, {}), Action.CHANGE, said, {"kind": "ConfigMap", "metadata": metadata}, live)
+        return Planned((("workloads", (step,)),), {}, {})
+
+    def apply(self, session: Session, planned: Planned, _: float) -> None:
+        """Fail in the first phase."""
+        [(title, steps)] = planned.phases
+        session.record.plan(title, list(steps))
+        session.record.begin(WEB, "being applied")
+        session.record.end(WEB, f"failed: {self.printed}")
+        raise Failure(f"{self.printed}\nfailed.", f"last lines:\n{self.printed}", self.printed)
 
     def collect(self, *_: Any) -> Found:
         pod = {"kind": "Pod", "metadata": {"name": "web"}, "spec": {"args": [self.printed]}}
@@ -135,24 +125,29 @@ def deployed(
 ) -> Out:
     """Deploy to a cluster that prints these texts, and gather what came out."""
     cluster, heard, sent = Leaking(*printed), list[Event](), list[Any]()
-    patch.setattr(deploy, "_converge", cluster.converge)
+    patch.setattr(NewRelease, "locked", lambda _, session: cluster.locked(session))
+    patch.setattr(NewRelease, "plan", lambda _, session: cluster.plan(session))
+    patch.setattr(NewRelease, "back_up", lambda *_: None)
+    patch.setattr(in_phases, "PhasedApply", cluster.apply)
+    patch.setattr(history, "add", lambda *_: 1)
     patch.setattr(support_bundle, "collect", cluster.collect)
     patch.setattr(notifications, "send", lambda _url, content, _seconds: sent.append(content))
     patch.setenv("CHAT", "https://chat.example.org/T0/B0")
-    release = deploy.Release(
+    request = Request(
         SETTINGS.environment("staging"),
         BuildVariables(
             commit_sha="c" * 40, branch_name="develop", tag_name="v1", repo_name="api", build_id="b"
         ),
         Choices(),
-        care=Aftercare(roll_back=False, evidence=str(folder / "evidence")),
+        roll_back=False,
+        evidence=str(folder / "evidence"),
     )
     with (
         pytest.raises(Failure) as caught,
         display.shown() as show,
-        report_files.kept(str(folder / "report"), release, show) as tell,
+        report_files.kept(str(folder / "report"), request, show) as tell,
     ):
-        deploy.deploy(SETTINGS, release, hearing(heard, tell))
+        new_release.deploy(SETTINGS, request, hearing(heard, tell))
     said = capsys.readouterr()
     assert said.out == ""
     plans = [event.plan for event in heard if isinstance(event, Decided)]
@@ -200,10 +195,12 @@ def read(path: Path) -> str:
 def prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Secrets decrypt and the tree renders; there is no cluster, registry or key management."""
     stream = "---\n".join(yaml.safe_dump(thing) for thing in RENDERED).encode()
-    connection = SimpleNamespace(api=SimpleNamespace(close=lambda: None), kinds={})
+    api = SimpleNamespace(close=lambda: None, list=lambda *_, **__: ([], ""))
+    connection = SimpleNamespace(api=api, kinds={})
     monkeypatch.setattr(crypt, "decrypt_all", lambda *_: PLAINTEXTS)
     monkeypatch.setattr(kustomize, "build", lambda *_: process.Completed(stream, b""))
     monkeypatch.setattr("tasks.lib.cluster.connection.connect", lambda *_: connection)
+    monkeypatch.setattr("tasks.lib.cluster.identity.check", lambda *_: True)
     monkeypatch.setattr("tasks.lib.image.pinning.pin", lambda *_: None)
 
 
@@ -235,11 +232,11 @@ def take_out(mask: str, patch: pytest.MonkeyPatch) -> None:
     """Take the mask of one way out."""
     match mask:
         case "events":
-            patch.setattr(deploy, "masked", lambda tell, _: tell)
+            patch.setattr(sessions, "masked", lambda tell, _: tell)
         case "errors":
             patch.setattr(Redactor, "failures", as_it_is)
         case "plans":
-            for module in (document, masking):
+            for module in (document, sessions):
                 patch.setattr(module, "blanked", lambda plan, _: plan)
         case "rows":
             patch.setattr(Record, "blank", property(lambda _: str, lambda *_: None), raising=False)

@@ -31,6 +31,13 @@ class Failure(Exception):  # noqa: N818 - the family's name reads as what happen
         self.why = why
         self.next_step = next_step
 
+    def retold(self, *, what: str = "", next_step: str = "") -> "Failure":
+        """A failure with the same cause and exit code, told otherwise; to be raised `from` this one."""
+        kind = TimedOut if isinstance(self, TimedOut) else Failure
+        told = kind(what or self.what, self.why, next_step or self.next_step)
+        told.exit_code = self.exit_code
+        return told
+
     def __str__(self) -> str:
         """The message as it is printed: what failed, then labelled why and next."""
         return "\n".join(

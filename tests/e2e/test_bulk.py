@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.cluster.connection import Connection, connect
-from tasks.lib.deploy.apply.in_phases import PhasedApply
-from tasks.lib.deploy.events import Record
-from tasks.lib.deploy.objects import wanted
-from tasks.lib.deploy.plan import plan
+from tasks.lib.cluster.connection import connect
+from tasks.lib.deploy.deploy import deploy
 from tests.fault_proxy import FaultProxy
+from tests.plain_deploy import PlainDeploy
 from tests.sandbox_case import Case
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
@@ -31,11 +29,10 @@ def thing(case: Case, kind: str, name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": kind, "metadata": metadata, "data": {"turn": "MQ=="}}
 
 
-def planned(connection: Connection, case: Case) -> plan.Planned:
+def many(case: Case) -> list[dict[str, Any]]:
     maps = [thing(case, "ConfigMap", f"conf-{n}") for n in range(COUNT // 2)]
     secrets = [thing(case, "Secret", f"secret-{n}") for n in range(COUNT // 2)]
-    objects = wanted([*maps, *secrets], connection.kinds, case.name)
-    return plan.make(case.settings, case.environment, connection, objects, plan.Choices())
+    return [*maps, *secrets]
 
 
 def test_three_hundred_objects_deploy_through_temporary_errors(environment: Case, proxy: FaultProxy) -> None:
@@ -43,10 +40,10 @@ def test_three_hundred_objects_deploy_through_temporary_errors(environment: Case
     with environment.behind(proxy) as behind:
         connection = connect(behind.settings, behind.environment)
         with closing(connection.api):
-            record = Record("staging")
-            course = PhasedApply(behind.settings, behind.environment, connection, record, lambda event: None)
-            course.run(planned(connection, behind))
-            again = planned(connection, behind)
+            operation = PlainDeploy(behind.settings, behind.environment, connection, many(behind))
+            record = deploy(operation, lambda event: None)
+            with operation.preflight(record, lambda event: None) as session:
+                again = operation.plan(session)
 
     assert [fault.hits for fault in added] == [20] * len(FAULTS)
     assert {row.result for row in record.rows.values()} == {"applied"}

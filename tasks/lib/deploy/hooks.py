@@ -1,17 +1,26 @@
-"""Tasks of this repository that run before and after a deploy, as processes of their own.
+"""What runs before and after a deploy: tasks of this repository, each a process, and notifications.
 
-They see the deploy's commit and branch as Cloud Build's variables, and no secret: nothing that was decrypted
+Hooks see the deploy's commit and branch as Cloud Build's variables, and no secret: nothing that was decrypted
 is in the environment, and the notification's address is taken out of it.
 """
 
+import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tasks.lib import process
+from tasks.lib.deploy import notifications
+from tasks.lib.deploy.events import Notice, Tell
 from tasks.lib.errors import Failure
+
+if TYPE_CHECKING:
+    from tasks.lib.build_variables import BuildVariables
+    from tasks.lib.settings.model import Environment, Settings
 
 
 @dataclass(frozen=True)
@@ -33,32 +42,98 @@ class Launcher:
         return (sys.executable, "-m", "tasks", *core, *shlex.split(command))
 
 
-def run(
-    launcher: Launcher, when: str, commands: Sequence[str], env: Mapping[str, str], root: Path, seconds: float
-) -> None:
-    """Run the hooks of one moment one after the other; the first that fails is the last.
+@dataclass(frozen=True)
+class Hooks:
+    """What runs and who is notified before and after one deploy or rollback; none of it undoes the deploy.
 
     Args:
-        launcher: how they are started.
-        when: before_deploy and so on, for messages.
-        commands: task names with their options.
-        env: variables for them.
-        root: the checkout.
-        seconds: how long each may take.
-
-    Raises:
-        Failure: one failed.
-        TimedOut: one took too long.
+        variables: what is deployed, for hooks and notifications.
+        spoken: what a notification says of each event.
 
     """
-    for command in commands:
-        code = process.stream(
-            launcher.argv(command), cwd=root, env={**launcher.variables, **env},
-            time_limit=seconds, to_stderr=True,
-        )  # fmt: skip
-        if code:
-            raise Failure(
-                f"The hook `{command}` ({when}) failed with exit code {code}.",
-                "What it said is above.",
-                f"Run it by itself: ./inv {command}; deploy.hooks in invoke.yaml names the hooks.",
-            )
+
+    settings: "Settings"
+    environment: "Environment"
+    variables: "BuildVariables"
+    launcher: Launcher
+    tell: Tell
+    spoken: Mapping[str, str] = field(default_factory=lambda: notifications.DEPLOY)
+
+    @contextmanager
+    def around(self) -> Iterator[None]:
+        """Notify, and run the hooks for how what is inside ended."""
+        self.notify("start")
+        try:
+            yield
+        except Failure as failure:
+            self._after("after_failure")
+            self.notify("failure", failure.what)
+            raise
+        except KeyboardInterrupt:
+            self.notify("failure", "It was interrupted.")
+            raise
+        problem = self._after("after_deploy")
+        self.notify("success", problem)
+
+    def before(self) -> None:
+        """Run the hooks that may still stop the deploy.
+
+        Raises:
+            Failure: one failed.
+
+        """
+        try:
+            self._run("before_deploy")
+        except Failure as failure:
+            raise failure.retold(what=f"{failure.what} Nothing was changed.") from failure
+
+    def notify(self, event: str, more: str = "") -> None:
+        """Tell whoever is to be told of this event; a failure is only told here."""
+        webhook = self.settings.deploy.webhook
+        if not webhook.variable or event not in webhook.events:
+            return
+        try:
+            url = notifications.address(webhook.variable, os.environ)
+            content = notifications.message(event, self.spoken, self.environment.name, self.variables, more)
+            notifications.send(url, content, self.settings.time_limits.webhook)
+        except Failure as failure:
+            self.tell(Notice(f"{failure.what} {failure.why}".strip()))
+
+    def _after(self, when: str) -> str:
+        """Run the hooks for how it ended; returns what failed: the deploy's own end stays the news."""
+        try:
+            self._run(when)
+        except Failure as failure:
+            problem = f"{failure.what} This does not undo the deploy."
+            self.tell(Notice(f"ATTENTION: {problem}"))
+            return problem
+        return ""
+
+    def _run(self, when: str) -> None:
+        commands = getattr(self.settings.deploy.hooks, when)
+        env = {**self.variables.as_environment(), "LOOKIT_ENVIRONMENT": self.environment.name}
+        if variable := self.settings.deploy.webhook.variable:
+            env[variable] = ""
+        for command in commands:
+            self.tell(Notice(f"hook {when}: {command}"))
+            run(self.launcher, when, command, env, self.settings)
+
+
+def run(launcher: Launcher, when: str, command: str, env: Mapping[str, str], settings: "Settings") -> None:
+    """Run one hook; `when` is before_deploy and so on.
+
+    Raises:
+        Failure: it failed.
+        TimedOut: it took too long.
+
+    """
+    code = process.stream(
+        launcher.argv(command), cwd=settings.root, env={**launcher.variables, **env},
+        time_limit=settings.time_limits.hook, to_stderr=True,
+    )  # fmt: skip
+    if code:
+        raise Failure(
+            f"The hook `{command}` ({when}) failed with exit code {code}.",
+            "Its output is above.",
+            f"Run it by itself: ./inv {command}; deploy.hooks in invoke.yaml names the hooks.",
+        )

@@ -15,20 +15,15 @@ from tasks.lib.files import write_atomically
 from tasks.lib.signals import uninterrupted
 
 if TYPE_CHECKING:
-    from tasks.lib.deploy.deploy import Release
+    from tasks.lib.deploy.new_release import Request
 
 JSON: Final = "deploy.json"
 PAGE: Final = "deploy.html"
 
 
 @contextmanager
-def kept(folder: str, release: "Release", tell: Tell) -> Iterator[Tell]:
+def kept(folder: str, request: "Request", tell: Tell) -> Iterator[Tell]:
     """What is told while inside becomes a report, however it ends; `tell` hears it too.
-
-    Args:
-        folder: where the report goes; empty for none.
-        release: what is deployed where.
-        tell: who else receives the events.
 
     Raises:
         UsageError: the folder cannot be written; nothing was begun.
@@ -39,12 +34,12 @@ def kept(folder: str, release: "Release", tell: Tell) -> Iterator[Tell]:
         return
     target = Path(folder)
     _require_writable(target)
-    variables = release.variables
+    variables = request.variables
     about = {
         "commit": variables.commit_sha, "branch": variables.branch_name,
         "tag": variables.tag_name, "build": variables.build_id,
     }  # fmt: skip
-    report = Report(release.environment.name, about)
+    report = Report(request.environment.name, about)
 
     def both(event: Event) -> None:
         report(event)

@@ -103,7 +103,7 @@ def of(environment: str, planned: Planned) -> Plan:
                 Entry(phase, step.ref.kind, step.ref.name, step.ref.namespace, str(step.action), step.reason,
                       tuple(differing), seal)
             )  # fmt: skip
-    return Plan(environment, tuple(entries))
+    return Plan(environment, tuple(entries), planned.notes)
 
 
 def _differing(step: Step, after: Json) -> list[Change]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tasks.lib.settings.deploy import Deploy
     from tasks.lib.settings.model import Environment, Settings
 
+Phase = tuple[str, tuple[Step, ...]]  # its title and its steps
 REMOVAL: Final = "removal of what is not deployed any more"
 
 
@@ -32,23 +33,25 @@ class Planned:
     """What a deploy will do.
 
     Args:
-        phases: the title and the steps of each phase, in order.
+        phases: in order.
         forced: the conflicts that were found to be ours to resolve, by object.
         results: the objects as the dry run says they would be.
         removals: what is removed when all is ready.
         left: what is not deployed any more and stays all the same, with the reason.
         others: what carries our label and is not deployed any more.
         conceded: the conflicts whose fields are left to the other managers, by object.
+        notes: what else to know before it is approved, as sentences.
 
     """
 
-    phases: tuple[tuple[str, tuple[Step, ...]], ...]
+    phases: tuple[Phase, ...]
     forced: Mapping[Ref, tuple[Conflict, ...]]
     results: Mapping[Ref, Json]
     removals: tuple[Step, ...] = ()
     left: tuple[Step, ...] = ()
     others: Mapping[Ref, Json] = field(default_factory=dict)
     conceded: Mapping[Ref, tuple[Conflict, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def steps(self) -> list[Step]:

@@ -21,7 +21,6 @@ from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.observe import observe
 from tasks.lib.deploy.plan.ownership import owner_of
 from tasks.lib.deploy.plan.plan import Planned
-from tasks.lib.deploy.releases import history
 from tasks.lib.deploy.releases.history import Past
 from tasks.lib.deploy.rollout.readiness import job_outcome
 from tasks.lib.errors import Failure
@@ -145,6 +144,7 @@ def completed(
     environment: "Environment",
     connection: Connection,
     planned: Planned,
+    past: Sequence[Past],
     spared: Collection[str] = (),
 ) -> Planned:
     """The same plan, with what is removed at its end; nothing in the cluster changes.
@@ -154,6 +154,7 @@ def completed(
         environment: whose objects.
         connection: its cluster.
         planned: what is deployed.
+        past: releases that are kept, the newest first.
         spared: kinds that the plan leaves out and that stay all the same.
 
     Raises:
@@ -161,7 +162,7 @@ def completed(
 
     """
     api, namespace = connection.api, environment.namespace
-    past = [one for one in history.read(api, namespace) if one.packed]  # the others cannot come back anyway
+    past = [one for one in past if one.packed]  # the others cannot come back anyway
     deployed = {step.ref for step in planned.steps}
     known = {ref.kind for ref in deployed}
     known |= set(spared)

@@ -9,20 +9,26 @@ import base64
 import datetime
 import gzip
 import json
+import time
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from tasks.lib.cluster.api import FIELD_MANAGER, Api, Json
 from tasks.lib.cluster.refusal import ApiError
-from tasks.lib.deploy.events import BEFORE, DEPLOYED, Notice, Record, Tell
+from tasks.lib.deploy.events import BEFORE, DEPLOYED, Notice, Record, Remembered
 from tasks.lib.deploy.objects import Wanted
+from tasks.lib.deploy.plan.decide import Step
 from tasks.lib.deploy.releases import parts
 from tasks.lib.deploy.releases.soundness import sound
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.render.pods import containers_of, pod_specs
+
+if TYPE_CHECKING:
+    from tasks.lib.deploy.session import Session
 
 
 @dataclass(frozen=True)
@@ -92,19 +98,19 @@ class Past:
 
 
 def facts(
-    claim: Json, record: Record, objects: Sequence[Wanted], result: str, seconds: float
+    about: Mapping[str, str], record: Record, objects: Sequence[Wanted], result: str, seconds: float
 ) -> dict[str, str]:
-    """What is remembered of a release, as texts."""
+    """What is remembered of a release, as texts; what is known about it otherwise comes first."""
     ended = datetime.datetime.now(datetime.UTC)
     began = ended - datetime.timedelta(seconds=seconds)
     return {
-        **claim,
         "began": began.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "seconds": f"{seconds:.1f}",
         "phases": json.dumps({title: round(took, 1) for title, took in record.phases.items()}),
         "images": json.dumps(sorted(images(objects))),
         "secrets": json.dumps(secret_keys(objects)),
         "result": result,
+        **about,
     }
 
 
@@ -244,20 +250,25 @@ def forget(api: Api, path: str, past: Past) -> None:
                 raise
 
 
-def keep(
-    api: Api,
-    namespace: str,
-    facts_of_it: dict[str, str],
-    objects: Sequence[Wanted],
-    tell: Tell,
-    sealed: Callable[[Past], Past],
-) -> None:
+def keep(session: "Session", steps: Sequence[Step]) -> None:
     """Keep a release as `add` does; where that fails, how the deploy itself ended stays the news."""
+    objects, record = [step.wanted for step in steps], session.record
+    seconds = time.monotonic() - session.began
+    facts_of_it = facts(session.facts, record, objects, record.outcome, seconds)
+    session.tell(Remembered(facts_of_it))
     try:
-        number = add(api, namespace, facts_of_it, objects, read(api, namespace), sealed)
-        tell(Notice(f"kept as release {number}"))
+        number = add(session.api, session.namespace, facts_of_it, objects, session.past, session.seal.sealed)
+        session.tell(Notice(f"kept as release {number}"))
     except Failure as failure:
-        tell(Notice(f"This release could not be kept in the history: {failure.what} {failure.why}"))
+        session.tell(Notice(f"This release could not be kept in the history: {failure.what} {failure.why}"))
+
+
+def is_good(past: Sequence[Past]) -> bool:
+    """Whether the newest release went well, so that a deploy that changes nothing is that release again.
+
+    One that finishes what a killed deploy had applied is news: nothing else tells what to roll back to.
+    """
+    return bool(past) and past[0].went_well
 
 
 def last_good(past: Sequence[Past]) -> Past | None:

@@ -1,217 +1,199 @@
-"""After a failed deploy: keep the evidence, then bring the last good release back where it was touched.
+"""After a failed deploy: keep a support bundle, then bring the last good release back where it was touched.
 
 How the deploy itself failed stays the news: whatever goes wrong here is told beside it.
 """
 
 import datetime
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tasks.lib.cluster.api import Json
-from tasks.lib.cluster.connection import Connection
 from tasks.lib.cluster.kinds import discover
-from tasks.lib.deploy.aftercare import Aftercare
+from tasks.lib.deploy import deploy as steps
 from tasks.lib.deploy.apply import remove
-from tasks.lib.deploy.apply.in_phases import PhasedApply
 from tasks.lib.deploy.events import DEPLOYED, Began, Notice, PhaseBegan, Record, Tell, Told
-from tasks.lib.deploy.masking import learn
 from tasks.lib.deploy.objects import wanted
-from tasks.lib.deploy.plan import plan
+from tasks.lib.deploy.plan import plan as plans
 from tasks.lib.deploy.plan.conflicts import OPTION, Conflict
 from tasks.lib.deploy.plan.decide import Step
 from tasks.lib.deploy.releases import history, restore, seal, support_bundle
 from tasks.lib.deploy.releases.history import Past
 from tasks.lib.errors import Failure
-from tasks.lib.redaction import Redactor
 
 if TYPE_CHECKING:
-    from tasks.lib.deploy.lock.lease import Lock
-    from tasks.lib.settings.model import Environment, Settings
+    from tasks.lib.deploy.plan.plan import Planned
+    from tasks.lib.deploy.session import Session
 
 
-@dataclass(frozen=True)
-class Recovery:
-    """All that it takes to clear up after one deploy.
+def after(
+    session: "Session", planned: "Planned", end: BaseException, *, roll_back: bool, evidence: str
+) -> None:
+    """Clear up after a deploy; its record says afterwards how it ended.
 
     Args:
-        settings: the settings in force.
-        environment: where.
-        connection: its cluster.
-        lock: held by this deploy, as long as it is not lost.
-        seal: checks that a deploy wrote the release that is brought back.
-        care: what the caller wants.
-        redactor: takes secret values out of what is written; learns those that are found here.
-        tell: is told what happens.
-        zero: release 0, if this very deploy has kept it: it needs no seal to be trusted.
+        session: the deploy's, which still holds the lock.
+        planned: what it meant to do.
+        end: how it ended.
+        roll_back: whether the caller wants the last good release back.
+        evidence: the folder that support bundles are put into; empty for what settings say.
+
+    Raises:
+        Failure: the same as `end`, with another next step, where the last good release is back.
+
+    """
+    record = session.record
+    if record.outcome == DEPLOYED:  # all is ready: only something to be removed was not
+        record.aftermath.append(remove.LATER)
+    elif not isinstance(end, Failure):
+        record.outcome = "interrupted"
+        record.aftermath.append("It was interrupted: what was applied stays, nothing is rolled back.")
+    elif (touched := restore.touched(planned.steps, record)) and not session.lock.lost.is_set():
+        with suppress(Failure):  # pods log what the plan has no part in; without Secrets there are no logs
+            session.secrets()
+        session.tell(Notice(f"failed: {end.what}"))
+        bundle = _keep_bundle(session, end, touched, evidence)
+        if not (roll_back and session.settings.deploy.roll_back):
+            record.aftermath.append("What was applied stays as it is, as was asked for.")
+        elif _roll_back(session, planned, touched):
+            raise end.retold(next_step=_advice(end, bundle)) from end
+
+
+def _advice(failure: Failure, bundle: Path | None) -> str:
+    """The next step; what to look at is gone by now, but what takes a field over is as good as before."""
+    advice = failure.next_step if OPTION in failure.next_step else "Mend the cause and deploy again."
+    return f"{advice} What was seen is kept in {bundle}" if bundle else advice
+
+
+def _keep_bundle(session: "Session", failure: Failure, touched: list[Step], folder: str) -> Path | None:
+    """Write what can be seen of the failure into a folder; returns it, or None where that is not possible."""
+    settings, record = session.settings, session.record
+    now, commit = datetime.datetime.now(datetime.UTC), session.facts.get("commit", "")
+    name = support_bundle.folder_name(session.environment.name, commit, now)
+    target = settings.root / (folder or settings.deploy.evidence) / name
+    session.tell(PhaseBegan("evidence"))
+    kinds = session.connection.kinds
+    found = support_bundle.collect(session.api, kinds, session.namespace, touched, record.heard)
+    facts = {
+        **session.facts,
+        "what": failure.what,
+        "why": failure.why,
+        "next": failure.next_step,
+        "objects": [
+            {"phase": row.phase, "object": str(row.ref), "action": row.action, "result": row.result}
+            for row in record.rows.values()
+        ],
+    }
+    try:
+        support_bundle.write(target, found, facts, session.redactor)
+    except OSError as error:
+        session.tell(Notice(f"Evidence could not be kept in {target}: {error.strerror or error}"))
+        return None
+    session.tell(Notice(f"kept in {target}"))
+    record.aftermath.append(f"Evidence is kept in {target}")
+    return target
+
+
+def _roll_back(session: "Session", planned: "Planned", touched: list[Step]) -> bool:
+    """Bring the last good release back; returns whether that went well, and the record says how it went."""
+    record = session.record
+    good = history.last_good(session.past)
+    if good is None:
+        record.aftermath.append(
+            "No earlier release went well: there is nothing to go back to, and changes were kept."
+        )
+        return False
+    recovery = Recovery(session, good, planned.steps, touched)
+    try:
+        if good is not session.zero:
+            seal.require(session.seal, good, session.environment.name)
+        steps.deploy(recovery, session.tell)
+    except KeyboardInterrupt:
+        record.outcome = "failed, roll back interrupted"
+        raise
+    except Failure as second:
+        record.outcome = f"failed, roll back to release {good.number} failed"
+        why = session.redactor.line(f"{second.what} {second.why}")
+        record.aftermath.append(f"The roll back to release {good.number} failed as well: {why}")
+        record.aftermath.append(f"Next: {_way_out(session, good)}")
+        return False
+    record.outcome = f"failed, rolled back to {good.number}"
+    record.aftermath.append(
+        f"What it had touched is as in release {good.number} again"
+        f"{_but_for(recovery.conceded)}{_also(recovery.earlier)}. "
+        "The database stays as it is: migrations are not reversed."
+    )
+    return True
+
+
+def _way_out(session: "Session", good: Past) -> str:
+    unsealed = " --accept-unsealed" if session.seal.doubt(good) else ""
+    command = f"./inv release.rollback --environment {session.environment.name} --to {good.number}{unsealed}"
+    return f"{command}, or fix the cause and deploy again."
+
+
+class Recovery(steps.Operation):
+    """The return of what a failed deploy touched to the last good release, within that deploy's session.
+
+    Args:
+        failed: the session of the failed deploy, which goes on holding the lock.
+        good: the release that comes back.
+        steps: what the deploy meant to do.
+        touched: what it may have changed.
 
     """
 
-    settings: "Settings"
-    environment: "Environment"
-    connection: Connection
-    lock: "Lock"
-    seal: seal.Seal
-    care: Aftercare
-    redactor: Redactor
-    tell: Tell
-    zero: Past | None = None
+    def __init__(self, failed: "Session", good: Past, steps: Sequence[Step], touched: list[Step]) -> None:
+        self._failed, self._good, self._steps, self._touched = failed, good, steps, touched
+        self._created: tuple[Step, ...] = ()
+        self.earlier: list[Step] = []
+        self.conceded: list[Conflict] = []
 
-    def after(self, failure: Failure, planned: plan.Planned, record: Record, about: dict[str, str]) -> None:
-        """Clear up; `record` says afterwards how it ended, and `failure` what to do next.
+    @contextmanager
+    def announced(self, tell: Tell) -> Iterator[Record]:
+        """Tell that it begins; its end is part of the deploy's."""
+        record = Record(self._failed.environment.name, blank=self._failed.redactor.line)
+        tell(PhaseBegan(f"back to {self._good.title}"))
+        tell(Began(record))
+        yield record
 
-        Args:
-            failure: why the deploy ended.
-            planned: what it meant to do.
-            record: how far it came.
-            about: commit and so on, for the bundle.
-
-        """
-        if record.outcome == DEPLOYED:  # all is ready: only something to be removed was not
-            record.aftermath.append(remove.LATER)
-            return
-        touched = restore.touched(planned.steps, record)
-        if not touched or self.lock.lost.is_set():
-            return
-        self._learn_old_secrets()
-        self.tell(Notice(f"failed: {failure.what}"))
-        self.clear_up(failure, touched, planned.steps, record, about)
-
-    def _learn_old_secrets(self) -> None:
-        """Be wary of the values of every Secret in the namespace: pods log what the plan has no part in."""
-        with suppress(Failure):  # then there will be no logs either
-            learn(self.redactor, self._secrets())
-
-    def _secrets(self) -> list[Json]:
-        path = f"/api/v1/namespaces/{self.environment.namespace}/secrets"
-        return self.connection.api.list(path, doing="list secrets")[0]
-
-    def clear_up(
-        self,
-        failure: Failure,
-        touched: list[Step],
-        steps: list[Step],
-        record: Record,
-        about: dict[str, str],
-    ) -> None:
-        """Keep the evidence of what was touched, then bring it back as it was."""
-        if kept := self._keep_evidence(failure, touched, record, about):
-            record.aftermath.append(f"Evidence is kept in {kept}")
-        if not (self.care.roll_back and self.settings.deploy.roll_back):
-            record.aftermath.append("What was applied stays as it is, as was asked for.")
-            return
-        try:
-            self._roll_back(failure, touched, steps, record, str(kept or ""))
-        except KeyboardInterrupt:
-            record.outcome = "failed, roll back interrupted"
-            raise
-
-    def _keep_evidence(
-        self, failure: Failure, touched: list[Step], record: Record, about: dict[str, str]
-    ) -> Path | None:
-        base = self.settings.root / (self.care.evidence or self.settings.deploy.evidence)
-        now = datetime.datetime.now(datetime.UTC)
-        folder = base / support_bundle.folder_name(self.environment.name, about.get("commit", ""), now)
-        api, kinds, namespace = self.connection.api, self.connection.kinds, self.environment.namespace
-        self.tell(PhaseBegan("evidence"))
-        found = support_bundle.collect(api, kinds, namespace, touched, record.heard)
-        rows: list[dict[str, Any]] = [
-            {"phase": row.phase, "object": str(row.ref), "action": row.action, "result": row.result}
-            for row in record.rows.values()
-        ]
-        facts = {
-            **about,
-            "what": failure.what,
-            "why": failure.why,
-            "next": failure.next_step,
-            "objects": rows,
-        }
-        try:
-            support_bundle.write(folder, found, facts, self.redactor)
-        except OSError as error:
-            self.tell(Notice(f"Evidence could not be kept in {folder}: {error.strerror or error}"))
-            return None
-        self.tell(Notice(f"kept in {folder}"))
-        return folder
-
-    def _roll_back(
-        self, failure: Failure, touched: list[Step], steps: list[Step], record: Record, kept: str
-    ) -> None:
-        api, namespace = self.connection.api, self.environment.namespace
-        good, to = None, ""
-        try:
-            good = self.zero or history.last_good(history.read(api, namespace))
-            if good is None:
-                record.aftermath.append(
-                    "No release went well here before: there is nothing to go back to, all stays."
-                )
-                return
-            to = str(good.number)
-            if good is not self.zero:
-                seal.require(self.seal, good, self.environment.name)
-            earlier, conceded = self._restore(good, touched, steps)
-        except Failure as second:
-            which = f"to release {to} " if to else ""
-            record.outcome = f"failed, roll back {which}failed"
-            why = self.redactor.line(f"{second.what} {second.why}")
-            record.aftermath.append(f"The roll back {which}failed as well: {why}")
-            record.aftermath.append(f"Next: {self._way_out(good)}")
-            return
-        record.outcome = f"failed, rolled back to {to}"
-        record.aftermath.append(
-            f"What it had touched is as in release {to} again{_but_for(conceded)}{_also(earlier)}. "
-            "The database stays as it is: migrations are not reversed."
-        )
-        seen = f" What was seen is kept in {kept}" if kept else ""
-        # What to look at is gone by now; what takes a field over is as good as before.
-        advice = failure.next_step if OPTION in failure.next_step else "Mend the cause and deploy again."
-        failure.next_step = f"{advice}{seen}"
-
-    def _restore(
-        self, good: Past, touched: list[Step], steps: list[Step]
-    ) -> tuple[list[Step], list[Conflict]]:
-        """Apply what the last good release had, wait until it is ready, then remove what it did not have.
-
-        Returns:
-            What an earlier deploy had left that did not end well, and whose fields are left to others.
-
-        Raises:
-            Failure: it cannot be brought back, or does not become ready.
-
-        """
-        environment, tell = self.environment, self.tell
-        # The failed deploy may have brought kinds.
-        connection = replace(self.connection, kinds=discover(self.connection.api))
-        tell(PhaseBegan(f"back to {good.title}"))
-        namespace, api = environment.namespace, connection.api
-        before = wanted(good.objects(), connection.kinds, namespace)
-        earlier = restore.unfinished(steps, touched, before)
-        due = restore.restoration(touched, before, earlier)
+    @contextmanager
+    def preflight(self, record: Record, tell: Tell) -> "Iterator[Session]":
+        """Decide about each object that was touched; what comes back has to find its Secrets."""
+        api, namespace = self._failed.api, self._failed.namespace
+        connection = replace(
+            self._failed.connection, kinds=discover(api)
+        )  # the deploy may have brought kinds
+        before = wanted(self._good.objects(), connection.kinds, namespace)
+        self.earlier = restore.unfinished(self._steps, self._touched, before)
+        due = restore.restoration(self._touched, before, self.earlier)
         jobs, _ = api.list(f"/apis/batch/v1/namespaces/{namespace}/jobs", doing="list jobs")
         due = restore.sparing(due, jobs)
         for ref, reason in due.left:
             tell(Told(ref, f"left: {reason}"))
-        present = {secret["metadata"]["name"] for secret in self._secrets()}
-        restore.require_secrets(present, [w.body for w in due.objects], good)
-        planned = plan.make(self.settings, environment, connection, due.objects, plan.Choices(concede=True))
-        planned = replace(planned, removals=due.created)
-        conceded = [conflict for found in planned.conceded.values() for conflict in found]
-        for conflict in conceded:
-            tell(Told(conflict.ref, f"left: {conflict.field} is managed by {conflict.manager}"))
-        limit = self.settings.time_limits.rollback
-        again = Record(environment.name, blank=self.redactor.line)
-        tell(Began(again))
-        course = PhasedApply(self.settings, environment, connection, again, tell, self.lock.require, limit)
-        course.run(planned)
-        return earlier, conceded
+        present = {secret["metadata"]["name"] for secret in self._failed.secrets()}
+        restore.require_secrets(present, [w.body for w in due.objects], self._good)
+        self._created = due.created
+        yield replace(self._failed, connection=connection, record=record, objects=due.objects)
 
-    def _way_out(self, good: Past | None) -> str:
-        which = f" --to {good.number}" if good else ""
-        if good and self.seal.doubt(good):
-            which += " --accept-unsealed"
-        command = f"./inv release.rollback --environment {self.environment.name}{which}"
-        return f"{command}, or fix the cause and deploy again."
+    def locked(self, session: "Session") -> nullcontext[None]:
+        """The failed deploy holds the lock."""
+        return nullcontext()
+
+    def plan(self, session: "Session") -> "Planned":
+        """Plan what comes back, then the removal of what the deploy created; others keep their fields."""
+        choices = plans.Choices(concede=True)
+        environment, connection = session.environment, session.connection
+        planned = plans.make(session.settings, environment, connection, session.objects, choices)
+        self.conceded = [conflict for found in planned.conceded.values() for conflict in found]
+        for conflict in self.conceded:
+            session.tell(Told(conflict.ref, f"left: {conflict.field} is managed by {conflict.manager}"))
+        return replace(planned, removals=self._created)
+
+    def limit(self, session: "Session") -> float:
+        """A rollback has a limit of its own: the deploy may have used its time up."""
+        return session.settings.time_limits.rollback
 
 
 def _but_for(conceded: list[Conflict]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.connection import Connection
-from tasks.lib.deploy.events import BEFORE, Notice, Record, Tell
+from tasks.lib.deploy.events import BEFORE, Notice, Record
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names
 from tasks.lib.deploy.plan.decide import Step
 from tasks.lib.deploy.plan.managed_fields import fields_of, only_in, remove
@@ -18,63 +18,41 @@ from tasks.lib.deploy.plan.observe import get
 from tasks.lib.deploy.releases import history
 from tasks.lib.deploy.releases.drift import CONTROLLERS
 from tasks.lib.deploy.releases.restore import LEFT, as_it_was
-from tasks.lib.deploy.releases.seal import Seal
 from tasks.lib.errors import Failure
 from tasks.lib.render.pods import pod_specs
 
 if TYPE_CHECKING:
-    from tasks.lib.settings.model import Environment
+    from tasks.lib.deploy.session import Session
 
 REVISION: Final = "deployment.kubernetes.io/revision"  # which its controller counts
 
 
-def keep(
-    connection: Connection,
-    environment: "Environment",
-    steps: Sequence[Step],
-    who: str,
-    sealing: Seal,
-    tell: Tell,
-) -> history.Past | None:
-    """Keep what others deployed, before the first deploy that changes some of it.
-
-    Args:
-        connection: the cluster.
-        environment: where.
-        steps: what is going to be done.
-        who: who deploys.
-        sealing: seals it.
-        tell: is told where it is kept.
-
-    Returns:
-        Release 0, if there was something to keep.
+def keep(session: "Session", steps: Sequence[Step]) -> None:
+    """Keep what others deployed as release 0, before the first deploy that changes some of it.
 
     Raises:
         Failure: it cannot be kept; nothing was changed.
 
     """
-    namespace = environment.namespace
     of_others = [step for step in steps if is_of_others(step)]
-    if not of_others:
-        return None
+    if not of_others or any(one.number for one in session.past):
+        return
+    connection, namespace = session.connection, session.namespace
     try:
-        past = history.read(connection.api, namespace)
-        if any(one.number for one in past):
-            return None
         objects = [state(step.ref, step.live or {}) for step in of_others]
         objects += _read_by(connection, namespace, objects)
-        facts = history.facts({"who": who}, Record(""), objects, BEFORE, 0)
-        release = sealing.sealed(history.bounded(history.Past(0, facts, history.pack(objects))))
-        _write(connection.api, namespace, release, past)
+        facts = history.facts({"who": session.facts["who"]}, Record(""), objects, BEFORE, 0)
+        release = session.seal.sealed(history.bounded(history.Past(0, facts, history.pack(objects))))
+        _write(session.api, namespace, release, session.past)
     except Failure as failure:
         raise Failure(
             "What others deployed here could not be kept as release 0: nothing was changed.",
             f"{failure.what} {failure.why}",
             failure.next_step,
         ) from failure
-    back = f"./inv release.rollback --environment {environment.name} --to 0"
-    tell(Notice(f"what others deployed is kept as release 0; to bring it back: {back}"))
-    return release
+    session.past, session.zero = [release], release
+    back = f"./inv release.rollback --environment {session.environment.name} --to 0"
+    session.tell(Notice(f"what others deployed is kept as release 0; to bring it back: {back}"))
 
 
 def is_of_others(step: Step) -> bool:

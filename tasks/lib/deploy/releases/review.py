@@ -11,10 +11,10 @@ from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.connection import Connection
 from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.lock.killed import KILLED
-from tasks.lib.deploy.masking import learn
 from tasks.lib.deploy.objects import is_job, wanted
 from tasks.lib.deploy.plan.diff import masked
 from tasks.lib.deploy.releases import difference, drift, history
+from tasks.lib.deploy.session import learn
 from tasks.lib.errors import ChangesFound, Failure
 from tasks.lib.redaction import Redactor
 from tasks.lib.secrets.sensitive import public

@@ -1,41 +1,36 @@
 """Rolling back: an earlier release from history, its configuration and image together."""
 
-import time
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tasks.lib.build_variables import BuildVariables
+from tasks.lib.deploy import deploy as steps
 from tasks.lib.deploy import notifications
+from tasks.lib.deploy import session as sessions
 from tasks.lib.deploy.apply import remove
-from tasks.lib.deploy.around import Around
 from tasks.lib.deploy.backup import policy
-from tasks.lib.deploy.events import DEPLOYED, Began, Ended, Notice, PhaseBegan, Record, Tell
-from tasks.lib.deploy.hooks import Launcher
-from tasks.lib.deploy.lock import holder, lease
-from tasks.lib.deploy.plan import conflicts, document
+from tasks.lib.deploy.events import DEPLOYED, Notice, PhaseBegan, Record, Tell
+from tasks.lib.deploy.hooks import Hooks, Launcher
 from tasks.lib.deploy.releases import history, restore, seal
 from tasks.lib.errors import Failure
-from tasks.lib.redaction import Redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from tasks.lib.cluster.api import Json
     from tasks.lib.cluster.connection import Connection
-    from tasks.lib.deploy.objects import Wanted
     from tasks.lib.deploy.plan.document import Plan
     from tasks.lib.deploy.plan.plan import Planned
+    from tasks.lib.deploy.session import Session
     from tasks.lib.settings.model import Environment, Settings
 
 
 @dataclass(frozen=True)
-class Return:
-    """What is brought back where.
+class Request:
+    """Which release is to come back where.
 
     Args:
-        environment: where.
         number: the release; None for the last good one before the present.
-        launcher: how hooks are started.
         force_conflicts: `Kind/name:field` to take over from other managers.
         prune: remove what later releases added.
         accept_unsealed: sees the plan of a release that cannot be trusted, and raises to stop; None refuses
@@ -58,13 +53,8 @@ def releases(settings: "Settings", environment: "Environment") -> list[history.P
     return history.read(connect(settings, environment).api, environment.namespace)
 
 
-def roll_back(settings: "Settings", due: Return, tell: Tell) -> Record:
-    """Deploy an earlier release anew; Jobs are left out, because migrations are never reversed.
-
-    Args:
-        settings: the settings in force.
-        due: what is brought back where.
-        tell: receives what happens.
+def roll_back(settings: "Settings", request: Request, tell: Tell) -> Record:
+    """Deploy an earlier release again; Jobs are left out, because migrations are never reversed.
 
     Raises:
         Failure: it cannot be brought back, or does not become ready.
@@ -72,26 +62,122 @@ def roll_back(settings: "Settings", due: Return, tell: Tell) -> Record:
     """
     from tasks.lib.cluster import identity
     from tasks.lib.cluster.connection import connect
+    from tasks.lib.deploy.plan.conflicts import bare
 
-    for named in due.force_conflicts:
-        conflicts.bare(named)
-    environment = due.environment
+    for named in request.force_conflicts:
+        bare(named)
+    environment = request.environment
     connection = connect(settings, environment)
     try:
         identity.check(connection.api, environment)
         past = history.read(connection.api, environment.namespace)
-        chosen = history.choose(past, due.number, environment.name)
+        chosen = history.choose(past, request.number, environment.name)
         sealing = seal.decrypted(settings, environment)
-        if due.accept_unsealed is None:
+        if request.accept_unsealed is None:
             seal.require(sealing, chosen, environment.name)
         tell(PhaseBegan(f"back to {chosen.title}"))
         kept = policy.way_back(past, chosen.number)
         tell(Notice(f"The database stays as it is: migrations are not reversed. {kept}".strip()))
-        variables = variables_of(chosen)
-        with Around(settings, environment, variables, due.launcher, tell, notifications.ROLLBACK).course():
-            return _bring_back(settings, due, connection, chosen, sealing, tell)
+        return steps.deploy(Rollback(settings, request, connection, chosen, sealing), tell)
     finally:
         connection.api.close()
+
+
+class Rollback(steps.Operation):
+    """The return to one release of the history."""
+
+    def __init__(
+        self,
+        settings: "Settings",
+        request: Request,
+        connection: "Connection",
+        chosen: history.Past,
+        sealing: seal.Seal,
+    ) -> None:
+        self._settings, self._request, self._environment = settings, request, request.environment
+        self._connection, self._chosen, self._seal = connection, chosen, sealing
+
+    @contextmanager
+    def announced(self, tell: Tell) -> Iterator[Record]:
+        """Notify, run the hooks of its end, and tell its beginning and end."""
+        variables, launcher = variables_of(self._chosen), self._request.launcher
+        hooks = Hooks(self._settings, self._environment, variables, launcher, tell, notifications.ROLLBACK)
+        with hooks.around(), sessions.recorded(self._environment.name, tell) as record:
+            record.outcome = "roll back failed"
+            yield record
+
+    @contextmanager
+    def preflight(self, record: Record, tell: Tell) -> "Iterator[Session]":
+        """Check that the Secrets and the images of the release are still there."""
+        from tasks.lib.deploy.lock import holder
+        from tasks.lib.deploy.objects import is_job, wanted
+        from tasks.lib.redaction import Redactor
+        from tasks.lib.secrets.sensitive import public
+
+        settings, chosen, connection = self._settings, self._chosen, self._connection
+        bodies = [body for body in chosen.objects() if not is_job(body)]
+        redactor = Redactor(public=public(settings, [body["metadata"]["name"] for body in bodies]))
+        claim = holder.claim_to_go_back(chosen.facts)
+        session = sessions.begun(
+            settings, self._environment, connection, claim, self._seal, redactor, record, tell
+        )
+        session.facts |= {
+            "back_to": str(chosen.number),
+            "secrets": chosen.facts.get("secrets", "[]"),  # they stay, and are not among the objects
+        }
+        with session.opened():
+            restore.require_secrets(
+                {secret["metadata"]["name"] for secret in session.secrets()}, bodies, chosen
+            )
+            _require_images(settings, bodies, session.tell)
+            session.objects = wanted(bodies, connection.kinds, session.namespace)
+            yield session
+
+    @contextmanager
+    def locked(self, session: "Session") -> Iterator[None]:
+        """Hold the lock, and check that the release that was chosen before is still the one that is meant."""
+        from tasks.lib.deploy.lock import lease
+
+        with lease.held(session.lock, wait=self._settings.time_limits.lock, tell=session.tell):
+            session.past = history.read(session.api, session.namespace)
+            require_still(self._request, self._chosen, session.past)
+            yield
+
+    def plan(self, session: "Session") -> "Planned":
+        """Plan the release's objects; what later releases added is removed, all but Jobs and Secrets."""
+        from tasks.lib.deploy.plan import plan, prune, references
+
+        settings, environment, connection = self._settings, self._environment, session.connection
+        choices = plan.Choices(force_conflicts=self._request.force_conflicts)
+        planned = plan.make(settings, environment, connection, session.objects, choices)
+        references.require(connection, planned, settings.deploy.provided, environment.prefix)
+        if not (self._request.prune and settings.deploy.prune):
+            return planned
+        spared = ("Job", "Secret")
+        return prune.completed(settings, environment, connection, planned, session.past, spared)
+
+    def approve(self, session: "Session", planned: "Planned") -> None:
+        """Have the plan approved where the release cannot be trusted; it stays within its namespace then."""
+        from tasks.lib.deploy.plan import document
+
+        accept, doubt = self._request.accept_unsealed, session.seal.doubt(self._chosen)
+        if not accept or not doubt:
+            return
+        session.tell(Notice(f"Release {self._chosen.number} cannot be trusted. {doubt}"))
+        refuse_foreign(planned, self._environment)
+        accept(document.blanked(document.of(self._environment.name, planned), session.redactor))
+
+    def clean_up(self, session: "Session", planned: "Planned", end: BaseException) -> None:
+        """Record how the rollback ended early; nothing is rolled back."""
+        note_end(session.record, end, self._chosen)
+
+    def record(self, session: "Session", planned: "Planned") -> None:
+        """Keep a release that says what this one went back to."""
+        from tasks.lib.deploy.plan import readers
+
+        if session.record.outcome == DEPLOYED:
+            session.record.aftermath += readers.notes(planned)
+        history.keep(session, planned.steps)
 
 
 def variables_of(past: history.Past) -> BuildVariables:
@@ -103,43 +189,8 @@ def variables_of(past: history.Past) -> BuildVariables:
     )  # fmt: skip
 
 
-def _bring_back(
-    settings: "Settings",
-    due: Return,
-    connection: "Connection",
-    chosen: history.Past,
-    sealing: seal.Seal,
-    tell: Tell,
-) -> Record:
-    from tasks.lib.deploy.masking import learn, masked
-    from tasks.lib.deploy.objects import is_job, wanted
-    from tasks.lib.secrets.sensitive import public
-
-    environment = due.environment
-    record, began = Record(environment.name), time.monotonic()
-    api = connection.api
-    secrets, _ = api.list(f"/api/v1/namespaces/{environment.namespace}/secrets", doing="list secrets")
-    old = [body for body in chosen.objects() if not is_job(body)]
-    redactor = Redactor(public=public(settings, [body["metadata"]["name"] for body in old]))
-    learn(redactor, secrets)
-    tell, record.blank = masked(tell, redactor), redactor.line
-    if approve := due.accept_unsealed:
-        due = replace(due, accept_unsealed=lambda plan: approve(document.blanked(plan, redactor)))
-    record.outcome = "roll back failed"
-    tell(Began(record))
-    try:
-        with redactor.failures():
-            restore.require_secrets({secret["metadata"]["name"] for secret in secrets}, old, chosen)
-            _require_images(settings, old, tell)
-            objects = wanted(old, connection.kinds, environment.namespace)
-            _under_lock(settings, due, connection, chosen, sealing, objects, record, tell)
-    finally:
-        tell(Ended(record, time.monotonic() - began))
-    return record
-
-
 def _require_images(settings: "Settings", objects: "Sequence[Json]", tell: Tell) -> None:
-    """Check that the registry still holds what will run; one that cannot be asked hinders nobody.
+    """Check that the registry still holds what will run; one that does not answer stops nobody.
 
     Raises:
         Failure: an image is gone; nothing was changed.
@@ -160,43 +211,6 @@ def _require_images(settings: "Settings", objects: "Sequence[Json]", tell: Tell)
         )
 
 
-def _under_lock(
-    settings: "Settings",
-    due: Return,
-    connection: "Connection",
-    chosen: history.Past,
-    sealing: seal.Seal,
-    objects: "Sequence[Wanted]",
-    record: Record,
-    tell: Tell,
-) -> None:
-    """Plan, apply and wait, and keep a release that says what this one goes back to."""
-    from tasks.lib.deploy.apply.in_phases import PhasedApply
-    from tasks.lib.deploy.plan import readers
-
-    environment, api = due.environment, connection.api
-    claim, began = holder.claim_to_go_back(chosen.facts), time.monotonic()
-    one = lease.Lock(api, environment, claim)
-    with lease.held(one, wait=settings.time_limits.lock, tell=tell):
-        require_still(due, chosen, history.read(api, environment.namespace))
-        planned = _planned(settings, due, connection, objects)
-        if due.accept_unsealed and sealing.doubt(chosen):
-            tell(Notice(f"Release {chosen.number} cannot be trusted. {sealing.doubt(chosen)}"))
-            refuse_foreign(planned, environment)
-            due.accept_unsealed(document.of(environment.name, planned))
-        try:
-            PhasedApply(settings, environment, connection, record, tell, one.require).run(planned)
-            record.aftermath += readers.notes(planned)
-        except (Failure, KeyboardInterrupt) as end:
-            note_end(record, end, chosen)
-            raise
-        finally:
-            about = {**claim.notes, "who": claim.holder, "back_to": str(chosen.number)}
-            facts = history.facts(about, record, objects, record.outcome, time.monotonic() - began)
-            facts["secrets"] = chosen.facts.get("secrets", "[]")  # they stay, and are not among the objects
-            history.keep(api, environment.namespace, facts, objects, tell, sealing.sealed)
-
-
 def refuse_foreign(planned: "Planned", environment: "Environment") -> None:
     """Check that an untrusted release makes nothing outside the environment's namespace.
 
@@ -213,8 +227,8 @@ def refuse_foreign(planned: "Planned", environment: "Environment") -> None:
         )
 
 
-def note_end(record: Record, end: Failure | KeyboardInterrupt, chosen: history.Past) -> None:
-    """Note how a roll back ended early; once all is ready, only something to be removed is left."""
+def note_end(record: Record, end: BaseException, chosen: history.Past) -> None:
+    """Note how a rollback ended early; once all is ready, only something to be removed is left."""
     again = f"./inv release.rollback --environment {record.environment} --to {chosen.number}"
     if record.outcome == DEPLOYED:
         record.aftermath.append(remove.LATER)
@@ -223,40 +237,17 @@ def note_end(record: Record, end: Failure | KeyboardInterrupt, chosen: history.P
         record.aftermath.append(f"It was interrupted: what was brought back stays. For the rest: {again}")
 
 
-def require_still(due: Return, chosen: history.Past, past: "Sequence[history.Past]") -> None:
-    """Check, once we have the lock, that what others did while we waited for it leaves the choice as it was.
-
-    Args:
-        due: what was asked for.
-        chosen: the release that was chosen before.
-        past: the releases that are kept now.
+def require_still(request: Request, chosen: history.Past, past: "Sequence[history.Past]") -> None:
+    """Check under the lock that what others did while we waited for it leaves the choice as it was.
 
     Raises:
         Failure: without a number, another release is meant now.
 
     """
-    now = history.choose(past, due.number, due.environment.name).number
+    now = history.choose(past, request.number, request.environment.name).number
     if now != chosen.number:
         raise Failure(
             "Another deploy ended, or was killed, while this waited for its lock: nothing was changed.",
             f"The last good release before the present one is {now} now; it was {chosen.number}.",
-            f"./inv release.rollback --environment {due.environment.name} --to {now}",
+            f"./inv release.rollback --environment {request.environment.name} --to {now}",
         )
-
-
-def _planned(
-    settings: "Settings", due: Return, connection: "Connection", objects: "Sequence[Wanted]"
-) -> "Planned":
-    """What going back takes; what later releases added is removed, all but Jobs and Secrets.
-
-    Raises:
-        Failure: permissions are missing, or the cluster would refuse some of it.
-
-    """
-    from tasks.lib.deploy.plan import plan, prune
-
-    choices = plan.Choices(force_conflicts=due.force_conflicts)
-    planned = plan.make(settings, due.environment, connection, objects, choices)
-    if not (due.prune and settings.deploy.prune):
-        return planned
-    return prune.completed(settings, due.environment, connection, planned, spared=("Job", "Secret"))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from tasks.lib.deploy.releases.history import Past
 from tasks.lib.errors import Failure
-from tasks.lib.secrets.files import RELEASE_KEY, one_file
+from tasks.lib.secrets.files import RELEASE_KEY, SecretFile, one_file
 
 if TYPE_CHECKING:
     from tasks.lib.redaction import Secret
@@ -62,20 +62,12 @@ class Seal:
 
 
 def of(settings: "Settings", environment: "Environment", plaintexts: "Mapping[str, Secret]") -> Seal:
-    """The seal out of an environment's decrypted files.
-
-    Args:
-        settings: say where the key would be.
-        environment: whose releases.
-        plaintexts: by file name; the release key may be missing.
-
-    """
+    """The seal out of an environment's decrypted files, by file name; the release key may be missing."""
     place = (environment.name, environment.namespace)
     if not environment.secrets.seals:
         return Seal(place, problem=f"environments.{environment.name}.secrets.release_key is empty.")
     if RELEASE_KEY not in plaintexts:
-        file = one_file(settings, environment, RELEASE_KEY)
-        return Seal(place, problem=f"There is no {file.shown}; docs/rollback.md says how to make it.")
+        return Seal(place, problem=_missing(one_file(settings, environment, RELEASE_KEY)))
     keys = tuple(plaintexts[RELEASE_KEY].reveal().split())
     if not keys or min(map(len, keys)) < SHORTEST:
         return Seal(place, problem=f"A key in {RELEASE_KEY} has fewer than {SHORTEST} characters.")
@@ -87,17 +79,20 @@ def decrypted(settings: "Settings", environment: "Environment") -> Seal:
     from tasks.lib.kms.client import connected
     from tasks.lib.secrets.crypt import open_file
 
-    without = of(settings, environment, {})
     if not environment.secrets.seals:
-        return without
-    file = one_file(settings, environment, RELEASE_KEY)
+        return of(settings, environment, {})
+    place, file = (environment.name, environment.namespace), one_file(settings, environment, RELEASE_KEY)
     if not file.ciphertext.exists():
-        return without
+        return Seal(place, problem=_missing(file))
     try:
         with connected(settings) as kms:
             return of(settings, environment, {RELEASE_KEY: open_file(kms, file).plaintext})
     except Failure as failure:
-        return replace(without, problem=f"{file.shown} cannot be decrypted: {failure.what} {failure.why}")
+        return Seal(place, problem=f"{file.shown} cannot be decrypted: {failure.what} {failure.why}")
+
+
+def _missing(file: SecretFile) -> str:
+    return f"There is no {file.shown}; docs/rollback.md says how to make it."
 
 
 def require(seal: Seal, past: Past, environment: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from tasks.lib import credentials
 from tasks.lib.deploy.backup import cloud_sql
 from tasks.lib.deploy.backup.cloud_sql import Begun
-from tasks.lib.deploy.backup.policy import Safety, way_back
+from tasks.lib.deploy.backup.policy import Backup, reminder, way_back
 from tasks.lib.deploy.events import Event, Notice
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan.decide import Action, Step
@@ -14,6 +14,7 @@ from tasks.lib.deploy.plan.plan import Planned
 from tasks.lib.deploy.releases.history import Past
 from tasks.lib.errors import UsageError
 from tests.builders import checked_in_settings
+from tests.lib.deploy.sessions import a_session
 
 
 def planned(action: Action, name: str = "staging-migration") -> Planned:
@@ -23,11 +24,12 @@ def planned(action: Action, name: str = "staging-migration") -> Planned:
 
 def began(plan: Planned, **database: object) -> list[Event]:
     heard: list[Event] = []
-    settings = checked_in_settings(environments={"staging": {"database": database}})
-    safety = Safety(settings, settings.environment("staging"), heard.append)
-    safety.begin(plan, "a" * 40)
-    safety.before(plan.steps)
-    assert (safety.facts, safety.reminder()) == ({}, [])
+    session = a_session(told=heard, environments={"staging": {"database": database}})
+    backup = Backup(session)
+    backup.begin(plan, "a" * 40)
+    for phase in plan.phases:
+        backup.wait_before(phase)
+    assert reminder(session.facts) == []
     return heard
 
 
@@ -47,7 +49,8 @@ def test_an_environment_that_names_no_instance_has_none() -> None:
 def test_where_settings_want_none_it_is_said() -> None:
     assert began(planned(Action.RUN), backup=False) == [
         Notice(
-            "mit-lookit:us-east1:staging is not backed up before Job staging-migration runs, as was asked for"
+            "mit-lookit:us-east1:staging is not backed up before Job staging-migration: "
+            "backups are disabled in settings"
         )
     ]
 
@@ -78,16 +81,20 @@ def test_a_backup_of_before_an_earlier_migration_ended_is_followed_by_another(
     taken = Taken()
     monkeypatch.setattr(cloud_sql, "Backups", lambda *_: taken)
     monkeypatch.setattr(credentials, "authorized_session", lambda *_: None)
-    settings = checked_in_settings()
-    safety = Safety(settings, settings.environment("staging"), lambda event: None)
+    session = a_session()
+    backup = Backup(session)
     plan = planned(Action.RUN)
     plan = replace(plan, phases=(("jobs", tuple(replace(step, live=live) for step in plan.steps)),))
 
-    safety.begin(plan, "a" * 40)
-    safety.before(plan.steps)
+    backup.begin(plan, "a" * 40)
+    backup.wait_before(plan.phases[0])
 
     assert taken.there == [str(number + 1) for number in range(count)]
-    assert safety.facts["backup"] == str(count)
+    assert session.facts["backup"] == str(count)
+    assert reminder(session.facts) == [
+        f"Before its migration backup {count} of mit-lookit:us-east1:staging was taken; "
+        "docs/rollback.md says how to restore it."
+    ]
 
 
 def past(number: int, **facts: str) -> Past:

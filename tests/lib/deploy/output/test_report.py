@@ -8,7 +8,6 @@ import pytest
 
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.deploy import events
-from tasks.lib.deploy.deploy import Release
 from tasks.lib.deploy.events import (
     Began,
     Decided,
@@ -22,7 +21,7 @@ from tasks.lib.deploy.events import (
     Tell,
     Told,
 )
-from tasks.lib.deploy.masking import masked
+from tasks.lib.deploy.new_release import Request
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.output import report
 from tasks.lib.deploy.output.report_files import kept
@@ -30,6 +29,7 @@ from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.diff import Change
 from tasks.lib.deploy.plan.document import Entry, Plan
 from tasks.lib.deploy.plan.plan import Choices
+from tasks.lib.deploy.session import masked
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.redaction import Redactor
 from tasks.lib.signals import Terminated
@@ -39,7 +39,7 @@ from tests.clock import Clock
 
 EVIL = "<script>parent.ran.push(1)</script><img src=x onerror=parent.ran.push(2)>\"'&"
 SECRET = "correct horse battery"
-RELEASE = Release(
+RELEASE = Request(
     checked_in_settings().environment("staging"),
     BuildVariables(
         commit_sha="a" * 40, branch_name="develop", tag_name=EVIL, repo_name="lookit-api", build_id="42"

@@ -1,6 +1,7 @@
 """What is kept of what others deployed; bringing it back runs in tests/e2e."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,9 @@ from tasks.lib.deploy.events import Event
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted
 from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.releases import history, release_zero
-from tasks.lib.deploy.releases.seal import Seal
 from tasks.lib.errors import Failure
-from tests.builders import checked_in_settings
 from tests.lib.cluster.scripted import Answer, Scripted, scripted, status
+from tests.lib.deploy.sessions import a_session
 
 KINDS: Kinds = {("v1", "ConfigMap"): Kind("v1", "ConfigMap", "configmaps", namespaced=True)}
 COPY = "kubectl.kubernetes.io/last-applied-configuration"
@@ -73,26 +73,24 @@ def test_the_state_of_an_object_is_what_people_set() -> None:
     assert there["spec"]["replicas"] == 3
 
 
-def keep(server: Scripted, *steps: Step) -> list[Event]:
+def keep(server: Scripted, *steps: Step, past: Sequence[int] = ()) -> list[Event]:
     told: list[Event] = []
     connection = Connection(Found("mine", "here", "one", server.endpoint), server.api(), KINDS)
-    staging = checked_in_settings().environment("staging")
-    release_zero.keep(connection, staging, steps, "me", Seal(("staging", "default")), told.append)
+    session = a_session(connection, told)
+    session.past = [history.Past(number, {"result": "killed"}, "") for number in past]
+    release_zero.keep(session, steps)
+    assert session.past == ([session.zero] if told else session.past)
     return told
 
 
 WEB = step(live("Deployment", "web", spec={"template": {"spec": POD}}))
 
 
-def listing(*items: dict[str, Any]) -> Answer:
-    return Answer(body=json.dumps({"metadata": {"resourceVersion": "1"}, "items": items}).encode())
-
-
 def test_the_configuration_that_its_pods_read_is_kept_with_it(tmp_path: Path) -> None:
     secret = step(live("Secret", "web", data={"k": "c2VjcmV0"}), "Secret")
     with scripted(tmp_path) as server:
         settings = live("ConfigMap", "settings", data={"DEBUG": ""})
-        server.answers = [listing(), Answer(body=json.dumps(settings).encode()), Answer()]
+        server.answers = [Answer(body=json.dumps(settings).encode()), Answer()]
 
         [told] = keep(server, WEB, secret)
 
@@ -109,14 +107,9 @@ def test_the_configuration_that_its_pods_read_is_kept_with_it(tmp_path: Path) ->
     ]
 
 
-def release(number: int) -> dict[str, Any]:
-    name, labels = f"lookit-orchestrator-release-{number}", {"lookit-orchestrator/release": str(number)}
-    return {"metadata": {"name": name, "labels": labels}, "data": {"result": "killed"}}
-
-
 @pytest.mark.parametrize(
     ("there", "asked"),
-    [([1, 0], ["GET"]), ([0], ["GET", "DELETE", "POST"])],
+    [([1, 0], []), ([0], ["DELETE", "POST"])],
     ids=["a deploy followed it", "no deploy followed it"],
 )
 def test_release_0_stays_once_a_deploy_followed_it(
@@ -124,8 +117,8 @@ def test_release_0_stays_once_a_deploy_followed_it(
 ) -> None:
     plain = step(live("Service", "web"), "Service")
     with scripted(tmp_path) as server:
-        server.answers = [listing(*map(release, there)), Answer()]
-        keep(server, plain)
+        server.answers = [Answer()]
+        keep(server, plain, past=there)
 
     assert [one.method for one in server.asked] == asked
 
@@ -138,7 +131,7 @@ def test_nothing_is_asked_where_all_is_ours(tmp_path: Path) -> None:
 
 def test_nothing_is_changed_where_it_cannot_be_kept(tmp_path: Path) -> None:
     with scripted(tmp_path) as server:
-        server.answers = [listing(), status(403, "Forbidden", "exceeded quota")]
+        server.answers = [status(403, "Forbidden", "exceeded quota")]
         with pytest.raises(Failure, match="as release 0: nothing was changed") as caught:
             keep(server, step(live("Service", "web"), "Service"))
 

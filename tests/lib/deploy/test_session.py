@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from tasks.lib.deploy.events import Decided, Event, LogLine, Notice, PhaseBegan, Told
-from tasks.lib.deploy.masking import learn, masked
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.diff import Change
 from tasks.lib.deploy.plan.document import Entry, Plan
 from tasks.lib.deploy.plan.plan import Planned
+from tasks.lib.deploy.session import learn, masked
 from tasks.lib.redaction import Redactor
 
 REF = Ref("v1", "Job", "default", "migration")

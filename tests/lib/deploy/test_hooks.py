@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from tasks.lib.build_variables import BuildVariables
-from tasks.lib.deploy.around import Around
 from tasks.lib.deploy.events import Event, Notice
-from tasks.lib.deploy.hooks import Launcher
+from tasks.lib.deploy.hooks import Hooks, Launcher
 from tasks.lib.deploy.notifications import ROLLBACK
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tests.builders import checked_in_settings
@@ -36,12 +35,12 @@ def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
         yield receiver
 
 
-def around(told: list[Event], limit: str = "60s", **deploy: Any) -> Around:
+def hooked(told: list[Event], limit: str = "60s", **deploy: Any) -> Hooks:
     hooks = {"before_deploy": [], "after_deploy": [], "after_failure": [], **deploy.pop("hooks", {})}
     webhook = {"variable": "CHAT", "events": ["start", "success", "failure"]}
     values = {"hooks": hooks, "webhook": webhook, **deploy}
     settings = checked_in_settings(deploy=values, time_limits={"hook": limit, "webhook": "30s"})
-    return Around(settings, settings.environment("staging"), VARIABLES, Script(), told.append)
+    return Hooks(settings, settings.environment("staging"), VARIABLES, Script(), told.append)
 
 
 def texts(slack: Receiver) -> list[str]:
@@ -49,13 +48,13 @@ def texts(slack: Receiver) -> list[str]:
 
 
 def test_a_roll_back_is_told_in_words_of_its_own(slack: Receiver) -> None:
-    with replace(around([]), spoken=ROLLBACK).course():
+    with replace(hooked([]), spoken=ROLLBACK).around():
         pass
     assert texts(slack) == ["is being brought back.", "is back."]
 
 
 def test_a_good_deploy_is_told_at_its_start_and_end(slack: Receiver) -> None:
-    with around([]).course():
+    with hooked([]).around():
         assert texts(slack) == ["is being deployed."]
     assert texts(slack) == ["is being deployed.", "is deployed."]
 
@@ -63,7 +62,7 @@ def test_a_good_deploy_is_told_at_its_start_and_end(slack: Receiver) -> None:
 def test_a_failed_deploy_runs_its_hooks_is_told_and_stays_failed(slack: Receiver, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     hooks = {"after_failure": [f"task touch {ran}"]}
-    with pytest.raises(Failure, match="It broke."), around([], hooks=hooks).course():
+    with pytest.raises(Failure, match="It broke."), hooked([], hooks=hooks).around():
         raise Failure("It broke.", "secret words of a log")
     assert ran.exists()
     assert texts(slack)[1:] == ["could not be deployed: It broke."]
@@ -71,16 +70,16 @@ def test_a_failed_deploy_runs_its_hooks_is_told_and_stays_failed(slack: Receiver
 
 
 def test_an_interrupted_deploy_is_told(slack: Receiver) -> None:
-    with pytest.raises(KeyboardInterrupt), around([]).course():
+    with pytest.raises(KeyboardInterrupt), hooked([]).around():
         raise KeyboardInterrupt
     assert texts(slack)[1:] == ["could not be deployed: It was interrupted."]
 
 
 def test_a_hook_after_a_good_deploy_that_fails_is_told_loudly_and_undoes_nothing(slack: Receiver) -> None:
     told: list[Event] = []
-    with around(told, hooks={"after_deploy": ["task exit 3", "task true"]}).course():
+    with hooked(told, hooks={"after_deploy": ["task exit 3", "task true"]}).around():
         pass
-    fault = "The hook `task exit 3` (after_deploy) failed with exit code 3. What was done stays as it is."
+    fault = "The hook `task exit 3` (after_deploy) failed with exit code 3. This does not undo the deploy."
     assert Notice(f"ATTENTION: {fault}") in told
     assert Notice("hook after_deploy: task true") not in told
     assert texts(slack)[-1] == f"is deployed: {fault}"
@@ -88,18 +87,18 @@ def test_a_hook_after_a_good_deploy_that_fails_is_told_loudly_and_undoes_nothing
 
 def test_a_hook_before_that_fails_stops_the_deploy(slack: Receiver) -> None:
     with pytest.raises(Failure) as caught:
-        around([], hooks={"before_deploy": ["task exit 1"]}).before()
+        hooked([], hooks={"before_deploy": ["task exit 1"]}).before()
     assert caught.value.what.endswith("failed with exit code 1. Nothing was changed.")
 
 
 def test_a_hook_that_takes_too_long_is_ended(slack: Receiver) -> None:
     with pytest.raises(TimedOut):
-        around([], "0.2s", hooks={"before_deploy": ["task sleep 60"]}).before()
+        hooked([], "0.2s", hooks={"before_deploy": ["task sleep 60"]}).before()
 
 
 def test_a_hook_sees_the_build_and_not_the_address(slack: Receiver, tmp_path: Path) -> None:
     seen = tmp_path / "seen"
-    around([], hooks={"before_deploy": [f"task env -0 > {seen}"]}).before()
+    hooked([], hooks={"before_deploy": [f"task env -0 > {seen}"]}).before()
     env = dict(line.split("=", 1) for line in seen.read_text().split("\0") if line)
     assert (env["COMMIT_SHA"], env["BRANCH_NAME"], env["LOOKIT_ENVIRONMENT"]) == (
         "c" * 40,
@@ -112,14 +111,14 @@ def test_a_hook_sees_the_build_and_not_the_address(slack: Receiver, tmp_path: Pa
 def test_nobody_who_can_be_told_fails_no_deploy(slack: Receiver) -> None:
     slack.answers = [404, 404]
     told: list[Event] = []
-    with around(told).course():
+    with hooked(told).around():
         pass
     assert told == [Notice("The notification was not delivered. It answered 404.")] * 2
 
 
 @pytest.mark.parametrize("events", [[], ["failure"]])
 def test_only_chosen_events_are_told(slack: Receiver, events: list[str]) -> None:
-    with around([], webhook={"variable": "CHAT", "events": events}).course():
+    with hooked([], webhook={"variable": "CHAT", "events": events}).around():
         pass
     assert slack.requests == 0
 
@@ -127,7 +126,7 @@ def test_only_chosen_events_are_told(slack: Receiver, events: list[str]) -> None
 @pytest.mark.parametrize("command", ["deploy --branch develop", "Not a task", ""])
 def test_a_hook_that_is_no_task_or_would_deploy_is_a_fault_of_the_settings(command: str) -> None:
     with pytest.raises(UsageError):
-        around([], hooks={"before_deploy": [command]})
+        hooked([], hooks={"before_deploy": [command]})
 
 
 def test_a_task_is_started_as_this_one_was() -> None:

@@ -1,0 +1,241 @@
+"""A deploy of what a commit's manifests say: the operation that makes a new release."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tasks.lib.background import Background
+from tasks.lib.deploy import deploy as steps
+from tasks.lib.deploy import session as sessions
+from tasks.lib.deploy.events import DEPLOYED, Decided, Notice, PhaseBegan, Record, Tell
+from tasks.lib.deploy.hooks import Hooks, Launcher
+from tasks.lib.secrets.files import RELEASE_KEY
+
+if TYPE_CHECKING:
+    from tasks.lib.build_variables import BuildVariables
+    from tasks.lib.cluster.connection import Connection
+    from tasks.lib.deploy.backup.policy import Backup
+    from tasks.lib.deploy.plan.document import Plan
+    from tasks.lib.deploy.plan.plan import Choices, Planned
+    from tasks.lib.deploy.releases.seal import Seal
+    from tasks.lib.deploy.session import Session
+    from tasks.lib.render.rendering import Rendered
+    from tasks.lib.settings.model import Environment, Settings
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be deployed where, and how.
+
+    Args:
+        wait: whether to wait for another deploy to end.
+        approve: sees the plan before anything changes; raises to stop.
+        roll_back: whether a failure brings the last good release back.
+        evidence: the folder for support bundles of failed deploys; empty for what settings say.
+        allow_older: deploy a commit although the one in force is known to be newer.
+
+    """
+
+    environment: "Environment"
+    variables: "BuildVariables"
+    choices: "Choices"
+    wait: bool = True
+    approve: "Callable[[Plan], None]" = lambda plan: None
+    roll_back: bool = True
+    evidence: str = ""
+    launcher: Launcher = field(default_factory=Launcher)
+    allow_older: bool = False
+
+
+def deploy(settings: "Settings", request: Request, tell: Tell) -> Record:
+    """Deploy; `tell` hears the end on success, failure, time-out and interruption alike.
+
+    Raises:
+        Failure: nothing, or not everything, was deployed; the message says why.
+        TimedOut: something took longer than its limit.
+
+    """
+    return steps.deploy(NewRelease(settings, request), tell)
+
+
+def plan(settings: "Settings", request: Request) -> "Plan":
+    """What a deploy would do; nothing in the cluster changes.
+
+    Raises:
+        Failure: the deploy would fail before it changes anything.
+
+    """
+    from tasks.lib.deploy.releases import history
+
+    operation = NewRelease(settings, request)
+    with operation.preflight(Record(request.environment.name), lambda event: None) as session:
+        session.past = history.read(session.api, session.namespace)
+        return operation.shown(session, operation.plan(session))
+
+
+class NewRelease(steps.Operation):
+    """The deploy of one commit."""
+
+    def __init__(self, settings: "Settings", request: Request) -> None:
+        self._settings, self._request, self._environment = settings, request, request.environment
+        self._is_marked, self._lacks_namespace, self._approved = False, False, False
+
+    @contextmanager
+    def announced(self, tell: Tell) -> Iterator[Record]:
+        """Notify, run the hooks of its end, and tell its beginning and end."""
+        with self._hooks(tell).around(), sessions.recorded(self._environment.name, tell) as record:
+            yield record
+
+    @contextmanager
+    def preflight(self, record: Record, tell: Tell) -> "Iterator[Session]":
+        """Render the manifests, reach the cluster, and check that it is the right one."""
+        from tasks.lib.cluster import identity
+        from tasks.lib.deploy.apply import namespace
+        from tasks.lib.deploy.lock import holder
+        from tasks.lib.deploy.objects import wanted
+        from tasks.lib.deploy.plan import readers
+
+        tell(PhaseBegan("preflight"))
+        settings, environment = self._settings, self._environment
+        connection, rendered, seal = _rendered(settings, self._request)
+        claim = holder.claim(self._request.variables)
+        session = sessions.begun(
+            settings, environment, connection, claim, seal, rendered.redactor, record, tell
+        )
+        with session.opened():
+            contents = [document.content for document in rendered.documents]
+            objects = wanted(contents, connection.kinds, session.namespace)
+            session.objects = readers.marked(objects) if settings.deploy.restart_readers else objects
+            self._is_marked = identity.check(session.api, environment)
+            self._lacks_namespace = not self._is_marked and namespace.is_missing(session.api, environment)
+            yield session
+
+    @contextmanager
+    def locked(self, session: "Session") -> Iterator[None]:
+        """Hold the lock; a missing namespace is created first, once the plan that shows it is approved."""
+        from tasks.lib.deploy.apply import namespace
+        from tasks.lib.deploy.lock import lease
+        from tasks.lib.deploy.releases import history
+
+        _tell_where(session)
+        if self._lacks_namespace:
+            self.approve(session, self.plan(session))
+            namespace.create(session.api, session.namespace)
+            session.tell(Notice(f"namespace {session.namespace} is created"))
+        wait = self._settings.time_limits.lock if self._request.wait else 0
+        with lease.held(session.lock, wait=wait, tell=session.tell):
+            session.past = history.read(session.api, session.namespace)
+            yield
+
+    def plan(self, session: "Session") -> "Planned":
+        """Plan what was rendered; what it names has to be there, and the release in force is not newer."""
+        from tasks.lib.deploy.plan import commit_order, prune, readers, references
+        from tasks.lib.deploy.plan import plan as plans
+
+        settings, environment, request = self._settings, self._environment, self._request
+        planned = plans.make(settings, environment, session.connection, session.objects, request.choices)
+        if request.choices.prune and settings.deploy.prune:
+            planned = prune.completed(settings, environment, session.connection, planned, session.past)
+        references.require(session.connection, planned, settings.deploy.provided, environment.prefix)
+        past = [] if request.allow_older else session.past
+        notes = (
+            *commit_order.check(settings, environment.name, request.variables, past),
+            *readers.notes(planned),
+        )
+        sessions.learn(session.redactor, planned.live_secrets)
+        return replace(planned, notes=notes)
+
+    def shown(self, session: "Session", planned: "Planned") -> "Plan":
+        """The plan as people and files get it, without secret values."""
+        from tasks.lib.deploy.plan import document
+
+        shown = document.of(self._environment.name, planned)
+        if self._lacks_namespace:
+            shown = document.with_namespace(shown, session.namespace)
+        return document.blanked(shown, session.redactor)
+
+    def approve(self, session: "Session", planned: "Planned") -> None:
+        """Tell the plan and have it approved; once approved before the namespace was created, it stays so."""
+        from tasks.lib.deploy.plan import autoscaling
+
+        if self._approved:
+            return
+        shown = self.shown(session, planned)
+        session.tell(Decided(shown))
+        for note in (*shown.notes, *autoscaling.notes(planned.steps)):
+            session.tell(Notice(note))
+        self._request.approve(shown)
+        self._approved = True
+
+    def back_up(self, session: "Session", planned: "Planned") -> "Backup":
+        """Run the hooks that may stop it, begin the backup, and keep what others deployed as release 0."""
+        from tasks.lib.cluster import identity
+        from tasks.lib.deploy.backup.policy import Backup
+        from tasks.lib.deploy.releases import release_zero
+
+        self._hooks(session.tell).before()
+        backup = Backup(session)
+        if self._request.choices.backup:
+            backup.begin(planned, self._request.variables.commit_sha)
+        release_zero.keep(session, planned.steps)
+        if not self._is_marked and not identity.check(session.api, self._environment):
+            identity.write(session.api, self._environment)
+        return backup
+
+    def clean_up(self, session: "Session", planned: "Planned", end: BaseException) -> None:
+        """Bring the last good release back, unless the deploy was interrupted or all is ready already."""
+        from tasks.lib.deploy.releases import recover
+
+        request = self._request
+        recover.after(session, planned, end, roll_back=request.roll_back, evidence=request.evidence)
+
+    def record(self, session: "Session", planned: "Planned") -> None:
+        """Keep the release; one that changed nothing is kept only where the newest one did not go well."""
+        from tasks.lib.deploy.backup import policy
+        from tasks.lib.deploy.plan import readers
+        from tasks.lib.deploy.releases import history
+
+        record = session.record
+        went_well = record.outcome == DEPLOYED
+        record.aftermath += readers.notes(planned) if went_well else policy.reminder(session.facts)
+        writes = bool(planned.removals) or any(step.writes for step in planned.steps)
+        if writes or (went_well and not history.is_good(session.past)):
+            history.keep(session, planned.steps)
+
+    def _hooks(self, tell: Tell) -> Hooks:
+        request = self._request
+        return Hooks(self._settings, self._environment, request.variables, request.launcher, tell)
+
+
+def _rendered(settings: "Settings", request: Request) -> "tuple[Connection, Rendered, Seal]":
+    """Reach the cluster while the secrets are decrypted, and render; all of it changes nothing."""
+    from tasks.lib.cluster.connection import connect
+    from tasks.lib.deploy.releases import seal
+    from tasks.lib.image.pinning import pin
+    from tasks.lib.render.rendering import render
+    from tasks.lib.render.validation import preload
+    from tasks.lib.secrets.crypt import decrypt_all
+
+    environment = request.environment
+    connecting = Background(partial(connect, settings, environment))
+    secrets = decrypt_all(settings, environment)
+    sealing = seal.of(settings, environment, secrets)
+    secrets.pop(RELEASE_KEY, None)  # no manifest reads it
+    # kustomize is another process: while it works, this one gets ready for what it will say.
+    loading = Background(partial(preload, settings.kustomize.kubernetes))
+    rendered = render(settings, environment, request.variables, secrets)
+    loading.is_done()
+    rendered.validate(settings.kustomize.kubernetes)
+    with rendered.redactor.failures():
+        pin(settings, [document.content for document in rendered.documents])
+    return connecting.wait(), rendered, sealing
+
+
+def _tell_where(session: "Session") -> None:
+    found = session.connection.found
+    session.tell(Notice(f"cluster {found.name} at {found.endpoint.server}"))
+    if session.seal.problem:
+        why = session.seal.problem
+        session.tell(Notice(f"This release will not be sealed, so a rollback to it will ask. {why}"))

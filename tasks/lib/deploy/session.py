@@ -1,0 +1,137 @@
+"""What a deploy, a rollback and a recovery work with from preflight to end, and what may be told of it."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tasks.lib.deploy.events import Began, Decided, Ended, Event, LogLine, Notice, Record, Tell, Told
+from tasks.lib.deploy.plan.document import blanked
+from tasks.lib.secrets import sensitive
+
+if TYPE_CHECKING:
+    from tasks.lib.cluster.api import Api, Json
+    from tasks.lib.cluster.connection import Connection
+    from tasks.lib.deploy.lock.holder import Claim
+    from tasks.lib.deploy.lock.lease import Lock
+    from tasks.lib.deploy.objects import Wanted
+    from tasks.lib.deploy.releases.history import Past
+    from tasks.lib.deploy.releases.seal import Seal
+    from tasks.lib.redaction import Redactor
+    from tasks.lib.settings.model import Environment, Settings
+
+
+@dataclass
+class Session:
+    """All that the steps of one deploy share.
+
+    Args:
+        settings: the settings in force.
+        environment: where.
+        connection: its cluster.
+        lock: the environment's lock, ours once the deploy holds it.
+        seal: seals the release that is recorded, and checks those that come back.
+        redactor: takes secret values out of what is told; learns those that are found in the cluster.
+        record: what became of each object.
+        tell: is told what happens, without secret values.
+        objects: what is wanted.
+        facts: what history keeps of the release beside its record: commit, who, backup.
+        past: the releases that are kept, the newest first, as they were read under the lock.
+        zero: release 0, if this very deploy has kept it: it needs no seal to be trusted.
+        began: when applying began, by the monotonic clock.
+
+    """
+
+    settings: "Settings"
+    environment: "Environment"
+    connection: "Connection"
+    lock: "Lock"
+    seal: "Seal"
+    redactor: "Redactor"
+    record: Record
+    tell: Tell
+    objects: "Sequence[Wanted]" = ()
+    facts: dict[str, str] = field(default_factory=dict)
+    past: "list[Past]" = field(default_factory=list)
+    zero: "Past | None" = None
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def api(self) -> "Api":
+        """The cluster's API server."""
+        return self.connection.api
+
+    @property
+    def namespace(self) -> str:
+        """The environment's namespace."""
+        return self.environment.namespace
+
+    @contextmanager
+    def opened(self) -> "Iterator[Session]":
+        """Close the connection at the end; a failure from within tells no secret values."""
+        try:
+            with self.redactor.failures():
+                yield self
+        finally:
+            self.api.close()
+
+    def secrets(self) -> "list[Json]":
+        """The Secrets of the namespace, whose values nothing that is told may contain from now on."""
+        found, _ = self.api.list(f"/api/v1/namespaces/{self.namespace}/secrets", doing="list secrets")
+        learn(self.redactor, found)
+        return found
+
+
+@contextmanager
+def recorded(environment: str, tell: Tell) -> Iterator[Record]:
+    """The record of an operation; its beginning and its end are told, however it ends."""
+    record = Record(environment)
+    tell(Began(record))
+    try:
+        yield record
+    finally:
+        tell(Ended(record, time.monotonic() - record.began))
+
+
+def begun(
+    settings: "Settings",
+    environment: "Environment",
+    connection: "Connection",
+    claim: "Claim",
+    seal: "Seal",
+    redactor: "Redactor",
+    record: Record,
+    tell: Tell,
+) -> Session:
+    """A session that does not hold its lock yet; its record and `tell` get no secret values."""
+    from tasks.lib.deploy.lock.lease import Lock
+
+    record.blank = redactor.line
+    lock, facts = Lock(connection.api, environment, claim), {**claim.notes, "who": claim.holder}
+    tell = masked(tell, redactor)
+    return Session(settings, environment, connection, lock, seal, redactor, record, tell, facts=facts)
+
+
+def learn(redactor: "Redactor", secrets: "Sequence[Json]") -> None:
+    """Take out what Secrets of the cluster hold too: pods of an earlier release may log what was rotated."""
+    redactor.learn(sensitive.in_objects(secrets, redactor.public))
+
+
+def masked(tell: Tell, redactor: "Redactor") -> Tell:
+    """`tell`, with secret values taken out of whatever comes from the cluster."""
+
+    def tell_masked(event: Event) -> None:
+        match event:
+            case LogLine(pod, line):
+                tell(LogLine(pod, redactor.line(line)))
+            case Told(ref, text):
+                tell(Told(ref, redactor.line(text)))
+            case Notice(text):
+                tell(Notice(redactor.line(text)))
+            case Decided(plan):
+                tell(Decided(blanked(plan, redactor)))
+            case _:
+                tell(event)
+
+    return tell_masked
