@@ -132,7 +132,7 @@ def made_by(pid: int) -> set[tuple[str, str]]:
     No other process's things are among it: tests share the engine, and a machine's own engine has other users.
     """
     tests = f"label={test_runs.OWNER}={test_runs.here()}:{pid}"
-    pipeline = f"name=lookit-pipeline-{platform.node()}-{pid}-"
+    pipeline = f"name=lookit-pipeline-{platform.node()[:24]}-{pid}-"
     containers = {*_listed("ps", "--all", tests), *_listed("ps", "--all", pipeline)}
     mounts = "{{range .Mounts}}{{println .Name}}{{end}}"
     mounted = _output_of_what_is_there("inspect", "--format", mounts, *containers) if containers else ""

@@ -207,7 +207,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next_once_its_step_has_ended(s
         last = run(source, {"args": ["true"]})
 
         assert_green(told)
-        assert f"A pipeline was killed, and steps of it go on: {step}." in told.stderr
+        assert f"A pipeline was killed, and steps of it are still running: {step}." in told.stderr
         assert kept == made
         assert_green(last)
         assert still_there(made) == set()
@@ -248,21 +248,40 @@ def test_an_image_that_cannot_be_had_is_named_before_anything_runs(source: Sampl
     assert made_by(done.pid) == set()
 
 
-def test_an_image_that_a_step_makes_is_there_for_the_steps_after_it(source: Sample) -> None:
+@pytest.fixture
+def with_docker(source: Sample) -> str:
+    """An image for steps that call Docker."""
     docker_client_image()
-    image = f"127.0.0.1:1/lookit-test/{uuid.uuid4().hex}:1"
     client = source.folder.parent / "client"
     client.mkdir()
     (client / "Dockerfile").write_text(
         f"FROM {BASE}\nCOPY --from={CLIENT}:local /usr/local/bin/docker /bin/\n"
     )
     output("docker", "build", "--quiet", "--tag", "lookit-test/with-docker:local", str(client))
+    return "lookit-test/with-docker:local"
+
+
+def test_a_container_that_a_step_starts_shares_its_workspace_and_network(
+    source: Sample, with_docker: str
+) -> None:
+    inner = f"docker run --rm --volumes-from $(hostname) --network container:$(hostname) {BASE}"
+
+    assert_green(run(
+        source,
+        shell(f"[ $({inner} readlink /proc/self/ns/net) = $(readlink /proc/self/ns/net) ];"
+              f"{inner} sh -c 'test -e /workspace/manage.py && touch /workspace/made'", name=with_docker),
+        shell("test -e made"),
+    ))  # fmt: skip
+
+
+def test_an_image_that_a_step_makes_is_there_for_the_steps_after_it(source: Sample, with_docker: str) -> None:
+    image = f"127.0.0.1:1/lookit-test/{uuid.uuid4().hex}:1"
     (source.folder / "Dockerfile").write_text(f"FROM {BASE}\nRUN touch /made-here\n")
     source.commit()
 
     done = run(
         source,
-        {"name": "lookit-test/with-docker:local", "args": ["docker", "build", "--tag", image, "."]},
+        {"name": with_docker, "args": ["docker", "build", "--tag", image, "."]},
         {"name": image, "args": ["test", "-e", "/made-here"]},
     )
 

@@ -50,6 +50,7 @@ class Run:
     entrypoint: str = ""
     network: str = ""
     alias: str = ""
+    hostname: str = ""
     workdir: str = ""
     user: str = ""
     pid: str = ""
@@ -120,6 +121,7 @@ def run(wanted: Run) -> tuple[str, ...]:
         *("--name", wanted.name),
         *_option("--network", wanted.network),
         *_option("--network-alias", wanted.alias),
+        *_option("--hostname", wanted.hostname),
         *_option("--workdir", wanted.workdir),
         *_option("--user", wanted.user),
         *_option("--pid", wanted.pid),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.lib import console, process
-from tasks.lib.errors import Failure
+from tasks.lib.errors import Failure, all_faults
 from tasks.lib.image import docker, engine, making
 from tasks.lib.pipeline import orchestrator
 from tasks.lib.pipeline.build_file import WORKSPACE
@@ -31,6 +31,14 @@ SCRIPTS = "/builder/scripts"
 SOCKET = "/var/run/docker.sock"
 SHARED = (("workspace", WORKSPACE), ("home", HOME), ("scripts", SCRIPTS))
 OWNER = "org.lookit.pipeline"  # the label of a run's containers: the run's name
+LONGEST_NODE = 24  # of its name; a step's container is also a host name, which may have 64 characters
+# What a step tells Docker of Cloud Build's own machine, where the workspace lies at /workspace.
+WORKSPACE_MOUNTED = re.compile(
+    r"""(?:-v|--volume)[ =]?["']?(?:/workspace|\$PWD|\$\{PWD\}|\$\(pwd\))(?:/[^\s:"']*)?["']?:"""
+    r"""|--mount[ =]\S*(?:source|src)=/workspace\b"""
+)
+CLOUD_NETWORK = "cloudbuild"
+NETWORK_NAMED = re.compile(rf"--net(?:work)?[ =]{CLOUD_NETWORK}\b")
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,7 @@ class Containers:
             pid=self.own.pid if is_own else "",
             entrypoint=f"{SCRIPTS}/{step.index}" if step.script else step.entrypoint,
             network=self.network,
+            hostname=name,
             workdir=step.directory,
             environment=[*plain, *step.secrets],
             mounts=[
@@ -121,6 +130,33 @@ def engine_socket(environ: Mapping[str, str]) -> str:
 def make_name() -> str:
     """A name for a run that no other has: it holds this process's number."""
     return f"{_here()}{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def check(steps: Iterable[ReadyStep], network: str) -> None:
+    """Refuse steps that name Cloud Build's own workspace or network to Docker: here they have other names.
+
+    Raises:
+        UsageError: there are some; each is told the line that works in both places.
+
+    """
+    problems = []
+    for step in steps:
+        text = " ".join([step.entrypoint, *step.args, step.script])
+        if found := WORKSPACE_MOUNTED.search(text):
+            problems.append(
+                f"step {step.title} mounts a folder of Cloud Build's machine ({found[0]}…): "
+                'write --volumes-from "$(hostname)" instead, which gives it /workspace'
+            )
+        if network != CLOUD_NETWORK and NETWORK_NAMED.search(text):
+            problems.append(
+                f"step {step.title} joins Cloud Build's network {CLOUD_NETWORK}: "
+                'write --network "container:$(hostname)" instead, which gives it the step\'s network'
+            )
+    if problems:
+        raise all_faults(
+            "Some steps need Cloud Build's own machine.", problems,
+            "What is written so works there too ($$ for $ in args).  See docs/pipeline.md.",
+        )  # fmt: skip
 
 
 @contextmanager
@@ -214,7 +250,7 @@ def sweep(seconds: float) -> None:
 
 def _here() -> str:
     """What the names of all runs on this machine begin with."""
-    return f"lookit-pipeline-{platform.node()}-"
+    return f"lookit-pipeline-{platform.node()[:LONGEST_NODE]}-"
 
 
 def _names(argv: tuple[str, ...], seconds: float) -> list[str]:

@@ -86,7 +86,9 @@ def run_build(settings: "Settings", request: Request, ended: Ended = lambda _: N
     for image in made.images:
         parse(image)  # a bad name is told before anything runs
     chosen = selected(made.steps, start=request.start, only=request.only)
-    if not request.in_containers:
+    if request.in_containers:
+        containers.check([made.steps[index] for index in sorted(chosen)], settings.pipeline.network)
+    else:
         local.check(made.steps, chosen, settings.pipeline.orchestrator)
     wanted = [name for step in made.steps if step.index in chosen for name in step.secrets]
     values = secrets.values(settings, made.secrets, wanted)

@@ -85,10 +85,11 @@ def test_a_container_in_the_foreground_is_removed_when_it_ends() -> None:
 
 
 def test_a_service_runs_in_the_background_under_a_name_in_its_network() -> None:
-    wanted = docker.Run(image="i", name="n", network="net", alias="database", detached=True)
+    wanted = docker.Run(image="i", name="n", network="net", alias="database", hostname="h", detached=True)
 
     assert docker.run(wanted) == (
-        "docker", "run", "--detach", "--name", "n", "--network", "net", "--network-alias", "database", "i",
+        "docker", "run", "--detach", "--name", "n", "--network", "net", "--network-alias", "database",
+        "--hostname", "h", "i",
     )  # fmt: skip
 
 

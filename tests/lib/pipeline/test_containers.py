@@ -6,7 +6,10 @@ import re
 
 import pytest
 
+from tasks.lib.errors import UsageError
 from tasks.lib.pipeline import containers
+from tasks.lib.pipeline.reading import parse
+from tasks.lib.pipeline.steps import ReadyStep, ready
 from tests.lib.image.docker_program import DockerProgram, Says, engine
 
 __all__ = ["engine"]
@@ -41,14 +44,15 @@ def test_a_warning_names_the_run_whose_things_remain(
 
 def test_a_run_s_name_holds_machine_and_process() -> None:
     assert re.fullmatch(
-        f"lookit-pipeline-{re.escape(platform.node())}-{os.getpid()}-[0-9a-f]{{6}}", containers.make_name()
+        f"lookit-pipeline-{re.escape(platform.node()[:24])}-{os.getpid()}-[0-9a-f]{{6}}",
+        containers.make_name(),
     )
 
 
 def test_leftovers_of_killed_runs_are_removed_and_running_steps_named(
     engine: DockerProgram, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    here = f"lookit-pipeline-{platform.node()}"
+    here = f"lookit-pipeline-{platform.node()[:24]}"
     killed, busy, alive = f"{here}-{GONE}-00000a", f"{here}-{GONE}-00000b", f"{here}-{os.getpid()}-00000c"
     elsewhere = f"lookit-pipeline-other-{GONE}-00000d"
     volumes = [f"{run}-{kind}" for run in (killed, busy, alive, elsewhere) for kind in ("home", "volume-x-1")]
@@ -68,3 +72,50 @@ def test_leftovers_of_killed_runs_are_removed_and_running_steps_named(
         f"A pipeline was killed, and steps of it are still running: {busy}-1.  "
         f"See `docker logs {busy}-1`; end it with `docker stop {busy}-1`.\n"
     )
+
+
+def step(**fields: object) -> ReadyStep:
+    return ready(parse({"steps": [{"name": "docker", **fields}]}, "f"), {}, "f").steps[0]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"args": ["run", "--volume", "/workspace:/workspace", "x"]},
+        {"args": ["run", "-v", "/workspace/sub:/here:ro", "x"]},
+        {"args": ["run", "--volume=/workspace:/workspace", "x"]},
+        {"args": ["run", "--mount", "type=bind,source=/workspace,target=/workspace", "x"]},
+        {"entrypoint": "bash", "args": ["-c", 'docker run -v "$$PWD:/here" x']},
+        {"script": "docker run -v $(pwd)/sub:/here x"},
+    ],
+    ids=lambda fields: " ".join([*fields.get("args", [fields.get("script")])]),
+)
+def test_a_mount_of_cloud_build_s_own_machine_is_refused(fields: dict[str, object]) -> None:
+    """Docker would mount an empty folder of this machine."""
+    with pytest.raises(UsageError) as refused:
+        containers.check([step(**fields)], "host")
+
+    assert 'write --volumes-from "$(hostname)" instead' in refused.value.why
+
+
+@pytest.mark.parametrize("argument", ["--network=cloudbuild", "--network cloudbuild", "--net=cloudbuild"])
+def test_cloud_build_s_network_is_refused_unless_steps_join_it_here_too(argument: str) -> None:
+    joining = step(args=["run", *argument.split(), "x"])
+
+    with pytest.raises(UsageError) as refused:
+        containers.check([joining], "host")
+    containers.check([joining], "cloudbuild")
+
+    assert 'write --network "container:$(hostname)" instead' in refused.value.why
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["run", "--volumes-from", "$(hostname)", "--network", "container:$(hostname)", "x"],
+        ["run", "--volume", "data:/workspace", "--volume=/var/run/docker.sock:/var/run/docker.sock", "x"],
+        ["build", "--source", "/workspace", "--network=host"],
+    ],
+)
+def test_what_works_here_as_there_is_not_refused(args: list[str]) -> None:
+    containers.check([step(args=args)], "host")
