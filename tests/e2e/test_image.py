@@ -48,12 +48,12 @@ def test_an_image_says_what_it_was_built_from(checkout: Sample, env: dict[str, s
     assert config["Labels"] == {
         "org.opencontainers.image.source": "https://github.com/lookit/lookit-api",
         "org.opencontainers.image.revision": checkout.head,
-        "org.opencontainers.image.version": "v1",
+        "org.opencontainers.image.version": checkout.head,
         "org.opencontainers.image.created": "2024-05-06T07:08:09Z",
         "org.lookit.built-from": "commit",
     }
     assert f"VERSION={checkout.head}" in config["Env"]
-    assert "GIT_TAG=v1" in config["Env"]
+    assert "v1" not in " ".join(config["Env"])
 
 
 def test_a_commit_that_the_checkout_lacks_is_not_built(checkout: Sample, env: dict[str, str]) -> None:
@@ -210,6 +210,18 @@ def test_a_release_tag_keeps_its_content_and_the_branch_moves_on(small: Sample, 
     second = registry.resolve_digest(checked_in_settings(), f"{repository}:develop")
     assert moved.stdout == f"{repository}@{second}\n"
     assert second != first
+
+
+def test_a_release_tag_is_one_more_name_of_the_commit_s_image(small: Sample, env: dict[str, str]) -> None:
+    built(small, env)
+    first = push(small, env)
+
+    released = push(small, env, "--tag", "v2")
+
+    assert released.returncode == 0, released.stderr
+    assert released.stdout == first.stdout
+    repository, digest = first.stdout.strip().split("@")
+    assert registry.resolve_digest(checked_in_settings(), f"{repository}:v2") == digest
 
 
 def test_another_build_of_the_same_commit_is_used_when_asked(small: Sample, env: dict[str, str]) -> None:

@@ -1,10 +1,12 @@
 """Building the application's image from a checkout: its names, and what it is told."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib import console, process
+from tasks.lib.build_variables import COMMIT
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.filesystem import real
 from tasks.lib.image import docker, engine
@@ -122,7 +124,7 @@ def following(settings: "Settings", variables: "BuildVariables") -> list[Referen
 def plan(
     settings: "Settings", tree: Tree, variables: "BuildVariables", *, file: str = "", platform: str = ""
 ) -> docker.Build:
-    """Decide all that `docker build` is told.
+    """Decide all that `docker build` is told: nothing of the release tag but a name (docs/build.md says why).
 
     The labels follow https://github.com/opencontainers/image-spec/blob/main/annotations.md; `created` is the
     time of the commit, so that the same commit is labelled the same whenever it is built.
@@ -130,7 +132,7 @@ def plan(
     labels = {
         f"{LABEL}.source": settings.source.repository,
         f"{LABEL}.revision": variables.commit_sha,
-        f"{LABEL}.version": variables.tag_name,
+        f"{LABEL}.version": variables.commit_sha,
         BUILT_FROM: tree.built_from,
     }
     if tree.committed:
@@ -148,8 +150,17 @@ def plan(
     )
 
 
+def contradiction(labels: Mapping[str, str], tag: str) -> str:
+    """Why an image is not what a tag says: built from changes, or from another commit; empty where it is."""
+    commit, changed = labels.get(f"{LABEL}.revision", ""), labels.get(BUILT_FROM) == CHANGED
+    if not changed and (commit == tag or not COMMIT.fullmatch(tag)):
+        return ""
+    says = f"commit {commit}" if commit else "no commit"
+    return f"Its labels name {says}{' with uncommitted changes' if changed else ''}."
+
+
 def build_arguments(settings: "Settings", variables: "BuildVariables") -> dict[str, str]:
-    """What the application's Dockerfiles are told: the commit, the release tag, and the settings' own.
+    """What the application's Dockerfiles are told: the commit, for a tag too, and the settings' own.
 
     Raises:
         UsageError: one looks secret, by its name (which `guard.open_keys` may spare) or its value.
@@ -167,7 +178,7 @@ def build_arguments(settings: "Settings", variables: "BuildVariables") -> dict[s
             f"Set `build.secrets: {{{secret[0]}: FILE}}`; use `RUN --mount=type=secret,id={secret[0]} …`. "
             "If the name only sounds so, add it to guard.open_keys.",
         )
-    return {"GIT_COMMIT": variables.commit_sha, "GIT_TAG": variables.tag_name, **own}
+    return {"GIT_COMMIT": variables.commit_sha, "GIT_TAG": variables.commit_sha, **own}
 
 
 def build_secrets(settings: "Settings", tree: Tree) -> dict[str, Path]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tasks.lib import console, signals
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image import inventory, registry
+from tasks.lib.image.building import contradiction
 from tasks.lib.image.inventory import Held, called
 from tasks.lib.image.login import is_google
 from tasks.lib.image.reference import DIGEST, Reference
@@ -40,7 +41,7 @@ def promote(settings: "Settings", source: Reference, target: Reference, *, move:
         move: take the tag away from another image that has it.
 
     Raises:
-        UsageError: the registries differ, or the tag belongs to another image.
+        UsageError: the registries differ, the tag belongs to another image, or the image is not what it says.
         Failure: there is no such image, or the registry refuses.
 
     """
@@ -64,6 +65,7 @@ def promote(settings: "Settings", source: Reference, target: Reference, *, move:
             f"{target} is another image already: {present}.", f"{source} is {digest}.",
             "Choose another tag with --as, or say --move if this tag is meant to move.",
         )  # fmt: skip
+    check_origin(connected, source.at(digest), target)
     if source.repository != target.repository:  # layers may take minutes
         connected.copy(source.at(digest), target.at(digest))
     if (now := connected.digest(target)) != present:
@@ -74,6 +76,21 @@ def promote(settings: "Settings", source: Reference, target: Reference, *, move:
         )
     connected.copy(source.at(digest), target)
     return digest
+
+
+def check_origin(connected: registry.Registry, source: Reference, target: Reference) -> None:
+    """Refuse to promote what is not what its new tag says: an image of no commit, or of another one.
+
+    Raises:
+        UsageError: its labels say so.
+
+    """
+    manifest = connected.manifest(source)
+    if manifest and (why := contradiction(connected.labels(source, manifest), target.tag)):
+        raise UsageError(
+            f"{source} is not promoted to {target}.", why,
+            "Promote an image of the commit itself: ./inv build and ./inv push make it.",
+        )  # fmt: skip
 
 
 def prune(settings: "Settings", repository: Reference, keep: int, agree: Callable[[str], bool]) -> None:

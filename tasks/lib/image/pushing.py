@@ -17,7 +17,7 @@ from tasks.lib.background import Background
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.files import write_atomically
 from tasks.lib.image import docker, engine
-from tasks.lib.image.building import BUILT_FROM, LABEL
+from tasks.lib.image.building import BUILT_FROM, LABEL, contradiction
 from tasks.lib.image.checkout import CHANGED
 from tasks.lib.image.login import docker_environment
 from tasks.lib.image.reference import Reference
@@ -162,15 +162,12 @@ def check_origin(image: Reference, labels: Mapping[str, str]) -> None:
         UsageError: it was built from another commit, or from uncommitted changes, or nothing says from what.
 
     """
-    commit, built_from = labels.get(f"{LABEL}.revision", ""), labels.get(BUILT_FROM, "")
-    if commit == image.tag and built_from != CHANGED:
-        return
-    says = f"commit {commit}" if commit else "no commit"
-    raise UsageError(
-        f"{image} is not the commit's image.",
-        f"Its labels name {says}{' with uncommitted changes' if built_from == CHANGED else ''}.",
-        "Commit or stash the changes (git status); then ./inv build --source CHECKOUT, and push again.",
-    )
+    if why := contradiction(labels, image.tag):
+        raise UsageError(
+            f"{image} is not the commit's image.",
+            why,
+            "Commit or stash the changes (git status); then ./inv build --source CHECKOUT, and push again.",
+        )
 
 
 def look_up(registry: Registry, name: Reference, local: str) -> Remote:

@@ -243,6 +243,38 @@ def test_a_promotion_that_was_done_changes_nothing(
     assert {line.partition(" ")[0] for line in held.asked} == {"HEAD"}
 
 
+@pytest.mark.parametrize(
+    ("labels", "tag", "why"),
+    [
+        ({"org.lookit.built-from": "commit with uncommitted changes"}, "live", "uncommitted changes"),
+        ({"org.opencontainers.image.revision": "d" * 40}, "c" * 40, f"Its labels name commit {'d' * 40}."),
+        ({}, "c" * 40, "Its labels name no commit."),
+    ],
+    ids=["of changes", "of another commit", "of no commit"],
+)
+def test_an_image_is_not_promoted_to_a_tag_that_says_what_it_is_not(
+    settings: Settings, held: MemoryRegistry, staging: Reference, labels: dict[str, str], tag: str, why: str
+) -> None:
+    held.image("staging", "one", "v1", config={"Labels": labels})
+
+    with pytest.raises(UsageError, match="is not promoted") as refused:
+        keeping.promote(settings, staging.tagged("v1"), staging.tagged(tag), move=True)
+
+    assert why in refused.value.why
+    assert set(held.tags) == {("staging", "v1")}
+
+
+def test_a_commit_s_image_is_promoted_to_its_commit_s_tag(
+    settings: Settings, held: MemoryRegistry, staging: Reference
+) -> None:
+    commit = "c" * 40
+    digest = held.image(
+        "staging", "1", "v1", config={"Labels": {"org.opencontainers.image.revision": commit}}
+    )
+
+    assert keeping.promote(settings, staging.tagged("v1"), staging.tagged(commit)) == digest
+
+
 def test_a_tag_is_taken_from_another_image_only_when_that_is_meant(
     settings: Settings, held: MemoryRegistry, staging: Reference
 ) -> None:

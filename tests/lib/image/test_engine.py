@@ -140,6 +140,18 @@ def test_an_image_is_as_old_as_its_commit(settings: Settings, committed: str) ->
     assert labels["org.opencontainers.image.revision"] == COMMIT
 
 
+def test_a_release_is_the_same_image_as_its_commit(settings: Settings) -> None:
+    """What the image says of its version stays true whichever tags it gets."""
+    tree = Tree(source=Path("/src"), folder=Path("/copy"), committed="2024")
+
+    released = building.plan(settings, tree, replace(VARIABLES, tag_name="v1"))
+    plain_one = building.plan(settings, tree, VARIABLES)
+
+    assert released.tags == [*plain_one.tags, "r.example/lookit:v1"]
+    assert replace(released, tags=[]) == replace(plain_one, tags=[])
+    assert released.labels["org.opencontainers.image.version"] == COMMIT
+
+
 @pytest.mark.parametrize(
     ("name", "value", "secret"),
     [
