@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.kms_process import DEPLOYER, KmsProcess
 from tests.secrets_settings import PLAINTEXTS, sealed_checkout
 
@@ -74,3 +76,13 @@ def test_an_unknown_environment_is_a_usage_error(kms: KmsProcess, tmp_path: Path
     done = decrypt(kms, tmp_path, "--environment", "prod")
     assert done.returncode == 2
     assert "Known environments: staging, production." in done.stderr
+
+
+def test_google_s_own_logging_shows_no_plaintext(
+    kms: KmsProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client logs each message where a variable asks for that."""
+    monkeypatch.setenv("GOOGLE_SDK_PYTHON_LOGGING_SCOPE", "google.cloud.kms_v1")
+    sealed_checkout(kms, tmp_path)
+    done = decrypt(kms, tmp_path, "--environment", "staging")
+    assert (done.returncode, '"plaintext' in done.stderr) == (0, False)

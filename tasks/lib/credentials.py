@@ -67,6 +67,18 @@ class Tokens:
             call(self._renew_if_due, before)
         return str(self._found.token or "")
 
+    def headers(self) -> dict[str, str]:
+        """What a request says of its caller: a token that is valid now, and the project that pays.
+
+        Raises:
+            Failure: Google refuses to issue a token, or its token service does not answer.
+
+        """
+        self()
+        named: dict[str, str] = {}
+        self._found.apply(named)
+        return named
+
     def _renew_if_due(self, before: int) -> None:
         with self._lock:
             if self._is_due():

@@ -34,8 +34,7 @@ class Authorization(AuthBase):
             Failure: Google refuses to issue a token, or its token service does not answer.
 
         """
-        self._tokens()
-        self.credentials.apply(request.headers)
+        request.headers.update(self._tokens.headers())
         return request
 
 

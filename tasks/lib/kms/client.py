@@ -1,47 +1,50 @@
-"""The client: one channel, checksums in both directions, time-outs and safe retries.
+"""One client of Cloud KMS, for Google and for the sandbox, that any number of threads share.
 
-Every request states the checksum of what it carries and every answer is checked, as Cloud KMS's guidelines
-on data integrity ask.  What the answers mean is the diagnosis's matter.
+Every request states the checksum of what it carries and every answer is checked (checksums.py).  errors.py
+says what an error means, and which may be tried again.
 """
 
 import os
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from tasks.lib import background, console, signals
+from tasks.lib import background, console
 from tasks.lib.credentials import Tokens
 from tasks.lib.errors import Failure
-from tasks.lib.kms.diagnosis import Call, ChecksumMismatch, Fault, Undecided, damaged, explain
-from tasks.lib.kms.messages import messages
+from tasks.lib.kms.checksums import bound_to, crc32c, damage_in_decryption, damage_in_encryption
+from tasks.lib.kms.errors import (
+    Call,
+    NotPermitted,
+    Problem,
+    Undecided,
+    damaged,
+    explain,
+    may_succeed_later,
+    most_telling,
+    not_yet_primary,
+    problem_of,
+)
 from tasks.lib.redaction import Secret
 
 if TYPE_CHECKING:
     import grpc
     from google.auth.credentials import Credentials
+    from google.cloud.kms_v1 import KeyManagementServiceClient
 
     from tasks.lib.settings.model import Settings
 
-SERVICE = "/google.cloud.kms.v1.KeyManagementService/"
-# Carried out twice, it makes two versions.
-NEVER_REPEATED = frozenset({"CreateCryptoKeyVersion"})
-# What these answer with; all others have a message of their own.
-ANSWERS = {
-    "GetCryptoKey": "CryptoKey",
-    "CreateCryptoKeyVersion": "CryptoKeyVersion",
-    "UpdateCryptoKeyPrimaryVersion": "CryptoKey",
-}
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 # gRPC itself waits up to two minutes before it tries a broken connection again.
 RECONNECT = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000))
-# Tells what is wrong with an answer to a request; nothing if all is well.
-Check = Callable[[Any, Any], str]
 LOOPBACK = ("localhost:", "127.0.0.1:", "[::1]:")
+# A method of Google's client, ready but for retry, timeout and metadata.
+Method = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,19 @@ class Opened:
 
 
 @dataclass(frozen=True)
+class Version:
+    """A key version: its full name and its state, such as `ENABLED`."""
+
+    name: str
+    state: str
+
+    @property
+    def number(self) -> str:
+        """The last part of its name."""
+        return self.name.rsplit("/", 1)[1]
+
+
+@dataclass(frozen=True)
 class Limits:
     """Seconds for one attempt, and for all attempts of a call together."""
 
@@ -69,19 +85,27 @@ class Limits:
 
 
 class Kms:
-    """Cloud KMS through one channel that any number of threads may share."""
+    """Google's client, with the caller's token, checksums, time limits and retries.
+
+    Args:
+        client: Google's client over `channel`.
+        channel: what is closed at the end.
+        tokens: who calls.
+        limits: how long a call may take.
+        about: makes the description of a call, for its errors, of a verb and a key.
+
+    """
 
     def __init__(
-        self, host: str, channel: "grpc.Channel", limits: Limits, identity: "Identity", caller: str = "",
-        home: str = "",
+        self, client: "KeyManagementServiceClient", channel: "grpc.Channel", tokens: Tokens, limits: Limits,
+        about: Callable[[str, str], Call],
     ) -> None:  # fmt: skip
-        self._host = host
+        self._client = client
         self._channel = channel
-        self._identity = identity
+        self._tokens = tokens
         self._limits = limits
-        self._caller = caller
-        self._home = home
-        self._closed = signals.Event()
+        self._about = about
+        self._closed = False
         self._announced = False
 
     def encrypt(self, key: str, plaintext: Secret, additional: bytes = b"") -> Sealed:
@@ -96,11 +120,10 @@ class Kms:
             Failure: KMS cannot be reached, refuses, or bytes are damaged on the way.
 
         """
-        request = messages().EncryptRequest(
-            name=key, plaintext=plaintext.reveal(), plaintext_crc32c=_crc32c(plaintext.reveal()),
-            **_bound_to(additional),
-        )  # fmt: skip
-        answer = self._call("Encrypt", "encrypt with", key, request, _fault_in_encryption)
+        content = {"plaintext": plaintext.reveal(), "plaintext_crc32c": crc32c(plaintext.reveal())}
+        request = {"name": key, **content, **bound_to(additional)}
+        method = partial(self._client.encrypt, request=request)
+        answer = self._call("encrypt with", key, method, partial(damage_in_encryption, request))
         return Sealed(answer.ciphertext, answer.name)
 
     def decrypt(self, key: str, ciphertext: bytes, additional: bytes = b"") -> Opened:
@@ -115,85 +138,117 @@ class Kms:
             Failure: KMS cannot be reached, refuses, or bytes are damaged on the way.
 
         """
-        request = messages().DecryptRequest(
-            name=key, ciphertext=ciphertext, ciphertext_crc32c=_crc32c(ciphertext),
-            **_bound_to(additional),
-        )  # fmt: skip
-        answer = self._call("Decrypt", "decrypt with", key, request, _fault_in_decryption)
+        content = {"ciphertext": ciphertext, "ciphertext_crc32c": crc32c(ciphertext)}
+        request = {"name": key, **content, **bound_to(additional)}
+        method = partial(self._client.decrypt, request=request)
+        answer = self._call("decrypt with", key, method, damage_in_decryption)
         return Opened(Secret(answer.plaintext), answer.used_primary)
 
-    def administer(self, rpc: str, verb: str, key: str, request: Any) -> Any:
-        """Make any other call of the service; see tasks/lib/kms/administration.py."""
-        return self._call(rpc, verb, key, request, lambda _request, _answer: "")
+    def primary_version(self, key: str) -> str:
+        """The full name of the version that encrypts now; empty for a caller who may not see it.
+
+        Raises:
+            Failure: KMS cannot be reached, or refuses for another reason.
+
+        """
+        try:
+            answer = self._call("look at", key, partial(self._client.get_crypto_key, name=key))
+        except NotPermitted:
+            return ""
+        return str(answer.primary.name)
+
+    def versions(self, key: str) -> list[Version]:
+        """All versions of a key, oldest first.
+
+        Raises:
+            Failure: KMS cannot be reached, or refuses.
+
+        """
+        listed = partial(self._client.list_crypto_key_versions, parent=key)
+        found = self._call("list the versions of", key, lambda **how: list(listed(**how)))
+        made = [Version(version.name, version.state.name) for version in found]
+        return sorted(made, key=lambda version: int(version.number))
+
+    def add_primary_version(self, key: str) -> str:
+        """Make a new version of a key and let it encrypt from now on; return its full name.
+
+        Raises:
+            Failure: KMS cannot be reached, or refuses; where the version was made but is not the primary one
+                yet, it says how to make it so.
+
+        """
+        request = {"parent": key, "crypto_key_version": {}}
+        create = partial(self._client.create_crypto_key_version, request=request)
+        # Made twice, there would be two versions.
+        made = self._call("make a version of", key, create, may_pass=lambda _: False)
+        number = made.name.rsplit("/", 1)[1]
+        choose = partial(
+            self._client.update_crypto_key_primary_version, name=key, crypto_key_version_id=number
+        )
+        try:
+            self._call("choose the primary version of", key, choose)
+        except Failure as failure:
+            raise not_yet_primary(key, number, failure) from failure
+        return str(made.name)
 
     def close(self) -> None:
-        """End the channel; calls under way in other threads end at once."""
-        self._closed.set()
+        """End the channel; calls under way in other threads end."""
+        self._closed = True
         self._channel.close()
 
-    def _call(self, rpc: str, verb: str, key: str, request: Any, check: Check) -> Any:
+    def _call(
+        self,
+        verb: str,
+        key: str,
+        method: Method,
+        damage: Callable[[Any], str] = lambda _: "",
+        may_pass: "Callable[[Exception], bool] | None" = None,
+    ) -> Any:
         """Make one call, again while that is worth it and time is left."""
-        call = Call(verb, key, self._host, self._caller, self._home)
+        from google.api_core import retry
+        from google.api_core.exceptions import GoogleAPICallError
+
+        call = self._about(verb, key)
         deadline = time.monotonic() + self._limits.total
-        attempt = 0
-        fault: _Passing | None = None
-        while True:
-            try:
-                return self._attempt(rpc, call, request, check, deadline)
-            except _Passing as latest:
-                fault = fault if fault and latest.was_cut_short else latest
-                attempt += 1
-                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311
-                if rpc in NEVER_REPEATED or time.monotonic() + pause >= deadline or self._closed.is_set():
-                    raise fault.failure from fault.__cause__
-                self._announce(fault.failure, deadline)
-                self._closed.wait(pause)
-
-    def _attempt(self, rpc: str, call: Call, request: Any, check: Check, deadline: float) -> Any:
-        import grpc
-
-        stub = self._channel.unary_unary(
-            SERVICE + rpc, type(request).serialize, getattr(messages(), _answer_of(rpc)).deserialize
-        )
-        time_limit = max(0.001, min(self._limits.attempt, deadline - time.monotonic()))
-        field = "parent" if hasattr(request, "parent") else "name"
-        metadata = (("x-goog-request-params", f"{field}={call.key}"), *self._identity.headers())
         try:
-            answer = background.call(stub, request, timeout=time_limit, metadata=metadata)
-        except grpc.RpcError as error:
-            fault = _fault(error)
-            if "The checksum in field" in fault.message:
-                raise _Passing(damaged(call, fault.message)) from error
-            if fault.is_passing:
-                was_cut_short = fault.code == "DEADLINE_EXCEEDED" and time_limit < self._limits.attempt
-                raise _Passing(explain(call, fault), was_cut_short) from error
-            raise explain(call, fault) from error
+            return background.call(
+                retry.retry_target,
+                partial(self._attempt, call, method, damage, deadline),
+                may_pass or may_succeed_later,
+                retry.exponential_sleep_generator(FIRST_PAUSE, LONGEST_PAUSE),
+                timeout=self._limits.total,
+                on_error=partial(self._announce, call, deadline),
+                exception_factory=most_telling,
+            )
+        except GoogleAPICallError as error:
+            raise explain(call, problem_of(error)) from error
+
+    def _attempt(self, call: Call, method: Method, damage: Callable[[Any], str], deadline: float) -> Any:
+        left = max(0.001, min(self._limits.attempt, deadline - time.monotonic()))
+        try:
+            answer = method(retry=None, timeout=left, metadata=self._headers())
         except ValueError as error:  # what gRPC says of a channel that was closed before
-            if not self._closed.is_set():
+            if not self._closed:
                 raise
-            raise explain(call, Fault("CANCELLED", str(error))) from error
-        if wrong := check(request, answer):
-            raise _Passing(damaged(call, wrong))
+            raise explain(call, Problem("CANCELLED", str(error))) from error
+        if said := damage(answer):
+            raise damaged(call, said)
         return answer
 
-    def _announce(self, failure: Failure, deadline: float) -> None:
+    def _headers(self) -> list[tuple[str, str]]:
+        """Who calls, as headers: google-auth's plugin of gRPC would log a problem as a traceback."""
+        try:
+            return list(self._tokens.headers().items())
+        except Failure as failure:
+            raise Undecided(failure.what, failure.why, failure.next_step) from failure
+
+    def _announce(self, call: Call, deadline: float, error: Exception) -> None:
         """Say once that there is trouble: a silent wait at 2 a.m. is worse than the trouble."""
-        if not self._announced:
-            self._announced = True
-            left = deadline - time.monotonic()
-            console.say(f"{failure.what} Trying again for up to {left:.0f} s.")
-
-
-class _Passing(Exception):  # noqa: N818 - says what kind of fault it is
-    """A fault that may be gone at the next attempt, with the error to show if it is not.
-
-    One that was cut short, because the time for all attempts was over, says less than the fault before it.
-    """
-
-    def __init__(self, failure: Failure, was_cut_short: bool = False) -> None:
-        super().__init__(failure.what)
-        self.failure = failure
-        self.was_cut_short = was_cut_short
+        if self._announced or self._closed:
+            return
+        self._announced = True
+        failure = error if isinstance(error, Failure) else explain(call, problem_of(error))
+        console.say(f"{failure.what} Trying again for up to {deadline - time.monotonic():.0f} s.")
 
 
 @contextmanager
@@ -210,11 +265,13 @@ def connected(settings: "Settings") -> Iterator[Kms]:
 
     found = credentials(settings.google)
     limits = Limits(settings.time_limits.kms_attempt, settings.time_limits.kms)
-    identity = Identity(found, limits.attempt)
-    signing_in = background.Background(identity.sign_in)
+    tokens = Tokens(found, limits.attempt)
+    # The token is fetched while the libraries load, and a refusal is told before KMS is asked.
+    signing_in = background.Background(tokens.headers)
+    channel = background.call(_channel, settings)
     home = next((environment.project for environment in settings.environments.values()), "")
-    channel = background.call(_channel, settings)  # gRPC takes long to load
-    kms = Kms(settings.google.kms, channel, limits, identity, _member(found), home)
+    about = partial(Call, host=settings.google.kms, caller=_member(found), home=home)
+    kms = Kms(background.call(_client, channel), channel, tokens, limits, about)
     try:
         signing_in.wait()
         yield kms
@@ -222,60 +279,26 @@ def connected(settings: "Settings") -> Iterator[Kms]:
         kms.close()
 
 
-class Identity:
-    """Who calls, as headers of each call.
+def _client(channel: "grpc.Channel") -> "KeyManagementServiceClient":
+    """Google's client over a channel.  It logs no messages, which hold plaintext, whatever is set."""
+    import logging
 
-    google-auth's own way there, `before_request`, also asks iamcredentials.googleapis.com where the account
-    may be used from, in a thread: of the sandbox's accounts too.  A process that ends while that thread opens
-    its connection crashes now and then, after its work is done.
-    """
+    from google.cloud.kms_v1 import KeyManagementServiceClient
+    from google.cloud.kms_v1.services.key_management_service import transports
 
-    def __init__(self, found: "Credentials", seconds: float) -> None:
-        self._found, self._tokens = found, Tokens(found, seconds)
-
-    def sign_in(self) -> None:
-        """Fetch the token now, once for all calls, where a refusal can be told from KMS's own.
-
-        Raises:
-            Failure: Google refuses, or cannot be reached.
-
-        """
-        self.headers()
-
-    def headers(self) -> list[tuple[str, str]]:
-        """What a call says of its caller, with a token valid now.
-
-        Raises:
-            Failure: Google refuses to give one, or cannot be reached.
-
-        """
-        named: dict[str, str] = {}
-        try:
-            self._tokens()
-        except Failure as failure:
-            raise Undecided(failure.what, failure.why, failure.next_step) from failure
-        self._found.apply(named)
-        return [(name.lower(), value) for name, value in named.items()]
+    transport = transports.KeyManagementServiceGrpcTransport
+    logging.getLogger(transport.__module__).setLevel(logging.INFO)
+    return KeyManagementServiceClient(transport=transport(channel=channel))
 
 
 def _channel(settings: "Settings") -> "grpc.Channel":
-    """A channel to the KMS, and what its calls need loaded: enough to do while the token is on its way."""
     import grpc
 
-    messages()
     host = settings.google.kms
-    trusted = _authorities(settings)
-    channel: grpc.Channel = grpc.secure_channel(_target(host), trusted, _options(host))
-    return channel
-
-
-def _target(host: str) -> str:
-    return host if ":" in host else f"{host}:443"
-
-
-def _options(host: str) -> tuple[tuple[str, int], ...]:
-    """The channel's options; a proxy is never asked for what runs on this machine."""
-    return (*RECONNECT, ("grpc.enable_http_proxy", 0)) if host.startswith(LOOPBACK) else RECONNECT
+    target = host if ":" in host else f"{host}:443"
+    # A proxy is never asked for what runs on this machine.
+    direct = (("grpc.enable_http_proxy", 0),) if host.startswith(LOOPBACK) else ()
+    return cast("grpc.Channel", grpc.secure_channel(target, _authorities(settings), (*RECONNECT, *direct)))
 
 
 def _authorities(settings: "Settings") -> Any:
@@ -297,62 +320,3 @@ def _member(found: "Credentials") -> str:
     email = getattr(found, "service_account_email", "") or ""
     account = getattr(found, "account", "") or ""
     return f"serviceAccount:{email}" if "@" in email else f"user:{account}" if "@" in account else ""
-
-
-def _fault(error: Any) -> Fault:
-    """The status that a failed call ended with."""
-    from google.rpc import error_details_pb2
-    from grpc_status import rpc_status
-
-    read: Any = rpc_status.from_call
-    status = read(error)
-    for detail in status.details if status else ():
-        info = error_details_pb2.ErrorInfo()
-        if detail.Unpack(info):
-            return Fault(error.code().name, error.details(), info.reason, dict(info.metadata))
-    return Fault(error.code().name, error.details() or "")
-
-
-def _answer_of(rpc: str) -> str:
-    return ANSWERS.get(rpc, f"{rpc}Response")
-
-
-def _bound_to(additional: bytes) -> dict[str, Any]:
-    """The request's fields for additional data; none where there is none."""
-    if not additional:
-        return {}
-    checksum = _crc32c(additional)
-    return {
-        "additional_authenticated_data": additional,
-        "additional_authenticated_data_crc32c": checksum,
-    }
-
-
-def _fault_in_encryption(request: Any, answer: Any) -> str:
-    """What is wrong with an answer to Encrypt; nothing if all is well."""
-    is_bound = bool(request.additional_authenticated_data)
-    confirmed = [answer.verified_plaintext_crc32c]
-    confirmed += [answer.verified_additional_authenticated_data_crc32c] if is_bound else []
-    if not all(confirmed):
-        return "KMS did not confirm the checksum of what it was sent"
-    if answer.ciphertext_crc32c != _crc32c(answer.ciphertext):
-        return "The ciphertext that came back does not match its checksum"
-    if request.name not in {answer.name, answer.name.split("/cryptoKeyVersions/", maxsplit=1)[0]}:
-        return f"KMS answered for {answer.name} instead of {request.name}"
-    return ""
-
-
-def _fault_in_decryption(_request: Any, answer: Any) -> str:
-    """What is wrong with an answer to Decrypt; nothing if all is well."""
-    if answer.plaintext_crc32c != _crc32c(answer.plaintext):
-        return "The plaintext that came back does not match its checksum"
-    return ""
-
-
-def _crc32c(data: bytes) -> int:
-    import google_crc32c
-
-    return int(google_crc32c.value(data))
-
-
-__all__ = ["ChecksumMismatch", "Kms", "Opened", "Sealed", "connected"]

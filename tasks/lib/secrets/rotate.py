@@ -11,9 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.lib.errors import Failure, UsageError
-from tasks.lib.kms.administration import add_primary_version, primary_version, versions
 from tasks.lib.kms.client import Kms, connected
-from tasks.lib.kms.diagnosis import NotPermitted
+from tasks.lib.kms.errors import NotPermitted
 from tasks.lib.kms.keys import parse as parse_key
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets.crypt import all_of, as_encrypter, open_file, overwrite
@@ -84,7 +83,7 @@ def add_versions(settings: "Settings", keys: Sequence[str]) -> None:
     """
     with connected(as_encrypter(settings)) as kms:
         for key in keys:
-            add_primary_version(kms, key)
+            kms.add_primary_version(key)
 
 
 def disposable_versions(settings: "Settings", keys: Sequence[str]) -> list[str]:
@@ -157,7 +156,7 @@ def _commands(kms: Kms, key: str) -> list[str]:
     if name is None:
         return []
     try:
-        found, primary = versions(kms, key), primary_version(kms, key)
+        found, primary = kms.versions(key), kms.primary_version(key)
     except NotPermitted:
         return [f"{name.gcloud('versions', 'list', '--key', name.key)}   # then disable all but the primary"]
     old = [version for version in found if version.state == "ENABLED" and version.name != primary]

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib.errors import ChangesFound, Failure
-from tasks.lib.kms.administration import primary_version
 from tasks.lib.kms.client import Kms, connected
-from tasks.lib.kms.diagnosis import Undecided
+from tasks.lib.kms.errors import Undecided
 from tasks.lib.secrets.crypt import for_each
 from tasks.lib.secrets.dotenv import Severity
 from tasks.lib.secrets.envelope import parse, unseal
@@ -93,7 +92,7 @@ def _primaries(kms: Kms, keys: Sequence[str]) -> tuple[dict[str, str], dict[str,
     failures: dict[str, Failure] = {}
     for key in keys:
         try:
-            found[key] = primary_version(kms, key)
+            found[key] = kms.primary_version(key)
         except Failure as failure:
             failures[key] = failure
     return found, failures

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.errors import Failure
-from tasks.lib.kms.administration import Version, add_primary_version, primary_version, versions
-from tasks.lib.kms.client import Kms, connected
-from tasks.lib.kms.diagnosis import NotPermitted
+from tasks.lib.kms.client import Kms, Version, connected
+from tasks.lib.kms.errors import NotPermitted
 from tests.kms_process import DEPLOYER, KEY, KEY_OWNER, KmsProcess, make_key
 from tests.secrets_settings import settings_for
 
@@ -24,8 +23,8 @@ def owner(kms: KmsProcess, tmp_path: Path) -> Iterator[Kms]:
 
 def test_a_new_version_is_the_primary_one(kms: KmsProcess, owner: Kms) -> None:
     key = make_key(kms, f"administration-{next(serial)}")
-    made = add_primary_version(owner, key)
-    assert made == primary_version(owner, key) == f"{key}/cryptoKeyVersions/2"
+    made = owner.add_primary_version(key)
+    assert made == owner.primary_version(key) == f"{key}/cryptoKeyVersions/2"
 
 
 def test_all_versions_are_listed_whatever_the_size_of_pages(kms: KmsProcess, owner: Kms) -> None:
@@ -33,7 +32,7 @@ def test_all_versions_are_listed_whatever_the_size_of_pages(kms: KmsProcess, own
     client = kms.client()
     for _ in range(102):
         client.create_crypto_key_version(parent=key, crypto_key_version={})
-    found = versions(owner, key)
+    found = owner.versions(key)
     assert found[0] == Version(f"{key}/cryptoKeyVersions/1", "ENABLED")
     assert [version.number for version in found] == [str(number) for number in range(1, 104)]
 
@@ -41,15 +40,15 @@ def test_all_versions_are_listed_whatever_the_size_of_pages(kms: KmsProcess, own
 def test_making_a_version_is_never_tried_twice(kms: KmsProcess, owner: Kms) -> None:
     kms.set_faults({"rpc": "CreateCryptoKeyVersion", "code": "UNAVAILABLE", "message": "Away."})
     with pytest.raises(Failure, match="does not answer"):
-        add_primary_version(owner, KEY)
+        owner.add_primary_version(KEY)
     assert [call["rpc"] for call in kms.calls()] == ["CreateCryptoKeyVersion"]
 
 
 def test_who_may_not_look_learns_no_primary_version_and_no_list(kms: KmsProcess, tmp_path: Path) -> None:
     with connected(settings_for(kms, tmp_path, DEPLOYER)) as deployer:
-        assert primary_version(deployer, KEY) == ""
+        assert deployer.primary_version(KEY) == ""
         with pytest.raises(NotPermitted, match="You may not list the versions of the key kubernetes-secrets"):
-            versions(deployer, KEY)
+            deployer.versions(KEY)
 
 
 def test_a_version_that_could_not_be_made_the_primary_one_is_named_with_the_command(
@@ -58,7 +57,7 @@ def test_a_version_that_could_not_be_made_the_primary_one_is_named_with_the_comm
     key = make_key(kms, f"administration-{next(serial)}")
     kms.set_faults({"rpc": "UpdateCryptoKeyPrimaryVersion", "code": "ABORTED", "message": "Busy."})
     with pytest.raises(Failure) as failed:
-        add_primary_version(owner, key)
+        owner.add_primary_version(key)
     name = key.rsplit("/", 1)[1]
     assert failed.value.what == f"Version 2 of the key {name} was made, but does not encrypt yet."
     assert "ABORTED: Busy." in failed.value.why

@@ -106,7 +106,7 @@ def test_a_corrupt_file_is_told_apart_from_the_sound_ones(checkout: Settings, sp
         decrypt_all(checkout)
     assert failed.value.what == "1 of 4 secrets of staging could not be decrypted."
     assert failed.value.why.splitlines()[0] == (
-        "- lookit-secrets.env: The encrypted file is damaged, or is no ciphertext of Cloud KMS."
+        "- lookit-secrets.env: The encrypted file is damaged, or not a ciphertext of Cloud KMS."
     )
 
 

@@ -1,4 +1,4 @@
-"""What an answer of Cloud KMS means to the person who deploys: one clear sentence, and what to do.
+"""What an error of Cloud KMS means to the person who deploys, and whether the call may be tried again.
 
 Pure: everything is decided from the call and from the status that came back.
 """
@@ -6,6 +6,7 @@ Pure: everything is decided from the call and from the status that came back.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from tasks.lib.errors import Failure
 from tasks.lib.kms.keys import Key, parse, short
@@ -49,7 +50,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Fault:
+class Problem:
     """How it ended: gRPC's code and message, ErrorInfo's reason and metadata where there was one."""
 
     code: str
@@ -58,9 +59,14 @@ class Fault:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def is_passing(self) -> bool:
+    def may_pass(self) -> bool:
         """Whether the same call may succeed a moment later."""
-        return self.code in WORTH_ANOTHER_TRY and not self.is_distrust
+        return self.is_damage or (self.code in WORTH_ANOTHER_TRY and not self.is_distrust)
+
+    @property
+    def is_damage(self) -> bool:
+        """Whether KMS received other bytes than were sent."""
+        return "The checksum in field" in self.message
 
     @property
     def is_distrust(self) -> bool:
@@ -89,8 +95,10 @@ def damaged(call: Call, what: str) -> ChecksumMismatch:
     )
 
 
-def explain(call: Call, fault: Fault) -> Failure:
-    """The error to show for a call that ended in `fault`."""
+def explain(call: Call, problem: Problem) -> Failure:
+    """The error to show for a call that ended in `problem`."""
+    if problem.is_damage:
+        return damaged(call, problem.message)
     by_code = {
         "PERMISSION_DENIED": _denied,
         "FAILED_PRECONDITION": _wrong_state,
@@ -101,128 +109,162 @@ def explain(call: Call, fault: Fault) -> Failure:
         "UNAVAILABLE": _unreachable,
         "DEADLINE_EXCEEDED": _unreachable,
     }
-    return by_code.get(fault.code, _unexpected)(call, fault)
+    return by_code.get(problem.code, _unexpected)(call, problem)
 
 
-def _denied(call: Call, fault: Fault) -> Failure:
-    if "quota project" in fault.message:
+def problem_of(error: Any) -> Problem:
+    """The status that a call ended with, in an exception of google-api-core."""
+    code = error.grpc_status_code.name if error.grpc_status_code else "UNKNOWN"
+    return Problem(code, error.message or "", error.reason or "", dict(error.metadata or {}))
+
+
+def may_succeed_later(error: Exception) -> bool:
+    """Whether the same call may succeed a moment later."""
+    from google.api_core.exceptions import GoogleAPICallError
+
+    if isinstance(error, GoogleAPICallError):
+        return problem_of(error).may_pass
+    return isinstance(error, ChecksumMismatch)
+
+
+def most_telling(errors: "list[Exception]", *_: object) -> tuple[Exception, None]:
+    """Which error of all attempts to show: that the last one ran out of time says less than any other."""
+    from google.api_core.exceptions import DeadlineExceeded
+
+    telling = [error for error in errors if not isinstance(error, DeadlineExceeded)]
+    return (telling or errors)[-1], None
+
+
+def not_yet_primary(key: str, number: str, failure: Failure) -> Failure:
+    """The error for a new version that could not be made the primary one, because of `failure`."""
+    name = parse(key)
+    command = name.gcloud("set-primary-version", name.key, "--version", number) if name else "make it primary"
+    return Failure(
+        f"Version {number} of the key {short(key)} was made, but does not encrypt yet.",
+        "\n".join(filter(None, (failure.what, failure.why))),
+        f"The key's owner runs: {command}\nand then ./inv secrets.rotate, without --new-version.",
+    )
+
+
+def _denied(call: Call, problem: Problem) -> Failure:
+    if "quota project" in problem.message:
         return Undecided(
-            "Your credentials name no quota project, and Cloud KMS wants one.", fault.message,
+            "Your credentials name no quota project, and Cloud KMS wants one.", problem.message,
             f"gcloud auth application-default set-quota-project {call.home or 'PROJECT'}\n"
             "or set google.quota_project in invoke.yaml, or INVOKE_GOOGLE_QUOTA_PROJECT.",
         )  # fmt: skip
-    if fault.reason == "SERVICE_DISABLED" or API_DISABLED in fault.message:
-        return _api_disabled(call, fault)
-    if fault.reason == "USER_PROJECT_DENIED" or "permission to use project" in fault.message:
-        project = _project(call, fault)
+    if problem.reason == "SERVICE_DISABLED" or API_DISABLED in problem.message:
+        return _api_disabled(call, problem)
+    if problem.reason == "USER_PROJECT_DENIED" or "permission to use project" in problem.message:
+        project = _project(call, problem)
         return Undecided(
-            f"You may not charge quota to project {project}.", fault.message,
+            f"You may not charge quota to project {project}.", problem.message,
             f"gcloud projects add-iam-policy-binding {project} --member={_member(call)} "
             "--role=roles/serviceusage.serviceUsageConsumer",
         )  # fmt: skip
-    return _no_role(call, fault)
+    return _no_role(call, problem)
 
 
-def _api_disabled(call: Call, fault: Fault) -> Failure:
+def _api_disabled(call: Call, problem: Problem) -> Failure:
     """The API is off in the project that the call counts against, or in the key's own."""
-    project = _project(call, fault)
+    project = _project(call, problem)
     return Undecided(
-        f"The Cloud KMS API is not enabled in project {project}.", fault.message,
+        f"The Cloud KMS API is not enabled in project {project}.", problem.message,
         f"gcloud services enable cloudkms.googleapis.com --project {project}",
     )  # fmt: skip
 
 
-def _no_role(call: Call, fault: Fault) -> Failure:
-    match = re.search(r"Permission '([^']+)'", fault.message)
+def _no_role(call: Call, problem: Problem) -> Failure:
+    match = re.search(r"Permission '([^']+)'", problem.message)
     role = ROLES.get(match[1] if match else "", ADMIN)
     key = parse(call.key)
     command = (
         ("add-iam-policy-binding", key.key, f"--member={_member(call)}", f"--role={role}") if key else ()
     )
     return NotPermitted(
-        f"You may not {call.verb} the key {short(call.key)}, or there is no such key.", fault.message,
+        f"You may not {call.verb} the key {short(call.key)}, or there is no such key.", problem.message,
         f"The key's owner runs: {key.gcloud(*command)}" if key else f"Ask the key's owner for {role}.",
     )  # fmt: skip
 
 
-def _wrong_state(call: Call, fault: Fault) -> Failure:
-    if API_DISABLED in fault.message:
-        return _api_disabled(call, fault)
-    match = re.search(r"(projects/\S+) is not enabled, current state is: (\w+)", fault.message)
+def _wrong_state(call: Call, problem: Problem) -> Failure:
+    if API_DISABLED in problem.message:
+        return _api_disabled(call, problem)
+    match = re.search(r"(projects/\S+) is not enabled, current state is: (\w+)", problem.message)
     version = parse(match[1]) if match else None
     if not match or not version or not version.version:
-        return _unexpected(call, fault)
+        return _unexpected(call, problem)
     state = STATES.get(match[2], f"is in state {match[2]}")
     return Failure(
-        f"Version {version.version} of the key {version.key} {state}.", fault.message,
-        _way_back(version, match[2]),
+        f"Version {version.version} of the key {version.key} {state}.", problem.message,
+        _restore(version, match[2]),
     )  # fmt: skip
 
 
-def _way_back(version: Key, state: str) -> str:
+def _restore(version: Key, state: str) -> str:
     enable = version.gcloud("versions", "enable", version.version, "--key", version.key)
     if state == "DISABLED":
         return f"If it was disabled by mistake, the key's owner runs: {enable}"
     if state == "DESTROY_SCHEDULED":
         restore = version.gcloud("versions", "restore", version.version, "--key", version.key)
         return f"The key's owner runs: {restore}\nand then: {enable}"
-    return "Nothing can bring it back: the key's owner encrypts the file anew (./inv secrets.encrypt)."
+    return "It cannot be restored: the key's owner has to encrypt the file again (./inv secrets.encrypt)."
 
 
-def _refused(call: Call, fault: Fault) -> Failure:
-    if "correct CryptoKey" in fault.message:
+def _refused(call: Call, problem: Problem) -> Failure:
+    if "correct CryptoKey" in problem.message:
         # Cloud KMS says this of a file whose beginning is damaged as well: it cannot tell whose it was.
         return Failure(
             f"It was encrypted with another key than {short(call.key)}, or its beginning is damaged.",
             f"The key in settings is {call.key}.",
             "Name the file's own key in invoke.yaml (environments.….secrets.files), put back the last\n"
-            "good file (git checkout -- FILE), or have the key's owner encrypt it anew.",
+            "good file (git checkout -- FILE), or have the key's owner encrypt it again.",
         )  # fmt: skip
-    if "ciphertext is invalid" in fault.message:
+    if "ciphertext is invalid" in problem.message:
         return Failure(
-            "The encrypted file is damaged, or is no ciphertext of Cloud KMS.", fault.message,
-            "Put back the last good one (git checkout -- FILE), or have the key's owner encrypt it anew.",
+            "The encrypted file is damaged, or not a ciphertext of Cloud KMS.", problem.message,
+            "Put back the last good one (git checkout -- FILE), or have the key's owner encrypt it again.",
         )  # fmt: skip
     return Failure(
-        f"Cloud KMS refused the request to {call.verb} {short(call.key)}.", fault.message,
+        f"Cloud KMS refused the request to {call.verb} {short(call.key)}.", problem.message,
         "Compare kms.* and environments.….secrets.files with invoke.yaml's comments: ./inv settings",
     )  # fmt: skip
 
 
-def _not_found(call: Call, fault: Fault) -> Failure:
+def _not_found(call: Call, problem: Problem) -> Failure:
     key = parse(call.key)
     return Failure(
-        f"The key {short(call.key)} does not exist.", fault.message,
+        f"The key {short(call.key)} does not exist.", problem.message,
         f"Compare with the keys there are: {key.gcloud('list')}" if key else "Check kms.* in invoke.yaml.",
     )  # fmt: skip
 
 
-def _not_authenticated(_call: Call, fault: Fault) -> Failure:
-    return Undecided("Google does not accept your credentials.", fault.message, LOG_IN)
+def _not_authenticated(_call: Call, problem: Problem) -> Failure:
+    return Undecided("Google does not accept your credentials.", problem.message, LOG_IN)
 
 
-def _over_quota(_call: Call, fault: Fault) -> Failure:
+def _over_quota(_call: Call, problem: Problem) -> Failure:
     return Undecided(
-        "The quota of Cloud KMS is used up for this minute.", fault.message,
+        "The quota of Cloud KMS is used up for this minute.", problem.message,
         "Wait a minute and try again; https://console.cloud.google.com/iam-admin/quotas shows the limits.",
     )  # fmt: skip
 
 
-def _unreachable(call: Call, fault: Fault) -> Failure:
-    if fault.is_distrust:
+def _unreachable(call: Call, problem: Problem) -> Failure:
+    if problem.is_distrust:
         return Undecided(
-            f"The certificate of {call.host} is not one that this machine trusts.", fault.message,
+            f"The certificate of {call.host} is not one that this machine trusts.", problem.message,
             "A proxy that opens TLS needs its authority in google.ca_file; else somebody is in between.",
         )  # fmt: skip
     return Undecided(
-        f"Cloud KMS does not answer at {call.host}.", fault.message,
+        f"Cloud KMS does not answer at {call.host}.", problem.message,
         "Check the network, a proxy or VPN and google.kms in the settings; ./inv doctor tells more.",
     )  # fmt: skip
 
 
-def _unexpected(call: Call, fault: Fault) -> Failure:
+def _unexpected(call: Call, problem: Problem) -> Failure:
     return Undecided(
-        f"Cloud KMS could not {call.verb} the key {short(call.key)}.", f"{fault.code}: {fault.message}",
+        f"Cloud KMS could not {call.verb} the key {short(call.key)}.", f"{problem.code}: {problem.message}",
         "Try again; https://status.cloud.google.com says whether Google has trouble.",
     )  # fmt: skip
 
@@ -231,11 +273,11 @@ def _member(call: Call) -> str:
     return call.caller or "user:YOU@example.org"
 
 
-def _project(call: Call, fault: Fault) -> str:
+def _project(call: Call, problem: Problem) -> str:
     """The project a refusal is about; the key's, where it names none."""
-    if consumer := fault.metadata.get("consumer", "").removeprefix("projects/"):
+    if consumer := problem.metadata.get("consumer", "").removeprefix("projects/"):
         return consumer
     key = parse(call.key)
-    match = re.search(r"in project ([\w-]+)|use project ([\w-]+)|[?&]project=([\w-]+)", fault.message)
+    match = re.search(r"in project ([\w-]+)|use project ([\w-]+)|[?&]project=([\w-]+)", problem.message)
     named = next(filter(None, match.groups()), "") if match else ""
     return named or (key.project if key else "PROJECT")
