@@ -30,19 +30,18 @@ def assign_ports(state: State, clusters: Sequence[str]) -> Mapping[str, int]:
 
 
 def write_google(state: State, given: Mapping[str, int]) -> None:
-    """Accounts, the key that signs tokens, and the certificate of the KMS."""
+    """Write the accounts and the certificate of the KMS."""
     authority = certificates.authority(state.tls, "sandbox-google")
     certificates.issue(authority, "server", "sandbox-kms", hosts=LOOPBACK)
-    tokens.signing_key(state.google)
     token_uri = f"{cloud_url(given)}/token"
     for email in (DEPLOYER, KEY_OWNER):
         name, _, rest = email.partition("@")
         permissions = accounts.DEPLOYER_PERMISSIONS if email == DEPLOYER else ()
         accounts.create(state.google, name, rest.partition(".")[0], token_uri, permissions)
     state.kms.mkdir(parents=True, exist_ok=True)
-    listed = state.kms / tokens.LIST
+    listed = state.kms / tokens.FILE
     if not listed.is_symlink():
-        listed.symlink_to(state.google / tokens.LIST)
+        listed.symlink_to(state.google / tokens.FILE)
 
 
 def google_components(state: State, given: Mapping[str, int]) -> list[Component]:

@@ -58,7 +58,7 @@ class State:
 
     @property
     def google(self) -> Path:
-        """What stands in for Google knows: accounts, clusters, the key that signs tokens."""
+        """What stands in for Google knows: accounts, tokens, clusters."""
         return self.folder / "google"
 
     def key_file(self, account: str) -> Path:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from sandbox.cloud.tokens import CLOUD_PLATFORM
 from sandbox.kms.access import DEFAULT_POLICY, DEPLOYER, KEY_OWNER
 from tasks.lib.files import write_atomically
 from tests.private_key import private_key
@@ -177,7 +178,8 @@ def _note_token(state: Path, token: str, email: str) -> None:
     path = state / "tokens.json"
     with _one_writer:
         tokens = json.loads(path.read_text()) if path.exists() else {}
-        write_atomically(path, json.dumps({**tokens, token: email}).encode())
+        holder = {"email": email, "scopes": [CLOUD_PLATFORM] if email else [], "expires": 4e9}
+        write_atomically(path, json.dumps({**tokens, token: holder}).encode())
 
 
 def _token_endpoint(state: Path) -> ThreadingHTTPServer:

@@ -38,30 +38,16 @@ def number_of(email: str) -> str:
 
 
 def create(google: Path, name: str, project: str, token_uri: str, permissions: Iterable[str]) -> Path:
-    """Make a service account, or update its token endpoint and permissions; its key is kept.
+    """Create a service account, or update its token endpoint and permissions; its key is kept.
 
-    Args:
-        google: the folder of the Google side (`State.google`).
-        name: what comes before the @.
-        project: the project that it belongs to.
-        token_uri: where its holder fetches tokens.
-        permissions: what it may do with Google's APIs, such as `container.clusters.get`.
-
-    Returns:
-        Its key file, as `gcloud iam service-accounts keys create` writes one.
-
+    Returns its key file, as `gcloud iam service-accounts keys create` writes one.
     """
     path = google / f"{name}.json"
     key = json.loads(path.read_text()) if path.exists() else _new_key(email_of(name, project), project)
     write_atomically(path, json.dumps({**key, "token_uri": token_uri}, indent=2).encode())
-    known = {
-        "email": key["client_email"],
-        "public_key": _public_key(key["private_key"]),
-        "permissions": sorted(permissions),
-    }
-    write_atomically(
-        google / "accounts" / f"{key['client_email']}.json", json.dumps(known, indent=1).encode()
-    )
+    email, public = key["client_email"], _public_key(key["private_key"])
+    known = {"email": email, "public_key": public, "permissions": sorted(permissions)}
+    write_atomically(google / "accounts" / f"{email}.json", json.dumps(known, indent=1).encode())
     return path
 
 

@@ -14,24 +14,14 @@ CREATED = "2020-03-11T15:20:00+00:00"
 
 @dataclass(frozen=True)
 class KnownCluster:
-    """One cluster that the API knows.
-
-    Args:
-        project: its project.
-        location: its zone or region.
-        name: its name.
-        endpoint: host and port of its API server.
-        ca: its authority's certificate, PEM.
-        version: what its API server runs, such as 1.36.3.
-
-    """
+    """One cluster that the API knows."""
 
     project: str
-    location: str
+    location: str  # a zone or region
     name: str
-    endpoint: str
-    ca: str
-    version: str
+    endpoint: str  # host and port of its API server
+    ca: str  # its authority's certificate, PEM
+    version: str  # of its API server, such as 1.36.3
 
 
 def register(google: Path, cluster: KnownCluster) -> None:

@@ -26,15 +26,7 @@ def add_version(google: Path, project: str, secret: str, value: Secret) -> None:
 
 
 def access(google: Path, project: str, secret: str, version: str) -> Answer:
-    """Answer the call: 200 with the value and its checksum, or 404.
-
-    Args:
-        google: the folder of the Google side (`State.google`).
-        project: the secret's project.
-        secret: its name.
-        version: a number from 1, or `latest`.
-
-    """
+    """Answer the call: 200 with the value and its checksum, or 404; `version` is a number or `latest`."""
     import google_crc32c
 
     name = f"projects/{project}/secrets/{secret}"

@@ -50,7 +50,7 @@ def answer(google: Path, method: str, path: str, authorization: str, body: bytes
 
 def _refusal(google: Path, authorization: str, permission: str, resource: str) -> Answer | None:
     """What a caller without a good token, or without the permission, is told."""
-    holder = tokens.holder(tokens.signing_key(google), authorization.removeprefix("Bearer "))
+    holder = tokens.holder(google, authorization.removeprefix("Bearer "))
     account = accounts.find(google, holder.email) if holder else None
     if not holder or not account:
         return unauthenticated()

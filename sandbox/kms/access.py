@@ -1,19 +1,18 @@
-"""Who calls and what they may do: tokens and roles, read from two files that can change at any time.
+"""Who calls and what they may do, read from two files that can change at any time.
 
-`tokens.json` maps access tokens to e-mail addresses, or to nothing where their scopes do not reach the KMS
-(the sandbox's token endpoint writes it); `policy.json` maps e-mail addresses, or `*`, to lists of roles, as a
-project's IAM policy would.
+`tokens.json` is that of the sandbox's token endpoint; `policy.json` maps e-mail addresses, or `*`, to lists
+of roles, as a project's IAM policy does.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
+from sandbox.cloud import tokens
 from sandbox.kms.refusals import not_authenticated, not_permitted, out_of_scope
 
 DEPLOYER = "deployer@lookit-sandbox.iam.gserviceaccount.com"
 KEY_OWNER = "key-owner@lookit-sandbox.iam.gserviceaccount.com"
-TOKENS = "tokens.json"
 POLICY = "policy.json"
 
 ADMIN = "roles/cloudkms.admin"
@@ -25,9 +24,7 @@ DEFAULT_POLICY = {DEPLOYER: [DECRYPTER], KEY_OWNER: [ADMIN, ENCRYPTER]}
 USE_TO_ENCRYPT = "cloudkms.cryptoKeyVersions.useToEncrypt"
 USE_TO_DECRYPT = "cloudkms.cryptoKeyVersions.useToDecrypt"
 READ = frozenset(
-    f"cloudkms.{kind}.{verb}"
-    for kind in ("keyRings", "cryptoKeys", "cryptoKeyVersions")
-    for verb in ("get", "list")
+    f"cloudkms.{kind}.{verb}" for kind in ("cryptoKeys", "cryptoKeyVersions") for verb in ("get", "list")
 )
 WRITE = frozenset({
     "cloudkms.keyRings.create", "cloudkms.cryptoKeys.create", "cloudkms.cryptoKeys.update",
@@ -69,10 +66,10 @@ class LiveFile:
 
 
 class Access:
-    """Authentication and authorisation by the two files in `state`."""
+    """Authentication and authorization by the two files in `state`."""
 
     def __init__(self, state: Path) -> None:
-        self._tokens = LiveFile(state / TOKENS, {})
+        self._state = state
         self._policy = LiveFile(state / POLICY, DEFAULT_POLICY)
 
     def caller(self, authorization: str) -> str:
@@ -84,12 +81,12 @@ class Access:
         """
         if not authorization:
             raise not_authenticated("is missing required authentication credential")
-        email = self._tokens.content().get(authorization.removeprefix("Bearer "))
-        if email is None:
+        holder = tokens.holder(self._state, authorization.removeprefix("Bearer "))
+        if not holder:
             raise not_authenticated("had invalid authentication credentials")
-        if not email:
+        if tokens.CLOUD_PLATFORM not in holder.scopes:
             raise out_of_scope()
-        return str(email)
+        return holder.email
 
     def require(self, email: str, permission: str, resource: str) -> None:
         """Refuse a caller whose roles lack `permission`.

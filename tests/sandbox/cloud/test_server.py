@@ -19,6 +19,8 @@ from google.oauth2.service_account import Credentials
 
 from sandbox.cloud import accounts, gke, oauth, tokens
 from sandbox.cloud.server import answer
+from sandbox.kms.access import Access
+from sandbox.kms.refusals import Refusal
 from tasks.lib.credentials import SCOPES
 from tests import google_side
 from tests.serving import answering
@@ -50,7 +52,7 @@ def served(google: Path) -> Iterator[str]:
 
 
 def bearer(google: Path, email: str = EMAIL, now: float | None = None) -> str:
-    return f"Bearer {tokens.issue(tokens.signing_key(google), email, now or time.time())}"
+    return f"Bearer {tokens.issue(google, email, now or time.time())}"
 
 
 def credentials(google: Path, url: str, name: str = "deployer") -> Any:
@@ -101,6 +103,8 @@ def test_an_expired_token_is_refused(google: Path) -> None:
     old = bearer(google, now=time.time() - tokens.LIFETIME - 1)
 
     assert answer(google, "GET", PATH, old).status == 401
+    with pytest.raises(Refusal, match="invalid authentication credentials"):
+        Access(google).caller(old)
 
 
 def test_googles_own_client_gets_a_token_that_opens_the_api_and_the_cluster(
@@ -112,7 +116,7 @@ def test_googles_own_client_gets_a_token_that_opens_the_api_and_the_cluster(
     assert answer(google, "GET", PATH, f"Bearer {found.token}").status == 200
     review = oauth.review(google, {"spec": {"token": found.token}})
     assert review.body["status"]["user"]["username"] == EMAIL
-    assert json.loads((google / tokens.LIST).read_text()) == {found.token: EMAIL}
+    assert Access(google).caller(f"Bearer {found.token}") == EMAIL
 
 
 def test_a_token_reaches_no_further_than_its_scopes(google: Path, served: str) -> None:
@@ -123,7 +127,8 @@ def test_a_token_reaches_no_further_than_its_scopes(google: Path, served: str) -
     assert (refused.status, refused.body["error"]["message"]) == (
         403, "Request had insufficient authentication scopes."
     )  # fmt: skip
-    assert json.loads((google / tokens.LIST).read_text()) == {found.token: ""}
+    with pytest.raises(Refusal, match="insufficient authentication scopes"):
+        Access(google).caller(f"Bearer {found.token}")
 
 
 def test_the_cluster_knows_an_account_by_its_number_where_the_token_does_not_tell_its_address(

@@ -170,7 +170,7 @@ def test_a_method_that_is_not_served_is_said_before_who_may(
 
 def test_each_method_of_a_path_asks_for_its_own_permission(google: Path) -> None:
     google_side.account(google, "reader", "http://nowhere/token", ["cloudsql.backupRuns.list"])
-    token = tokens.issue(tokens.signing_key(google), "reader@p.iam.gserviceaccount.com", 4e9)
+    token = tokens.issue(google, "reader@p.iam.gserviceaccount.com", 4e9)
     bearer = f"Bearer {token}"
 
     assert answer(google, "GET", PATH, bearer).body == {"kind": "sql#backupRunsList", "items": []}
