@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bench_build, bench_decrypt, bench_deploy, bench_diagnosis, bench_list
+from benchmarks import bench_build, bench_decrypt, bench_deploy, bench_diagnosis, bench_list, bench_render
 from tests.builders import ROOT
 from tests.sandbox_case import Sandbox
 
@@ -31,6 +31,12 @@ def test_bench_decrypt(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     bench_decrypt.main(cases=[(1, 0.01)], rounds=(1, 1))
 
     assert "| ./inv decrypt, the whole command |" in capsys.readouterr().out
+
+
+def test_bench_render(capsys: pytest.CaptureFixture[str]) -> None:
+    bench_render.main(rounds=1)
+
+    assert "| ./inv render |" in capsys.readouterr().out
 
 
 def test_bench_deploy(sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

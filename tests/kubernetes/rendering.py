@@ -116,7 +116,12 @@ def changed_copy(folder: Path, change: Callable[[Path], None]) -> Path:
 
 
 def build_release(environment: str, folder: Path, commit: str, tag: str) -> Tree:
-    """Render as a deploy does: templates filled in, secrets decrypted beside them."""
+    """Render as a deploy does."""
+    return build(environment, prepared(environment, folder, commit, tag))
+
+
+def prepared(environment: str, folder: Path, commit: str, tag: str) -> Path:
+    """A copy of the tree as a deploy builds it: templates filled in, secrets decrypted beside them."""
     copy = changed_copy(folder, lambda tree: expected_to_plaintext(tree, environment))
     fill_tree(
         copy,
@@ -127,7 +132,7 @@ def build_release(environment: str, folder: Path, commit: str, tag: str) -> Tree
             "TAG_NAME": tag,
         },
     )
-    return build(environment, copy)
+    return copy
 
 
 def expected_to_plaintext(tree: Path, environment: str) -> None:

@@ -215,7 +215,6 @@ def _rendered(settings: "Settings", request: Request) -> "tuple[Connection, Rend
     from tasks.lib.deploy.releases import seal
     from tasks.lib.image.pinning import pin
     from tasks.lib.render.rendering import render
-    from tasks.lib.render.validation import preload
     from tasks.lib.secrets.crypt import decrypt_all
 
     environment = request.environment
@@ -223,10 +222,7 @@ def _rendered(settings: "Settings", request: Request) -> "tuple[Connection, Rend
     secrets = decrypt_all(settings, environment)
     sealing = seal.of(settings, environment, secrets)
     secrets.pop(RELEASE_KEY, None)  # no manifest reads it
-    # kustomize is another process: while it works, this one gets ready for what it will say.
-    loading = Background(partial(preload, settings.kustomize.kubernetes))
     rendered = render(settings, environment, request.variables, secrets)
-    loading.is_done()
     rendered.validate(settings.kustomize.kubernetes)
     with rendered.redactor.failures():
         pin(settings, [document.content for document in rendered.documents])

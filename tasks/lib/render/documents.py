@@ -1,4 +1,4 @@
-"""The stream of YAML documents that kustomize prints: split, parsed, redacted, named."""
+"""The stream of YAML documents that kustomize prints: split, read, redacted, named."""
 
 import re
 from collections.abc import Mapping
@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
+from tasks.lib import kubernetes_yaml
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import REDACTED
-from tasks.lib.render import kubernetes_yaml
 from tasks.lib.render.pods import at
 
 SEPARATOR = re.compile(r"^---\n", re.MULTILINE)

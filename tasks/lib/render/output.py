@@ -14,13 +14,13 @@ from tasks.lib.render.rendering import Rendered
 
 
 def file_names(documents: Sequence[Document]) -> dict[str, Document]:
-    """A file name for each document; the namespace is added where two would share one, then a number.
+    """A file name for each document; where two would share one, the namespace is added, then a number.
 
-    A number it takes where two API groups have a kind of the same name, or names differ in case alone.
+    The number is for kinds that two API groups have, and for names that differ in case alone.
     """
     named: dict[str, Document] = {}
     for document in documents:
-        # What a tree calls its objects must not lead out of the folder.
+        # An object's name must not lead out of the folder.
         names = (name.replace("/", "-") for name in _names(document))
         named[next(name for name in names if name not in named)] = document
     return named
@@ -56,13 +56,9 @@ def write(documents: Sequence[Document], folder: Path) -> list[Path]:
 
 
 def deliver(rendered: Rendered, kubernetes: str, out: str, *, show_secrets: bool) -> None:
-    """Validate a render, say what deserves attention, and print it or write it to a folder.
+    """Validate a render for a version of Kubernetes, and print it (`out` is `-`) or write it to a folder.
 
-    Args:
-        rendered: the render.
-        kubernetes: the version of Kubernetes whose schemas it must keep to.
-        out: a folder, or `-` for standard output.
-        show_secrets: print the values of Secrets even on a terminal; pipes and files always get them.
+    With `show_secrets` the values of Secrets are printed even on a terminal; pipes and files always get them.
 
     Raises:
         Failure: an object breaks its schema, and nothing is printed or written; or the folder cannot be

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from tasks.lib.background import Background
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Redactor, Secret
@@ -18,24 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rendered:
-    """The objects of one environment.
-
-    Args:
-        documents: the objects.
-        warnings: what kustomize warned about while it built them.
-        redactor: takes the values of secret files and of rendered Secrets out of text.
-
-    """
+    """The objects of one environment."""
 
     documents: list[documents.Document]
-    warnings: list[str]
-    redactor: Redactor
+    warnings: list[str]  # of kustomize
+    redactor: Redactor  # knows the values of secret files and of rendered Secrets
 
     def validate(self, kubernetes: str) -> list[str]:
         """Check every object against the strict schema of a version of Kubernetes, such as `1.36`.
 
-        Returns:
-            The kinds that have no published schema, which were not checked.
+        Returns the kinds that have no published schema, which were not checked.
 
         Raises:
             Failure: at least one object breaks its schema; each is listed with the field.
@@ -51,15 +45,9 @@ def render(
     variables: BuildVariables,
     secrets: Mapping[str, Secret],
 ) -> Rendered:
-    """Render all objects of `environment`, in the order that kustomize gives them.
+    """Render all objects of `environment`, in kustomize's order, with plaintexts by file name.
 
     Nothing is written outside a private folder in memory, which is gone when this returns.
-
-    Args:
-        settings: the settings in force.
-        environment: what to render.
-        variables: the release that manifests speak of.
-        secrets: plaintext of each encrypted file, by file name.
 
     Raises:
         UsageError: a template refers to a variable that is not there.
@@ -69,19 +57,22 @@ def render(
     """
     given = declared(settings, environment, variables)
     known = sensitive.public(settings, given.values())
+    # kustomize is another process: while it runs, this one loads what validating its output needs.
+    loading = Background(partial(validation.preload, settings.kustomize.kubernetes))
     with workspace() as folder, sensitive.redactor(secrets, known).failures():
         done = kustomize.build(settings, environment, given, secrets, folder)
         found = documents.split(done.stdout.decode())
     if not found:
         raise Failure(
             f"The tree of {environment.name} holds no object.",
-            f"kustomize built {environment.overlay} without a fault, and printed nothing.",
+            f"kustomize built {environment.overlay} without an error, and printed nothing.",
             "Look at its kustomization.yaml: `resources:` names what belongs to it.",
         )
     redactor = sensitive.redactor(secrets, known.naming(document.title for document in found))
     rendered = [document.content for document in found if at(document.content, "kind") == "Secret"]
     redactor.learn(sensitive.in_objects(rendered, redactor.public))
     warnings = [redactor.line(line) for line in done.stderr.decode().splitlines() if line.strip()]
+    loading.is_done()
     return Rendered(found, warnings, redactor)
 
 

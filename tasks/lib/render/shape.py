@@ -1,6 +1,6 @@
-"""The form that objects need before anything looks into them, where a schema allows more or is missing.
+"""The form that objects need before anything reads them, where a schema allows more or is missing.
 
-Published schemas take null almost everywhere, and know neither base64 nor custom resources.
+Published schemas accept null almost everywhere, and know neither base64 nor custom resources.
 """
 
 import base64
@@ -12,7 +12,7 @@ from typing import Any
 from tasks.lib.render.pods import at
 
 NAMES = ("apiVersion", "kind", "metadata.name")
-# Where the pods are of which there has to be a container.
+# Kinds that need a container, and where their pods are.
 RUNS_PODS = {
     ("v1", "Pod"): "spec",
     ("v1", "ReplicationController"): "spec.template.spec",
@@ -25,18 +25,18 @@ RUNS_PODS = {
 }
 
 
-def fault(content: Any) -> str:
+def problem(content: Any) -> str:
     """What is wrong with the form of an object, with the field; empty where nothing is."""
     return "; ".join(list(_of_head(content)) or [*_of_secret(content), *_of_pods(content)])
 
 
 def empty_item(value: Any) -> str:
-    """Where a list holds null, which no list of Kubernetes' own may; empty where none does."""
+    """Where a list holds null, which Kubernetes' own lists may not; empty where none does."""
     return next((f"{path}: is empty" for path in _empty_items(value)), "")
 
 
 def without_nulls(value: Any) -> Any:
-    """The same without members that are null: Kubernetes takes them for absent."""
+    """The same without members that are null: Kubernetes treats them as absent."""
     if isinstance(value, Mapping):
         return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
     return [without_nulls(inner) for inner in value] if isinstance(value, list) else value
@@ -45,7 +45,7 @@ def without_nulls(value: Any) -> Any:
 def _of_head(content: Any) -> Iterator[str]:
     """What every object has."""
     if not isinstance(content, Mapping):
-        yield "it is no mapping with apiVersion, kind and metadata"
+        yield "it is not a mapping with apiVersion, kind and metadata"
         return
     yield from (f"{field}: missing" for field in NAMES if at(content, field) in (None, ""))
     for field in (*NAMES, "metadata.namespace"):

@@ -17,36 +17,29 @@ REFERENCE = re.compile(
 
 
 def fill_tree(tree: Path, variables: Mapping[str, str]) -> list[Path]:
-    """Write `X.yaml` beside (or over) it for every `X.template.yaml` below `tree`, and remove the template.
+    """Write `X.yaml` for every `X.template.yaml` below `tree`, a working copy, and remove the template.
 
-    Args:
-        tree: a working copy; never the checked-in tree.
-        variables: the declared variables; an empty value counts as missing.
-
-    Returns:
-        The files written, relative to `tree`.
+    Returns the files written, relative to `tree`.  An empty value counts as missing.
 
     Raises:
-        UsageError: a template refers to an undeclared or empty variable, or in a form that is not known, or
-            is a link out of the tree; all such places are listed with file and line, and nothing was written.
+        UsageError: a template refers to an undeclared or empty variable, or in an unknown form, or is a link
+            out of the tree; all such places are listed with file and line, and nothing was written.
 
     """
     templates = sorted(tree.rglob(f"*{SUFFIX}"))
-    filled = {}
-    faults: list[str] = []
+    texts = {}
+    problems: list[str] = []
     for template in templates:
-        if wrong := _unreadable(template, tree):
-            faults.append(f"{template.relative_to(tree)}: {wrong}")
+        place = template.relative_to(tree)
+        if unreadable := _unreadable(template, tree):
+            problems.append(f"{place}: {unreadable}")
             continue
-        text = template.read_text()
-        faults += [
-            f"{template.relative_to(tree)}:{line}: {fault}" for line, fault in faults_in(text, variables)
-        ]
-        filled[template] = text
-    if faults:
+        texts[template] = template.read_text()
+        problems += [f"{place}:{line}: {why}" for line, why in problems_in(texts[template], variables)]
+    if problems:
         declared = ", ".join(f"${name}" for name in sorted(variables))
-        raise all_faults("Templates cannot be filled in.", faults, f"Declared variables: {declared}.")
-    return [_replace(template, fill(text, variables)).relative_to(tree) for template, text in filled.items()]
+        raise all_faults("Templates cannot be filled in.", problems, f"Declared variables: {declared}.")
+    return [_replace(template, fill(text, variables)).relative_to(tree) for template, text in texts.items()]
 
 
 def _unreadable(template: Path, tree: Path) -> str:
@@ -66,28 +59,28 @@ def _unreadable(template: Path, tree: Path) -> str:
 
 
 def fill(text: str, variables: Mapping[str, str]) -> str:
-    """`text` with every reference replaced; it must have no faults."""
+    """`text` with every reference replaced; it must have no problems."""
     return REFERENCE.sub(lambda found: "$" if found["dollar"] else variables[_name(found)], text)
 
 
-def faults_in(text: str, variables: Mapping[str, str]) -> list[tuple[int, str]]:
+def problems_in(text: str, variables: Mapping[str, str]) -> list[tuple[int, str]]:
     """Every reference in `text` that cannot be replaced, as (line number, what is wrong)."""
     return [
-        (number, fault)
+        (number, problem)
         for number, line in enumerate(text.splitlines(), start=1)
         for found in REFERENCE.finditer(line)
-        if (fault := _fault(found, variables))
+        if (problem := _problem(found, variables))
     ]
 
 
-def _fault(found: "re.Match[str]", variables: Mapping[str, str]) -> str:
+def _problem(found: "re.Match[str]", variables: Mapping[str, str]) -> str:
     if found["dollar"]:
         return ""
     if found["broken"]:
-        return f"{found[0]} is not understood; only $NAME, ${{NAME}} and $$ (a dollar) are"
+        return f"{found[0]} is not understood; use $NAME, ${{NAME}} or $$ (a dollar)"
     name = _name(found)
     if name not in variables:
-        return f"{found[0]} is not declared; write $$ for a dollar that is meant as one"
+        return f"{found[0]} is not declared; write $$ for a literal dollar"
     return "" if variables[name] else f"{found[0]} is empty"
 
 
@@ -97,7 +90,7 @@ def _name(found: "re.Match[str]") -> str:
 
 def _replace(template: Path, text: str) -> Path:
     target = template.with_name(template.name.removesuffix(SUFFIX) + ".yaml")
-    target.unlink(missing_ok=True)  # a link would lead the text to what it points at, out of the copy even
+    target.unlink(missing_ok=True)  # through a link the text would be written elsewhere, even out of the copy
     target.write_text(text)
     template.unlink()
     return target

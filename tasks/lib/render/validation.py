@@ -17,36 +17,35 @@ if TYPE_CHECKING:
     from jsonschema.protocols import Validator
     from referencing import Registry
 
-# Where the schemas say that the types lie that they share.
+# The address under which the schemas refer to the types that they share.
 DEFINITIONS = "https://kubernetes.io/api/_definitions.json"
 
 
 def validate(documents: Sequence[Document], version: str) -> list[str]:
     """Check every document against the strict schema of Kubernetes `version` (such as `1.36`).
 
-    Returns:
-        The kinds that have no published schema (custom resources), which were not checked.
+    Returns the kinds that have no published schema (custom resources), which were not checked.
 
     Raises:
         Failure: at least one object is not valid; each is listed with the field.
 
     """
-    faults = []
+    problems = []
     unknown = set()
     for document in documents:
         signals.check()
         try:
-            fault = _fault(document, version)
+            problem = _problem(document, version)
         except LookupError:
             unknown.add(f"{document.content['kind']} ({document.content['apiVersion']})")
             continue
-        if fault:
-            faults.append(f"{document.title}: {fault}")
-    if faults:
+        if problem:
+            problems.append(f"{document.title}: {problem}")
+    if problems:
         raise Failure(
-            f"{len(faults)} of {len(documents)} rendered objects are not valid in Kubernetes {version}.",
-            "\n".join(faults),
-            "Correct the named fields in the manifests; nothing was sent to the cluster.",
+            f"{len(problems)} of {len(documents)} rendered objects are not valid in Kubernetes {version}.",
+            "\n".join(problems),
+            "Fix the named fields in the manifests; nothing was sent to the cluster.",
         )
     return sorted(unknown)
 
@@ -58,33 +57,33 @@ def preload(version: str) -> None:
     _definitions(version)
 
 
-def _fault(document: Document, version: str) -> str:
-    """What is wrong with one object; empty when nothing is.  Raises LookupError where no schema is known."""
-    if fault := shape.fault(document.content):
-        return fault
+def _problem(document: Document, version: str) -> str:
+    """What is wrong with one object, or an empty text.  Raises LookupError where no schema is known."""
+    if problem := shape.problem(document.content):
+        return problem
     content = shape.without_nulls(document.content)
     try:
         validator = _validator(content["kind"], content["apiVersion"], version)
     except LookupError:
-        if fault := _of_foreign_pods(content, version):
-            return fault
+        if problem := _of_custom_pods(content, version):
+            return problem
         raise
     is_secret = content["kind"] == "Secret"
     return shape.empty_item(content) or _worst(validator.iter_errors(content), is_secret=is_secret)
 
 
-def _of_foreign_pods(content: Mapping[str, Any], version: str) -> str:
-    """What is wrong with the pods in a custom resource: it may say more than pods do, but not otherwise."""
+def _of_custom_pods(content: Mapping[str, Any], version: str) -> str:
+    """What is wrong with the pods in a custom resource, which may have more fields than pods have."""
     validator = _validator_of_pods(version)
     for path, spec in located(content).items():
         errors = (error for error in validator.iter_errors(spec) if error.validator == "type")
-        if fault := shape.empty_item(spec) or _worst(errors):
-            return f"{path}.{fault}"
+        if problem := shape.empty_item(spec) or _worst(errors):
+            return f"{path}.{problem}"
     return ""
 
 
 def _worst(errors: "Iterable[ValidationError]", *, is_secret: bool = False) -> str:
-    """The error that matters most, after its field; without the value that is wrong where that is secret."""
+    """The error that matters most, after its field; without the value where that is secret."""
     from jsonschema.exceptions import best_match
 
     worst = best_match(errors)
@@ -134,7 +133,7 @@ def _definitions(version: str) -> "Registry[Any]":
 
 
 def _folder(version: str) -> str:
-    """The newest of kubernetes-validate's schemas that is not newer than `version`; else the oldest."""
+    """The newest of kubernetes-validate's schemas that is not newer than `version`, else the oldest."""
     from kubernetes_validate.utils import all_versions, major_minor
 
     wanted = _as_numbers(version)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from tasks.lib.render.kubernetes_yaml import scalar
+from tasks.lib.kubernetes_yaml import scalar
 
 BOM = b"\xef\xbb\xbf"
 # What Go's unicode.IsSpace accepts; Python's own list is longer.

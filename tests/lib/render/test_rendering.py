@@ -136,7 +136,7 @@ def test_what_lies_outside_the_tree_is_named_as_it_was_written(
         render(foreign, foreign.environment("staging"), VARIABLES, SECRETS)
 
     assert caught.value.why.startswith("envs/qa/kustomization.yaml names ../../../shared")
-    assert caught.value.why.endswith(f", outside the tree {foreign.tree}, and only that is built.")
+    assert caught.value.why.endswith(f", outside the tree {foreign.tree}; only the tree is built.")
     assert "Move it into the tree" in caught.value.next_step
     assert PREFIX not in str(caught.value)
 
@@ -249,5 +249,5 @@ def test_a_render_that_takes_too_long_says_its_limit(foreign: Settings) -> None:
     with pytest.raises(TimedOut) as caught:
         render(hasty, hasty.environment("staging"), VARIABLES, SECRETS)
 
-    assert caught.value.why == "It did not finish within 0.01 s and was ended."
+    assert caught.value.why == "It did not finish within 0.01 s and was stopped."
     assert "time_limits.render" in caught.value.next_step

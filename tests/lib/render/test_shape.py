@@ -34,7 +34,7 @@ def of_pods(containers: str) -> str:
             "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: it}\nspec:\n",
             "CustomResourceDefinition it: top level: 'spec' is a required property",
         ),
-        ("- a\n", "object without kind without name: it is no mapping with apiVersion, kind and metadata"),
+        ("- a\n", "object without kind without name: it is not a mapping with apiVersion, kind and metadata"),
         ("apiVersion: v1\nkind: ConfigMap\nmetadata: a\n", "ConfigMap without name: metadata.name: missing"),
         ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: [a]}\n", "ConfigMap ['a']: metadata.name: should be text"),
         (

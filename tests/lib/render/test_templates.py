@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.errors import UsageError
-from tasks.lib.render.templates import faults_in, fill, fill_tree
+from tasks.lib.render.templates import fill, fill_tree, problems_in
 
 VARIABLES = {"COMMIT_SHA": "abc", "TAG_NAME": "v1", "EMPTY": ""}
 
@@ -24,24 +24,24 @@ VARIABLES = {"COMMIT_SHA": "abc", "TAG_NAME": "v1", "EMPTY": ""}
     ids=["plain", "braced", "ends at a dot", "escaped", "Kubernetes' own", "no name follows", "no reference"],
 )
 def test_fill(text: str, filled: str) -> None:
-    assert faults_in(text, VARIABLES) == []
+    assert problems_in(text, VARIABLES) == []
     assert fill(text, VARIABLES) == filled
 
 
 @pytest.mark.parametrize(
     ("text", "faults"),
     [
-        ("a: 1\nb: $COMMIT", [(2, "$COMMIT is not declared; write $$ for a dollar that is meant as one")]),
-        ("a: ${NOPE}", [(1, "${NOPE} is not declared; write $$ for a dollar that is meant as one")]),
+        ("a: 1\nb: $COMMIT", [(2, "$COMMIT is not declared; write $$ for a literal dollar")]),
+        ("a: ${NOPE}", [(1, "${NOPE} is not declared; write $$ for a literal dollar")]),
         ("a: $EMPTY", [(1, "$EMPTY is empty")]),
-        ("a: ${TAG_NAME:-x}", [(1, "${TAG_NAME:-x} is not understood; only $NAME, ${NAME} and $$ (a dollar) are")]),
-        ("a: ${", [(1, "${ is not understood; only $NAME, ${NAME} and $$ (a dollar) are")]),
-        ("$X\n\n$EMPTY", [(1, "$X is not declared; write $$ for a dollar that is meant as one"), (3, "$EMPTY is empty")]),
+        ("a: ${TAG_NAME:-x}", [(1, "${TAG_NAME:-x} is not understood; use $NAME, ${NAME} or $$ (a dollar)")]),
+        ("a: ${", [(1, "${ is not understood; use $NAME, ${NAME} or $$ (a dollar)")]),
+        ("$X\n\n$EMPTY", [(1, "$X is not declared; write $$ for a literal dollar"), (3, "$EMPTY is empty")]),
     ],
     ids=["undeclared", "undeclared, braced", "empty", "bash default", "unclosed", "several"],
 )  # fmt: skip
 def test_faults_name_the_line(text: str, faults: list[tuple[int, str]]) -> None:
-    assert faults_in(text, VARIABLES) == faults
+    assert problems_in(text, VARIABLES) == faults
 
 
 def test_a_tree_is_filled_in_place_of_its_defaults(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_faults_of_all_templates_are_listed_and_nothing_is_written(tmp_path: Pat
         fill_tree(tmp_path, VARIABLES)
 
     assert caught.value.why.splitlines() == [
-        "- a.template.yaml:1: $NOPE is not declared; write $$ for a dollar that is meant as one",
+        "- a.template.yaml:1: $NOPE is not declared; write $$ for a literal dollar",
         "- b.template.yaml:1: $EMPTY is empty",
     ]
     assert caught.value.next_step == "Declared variables: $COMMIT_SHA, $EMPTY, $TAG_NAME."

@@ -151,7 +151,7 @@ def redacted(thing: Json) -> Json:
 
 def as_yaml(thing: Json) -> str:
     """An object as YAML."""
-    from tasks.lib.render import kubernetes_yaml
+    from tasks.lib import kubernetes_yaml
 
     return kubernetes_yaml.dump(thing)
 

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from tasks.lib.render.kubernetes_yaml import dump, load
+from tasks.lib.kubernetes_yaml import dump, load
 from tasks.lib.render.kustomize import kubectl
 from tests.builders import checked_in_settings
 
@@ -98,6 +98,9 @@ MEANINGS = [
     ("off", False), ("true", True), ('"1e3"', "1e3"), ("!!str 1e3", "1e3"), ("null", None), ("~", None), ("", None),
     ("1_000", 1000), ("0.5", 0.5), ("1.0", 1), ("8080", 8080), ("=", "="), ("18446744073709551615", 2.0**64),
     ("!other 12", "12"), ("!other [1]", [1]), ("!!binary aGk=", "hi"), ("!!timestamp 2026-11-23", "2026-11-23"),
+    ('!!int "5"', 5), ("!!int 0x10", 16), ("!!float 1", 1), ("!!float 1e3", 1000), ("!!bool yes", True), ("!!null", None),
+    ("!!int [1]", [1]), ("!!str {a: 1}", {"a": 1}), ("!!timestamp '2026-1-2'", "2026-1-2"),
+    ("{!!int 0x10: 1, !!bool on: 2, !!str 0x10: 3, !!binary aGk=: 4}", {"16": 1, "true": 2, "0x10": 3, "hi": 4}),
     ("{1: 2, on: 3, 1.50: 4}", {"1": 2, "true": 3, "1.5": 4}),
     ("{a: &a {b: 1}, <<: *a}", {"a": {"b": 1}, "b": 1}),
 ]  # fmt: skip
@@ -109,10 +112,14 @@ def test_what_is_written_means_what_kubectl_says() -> None:
     assert typed(load(spec)) == typed(read_by_kubectl(spec)) == typed([value for _, value in MEANINGS])
 
 
-@pytest.mark.parametrize(
-    "written", ["[.inf]", "[-.Inf]", "[.nan]", "{~: 1}", "{[1]: 1}", "{18446744073709551615: 1}"]
-)
-def test_what_json_cannot_hold_is_refused_as_kubectl_does(written: str) -> None:
+REFUSED = [
+    "[.inf]", "[.nan]", "{~: 1}", "{[1]: 1}", "{18446744073709551615: 1}", "!!int 1.5", "!!int x", "!!int true",
+    "!!float 18446744073709551615", "!!bool 1", "!!null x", "!!timestamp 12", "{!!int x: 1}", "!!binary aGk",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("written", REFUSED)
+def test_what_kubectl_refuses_is_refused(written: str) -> None:
     with pytest.raises(yaml.YAMLError):
         load(written)
     with pytest.raises(AssertionError, match="error converting YAML to JSON"):

@@ -9,6 +9,7 @@ with kubectl's own.
 import math
 import re
 import struct
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -39,6 +40,11 @@ SIGN_INSIDE = re.compile(r"0b([-+])")
 FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 # What YAML 1.1 takes for a line break besides \n: written as it is, it would be folded.
 LINE_BREAKS = re.compile("[\r\x85\u2028\u2029]")
+# The tags that mean something, with the types of their values; a timestamp stays text.
+TAGS: dict[str, tuple[type, ...]] = {
+    "int": (int,), "float": (float,), "bool": (bool,), "null": (type(None),), "timestamp": (),
+}  # fmt: skip
+TIMESTAMP = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?=$|[Tt ])")
 POINT_FIRST = re.compile(r"\.[0-9]+(?:_[0-9]+)*(?:[eE][-+]?[0-9]+(?:_[0-9]+)*)?")
 
 
@@ -70,6 +76,24 @@ def scalar(text: str) -> object:
         if number is not None:
             return number
     return text
+
+
+def under_tag(tag: str, text: str) -> object:
+    """The value that go-yaml has for a scalar, quoted or not, with one of `TAGS`.
+
+    Raises:
+        ValueError: it is of another kind.
+
+    """
+    value = scalar(text)
+    if type(value) in TAGS[tag]:
+        return value
+    if tag == "float" and type(value) is int and value < 2**63:
+        return float(value)
+    if tag == "timestamp" and (found := TIMESTAMP.match(text)):
+        date(*map(int, found.groups()))
+        return text
+    raise ValueError(text)
 
 
 def _whole(digits: str) -> int | None:
@@ -132,35 +156,46 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         self.flatten_mapping(node)
         return {self._key(key): self.construct_object(value, deep=deep) for key, value in node.value}
 
-    def _key(self, node: yaml.Node) -> str:
-        value = node.value if isinstance(node, yaml.ScalarNode) else None
-        key = as_key(scalar(value) if value is not None and node.tag == PLAIN else value)
-        if key is None:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{node.value} cannot be a key in JSON", node.start_mark
-            )
-        return key
-
-    def plain(self, node: yaml.ScalarNode) -> object:
-        """What an unquoted scalar is in JSON."""
-        value = scalar(node.value)
+    def scalar(self, node: yaml.ScalarNode) -> object:
+        """What a scalar is in JSON."""
+        value = self._value(node)
         if not isinstance(value, float | int) or isinstance(value, bool):
             return value
         if not math.isfinite(value):
-            problem = f"{node.value} is not a number that JSON can hold"
-            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+            raise _refusal(node, f"{node.value} is not a number that JSON can hold")
         return as_json(value)
 
-    def unknown(self, node: yaml.Node) -> Any:
-        """What stands under a tag that means nothing to Kubernetes."""
+    def tagged(self, node: yaml.MappingNode | yaml.SequenceNode | yaml.ScalarNode) -> Any:
+        """What has an explicit tag, which means nothing but for a scalar."""
         if isinstance(node, yaml.MappingNode):
             return self.construct_mapping(node, deep=True)
-        return self.construct_sequence(node, deep=True) if isinstance(node, yaml.SequenceNode) else node.value
+        if isinstance(node, yaml.SequenceNode):
+            return self.construct_sequence(node, deep=True)
+        return self.scalar(node)
 
-    def binary(self, node: yaml.ScalarNode) -> str:
-        """The text that stands encoded under `!!binary`."""
-        content: bytes = self.construct_yaml_binary(node)
-        return content.decode(errors="replace")
+    def _key(self, node: yaml.Node) -> str:
+        key = as_key(self._value(node)) if isinstance(node, yaml.ScalarNode) else None
+        if key is None:
+            raise _refusal(node, f"{node.value} cannot be a key in JSON")
+        return key
+
+    def _value(self, node: yaml.ScalarNode) -> object:
+        """What go-yaml reads a scalar as."""
+        tag = node.tag.removeprefix(TAG)
+        if node.tag == PLAIN:
+            return scalar(node.value)
+        if tag == "binary":
+            return self.construct_yaml_binary(node).decode(errors="replace")
+        if tag not in TAGS:
+            return node.value
+        try:
+            return under_tag(tag, node.value)
+        except ValueError as error:
+            raise _refusal(node, f"{node.value!r} is not a valid !!{tag}") from error
+
+
+def _refusal(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -169,10 +204,8 @@ _Loader.add_implicit_resolver(f"{TAG}merge", re.compile(r"<<$"), ["<"])
 _Loader.yaml_constructors = {
     f"{TAG}map": yaml.SafeLoader.construct_yaml_map,
     f"{TAG}seq": yaml.SafeLoader.construct_yaml_seq,
-    f"{TAG}str": yaml.SafeLoader.construct_yaml_str,
-    f"{TAG}binary": _Loader.binary,
-    **dict.fromkeys((PLAIN, *(TAG + name for name in ("int", "float", "bool", "null"))), _Loader.plain),
-    None: _Loader.unknown,
+    PLAIN: _Loader.scalar,
+    None: _Loader.tagged,
 }
 
 
