@@ -9,7 +9,7 @@ import resource
 import sys
 from pathlib import Path
 
-from tasks.lib.cluster.connection import connect
+from tasks.lib.cluster.gke import connect
 from tasks.lib.deploy.deploy import deploy
 from tasks.lib.deploy.plan.plan import Planned
 from tasks.lib.deploy.releases import history

@@ -16,7 +16,7 @@ from tasks.lib.deploy.session import Session
 from tasks.lib.redaction import Redactor
 
 if TYPE_CHECKING:
-    from tasks.lib.cluster.connection import Connection
+    from tasks.lib.cluster.gke import Connection
     from tasks.lib.deploy.plan.plan import Planned
     from tasks.lib.settings.model import Environment, Settings
 

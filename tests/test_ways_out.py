@@ -199,8 +199,8 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     connection = SimpleNamespace(api=api, kinds={})
     monkeypatch.setattr(crypt, "decrypt_all", lambda *_: PLAINTEXTS)
     monkeypatch.setattr(kustomize, "build", lambda *_: process.Completed(stream, b""))
-    monkeypatch.setattr("tasks.lib.cluster.connection.connect", lambda *_: connection)
-    monkeypatch.setattr("tasks.lib.cluster.identity.check", lambda *_: True)
+    monkeypatch.setattr("tasks.lib.cluster.gke.connect", lambda *_: connection)
+    monkeypatch.setattr("tasks.lib.cluster.gke.check_mark", lambda *_: True)
     monkeypatch.setattr("tasks.lib.image.pinning.pin", lambda *_: None)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.lib.cluster.connection import connect
+from tasks.lib.cluster.gke import connect
 from tasks.lib.deploy.apply.apply import Acting
 from tasks.lib.deploy.events import Record
 from tasks.lib.deploy.objects import wanted

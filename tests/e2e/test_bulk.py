@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.cluster.connection import connect
+from tasks.lib.cluster.gke import connect
 from tasks.lib.deploy.deploy import deploy
 from tests.fault_proxy import FaultProxy
 from tests.plain_deploy import PlainDeploy

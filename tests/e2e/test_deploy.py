@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.cluster import identity
+from tasks.lib.cluster import gke
 from tests.deployed import (
     COMMIT_A,
     COMMIT_B,
@@ -233,7 +233,7 @@ def writes(case: Case) -> dict[str, tuple[str, int]]:
 
 
 def test_a_cluster_marked_as_anothers_is_not_touched(environment: Case) -> None:
-    mark = {**identity.mark(environment.environment), "data": {"environment": "production"}}
+    mark = {**gke.mark(environment.environment), "data": {"environment": "production"}}
     environment.api.create(f"{environment.path}/configmaps", mark)
     before = set(objects(environment)) - {"ConfigMap/kube-root-ca.crt"}
 

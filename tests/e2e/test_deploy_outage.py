@@ -12,9 +12,8 @@ import yaml
 
 from sandbox.kms.access import DECRYPTER
 from tasks.lib import build_variables
-from tasks.lib.cluster.connection import connect
-from tasks.lib.cluster.permissions import Permission, known_as
-from tasks.lib.cluster.role import manifest
+from tasks.lib.cluster.gke import connect
+from tasks.lib.cluster.rbac import Permission, known_as, roles
 from tasks.lib.credentials import SCOPES
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.deploy.plan.plan import needed
@@ -178,7 +177,7 @@ def test_the_cluster_knows_an_account_by_its_address_only_if_the_token_tells_it(
 
 
 def test_the_documented_role_is_what_a_deploy_to_staging_needs(sandbox: Sandbox) -> None:
-    documents = manifest(needed_by(sandbox.overlaid({})), "deployer@mit-lookit.iam.gserviceaccount.com")
+    documents = roles(needed_by(sandbox.overlaid({})), "deployer@mit-lookit.iam.gserviceaccount.com")
     page = ROOT / "docs/deployer-role.yaml"
     said = "\n".join(line for line in page.read_text().splitlines() if not line.startswith("#"))
     assert list(yaml.safe_load_all(said)) == documents, yaml.safe_dump_all(documents, sort_keys=False)
@@ -192,7 +191,7 @@ def test_a_deployer_with_just_that_role_can_deploy_and_with_less_is_told_what_is
     email = environment.sandbox.make_account(account, permissions, [DECRYPTER])
     least, due = environment.as_account(account), needed_by(environment.settings)
     role = tmp_path / "role.yaml"
-    role.write_text(yaml.safe_dump_all(manifest(due, email)))
+    role.write_text(yaml.safe_dump_all(roles(due, email)))
 
     refused = deploy(least)
     assert refused.code == 1

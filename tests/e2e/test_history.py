@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from tasks.lib import build_variables
-from tasks.lib.cluster.connection import connect
+from tasks.lib.cluster.gke import connect
 from tasks.lib.deploy import new_release
 from tasks.lib.deploy.events import Event, Notice
 from tasks.lib.deploy.objects import Ref, Wanted

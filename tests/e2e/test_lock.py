@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.cluster.connection import connect
+from tasks.lib.cluster.gke import connect
 from tasks.lib.deploy.events import Event
 from tasks.lib.deploy.lock import lease
 from tasks.lib.deploy.lock.holder import Claim

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.kms.access import DECRYPTER
-from tasks.lib.cluster.connection import connect
+from tasks.lib.cluster.gke import connect
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.dry_run import Rehearsal, require

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 from tasks.lib import signals
 from tasks.lib.background import Background, call
 from tasks.lib.cluster.endpoint import Endpoint, cause, pools_to, transport_errors
-from tasks.lib.cluster.refusal import ApiError, Unreachable, api_error, lasts, object_in
+from tasks.lib.cluster.errors import ApiError, Unreachable, api_error, is_permanent, object_in
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, HTTPConnectionPool
@@ -29,12 +29,12 @@ FIELD_MANAGER: Final = "lookit-orchestrator"
 JSON_TYPE: Final = "application/json"
 APPLY_TYPE: Final = "application/apply-patch+yaml"  # JSON is YAML
 PAGE: Final = 500
-SHOWN: Final = 200  # characters of what is no answer of a cluster
+SHOWN: Final = 200  # characters of an answer that is not an API server's
 FIRST_DELAY: Final = 0.1
 MOMENT: Final = 2.0
 LONGEST_DELAY: Final = 5.0
-# What heals by itself: overload, a server that is starting or ending, a proxy without one.
-PASSING: Final = frozenset({429, 500, 502, 503, 504})
+# Temporary: overload, a server that is starting or stopping, a proxy without one.
+TEMPORARY: Final = frozenset({429, 500, 502, 503, 504})
 
 # What YAML reads otherwise than JSON, or not at all, where it is not escaped.
 ESCAPED: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
@@ -49,19 +49,14 @@ class Patience:
     total: float
 
 
-# For whoever rather goes without than waits for a server that is away.
+# For what can be done without, rather than wait for a server that does not answer.
 HURRIED: Final = Patience(5, 10)
 
 
 class Api:
     """An API server, as the holder of a token sees it.  Safe to use from several threads.
 
-    Args:
-        endpoint: the server.
-        token: returns a bearer token that is valid now.
-        patience: the time-outs of each call.
-        passing: whether a refusal may heal by itself; by default overload and faults of the server.
-
+    `token` returns a bearer token that is valid now, `temporary` says whether a refusal may be tried again.
     """
 
     def __init__(
@@ -69,12 +64,12 @@ class Api:
         endpoint: Endpoint,
         token: Callable[[], str],
         patience: Patience,
-        passing: Callable[[ApiError], bool] | None = None,
+        temporary: Callable[[ApiError], bool] | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.patience = patience
         self._token = token
-        self._passing = passing or _passing
+        self._temporary = temporary or _is_temporary
         self._pools = pools_to(endpoint)
         self._pool = self._connections()
         self._closing = signals.Event()
@@ -91,16 +86,9 @@ class Api:
         content_type: str = JSON_TYPE,
         accept: str = JSON_TYPE,
     ) -> Json:
-        """Ask once, and again while the fault may pass: every call that this project makes may be repeated.
+        """Ask, and again while the error may be temporary: every call of this project may be repeated.
 
-        Args:
-            method: the HTTP method.
-            path: the path, from `/api` or `/apis` on.
-            doing: the request in words, for an error message: `apply Deployment web`.
-            query: parameters.
-            body: what to send, as JSON.
-            content_type: of the body.
-            accept: the form of the answer.
+        `doing` says it in words, for an error message: `apply Deployment web`.
 
         Raises:
             ApiError: the server refused.
@@ -118,14 +106,14 @@ class Api:
                 if response.status < 300:
                     return self._decoded(response.data)
                 refusal = api_error(doing, response.status, response.data)
-                if not self._passing(refusal):
+                if not self._temporary(refusal):
                     raise refusal
-                fault: ApiError | Unreachable = refusal
+                problem: ApiError | Unreachable = refusal
                 waited = max(delay, _seconds(response.headers.get("Retry-After")))
             except transport_errors() as error:
-                fault = Unreachable(self.endpoint.server, cause(error))
+                problem = Unreachable(self.endpoint.server, cause(error))
             if time.monotonic() + waited > deadline or self._closing.wait(_jittered(waited)):
-                raise fault
+                raise problem
             delay = min(delay * 2, LONGEST_DELAY)
 
     def get(self, path: str, *, doing: str, query: Mapping[str, str] | None = None) -> Json:
@@ -145,7 +133,7 @@ class Api:
             except ApiError as error:
                 if error.status != 410 or not following:
                     raise
-                items, following = [], ""  # the pages grew too old on the way: start afresh
+                items, following = [], ""  # the pages expired on the way: start again
                 continue
             items += answer.get("items") or []
             following = answer["metadata"].get("continue") or ""
@@ -185,14 +173,14 @@ class Api:
 
     def patient(self, patience: Patience) -> "Api":
         """The same server and credentials with other time-outs."""
-        return Api(self.endpoint, self._token, patience, self._passing)
+        return Api(self.endpoint, self._token, patience, self._temporary)
 
     def assured(self) -> "Api":
-        """The same server once it is known what it lets us do: it can forget that only for a while.
+        """The same server once its permissions were checked: refusals then are temporary.
 
         An API server that has just started refuses everyone until it has read its roles.
         """
-        return Api(self.endpoint, self._token, self.patience, _passing_when_assured)
+        return Api(self.endpoint, self._token, self.patience, _is_temporary_when_assured)
 
     def close(self) -> None:
         """End retries and streams that other threads are in, and drop the connections."""
@@ -203,10 +191,10 @@ class Api:
         self._pool = self._connections()
 
     def _decoded(self, data: bytes) -> Json:
-        """The answer; a proxy or a network's login page may have answered in the server's place.
+        """The answer.
 
         Raises:
-            Unreachable: it is no JSON, or no object.
+            Unreachable: it is no JSON object: a proxy or a login page may have answered instead.
 
         """
         answer = object_in(data or b"{}")
@@ -215,10 +203,11 @@ class Api:
         return answer
 
     def _replaced(self, said: str) -> Unreachable:
-        return Unreachable(self.endpoint.server, f"Something else answers in its place: {said[:SHOWN]}")
+        why = f"Something other than an API server answered: {said[:SHOWN]}"
+        return Unreachable(self.endpoint.server, why)
 
     def _connections(self) -> "HTTPConnectionPool":
-        """The connections to the one server: asking for them anew is a sixth of what a request costs us."""
+        """The connections to the one server: to look them up each time is a sixth of a request's cost."""
         return self._pools.connection_from_url(self.endpoint.server)
 
     def _sent(
@@ -255,17 +244,17 @@ class Api:
         )  # fmt: skip
         if elsewhere := response.get_redirect_location():
             response.close()
-            raise self._replaced(f"it sends to {elsewhere}")
+            raise self._replaced(f"it redirects to {elsewhere}")
         return response
 
 
-def _passing_when_assured(error: ApiError) -> bool:
+def _is_temporary_when_assured(error: ApiError) -> bool:
     """What a starting server says; admission and quota also answer 403, but in other words."""
-    return _passing(error) or error.status == 401 or bool(FORGETFUL.search(error.message))
+    return _is_temporary(error) or error.status == 401 or bool(FORGETFUL.search(error.message))
 
 
-def _passing(error: ApiError) -> bool:
-    return error.status in PASSING and not lasts(error.message)
+def _is_temporary(error: ApiError) -> bool:
+    return error.status in TEMPORARY and not is_permanent(error.message)
 
 
 def applying(query: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,8 @@
-"""What the GKE API says about a cluster: where its control plane is and which authority signs for it."""
+"""From an environment's settings to its cluster: what the GKE API says of it, a client, and the mark in it.
+
+The mark is a ConfigMap that the first deploy writes into the environment's namespace, and each later one
+compares: settings that point to another environment's cluster are caught by it.
+"""
 
 import base64
 import binascii
@@ -7,8 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tasks.lib.background import call
-from tasks.lib.cluster.api import Json
+from tasks.lib.cluster.api import Api, Json, Patience
 from tasks.lib.cluster.endpoint import Endpoint
+from tasks.lib.cluster.errors import ApiError
+from tasks.lib.cluster.kinds import Kinds, discover
 from tasks.lib.credentials import object_in, refusal_words
 from tasks.lib.errors import Failure
 
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
 
     from tasks.lib.settings.model import Environment, Settings
 
+MARK: Final = "lookit-orchestrator"
 UNUSABLE: Final = frozenset({"PROVISIONING", "STOPPING", "ERROR"})
 
 
@@ -31,13 +38,36 @@ class Found:
     endpoint: Endpoint
 
 
+@dataclass(frozen=True)
+class Connection:
+    """A cluster that answers, and the kinds it serves."""
+
+    found: Found
+    api: Api
+    kinds: Kinds
+
+
+def connect(settings: "Settings", environment: "Environment") -> Connection:
+    """Reach the environment's cluster; its first answer shows that it is there and lets us in.
+
+    Raises:
+        Failure: no credentials, no such cluster, not reachable, or not let in.
+
+    """
+    from tasks.lib.credentials import Tokens, credentials
+    from tasks.lib.google_session import session_of
+
+    found_credentials = credentials(settings.google)
+    token = Tokens(found_credentials)
+    found = find(settings, environment, session_of(found_credentials))
+    limits = settings.time_limits
+    first = Api(found.endpoint, token, Patience(limits.kubernetes_attempt, limits.kubernetes_attempt))
+    kinds = discover(first)
+    return Connection(found, first.patient(Patience(limits.kubernetes_attempt, limits.kubernetes)), kinds)
+
+
 def find(settings: "Settings", environment: "Environment", session: "Session") -> Found:
     """Ask GKE for the environment's cluster.
-
-    Args:
-        settings: where the GKE API is, and the time limits.
-        environment: whose cluster.
-        session: an authorised session.
 
     Raises:
         Failure: the cluster does not exist, may not be seen, is not usable, or GKE cannot be reached.
@@ -125,6 +155,64 @@ def refusal(environment: "Environment", status: int, words: str) -> Failure:
     return Failure(what, words, next_step)
 
 
+def mark(environment: "Environment") -> Json:
+    """The ConfigMap that names the environment."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": MARK, "namespace": environment.namespace},
+        "data": _expected(environment),
+    }
+
+
+def _expected(environment: "Environment") -> dict[str, str]:
+    """What the mark of this environment says."""
+    return {
+        "environment": environment.name,
+        "project": environment.project,
+        "location": environment.zone,
+        "cluster": environment.cluster,
+    }
+
+
+def compare_mark(environment: "Environment", found: Mapping[str, str]) -> None:
+    """Check the mark's data.
+
+    Raises:
+        Failure: it names another environment or cluster.
+
+    """
+    wanted = _expected(environment)
+    if dict(found) != wanted:
+        source = f"ConfigMap {environment.namespace}/{MARK}"
+        raise wrong_cluster(environment, _spelled(wanted), _spelled(found), source)
+
+
+def check_mark(api: Api, environment: "Environment") -> bool:
+    """Compare the mark in the cluster with the environment; returns whether there is one yet.
+
+    Raises:
+        Failure: the mark names another environment or cluster.
+        ApiError: it cannot be read.
+
+    """
+    path = f"/api/v1/namespaces/{environment.namespace}/configmaps/{MARK}"
+    try:
+        found = api.get(path, doing=f"read ConfigMap {MARK}")
+    except ApiError as error:
+        if error.status == 404:
+            return False
+        raise
+    compare_mark(environment, found.get("data") or {})
+    return True
+
+
+def write_mark(api: Api, environment: "Environment") -> None:
+    """Leave the mark."""
+    path = f"/api/v1/namespaces/{environment.namespace}/configmaps/{MARK}"
+    api.apply(path, mark(environment), doing=f"write ConfigMap {MARK}")
+
+
 def _ask(settings: "Settings", environment: "Environment", session: "Session") -> "Response":
     import requests
     from requests.adapters import HTTPAdapter
@@ -150,3 +238,7 @@ def _retries() -> "Retry":
 
 def _flags(environment: "Environment") -> str:
     return f"{environment.cluster} --project {environment.project} --location {environment.zone}"
+
+
+def _spelled(data: Mapping[str, str]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in data.items()) or "an empty mark"

@@ -15,7 +15,7 @@ from tasks.lib.secrets.files import RELEASE_KEY
 
 if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables
-    from tasks.lib.cluster.connection import Connection
+    from tasks.lib.cluster.gke import Connection
     from tasks.lib.deploy.backup.policy import Backup
     from tasks.lib.deploy.plan.document import Plan
     from tasks.lib.deploy.plan.plan import Choices, Planned
@@ -91,7 +91,7 @@ class NewRelease(steps.Operation):
     @contextmanager
     def preflight(self, record: Record, tell: Tell) -> "Iterator[Session]":
         """Render the manifests, reach the cluster, and check that it is the right one."""
-        from tasks.lib.cluster import identity
+        from tasks.lib.cluster import gke
         from tasks.lib.deploy.apply import namespace
         from tasks.lib.deploy.lock import holder
         from tasks.lib.deploy.objects import wanted
@@ -108,7 +108,7 @@ class NewRelease(steps.Operation):
             contents = [document.content for document in rendered.documents]
             objects = wanted(contents, connection.kinds, session.namespace)
             session.objects = readers.marked(objects) if settings.deploy.restart_readers else objects
-            self._is_marked = identity.check(session.api, environment)
+            self._is_marked = gke.check_mark(session.api, environment)
             self._lacks_namespace = not self._is_marked and namespace.is_missing(session.api, environment)
             yield session
 
@@ -171,7 +171,7 @@ class NewRelease(steps.Operation):
 
     def back_up(self, session: "Session", planned: "Planned") -> "Backup":
         """Run the hooks that may stop it, begin the backup, and keep what others deployed as release 0."""
-        from tasks.lib.cluster import identity
+        from tasks.lib.cluster import gke
         from tasks.lib.deploy.backup.policy import Backup
         from tasks.lib.deploy.releases import release_zero
 
@@ -180,8 +180,8 @@ class NewRelease(steps.Operation):
         if self._request.choices.backup:
             backup.begin(planned, self._request.variables.commit_sha)
         release_zero.keep(session, planned.steps)
-        if not self._is_marked and not identity.check(session.api, self._environment):
-            identity.write(session.api, self._environment)
+        if not self._is_marked and not gke.check_mark(session.api, self._environment):
+            gke.write_mark(session.api, self._environment)
         return backup
 
     def clean_up(self, session: "Session", planned: "Planned", end: BaseException) -> None:
@@ -211,7 +211,7 @@ class NewRelease(steps.Operation):
 
 def _rendered(settings: "Settings", request: Request) -> "tuple[Connection, Rendered, Seal]":
     """Reach the cluster while the secrets are decrypted, and render; all of it changes nothing."""
-    from tasks.lib.cluster.connection import connect
+    from tasks.lib.cluster.gke import connect
     from tasks.lib.deploy.releases import seal
     from tasks.lib.image.pinning import pin
     from tasks.lib.render.rendering import render

@@ -12,7 +12,7 @@ from tasks.lib.secrets import sensitive
 
 if TYPE_CHECKING:
     from tasks.lib.cluster.api import Api, Json
-    from tasks.lib.cluster.connection import Connection
+    from tasks.lib.cluster.gke import Connection
     from tasks.lib.deploy.lock.holder import Claim
     from tasks.lib.deploy.lock.lease import Lock
     from tasks.lib.deploy.objects import Wanted

@@ -125,13 +125,13 @@ def cluster(settings: "Settings", environment: "Environment") -> str:
         Failure: it does not answer, is another one, or permissions are missing.
 
     """
-    from tasks.lib.cluster import identity, permissions
-    from tasks.lib.cluster.connection import connect
+    from tasks.lib.cluster import gke, rbac
+    from tasks.lib.cluster.gke import connect
     from tasks.lib.deploy.objects import wanted
 
     connection = connect(settings, environment)
     try:
-        identity.check(connection.api, environment)
+        gke.check_mark(connection.api, environment)
         objects = wanted(_contents(settings, environment), connection.kinds, environment.namespace)
         keys = [(o.ref.api_version, o.ref.kind) for o in objects]
         if unknown := sorted({kind for api, kind in keys if (api, kind) not in connection.kinds}):
@@ -140,8 +140,8 @@ def cluster(settings: "Settings", environment: "Environment") -> str:
                 what, "Its CustomResourceDefinition is missing.", "Install cert-manager: docs/adopt.md."
             )
         used = {(connection.kinds[key], o.ref.namespace) for key, o in zip(keys, objects, strict=True)}
-        asked = permissions.needed(used, environment.namespace)
-        permissions.require(connection.api, asked)
+        asked = rbac.needed(used, environment.namespace)
+        rbac.require(connection.api, asked)
     finally:
         connection.api.close()
     return f"{connection.found.name}; all {len(asked)} permissions"

@@ -90,7 +90,7 @@ def in_use(settings: "Settings", repository: Reference) -> set[str]:
         Failure: a cluster cannot be asked: then nobody knows, and nothing may be deleted.
 
     """
-    from tasks.lib.cluster.connection import connect as reach
+    from tasks.lib.cluster.gke import connect as reach
     from tasks.lib.deploy.releases import history
 
     used: set[str] = set()

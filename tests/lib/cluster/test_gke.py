@@ -1,4 +1,5 @@
 import base64
+import json
 from typing import Any
 
 import pytest
@@ -7,10 +8,11 @@ from urllib3.util import retry
 
 from tasks.lib.cluster import gke
 from tasks.lib.cluster.endpoint import Endpoint
+from tasks.lib.cluster.errors import ApiError
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
 from tests.clock import Clock
-from tests.lib.cluster.scripted import Answer, Scripted
+from tests.lib.cluster.scripted import Answer, Scripted, status
 
 pytestmark = pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 SETTINGS = checked_in_settings()
@@ -176,3 +178,57 @@ def _session(server: Scripted) -> requests.Session:
     session.trust_env = False
     session.verify = False
     return session
+
+
+def test_the_mark_of_another_environment_stops_the_deploy(server: Scripted) -> None:
+    other = {
+        "environment": "production",
+        "project": "mit-lookit",
+        "location": "us-east1-d",
+        "cluster": "lookit-production",
+    }
+    server.answers = [Answer(body=json.dumps({"data": other}).encode())]
+
+    with pytest.raises(Failure) as caught:
+        gke.check_mark(server.api(), STAGING)
+
+    assert str(caught.value) == (
+        "This is not the cluster that was meant: nothing was changed.\n"
+        "  why:  expected environment staging, project mit-lookit, location us-east1-d, cluster lookit-staging\n"
+        "        found    environment production, project mit-lookit, location us-east1-d, cluster lookit-production\n"
+        "        ConfigMap default/lookit-orchestrator says so.\n"
+        "  next: Check its project, zone, cluster and namespace: ./inv settings --environment staging"
+    )
+
+
+def test_an_empty_mark_is_another_mark() -> None:
+    with pytest.raises(Failure, match="not the cluster that was meant") as caught:
+        gke.compare_mark(STAGING, {})
+    assert "found    an empty mark" in caught.value.why
+
+
+def test_its_own_mark_lets_a_deploy_pass(server: Scripted) -> None:
+    server.answers = [Answer(body=json.dumps(gke.mark(STAGING)).encode())]
+    assert gke.check_mark(server.api(), STAGING) is True
+
+
+def test_a_cluster_without_a_mark_is_a_new_one(server: Scripted) -> None:
+    server.answers = [status(404, "NotFound", "no such thing")]
+    assert gke.check_mark(server.api(), STAGING) is False
+
+
+def test_a_mark_that_may_not_be_read_stops_the_deploy(server: Scripted) -> None:
+    server.answers = [status(403, "Forbidden", "no")]
+    with pytest.raises(ApiError):
+        gke.check_mark(server.api(), STAGING)
+
+
+def test_the_mark_names_environment_and_cluster(server: Scripted) -> None:
+    server.answers = [Answer()]
+    gke.write_mark(server.api(), STAGING)
+    assert json.loads(server.asked[0].body)["data"] == {
+        "environment": "staging",
+        "project": "mit-lookit",
+        "location": "us-east1-d",
+        "cluster": "lookit-staging",
+    }

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.cluster import permissions
+from tasks.lib.cluster import rbac
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.objects import Wanted, annotated, scopes_to_come, wanted
 from tasks.lib.deploy.plan import autoscaling, document, prune, readers, references
@@ -117,7 +117,7 @@ def without_a_cluster(objects: Sequence[Object], before: Sequence[Wanted], kinds
     pin_with(SETTINGS.image.repository, objects, lambda image: DIGEST)
     found = [labelled(w, "default") for w in wanted(objects, kinds, "default")]
     scopes_to_come(w.body for w in found)
-    permissions.handed_on(w.body for w in found)
+    rbac.handed_on(w.body for w in found)
     live = {w.ref: annotated(w.body, {"a": "b"}) for w in before}
     for there in ({}, live):
         steps = decide(found, there, run_jobs=False)

@@ -9,8 +9,8 @@ from typing import Final
 from tasks.lib.background import completed
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
+from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kinds
-from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.events import Record, Tell, Told
 from tasks.lib.deploy.objects import Ref, is_going
 from tasks.lib.deploy.plan import takeover

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from tasks.lib.cluster import identity
+from tasks.lib.cluster import gke
 from tasks.lib.cluster.api import Api
-from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.cluster.errors import ApiError
 from tasks.lib.errors import Failure
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ class NoNamespace(Failure):
 
 def is_missing(api: Api, environment: "Environment") -> bool:
     """Whether the namespace is not there; asked by a dry run, because few deployers may read namespaces."""
-    path = f"{COLLECTION}/{environment.namespace}/configmaps/{identity.NAME}"
+    path = f"{COLLECTION}/{environment.namespace}/configmaps/{gke.MARK}"
     try:
-        api.apply(path, identity.mark(environment), doing="look for the namespace", query={"dryRun": "All"})
+        api.apply(path, gke.mark(environment), doing="look for the namespace", query={"dryRun": "All"})
     except ApiError as error:
         return error.status == 404
     return False

@@ -7,8 +7,8 @@ from tasks.lib import signals
 from tasks.lib.background import side_by_side
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
+from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kinds
-from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.events import Record, Tell, Told
 from tasks.lib.deploy.objects import APPLIED, is_going
 from tasks.lib.deploy.plan.decide import Step

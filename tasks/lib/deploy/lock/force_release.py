@@ -24,7 +24,7 @@ def unlock(settings: "Settings", environment: "Environment", by: str, reason: st
         Failure: the cluster cannot be reached, or refuses.
 
     """
-    from tasks.lib.cluster.connection import connect
+    from tasks.lib.cluster.gke import connect
 
     if not by or not reason:
         raise UsageError(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from tasks.lib import signals
 from tasks.lib.cluster.api import HURRIED, Api, Json
-from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.cluster.errors import ApiError
 from tasks.lib.deploy.apply.namespace import NoNamespace
 from tasks.lib.deploy.events import Notice, Tell
 from tasks.lib.deploy.lock import killed

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Final
 
 from tasks.lib.cluster.api import FIELD_MANAGER, Json
-from tasks.lib.cluster.connection import Connection
-from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.cluster.errors import ApiError
+from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.objects import Wanted
 from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.diff import COPY

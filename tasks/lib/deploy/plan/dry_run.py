@@ -11,9 +11,9 @@ from typing import Final
 from tasks.lib.background import side_by_side
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
+from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kinds
-from tasks.lib.cluster.permissions import NEVER_REMOVED, RECREATED
-from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.cluster.rbac import NEVER_REMOVED, RECREATED
 from tasks.lib.deploy.objects import Ref, contains, scopes_to_come
 from tasks.lib.deploy.plan import takeover
 from tasks.lib.deploy.plan.conflicts import Conflict, bare, found_in, not_ours, options, without

@@ -9,8 +9,8 @@ from typing import Final
 from tasks.lib.background import side_by_side
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
+from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kind, Kinds
-from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.objects import Ref, Wanted, ref_of
 from tasks.lib.deploy.plan.ownership import LABEL, owner_of
 

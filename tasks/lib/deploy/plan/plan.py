@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tasks.lib.cluster import permissions
+from tasks.lib.cluster import rbac
 from tasks.lib.cluster.api import Json
-from tasks.lib.cluster.connection import Connection
+from tasks.lib.cluster.gke import Connection
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.deploy.apply.apply import unknown_kind
 from tasks.lib.deploy.objects import Ref, Wanted, scopes_to_come
@@ -105,7 +105,7 @@ def make(
     """
     api, kinds = connection.api, connection.kinds
     _require_kinds(objects, kinds)
-    permissions.require(api, needed(connection, environment, objects, settings.deploy))
+    rbac.require(api, needed(connection, environment, objects, settings.deploy))
     objects = [labelled(w, environment.namespace) for w in objects]
     live = observe(api, kinds, objects, environment.namespace)
     steps = decide(objects, live, run_jobs=choices.run_jobs)
@@ -133,16 +133,16 @@ def make(
 
 def needed(
     connection: Connection, environment: "Environment", objects: Sequence[Wanted], deploy: "Deploy"
-) -> list[permissions.Permission]:
+) -> list[rbac.Permission]:
     """Every permission that deploying `objects` with these settings takes."""
     kinds = connection.kinds
     used = {
         (kinds[key], w.ref.namespace) for w in objects if (key := (w.ref.api_version, w.ref.kind)) in kinds
     }
-    own = permissions.needed(used, environment.namespace)
+    own = rbac.needed(used, environment.namespace)
     places = places_to_watch(w.ref for w in objects if may_be_awaited(w.ref, deploy))
-    watched = permissions.to_watch((kinds[key], namespace) for key, namespace in places if key in kinds)
-    return sorted({*own, *watched, *permissions.handed_on(w.body for w in objects)})
+    watched = rbac.to_watch((kinds[key], namespace) for key, namespace in places if key in kinds)
+    return sorted({*own, *watched, *rbac.handed_on(w.body for w in objects)})
 
 
 def _require_kinds(objects: Sequence[Wanted], kinds: Kinds) -> None:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from tasks.lib.background import side_by_side
-from tasks.lib.cluster import permissions
+from tasks.lib.cluster import rbac
 from tasks.lib.cluster.api import Api, Json
-from tasks.lib.cluster.connection import Connection
 from tasks.lib.cluster.endpoint import CONNECTIONS
-from tasks.lib.cluster.permissions import NEVER_REMOVED
+from tasks.lib.cluster.gke import Connection
+from tasks.lib.cluster.rbac import NEVER_REMOVED
 from tasks.lib.deploy.apply.remove import reason_to_leave
 from tasks.lib.deploy.objects import Ref, Wanted, configuration_names, is_going
 from tasks.lib.deploy.plan.decide import Action, Step
@@ -222,7 +222,7 @@ def _look(
     places = {
         (kinds[w.ref.api_version, w.ref.kind], w.ref.namespace) for w in gone if w.ref.kind not in known
     }
-    permissions.require(connection.api, permissions.to_remove(places))
+    rbac.require(connection.api, rbac.to_remove(places))
     return observe(connection.api, kinds, gone, namespace)
 
 

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tasks.lib.cluster import permissions
+from tasks.lib.cluster import rbac
 from tasks.lib.cluster.api import Json
-from tasks.lib.cluster.connection import Connection
+from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.plan.decide import Action
 from tasks.lib.deploy.plan.observe import get
@@ -237,7 +237,7 @@ def _looked_up(connection: Connection, targets: Collection[Ref]) -> dict[Ref, Js
     kinds = connection.kinds
     known = [target for target in sorted(targets) if (target.api_version, target.kind) in kinds]
     places = {(kinds[one.api_version, one.kind], one.namespace) for one in known}
-    permissions.require(connection.api, permissions.to_read(places))
+    rbac.require(connection.api, rbac.to_read(places))
     found = {one: get(connection.api, kinds[one.api_version, one.kind], one) for one in known}
     return {one: thing for one, thing in found.items() if thing}
 

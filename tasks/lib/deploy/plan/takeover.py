@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from tasks.lib.cluster.api import FIELD_MANAGER, Api, Json
-from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.cluster.errors import ApiError
 from tasks.lib.deploy.objects import as_stored
 from tasks.lib.deploy.plan.decide import Step
 from tasks.lib.deploy.plan.diff import COPY

@@ -13,8 +13,8 @@ from typing import Final
 from tasks.lib.background import side_by_side
 from tasks.lib.cluster.api import FIELD_MANAGER, Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
+from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kinds
-from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.objects import Ref, Wanted, contains, is_going
 from tasks.lib.deploy.plan.diff import Change, changes
 from tasks.lib.deploy.plan.managed_fields import at, paths, spelled

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tasks.lib.cluster.api import FIELD_MANAGER, Api, Json
-from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.cluster.errors import ApiError
 from tasks.lib.deploy.events import BEFORE, DEPLOYED, Notice, Record, Remembered
 from tasks.lib.deploy.objects import Wanted
 from tasks.lib.deploy.plan.decide import Step

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from tasks.lib.cluster.api import Api, Json
-from tasks.lib.cluster.connection import Connection
+from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.events import BEFORE, Notice, Record
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names
 from tasks.lib.deploy.plan.decide import Step

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from tasks.lib.cluster.api import Json
-from tasks.lib.cluster.connection import Connection
-from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.cluster.errors import ApiError
+from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.lock.killed import KILLED
 from tasks.lib.deploy.objects import is_job, wanted
 from tasks.lib.deploy.plan.diff import masked
@@ -157,7 +157,7 @@ def _redactor(settings: "Settings", environment: "Environment", connection: Conn
 
 @contextmanager
 def _reached(settings: "Settings", environment: "Environment") -> Iterator[Connection]:
-    from tasks.lib.cluster.connection import connect
+    from tasks.lib.cluster.gke import connect
 
     connection = connect(settings, environment)
     try:

@@ -18,7 +18,7 @@ from tasks.lib.errors import Failure
 
 if TYPE_CHECKING:
     from tasks.lib.cluster.api import Json
-    from tasks.lib.cluster.connection import Connection
+    from tasks.lib.cluster.gke import Connection
     from tasks.lib.deploy.plan.document import Plan
     from tasks.lib.deploy.plan.plan import Planned
     from tasks.lib.deploy.session import Session
@@ -48,7 +48,7 @@ class Request:
 
 def releases(settings: "Settings", environment: "Environment") -> list[history.Past]:
     """The releases that are kept, the newest first."""
-    from tasks.lib.cluster.connection import connect
+    from tasks.lib.cluster.gke import connect
 
     return history.read(connect(settings, environment).api, environment.namespace)
 
@@ -60,8 +60,8 @@ def roll_back(settings: "Settings", request: Request, tell: Tell) -> Record:
         Failure: it cannot be brought back, or does not become ready.
 
     """
-    from tasks.lib.cluster import identity
-    from tasks.lib.cluster.connection import connect
+    from tasks.lib.cluster import gke
+    from tasks.lib.cluster.gke import connect
     from tasks.lib.deploy.plan.conflicts import bare
 
     for named in request.force_conflicts:
@@ -69,7 +69,7 @@ def roll_back(settings: "Settings", request: Request, tell: Tell) -> Record:
     environment = request.environment
     connection = connect(settings, environment)
     try:
-        identity.check(connection.api, environment)
+        gke.check_mark(connection.api, environment)
         past = history.read(connection.api, environment.namespace)
         chosen = history.choose(past, request.number, environment.name)
         sealing = seal.decrypted(settings, environment)

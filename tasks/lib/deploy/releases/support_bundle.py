@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from tasks.lib.cluster.api import HURRIED, Api, Json
+from tasks.lib.cluster.errors import ApiError, Unreachable
 from tasks.lib.cluster.kinds import Kinds
-from tasks.lib.cluster.refusal import ApiError, Unreachable
 from tasks.lib.deploy.objects import APPLIED
 from tasks.lib.deploy.plan.decide import Step
 from tasks.lib.deploy.plan.observe import get

@@ -5,8 +5,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from tasks.lib.cluster.api import Json
-from tasks.lib.cluster.connection import Connection
-from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.cluster.errors import ApiError
+from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.rollout.readiness import BUILT_IN, RULES, State, condition, key_of, readiness

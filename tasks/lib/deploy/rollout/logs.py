@@ -10,7 +10,7 @@ from typing import Final
 from tasks.lib import signals
 from tasks.lib.background import Background
 from tasks.lib.cluster.api import Api, Json
-from tasks.lib.cluster.refusal import ApiError, Unreachable
+from tasks.lib.cluster.errors import ApiError, Unreachable
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.rollout.diagnose import container_to_blame, last_seen
 from tasks.lib.deploy.rollout.failure_rules import Problem

@@ -8,8 +8,8 @@ from typing import Final
 
 from tasks.lib import signals
 from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kinds
-from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.events import LogLine, Notice, Record, Tell, Told
 from tasks.lib.deploy.objects import Ref, is_going
 from tasks.lib.deploy.rollout.cluster_view import View

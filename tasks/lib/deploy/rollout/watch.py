@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.errors import ApiError, Unreachable, from_status
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.cluster.refusal import ApiError, Unreachable, from_status
 from tasks.lib.errors import Failure
 
 # The server ends a watch after this long, and a silent connection counts as broken a little later.

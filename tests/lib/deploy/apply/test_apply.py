@@ -10,8 +10,8 @@ import pytest
 
 from tasks.lib.cluster.api import Api, Json, Patience
 from tasks.lib.cluster.endpoint import CONNECTIONS
+from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.apply.apply import Acting
 from tasks.lib.deploy.events import Event, Record, Told
 from tasks.lib.deploy.objects import Ref, Wanted

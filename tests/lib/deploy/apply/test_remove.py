@@ -3,8 +3,8 @@ from typing import Any, cast
 import pytest
 
 from tasks.lib.cluster.api import Api
+from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.apply.remove import Removing, reason_to_leave
 from tasks.lib.deploy.events import Record
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from tasks.lib.cluster.api import Api, Patience
-from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.cluster.errors import ApiError
 from tasks.lib.deploy.lock import lease
 from tasks.lib.deploy.lock.holder import Claim
 from tasks.lib.deploy.lock.lease import SECONDS, Lock

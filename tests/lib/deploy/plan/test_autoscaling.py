@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.cluster.connection import Connection
-from tasks.lib.cluster.gke import Found
+from tasks.lib.cluster.gke import Connection, Found
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.apply.apply import Acting
 from tasks.lib.deploy.events import Record

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.cluster.connection import Connection
-from tasks.lib.cluster.gke import Found
+from tasks.lib.cluster.gke import Connection, Found
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.apply.apply import unknown_kind
 from tasks.lib.deploy.objects import Ref, wanted

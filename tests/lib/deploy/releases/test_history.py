@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tasks.lib.cluster.api import Json
-from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.cluster.errors import ApiError
 from tasks.lib.deploy.events import Record
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.output.releases import row

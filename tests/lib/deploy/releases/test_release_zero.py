@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.cluster.connection import Connection
-from tasks.lib.cluster.gke import Found
+from tasks.lib.cluster.gke import Connection, Found
 from tasks.lib.cluster.kinds import Kind, Kinds
 from tasks.lib.deploy.events import Event
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.cluster.refusal import ApiError
+from tasks.lib.cluster.errors import ApiError
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan.diff import Change
 from tasks.lib.deploy.releases import history, review

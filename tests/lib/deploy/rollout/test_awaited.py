@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from tasks.lib.cluster.connection import Connection
+from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.rollout.awaited import (

@@ -12,8 +12,8 @@ import pytest
 
 from tasks.lib.cluster.api import Api, Patience
 from tasks.lib.cluster.endpoint import Endpoint
+from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.cluster.refusal import ApiError
 from tasks.lib.deploy.events import Event, LogLine, Record, Row, Told
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.output.lines import Lines

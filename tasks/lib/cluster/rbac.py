@@ -1,6 +1,6 @@
-"""What a deploy may do: every verb on every resource it needs, asked for before anything changes."""
+"""Which permissions a deploy needs, whether the cluster grants them, and the roles that do."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,15 +9,16 @@ from typing import Final
 from tasks.lib.background import side_by_side
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
+from tasks.lib.cluster.errors import BY_NUMBER, ApiError
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.cluster.refusal import BY_NUMBER, ApiError
 from tasks.lib.errors import Failure
 
 VERBS_TO_APPLY: Final = ("get", "list", "create", "patch")
 VERBS_OF_THE_LOCK: Final = ("get", "create", "update", "patch", "watch", "delete")
 VERBS_OF_HISTORY: Final = ("get", "list", "create", "patch", "delete")
-RBAC: Final = "rbac.authorization.k8s.io/"
-# Kinds that are deleted and made again where a change asks for it.
+RBAC: Final = "rbac.authorization.k8s.io"
+ROLE: Final = "lookit-deployer"
+# Kinds that are deleted and recreated where a change requires it.
 RECREATED: Final = frozenset({"Job", "StorageClass", "RoleBinding", "ClusterRoleBinding"})
 # Kinds that no deploy ever removes: data is in them, or hangs on them.
 NEVER_REMOVED: Final = frozenset({"PersistentVolumeClaim", "Namespace", "CustomResourceDefinition"})
@@ -95,7 +96,7 @@ def needed(used: Iterable[tuple[Kind, str]], namespace: str) -> list[Permission]
     }
     permissions.add(Permission(namespace, "", "pods/log", "get"))
     permissions |= {Permission(namespace, *kind, "list") for kind in READERS_ALONE}
-    permissions.add(Permission(namespace, "", "pods", "delete"))  # broken ones that hold up their own mending
+    permissions.add(Permission(namespace, "", "pods", "delete"))  # broken ones that block a rollout
     permissions |= {
         Permission(namespace, "coordination.k8s.io", "leases", verb) for verb in VERBS_OF_THE_LOCK
     }
@@ -138,7 +139,7 @@ def handed_on(roles: Iterable[Json]) -> list[Permission]:
     return sorted(
         Permission(role["metadata"].get("namespace", ""), group, resource, verb)
         for role in roles
-        if role["kind"] in {"Role", "ClusterRole"} and role["apiVersion"].startswith(RBAC)
+        if role["kind"] in {"Role", "ClusterRole"} and role["apiVersion"].startswith(f"{RBAC}/")
         for rule in role.get("rules") or []
         for group in rule.get("apiGroups") or []
         for resource in rule.get("resources") or []
@@ -176,7 +177,7 @@ def require(api: Api, wanted: Sequence[Permission]) -> None:
     """Check that all of `wanted` is granted.
 
     Raises:
-        Failure: some is not; all of it is listed, with who the cluster takes us for.
+        Failure: some is not; the message lists it, and the account that the cluster knows.
 
     """
     if lacking := missing(api, wanted):
@@ -201,6 +202,48 @@ def known_as(api: Api) -> str:
     except ApiError:
         return ""
     return str(answer.get("status", {}).get("userInfo", {}).get("username", ""))
+
+
+def roles(permissions: Iterable[Permission], account: str) -> list[Json]:
+    """A role per namespace and one for the whole cluster, each bound to the user with this e-mail address."""
+    by_namespace: dict[str, list[Permission]] = defaultdict(list)
+    for permission in permissions:
+        by_namespace[permission.namespace].append(permission)
+    return [
+        thing
+        for namespace in sorted(by_namespace)
+        for thing in _pair(namespace, by_namespace[namespace], account)
+    ]
+
+
+def _pair(namespace: str, permissions: list[Permission], account: str) -> tuple[Json, Json]:
+    scope = "" if namespace else "Cluster"
+    metadata = {"name": ROLE, **({"namespace": namespace} if namespace else {})}
+    version = f"{RBAC}/v1"
+    rules = _role_rules(permissions)
+    role = {"apiVersion": version, "kind": f"{scope}Role", "metadata": metadata, "rules": rules}
+    binding = {
+        "apiVersion": version,
+        "kind": f"{scope}RoleBinding",
+        "metadata": metadata,
+        "roleRef": {"apiGroup": RBAC, "kind": f"{scope}Role", "name": ROLE},
+        "subjects": [{"apiGroup": RBAC, "kind": "User", "name": account}],
+    }
+    return role, binding
+
+
+def _role_rules(permissions: list[Permission]) -> list[Json]:
+    """One rule for all resources of a group that need the same verbs."""
+    verbs: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for permission in permissions:
+        verbs[permission.group, permission.resource].append(permission.verb)
+    resources: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
+    for (group, resource), needed in sorted(verbs.items()):
+        resources[group, tuple(sorted(needed))].append(resource)
+    return [
+        {"apiGroups": [group], "resources": named, "verbs": list(needed)}
+        for (group, needed), named in sorted(resources.items())
+    ]
 
 
 def _rules(api: Api, namespace: str) -> list[Json]:

@@ -14,16 +14,16 @@ NEXT_STEPS: Mapping[int, str] = {
     404: "Check that the kind is installed in the cluster: `kubectl api-resources`.",
     409: "Look at who changes the object: `kubectl get … -o yaml --show-managed-fields`.",
     413: "The object is larger than the API server takes (about 1.5 MB): split it.",
-    422: "Mend the manifest at the field named above.",
+    422: "Fix the manifest at the field named above.",
     429: "The API server is overloaded: wait a minute and run the same command again.",
 }
-# A rule of the cluster answers 403 as well, in other words than those for a role that is missing.
+# Quotas and admission also answer 403, in other words than those for a missing role.
 RULE = re.compile(r"exceeded quota|denied (the )?request|violates PodSecurity|usage per (Pod|Container)")
 BY_RULE = (
     "A rule of the cluster forbids it: quota, a limit range or an admission policy. docs/on-call.md says "
     "what to do about each."
 )
-# What the server says of a webhook that it asks in vain; it may be about to start again.
+# What the server says of a webhook that does not answer; it may be about to start again.
 SILENT_WEBHOOK = re.compile(r'failed calling webhook "([^"]+)"')
 # GKE's name for a service account whose token lacks the scope that tells its e-mail address.
 NUMBERED = re.compile(r'User "\d+"')
@@ -35,16 +35,16 @@ BY_NUMBER = (
 FORBIDDEN = ((RULE, BY_RULE), (NUMBERED, BY_NUMBER))
 ENDING = "because it is being terminated"
 GONE_FIRST = (
-    "The namespace is being deleted: wait until `kubectl get namespace` does not list it any more, then run "
-    "the same command again. What holds it back stands in its status."
+    "The namespace is being deleted: wait until `kubectl get namespace` no longer lists it, then run the "
+    "same command again. Its status says what blocks it."
 )
-# What etcd says when it has reached its quota; it heals only when someone makes room.
+# What etcd says when it has reached its quota.
 FULL = "database space exceeded"
 MAKE_ROOM = (
-    "The cluster's own store is full until someone makes room: delete what is not "
-    "needed, compact, defragment and disarm etcd (on GKE: ask support), then run the same command again."
+    "The cluster's etcd is full: delete what is not needed, compact, defragment and disarm it (on GKE: ask "
+    "support), then run the same command again."
 )
-# An object that its schema does not take: the server answers 500, as if the fault were its own.  Kinds that
+# An object that does not fit its schema: the server answers 500, as if the error were its own.  Kinds that
 # come with a definition are left out: the server may just not have its newest schema yet.
 BUILT_IN = r"\(.*; ([a-z]*|(networking|rbac\.authorization|storage)\.k8s\.io)/v\w+, Kind=\w+\)"
 UNTYPED = re.compile(
@@ -64,12 +64,12 @@ SLOW = (
     "answer (`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations` names them), or the "
     "network broke. Run the same command again."
 )
-LATER = "Run the same command again; what was applied already is left alone."
+LATER = "Run the same command again; what is applied already stays."
 
 
 @dataclass(frozen=True)
 class Cause:
-    """One fault that the server names: the field, and what is wrong with it."""
+    """One problem that the server names: the field, and what is wrong with it."""
 
     reason: str
     field: str
@@ -84,7 +84,7 @@ class ApiError(Failure):
         status: the HTTP status.
         reason: the machine-readable reason, such as `AlreadyExists`.
         message: the server's own words.
-        causes: single faults, where the server lists them.
+        causes: single problems, where the server lists them.
 
     """
 
@@ -102,13 +102,13 @@ class ApiError(Failure):
 
     @property
     def in_short(self) -> str:
-        """The server's words: single faults with their fields, where it lists them."""
+        """The server's words: single problems with their fields, where it lists them."""
         told = (f"{cause.field}: {cause.message}" if cause.field else cause.message for cause in self.causes)
         return "; ".join(told) or self.message
 
 
-def lasts(message: str) -> bool:
-    """Whether a fault is there until somebody mends it, although its status says that it may pass."""
+def is_permanent(message: str) -> bool:
+    """Whether an error stays until somebody fixes it, although its status says that it is temporary."""
     return FULL in message or bool(UNTYPED.match(message) or TOO_LARGE.search(message))
 
 
@@ -122,7 +122,7 @@ def next_step(status: int, message: str) -> str:
         return GONE_FIRST
     if silent := SILENT_WEBHOOK.search(message):
         return (
-            f"The webhook {silent[1]} does not answer: see that the pods behind its service run, which "
+            f"The webhook {silent[1]} does not answer: check the pods behind its service, which "
             "`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations -o yaml` names. "
             f"{LATER}"
         )

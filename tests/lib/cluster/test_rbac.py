@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.cluster.permissions import Permission, grants, needed, require
+from tasks.lib.cluster.rbac import Permission, grants, needed, require
 from tasks.lib.errors import Failure
 from tests.lib.cluster.scripted import Answer, Scripted, status
 

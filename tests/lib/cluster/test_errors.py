@@ -1,6 +1,6 @@
 import pytest
 
-from tasks.lib.cluster.refusal import Unreachable, api_error, lasts
+from tasks.lib.cluster.errors import Unreachable, api_error, is_permanent
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_403_names_the_way_out_that_goes_with_its_words(message: str, step: st
     ids=["etcd", "before etcd"],
 )
 def test_an_object_that_etcd_does_not_take_is_not_sent_again(message: str) -> None:
-    assert lasts(message)
+    assert is_permanent(message)
     assert "split it" in api_error("apply it", 500, message.encode()).next_step
 
 
@@ -57,7 +57,7 @@ def test_a_webhook_that_does_not_answer_is_named(code: int) -> None:
 
     assert next_step.startswith("The webhook validate.nginx.ingress.kubernetes.io does not answer")
     assert "mutatingwebhookconfigurations" in next_step
-    assert not lasts(said)
+    assert not is_permanent(said)
 
 
 @pytest.mark.parametrize(
@@ -82,4 +82,4 @@ def test_a_server_that_took_a_request_and_did_not_answer_may_wait_for_a_webhook(
 
 
 def test_a_server_that_ends_is_asked_again() -> None:
-    assert not lasts("etcdserver: leader changed")
+    assert not is_permanent("etcdserver: leader changed")
