@@ -9,6 +9,7 @@ from tasks.lib import process
 from tasks.lib.doctor.finding import THIS_MACHINE, Check
 from tasks.lib.doctor.floating import nothing_floats
 from tasks.lib.errors import Failure
+from tasks.lib.image import engine
 from tasks.lib.render.kustomize import kubectl
 
 if TYPE_CHECKING:
@@ -88,19 +89,14 @@ def docker_version() -> str:
     """The version of the Docker engine that answers.
 
     Raises:
-        Failure: there is no client, or no engine behind it.
+        Failure: there is no client, no engine behind it, or not for this user.
 
     """
     if not shutil.which("docker"):
         raise Failure(
             "docker is not on PATH (build, test and push need it).", next_step="apt-get install docker.io"
         )
-    try:
-        done = process.run(("docker", "version", "--format", "{{.Server.Version}}"), time_limit=SECONDS)
-    except Failure as failure:
-        what = "No Docker engine answers (build, test and push need one)."
-        raise Failure(what, failure.why, "systemctl start docker, or set DOCKER_HOST") from failure
-    return done.stdout.decode(errors="replace").strip()
+    return engine.versions(SECONDS).split()[-1]
 
 
 def credentials_work(settings: "Settings") -> str:

@@ -63,6 +63,7 @@ def run(settings: "Settings", wanted: docker.Build, image: str) -> None:
         setting="time_limits.image_build",
     )  # fmt: skip
     if code:
+        engine.check_alive(settings.time_limits.docker, "build")
         raise Failure(
             f"The image could not be built: {image}.",
             f"`{process.spelled(told.argv[:3])} …` exited with {code}; its output is above.",

@@ -41,11 +41,36 @@ def versions(seconds: float) -> str:
             docker.versions(), time_limit=seconds, setting="time_limits.docker"
         ).stdout.decode()
     except Failure as failure:
+        raise no_answer(failure.why or failure.what) from failure
+
+
+def no_answer(words: str) -> Failure:
+    """The error for an engine that does not answer, or not to this user."""
+    if "permission denied" in words.lower():
+        return Failure(
+            "You may not use the Docker engine of this machine.", words,
+            "Join its group, which makes you as good as root: sudo usermod -aG docker $USER && newgrp docker",
+        )  # fmt: skip
+    return Failure(
+        "No Docker engine answers.", words,
+        f"Start it (systemctl start docker), or set DOCKER_HOST.  {INSTALL}",
+    )  # fmt: skip
+
+
+def check_alive(seconds: float, during: str) -> None:
+    """Say so where a command failed because the engine is gone.
+
+    Raises:
+        Failure: it does not answer.
+
+    """
+    try:
+        versions(seconds)
+    except Failure as failure:
         raise Failure(
-            "This task needs Docker, and no engine answers.",
-            failure.why or failure.what,
-            f"Start it (systemctl start docker), or set DOCKER_HOST.  {INSTALL}",
-        ) from failure
+            f"The Docker engine stopped during the {during}.", failure.why,
+            "See why: journalctl -u docker -n 50. Start it: systemctl start docker. Then run this again.",
+        ) from failure  # fmt: skip
 
 
 def fetch(image: str, seconds: float, pull: float) -> None:

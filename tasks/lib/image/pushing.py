@@ -209,6 +209,7 @@ def push_name(settings: "Settings", name: Reference) -> None:
     attempt = 1
     while failure := _fault_of_one_attempt(settings, name):
         if attempt == settings.registry.push_attempts or final(failure.why):
+            engine.check_alive(settings.time_limits.docker, "push")
             raise refused(name, failure) from failure
         last_words = (failure.why or failure.what).splitlines()[-1]
         console.say(f"Attempt {attempt} failed ({last_words}), once more …")

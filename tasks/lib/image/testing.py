@@ -40,7 +40,7 @@ class SuiteFailed(Failure):
             super().__init__(
                 f"The application's tests could not be started: docker exited with {code}.",
                 f"The reason is above; the command was `{process.spelled(command)}`.",
-                "Mend test.command in invoke.yaml, or name another with --command.",
+                "Fix test.command in invoke.yaml, or name another with --command.",
             )
         else:
             super().__init__(
@@ -104,6 +104,8 @@ def run_suite(
             docker.run(wanted), time_limit=settings.time_limits.test, setting="time_limits.test",
             stop=partial(_stop, wanted.name, seconds),
         )  # fmt: skip
+        if code:
+            engine.check_alive(seconds, "tests")
     if code:
         raise SuiteFailed(code, wanted.command)
 
@@ -192,7 +194,7 @@ def _start(wanted: docker.Run, limits: "TimeLimits") -> None:
     except Failure as failure:
         raise Failure(
             f"The test database {wanted.image} could not be started.", failure.why,
-            "Mend test.database_image in invoke.yaml, or `docker login` to its registry.",
+            "Fix test.database_image in invoke.yaml, or `docker login` to its registry.",
         ) from failure  # fmt: skip
 
 
@@ -224,7 +226,7 @@ def wait_for_database(settings: "Settings", names: Names) -> None:
             raise TimedOut(
                 f"The test database accepted no connection within {settings.time_limits.database_ready:g} s.",
                 last_words(names.database, seconds),
-                "Raise time_limits.database_ready, or mend test.database_ready, in invoke.yaml.",
+                "Raise time_limits.database_ready, or fix test.database_ready, in invoke.yaml.",
             )
         signals.sleep(SECONDS_BETWEEN_QUESTIONS)
     console.say(f"The database accepts connections after {time.monotonic() - started:.1f} s.")

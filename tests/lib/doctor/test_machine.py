@@ -83,8 +83,20 @@ def test_a_docker_without_engine_says_so(tmp_path: Path, monkeypatch: pytest.Mon
     assert caught.value.why == "Cannot connect to the Docker daemon"
 
 
+def test_who_may_not_use_docker_is_told_how_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = (
+        "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock"
+    )
+    _program(tmp_path, "docker", f"echo {said} >&2; exit 1")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    with pytest.raises(Failure, match="You may not use the Docker engine of this machine") as caught:
+        machine.docker_version()
+    assert "sudo usermod -aG docker $USER" in caught.value.next_step
+
+
 def test_versions_are_the_first_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _program(tmp_path, "docker", "echo 28.1")
+    _program(tmp_path, "docker", "echo 27.0 28.1")
     _program(tmp_path, "go", "echo go version go1.26; echo more")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 

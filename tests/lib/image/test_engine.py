@@ -1,7 +1,7 @@
 """What tasks do about an engine that is old, lacks something or fails in the middle."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -72,16 +72,43 @@ def test_without_an_engine_the_error_says_how_to_start_one(engine: DockerProgram
     with pytest.raises(Failure) as failure:
         builder(5)
 
-    assert failure.value.what == "This task needs Docker, and no engine answers."
+    assert failure.value.what == "No Docker engine answers."
     assert failure.value.why == "Cannot connect to the Docker daemon"
     assert failure.value.next_step.startswith("Start it (systemctl start docker), or set DOCKER_HOST.")
+
+
+DOWN = Says("version *", err="Cannot connect to the Docker daemon", code=1)
+GOES_DOWN = replace(Says("version *", "28.2.2 28.2.2\n"), again=DOWN)
+
+
+@pytest.mark.parametrize("during", ["build", "tests", "push"])
+def test_an_engine_that_stops_meanwhile_is_the_reason(
+    engine: DockerProgram, settings: Settings, source: Path, monkeypatch: pytest.MonkeyPatch, during: str
+) -> None:
+    monkeypatch.setattr(pushing, "FIRST_PAUSE", 0.0)
+    pushed = parse(f"127.0.0.1:1/lookit:{COMMIT}")
+    doing: dict[str, tuple[str, Callable[[], object]]] = {
+        "build": ("buildx build *", lambda: building.build(settings, plain(source), VARIABLES)),
+        "tests": ("run --rm *", lambda: testing.run_suite(settings, plain(source), VARIABLES)),
+        "push": ("push *", lambda: pushing.push_name(settings, pushed)),
+    }
+    pattern, task = doing[during]
+    fails = Says(pattern, err="unexpected EOF", code=1)
+    engine.answers(DOWN if during == "push" else GOES_DOWN, fails)
+
+    with pytest.raises(Failure) as failure:
+        task()
+
+    assert failure.value.what == f"The Docker engine stopped during the {during}."
+    assert failure.value.why == "Cannot connect to the Docker daemon"
+    assert "journalctl -u docker" in failure.value.next_step
 
 
 def test_without_an_engine_no_image_is_called_missing(engine: DockerProgram) -> None:
     down = "Cannot connect to the Docker daemon"
     engine.answers(Says("version *", err=down, code=1), Says("image inspect *", err=down, code=1))
 
-    with pytest.raises(Failure, match="This task needs Docker, and no engine answers"):
+    with pytest.raises(Failure, match="No Docker engine answers"):
         image_id("here:1", 5)
 
 
@@ -526,7 +553,8 @@ def test_a_fault_that_stays_ends_after_the_attempts_of_the_settings(
         pushing.push_name(settings, pushing_to)
 
     assert failure.value.what == f"{pushing_to} could not be pushed."
-    assert len(engine.asked) == settings.registry.push_attempts > 1
+    attempts = [line for line in engine.asked if line.startswith("push")]
+    assert len(attempts) == settings.registry.push_attempts > 1
 
 
 def test_a_push_that_is_denied_is_not_tried_again(
@@ -537,4 +565,4 @@ def test_a_push_that_is_denied_is_not_tried_again(
     with pytest.raises(Failure, match="could not be pushed"):
         pushing.push_name(settings, pushing_to)
 
-    assert len(engine.asked) == 1
+    assert [line.partition(" ")[0] for line in engine.asked] == ["push", "version"]
