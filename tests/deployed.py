@@ -169,7 +169,10 @@ def releases(case: Case) -> list[dict[str, Any]]:
 
 def results(case: Case) -> list[str]:
     """How the releases ended, the newest first."""
-    return [one["result"] for one in releases(case)]
+    return [
+        f"{one['result']}{' to ' + one['rolled_back_to'] if 'rolled_back_to' in one else ''}"
+        for one in releases(case)
+    ]
 
 
 def backups(case: Case) -> list[dict[str, Any]]:

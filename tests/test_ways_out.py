@@ -22,7 +22,7 @@ from tasks.lib.build_variables import BuildVariables
 from tasks.lib.deploy import new_release, notifications
 from tasks.lib.deploy import session as sessions
 from tasks.lib.deploy.apply import in_phases
-from tasks.lib.deploy.events import Decided, Event, LogLine, Notice, Record, Remembered, Tell, Told
+from tasks.lib.deploy.events import Decided, Event, LogLine, Notice, Record, Remembered, Result, Tell, Told
 from tasks.lib.deploy.new_release import NewRelease, Request
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.output import display, report_files
@@ -106,8 +106,8 @@ class Leaking:
         """Fail in the first phase."""
         [(title, steps)] = planned.phases
         session.record.plan(title, list(steps))
-        session.record.begin(WEB, "being applied")
-        session.record.end(WEB, f"failed: {self.printed}")
+        session.record.begin(WEB, Result.APPLYING)
+        session.record.end(WEB, Result.FAILED, self.printed)
         raise Failure(f"{self.printed}\nfailed.", f"last lines:\n{self.printed}", self.printed)
 
     def collect(self, *_: Any) -> Found:

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from tasks.lib.deploy.backup.policy import Backup
-from tasks.lib.deploy.events import DEPLOYED, Record, Tell
+from tasks.lib.deploy.events import Record, ReleaseResult, Tell
 from tasks.lib.errors import Failure
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def deploy(operation: "Operation", tell: Tell) -> Record:
                     backup.wait_before(phase)
                     apply.apply(phase)
                     apply.wait(phase)
-            record.outcome = DEPLOYED
+            record.outcome = ReleaseResult.DEPLOYED
             apply.prune(planned.removals)
         except (Failure, KeyboardInterrupt) as end:
             operation.clean_up(session, planned, end)

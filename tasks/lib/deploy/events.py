@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from tasks.lib.deploy.objects import Ref
@@ -43,9 +44,46 @@ class Notice:
     text: str
 
 
-DEPLOYED: Final = "deployed"
-# The result of release 0, which others deployed.
-BEFORE: Final = "before the first deploy"
+class Result(StrEnum):
+    """How far one object has come."""
+
+    NOT_REACHED = "not reached"
+    APPLYING = "being applied"
+    WAITING = "waiting"
+    REMOVING = "being removed"
+    UNCHANGED = "unchanged"
+    RAN_BEFORE = "ran before"
+    APPLIED = "applied"
+    READY = "ready"
+    COMPLETE = "complete"
+    REMOVED = "removed"
+    LEFT = "left"
+    FAILED = "failed"
+    TIMED_OUT = "timed out"
+
+
+# Nothing had to be done with these, and all is well with those.
+SETTLED: Final = frozenset({Result.UNCHANGED, Result.RAN_BEFORE})
+GOOD: Final = SETTLED | {Result.APPLIED, Result.READY, Result.COMPLETE, Result.REMOVED, Result.LEFT}
+BAD: Final = frozenset({Result.FAILED, Result.TIMED_OUT})
+
+
+class ReleaseResult(StrEnum):
+    """How a release ended, as history keeps it."""
+
+    DEPLOYED = "deployed"
+    FAILED = "failed"
+    RECOVERED = "failed, rolled back"
+    RECOVERY_FAILED = "failed, rollback failed"
+    RECOVERY_INTERRUPTED = "failed, rollback interrupted"
+    INTERRUPTED = "interrupted"
+    KILLED = "killed"
+    ROLLBACK_FAILED = "rollback failed"
+    ROLLBACK_INTERRUPTED = "rollback interrupted"
+    BEFORE = "before the first deploy"  # of release 0, which others deployed
+    UNKNOWN = "unknown"
+
+
 # The lines of each container's log that are kept: the pod may be gone when they are asked for.
 LINES_HEARD: Final = 2000
 
@@ -58,7 +96,7 @@ class Row:
         phase: the title of its phase.
         ref: its name.
         action: what the plan says.
-        result: `not reached`, `applied`, `ready`, `waiting: …`, `failed: …` and so on.
+        detail: why it waits, failed or timed out.
         seconds: from its apply to its end, where that is known.
         began: when that was, as time.monotonic() counts.
         count: ready and desired replicas, such as `1/2`, where it has any.
@@ -68,10 +106,16 @@ class Row:
     phase: str
     ref: Ref
     action: Action
-    result: str = "not reached"
+    result: Result = Result.NOT_REACHED
+    detail: str = ""
     seconds: float | None = None
     began: float | None = None
     count: str = ""
+
+    @property
+    def words(self) -> str:
+        """The result with its detail."""
+        return f"{self.result}: {self.detail}" if self.detail else str(self.result)
 
 
 @dataclass
@@ -84,6 +128,7 @@ class Record:
         phases: how long each took.
         began: when, by the monotonic clock.
         outcome: how it ended, as history keeps it.
+        rolled_back_to: the release that was brought back after a failure.
         aftermath: what was done about a failure, not waited for, or is left to do, as sentences.
         blank: takes secret values out of what rows say; they quote containers and the cluster.
         heard: the last lines that containers of Jobs wrote, by pod and container.
@@ -94,7 +139,8 @@ class Record:
     rows: dict[Ref, Row] = field(default_factory=dict)
     phases: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
-    outcome: str = "failed"
+    outcome: ReleaseResult = ReleaseResult.FAILED
+    rolled_back_to: int | None = None
     aftermath: list[str] = field(default_factory=list)
     blank: Callable[[str], str] = str
     heard: dict[tuple[str, str], deque[str]] = field(default_factory=dict)
@@ -104,21 +150,25 @@ class Record:
         for step in steps:
             self.rows[step.ref] = Row(phase, step.ref, step.action)
 
-    def begin(self, ref: Ref, result: str) -> None:
+    def begin(self, ref: Ref, result: Result, detail: str = "") -> None:
         """An object is being worked on."""
         self.rows[ref].began = time.monotonic()
-        self.rows[ref].result = result
+        self._set(ref, result, detail)
 
-    def note(self, ref: Ref, result: str, count: str) -> None:
+    def note(self, ref: Ref, result: Result, detail: str, count: str) -> None:
         """An object goes on being worked on."""
-        self.rows[ref].result, self.rows[ref].count = self.blank(result), count
+        self._set(ref, result, detail).count = count
 
-    def end(self, ref: Ref, result: str) -> None:
+    def end(self, ref: Ref, result: Result, detail: str = "") -> None:
         """An object is done with."""
-        row = self.rows[ref]
-        row.result = self.blank(result)
+        row = self._set(ref, result, detail)
         if row.began is not None:
             row.seconds = time.monotonic() - row.began
+
+    def _set(self, ref: Ref, result: Result, detail: str) -> Row:
+        row = self.rows[ref]
+        row.result, row.detail = result, self.blank(detail)
+        return row
 
     def hear(self, pod: str, container: str, line: str) -> None:
         """A container wrote a line."""

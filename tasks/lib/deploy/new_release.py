@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tasks.lib.background import Background
 from tasks.lib.deploy import deploy as steps
 from tasks.lib.deploy import session as sessions
-from tasks.lib.deploy.events import DEPLOYED, Decided, Notice, PhaseBegan, Record, Tell
+from tasks.lib.deploy.events import Decided, Notice, PhaseBegan, Record, ReleaseResult, Tell
 from tasks.lib.deploy.hooks import Hooks, Launcher
 from tasks.lib.secrets.files import RELEASE_KEY
 
@@ -198,7 +198,7 @@ class NewRelease(steps.Operation):
         from tasks.lib.deploy.releases import history
 
         record = session.record
-        went_well = record.outcome == DEPLOYED
+        went_well = record.outcome is ReleaseResult.DEPLOYED
         record.aftermath += readers.notes(planned) if went_well else policy.reminder(session.facts)
         writes = bool(planned.removals) or any(step.writes for step in planned.steps)
         if writes or (went_well and not history.is_good(session.past)):

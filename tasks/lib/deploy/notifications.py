@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from tasks.lib import signals
 from tasks.lib.background import call
-from tasks.lib.deploy.events import BEFORE
+from tasks.lib.deploy.events import ReleaseResult
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
 
@@ -73,7 +73,9 @@ def message(
     """
     sign = SIGNS[event]
     release = (
-        f"{variables.short_sha} ({variables.branch_name})" if variables.commit_sha else f"the state {BEFORE}"
+        f"{variables.short_sha} ({variables.branch_name})"
+        if variables.commit_sha
+        else f"the state {ReleaseResult.BEFORE}"
     )
     first = f"{environment}: {release} {spoken[event]}"
     build = f"\nbuild {variables.build_id}" if variables.build_id else ""

@@ -11,7 +11,7 @@ from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kinds
-from tasks.lib.deploy.events import Record, Tell, Told
+from tasks.lib.deploy.events import Record, Result, Tell, Told
 from tasks.lib.deploy.objects import Ref, is_going
 from tasks.lib.deploy.plan import takeover
 from tasks.lib.deploy.plan.conflicts import Conflict, bare, found_in, not_ours, options, without
@@ -19,7 +19,6 @@ from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.observe import get
 from tasks.lib.errors import Failure, TimedOut
 
-REFUSED: Final = "failed: refused"
 SPOKEN: Final = {
     Action.CREATE: "created",
     Action.CHANGE: "changed",
@@ -99,7 +98,7 @@ class Acting:
             try:
                 stored = future.result()
             except Failure as failure:
-                self._record.end(step.ref, REFUSED)
+                self._record.end(step.ref, Result.FAILED, "refused")
                 first = first or failure
                 continue
             if stored is not None:
@@ -110,12 +109,12 @@ class Acting:
         return done
 
     def _applied(self, step: Step) -> None:
-        self._record.end(step.ref, "applied")
+        self._record.end(step.ref, Result.APPLIED)
         self._tell(Told(step.ref, SPOKEN[step.action]))
 
     def _carry_out(self, step: Step) -> Json:
         self._go_on(step)
-        self._record.begin(step.ref, "being applied")
+        self._record.begin(step.ref, Result.APPLYING)
         if step.action is Action.RECREATE or (step.action is Action.RUN and step.live):
             self._remove(step)
             self._guard()

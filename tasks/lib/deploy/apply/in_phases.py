@@ -9,7 +9,7 @@ from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.kinds import discover_with
 from tasks.lib.deploy.apply.apply import Acting
 from tasks.lib.deploy.apply.remove import Removing
-from tasks.lib.deploy.events import PhaseBegan
+from tasks.lib.deploy.events import PhaseBegan, Result
 from tasks.lib.deploy.objects import Ref, scopes_to_come
 from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.phases import ranks
@@ -68,7 +68,7 @@ class PhasedApply:
         """Wait until the Jobs of earlier deploys that this phase replaces have ended."""
         targets = [target for step in phase[1] if step.writes and (target := previous_run(step))]
         for target in targets:
-            self._record.begin(target.ref, "waiting for the previous run to end")
+            self._record.begin(target.ref, Result.WAITING, "the previous run has to end first")
         self._wait_for(targets)
 
     def apply(self, phase: Phase) -> None:
@@ -82,7 +82,8 @@ class PhasedApply:
         by_ref = {step.ref: step for step in steps}
         for step in steps:
             if not step.writes:
-                self._record.end(step.ref, "ran before" if step.action is Action.SKIP else "unchanged")
+                skipped = step.action is Action.SKIP
+                self._record.end(step.ref, Result.RAN_BEFORE if skipped else Result.UNCHANGED)
         for batch in ranks([step.wanted for step in steps]):
             due = [step for w in batch if (step := by_ref[w.ref]).writes]
             if due:
@@ -138,8 +139,8 @@ class PhasedApply:
         """What to wait for; nothing where the object is ready as it is."""
         live = stored or step.live or {}
         if readiness(live).state is State.READY:
-            self._record.end(step.ref, "ready" if step.writes else "unchanged, ready")
+            self._record.end(step.ref, Result.READY if step.writes else Result.UNCHANGED)
             return None
         if not step.writes:
-            self._record.begin(step.ref, "waiting")
+            self._record.begin(step.ref, Result.WAITING)
         return target_of(step, live)

@@ -9,7 +9,7 @@ from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kinds
-from tasks.lib.deploy.events import Record, Tell, Told
+from tasks.lib.deploy.events import Record, Result, Tell, Told
 from tasks.lib.deploy.objects import APPLIED, is_going
 from tasks.lib.deploy.plan.decide import Step
 from tasks.lib.deploy.plan.observe import PAUSES, get
@@ -54,13 +54,13 @@ class Removing:
             raise fault
 
     def _remove(self, step: Step) -> Failure | None:
-        self._record.begin(step.ref, "being removed")
+        self._record.begin(step.ref, Result.REMOVING)
         try:
             left = self._left_because(step)
         except Failure as failure:
-            self._record.end(step.ref, "failed: not removed")
+            self._record.end(step.ref, Result.FAILED, "not removed")
             return failure
-        self._record.end(step.ref, "left" if left else "removed")
+        self._record.end(step.ref, Result.LEFT if left else Result.REMOVED)
         self._tell(Told(step.ref, f"left: {left}" if left else "removed"))
         return None
 

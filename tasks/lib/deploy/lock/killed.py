@@ -4,10 +4,10 @@ import datetime
 from typing import Final
 
 from tasks.lib.cluster.api import Api, Json
+from tasks.lib.deploy.events import ReleaseResult
 from tasks.lib.deploy.releases import history
 from tasks.lib.errors import Failure
 
-KILLED: Final = "killed"
 NOT_KEPT: Final = "It ended without a word, so nobody wrote down what it had applied."
 
 
@@ -48,7 +48,7 @@ def facts(lease: Json, notes: dict[str, str]) -> dict[str, str]:
         "phases": "{}",
         "images": "[]",
         "secrets": "[]",
-        "result": KILLED,
+        "result": ReleaseResult.KILLED.value,
         "not_kept": NOT_KEPT,
     }
 

@@ -20,7 +20,20 @@ SIGNS: Final = {"added": "+", "removed": "-", "changed": "~", "missing": "-", "e
 def structured(past: Past) -> dict[str, Any]:
     """A release's facts as JSON has them."""
     parsed = {key: json.loads(past.facts[key]) for key in STRUCTURED if key in past.facts}
-    return {"number": past.number, **past.facts, **parsed}
+    return {"number": past.number, **facts_of(past), **parsed}
+
+
+def facts_of(past: Past) -> dict[str, str]:
+    """A release's facts as texts, with its result as this version spells it."""
+    back = {} if past.rolled_back_to is None else {"rolled_back_to": str(past.rolled_back_to)}
+    return {**past.facts, "result": past.result.value, **back}
+
+
+def ended(past: Past) -> str:
+    """How a release ended, in words."""
+    to = "" if past.rolled_back_to is None else f" to {past.rolled_back_to}"
+    back = f" (back to {past.facts['back_to']})" if "back_to" in past.facts else ""
+    return f"{past.result}{to}{back}"
 
 
 def deliver_release(past: Past, *, as_json: bool) -> None:
@@ -38,8 +51,8 @@ def release_lines(past: Past) -> list[str]:
     """A release in words."""
     facts = structured(past)
     phases, images, secrets = (facts.get(key) or [] for key in STRUCTURED)
-    told = ["result", "back_to", "commit", "branch", "tag", "build", "who", "began", DAMAGED]
-    lines = [f"release {past.number}"]
+    told = ["commit", "branch", "tag", "build", "who", "began", DAMAGED]
+    lines = [f"release {past.number}", f"  result: {ended(past)}"]
     lines += [f"  {key.replace('_', ' ')}: {facts[key]}" for key in told if facts.get(key)]
     lines.append(f"  took: {spoken(float(facts.get('seconds', 0)))}")
     lines += [f"    {title}: {spoken(took)}" for title, took in dict(phases).items()]
@@ -101,7 +114,7 @@ def status_lines(environment: str, status: Status) -> list[str]:
     commit, tag = status.release.commit, facts.get("tag", "")
     lines = [
         f"{environment}: release {status.release.number}, commit {commit}{f', tag {tag}' if tag else ''}: "
-        f"{facts.get('result', '')}, {facts.get('began', '')}, by {facts.get('who', '?').partition(' (')[0]}"
+        f"{ended(status.release)}, {facts.get('began', '')}, by {facts.get('who', '?').partition(' (')[0]}"
     ]
     if status.killed:
         later = status.killed
@@ -121,7 +134,7 @@ def status_lines(environment: str, status: Status) -> list[str]:
 def deliver_list(past: Sequence[Past], *, as_json: bool) -> None:
     """Print releases as JSON on stdout, or as a table."""
     if as_json:
-        console.emit(json.dumps([{"number": one.number, **one.facts} for one in past], indent=2))
+        console.emit(json.dumps([{"number": one.number, **facts_of(one)} for one in past], indent=2))
         return
     rows = [row(one) for one in past]
     console.table(("release", "began", "took", "commit", "tag", "who", "result"), rows)
@@ -130,9 +143,8 @@ def deliver_list(past: Sequence[Past], *, as_json: bool) -> None:
 def row(one: Past) -> tuple[str, ...]:
     """The cells of one release."""
     facts = one.facts
-    back = f" (back to {facts['back_to']})" if "back_to" in facts else ""
     return (
         str(one.number), facts.get("began", ""), spoken(float(facts.get("seconds", 0))),
         facts.get("commit", "")[:7], facts.get("tag", ""), facts.get("who", "").partition(" (")[0],
-        facts.get("result", "") + back,
+        ended(one),
     )  # fmt: skip

@@ -5,8 +5,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from tasks.lib.deploy.events import BAD, GOOD, SETTLED, Result
 from tasks.lib.deploy.output import page as pages
-from tasks.lib.deploy.output.summary import GOOD, SETTLED
 from tasks.lib.deploy.output.timeline import Bar, chart
 from tasks.lib.duration import spoken
 
@@ -46,7 +46,7 @@ def bars(content: Mapping[str, Any]) -> list[Bar]:
     for row in content["objects"]:
         if row["began"] is not None:
             label = f"{row['kind']} {row['name']}"
-            bar = Bar(label, row["began"], row["seconds"], _colour(row), row["result"])
+            bar = Bar(label, row["began"], row["seconds"], _colour(row), _words(row))
             begun = [phase for phase in content["phases"] if phase["began"] <= row["began"] + ROUNDED]
             drawn[max(len(begun) - 1, 0)].append(bar)
     return [bar for group in drawn for bar in group]
@@ -55,7 +55,11 @@ def bars(content: Mapping[str, Any]) -> list[Bar]:
 def _colour(row: Mapping[str, Any]) -> str:
     if row["result"] in GOOD:
         return "green"
-    return "red" if row["result"].startswith(("failed", "timed out")) else "yellow"
+    return "red" if row["result"] in BAD else "yellow"
+
+
+def _words(row: Mapping[str, Any]) -> str:
+    return f"{row['result']}: {row['detail']}" if row["detail"] else str(row["result"])
 
 
 def _section(title: str, body: str) -> str:
@@ -101,8 +105,8 @@ def _objects(rows: Sequence[Mapping[str, Any]]) -> str:
     settled = len(rows) - len(shown)
     lines = [
         (
-            "" if row["result"] == "not reached" else _colour(row),
-            f"{row['kind']} {row['name']}: {row['result']}"
+            "" if row["result"] == Result.NOT_REACHED else _colour(row),
+            f"{row['kind']} {row['name']}: {_words(row)}"
             + (f" ({spoken(row['seconds'])})" if row["seconds"] is not None else ""),
         )
         for row in shown

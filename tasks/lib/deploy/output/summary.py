@@ -1,14 +1,10 @@
 """The one summary at the end of a deploy, whatever its end was."""
 
 from collections.abc import Sequence
-from typing import Final
 
-from tasks.lib.deploy.events import Record, Row
+from tasks.lib.deploy.events import GOOD, SETTLED, Record, Result, Row
 from tasks.lib.deploy.plan.decide import WRITES
 from tasks.lib.duration import spoken
-
-SETTLED: Final = frozenset({"unchanged", "unchanged, ready", "ran before"})
-GOOD: Final = SETTLED | {"applied", "ready", "complete", "removed", "left"}
 
 
 def lines(record: Record, seconds: float, width: int = 0) -> list[str]:
@@ -43,8 +39,8 @@ def closing(record: Record, seconds: float) -> str:
         if not done:
             return f"{record.environment} is unchanged and ready ({len(rows)} objects, {spoken(seconds)})."
         return f"{record.environment} is deployed: {done} of {len(rows)} objects changed, {spoken(seconds)}."
-    applied = [row for row in rows if row.action in WRITES and row.result not in {"not reached"}]
-    untouched = [row for row in rows if row.action in WRITES and row.result == "not reached"]
+    applied = [row for row in rows if row.action in WRITES and row.result is not Result.NOT_REACHED]
+    untouched = [row for row in rows if row.action in WRITES and row.result is Result.NOT_REACHED]
     return (
         f"{record.environment} is not fully deployed after {spoken(seconds)}: "
         f"{len(applied)} changes were sent, {len(untouched)} were not. Deploying again continues."
@@ -53,12 +49,12 @@ def closing(record: Record, seconds: float) -> str:
 
 def _in_words(row: Row) -> str:
     took = f" ({spoken(row.seconds)})" if row.seconds is not None else ""
-    return f"{row.ref}: {row.result}{took}"
+    return f"{row.ref}: {row.words}{took}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     took = spoken(row.seconds) if row.seconds is not None else ""
-    return (row.phase, str(row.ref), str(row.action), row.result, took)
+    return (row.phase, str(row.ref), str(row.action), row.words, took)
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tasks.lib.deploy.events import Record, Row
+from tasks.lib.deploy.events import BAD, GOOD, SETTLED, Record, Result, Row
 from tasks.lib.deploy.objects import Ref
-from tasks.lib.deploy.output.summary import GOOD, SETTLED
 from tasks.lib.duration import spoken
 from tasks.lib.printable import one_line
 
@@ -43,11 +42,11 @@ WORDS: Final = {FAILED: "failed", WORKING: "in work", DONE: "done", TO_COME: "to
 
 def look(row: Row) -> Look:
     """How a row looks."""
-    if row.result == "not reached":
+    if row.result is Result.NOT_REACHED:
         return TO_COME
     if row.result in GOOD:
         return DONE
-    return FAILED if row.result.startswith(("failed", "timed out")) else WORKING
+    return FAILED if row.result in BAD else WORKING
 
 
 def choose(rows: Sequence[Row], room: int) -> tuple[list[Row], str]:
@@ -136,9 +135,8 @@ def title(record: Record, phase: str, rows: Sequence[Row], now: float) -> str:
 def reason(row: Row, told: str) -> str:
     """Why a row stands as it does: the result, and while it is in work what was told last."""
     if look(row) is not WORKING:
-        return row.result
-    waiting, _, why = row.result.partition("waiting: ")
-    return why if not waiting and why else told or row.result
+        return row.words
+    return row.detail or told or row.words
 
 
 def _one_line(words: str) -> "Text":

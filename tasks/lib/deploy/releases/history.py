@@ -9,17 +9,18 @@ import base64
 import datetime
 import gzip
 import json
+import re
 import time
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tasks.lib.cluster.api import FIELD_MANAGER, Api, Json
 from tasks.lib.cluster.errors import ApiError
-from tasks.lib.deploy.events import BEFORE, DEPLOYED, Notice, Record, Remembered
+from tasks.lib.deploy.events import Notice, Record, ReleaseResult, Remembered
 from tasks.lib.deploy.objects import Wanted
 from tasks.lib.deploy.plan.decide import Step
 from tasks.lib.deploy.releases import parts
@@ -29,6 +30,9 @@ from tasks.lib.render.pods import containers_of, pod_specs
 
 if TYPE_CHECKING:
     from tasks.lib.deploy.session import Session
+
+# How earlier versions wrote which release came back.
+RESTORED: Final = re.compile(r" to (?:release )?(\d+)")
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Past:
     def title(self) -> str:
         """The release in words."""
         if not self.number:
-            return f"release 0, the state {BEFORE}"
+            return f"release 0, the state {ReleaseResult.BEFORE}"
         return f"release {self.number}, commit {self.facts.get('commit', '?')}"
 
     @property
@@ -63,7 +67,21 @@ class Past:
     @property
     def went_well(self) -> bool:
         """Whether it may be what somebody wants back: what was there before counts too."""
-        return self.facts.get("result") in {DEPLOYED, BEFORE}
+        return self.result in {ReleaseResult.DEPLOYED, ReleaseResult.BEFORE}
+
+    @property
+    def result(self) -> ReleaseResult:
+        """How it ended; earlier versions wrote the release that came back into the same text."""
+        text = RESTORED.sub("", self.facts.get("result", "")).replace("roll back", "rollback")
+        return ReleaseResult(text) if text in set(ReleaseResult) else ReleaseResult.UNKNOWN
+
+    @property
+    def rolled_back_to(self) -> int | None:
+        """The release that a failed deploy brought back by itself."""
+        if "rolled_back_to" in self.facts:
+            return int(self.facts["rolled_back_to"])
+        restored = RESTORED.search(self.facts.get("result", ""))
+        return int(restored[1]) if restored and self.result is ReleaseResult.RECOVERED else None
 
     @property
     def instead(self) -> str:
@@ -98,7 +116,7 @@ class Past:
 
 
 def facts(
-    about: Mapping[str, str], record: Record, objects: Sequence[Wanted], result: str, seconds: float
+    about: Mapping[str, str], record: Record, objects: Sequence[Wanted], seconds: float
 ) -> dict[str, str]:
     """What is remembered of a release, as texts; what is known about it otherwise comes first."""
     ended = datetime.datetime.now(datetime.UTC)
@@ -109,7 +127,8 @@ def facts(
         "phases": json.dumps({title: round(took, 1) for title, took in record.phases.items()}),
         "images": json.dumps(sorted(images(objects))),
         "secrets": json.dumps(secret_keys(objects)),
-        "result": result,
+        "result": record.outcome.value,
+        **({} if record.rolled_back_to is None else {"rolled_back_to": str(record.rolled_back_to)}),
         **about,
     }
 
@@ -254,7 +273,7 @@ def keep(session: "Session", steps: Sequence[Step]) -> None:
     """Keep a release as `add` does; where that fails, how the deploy itself ended stays the news."""
     objects, record = [step.wanted for step in steps], session.record
     seconds = time.monotonic() - session.began
-    facts_of_it = facts(session.facts, record, objects, record.outcome, seconds)
+    facts_of_it = facts(session.facts, record, objects, seconds)
     session.tell(Remembered(facts_of_it))
     try:
         number = add(session.api, session.namespace, facts_of_it, objects, session.past, session.seal.sealed)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tasks.lib.cluster.kinds import discover
 from tasks.lib.deploy import deploy as steps
 from tasks.lib.deploy.apply import remove
-from tasks.lib.deploy.events import DEPLOYED, Began, Notice, PhaseBegan, Record, Tell, Told
+from tasks.lib.deploy.events import Began, Notice, PhaseBegan, Record, ReleaseResult, Tell, Told
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.deploy.plan import plan as plans
 from tasks.lib.deploy.plan.conflicts import OPTION, Conflict
@@ -44,10 +44,10 @@ def after(
 
     """
     record = session.record
-    if record.outcome == DEPLOYED:  # all is ready: only something to be removed was not
+    if record.outcome is ReleaseResult.DEPLOYED:  # all is ready: only something to be removed was not
         record.aftermath.append(remove.LATER)
     elif not isinstance(end, Failure):
-        record.outcome = "interrupted"
+        record.outcome = ReleaseResult.INTERRUPTED
         record.aftermath.append("It was interrupted: what was applied stays, nothing is rolled back.")
     elif (touched := restore.touched(planned.steps, record)) and not session.lock.lost.is_set():
         with suppress(Failure):  # pods log what the plan has no part in; without Secrets there are no logs
@@ -81,7 +81,7 @@ def _keep_bundle(session: "Session", failure: Failure, touched: list[Step], fold
         "why": failure.why,
         "next": failure.next_step,
         "objects": [
-            {"phase": row.phase, "object": str(row.ref), "action": row.action, "result": row.result}
+            {"phase": row.phase, "object": str(row.ref), "action": row.action, "result": row.words}
             for row in record.rows.values()
         ],
     }
@@ -110,15 +110,15 @@ def _roll_back(session: "Session", planned: "Planned", touched: list[Step]) -> b
             seal.require(session.seal, good, session.environment.name)
         steps.deploy(recovery, session.tell)
     except KeyboardInterrupt:
-        record.outcome = "failed, roll back interrupted"
+        record.outcome = ReleaseResult.RECOVERY_INTERRUPTED
         raise
     except Failure as second:
-        record.outcome = f"failed, roll back to release {good.number} failed"
+        record.outcome = ReleaseResult.RECOVERY_FAILED
         why = session.redactor.line(f"{second.what} {second.why}")
         record.aftermath.append(f"The roll back to release {good.number} failed as well: {why}")
         record.aftermath.append(f"Next: {_way_out(session, good)}")
         return False
-    record.outcome = f"failed, rolled back to {good.number}"
+    record.outcome, record.rolled_back_to = ReleaseResult.RECOVERED, good.number
     record.aftermath.append(
         f"What it had touched is as in release {good.number} again"
         f"{_but_for(recovery.conceded)}{_also(recovery.earlier)}. "

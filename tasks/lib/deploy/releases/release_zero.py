@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.gke import Connection
-from tasks.lib.deploy.events import BEFORE, Notice, Record
+from tasks.lib.deploy.events import Notice, Record, ReleaseResult
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names
 from tasks.lib.deploy.plan.decide import Step
 from tasks.lib.deploy.plan.managed_fields import fields_of, only_in, remove
@@ -41,7 +41,9 @@ def keep(session: "Session", steps: Sequence[Step]) -> None:
     try:
         objects = [state(step.ref, step.live or {}) for step in of_others]
         objects += _read_by(connection, namespace, objects)
-        facts = history.facts({"who": session.facts["who"]}, Record(""), objects, BEFORE, 0)
+        facts = history.facts(
+            {"who": session.facts["who"]}, Record("", outcome=ReleaseResult.BEFORE), objects, 0
+        )
         release = session.seal.sealed(history.bounded(history.Past(0, facts, history.pack(objects))))
         _write(session.api, namespace, release, session.past)
     except Failure as failure:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tasks.lib.cluster.api import Json
-from tasks.lib.deploy.events import Record
+from tasks.lib.deploy.events import Record, Result
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names
 from tasks.lib.deploy.plan.decide import Step
 from tasks.lib.deploy.releases.history import Past
@@ -18,7 +18,6 @@ from tasks.lib.errors import Failure
 from tasks.lib.render.pods import pod_specs
 
 CONFIGURATION: Final = frozenset({"ConfigMap", "Secret"})
-NOT_REACHED: Final = "not reached"
 LEFT: Final = {
     "Job": "migrations are never reversed",
     "PersistentVolumeClaim": "it holds data",
@@ -45,7 +44,7 @@ class Restoration:
 
 def touched(steps: Sequence[Step], record: Record) -> list[Step]:
     """The steps that may have changed something, those whose answer was lost or a refusal included."""
-    return [step for step in steps if step.writes and record.rows[step.ref].result != NOT_REACHED]
+    return [step for step in steps if step.writes and record.rows[step.ref].result is not Result.NOT_REACHED]
 
 
 def unfinished(steps: Sequence[Step], touched: Collection[Step], good: Sequence[Wanted]) -> list[Step]:

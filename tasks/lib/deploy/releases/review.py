@@ -1,16 +1,15 @@
 """Looking at what was deployed: a release, how two differ, and whether the cluster is as the last left it."""
 
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.gke import Connection
-from tasks.lib.deploy.lock.killed import KILLED
+from tasks.lib.deploy.events import ReleaseResult
 from tasks.lib.deploy.objects import is_job, wanted
 from tasks.lib.deploy.plan.diff import masked
 from tasks.lib.deploy.releases import difference, drift, history
@@ -21,9 +20,6 @@ from tasks.lib.secrets.sensitive import public
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
-
-# As a failed deploy that was rolled back is recorded.
-RESTORED: Final = re.compile(r"rolled back to (\d+)$")
 
 
 @dataclass(frozen=True)
@@ -112,8 +108,8 @@ def in_force(past: Sequence[history.Past], environment: str) -> history.Past:
 
     """
     newest = _newest(past)
-    restored = RESTORED.search(newest.facts.get("result", ""))
-    return difference.find(past, int(restored[1]), environment) if restored else newest
+    restored = newest.rolled_back_to
+    return newest if restored is None else difference.find(past, restored, environment)
 
 
 def set_by(chosen: history.Past, past: Sequence[history.Past]) -> list[Json]:
@@ -128,7 +124,7 @@ def _newest(past: Sequence[history.Past]) -> history.Past:
 
 
 def _was_killed(one: history.Past) -> bool:
-    return one.facts.get("result") == KILLED
+    return one.result is ReleaseResult.KILLED
 
 
 def _releases(settings: "Settings", environment: "Environment") -> list[history.Past]:

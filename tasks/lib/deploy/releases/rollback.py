@@ -11,7 +11,7 @@ from tasks.lib.deploy import notifications
 from tasks.lib.deploy import session as sessions
 from tasks.lib.deploy.apply import remove
 from tasks.lib.deploy.backup import policy
-from tasks.lib.deploy.events import DEPLOYED, Notice, PhaseBegan, Record, Tell
+from tasks.lib.deploy.events import Notice, PhaseBegan, Record, ReleaseResult, Tell
 from tasks.lib.deploy.hooks import Hooks, Launcher
 from tasks.lib.deploy.releases import history, restore, seal
 from tasks.lib.errors import Failure
@@ -103,7 +103,7 @@ class Rollback(steps.Operation):
         variables, launcher = variables_of(self._chosen), self._request.launcher
         hooks = Hooks(self._settings, self._environment, variables, launcher, tell, notifications.ROLLBACK)
         with hooks.around(), sessions.recorded(self._environment.name, tell) as record:
-            record.outcome = "roll back failed"
+            record.outcome = ReleaseResult.ROLLBACK_FAILED
             yield record
 
     @contextmanager
@@ -175,7 +175,7 @@ class Rollback(steps.Operation):
         """Keep a release that says what this one went back to."""
         from tasks.lib.deploy.plan import readers
 
-        if session.record.outcome == DEPLOYED:
+        if session.record.outcome is ReleaseResult.DEPLOYED:
             session.record.aftermath += readers.notes(planned)
         history.keep(session, planned.steps)
 
@@ -230,10 +230,10 @@ def refuse_foreign(planned: "Planned", environment: "Environment") -> None:
 def note_end(record: Record, end: BaseException, chosen: history.Past) -> None:
     """Note how a rollback ended early; once all is ready, only something to be removed is left."""
     again = f"./inv release.rollback --environment {record.environment} --to {chosen.number}"
-    if record.outcome == DEPLOYED:
+    if record.outcome is ReleaseResult.DEPLOYED:
         record.aftermath.append(remove.LATER)
     elif isinstance(end, KeyboardInterrupt):
-        record.outcome = "roll back interrupted"
+        record.outcome = ReleaseResult.ROLLBACK_INTERRUPTED
         record.aftermath.append(f"It was interrupted: what was brought back stays. For the rest: {again}")
 
 

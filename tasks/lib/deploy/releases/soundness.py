@@ -47,7 +47,8 @@ def _are_texts(read: Any) -> bool:
 
 FORMS: Final[Mapping[str, Callable[[str], bool]]] = {
     "seconds": lambda text: math.isfinite(float(text)),
-    "back_to": lambda text: int(text) > 0,
+    "back_to": lambda text: int(text) >= 0,
+    "rolled_back_to": lambda text: int(text) >= 0,
     "phases": _are_phases,
     "images": lambda text: _are_texts(json.loads(text)),
     "secrets": _are_secrets,

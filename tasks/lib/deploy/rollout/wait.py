@@ -10,7 +10,7 @@ from tasks.lib import signals
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kinds
-from tasks.lib.deploy.events import LogLine, Notice, Record, Tell, Told
+from tasks.lib.deploy.events import LogLine, Notice, Record, Result, Tell, Told
 from tasks.lib.deploy.objects import Ref, is_going
 from tasks.lib.deploy.rollout.cluster_view import View
 from tasks.lib.deploy.rollout.judge import Outcome, Target, Verdict, judge
@@ -170,8 +170,8 @@ class Wait:
         self._judge(target, thing)
 
     def _deleted(self, target: Target) -> Failure:
-        last = self._record.rows[target.ref].result
-        self._record.end(target.ref, "failed: deleted during the deploy")
+        last = self._record.rows[target.ref].words
+        self._record.end(target.ref, Result.FAILED, "deleted during the deploy")
         return Failure(
             f"{target.ref} was deleted while this deploy waited for it.",
             f"Last state seen: {last}.",
@@ -199,17 +199,17 @@ class Wait:
         found = judge(target, live, self._view, self._limits)
         match found.outcome:
             case Outcome.DONE:
-                self._record.note(target.ref, "ready", tally(live))
+                self._record.note(target.ref, Result.READY, "", tally(live))
                 self._done(target, found.reason)
             case Outcome.FAILED:
                 raise self._failed(target, live, found)
             case Outcome.WAITING:
                 self._delete_stuck(target, found.stuck)
-                self._record.note(target.ref, f"waiting: {found.reason}", tally(live))
+                self._record.note(target.ref, Result.WAITING, found.reason, tally(live))
                 self._say(target, found.reason)
 
     def _done(self, target: Target, text: str) -> None:
-        self._record.end(target.ref, "ready" if not target.ref.is_job else "complete")
+        self._record.end(target.ref, Result.COMPLETE if target.ref.is_job else Result.READY)
         self._say(target, text)
         del self._pending[target.ref]
 
@@ -231,9 +231,8 @@ class Wait:
     def _failed(self, target: Target, live: Json, found: Verdict) -> Failure:
         pods = self._pods_of_job(target, live) if target.ref.is_job else self._view.pods_of(live)
         evidence = gather(self._api, target.ref, found.reason, live, found.problems, pods, self._record.heard)
-        self._record.end(
-            target.ref, f"failed: {found.problems[0][0].reason if found.problems else found.reason}"
-        )
+        reason = found.problems[0][0].reason if found.problems else found.reason
+        self._record.end(target.ref, Result.FAILED, reason)
         return evidence.failure(target.ref.namespace or self._namespace)
 
     def _pods_of_job(self, job: Target, live: Json) -> list[Json]:
@@ -252,12 +251,12 @@ class Wait:
             self._tell(Told(target.ref, text))
 
     def _timed_out(self, seconds: float) -> TimedOut:
-        lines = [f"{ref}: {self._record.rows[ref].result}" for ref in self._pending]
+        lines = [f"{ref}: {self._record.rows[ref].words}" for ref in self._pending]
         lines += [f"{ref} is still running: {how_to_end(ref)}." for ref in self._pending if ref.is_job]
         if self._disturbed:
             lines.append(f"The API server does not answer: {self._disturbed}")
         for ref in self._pending:
-            self._record.end(ref, f"timed out, {self._record.rows[ref].result}")
+            self._record.end(ref, Result.TIMED_OUT, self._record.rows[ref].detail)
         return TimedOut(
             f"{len(self._pending)} of the workloads were not ready within {round(seconds, 1):g} s.",
             "\n".join(lines),

@@ -13,7 +13,7 @@ from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.apply.apply import Acting
-from tasks.lib.deploy.events import Event, Record, Told
+from tasks.lib.deploy.events import Event, Record, Result, Told
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan import takeover
 from tasks.lib.deploy.plan.conflicts import Conflict
@@ -46,9 +46,9 @@ def test_the_first_refusal_keeps_later_objects_from_being_sent(server: Scripted)
         acting.apply(due)
 
     results = [row.result for row in record.rows.values()]
-    assert results.count("applied") == 20
-    assert 1 <= results.count("failed: refused") <= CONNECTIONS
-    assert results.count("not reached") == len(due) - len({asked.path for asked in server.asked})
+    assert results.count(Result.APPLIED) == 20
+    assert 1 <= results.count(Result.FAILED) <= CONNECTIONS
+    assert results.count(Result.NOT_REACHED) == len(due) - len({asked.path for asked in server.asked})
 
 
 @pytest.mark.parametrize(

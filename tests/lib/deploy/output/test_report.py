@@ -18,6 +18,7 @@ from tasks.lib.deploy.events import (
     PhaseBegan,
     Record,
     Remembered,
+    Result,
     Tell,
     Told,
 )
@@ -70,8 +71,8 @@ def told(tell: Tell, objects: int = 3, log: int = 3) -> None:
     record.plan("ingress", [Step(Wanted(ref("way-in", "Ingress"), {}), Action.CREATE, "", {})])
     tell(PhaseBegan("workloads"))
     for name in names:
-        record.begin(ref(name), "being applied")
-        record.end(ref(name), f"failed: {SECRET} {EVIL}")
+        record.begin(ref(name), Result.APPLYING)
+        record.end(ref(name), Result.FAILED, f"{SECRET} {EVIL}")
         tell(Told(ref(name), f"{SECRET} {EVIL}"))
     for number in range(log):
         tell(LogLine(f"pod-{EVIL}", f"{number} {SECRET} {EVIL} \x1b[31m{'y' * 400}"))
@@ -197,9 +198,9 @@ def test_what_was_still_in_work_lasted_to_the_end_of_its_phase(
     with kept(str(tmp_path), RELEASE, lambda event: None) as tell:
         for event in (Began(record), PhaseBegan("jobs")):
             tell(event)
-        record.begin(ref("job", "Job"), "being applied")
-        record.end(ref("job", "Job"), "applied")
-        record.note(ref("job", "Job"), "waiting: running", "0/1")
+        record.begin(ref("job", "Job"), Result.APPLYING)
+        record.end(ref("job", "Job"), Result.APPLIED)
+        record.note(ref("job", "Job"), Result.WAITING, "running", "0/1")
         clock.sleep(2)
         tell(PhaseBegan("evidence"))
         clock.sleep(2)

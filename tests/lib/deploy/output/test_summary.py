@@ -1,4 +1,4 @@
-from tasks.lib.deploy.events import Record
+from tasks.lib.deploy.events import Record, Result
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.output.summary import lines
 from tasks.lib.deploy.plan.decide import Action, Step
@@ -9,7 +9,8 @@ def record(*planned: tuple[str, str, Action, str]) -> Record:
     for phase, name, action, result in planned:
         ref = Ref("v1", "Deployment", "default", name)
         made.plan(phase, [Step(Wanted(ref, {}), action, "", {})])
-        made.rows[ref].result = result
+        came_to, _, detail = result.partition(": ")
+        made.rows[ref].result, made.rows[ref].detail = Result(came_to), detail
     return made
 
 
@@ -44,7 +45,7 @@ def test_an_unchanged_environment_takes_two_lines() -> None:
     made = record(
         ("config", "conf", Action.KEEP, "unchanged"),
         ("jobs", "job", Action.SKIP, "ran before"),
-        ("workloads", "web", Action.KEEP, "unchanged, ready"),
+        ("workloads", "web", Action.KEEP, "unchanged"),
     )
     assert lines(made, 0.4) == [
         "3 of 3 objects are unchanged.",

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from tasks.lib.deploy.events import Record
+from tasks.lib.deploy.events import Record, Result
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.output.table import draw
 from tasks.lib.deploy.plan.decide import Action, Step
@@ -19,7 +19,8 @@ def record(*results: tuple[str, str, str, str]) -> Record:
         made.plan(phase, [Step(Wanted(ref, {}), Action.CREATE, "", {})])
         if result != "not reached":
             made.rows[ref].began = NOW
-        made.note(ref, result, count)
+        came_to, _, detail = result.partition(": ")
+        made.note(ref, Result(came_to), detail, count)
     return made
 
 
@@ -107,7 +108,7 @@ def test_the_age_of_a_row_in_work_counts_up() -> None:
 def test_the_age_of_a_finished_row_stands_still() -> None:
     made = record(("workloads", "web", "waiting", "0/1"))
     ref = next(iter(made.rows))
-    made.end(ref, "ready")
+    made.end(ref, Result.READY)
     made.rows[ref].seconds, made.rows[ref].began = 12.0, NOW - 100
     assert "12 s" in screen(made, 80, 24)[2]
 
@@ -116,7 +117,7 @@ def test_secret_values_are_blanked_out_of_rows() -> None:
     made = record(("workloads", "web", "waiting", "0/1"))
     made.blank = lambda text: text.replace("horse", "[redacted]")
     ref = next(iter(made.rows))
-    made.note(ref, "waiting: horse", "0/1")
-    assert made.rows[ref].result == "waiting: [redacted]"
-    made.end(ref, "failed: horse")
-    assert made.rows[ref].result == "failed: [redacted]"
+    made.note(ref, Result.WAITING, "horse", "0/1")
+    assert made.rows[ref].words == "waiting: [redacted]"
+    made.end(ref, Result.FAILED, "horse")
+    assert made.rows[ref].words == "failed: [redacted]"

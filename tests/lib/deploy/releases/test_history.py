@@ -7,7 +7,7 @@ import pytest
 
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.errors import ApiError
-from tasks.lib.deploy.events import Record
+from tasks.lib.deploy.events import Record, ReleaseResult
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.output.releases import row
 from tasks.lib.deploy.releases import parts
@@ -62,9 +62,9 @@ def test_the_images_of_all_containers_are_remembered() -> None:
 
 
 def test_facts_say_who_when_and_how_long_each_phase_took() -> None:
-    record = Record("staging")
+    record = Record("staging", outcome=ReleaseResult.DEPLOYED)
     record.phases = {"jobs": 1.234}
-    said = facts({"commit": "abc", "who": "me"}, record, OBJECTS, "deployed", 2.5)
+    said = facts({"commit": "abc", "who": "me"}, record, OBJECTS, 2.5)
     assert {key: said[key] for key in ("commit", "who", "seconds", "phases", "result")} == {
         "commit": "abc",
         "who": "me",
@@ -299,7 +299,7 @@ def test_the_oldest_beyond_the_bound_is_forgotten_but_not_the_last_good_one(tmp_
 
 
 def test_a_release_began_as_long_before_its_end_as_it_took() -> None:
-    began = facts({}, Record("staging"), [], "deployed", 3600.0)["began"]
+    began = facts({}, Record("staging"), [], 3600.0)["began"]
 
     ago = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(began)
     assert datetime.timedelta(minutes=59) < ago < datetime.timedelta(minutes=61)
@@ -312,3 +312,30 @@ def test_the_last_good_release_is_the_newest_that_went_well() -> None:
     assert good.number == 2
     assert last_good([past(1, "killed")]) is None
     assert last_good([past(1, "failed"), ZERO]) is ZERO
+
+
+@pytest.mark.parametrize(
+    ("kept", "result", "rolled_back_to"),
+    [
+        ({"result": "failed, rolled back", "rolled_back_to": "7"}, ReleaseResult.RECOVERED, 7),
+        ({"result": "failed, rolled back to 7"}, ReleaseResult.RECOVERED, 7),
+        ({"result": "failed, roll back to release 7 failed"}, ReleaseResult.RECOVERY_FAILED, None),
+        ({"result": "failed, roll back failed"}, ReleaseResult.RECOVERY_FAILED, None),
+        ({"result": "failed, roll back interrupted"}, ReleaseResult.RECOVERY_INTERRUPTED, None),
+        ({"result": "roll back interrupted"}, ReleaseResult.ROLLBACK_INTERRUPTED, None),
+        ({"result": "as somebody likes it"}, ReleaseResult.UNKNOWN, None),
+        ({}, ReleaseResult.UNKNOWN, None),
+    ],
+)
+def test_results_of_earlier_versions_are_read_as_well(
+    kept: dict[str, str], result: ReleaseResult, rolled_back_to: int | None
+) -> None:
+    one = Past(9, kept, "")
+
+    assert (one.result, one.rolled_back_to) == (result, rolled_back_to)
+    assert one.facts == kept, "else its seal would not hold"
+
+
+@pytest.mark.parametrize("text", ["failed, rolled back to 7", "failed, rolled back"])
+def test_a_recovered_release_is_listed_with_what_came_back(text: str) -> None:
+    assert row(Past(9, {"result": text, "rolled_back_to": "7"}, ""))[-1] == "failed, rolled back to 7"

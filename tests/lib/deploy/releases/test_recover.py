@@ -2,6 +2,7 @@
 
 import pytest
 
+from tasks.lib.deploy.events import ReleaseResult
 from tasks.lib.deploy.plan.plan import Planned
 from tasks.lib.deploy.releases import recover
 from tests.lib.deploy.sessions import a_session
@@ -22,7 +23,7 @@ def test_an_interrupted_deploy_counts_as_deployed_once_all_is_ready(
 ) -> None:
     """Else a later one that fails would bring back the release before this one, which is in force."""
     session = a_session()
-    session.record.outcome = outcome
+    session.record.outcome = ReleaseResult(outcome)
 
     recover.after(session, NOTHING, KeyboardInterrupt(), roll_back=True, evidence="")
 

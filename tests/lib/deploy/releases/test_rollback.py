@@ -1,12 +1,21 @@
 """What going back decides by itself; whole roll backs run in tests/e2e."""
 
+from pathlib import Path
+
 import pytest
 
-from tasks.lib.deploy.events import Record
+from tasks.lib.cluster.gke import Connection, Found
+from tasks.lib.cluster.kinds import Kind
+from tasks.lib.deploy.events import Record, ReleaseResult
+from tasks.lib.deploy.objects import Ref, Wanted
+from tasks.lib.deploy.plan import plan
+from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.releases.history import Past
-from tasks.lib.deploy.releases.rollback import Request, note_end, require_still
+from tasks.lib.deploy.releases.rollback import Request, Rollback, note_end, require_still
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
+from tests.lib.cluster.scripted import Answer, scripted, status
+from tests.lib.deploy.sessions import a_session
 
 STAGING = checked_in_settings().environment("staging")
 
@@ -43,8 +52,8 @@ STAYS = (
 @pytest.mark.parametrize(
     ("before", "end", "outcome", "said"),
     [
-        ("roll back failed", KeyboardInterrupt(), "roll back interrupted", [STAYS]),
-        ("roll back failed", Failure("No."), "roll back failed", []),
+        ("rollback failed", KeyboardInterrupt(), "rollback interrupted", [STAYS]),
+        ("rollback failed", Failure("No."), "rollback failed", []),
         ("deployed", KeyboardInterrupt(), "deployed", [LATER]),
         ("deployed", Failure("No."), "deployed", [LATER]),
     ],
@@ -53,8 +62,31 @@ STAYS = (
 def test_how_a_roll_back_ended_is_kept(
     before: str, end: Failure | KeyboardInterrupt, outcome: str, said: list[str]
 ) -> None:
-    record = Record("staging", outcome=before)
+    record = Record("staging", outcome=ReleaseResult(before))
 
     note_end(record, end, BEFORE[1])
 
     assert (record.outcome, record.aftermath) == (outcome, said)
+
+
+def test_a_rollback_is_refused_where_what_its_pods_name_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = Ref("apps/v1", "Deployment", "default", "web")
+    container = {"name": "web", "envFrom": [{"configMapRef": {"name": "settings"}}]}
+    body = {"metadata": {"name": "web"}, "spec": {"template": {"spec": {"containers": [container]}}}}
+    step = Step(Wanted(ref, body), Action.CHANGE, "", body)
+    monkeypatch.setattr(plan, "make", lambda *_: plan.Planned((("workloads", (step,)),), {}, {}))
+    kinds = {("v1", "ConfigMap"): Kind("v1", "ConfigMap", "configmaps", namespaced=True)}
+    with scripted(tmp_path) as server:
+        allowed = Answer(201, body=b'{"status": {"allowed": true}}')
+        server.answers = [allowed, status(404, "NotFound", "gone")]
+        connection = Connection(Found("p", "l", "n", server.endpoint), server.api(), kinds)
+        session = a_session(connection)
+        request = Request(session.environment, prune=False)
+        rollback = Rollback(session.settings, request, connection, BEFORE[1], session.seal)
+
+        with pytest.raises(Failure) as caught:
+            rollback.plan(session)
+
+    assert "ConfigMap settings does not exist" in caught.value.why

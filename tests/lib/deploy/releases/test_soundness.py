@@ -26,7 +26,7 @@ def test_what_can_be_read_stays_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("seconds", "long"), ("seconds", "nan"), ("seconds", ""), ("back_to", "six"), ("back_to", "0"),
+        ("seconds", "long"), ("seconds", "nan"), ("seconds", ""), ("back_to", "six"), ("back_to", "-1"),
         ("phases", "{"), ("phases", "[]"), ("phases", '{"jobs": "long"}'), ("images", '["a"'), ("images", "[1]"),
         ("images", "[" * 100_000), ("secrets", "{}"), ("secrets", '[{"name": "a"}]'), ("secrets", "null"),
     ],

@@ -14,7 +14,7 @@ from tasks.lib.cluster.api import Api, Patience
 from tasks.lib.cluster.endpoint import Endpoint
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.deploy.events import Event, LogLine, Record, Row, Told
+from tasks.lib.deploy.events import Event, LogLine, Record, Result, Row, Told
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.output.lines import Lines
 from tasks.lib.deploy.plan.decide import Action
@@ -96,12 +96,14 @@ MIGRATION = Ref("batch/v1", "Job", "default", "migration")
 
 def waited(target: Target, *news: News) -> str:
     """What became of one target after all of this news, taken in before anything is judged."""
-    record = Record("staging", {target.ref: Row("phase", target.ref, Action.CHANGE, "waiting: not ready")})
+    record = Record(
+        "staging", {target.ref: Row("phase", target.ref, Action.CHANGE, Result.WAITING, "not ready")}
+    )
     wait = Wait(NOBODY, "default", [target], record, lambda event: None, {})
     for one in news:
         wait._take(one, cast("Followers", None))
     wait._judge_all()
-    return record.rows[target.ref].result
+    return record.rows[target.ref].words
 
 
 def job(**status: Any) -> dict[str, Any]:
@@ -135,7 +137,7 @@ def test_a_job_that_is_gone_before_it_was_seen_has_ended_where_an_event_says_so(
         with nullcontext() if answers[-1] else pytest.raises(Failure, match="was deleted while"):
             wait._take(Listed(("batch/v1", "Job"), "default", []), cast("Followers", None))
 
-    assert record.rows[MIGRATION].result == result
+    assert record.rows[MIGRATION].words == result
     assert "involvedObject.uid%3Duid-migration%2Creason%3DCompleted" in server.asked[0].path
 
 
@@ -318,7 +320,7 @@ def test_a_previous_run_may_end_in_any_way(news: list[News], result: str) -> Non
 
 
 def test_a_time_out_says_how_to_end_a_job_that_still_runs() -> None:
-    record = Record("staging", {MIGRATION: Row("jobs", MIGRATION, Action.RUN, "waiting: running")})
+    record = Record("staging", {MIGRATION: Row("jobs", MIGRATION, Action.RUN, Result.WAITING, "running")})
     wait = Wait(NOBODY, "default", [replace(RAN_BEFORE)], record, lambda event: None, {})
 
     late = wait._timed_out(900)
@@ -394,7 +396,7 @@ def test_a_kind_whose_names_are_taken_is_told_though_it_lies_in_no_namespace() -
 
 
 def test_a_time_out_counts_workloads_alone_and_names_the_limits_that_may_have_ended_it() -> None:
-    record = Record("staging", {WEB: Row("phase", WEB, Action.CHANGE, "waiting: 0 of 1 updated")})
+    record = Record("staging", {WEB: Row("phase", WEB, Action.CHANGE, Result.WAITING, "0 of 1 updated")})
     wait = Wait(NOBODY, "default", [Target(WEB, "uid-web", 1)], record, lambda event: None, {})
     wait._take(Disturbed("connection refused"), cast("Followers", None))
 
