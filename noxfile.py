@@ -21,6 +21,9 @@ SLOWEST = ("--durations=15", "--durations-min=1")
 E2E = ("-m", "e2e or docker or browser", "-n", "4", "--dist", "loadgroup", "tests")
 
 nox.options.sessions = ["lint", "types", "tests", "coverage", "e2e"]
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+FAST = ("-m", "not e2e and not docker and not browser", "-n", "2", "--dist", "worksteal", "-p", "no:logging",
+        "--ignore", "tests/e2e")  # fmt: skip
 IN_OWN_ENVIRONMENT = Path(sys.prefix).resolve() == OWN_ENVIRONMENT.resolve()
 nox.options.default_venv_backend = "none" if IN_OWN_ENVIRONMENT else "virtualenv"
 nox.options.reuse_existing_virtualenvs = True
@@ -78,14 +81,16 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The fast tests, which need no service."""
     install(session)
-    fast = "not e2e and not docker and not browser"
     # Neighbours stay together and share what their fixtures made; whoever is done early takes from the other.
     # No test looks at what is logged, and listening to logs is a tenth of what pytest does for each test.
-    pytest(
-        session, "tests", "-m", fast, "-n", "2", "--dist", "worksteal", "-p", "no:logging",
-        "--ignore", "tests/e2e", "--cov", "--cov-report=", "tests",
-        env={"COVERAGE_FILE": str(COVERAGE)},
-    )  # fmt: skip
+    pytest(session, "tests", *FAST, "--cov", "--cov-report=", "tests", env={"COVERAGE_FILE": str(COVERAGE)})
+
+
+@nox.session(python=PYTHONS, venv_backend="venv")
+def pythons(session: nox.Session) -> None:
+    """The fast tests with each Python that this machine has; the others are skipped."""
+    install(session)
+    pytest(session, f"tests-{session.python}", *FAST, "tests")
 
 
 @nox.session
