@@ -48,7 +48,7 @@ STATES = ("new", "unchanged", "1 % changed")
 OURS = """
 import runpy, sys
 sys.path.insert(0, sys.argv.pop(1))
-from tasks.lib import credentials
+from tasks.lib.google import credentials
 class Nobody:
     valid, token = True, None
 credentials.credentials = lambda google: Nobody()

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.lib import console, process
+from tasks.lib.console import spoken
 from tasks.lib.doctor.machine import OLDEST_GO
-from tasks.lib.duration import spoken
 from tasks.lib.errors import Failure, TimedOut
 
 USUAL_GO = Path("/usr/local/go/bin/go")

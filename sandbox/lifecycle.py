@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from sandbox import binaries, bootstrap, controlplane, preparing, processes, seed, supervisor
 from sandbox.components import STORAGE, read_plan, write_plan
+from sandbox.overlay import spare_this_machine
 from sandbox.state import State, locked
 from sandbox.watching import BUSY, Status, ensure_supervisor, running, status
 from tasks.lib import console, signals
 from tasks.lib.errors import Failure, TimedOut, UsageError
-from tasks.lib.filesystem import real
-from tasks.lib.proxies import spare_this_machine
+from tasks.lib.files import real
 from tasks.lib.render.kustomize import kubectl
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@ files.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ from typing import Any
 from sandbox.components import CLOUD, KMS, STORAGE
 from sandbox.state import State, state_from_layers, stored
 from sandbox.watching import require_up
-from tasks.lib.proxies import spare_this_machine
 from tasks.lib.settings.reader import Layer, merged
 
 DEPLOYER = "deployer"
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+EVERYWHERE = "*"  # means that only where it stands alone
+NAMES = ("no_proxy", "NO_PROXY")  # some programs read the one, some the other
 
 
 def settings_overlay(root: Path, layers: Sequence[Layer]) -> Mapping[str, Any]:
@@ -86,3 +88,16 @@ def values(here: State, environments: Sequence[str], account: str = DEPLOYER) ->
         },
         "environments": ciphertexts,
     }
+
+
+def spare_this_machine(environ: MutableMapping[str, str]) -> None:
+    """Have this process, and what it starts, ask no proxy for what runs on this machine.
+
+    Where `http_proxy` is set and `no_proxy` is not, all of the sandbox would be asked through the proxy.
+    """
+    said = {name: environ.get(name, "") for name in NAMES}
+    for name in NAMES:
+        present = (said[name] or said[NAMES[0]] or said[NAMES[1]]).split(",")
+        spared = [host.strip() for host in present if host.strip()]
+        added = [host for host in THIS_MACHINE if host not in spared] if spared != [EVERYWHERE] else []
+        environ[name] = ",".join([*spared, *added])

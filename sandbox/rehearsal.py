@@ -8,10 +8,10 @@ from http.client import OK
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sandbox.steps import Outcome, Step, run_all
 from tasks.lib.background import call
 from tasks.lib.errors import Failure
 from tasks.lib.settings.reader import Layer, read
-from tasks.lib.steps import Outcome, Step, run_all
 
 if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables

@@ -124,7 +124,7 @@ def _administration(settings: "Settings") -> Any:
         KeyManagementServiceGrpcTransport,
     )
 
-    from tasks.lib.credentials import credentials
+    from tasks.lib.google.credentials import credentials
 
     authority = Path(settings.google.ca_file).read_bytes()
     transport = KeyManagementServiceGrpcTransport(

@@ -10,7 +10,7 @@ from typing import Any
 from tasks.lib import console
 from tasks.lib.background import call
 from tasks.lib.errors import Failure
-from tasks.lib.filesystem import real
+from tasks.lib.files import real
 from tasks.lib.settings.reader import Layer, merged
 
 DEFAULT_FOLDER = ".sandbox"

@@ -19,7 +19,7 @@ from invoke.exceptions import AmbiguousEnvVar, Exit, ParseError
 
 from tasks.lib.console import open_closed_streams
 from tasks.lib.errors import UsageError
-from tasks.lib.filesystem import refusal
+from tasks.lib.files import refusal
 from tasks.lib.printable import one_line
 from tasks.lib.settings.files import read_file, refuse_missing
 

@@ -14,8 +14,8 @@ from invoke.exceptions import UncastableEnvVar
 
 from tasks.lib.console import open_closed_streams
 from tasks.lib.errors import Failure, UsageError, all_faults
-from tasks.lib.filesystem import real, refusal
-from tasks.lib.memory import leave_no_core
+from tasks.lib.files import real, refusal
+from tasks.lib.process import leave_no_core
 from tasks.lib.signals import exit_code, unwinding
 
 if TYPE_CHECKING:

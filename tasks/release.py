@@ -16,7 +16,7 @@ from tasks.lib.errors import UsageError
 def sentry(c: Context, branch: str = "", commit: str = "", tag: str = "") -> None:
     """Tell Sentry which commit runs where, so that its errors name the release."""
     from tasks.lib import build_variables, console
-    from tasks.lib import sentry as told
+    from tasks.lib.deploy import sentry as told
 
     settings = cli.settings(c)
     environment = settings.environment_of_branch(branch)

@@ -1,12 +1,21 @@
-"""Files that are whole or not there at all."""
+"""Files that are whole or not there at all, and what the file system refuses, in words."""
 
 import fcntl
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
+from errno import EACCES, EDQUOT, EEXIST, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS
+from functools import partial
 from pathlib import Path
 
 from tasks.lib import signals
+from tasks.lib.errors import Failure
+
+FULL = frozenset({ENOSPC, EDQUOT})
+NOT_ALLOWED = frozenset({EACCES, EPERM, EROFS})
+IN_THE_WAY = frozenset({EEXIST, ENOTDIR, EISDIR})
+NO_PLACE = frozenset({ENAMETOOLONG, ELOOP})
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -24,17 +33,19 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     """
     signals.check()
     make_folders(path.parent, 0o755 if mode & 0o077 else 0o700)
-    descriptor, temporary = _temporary(path)
+    temporary, held = make_held(partial(_temporary, path))
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)
+        with temporary.open("wb") as file:
+            os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
-            os.fsync(descriptor)
-        os.replace(temporary, path)  # noqa: PTH105 - Path.replace reads as if `path` were the source
+            os.fsync(file.fileno())
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+    finally:
+        os.close(held)
     _sync_folder(path.parent)
 
 
@@ -49,19 +60,48 @@ def remove_leftovers(path: Path) -> None:
     before = f".{path.name}."
     for temporary in path.parent.glob(f"{before}*-*"):
         if temporary.name.removeprefix(before).partition("-")[0].isdigit():
-            with suppress(OSError), temporary.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(OSError):
+                held = hold(temporary)
                 temporary.unlink(missing_ok=True)
+                os.close(held)
 
 
-def _temporary(path: Path) -> tuple[int, str]:
-    """A new file beside `path`, held by a lock; another one where `remove_leftovers` took it before that."""
+def make_held(make: Callable[[], Path]) -> tuple[Path, int]:
+    """Make a file or folder where others remove what nobody holds.
+
+    Returns:
+        Its path, and what `hold` returned; where it was removed before it was held, another one is made.
+
+    """
     while True:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}-")
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink:
-            return descriptor, temporary
+        path = make()
+        with suppress(FileNotFoundError, BlockingIOError):
+            held = hold(path)
+            if path.exists():
+                return path, held
+            os.close(held)
+
+
+def hold(path: Path) -> int:
+    """Lock a file or folder as long as this process lives, or the descriptor that is returned is open.
+
+    Raises:
+        BlockingIOError: somebody holds it.
+
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _temporary(path: Path) -> Path:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}-")
+    os.close(descriptor)
+    return Path(temporary)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -71,3 +111,45 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def refusal(error: OSError) -> Failure | None:
+    """The message for `error`, or None where it is none of these."""
+    import shlex
+
+    place = str(error.filename) if error.filename else "a file or folder"
+    why = f"{error.strerror}."
+    if error.errno in FULL:
+        return Failure(
+            f"{place} cannot be written.", why, "Make room (df -h shows where), and run this again."
+        )
+    if error.errno in NOT_ALLOWED:
+        return Failure(
+            f"{place} cannot be used.", why, f"Look at its owner and mode: ls -ld {shlex.quote(place)}"
+        )
+    if error.errno in IN_THE_WAY:
+        return Failure(f"{place} is in the way.", why, "Move it aside, or choose another place.")
+    if error.errno in NO_PLACE:
+        return Failure(f"{place} cannot be used.", why, "Choose another place.")
+    if error.errno == ENOENT and not Path(error.filename or "").is_absolute() and _working_folder_is_gone():
+        return Failure(
+            "The folder that you stand in is no longer there.",
+            next_step="Go to one that is, such as with `cd ~`, and run this again.",
+        )
+    return None
+
+
+def real(path: Path) -> Path:
+    """The absolute path without links; where these lead in a circle, that with them in it.
+
+    `Path.resolve` raises a RuntimeError there until Python 3.13.
+    """
+    return Path(os.path.realpath(path))
+
+
+def _working_folder_is_gone() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - only asks
+    except FileNotFoundError:
+        return True
+    return False

@@ -1,6 +1,7 @@
 """Running programs: commands are values (argv tuples) that other modules build; here alone they are run."""
 
 import os
+import resource
 import shlex
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from tasks.lib.errors import Failure, TimedOut
 
 LINES_OF_STDERR_TO_SHOW = 20
 SECONDS_TO_END = 10.0
+PR_SET_DUMPABLE = 4
 # Variables to set or, with None, to take away.
 Changes = Mapping[str, str | None]
 # Waits at most so many seconds for a program to end, and says whether it has.
@@ -216,3 +218,18 @@ def exit_failure(argv: Sequence[str], code: int, output: bytes) -> Failure:
     """The error for a program that exited with `code`, or was killed by signal `-code`."""
     how = f"exited with {code}" if code > 0 else f"was killed by signal {-code}"
     return Failure(f"`{spelled(argv)}` {how}.", last_lines(output))
+
+
+def leave_no_core() -> None:
+    """See to it that neither this process nor its children leave a core dump.
+
+    The limit is for the children too, who may raise it again.  It does not count where the system pipes cores
+    to a program, as systemd's does; being not dumpable does, for this process, and also keeps other processes
+    of the same user from attaching to it.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+    if sys.platform == "linux":
+        import ctypes  # slow to load, and a list of the tasks needs none of this
+
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -6,13 +6,15 @@ Whoever uses a folder holds a lock on it.  Process numbers say nothing: they are
 other containers, which may share the tmpfs, mean other processes.
 """
 
-import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+
+from tasks.lib.files import hold, make_held
 
 PREFIX = "lookit-orchestrator-"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a tmpfs is the point, and the folder in it is private
@@ -23,7 +25,7 @@ def workspace() -> Iterator[Path]:
     """Yield an empty folder with mode 0700 that lies in memory where the system has a tmpfs."""
     parent = memory_folder()
     sweep(parent)
-    folder, held = _made(parent)
+    folder, held = make_held(partial(_folder_in, parent))
     try:
         yield folder
     finally:
@@ -48,45 +50,16 @@ def sweep(parent: Path) -> list[Path]:
         owner = folder.name.removeprefix(PREFIX).partition("-")[0]
         with suppress(OSError):  # somebody holds it, or has removed it meanwhile
             if owner.isdigit() and _is_mine(folder):
-                held = _hold(folder)
+                held = hold(folder)
                 shutil.rmtree(folder, ignore_errors=True)
                 os.close(held)
                 removed.append(folder)
     return removed
 
 
-def _made(parent: Path) -> tuple[Path, int]:
-    """A new folder, and what holds it; another one where a sweep elsewhere was faster than the lock."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent))
-        with suppress(FileNotFoundError, BlockingIOError):
-            held = _hold(folder)
-            if folder.exists():
-                return folder, held
-            os.close(held)
-
-
-def _hold(folder: Path) -> int:
-    """Lock a folder as long as this process lives, or the descriptor that is returned is open."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+def _folder_in(parent: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent))
 
 
 def _is_mine(folder: Path) -> bool:
     return folder.lstat().st_uid == os.getuid() and not folder.is_symlink()
-
-
-def gone(pid: int) -> bool:
-    """Whether no process has this number (signal 0 only asks)."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False

@@ -14,9 +14,9 @@ from sandbox.kms.access import DECRYPTER
 from tasks.lib import build_variables
 from tasks.lib.cluster.gke import connect
 from tasks.lib.cluster.rbac import Permission, known_as, roles
-from tasks.lib.credentials import SCOPES
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.deploy.plan.plan import needed
+from tasks.lib.google.credentials import SCOPES
 from tasks.lib.render.rendering import render
 from tasks.lib.secrets.crypt import decrypt_all
 from tasks.lib.settings.model import Settings
@@ -172,7 +172,7 @@ def test_the_cluster_knows_an_account_by_its_address_only_if_the_token_tells_it(
         return known_as(connect(environment.settings, environment.environment).api)
 
     assert name() == "deployer@lookit-sandbox.iam.gserviceaccount.com"
-    monkeypatch.setattr("tasks.lib.credentials.SCOPES", SCOPES[:1])
+    monkeypatch.setattr("tasks.lib.google.credentials.SCOPES", SCOPES[:1])
     assert name().isdigit()
 
 

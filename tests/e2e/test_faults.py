@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from sandbox.cloud import sql
-from tasks.lib.credentials import authorized_session
+from tasks.lib.google.sessions import authorized_session
 from tests.fault_proxy import WATCH, FaultProxy, until
 from tests.sandbox_case import Case, Sandbox
 from tests.webhook import Receiver

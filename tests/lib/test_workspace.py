@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.lib import files
 from tasks.lib import workspace as module
 from tasks.lib.workspace import workspace
 
@@ -80,7 +81,7 @@ def test_the_sweep_takes_what_nobody_holds_though_its_number_was_given_out_again
 def test_the_sweep_spares_what_is_held(tmp_path: Path) -> None:
     folder = tmp_path / f"{module.PREFIX}999999999-x"
     folder.mkdir()
-    held = module._hold(folder)
+    held = files.hold(folder)
 
     assert module.sweep(tmp_path) == []
     os.close(held)
@@ -90,7 +91,7 @@ def test_the_sweep_spares_what_is_held(tmp_path: Path) -> None:
 def test_the_sweep_leaves_no_descriptor_open_for_what_is_held(tmp_path: Path) -> None:
     folder = tmp_path / f"{module.PREFIX}999999999-x"
     folder.mkdir()
-    held = module._hold(folder)
+    held = files.hold(folder)
     before = len(list(Path("/dev/fd").iterdir()))
 
     module.sweep(tmp_path)
@@ -119,8 +120,8 @@ def test_a_folder_that_another_containers_sweep_took_before_it_was_held_is_made_
             raise BlockingIOError
         return hold(folder)
 
-    hold = module._hold
-    monkeypatch.setattr(module, "_hold", swept_between)
+    hold = files.hold
+    monkeypatch.setattr(files, "hold", swept_between)
     monkeypatch.setattr(module, "sweep", lambda _parent: [])
     with workspace() as folder:
         assert folder not in taken
@@ -136,7 +137,7 @@ def test_what_is_swept_is_held_meanwhile(tmp_path: Path, monkeypatch: pytest.Mon
 
     def removing(path: Path, **_: object) -> None:
         with pytest.raises(BlockingIOError):
-            module._hold(path)
+            files.hold(path)
         path.rmdir()
 
     monkeypatch.setattr("shutil.rmtree", removing)

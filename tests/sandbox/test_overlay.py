@@ -94,3 +94,29 @@ def test_every_expected_key_gets_a_value(tmp_path: Path) -> None:
     assert [line.partition("=placeholder-")[0] for line in lines] == ["ONE", "TWO"]
     assert document == {"type": "service_account", "project_id": "lookit-sandbox"}
     assert len(seed.placeholder(tmp_path / "unknown").reveal()) > 20
+
+
+@pytest.mark.parametrize(
+    ("said", "lower", "upper"),
+    [
+        ({}, "localhost,127.0.0.1,::1", "localhost,127.0.0.1,::1"),
+        ({"no_proxy": "a.example"}, "a.example,localhost,127.0.0.1,::1", "a.example,localhost,127.0.0.1,::1"),
+        ({"NO_PROXY": "b, 127.0.0.1"}, "b,127.0.0.1,localhost,::1", "b,127.0.0.1,localhost,::1"),
+        ({"no_proxy": "a", "NO_PROXY": "b"}, "a,localhost,127.0.0.1,::1", "b,localhost,127.0.0.1,::1"),
+        ({"NO_PROXY": " *"}, "*", "*"),
+    ],
+    ids=["nothing said", "in small letters", "in capitals", "both", "everything"],
+)
+def test_this_machine_joins_what_no_proxy_is_asked_for(said: dict[str, str], lower: str, upper: str) -> None:
+    overlay.spare_this_machine(said)
+
+    assert said == {"no_proxy": lower, "NO_PROXY": upper}
+
+
+def test_sparing_twice_is_sparing_once() -> None:
+    environ = {"no_proxy": "a"}
+    overlay.spare_this_machine(environ)
+    once = dict(environ)
+    overlay.spare_this_machine(environ)
+
+    assert environ == once

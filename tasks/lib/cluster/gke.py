@@ -15,8 +15,8 @@ from tasks.lib.cluster.api import Api, Json, Patience
 from tasks.lib.cluster.endpoint import Endpoint
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kinds, discover
-from tasks.lib.credentials import object_in, refusal_words
 from tasks.lib.errors import Failure
+from tasks.lib.google.answers import object_in, refusal_words
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -54,8 +54,8 @@ def connect(settings: "Settings", environment: "Environment") -> Connection:
         Failure: no credentials, no such cluster, not reachable, or not let in.
 
     """
-    from tasks.lib.credentials import Tokens, credentials
-    from tasks.lib.google_session import session_of
+    from tasks.lib.google.credentials import Tokens, credentials
+    from tasks.lib.google.sessions import session_of
 
     found_credentials = credentials(settings.google)
     token = Tokens(found_credentials)

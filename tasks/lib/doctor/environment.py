@@ -173,7 +173,8 @@ def bucket(settings: "Settings", environment: "Environment") -> str:
     """
     from requests import RequestException
 
-    from tasks.lib.credentials import authorized_session, object_in
+    from tasks.lib.google.answers import object_in
+    from tasks.lib.google.sessions import authorized_session
 
     name = environment.buckets.archives
     session, limit = authorized_session(settings.google), settings.time_limits.storage_attempt
@@ -203,8 +204,8 @@ def backups(settings: "Settings", environment: "Environment") -> str:
         Failure: there is no such instance, the API is not enabled, or permissions are missing.
 
     """
-    from tasks.lib.credentials import authorized_session
     from tasks.lib.deploy.backup.cloud_sql import Backups
+    from tasks.lib.google.sessions import authorized_session
 
     database = environment.database
     if not database.instance:

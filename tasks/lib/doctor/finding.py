@@ -9,7 +9,7 @@ from typing import Literal
 from tasks.lib.background import side_by_side
 from tasks.lib.console import Cell, Styled
 from tasks.lib.errors import Failure
-from tasks.lib.filesystem import refusal
+from tasks.lib.files import refusal
 
 # At most this many checks at once: enough for all of one environment, gentle on the APIs.
 WORKERS = 8

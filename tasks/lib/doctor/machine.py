@@ -106,7 +106,7 @@ def credentials_work(settings: "Settings") -> str:
         Failure: there are none, or Google refuses them.
 
     """
-    from tasks.lib.credentials import Tokens, credentials
+    from tasks.lib.google.credentials import Tokens, credentials
 
     found = credentials(settings.google)
     Tokens(found)()

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from tasks.lib.credentials import Tokens
 from tasks.lib.ember.checkpoints import Checkpoints, state_folder
 from tasks.lib.errors import UsageError
+from tasks.lib.google.credentials import Tokens
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -110,7 +110,7 @@ def access(settings: "Settings", environment: "Environment") -> Access:
         Failure: there are no credentials.
 
     """
-    from tasks.lib.credentials import credentials
+    from tasks.lib.google.credentials import credentials
 
     limits = settings.time_limits
     ca_file = _authorities(settings.google.ca_file)
@@ -127,10 +127,10 @@ def access(settings: "Settings", environment: "Environment") -> Access:
 
 def _authorities(named: str) -> str:
     """The file of certificate authorities to trust: the one that the settings name, else everybody's."""
-    from tasks.lib import authorities
+    import certifi
 
     if not named:
-        return authorities.public()
+        return certifi.where()
     try:
         Path(named).open("rb").close()
     except OSError as error:

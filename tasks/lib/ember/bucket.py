@@ -123,7 +123,7 @@ def observe(access: Access) -> tuple["Bucket", Configuration]:
     from google.cloud import storage
     from google.cloud.storage.retry import DEFAULT_RETRY
 
-    from tasks.lib.google_session import session_of
+    from tasks.lib.google.sessions import session_of
 
     session = session_of(access.credentials)
     session.verify = access.ca_file

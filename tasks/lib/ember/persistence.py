@@ -8,10 +8,10 @@ from typing import TypeVar
 from msgspec import MsgspecError
 from msgspec.json import decode
 
-from tasks.lib.credentials import in_place_of
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.wire import UNREACHABLE, Pause, Request, Response
 from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.google.answers import in_place_of
 
 PASSING = frozenset({UNREACHABLE, 408, 429, 500, 502, 503, 504})
 LONGEST_PAUSE = 32.0

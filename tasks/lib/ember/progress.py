@@ -9,8 +9,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from tasks.lib.console import console, say
-from tasks.lib.duration import spoken
+from tasks.lib.console import console, say, spoken
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BEFORE_BAR = 0.5

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from tasks.lib import console
-from tasks.lib.duration import spoken
+from tasks.lib.console import spoken
 from tasks.lib.ember.activation import Active
 from tasks.lib.ember.progress import size
 from tasks.lib.ember.revision import Revision

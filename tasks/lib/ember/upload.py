@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from tasks.lib.duration import spoken
+from tasks.lib.console import spoken
 from tasks.lib.ember.access import Access, access
 from tasks.lib.ember.line import Line
 from tasks.lib.ember.listing import Listing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tasks.lib import console, process
 from tasks.lib.build_variables import COMMIT
 from tasks.lib.errors import Failure, UsageError
-from tasks.lib.filesystem import real
+from tasks.lib.files import real
 from tasks.lib.image import docker, engine
 from tasks.lib.image.checkout import CHANGED, Tree
 from tasks.lib.image.reference import Reference, parse, tag_for

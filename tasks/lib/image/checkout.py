@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from tasks.lib import build_variables, console, process
 from tasks.lib.build_variables import git
 from tasks.lib.errors import Failure, TimedOut, UsageError
-from tasks.lib.filesystem import real
+from tasks.lib.files import real
 
 if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from psutil import pid_exists
+
 from tasks.lib import console, process
 from tasks.lib.errors import Failure
 from tasks.lib.image import docker, making
-from tasks.lib.workspace import gone
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import TimeLimits
@@ -78,7 +79,7 @@ def here() -> str:
 def _abandoned(owner: str) -> bool:
     """Whether `owner` (place:pid) is a process of this place that is gone."""
     where, _, pid = owner.rpartition(":")
-    return where == here() and pid.isdigit() and gone(int(pid))
+    return where == here() and pid.isdigit() and not pid_exists(int(pid))
 
 
 def _over(until: str) -> bool:

@@ -99,7 +99,7 @@ def is_google(registry: str) -> bool:
 
 def google_login(google: "Google") -> Login:
     """This process's own access token, in the form that Google's registries take."""
-    from tasks.lib.credentials import credentials, refresh
+    from tasks.lib.google.credentials import credentials, refresh
 
     found = credentials(google)
     refresh(found)

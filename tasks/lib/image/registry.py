@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 from tasks.lib.background import call
-from tasks.lib.credentials import object_in
 from tasks.lib.errors import Failure, UsageError
+from tasks.lib.google.answers import object_in
 from tasks.lib.image.login import Login, login
 from tasks.lib.image.reference import DOCKER_HUB, Reference, parse
 from tasks.lib.image.refusals import failed
 from tasks.lib.image.tls import speaks_tls
 from tasks.lib.image.wire import Exchange, Wire
-from tasks.lib.proxies import is_this_machine
+from tasks.lib.settings.values import is_this_machine
 
 if TYPE_CHECKING:
     from requests import Response

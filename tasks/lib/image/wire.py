@@ -14,13 +14,13 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from tasks.lib import console, signals
 from tasks.lib.background import call
-from tasks.lib.credentials import object_in
-from tasks.lib.duration import spoken
+from tasks.lib.console import spoken
 from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.google.answers import object_in
 from tasks.lib.image import tls
 from tasks.lib.image.login import is_google
 from tasks.lib.image.refusals import WORTH_RETRYING, asked_pause, is_lasting, when_unreachable
-from tasks.lib.proxies import is_this_machine
+from tasks.lib.settings.values import is_this_machine
 
 if TYPE_CHECKING:
     from requests import Response, Session

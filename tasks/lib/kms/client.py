@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tasks.lib import background, console
-from tasks.lib.credentials import Tokens
 from tasks.lib.errors import Failure
+from tasks.lib.google.credentials import Tokens
 from tasks.lib.kms.checksums import bound_to, crc32c, damage_in_decryption, damage_in_encryption
 from tasks.lib.kms.errors import (
     Call,
@@ -261,7 +261,7 @@ def connected(settings: "Settings") -> Iterator[Kms]:
     """
     # gRPC's own account of a failed connection would come before ours, and says less.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from tasks.lib.credentials import credentials
+    from tasks.lib.google.credentials import credentials
 
     found = credentials(settings.google)
     limits = Limits(settings.time_limits.kms_attempt, settings.time_limits.kms)

@@ -9,7 +9,7 @@ from base64 import b64decode
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from tasks.lib.structure import Parsed
+from tasks.lib.settings.structure import Parsed
 
 BUILD_SECONDS = 3600.0  # Cloud Build's default for a whole build
 WORKSPACE = "/workspace"

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from psutil import pid_exists
+
 from tasks.lib import console, process
 from tasks.lib.errors import Failure, all_faults
 from tasks.lib.image import docker, engine, making
@@ -24,7 +26,6 @@ from tasks.lib.pipeline.graph import SECONDS_TO_END, Launch
 from tasks.lib.pipeline.steps import ReadyStep
 from tasks.lib.redaction import Secret
 from tasks.lib.signals import uninterrupted
-from tasks.lib.workspace import gone
 
 HOME = "/builder/home"
 SCRIPTS = "/builder/scripts"
@@ -238,7 +239,7 @@ def sweep(seconds: float) -> None:
     """
     volume = re.compile(re.escape(_here()) + r"(?P<pid>\d+)-[0-9a-f]{6}(?=-)")
     found = [volume.match(name) for name in _names(docker.volumes_named(_here()), seconds)]
-    for run in sorted({one[0] for one in found if one and gone(int(one["pid"]))}):
+    for run in sorted({one[0] for one in found if one and not pid_exists(int(one["pid"]))}):
         if running := _names(docker.running_of(f"{OWNER}={run}"), seconds):
             console.say(
                 f"A pipeline was killed, and steps of it are still running: {', '.join(running)}.  "

@@ -10,7 +10,7 @@ from tasks.lib.errors import UsageError, all_faults
 from tasks.lib.pipeline.build_file import SECTIONS, Build
 from tasks.lib.pipeline.rules import RULES
 from tasks.lib.settings.files import load_yaml
-from tasks.lib.structure import Fault, Faults, Kind, fill
+from tasks.lib.settings.structure import Fault, Faults, Kind, fill
 
 # Google's tools read some of the spellings that these are compared by, and refuse others.
 NEAR = 0.85

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tasks.lib import console
 from tasks.lib.build_variables import repository_full_name
-from tasks.lib.duration import spoken
+from tasks.lib.console import spoken
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.image import checkout, engine
 from tasks.lib.image.pushing import push_name

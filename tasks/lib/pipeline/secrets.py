@@ -59,7 +59,8 @@ def fetch(settings: "Settings", name: str, version: str) -> Secret:
     import google_crc32c
     from requests import RequestException
 
-    from tasks.lib.credentials import authorized_session, object_in, refusal_words
+    from tasks.lib.google.answers import object_in, refusal_words
+    from tasks.lib.google.sessions import authorized_session
 
     url = f"{settings.google.secret_manager}/v1/{quote(version)}:access"
     try:

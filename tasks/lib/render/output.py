@@ -7,8 +7,7 @@ from pathlib import Path
 
 from tasks.lib import console
 from tasks.lib.errors import Failure, UsageError
-from tasks.lib.files import make_folders, write_atomically
-from tasks.lib.filesystem import refusal
+from tasks.lib.files import make_folders, refusal, write_atomically
 from tasks.lib.render.documents import Document, joined, redacted
 from tasks.lib.render.rendering import Rendered
 

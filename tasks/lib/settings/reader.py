@@ -11,7 +11,7 @@ from tasks.lib.errors import UsageError, all_faults
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
-    from tasks.lib.structure import Fault
+    from tasks.lib.settings.structure import Fault
 
 
 # The sources that hold settings of this project alone, and the sections that Invoke keeps in them.
@@ -47,7 +47,7 @@ def read(layers: Sequence[Layer], root: Path) -> "Settings":
 
     """
     from tasks.lib.settings.model import Settings
-    from tasks.lib.structure import Faults, fill
+    from tasks.lib.settings.structure import Faults, fill
 
     values = _with_names(_sections(merged(layers)))
     if not values and not (root / "invoke.yaml").exists():
@@ -72,7 +72,7 @@ def read(layers: Sequence[Layer], root: Path) -> "Settings":
 def misshapen(values: Mapping[str, Any]) -> list[str]:
     """What has a section in place of another value, or the other way round: layers can not be merged then."""
     from tasks.lib.settings.model import Settings
-    from tasks.lib.structure import SECTIONS, Faults, fill
+    from tasks.lib.settings.structure import SECTIONS, Faults, fill
 
     try:
         fill(Settings, _sections(values))
@@ -172,7 +172,7 @@ def _source(layers: Sequence[Layer], path: tuple[str, ...]) -> str:
 
 def _told(fault: "Fault") -> str:
     """One fault as `key: what is wrong; what is allowed`."""
-    from tasks.lib.structure import Kind
+    from tasks.lib.settings.structure import Kind
 
     if fault.kind is Kind.MISSING:
         return f"{fault.key} is missing."

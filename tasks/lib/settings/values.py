@@ -7,8 +7,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta
 
-from tasks.lib.proxies import is_this_machine
-from tasks.lib.structure import Parsed
+from tasks.lib.settings.structure import Parsed
 
 LONGEST = 366 * 24 * 3600.0
 Name = Annotated[str, Meta(min_length=1)]
@@ -66,3 +65,8 @@ Label = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")]
 Prefix = Annotated[str, Meta(pattern=r"^([a-z0-9]([-a-z0-9]*-)?)?\Z")]
 Version = Annotated[str, Meta(pattern=r"^\d+\.\d+\Z")]
 RelativePath = Annotated[str, Meta(pattern=r"^[^/].*\Z")]
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host's name or address is this machine's own."""
+    return host in {"localhost", "::1", "[::1]"} or bool(re.fullmatch(r"127(\.\d{1,3}){3}", host))

@@ -21,7 +21,7 @@ from sandbox.cloud import accounts, gke, oauth, tokens
 from sandbox.cloud.server import answer
 from sandbox.kms.access import Access
 from sandbox.kms.refusals import Refusal
-from tasks.lib.credentials import SCOPES
+from tasks.lib.google.credentials import SCOPES
 from tests import google_side
 from tests.serving import answering
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tasks.lib import signals
 from tasks.lib.background import call
-from tasks.lib.credentials import refusal_words
 from tasks.lib.deploy.backup import role
 from tasks.lib.deploy.events import Notice, Tell
 from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.google.answers import refusal_words
 
 if TYPE_CHECKING:
     from requests import Response, Session

@@ -38,8 +38,8 @@ class Backup:
             Failure: there will be none; nothing was changed.
 
         """
-        from tasks.lib.credentials import authorized_session
         from tasks.lib.deploy.backup.cloud_sql import Backups
+        from tasks.lib.google.sessions import authorized_session
 
         database = self._environment.database
         due = [str(step.ref) for step in planned.steps if self._migrates(step)]

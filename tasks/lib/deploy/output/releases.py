@@ -6,11 +6,11 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from tasks.lib import console
+from tasks.lib.console import spoken
 from tasks.lib.deploy.releases.difference import Difference
 from tasks.lib.deploy.releases.history import Past
 from tasks.lib.deploy.releases.review import Status
 from tasks.lib.deploy.releases.soundness import DAMAGED
-from tasks.lib.duration import spoken
 
 # Facts that are JSON themselves.
 STRUCTURED: Final[tuple[str, ...]] = ("phases", "images", "secrets")

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from tasks.lib.console import spoken
 from tasks.lib.deploy.events import GOOD, SETTLED, Record, Result, Row
 from tasks.lib.deploy.plan.decide import WRITES
-from tasks.lib.duration import spoken
 
 
 def lines(record: Record, seconds: float, width: int = 0) -> list[str]:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tasks.lib.console import spoken
 from tasks.lib.deploy.events import BAD, GOOD, SETTLED, Record, Result, Row
 from tasks.lib.deploy.objects import Ref
-from tasks.lib.duration import spoken
 from tasks.lib.printable import one_line
 
 if TYPE_CHECKING:

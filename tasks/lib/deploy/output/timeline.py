@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tasks.lib.duration import spoken
+from tasks.lib.console import spoken
 
 MOST_BARS: Final = 200
 ROW: Final = 30

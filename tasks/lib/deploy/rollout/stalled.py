@@ -7,12 +7,12 @@ import datetime
 from collections.abc import Sequence
 
 from tasks.lib.cluster.api import Api, Json
+from tasks.lib.console import spoken
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.rollout.diagnose import has_started
 from tasks.lib.deploy.rollout.logs import pods_of_job
 from tasks.lib.deploy.rollout.readiness import still_runs
-from tasks.lib.duration import spoken
 
 RESUMED = """--type=merge -p '{"spec":{"suspend":false}}'"""
 

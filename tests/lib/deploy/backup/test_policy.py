@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 
-from tasks.lib import credentials
 from tasks.lib.deploy.backup import cloud_sql
 from tasks.lib.deploy.backup.cloud_sql import Begun
 from tasks.lib.deploy.backup.policy import Backup, reminder, way_back
@@ -13,6 +12,7 @@ from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.plan import Planned
 from tasks.lib.deploy.releases.history import Past
 from tasks.lib.errors import UsageError
+from tasks.lib.google import sessions
 from tests.builders import checked_in_settings
 from tests.lib.deploy.sessions import a_session
 
@@ -80,7 +80,7 @@ def test_a_backup_of_before_an_earlier_migration_ended_is_followed_by_another(
 ) -> None:
     taken = Taken()
     monkeypatch.setattr(cloud_sql, "Backups", lambda *_: taken)
-    monkeypatch.setattr(credentials, "authorized_session", lambda *_: None)
+    monkeypatch.setattr(sessions, "authorized_session", lambda *_: None)
     session = a_session()
     backup = Backup(session)
     plan = planned(Action.RUN)

@@ -2,7 +2,6 @@
 
 import pytest
 
-from tasks.lib import ancestry
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.deploy.plan import commit_order
 from tasks.lib.deploy.releases.history import Past
@@ -24,7 +23,7 @@ def past(number: int, commit: str, result: str = "deployed") -> Past:
 @pytest.fixture
 def history(monkeypatch: pytest.MonkeyPatch) -> None:
     """OLD is an ancestor of NEW."""
-    monkeypatch.setattr(ancestry, "is_ancestor", lambda settings, commit, of: (commit, of) == (OLD, NEW))
+    monkeypatch.setattr(commit_order, "is_ancestor", lambda settings, commit, of: (commit, of) == (OLD, NEW))
 
 
 @pytest.mark.usefixtures("history")
@@ -57,7 +56,7 @@ def test_an_order_that_git_does_not_know_is_said(monkeypatch: pytest.MonkeyPatch
     def unknown(*_: object) -> bool:
         raise Failure("`git rev-list` exited with 128.", f"fatal: bad object {NEW}")
 
-    monkeypatch.setattr(ancestry, "is_ancestor", unknown)
+    monkeypatch.setattr(commit_order, "is_ancestor", unknown)
 
     (note,) = commit_order.check(SETTINGS, "staging", variables(OLD), [past(7, NEW)])
 

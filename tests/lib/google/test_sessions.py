@@ -8,7 +8,7 @@ from google.auth.credentials import CredentialsWithQuotaProject
 from google.auth.exceptions import RefreshError, TransportError
 
 from tasks.lib.errors import Failure
-from tasks.lib.google_session import session_of
+from tasks.lib.google.sessions import session_of
 from tests.serving import answering
 
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from tasks.lib.structure import Fault, Faults, Kind, Parsed, fill
+from tasks.lib.settings.structure import Fault, Faults, Kind, Parsed, fill
 
 
 def doubled(text: object) -> int:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tasks.lib import sentry
 from tasks.lib.build_variables import BuildVariables
+from tasks.lib.deploy import sentry
 from tasks.lib.errors import Failure, TimedOut
 from tests.builders import checked_in_settings
 from tests.serving import answering

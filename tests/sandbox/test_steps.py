@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from tasks.lib import steps
+from sandbox import steps
+from sandbox.steps import Outcome, Step, run_all
 from tasks.lib.console import Styled
 from tasks.lib.errors import Failure
-from tasks.lib.steps import Outcome, Step, run_all
 
 
 def _fails() -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tasks.lib import console
-from tasks.lib.duration import spoken
+from tasks.lib.console import spoken
 from tasks.lib.errors import Failure
 
 State = Literal["done", "failed", "interrupted", "not run"]

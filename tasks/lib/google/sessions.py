@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import requests
 from requests.auth import AuthBase
 
-from tasks.lib.credentials import Tokens
+from tasks.lib.google.credentials import Tokens, credentials
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
+
+    from tasks.lib.settings.model import Google
 
 
 class Authorization(AuthBase):
@@ -51,3 +53,8 @@ def session_of(found: "Credentials") -> Session:
     session = Session()
     session.auth = Authorization(found)
     return session
+
+
+def authorized_session(google: "Google") -> "Session":
+    """A requests session that sends, and refreshes, this process's token."""
+    return session_of(credentials(google))

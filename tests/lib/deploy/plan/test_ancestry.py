@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib import ancestry
+from tasks.lib.deploy.plan import commit_order as ancestry
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
 

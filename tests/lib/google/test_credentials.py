@@ -19,17 +19,17 @@ from google.auth.exceptions import TransportError
 from google.oauth2.credentials import Credentials as UserCredentials
 from msgspec.structs import replace
 
-from tasks.lib import credentials as module
-from tasks.lib.credentials import (
+from tasks.lib.errors import Failure
+from tasks.lib.google import credentials as module
+from tasks.lib.google.credentials import (
     PAUSE,
     SCOPES,
     Tokens,
-    authorized_session,
     credentials,
     refresh,
     with_our_scopes,
 )
-from tasks.lib.errors import Failure
+from tasks.lib.google.sessions import authorized_session
 from tests.builders import checked_in_settings
 from tests.clock import Clock
 from tests.private_key import private_key

@@ -7,14 +7,13 @@ import datetime
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from tasks.lib.background import call
 from tasks.lib.errors import Failure
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
-    from requests import Response, Session
 
     from tasks.lib.settings.model import Google
 
@@ -181,7 +180,7 @@ def refresh(found: "Credentials", seconds: float | None = None) -> None:
     from google.auth.exceptions import GoogleAuthError, TransportError
     from google.auth.transport.requests import Request
 
-    from tasks.lib.google_session import Session
+    from tasks.lib.google.sessions import Session
 
     try:
         call(found.refresh, partial(Request(Session()), timeout=seconds or SECONDS))
@@ -199,50 +198,3 @@ def _is_still_good(found: "Credentials") -> bool:
     """Whether the token has not ended yet: google-auth wants a new one minutes before that."""
     now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
     return bool(found.token and found.expiry and now < found.expiry)
-
-
-def authorized_session(google: "Google") -> "Session":
-    """A requests session that sends, and refreshes, this process's token."""
-    from tasks.lib.google_session import session_of
-
-    return session_of(credentials(google))
-
-
-def object_in(response: "Response", service: str) -> "dict[str, Any]":
-    """The JSON object that an answer of a service holds.
-
-    Raises:
-        Failure: it holds something else, such as the page of a proxy that answers in the service's place.
-
-    """
-    try:
-        found = response.json()
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise in_place_of(service, response.headers.get("Content-Type", ""), response.text)
-    return found
-
-
-def in_place_of(service: str, kind: str, text: str) -> Failure:
-    """The error for an answer that is not the service's.
-
-    Args:
-        service: who should have answered.
-        kind: the answer's Content-Type; may be empty.
-        text: what came.
-
-    """
-    return Failure(
-        f"{service} did not answer, but something in its place.",
-        f"What came is {kind or 'no type'}, and not what was asked for: {' '.join(text.split())[:200]}",
-        "Check the network, a proxy or VPN: https_proxy and no_proxy in the environment.",
-    )
-
-
-def refusal_words(response: "Response") -> str:
-    """The message of a Google API's error, or the text that came instead."""
-    try:
-        return str(response.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return response.text.strip()[:500]

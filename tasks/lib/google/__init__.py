@@ -1,0 +1,1 @@
+"""Who this process is to Google, and HTTP sessions that say so."""
