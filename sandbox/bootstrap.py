@@ -1,11 +1,8 @@
-"""What is put into running servers before Lookit can be deployed: cluster objects, buckets, keys and
-secrets.
-"""
+"""What running servers get before Lookit can be deployed: cluster objects and buckets."""
 
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
 from typing import Any
 
 from sandbox.controlplane import Cluster
@@ -39,40 +36,23 @@ def deployer_binding(user: str = DEPLOYER) -> dict[str, Any]:
 
 
 def furnish(kubectl: str, cluster: Cluster) -> None:
-    """Bring nodes, storage, resource types and the deployer's rights into `cluster`; again changes nothing.
-
-    Raises:
-        Failure: the cluster refuses them.
-
-    """
+    """Create nodes, storage classes, resource types and the deployer's rights where they are missing."""
     run(apply_argv(kubectl, cluster), time_limit=APPLY_TIME_LIMIT)
     binding = json.dumps(deployer_binding()).encode()
     from_stdin = (*apply_argv(kubectl, cluster)[:-1], "--filename=-")
     run(from_stdin, time_limit=APPLY_TIME_LIMIT, stdin=binding)
 
 
-def create_buckets(storage: str, project: str, names: Iterable[str]) -> None:
-    """Create the buckets that are missing.
-
-    Args:
-        storage: URL of the storage server.
-        project: whose buckets they are.
-        names: what they are called.
-
-    Raises:
-        Failure: the server refuses one.
-
-    """
-    for name in names:
-        request = urllib.request.Request(  # noqa: S310 - the sandbox's own server
-            f"{storage}/storage/v1/b?project={project}",
-            data=json.dumps({"name": name}).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        try:
-            call(urllib.request.urlopen, request, timeout=10).close()
-        except urllib.error.HTTPError as error:
-            if error.code != 409:
-                raise Failure(
-                    f"The sandbox's bucket {name} could not be made.", error.read().decode()
-                ) from error
+def create_bucket(storage: str, project: str, name: str) -> None:
+    """Create a bucket of `project` at the URL `storage`; one that exists is left as it is."""
+    request = urllib.request.Request(  # noqa: S310 - the sandbox's own server
+        f"{storage}/storage/v1/b?project={project}",
+        data=json.dumps({"name": name}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        call(urllib.request.urlopen, request, timeout=10).close()
+    except urllib.error.HTTPError as error:
+        if error.code != 409:
+            what = f"The sandbox's bucket {name} could not be created."
+            raise Failure(what, error.read().decode()) from error

@@ -16,26 +16,16 @@ ETCD_QUOTA = 2 * 1024**3
 
 @dataclass(frozen=True)
 class Cluster:
-    """Everything that the servers of one cluster have to be told.
+    """What the servers of one cluster need to know."""
 
-    Args:
-        name: the GKE cluster that this one stands for.
-        folder: certificates, configuration and data.
-        binaries: the program of each server, by name.
-        ports: the port of each of SERVICES.
-        certificates: authority, server, admin (client).
-        etcd_quota: bytes after which etcd refuses writes.
-
-    """
-
-    name: str
-    folder: Path
-    binaries: Mapping[str, Path]
-    ports: Mapping[str, int]
+    name: str  # of the GKE cluster that this one stands for
+    folder: Path  # certificates, configuration and data
+    binaries: Mapping[str, Path]  # the program of each server, by name
+    ports: Mapping[str, int]  # of each of SERVICES
     authority: Pair
     server: Pair
     admin: Pair
-    etcd_quota: int = ETCD_QUOTA
+    etcd_quota: int = ETCD_QUOTA  # bytes after which etcd refuses writes
 
     @property
     def url(self) -> str:
@@ -60,7 +50,7 @@ def components(cluster: Cluster) -> list[Component]:
 
 
 def etcd(cluster: Cluster) -> Component:
-    """The store.  It does not sync its files: a sandbox that lost power is made anew."""
+    """The store. It does not sync its files: a sandbox that lost power is created again."""
     client, peer = (f"http://127.0.0.1:{cluster.ports[name]}" for name in ("etcd", "etcd-peer"))
     argv = (
         str(cluster.binaries["etcd"]),
@@ -80,7 +70,7 @@ def etcd(cluster: Cluster) -> Component:
 
 
 def apiserver(cluster: Cluster) -> Component:
-    """The API server.  Bearer tokens are judged by the sandbox's Google side, as GKE's are by Google."""
+    """The API server. The sandbox's Google side reviews bearer tokens, as Google does for GKE."""
     folder = cluster.folder
     argv = (
         str(cluster.binaries["kube-apiserver"]),
@@ -115,7 +105,7 @@ def apiserver(cluster: Cluster) -> Component:
 
 
 def controller_manager(cluster: Cluster) -> Component:
-    """The controllers, without limits on their requests: a rehearsal should not wait for those."""
+    """The controllers, with high request limits: a rehearsal should not wait for those."""
     argv = (
         str(cluster.binaries["kube-controller-manager"]),
         *_shared_flags(cluster, "controller-manager"),
@@ -152,24 +142,15 @@ def kwok(cluster: Cluster) -> Component:
         "--node-lease-duration-seconds=200",
         f"--server-address=127.0.0.1:{port}",
     )
-    name = f"{cluster.name}.kwok"
-    probe = Probe(f"http://127.0.0.1:{port}/healthz")
-    return Component(name, argv, probe, port, (f"{cluster.name}.apiserver",))
+    return _needs_apiserver(cluster, "kwok", argv, Probe(f"http://127.0.0.1:{port}/healthz"))
 
 
 def kubelet(cluster: Cluster) -> Component:
-    """What kwok leaves out of a node: the logs of its containers and the disks of its claims."""
+    """What kwok leaves out of a cluster (sandbox/node)."""
     port = cluster.ports["kubelet"]
-    argv = (
-        sys.executable,
-        "-m",
-        "sandbox.node",
-        f"--cluster={cluster.folder}",
-        f"--port={port}",
-        f"--url={cluster.url}",
-    )
-    probe = Probe(f"https://127.0.0.1:{port}/healthz", str(cluster.authority.certificate))
-    return Component(f"{cluster.name}.kubelet", argv, probe, port, (f"{cluster.name}.apiserver",))
+    options = (f"--cluster={cluster.folder}", f"--port={port}", f"--url={cluster.url}")
+    argv = (sys.executable, "-m", "sandbox.node", *options)
+    return _needs_apiserver(cluster, "kubelet", argv)
 
 
 def _shared_flags(cluster: Cluster, service: str) -> Sequence[str]:
@@ -184,7 +165,9 @@ def _shared_flags(cluster: Cluster, service: str) -> Sequence[str]:
     )
 
 
-def _needs_apiserver(cluster: Cluster, service: str, argv: Sequence[str]) -> Component:
+def _needs_apiserver(
+    cluster: Cluster, service: str, argv: Sequence[str], probe: Probe | None = None
+) -> Component:
     port = cluster.ports[service]
-    probe = Probe(f"https://127.0.0.1:{port}/healthz", str(cluster.authority.certificate))
+    probe = probe or Probe(f"https://127.0.0.1:{port}/healthz", str(cluster.authority.certificate))
     return Component(f"{cluster.name}.{service}", argv, probe, port, (f"{cluster.name}.apiserver",))

@@ -1,6 +1,6 @@
-"""The sandbox's image registry: docker-registry, the program of others, started when a pipeline pushes.
+"""The sandbox's image registry: Docker's own, started when a pipeline pushes.
 
-Debian and Ubuntu have it; where it is called `registry`, as its makers do, that one is taken.
+Debian and Ubuntu call the program docker-registry, its makers `registry`.
 """
 
 import json
@@ -8,7 +8,7 @@ import shutil
 import time
 from pathlib import Path
 
-from sandbox import health, ports
+from sandbox import ports
 from sandbox.components import Component, Probe, read_plan, write_plan
 from sandbox.state import State, locked
 from sandbox.watching import BUSY, ensure_supervisor
@@ -33,42 +33,35 @@ def ensure(here: State, seconds: float) -> str:
 
     Raises:
         Failure: it is not installed.
-        TimedOut: it was not well in time.
+        TimedOut: it was not healthy in time.
 
     """
-    with locked(here.folder / "up.lock", BUSY):
+    with locked(here.lock, BUSY):
         wanted = component(here, program(), ports.assign(here, [REGISTRY])[REGISTRY])
         write_atomically(here.folder / REGISTRY / "config.yml", configuration(here, wanted.port).encode())
         others = [one for one in read_plan(here.plan) if one.name != REGISTRY]
         write_plan(here.plan, [*others, wanted])
         ensure_supervisor(here)
     deadline = time.monotonic() + seconds
-    while fault := call(health.check, wanted.probe):
+    while problem := call(wanted.probe.problem):
         if time.monotonic() > deadline:
-            raise TimedOut(
-                f"The sandbox's registry is not well after {seconds:g} s.", fault,
-                f"./inv sandbox.logs {REGISTRY}",
-            )  # fmt: skip
+            what = f"The sandbox's registry is not healthy after {seconds:g} s."
+            raise TimedOut(what, problem, f"./inv sandbox.logs {REGISTRY}")
         signals.sleep(LOOK_AGAIN)
     return address(here)
 
 
 def program() -> Path:
-    """The registry's program.
-
-    Raises:
-        Failure: it is not installed.
-
-    """
-    found = [path for name in PROGRAMS if (path := shutil.which(name))]
-    if not found:
-        raise Failure(
-            "The sandbox has no registry to push to: docker-registry is not installed.",
-            "Images are pushed to this machine only, and deployed by their digest from there.",
-            "Debian, Ubuntu: apt-get install docker-registry; or name a registry on this machine: "
-            "INVOKE_SANDBOX_REGISTRY=127.0.0.1:5000.",
-        )
-    return Path(found[0])
+    """The registry's program; a Failure where it is not installed."""
+    for name in PROGRAMS:
+        if found := shutil.which(name):
+            return Path(found)
+    raise Failure(
+        "The sandbox has no registry to push to: docker-registry is not installed.",
+        "Images are pushed to this machine only, and deployed by their digest from there.",
+        "Debian, Ubuntu: apt-get install docker-registry; or name a registry on this machine: "
+        "INVOKE_SANDBOX_REGISTRY=127.0.0.1:5000.",
+    )
 
 
 def component(here: State, found: Path, port: int) -> Component:

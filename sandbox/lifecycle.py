@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sandbox import binaries, bootstrap, controlplane, preparing, processes, seed, supervisor
 from sandbox.components import STORAGE, read_plan, write_plan
 from sandbox.overlay import spare_this_machine
-from sandbox.state import State, locked
+from sandbox.state import State, locked, stored
 from sandbox.watching import BUSY, Status, ensure_supervisor, running, status
 from tasks.lib import console, signals
 from tasks.lib.errors import Failure, TimedOut, UsageError
@@ -35,13 +35,12 @@ def state(settings: "Settings") -> State:
 def up(settings: "Settings", environments: Sequence[str] = ()) -> list[Status]:
     """Bring the sandbox up for `environments` (all when empty); what runs already is left as it is.
 
-    Returns:
-        Every component, well.
+    Returns all components, which are healthy then.
 
     Raises:
         UsageError: an environment is not known, or the folder holds something else than a sandbox.
         Failure: a program could not be installed, or a component keeps ending.
-        TimedOut: a component did not become well in time.
+        TimedOut: a component did not become healthy in time.
 
     """
     if sys.platform != "linux":
@@ -58,24 +57,18 @@ def up(settings: "Settings", environments: Sequence[str] = ()) -> list[Status]:
     with locked(here.lock, BUSY):
         clusters = _prepare(settings, here, wanted, programs)
         ensure_supervisor(here)
-        _await_well(here, settings.time_limits.sandbox)
-        for cluster in clusters.values():
+        _await_healthy(here, settings.time_limits.sandbox)
+        for cluster in clusters:
             bootstrap.furnish(kubectl(settings), cluster)
-        storage = f"http://127.0.0.1:{_port(here, STORAGE)}"
+        storage = f"http://127.0.0.1:{stored(here.ports)[STORAGE]}"
         for environment in wanted:
-            bootstrap.create_buckets(storage, environment.project, [environment.buckets.archives])
+            bootstrap.create_bucket(storage, environment.project, environment.buckets.archives)
         seed.sow(settings, here, wanted)
     return status(here)
 
 
 def down(here: State, *, keep_data: bool) -> int:
-    """End every process of the sandbox, and remove its folder unless `keep_data`; returns how many it
-    ended.
-
-    Raises:
-        UsageError: the folder holds something else than a sandbox.
-
-    """
+    """End all processes of the sandbox, and remove its folder unless `keep_data`; returns their number."""
     if not here.folder.exists():
         return 0
     _require_own(here)
@@ -88,7 +81,7 @@ def down(here: State, *, keep_data: bool) -> int:
 
 
 def _remove(here: State) -> None:
-    """Remove the folder, and last the lock: by it a removal that was broken off can be done again."""
+    """Remove the folder, the lock last: it tells that an interrupted removal was a sandbox's."""
     for path in here.folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -98,34 +91,30 @@ def _remove(here: State) -> None:
 
 
 def _require_own(here: State) -> None:
-    """Refuse a folder with anything else in it: `down` removes it whole."""
+    """Refuse a folder with anything else in it: `down` removes all of it."""
     is_sandbox = here.lock.exists() or here.plan.exists()
     if not is_sandbox and here.folder.is_dir() and any(here.folder.iterdir()):
         raise UsageError(
             f"{here.folder} holds something else than a sandbox.",
-            "sandbox.down would remove it whole.",
+            "sandbox.down would remove all of it.",
             "Name a folder of its own in sandbox.state.",
         )
 
 
 def _prepare(
     settings: "Settings", here: State, wanted: "Sequence[Environment]", programs: Mapping[str, Path]
-) -> "Mapping[str, Cluster]":
-    """Write all files and the plan; returns the clusters of `wanted` by name."""
+) -> "list[Cluster]":
+    """Write all files and the plan; returns the clusters of `wanted`."""
     given = preparing.assign_ports(here, [environment.cluster for environment in wanted])
     preparing.write_google(here, given)
-    versions = {
-        program.name: program.version for program in binaries.programs(preparing.FILES / "controlplane")
-    }
-    clusters = {}
-    for environment in wanted:
-        cluster = preparing.write_cluster(
-            here, environment, given, programs, settings.sandbox.etcd_quota_bytes
-        )
-        preparing.register(here, environment, cluster, versions["kube-apiserver"])
-        clusters[environment.cluster] = cluster
+    versions = {one.name: one.version for one in binaries.programs(preparing.FILES / "controlplane")}
+    clusters = []
     components = preparing.google_components(here, given)
-    for cluster in clusters.values():
+    for environment in wanted:
+        quota = settings.sandbox.etcd_quota_bytes
+        cluster = preparing.write_cluster(here, environment.cluster, given, programs, quota)
+        preparing.register(here, environment, cluster, versions["kube-apiserver"])
+        clusters.append(cluster)
         components += controlplane.components(cluster)
     names = {component.name for component in components}
     others = [component for component in read_plan(here.plan) if component.name not in names]
@@ -144,43 +133,42 @@ def _end_all(here: State) -> int:
     return before
 
 
-def _await_well(here: State, time_limit: float) -> None:
+def _await_healthy(here: State, time_limit: float) -> None:
     deadline = time.monotonic() + time_limit
     told: set[str] = set()
     before: dict[str, int] = {}
     revivals = 0
-    while faults := [one for one in status(here) if one.fault]:
-        for one in faults:
+    while unhealthy := [one for one in status(here) if one.problem]:
+        for one in unhealthy:
             _check_crashes(here, one, before)
-        if not running(here, supervisor.NAME):  # the one that was to look at the plan was just ending
+        if not running(here, supervisor.NAME):  # the one that was to read the plan was just ending
             if revivals == CRASHES_TO_GIVE_UP:
                 raise _keeps_ending(here, supervisor.NAME)
             ensure_supervisor(here)
             revivals += 1
         if time.monotonic() > deadline:
-            first = faults[-1]
-            raise TimedOut(f"The sandbox's {first.name} is not well after {time_limit:g} s.",
-                           f"{first.fault}\n{_tail(here.log(first.name))}",
-                           f"./inv sandbox.logs {first.name}")  # fmt: skip
-        told |= _tell_waiting(faults, told)
+            raise _not_healthy(here, unhealthy[-1], time_limit)
+        told |= _tell_waiting(unhealthy, told)
         signals.sleep(LOOK_AGAIN)
 
 
-def _tell_waiting(faults: Sequence[Status], told: set[str]) -> set[str]:
+def _not_healthy(here: State, one: Status, time_limit: float) -> TimedOut:
+    what = f"The sandbox's {one.name} is not healthy after {time_limit:g} s."
+    return TimedOut(what, f"{one.problem}\n{_tail(here.log(one.name))}", f"./inv sandbox.logs {one.name}")
+
+
+def _tell_waiting(unhealthy: Sequence[Status], told: set[str]) -> set[str]:
     """Name each group of components that is waited for once."""
-    groups = {one.name.partition(".")[0] for one in faults}
+    groups = {one.name.partition(".")[0] for one in unhealthy}
     for group in sorted(groups - told):
         console.say(f"Starting {group} …")
     return groups
 
 
 def crashes(one: Status, before: dict[str, int]) -> int:
-    """How often a component was started since it was first asked about.
+    """How often a component was started since `before`, which notes the starts that were first seen.
 
-    Args:
-        one: as it is now.
-        before: the starts of each component when it was first asked about; a new supervisor counts anew.
-
+    A new supervisor counts from the start again.
     """
     before[one.name] = min(before.get(one.name, one.starts), one.starts)
     return one.starts - before[one.name]
@@ -195,7 +183,7 @@ def _keeps_ending(here: State, name: str) -> Failure:
     return Failure(
         f"The sandbox's {name} keeps ending.",
         _tail(here.log(name)),
-        f"./inv sandbox.logs {name} shows all of its log; ./inv sandbox.down clears the ground.",
+        f"./inv sandbox.logs {name} shows all of its log; ./inv sandbox.down removes the sandbox.",
     )
 
 
@@ -203,7 +191,3 @@ def _tail(log: Path) -> str:
     if not log.exists():
         return "It has written no log."
     return "\n".join(log.read_text(errors="replace").splitlines()[-LINES_OF_LOG_TO_SHOW:])
-
-
-def _port(here: State, name: str) -> int:
-    return next(component.port for component in read_plan(here.plan) if component.name == name)

@@ -1,6 +1,4 @@
-"""What settings become when a run is meant for the sandbox: other addresses, credentials and encrypted
-files.
-"""
+"""What `--sandbox` puts over the settings: other addresses, credentials and encrypted files."""
 
 import os
 from collections.abc import Mapping, MutableMapping, Sequence
@@ -20,11 +18,7 @@ NAMES = ("no_proxy", "NO_PROXY")  # some programs read the one, some the other
 
 
 def settings_overlay(root: Path, layers: Sequence[Layer]) -> Mapping[str, Any]:
-    """The values that lead to the sandbox of this checkout.
-
-    Args:
-        root: the checkout.
-        layers: the settings so far, lowest first; they name the environments and the sandbox's folder.
+    """The values that lead to the sandbox of the checkout `root`, whose settings so far are `layers`.
 
     Raises:
         Failure: no sandbox is up.
@@ -33,7 +27,7 @@ def settings_overlay(root: Path, layers: Sequence[Layer]) -> Mapping[str, Any]:
     spare_this_machine(os.environ)
     here = state_from_layers(root, layers)
     require_up(here)
-    # Nothing outside this machine is asked: the commit that this checkout stands on plays the application's.
+    # Nothing outside this machine is asked: this checkout's commit stands for the application's.
     source = {"source": {"checkout": str(root)}}
     so_far = merged(layers)
     account = str(so_far.get("sandbox", {}).get("account") or DEPLOYER)
@@ -42,20 +36,17 @@ def settings_overlay(root: Path, layers: Sequence[Layer]) -> Mapping[str, Any]:
 
 
 def with_encrypted_files(so_far: Mapping[str, Any]) -> list[str]:
-    """The environments that settings do not say to have none."""
-    return [name for name, section in so_far.get("environments", {}).items() if not _has_none(section)]
+    """The environments whose settings do not say that they have none (`ciphertexts: ""`)."""
 
+    def has_none(section: Any) -> bool:
+        secrets = section.get("secrets") if isinstance(section, Mapping) else None
+        return isinstance(secrets, Mapping) and secrets.get("ciphertexts") == ""
 
-def _has_none(section: Any) -> bool:
-    secrets = section.get("secrets") if isinstance(section, Mapping) else None
-    return isinstance(secrets, Mapping) and secrets.get("ciphertexts") == ""
+    return [name for name, section in so_far.get("environments", {}).items() if not has_none(section)]
 
 
 def image_values(so_far: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Where images are: sandbox.registry instead of the settings' registry, where that is named.
-
-    No registry out in the world is asked which image it holds, or changed: only one on this machine.
-    """
+    """Where images are: in sandbox.registry where that is set. A registry elsewhere is not used at all."""
     from tasks.lib.errors import UsageError
     from tasks.lib.image.reference import parse
     from tasks.lib.image.registry import is_on_this_machine

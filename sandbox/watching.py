@@ -1,6 +1,4 @@
-"""Looking at a sandbox: which of its servers run and are well, and seeing to it that somebody watches over
-them.
-"""
+"""Looking at a sandbox: which of its servers run and are healthy, and that its supervisor runs."""
 
 import signal
 import subprocess
@@ -10,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox import health, processes, supervisor
+from sandbox import processes, supervisor
 from sandbox.components import Component, read_plan
 from sandbox.processes import Process
 from sandbox.state import State, locked
@@ -22,15 +20,13 @@ BUSY = "Another command is bringing this sandbox up or down; waiting for it …"
 
 @dataclass(frozen=True)
 class Status:
-    """One component as it is now: its process (0: none), its port, how often it was started, what is
-    wrong.
-    """
+    """One component as it is now."""
 
     name: str
-    pid: int
+    pid: int  # 0: it does not run
     port: int
-    starts: int
-    fault: str
+    starts: int  # how often it was started
+    problem: str  # empty: it is healthy
 
 
 def status(here: State) -> list[Status]:
@@ -71,7 +67,7 @@ def release(here: State, component: str) -> None:
 
 
 def require_up(here: State) -> None:
-    """Stop where the sandbox does not run; where only its supervisor is gone, start another.
+    """Require that the sandbox runs; where only its supervisor is gone, start another.
 
     Raises:
         Failure: no sandbox is up in that folder.
@@ -100,7 +96,7 @@ def is_up(here: State, cluster: str) -> bool:
 
 
 def ensure_supervisor(here: State) -> None:
-    """Start a supervisor, or make the one that runs look at the plan."""
+    """Start a supervisor, or make the one that runs read the plan."""
     watcher = running(here, supervisor.NAME)
     if watcher and processes.signal_to(watcher, supervisor.LOOK):
         return
@@ -113,14 +109,14 @@ def ensure_supervisor(here: State) -> None:
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd=here.folder,
             env=supervisor.child_environment(here.folder, {}),
         )  # fmt: skip
-    # Written here too, so that a command which comes a moment later does not start another.
+    # Recorded here too, so that a command which comes a moment later does not start another.
     if started := processes.find(child.pid):
         supervisor.write_record(here, supervisor.NAME, supervisor.Record(started, 1))
 
 
 @contextmanager
 def _blocked(number: signal.Signals) -> Iterator[None]:
-    """While inside, what is started keeps this signal until it says that it hears it; else it would end."""
+    """Block this signal while inside: a process started here keeps it until its handler is set."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
     try:
         yield
@@ -129,7 +125,7 @@ def _blocked(number: signal.Signals) -> Iterator[None]:
 
 
 def _end_strays(here: State) -> None:
-    """End processes of this sandbox that nobody wrote down: a supervisor was killed just then."""
+    """End processes of this sandbox without a record: their supervisor was killed just after their start."""
     records = [supervisor.record_of(here, component.name) for component in read_plan(here.plan)]
     known = {record.process for record in records if record}
     processes.end([process for process in processes.owned_by(here.folder) if process not in known])
@@ -144,6 +140,6 @@ def running(here: State, name: str) -> Process | None:
 def _status_of(here: State, component: Component) -> Status:
     record = supervisor.record_of(here, component.name)
     alive = record is not None and record.process.alive
-    fault = call(health.check, component.probe) if alive else "not running"
+    problem = call(component.probe.problem) if alive else "not running"
     pid = record.process.pid if record and alive else 0
-    return Status(component.name, pid, component.port, record.starts if record else 0, fault)
+    return Status(component.name, pid, component.port, record.starts if record else 0, problem)

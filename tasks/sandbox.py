@@ -37,7 +37,7 @@ def status(c: Context, json: bool = False) -> None:
     here = lifecycle.state(cli.checkout_settings(c))
     statuses = watching.status(here)
     report.emit_json(statuses) if json else report.show(statuses)
-    report.require_well(statuses)
+    report.require_healthy(statuses)
 
 
 @cli.task(

@@ -53,6 +53,6 @@ class OwnKey(Case):
 
     def administer(self) -> Any:
         """The key owner's client."""
-        from sandbox.seed import _administration
+        from sandbox.seed import administration
 
-        return _administration(as_encrypter(self.settings))
+        return administration(as_encrypter(self.settings))

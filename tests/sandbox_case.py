@@ -290,7 +290,7 @@ def make_case(sandbox: Sandbox, folder: Path, name: str, like: str = "staging") 
         "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     )
     sql.register(sandbox.state.google, "mit-lookit", name)
-    bootstrap.create_buckets(case.settings.google.storage, "mit-lookit", [name])
+    bootstrap.create_bucket(case.settings.google.storage, "mit-lookit", name)
     return case
 
 

@@ -34,7 +34,7 @@ def wait_until(what: str, true: Callable[[], object], time_limit: float = 60) ->
 
 
 def well(state: State) -> bool:
-    return not [one for one in watching.status(state) if one.fault]
+    return not [one for one in watching.status(state) if one.problem]
 
 
 def pids(state: State) -> dict[str, int]:
@@ -121,7 +121,7 @@ def test_a_held_component_stays_down_until_released(own: Sandbox) -> None:
         processes.signal_to(other, signal.SIGKILL)
         # The supervisor has been round since: it started again what was killed later.
         wait_until("another one is back", lambda: own.component("google").pid not in {0, other.pid})
-        assert own.component("lookit-staging.apiserver").fault == "not running"
+        assert own.component("lookit-staging.apiserver").problem == "not running"
 
     wait_until("all is well", lambda: well(own.state))
 
@@ -142,7 +142,7 @@ def test_status_and_logs_are_tasks(own: Sandbox) -> None:
     found = json.loads(status.stdout)
     assert {one["name"] for one in found} == {"supervisor", *COMPONENTS}
     # A server that answers late just then is not well: what counts is that the one tells what the other does.
-    assert bool(status.returncode) == any(one["fault"] for one in found)
+    assert bool(status.returncode) == any(one["problem"] for one in found)
     assert unknown.returncode == 2
     assert "There is no component 'nobody' in this sandbox." in unknown.stderr
     assert "Version: v1.36.3" in log.stdout

@@ -48,7 +48,7 @@ def test_a_sandbox_that_never_was_is_down_already(tmp_path: Path) -> None:
 
 def test_the_status_of_no_sandbox_is_a_failure_that_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(Failure) as failure:
-        report.require_well(watching.status(State(tmp_path)))
+        report.require_healthy(watching.status(State(tmp_path)))
 
     assert failure.value.why == "supervisor: not running"
     assert failure.value.next_step == "./inv sandbox.up"
@@ -78,14 +78,14 @@ def test_a_folder_with_anything_else_in_it_is_never_taken_for_a_sandbox(tmp_path
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_a_damaged_plan_says_how_to_begin_anew(tmp_path: Path) -> None:
+def test_a_damaged_plan_says_how_to_start_again(tmp_path: Path) -> None:
     State(tmp_path).plan.write_text("{broken")
 
     with pytest.raises(Failure, match="components.json is damaged") as failure:
         watching.status(State(tmp_path))
 
     assert failure.value.next_step == (
-        "./inv sandbox.down clears the ground, and ./inv sandbox.up makes everything anew."
+        "./inv sandbox.down removes the sandbox, and ./inv sandbox.up creates it again."
     )
 
 
@@ -123,9 +123,9 @@ def test_a_sandbox_that_does_not_become_well_in_time_names_the_last_that_is_not(
     here.log("etcd").write_text("".join(f"line {number}\n" for number in range(20)))
 
     with pytest.raises(TimedOut) as failure:
-        lifecycle._await_well(here, 0.05)
+        lifecycle._await_healthy(here, 0.05)
 
-    assert failure.value.what == "The sandbox's etcd is not well after 0.05 s."
+    assert failure.value.what == "The sandbox's etcd is not healthy after 0.05 s."
     assert failure.value.why == "\n".join(["not running", *(f"line {number}" for number in range(5, 20))])
     assert failure.value.next_step == "./inv sandbox.logs etcd"
     assert capsys.readouterr().err.splitlines() == ["Starting etcd …", "Starting supervisor …"]
@@ -172,7 +172,7 @@ def test_a_server_that_runs_is_told_with_its_process_and_its_health(
         assert Status("etcd", sleeper.pid, port, 4, "") in watching.status(here)
 
     (etcd,) = [one for one in watching.status(here) if one.name == "etcd"]
-    assert etcd.fault == "[Errno 111] Connection refused"
+    assert etcd.problem == "[Errno 111] Connection refused"
 
 
 def test_nothing_is_up_where_no_server_runs(here: State) -> None:
@@ -238,7 +238,7 @@ def test_up_does_not_rely_on_a_supervisor_that_is_ending(watched: State) -> None
     processes.signal_to(ending, signal.SIGCONT)
     processes.wait_for_end([ending], 60)
 
-    lifecycle._await_well(watched, 60)
+    lifecycle._await_healthy(watched, 60)
 
     assert watching.running(watched, supervisor.NAME) not in {None, ending}
 
@@ -249,7 +249,7 @@ def test_a_supervisor_that_keeps_ending_is_not_waited_for(
     monkeypatch.setattr(lifecycle, "ensure_supervisor", lambda _: None)
 
     with pytest.raises(Failure) as failure:
-        lifecycle._await_well(watched, 60)
+        lifecycle._await_healthy(watched, 60)
 
     assert failure.value.what == "The sandbox's supervisor keeps ending."
 

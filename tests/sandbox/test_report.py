@@ -12,12 +12,12 @@ from sandbox import report
 from sandbox.watching import Status
 from tests.builders import ROOT
 
-WELL = Status("google", 17, 20000, 1, "")
+HEALTHY = Status("google", 17, 20000, 1, "")
 DOWN = Status("lookit-staging.etcd", 0, 0, 3, "[Errno 111] Connection refused")
 
 
 def test_a_row_tells_process_port_starts_and_health(capsys: pytest.CaptureFixture[str]) -> None:
-    report.show([WELL, DOWN])
+    report.show([HEALTHY, DOWN])
 
     shown = capsys.readouterr()
     rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in shown.err.splitlines()]
@@ -27,15 +27,15 @@ def test_a_row_tells_process_port_starts_and_health(capsys: pytest.CaptureFixtur
 
 
 def test_a_script_gets_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    report.emit_json([WELL])
+    report.emit_json([HEALTHY])
 
     assert json.loads(capsys.readouterr().out) == [
-        {"name": "google", "pid": 17, "port": 20000, "starts": 1, "fault": ""}
+        {"name": "google", "pid": 17, "port": 20000, "starts": 1, "problem": ""}
     ]
 
 
-def test_nothing_is_said_of_a_sandbox_that_is_well(capsys: pytest.CaptureFixture[str]) -> None:
-    report.require_well([WELL])
+def test_nothing_is_said_of_a_healthy_sandbox(capsys: pytest.CaptureFixture[str]) -> None:
+    report.require_healthy([HEALTHY])
 
     assert capsys.readouterr() == ("", "")
 

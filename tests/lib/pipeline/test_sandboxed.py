@@ -54,7 +54,7 @@ def test_what_is_built_and_pushed_goes_to_the_sandbox_s_registry(
     found = variables(tmp_path, step("test"), step(task))
 
     assert found == {**WAY, "INVOKE_SANDBOX_REGISTRY": "127.0.0.1:7"}
-    assert started == [State(tmp_path)]
+    assert [here.folder for here in started] == [tmp_path]
 
 
 def test_a_registry_on_this_machine_is_left_in_force(tmp_path: Path, started: list[State]) -> None:
