@@ -15,8 +15,9 @@ from tasks.lib.image.reference import DIGEST, Reference
 from tasks.lib.image.registry import Registry, connect, labels_of
 
 if TYPE_CHECKING:
+    from tasks.lib.cluster.api import Api
     from tasks.lib.deploy.releases.history import Past
-    from tasks.lib.settings.model import Settings
+    from tasks.lib.settings.model import Environment, Settings
 
 REQUESTS_AT_ONCE = 8
 WORKLOADS = (
@@ -84,7 +85,7 @@ def _describe(registry: Registry, image: Reference, tags: list[str]) -> Held | N
 
 
 def in_use(settings: "Settings", repository: Reference) -> set[str]:
-    """The tags and digests of `repository` that any environment's workloads or past releases name.
+    """The tags and digests of `repository` that any environment's workloads, releases or running deploy name.
 
     Raises:
         Failure: a cluster cannot be asked: then nobody knows, and nothing may be deleted.
@@ -105,9 +106,19 @@ def in_use(settings: "Settings", repository: Reference) -> set[str]:
                 used |= named([{**thing, "kind": kind} for thing in objects], repository)
             for past in history.read(connection.api, environment.namespace):
                 used |= named([as_pod(images_of(past, environment.namespace))], repository)
+            used |= being_deployed(connection.api, environment)
         finally:
             connection.api.close()
     return used
+
+
+def being_deployed(api: "Api", environment: "Environment") -> set[str]:
+    """The tag of the image that a running deploy may not have applied yet: only its lock names it."""
+    from tasks.lib.deploy.lock.holder import claim_of, notes_of
+    from tasks.lib.deploy.lock.lease import Lock
+
+    lease = Lock(api, environment, claim_of({})).read()
+    return {notes_of(lease).get("commit", "")} - {""} if lease else set()
 
 
 def images_of(past: "Past", namespace: str) -> list[str]:
