@@ -240,15 +240,18 @@ FORMS: dict[str, Form] = {
         lambda text: html.escape(text).replace("&#x27;", "&#39;").replace("&quot;", "&#34;").replace("+", "&#43;"),
         "entities",
     ),
-    "base64": Form(in_base64, "base64"),
-    "base64 after one letter": Form(lambda text: in_base64(text, "x", "yz"), "base64"),
-    "base64 after two letters": Form(lambda text: in_base64(text, "xy", "z"), "base64"),
-    "basic authentication": Form(lambda text: f"Basic {in_base64(text, 'admin:')}", "base64"),
+    "base64": Form(in_base64, "encodings"),
+    "base64 after one letter": Form(lambda text: in_base64(text, "x", "yz"), "encodings"),
+    "base64 after two letters": Form(lambda text: in_base64(text, "xy", "z"), "encodings"),
+    "basic authentication": Form(lambda text: f"Basic {in_base64(text, 'admin:')}", "encodings"),
     "URL-safe base64": Form(
-        lambda text: base64.urlsafe_b64encode(f"??>{text}??>".encode()).decode().rstrip("="), "base64"
+        lambda text: base64.urlsafe_b64encode(f"??>{text}??>".encode()).decode().rstrip("="), "encodings"
     ),
-    "wrapped base64": Form(lambda text: in_base64(f"{text} {text} {text}", "some", width=16), "base64"),
-    "base64 in a URL": Form(lambda text: quote(in_base64(text, "xy"), safe=""), "base64"),
+    "wrapped base64": Form(lambda text: in_base64(f"{text} {text} {text}", "some", width=16), "encodings"),
+    "base64 in a URL": Form(lambda text: quote(in_base64(text, "xy"), safe=""), "encodings"),
+    "hexadecimal": Form(lambda text: text.encode().hex(), "encodings"),
+    "hexadecimal in capitals": Form(lambda text: f"0x{text.encode().hex().upper()}", "encodings"),
+    "hexadecimal pairs": Form(lambda text: text.encode().hex(" "), "encodings"),
 }  # fmt: skip
 
 

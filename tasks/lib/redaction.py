@@ -7,30 +7,27 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any, Final
 
 from tasks.lib.errors import Failure
 from tasks.lib.printable import clipped, one_line, printable
-from tasks.lib.spellings import Span, View, base64_bodies, base64_spans, views, windows
+from tasks.lib.spellings import Span, View, encoded_pieces, encoded_spans, views, windows
 
 REDACTED: Final = "[redacted]"
-# Shorter values ("1", "true", "admin") would blank out half of any log.
+# Masking shorter values ("1", "true", "admin") would hide half of any log.
 SHORTEST: Final = 6
-# Of what is longer, such as an archive in a Secret, base64 is not looked for.
-LARGEST_IN_BASE64: Final = 16 * 1024
 # Before one of these a text was cut short, perhaps within a value.
 CUT: Final = re.compile(r"…|\.\.\.")
-# Names of objects, projects and so on, which are no secrets where they are known from elsewhere.
+# Names of objects, projects and so on, which are not secret where they are known from elsewhere.
 WORD: Final = r"(?:[a-z]+[0-9]{0,2}|[0-9]{1,12})"
 NAME: Final = re.compile(rf"{WORD}(?:[-._]{WORD})*")
-# A word, one of two parts such as `service_account`, or a host: no secret of a key that does not sound so.
+# A word, one of two parts such as `service_account`, or a host, whose key does not sound secret.
 HOST: Final = rf"{WORD}(?:-{WORD})*(?:\.{WORD}(?:-{WORD})*)+"
 ORDINARY: Final = re.compile(
     r"[a-z]{1,16}[0-9]{0,2}(?:_[a-z]{1,16})?"
     rf"|{HOST}(?::[0-9]{{1,5}})?|https?://(?:{HOST}|{WORD})(?::[0-9]{{1,5}})?/?"
 )
-# What stands for bytes that are no UTF-8.
+# What represents bytes that are not UTF-8.
 HALVES: Final = re.compile("[\ud800-\udfff]")
 SECRET_KEY: Final = re.compile(
     r"pass|pwd|pin|secret|key|token|cookie|hash|salt|cred|auth|private|dsn|cert", re.IGNORECASE
@@ -77,26 +74,20 @@ class Secret:
 
 @dataclass(frozen=True)
 class Public:
-    """What is no secret, though it stands among secrets.
+    """What is not secret, though it is among secrets."""
 
-    Args:
-        keys: those whose values are names and addresses.
-        names: text in which everything is named that anybody may know, such as settings and names of objects.
-
-    """
-
-    keys: frozenset[str] = frozenset()
-    names: str = ""
+    keys: frozenset[str] = frozenset()  # whose values are names and addresses
+    names: str = ""  # text that anybody may know, such as settings and names of objects
 
     def naming(self, names: Iterable[str]) -> "Public":
         """The same with more names."""
         return replace(self, names="\n".join([self.names, *names]))
 
     def covers(self, key: str, value: str) -> bool:
-        """Whether the value of `key` is no secret; an empty key is one that nobody knows.
+        """Whether the value of `key`, or of an unknown key (empty), is not secret.
 
-        A word or a host is none where its key does not sound so, and a name is none that is public anyway.
-        Names with holes in them would tell what fits.
+        That is a word or a host whose key does not sound secret, and a name that is public anyway: masking it
+        in other names would tell what it is.
         """
         if key in self.keys:
             return True
@@ -117,18 +108,13 @@ def as_bytes(value: str) -> bytes:
 class Redactor:
     """Takes secret values out of what a run shows: logs, errors, plans, reports, evidence, notifications.
 
-    One object serves a whole run, and learns values as they become known.
-
-    Args:
-        values: the secret values.
-        public: what counts as no secret among those to be learnt.
-
+    One object serves a whole run, and learns values as they become known; `public` says which are not secret.
     """
 
     def __init__(self, values: Iterable[str] = (), public: Public | None = None) -> None:
         self.public = public or Public()
         self._by_start: dict[str, list[str]] = {}
-        self._in_base64: dict[int, set[str]] = {}
+        self._encoded: dict[int, set[str]] = {}
         self.learn(values)
 
     def learn(self, values: Iterable[str]) -> None:
@@ -138,17 +124,8 @@ class Redactor:
             alike = self._by_start.get(shown[:SHORTEST], [])
             if len(shown) >= SHORTEST and shown not in alike:
                 self._by_start[shown[:SHORTEST]] = [*alike, shown]
-                self._learn_base64(value.strip())
-
-    def _learn_base64(self, value: str) -> None:
-        if len(value) > LARGEST_IN_BASE64:
-            return
-        parts = [part.strip() for part in PEM_BOUNDARY.split(value)]
-        bodies = [body for part in parts if len(part) >= SHORTEST for body in base64_bodies(as_bytes(part))]
-        # What PEM holds is base64 itself, and may be wrapped otherwise.
-        bodies += ["".join(part.split()) for part in parts[1::2]]
-        for piece in chain.from_iterable(map(windows, bodies)):
-            self._in_base64.setdefault(len(piece), set()).add(piece)
+                for piece in _encoded_pieces(value.strip()):
+                    self._encoded.setdefault(len(piece), set()).add(piece)
 
     def text(self, text: str) -> str:
         """`text` without control sequences, and with `[redacted]` for each value, however it is spelled."""
@@ -190,7 +167,7 @@ class Redactor:
             for value in self._by_start.get(text[at : at + SHORTEST], ()):
                 if text.startswith(value, at):
                     yield view.span(at, at + len(value))
-        yield from base64_spans(view, self._in_base64)
+        yield from encoded_spans(view, self._encoded)
         for cut in CUT.finditer(text):
             yield from self._span_before(view, cut.start())
 
@@ -201,6 +178,14 @@ class Redactor:
             if any(value.startswith(begun) for value in self._by_start.get(begun[:SHORTEST], ())):
                 yield view.span(start, end)
                 return
+
+
+def _encoded_pieces(value: str) -> Iterator[str]:
+    parts = [part.strip() for part in PEM_BOUNDARY.split(value)]
+    for part in parts:
+        yield from encoded_pieces(as_bytes(part)) if len(part) >= SHORTEST else ()
+    for part in parts[1::2]:  # what PEM holds is base64 itself, and may be wrapped otherwise
+        yield from windows("".join(part.split()))
 
 
 def _merged(spans: Iterable[Span]) -> Iterator[Span]:

@@ -1,11 +1,13 @@
-"""How programs spell a text that they print, and where it stands in what they printed.
+"""How programs spell a text that they print, and where it is in what they printed.
 
-Each spelling is undone, not imitated: there are many ways to escape a text for a URL, and one to read it.
+Escapes are undone, not imitated: there are many ways to escape a text for a URL, and one to read it.  Base64
+and hexadecimal digits are recognised by pieces, since they may be wrapped, cut or part of something longer.
 """
 
 import base64
 import html
 import re
+import string
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +16,14 @@ from typing import Final
 
 # Escapes within escapes: JSON that a log of JSON quotes, which an event quotes.
 DEPTH: Final = 3
-# Characters of base64 in a row that do not happen to be those of another text: six bytes.
-WINDOW: Final = 8
+# Six bytes in a row are not those of another text by chance: in base64, and in hexadecimal digits.
+WINDOW, HEX_WINDOW = 8, 12
+# Of what is longer, such as an archive in a Secret, only some pieces are kept: one in any 47 characters.
+LARGE: Final = 16 * 1024
+SPARSE, STEP = 16, 32
 CONTROLS: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "a": "\a", "v": "\v"}
 TO_STANDARD: Final = str.maketrans("-_", "+/")
-MIXED: Final = re.compile(r"[-+/\w]", re.ASCII)
+ALPHABET: Final = string.ascii_letters + string.digits + "+/-_"
 # What a unit of a spelling stands for: characters, each with how many it takes in the text.
 Read = Sequence[tuple[str, int]]
 Span = tuple[int, int]
@@ -34,27 +39,21 @@ class Spelling:
 
 @dataclass(frozen=True)
 class View:
-    """A text with a spelling undone.
-
-    Args:
-        text: how it reads.
-        outer: the text before that; None for the text as it was.
-        units: of each character that was escaped, where it is in `text`, and its start and end in `outer`.
-
-    """
+    """A text with a spelling undone; without `outer`, the text as it was."""
 
     text: str
     outer: "View | None" = None
+    # Of each character that was escaped: where it is in `text`, and its start and end in `outer`.
     units: Sequence[tuple[int, int, int]] = ()
 
     def span(self, start: int, end: int) -> Span:
-        """Where a part of the view stands in the text as it was."""
+        """Where a part of the view is in the text as it was."""
         if self.outer is None:
             return start, end
         return self.outer.span(self._outside(start)[0], self._outside(end - 1)[1])
 
     def _outside(self, at: int) -> Span:
-        """Where one character stands in the outer view."""
+        """Where one character is in the outer view."""
         number = bisect_right(self.units, at, key=itemgetter(0)) - 1
         if number < 0:
             return at, at + 1
@@ -108,14 +107,22 @@ def base64_bodies(value: bytes) -> list[str]:
     return bodies
 
 
-def windows(body: str) -> Iterator[str]:
-    """The pieces by which a text in base64 is recognised, however it is wrapped or cut."""
-    size = min(WINDOW, len(body))
-    return (body[at : at + size] for at in range(len(body) - size + 1))
+def encoded_pieces(value: bytes) -> Iterator[str]:
+    """The pieces by which a value in base64 or hexadecimal digits is recognised."""
+    for body in base64_bodies(value):
+        yield from windows(body)
+    for digits in (value.hex(), value.hex().upper()):
+        yield from windows(digits, HEX_WINDOW)
 
 
-def base64_spans(view: View, known: Mapping[int, set[str]]) -> Iterator[Span]:
-    """Where pieces of base64 stand that are among `known`, by their length; wrapped and URL-safe ones too."""
+def windows(body: str, size: int = WINDOW) -> Iterator[str]:
+    """The pieces by which an encoded text is recognised, however it is wrapped or cut."""
+    size, step = (SPARSE, STEP) if len(body) > LARGE else (min(size, len(body)), 1)
+    return (body[at : at + size] for at in range(0, len(body) - size + 1, step))
+
+
+def encoded_spans(view: View, known: Mapping[int, set[str]]) -> Iterator[Span]:
+    """Where pieces are that are among `known`, by their length; wrapped and URL-safe ones too."""
     joined = "".join(view.text.split()).translate(TO_STANDARD)
     found = [
         (at, at + size - 1)
@@ -125,16 +132,18 @@ def base64_spans(view: View, known: Mapping[int, set[str]]) -> Iterator[Span]:
     ]
     kept = [at for at, character in enumerate(view.text) if not character.isspace()] if found else []
     for first, last in found:
-        yield view.span(*_whole(view.text, kept[first], kept[last] + 1))
+        # A value shares a character of base64 with its neighbours; of a long one not every piece is known.
+        reach = SPARSE + STEP if last - first + 1 == SPARSE else 1
+        yield view.span(*_widened(view.text, kept[first], kept[last] + 1, reach))
 
 
-def _whole(text: str, start: int, end: int) -> Span:
-    """A piece of base64 with what the value shares with its neighbours: a character at each side, and `=`."""
-    start -= 1 if MIXED.match(text[start - 1 : start]) else 0
-    end += 1 if MIXED.match(text[end : end + 1]) else 0
-    while text[end : end + 1] == "=":
-        end += 1
-    return start, end
+def _widened(text: str, start: int, end: int, reach: int) -> Span:
+    """A piece with what belongs to it: so many characters of base64 at each side, and `=`."""
+    before, after = text[max(start - reach, 0) : start], text[end : end + reach]
+    start -= len(before) - len(before.rstrip(ALPHABET))
+    end += len(after) - len(after.lstrip(ALPHABET))
+    padding = text[end : end + 2]
+    return start, end + len(padding) - len(padding.lstrip("="))
 
 
 def _backslash(unit: str) -> Read:

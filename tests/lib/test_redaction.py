@@ -3,6 +3,7 @@
 import base64
 import json
 import pickle
+import random
 import string
 from collections.abc import Callable
 
@@ -86,8 +87,8 @@ def without(mask: str, patch: pytest.MonkeyPatch) -> None:
     match mask:
         case "values":
             patch.setattr(Redactor, "learn", lambda *_: None)
-        case "base64":
-            patch.setattr(redaction, "base64_spans", lambda *_: iter(()))
+        case "encodings":
+            patch.setattr(redaction, "encoded_spans", lambda *_: iter(()))
         case "cut":
             patch.setattr(Redactor, "_span_before", lambda *_: iter(()))
         case "control sequences":
@@ -158,6 +159,24 @@ def test_a_key_is_taken_out_however_it_is_wrapped(width: int) -> None:
     redactor = Redactor([f"-----BEGIN PRIVATE KEY-----\n{pem}\n-----END PRIVATE KEY-----\n"])
     for line in (body[at : at + width] for at in range(0, len(body) - 11, width)):
         assert redactor.line(f"key: {line}") == "key: [redacted]" or len(line) < 12
+
+
+@pytest.mark.parametrize("width", [64, 76, 10**6])
+@pytest.mark.parametrize(
+    "encoded",
+    [lambda value: base64.b64encode(b"x" + value).decode(), bytes.hex, lambda value: value.hex().upper()],
+    ids=["base64", "hexadecimal", "capitals"],
+)
+def test_a_large_value_is_taken_out_however_it_is_wrapped(
+    encoded: Callable[[bytes], str], width: int
+) -> None:
+    value = "".join(random.Random(7).choices(string.ascii_letters, k=20_000))
+    printed = encoded(value.encode())
+    lines = [printed[at : at + width] for at in range(4, len(printed) - 48, width)]
+
+    assert set(Redactor([value]).text("\n".join(lines)).split("\n")) == {"[redacted]"}
+    # What came before it on the line stays.
+    assert Redactor([value]).line(f"stored: {lines[-1]}") == "stored: [redacted]"
 
 
 def test_what_was_cut_out_of_base64_is_taken_out() -> None:
