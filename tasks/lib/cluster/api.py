@@ -5,10 +5,8 @@ says why it is not one of the typed clients: they cost more than the server does
 """
 
 import json
-import random
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from tasks.lib import signals
 from tasks.lib.background import Background, call
 from tasks.lib.cluster.endpoint import Endpoint, cause, pools_to, transport_errors
 from tasks.lib.cluster.errors import ApiError, Unreachable, api_error, is_permanent, object_in
+from tasks.lib.retry import TEMPORARY, Attempts, retry_after
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, HTTPConnectionPool
@@ -30,11 +29,7 @@ JSON_TYPE: Final = "application/json"
 APPLY_TYPE: Final = "application/apply-patch+yaml"  # JSON is YAML
 PAGE: Final = 500
 SHOWN: Final = 200  # characters of an answer that is not an API server's
-FIRST_DELAY: Final = 0.1
 MOMENT: Final = 2.0
-LONGEST_DELAY: Final = 5.0
-# Temporary: overload, a server that is starting or stopping, a proxy without one.
-TEMPORARY: Final = frozenset({429, 500, 502, 503, 504})
 
 # What YAML reads otherwise than JSON, or not at all, where it is not escaped.
 ESCAPED: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
@@ -95,12 +90,11 @@ class Api:
             Unreachable: no answer within the patience.
 
         """
-        deadline = time.monotonic() + self.patience.total
+        attempts = Attempts(self.patience.total)
         headers = {"Accept": accept, "Content-Type": content_type}
         data = encoded(body) if body is not None else None
-        delay = FIRST_DELAY
         while True:
-            waited = delay
+            asked = 0.0
             try:
                 response = self._sent(method, with_query(path, query), headers, data)
                 if response.status < 300:
@@ -109,12 +103,12 @@ class Api:
                 if not self._temporary(refusal):
                     raise refusal
                 problem: ApiError | Unreachable = refusal
-                waited = max(delay, _seconds(response.headers.get("Retry-After")))
+                asked = retry_after(response.headers.get("Retry-After"))
             except transport_errors() as error:
                 problem = Unreachable(self.endpoint.server, cause(error))
-            if time.monotonic() + waited > deadline or self._closing.wait(_jittered(waited)):
+            pause = attempts.pause(asked)
+            if pause is None or self._closing.wait(pause):
                 raise problem
-            delay = min(delay * 2, LONGEST_DELAY)
 
     def get(self, path: str, *, doing: str, query: Mapping[str, str] | None = None) -> Json:
         """Read one object, or whatever is at `path`."""
@@ -274,14 +268,6 @@ def encoded(body: Json | list[Json]) -> bytes:
 def with_query(path: str, query: Mapping[str, str] | None) -> str:
     """A path with parameters, if there are any."""
     return f"{path}?{urlencode(query)}" if query else path
-
-
-def _seconds(header: str | None) -> float:
-    return float(header) if header and header.isdigit() else 0.0
-
-
-def _jittered(delay: float) -> float:
-    return delay * random.uniform(0.75, 1.25)  # noqa: S311 - spreads retries, guards nothing
 
 
 def _cut_short(response: "BaseHTTPResponse") -> None:

@@ -4,8 +4,6 @@ The address is a secret: whoever has it can post.  It is read from the environme
 """
 
 import json
-import random
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -15,13 +13,13 @@ from tasks.lib.background import call
 from tasks.lib.deploy.events import ReleaseResult
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
+from tasks.lib.retry import TEMPORARY, Attempts, retry_after
 
 if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables
 
-PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
-FIRST_DELAY: Final = 0.5
-LONGEST_DELAY: Final = 8.0
+FIRST_PAUSE: Final = 0.5
+LONGEST_PAUSE: Final = 8.0
 SECONDS_OF_AN_ATTEMPT: Final = 10.0
 LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 SIGNS: Final = {"start": ":hourglass_flowing_sand:", "success": ":white_check_mark:", "failure": ":x:"}
@@ -85,7 +83,7 @@ def message(
 
 
 def send(url: Secret, content: Mapping[str, object], seconds: float) -> None:
-    """Post a message; what may pass is tried again, with growing and uneven pauses.
+    """Post a message, again where the answer is temporary.
 
     Raises:
         Failure: it was refused, or nobody answered in time; the address is not named.
@@ -93,32 +91,31 @@ def send(url: Secret, content: Mapping[str, object], seconds: float) -> None:
     """
     import urllib3
 
-    deadline = time.monotonic() + seconds
-    body, delay, fault = json.dumps(content).encode(), FIRST_DELAY, ""
+    attempts = Attempts(seconds, FIRST_PAUSE, LONGEST_PAUSE)
+    body = json.dumps(content).encode()
     with urllib3.PoolManager(retries=False) as pool:
-        while (left := deadline - time.monotonic()) > 0:
-            pause = delay * random.uniform(0.75, 1.25)  # noqa: S311 - spreads retries, guards nothing
+        while True:
+            asked = 0.0
             try:
                 answer = call(
                     pool.request, "POST", url.reveal().decode(), body=body, redirect=False,
                     headers={"Content-Type": "application/json"},
-                    timeout=min(SECONDS_OF_AN_ATTEMPT, left),
+                    timeout=min(SECONDS_OF_AN_ATTEMPT, attempts.left()),
                 )  # fmt: skip
                 if answer.status < 300:
                     return
-                fault = f"It answered {answer.status}."
-                if answer.status not in PASSING:
+                why = f"It answered {answer.status}."
+                if answer.status not in TEMPORARY:
                     break
-                asked = answer.headers.get("Retry-After") or ""
-                pause = max(pause, float(asked)) if asked.isdigit() else pause
+                asked = retry_after(answer.headers.get("Retry-After"))
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 # Its text would name the address.
-                fault = f"The connection failed ({type(getattr(error, 'reason', None) or error).__name__})."
-            if time.monotonic() + pause > deadline:
+                why = f"The connection failed ({type(getattr(error, 'reason', None) or error).__name__})."
+            pause = attempts.pause(asked)
+            if pause is None:
                 break
             signals.sleep(pause)
-            delay = min(delay * 2, LONGEST_DELAY)
-    raise Failure("The notification was not delivered.", fault)
+    raise Failure("The notification was not delivered.", why)
 
 
 def _escaped(text: str) -> str:

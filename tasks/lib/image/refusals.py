@@ -1,11 +1,9 @@
 """What a registry's refusals mean, and what to do about each."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from tasks.lib.errors import Failure
+from tasks.lib.retry import TEMPORARY, retry_after
 
 if TYPE_CHECKING:
     from requests import Response
@@ -13,7 +11,6 @@ if TYPE_CHECKING:
     from tasks.lib.image.reference import Reference
 
 TOO_MANY = 429
-WORTH_RETRYING = frozenset({TOO_MANY, 500, 502, 503, 504})
 NOBODY = ("Connection refused", "Name or service not known")
 UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 ANOTHER_NAME = ("certificate is not valid for", "doesn't match")
@@ -43,7 +40,7 @@ def _next_step(method: str, answer: "Response", image: "Reference", words: str) 
             f"Run the same command again {_later(answer)}, or raise time_limits.registry in invoke.yaml; "
             f"who is logged in may ask more often: docker login {image.registry}"
         )
-    if status in WORTH_RETRYING:
+    if status in TEMPORARY:
         return (
             "It was tried again for all of time_limits.registry. See the registry's log, then run this again."
         )
@@ -78,20 +75,8 @@ def choose_another_tag(image: "Reference") -> str:
     )
 
 
-def asked_pause(headers: Mapping[str, str], now: float) -> float:
-    """The seconds that Retry-After asks for, as a number or as a date."""
-    asked = headers.get("Retry-After", "")
-    if asked.isdecimal():
-        return float(asked)
-    try:
-        until = parsedate_to_datetime(asked)
-    except ValueError:
-        return 0.0
-    return max(0.0, until.astimezone(UTC).timestamp() - now)
-
-
 def _later(answer: "Response") -> str:
-    seconds = asked_pause(answer.headers, datetime.now(UTC).timestamp())
+    seconds = retry_after(answer.headers.get("Retry-After"))
     return f"in {seconds:.0f} s, as it asks" if seconds else "later"
 
 

@@ -4,7 +4,6 @@ Every request of the distribution API that this project sends may be repeated: r
 under its own digest or under a tag that is meant to end up with that content.
 """
 
-import random
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +18,8 @@ from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.google.answers import object_in
 from tasks.lib.image import tls
 from tasks.lib.image.login import is_google
-from tasks.lib.image.refusals import WORTH_RETRYING, asked_pause, is_lasting, when_unreachable
+from tasks.lib.image.refusals import is_lasting, when_unreachable
+from tasks.lib.retry import TEMPORARY, Attempts, retry_after
 from tasks.lib.settings.values import is_this_machine
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 CLIENT = "lookit-orchestrator"  # as which it asks for tokens
 NO_PROXY = {"http": "", "https": ""}
 FIRST_PAUSE = 0.2
-LONGEST_PAUSE = 5.0
 A_LINE_EVERY = 10.0
 
 
@@ -106,26 +105,24 @@ class Wire:
         import requests
 
         started = time.monotonic()
-        pause = FIRST_PAUSE
+        attempts = Attempts(self._limit, FIRST_PAUSE)
         while True:
-            remaining = started + self._limit - time.monotonic()
-            last = remaining - pause <= 0
-            asked = 0.0
             try:
-                answer = self._once(exchange, min(self._attempt_limit, max(remaining, 0.1)))
+                answer = self._once(exchange, min(self._attempt_limit, max(attempts.left(), 0.1)))
             except (requests.ConnectionError, requests.Timeout) as error:
-                if last or is_lasting(str(error)):
+                pause = None if is_lasting(str(error)) else attempts.pause()
+                if pause is None:
                     raise self._unreachable(error) from error
                 trouble = "cannot be reached"
             else:
-                asked = asked_pause(answer.headers, time.time())
-                if last or answer.status_code not in WORTH_RETRYING or asked > remaining:
+                if answer.status_code not in TEMPORARY:
+                    return answer
+                pause = attempts.pause(retry_after(answer.headers.get("Retry-After")))
+                if pause is None:
                     return answer
                 trouble = f"answers {answer.status_code} {answer.reason}"
-            wait = min(max(asked, pause * random.uniform(0.5, 1.0)), max(remaining, 0))  # noqa: S311 - only jitter
-            self._tell(trouble, started, wait)
-            signals.sleep(wait)
-            pause = min(pause * 2, LONGEST_PAUSE)
+            self._tell(trouble, started, pause)
+            signals.sleep(pause)
 
     def _tell(self, trouble: str, started: float, wait: float) -> None:
         """Say about every ten seconds that a request is tried again; several at once say it once."""

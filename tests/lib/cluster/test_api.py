@@ -11,6 +11,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tasks.lib import retry
 from tasks.lib.cluster import api
 from tasks.lib.cluster.api import Api, encoded
 from tasks.lib.cluster.endpoint import Endpoint
@@ -21,7 +22,7 @@ from tests.lib.cluster.scripted import Answer, Scripted, status
 
 @pytest.fixture
 def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    monkeypatch.setattr(api, "time", clock)
+    monkeypatch.setattr(retry, "time", clock)
     monkeypatch.setattr(api, "signals", SimpleNamespace(Event=clock.event))
     return clock
 

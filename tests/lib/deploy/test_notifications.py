@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tasks.lib import retry
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.deploy import notifications
 from tasks.lib.errors import Failure
@@ -53,7 +54,7 @@ def test_what_others_had_deployed_is_named_without_a_commit() -> None:
 
 @pytest.fixture
 def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    monkeypatch.setattr(notifications, "time", clock)
+    monkeypatch.setattr(retry, "time", clock)
     return clock
 
 

@@ -43,17 +43,6 @@ def test_each_refusal_has_its_own_next_step(method: str, refusal: requests.Respo
 
 
 @pytest.mark.parametrize(
-    ("asked", "seconds"),
-    [
-        ("", 0.0), ("7", 7.0), ("soon", 0.0), ("²", 0.0),
-        ("Thu, 01 Jan 1970 00:01:40 GMT", 40.0), ("Thu, 01 Jan 1970 00:00:01 GMT", 0.0),
-    ],
-)  # fmt: skip
-def test_a_registry_says_when_to_ask_again_in_seconds_or_by_date(asked: str, seconds: float) -> None:
-    assert refusals.asked_pause({"Retry-After": asked}, now=60.0) == seconds
-
-
-@pytest.mark.parametrize(
     ("words", "step"),
     [
         ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired", "check this machine's clock too"),

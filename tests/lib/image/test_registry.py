@@ -12,6 +12,7 @@ import pytest
 import requests
 from msgspec.structs import replace
 
+from tasks.lib import retry
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.image import registry, wire
 from tasks.lib.image.login import IDENTITY_TOKEN, Login
@@ -60,6 +61,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 @pytest.fixture
 def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(wire, "time", clock)
+    monkeypatch.setattr(retry, "time", clock)
     return clock
 
 

@@ -4,7 +4,6 @@ Source: https://cloud.google.com/sql/docs/postgres/admin-api/rest/v1/backupRuns/
 """
 
 import shlex
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +14,7 @@ from tasks.lib.deploy.backup import role
 from tasks.lib.deploy.events import Notice, Tell
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.google.answers import refusal_words
+from tasks.lib.retry import TEMPORARY, Attempts
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 10.0
-PASSING: Final = frozenset({429, 500, 502, 503, 504})
 BUSY: Final = "operationInProgress"
 TOO_OFTEN: Final = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
 NO_QUOTA: Final = frozenset({"quotaExceeded", "dailyLimitExceeded"})
@@ -49,7 +48,7 @@ class Refusal:
     @property
     def passes(self) -> bool:
         """Whether the same request may succeed a little later."""
-        return self.status in PASSING or bool(self.reasons & {BUSY, *TOO_OFTEN})
+        return self.status in TEMPORARY or bool(self.reasons & {BUSY, *TOO_OFTEN})
 
 
 class Backups:
@@ -130,11 +129,10 @@ class Backups:
 
     def _pauses(self) -> Iterator[None]:
         """Try at once, then with growing pauses until the time is over."""
-        deadline, pause = time.monotonic() + self._limit, FIRST_PAUSE
+        attempts = Attempts(self._limit, FIRST_PAUSE, LONGEST_PAUSE)
         yield
-        while time.monotonic() + pause < deadline:
+        while (pause := attempts.pause()) is not None:
             signals.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_PAUSE)
             yield
 
     def _ask(self, method: str, url: str, body: object) -> "Mapping[str, Any] | Refusal":

@@ -5,7 +5,6 @@ What they see goes into one queue, which the waiting thread reads.
 
 import json
 import queue
-import random
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -17,13 +16,15 @@ from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.errors import ApiError, Unreachable, from_status
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.errors import Failure
+from tasks.lib.retry import Attempts
 
 # The server ends a watch after this long, and a silent connection counts as broken a little later.
 SECONDS_OF_A_WATCH: Final = 240
 SILENCE: Final = SECONDS_OF_A_WATCH + 30
 # A server that has just started refuses everyone until it has read its roles; the api says how long it may.
 REFUSED: Final = frozenset({401, 403, 404})
-RETRY_DELAYS: Final = (0.1, 0.25, 0.5, 1.0, 2.0)
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 2.0
 # Of these kinds, only what the selector takes.
 SELECTORS: Final = {"Event": {"fieldSelector": "type=Warning"}}
 
@@ -105,14 +106,14 @@ def watches(
 
 def _follow(api: Api, kind: Kind, namespace: str, inbox: Inbox, stop: threading.Event) -> None:
     """List and watch one kind until told to stop; whatever ends a watch is met with another."""
-    version, failures = "", 0
-    refused_at = 0.0
+    version, refused_at = "", 0.0
+    attempts: Attempts | None = None  # since the connection broke
     while not stop.is_set():
         try:
             version = version or _list(api, kind, namespace, inbox)
-            if failures or refused_at:
+            if attempts or refused_at:
                 inbox.put(Disturbed(""))
-                failures, refused_at = 0, 0.0
+                attempts, refused_at = None, 0.0
             for line in _lines(api, kind, namespace, version):
                 version = _take(kind, _event(api, line), inbox) or version
         except (ApiError, Unreachable) as fault:
@@ -123,7 +124,9 @@ def _follow(api: Api, kind: Kind, namespace: str, inbox: Inbox, stop: threading.
                 inbox.put(Broken(fault))
                 return
             if status != 410:
-                failures = _pause(failures, fault.why, inbox, stop)
+                inbox.put(Disturbed(fault.why))
+                attempts = attempts or Attempts(first=FIRST_PAUSE, longest=LONGEST_PAUSE)
+                stop.wait(attempts.pause())
         except Failure as failure:  # a token that cannot be renewed
             inbox.put(Broken(failure))
             return
@@ -167,10 +170,3 @@ def _take(kind: Kind, event: Json, inbox: Inbox) -> str:
     elif event["type"] in {"ADDED", "MODIFIED"}:
         inbox.put(Seen(thing))
     return str(thing["metadata"]["resourceVersion"])
-
-
-def _pause(failures: int, fault: str, inbox: Inbox, stop: threading.Event) -> int:
-    inbox.put(Disturbed(fault))
-    delay = RETRY_DELAYS[min(failures, len(RETRY_DELAYS) - 1)]
-    stop.wait(delay * random.uniform(0.8, 1.2))  # noqa: S311 - spreads retries, guards nothing
-    return failures + 1

@@ -33,7 +33,7 @@ def news(folder: Path, watched: bytes) -> list[News]:
 def test_a_watch_whose_last_line_is_cut_off_begins_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: int
 ) -> None:
-    monkeypatch.setattr(watch, "RETRY_DELAYS", (0.0,))
+    monkeypatch.setattr(watch, "FIRST_PAUSE", 0.0)
     whole = json.dumps(ADDED).encode()
 
     told = news(tmp_path, whole + b"\n" + whole[:cut])
@@ -46,7 +46,7 @@ def test_a_watch_whose_last_line_is_cut_off_begins_anew(
 def test_a_server_that_goes_on_refusing_is_starting_for_as_long_as_one_may_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "RETRY_DELAYS", (0.0,))
+    monkeypatch.setattr(watch, "FIRST_PAUSE", 0.0)
     with scripted(tmp_path) as server:
         server.answers = [*([END] * 20), LIST]
         with watches(server.patient_api(), [(POD, "default")]) as (inbox, _):
@@ -60,7 +60,7 @@ def test_a_server_that_goes_on_refusing_is_starting_for_as_long_as_one_may_take(
 def test_what_is_no_event_ends_the_watch_and_not_its_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: bytes
 ) -> None:
-    monkeypatch.setattr(watch, "RETRY_DELAYS", (0.0,))
+    monkeypatch.setattr(watch, "FIRST_PAUSE", 0.0)
 
     told = news(tmp_path, json.dumps(ADDED).encode() + b"\n" + odd + b"\n")
 

@@ -1,0 +1,65 @@
+"""When a server is asked again."""
+
+import itertools
+
+import pytest
+
+from tasks.lib import retry
+from tests.clock import Clock
+
+
+@pytest.fixture
+def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    monkeypatch.setattr(retry, "time", clock)
+    return clock
+
+
+def slept_until_it_gives_up(attempts: retry.Attempts, clock: Clock) -> list[float]:
+    while (pause := attempts.pause()) is not None:
+        clock.sleep(pause)
+    return clock.slept
+
+
+def test_pauses_grow_up_to_the_longest_and_end_within_the_limit(clock: Clock) -> None:
+    slept = slept_until_it_gives_up(retry.Attempts(60, first=1, longest=8), clock)
+
+    assert all(one < two for one, two in itertools.pairwise(slept[:4]))
+    assert 0.75 <= slept[0] <= 1.25
+    assert max(slept) <= 10
+    assert 50 - 10 < sum(slept) < 60
+
+
+def test_two_clients_that_failed_together_do_not_come_back_together(clock: Clock) -> None:
+    first, second = retry.Attempts(60), retry.Attempts(60)
+
+    assert first.pause() != second.pause()
+
+
+def test_the_server_may_ask_for_more(clock: Clock) -> None:
+    attempts = retry.Attempts(60, first=1)
+
+    assert attempts.pause(20) == 20
+    assert attempts.pause(90) is None
+
+
+def test_without_a_limit_it_never_gives_up(clock: Clock) -> None:
+    attempts = retry.Attempts()
+
+    assert all(attempts.pause() for _ in range(100))
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, 0.0), ("", 0.0), ("7", 7.0), ("soon", 0.0), ("²", 0.0),
+        ("Thu, 01 Jan 1970 00:01:40 GMT", 40.0), ("Thu, 01 Jan 1970 00:00:01 GMT", 0.0),
+    ],
+)  # fmt: skip
+def test_a_header_says_when_to_ask_again_in_seconds_or_by_date(
+    monkeypatch: pytest.MonkeyPatch, header: str | None, seconds: float
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(clock, "time", lambda: 60.0)
+    monkeypatch.setattr(retry, "time", clock)
+
+    assert retry.retry_after(header) == seconds
