@@ -24,19 +24,11 @@ _unreachable: set[str] = set()
 
 @dataclass(frozen=True)
 class Release:
-    """One file to download.
-
-    Args:
-        url: the file.
-        checksums: where its checksum is found: text that has the digest on the line naming the file, or
-            GitHub's JSON about a release.
-        member: the program within the file when it is a tar archive.
-
-    """
+    """One file to download."""
 
     url: str
-    checksums: str
-    member: str = ""
+    checksums: str  # where its checksum is found: sha256sum's lines, or GitHub's JSON about the release
+    member: str = ""  # the program within the file when it is a tar archive
 
     @property
     def file(self) -> str:

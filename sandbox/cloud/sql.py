@@ -1,7 +1,7 @@
-"""The Cloud SQL Admin API (v1), as far as a backup before a migration needs it: backupRuns and operations.
+"""The part of the Cloud SQL Admin API (v1) that a backup before a migration needs: backupRuns and operations.
 
-A backup takes SECONDS: its operation is PENDING, then RUNNING, then DONE.  An instance can be told
-to fail its next backups (`fail`): then their operations end with an error.  Or to refuse them (`refuse`).
+A backup takes SECONDS: its operation is PENDING, then RUNNING, then DONE. An instance can be told to fail its
+next backups (`fail`: their operations end with an error), or to refuse them (`refuse`).
 """
 
 import datetime
@@ -9,6 +9,8 @@ import json
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,34 +43,29 @@ _one_writer = threading.Lock()
 
 def register(google: Path, project: str, instance: str) -> None:
     """Make the API know an instance; one that it knows keeps its backups."""
-    if not _path(google, project, instance).exists():
-        _write(google, project, instance, {"fail": "", "refuse": [], "runs": []})
+    with _changing(google, project, instance):
+        pass
 
 
 def fail(google: Path, project: str, instance: str, message: str) -> None:
-    """Make backups of an instance that are begun from now on fail with `message`; empty: succeed again."""
-    with _one_writer:
-        known = _read(google, project, instance) or {"refuse": [], "runs": []}
-        _write(google, project, instance, {**known, "fail": message})
+    """Make backups of an instance that begin from now on fail with `message`; empty: succeed again."""
+    with _changing(google, project, instance) as known:
+        known["fail"] = message
 
 
 def refuse(google: Path, project: str, instance: str, *how: str) -> None:
-    """Make the next attempts to back an instance up be refused, one after the other, as REFUSALS says."""
-    with _one_writer:
-        known = _read(google, project, instance) or {"fail": "", "runs": []}
-        _write(google, project, instance, {**known, "refuse": list(how)})
+    """Refuse the next backups of an instance, one after the other, as REFUSALS says."""
+    with _changing(google, project, instance) as known:
+        known["refuse"] = list(how)
 
 
 def insert(google: Path, body: bytes, project: str, instance: str) -> Answer:
     """`backupRuns.insert`: begin an on-demand backup; answers its operation."""
-    with _one_writer:
-        known = _read(google, project, instance)
-        if known is None:
-            return _no_instance()
-        if known.get("refuse"):
-            first, *rest = known["refuse"]
-            _write(google, project, instance, {**known, "refuse": rest})
-            return _refusal(*REFUSALS[first])
+    if _read(google, project, instance) is None:
+        return _no_instance()
+    with _changing(google, project, instance) as known:
+        if known["refuse"]:
+            return _refusal(*REFUSALS[known["refuse"].pop(0)])
         run = {
             "id": str(int(time.time() * 1000)),
             "operation": str(uuid.uuid4()),
@@ -76,7 +73,7 @@ def insert(google: Path, body: bytes, project: str, instance: str) -> Answer:
             "description": _description(body),
             "fail": known["fail"],
         }
-        _write(google, project, instance, {**known, "runs": [*known["runs"], run]})
+        known["runs"].append(run)
     return Answer(200, operation(project, instance, run, run["began"]))
 
 
@@ -194,5 +191,10 @@ def _read(google: Path, project: str, instance: str) -> dict[str, Any] | None:
     return dict(json.loads(path.read_text())) if path.exists() else None
 
 
-def _write(google: Path, project: str, instance: str, known: dict[str, Any]) -> None:
-    write_atomically(_path(google, project, instance), json.dumps(known).encode())
+@contextmanager
+def _changing(google: Path, project: str, instance: str) -> Iterator[dict[str, Any]]:
+    """What is known of an instance, to change while inside."""
+    with _one_writer:
+        known = _read(google, project, instance) or {"fail": "", "refuse": [], "runs": []}
+        yield known
+        write_atomically(_path(google, project, instance), json.dumps(known).encode())

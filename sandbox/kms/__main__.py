@@ -21,9 +21,7 @@ def main() -> None:
     server, port = grpc_server.serve(
         service, options.port, options.certificate.read_bytes(), options.private_key.read_bytes()
     )
-    ports = {"grpc": port}
-    if options.rest_port is not None:
-        ports["rest"] = rest_server.serve(service, options.rest_port)
+    ports = {"grpc": port, "rest": rest_server.serve(service, options.rest_port)}
     write_atomically(options.state / PORTS, json.dumps(ports).encode())
     told: SimpleQueue[int] = SimpleQueue()  # a signal handler may put into it at any moment
     signal.signal(signal.SIGTERM, lambda number, _: told.put(number))
@@ -34,15 +32,11 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox.kms", description=__doc__)
-    parser.add_argument(
-        "--state", type=Path, required=True, help="folder for keys, tokens, policy, faults and log"
-    )
+    parser.add_argument("--state", type=Path, required=True, help="folder for keys, policy, faults and log")
     parser.add_argument("--port", type=int, required=True, help="port for gRPC; 0 for any")
+    parser.add_argument("--rest-port", type=int, required=True, help="port for gcloud; 0 for any")
     parser.add_argument("--certificate", type=Path, required=True, help="TLS certificate chain, PEM")
     parser.add_argument("--private-key", type=Path, required=True, help="its private key, PEM")
-    parser.add_argument(
-        "--rest-port", type=int, help="port for HTTP with JSON, as gcloud speaks it; 0 for any"
-    )
     return parser.parse_args()
 
 

@@ -1,7 +1,7 @@
-"""Trouble on request, for tests: `faults.json` in the state folder, read again before every call.
+"""Injected faults, for tests: a list in `faults.json` in the state folder, read again before every call.
 
-It holds a list of faults.  Each has what it applies to, `rpc` (a name or `*`) and `resource` (a regular
-expression), how often (`times`, for ever by default; `skip` calls first), and what happens:
+Each has the calls it applies to, `rpc` (a name or `*`) and `resource` (a regular expression), how often
+(`times`, for ever by default; `skip` calls first), and what happens:
 
 - `delay`: seconds to wait, then answer as usual;
 - `hang`: never answer;
@@ -51,16 +51,7 @@ class Faults:
 
 
 def before(fault: Mapping[str, Any], is_wanted: Callable[[], bool]) -> None:
-    """Do what a fault does before the call is carried out.
-
-    Args:
-        fault: one entry of the file.
-        is_wanted: tells whether the caller is still waiting.
-
-    Raises:
-        Refusal: the fault says so, or the caller of a hanging call has gone.
-
-    """
+    """Do what a fault does before the call; `is_wanted` tells whether the caller is still waiting."""
     time.sleep(float(fault.get("delay", 0)))
     if fault.get("hang"):
         while is_wanted():

@@ -1,4 +1,4 @@
-"""What the service answers when it does not do what was asked: Google's codes in Google's words."""
+"""What the service answers when it refuses a call: Google's codes and messages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,18 +6,11 @@ from dataclasses import dataclass, field
 
 @dataclass(eq=False)
 class Refusal(Exception):  # noqa: N818 - the service refuses; nothing has gone wrong in it
-    """An RPC that ends with a status other than OK.
+    """An RPC that ends with a status other than OK."""
 
-    Args:
-        code: the name of a gRPC status code, such as `NOT_FOUND`.
-        message: the text a client sees.
-        reason: google.rpc.ErrorInfo's reason, such as `SERVICE_DISABLED`; empty for no ErrorInfo.
-        metadata: ErrorInfo's metadata.
-    """
-
-    code: str
+    code: str  # of gRPC, by name
     message: str
-    reason: str = ""
+    reason: str = ""  # of google.rpc.ErrorInfo; empty for no ErrorInfo
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 

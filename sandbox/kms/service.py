@@ -19,19 +19,11 @@ AUDIT_LOG = "audit.jsonl"
 
 @dataclass(frozen=True)
 class Rpc:
-    """One RPC.
+    """One RPC."""
 
-    Args:
-        permission: what the caller must be allowed to do, without `cloudkms.`.
-        resource: the request's field, dotted, that names what it acts on.
-        patterns: the forms that name may have.
-        run: what does the work.
-
-    """
-
-    permission: str
-    resource: str
-    patterns: tuple[str, ...]
+    permission: str  # that the caller needs, without `cloudkms.`
+    resource: str  # the request's field, dotted, that names what it acts on
+    patterns: tuple[str, ...]  # the forms that name may have
     run: Callable[[Store, Any], Any]
 
     def acts_on(self, request: Any) -> str:
@@ -84,13 +76,7 @@ class Service:
     def call(
         self, rpc_name: str, request: Any, headers: Mapping[str, str], is_wanted: Callable[[], bool]
     ) -> Any:
-        """Carry out one RPC.
-
-        Args:
-            rpc_name: a key of RPCS.
-            request: its message.
-            headers: what came with it, names in lower case.
-            is_wanted: tells whether the caller is still waiting.
+        """Carry out one RPC; names of `headers` are in lower case.
 
         Raises:
             Refusal: it is not carried out; nothing has changed.

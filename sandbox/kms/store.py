@@ -64,12 +64,7 @@ class Store:
                 raise
 
     def crypto_key(self, name: str) -> Any:
-        """A key with its primary version as it is now.
-
-        Raises:
-            Refusal: NOT_FOUND.
-
-        """
+        """A key with its primary version as it is now."""
         if name not in self.crypto_keys:
             raise not_found("CryptoKey", name)
         key = types.CryptoKey(self.crypto_keys[name])
@@ -78,12 +73,7 @@ class Store:
         return key
 
     def version(self, name: str) -> Any:
-        """A key version.
-
-        Raises:
-            Refusal: NOT_FOUND.
-
-        """
+        """A key version."""
         if name not in self.versions:
             raise not_found("CryptoKeyVersion", name)
         return self.versions[name]
