@@ -7,7 +7,7 @@ from tasks import cli
 
 @cli.task(help={"environment": "Only this environment (default: all).", "json": "Print JSON."})
 def doctor(c: Context, environment: str = "", json: bool = False) -> None:
-    """Check what is installed, reachable and permitted, and say how to mend each fault."""
+    """Check what is installed, reachable and permitted, and say how to fix each problem."""
     from tasks.lib.doctor import examination
 
     settings = cli.settings(c)

@@ -33,7 +33,7 @@ def sentry(c: Context, branch: str = "", commit: str = "", tag: str = "") -> Non
     }
 )
 def unlock(c: Context, environment: str = "", by: str = "", reason: str = "") -> None:
-    """Give up the lock of a deploy that is surely dead; says whose it was."""
+    """Release the lock of a dead deploy, and say whose it was."""
     from tasks.lib import console
     from tasks.lib.deploy.lock import force_release
 

@@ -1,9 +1,9 @@
 """A folder for plaintext: in memory, private, and gone afterwards.
 
-It is removed on every exit that Python sees, signals included (see tasks/lib/signals.py).  What only
-`kill -9` or a crash of the machine leaves behind is removed by the next call; a reboot empties it anyway.
-Whoever uses a folder holds a lock on it.  Process numbers say nothing: they are given out again, and those of
-other containers, which may share the tmpfs, mean other processes.
+It is removed on every exit that Python sees, signals included (see tasks/lib/signals.py).  The next call
+removes what `kill -9` or a crash of the machine left behind; a reboot empties the memory.  A lock on the
+folder says that it is in use.  Process numbers cannot: they are reused, and other containers that share the
+tmpfs have their own.
 """
 
 import os
@@ -11,9 +11,10 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
+from tasks.lib.console import say
 from tasks.lib.files import hold, make_held
 
 PREFIX = "lookit-orchestrator-"
@@ -40,7 +41,14 @@ def memory_folder() -> Path:
     for candidate in candidates:
         if candidate.is_dir() and os.access(candidate, os.W_OK | os.X_OK):
             return candidate
+    _tell_of_the_disk()
     return Path(tempfile.gettempdir())
+
+
+@cache
+def _tell_of_the_disk() -> None:
+    """Once a process: where no folder lies in memory, as on macOS."""
+    say("This system has no folder in memory: decrypted files lie in a private folder on the disk meanwhile.")
 
 
 def sweep(parent: Path) -> list[Path]:

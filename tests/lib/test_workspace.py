@@ -169,6 +169,20 @@ def test_without_shared_memory_the_runtime_folder_serves(
     assert module.memory_folder() == tmp_path
 
 
+def test_a_folder_on_the_disk_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module._tell_of_the_disk.cache_clear()
+    monkeypatch.setattr(module, "SHARED_MEMORY", tmp_path / "absent")
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    with module.workspace(), module.workspace():
+        pass
+
+    assert capsys.readouterr().err.count("no folder in memory") == 1
+
+
 def _child(memory: Path = module.SHARED_MEMORY) -> "subprocess.Popen[str]":
     argv = [sys.executable, "-c", HOLD_A_WORKSPACE, str(memory)]
     return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
