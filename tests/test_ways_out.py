@@ -29,7 +29,7 @@ from tasks.lib.deploy.output import display, report_files
 from tasks.lib.deploy.plan import document
 from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.plan import Choices, Planned
-from tasks.lib.deploy.releases import history, support_bundle
+from tasks.lib.deploy.releases import history, store, support_bundle
 from tasks.lib.deploy.releases.support_bundle import Found
 from tasks.lib.deploy.session import Session
 from tasks.lib.errors import Failure
@@ -129,7 +129,7 @@ def deployed(
     patch.setattr(NewRelease, "plan", lambda _, session: cluster.plan(session))
     patch.setattr(NewRelease, "back_up", lambda *_: None)
     patch.setattr(in_phases, "PhasedApply", cluster.apply)
-    patch.setattr(history, "add", lambda *_: 1)
+    patch.setattr(store, "add", lambda *_: 1)
     patch.setattr(support_bundle, "collect", cluster.collect)
     patch.setattr(notifications, "send", lambda _url, content, _seconds: sent.append(content))
     patch.setenv("CHAT", "https://chat.example.org/T0/B0")

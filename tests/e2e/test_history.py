@@ -16,7 +16,7 @@ from tasks.lib.deploy import new_release
 from tasks.lib.deploy.events import Event, Notice
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan.plan import Choices
-from tasks.lib.deploy.releases import history
+from tasks.lib.deploy.releases import store
 from tasks.lib.errors import Failure
 from tests.deployed import (
     CLAIM,
@@ -202,9 +202,9 @@ def test_a_release_larger_than_a_config_map_is_kept_in_parts_and_brought_back(en
         for number in range(3)
     ]
 
-    assert history.add(connection.api, environment.name, {"result": "deployed"}, large, []) == 1
+    assert store.add(connection.api, environment.name, {"result": "deployed"}, large, []) == 1
 
-    newest = history.read(connection.api, environment.name)[0]
+    newest = store.read(connection.api, environment.name)[0]
     assert newest.parts > 1
     assert newest.objects() == [thing.body for thing in large]
     environment.api.delete(f"{environment.path}/configmaps/lookit-orchestrator-release-1-part-2")

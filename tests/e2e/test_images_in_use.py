@@ -13,7 +13,7 @@ import requests
 from msgspec.structs import replace
 
 from tasks.lib.cluster.gke import connect
-from tasks.lib.deploy.releases import history, parts
+from tasks.lib.deploy.releases import store
 from tasks.lib.image.keeping import prune
 from tasks.lib.image.reference import parse
 from tests.builders import ROOT
@@ -25,7 +25,7 @@ from tests.screen import Screen, on_screen
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
-LAST = parts.KEPT + 4  # releases 1 to 4 are forgotten then
+LAST = store.KEPT + 4  # releases 1 to 4 are forgotten then
 SECONDS = 60
 
 
@@ -114,7 +114,7 @@ def remember(case: Case, releases: Mapping[int, str]) -> None:
     api = connect(case.settings, case.environment).api
     for number, image in releases.items():
         facts = {"commit": commit(number), "result": "deployed", "images": json.dumps([image])}
-        history.add(api, case.name, facts, [], history.read(api, case.name))
+        store.add(api, case.name, facts, [], store.read(api, case.name))
 
 
 def test_a_prune_during_a_deploy_removes_exactly_what_nothing_needs(

@@ -67,11 +67,11 @@ def plan(settings: "Settings", request: Request) -> "Plan":
         Failure: the deploy would fail before it changes anything.
 
     """
-    from tasks.lib.deploy.releases import history
+    from tasks.lib.deploy.releases import store
 
     operation = NewRelease(settings, request)
     with operation.preflight(Record(request.environment.name), lambda event: None) as session:
-        session.past = history.read(session.api, session.namespace)
+        session.past = store.read(session.api, session.namespace)
         return operation.shown(session, operation.plan(session))
 
 
@@ -117,7 +117,7 @@ class NewRelease(steps.Operation):
         """Hold the lock; a missing namespace is created first, once the plan that shows it is approved."""
         from tasks.lib.deploy.apply import namespace
         from tasks.lib.deploy.lock import lease
-        from tasks.lib.deploy.releases import history
+        from tasks.lib.deploy.releases import store
 
         _tell_where(session)
         if self._lacks_namespace:
@@ -126,7 +126,7 @@ class NewRelease(steps.Operation):
             session.tell(Notice(f"namespace {session.namespace} is created"))
         wait = self._settings.time_limits.lock if self._request.wait else 0
         with lease.held(session.lock, wait=wait, tell=session.tell):
-            session.past = history.read(session.api, session.namespace)
+            session.past = store.read(session.api, session.namespace)
             yield
 
     def plan(self, session: "Session") -> "Planned":
@@ -195,14 +195,14 @@ class NewRelease(steps.Operation):
         """Keep the release; one that changed nothing is kept only where the newest one did not go well."""
         from tasks.lib.deploy.backup import policy
         from tasks.lib.deploy.plan import readers
-        from tasks.lib.deploy.releases import history
+        from tasks.lib.deploy.releases import history, store
 
         record = session.record
         went_well = record.outcome is ReleaseResult.DEPLOYED
         record.aftermath += readers.notes(planned) if went_well else policy.reminder(session.facts)
         writes = bool(planned.removals) or any(step.writes for step in planned.steps)
         if writes or (went_well and not history.is_good(session.past)):
-            history.keep(session, planned.steps)
+            store.keep(session, planned.steps)
 
     def _hooks(self, tell: Tell) -> Hooks:
         request = self._request

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tasks.lib.deploy.lock.holder import Claim
     from tasks.lib.deploy.lock.lease import Lock
     from tasks.lib.deploy.objects import Wanted
-    from tasks.lib.deploy.releases.history import Past
+    from tasks.lib.deploy.releases.history import Release
     from tasks.lib.deploy.releases.seal import Seal
     from tasks.lib.redaction import Redactor
     from tasks.lib.settings.model import Environment, Settings
@@ -53,8 +53,8 @@ class Session:
     tell: Tell
     objects: "Sequence[Wanted]" = ()
     facts: dict[str, str] = field(default_factory=dict)
-    past: "list[Past]" = field(default_factory=list)
-    zero: "Past | None" = None
+    past: "list[Release]" = field(default_factory=list)
+    zero: "Release | None" = None
     began: float = field(default_factory=time.monotonic)
 
     @property

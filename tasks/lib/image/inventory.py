@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tasks.lib.background import side_by_side
-from tasks.lib.deploy.releases import parts
-from tasks.lib.deploy.releases.soundness import DAMAGED
+from tasks.lib.deploy.releases import store
+from tasks.lib.deploy.releases.history import DAMAGED
 from tasks.lib.errors import Failure
 from tasks.lib.image.building import LABEL
 from tasks.lib.image.pinning import containers, parsed
@@ -16,7 +16,7 @@ from tasks.lib.image.registry import Registry, connect, labels_of
 
 if TYPE_CHECKING:
     from tasks.lib.cluster.api import Api
-    from tasks.lib.deploy.releases.history import Past
+    from tasks.lib.deploy.releases.history import Release
     from tasks.lib.settings.model import Environment, Settings
 
 REQUESTS_AT_ONCE = 8
@@ -92,7 +92,7 @@ def in_use(settings: "Settings", repository: Reference) -> set[str]:
 
     """
     from tasks.lib.cluster.gke import connect as reach
-    from tasks.lib.deploy.releases import history
+    from tasks.lib.deploy.releases import store
 
     used: set[str] = set()
     for environment in settings.environments.values():
@@ -104,7 +104,7 @@ def in_use(settings: "Settings", repository: Reference) -> set[str]:
                 )
                 kind = "Pod" if path.endswith("/pods") else "CronJob" if path.endswith("/cronjobs") else ""
                 used |= named([{**thing, "kind": kind} for thing in objects], repository)
-            for past in history.read(connection.api, environment.namespace):
+            for past in store.read(connection.api, environment.namespace):
                 used |= named([as_pod(images_of(past, environment.namespace))], repository)
             used |= being_deployed(connection.api, environment)
         finally:
@@ -121,7 +121,7 @@ def being_deployed(api: "Api", environment: "Environment") -> set[str]:
     return {notes_of(lease).get("commit", "")} - {""} if lease else set()
 
 
-def images_of(past: "Past", namespace: str) -> list[str]:
+def images_of(past: "Release", namespace: str) -> list[str]:
     """The images of a past release.
 
     Raises:
@@ -133,7 +133,7 @@ def images_of(past: "Past", namespace: str) -> list[str]:
             f"Which images release {past.number} in {namespace} runs cannot be read.",
             "Somebody changed its ConfigMap, and what a roll back needs must not be deleted.",
             "If nobody needs that release: "
-            f"kubectl -n {namespace} delete configmap {parts.name(past.number, 1)}",
+            f"kubectl -n {namespace} delete configmap {store.config_map(past.number, 1)}",
         )
     found: list[str] = json.loads(past.facts.get("images", "[]"))
     return found

@@ -21,7 +21,7 @@ from tasks.lib.deploy.plan.ownership import labelled
 from tasks.lib.deploy.plan.phases import arrange, ranks
 from tasks.lib.deploy.plan.plan import Planned
 from tasks.lib.deploy.releases import difference, history
-from tasks.lib.deploy.releases.history import Past
+from tasks.lib.deploy.releases.history import Release
 from tasks.lib.deploy.rollout.awaited import is_awaited, left_alone, may_be_awaited
 from tasks.lib.deploy.rollout.readiness import readiness, tally
 from tasks.lib.deploy.rollout.stalled import paused_or_suspended
@@ -144,7 +144,7 @@ def told(found: Sequence[Wanted], steps: Sequence[Step], redactor: Redactor) -> 
     autoscaling.scaled_by(there.values())
     prune.names_read(there.values())
     history.images(found), history.secret_keys(found)
-    past = [Past(number, {"result": "deployed"}, history.pack(found)) for number in (1, 2)]
+    past = [Release(number, {"result": "deployed"}, history.pack(found)) for number in (1, 2)]
     difference.differences(*past)
     planned = Planned((("phase", tuple(steps)),), {}, {})
     readers.marked(found), readers.notes(planned)

@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.lib import console
-from tasks.lib.deploy.releases.history import Past
-from tasks.lib.deploy.releases.soundness import sound
+from tasks.lib.deploy.releases.history import Release, sound
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image.inventory import Held, as_pod, images_of, named, rows
 from tasks.lib.image.keeping import check_number, confirmed, delete, judge, promote, saved
@@ -136,7 +135,7 @@ def test_the_images_of_a_past_release_are_found() -> None:
 
 
 def test_a_release_whose_images_cannot_be_read_stops_everything() -> None:
-    past = Past(7, sound({"images": "["}), "")
+    past = Release(7, sound({"images": "["}), "")
     with pytest.raises(Failure, match=r"Which images release 7 in lookit runs cannot be read\.") as caught:
         images_of(past, "lookit")
     assert "kubectl -n lookit delete configmap lookit-orchestrator-release-7" in caught.value.next_step

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from tasks.lib.deploy.events import Notice
 from tasks.lib.deploy.plan.decide import Action, Step
-from tasks.lib.deploy.releases.history import Past
+from tasks.lib.deploy.releases.history import Release
 from tasks.lib.deploy.rollout.judge import previous_run
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def reminder(facts: Mapping[str, str]) -> list[str]:
     return [f"Before its migration {_backup(facts)} was taken; {RESTORING}."] if BACKUP in facts else []
 
 
-def way_back(past: Sequence[Past], number: int) -> str:
+def way_back(past: Sequence[Release], number: int) -> str:
     """Which backup has the database as release `number` knew it; empty where none is known.
 
     Args:

@@ -5,7 +5,7 @@ from typing import Final
 
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.deploy.events import ReleaseResult
-from tasks.lib.deploy.releases import history
+from tasks.lib.deploy.releases import history, store
 from tasks.lib.errors import Failure
 
 NOT_KEPT: Final = "It ended without a word, so nobody wrote down what it had applied."
@@ -26,11 +26,11 @@ def remember(api: Api, lease: Json, notes: dict[str, str]) -> str:
     """
     known, namespace = facts(lease, notes), lease["metadata"]["namespace"]
     try:
-        past = history.read(api, namespace)
+        past = store.read(api, namespace)
         own = next((one for one in past if _is_by(one, known["who"])), None)
         if own:
             return f"The deploy before had ended, as release {own.number}, and could not give its lock back."
-        number = history.add(api, namespace, known, None, past)
+        number = store.add(api, namespace, known, None, past)
     except Failure as failure:
         return f"The deploy that was killed could not be kept in the history: {failure.what}"
     return f"The deploy before was killed, or cut off from the cluster: it is kept as release {number}."
@@ -53,7 +53,7 @@ def facts(lease: Json, notes: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _is_by(one: history.Past, who: str) -> bool:
+def _is_by(one: history.Release, who: str) -> bool:
     """Whether a release is this holder's: a claim has a number that is one process's alone."""
     return bool(who) and one.facts.get("who") == who
 

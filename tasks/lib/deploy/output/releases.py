@@ -8,35 +8,34 @@ from typing import Any, Final
 from tasks.lib import console
 from tasks.lib.console import spoken
 from tasks.lib.deploy.releases.difference import Difference
-from tasks.lib.deploy.releases.history import Past
+from tasks.lib.deploy.releases.history import DAMAGED, Release
 from tasks.lib.deploy.releases.review import Status
-from tasks.lib.deploy.releases.soundness import DAMAGED
 
 # Facts that are JSON themselves.
 STRUCTURED: Final[tuple[str, ...]] = ("phases", "images", "secrets")
 SIGNS: Final = {"added": "+", "removed": "-", "changed": "~", "missing": "-", "extra": "+"}
 
 
-def structured(past: Past) -> dict[str, Any]:
+def structured(past: Release) -> dict[str, Any]:
     """A release's facts as JSON has them."""
     parsed = {key: json.loads(past.facts[key]) for key in STRUCTURED if key in past.facts}
     return {"number": past.number, **facts_of(past), **parsed}
 
 
-def facts_of(past: Past) -> dict[str, str]:
+def facts_of(past: Release) -> dict[str, str]:
     """A release's facts as texts, with its result as this version spells it."""
     back = {} if past.rolled_back_to is None else {"rolled_back_to": str(past.rolled_back_to)}
     return {**past.facts, "result": past.result.value, **back}
 
 
-def ended(past: Past) -> str:
+def ended(past: Release) -> str:
     """How a release ended, in words."""
     to = "" if past.rolled_back_to is None else f" to {past.rolled_back_to}"
     back = f" (back to {past.facts['back_to']})" if "back_to" in past.facts else ""
     return f"{past.result}{to}{back}"
 
 
-def deliver_release(past: Past, *, as_json: bool) -> None:
+def deliver_release(past: Release, *, as_json: bool) -> None:
     """Print one release: as JSON with its objects on stdout, or as lines."""
     if as_json:
         console.emit(
@@ -47,7 +46,7 @@ def deliver_release(past: Past, *, as_json: bool) -> None:
         console.say(line)
 
 
-def release_lines(past: Past) -> list[str]:
+def release_lines(past: Release) -> list[str]:
     """A release in words."""
     facts = structured(past)
     phases, images, secrets = (facts.get(key) or [] for key in STRUCTURED)
@@ -64,7 +63,9 @@ def release_lines(past: Past) -> list[str]:
     return [*lines, f"  objects: {len(names) + len(kept)}", *(f"    {name}" for name in [*names, *kept])]
 
 
-def deliver_differences(before: Past, after: Past, found: Sequence[Difference], *, as_json: bool) -> None:
+def deliver_differences(
+    before: Release, after: Release, found: Sequence[Difference], *, as_json: bool
+) -> None:
     """Print how two releases differ."""
     if as_json:
         told = {"from": before.number, "to": after.number, "objects": [asdict(one) for one in found]}
@@ -74,7 +75,7 @@ def deliver_differences(before: Past, after: Past, found: Sequence[Difference], 
         console.say(line)
 
 
-def difference_lines(before: Past, after: Past, found: Sequence[Difference]) -> list[str]:
+def difference_lines(before: Release, after: Release, found: Sequence[Difference]) -> list[str]:
     """How two releases differ, in lines."""
     commits = " → ".join(one.commit for one in (before, after))
     lines = [f"release {before.number} → {after.number}, commit {commits}"]
@@ -131,7 +132,7 @@ def status_lines(environment: str, status: Status) -> list[str]:
     return [*lines, f"{len(status.drifted)} objects are not as that release made them."]
 
 
-def deliver_list(past: Sequence[Past], *, as_json: bool) -> None:
+def deliver_list(past: Sequence[Release], *, as_json: bool) -> None:
     """Print releases as JSON on stdout, or as a table."""
     if as_json:
         console.emit(json.dumps([{"number": one.number, **facts_of(one)} for one in past], indent=2))
@@ -140,7 +141,7 @@ def deliver_list(past: Sequence[Past], *, as_json: bool) -> None:
     console.table(("release", "began", "took", "commit", "tag", "who", "result"), rows)
 
 
-def row(one: Past) -> tuple[str, ...]:
+def row(one: Release) -> tuple[str, ...]:
     """The cells of one release."""
     facts = one.facts
     return (

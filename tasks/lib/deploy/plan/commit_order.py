@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from tasks.lib import process
 from tasks.lib.build_variables import git
 from tasks.lib.deploy.releases import history
-from tasks.lib.deploy.releases.history import Past
+from tasks.lib.deploy.releases.history import Release
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.workspace import workspace
 
@@ -23,7 +23,7 @@ SECONDS_TO_FETCH: Final = 45
 
 
 def check(
-    settings: "Settings", environment: str, variables: "BuildVariables", past: Sequence[Past]
+    settings: "Settings", environment: str, variables: "BuildVariables", past: Sequence[Release]
 ) -> tuple[str, ...]:
     """What to know about the order of the commit and the release in force; nothing where all is well.
 
@@ -54,7 +54,7 @@ def check(
     return ()
 
 
-def _older(environment: str, variables: "BuildVariables", present: Past) -> Failure:
+def _older(environment: str, variables: "BuildVariables", present: Release) -> Failure:
     again = f"./inv deploy --branch {variables.branch_name} --commit {variables.commit_sha} --allow-older"
     return Failure(
         f"Commit {variables.short_sha} is older than what is deployed in {environment}: nothing was changed.",

@@ -21,7 +21,7 @@ from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.observe import observe
 from tasks.lib.deploy.plan.ownership import owner_of
 from tasks.lib.deploy.plan.plan import Planned
-from tasks.lib.deploy.releases.history import Past
+from tasks.lib.deploy.releases.history import Release
 from tasks.lib.deploy.rollout.readiness import job_outcome
 from tasks.lib.errors import Failure
 from tasks.lib.render.pods import at, pod_specs
@@ -63,7 +63,7 @@ class Situation:
     deployed: Collection[Ref]
     candidates: Mapping[Ref, Json]
     readers: Sequence[Json]
-    past: Sequence[Past]
+    past: Sequence[Release]
     controllers: Collection[str]
 
 
@@ -103,13 +103,13 @@ def names_read(bodies: Iterable[Json]) -> set[tuple[str, str]]:
     return found
 
 
-def kept_bodies(past: Sequence[Past]) -> list[Json]:
+def kept_bodies(past: Sequence[Release]) -> list[Json]:
     """The objects of the newest good releases, those that a roll back is likely to bring back."""
     good = [one for one in past if one.went_well]
     return [body for one in good[:INVENTORIES] for body in _bodies(one)]
 
 
-def inventory(past: Sequence[Past], known: Collection[str], namespace: str) -> list[Ref]:
+def inventory(past: Sequence[Release], known: Collection[str], namespace: str) -> list[Ref]:
     """What the newest releases deployed and our label does not lead to.
 
     Args:
@@ -131,7 +131,7 @@ def inventory(past: Sequence[Past], known: Collection[str], namespace: str) -> l
     return sorted(ref for ref in found if ref.kind not in NEVER_REMOVED)
 
 
-def _bodies(one: Past) -> list[Json]:
+def _bodies(one: Release) -> list[Json]:
     """The objects of a release; none of one that somebody changed by hand: it cannot come back anyway."""
     try:
         return one.objects()
@@ -144,7 +144,7 @@ def completed(
     environment: "Environment",
     connection: Connection,
     planned: Planned,
-    past: Sequence[Past],
+    past: Sequence[Release],
     spared: Collection[str] = (),
 ) -> Planned:
     """The same plan, with what is removed at its end; nothing in the cluster changes.

@@ -10,7 +10,7 @@ from typing import Final
 from tasks.lib.cluster.api import Json
 from tasks.lib.deploy.objects import is_job
 from tasks.lib.deploy.plan.diff import Change, changes
-from tasks.lib.deploy.releases.history import Past
+from tasks.lib.deploy.releases.history import Release
 from tasks.lib.errors import UsageError
 from tasks.lib.redaction import REDACTED
 
@@ -38,7 +38,7 @@ class Difference:
     changes: tuple[Change, ...] = ()
 
 
-def pick(past: Sequence[Past], numbers: Sequence[int], environment: str) -> tuple[Past, Past]:
+def pick(past: Sequence[Release], numbers: Sequence[int], environment: str) -> tuple[Release, Release]:
     """The two releases to compare, the earlier one first as it was named.
 
     Args:
@@ -61,7 +61,7 @@ def pick(past: Sequence[Past], numbers: Sequence[int], environment: str) -> tupl
     return find(past, first, environment), find(past, second, environment)
 
 
-def find(past: Sequence[Past], number: int, environment: str) -> Past:
+def find(past: Sequence[Release], number: int, environment: str) -> Release:
     """Release `number`.
 
     Args:
@@ -82,7 +82,7 @@ def find(past: Sequence[Past], number: int, environment: str) -> Past:
     )
 
 
-def differences(before: Past, after: Past) -> list[Difference]:
+def differences(before: Release, after: Release) -> list[Difference]:
     """How the objects of two releases differ, sorted by kind and name."""
     old, new = _by_key(contents(before)), _by_key(contents(after))
     if "back_to" in {**before.facts, **after.facts}:  # that leaves Jobs out, and removes none
@@ -99,7 +99,7 @@ def differences(before: Past, after: Past) -> list[Difference]:
     return found
 
 
-def contents(past: Past) -> list[Json]:
+def contents(past: Release) -> list[Json]:
     """The objects of a release; its Secrets with their keys, without values."""
     secrets = [
         {

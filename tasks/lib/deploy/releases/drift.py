@@ -20,7 +20,7 @@ from tasks.lib.deploy.plan.diff import Change, changes
 from tasks.lib.deploy.plan.managed_fields import at, paths, spelled
 from tasks.lib.deploy.plan.observe import observe
 from tasks.lib.deploy.plan.takeover import UNRECORDED
-from tasks.lib.deploy.releases.history import Past
+from tasks.lib.deploy.releases.history import Release
 from tasks.lib.redaction import REDACTED
 
 # Managers that are parts of the cluster, which complete objects as a matter of course.
@@ -50,7 +50,7 @@ class Drifted:
     by: tuple[str, ...] = ()
 
 
-def find(api: Api, kinds: Kinds, wanted: Sequence[Wanted], past: Past) -> list[Drifted]:
+def find(api: Api, kinds: Kinds, wanted: Sequence[Wanted], past: Release) -> list[Drifted]:
     """Every object of a release that is not as the release made it; nothing is changed.
 
     Args:
@@ -135,7 +135,7 @@ def _of_object(api: Api, kinds: Kinds, w: Wanted, live: Json | None) -> Drifted 
     return compare(w, live, intended)
 
 
-def _of_secrets(api: Api, past: Past) -> Iterable[Drifted]:
+def _of_secrets(api: Api, past: Release) -> Iterable[Drifted]:
     """Secrets of the release that are gone, or have other keys."""
     for one in json.loads(past.facts.get("secrets", "[]")):
         ref = Ref("v1", "Secret", one["namespace"], one["name"])

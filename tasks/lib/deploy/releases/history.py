@@ -1,42 +1,33 @@
-"""What was deployed when, kept in the cluster: one ConfigMap a release, readable with kubectl.
+"""Releases as history knows them: what is remembered of each, and which one is meant.
 
-Its `data` says commit, result, times and who; `objects` holds the rendered objects, compressed, without
-Secrets: these stay in the cluster under their hashed names, so that a roll back finds them.  Of Secrets only
-names and keys are kept.  A release too large for one ConfigMap goes into several (parts.py).
+Of Secrets only names and keys are remembered: they stay in the cluster under their hashed names, so that a
+rollback finds them.
 """
 
 import base64
 import datetime
 import gzip
 import json
+import math
 import re
-import time
 import zlib
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import Any, Final
 
-from tasks.lib.cluster.api import FIELD_MANAGER, Api, Json
-from tasks.lib.cluster.errors import ApiError
-from tasks.lib.deploy.events import Notice, Record, ReleaseResult, Remembered
+from tasks.lib.cluster.api import Json
+from tasks.lib.deploy.events import Record, ReleaseResult
 from tasks.lib.deploy.objects import Wanted
-from tasks.lib.deploy.plan.decide import Step
-from tasks.lib.deploy.releases import parts
-from tasks.lib.deploy.releases.soundness import sound
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.render.pods import containers_of, pod_specs
 
-if TYPE_CHECKING:
-    from tasks.lib.deploy.session import Session
-
+DAMAGED: Final = "damaged"
 # How earlier versions wrote which release came back.
 RESTORED: Final = re.compile(r" to (?:release )?(\d+)")
 
 
 @dataclass(frozen=True)
-class Past:
+class Release:
     """One release of the past.
 
     Args:
@@ -158,131 +149,7 @@ def pack(objects: Sequence[Wanted]) -> str:
     return base64.b64encode(gzip.compress(json.dumps(kept, default=str).encode(), mtime=0)).decode()
 
 
-def read(api: Api, namespace: str) -> list[Past]:
-    """The releases that are kept, the newest first."""
-    path = f"/api/v1/namespaces/{namespace}/configmaps"
-    items, _ = api.list(path, doing="read the history", query={"labelSelector": parts.LABEL})
-    by_number: dict[int, list[Json]] = defaultdict(list)
-    for item in filter(parts.is_one, items):
-        by_number[int(item["metadata"]["labels"][parts.LABEL])].append(item)
-    return [past for number in sorted(by_number, reverse=True) if (past := _past(number, by_number[number]))]
-
-
-def _past(number: int, items: Sequence[Json]) -> Past | None:
-    """A release out of its ConfigMaps; None for parts whose first, with the facts, is missing."""
-    head = next((item for item in items if parts.PART not in item["metadata"]["labels"]), None)
-    if head is None:
-        return None
-    packed, count = parts.content(head, [item for item in items if item is not head])
-    return Past(number, sound(head.get("data") or {}), packed, count)
-
-
-def add(
-    api: Api,
-    namespace: str,
-    facts_of_it: dict[str, str],
-    objects: Sequence[Wanted] | None,
-    known: Sequence[Past],
-    sealed: Callable[[Past], Past] = lambda past: past,
-) -> int:
-    """Keep a release and forget old ones beyond the bound; returns its number.
-
-    Args:
-        api: the server.
-        namespace: the environment's.
-        facts_of_it: what is remembered of it.
-        objects: what it deployed; None where nobody knows.
-        known: the releases that are kept, the newest first.
-        sealed: adds the seal to a release, once its number is known.
-
-    """
-    packed = "" if objects is None else pack(objects)
-    past = sealed(bounded(Past((known[0].number if known else 0) + 1, facts_of_it, packed)))
-    path = f"/api/v1/namespaces/{namespace}/configmaps"
-    while not put(api, path, past, namespace):
-        past = sealed(replace(past, number=past.number + 1))
-    everything = [past, *known]
-    good = next((at for at, one in enumerate(everything) if one.went_well), 0)
-    for place in parts.beyond([parts.size(one.packed) for one in everything], good):
-        forget(api, path, everything[place])
-    return past.number
-
-
-def put(api: Api, path: str, past: Past, namespace: str) -> bool:
-    """Keep a release under its number; returns False where another has that number.
-
-    One that is kept at the same time, as by a deploy that lost its lock, must not be written over: only who
-    has made the first part writes the others.
-    """
-    head, *others = parts.manifests(past.number, past.facts, past.packed, namespace)
-    if not _claim(api, path, past, head):
-        return False
-    try:
-        for part in others:  # perhaps over those of a deploy that ended before it came to its facts
-            api.apply(f"{path}/{part['metadata']['name']}", part, doing="keep the release")
-    except Failure:
-        with suppress(Failure):
-            forget(api, path, replace(past, parts=len(others) + 1))
-        raise
-    return True
-
-
-def _claim(api: Api, path: str, past: Past, head: Json) -> bool:
-    """Make the first part of a release; returns False where another has its number."""
-    query = {"fieldManager": FIELD_MANAGER}
-    try:
-        api.request("POST", path, doing="keep the release", body=head, query=query)
-    except ApiError as error:
-        if error.reason != "AlreadyExists":  # quota that others change, and webhooks, answer 409 too
-            raise
-        return _is_kept(api, path, past)
-    return True
-
-
-def _is_kept(api: Api, path: str, past: Past) -> bool:
-    """Whether what has the number is this very release: the answer to our own request may have been lost."""
-    try:
-        there = api.get(f"{path}/{parts.name(past.number, 1)}", doing="read a release")
-    except ApiError as error:
-        if error.status != 404:
-            raise
-        return False
-    return (there.get("data") or {}) == past.facts
-
-
-def bounded(past: Past) -> Past:
-    """The release as it is kept: without its objects where these are larger than the bound."""
-    took = parts.size(past.packed)
-    if took <= parts.BYTES_OF_ALL:
-        return past
-    why = f"They take {took} bytes compressed, and {parts.BYTES_OF_ALL} are kept at most."
-    return replace(past, facts={**past.facts, "not_kept": why}, packed="")
-
-
-def forget(api: Api, path: str, past: Past) -> None:
-    """Delete the ConfigMaps of a release, the one with the facts first."""
-    for part in range(1, past.parts + 1):
-        try:
-            api.request("DELETE", f"{path}/{parts.name(past.number, part)}", doing="forget an old release")
-        except ApiError as error:
-            if error.status != 404:
-                raise
-
-
-def keep(session: "Session", steps: Sequence[Step]) -> None:
-    """Keep a release as `add` does; where that fails, how the deploy itself ended stays the news."""
-    objects, record = [step.wanted for step in steps], session.record
-    seconds = time.monotonic() - session.began
-    facts_of_it = facts(session.facts, record, objects, seconds)
-    session.tell(Remembered(facts_of_it))
-    try:
-        number = add(session.api, session.namespace, facts_of_it, objects, session.past, session.seal.sealed)
-        session.tell(Notice(f"kept as release {number}"))
-    except Failure as failure:
-        session.tell(Notice(f"This release could not be kept in the history: {failure.what} {failure.why}"))
-
-
-def is_good(past: Sequence[Past]) -> bool:
+def is_good(past: Sequence[Release]) -> bool:
     """Whether the newest release went well, so that a deploy that changes nothing is that release again.
 
     One that finishes what a killed deploy had applied is news: nothing else tells what to roll back to.
@@ -290,12 +157,12 @@ def is_good(past: Sequence[Past]) -> bool:
     return bool(past) and past[0].went_well
 
 
-def last_good(past: Sequence[Past]) -> Past | None:
+def last_good(past: Sequence[Release]) -> Release | None:
     """The newest release that went well, from releases that are sorted newest first."""
     return next((one for one in past if one.went_well), None)
 
 
-def choose(past: Sequence[Past], number: int | None, environment: str) -> Past:
+def choose(past: Sequence[Release], number: int | None, environment: str) -> Release:
     """The release to go back to.
 
     Where the present one itself went back, what counts is what it went back to: going back twice does not
@@ -312,7 +179,7 @@ def choose(past: Sequence[Past], number: int | None, environment: str) -> Past:
     """
     if number is None:
         good = [one for one in past if one.went_well]
-        present = past[0] if past else Past(0, {}, "")
+        present = past[0] if past else Release(0, {}, "")
         before = int(present.facts.get("back_to", present.number)) if present in good else present.number
         found = next((one for one in good if one.number < before), None)
     else:
@@ -324,3 +191,47 @@ def choose(past: Sequence[Past], number: int | None, environment: str) -> Past:
         f"Kept: {', '.join(str(one.number) for one in past) or 'none'}.",
         f"./inv release.list --environment {environment}",
     )
+
+
+def sound(facts: Mapping[str, str]) -> dict[str, str]:
+    """The facts that can be read; `damaged` names those that cannot."""
+    damaged = [name for name, text in facts.items() if name in FORMS and not _is_read(FORMS[name], text)]
+    kept = {name: text for name, text in facts.items() if name not in damaged}
+    return {**kept, DAMAGED: ", ".join(sorted(damaged))} if damaged else kept
+
+
+def _is_read(form: Callable[[str], bool], text: str) -> bool:
+    try:
+        return form(text)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _are_secrets(text: str) -> bool:
+    read: Any = json.loads(text)
+    return isinstance(read, list) and all(
+        isinstance(one, dict)
+        and isinstance(one.get("name"), str)
+        and isinstance(one.get("namespace"), str | None)
+        and _are_texts(one.get("keys"))
+        for one in read
+    )
+
+
+def _are_phases(text: str) -> bool:
+    read: Any = json.loads(text)
+    return isinstance(read, dict) and all(isinstance(took, int | float) for took in read.values())
+
+
+def _are_texts(read: Any) -> bool:
+    return isinstance(read, list) and all(isinstance(one, str) for one in read)
+
+
+FORMS: Final[Mapping[str, Callable[[str], bool]]] = {
+    "seconds": lambda text: math.isfinite(float(text)),
+    "back_to": lambda text: int(text) >= 0,
+    "rolled_back_to": lambda text: int(text) >= 0,
+    "phases": _are_phases,
+    "images": lambda text: _are_texts(json.loads(text)),
+    "secrets": _are_secrets,
+}

@@ -19,7 +19,7 @@ from tasks.lib.deploy.plan import plan as plans
 from tasks.lib.deploy.plan.conflicts import OPTION, Conflict
 from tasks.lib.deploy.plan.decide import Step
 from tasks.lib.deploy.releases import history, restore, seal, support_bundle
-from tasks.lib.deploy.releases.history import Past
+from tasks.lib.deploy.releases.history import Release
 from tasks.lib.errors import Failure
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _roll_back(session: "Session", planned: "Planned", touched: list[Step]) -> b
     return True
 
 
-def _way_out(session: "Session", good: Past) -> str:
+def _way_out(session: "Session", good: Release) -> str:
     unsealed = " --accept-unsealed" if session.seal.doubt(good) else ""
     command = f"./inv release.rollback --environment {session.environment.name} --to {good.number}{unsealed}"
     return f"{command}, or fix the cause and deploy again."
@@ -144,7 +144,7 @@ class Recovery(steps.Operation):
 
     """
 
-    def __init__(self, failed: "Session", good: Past, steps: Sequence[Step], touched: list[Step]) -> None:
+    def __init__(self, failed: "Session", good: Release, steps: Sequence[Step], touched: list[Step]) -> None:
         self._failed, self._good, self._steps, self._touched = failed, good, steps, touched
         self._created: tuple[Step, ...] = ()
         self.earlier: list[Step] = []

@@ -15,7 +15,7 @@ from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names
 from tasks.lib.deploy.plan.decide import Step
 from tasks.lib.deploy.plan.managed_fields import fields_of, only_in, remove
 from tasks.lib.deploy.plan.observe import get
-from tasks.lib.deploy.releases import history
+from tasks.lib.deploy.releases import history, store
 from tasks.lib.deploy.releases.drift import CONTROLLERS
 from tasks.lib.deploy.releases.restore import LEFT, as_it_was
 from tasks.lib.errors import Failure
@@ -44,7 +44,7 @@ def keep(session: "Session", steps: Sequence[Step]) -> None:
         facts = history.facts(
             {"who": session.facts["who"]}, Record("", outcome=ReleaseResult.BEFORE), objects, 0
         )
-        release = session.seal.sealed(history.bounded(history.Past(0, facts, history.pack(objects))))
+        release = session.seal.sealed(store.bounded(history.Release(0, facts, history.pack(objects))))
         _write(session.api, namespace, release, session.past)
     except Failure as failure:
         raise Failure(
@@ -90,9 +90,9 @@ def _read_by(connection: Connection, namespace: str, objects: Sequence[Wanted]) 
     return [state(ref, live) for ref, live in found if live]
 
 
-def _write(api: Api, namespace: str, release: history.Past, past: Sequence[history.Past]) -> None:
+def _write(api: Api, namespace: str, release: history.Release, past: Sequence[history.Release]) -> None:
     """Keep release 0 in place of one that no deploy followed."""
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     for outdated in past:
-        history.forget(api, path, outdated)
-    history.put(api, path, release, namespace)
+        store.forget(api, path, outdated)
+    store.put(api, path, release, namespace)

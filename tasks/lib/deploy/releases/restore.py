@@ -12,7 +12,7 @@ from tasks.lib.cluster.api import Json
 from tasks.lib.deploy.events import Record, Result
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names
 from tasks.lib.deploy.plan.decide import Step
-from tasks.lib.deploy.releases.history import Past
+from tasks.lib.deploy.releases.history import Release
 from tasks.lib.deploy.rollout.readiness import job_outcome
 from tasks.lib.errors import Failure
 from tasks.lib.render.pods import pod_specs
@@ -127,7 +127,7 @@ def as_it_was(ref: Ref, live: Json) -> Wanted:
     return Wanted(ref, {**rest, "metadata": {key: value for key, value in kept.items() if value}})
 
 
-def require_secrets(present: set[str], objects: Sequence[Json], release: Past) -> None:
+def require_secrets(present: set[str], objects: Sequence[Json], release: Release) -> None:
     """Check that every Secret that old objects read is still there.
 
     Args:

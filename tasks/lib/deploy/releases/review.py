@@ -12,7 +12,7 @@ from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.events import ReleaseResult
 from tasks.lib.deploy.objects import is_job, wanted
 from tasks.lib.deploy.plan.diff import masked
-from tasks.lib.deploy.releases import difference, drift, history
+from tasks.lib.deploy.releases import difference, drift, history, store
 from tasks.lib.deploy.session import learn
 from tasks.lib.errors import ChangesFound, Failure
 from tasks.lib.redaction import Redactor
@@ -33,9 +33,9 @@ class Status:
 
     """
 
-    release: history.Past
+    release: history.Release
     drifted: tuple[drift.Drifted, ...]
-    killed: history.Past | None = None
+    killed: history.Release | None = None
 
     def require_no_drift(self) -> None:
         """End with the exit code for changes if there are any.
@@ -50,7 +50,7 @@ class Status:
             )
 
 
-def show(settings: "Settings", environment: "Environment", number: int | None) -> history.Past:
+def show(settings: "Settings", environment: "Environment", number: int | None) -> history.Release:
     """Release `number`; None for the newest.
 
     Raises:
@@ -64,7 +64,7 @@ def show(settings: "Settings", environment: "Environment", number: int | None) -
 
 def compare(
     settings: "Settings", environment: "Environment", numbers: Sequence[int]
-) -> tuple[history.Past, history.Past, list[difference.Difference]]:
+) -> tuple[history.Release, history.Release, list[difference.Difference]]:
     """Two releases and how their objects differ.
 
     Raises:
@@ -72,7 +72,7 @@ def compare(
 
     """
     with _reached(settings, environment) as connection:
-        past = _some(history.read(connection.api, environment.namespace), environment)
+        past = _some(store.read(connection.api, environment.namespace), environment)
         before, after = difference.pick(past, numbers, environment.name)
         redactor = _redactor(settings, environment, connection)
     found = difference.differences(before, after)
@@ -87,7 +87,7 @@ def status(settings: "Settings", environment: "Environment") -> Status:
 
     """
     with _reached(settings, environment) as connection:
-        past = _some(history.read(connection.api, environment.namespace), environment)
+        past = _some(store.read(connection.api, environment.namespace), environment)
         chosen = in_force(past, environment.name)
         objects = wanted(set_by(chosen, past), connection.kinds, environment.namespace)
         found = drift.find(connection.api, connection.kinds, objects, chosen)
@@ -96,7 +96,7 @@ def status(settings: "Settings", environment: "Environment") -> Status:
         return Status(chosen, drifted, past[0] if _was_killed(past[0]) else None)
 
 
-def in_force(past: Sequence[history.Past], environment: str) -> history.Past:
+def in_force(past: Sequence[history.Release], environment: str) -> history.Release:
     """The release that should be running: the newest that ended, or the one brought back when that failed.
 
     Args:
@@ -112,27 +112,27 @@ def in_force(past: Sequence[history.Past], environment: str) -> history.Past:
     return newest if restored is None else difference.find(past, restored, environment)
 
 
-def set_by(chosen: history.Past, past: Sequence[history.Past]) -> list[Json]:
+def set_by(chosen: history.Release, past: Sequence[history.Release]) -> list[Json]:
     """The objects as the release in force set them: one that came back by itself left later Jobs in place."""
     came_back = chosen is not _newest(past)
     return [body for body in chosen.objects() if not (came_back and is_job(body))]
 
 
-def _newest(past: Sequence[history.Past]) -> history.Past:
+def _newest(past: Sequence[history.Release]) -> history.Release:
     """The newest that ended."""
     return next((one for one in past if not _was_killed(one)), past[0])
 
 
-def _was_killed(one: history.Past) -> bool:
+def _was_killed(one: history.Release) -> bool:
     return one.result is ReleaseResult.KILLED
 
 
-def _releases(settings: "Settings", environment: "Environment") -> list[history.Past]:
+def _releases(settings: "Settings", environment: "Environment") -> list[history.Release]:
     with _reached(settings, environment) as connection:
-        return _some(history.read(connection.api, environment.namespace), environment)
+        return _some(store.read(connection.api, environment.namespace), environment)
 
 
-def _some(past: list[history.Past], environment: "Environment") -> list[history.Past]:
+def _some(past: list[history.Release], environment: "Environment") -> list[history.Release]:
     if not past:
         raise Failure(
             f"Nothing was deployed to {environment.name} yet.",

@@ -13,7 +13,7 @@ from tasks.lib.deploy.apply import remove
 from tasks.lib.deploy.backup import policy
 from tasks.lib.deploy.events import Notice, PhaseBegan, Record, ReleaseResult, Tell
 from tasks.lib.deploy.hooks import Hooks, Launcher
-from tasks.lib.deploy.releases import history, restore, seal
+from tasks.lib.deploy.releases import history, restore, seal, store
 from tasks.lib.errors import Failure
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ class Request:
     accept_unsealed: "Callable[[Plan], None] | None" = None
 
 
-def releases(settings: "Settings", environment: "Environment") -> list[history.Past]:
+def releases(settings: "Settings", environment: "Environment") -> list[history.Release]:
     """The releases that are kept, the newest first."""
     from tasks.lib.cluster.gke import connect
 
-    return history.read(connect(settings, environment).api, environment.namespace)
+    return store.read(connect(settings, environment).api, environment.namespace)
 
 
 def roll_back(settings: "Settings", request: Request, tell: Tell) -> Record:
@@ -70,7 +70,7 @@ def roll_back(settings: "Settings", request: Request, tell: Tell) -> Record:
     connection = connect(settings, environment)
     try:
         gke.check_mark(connection.api, environment)
-        past = history.read(connection.api, environment.namespace)
+        past = store.read(connection.api, environment.namespace)
         chosen = history.choose(past, request.number, environment.name)
         sealing = seal.decrypted(settings, environment)
         if request.accept_unsealed is None:
@@ -91,7 +91,7 @@ class Rollback(steps.Operation):
         settings: "Settings",
         request: Request,
         connection: "Connection",
-        chosen: history.Past,
+        chosen: history.Release,
         sealing: seal.Seal,
     ) -> None:
         self._settings, self._request, self._environment = settings, request, request.environment
@@ -139,7 +139,7 @@ class Rollback(steps.Operation):
         from tasks.lib.deploy.lock import lease
 
         with lease.held(session.lock, wait=self._settings.time_limits.lock, tell=session.tell):
-            session.past = history.read(session.api, session.namespace)
+            session.past = store.read(session.api, session.namespace)
             require_still(self._request, self._chosen, session.past)
             yield
 
@@ -177,10 +177,10 @@ class Rollback(steps.Operation):
 
         if session.record.outcome is ReleaseResult.DEPLOYED:
             session.record.aftermath += readers.notes(planned)
-        history.keep(session, planned.steps)
+        store.keep(session, planned.steps)
 
 
-def variables_of(past: history.Past) -> BuildVariables:
+def variables_of(past: history.Release) -> BuildVariables:
     """What was released, for hooks and notifications; what a release does not know is empty."""
     known = {key: past.facts.get(key, "") for key in ("commit", "branch", "tag", "build")}
     return BuildVariables(
@@ -227,7 +227,7 @@ def refuse_foreign(planned: "Planned", environment: "Environment") -> None:
         )
 
 
-def note_end(record: Record, end: BaseException, chosen: history.Past) -> None:
+def note_end(record: Record, end: BaseException, chosen: history.Release) -> None:
     """Note how a rollback ended early; once all is ready, only something to be removed is left."""
     again = f"./inv release.rollback --environment {record.environment} --to {chosen.number}"
     if record.outcome is ReleaseResult.DEPLOYED:
@@ -237,7 +237,7 @@ def note_end(record: Record, end: BaseException, chosen: history.Past) -> None:
         record.aftermath.append(f"It was interrupted: what was brought back stays. For the rest: {again}")
 
 
-def require_still(request: Request, chosen: history.Past, past: "Sequence[history.Past]") -> None:
+def require_still(request: Request, chosen: history.Release, past: "Sequence[history.Release]") -> None:
     """Check under the lock that what others did while we waited for it leaves the choice as it was.
 
     Raises:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from tasks.lib.deploy.releases.history import Past
+from tasks.lib.deploy.releases.history import Release
 from tasks.lib.errors import Failure
 from tasks.lib.secrets.files import RELEASE_KEY, SecretFile, one_file
 
@@ -40,13 +40,13 @@ class Seal:
     keys: tuple[bytes, ...] = ()
     problem: str = ""
 
-    def sealed(self, past: Past) -> Past:
+    def sealed(self, past: Release) -> Release:
         """The release with its seal among the facts; as it is where there is no key."""
         if not self.keys:
             return past
         return replace(past, facts={**past.facts, FACT: self._code(self.keys[0], past)})
 
-    def doubt(self, past: Past) -> str:
+    def doubt(self, past: Release) -> str:
         """Why a release may not be what a deploy wrote; empty where its seal holds."""
         if self.problem:
             return self.problem
@@ -55,7 +55,7 @@ class Seal:
         codes = (self._code(key, past) for key in self.keys)
         return "" if any(hmac.compare_digest(code, past.facts[FACT]) for code in codes) else ALTERED
 
-    def _code(self, key: bytes, past: Past) -> str:
+    def _code(self, key: bytes, past: Release) -> str:
         facts = {name: text for name, text in past.facts.items() if name != FACT}
         content = json.dumps([self.place, past.number, facts, past.packed], sort_keys=True)
         return hmac.new(key, content.encode(), "sha256").hexdigest()
@@ -95,7 +95,7 @@ def _missing(file: SecretFile) -> str:
     return f"There is no {file.shown}; docs/rollback.md says how to make it."
 
 
-def require(seal: Seal, past: Past, environment: str) -> None:
+def require(seal: Seal, past: Release, environment: str) -> None:
     """Check that a deploy wrote a release.
 
     Raises:

@@ -10,7 +10,7 @@ from tasks.lib.deploy.events import Event, Notice
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.plan import Planned
-from tasks.lib.deploy.releases.history import Past
+from tasks.lib.deploy.releases.history import Release
 from tasks.lib.errors import UsageError
 from tasks.lib.google import sessions
 from tests.builders import checked_in_settings
@@ -97,8 +97,8 @@ def test_a_backup_of_before_an_earlier_migration_ended_is_followed_by_another(
     ]
 
 
-def past(number: int, **facts: str) -> Past:
-    return Past(number, facts, "", 0)
+def past(number: int, **facts: str) -> Release:
+    return Release(number, facts, "", 0)
 
 
 def test_the_way_back_is_the_first_backup_after_the_release() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.deploy.lock.killed import NOT_KEPT, facts, remember
-from tasks.lib.deploy.releases import parts
+from tasks.lib.deploy.releases import store
 from tests.lib.cluster.scripted import Answer, scripted
 
 NOTES = {"commit": "abc", "branch": "develop"}
@@ -53,7 +53,7 @@ def test_its_lease_says_who_when_and_how_long(spec: dict[str, str], began: str, 
         (
             "me@here (2)",
             "The deploy before was killed, or cut off from the cluster: it is kept as release 5.",
-            [parts.name(5, 1)],
+            [store.config_map(5, 1)],
         ),
     ],
     ids=["it kept its release", "it did not"],
@@ -61,7 +61,7 @@ def test_its_lease_says_who_when_and_how_long(spec: dict[str, str], began: str, 
 def test_who_kept_its_own_release_was_not_killed(
     tmp_path: Path, holder: str, said: str, written: list[str]
 ) -> None:
-    metadata = {"name": parts.name(4, 1), "labels": {parts.LABEL: "4"}}
+    metadata = {"name": store.config_map(4, 1), "labels": {store.LABEL: "4"}}
     kept = {"metadata": metadata, "data": {"who": "me@here (1)", "result": "deployed"}}
     listing = Answer(body=json.dumps({"metadata": {"resourceVersion": "1"}, "items": [kept]}).encode())
     lease = {"metadata": {"namespace": "default"}, "spec": {"holderIdentity": holder}}

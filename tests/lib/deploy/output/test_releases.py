@@ -5,7 +5,7 @@ from tasks.lib.deploy.output.releases import difference_lines, release_lines, st
 from tasks.lib.deploy.plan.diff import Change
 from tasks.lib.deploy.releases.difference import Difference
 from tasks.lib.deploy.releases.drift import Drifted
-from tasks.lib.deploy.releases.history import Past, pack
+from tasks.lib.deploy.releases.history import Release, pack
 from tasks.lib.deploy.releases.review import Status
 
 WEB = Ref("apps/v1", "Deployment", "default", "web")
@@ -14,7 +14,7 @@ FACTS = {
     "seconds": "61", "phases": '{"jobs": 12.0}', "images": '["lookit@sha256:abc"]',
     "secrets": '[{"name": "env", "namespace": "default", "keys": ["A", "B"]}]',
 }  # fmt: skip
-PAST = Past(7, FACTS, pack([Wanted(WEB, {"kind": "Deployment", "metadata": {"name": "web"}})]))
+PAST = Release(7, FACTS, pack([Wanted(WEB, {"kind": "Deployment", "metadata": {"name": "web"}})]))
 
 
 def test_a_release_is_told_in_words() -> None:
@@ -36,7 +36,7 @@ def test_a_release_is_told_in_words() -> None:
 
 
 def test_a_release_whose_objects_are_not_kept_says_so() -> None:
-    kept = Past(7, {**FACTS, "not_kept": "They are too large."}, "")
+    kept = Release(7, {**FACTS, "not_kept": "They are too large."}, "")
     assert release_lines(kept)[-1] == "  objects: not kept. They are too large."
 
 

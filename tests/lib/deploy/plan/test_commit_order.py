@@ -4,7 +4,7 @@ import pytest
 
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.deploy.plan import commit_order
-from tasks.lib.deploy.releases.history import Past
+from tasks.lib.deploy.releases.history import Release
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
 
@@ -16,8 +16,8 @@ def variables(commit: str) -> BuildVariables:
     return BuildVariables(commit_sha=commit, branch_name="develop", tag_name="", repo_name="", build_id="")
 
 
-def past(number: int, commit: str, result: str = "deployed") -> Past:
-    return Past(number, {"commit": commit, "result": result}, "")
+def past(number: int, commit: str, result: str = "deployed") -> Release:
+    return Release(number, {"commit": commit, "result": result}, "")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def history(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["the first", "the same", "a newer one", "the newer one failed", "no commit is known"],
 )
-def test_a_commit_may_follow_what_is_no_newer(commit: str, kept: list[Past]) -> None:
+def test_a_commit_may_follow_what_is_no_newer(commit: str, kept: list[Release]) -> None:
     assert commit_order.check(SETTINGS, "staging", variables(commit), kept) == ()
 
 

@@ -5,7 +5,7 @@ import pytest
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan.ownership import LABEL, labelled
 from tasks.lib.deploy.plan.prune import Situation, decide, inventory, left, names_read
-from tasks.lib.deploy.releases.history import Past, pack
+from tasks.lib.deploy.releases.history import Release, pack
 
 OWNER = "default"
 OURS = {"manager": "lookit-orchestrator", "operation": "Apply"}
@@ -40,14 +40,14 @@ def removed(
     candidates: dict[Ref, dict[str, Any]],
     deployed: tuple[Ref, ...] = (),
     readers: tuple[dict[str, Any], ...] = (),
-    past: tuple[Past, ...] = (),
+    past: tuple[Release, ...] = (),
 ) -> list[str]:
     steps = decide(Situation(OWNER, deployed, candidates, readers, past, ["glbc"]))
     return [str(step.ref) for step in steps]
 
 
 def test_a_release_that_somebody_changed_holds_no_deploy_up() -> None:
-    damaged = Past(2, {"result": "deployed"}, "aGVsbG8=")
+    damaged = Release(2, {"result": "deployed"}, "aGVsbG8=")
     assert inventory([damaged], [], OWNER) == []
     assert removed({ref("Service"): live("Service")}, past=(damaged,)) == ["Service old"]
 
@@ -145,8 +145,8 @@ def test_configuration_goes_with_the_workload_that_alone_read_it() -> None:
     assert removed(candidates, readers=(*readers, reader("Pod", "2", pod_spec("old")))) == ["Deployment web"]
 
 
-def past(number: int, *bodies: Wanted, result: str = "deployed") -> Past:
-    return Past(number, {"result": result}, pack(bodies))
+def past(number: int, *bodies: Wanted, result: str = "deployed") -> Release:
+    return Release(number, {"result": result}, pack(bodies))
 
 
 def deployment(name: str, *config_maps: str, secrets: tuple[str, ...] = ()) -> Wanted:
@@ -199,7 +199,7 @@ def test_what_pods_get_by_their_account_is_read_by_it() -> None:
     packed = pack([Wanted(ref("ServiceAccount", "web"), account)])
 
     assert names_read([account]) == {("Secret", "pull"), ("Secret", "token")}
-    assert removed(candidates, past=(Past(1, {"result": "deployed"}, packed),)) == ["Secret other"]
+    assert removed(candidates, past=(Release(1, {"result": "deployed"}, packed),)) == ["Secret other"]
 
 
 def test_the_label_leaves_selectors_and_templates_alone() -> None:

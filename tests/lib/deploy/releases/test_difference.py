@@ -6,7 +6,7 @@ import pytest
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan.diff import Change
 from tasks.lib.deploy.releases.difference import Difference, differences, find, pick
-from tasks.lib.deploy.releases.history import Past, pack
+from tasks.lib.deploy.releases.history import Release, pack
 from tasks.lib.errors import UsageError
 
 Thing = dict[str, Any]
@@ -16,10 +16,10 @@ def thing(kind: str, name: str, **fields: Any) -> Thing:
     return {"kind": kind, "metadata": {"name": name, "namespace": "default"}, **fields}
 
 
-def past(number: int, *things: Thing, secrets: dict[str, list[str]] | None = None) -> Past:
+def past(number: int, *things: Thing, secrets: dict[str, list[str]] | None = None) -> Release:
     objects = [Wanted(Ref("v1", one["kind"], "default", one["metadata"]["name"]), one) for one in things]
     keys = [{"name": n, "namespace": "default", "keys": k} for n, k in (secrets or {}).items()]
-    return Past(number, {"secrets": json.dumps(keys), "commit": "a" * 40}, pack(objects))
+    return Release(number, {"secrets": json.dumps(keys), "commit": "a" * 40}, pack(objects))
 
 
 def test_objects_are_added_removed_and_changed_field_by_field() -> None:
@@ -82,7 +82,7 @@ def test_which_releases_are_compared(numbers: list[int], chosen: tuple[int, int]
 def test_a_release_whose_objects_nobody_knows_is_compared_only_where_it_is_named(
     numbers: list[int], chosen: tuple[int, int]
 ) -> None:
-    killed = Past(4, {"result": "killed"}, "")
+    killed = Release(4, {"result": "killed"}, "")
 
     before, after = pick([killed, *KNOWN], numbers, "staging")
 
@@ -93,14 +93,14 @@ def test_a_release_whose_objects_nobody_knows_is_compared_only_where_it_is_named
     ("known", "numbers", "what"),
     [
         ([past(1)], [], "There are no two releases to compare."),
-        ([Past(2, {"result": "killed"}, ""), past(1)], [], "There are no two releases to compare."),
-        ([Past(1, {"result": "killed"}, "")], [1], "There are no two releases to compare."),
+        ([Release(2, {"result": "killed"}, ""), past(1)], [], "There are no two releases to compare."),
+        ([Release(1, {"result": "killed"}, "")], [1], "There are no two releases to compare."),
         (KNOWN, [9], "There is no release 9."),
         (KNOWN, [1, 2, 3], "Two releases can be compared."),
     ],
 )
 def test_releases_that_are_not_kept_cannot_be_compared(
-    known: list[Past], numbers: list[int], what: str
+    known: list[Release], numbers: list[int], what: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
         pick(known, numbers, "staging")

@@ -7,7 +7,7 @@ from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan.diff import Change
 from tasks.lib.deploy.plan.managed_fields import at, spelled
 from tasks.lib.deploy.releases.drift import compare, compare_as_written, compare_keys, find, is_stranger
-from tasks.lib.deploy.releases.history import Past
+from tasks.lib.deploy.releases.history import Release
 from tests.lib.cluster.scripted import scripted
 
 Thing = dict[str, Any]
@@ -128,7 +128,7 @@ def test_what_the_server_refuses_to_try_is_compared_as_the_release_wrote_it() ->
 
 
 def test_a_kind_that_the_cluster_does_not_serve_any_more_is_not_told_as_missing(tmp_path: Path) -> None:
-    past = Past(1, {}, "")
+    past = Release(1, {}, "")
     with scripted(tmp_path) as server:
         [found] = find(server.api(), {}, [Wanted(REF, deployment(replicas=1))], past)
 

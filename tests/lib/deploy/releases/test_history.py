@@ -9,20 +9,19 @@ from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.deploy.events import Record, ReleaseResult
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.output.releases import row
-from tasks.lib.deploy.releases import parts
+from tasks.lib.deploy.output.releases import release_lines, row
+from tasks.lib.deploy.releases import store
 from tasks.lib.deploy.releases.history import (
-    Past,
-    add,
-    bounded,
+    Release,
     choose,
     facts,
     images,
     last_good,
     pack,
-    read,
     secret_keys,
+    sound,
 )
+from tasks.lib.deploy.releases.store import add, bounded, read
 from tasks.lib.errors import Failure, UsageError
 from tests.lib.cluster.scripted import Answer, Scripted, scripted, status
 
@@ -44,8 +43,8 @@ OBJECTS = [
 NIGHTLY = a_thing("CronJob", "nightly", spec={"jobTemplate": {"spec": {"template": {"spec": POD}}}})
 
 
-def past(number: int, result: str = "deployed") -> Past:
-    return Past(number, {"result": result}, pack(OBJECTS))
+def past(number: int, result: str = "deployed") -> Release:
+    return Release(number, {"result": result}, pack(OBJECTS))
 
 
 ZERO = past(0, "before the first deploy")
@@ -79,13 +78,13 @@ def test_facts_say_who_when_and_how_long_each_phase_took() -> None:
 @pytest.mark.parametrize(
     ("release", "title", "commit"),
     [
-        (Past(7, {"commit": "abc"}, ""), "release 7, commit abc", "abc"),
-        (Past(7, {}, ""), "release 7, commit ?", "?"),
+        (Release(7, {"commit": "abc"}, ""), "release 7, commit abc", "abc"),
+        (Release(7, {}, ""), "release 7, commit ?", "?"),
         (ZERO, "release 0, the state before the first deploy", "none"),
     ],
     ids=["of a commit", "of nobody knows which", "of others"],
 )
-def test_a_release_is_called_by_its_commit(release: Past, title: str, commit: str) -> None:
+def test_a_release_is_called_by_its_commit(release: Release, title: str, commit: str) -> None:
     assert (release.title, release.commit) == (title, commit)
 
 
@@ -95,19 +94,19 @@ def test_of_a_secret_only_names_and_keys_are_kept() -> None:
     assert kept == {"name": "both", "namespace": "default", "keys": ["a", "b"]}
 
 
-def went_back(number: int, to: int, result: str = "deployed") -> Past:
-    return Past(number, {"result": result, "back_to": str(to)}, pack(OBJECTS))
+def went_back(number: int, to: int, result: str = "deployed") -> Release:
+    return Release(number, {"result": result, "back_to": str(to)}, pack(OBJECTS))
 
 
 @pytest.mark.parametrize("packed", ["aGVsbG8=", pack(OBJECTS)[:-8], "no base64"])
 def test_a_release_that_somebody_changed_says_so(packed: str) -> None:
     with pytest.raises(Failure, match="somebody changed what is kept"):
-        Past(3, {}, packed).objects()
+        Release(3, {}, packed).objects()
 
 
 def test_objects_beyond_the_bound_are_left_out_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bounded(past(1)) == past(1)
-    monkeypatch.setattr(parts, "BYTES_OF_ALL", 10)
+    monkeypatch.setattr(store, "BYTES_OF_ALL", 10)
     kept = bounded(past(1))
     assert kept.facts["not_kept"].endswith("and 10 are kept at most.")
     with pytest.raises(Failure) as caught:
@@ -137,7 +136,7 @@ def test_objects_beyond_the_bound_are_left_out_and_that_is_said(monkeypatch: pyt
     ],
 )
 def test_going_back_leads_to_the_last_good_release_before_the_present(
-    known: list[Past], number: int | None, chosen: int
+    known: list[Release], number: int | None, chosen: int
 ) -> None:
     assert choose(known, number, "staging").number == chosen
 
@@ -156,7 +155,7 @@ def test_going_back_leads_to_the_last_good_release_before_the_present(
         ([past(1)], 9, "There is no release 9."),
     ],
 )
-def test_a_release_that_is_not_there_is_named(known: list[Past], number: int | None, what: str) -> None:
+def test_a_release_that_is_not_there_is_named(known: list[Release], number: int | None, what: str) -> None:
     with pytest.raises(UsageError) as caught:
         choose(known, number, "staging")
     assert caught.value.what == what
@@ -171,17 +170,17 @@ def test_a_release_reads_as_a_row() -> None:
         "who": "me@here (1)",
         "result": "deployed",
     }
-    assert row(Past(4, {**said, "back_to": "2"}, "")) == (
+    assert row(Release(4, {**said, "back_to": "2"}, "")) == (
         "4", "then", "1 min 01 s", "abcdef0", "1.0", "me@here", "deployed (back to 2)",
     )  # fmt: skip
 
 
 def kept(number: int, part: int = 1, data: dict[str, str] | None = None) -> Json:
     """A ConfigMap of a release as the cluster has it."""
-    (one, *_) = parts.manifests(number, data or {}, pack(OBJECTS), "default")
+    (one, *_) = store.manifests(number, data or {}, pack(OBJECTS), "default")
     if part > 1:
-        one["metadata"]["name"] = parts.name(number, part)
-        one["metadata"]["labels"][parts.PART] = str(part)
+        one["metadata"]["name"] = store.config_map(number, part)
+        one["metadata"]["labels"][store.PART] = str(part)
     return one
 
 
@@ -208,7 +207,7 @@ def test_a_release_gets_the_next_number_and_the_first_is_one(tmp_path: Path) -> 
         assert add(api, "default", {}, None, read(api, "default")) == 8
 
     assert [asked.method for asked in server.asked] == ["GET", "POST"] * 2
-    assert made(server) == [parts.name(1, 1), parts.name(8, 1)]
+    assert made(server) == [store.config_map(1, 1), store.config_map(8, 1)]
     first, eighth = (json.loads(asked.body)["binaryData"]["objects"] for asked in server.asked[1::2])
     assert (first, eighth) == (pack(OBJECTS), "")
 
@@ -232,7 +231,7 @@ def test_two_that_are_kept_at_once_do_not_take_the_same_number(tmp_path: Path) -
 
         assert add(server.api(), "default", {"who": "me"}, OBJECTS, [past(7)]) == 9
 
-        assert made(server) == [parts.name(8, 1), parts.name(9, 1)]
+        assert made(server) == [store.config_map(8, 1), store.config_map(9, 1)]
 
 
 def test_one_whose_answer_was_lost_is_kept_once(tmp_path: Path) -> None:
@@ -241,7 +240,7 @@ def test_one_whose_answer_was_lost_is_kept_once(tmp_path: Path) -> None:
 
         assert add(server.api(), "default", {"who": "me"}, OBJECTS, [past(7)]) == 8
 
-        assert made(server) == [parts.name(8, 1)] * 2
+        assert made(server) == [store.config_map(8, 1)] * 2
 
 
 def test_one_that_is_removed_while_it_is_looked_at_leaves_its_number(tmp_path: Path) -> None:
@@ -254,20 +253,20 @@ def test_one_that_is_removed_while_it_is_looked_at_leaves_its_number(tmp_path: P
 def test_of_two_large_ones_that_are_kept_at_once_no_part_is_written_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "BYTES_OF_A_PART", len(pack(OBJECTS)) // 2)
+    monkeypatch.setattr(store, "BYTES_OF_A_PART", len(pack(OBJECTS)) // 2)
     with scripted(tmp_path) as server:
         server.answers = [EXISTS, stored(8, {"who": "another"}), Answer()]
 
         assert add(server.api(), "default", {"who": "me"}, OBJECTS, [past(7)]) == 9
 
     written = [asked.path.partition("?")[0] for asked in server.asked if asked.method == "PATCH"]
-    assert written == [f"/api/v1/namespaces/default/configmaps/{parts.name(9, 2)}"]
+    assert written == [f"/api/v1/namespaces/default/configmaps/{store.config_map(9, 2)}"]
 
 
 def test_one_of_which_a_part_is_refused_is_not_kept_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "BYTES_OF_A_PART", len(pack(OBJECTS)) // 2)
+    monkeypatch.setattr(store, "BYTES_OF_A_PART", len(pack(OBJECTS)) // 2)
     with scripted(tmp_path) as server:
         server.answers = [Answer(), status(403, "Forbidden", "exceeded quota: few"), Answer()]
 
@@ -275,7 +274,7 @@ def test_one_of_which_a_part_is_refused_is_not_kept_at_all(
             add(server.api(), "default", {}, OBJECTS, [past(7)])
 
     deleted = [asked.path.rpartition("/")[2] for asked in server.asked if asked.method == "DELETE"]
-    assert deleted == [parts.name(8, 1), parts.name(8, 2)]
+    assert deleted == [store.config_map(8, 1), store.config_map(8, 2)]
 
 
 def test_another_conflict_does_not_count_numbers_up(tmp_path: Path) -> None:
@@ -287,7 +286,7 @@ def test_another_conflict_does_not_count_numbers_up(tmp_path: Path) -> None:
 
 
 def test_the_oldest_beyond_the_bound_is_forgotten_but_not_the_last_good_one(tmp_path: Path) -> None:
-    there = [kept(number, data={"result": "failed"}) for number in range(2, parts.KEPT + 2)]
+    there = [kept(number, data={"result": "failed"}) for number in range(2, store.KEPT + 2)]
     with scripted(tmp_path) as server:
         server.answers = [listing(kept(1, data={"result": "deployed"}), *there), Answer()]
 
@@ -295,7 +294,7 @@ def test_the_oldest_beyond_the_bound_is_forgotten_but_not_the_last_good_one(tmp_
         add(api, "default", {"result": "failed"}, OBJECTS, read(api, "default"))
 
     deleted = [asked.path.rpartition("/")[2] for asked in server.asked if asked.method == "DELETE"]
-    assert deleted == [parts.name(2, 1)]
+    assert deleted == [store.config_map(2, 1)]
 
 
 def test_a_release_began_as_long_before_its_end_as_it_took() -> None:
@@ -330,7 +329,7 @@ def test_the_last_good_release_is_the_newest_that_went_well() -> None:
 def test_results_of_earlier_versions_are_read_as_well(
     kept: dict[str, str], result: ReleaseResult, rolled_back_to: int | None
 ) -> None:
-    one = Past(9, kept, "")
+    one = Release(9, kept, "")
 
     assert (one.result, one.rolled_back_to) == (result, rolled_back_to)
     assert one.facts == kept, "else its seal would not hold"
@@ -338,4 +337,41 @@ def test_results_of_earlier_versions_are_read_as_well(
 
 @pytest.mark.parametrize("text", ["failed, rolled back to 7", "failed, rolled back"])
 def test_a_recovered_release_is_listed_with_what_came_back(text: str) -> None:
-    assert row(Past(9, {"result": text, "rolled_back_to": "7"}, ""))[-1] == "failed, rolled back to 7"
+    assert row(Release(9, {"result": text, "rolled_back_to": "7"}, ""))[-1] == "failed, rolled back to 7"
+
+
+SOUND_FACTS = {
+    "result": "deployed",
+    "seconds": "2.5",
+    "back_to": "3",
+    "phases": '{"jobs": 1.2}',
+    "images": '["a:1"]',
+    "secrets": json.dumps([{"name": "env-1", "namespace": "default", "keys": ["a"]}]),
+}
+
+
+def test_what_can_be_read_stays_as_it_is() -> None:
+    assert sound(SOUND_FACTS) == SOUND_FACTS
+    assert sound({}) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("seconds", "long"), ("seconds", "nan"), ("seconds", ""), ("back_to", "six"), ("back_to", "-1"),
+        ("phases", "{"), ("phases", "[]"), ("phases", '{"jobs": "long"}'), ("images", '["a"'), ("images", "[1]"),
+        ("images", "[" * 100_000), ("secrets", "{}"), ("secrets", '[{"name": "a"}]'), ("secrets", "null"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_left_out_and_named(name: str, text: str) -> None:
+    expected = {**SOUND_FACTS, "damaged": name}
+    del expected[name]
+    assert sound({**SOUND_FACTS, name: text}) == expected
+
+
+def test_a_damaged_release_is_told() -> None:
+    damaged = dict.fromkeys(("seconds", "back_to", "phases", "images", "secrets"), "{")
+    one = Release(4, sound({**SOUND_FACTS, **damaged, "not_kept": "Too large."}), "")
+
+    assert row(one)[2] == "0.0 s"
+    assert "  damaged: back_to, images, phases, seconds, secrets" in release_lines(one)

@@ -76,7 +76,7 @@ def keep(server: Scripted, *steps: Step, past: Sequence[int] = ()) -> list[Event
     told: list[Event] = []
     connection = Connection(Found("mine", "here", "one", server.endpoint), server.api(), KINDS)
     session = a_session(connection, told)
-    session.past = [history.Past(number, {"result": "killed"}, "") for number in past]
+    session.past = [history.Release(number, {"result": "killed"}, "") for number in past]
     release_zero.keep(session, steps)
     assert session.past == ([session.zero] if told else session.past)
     return told
@@ -99,7 +99,7 @@ def test_the_configuration_that_its_pods_read_is_kept_with_it(tmp_path: Path) ->
     facts = written["data"]
     assert (facts["result"], facts["who"]) == ("before the first deploy", "me")
     assert json.loads(facts["secrets"]) == [{"name": "web", "namespace": "default", "keys": ["k"]}]
-    kept = history.Past(0, facts, written["binaryData"]["objects"]).objects()
+    kept = history.Release(0, facts, written["binaryData"]["objects"]).objects()
     assert [(one["kind"], one["metadata"]["name"]) for one in kept] == [
         ("Deployment", "web"),
         ("ConfigMap", "settings"),

@@ -5,7 +5,7 @@ import pytest
 from tasks.lib.deploy.events import Record, Result
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted
 from tasks.lib.deploy.plan.decide import Action, Step
-from tasks.lib.deploy.releases.history import Past
+from tasks.lib.deploy.releases.history import Release
 from tasks.lib.deploy.releases.restore import require_secrets, restoration, sparing, touched, unfinished
 from tasks.lib.errors import Failure
 
@@ -181,7 +181,7 @@ POD = {"spec": {"containers": [{"image": "a", "envFrom": [{"secretRef": {"name":
     ids=["a workload", "a CronJob"],
 )
 def test_secrets_that_are_gone_stop_a_roll_back(spec: dict[str, Any]) -> None:
-    objects, release = [body("Deployment", "web", spec=spec)], Past(1, {}, "")
+    objects, release = [body("Deployment", "web", spec=spec)], Release(1, {}, "")
     require_secrets({"env-1"}, objects, release)
     with pytest.raises(Failure) as caught:
         require_secrets(set(), objects, release)

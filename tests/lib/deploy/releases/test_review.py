@@ -8,15 +8,15 @@ import pytest
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan.diff import Change
-from tasks.lib.deploy.releases import history, review
-from tasks.lib.deploy.releases.history import Past, pack
+from tasks.lib.deploy.releases import review, store
+from tasks.lib.deploy.releases.history import Release, pack
 from tasks.lib.deploy.releases.review import Status, in_force, set_by
 from tasks.lib.errors import ChangesFound, UsageError
 from tests.builders import checked_in_settings
 
 
-def past(number: int, result: str = "deployed") -> Past:
-    return Past(number, {"result": result}, "")
+def past(number: int, result: str = "deployed") -> Release:
+    return Release(number, {"result": result}, "")
 
 
 @pytest.mark.parametrize(
@@ -53,19 +53,22 @@ def test_no_drift_is_no_change() -> None:
 )
 def test_jobs_are_not_what_a_release_set_that_came_back_by_itself(newest: str, kinds: list[str]) -> None:
     wanted = [Wanted(Ref("v1", kind, "default", "x"), {"kind": kind}) for kind in ("Service", "Job")]
-    releases = [Past(2, {"result": newest}, pack(wanted)), Past(1, {"result": "deployed"}, pack(wanted))]
+    releases = [
+        Release(2, {"result": newest}, pack(wanted)),
+        Release(1, {"result": "deployed"}, pack(wanted)),
+    ]
 
     assert [body["kind"] for body in set_by(in_force(releases, "staging"), releases)] == kinds
 
 
-def release(number: int, shown: str) -> Past:
+def release(number: int, shown: str) -> Release:
     config = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "c"},
         "data": {"url": f"db://{shown}@lookit"},
     }
-    return Past(number, {"commit": "c" * 40}, pack([Wanted(Ref("v1", "ConfigMap", "d", "c"), config)]))
+    return Release(number, {"commit": "c" * 40}, pack([Wanted(Ref("v1", "ConfigMap", "d", "c"), config)]))
 
 
 @pytest.mark.parametrize("readable", [True, False], ids=["Secrets can be read", "Secrets cannot be read"])
@@ -82,7 +85,7 @@ def test_how_releases_differ_is_told_without_the_values_of_secrets(
         yield SimpleNamespace(api=SimpleNamespace(list=secrets))
 
     monkeypatch.setattr(review, "_reached", reached)
-    monkeypatch.setattr(history, "read", lambda *_: [release(2, "correct%20horse"), release(1, "before")])
+    monkeypatch.setattr(store, "read", lambda *_: [release(2, "correct%20horse"), release(1, "before")])
     settings = checked_in_settings()
 
     _, _, (found,) = review.compare(settings, settings.environment("staging"), [])

@@ -10,7 +10,7 @@ from tasks.lib.deploy.events import Record, ReleaseResult
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan import plan
 from tasks.lib.deploy.plan.decide import Action, Step
-from tasks.lib.deploy.releases.history import Past
+from tasks.lib.deploy.releases.history import Release
 from tasks.lib.deploy.releases.rollback import Request, Rollback, note_end, require_still
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
@@ -20,9 +20,9 @@ from tests.lib.deploy.sessions import a_session
 STAGING = checked_in_settings().environment("staging")
 
 
-def releases(*results: str) -> list[Past]:
+def releases(*results: str) -> list[Release]:
     """Releases that ended so, the newest first."""
-    return [Past(len(results) - at, {"result": result}, "") for at, result in enumerate(results)]
+    return [Release(len(results) - at, {"result": result}, "") for at, result in enumerate(results)]
 
 
 BEFORE = releases("deployed", "deployed", "deployed")

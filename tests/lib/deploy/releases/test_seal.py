@@ -9,8 +9,8 @@ import pytest
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.plan import Planned
-from tasks.lib.deploy.releases import history, rollback, seal
-from tasks.lib.deploy.releases.history import Past
+from tasks.lib.deploy.releases import rollback, seal, store
+from tasks.lib.deploy.releases.history import Release
 from tasks.lib.deploy.releases.seal import ALTERED, UNSEALED, Seal
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
@@ -21,7 +21,7 @@ SETTINGS = checked_in_settings()
 STAGING = SETTINGS.environment("staging")
 KEY = b"k" * 64
 OURS = Seal(("staging", "default"), (KEY,))
-RELEASE = OURS.sealed(Past(3, {"result": "deployed", "commit": "c" * 40}, "H4sI"))
+RELEASE = OURS.sealed(Release(3, {"result": "deployed", "commit": "c" * 40}, "H4sI"))
 
 
 def test_what_a_deploy_kept_holds() -> None:
@@ -40,7 +40,7 @@ def test_what_a_deploy_kept_holds() -> None:
     ],
     ids=["objects", "number", "a fact", "a new fact", "a fact less", "the seal"],
 )
-def test_what_somebody_changed_does_not_hold(changed: Past) -> None:
+def test_what_somebody_changed_does_not_hold(changed: Release) -> None:
     assert OURS.doubt(changed) == ALTERED
 
 
@@ -50,7 +50,7 @@ def test_a_seal_holds_nowhere_else(place: tuple[str, str]) -> None:
 
 
 def test_a_release_without_a_seal_is_doubted() -> None:
-    assert OURS.doubt(Past(1, {"result": "deployed"}, "H4sI")) == UNSEALED
+    assert OURS.doubt(Release(1, {"result": "deployed"}, "H4sI")) == UNSEALED
 
 
 def test_a_new_key_seals_and_the_old_one_still_holds() -> None:
@@ -75,7 +75,7 @@ def test_without_a_key_nothing_is_sealed_and_nothing_holds(
     without = seal.of(SETTINGS, STAGING, plaintexts)
 
     assert problem in without.doubt(RELEASE)
-    assert without.sealed(Past(1, {}, "")) == Past(1, {}, "")
+    assert without.sealed(Release(1, {}, "")) == Release(1, {}, "")
 
 
 def test_an_environment_may_have_no_release_key() -> None:
@@ -95,14 +95,14 @@ def test_a_release_that_cannot_be_trusted_is_refused_with_the_way_out() -> None:
 
 
 def test_a_release_is_sealed_under_the_number_that_it_gets(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried: list[Past] = []
+    tried: list[Release] = []
 
-    def put(_api: Any, _path: str, past: Past, _namespace: str) -> bool:
+    def put(_api: Any, _path: str, past: Release, _namespace: str) -> bool:
         tried.append(past)
         return len(tried) > 1  # somebody else was faster with the first number
 
-    monkeypatch.setattr(history, "put", put)
-    history.add(SimpleNamespace(), "default", {"result": "deployed"}, [], [], OURS.sealed)  # type: ignore[arg-type]
+    monkeypatch.setattr(store, "put", put)
+    store.add(SimpleNamespace(), "default", {"result": "deployed"}, [], [], OURS.sealed)  # type: ignore[arg-type]
 
     assert [past.number for past in tried] == [1, 2]
     assert [OURS.doubt(past) for past in tried] == ["", ""]

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from tasks.lib.deploy.releases import parts
+from tasks.lib.deploy.releases import store
 
 
 def encoded(content: bytes) -> str:
@@ -15,18 +15,18 @@ def encoded(content: bytes) -> str:
 )
 def test_content_comes_back_whole_from_its_parts(length: int, count: int) -> None:
     packed = encoded(os.urandom(length))
-    made = parts.manifests(7, {"result": "deployed"}, packed, "default")
+    made = store.manifests(7, {"result": "deployed"}, packed, "default")
     head, *others = made
 
     assert len(made) == count
     assert head["metadata"]["name"] == "lookit-orchestrator-release-7"
     assert head["data"] == {"result": "deployed"}
     assert all("data" not in one for one in others)
-    assert parts.content(head, others) == (packed, count)
+    assert store.content(head, others) == (packed, count)
 
 
 def test_a_small_release_is_one_config_map_with_a_label() -> None:
-    (kept,) = parts.manifests(7, {}, encoded(b"x"), "default")
+    (kept,) = store.manifests(7, {}, encoded(b"x"), "default")
     assert kept["metadata"] == {
         "name": "lookit-orchestrator-release-7",
         "namespace": "default",
@@ -35,14 +35,14 @@ def test_a_small_release_is_one_config_map_with_a_label() -> None:
 
 
 def test_a_release_with_a_part_missing_is_not_whole() -> None:
-    head, *others = parts.manifests(7, {}, encoded(os.urandom(3_000_000)), "default")
-    assert parts.content(head, others[1:]) == ("", 4)
+    head, *others = store.manifests(7, {}, encoded(os.urandom(3_000_000)), "default")
+    assert store.content(head, others[1:]) == ("", 4)
 
 
 def test_a_release_that_somebody_emptied_is_not_whole() -> None:
-    (head,) = parts.manifests(7, {}, encoded(b"x"), "default")
+    (head,) = store.manifests(7, {}, encoded(b"x"), "default")
     del head["binaryData"]
-    assert parts.content(head, []) == ("", 1)
+    assert store.content(head, []) == ("", 1)
 
 
 @pytest.mark.parametrize(
@@ -58,22 +58,22 @@ def test_a_release_that_somebody_emptied_is_not_whole() -> None:
 )
 def test_copies_that_people_make_are_no_releases(name: str, labels: dict[str, str], counts: bool) -> None:
     spelled = {f"lookit-orchestrator/{key}": value for key, value in labels.items()}
-    assert parts.is_one({"metadata": {"name": name, "labels": spelled}}) is counts
+    assert store.is_release({"metadata": {"name": name, "labels": spelled}}) is counts
 
 
 @pytest.mark.parametrize("count", ["", "x", "-1", "1.5"])
 def test_a_release_whose_number_of_parts_somebody_changed_is_not_whole_and_is_forgotten_whole(
     count: str,
 ) -> None:
-    head, *others = parts.manifests(7, {}, encoded(b"x" * (parts.BYTES_OF_A_PART + 1)), "default")
-    head["metadata"]["annotations"][parts.PARTS] = count
+    head, *others = store.manifests(7, {}, encoded(b"x" * (store.BYTES_OF_A_PART + 1)), "default")
+    head["metadata"]["annotations"][store.PARTS] = count
 
-    assert parts.content(head, others) == ("", 2)
+    assert store.content(head, others) == ("", 2)
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 100])
 def test_the_size_of_content_is_that_of_its_bytes(length: int) -> None:
-    assert 0 <= parts.size(encoded(b"x" * length)) - length <= 2
+    assert 0 <= store.size(encoded(b"x" * length)) - length <= 2
 
 
 MIB = 1024 * 1024
@@ -99,4 +99,4 @@ MIB = 1024 * 1024
     ],
 )
 def test_what_is_beyond_the_bound(sizes: list[int], good: int, gone: list[int]) -> None:
-    assert parts.beyond(sizes, good) == gone
+    assert store.beyond(sizes, good) == gone
