@@ -4,7 +4,7 @@ Library code raises these; tasks/cli.py catches them once and prints them withou
 else that escapes is a defect of this project and keeps its traceback.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tasks.lib.printable import one_line, printable
 
@@ -66,6 +66,26 @@ class ChangesFound(Failure):
 def all_faults(what: str, faults: Sequence[str], next_step: str = "") -> UsageError:
     """One error that lists every fault found, so that they can be mended in one go."""
     return UsageError(what, "\n".join(f"- {fault}" for fault in faults), next_step)
+
+
+def nearest(name: str, known: Iterable[str], least: float = 0.6) -> str:
+    """The known name that was probably meant; empty where none is similar.  Case, `-` and `_` do not count.
+
+    Args:
+        name: what was written.
+        known: what could have been meant.
+        least: how similar it has to be, 1 for equal.
+
+    """
+    import difflib  # slow to load, and needed for a mistake only
+
+    folded = {_folded(one): one for one in known}
+    near = difflib.get_close_matches(_folded(name), folded, n=1, cutoff=least)
+    return folded[near[0]] if near else ""
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("-", "").replace("_", "")
 
 
 def _labelled(label: str, text: str) -> list[str]:

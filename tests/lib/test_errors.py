@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.lib.errors import ChangesFound, Failure, TimedOut, UsageError, all_faults
+from tasks.lib.errors import ChangesFound, Failure, TimedOut, UsageError, all_faults, nearest
 
 
 def test_a_failure_reads_as_what_why_and_next() -> None:
@@ -31,3 +31,16 @@ def test_all_faults_lists_every_one() -> None:
     assert str(all_faults("Two things are wrong.", ["a", "b"], "Mend them.")) == (
         "Two things are wrong.\n  why:  - a\n        - b\n  next: Mend them."
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("clustre", "cluster"),
+        ("quotaProject", "quota_project"),
+        ("QUOTA-PROJECT", "quota_project"),
+        ("something", ""),
+    ],
+)
+def test_the_nearest_name_is_the_one_that_was_meant(name: str, meant: str) -> None:
+    assert nearest(name, ["cluster", "quota_project"]) == meant

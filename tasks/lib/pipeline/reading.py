@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
-from tasks.lib.errors import UsageError, all_faults
+from tasks.lib.errors import UsageError, all_faults, nearest
 from tasks.lib.pipeline.build_file import SECTIONS, Build
 from tasks.lib.pipeline.rules import RULES
 from tasks.lib.settings.files import load_yaml
@@ -92,12 +92,5 @@ def _told(fault: Fault) -> str:
 
 def misspelled(name: str) -> str:
     """The field that was meant by `name`; empty where `name` is a field, or like none."""
-    import difflib  # slow to load, and needed for an unknown field only
-
-    known = {_plain(field.name): field.name for section in SECTIONS for field in fields(section)}
-    near = difflib.get_close_matches(_plain(name), known, n=1, cutoff=NEAR)
-    return known[near[0]] if near and known[near[0]] != name else ""
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", "").casefold()
+    near = nearest(name, (field.name for section in SECTIONS for field in fields(section)), NEAR)
+    return near if near != name else ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib import console, process, signals
-from tasks.lib.errors import Failure, UsageError
+from tasks.lib.errors import Failure, UsageError, nearest
 from tasks.lib.files import write_atomically
 from tasks.lib.kms.client import connected
 from tasks.lib.redaction import Secret
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 VIM_WITHOUT_TRACES = ("-n", "-i", "NONE", "-c", "set nobackup nowritebackup noundofile viminfo=")
 # Debian's vi is a link to vim.basic, in two steps.
 VIM = re.compile(r"n?vim(\..*)?")
+NEAR = 0.75  # how similar a key has to be to be the one that was meant
 YES = frozenset({"y", "yes"})
 
 
@@ -102,7 +103,7 @@ def file_with(settings: "Settings", files: list[SecretFile], key: str) -> Secret
         if key in keys:
             return file
     names = ", ".join(file.name for file in lists)
-    near = _nearest(key, [known for keys in lists.values() for known in keys])
+    near = nearest(key, [known for keys in lists.values() for known in keys], NEAR)
     raise UsageError(
         f"{key} is not in any .expected list.",
         f"The lists of {names} in {settings.kustomize.tree} lack it.{_meant(near)}",
@@ -121,7 +122,7 @@ def expect(file: SecretFile, key: str) -> None:
     wanted = expected_keys(file)
     if wanted is None or key in wanted:
         return
-    near = _nearest(key, wanted)
+    near = nearest(key, wanted, NEAR)
     what = f"{key} is not in the .expected list of {file.name}."
     if sys.stdin.isatty() and _confirmed(what + _meant(near), f"Set {key} all the same? [y/N]", YES):
         return
@@ -188,15 +189,6 @@ def _confirmed(about: str, question: str, yes: Iterable[str]) -> bool:
 
 def _meant(near: str) -> str:
     return f" Did you mean {near}?" if near else ""
-
-
-def _nearest(key: str, known: Iterable[str]) -> str:
-    """The known key that was probably meant; empty where there is no similar one."""
-    import difflib  # slow to load, and needed for a key that is unknown only
-
-    folded = {one.casefold().replace("-", "_"): one for one in known}
-    near = difflib.get_close_matches(key.casefold().replace("-", "_"), folded, n=1, cutoff=0.75)
-    return folded[near[0]] if near else ""
 
 
 def _check_key(key: str) -> None:

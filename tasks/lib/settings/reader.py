@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tasks.lib.errors import UsageError, all_faults
+from tasks.lib.errors import UsageError, all_faults, nearest
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
@@ -184,10 +184,8 @@ def _told(fault: "Fault") -> str:
 def _suggestion(path: Sequence[str]) -> str:
     """Name what is allowed beside an unknown key, the nearest one first."""
     allowed = _allowed_beside(path)
-    import difflib  # slow to load, and needed for a fault only
-
-    near = difflib.get_close_matches(path[-1], allowed, n=1)
-    meant = f"; did you mean {near[0]}?" if near else ""
+    near = nearest(path[-1], allowed)
+    meant = f"; did you mean {near}?" if near else ""
     return f"{meant}; allowed here: {', '.join(allowed)}" if allowed else meant
 
 

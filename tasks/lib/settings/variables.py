@@ -5,6 +5,7 @@ Invoke itself passes over names that it does not know, and takes every word for 
 
 from collections.abc import Mapping, Sequence
 
+from tasks.lib.errors import nearest
 from tasks.lib.settings.reader import Explained
 
 PREFIX = "INVOKE_"
@@ -38,7 +39,5 @@ def _misfit(name: str, text: str, value: object) -> str:
 
 
 def _unknown(name: str, known: Mapping[str, object]) -> str:
-    import difflib  # slow to load, and needed for a fault only
-
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"{name} sets nothing{f'; did you mean {near[0]}?' if near else '.'}"
+    near = nearest(name, known)
+    return f"{name} sets nothing{f'; did you mean {near}?' if near else '.'}"

@@ -4,7 +4,6 @@ Source of what a kubelet insists on: https://kubernetes.io/docs/concepts/configu
 https://kubernetes.io/docs/concepts/configuration/configmap/ (`optional` among it).
 """
 
-import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -15,7 +14,7 @@ from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.plan.decide import Action
 from tasks.lib.deploy.plan.observe import get
-from tasks.lib.errors import Failure
+from tasks.lib.errors import Failure, nearest
 from tasks.lib.render.pods import at, containers_of, pod_specs
 
 if TYPE_CHECKING:
@@ -244,13 +243,13 @@ def _looked_up(connection: Connection, targets: Collection[Ref]) -> dict[Ref, Js
 
 def _nearest_name(target: Ref, there: Mapping[Ref, Json]) -> str:
     names = [ref.name for ref in there if (ref.kind, ref.namespace) == (target.kind, target.namespace)]
-    near = difflib.get_close_matches(target.name, names, 1)
-    return f"; nearest: {near[0]}" if near else ""
+    near = nearest(target.name, names)
+    return f"; nearest: {near}" if near else ""
 
 
 def _nearest(key: str, keys: Sequence[str]) -> str:
-    if near := difflib.get_close_matches(key, keys, 1):
-        return f"; nearest: {near[0]}"
+    if near := nearest(key, keys):
+        return f"; nearest: {near}"
     rest = f" and {len(keys) - SHOWN_KEYS} others" if len(keys) > SHOWN_KEYS else ""
     return f"; it has {', '.join(keys[:SHOWN_KEYS])}{rest}" if keys else "; it has none"
 
