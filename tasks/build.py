@@ -27,12 +27,12 @@ def build(
 ) -> None:
     """Build the application's image from a checkout of lookit-api, named after its commit."""
     from tasks.lib import console
-    from tasks.lib.image import building, checkout
+    from tasks.lib.image import build, checkout
 
     settings = cli.settings(c)
     folder = checkout.folder(settings, source, Path.cwd())
     variables = checkout.variables(settings, folder, commit=commit, tag=tag, branch=branch)
     of = checkout.worktree if worktree else checkout.committed
     with of(folder, variables.commit_sha) as tree:
-        for name in building.build(settings, tree, variables, file=file, platform=platform):
+        for name in build.build(settings, tree, variables, file=file, platform=platform):
             console.emit(str(name))

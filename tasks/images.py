@@ -42,13 +42,13 @@ def promote(
 ) -> None:
     """Give an image another tag or repository, by digest, without rebuilding it."""
     from tasks.lib import console
-    from tasks.lib.image import keeping
+    from tasks.lib.image import prune
     from tasks.lib.image.reference import named_target, parse
 
     settings = cli.settings(c)
     home = repository or settings.image.repository
     source, target = named_target(home, image, to or home, as_)
-    digest = keeping.promote(settings, source, target, move=move)
+    digest = prune.promote(settings, source, target, move=move)
     console.emit(str(parse(str(target)).at(digest)))
 
 
@@ -61,10 +61,10 @@ def promote(
 )
 def prune(c: Context, keep: int = 20, repository: str = "", yes: bool = False) -> None:
     """Delete old images that no cluster uses, after showing which and asking."""
-    from tasks.lib.image import keeping
+    from tasks.lib.image import prune
     from tasks.lib.image.reference import parse
 
-    keeping.check_number(keep)
+    prune.check_number(keep)
     settings = cli.settings(c)
-    agree = (lambda _: True) if yes else keeping.agreed
-    keeping.prune(settings, parse(repository or settings.image.repository), keep, agree)
+    agree = (lambda _: True) if yes else prune.agreed
+    prune.prune(settings, parse(repository or settings.image.repository), keep, agree)

@@ -25,12 +25,12 @@ def push(
 ) -> None:
     """Push the image that `build` made, record its digest and print it by digest."""
     from tasks.lib import console
-    from tasks.lib.image import building, checkout, pushing
+    from tasks.lib.image import build, checkout, push
 
     settings = cli.settings(c)
     folder = checkout.folder(settings, source, Path.cwd())
     variables = checkout.variables(settings, folder, commit=commit, tag=tag, branch=branch)
-    names = building.names(settings, variables)
-    pushed = pushing.push(settings, names, building.following(settings, variables), reuse=reuse)
-    pushing.record(pushed, Path.cwd() / record if record else cli.ROOT / settings.registry.record)
+    names = build.names(settings, variables)
+    pushed = push.push(settings, names, build.following(settings, variables), reuse=reuse)
+    push.record(pushed, Path.cwd() / record if record else cli.ROOT / settings.registry.record)
     console.emit(pushed.reference)

@@ -26,12 +26,12 @@ def test(
     command: str = "",
 ) -> None:
     """Run the application's tests in their own image, beside a PostgreSQL of their own."""
-    from tasks.lib.image import checkout, testing
+    from tasks.lib.image import checkout, test_run
 
     settings = cli.settings(c)
-    words = testing.words(command)
+    words = test_run.words(command)
     folder = checkout.folder(settings, source, Path.cwd())
     variables = checkout.variables(settings, folder, commit=commit, tag=tag, branch=branch)
     of = checkout.worktree if worktree else checkout.committed
     with of(folder, variables.commit_sha) as tree:
-        testing.run_suite(settings, tree, variables, file=file, command=words)
+        test_run.run_suite(settings, tree, variables, file=file, command=words)

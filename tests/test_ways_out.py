@@ -201,7 +201,7 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kustomize, "build", lambda *_: process.Completed(stream, b""))
     monkeypatch.setattr("tasks.lib.cluster.gke.connect", lambda *_: connection)
     monkeypatch.setattr("tasks.lib.cluster.gke.check_mark", lambda *_: True)
-    monkeypatch.setattr("tasks.lib.image.pinning.pin", lambda *_: None)
+    monkeypatch.setattr("tasks.lib.image.digest.pin", lambda *_: None)
 
 
 # These quote nothing, or only how the deploy ended.

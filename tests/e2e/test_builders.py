@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.image import building, checkout, docker, engine, registry
+from tasks.lib.image import build, checkout, docker, engine, registry
 from tasks.lib.image.docker import Builder
 from tasks.lib.image.reference import parse
 from tests.builders import checked_in_settings
@@ -50,7 +50,7 @@ def test_an_image_is_what_was_asked_for_whatever_builds_it(source: Sample, with_
     )
     variables = checkout.variables(settings, source.folder, tag=f"v1-{with_.name.lower()}")
     tree = checkout.Tree(source=source.folder, folder=source.folder, committed="2024")
-    wanted = building.plan(settings, tree, variables)
+    wanted = build.plan(settings, tree, variables)
     command = docker.build(wanted, with_)
 
     subprocess.run(command.argv, env={**os.environ, **command.env}, check=True, capture_output=True)

@@ -5,17 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
-import requests
 import yaml
-from msgspec.structs import replace
 
-from tasks.lib.errors import Failure
-from tasks.lib.image import inventory, keeping
-from tasks.lib.image.reference import Reference, parse
-from tasks.lib.image.registry import connect, resolve_digest
+from tasks.lib.image import inventory
+from tasks.lib.image.reference import parse
+from tasks.lib.image.registry import resolve_digest
 from tests.builders import ROOT, checked_in_settings
 from tests.docker_services import RegistryProcess
-from tests.lib.image.memory_registry import INDEX
 from tests.sample_checkout import Sample, invoke, sample
 from tests.sandbox_case import Case, merged
 from tests.screen import on_screen
@@ -77,80 +73,6 @@ def test_an_image_is_promoted_by_digest_and_a_tag_is_not_taken_away(
     assert moved.stdout == f"{production}@{resolve_digest(settings, f'{production}:live')}\n"
     assert missing.returncode == 1
     assert f"The registry has no image {home}:nothing" in missing.stderr
-
-
-def test_old_images_go_but_not_those_that_a_cluster_uses(
-    env: dict[str, str], environment: Case, tmp_path: Path
-) -> None:
-    checkout = sample(tmp_path / "lookit-api")
-    commits = [pushed(checkout, f"v{n}", env) for n in range(4)]
-    repository = parse(env["INVOKE_IMAGE_REPOSITORY"])
-    settings = replace(environment.settings, environments={"staging": environment.environment})
-    environment.kubectl("create", "deployment", "old", "--image", f"{repository.name}:{commits[0]}")
-
-    used = inventory.in_use(settings, repository)
-    fates = keeping.judge(inventory.held(settings, repository), 1, used)
-    gone = keeping.delete(settings, repository, fates)
-
-    assert used == {commits[0]}
-    assert len(gone) == 2
-    left = {image.commit for image in inventory.held(settings, repository)}
-    assert commits[0] in left
-    assert len(left) == 2
-    with pytest.raises(Failure, match="The registry has no image"):
-        resolve_digest(settings, f"{repository.name}@{gone[0]}")
-
-
-def test_an_index_stays_whole_and_goes_with_all_its_parts(env: dict[str, str], tmp_path: Path) -> None:
-    checkout = sample(tmp_path / "lookit-api")
-    commits = [pushed(checkout, f"v{n}", env) for n in range(3)]
-    repository, settings = parse(env["INVOKE_IMAGE_REPOSITORY"]), checked_in_settings()
-    digests = [resolve_digest(settings, f"{repository.name}:{commit}") for commit in commits]
-    index = indexed(repository, digests[:2], "multi")
-
-    def prune(used: set[str]) -> list[str]:
-        fates = keeping.judge(inventory.held(settings, repository, used), 0, used)
-        return keeping.delete(settings, repository, fates)
-
-    assert prune({"multi"}) == [digests[2]]
-    assert [resolve_digest(settings, f"{repository.name}@{one}") for one in digests[:2]] == digests[:2]
-    assert sorted(prune(set())) == sorted([index, *digests[:2]])
-    assert inventory.held(settings, repository, {index, *digests}) == []
-
-
-def indexed(repository: Reference, digests: list[str], tag: str) -> str:
-    """Put an index of images under a tag; returns its digest."""
-    parts = []
-    for digest in digests:
-        manifest = connect(checked_in_settings(), repository.registry).manifest(repository.at(digest))
-        assert manifest
-        parts.append({"digest": digest, "mediaType": manifest.media_type, "size": len(manifest.body)})
-    body = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": parts})
-    address = f"http://{repository.registry}/v2/{repository.repository}/manifests/{tag}"
-    answer = requests.put(address, body, headers={"Content-Type": INDEX}, timeout=60)
-    answer.raise_for_status()
-    return answer.headers["Docker-Content-Digest"]
-
-
-def test_what_a_past_release_ran_stays_although_nothing_runs_it_any_more(
-    env: dict[str, str], environment: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checkout = sample(tmp_path / "lookit-api")
-    released, forgotten = pushed(checkout, "one", env), pushed(checkout, "two", env)
-    home = env["INVOKE_IMAGE_REPOSITORY"]
-    done = environment.invoke(
-        "deploy", "--branch", "develop", "--commit", released, INVOKE_IMAGE_REPOSITORY=home
-    )
-    assert done.returncode == 0, done.stderr
-    monkeypatch.setattr(inventory, "WORKLOADS", ())  # as if nothing ran it any more
-    settings = replace(environment.settings, environments={"staging": environment.environment})
-    repository = parse(home)
-
-    fates = keeping.judge(inventory.held(settings, repository), 0, inventory.in_use(settings, repository))
-
-    assert {fate.image.commit: (fate.kept, fate.reason) for fate in fates} == {
-        released: (True, "in use"), forgotten: (False, "older, and not in use"),
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("answer", "goes"), [("n", False), ("y", True)])

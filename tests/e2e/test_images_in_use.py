@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from tasks.lib.cluster.gke import connect
 from tasks.lib.deploy.releases import store
-from tasks.lib.image.keeping import prune
+from tasks.lib.image.prune import prune
 from tasks.lib.image.reference import parse
 from tests.builders import ROOT
 from tests.deployed import deployed

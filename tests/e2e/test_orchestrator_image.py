@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from sandbox import overlay
-from tasks.lib.image.pinning import containers
+from tasks.lib.image.digest import containers
 from tasks.lib.image.reference import parse
 from tasks.lib.image.registry import connect
 from tasks.lib.pipeline import orchestrator

@@ -213,7 +213,7 @@ def _rendered(settings: "Settings", request: Request) -> "tuple[Connection, Rend
     """Reach the cluster while the secrets are decrypted, and render; all of it changes nothing."""
     from tasks.lib.cluster.gke import connect
     from tasks.lib.deploy.releases import seal
-    from tasks.lib.image.pinning import pin
+    from tasks.lib.image.digest import pin
     from tasks.lib.render.rendering import render
     from tasks.lib.secrets.crypt import decrypt_all
 

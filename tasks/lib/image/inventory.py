@@ -9,8 +9,8 @@ from tasks.lib.background import side_by_side
 from tasks.lib.deploy.releases import store
 from tasks.lib.deploy.releases.history import DAMAGED
 from tasks.lib.errors import Failure
-from tasks.lib.image.building import LABEL
-from tasks.lib.image.pinning import containers, parsed
+from tasks.lib.image.build import LABEL
+from tasks.lib.image.digest import containers, parsed
 from tasks.lib.image.reference import DIGEST, Reference
 from tasks.lib.image.registry import Registry, connect, labels_of
 

@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 from tasks.lib.background import call
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.google.answers import object_in
-from tasks.lib.image.login import Login, login
+from tasks.lib.image.credentials import Login, login
 from tasks.lib.image.reference import DOCKER_HUB, Reference, parse
 from tasks.lib.image.refusals import failed
 from tasks.lib.image.tls import speaks_tls

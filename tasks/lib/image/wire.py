@@ -17,7 +17,7 @@ from tasks.lib.console import spoken
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.google.answers import object_in
 from tasks.lib.image import tls
-from tasks.lib.image.login import is_google
+from tasks.lib.image.credentials import is_google
 from tasks.lib.image.refusals import is_lasting, when_unreachable
 from tasks.lib.retry import TEMPORARY, Attempts, retry_after
 from tasks.lib.settings.values import is_this_machine
@@ -25,7 +25,7 @@ from tasks.lib.settings.values import is_this_machine
 if TYPE_CHECKING:
     from requests import Response, Session
 
-    from tasks.lib.image.login import Login
+    from tasks.lib.image.credentials import Login
 
 CLIENT = "lookit-orchestrator"  # as which it asks for tokens
 NO_PROXY = {"http": "", "https": ""}

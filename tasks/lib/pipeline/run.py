@@ -16,7 +16,7 @@ from tasks.lib.build_variables import repository_full_name
 from tasks.lib.console import spoken
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.image import checkout, engine
-from tasks.lib.image.pushing import push_name
+from tasks.lib.image.push import push_name
 from tasks.lib.image.reference import parse
 from tasks.lib.image.registry import may_change
 from tasks.lib.pipeline import containers, local, orchestrator, reading, sandboxed, secrets

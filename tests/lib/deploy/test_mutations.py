@@ -26,7 +26,7 @@ from tasks.lib.deploy.rollout.awaited import is_awaited, left_alone, may_be_awai
 from tasks.lib.deploy.rollout.readiness import readiness, tally
 from tasks.lib.deploy.rollout.stalled import paused_or_suspended
 from tasks.lib.errors import Failure
-from tasks.lib.image.pinning import pin_with
+from tasks.lib.image.digest import pin_with
 from tasks.lib.redaction import Redactor
 from tasks.lib.render.documents import Document, redacted
 from tasks.lib.render.output import file_names

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.lib.errors import UsageError
-from tasks.lib.image import building
+from tasks.lib.image import build
 from tasks.lib.image.checkout import (
     CHANGED,
     COMMIT,
@@ -227,7 +227,7 @@ def test_without_a_dockerfile_there_is_nothing_to_build(tmp_path: Path, name: st
     folder = tmp_path / name
 
     with pytest.raises(UsageError) as refused:
-        building.check(Tree(source=folder, folder=folder), "Dockerfile")
+        build.check(Tree(source=folder, folder=folder), "Dockerfile")
 
     assert refused.value.what == f"There is nothing to build: {folder} has no Dockerfile."
     assert "--source" in refused.value.next_step
@@ -240,7 +240,7 @@ def test_a_dockerfile_that_is_not_committed_is_no_mystery(checkout: Sample) -> N
         committed(checkout.folder, checkout.head) as tree,
         pytest.raises(UsageError, match="but not in the commit") as refused,
     ):
-        building.check(tree, "Dockerfile.new")
+        build.check(tree, "Dockerfile.new")
 
     assert refused.value.next_step == "Commit it, or build with --worktree."
 

@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from tasks.lib.errors import Failure, UsageError
-from tasks.lib.image import inventory, keeping, pinning, pushing
+from tasks.lib.image import inventory, prune, push
+from tasks.lib.image.digest import missing, pin
 from tasks.lib.image.inventory import Held
-from tasks.lib.image.keeping import Fate
-from tasks.lib.image.pushing import Remote
+from tasks.lib.image.prune import Fate
+from tasks.lib.image.push import Remote
 from tasks.lib.image.reference import Reference
 from tasks.lib.image.registry import Registry, connect
 from tasks.lib.settings.model import Settings
@@ -61,9 +62,9 @@ def test_images_that_the_registry_no_longer_holds_are_told(settings: Settings, h
     images = [f"{own}:{COMMIT}@{there}", f"{own}:{COMMIT}@{NONE}", f"{own}:{COMMIT}", "postgres:16"]
     containers = [{"name": str(number), "image": image} for number, image in enumerate(images)]
 
-    gone = pinning.gone(settings, [{"kind": "Pod", "spec": {"containers": containers}}])
+    absent = missing(settings, [{"kind": "Pod", "spec": {"containers": containers}}])
 
-    assert gone == [f"{own}:{COMMIT}@{NONE}"]
+    assert absent == [f"{own}:{COMMIT}@{NONE}"]
 
 
 def test_a_registry_that_states_no_digest_is_asked_for_the_manifest(
@@ -205,8 +206,8 @@ def test_a_prune_removes_an_index_with_its_parts_but_no_part_of_one_that_stays(
     new = held.image("staging", "new", created="2024-03-03T00:00:00Z")
     kept, old = index("new", new, shared), index("old", lost, shared, named)
 
-    fates = keeping.judge(inventory.held(settings, staging), 1, set())
-    gone = keeping.delete(settings, staging, fates)
+    fates = prune.judge(inventory.held(settings, staging), 1, set())
+    gone = prune.delete(settings, staging, fates)
 
     assert gone == [old, named, lost]
     assert {digest for _, digest in held.manifests} == {kept, new, shared}
@@ -227,7 +228,7 @@ def test_a_promotion_to_a_free_tag_points_it_there(
 ) -> None:
     digest = held.image("staging", "one", "v1")
 
-    found = keeping.promote(settings, staging.tagged("v1"), production.tagged("live"), move=move)
+    found = prune.promote(settings, staging.tagged("v1"), production.tagged("live"), move=move)
 
     assert found == held.tags["production", "live"] == digest
 
@@ -237,7 +238,7 @@ def test_a_promotion_that_was_done_changes_nothing(
 ) -> None:
     digest = held.image("staging", "one", "v1", "live")
 
-    assert keeping.promote(settings, staging.tagged("v1"), staging.tagged("live")) == digest
+    assert prune.promote(settings, staging.tagged("v1"), staging.tagged("live")) == digest
 
     assert capsys.readouterr().err == f"{staging}:live is this image already.\n"
     assert {line.partition(" ")[0] for line in held.asked} == {"HEAD"}
@@ -258,7 +259,7 @@ def test_an_image_is_not_promoted_to_a_tag_that_says_what_it_is_not(
     held.image("staging", "one", "v1", config={"Labels": labels})
 
     with pytest.raises(UsageError, match="is not promoted") as refused:
-        keeping.promote(settings, staging.tagged("v1"), staging.tagged(tag), move=True)
+        prune.promote(settings, staging.tagged("v1"), staging.tagged(tag), move=True)
 
     assert why in refused.value.why
     assert set(held.tags) == {("staging", "v1")}
@@ -272,7 +273,7 @@ def test_a_commit_s_image_is_promoted_to_its_commit_s_tag(
         "staging", "1", "v1", config={"Labels": {"org.opencontainers.image.revision": commit}}
     )
 
-    assert keeping.promote(settings, staging.tagged("v1"), staging.tagged(commit)) == digest
+    assert prune.promote(settings, staging.tagged("v1"), staging.tagged(commit)) == digest
 
 
 def test_a_tag_is_taken_from_another_image_only_when_that_is_meant(
@@ -282,17 +283,17 @@ def test_a_tag_is_taken_from_another_image_only_when_that_is_meant(
     asked = staging.tagged("v1"), staging.tagged("live")
 
     with pytest.raises(UsageError) as refused:
-        keeping.promote(settings, *asked)
+        prune.promote(settings, *asked)
     assert refused.value.what == f"{staging}:live is another image already: {other}."
     assert refused.value.why == f"{staging}:v1 is {new}."
 
-    keeping.promote(settings, *asked, move=True)
+    prune.promote(settings, *asked, move=True)
     assert held.tags["staging", "live"] == new
 
 
 def test_an_image_that_is_missing_cannot_be_promoted(settings: Settings, staging: Reference) -> None:
     with pytest.raises(Failure, match="The registry has no image"):
-        keeping.promote(settings, staging.tagged("v1"), staging.tagged("live"))
+        prune.promote(settings, staging.tagged("v1"), staging.tagged("live"))
 
 
 def test_what_changes_while_a_prune_asks_is_shown_and_kept(
@@ -309,7 +310,7 @@ def test_what_changes_while_a_prune_asks_is_shown_and_kept(
         held.tags["staging", "live"] = tagged
         return True
 
-    keeping.prune(apart, staging, 1, somebody_pushes_and_tags)
+    prune.prune(apart, staging, 1, somebody_pushes_and_tags)
 
     assert sorted(tag for _, tag in held.tags) == ["live", "newest", "pushed", "tagged"]
     assert (gone in str(held.manifests), newest in str(held.manifests)) == (False, True)
@@ -324,7 +325,7 @@ def test_a_prune_that_nobody_agrees_to_deletes_nothing(
 ) -> None:
     held.image("staging", "one", "a", created="2024-01-01T00:00:00Z")
 
-    keeping.prune(msgspec.structs.replace(settings, environments={}), staging, 0, lambda _: False)
+    prune.prune(msgspec.structs.replace(settings, environments={}), staging, 0, lambda _: False)
 
     assert list(held.tags) == [("staging", "a")]
 
@@ -350,7 +351,7 @@ def test_a_tag_that_moves_while_an_image_is_copied_stays_there(
     held.watch = somebody_tags
 
     with pytest.raises(Failure, match="production:live was changed meanwhile and stays") as caught:
-        keeping.promote(settings, staging.tagged("v1"), production.tagged("live"), move=True)
+        prune.promote(settings, staging.tagged("v1"), production.tagged("live"), move=True)
 
     assert said in caught.value.why
     assert held.tags["production", "live"] in caught.value.what
@@ -362,7 +363,7 @@ def test_only_images_that_are_not_kept_are_deleted(
     kept, gone = held.image("staging", "one", "a"), held.image("staging", "two", "b", "c")
     fates = [Fate(Held(kept, ["a"], "", "", 3), True, ""), Fate(Held(gone, ["b", "c"], "", "", 3), False, "")]
 
-    assert keeping.delete(settings, staging, fates) == [gone]
+    assert prune.delete(settings, staging, fates) == [gone]
 
     assert held.asked == [f"DELETE /v2/staging/manifests/{gone}"]
     assert list(held.tags) == [("staging", "a")]
@@ -376,7 +377,7 @@ def test_what_is_gone_already_is_told_where_a_registry_refuses_to_delete(
     held.undeletable = {second}
 
     with pytest.raises(Failure, match="DELETE of .* was refused") as refused:
-        keeping.delete(settings, staging, fates)
+        prune.delete(settings, staging, fates)
 
     assert capsys.readouterr().err == f"Deleted before that: {first}.\n"
     assert "roles/artifactregistry.repoAdmin" in refused.value.next_step
@@ -390,7 +391,7 @@ def test_google_s_registry_is_rid_of_an_image_s_tags_first(
     digest = held.image("p/r/lookit", "one", "a", "b")
     fates = [Fate(Held(digest, ["a", "b"], "", "", 3), False, "")]
 
-    keeping.delete(settings, Reference("us-docker.pkg.dev", "p/r/lookit"), fates)
+    prune.delete(settings, Reference("us-docker.pkg.dev", "p/r/lookit"), fates)
 
     manifests = "/v2/p/r/lookit/manifests"
     assert held.asked == [f"DELETE {manifests}/{name}" for name in ("a", "b", digest)]
@@ -409,7 +410,7 @@ def test_only_yes_is_yes(
         keyboard.write(typed)
         keyboard.flush()
 
-        assert keeping.agreed("Delete 2 images?") is agreed
+        assert prune.agreed("Delete 2 images?") is agreed
 
     assert capsys.readouterr().err == "Delete 2 images? [y/N]\n"
 
@@ -420,7 +421,7 @@ def test_without_a_terminal_nobody_is_asked(monkeypatch: pytest.MonkeyPatch, tmp
         monkeypatch.setattr(sys, "stdin", stdin)
 
         with pytest.raises(UsageError) as refused:
-            keeping.agreed("Delete 2 images?")
+            prune.agreed("Delete 2 images?")
 
     assert (refused.value.why, refused.value.next_step) == ("Delete 2 images?", "Say --yes if that is meant.")
 
@@ -437,7 +438,7 @@ def test_a_push_looks_up_what_each_name_holds(
     }
 
     found = {
-        tag: pushing.look_up(registry, staging.tagged(tag), ids["mine"])
+        tag: push.look_up(registry, staging.tagged(tag), ids["mine"])
         for tag in ("free", "mine", "other", "plain")
     }
 
@@ -455,12 +456,12 @@ def test_an_index_takes_its_tag_and_is_known_by_its_digest(
     listed = held.image("staging", "one", config={"Labels": LABELS})
     index = held.manifest("staging", {"manifests": [{"digest": listed}]}, INDEX, "v1")
     tag = staging.tagged("v1")
-    taken, same = pushing.look_up(registry, tag, "sha256:local"), pushing.look_up(registry, tag, index)
+    taken, same = push.look_up(registry, tag, "sha256:local"), push.look_up(registry, tag, index)
 
     assert taken == Remote(index, index, COMMIT)
     assert same == Remote(index, index)
     with pytest.raises(UsageError, match="Release tags never change"):
-        pushing.decide("sha256:local", COMMIT, {tag: taken}, [tag], reuse=False)
+        push.decide("sha256:local", COMMIT, {tag: taken}, [tag], reuse=False)
 
 
 def test_rendered_objects_name_the_digest_that_the_registry_holds(
@@ -469,7 +470,7 @@ def test_rendered_objects_name_the_digest_that_the_registry_holds(
     digest = held.image("staging", "one", "v1")
     pod = {"kind": "Pod", "spec": {"containers": [{"image": f"{staging}:v1"}]}}
 
-    assert pinning.pin(settings, [pod]) == {f"{staging}:v1": digest}
+    assert pin(settings, [pod]) == {f"{staging}:v1": digest}
     assert pod["spec"]["containers"] == [{"image": f"{staging}:v1@{digest}"}]  # type: ignore[index]
 
 
@@ -479,7 +480,7 @@ def test_an_image_that_nobody_pushed_stops_before_anything_is_deployed(
     pod = {"kind": "Pod", "spec": {"containers": [{"image": f"{staging}:v1"}]}}
 
     with pytest.raises(Failure) as failure:
-        pinning.pin(settings, [pod])
+        pin(settings, [pod])
 
     assert failure.value.what == f"The registry has no image {staging}:v1."
     assert failure.value.next_step == (

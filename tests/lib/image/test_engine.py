@@ -12,13 +12,13 @@ from msgspec import structs
 
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.errors import Failure, TimedOut, UsageError
-from tasks.lib.image import building, leftovers, pushing, testing
+from tasks.lib.image import build, leftovers, push, test_run
 from tasks.lib.image.checkout import CHANGED, Tree, committed, worktree
 from tasks.lib.image.checkout import COMMIT as CLEAN
+from tasks.lib.image.credentials import Login
 from tasks.lib.image.engine import builder, image_id
-from tasks.lib.image.login import Login
 from tasks.lib.image.reference import Reference, parse
-from tasks.lib.image.testing import Names
+from tasks.lib.image.test_run import Names
 from tasks.lib.redaction import Secret
 from tasks.lib.settings.model import Settings
 from tests.builders import checked_in_settings
@@ -85,12 +85,12 @@ GOES_DOWN = replace(Says("version *", "28.2.2 28.2.2\n"), again=DOWN)
 def test_an_engine_that_stops_meanwhile_is_the_reason(
     engine: DockerProgram, settings: Settings, source: Path, monkeypatch: pytest.MonkeyPatch, during: str
 ) -> None:
-    monkeypatch.setattr(pushing, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(push, "FIRST_PAUSE", 0.0)
     pushed = parse(f"127.0.0.1:1/lookit:{COMMIT}")
     doing: dict[str, tuple[str, Callable[[], object]]] = {
-        "build": ("buildx build *", lambda: building.build(settings, plain(source), VARIABLES)),
-        "tests": ("run --rm *", lambda: testing.run_suite(settings, plain(source), VARIABLES)),
-        "push": ("push *", lambda: pushing.push_name(settings, pushed)),
+        "build": ("buildx build *", lambda: build.build(settings, plain(source), VARIABLES)),
+        "tests": ("run --rm *", lambda: test_run.run_suite(settings, plain(source), VARIABLES)),
+        "push": ("push *", lambda: push.push_name(settings, pushed)),
     }
     pattern, task = doing[during]
     fails = Says(pattern, err="unexpected EOF", code=1)
@@ -139,7 +139,7 @@ def test_the_classic_builder_gets_the_layers_that_it_may_reuse(
 ) -> None:  # fmt: skip
     engine.answers(*CLASSIC, pull)
 
-    made = building.build(settings, plain(source), VARIABLES)
+    made = build.build(settings, plain(source), VARIABLES)
 
     assert made == [parse(f"r.example/lookit:{COMMIT}")]
     assert engine.asked[2] == "pull --quiet r.example/lookit:develop"
@@ -151,7 +151,7 @@ def test_the_classic_builder_gets_the_layers_that_it_may_reuse(
 def test_a_newer_builder_gets_its_layers_itself(
     engine: DockerProgram, settings: Settings, source: Path
 ) -> None:
-    building.build(settings, plain(source), replace(VARIABLES, tag_name="v1"))
+    build.build(settings, plain(source), replace(VARIABLES, tag_name="v1"))
 
     assert sorted(line.partition(" ")[0] for line in engine.asked) == ["buildx", "buildx", "version"]
     assert f"--tag r.example/lookit:{COMMIT} --tag r.example/lookit:v1" in engine.asked[2]
@@ -161,7 +161,7 @@ def test_a_newer_builder_gets_its_layers_itself(
 def test_an_image_is_as_old_as_its_commit(settings: Settings, committed: str) -> None:
     tree = Tree(source=Path("/src"), folder=Path("/copy"), committed=committed)
 
-    labels = building.plan(settings, tree, VARIABLES).labels
+    labels = build.plan(settings, tree, VARIABLES).labels
 
     assert labels.get("org.opencontainers.image.created", "") == committed
     assert labels["org.opencontainers.image.revision"] == COMMIT
@@ -171,8 +171,8 @@ def test_a_release_is_the_same_image_as_its_commit(settings: Settings) -> None:
     """What the image says of its version stays true whichever tags it gets."""
     tree = Tree(source=Path("/src"), folder=Path("/copy"), committed="2024")
 
-    released = building.plan(settings, tree, replace(VARIABLES, tag_name="v1"))
-    plain_one = building.plan(settings, tree, VARIABLES)
+    released = build.plan(settings, tree, replace(VARIABLES, tag_name="v1"))
+    plain_one = build.plan(settings, tree, VARIABLES)
 
     assert released.tags == [*plain_one.tags, "r.example/lookit:v1"]
     assert replace(released, tags=[]) == replace(plain_one, tags=[])
@@ -200,12 +200,12 @@ def test_a_build_argument_that_looks_secret_is_refused(
     engine: DockerProgram, settings: Settings, source: Path, name: str, value: str, secret: bool
 ) -> None:
     """`docker history` shows it.  One name is spared by `guard.open_keys`."""
-    build = structs.replace(settings.build, arguments={name: value})
+    told_to = structs.replace(settings.build, arguments={name: value})
     guard = structs.replace(settings.guard, open_keys=["PUBLIC_KEY_ID"])
-    settings = structs.replace(settings, build=build, guard=guard)
+    settings = structs.replace(settings, build=told_to, guard=guard)
     tries = (
-        lambda: building.build(settings, plain(source), VARIABLES),
-        lambda: testing.build_image(settings, plain(source), VARIABLES, "Dockerfile.test"),
+        lambda: build.build(settings, plain(source), VARIABLES),
+        lambda: test_run.build_image(settings, plain(source), VARIABLES, "Dockerfile.test"),
     )
 
     for attempt in tries:
@@ -229,8 +229,8 @@ def test_a_build_s_secret_is_given_to_buildkit_by_its_file(
     (tmp_path / "token").write_text("canary")
     settings = with_secret(settings, tmp_path / "token")
 
-    building.build(settings, plain(source), VARIABLES)
-    testing.build_image(settings, plain(source), VARIABLES, "Dockerfile.test")
+    build.build(settings, plain(source), VARIABLES)
+    test_run.build_image(settings, plain(source), VARIABLES, "Dockerfile.test")
 
     builds = [line for line in engine.asked if line.startswith("buildx build")]
     assert len(builds) == 2
@@ -245,7 +245,7 @@ def test_the_classic_builder_says_that_it_has_no_secrets(
     (tmp_path / "token").touch()
 
     with pytest.raises(Failure) as failure:
-        building.build(with_secret(settings, tmp_path / "token"), plain(source), VARIABLES)
+        build.build(with_secret(settings, tmp_path / "token"), plain(source), VARIABLES)
 
     assert failure.value.what == "The classic builder cannot give a build secrets: npm."
     assert not [line for line in engine.asked if line.startswith("build ")]
@@ -258,7 +258,7 @@ def test_a_build_s_secret_is_no_file_that_the_image_may_hold(
     (tmp_path / "link").symlink_to(source)
 
     with pytest.raises(UsageError) as error:
-        building.build(with_secret(settings, tmp_path / "link" / "token"), plain(source), VARIABLES)
+        build.build(with_secret(settings, tmp_path / "link" / "token"), plain(source), VARIABLES)
 
     assert error.value.what == f"build.secrets names files in the checkout: npm ({source}/token)."
 
@@ -267,7 +267,7 @@ def test_a_build_s_secret_without_its_file_is_named(
     engine: DockerProgram, settings: Settings, source: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError) as error:
-        building.build(with_secret(settings, tmp_path / "gone"), plain(source), VARIABLES)
+        build.build(with_secret(settings, tmp_path / "gone"), plain(source), VARIABLES)
 
     assert error.value.what == f"build.secrets names files that are missing: npm ({tmp_path}/gone)."
 
@@ -285,7 +285,7 @@ def test_a_label_says_what_an_image_was_built_from(
 ) -> None:
     tree = Tree(source=Path("/src"), folder=Path("/src"), committed=committed, others=others)
 
-    assert building.plan(settings, tree, VARIABLES).labels["org.lookit.built-from"] == expected
+    assert build.plan(settings, tree, VARIABLES).labels["org.lookit.built-from"] == expected
 
 
 SHOWS = """#!/bin/sh
@@ -308,20 +308,20 @@ def test_the_image_holds_the_commit_or_all_files_on_purpose(
     program.write_text(SHOWS)
 
     with content(made.folder, made.head) as tree:
-        building.build(settings, tree, replace(VARIABLES, commit_sha=made.head))
+        build.build(settings, tree, replace(VARIABLES, commit_sha=made.head))
 
     context = Path(f"{program}.context").read_text().split()
     assert "manage.py" in context
     assert ({".env", "new"} <= set(context)) is (content is worktree)
     expected = CHANGED if content is worktree else CLEAN
-    assert f"{building.BUILT_FROM}={expected} " in Path(f"{program}.log").read_text()
+    assert f"{build.BUILT_FROM}={expected} " in Path(f"{program}.log").read_text()
 
 
 @pytest.mark.parametrize(
     ("branch", "tags"), [("develop", ["develop"]), ("feature/x", ["feature-x"]), ("detached", []), ("-", [])]
 )
 def test_the_branch_s_tag_follows(settings: Settings, branch: str, tags: list[str]) -> None:
-    found = building.following(settings, replace(VARIABLES, branch_name=branch))
+    found = build.following(settings, replace(VARIABLES, branch_name=branch))
 
     assert [name.tag for name in found] == tags
 
@@ -332,7 +332,7 @@ def test_a_test_image_that_cannot_be_built_names_its_file(
     engine.answers(Says("buildx build *", err="no such instruction", code=3))
 
     with pytest.raises(Failure) as failure:
-        testing.build_image(settings, plain(source), VARIABLES, "Dockerfile.test")
+        test_run.build_image(settings, plain(source), VARIABLES, "Dockerfile.test")
 
     made = f"lookit-test:{COMMIT[:7]} from {source}/Dockerfile.test"
     assert failure.value.what == f"The image could not be built: {made}."
@@ -341,7 +341,7 @@ def test_a_test_image_that_cannot_be_built_names_its_file(
 
 @pytest.mark.parametrize("code", [125, 126, 127])
 def test_a_suite_that_never_began_is_not_said_to_have_failed(code: int) -> None:
-    failure = testing.SuiteFailed(code, ["python", "manage.py", "test"])
+    failure = test_run.SuiteFailed(code, ["python", "manage.py", "test"])
 
     assert failure.exit_code == code
     assert failure.what == f"The application's tests could not be started: docker exited with {code}."
@@ -353,7 +353,7 @@ def test_a_database_whose_image_cannot_be_had_names_the_setting(
 ) -> None:
     engine.answers(Says("run *", err="Unable to find image", code=125))
 
-    with pytest.raises(Failure) as failure, testing.database(settings, NAMES, {}):
+    with pytest.raises(Failure) as failure, test_run.database(settings, NAMES, {}):
         pass
 
     assert failure.value.what == f"The test database {settings.test.database_image} could not be started."
@@ -370,7 +370,7 @@ def test_a_database_that_accepts_nobody_in_time_is_given_up(
     )
 
     with pytest.raises(TimedOut) as failure:
-        testing.wait_for_database(settings, NAMES)
+        test_run.wait_for_database(settings, NAMES)
 
     assert failure.value.what == "The test database accepted no connection within 0.01 s."
     assert failure.value.why == "starting\nstill starting"
@@ -383,12 +383,12 @@ def test_a_database_is_asked_until_it_accepts(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(testing, "SECONDS_BETWEEN_QUESTIONS", 0.0)
+    monkeypatch.setattr(test_run, "SECONDS_BETWEEN_QUESTIONS", 0.0)
     time_limits = structs.replace(settings.time_limits, database_ready=60.0)
     patient = structs.replace(settings, time_limits=time_limits)
     engine.answers(Says("exec *", code=1, again=Says("exec *")), Says("inspect *", "true\n"))
 
-    testing.wait_for_database(patient, NAMES)
+    test_run.wait_for_database(patient, NAMES)
 
     assert [line.partition(" ")[0] for line in engine.asked] == ["exec", "inspect", "exec"]
     assert capsys.readouterr().err.startswith("The database accepts connections after ")
@@ -421,12 +421,12 @@ def test_only_what_ended_runs_left_is_removed(
 @pytest.fixture
 def pushing_to(held: MemoryRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reference:
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    monkeypatch.setattr(pushing, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(push, "FIRST_PAUSE", 0.0)
     return Reference(held.address, "lookit", COMMIT)
 
 
 REVISION = {"org.opencontainers.image.revision": COMMIT}
-DIRTY = {building.BUILT_FROM: CHANGED}
+DIRTY = {build.BUILT_FROM: CHANGED}
 
 
 def built(labels: object) -> tuple[Says, Says]:
@@ -451,7 +451,7 @@ def test_an_image_that_is_not_the_commit_s_is_not_pushed(
     engine.answers(*built(labels))
 
     with pytest.raises(UsageError) as refused:
-        pushing.push(settings, [pushing_to], [], **options)
+        push.push(settings, [pushing_to], [], **options)
 
     assert refused.value.what == f"{pushing_to} is not the commit's image."
     assert refused.value.why == why
@@ -465,7 +465,7 @@ def test_a_build_of_uncommitted_changes_in_the_registry_is_not_reused(
     engine.answers(*built(REVISION))
 
     with pytest.raises(UsageError) as refused:
-        pushing.push(settings, [pushing_to], [], reuse=True)
+        push.push(settings, [pushing_to], [], reuse=True)
 
     assert (
         refused.value.what == f"{pushing_to} in the registry is not the commit's image, so it is not reused."
@@ -475,11 +475,11 @@ def test_a_build_of_uncommitted_changes_in_the_registry_is_not_reused(
 def test_the_commit_s_image_in_the_registry_is_reused_whatever_is_built_here(
     engine: DockerProgram, settings: Settings, pushing_to: Reference, held: MemoryRegistry
 ) -> None:
-    clean = {building.BUILT_FROM: CLEAN}
+    clean = {build.BUILT_FROM: CLEAN}
     digest = held.image("lookit", "layer", COMMIT, config={"Labels": {**REVISION, **clean}})
     engine.answers(*built({**REVISION, **DIRTY}))
 
-    assert pushing.push(settings, [pushing_to], [], reuse=True).digest == digest
+    assert push.push(settings, [pushing_to], [], reuse=True).digest == digest
 
 
 FAULT = Says("push *", err="layer 1: pushed\nreceived unexpected HTTP status: 503", code=1)
@@ -490,7 +490,7 @@ def test_where_nothing_may_leave_this_machine_nothing_is_pushed(engine: DockerPr
     main = parse(f"gcr.io/mit-lookit/lookit:{COMMIT}")
 
     with pytest.raises(UsageError) as refused:
-        pushing.push(closed, [main], [])
+        push.push(closed, [main], [])
 
     assert refused.value.what == f"{main.name} is not changed: with --sandbox nothing leaves this machine."
     assert "INVOKE_SANDBOX_REGISTRY" in refused.value.next_step
@@ -503,7 +503,7 @@ def test_a_push_that_the_registry_never_lists_is_no_success(
     engine.answers(*built(REVISION))
 
     with pytest.raises(Failure) as failure:
-        pushing.push(settings, [pushing_to], [])
+        push.push(settings, [pushing_to], [])
 
     assert failure.value.what == f"{pushing_to} was pushed, but the registry does not list it."
     assert engine.asked[-1] == f"push --quiet {pushing_to}"
@@ -514,7 +514,7 @@ def test_a_fault_that_may_pass_is_told_and_tried_again(
 ) -> None:
     engine.answers(replace(FAULT, again=Says("push *")))
 
-    pushing.push_name(settings, pushing_to)
+    push.push_name(settings, pushing_to)
 
     assert len(engine.asked) == 2
     assert capsys.readouterr().err.splitlines() == [
@@ -535,11 +535,11 @@ def test_each_attempt_has_a_token_of_its_own(
 
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     (tmp_path / "contexts").mkdir()
-    monkeypatch.setattr("tasks.lib.image.login.google_login", google_login)
-    monkeypatch.setattr(pushing, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("tasks.lib.image.credentials.google_login", google_login)
+    monkeypatch.setattr(push, "FIRST_PAUSE", 0.0)
     engine.answers(replace(FAULT, again=Says("push *")))
 
-    pushing.push_name(settings, parse(f"gcr.io/mit-lookit/lookit:{COMMIT}"))
+    push.push_name(settings, parse(f"gcr.io/mit-lookit/lookit:{COMMIT}"))
 
     assert given == ["token-0", "token-1"]
 
@@ -550,7 +550,7 @@ def test_a_fault_that_stays_ends_after_the_attempts_of_the_settings(
     engine.answers(FAULT)
 
     with pytest.raises(Failure) as failure:
-        pushing.push_name(settings, pushing_to)
+        push.push_name(settings, pushing_to)
 
     assert failure.value.what == f"{pushing_to} could not be pushed."
     attempts = [line for line in engine.asked if line.startswith("push")]
@@ -563,6 +563,6 @@ def test_a_push_that_is_denied_is_not_tried_again(
     engine.answers(Says("push *", err="denied: requested access to the resource is denied", code=1))
 
     with pytest.raises(Failure, match="could not be pushed"):
-        pushing.push_name(settings, pushing_to)
+        push.push_name(settings, pushing_to)
 
     assert [line.partition(" ")[0] for line in engine.asked] == ["push", "version"]

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from tasks.lib import retry
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.image import registry, wire
-from tasks.lib.image.login import IDENTITY_TOKEN, Login
+from tasks.lib.image.credentials import IDENTITY_TOKEN, Login
 from tasks.lib.image.reference import parse
 from tasks.lib.redaction import Secret
 from tasks.lib.settings.model import Settings

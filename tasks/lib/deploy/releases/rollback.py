@@ -196,10 +196,10 @@ def _require_images(settings: "Settings", objects: "Sequence[Json]", tell: Tell)
         Failure: an image is gone; nothing was changed.
 
     """
-    from tasks.lib.image import pinning
+    from tasks.lib.image import digest
 
     try:
-        gone = pinning.gone(settings, objects)
+        gone = digest.missing(settings, objects)
     except Failure as failure:
         tell(Notice(f"Whether its images are still there is not known: {failure.what}"))
         return

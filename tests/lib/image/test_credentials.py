@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from tasks.lib.errors import Failure
-from tasks.lib.image.login import (
+from tasks.lib.image.credentials import (
     IDENTITY_TOKEN,
     Login,
     configuration_folder,
@@ -209,7 +209,7 @@ def test_docker_gets_this_process_s_token_in_a_private_copy(
     )
     monkeypatch.setenv("DOCKER_CONFIG", environ["DOCKER_CONFIG"])
     monkeypatch.setattr(
-        "tasks.lib.image.login.google_login", lambda _: Login("oauth2accesstoken", Secret(b"token"))
+        "tasks.lib.image.credentials.google_login", lambda _: Login("oauth2accesstoken", Secret(b"token"))
     )
 
     with docker_environment(GOOGLE, "gcr.io", private) as env:
@@ -244,7 +244,7 @@ def test_docker_still_finds_the_certificates_beside_its_own_configuration(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(
-        "tasks.lib.image.login.google_login", lambda _: Login("oauth2accesstoken", Secret(b"token"))
+        "tasks.lib.image.credentials.google_login", lambda _: Login("oauth2accesstoken", Secret(b"token"))
     )
 
     with docker_environment(GOOGLE, "gcr.io", private) as env:

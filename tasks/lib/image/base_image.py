@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from tasks.lib import console, process
 from tasks.lib.errors import Failure
-from tasks.lib.image import building, docker, engine
+from tasks.lib.image import build, docker, engine
 from tasks.lib.image.checkout import Tree
-from tasks.lib.image.pinning import parsed
+from tasks.lib.image.digest import parsed
 from tasks.lib.image.reference import DOCKER_HUB, parse
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def named(
         yield
         return
     seconds = settings.time_limits.docker
-    image = str(building.ensure(settings, tree, variables))
+    image = str(build.ensure(settings, tree, variables))
     identifier = engine.image_id(image, seconds)
     for name in names:
         process.run(docker.tag(identifier, name), time_limit=seconds, setting="time_limits.docker")

@@ -7,8 +7,8 @@ import pytest
 
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.errors import Failure
-from tasks.lib.image import building, testing
-from tasks.lib.image.bases import bases, of_the_application
+from tasks.lib.image import build, test_run
+from tasks.lib.image.base_image import bases, of_the_application
 from tasks.lib.image.checkout import FOLDER, Tree, committed
 from tests.builders import checked_in_settings
 from tests.lib.image.docker_program import DockerProgram, Says, engine
@@ -56,14 +56,14 @@ def test_a_build_argument_of_the_settings_names_the_base() -> None:
     assert bases("ARG BASE=debian\nFROM $BASE\n", {"BASE": "lookit"}) == ["lookit"]
 
 
-def build(made: Sample) -> str:
+def build_tests_of(made: Sample) -> str:
     """Build the test image of a checkout."""
     settings = checked_in_settings(image={"repository": REPOSITORY})
     variables = BuildVariables(
         commit_sha=made.head, branch_name="develop", tag_name="latest", repo_name="api", build_id="local"
     )
     with committed(made.folder, made.head) as tree:
-        return testing.build_image(settings, tree, variables, "Dockerfile.dev")
+        return test_run.build_image(settings, tree, variables, "Dockerfile.dev")
 
 
 ID = Says("image inspect *.Id*", "sha256:app\n")
@@ -85,7 +85,7 @@ def test_the_application_s_image_is_built_unless_it_is_there(
     said = labels.format(revision=REVISION, head=checkout.head)
     engine.answers(Says("image inspect *.Config.Labels*", said), ID)
 
-    build(checkout)
+    build_tests_of(checkout)
 
     tags = [line.partition(" --tag ")[2].split()[0] for line in engine.asked if " --tag " in line]
     own = f"{REPOSITORY}:{checkout.head}"
@@ -102,7 +102,7 @@ def test_a_base_that_another_run_takes_meanwhile_is_no_test_of_this_commit(
     )
 
     with pytest.raises(Failure) as failure:
-        build(checkout)
+        build_tests_of(checkout)
 
     assert failure.value.what.startswith("The test image may be built on another image than ")
     assert failure.value.why == "Another process changed what lookit names during the build."
@@ -111,7 +111,7 @@ def test_a_base_that_another_run_takes_meanwhile_is_no_test_of_this_commit(
 def test_a_test_image_of_its_own_needs_no_application(engine: DockerProgram, checkout: Sample) -> None:
     checkout.commit(Dockerfile_DOT_dev="FROM python:3.11\n")
 
-    build(checkout)
+    build_tests_of(checkout)
 
     assert not [line for line in engine.asked if line.startswith("tag ") or REPOSITORY in line]
 
@@ -123,9 +123,9 @@ def test_an_image_of_a_folder_without_git_is_used_for_that_folder(
         commit_sha="c" * 40, branch_name="develop", tag_name="latest", repo_name="api", build_id="local"
     )
     engine.answers(
-        Says("image inspect *", f'{{"{REVISION}": "{"c" * 40}", "{building.BUILT_FROM}": "{FOLDER}"}}')
+        Says("image inspect *", f'{{"{REVISION}": "{"c" * 40}", "{build.BUILT_FROM}": "{FOLDER}"}}')
     )
 
-    building.ensure(checked_in_settings(), Tree(source=tmp_path, folder=tmp_path), variables)
+    build.ensure(checked_in_settings(), Tree(source=tmp_path, folder=tmp_path), variables)
 
     assert [line.split()[0] for line in engine.asked] == ["image"]

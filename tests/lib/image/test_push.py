@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.lib.errors import Failure, TimedOut, UsageError
-from tasks.lib.image.pushing import Plan, Remote, decide, final, refused
+from tasks.lib.image.push import Plan, Remote, decide, final, refused
 from tasks.lib.image.reference import parse
 
 COMMIT = "c" * 40

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from tasks.lib import console, process, signals
 from tasks.lib.errors import Failure, TimedOut, UsageError
-from tasks.lib.image import bases, building, docker, engine, leftovers, making
+from tasks.lib.image import base_image, build, docker, engine, leftovers, making
 from tasks.lib.image.checkout import Tree
 from tasks.lib.signals import uninterrupted
 
@@ -128,13 +128,13 @@ def build_image(settings: "Settings", tree: Tree, variables: "BuildVariables", f
     wanted = docker.Build(
         source=tree.folder, file=tree.folder / file, tags=[image], network=settings.build.network,
         platform=settings.build.platform,
-        arguments=building.build_arguments(settings, variables),
-        secrets=building.build_secrets(settings, tree),
+        arguments=build.build_arguments(settings, variables),
+        secrets=build.build_secrets(settings, tree),
     )  # fmt: skip
-    building.check(tree, file)
-    names = bases.of_the_application(settings, wanted.file.read_text(errors="replace"))
-    with bases.named(settings, tree, variables, names):
-        building.run(settings, wanted, f"{image} from {tree.source / file}")
+    build.check(tree, file)
+    names = base_image.of_the_application(settings, wanted.file.read_text(errors="replace"))
+    with base_image.named(settings, tree, variables, names):
+        build.run(settings, wanted, f"{image} from {tree.source / file}")
     return image
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tasks.lib.errors import Failure
-from tasks.lib.image.pinning import pin, pin_with
+from tasks.lib.image.digest import pin, pin_with
 from tasks.lib.image.reference import Reference
 from tests.builders import checked_in_settings
 from tests.lib.image.memory_registry import INDEX, MemoryRegistry, serving

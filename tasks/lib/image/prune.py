@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from tasks.lib import console, signals
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image import inventory, registry
-from tasks.lib.image.building import contradiction
+from tasks.lib.image.build import contradiction
+from tasks.lib.image.credentials import is_google
 from tasks.lib.image.inventory import Held, called
-from tasks.lib.image.login import is_google
 from tasks.lib.image.reference import DIGEST, Reference
 
 if TYPE_CHECKING:

@@ -51,7 +51,7 @@ def pin(settings: "Settings", objects: Iterable[Json]) -> dict[str, str]:
     return pin_with(settings.image.repository, objects, resolve)
 
 
-def gone(settings: "Settings", objects: Iterable[Json]) -> list[str]:
+def missing(settings: "Settings", objects: Iterable[Json]) -> list[str]:
     """The application's images in `objects` that the registry does not hold any more.
 
     Raises:

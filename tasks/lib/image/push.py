@@ -17,9 +17,9 @@ from tasks.lib.background import Background
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.files import write_atomically
 from tasks.lib.image import docker, engine
-from tasks.lib.image.building import BUILT_FROM, LABEL, contradiction
+from tasks.lib.image.build import BUILT_FROM, LABEL, contradiction
 from tasks.lib.image.checkout import CHANGED
-from tasks.lib.image.login import docker_environment
+from tasks.lib.image.credentials import docker_environment
 from tasks.lib.image.reference import Reference
 from tasks.lib.image.refusals import IMMUTABLE, choose_another_tag, is_immutable
 from tasks.lib.image.registry import Registry, check_writable, connect

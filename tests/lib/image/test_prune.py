@@ -8,7 +8,7 @@ from tasks.lib import console
 from tasks.lib.deploy.releases.history import Release, sound
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image.inventory import Held, as_pod, images_of, named, rows
-from tasks.lib.image.keeping import check_number, confirmed, delete, judge, promote, saved
+from tasks.lib.image.prune import check_number, confirmed, delete, judge, promote, saved
 from tasks.lib.image.reference import named_target, parse
 from tests.builders import checked_in_settings
 
