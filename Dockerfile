@@ -2,8 +2,8 @@
 #   docker build --target orchestrator …   deploys, uploads, tells Sentry; runs as a user without rights
 #   docker build --target docker …         the same with Docker's client, for build, test and push; runs as root,
 #                                          because Cloud Build's Docker socket belongs to root
-# Pin what it is built on by digest, as cloudbuild.orchestrator.yaml does with its substitution _BASE:
-#   --build-arg BASE=python:3.11-slim-bookworm@sha256:…
+# `nox -s digests` writes the digests of today after the tags; a build argument, or the substitution _BASE of
+# cloudbuild.orchestrator.yaml, names another base.
 ARG BASE=python:3.11-slim-bookworm
 ARG DOCKER_CLI=docker:28.2-cli
 
@@ -16,29 +16,8 @@ RUN python3 -m venv /opt/venv \
     # Half of kubernetes-validate, 54 MB, are its schemas that are not strict: nothing here reads them.
     && rm -r /opt/venv/lib/python3*/site-packages/kubernetes_validate/kubernetes-json-schema/*-local
 
-# --- gke-gcloud-auth-plugin, for kubectl by hand: a deploy does not need it (it fetches its token itself), nor does
-# the plugin need gcloud where Application Default Credentials are to be had
-FROM ${BASE} AS plugin
-ARG GKE_AUTH_PLUGIN=apt
-SHELL ["/bin/sh", "-euc"]
-WORKDIR /tmp/plugin
-# hadolint ignore=DL3008
-RUN mkdir /plugin; \
-    [ "$GKE_AUTH_PLUGIN" = apt ] || exit 0; \
-    apt-get update -qq; \
-    apt-get install -y -qq --no-install-recommends ca-certificates curl; \
-    curl -fsSL -o /usr/share/keyrings/google.asc https://packages.cloud.google.com/apt/doc/apt-key.gpg; \
-    echo "deb [signed-by=/usr/share/keyrings/google.asc] https://packages.cloud.google.com/apt cloud-sdk main" \
-        >/etc/apt/sources.list.d/google.list; \
-    apt-get update -qq; \
-    apt-get download google-cloud-cli-gke-gcloud-auth-plugin; \
-    dpkg-deb -x google-cloud-cli-gke-gcloud-auth-plugin_*.deb .; \
-    cp usr/lib/google-cloud-sdk/bin/gke-gcloud-auth-plugin /plugin/; \
-    rm -rf /var/lib/apt/lists/*
-
 FROM ${BASE} AS orchestrator
 COPY --from=packages /opt/venv /opt/venv
-COPY --from=plugin /plugin/ /usr/local/bin/
 COPY . /opt/orchestrator
 # A checkout made under a umask such as 077 keeps its modes, and that user could read nothing of it.
 RUN useradd --system --uid 10001 --user-group --home-dir /tmp lookit \
@@ -56,8 +35,10 @@ CMD ["--list"]
 FROM ${DOCKER_CLI} AS docker-cli
 
 FROM orchestrator AS docker
+# Cloud Build's Docker socket belongs to root.
 # hadolint ignore=DL3002
 USER 0:0
+# Debian keeps one version of git a release: one that is pinned here would be gone with the next fix of it.
 # hadolint ignore=DL3008
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 COPY --from=docker-cli /usr/local/bin/docker /usr/local/bin/docker

@@ -67,6 +67,7 @@ def lint(session: nox.Session) -> None:
         tool(session, "hadolint", *dockerfiles)
     if builds := sorted(path.name for path in ROOT.glob("cloudbuild*.yaml")):
         tool(session, "check-jsonschema", "--builtin-schema", "vendor.cloudbuild", *builds)
+    tool(session, "check-jsonschema", "--builtin-schema", "vendor.renovate", "renovate.json")
 
 
 @nox.session
@@ -139,6 +140,13 @@ def size(session: nox.Session) -> None:
     """Print how many lines and modules each package has, beside the budget; it never fails."""
     install(session)
     tool(session, "python", "-m", "tests.size")
+
+
+@nox.session
+def digests(session: nox.Session) -> None:
+    """Write the digests of downloads and base images beside their versions, and compare kubectl."""
+    install(session)
+    tool(session, "python", "-m", "tests.digests", env={"PYTHONPATH": os.fspath(ROOT)})
 
 
 @nox.session

@@ -34,7 +34,7 @@ DATABASE = "lookit-test/postgres"
 CLIENT = "lookit-test/docker-cli"
 BUILDX = "github.com/docker/buildx/cmd/buildx@v0.38.2"
 # What the orchestrator's image is built on where only this machine's images are to be had.
-ORCHESTRATOR = {"BASE": f"{BASE}:local", "DOCKER_CLI": f"{CLIENT}:local", "GKE_AUTH_PLUGIN": "none"}
+ORCHESTRATOR = {"BASE": f"{BASE}:local", "DOCKER_CLI": f"{CLIENT}:local"}
 SECONDS_TO_START = 180
 SECONDS_TO_BUILD = 1800  # debootstrap and builds fetch packages
 

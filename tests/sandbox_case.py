@@ -254,7 +254,7 @@ class Case:
         path.write_text(yaml.safe_dump(document, sort_keys=False))
 
     def behave(self, kind: str, name: str, behaviour: str, **annotations: str) -> None:
-        """Make the pods of a workload fail as docs/sandbox.md says; an empty `behaviour` mends them.
+        """Make the pods of a workload fail as docs/sandbox.md says; an empty `behaviour` makes them healthy.
 
         Args:
             kind: such as Deployment.

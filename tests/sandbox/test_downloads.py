@@ -1,7 +1,8 @@
-"""Downloads against a real HTTP server: what matches its published checksum is used, nothing else."""
+"""Downloads against a real HTTP server: what matches its digest is used, nothing else."""
 
 import hashlib
 import io
+import json
 import tarfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -30,6 +31,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "site")))
     base = f"http://127.0.0.1:{server.server_port}"
 
+    monkeypatch.setattr(downloads, "DIGESTS", tmp_path / "digests.json")
+    downloads.DIGESTS.write_text("{}")
+
     def publish(wanted: Release) -> None:
         found = Release(f"{base}/{wanted.url}", f"{base}/{wanted.checksums}", wanted.member)
         monkeypatch.setattr(downloads, "release", lambda *_: found)
@@ -47,6 +51,34 @@ def test_a_program_is_fetched(tmp_path: Path, site: Callable[[Release], None]) -
 
     assert found
     assert found.read_bytes() == PROGRAM
+
+
+def test_a_pinned_digest_decides_whatever_the_publisher_states(
+    tmp_path: Path, site: Callable[[Release], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "site" / "prog").write_bytes(PROGRAM)
+    (tmp_path / "site" / "prog.sha256").write_text(hashlib.sha256(PROGRAM).hexdigest())
+    site(Release("prog", "prog.sha256"))
+    url = downloads.release("prog", "v1", "amd64").url
+
+    downloads.DIGESTS.write_text(json.dumps({url: "0" * 64}))
+    assert downloads.fetch("prog", "v1", tmp_path) is None
+    assert "No digest is pinned" not in capsys.readouterr().err
+
+    downloads.DIGESTS.write_text(json.dumps({url: hashlib.sha256(PROGRAM).hexdigest()}))
+    (tmp_path / "site" / "prog.sha256").unlink()
+    assert downloads.fetch("prog", "v1", tmp_path)
+
+
+def test_a_program_without_a_pinned_digest_says_so(
+    tmp_path: Path, site: Callable[[Release], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "site" / "prog").write_bytes(PROGRAM)
+    (tmp_path / "site" / "prog.sha256").write_text(hashlib.sha256(PROGRAM).hexdigest())
+    site(Release("prog", "prog.sha256"))
+
+    assert downloads.fetch("prog", "v1", tmp_path)
+    assert "No digest is pinned for prog (`nox -s digests`)" in capsys.readouterr().err
 
 
 def test_a_program_is_taken_out_of_its_archive(
@@ -72,7 +104,7 @@ def test_a_program_is_taken_out_of_its_archive(
 @pytest.mark.parametrize(
     ("checksum", "words"),
     [
-        ("0" * 64, "does not match its published checksum; it is not used."),
+        ("0" * 64, "does not match its digest; it is not used."),
         ("not a checksum", "cannot be used here (no checksum is published for prog)."),
     ],
 )
