@@ -161,13 +161,13 @@ def python(code: str) -> Command:
 
 
 def ours(endpoint: str, bucket: str, source: Path, prefix: str, scratch: Path) -> Invocation:
-    """`./inv upload --in-place`."""
+    """`./inv upload`."""
     settings = scratch / "settings.yaml"
     environments = {"staging": {"buckets": {"archives": bucket}}}
     settings.write_text(json.dumps({"google": {"storage": endpoint}, "environments": environments}))
     argv = [
         sys.executable, "-P", "-c", OURS, str(ROOT), "-f", str(settings), "upload", "--environment", "staging",
-        "--in-place", "--archive", str(source), "--prefix", prefix,
+        "--archive", str(source), "--prefix", prefix,
     ]  # fmt: skip
     return argv, {"XDG_STATE_HOME": str(scratch)}
 
@@ -244,7 +244,7 @@ def median(figures: Iterable[Figure]) -> Figure:
 
 
 def make_files(folder: Path, case: Case) -> None:
-    """Small files of text, or large ones of noise, and an index.html.
+    """Small files of text, or large ones of noise, with names like fingerprints, and an index.html.
 
     Written in pieces: a child's peak memory, as the kernel tells it, is never below this process's own.
     """
@@ -252,7 +252,7 @@ def make_files(folder: Path, case: Case) -> None:
     words = [f"{draw.getrandbits(32):08x}" for _ in range(500)]
     large = case.size > 1 << 20
     for number in range(case.files):
-        name = f"assets/d{number % 50}/f{number}.{'webm' if large else 'js'}"
+        name = f"assets/d{number % 50}/f{number}-{number:032x}.{'webm' if large else 'js'}"
         path = folder / (name if number else "index.html")
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as out:
@@ -262,10 +262,11 @@ def make_files(folder: Path, case: Case) -> None:
 
 
 def change_some(folder: Path) -> None:
-    """Change one file in a hundred, at least one."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    """Change one file in a hundred, at least one; their names change with them, as those of built files do."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "index.html")
     for path in files[::100]:
         path.write_bytes(b"// changed\n" + path.read_bytes())
+        path.rename(path.with_name(path.name.replace("-0", "-f", 1)))
 
 
 def measure_case(case: Case, proxy: Proxy, folder: Path) -> Iterator[str]:

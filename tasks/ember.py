@@ -1,5 +1,6 @@
 """Look after the Ember apps in a bucket: their revisions, and how the bucket serves them."""
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from invoke import Collection, Context
@@ -19,18 +20,20 @@ PLACE = {
 def list_(c: Context, environment: str = "", prefix: str = "", json: bool = False) -> None:
     """Show the revisions of an app, newest first, and which is active."""
     from tasks.lib.ember import report
+    from tasks.lib.ember.overview import overview
 
     with _place(c, environment, prefix) as place:
-        report.revisions(place.listed(), place.active(), json)
+        report.revisions(overview(place), json)
 
 
 @cli.task(positional=["revision"], help={**PLACE, "revision": "The revision's name, or how it begins."})
 def activate(c: Context, revision: str, environment: str = "", prefix: str = "") -> None:
     """Serve a revision that is already uploaded."""
     from tasks.lib import console
+    from tasks.lib.ember.overview import activate_chosen
 
     with _place(c, environment, prefix) as place:
-        console.say(place.activate(revision))
+        console.say(activate_chosen(place, revision))
         console.emit(place.url)
 
 
@@ -38,9 +41,10 @@ def activate(c: Context, revision: str, environment: str = "", prefix: str = "")
 def rollback(c: Context, environment: str = "", prefix: str = "") -> None:
     """Serve the revision that was active before."""
     from tasks.lib import console
+    from tasks.lib.ember.overview import roll_back
 
     with _place(c, environment, prefix) as place:
-        console.say(place.roll_back())
+        console.say(roll_back(place))
         console.emit(place.url)
 
 
@@ -62,9 +66,10 @@ def prune(
 ) -> None:
     """Remove old revisions; the active one and the one before it stay."""
     from tasks.lib import console
+    from tasks.lib.ember import pruning
 
     with _place(c, environment, prefix) as place:
-        for line in place.prune(keep, older_than, dry_run):
+        for line in pruning.prune(place, keep, older_than, dry_run):
             console.say(line)
 
 
@@ -72,10 +77,11 @@ def prune(
 def verify(c: Context, environment: str = "", prefix: str = "", revision: str = "") -> None:
     """Check that a revision is there whole and that the public is served it as it should be."""
     from tasks.lib import console
+    from tasks.lib.ember import verification
 
     cors = cli.settings(c).ember.bucket.cors
     with _place(c, environment, prefix) as place:
-        console.say(place.verify(revision, cors))
+        console.say(verification.verify(place, revision, cors))
 
 
 @cli.task(name="open", help=PLACE)
@@ -120,12 +126,12 @@ def bucket(
         configuring.require_no_changes(changes)
 
 
-def _place(c: Context, environment: str, prefix: str) -> "Place":
+def _place(c: Context, environment: str, prefix: str) -> "AbstractContextManager[Place]":
     from tasks.lib.ember.access import access
-    from tasks.lib.ember.place import Place
+    from tasks.lib.ember.place import opened
 
     settings = cli.settings(c)
-    return Place(access(settings, settings.environment(environment)), prefix, settings.ember.connections)
+    return opened(access(settings, settings.environment(environment)), settings.ember, prefix)
 
 
 ember = Collection("ember", list_, activate, rollback, prune, verify, open_, bucket)

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
         "if-present": "Where no archive is named, or it is not there, do nothing.",
         "prefix": "Where in the bucket, for example experiments/<uuid>.",
         "manifest": "A file of `<uuid>: <archive>` lines, instead of --archive and --prefix.",
-        "in-place": "Write to the prefix itself, over what is there, instead of a revision beside others.",
         "activate": "Serve the revision once it is there (--no-activate leaves that to ember.activate).",
-        "delete-extra": "Remove what the app does not have from the revision's folder, or the prefix itself.",
         "dry-run": "Say what would be done, and do nothing.",
         "allow-broken": "Warn of what would keep a browser from running the app, and upload it.",
         "json": "Print the summary as JSON.",
@@ -33,9 +31,7 @@ def upload(
     archive: str = "",
     prefix: str = "",
     manifest: str = "",
-    in_place: bool = False,
     activate: bool = True,
-    delete_extra: bool = False,
     dry_run: bool = False,
     json: bool = False,
     if_present: bool = False,
@@ -45,19 +41,14 @@ def upload(
     from tasks.lib import console
     from tasks.lib.ember import upload as uploading
     from tasks.lib.ember.archive import present
-    from tasks.lib.ember.summary import Options, check_alone, checked
+    from tasks.lib.ember.summary import Options, check_alone
     from tasks.lib.signals import limited
 
     settings = cli.settings(c)
     if if_present and not manifest and not present(archive):
         console.say(f"There is no archive{f' at {archive}' if archive else ''}, so nothing is uploaded.")
         return
-    options = checked(
-        Options(
-            in_place=in_place, activate=activate, delete_extra=delete_extra, dry_run=dry_run,
-            allow_broken=allow_broken,
-        )
-    )  # fmt: skip
+    options = Options(activate=activate, dry_run=dry_run, allow_broken=allow_broken)
     check_alone(manifest, archive, prefix)
     target = settings.environment(environment)
     with limited(settings.time_limits.upload, uploading.too_long(settings)):
@@ -65,7 +56,7 @@ def upload(
             _upload_site(settings, target, Path(manifest), options, json)
             return
         done = uploading.upload(settings, target, archive, prefix, options)
-        from tasks.lib.ember import report  # with all that it needs, only now: the bucket is asked meanwhile
+        from tasks.lib.ember import report
 
         report.one(done, options, json)
 

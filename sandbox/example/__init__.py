@@ -25,18 +25,19 @@ def files(version: str = "1") -> Mapping[str, bytes]:
     chunk = _fingerprinted("assets/chunk.143", "js", f"window.lookitChunk = '{version}';\n".encode())
     style = _fingerprinted("assets/lookit-player", "css", _css(picture[0]))
     vendor = _fingerprinted("assets/vendor", "js", _vendor())
-    script = _filled("player.js", version=version, chunk=chunk[0], picture=picture[0])
+    # As with broccoli-asset-rev's fingerprintAssetMap; the app, which loads the map, is not in it.
+    listed = json.dumps({"assets": sorted(dict([picture, chunk, style, vendor])), "prepend": ""}, indent=1)
+    assets = _fingerprinted("assets/assetMap", "json", listed.encode())
+    script = _filled("player.js", version=version, chunk=chunk[0], picture=picture[0], map=assets[0])
     app = _fingerprinted("assets/lookit-player", "js", script)
-    assets = dict([picture, chunk, style, vendor, app])
     config = quote(json.dumps({"modulePrefix": "lookit-player", "rootURL": "", "locationType": "none"}))
     names = {"style": style[0], "vendor": vendor[0], "app": app[0]}
     return {
-        **assets,
+        **dict([picture, chunk, style, vendor, assets, app]),
         "index.html": _filled("page.html", version=version, config=config, **names),
         "robots.txt": b"User-agent: *\nDisallow: /\n",
         "crossdomain.xml": b'<?xml version="1.0"?>\n<cross-domain-policy/>\n',
         "sounds/chime.wav": _sound(),
-        "assets/assetMap.json": json.dumps({"assets": sorted(assets), "prepend": ""}, indent=1).encode(),
     }
 
 

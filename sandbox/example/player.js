@@ -11,7 +11,7 @@
     script.onerror = function () { finish('no chunk'); };
     script.onload = function () {
       if (window.lookitChunk !== version) { finish('mixed'); return; }
-      fetch('assets/assetMap.json').then(function (answer) { return answer.json(); }).then(function (map) {
+      fetch('$map').then(function (answer) { return answer.json(); }).then(function (map) {
         var whole = map.assets.indexOf(chunk) >= 0;
         body.appendChild(document.createElement('h1')).textContent = 'Study ' + version;
         finish(whole ? 'ready' : 'mixed');

@@ -29,8 +29,6 @@ class Access:
         ca_file: the certificate authorities to trust.
         checkpoints: where sessions of large files are remembered.
         first_pause: seconds around which the pause before the second attempt lies; later ones are longer.
-        between_writes: seconds that have to lie between two writes of one object: Cloud Storage answers
-            429 to an earlier one, https://cloud.google.com/storage/quotas#objects.
     """
 
     endpoint: str
@@ -41,9 +39,7 @@ class Access:
     ca_file: str
     checkpoints: Checkpoints
     first_pause: float = 0.25
-    between_writes: float = 1.0
     _tokens: Tokens = field(init=False)
-    _written: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Share one token among all requests."""
@@ -72,14 +68,6 @@ class Access:
 
         """
         self._tokens.renew(known)
-
-    def wrote(self, name: str) -> None:
-        """Remember when an object was written."""
-        self._written[name] = time.monotonic()
-
-    def until_writable(self, name: str) -> float:
-        """The seconds before an object that was written here can be written again; none or less: at once."""
-        return self._written.get(name, -self.between_writes) + self.between_writes - time.monotonic()
 
     def object_url(self, name: str) -> str:
         """The JSON API's address of an object."""

@@ -1,46 +1,43 @@
-"""What is served at a prefix: which revision it is, and how another one comes to be.
+"""What is served at a place: which revision it is, and how another one comes to be.
 
-Others may activate, upload and prune at the same time.  What keeps a page from being served whose files are
-gone is said in `pruning`; the part of it that is kept here is the order of `activate`.
+Others may upload, activate and prune at the same time.  The order here is a part of what keeps a page from
+being served whose files are gone; `pruning` says why it is enough.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 from msgspec import Struct
 
-from tasks.lib.ember import listing, objects, reading, revision, revisions, sending
-from tasks.lib.ember.access import Access
-from tasks.lib.ember.headers import Headers
+from tasks.lib.ember import listing, objects, revisions, sending
+from tasks.lib.ember.adoption import adopt
+from tasks.lib.ember.http import Job, Steps
 from tasks.lib.ember.inspection import Entry
-from tasks.lib.ember.plan import Send, plan
-from tasks.lib.ember.remote import ABSENT, Remote, remote_of
+from tasks.lib.ember.objects import ABSENT, Changed, Item, Remote
+from tasks.lib.ember.place import Place
+from tasks.lib.ember.plan import Copy, Plan, Send, Version, missing, plan
 from tasks.lib.ember.survey import INDEX
-from tasks.lib.ember.wire import Pool
 from tasks.lib.errors import Failure
 
 HISTORY_KEY = "lookit-history"
+# A text of each activation's own: who finds it in the page has written the page.
 ACTIVATION_KEY = "lookit-activation"
-PAGE_HEADERS = Headers("text/html; charset=utf-8", "no-cache")
-# What a page notes in place of an activation as long as there was none.
-AWAITED = "awaited"
+MOST_ATTEMPTS = 5
 
 
-class Active(Struct, frozen=True):
-    """What is served at a prefix.
+class Page(Struct, frozen=True):
+    """What is served at a place.
 
     Args:
-        history: the revisions activated there, the last first.
+        history: the revisions activated there, the last first; none where it is no revision's page.
         generation: the page's.
-        as_written: whether the page still has the headers that an activation gives it.
-        page: tells it from any other page; empty where there is none, or one that only awaits an activation.
+        identity: tells it from any other page, also once a pruning has given it another generation.
     """
 
-    history: Sequence[str]
-    generation: int
-    as_written: bool = True
-    page: str = ""
+    history: Sequence[str] = ()
+    generation: int = ABSENT
+    identity: str = ""
 
     @property
     def name(self) -> str:
@@ -48,149 +45,188 @@ class Active(Struct, frozen=True):
         return self.history[0] if self.history else ""
 
 
-def active(pool: Pool, access: Access, prefix: str) -> Active:
-    """What is served at `prefix`.
+class Complete(Struct):
+    """A revision of which nothing is missing.
 
-    Raises:
-        Failure: the bucket could not be asked.
-
+    Args:
+        entries: its files.
+        there: what the bucket holds.
+        doomed: what prunings are about to remove.
     """
-    found = reading.look_up(pool, access, prefix + INDEX)
-    if found is None:
-        return Active((), ABSENT)
-    noted = found.metadata
-    history, activation = noted.get(HISTORY_KEY, ""), noted.get(ACTIVATION_KEY, "")
-    there = remote_of(found)
-    return Active(
-        tuple(history.split(",")) if history else (),
-        there.generation,
-        there.headers == PAGE_HEADERS,
-        "" if activation == AWAITED else f"{activation} {there.crc32c:08x}",
-    )
+
+    entries: Sequence[Entry]
+    there: Mapping[str, Remote]
+    doomed: Collection[Version]
 
 
-def served(pool: Pool, access: Access, prefix: str) -> tuple[Active, list[Entry]]:
-    """What is served at `prefix`, and the files of that revision as far as its manifest can be read."""
-    now = active(pool, access, prefix)
-    if not now.name:
-        return now, []
-    try:
-        return now, revisions.entries_in(pool, access, prefix, now.name)
-    except Failure:
-        return now, []
+def page_of(item: Item | None) -> Page:
+    """The page as the API tells of its object."""
+    if item is None:
+        return Page()
+    history = item.metadata.get(HISTORY_KEY, "")
+    identity = f"{item.metadata.get(ACTIVATION_KEY, '')} {item.crc32c}"
+    return Page(tuple(history.split(",")) if history else (), int(item.generation), identity)
 
 
-def is_as_activated(pool: Pool, access: Access, prefix: str, name: str) -> bool:
-    """Whether the page at `prefix` holds what an activation of revision `name` would write there now."""
-    from tasks.lib.ember import page
-
-    pages: list[bytes] = []
-    indexes: list[bytes] = []
-    where = revision.folder(prefix, name)
-    asked = [
-        reading.fetching(access, prefix + INDEX, pages),
-        reading.fetching(access, where + INDEX, indexes),
-    ]
-    pool.run(asked)
-    try:
-        return pages == [page.of_revision(index, name) for index in indexes]
-    except Failure:  # the revision's own is another one
-        return False
+def served(place: Place) -> Page:
+    """What is served now."""
+    return page_of(place.pool.ask(objects.look_up(place.access, place.prefix + INDEX)))
 
 
 def activate(
-    pool: Pool, access: Access, prefix: str, name: str, history: Sequence[str], served: Active,
-    entries: Sequence[Entry] = (),
-) -> None:  # fmt: skip
-    """Serve revision `name` at `prefix`.
+    place: Place, name: str, history: Sequence[str], page: Page, known: Complete | None = None
+) -> None:
+    """Serve a revision, once all its files were found.
 
-    In this order: the page's generation, the manifest, the files, the page, which is refused where it has
-    another generation by then.  A page is never written where there is none, since that is no generation of
-    its own: it comes back when a page goes.  One that says that it awaits an activation is written before,
-    and the page over it as soon as Cloud Storage takes a second write of one object.
+    In this order: the page's generation, the manifest, the lists of prunings, the files, the page, which is
+    refused where it has another generation by then.
 
     Args:
-        pool: sends the requests.
-        access: the bucket.
-        prefix: where, with its slash.
-        name: a complete revision.
+        place: where.
+        name: the revision.
         history: what is to be remembered from now on, `name` first.
-        served: what is served now; if it is something else by the time of writing, nothing is changed, and
-            that is a Failure unless it is this revision.
-        entries: the revision's files where its manifest was seen, or written, since `served` was asked for;
-            else the manifest is read.
+        page: what is served now; if it is something else by the time of writing, that is a Failure, unless
+            it is this revision.
+        known: the revision, where its manifest was seen after the page.
 
     Raises:
-        Gone: the revision is not whole.
-        Failure: its page cannot be based, or another activation came first.
+        Gone: the revision is not complete.
+        Failure: another activation came first.
 
     """
-    generation = ABSENT
-    try:
-        generation = served.generation or _awaiting(pool, access, prefix)
-        _write_page(pool, access, prefix, name, history, generation, entries if served.generation else ())
-    except objects.Changed as changed:
-        now = active(pool, access, prefix)
-        if now.page == served.page:
-            # A pruning renewed the page: was this revision what it removed?
-            activate(pool, access, prefix, name, history, now)
+    for _ in range(MOST_ATTEMPTS):
+        try:
+            _publish(place, name, known or complete(place, name), history, page)
+        except Changed:
+            now = _still(place, name, page)
+            if now is None:
+                return
+            page, known = now, None
+        else:
             return
-        if now.name == name and now.as_written:
-            return  # another activation of the same revision has looked for its files, and written its page
+    raise _lost(name, page)
+
+
+def is_served(place: Place, name: str, found: Complete, page: Page) -> bool:
+    """Whether visitors are served a revision as it should be."""
+    own = [entry for entry in found.entries if not entry.shared]
+    decided = plan(own, place.live, found.there, found.doomed)
+    return page.name == name and decided.unchanged == len(own)
+
+
+def expect_no_clash(decided: Plan) -> None:
+    """Refuse to write over a fingerprinted file.
+
+    Raises:
+        Failure: that would be done.
+
+    """
+    if decided.clashing:
         raise Failure(
-            f"Revision {name} was not activated: another activation came first.",
-            f"{now.name or 'A page that is no revision'} is active now.",
-            "Look at it with `ember.list`, and activate again if yours is the one to serve.",
-        ) from changed
-    except Failure:
-        if generation and not served.page:
-            _withdraw(pool, access, prefix, generation)
-        raise
+            "Fingerprinted files are in the bucket with other content; they must never change.",
+            "\n".join(f"- {name}" for name in decided.clashing),
+            "Build again so that names follow from contents, or correct ember.fingerprints in invoke.yaml.",
+        )
 
 
-def _write_page(
-    pool: Pool, access: Access, prefix: str, name: str, history: Sequence[str], generation: int,
-    entries: Sequence[Entry],
-) -> None:  # fmt: skip
-    """Write the page over the one of `generation`."""
-    from tasks.lib.ember import page
+def _publish(place: Place, name: str, found: Complete, history: Sequence[str], page: Page) -> None:
+    """Write what has no fingerprint where it differs, and the page last.
 
-    index = _index_of_whole(
-        pool, access, prefix, name, entries or revisions.entries_in(pool, access, prefix, name)
-    )
-    data = page.of_revision(index, name)
-    send = Send(revisions.made(prefix + INDEX, data, PAGE_HEADERS), prefix + INDEX, generation)
+    Raises:
+        Changed: something was written by somebody else meanwhile.
+
+    """
+    if page.generation != ABSENT and not page.history:
+        history = [*history, adopt(place, found.there)]
+    writes = _live_writes(place, name, found)
+    expect_no_clash(writes)
+    _write_own(place, writes)
+    entry = next(entry for entry in found.entries if entry.path == INDEX)
+    data = place.pool.ask(objects.fetch(place.access, place.kept(name)(entry)))
+    if data is None:
+        raise objects.changed(place.kept(name)(entry))
     notes = {HISTORY_KEY: ",".join(history), ACTIVATION_KEY: os.urandom(8).hex()}
-    pool.run([objects.paced(access, send.name, sending.small(access, send, data, objects.ignore, notes))])
+    send = Send(entry, place.live(entry), page.generation)
+    place.pool.ask(sending.write(place.access, send, data, notes))
 
 
-def _awaiting(pool: Pool, access: Access, prefix: str) -> int:
-    """The generation of a page that awaits an activation, written now or by another at the same time."""
-    from tasks.lib.ember import page
+def _still(place: Place, name: str, page: Page) -> Page | None:
+    """What is served where that is the same page still; None where another has activated revision `name`.
 
-    generations: list[int] = []
-    send = Send(revisions.made(prefix + INDEX, page.AWAITING, PAGE_HEADERS), prefix + INDEX, ABSENT)
-    notes = {ACTIVATION_KEY: AWAITED}
-    written = sending.small(access, send, page.AWAITING, objects.ignore, notes, generations.append)
-    pool.run([objects.paced(access, send.name, written)])
-    return generations[0] if generations else ABSENT
+    Raises:
+        Failure: another revision was activated; its own files are in their places again.
 
-
-def _withdraw(pool: Pool, access: Access, prefix: str, generation: int) -> None:
-    """Remove a page that awaits an activation which failed, where it is still there and that can be done."""
-    there = Remote(prefix + INDEX, 0, 0, PAGE_HEADERS, "", None, generation)
+    """
+    now = served(place)
+    if now.identity == page.identity:
+        return now
+    if now.name == name:
+        return None
     with suppress(Failure):
-        pool.run([objects.removed(access, there, objects.ignore, objects.ignore)])
+        _restore(place, now)
+    raise _lost(name, now)
 
 
-def _index_of_whole(pool: Pool, access: Access, prefix: str, name: str, entries: Sequence[Entry]) -> bytes:
-    """The index.html of a revision of which nothing is missing."""
-    where = revision.folder(prefix, name)
-    there: list[Remote] = []
-    indexes: list[bytes] = []
-    asked = listing.jobs(access, where, [entry.path for entry in entries], there)
-    pool.run([*asked, reading.fetching(access, where + INDEX, indexes)])
-    revisions.expect_all(name, plan(entries, where, there))
-    if not indexes:
-        raise revisions.not_whole(name, [where + INDEX])
-    return indexes[0]
+def complete(place: Place, name: str) -> Complete:
+    """A revision, once nothing of it was found to be missing.
+
+    What a pruning is about to remove is written onto itself: the pruning does not know that generation.
+    """
+    found = revisions.listed(place)
+    entries = revisions.entries_of(place, [name]).get(name) if name in found.revisions else None
+    if entries is None:
+        raise revisions.gone(name, f"{place.manifest(name)} is missing.")
+    kept, doomed = place.kept(name), revisions.doomed(place, found.prunings)
+    there = listing.below(place.pool, place.access, place.prefix, [kept(entry) for entry in entries])
+    lost = missing(entries, kept, there)
+    if not lost:
+        renewals = plan(entries, kept, there, doomed).copy
+        instead = place.pool.run(Job(sending.copied(place.access, copy)) for copy in renewals)
+        lost = [send.name for send in instead if send]
+    if lost:
+        raise revisions.gone(name, "\n".join(f"- {one} is missing or differs." for one in lost))
+    return Complete(entries, there, doomed)
+
+
+def _live_writes(place: Place, name: str, found: Complete) -> Plan:
+    """What has to be written beside the page so that visitors find a revision's own files."""
+    own = [entry for entry in found.entries if not entry.shared and entry.path != INDEX]
+    decided, kept = plan(own, place.live, found.there, found.doomed), place.kept(name)
+    decided.copy = [Copy(send, kept(send.entry)) for send in decided.writes]
+    # Earlier versions kept fingerprinted files in the revision's own folder too.
+    over = (send for send in decided.send if send.generation != ABSENT)
+    decided.clashing = [send.name for send in over if place.is_shared(send.entry.path)]
+    return decided
+
+
+def _write_own(place: Place, decided: Plan) -> None:
+    """Put a revision's own files in their places."""
+    relabels = (
+        objects.relabel(place.access, one.name, one.generation, one.entry.headers) for one in decided.relabel
+    )
+    copies = (_copied(place, copy) for copy in decided.copy)
+    place.pool.run(Job(steps) for steps in (*copies, *relabels))
+
+
+def _copied(place: Place, copy: Copy) -> Steps[None]:
+    if (yield from sending.copied(place.access, copy)):
+        raise objects.changed(copy.source)
+
+
+def _restore(place: Place, page: Page) -> None:
+    """Put the active revision's own files in their places, over those of an activation that came too late."""
+    for _ in range(MOST_ATTEMPTS):
+        _write_own(place, _live_writes(place, page.name, complete(place, page.name)))
+        now = served(place)
+        if now.identity == page.identity:
+            return
+        page = now
+
+
+def _lost(name: str, now: Page) -> Failure:
+    """The error for an activation that another one was faster than."""
+    return Failure(
+        f"Revision {name} was not activated: another activation came first.",
+        f"{now.name or 'A page that is no revision'} is active now.",
+        "See `./inv ember.list`, and activate again if yours is the one to serve.",
+    )

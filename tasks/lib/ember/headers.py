@@ -64,18 +64,24 @@ def may_be_gzip(content_type: str) -> bool:
 
 
 class Rules:
-    """The rules of ember.headers, ready to be asked."""
+    """The rules of ember.headers and ember.fingerprints, ready to be asked."""
 
-    def __init__(self, rules: Sequence[HeaderRule]) -> None:
+    def __init__(self, rules: Sequence[HeaderRule], fingerprints: Sequence[str]) -> None:
+        self._fingerprints = [re.compile(pattern).fullmatch for pattern in fingerprints]
         self._rules = [(re.compile(rule.path).fullmatch, rule) for rule in rules]
         # Thousands of files share a handful of headers: one object for all that are equal.
         self._shared: dict[Headers, Headers] = {}
 
+    def is_fingerprinted(self, path: str) -> bool:
+        """Whether a file's name carries its content's hash; never that of a page."""
+        return not path.endswith(".html") and any(matches(path) for matches in self._fingerprints)
+
     def of(self, path: str) -> tuple[Headers, bool]:
         """What `path`, relative to the app, is served with; whether it is compressed if that is smaller."""
         content_type = cache_control = gzip = None
+        is_fingerprinted = self.is_fingerprinted(path)
         for matches, rule in self._rules:
-            if matches(path):
+            if matches(path) and (is_fingerprinted or not rule.fingerprinted):
                 content_type = rule.content_type if content_type is None else content_type
                 cache_control = rule.cache_control if cache_control is None else cache_control
                 gzip = rule.gzip if gzip is None else gzip

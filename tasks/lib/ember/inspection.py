@@ -1,7 +1,8 @@
 """Judging an archive before a byte of it is sent: every fault it has, or else what it holds."""
 
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from hashlib import sha256
+from typing import IO
 
 from msgspec import Struct, field
 
@@ -23,10 +24,11 @@ class Entry(Struct, frozen=True):
         path: relative to the app.
         size: its bytes.
         crc32c: their checksum.
-        digest: their SHA-256; empty where nobody asks for it.
+        digest: their SHA-256; empty where nobody worked it out.
         headers: what it is served with.
         compressible: whether it is stored compressed where that is smaller.
         member: where the bytes come from.
+        shared: whether its name carries its content's hash, so that revisions share it.
     """
 
     path: str
@@ -36,17 +38,19 @@ class Entry(Struct, frozen=True):
     headers: Headers
     compressible: bool
     member: Member
+    shared: bool = False
 
 
 class Inventory(Struct):
     """What a sound archive holds, in the archive's order, and some of its contents.
 
-    `broken` says what would keep a browser from running the app.
+    `index` is its page, and `broken` says what would keep a browser from running the app.
     """
 
     entries: list[Entry] = field(default_factory=list)
     kept: dict[str, bytes] = field(default_factory=dict)
     kept_size: int = 0
+    index: bytes = b""
     broken: list[str] = field(default_factory=list)
 
     def keep(self, path: str, data: bytes) -> None:
@@ -61,14 +65,8 @@ def inspect(archive: Archive, prefix: str, ember: Ember) -> Inventory:
     return read(archive, survey(archive, prefix, ember), ember)
 
 
-def read(archive: Archive, listed: Survey, ember: Ember, *, digests: bool = True) -> Inventory:
+def read(archive: Archive, listed: Survey, ember: Ember) -> Inventory:
     """Read and judge the contents of an archive whose list was found sound.
-
-    Args:
-        archive: the archive.
-        listed: its list.
-        ember: limits and rules.
-        digests: whether to work out SHA-256 too, which takes longer than all else with large files.
 
     Raises:
         Failure: it must not be uploaded; all that is wrong with it is listed.
@@ -76,7 +74,7 @@ def read(archive: Archive, listed: Survey, ember: Ember, *, digests: bool = True
     """
     faults: list[str] = []
     inventory = Inventory()
-    reader = _Reader(ember.limits, Rules(ember.headers), inventory, digests=digests)
+    reader = _Reader(ember.limits, Rules(ember.headers, ember.fingerprints), inventory)
     for (member, opened), path in zip(archive.contents(listed.files), listed.paths, strict=True):
         signals.check()
         try:
@@ -90,55 +88,37 @@ def read(archive: Archive, listed: Survey, ember: Ember, *, digests: bool = True
             if not archive.independent:
                 break
     refuse(faults)
-    inventory.broken += _lacking(reader.index, inventory)
     return inventory
-
-
-def _lacking(index: bytes, inventory: Inventory) -> Iterator[str]:
-    """The files that index.html refers to and the app does not have."""
-    from tasks.lib.ember import page
-
-    for address in page.missing(index, {entry.path for entry in inventory.entries}):
-        yield said(INDEX, f"it refers to {address}, which the app does not have")
 
 
 class _TooMuch(Exception):  # noqa: N818 - never leaves this module
     """A member, or all of them, unpack to more than the limits allow."""
 
 
-def _sha256() -> Callable[[], Any]:
-    from hashlib import sha256  # slow to load, and what is uploaded in place needs none
-
-    return sha256
-
-
 class _Reader:
     """Reads files one after the other, within the limits, into an inventory."""
 
-    def __init__(self, limits: Limits, rules: Rules, inventory: Inventory, *, digests: bool) -> None:
+    def __init__(self, limits: Limits, rules: Rules, inventory: Inventory) -> None:
         self._limits = limits
-        self._new_digest = _sha256() if digests else None
         self._rules = rules
         self._inventory = inventory
         self._total = 0
-        self.index = b""
 
     def read(self, member: Member, path: str, file: IO[bytes]) -> None:
         """Read one file to its end, which checks it, and note what it is."""
-        digest = self._new_digest() if self._new_digest else None
+        digest = sha256()
         headers, compressible = self._rules.of(path)
         if member.size <= content.PIECE:
             data = self._whole(member, file)
             crc32c = content.checksum([data])
-            if digest:
-                digest.update(data)
+            digest.update(data)
             self._inventory.keep(path, data)
             self._look_at(member, path, headers, data)
         else:
             pieces = self._begun(member, path, headers, content.pieces(file))
-            crc32c = content.checksum(self._counted(member, pieces, digest.update if digest else None))
-        noted = digest.digest() if digest else b""
-        entry = Entry(path, member.size, crc32c, noted, headers, compressible, member)
+            crc32c = content.checksum(self._counted(member, pieces, digest.update))
+        shared = self._rules.is_fingerprinted(path)
+        entry = Entry(path, member.size, crc32c, digest.digest(), headers, compressible, member, shared)
         self._inventory.entries.append(entry)
 
     def _begun(
@@ -156,7 +136,7 @@ class _Reader:
             fault = f"it is gzip already, and would be served as {headers.content_type} all the same"
             self._inventory.broken.append(said(member.name, fault))
         if path == INDEX:
-            self.index = beginning
+            self._inventory.index = beginning
 
     def _whole(self, member: Member, file: IO[bytes]) -> bytes:
         """A small file, in one piece where it comes so: most files are, and pieces would take longer."""
@@ -168,15 +148,14 @@ class _Reader:
         return data
 
     def _counted(
-        self, member: Member, pieces: Iterator[bytes], note: Callable[[bytes], None] | None
+        self, member: Member, pieces: Iterator[bytes], note: Callable[[bytes], None]
     ) -> Iterator[bytes]:  # fmt: skip
         """The pieces of a file, and an end to them where it holds more than it claims or may."""
         size = 0
         for piece in pieces:
             size += len(piece)
             self._count(member, len(piece), size)
-            if note:
-                note(piece)
+            note(piece)
             yield piece
         self._expect_all(member, size)
 

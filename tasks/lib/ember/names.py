@@ -9,6 +9,9 @@ from tasks.lib.errors import UsageError
 # https://cloud.google.com/storage/docs/objects#naming
 LONGEST_NAME = 1024
 RESERVED = ".well-known/acme-challenge/"
+# Where revisions lie below an app's prefix, and what of it an app cannot have itself.
+REVISIONS = "revisions/"
+KEPT_FOR_REVISIONS = re.compile(rf"{REVISIONS}([0-9a-f]{{12}}(\.json|/.*)|pruning-.*)", re.DOTALL)
 DRIVE = re.compile(r"[A-Za-z]:")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # They make a name look like another one: https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters

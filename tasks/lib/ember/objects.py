@@ -1,96 +1,207 @@
-"""Objects of a bucket: relabelled and removed through the JSON API."""
+"""Objects of a bucket: what the JSON API says of them, read, copied, given other headers and removed."""
 
 import json
-from collections.abc import Callable
-from urllib.parse import urlencode
+import sys
+import zlib
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote, urlencode
 
+from msgspec import Struct, field
+
+from tasks.lib.ember import content
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.persistence import ask, refused
-from tasks.lib.ember.plan import Relabel
-from tasks.lib.ember.remote import Remote
-from tasks.lib.ember.wire import Job, Pause, Request, Steps
+from tasks.lib.ember.answers import answer, ask, not_its_own, refused
+from tasks.lib.ember.headers import Headers
+from tasks.lib.ember.http import Request, Steps
 from tasks.lib.errors import Failure
 
+# The generation of an object that is not there.
+ABSENT = 0
+# What the API is asked to say of each.
+FIELDS = "name,size,crc32c,contentType,cacheControl,contentEncoding,generation,metadata"
+# The key of an object's own metadata that holds what this tool noted of the unpacked content.
+PLAIN_KEY = "lookit-plain"
 JSON = "Content-Type: application/json"
 
 
-def relabelled(access: Access, change: Relabel, done: Callable[[Relabel], None]) -> Job:
-    """A job that gives an object other headers."""
+class Plain(Struct, frozen=True):
+    """What an object holds once it is unpacked: size in bytes and CRC32C."""
 
-    def steps() -> Steps:
-        query = urlencode({"ifGenerationMatch": change.generation, "fields": "generation"})
-        body = json.dumps(
-            {
-                "contentType": change.entry.headers.content_type,
-                "cacheControl": change.entry.headers.cache_control,
-            }
-        )
-        request = Request("PATCH", f"{access.object_url(change.name)}?{query}", (JSON,), body.encode())
-        response = yield from ask(request, access, access.deadline())
-        # 404: a pruning removed it.  The bucket is there: it was listed.
-        if response.status in {404, 412}:
-            raise changed_meanwhile(change.name)
-        if response.status != 200:
-            raise refused(response, access, f"The headers of {change.name} could not be changed.")
-        done(change)
-
-    return Job(steps())
+    size: int
+    crc32c: int
 
 
-def removed(
-    access: Access, there: Remote, done: Callable[[str], None], changed: Callable[[str], None] | None = None
-) -> Job:  # fmt: skip
-    """A job that removes an object, provided it is still the one that was listed.
+class Remote(Struct, frozen=True):
+    """An object as the bucket lists it.
 
     Args:
-        access: the bucket.
-        there: the object.
-        done: called with its name once it is gone.
-        changed: called instead where somebody else wrote it since; without it, that is a Failure.
-
+        name: the whole name.
+        size: the bytes stored.
+        crc32c: their checksum.
+        headers: what it is served with.
+        encoding: `gzip`, or an empty text.
+        plain: what this tool noted of its content when it wrote the object; None where another wrote it.
+        generation: changes with every write.
     """
 
-    def steps() -> Steps:
-        query = urlencode({"ifGenerationMatch": there.generation})
-        request = Request("DELETE", f"{access.object_url(there.name)}?{query}")
-        response = yield from ask(request, access, access.deadline())
-        if response.status == 412 and changed:
-            changed(there.name)
-            return
-        if response.status == 412:
-            raise changed_meanwhile(there.name)
-        # 404: an earlier attempt succeeded and its answer was lost, or somebody else was faster.
-        if response.status not in {200, 204, 404}:
-            raise refused(response, access, f"{there.name} could not be removed.")
-        done(there.name)
-
-    return Job(steps())
+    name: str
+    size: int
+    crc32c: int
+    headers: Headers
+    encoding: str
+    plain: Plain | None
+    generation: int
 
 
-def paced(access: Access, name: str, job: Job) -> Job:
-    """The same job, which writes the object `name`, begun once Cloud Storage takes another write of it."""
+class Item(Struct, rename="camel"):
+    """What the JSON API says of an object, as far as it was asked to.
 
-    def steps() -> Steps:
-        if (left := access.until_writable(name)) > 0:
-            yield Pause(left)
-        yield from job.steps
-        access.wrote(name)
+    https://cloud.google.com/storage/docs/json_api/v1/objects#resource
+    """
 
-    return Job(steps(), job.held, job.alone)
+    name: str
+    generation: str
+    size: str = "0"
+    crc32c: str = "AAAAAA=="
+    content_type: str = ""
+    cache_control: str = ""
+    content_encoding: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+    time_created: str = ""
 
 
-def ignore(*_told: object) -> None:
-    """Count nothing of what is done: for who needs to know only that it is."""
+class Rewritten(Struct, rename="camel"):
+    """What the JSON API answers to a copy: the object, or what a further request goes on with."""
+
+    rewrite_token: str = ""
+    resource: Item | None = None
 
 
 class Changed(Failure):
     """An object is not as it was when the bucket was listed."""
 
 
-def changed_meanwhile(name: str) -> Changed:
+def changed(name: str) -> Changed:
     """The error for an object that somebody else wrote."""
     return Changed(
-        f"{name} was changed by somebody else during this upload.",
-        "Its generation is no longer the one that was listed.",
+        f"{name} was changed by somebody else meanwhile.",
+        "Its generation is not the one that was listed.",
         "Run the same command again once the other upload, or pruning, has ended.",
     )
+
+
+def remote_of(item: Item) -> Remote:
+    """An object as the API describes it."""
+    return Remote(
+        item.name,
+        int(item.size),
+        content.from_base64(item.crc32c),
+        shared_headers(item.content_type, item.cache_control),
+        sys.intern(item.content_encoding),
+        plain_of(item.metadata.get(PLAIN_KEY, "")),
+        int(item.generation),
+    )
+
+
+@lru_cache(4096)
+def shared_headers(content_type: str, cache_control: str) -> Headers:
+    """One object for all that are equal: a listing of 100,000 has a handful of them."""
+    return Headers(content_type, cache_control)
+
+
+def plain_note(plain: Plain) -> str:
+    """What an object's metadata says of its unpacked content: `<CRC32C in hexadecimal> <size>`."""
+    return f"{plain.crc32c:08x} {plain.size}"
+
+
+def plain_of(note: str) -> Plain | None:
+    """The content that a note tells of; None where there is none that can be read."""
+    crc32c, _, size = note.partition(" ")
+    try:
+        return Plain(int(size), int(crc32c, 16))
+    except ValueError:
+        return None
+
+
+def look_up(access: Access, name: str) -> Steps[Item | None]:
+    """What the API says of an object; None where there is none."""
+    query = urlencode({"fields": f"{FIELDS},timeCreated"})
+    response = yield from ask(access, Request("GET", f"{access.object_url(name)}?{query}"))
+    if response.status == 404:
+        return None
+    if response.status != 200:
+        raise refused(response, access, f"{name} could not be looked up.")
+    return answer(response, Item)
+
+
+def fetch(access: Access, name: str) -> Steps[bytes | None]:
+    """The content of a small object, unpacked; None where there is none."""
+    request = Request("GET", f"{access.object_url(name)}?alt=media", ("Accept-Encoding: gzip",))
+    response = yield from ask(access, request)
+    if response.status == 404:
+        return None
+    if response.status != 200:
+        raise refused(response, access, f"{name} could not be read.")
+    try:
+        return content.unpacked(response.body, response.header("content-encoding"))
+    except zlib.error as error:
+        raise Failure(f"{name} arrived damaged.", str(error), "Run the same command again.") from error
+
+
+def copy(access: Access, source: str, name: str, generation: int) -> Steps[Remote | None]:
+    """Copy `source` over `name` of a generation, within the bucket; what is there then.
+
+    None where nothing was copied: there is no such source, or `name` has another generation.
+    """
+    query: dict[str, Any] = {
+        "ifGenerationMatch": generation,
+        "fields": f"done,rewriteToken,resource({FIELDS})",
+    }
+    target = f"b/{quote(access.bucket, safe='')}/o/{quote(name, safe='')}"
+    while True:
+        url = f"{access.object_url(source)}/rewriteTo/{target}?{urlencode(query)}"
+        response = yield from ask(access, Request("POST", url))
+        if response.status in {404, 412}:
+            return None
+        if response.status != 200:
+            raise refused(response, access, f"{name} could not be copied from {source}.")
+        rewritten = answer(response, Rewritten)
+        if rewritten.resource:
+            return remote_of(rewritten.resource)
+        if not rewritten.rewrite_token:
+            raise not_its_own(response)
+        query["rewriteToken"] = rewritten.rewrite_token
+
+
+def relabel(access: Access, name: str, generation: int, headers: Headers) -> Steps[None]:
+    """Give an object of a generation other headers.
+
+    Raises:
+        Changed: it has another generation, or is gone.
+
+    """
+    query = urlencode({"ifGenerationMatch": generation, "fields": "generation"})
+    body: Mapping[str, str] = {
+        "contentType": headers.content_type,
+        "cacheControl": headers.cache_control,
+    }
+    request = Request("PATCH", f"{access.object_url(name)}?{query}", (JSON,), json.dumps(body).encode())
+    response = yield from ask(access, request)
+    if response.status in {404, 412}:
+        raise changed(name)
+    if response.status != 200:
+        raise refused(response, access, f"The headers of {name} could not be changed.")
+
+
+def remove(access: Access, name: str, generation: int) -> Steps[bool]:
+    """Remove an object of a generation; False where somebody else wrote it since.
+
+    One that is gone already was removed too: by an attempt whose answer was lost, or by somebody else.
+    """
+    request = Request("DELETE", f"{access.object_url(name)}?{urlencode({'ifGenerationMatch': generation})}")
+    response = yield from ask(access, request)
+    if response.status not in {200, 204, 404, 412}:
+        raise refused(response, access, f"{name} could not be removed.")
+    return response.status != 412

@@ -1,127 +1,92 @@
-"""The page that visitors load: a revision's index.html, which finds all else in the revision's own folder."""
+"""What an app's index.html loads: whether each address leads to a file of the app, and to the right one."""
 
+import base64
 import posixpath
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from hashlib import new
 from html.parser import HTMLParser
+from typing import NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
-from tasks.lib.ember import revision
-from tasks.lib.errors import Failure
-
-LOADING = {"script": "src", "link": "href", "img": "src", "source": "src", "audio": "src", "video": "src"}
+LOADING = {"link": "href", **dict.fromkeys(("script", "img", "source", "audio", "video", "iframe"), "src")}
 # Of links those that a browser loads by itself.
 LOADED_LINKS = frozenset({"stylesheet", "icon", "manifest", "modulepreload", "preload", "prefetch"})
-BOM = "\u00ef\u00bb\u00bf"  # as latin-1 reads it
-HERE = frozenset({"", ".", "./"})
-# What is served for a moment where nothing was before: it needs no file, and asks again by itself.
-AWAITING = (
-    b'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="1">'
-    b"<title>One moment</title></head><body><p>This page will be here in a moment.</p></body></html>\n"
-)
+# https://www.w3.org/TR/SRI/#the-integrity-attribute, the strongest last.
+HASHES = ("sha256", "sha384", "sha512")
+# Where a page lies of which nobody said where it is served.
+SOMEWHERE = "/-/"
 
 
-def of_revision(index: bytes, name: str) -> bytes:
-    """The page that leads visitors into revision `name`, whose index.html is `index`.
-
-    Raises:
-        Failure: it cannot be served so, as for `based`.
-
-    """
-    return based(index, f"{revision.FOLDER}{name}/")
-
-
-def based(index: bytes, folder: str) -> bytes:
-    """`index` with a base, so that its relative addresses lead into `folder`.
-
-    The page itself stays at one address while a revision's files never move: a page that is open keeps
-    finding what it was built with, whatever is activated meanwhile.
+class Loaded(NamedTuple):
+    """Something that a page loads.
 
     Args:
-        index: a revision's index.html.
-        folder: the revision's folder, relative to where the page is served, with a slash at its end.
-
-    Raises:
-        Failure: the page loads something by an address that a base does not move.
-
+        address: as the page has it.
+        integrity: the hashes that its content has to have, by the page.
     """
-    reader = _read(index)
-    faults = [f"{address} is absolute." for address in reader.absolute]
-    if reader.base is not None and reader.base not in HERE:
-        faults.append(f'It has a <base href="{reader.base}"> of its own.')
-    if faults:
-        raise Failure(
-            "index.html cannot be served from a revision.",
-            "\n".join(faults),
-            'Build with rootURL: "" in config/environment.js (relative addresses), or use --in-place.',
-        )
-    return index[: reader.head] + f'<base href="{folder}">'.encode() + index[reader.head :]
+
+    address: str
+    integrity: str
 
 
-def missing(index: bytes, paths: Collection[str]) -> Iterator[str]:
-    """The relative addresses that a page loads files by which are not among `paths`.
+def problems(
+    index: bytes, paths: Collection[str], served_at: str, read: Callable[[str], bytes]
+) -> Iterator[str]:  # fmt: skip
+    """What keeps a browser from loading what a page refers to.
 
     Args:
         index: an app's index.html.
-        paths: the app's files, as the page would find them.
+        paths: the app's files.
+        served_at: the path at which the site serves the app, with a slash at its end; where it is empty,
+            addresses that begin with a slash may lead anywhere.
+        read: the content of one of the files.
 
     """
-    reader = _read(index)
-    for address in dict.fromkeys(reader.relative):
-        found = urlsplit(urljoin(reader.base or "", address))
-        path = posixpath.normpath(unquote(found.path.encode("latin-1")))
-        if not (found.scheme or found.netloc or found.path.startswith("/")) and path not in paths:
-            yield address.encode("latin-1").decode(errors="replace")
+    base, loads = loaded(index)
+    for one in loads:
+        found = urlsplit(urljoin(urljoin(served_at or SOMEWHERE, base), one.address))
+        if found.scheme or found.netloc or not one.address:
+            continue  # another host, or no address at all
+        where = posixpath.normpath(found.path)
+        path = unquote(where.removeprefix(served_at or SOMEWHERE))
+        is_anywhere = not served_at and not where.startswith(SOMEWHERE)
+        if path == where and not is_anywhere:
+            yield f"it loads {one.address}, which is not below {served_at}, where the site serves the app"
+        elif not is_anywhere and path not in paths:
+            yield f"it loads {one.address}, which the app does not have"
+        elif one.integrity and path in paths and not _is_intact(read(path), one.integrity):
+            yield f"it loads {one.address} with an integrity hash that is not the file's"
 
 
-def _read(index: bytes) -> "_Addresses":
-    reader = _Addresses()
-    # A character for each byte, so that positions are those of bytes; what is looked for is ASCII.
-    reader.feed(index.decode("latin-1"))
-    return reader
+def loaded(index: bytes) -> tuple[str, list[Loaded]]:
+    """The base of a page's addresses, and what it loads, each once."""
+    reader = _Reader()
+    reader.feed(index.decode(errors="replace"))
+    return reader.base or "", list(dict.fromkeys(reader.loads))
 
 
-class _Addresses(HTMLParser):
-    """Collects what a page loads, its own base, and where its head begins, which it need not spell out."""
+def _is_intact(data: bytes, integrity: str) -> bool:
+    """Whether one of the hashes of the strongest kind is the content's, as browsers judge it."""
+    hashes = [one.partition("?")[0].partition("-") for one in integrity.split()]
+    for kind in reversed(HASHES):
+        if wanted := [value for name, _, value in hashes if name == kind]:
+            return base64.b64encode(new(kind, data).digest()).decode() in wanted
+    return True  # of a kind that browsers do not know, and pass over
+
+
+class _Reader(HTMLParser):
+    """Collects what a page loads, and its base."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.absolute: list[str] = []
-        self.relative: list[str] = []
         self.base: str | None = None
-        self.head = 0
-        self._is_before_head = True
+        self.loads: list[Loaded] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        if self._is_before_head and tag in {"html", "head"}:
-            self.head = self._position() + len(self.get_starttag_text() or "")
-        self._is_before_head = self._is_before_head and tag == "html"
+        found = {name: value or "" for name, value in attrs}
         if tag == "base" and self.base is None:
             self.base = found.get("href")
-        address = (found.get(LOADING.get(tag, "")) or "").strip()
-        if tag == "link" and LOADED_LINKS.isdisjoint((found.get("rel") or "").lower().split()):
+        if tag == "link" and LOADED_LINKS.isdisjoint(found.get("rel", "").lower().split()):
             return
-        if address.startswith("/") and not address.startswith("//"):
-            self.absolute.append(address)
-        elif address and not address.startswith(("#", "?", "//")):
-            self.relative.append(address)
-
-    def handle_decl(self, decl: str) -> None:
-        if self._is_before_head and not self.head:
-            self.head = self._position() + len(f"<!{decl}>")
-
-    def handle_data(self, data: str) -> None:
-        if not self._is_before_head:
-            return
-        if self._position() == 0 and data.startswith(BOM):
-            self.head = len(BOM)
-            data = data.removeprefix(BOM)
-        self._is_before_head = not data.strip()
-
-    def _position(self) -> int:
-        """Where the tag that is being handled begins in the page, which was fed at once."""
-        line, column = self.getpos()
-        at = 0
-        for _ in range(line - 1):
-            at = self.rawdata.index("\n", at) + 1
-        return at + column
+        if address := found.get(LOADING.get(tag, ""), "").strip():
+            self.loads.append(Loaded(address, found.get("integrity", "")))

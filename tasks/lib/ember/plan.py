@@ -1,17 +1,18 @@
-"""Comparing an app with what a bucket holds: what to send, what to relabel, what is left over."""
+"""Comparing an app with what a bucket holds: what to send, to copy within the bucket, and to relabel."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
-from tasks.lib.ember.content import GZIP
 from tasks.lib.ember.inspection import Entry
-from tasks.lib.ember.remote import ABSENT, Plain, Remote
-from tasks.lib.ember.survey import INDEX
+from tasks.lib.ember.objects import ABSENT, Plain, Remote
 
 # So many bytes of a file's SHA-256 are noted in a manifest: enough to tell contents apart.
 DIGEST_NOTED = 16
+# An object of a generation.
+Version = tuple[str, int]
+Named = Callable[[Entry], str]
 
 
 class Send(Struct, frozen=True):
@@ -37,89 +38,74 @@ class Relabel(Struct, frozen=True):
     generation: int
 
 
-class Plan(Struct, frozen=True):
-    """What makes the bucket equal to the app.
+class Plan(Struct):
+    """What makes the bucket hold an app.
 
     Args:
         send: what to write, in the archive's order.
-        relabel: objects whose headers alone differ.
-        last: the app's index.html where it differs, written once all else is there.
-        extra: objects under the prefix that the app does not have.
-        unchanged: how many files are there already.
         copy: what to write by copying another object of the bucket, or an object onto itself.
+        relabel: objects whose headers alone differ.
+        clashing: fingerprinted files that are there with other content, which must not be overwritten.
+        unchanged: how many files are there already.
     """
 
-    send: Sequence[Send]
-    relabel: Sequence[Relabel]
-    last: Sequence[Send]
-    extra: Sequence[Remote]
-    unchanged: int
-    copy: Sequence[Copy] = ()
-
-    @property
-    def changes(self) -> int:
-        """How many objects would be written or relabelled."""
-        return len(self.send) + len(self.copy) + len(self.relabel) + len(self.last)
+    send: list[Send] = field(default_factory=list)
+    copy: list[Copy] = field(default_factory=list)
+    relabel: list[Relabel] = field(default_factory=list)
+    clashing: list[str] = field(default_factory=list)
+    unchanged: int = 0
 
     @property
     def writes(self) -> list[Send]:
-        """What is written, in whatever way, index.html last."""
-        return [*self.send, *(copy.send for copy in self.copy), *self.last]
+        """What is written, in whatever way."""
+        return [*self.send, *(copy.send for copy in self.copy)]
 
 
-def plan(entries: Iterable[Entry], prefix: str, listing: Iterable[Remote]) -> Plan:
-    """Decide what to do so that every entry is there under `prefix` as it should be."""
-    there = {remote.name: remote for remote in listing}
-    send: list[Send] = []
-    relabel: list[Relabel] = []
-    last: list[Send] = []
-    unchanged = 0
-    for entry in entries:
-        name = prefix + entry.path
-        remote = there.pop(name, None)
-        if remote is None or not same_content(entry, remote):
-            chosen = last if entry.path == INDEX else send
-            chosen.append(Send(entry, name, remote.generation if remote else ABSENT))
-        elif remote.headers != entry.headers:
-            relabel.append(Relabel(entry, name, remote.generation))
-        else:
-            unchanged += 1
-    return Plan(send, relabel, last, list(there.values()), unchanged)
+def plan(
+    entries: Iterable[Entry], named: Named, there: Mapping[str, Remote], doomed: Collection[Version] = ()
+) -> Plan:  # fmt: skip
+    """Decide what to do so that every entry is there, under the name that `named` gives it.
 
+    Args:
+        entries: the files.
+        named: the object's name of each.
+        there: what the bucket holds, by name.
+        doomed: what a pruning is about to remove: it is copied onto itself, which gives it a generation that
+            the pruning does not know.
 
-def anew(entries: Iterable[Entry], prefix: str, listing: Iterable[Remote]) -> Plan:
-    """As `plan`, where somebody is about to remove what was listed: nothing is left as it is.
-
-    What is there as it should be is copied onto itself, which gives it a generation that nobody has listed.
     """
-    there = {remote.name: remote for remote in listing}
-    send: list[Send] = []
-    copy: list[Copy] = []
-    last: list[Send] = []
+    decided = Plan()
     for entry in entries:
-        name = prefix + entry.path
-        remote = there.pop(name, None)
-        write = Send(entry, name, remote.generation if remote else ABSENT)
-        if remote and same_content(entry, remote) and remote.headers == entry.headers:
-            copy.append(Copy(write, name))
+        name = named(entry)
+        remote = there.get(name)
+        send = Send(entry, name, remote.generation if remote else ABSENT)
+        if remote is None:
+            decided.send.append(send)
+        elif not same_content(entry, remote):
+            is_unknown = remote.encoding and remote.plain is None
+            if entry.shared and not is_unknown:
+                decided.clashing.append(name)
+            decided.send.append(send)
+        elif (name, remote.generation) in doomed:
+            decided.copy.append(Copy(send, name))
+        elif remote.headers != entry.headers:
+            decided.relabel.append(Relabel(entry, name, remote.generation))
         else:
-            chosen = last if entry.path == INDEX else send
-            chosen.append(write)
-    return Plan(send, (), last, list(there.values()), 0, copy)
+            decided.unchanged += 1
+    return decided
 
 
-def copying(decided: Plan, earlier: Iterable[Entry], folder: str) -> Plan:
+def copying(decided: Plan, earlier: Iterable[Entry], named: Named, there: Collection[str]) -> Plan:
     """The plan, with copies of what an earlier revision holds in place of sending it.
 
     Args:
         decided: the plan.
         earlier: the files of that revision, by its manifest.
-        folder: where they lie, with its slash.
+        named: the object's name of each.
+        there: the names of what the bucket holds.
 
     """
-    sources = {_kind(entry): folder + entry.path for entry in earlier if entry.digest}
-    if not sources:
-        return decided
+    sources = {_kind(one): named(one) for one in earlier if one.digest and named(one) in there}
     copy = [Copy(one, sources[_kind(one.entry)]) for one in decided.send if _kind(one.entry) in sources]
     send = [one for one in decided.send if _kind(one.entry) not in sources]
     return replace(decided, send=send, copy=[*decided.copy, *copy])
@@ -131,10 +117,21 @@ def _kind(entry: Entry) -> tuple[object, ...]:
 
 
 def same_content(entry: Entry, remote: Remote) -> bool:
-    """Whether the object holds this file, stored in a way that its rule allows.
+    """Whether the object holds this file, compressed or not."""
+    if remote.plain == Plain(entry.size, entry.crc32c):
+        return True
+    return (remote.size, remote.crc32c) == (entry.size, entry.crc32c)
 
-    A file that may be compressed needs this tool's note: without it, nobody tried whether that is smaller.
-    """
-    if not entry.compressible:
-        return not remote.encoding and (remote.size, remote.crc32c) == (entry.size, entry.crc32c)
-    return remote.encoding in {"", GZIP} and remote.plain == Plain(entry.size, entry.crc32c)
+
+def is_as_it_should_be(entry: Entry, remote: Remote) -> bool:
+    """Whether the object holds this file and is served with its headers."""
+    return same_content(entry, remote) and remote.headers == entry.headers
+
+
+def missing(entries: Iterable[Entry], named: Named, there: Mapping[str, Remote]) -> Sequence[str]:
+    """The names of objects that are not there, or hold something else."""
+    return [
+        name
+        for entry in entries
+        if (name := named(entry)) not in there or not same_content(entry, there[name])
+    ]

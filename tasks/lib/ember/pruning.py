@@ -1,181 +1,173 @@
-"""Removing revisions, whatever else is done to them at the same time.
+"""Removing revisions, and the files that no other one needs, whatever else is done at the same time.
 
 Nobody may be served a page whose files are gone, and Cloud Storage makes no change that spans objects.  But
-it refuses a request for an object that is not of the generation named with it, gives every version of an
-object a generation of its own, and takes 0 for there being none
-(https://cloud.google.com/storage/docs/request-preconditions, .../metadata#generation-number there); reads and
+it refuses a request for an object that is not of the generation named with it, and gives every version of an
+object a generation of its own (https://cloud.google.com/storage/docs/request-preconditions); reads and
 listings show all that was answered before (https://cloud.google.com/storage/docs/consistency).  Hence:
 
-- A pruning lists the files, then puts a mark in the place of the manifest by which the revision was chosen,
-  then gives the page a new generation.  If the page does not need the revision then, it removes what it had
-  listed, by generation, and the mark last.
-- An activation asks for the page's generation, then for the manifest, then for the files, and writes the page
-  over that generation (`activation.activate`).  One that saw the manifest before the mark knows the page from
-  before it was renewed, and is refused; one that comes later sees the mark, or that files are gone.
-- An upload that finds a mark takes no file for granted: it writes all of them again, so that they are not
-  those that a pruning has listed, and then a manifest in the place of the mark.  One that finds a manifest
-  but not all files asks for the manifest again: the pruning that removed them has replaced it.
-- Where there is no page, 0 names no version of it: a page may have come and gone.  Hence an activation first
-  writes one there that needs no file, and then its own over that.
+- An upload writes its manifest first, then reads the lists of prunings, then lists the files.  What is there
+  and on no such list it takes for granted; what is on one it writes onto itself, as another generation.
+- A pruning removes manifests, lists the files that no other manifest needs, name and generation, in an object
+  of its own, gives the page a new generation, and only then looks which manifests there are.  What none of
+  them needs it removes, by generation.  So either the pruning sees the upload's manifest, or the upload sees
+  the pruning's list.
+- An activation asks for the page's generation before the manifest, and writes the page over that generation.
+  One that saw a manifest before it was removed knows the page from before it was renewed, and is refused; or
+  it was faster, and the pruning, which looks at the page after that, puts the manifest back.
+- Without a revision's page there is nothing to renew, and nothing is pruned.
 
-A pruning that was broken off leaves its mark: the next one, or an upload, goes on from there.
+A pruning that was ended leaves its list.  The next one removes what is still on it and not needed, and writes
+the rest onto itself, so that the first one, if it runs after all, removes nothing of it.
 """
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from tasks.lib.ember import activation, copying, listing, objects, reading, revision, revisions, sending
-from tasks.lib.ember.access import Access
-from tasks.lib.ember.activation import Active
-from tasks.lib.ember.plan import Send
-from tasks.lib.ember.remote import ABSENT, PLAIN_KEY, Item, Remote
-from tasks.lib.ember.revision import Revision
+from tasks.lib.ember import listing, objects, revisions, sending
+from tasks.lib.ember.activation import Page, served
+from tasks.lib.ember.http import Job
+from tasks.lib.ember.inspection import Entry
+from tasks.lib.ember.objects import ABSENT, Remote
+from tasks.lib.ember.overview import Overview, overview
+from tasks.lib.ember.place import OF_A_REVISION, Place
+from tasks.lib.ember.plan import Send, Version
+from tasks.lib.ember.revisions import MANIFEST_HEADERS
 from tasks.lib.ember.survey import INDEX
-from tasks.lib.ember.wire import Pool
-from tasks.lib.errors import Failure
+from tasks.lib.errors import Failure, UsageError
 
+# An upload may be running: what it has not completed is not touched for so long.
 LEAST_AGE = timedelta(days=1)
+Manifests = Mapping[str, list[Entry]]
 
 
-def older(complete: Sequence[Revision], served: Active, keep: int, days: float) -> list[Revision]:
-    """The revisions that pruning would remove now."""
-    return revision.prunable(complete, served.history, keep, timedelta(days=days), datetime.now(UTC))
-
-
-def abandoned(
-    pool: Pool, access: Access, prefix: str, incomplete: Sequence[str], days: float, now: datetime
-) -> list[str]:
-    """The incomplete revisions to which nothing was written for so long: left by ended uploads.
-
-    Args:
-        pool: sends the requests.
-        access: the bucket.
-        prefix: where, with its slash.
-        incomplete: their names.
-        days: how long; an upload may be running, so it is a day at least.
-        now: the time.
-
-    """
-    longest = max(timedelta(days=days), LEAST_AGE)
-    served_now = activation.active(pool, access, prefix).name
-    return [
-        name
-        for name in incomplete
-        if name != served_now and now - _last_write(pool, access, revision.folder(prefix, name)) >= longest
-    ]
-
-
-def prune(pool: Pool, access: Access, prefix: str, name: str, generation: int) -> str:
-    """Remove a revision; says what was done with it.
-
-    What somebody activated meanwhile, or could roll back to now, stays.
-
-    Args:
-        pool: sends the requests.
-        access: the bucket.
-        prefix: where, with its slash.
-        name: the revision.
-        generation: of its manifest, or of the mark of a pruning that was begun, when it was chosen; ABSENT
-            where there was none.  Where that is another by now, somebody else is at it, and it is left alone.
+def prune(place: Place, keep: int, days: float, dry_run: bool) -> Iterator[str]:
+    """Remove old revisions, and what no revision needs; says what.
 
     Raises:
-        Failure: it has to stay; the message says what is left of it.
+        UsageError: `keep` or `days` make no sense.
+        Failure: no revision is active, or the active one has no manifest.
 
     """
-    complete = {one.name for one in revisions.listed(pool, access, prefix).complete}
-    if name in revision.spared(activation.active(pool, access, prefix).history, complete):
-        raise _needed(name)
-    where, target = revision.folder(prefix, name), revision.manifest_name(prefix, name)
-    before = reading.look_up(pool, access, target)
-    manifest: list[bytes] = []
-    if before and not revision.is_mark(before):
-        pool.run([reading.fetching(access, target, manifest)])
-    there = listing.whole(pool, access, where)
-    marked = _marked(pool, access, target, name, generation)
-    if not marked:
-        return _left(pool, access, target)
-    if name in revision.spared(_renewed(pool, access, prefix).history, complete):
-        raise _unmarked(pool, access, name, before, manifest, marked)
-    gone: list[str] = []
-    written_anew: list[str] = []
-    pool.run([objects.removed(access, one, gone.append, written_anew.append) for one in there])
-    pool.run([objects.removed(access, marked, gone.append if before else objects.ignore, objects.ignore)])
-    stays = f", but for {len(written_anew)} that an upload wrote anew meanwhile" if written_anew else ""
-    return f"removed ({len(gone)} {'object' if len(gone) == 1 else 'objects'}{stays})"
+    _check(keep, days)
+    found = overview(place)
+    if found.page.name not in found.manifests:
+        raise _no_revision(place, found.page)
+    chosen = _chosen(found, keep, timedelta(days=days))
+    if dry_run:
+        left = {name: files for name, files in found.manifests.items() if name not in chosen}
+        yield from (f"{name} would be removed." for name in chosen)
+        yield f"Objects that no other revision needs: {len(_unneeded(place, found.there, left))}."
+        return
+    removed = _without_manifest(place, found, chosen)
+    manifests, gone = _swept(place, found, removed)
+    for name in chosen:
+        yield f"{name} {'stays: it was needed meanwhile' if name in manifests else 'is removed'}."
+    yield f"Objects removed that no revision needs: {gone}."
 
 
-def _marked(pool: Pool, access: Access, target: str, name: str, generation: int) -> Remote | None:
-    """The mark that was put over `generation`; None where that is not there any more."""
-    data = revision.mark(name)
-    send = Send(revisions.made(target, data, revisions.MANIFEST_HEADERS), target, generation)
-    # Without a text of its own, the mark of another pruning would be taken for this one's.
-    notes = {revision.PRUNING_KEY: os.urandom(8).hex()}
-    generations: list[int] = []
-    try:
-        written = sending.small(access, send, data, objects.ignore, notes, generations.append)
-        pool.run([objects.paced(access, target, written)])
-    except objects.Changed:
-        return None
-    return _of_generation(target, generations[0])
+def _check(keep: int, days: float) -> None:
+    if keep < 0 or days < 0:
+        raise UsageError("--keep and --older-than must be 0 or more.")
+    if days > timedelta.max.days:
+        raise UsageError(f"--older-than must be at most {timedelta.max.days:,} days.")
 
 
-def _left(pool: Pool, access: Access, target: str) -> str:
-    """What is to be said of a revision that somebody else was faster with."""
-    now = reading.look_up(pool, access, target)
-    if now and not revision.is_mark(now):
-        return "stays: it was uploaded meanwhile"
-    return "is left to another pruning that is at it" if now else "was removed by another pruning"
+def _no_revision(place: Place, page: Page) -> Failure:
+    why = f"Revision {page.name} is active, and {place.manifest(page.name)} is missing." if page.name else (
+        "No revision is active there.")  # fmt: skip
+    return Failure(f"Nothing was pruned at {place.prefix}.", why,
+                   "Upload the app that is to be served, then prune again.")  # fmt: skip
 
 
-def _renewed(pool: Pool, access: Access, prefix: str) -> Active:
-    """What is served, after its page was given a new generation."""
-    before = activation.active(pool, access, prefix)
-    if before.generation != ABSENT:
-        renewed = copying.renewed(access, prefix + INDEX, before.generation)
-        pool.run([objects.paced(access, prefix + INDEX, renewed)])
-    return activation.active(pool, access, prefix)
+def _chosen(found: Overview, keep: int, older_than: timedelta) -> list[str]:
+    """The revisions to remove: old ones, and what ended uploads left."""
+    now, everything = datetime.now(UTC), found.listed.revisions.values()
+    complete = [one for one in everything if one.name not in found.incomplete]
+    old = revisions.prunable(complete, found.page.history, keep, older_than, now)
+    ended = [
+        one
+        for one in everything
+        if one.name in found.incomplete - {found.page.name}
+        and now - one.created >= max(older_than, LEAST_AGE)
+    ]
+    return [one.name for one in (*old, *ended)]
 
 
-def _unmarked(
-    pool: Pool, access: Access, name: str, before: Item | None, manifest: Sequence[bytes],
-    marked: Remote,
-) -> Failure:  # fmt: skip
-    """The error for a revision that is needed after all, once what was there before its mark is back.
+def _unneeded(place: Place, there: Mapping[str, Remote], manifests: Manifests) -> list[Remote]:
+    """The fingerprinted files that no manifest lists, and the own files of revisions without a manifest."""
+    needed = {place.live(entry) for files in manifests.values() for entry in files}
+    pages = (name for name in there if name.endswith(f"/{INDEX}") and name not in needed)
+    others = tuple(name.removesuffix(INDEX) for name in pages if not OF_A_REVISION.match(place.path(name)))
+    found = []
+    for name, remote in there.items():
+        path = place.path(name)
+        if match := OF_A_REVISION.match(path):
+            if match[1] not in manifests:
+                found.append(remote)
+        elif place.is_shared(path) and name not in needed and not name.startswith(others):
+            found.append(remote)  # none of an app that lies further down
+    return found
 
-    A mark that was put over another one stays: that other pruning may be removing files.
+
+def _without_manifest(place: Place, found: Overview, chosen: list[str]) -> set[str]:
+    """Remove manifests; those that were removed."""
+    asked = [
+        Job(objects.remove(place.access, place.manifest(name), found.listed.revisions[name].generation))
+        for name in chosen
+    ]
+    return {name for name, gone in zip(chosen, place.pool.run(asked), strict=True) if gone}
+
+
+def _swept(place: Place, found: Overview, removed: set[str]) -> tuple[Manifests, int]:
+    """Remove what no manifest needs any more; the manifests that are there, and how many objects went."""
+    left = {name: files for name, files in found.manifests.items() if name not in removed}
+    unneeded = _unneeded(place, found.there, left)
+    if not (unneeded or removed or found.listed.prunings or found.listed.marks):
+        return left, 0
+    number, written = _announced(place, unneeded)
+    manifests = _looked_again(place, found, removed)
+    surely = _unneeded(place, {one.name: one for one in unneeded}, manifests)
+    gone = place.pool.run(Job(objects.remove(place.access, one.name, one.generation)) for one in surely)
+    _finish_others(place, found)
+    place.pool.ask(objects.remove(place.access, number, written))
+    return manifests, gone.count(True)
+
+
+def _announced(place: Place, unneeded: list[Remote]) -> Version:
+    """Write down what is about to be removed; the list's object."""
+    name = f"{place.revisions}pruning-{os.urandom(8).hex()}.json"
+    data = json.dumps([(one.name, one.generation) for one in unneeded]).encode()
+    send = Send(revisions.made(name, data, MANIFEST_HEADERS), name, ABSENT)
+    return name, place.pool.ask(sending.write(place.access, send, data)).generation
+
+
+def _looked_again(place: Place, found: Overview, removed: set[str]) -> Manifests:
+    """The manifests that are there once the page has a new generation.
+
+    A revision that was activated in the meantime gets its manifest back.
     """
-    with suppress(objects.Changed):
-        if before is None:
-            pool.run([objects.removed(access, marked, objects.ignore, objects.ignore)])
-        elif manifest:
-            data = manifest[0]
-            entry = revisions.made(marked.name, data, revisions.MANIFEST_HEADERS)
-            notes = {key: text for key, text in before.metadata.items() if key != PLAIN_KEY}
-            send = Send(entry, marked.name, marked.generation)
-            back = sending.small(access, send, data, objects.ignore, notes)
-            pool.run([objects.paced(access, marked.name, back)])
-    if revision.is_mark(before):
-        return Failure(f"Revision {name} was activated while it was being pruned.",
-                       "Its files are there, its manifest is gone.",
-                       "Upload its archive again: the files are copied onto themselves.")  # fmt: skip
-    return _needed(name)
+    page, name = served(place), place.prefix + INDEX
+    place.pool.ask(objects.copy(place.access, name, name, page.generation))
+    page = served(place)
+    listed = revisions.listed(place)
+    for name in revisions.spared(page.history, {*listed.revisions, *removed}) & removed:
+        with suppress(revisions.Gone):  # an upload was faster
+            revisions.announce(place, name, found.manifests[name], listed)
+    listed = revisions.listed(place)
+    manifests = revisions.entries_of(place, list(listed.revisions))
+    if page.name not in manifests:
+        raise _no_revision(place, page)
+    return manifests
 
 
-def _needed(name: str) -> Failure:
-    return Failure(f"Revision {name} was activated while it was being pruned.",
-                   "It is active, or the one that a rollback would go to: nothing of it was removed.",
-                   "Run the same command again for the others.")  # fmt: skip
-
-
-def _of_generation(name: str, generation: int) -> Remote:
-    return Remote(name, 0, 0, revisions.MANIFEST_HEADERS, "", None, generation)
-
-
-def _last_write(pool: Pool, access: Access, folder: str) -> datetime:
-    """When an object of a folder, which has some, was written last."""
-    fields = "items(name,generation,timeCreated),nextPageToken"
-    found = listing.pages(pool, access, {"prefix": folder, "fields": fields})
-    written = [item.time_created for page in found for item in page.items]
-    return max(datetime.fromisoformat(one) for one in written) if written else datetime.now(UTC)
+def _finish_others(place: Place, found: Overview) -> None:
+    """Remove the lists of other prunings, once nothing on them is of the generation that is listed there."""
+    doomed = revisions.doomed(place, found.listed.prunings)
+    there = listing.below(place.pool, place.access, place.prefix, []) if doomed else {}
+    renewed = [one for one in there.values() if (one.name, one.generation) in doomed]
+    place.pool.run(Job(objects.copy(place.access, one.name, one.name, one.generation)) for one in renewed)
+    ended = [*found.listed.prunings, *found.listed.marks.values()]
+    place.pool.run(Job(objects.remove(place.access, one.name, int(one.generation))) for one in ended)

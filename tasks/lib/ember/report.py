@@ -1,7 +1,7 @@
 """What people, and scripts, are told about uploads."""
 
 import json as json_
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,9 +9,9 @@ from msgspec import structs
 
 from tasks.lib import console
 from tasks.lib.console import spoken
-from tasks.lib.ember.activation import Active
+from tasks.lib.ember.overview import Overview
 from tasks.lib.ember.progress import size
-from tasks.lib.ember.revision import Revision
+from tasks.lib.ember.revisions import Revision
 from tasks.lib.ember.summary import Options, UploadSummary
 from tasks.lib.errors import Failure
 
@@ -19,16 +19,13 @@ if TYPE_CHECKING:
     from tasks.lib.ember.site import SiteSummary
 
 # What is added up over all archives of a site.
-COUNTED = ("files", "sent", "copied", "relabelled", "removed", "unchanged", "stored")
+COUNTED = ("files", "sent", "copied", "relabelled", "unchanged", "stored")
 
 
 def sentence(summary: UploadSummary) -> str:
     """One line on what an upload did."""
-    named = f"Revision {summary.revision}: " if summary.revision else ""
-    served = ""
-    if summary.revision:
-        served = " It is active." if summary.active == summary.revision else " It is not active."
-    return f"{named}{_counts(summary)}, in {spoken(summary.seconds)}.{served}"
+    served = "It is active." if summary.active == summary.revision else "It is not active."
+    return f"Revision {summary.revision}: {_counts(summary)}, in {spoken(summary.seconds)}. {served}"
 
 
 def total(done: "SiteSummary") -> str:
@@ -45,8 +42,6 @@ def _counts(summary: UploadSummary) -> str:
         done += f", {summary.copied} copied within the bucket"
     if summary.relabelled:
         done += f", {summary.relabelled} with new headers"
-    if summary.removed:
-        done += f", {summary.removed} removed"
     return f"{summary.files} files: {done}"
 
 
@@ -55,12 +50,11 @@ def preview(summary: UploadSummary) -> Iterator[str]:
     yield from (f"send     {name}" for name in summary.to_send)
     yield from (f"copy     {name}" for name in summary.to_copy)
     yield from (f"relabel  {name}" for name in summary.to_relabel)
-    yield from (f"extra    {name}" for name in summary.to_remove)
     yield f"{summary.unchanged} of {summary.files} files are there already."
 
 
 def _lines(summary: UploadSummary, options: Options) -> Iterator[str]:
-    yield from (f"warning: {fault}" for fault in summary.broken)
+    yield from (f"warning: {problem}" for problem in summary.broken)
     yield from preview(summary) if options.dry_run else [sentence(summary)]
 
 
@@ -100,14 +94,15 @@ def site(done: "SiteSummary", rest: Path | None, json: bool, options: Options) -
         raise Failure(
             f"{len(done.failed)} of {len(done.failed) + len(done.done)} archives could not be uploaded.",
             why,
-            f"Mend these, then run again with --manifest {rest}: it lists only them."
+            f"Fix these, then run again with --manifest {rest}: it lists only them."
             if rest
-            else "Mend these, then run again.",
+            else "Fix these, then run again.",
         )
 
 
-def revisions(listed: Sequence[Revision], active: Active, json: bool) -> None:
-    """Tell which revisions there are."""
+def revisions(found: Overview, json: bool) -> None:
+    """Tell which revisions there are, newest first."""
+    listed, page = list(found.listed.revisions.values()), found.page
     if json:
         rows = [
             {
@@ -115,33 +110,31 @@ def revisions(listed: Sequence[Revision], active: Active, json: bool) -> None:
                 "created": r.created.isoformat(),
                 "files": r.files,
                 "size": r.size,
-                "active": r.name == active.name,
+                "active": r.name == page.name,
+                "complete": r.name not in found.incomplete,
             }
             for r in listed
         ]
         console.emit(_dumped(rows))
         return
     if listed:
-        _table(listed, active)
-    if active.name and active.name not in {one.name for one in listed}:
-        console.say(f"{active.name} is active and not whole; `./inv ember.verify` says what to do.")
+        table = [
+            (r.name, f"{r.created:%Y-%m-%d %H:%M} UTC", str(r.files), size(r.size), _state(r, found))
+            for r in listed
+        ]
+        console.table(("revision", "uploaded", "files", "size", ""), table)
+    if page.name and page.name not in {one.name for one in listed}:
+        console.say(f"{page.name} is active and has no manifest: upload its archive again.")
     elif not listed:
-        console.say("There is no complete revision: nothing was uploaded to this prefix, or only in place.")
+        console.say("There is no revision: nothing was uploaded to this prefix by this tool.")
 
 
-def _table(listed: Sequence[Revision], active: Active) -> None:
-    before = list(active.history)
-    table = [
-        (r.name, f"{r.created:%Y-%m-%d %H:%M} UTC", str(r.files), size(r.size), _standing(r.name, before))
-        for r in listed
-    ]
-    console.table(("revision", "uploaded", "files", "size", ""), table)
-
-
-def _standing(name: str, history: Sequence[str]) -> console.Cell:
-    if history[:1] == [name]:
+def _state(revision: Revision, found: Overview) -> console.Cell:
+    if revision.name in found.incomplete:
+        return console.Styled("incomplete", "red")
+    if revision.name == found.page.name:
         return console.Styled("active", "green")
-    return "active before" if name in history else ""
+    return "active before" if revision.name in found.page.history else ""
 
 
 def _dumped(value: object) -> str:

@@ -1,205 +1,249 @@
-"""The revisions in a bucket: listed, looked at and completed."""
+"""The revisions of an app: their names, their manifests, and which of them are there.
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import NamedTuple
+A manifest is written before the files that it lists.  So a revision may lack some, after an upload that was
+ended; whoever activates one looks.
+"""
 
-from tasks.lib.ember import content, listing, objects, reading, revision, sending
-from tasks.lib.ember.access import Access
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+
+from tasks.lib.ember import content, listing, objects, sending
 from tasks.lib.ember.headers import Headers
+from tasks.lib.ember.http import Job
 from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.member import FILE, Member
-from tasks.lib.ember.plan import Plan, Send, plan
-from tasks.lib.ember.remote import ABSENT, Item, Plain, Remote, remote_of
-from tasks.lib.ember.revision import Revision
-from tasks.lib.ember.wire import Pool
+from tasks.lib.ember.objects import ABSENT, Item, Plain, remote_of
+from tasks.lib.ember.place import MANIFEST, PRUNING, Place
+from tasks.lib.ember.plan import DIGEST_NOTED, Send, Version
 from tasks.lib.errors import Failure, UsageError
 
+LENGTH = 12
 MANIFEST_HEADERS = Headers("application/json", "no-cache")
+# The key of an object's own metadata by which earlier versions marked a manifest once it was being pruned.
+MARK_KEY = "lookit-pruning"
+# How many activations are remembered for rolling back.
+REMEMBERED = 20
 
 
-class Listed(NamedTuple):
-    """The revisions at a prefix.
+class Revision(Struct, frozen=True):
+    """A revision as its manifest's object tells of it.
 
     Args:
-        complete: those that can be activated, newest first.
-        incomplete: names of those whose upload has not ended.
-        pruned: names of those whose pruning was begun, and the generations of the marks that say so.
+        name: the hash of its content.
+        created: when it was uploaded.
+        files: how many it has.
+        size: the bytes of all of them, before compression.
+        generation: its manifest's.
+        noted: the size and the CRC32C of its manifest.
     """
 
-    complete: list[Revision]
-    incomplete: list[str]
-    pruned: Mapping[str, int]
+    name: str
+    created: datetime
+    files: int
+    size: int
+    generation: int
+    noted: Plain | None = None
+
+
+class Listed(Struct):
+    """What lies directly in the folder of revisions.
+
+    Args:
+        revisions: by name, newest first.
+        prunings: the lists of prunings that have not ended.
+        marks: what earlier versions left in place of manifests.
+    """
+
+    revisions: dict[str, Revision]
+    prunings: list[Item]
+    marks: dict[str, Item]
+
+    def generation(self, name: str) -> int:
+        """Of the object that has the place of a revision's manifest."""
+        if name in self.revisions:
+            return self.revisions[name].generation
+        return int(self.marks[name].generation) if name in self.marks else ABSENT
 
 
 class Gone(Failure):
     """Something of a revision is not there, or not any more."""
 
 
-def listed(pool: Pool, access: Access, prefix: str) -> Listed:
-    """The revisions at `prefix`.
+def identity(entries: Iterable[Entry]) -> str:
+    """The name of the revision with exactly these files: a hash of paths and contents."""
+    noted = sorted(f"{entry.digest.hex() or [entry.size, entry.crc32c]} {entry.path}" for entry in entries)
+    return hashlib.sha256("\n".join(noted).encode()).hexdigest()[:LENGTH]
 
-    What else somebody put there is none of them: an app in place may have a folder of that name.
-    """
-    complete: dict[str, Revision] = {}
-    pruned: dict[str, int] = {}
-    folders: list[str] = []
-    start = prefix + revision.FOLDER
-    for found in listing.pages(pool, access, {"prefix": start, "delimiter": "/"}):
-        for item in found.items:
-            one = _revision(item, start)
-            if not revision.is_name(one.name) or item.name != revision.manifest_name(prefix, one.name):
-                continue
-            if revision.is_mark(item):
-                pruned[one.name] = one.generation
+
+def listed(place: Place) -> Listed:
+    """The revisions at a place; what else somebody put into their folder is none of them."""
+    found = Listed({}, [], {})
+    for item in place.pool.ask(listing.directly_in(place.access, place.revisions)):
+        path = place.path(item.name)
+        if PRUNING.fullmatch(path):
+            found.prunings.append(item)
+        elif match := MANIFEST.fullmatch(path):
+            if MARK_KEY in item.metadata:
+                found.marks[match[1]] = item
             else:
-                complete[one.name] = one
-        names = (name.removeprefix(start).removesuffix("/") for name in found.prefixes)
-        folders.extend(filter(revision.is_name, names))
-    newest_first = sorted(complete.values(), key=lambda one: one.created, reverse=True)
-    return Listed(
-        newest_first, [name for name in folders if name not in complete and name not in pruned], pruned
-    )
+                found.revisions[match[1]] = _revision(match[1], item)
+    newest_first = sorted(found.revisions.values(), key=lambda one: one.created, reverse=True)
+    found.revisions = {one.name: one for one in newest_first}
+    return found
 
 
-def observed(
-    pool: Pool, access: Access, prefix: str, name: str, paths: Sequence[str]
-) -> tuple[list[Remote], Item | None]:
-    """What a revision that should have `paths` has: objects, and what the API says of the manifest.
-
-    Where files are missing, a pruning may have removed them, and the manifest is asked for again: it may have
-    been read before the pruning began.  Where it is a mark, the objects are those that were there after it.
-    """
-    found: list[Remote] = []
-    manifests: list[Item] = []
-    where, target = revision.folder(prefix, name), revision.manifest_name(prefix, name)
-    pool.run([reading.looking_up(access, target, manifests), *listing.jobs(access, where, paths, found)])
-    manifest = manifests[0] if manifests else None
-    if manifest and not {where + path for path in paths} <= {one.name for one in found}:
-        manifest = reading.look_up(pool, access, target)
-    return listing.whole(pool, access, where, paths) if revision.is_mark(manifest) else found, manifest
-
-
-def write_manifest(
-    pool: Pool,
-    access: Access,
-    prefix: str,
-    name: str,
-    entries: Sequence[Entry],
-    there: Item | None,
-) -> None:
-    """Mark a revision as complete; where it is so marked already, nothing is done.
-
-    Args:
-        pool: sends the requests.
-        access: the bucket.
-        prefix: where, with its slash.
-        name: the revision.
-        entries: all its files.
-        there: what the API says of the manifest, or mark, that is there, if one is.
+def entries_of(place: Place, names: Collection[str]) -> dict[str, list[Entry]]:
+    """The files of revisions, by name; a revision whose manifest is gone is left out.
 
     Raises:
-        Gone: it is being pruned.
-        Failure: somebody else wrote another manifest.
+        Failure: a manifest is damaged.
 
     """
-    target = revision.manifest_name(prefix, name)
-    data = revision.manifest(entries, name)
-    entry = made(target, data, MANIFEST_HEADERS)
-    if there and remote_of(there).plain == Plain(entry.size, entry.crc32c):
-        return
-    send = Send(entry, target, int(there.generation) if there else ABSENT)
+    asked = [Job(objects.fetch(place.access, place.manifest(name))) for name in names]
+    found = zip(names, place.pool.run(asked), strict=True)
+    return {name: _entries(place.manifest(name), data) for name, data in found if data and not _is_mark(data)}
+
+
+def doomed(place: Place, prunings: Sequence[Item]) -> set[Version]:
+    """The objects that prunings are about to remove, each of one generation."""
+    asked = [Job(objects.fetch(place.access, item.name)) for item in prunings]
+    return {
+        (name, generation) for data in place.pool.run(asked) if data for name, generation in json.loads(data)
+    }
+
+
+def announce(place: Place, name: str, entries: Sequence[Entry], found: Listed) -> int:
+    """Write a revision's manifest where it is not there; its generation.
+
+    Raises:
+        Gone: somebody else removed or wrote it meanwhile.
+
+    """
+    target, data = place.manifest(name), manifest(entries, name)
+    entry, generation = made(target, data, MANIFEST_HEADERS), found.generation(name)
+    if name in found.revisions and found.revisions[name].noted == Plain(entry.size, entry.crc32c):
+        return generation
+    size = sum(entry.size for entry in entries)
+    notes = {"lookit-files": str(len(entries)), "lookit-size": str(size)}
+    send = Send(entry, target, generation)
     try:
-        pool.run([sending.small(access, send, data, objects.ignore, revision.notes(entries))])
+        return place.pool.ask(sending.write(place.access, send, data, notes)).generation
     except objects.Changed as changed:
-        now = reading.look_up(pool, access, target)
-        if now is not None and not revision.is_mark(now):
-            raise
-        raise Gone(f"Revision {name} was pruned while it was being uploaded.",
-                      "What is served at the prefix is as it was.",
-                      "Run the same command again: it sends what is missing.") from changed  # fmt: skip
+        raise gone(name, "Another upload, or a pruning, wrote its manifest meanwhile.") from changed
 
 
-def expect_whole(pool: Pool, access: Access, prefix: str, name: str, entries: Sequence[Entry]) -> None:
-    """Look whether all files of a revision are there.
+def manifest(entries: Iterable[Entry], name: str) -> bytes:
+    """What a revision consists of, as JSON."""
+    files = {
+        e.path: [
+            e.size, f"{e.crc32c:08x}", e.headers.content_type, e.headers.cache_control, e.compressible,
+            e.digest[:DIGEST_NOTED].hex(), e.shared,
+        ]
+        for e in sorted(entries, key=lambda entry: entry.path)
+    }  # fmt: skip
+    return json.dumps({"revision": name, "files": files}, separators=(",", ":"), ensure_ascii=False).encode()
 
-    Raises:
-        Gone: some are not.
 
-    """
-    where = revision.folder(prefix, name)
-    there = listing.whole(pool, access, where, [entry.path for entry in entries])
-    expect_all(name, plan(entries, where, there))
+def made(path: str, data: bytes, headers: Headers) -> Entry:
+    """An entry for content that no archive holds."""
+    member = Member(path, FILE, len(data), 0, None)
+    return Entry(path, len(data), content.checksum([data]), b"", headers, True, member)
 
 
-def known(revisions: Sequence[Revision], asked: str) -> str:
+def known(revisions: Collection[str], asked: str) -> str:
     """The full name of the revision that `asked` begins.
 
     Raises:
         UsageError: there is none, or more than one.
 
     """
-    found = [one.name for one in revisions if one.name.startswith(asked)] if asked else []
+    found = [name for name in revisions if name.startswith(asked)] if asked else []
     if len(found) == 1:
         return found[0]
-    names = ", ".join(one.name for one in revisions) or "none"
-    reason = "More than one revision begins with" if found else "There is no complete revision"
-    raise UsageError(f"{reason} {asked!r}.", f"Complete revisions: {names}.", "See `./inv ember.list`.")
+    reason = "More than one revision begins with" if found else "There is no revision"
+    names = ", ".join(revisions) or "none"
+    raise UsageError(f"{reason} {asked!r}.", f"Revisions: {names}.", "See `./inv ember.list`.")
 
 
-def entries_in(pool: Pool, access: Access, prefix: str, name: str) -> list[Entry]:
-    """The files of a complete revision, by its manifest.
-
-    Raises:
-        Gone: there is none.
-        Failure: it is damaged.
-
-    """
-    manifest = revision.manifest_name(prefix, name)
-    found: list[bytes] = []
-    pool.run([reading.fetching(access, manifest, found)])
-    if not found or found[0] == revision.mark(name):
-        raise not_whole(name, [manifest])
-    try:
-        return revision.entries_of(found[0])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Failure(f"{manifest} is no manifest of a revision.", str(error),
-                      "Upload its archive again: only the manifest is sent.") from error  # fmt: skip
-
-
-def made(path: str, data: bytes, headers: Headers) -> Entry:
-    """An entry for content that no archive holds."""
-    return Entry(
-        path, len(data), content.checksum([data]), b"", headers, True, Member(path, FILE, len(data), 0, None)
+def gone(name: str, why: str) -> Gone:
+    """The error for a revision that cannot be served as it is."""
+    return Gone(
+        f"Revision {name} is not complete; nothing was activated.",
+        why,
+        "Upload its archive again: only what is missing is sent.",
     )
 
 
-def expect_all(name: str, missing: Plan) -> None:
-    """Look whether a plan finds all files of a revision there.
+def activated(history: Sequence[str], name: str) -> list[str]:
+    """The history after activating `name`; the first is the active revision."""
+    if history and history[0] == name:
+        return list(history)
+    return [name, *history][:REMEMBERED]
 
-    Raises:
-        Gone: some are not.
 
+def rolled_back(history: Sequence[str], there: Collection[str]) -> list[str]:
+    """The history after going back to the revision before that is still there; empty where there is none."""
+    before = list(history[1:])
+    while before and before[0] not in there:
+        before.pop(0)
+    return before
+
+
+def spared(history: Sequence[str], there: Collection[str]) -> set[str]:
+    """What is never pruned: the active revision, and the one that a rollback would go back to."""
+    return {*history[:1], *rolled_back(history, there)[:1]}
+
+
+def prunable(
+    revisions: Iterable[Revision], history: Sequence[str], keep: int, older_than: timedelta, now: datetime
+) -> list[Revision]:
+    """The revisions that may go, oldest first.
+
+    The active one stays, the one that a rollback would go back to, the newest `keep`, and all that are not
+    older than `older_than`.
     """
-    wrong = [one.name for one in (*missing.last, *missing.send)] + [one.name for one in missing.relabel]
-    if wrong:
-        raise not_whole(name, wrong)
+    by_age = sorted(revisions, key=lambda revision: revision.created)
+    needed = spared(history, {revision.name for revision in by_age})
+    beyond = by_age[: max(0, len(by_age) - keep)]
+    return [r for r in beyond if r.name not in needed and now - r.created > older_than]
 
 
-def not_whole(name: str, wrong: Sequence[str]) -> Gone:
-    """The error for a revision of which these objects are missing."""
-    return Gone(f"Revision {name} is not whole; nothing was activated.",
-                   "\n".join(f"- {one} is missing or differs." for one in wrong),
-                   "Upload its archive again: only what is missing is sent.")  # fmt: skip
-
-
-def _revision(item: Item, start: str) -> Revision:
-    noted = item.metadata
+def _revision(name: str, item: Item) -> Revision:
     created = datetime.fromisoformat(item.time_created)
-    name = item.name.removeprefix(start).removesuffix(".json")
-    files, size = (_count(noted.get(key, "")) for key in ("lookit-files", "lookit-size"))
-    return Revision(name, created, files, size, int(item.generation))
+    files, size = (_count(item.metadata.get(key, "")) for key in ("lookit-files", "lookit-size"))
+    return Revision(name, created, files, size, int(item.generation), remote_of(item).plain)
 
 
 def _count(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def _is_mark(data: bytes) -> bool:
+    return b'"pruning":true' in data and b'"files"' not in data
+
+
+def _entries(target: str, data: bytes) -> list[Entry]:
+    try:
+        files: Mapping[str, list[Any]] = json.loads(data)["files"]
+        return [_entry(path, noted) for path, noted in files.items()]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Failure(
+            f"{target} is no manifest of a revision.",
+            str(error),
+            "Upload its archive again: only the manifest is sent.",
+        ) from error
+
+
+def _entry(path: str, noted: list[Any]) -> Entry:
+    size, crc32c, content_type, cache_control, compressible = noted[:5]
+    # Earlier versions noted no digest, or kept every file in the revision's own folder.
+    digest = noted[5] if len(noted) > 5 else ""
+    shared = len(noted) > 6 and bool(noted[6])
+    headers = objects.shared_headers(content_type, cache_control)
+    member = Member(path, FILE, size, 0, None)
+    return Entry(path, size, int(crc32c, 16), bytes.fromhex(digest), headers, compressible, member, shared)

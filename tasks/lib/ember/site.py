@@ -8,21 +8,18 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from tasks.lib.background import Background
 from tasks.lib.console import say
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.bringing import upload_with
+from tasks.lib.ember.http import Pool
+from tasks.lib.ember.names import checked_prefix
+from tasks.lib.ember.place import Place
 from tasks.lib.ember.progress import Progress
-from tasks.lib.ember.sharing import Shared, Woken
 from tasks.lib.ember.summary import Options, UploadSummary
-from tasks.lib.ember.wire import MOST_HELD, Pool
+from tasks.lib.ember.upload import bring
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import write_atomically
 from tasks.lib.settings.ember import Ember
 from tasks.lib.signals import uninterrupted
-
-# Archives at the same time; they share the connections.
-AT_ONCE = 4
 
 
 class SiteSummary(Struct):
@@ -93,35 +90,18 @@ def upload_manifest(
 def upload_all(
     access: Access, ember: Ember, archives: Mapping[str, str], options: Options, summary: SiteSummary
 ) -> None:
-    """Upload every archive below ember.prefix; what fails does not stop the others.
+    """Upload every archive below ember.prefix, one after the other; what fails does not stop the others.
 
-    Archives are read, judged and compressed on threads of their own, and send over one line.
-
-    Args:
-        access: the bucket.
-        ember: limits, header rules, and how many connections there may be.
-        archives: the archives by uuid.
-        options: how.
-        summary: is told of each archive as it ends.
-
+    `summary` is told of each archive as it ends.
     """
-    waiting = iter(list(archives.items()))  # each thread takes the next
-
-    def work() -> None:
-        for uuid, source in waiting:
-            bring(uuid, source)
-
-    def bring(uuid: str, source: str) -> None:
-        try:
-            with closing(Pool(access, shared.lane(), MOST_HELD // AT_ONCE)) as pool:
-                prefix = "/".join(filter(None, (ember.prefix.removesuffix("/"), uuid)))
-                summary.done[uuid] = upload_with(pool, access, ember, source, prefix, options, progress)
-        except Failure as failure:
-            summary.failed[uuid] = str(failure)
-
-    with Progress() as progress, Shared(Woken(ember.connections)) as shared:
-        for thread in [Background(work) for _ in range(min(AT_ONCE, len(archives)))]:
-            thread.wait()
+    with closing(Pool(access, ember.connections)) as pool, Progress() as progress:
+        for uuid, source in archives.items():
+            prefix = "/".join(filter(None, (ember.prefix.removesuffix("/"), uuid)))
+            try:
+                place = Place(access, pool, checked_prefix(prefix), ember)
+                summary.done[uuid] = bring(place, source, options, progress)
+            except Failure as failure:
+                summary.failed[uuid] = str(failure)
 
 
 def note_rest(manifest: Path, archives: Mapping[str, str], summary: SiteSummary) -> Path | None:

@@ -9,16 +9,12 @@ class Options(Struct, frozen=True, kw_only=True):
     """How to upload.
 
     Args:
-        in_place: to the prefix itself, over what is there, instead of as a revision beside others.
         activate: serve the revision once it is there.
-        delete_extra: remove what the app does not have, from the prefix or from the revision's folder.
         dry_run: decide, and change nothing.
         allow_broken: also an app that no browser could run as it is.
     """
 
-    in_place: bool = False
     activate: bool = True
-    delete_extra: bool = False
     dry_run: bool = False
     allow_broken: bool = False
 
@@ -29,16 +25,14 @@ class UploadSummary(Struct):
     Args:
         url: where index.html is served.
         files: how many files the app has.
-        revision: the app's revision; empty when uploaded in place.
-        active: the revision that is served now; empty when uploaded in place.
+        revision: the app's revision.
+        active: the revision that is served now.
         to_send: names of objects to write, in order.
         to_copy: names of objects to write by copying another one of the bucket.
         to_relabel: names of objects to give other headers only.
-        to_remove: names of objects that the app does not have; removed with delete_extra only.
         sent: how many were written.
-        copied: how many were copied from the revision that is served, which has them already.
+        copied: how many were copied within the bucket.
         relabelled: how many got other headers.
-        removed: how many were removed.
         unchanged: how many were there already.
         stored: the bytes written, after compression.
         broken: what would keep a browser from running the app, and was allowed.
@@ -54,33 +48,15 @@ class UploadSummary(Struct):
     to_send: list[str] = field(default_factory=list)
     to_copy: list[str] = field(default_factory=list)
     to_relabel: list[str] = field(default_factory=list)
-    to_remove: list[str] = field(default_factory=list)
     sent: int = 0
     copied: int = 0
     relabelled: int = 0
-    removed: int = 0
     unchanged: int = 0
     stored: int = 0
     broken: list[str] = field(default_factory=list)
     seconds: float = 0.0
     requests: int = 0
     connections: int = 0
-
-
-def checked(options: Options) -> Options:
-    """The options, once they go together.
-
-    Raises:
-        UsageError: they do not.
-
-    """
-    if options.in_place and not options.activate:
-        raise UsageError(
-            "--no-activate is not for --in-place.",
-            "What is written in place is served at once: nothing can wait to be activated.",
-            "Leave one of them out.",
-        )
-    return options
 
 
 def check_alone(manifest: str, archive: str, prefix: str) -> None:

@@ -56,7 +56,11 @@ def survey(archive: Archive, prefix: str, ember: Ember) -> Survey:
     refuse(faults)
     paths = [names.relative(member.name) for member in files]
     root = len(_root(paths))
-    return Survey(files, [path[root:] for path in paths])
+    paths = [path[root:] for path in paths]
+    refuse(
+        [said(p, "its name is kept for revisions") for p in paths if names.KEPT_FOR_REVISIONS.fullmatch(p)]
+    )
+    return Survey(files, paths)
 
 
 def _files(archive: Archive, prefix: str, ember: Ember, faults: list[str]) -> list[Member]:

@@ -1,39 +1,55 @@
-"""Uploading a built Ember app: the bucket is asked what it holds, while the rest is still being loaded."""
+"""Bringing a built Ember app to its place: read and judge the archive, look what is there, send, activate."""
 
-import sys
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from tasks.lib.console import spoken
+from tasks.lib.ember import activation, content, listing, objects, page, revisions
 from tasks.lib.ember.access import Access, access
-from tasks.lib.ember.line import Line
-from tasks.lib.ember.listing import Listing
-from tasks.lib.ember.names import checked_prefix
+from tasks.lib.ember.activation import Complete
+from tasks.lib.ember.archive import open_archive
+from tasks.lib.ember.http import Job
+from tasks.lib.ember.inspection import Entry, Inventory, inspect
+from tasks.lib.ember.member import Archive
+from tasks.lib.ember.place import Place, opened
+from tasks.lib.ember.plan import Plan, copying, plan
+from tasks.lib.ember.progress import Progress
 from tasks.lib.ember.summary import Options, UploadSummary
-from tasks.lib.ember.wire import Pool
-from tasks.lib.errors import TimedOut
+from tasks.lib.ember.survey import INDEX, said
+from tasks.lib.ember.transfer import Transfer
+from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.settings.ember import Ember
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
 
-AS_A_REVISION = Options()
-# Seconds that a thread may compute while another one, which has an answer of the bucket in hand, waits.
-SHORT_TURN = 0.0001
+ACTIVATED = Options()
+# How often an upload begins, where a pruning takes away what it found there.
+MOST_ROUNDS = 3
+
+
+class Upload(Struct):
+    """One upload: of what, to where, how, and what was done."""
+
+    place: Place
+    archive: Archive
+    inventory: Inventory
+    options: Options
+    summary: UploadSummary
+    progress: Progress
 
 
 def upload(
-    settings: "Settings",
-    environment: "Environment",
-    source: str,
-    prefix: str,
-    options: Options = AS_A_REVISION,
-) -> UploadSummary:
+    settings: "Settings", environment: "Environment", source: str, prefix: str, options: Options = ACTIVATED
+) -> UploadSummary:  # fmt: skip
     """Bring the app in `source` to the environment's bucket, below `prefix`.
 
     Args:
-        settings: how Cloud Storage is reached, limits and header rules.
+        settings: how Cloud Storage is reached, limits and rules.
         environment: whose bucket.
         source: a zip, tar, tar.gz, tar.zst or folder, or `-` for standard input.
         prefix: where in the bucket, for example experiments/<uuid>.
@@ -47,6 +63,14 @@ def upload(
     return upload_to(access(settings, environment), settings.ember, source, prefix, options)
 
 
+def upload_to(
+    access: Access, ember: Ember, source: str, prefix: str, options: Options = ACTIVATED
+) -> UploadSummary:
+    """As `upload`, to a bucket that `access` leads to."""
+    with opened(access, ember, prefix) as place, Progress() as progress:
+        return bring(place, source, options, progress)
+
+
 def too_long(settings: "Settings") -> TimedOut:
     """The error for an upload that reached its limit."""
     return TimedOut(
@@ -56,36 +80,117 @@ def too_long(settings: "Settings") -> TimedOut:
     )
 
 
-def upload_to(
-    access: Access, ember: Ember, source: str, prefix: str, options: Options = AS_A_REVISION
-) -> UploadSummary:
-    """As `upload`, to a bucket that `access` leads to."""
-    prefix = checked_prefix(prefix)
-    with (
-        closing(Pool(access, Line(ember.connections))) as pool,
-        _short_turns(),
-        _asked_ahead(pool, access, prefix, options) as listing,
-    ):
-        from tasks.lib.ember.bringing import upload_with
-        from tasks.lib.ember.progress import Progress
+def bring(place: Place, source: str, options: Options, progress: Progress) -> UploadSummary:
+    """As `upload`, to a place."""
+    started, traffic = time.monotonic(), place.pool.traffic
+    requests, connections = traffic.requests, traffic.connections
+    summary = UploadSummary(place.url)
+    with closing(open_archive(source, place.ember.limits)) as archive:
+        inventory = inspect(archive, f"{place.revisions}{'0' * revisions.LENGTH}/", place.ember)
+        summary.broken = [*inventory.broken, *_page_problems(place, archive, inventory)]
+        _judge(summary, options)
+        one = Upload(place, archive, inventory, options, summary, progress)
+        for left in reversed(range(MOST_ROUNDS)):
+            try:
+                _round(one)
+                break
+            except revisions.Gone:
+                if not left:
+                    raise
+    summary.requests = traffic.requests - requests
+    summary.connections = traffic.connections - connections
+    summary.seconds = time.monotonic() - started
+    return summary
 
-        with Progress() as progress:
-            return upload_with(pool, access, ember, source, prefix, options, progress, listing)
+
+def _page_problems(place: Place, archive: Archive, inventory: Inventory) -> Iterator[str]:
+    """What index.html loads in vain."""
+    members = {entry.path: entry.member for entry in inventory.entries}
+
+    def read(path: str) -> bytes:
+        if path in inventory.kept:
+            return inventory.kept[path]
+        with archive.open(members[path]) as file:
+            return b"".join(content.pieces(file))
+
+    for problem in page.problems(inventory.index, members, place.served_at, read):
+        yield said(INDEX, problem)
 
 
-def _asked_ahead(
-    pool: Pool, access: Access, prefix: str, options: Options
-) -> AbstractContextManager[Listing | None]:
-    """What the prefix holds, where that is the first question; a revision's begins with what is served."""
-    return Listing(pool, access, prefix) if options.in_place else nullcontext()
+def _judge(summary: UploadSummary, options: Options) -> None:
+    """Refuse an app that no browser could run, where that is not allowed."""
+    if summary.broken and not options.allow_broken:
+        raise Failure(
+            "No browser could run this app, so nothing was uploaded.",
+            "\n".join(f"- {problem}" for problem in summary.broken),
+            "Build it again (docs/ember.md says how), or upload it as it is: --allow-broken",
+        )
 
 
-@contextmanager
-def _short_turns() -> Iterator[None]:
-    """Have threads take turns quickly: by default Python lets one that waits for its turn wait 5 ms."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(SHORT_TURN)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
+def _round(one: Upload) -> None:
+    """Announce the revision, send what is missing, and serve it."""
+    place, entries, summary = one.place, one.inventory.entries, one.summary
+    name = summary.revision = revisions.identity(entries)
+    listed = revisions.listed(place)
+    generation = listed.generation(name)
+    if not one.options.dry_run:
+        generation = revisions.announce(place, name, entries, listed)
+        if generation != listed.generation(name):
+            listed = revisions.listed(place)  # with the prunings that did not see the manifest
+    complete, now = _seen(one, name, revisions.doomed(place, listed.prunings))
+    summary.active = now.name
+    decided = _decided(one, name, complete, now)
+    _note(summary, one.inventory, decided)
+    if one.options.dry_run:
+        return
+    activation.expect_no_clash(decided)
+    Transfer(place, one.archive, one.inventory, summary, one.progress).carry_out(decided)
+    if not one.options.activate:
+        _expect_announced(place, name, generation)
+    elif not activation.is_served(place, name, complete, now):
+        _expect_announced(place, name, generation)
+        history = revisions.activated(now.history, name)
+        activation.activate(place, name, history, now, complete)
+        summary.active = name
+
+
+def _seen(one: Upload, name: str, doomed: set[tuple[str, int]]) -> tuple[Complete, activation.Page]:
+    """What the bucket holds, and the page, both looked up after the manifest was there."""
+    place, entries = one.place, one.inventory.entries
+    looking = Job(objects.look_up(place.access, place.prefix + INDEX))
+    kept = place.kept(name)
+    listings = listing.jobs(place.access, place.prefix, [kept(entry) for entry in entries])
+    item, *found = place.pool.run([looking, *listings])
+    return Complete(entries, listing.together(found), doomed), activation.page_of(item)
+
+
+def _decided(one: Upload, name: str, complete: Complete, now: activation.Page) -> Plan:
+    """What to send and to copy so that nothing of the revision is missing."""
+    place = one.place
+    decided = plan(complete.entries, place.kept(name), complete.there, complete.doomed)
+    if not decided.send or not now.name:
+        return decided
+    earlier: list[Entry] = []
+    with suppress(Failure):  # its manifest is damaged
+        earlier = revisions.entries_of(place, [now.name]).get(now.name, [])
+    return copying(decided, earlier, place.kept(now.name), complete.there)
+
+
+def _expect_announced(place: Place, name: str, generation: int) -> None:
+    """Look whether the revision's manifest was there all the time.
+
+    Raises:
+        Gone: a pruning has removed it.
+
+    """
+    item = place.pool.ask(objects.look_up(place.access, place.manifest(name)))
+    if item is None or int(item.generation) != generation:
+        raise revisions.gone(name, "A pruning has removed its manifest meanwhile.")
+
+
+def _note(summary: UploadSummary, inventory: Inventory, decided: Plan) -> None:
+    summary.files = len(inventory.entries)
+    summary.unchanged = decided.unchanged
+    summary.to_send = [send.name for send in decided.send]
+    summary.to_copy = [copy.send.name for copy in decided.copy]
+    summary.to_relabel = [change.name for change in decided.relabel]

@@ -1,135 +1,144 @@
 """Whether a revision is there whole, and whether the public is served it as it should be."""
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from tasks.lib.ember import activation, content, listing, page, reading, revision, revisions
-from tasks.lib.ember.access import Access
+from msgspec import Struct
+
+from tasks.lib.ember import activation, content, listing, revisions
+from tasks.lib.ember.activation import Complete, served
+from tasks.lib.ember.answers import ask, said
 from tasks.lib.ember.headers import may_be_gzip
+from tasks.lib.ember.http import Job, Request, Response, Steps
 from tasks.lib.ember.inspection import Entry
-from tasks.lib.ember.persistence import ask, said
+from tasks.lib.ember.objects import Remote
+from tasks.lib.ember.place import Place
 from tasks.lib.ember.plan import plan
-from tasks.lib.ember.survey import INDEX
-from tasks.lib.ember.wire import Job, Pool, Request, Response, Steps
+from tasks.lib.errors import Failure
 from tasks.lib.settings.ember import Cors
 
 # Larger files are asked for with HEAD: their bytes were checked when they were stored.
 LARGEST_TO_READ = 8 << 20
-STRAY = "no manifest names it."
 OTHER_BYTES = "the bytes served are not the ones of the revision."
 UNREADABLE = "it is gzip, and no browser unpacks what is served as {}."
 # Who asks where everybody may.
 ORIGIN = "https://lookit.invalid"
 
 
-def asking(cors: Sequence[Cors]) -> str:
+class Expected(Struct, frozen=True):
+    """What the public should be answered at an address.
+
+    Args:
+        url: the address.
+        entry: the file.
+        encoding: what it is stored in, and has to be served in to who accepts that.
+        origin: of the page that asks and may read the answer; empty where none may.
+    """
+
+    url: str
+    entry: Entry
+    encoding: str
+    origin: str
+
+
+def verify(place: Place, asked: str, cors: Sequence[Cors]) -> str:
+    """Examine the revision that `asked` names or begins, else the active one; says that it is sound.
+
+    Raises:
+        Failure: it is not; all that is wrong is listed.
+
+    """
+    page, listed = served(place), revisions.listed(place)
+    if not (asked or page.name):
+        raise Failure(
+            f"No revision is active at {place.prefix}.",
+            "Nothing was uploaded there by this tool.",
+            "See `./inv ember.list`; name a revision with --revision.",
+        )
+    name = revisions.known(listed.revisions, asked) if asked else page.name
+    entries = revisions.entries_of(place, [name]).get(name)
+    if entries is None:
+        raise revisions.gone(name, f"{place.manifest(name)} is missing.")
+    found = problems(place, name, entries, page, origin_of(cors))
+    if found:
+        raise Failure(
+            f"Revision {name} is not as it should be.",
+            "\n".join(f"- {problem}" for problem in found),
+            _fix(found, name),
+        )
+    return f"Revision {name} is complete, and served as it should be."
+
+
+def origin_of(cors: Sequence[Cors]) -> str:
     """The origin of a page that may read the bucket by its configuration; empty where none may."""
     origins = [origin for rule in cors for origin in rule.origin]
     return ORIGIN if "*" in origins else next(iter(origins), "")
 
 
-def verify(pool: Pool, access: Access, prefix: str, name: str, origin: str = ORIGIN) -> list[str]:
-    """Everything that is wrong with a revision; empty when it is sound.
-
-    Args:
-        pool: sends the requests.
-        access: the bucket.
-        prefix: where the revisions lie, with its slash.
-        name: a complete revision.
-        origin: of the page that asks and may read what it is answered; empty where none may.
-
-    """
-    where = revision.folder(prefix, name)
-    entries = revisions.entries_in(pool, access, prefix, name)
-    there = listing.whole(pool, access, where, [entry.path for entry in entries])
-    decided = plan(entries, where, there)
-    lost = [one.name for one in (*decided.send, *decided.last)]
-    faults = [f"{one}: it is missing, or its content differs." for one in lost]
-    faults += [f"{one.name}: its headers differ." for one in decided.relabel]
-    faults += [f"{one.name}: {STRAY}" for one in decided.extra]
-    encodings = {one.name: one.encoding for one in there}
-    pool.run(
-        _served(access, where + entry.path, entry, encodings.get(where + entry.path, ""), origin, faults)
-        for entry in entries
-    )
-    # The page that is served is made of the revision's own, which has to be there for that.
-    if activation.active(pool, access, prefix).name == name and where + INDEX not in lost:
-        pool.run([_page(pool, access, prefix, name, origin, faults)])
-    return faults
+def problems(
+    place: Place, name: str, entries: Sequence[Entry], page: activation.Page, origin: str
+) -> list[str]:
+    """Everything that is wrong with a revision; empty when it is sound."""
+    kept = place.kept(name)
+    there = listing.below(place.pool, place.access, place.prefix, [kept(entry) for entry in entries])
+    found = list(_stored(place, name, entries, there))
+    if page.name == name and not activation.is_served(place, name, Complete(entries, there, ()), page):
+        found.append(f"{place.url}: {OTHER_BYTES} Some file beside it may be another one, too.")
+    served = list(_public(place, name, entries, there, page, origin))
+    answers = place.pool.run(Job(_asked(place, one), min(one.entry.size, LARGEST_TO_READ)) for one in served)
+    return [*found, *(problem for answer in answers for problem in answer)]
 
 
-def mending(faults: Sequence[str], name: str, url: str) -> str:
-    """What to do about what is wrong with revision `name`, whose page is served at `url`."""
-    if f"{url}: {OTHER_BYTES}" in faults and all(fault.startswith(f"{url}: ") for fault in faults):
-        return f"`./inv ember.activate {name}` writes the page anew."
-    packed = UNREADABLE.partition("{")[0]
-    if any(packed in fault for fault in faults):
-        return (
-            "Build the app without a plugin that compresses files under their own names, and upload it again."
-        )
-    strays = sum(fault.endswith(STRAY) for fault in faults)
-    if strays == len(faults):
-        return "Upload its archive again with --delete-extra: it removes what no manifest names."
-    also = " With --delete-extra what no manifest names goes." if strays else ""
-    return f"Upload its archive again: what differs is sent and mended.{also}"
+def _stored(place: Place, name: str, entries: Sequence[Entry], there: Mapping[str, Remote]) -> Iterator[str]:
+    """What is wrong with a revision's objects."""
+    decided = plan(entries, place.kept(name), there)
+    yield from (f"{one.name}: it is missing, or its content differs." for one in decided.send)
+    yield from (f"{one.name}: its headers differ." for one in decided.relabel)
 
 
-def _page(pool: Pool, access: Access, prefix: str, name: str, origin: str, faults: list[str]) -> Job:
-    """A job that asks for the page that visitors load, as `_served` does."""
-    index = reading.fetched(pool, access, revision.folder(prefix, name) + INDEX)
-    data = page.of_revision(index, name)
-    entry = revisions.made(INDEX, data, activation.PAGE_HEADERS)
-    encoding = content.stored(data, entry.compressible).encoding
-    return _served(access, prefix + INDEX, entry, encoding, origin, faults)
+def _public(
+    place: Place, name: str, entries: Sequence[Entry], there: Mapping[str, Remote], page: activation.Page,
+    origin: str,
+) -> Iterator[Expected]:  # fmt: skip
+    """What the public should be answered: files as the revision keeps them, and as visitors find them."""
+    names = {place.kept(name)(entry): entry for entry in entries}
+    if page.name == name:
+        names |= {place.live(entry): entry for entry in entries}
+    for one, entry in names.items():
+        encoding = there[one].encoding if one in there else ""
+        yield Expected(place.access.public_url(one), entry, encoding, origin)
 
 
-def _served(
-    access: Access, name: str, entry: Entry, encoding: str, origin: str, faults: list[str]
-) -> Job:  # fmt: skip
-    """A job that asks for an object, stored in `encoding`, as a browser would from a page elsewhere."""
-
-    def steps() -> Steps:
-        url = access.public_url(name)
-        method = "GET" if entry.size <= LARGEST_TO_READ else "HEAD"
-        headers = ("Accept-Encoding: gzip", *([f"Origin: {origin}"] if origin else []))
-        response = yield from ask(Request(method, url, headers, public=True), access, access.deadline())
-        faults.extend(f"{url}: {fault}" for fault in served_faults(response, entry, encoding, method, origin))
-
-    return Job(steps(), held=min(entry.size, LARGEST_TO_READ))
+def _asked(place: Place, expected: Expected) -> Steps[list[str]]:
+    """Ask for an object as a browser would from a page elsewhere; what is wrong with the answer."""
+    method = "GET" if expected.entry.size <= LARGEST_TO_READ else "HEAD"
+    headers = ("Accept-Encoding: gzip", *([f"Origin: {expected.origin}"] if expected.origin else []))
+    response = yield from ask(place.access, Request(method, expected.url, headers, public=True))
+    return [f"{expected.url}: {problem}" for problem in answer_problems(response, expected, method)]
 
 
-def served_faults(
-    response: Response, entry: Entry, encoding: str, method: str, origin: str = ORIGIN
-) -> Iterator[str]:
-    """What is wrong with a public answer.
-
-    Args:
-        response: the answer.
-        entry: what the object should be.
-        encoding: what it is stored in, and has to be served in to who accepts that.
-        method: how it was asked for; to HEAD there is no body.
-        origin: of the page that asked; empty where none may read it.
-
-    """
+def answer_problems(response: Response, expected: Expected, method: str) -> Iterator[str]:
+    """What is wrong with a public answer; to HEAD there is no body."""
     if response.status != 200:
         yield f"the public is answered {said(response)}."
         return
-    expected: Sequence[tuple[str, str]] = (
-        ("Content-Type", entry.headers.content_type),
-        ("Cache-Control", entry.headers.cache_control),
-        ("Content-Encoding", encoding),
-    )
-    for header, value in expected:
+    headers = expected.entry.headers
+    for header, value in (
+        ("Content-Type", headers.content_type),
+        ("Cache-Control", headers.cache_control),
+        ("Content-Encoding", expected.encoding),
+    ):
         if response.header(header) != value:
             yield f"{header} is {response.header(header)!r}, but should be {value!r}."
+    origin = expected.origin
     if origin and response.header("access-control-allow-origin") not in {"*", origin}:
         asking_pages = "pages of other origins" if origin == ORIGIN else f"pages of {origin}"
         yield f"{asking_pages} may not read it: `./inv ember.bucket --apply` configures CORS."
     if method == "GET":
-        yield from _content_faults(response, entry)
+        yield from _content_problems(response, expected.entry)
 
 
-def _content_faults(response: Response, entry: Entry) -> Iterator[str]:
+def _content_problems(response: Response, entry: Entry) -> Iterator[str]:
     """What is wrong with the bytes that were served, once a browser has unpacked them."""
     try:
         read = content.unpacked(response.body, response.header("content-encoding"))
@@ -141,3 +150,12 @@ def _content_faults(response: Response, entry: Entry) -> Iterator[str]:
         yield OTHER_BYTES
     elif content.is_gzip(read) and not may_be_gzip(content_type):
         yield UNREADABLE.format(content_type)
+
+
+def _fix(problems: Sequence[str], name: str) -> str:
+    """What to do about what is wrong with a revision."""
+    if any(UNREADABLE.partition("{")[0] in problem for problem in problems):
+        return (
+            "Build the app without a plugin that compresses files under their own names, and upload it again."
+        )
+    return f"Upload its archive again, then `./inv ember.activate {name}`: what differs is written."

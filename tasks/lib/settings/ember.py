@@ -39,6 +39,19 @@ def expression(pattern: object) -> str:
     return pattern
 
 
+def site_path(path: object) -> str:
+    """A path of the site with a slash at both its ends, or an empty text.
+
+    Raises:
+        ValueError: it is neither.
+
+    """
+    if not isinstance(path, str) or not re.fullmatch(r"(/([^/\s]+/)*)?", path):
+        raise ValueError("a path such as /studies/{name}/, or nothing")
+    return path
+
+
+SitePath = Annotated[str, Parsed(site_path)]
 Bytes = Annotated[int, Parsed(size)]
 # The API takes parts of a session in multiples of 256 KiB only.
 Part = Annotated[int, Parsed(size), Meta(gt=0, multiple_of=256 << 10)]
@@ -56,9 +69,13 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class HeaderRule(Struct, frozen=True, kw_only=True):
-    """Headers for the files whose whole path `path` matches; what is None is left to later rules."""
+    """Headers for the files whose whole path `path` matches; what is None is left to later rules.
+
+    One that is `fingerprinted` is for files whose name carries their content's hash.
+    """
 
     path: Expression
+    fingerprinted: bool = False
     content_type: str | None = None
     cache_control: str | None = None
     gzip: bool | None = None
@@ -86,10 +103,12 @@ class Ember(Struct, frozen=True, kw_only=True):
     """How built Ember apps are uploaded."""
 
     prefix: str
+    served_at: SitePath
     connections: Annotated[int, Meta(ge=1, le=512)]
     resumable_above: Bytes
     resumable_part: Part
     limits: Limits
     ignored: list[Expression]
+    fingerprints: list[Expression]
     headers: list[HeaderRule]
     bucket: Bucket

@@ -59,7 +59,6 @@ def access(storage_server: str, tmp_path: Path) -> Access:
             30.0,
             certifi.where(),
             Checkpoints(tmp_path / "checkpoints"),
-            between_writes=0.0,  # this server takes any number
         )
 
 

@@ -46,7 +46,8 @@ class FaultProxy(ThreadingHTTPServer):
         self._probability = probability
         self._lock = threading.Lock()
 
-    def draw(self) -> str:
+    def draw(self, _path: str) -> str:
+        """What goes wrong with a request for this path; mostly nothing."""
         with self._lock:
             if self._faults and self._random.random() < self._probability:
                 fault = self._random.choice(self._faults)
@@ -73,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_request(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
-        fault = self.server.draw()
+        fault = self.server.draw(self.path)
         body = self.rfile.read(length // 2 if fault == "cut body" else length)
         time.sleep(self.server.latency)
         if fault in {"429", "503", "500", LASTING}:

@@ -16,13 +16,14 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from tasks.lib.ember import content
+from tasks.lib.ember.http import Job, Pause, Pool, Request, Response, Traffic
 from tasks.lib.ember.sending import BOUNDARY
-from tasks.lib.ember.wire import Job, Pause, Pool, Request, Response, Traffic
 from tasks.lib.errors import Failure
 
 WRITTEN = "2020-01-01T00:00:00+00:00"
 
 Operation = Callable[[Pool], object]
+Order = Callable[[Sequence[Request]], Iterable[int]]
 
 
 class Kept(NamedTuple):
@@ -161,35 +162,40 @@ class Replay:
         self._answers = iter(answers)
         self.traffic = Traffic()
 
-    def run(self, jobs: Iterable[Job]) -> None:
+    def ask(self, steps: Any) -> Any:
+        """The result of one job."""
+        return self.run([Job(steps)])[0]
+
+    def run(self, jobs: Iterable[Job]) -> list[Any]:
         """Run all jobs, as far as there are answers."""
-        started = ((job.steps, _advanced(job.steps, None)) for job in jobs)
-        waiting = [(steps, request) for steps, request in started if request]
-        while waiting:
+        started = [_Started(job.steps) for job in jobs]
+        while waiting := [one for one in started if one.request]:
             chosen, response = next(self._answers, (0, None))
             if response is None:
-                raise Asked([request for _, request in waiting])
-            steps, _ = waiting[chosen]
+                raise Asked([one.request for one in waiting if one.request])
             self.traffic.requests += 1
-            request = _advanced(steps, response)
-            waiting[chosen : chosen + 1] = [(steps, request)] if request else []
-
-    def stop(self) -> None:
-        """Nothing runs."""
-
-    def close(self) -> None:
-        """There are no connections."""
+            waiting[chosen].advance(response)
+        return [one.result for one in started]
 
 
-def _advanced(steps: Any, response: Response | None) -> Request | None:
-    """What a job asks next; None where it is done."""
-    try:
-        step = steps.send(response)
-        while isinstance(step, Pause):
-            step = steps.send(None)
-    except StopIteration:
-        return None
-    return cast("Request", step)
+class _Started:
+    """A job, with what it asks next."""
+
+    def __init__(self, steps: Any) -> None:
+        self._steps = steps
+        self.request: Request | None = None
+        self.result: Any = None
+        self.advance(None)
+
+    def advance(self, response: Response | None) -> None:
+        try:
+            step = self._steps.send(response)
+            while isinstance(step, Pause):
+                step = self._steps.send(None)
+        except StopIteration as end:
+            self.request, self.result = None, end.value
+        else:
+            self.request = cast("Request", step)
 
 
 @dataclass(eq=False)
@@ -231,7 +237,7 @@ class Running:
 
     def _point(self, answers: tuple[tuple[int, Response], ...]) -> Point:
         numbers = iter(range(1000))
-        self._patch.setattr("secrets.token_hex", lambda _size: f"{self._name}{next(numbers)}")
+        self._patch.setattr("os.urandom", lambda _size: f"{self._name}{next(numbers)}".encode())
         try:
             outcome = self._operation(cast("Pool", Replay(answers)))
         except Asked as asked:
@@ -252,14 +258,28 @@ class State(NamedTuple):
         return [point.outcome for point in self.points]
 
 
-def states(bucket: Bucket, running: Sequence[Running]) -> Iterator[State]:
-    """Every state that can be reached, once."""
+def in_turn(asked: Sequence[Request]) -> Iterable[int]:
+    """The requests that one operation sends at once arrive in the order in which they were sent."""
+    return range(min(1, len(asked)))
+
+
+def from_both_ends(asked: Sequence[Request]) -> Iterable[int]:
+    """Or in the opposite order, or in any that takes the first or the last of those that are left."""
+    return sorted({0, len(asked) - 1}) if asked else ()
+
+
+def in_any_order(asked: Sequence[Request]) -> Iterable[int]:
+    return range(len(asked))
+
+
+def states(bucket: Bucket, running: Sequence[Running], order: Order = in_turn) -> Iterator[State]:
+    """Every state that can be reached, once: all orders between operations, within each those of `order`."""
     first = State(bucket, tuple(one.start for one in running))
     seen, left = {_key(first)}, [first]
     while left:
         state = left.pop()
         yield state
-        for following in _following(state, running):
+        for following in _following(state, running, order):
             if (key := _key(following)) not in seen:
                 seen.add(key)
                 left.append(following)
@@ -269,10 +289,10 @@ def _key(state: State) -> tuple[object, ...]:
     return state.bucket.key, tuple(id(point) for point in state.points)
 
 
-def _following(state: State, running: Sequence[Running]) -> Iterator[State]:
+def _following(state: State, running: Sequence[Running], order: Order) -> Iterator[State]:
     for number, (one, point) in enumerate(zip(running, state.points, strict=True)):
-        for chosen, request in enumerate(point.asked):
-            bucket, response = state.bucket.answered(request)
+        for chosen in order(point.asked):
+            bucket, response = state.bucket.answered(point.asked[chosen])
             after = one.after(point, chosen, response)
             yield State(bucket, (*state.points[:number], after, *state.points[number + 1 :]))
 
@@ -280,12 +300,12 @@ def _following(state: State, running: Sequence[Running]) -> Iterator[State]:
 def walk(bucket: Bucket, running: Sequence[Running], choices: Iterable[int]) -> Iterator[State]:
     """The states that follow one another where each choice says which comes next; then operations come to an end."""
     state = State(bucket, tuple(one.start for one in running))
-    following = list(_following(state, running))
+    following = list(_following(state, running, in_any_order))
     left = iter(choices)
     while following:
         state = following[next(left, 0) % len(following)]
         yield state
-        following = list(_following(state, running))
+        following = list(_following(state, running, in_any_order))
 
 
 def done(bucket: Bucket, operation: Operation, patch: pytest.MonkeyPatch, name: str = "alone") -> State:
@@ -293,5 +313,5 @@ def done(bucket: Bucket, operation: Operation, patch: pytest.MonkeyPatch, name: 
     one = Running(operation, name, patch)
     state = State(bucket, (one.start,))
     while state.points[0].asked:
-        state = next(_following(state, [one]))
+        state = next(_following(state, [one], in_turn))
     return state

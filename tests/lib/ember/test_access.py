@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from tasks.lib.ember.access import Access, access
-from tasks.lib.ember.line import Line
-from tasks.lib.ember.persistence import ask
-from tasks.lib.ember.wire import Job, Pool, Request, Steps
+from tasks.lib.ember.answers import ask
+from tasks.lib.ember.http import Job, Pool, Request, Steps
 from tasks.lib.errors import UsageError
 from tests.builders import checked_in_settings
 
@@ -78,13 +77,10 @@ def revoking(access: Access) -> Iterator[Access]:
 
 
 def test_a_token_that_is_refused_is_renewed_once_for_all_requests_that_carried_it(revoking: Access) -> None:
-    statuses: list[int] = []
+    def steps() -> Steps[int]:
+        response = yield from ask(revoking, Request("GET", revoking.objects_url()))
+        return response.status
 
-    def steps() -> Steps:
-        response = yield from ask(Request("GET", revoking.objects_url()), revoking, revoking.deadline())
-        statuses.append(response.status)
-
-    with closing(Pool(revoking, Line(AT_ONCE))) as pool:
-        pool.run(Job(steps()) for _ in range(AT_ONCE))
-    assert statuses == [200] * AT_ONCE
+    with closing(Pool(revoking, AT_ONCE)) as pool:
+        assert pool.run(Job(steps()) for _ in range(AT_ONCE)) == [200] * AT_ONCE
     assert cast("Numbered", revoking.credentials).taken == 1

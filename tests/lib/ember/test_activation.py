@@ -1,121 +1,243 @@
-"""Activation, in a bucket that takes one write a second to an object as Cloud Storage does."""
+"""Activation and rolling back, adoption of what others wrote, in a real storage server."""
 
-from collections.abc import Iterable
+import json
+import threading
+import urllib.request
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import cast
-from urllib.parse import urlsplit
 
 import pytest
-from google.auth.credentials import AnonymousCredentials
 
-from tasks.lib.ember import access as access_module
-from tasks.lib.ember import bringing, pruning, revision, revisions
+from sandbox import example
+from tasks.lib.ember import activation, overview, revisions
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.bringing import upload_with
-from tasks.lib.ember.checkpoints import Checkpoints
-from tasks.lib.ember.progress import Progress
+from tasks.lib.ember.place import Place, opened
 from tasks.lib.ember.summary import Options
-from tasks.lib.ember.wire import Job, Pause, Pool, Request, Response, Traffic
+from tasks.lib.ember.upload import upload_to
+from tasks.lib.ember.verification import verify
+from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
-from tests.clock import Clock
-from tests.lib.ember import archives
-from tests.lib.ember.interleavings import Bucket
+from tests.lib.ember import stored
 
 EMBER = checked_in_settings().ember
-
-
-class Strict:
-    """Takes a pool's place: each job in turn, on a bucket that takes a second write only after a second."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.bucket, self.traffic = Bucket(), Traffic()
-        self.refused: list[str] = []
-        self._clock, self._written = clock, dict[str, float]()
-
-    def run(self, jobs: Iterable[Job]) -> None:
-        for job in jobs:
-            response = None
-            while (step := _next(job, response)) is not None:
-                response = None if isinstance(step, Pause) else self._answered(step)
-                if isinstance(step, Pause):
-                    self._clock.sleep(step.seconds)
-
-    def _answered(self, request: Request) -> Response:
-        before, now = self.bucket.last, self._clock.monotonic()
-        after, response = self.bucket.answered(request)
-        for name in after.last:
-            if after.last[name] == before.get(name):
-                continue
-            if now - self._written.get(name, -1.0) < 1.0:
-                self.refused.append(f"{request.method} {urlsplit(request.url).path} {name}")
-                return Response(429, b"The object exceeded the rate limit for object mutation operations.")
-            self._written[name] = now
-        self.bucket = after
-        return response
-
-    def stop(self) -> None:
-        """Nothing runs."""
-
-    def close(self) -> None:
-        """There are no connections."""
-
-
-def _next(job: Job, response: Response | None) -> Request | Pause | None:
-    try:
-        return job.steps.send(response)
-    except StopIteration:
-        return None
+PREFIX = "experiments/0b7e"
+CORS = EMBER.bucket.cors
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    made.monotonic = lambda: sum(made.slept)  # type: ignore[method-assign]
-    monkeypatch.setattr(access_module, "time", made)
-    monkeypatch.setattr(bringing, "_side_by_side", lambda _pool, read, ask: (read(), ask()))
-    return made
+def place(access: Access) -> Iterator[Place]:
+    with opened(access, EMBER, PREFIX) as made:
+        yield made
 
 
-class App:
-    """An app in a strict bucket."""
-
-    def __init__(self, clock: Clock, folder: Path) -> None:
-        self.strict, self._folder = Strict(clock), folder
-        self.pool = cast("Pool", self.strict)
-        self.access = Access(
-            "http://storage.invalid", "b", AnonymousCredentials(), 1.0, 1.0, "", Checkpoints(folder)
-        )
-
-    def upload(self, version: str) -> str:
-        files = {"index.html": b"<head><script src=a.js></script></head>", "a.js": version.encode()}
-        source = archives.saved(self._folder, archives.zipped(files), f"{version}.zip")
-        summary = upload_with(self.pool, self.access, EMBER, source, "x", Options(), Progress())
-        assert summary.active == summary.revision
-        return summary.revision
+def uploaded(access: Access, folder: Path, version: str, options: Options | None = None) -> str:
+    """The revision of the example app in this version, which is in the bucket now."""
+    source = example.write(folder / version, version)
+    return upload_to(access, EMBER, str(source), PREFIX, options or Options()).revision
 
 
-@pytest.fixture
-def app(clock: Clock, tmp_path: Path) -> App:
-    return App(clock, tmp_path)
+def visited(access: Access) -> dict[str, bytes]:
+    """What visitors find, but for what only other revisions need."""
+    found = stored.contents(access, f"{PREFIX}/")
+    return {path: data for path, data in found.items() if not path.startswith("revisions/")}
 
 
-def test_the_first_activation_writes_the_page_twice_but_not_within_a_second(app: App, clock: Clock) -> None:
-    name = app.upload("1")
-
-    assert app.strict.refused == []
-    assert app.strict.bucket.last["x/index.html"] == 2
-    assert f"revisions/{name}/".encode() in (app.strict.bucket.content("x/index.html") or b"")
-    assert sum(clock.slept) == app.access.between_writes == 1.0
+def expect_served(access: Access, version: str) -> None:
+    """Visitors find every file of this version."""
+    assert example.files(version).items() <= visited(access).items()
 
 
-def test_a_pruning_of_several_revisions_renews_the_page_once_a_second(app: App, clock: Clock) -> None:
-    names = [app.upload(version) for version in "1234"]
-    clock.sleep(60)
+def test_activating_and_rolling_back_change_what_visitors_find(
+    access: Access, place: Place, tmp_path: Path
+) -> None:
+    one, two = uploaded(access, tmp_path, "1"), uploaded(access, tmp_path, "2")
+    expect_served(access, "2")
+    assert overview.activate_chosen(place, one[:6]) == f"Revision {one} is active. Before: {two}."
+    expect_served(access, "1")
+    assert overview.activate_chosen(place, one) == f"Revision {one} is active already."
+    assert overview.roll_back(place) == f"Revision {two} is active again. Before: {one}."
+    expect_served(access, "2")
 
-    for name in names[:2]:
-        manifest = revision.manifest_name("x/", name)
-        generation = app.strict.bucket.objects[manifest].generation
-        assert pruning.prune(app.pool, app.access, "x/", name, generation) == "removed (3 objects)"
 
-    assert app.strict.refused == []
-    assert {one.name for one in revisions.listed(app.pool, app.access, "x/").complete} == set(names[2:])
+def test_rolling_back_goes_further_each_time(access: Access, place: Place, tmp_path: Path) -> None:
+    for version in "123":
+        uploaded(access, tmp_path, version)
+    for expected in "21":
+        overview.roll_back(place)
+        expect_served(access, expected)
+    with pytest.raises(Failure, match="There is no revision to go back to"):
+        overview.roll_back(place)
+
+
+def test_an_upload_can_wait_to_be_activated(access: Access, place: Place, tmp_path: Path) -> None:
+    uploaded(access, tmp_path, "1")
+    second = uploaded(access, tmp_path, "2", Options(activate=False))
+    expect_served(access, "1")
+    overview.activate_chosen(place, second)
+    expect_served(access, "2")
+
+
+def test_two_activations_at_once_one_wins_and_the_other_is_told(
+    access: Access, place: Place, tmp_path: Path
+) -> None:
+    versions = {uploaded(access, tmp_path, version, Options(activate=False)): version for version in "12"}
+    outcomes: dict[str, str] = {}
+    barrier = threading.Barrier(2)
+
+    def activate(name: str) -> None:
+        with opened(access, EMBER, PREFIX) as own:
+            page = activation.served(own)
+            barrier.wait()
+            try:
+                activation.activate(own, name, [name], page)
+                outcomes[name] = "won"
+            except Failure as failure:
+                outcomes[name] = failure.why
+
+    threads = [threading.Thread(target=activate, args=(name,)) for name in versions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    winner = activation.served(place).name
+    assert outcomes.pop(winner) == "won"
+    assert list(outcomes.values()) == [f"{winner} is active now."]
+    expect_served(access, versions[winner])
+
+
+def test_a_revision_with_a_file_missing_is_not_activated(
+    access: Access, place: Place, tmp_path: Path
+) -> None:
+    one = uploaded(access, tmp_path, "1")
+    uploaded(access, tmp_path, "2")
+    lost = f"{PREFIX}/revisions/{one}/robots.txt"
+    stored.remove(access, lost)
+    with pytest.raises(Failure, match=f"Revision {one} is not complete") as caught:
+        overview.activate_chosen(place, one)
+    assert caught.value.why == f"- {lost} is missing or differs."
+    expect_served(access, "2")
+    assert overview.overview(place).incomplete == {one}
+
+
+def test_a_file_that_visitors_find_and_somebody_changed_is_written_again(
+    access: Access, place: Place, tmp_path: Path
+) -> None:
+    name = uploaded(access, tmp_path, "1")
+    stored.put(access, f"{PREFIX}/robots.txt", b"changed")
+    with pytest.raises(Failure, match="is not as it should be"):
+        verify(place, "", CORS)
+    assert overview.activate_chosen(place, name) == f"Revision {name} is active. Before: {name}."
+    expect_served(access, "1")
+    stored.put(access, f"{PREFIX}/robots.txt", b"changed")
+    assert uploaded(access, tmp_path, "1") == name
+    expect_served(access, "1")
+
+
+@pytest.mark.parametrize("again", ["uploaded", "activated"])
+def test_other_headers_of_the_page_are_corrected(
+    access: Access, place: Place, tmp_path: Path, again: str
+) -> None:
+    name = uploaded(access, tmp_path, "1")
+    changed = stored.blobs(access, f"{PREFIX}/")["index.html"]
+    changed.cache_control = "public, max-age=3600"
+    changed.patch()
+    with pytest.raises(Failure, match="Cache-Control is 'public, max-age=3600', but should be 'no-cache'"):
+        verify(place, "", CORS)
+    if again == "uploaded":
+        assert uploaded(access, tmp_path, "1") == name
+    else:
+        overview.activate_chosen(place, name)
+    assert verify(place, "", CORS).endswith("served as it should be.")
+    assert activation.served(place).history == (name,)
+
+
+def written_in_place(access: Access, version: str) -> Mapping[str, bytes]:
+    """The example app as Lookit's own builder writes it: at the prefix, with no notes and no compression."""
+    files = example.files(version)
+    for path, data in files.items():
+        stored.put(access, f"{PREFIX}/{path}", data, "text/html" if path == "index.html" else "text/plain")
+    return files
+
+
+def test_what_the_builder_wrote_is_a_revision_that_can_be_gone_back_to(
+    access: Access, place: Place, tmp_path: Path
+) -> None:
+    before = written_in_place(access, "1")
+    uploaded(access, tmp_path, "2")
+    expect_served(access, "2")
+    assert overview.roll_back(place).endswith("is active again. Before: " + revisions_by_age(place)[0] + ".")
+    assert before.items() <= visited(access).items()
+    with urllib.request.urlopen(place.url) as answer:
+        assert (answer.headers["Content-Type"], answer.read()) == ("text/html", before["index.html"])
+
+
+def revisions_by_age(place: Place) -> list[str]:
+    """The newest upload first; an adopted revision is announced after the one that takes its place."""
+    active = activation.served(place).history
+    listed = revisions.listed(place).revisions
+    return sorted(listed, key=lambda name: name in active[:1])
+
+
+def test_the_same_app_that_the_builder_wrote_sends_no_fingerprinted_file(
+    access: Access, tmp_path: Path
+) -> None:
+    written_in_place(access, "1")
+    summary = upload_to(access, EMBER, str(example.write(tmp_path / "1", "1")), PREFIX)
+    assert (summary.sent, len(summary.to_relabel)) == (4, 6)
+    expect_served(access, "1")
+
+
+def test_an_app_that_is_written_in_place_while_it_is_adopted_is_not_overwritten(
+    access: Access, place: Place, tmp_path: Path
+) -> None:
+    written_in_place(access, "1")
+    name = uploaded(access, tmp_path, "2", Options(activate=False))
+    page, found = activation.served(place), activation.complete(place, name)
+    stored.put(access, f"{PREFIX}/index.html", b"<p>theirs", "text/html")
+    with pytest.raises(Failure, match="another activation came first") as caught:
+        activation.activate(place, name, [name], page, found)
+    assert caught.value.why == "A page that is no revision is active now."
+    assert visited(access)["index.html"] == b"<p>theirs"
+
+
+def as_earlier_versions_did(access: Access, version: str, name: str, history: str) -> None:
+    """A revision whose files all lie in its own folder, and a page with a base that leads there."""
+    from tasks.lib.ember import content
+
+    files, folder = example.files(version), f"{PREFIX}/revisions/{name}"
+    noted = {}
+    for path, data in files.items():
+        stored.put(access, f"{folder}/{path}", data)
+        noted[path] = [len(data), f"{content.checksum([data]):08x}", "text/plain", "", False, ""]
+    stored.put(access, f"{folder}.json", json.dumps({"revision": name, "files": noted}).encode())
+    page = stored.bucket(access).blob(f"{PREFIX}/index.html")
+    page.metadata = {"lookit-history": history}
+    based = files["index.html"].replace(b"<head>", f'<head><base href="revisions/{name}/">'.encode())
+    page.upload_from_string(based, content_type="text/html; charset=utf-8")
+
+
+def test_revisions_of_earlier_versions_can_be_activated_and_gone_back_to(
+    access: Access, place: Place, tmp_path: Path
+) -> None:
+    as_earlier_versions_did(access, "1", "0123456789ab", "0123456789ab")
+    as_earlier_versions_did(access, "2", "ba9876543210", "ba9876543210,0123456789ab")
+    assert overview.roll_back(place) == "Revision 0123456789ab is active again. Before: ba9876543210."
+    expect_served(access, "1")
+    uploaded(access, tmp_path, "3")
+    expect_served(access, "3")
+    assert overview.roll_back(place).startswith("Revision 0123456789ab is active again.")
+    assert overview.activate_chosen(place, "ba98").startswith("Revision ba9876543210 is active.")
+    expect_served(access, "2")
+
+
+def test_uploading_what_an_earlier_version_brought_shares_its_files(
+    access: Access, place: Place, tmp_path: Path
+) -> None:
+    name = uploaded(access, tmp_path, "1")
+    for path in list(stored.blobs(access, f"{PREFIX}/")):
+        stored.remove(access, f"{PREFIX}/{path}")
+    as_earlier_versions_did(access, "1", name, name)
+    assert uploaded(access, tmp_path, "1") == name
+    expect_served(access, "1")
+    assert b"<base" not in visited(access)["index.html"]
+    assert verify(place, "", CORS).endswith("served as it should be.")

@@ -1,4 +1,4 @@
-"""A real browser loads the app while revisions are activated over and over, and never sees a mixture."""
+"""A real browser loads the app while revisions are activated and pruned over and over, and never sees a mixture."""
 
 import re
 import threading
@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from sandbox import example
+from tasks.lib.ember import overview, pruning
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.place import Place
-from tasks.lib.ember.summary import Options
+from tasks.lib.ember.place import opened
 from tasks.lib.ember.upload import upload_to
 from tests.browser import loaded
 from tests.builders import checked_in_settings
-from tests.lib.ember import fault_proxy
+from tests.lib.ember import fault_proxy, stored
 
 EMBER = checked_in_settings().ember
 PREFIX = "experiments/0b7e"
@@ -32,15 +32,16 @@ def state(document: str) -> str:
 
 @contextmanager
 def activating(access: Access, names: list[str]) -> Iterator[list[str]]:
-    """Activate the revisions in turns until the block ends; what was activated is listed."""
+    """Activate the revisions in turns, and prune, until the block ends; what was activated is listed."""
     ended = threading.Event()
     done: list[str] = []
 
     def loop() -> None:
-        with Place(access, PREFIX, 2) as place:
+        with opened(access, EMBER, PREFIX) as place:
             while not ended.is_set():
                 name = names[len(done) % len(names)]
-                place.activate(name)
+                overview.activate_chosen(place, name)
+                list(pruning.prune(place, 0, 0, dry_run=False))
                 done.append(name)
 
     thread = threading.Thread(target=loop)
@@ -57,8 +58,7 @@ def test_a_visitor_never_sees_a_failed_asset_while_revisions_are_activated(
     access: Access, chromium: str, tmp_path: Path
 ) -> None:
     names = [
-        upload_to(access, EMBER, str(example.write(tmp_path / v, v)), PREFIX, Options()).revision
-        for v in ("1", "2")
+        upload_to(access, EMBER, str(example.write(tmp_path / v, v)), PREFIX).revision for v in ("1", "2")
     ]
     with fault_proxy.running(access.endpoint) as proxy:
         # Slow answers give activations time to happen between the page and its last asset.
@@ -71,14 +71,12 @@ def test_a_visitor_never_sees_a_failed_asset_while_revisions_are_activated(
     assert set(states) == {"ready"}
 
 
-def test_in_place_the_same_page_can_be_seen_to_fail(access: Access, chromium: str, tmp_path: Path) -> None:
+def test_a_page_of_another_version_can_be_seen_to_fail(access: Access, chromium: str, tmp_path: Path) -> None:
     """The example app does tell a broken page from a whole one."""
     app = example.write(tmp_path / "app", "1")
-    upload_to(access, EMBER, str(app), PREFIX, Options(in_place=True))
-    page = app / "index.html"
-    page.write_text(page.read_text().replace('data-version="1"', 'data-version="2"'))
-    summary = upload_to(access, EMBER, str(app), PREFIX, Options(in_place=True))
+    upload_to(access, EMBER, str(app), PREFIX)
+    page = (app / "index.html").read_bytes().replace(b'data-version="1"', b'data-version="2"')
+    stored.put(access, f"{PREFIX}/index.html", page, "text/html")
     with fault_proxy.running(access.endpoint) as proxy:
         url = f"{proxy.url}/{access.bucket}/{PREFIX}/index.html"
         assert state(loaded(chromium, url, tmp_path / "profile")) == "mixed"
-    assert summary.sent == 1

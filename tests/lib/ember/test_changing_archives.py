@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.ember import acting
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.plan import Plan
+from tasks.lib.ember.transfer import Transfer
 from tasks.lib.ember.upload import upload_to
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
@@ -69,13 +69,13 @@ def failure(
     access: Access, source: Path, changing: Path, change: Callable[[Path], None], patch: pytest.MonkeyPatch
 ) -> str:
     """What an upload says of `source` when `changing` is changed just before anything is sent."""
-    carry_out = acting.Acting.carry_out
+    carry_out = Transfer.carry_out
 
-    def changed_first(self: acting.Acting, decided: Plan) -> None:
+    def changed_first(self: Transfer, decided: Plan) -> None:
         change(changing)
         carry_out(self, decided)
 
-    patch.setattr(acting.Acting, "carry_out", changed_first)
+    patch.setattr(Transfer, "carry_out", changed_first)
     with pytest.raises(Failure) as caught:
         upload_to(access, EMBER, str(source), "experiments/x")
     return caught.value.what

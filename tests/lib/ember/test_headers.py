@@ -6,7 +6,8 @@ from tasks.lib.ember.headers import Headers, Rules, type_of_suffix
 from tasks.lib.settings.ember import HeaderRule
 from tests.builders import checked_in_settings
 
-RULES = Rules(checked_in_settings().ember.headers)
+EMBER = checked_in_settings().ember
+RULES = Rules(EMBER.headers, EMBER.fingerprints)
 FOREVER = "public, max-age=31536000, immutable"
 FINGERPRINT = "d41d8cd98f00b204e9800998ecf8427e"
 
@@ -39,7 +40,8 @@ def test_for_each_header_the_first_rule_that_speaks_of_it_wins() -> None:
             HeaderRule(path=r".*\.dat", content_type="text/x-data"),
             HeaderRule(path="a.*", cache_control="one", gzip=False),
             HeaderRule(path=".*", cache_control="two", content_type="never/reached", gzip=True),
-        ]
+        ],
+        [],
     )
     assert rules.of("a.dat") == (Headers("text/x-data", "one"), False)
     assert rules.of("b.dat") == (Headers("text/x-data", "two"), True)
@@ -51,3 +53,31 @@ def test_equal_headers_are_one_object() -> None:
 
 def test_a_suffix_in_capitals_counts() -> None:
     assert type_of_suffix("LOGO.PNG") == "image/png"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (f"assets/app-{FINGERPRINT}.js", True),
+        (f"assets/app-{FINGERPRINT}.js.map", True),
+        (f"logo-{FINGERPRINT}.png", True),
+        ("assets/chunk.524.16e260ce5f7dc04f2dd3.js", True),
+        ("assets/16e260ce5f7dc04f2dd3.woff2", True),
+        ("static/js/main.073c9b0a.chunk.js", True),
+        ("assets/index-DiwrgTda.css", True),
+        ("assets/index-f40OySzR.js", True),
+        ("index.html", False),
+        (f"page-{FINGERPRINT}.html", False),
+        ("robots.txt", False),
+        ("assets/assetMap.json", False),
+        ("photo.20240101.jpg", False),
+        ("assets/photo-20240101.jpg", False),
+        ("assets/study-overview.js", False),
+        ("index-DiwrgTda.css", False),
+        ("assets/app-0123456789abcdef.js", False),
+    ],
+)
+def test_the_default_knows_the_fingerprints_of_ember_vite_and_webpack(path: str, expected: bool) -> None:
+    assert RULES.is_fingerprinted(path) is expected
+    forever = RULES.of(path)[0].cache_control == FOREVER
+    assert forever is expected

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.place import Place
-from tasks.lib.ember.summary import Options
+from tasks.lib.ember.overview import overview
+from tasks.lib.ember.place import opened
 from tasks.lib.ember.upload import upload_to
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
@@ -40,14 +40,11 @@ def imposter(kind: str, body: bytes) -> ThreadingHTTPServer:
 
 
 @pytest.mark.parametrize(("kind", "body"), [PORTAL, OTHER, HALF])
-@pytest.mark.parametrize("in_place", [True, False])
-def test_an_upload_says_what_answered(
-    access: Access, app: Path, kind: str, body: bytes, in_place: bool
-) -> None:
+def test_an_upload_says_what_answered(access: Access, app: Path, kind: str, body: bytes) -> None:
     with answering(imposter(kind, body)) as server:
         way = dataclasses.replace(access, endpoint=f"http://127.0.0.1:{server.server_port}")
         with pytest.raises(Failure) as caught:
-            upload_to(way, EMBER, str(app), "p", Options(in_place=in_place))
+            upload_to(way, EMBER, str(app), "p")
     assert caught.value.what == "Cloud Storage did not answer, but something in its place."
     assert kind in caught.value.why
 
@@ -56,5 +53,5 @@ def test_an_upload_says_what_answered(
 def test_a_list_of_revisions_says_what_answered(access: Access, kind: str, body: bytes) -> None:
     with answering(imposter(kind, body)) as server:
         way = dataclasses.replace(access, endpoint=f"http://127.0.0.1:{server.server_port}")
-        with Place(way, "p", 4) as place, pytest.raises(Failure, match="something in its place"):
-            place.listed()
+        with opened(way, EMBER, "p") as place, pytest.raises(Failure, match="something in its place"):
+            overview(place)

@@ -229,12 +229,3 @@ def test_a_file_that_is_gzip_under_its_own_name_is_broken(tmp_path: Path, kind: 
     assert broken(tmp_path, kind, files) == [
         "app.js: it is gzip already, and would be served as text/javascript; charset=utf-8 all the same"
     ]
-
-
-def test_a_page_that_refers_to_what_is_not_there_is_broken(tmp_path: Path) -> None:
-    files = {
-        "dist/index.html": b"<script src=app.js></script><script src=gone.js></script>",
-        "dist/app.js": APP,
-    }
-
-    assert broken(tmp_path, "zip", files) == ["index.html: it refers to gone.js, which the app does not have"]

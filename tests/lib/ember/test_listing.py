@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -13,10 +12,8 @@ from hypothesis import strategies as st
 
 from tasks.lib.ember import listing
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.line import Ended, Line
-from tasks.lib.ember.listing import FULL_RANGE, MOST_RANGES, Listing, Range, ranges
-from tasks.lib.ember.remote import Remote
-from tasks.lib.ember.wire import Pool
+from tasks.lib.ember.http import Pool
+from tasks.lib.ember.listing import FULL_RANGE, MOST_RANGES, Range, ranges
 from tasks.lib.errors import Failure
 
 PRINTABLE = st.characters(exclude_categories=["C", "Z"], include_characters=" ")
@@ -33,7 +30,7 @@ def within(name: str, part: Range) -> bool:
 def test_every_name_lies_in_exactly_one_range(expected: Sequence[str], there: Sequence[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(listing, "FULL_RANGE", 3)
-        found = ranges("p/", expected)
+        found = ranges(f"p/{name}" for name in expected)
     for name in (f"p/{one}" for one in (*expected, *there)):
         assert sum(within(name, part) for part in found) == 1
 
@@ -43,12 +40,12 @@ def test_every_name_lies_in_exactly_one_range(expected: Sequence[str], there: Se
     [(0, 1), (FULL_RANGE, 1), (FULL_RANGE + 1, 2), (10 * FULL_RANGE, 10), (100_000, MOST_RANGES)],
 )
 def test_a_range_is_about_a_page(count: int, expected: int) -> None:
-    assert len(ranges("p/", [str(number) for number in range(count)])) == expected
+    assert len(ranges(f"p/{number}" for number in range(count))) == expected
 
 
 @pytest.fixture
 def pool(access: Access) -> Iterator[Pool]:
-    with closing(Pool(access, Line(4))) as made:
+    with closing(Pool(access, 4)) as made:
         yield made
 
 
@@ -66,70 +63,28 @@ def names(access: Access) -> list[str]:
     return written
 
 
-def by_name(found: list[Remote]) -> list[Remote]:
-    return sorted(found, key=lambda one: one.name)
-
-
 def test_a_real_server_lists_the_same_in_ranges_and_in_pages(
     access: Access, pool: Pool, names: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = listing.whole(pool, access, "p/")
+    plain = listing.below(pool, access, "p/")
     before = pool.traffic.requests
     monkeypatch.setattr(listing, "FULL_RANGE", 9)
     monkeypatch.setattr(listing, "PAGE", 5)
-    ranged = listing.whole(pool, access, "p/", names)
-    assert by_name(ranged) == by_name(plain)
+    ranged = listing.below(pool, access, "p/", [f"p/{name}" for name in names])
+    assert ranged == plain
     assert len(ranged) == len(names) + 1
     assert pool.traffic.requests - before >= 8
 
 
-@pytest.mark.parametrize("page", [1, 4, 5, 36, 1000])
-@pytest.mark.parametrize("expected", [0, 3, 20, 35])
-def test_what_was_begun_before_it_was_known_what_to_expect_lists_the_same(
-    access: Access, pool: Pool, names: list[str], monkeypatch: pytest.MonkeyPatch, page: int, expected: int
-) -> None:
-    plain = listing.whole(pool, access, "p/")
-    monkeypatch.setattr(listing, "FULL_RANGE", 9)
-    monkeypatch.setattr(listing, "PAGE", page)
-    with Listing(pool, access, "p/") as begun:
-        begun.expect(names[:expected])
-        assert by_name(begun.wait()) == by_name(plain)
-
-
-def test_the_rest_is_asked_for_side_by_side_once_it_is_known_what_to_expect(
+def test_a_folder_is_listed_without_its_own_folders(
     access: Access, pool: Pool, names: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "PAGE", 12)
-    monkeypatch.setattr(listing, "FULL_RANGE", 10)
-    with Listing(pool, access, "p/") as begun:
-        begun.expect(names)
-        begun.wait()
-    assert (pool.traffic.requests, pool.traffic.connections) == (1 + 3, 3)
-
-
-def test_a_bucket_that_is_not_there_is_told_where_the_answer_is_waited_for(access: Access) -> None:
-    nowhere = dataclasses.replace(access, bucket="nowhere")
-    with (
-        closing(Pool(nowhere, Line(4))) as pool,
-        Listing(pool, nowhere, "p/") as begun,
-        pytest.raises(Failure, match="nowhere could not be listed"),
-    ):
-        begun.wait()
-
-
-def test_one_that_nobody_waits_for_any_more_ends(
-    access: Access, names: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert names
     monkeypatch.setattr(listing, "PAGE", 5)
+    items = pool.ask(listing.directly_in(access, "p/"))
+    assert sorted(item.name for item in items) == sorted(f"p/{name}" for name in names)
 
-    def interrupted(pool: Pool) -> None:
-        while not pool.traffic.requests:
-            time.sleep(0.001)
-        raise KeyboardInterrupt
 
-    with closing(Pool(access, Line(4))) as pool:
-        with pytest.raises(KeyboardInterrupt), Listing(pool, access, "p/") as begun:
-            interrupted(pool)
-        with pytest.raises(Ended):
-            begun.wait()
+def test_a_bucket_that_is_not_there_is_told(access: Access) -> None:
+    nowhere = dataclasses.replace(access, bucket="nowhere")
+    with closing(Pool(nowhere, 4)) as pool, pytest.raises(Failure, match="nowhere could not be listed"):
+        listing.below(pool, nowhere, "p/")

@@ -1,15 +1,16 @@
 """What is told about uploads."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
 
 from tasks.lib.ember import report
-from tasks.lib.ember.activation import Active
-from tasks.lib.ember.revision import Revision
-from tasks.lib.ember.summary import Options, UploadSummary, checked
-from tasks.lib.errors import UsageError
+from tasks.lib.ember.activation import Page
+from tasks.lib.ember.overview import Overview
+from tasks.lib.ember.revisions import Listed, Revision
+from tasks.lib.ember.summary import Options, UploadSummary
 
 
 def summary(**values: object) -> UploadSummary:
@@ -22,10 +23,9 @@ def summary(**values: object) -> UploadSummary:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"sent": 10, "stored": 2048, "seconds": 1.0}, "10 files: 10 sent (2.0 KiB), 0 unchanged, in 1.0 s."),
         (
-            {"relabelled": 2, "removed": 3, "unchanged": 8, "seconds": 1.0},
-            "10 files: 0 sent (0 B), 8 unchanged, 2 with new headers, 3 removed, in 1.0 s.",
+            {"revision": "1f", "active": "1f", "relabelled": 2, "unchanged": 8, "seconds": 1.0},
+            "Revision 1f: 10 files: 0 sent (0 B), 8 unchanged, 2 with new headers, in 1.0 s. It is active.",
         ),
         (
             {"revision": "1f", "active": "1f", "unchanged": 10},
@@ -46,11 +46,11 @@ def test_one_sentence_on_an_upload(values: dict[str, object], sentence: str) -> 
 
 
 def test_a_dry_run_lists_what_it_would_do(capsys: pytest.CaptureFixture[str]) -> None:
-    made = summary(to_send=["p/a"], to_copy=["p/d"], to_relabel=["p/b"], to_remove=["p/c"], unchanged=8)
+    made = summary(to_send=["p/a"], to_copy=["p/d"], to_relabel=["p/b"], unchanged=8)
     report.one(made, Options(dry_run=True), False)
     out, err = capsys.readouterr()
     assert err.splitlines() == [
-        "send     p/a", "copy     p/d", "relabel  p/b", "extra    p/c", "8 of 10 files are there already.",
+        "send     p/a", "copy     p/d", "relabel  p/b", "8 of 10 files are there already.",
     ]  # fmt: skip
     assert out == "https://bucket/index.html\n"
 
@@ -67,20 +67,25 @@ REVISIONS = [
 ]
 
 
+def overview(*history: str, listed: Sequence[Revision] = REVISIONS) -> Overview:
+    """What lies at a place where revision cc lacks a file."""
+    return Overview(Page(history), Listed({one.name: one for one in listed}, [], {}), {}, {}, {"cc"})
+
+
 def test_revisions_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    report.revisions(REVISIONS, Active(("aa", "bb"), 7), False)
+    report.revisions(overview("aa", "bb"), False)
     shown = capsys.readouterr().err
     rows = {line.split()[1]: line for line in shown.splitlines() if " UTC " in line}
     assert rows["aa"].split()[-2] == "active"
     assert "active before" in rows["bb"]
-    assert "active" not in rows["cc"]
+    assert "incomplete" in rows["cc"]
 
 
 def test_no_revisions_are_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
-    report.revisions([], Active((), 0), False)
+    report.revisions(overview(listed=[]), False)
 
     assert capsys.readouterr().err == (
-        "There is no complete revision: nothing was uploaded to this prefix, or only in place.\n"
+        "There is no revision: nothing was uploaded to this prefix by this tool.\n"
     )
 
 
@@ -88,23 +93,16 @@ def test_no_revisions_are_told_in_words(capsys: pytest.CaptureFixture[str]) -> N
 def test_an_active_revision_that_is_not_listed_is_told(
     capsys: pytest.CaptureFixture[str], listed: list[Revision]
 ) -> None:
-    report.revisions(listed, Active(("dd", "aa"), 7), False)
+    report.revisions(overview("dd", "aa", listed=listed), False)
 
     told = capsys.readouterr().err.splitlines()[-1]
-    assert told == "dd is active and not whole; `./inv ember.verify` says what to do."
+    assert told == "dd is active and has no manifest: upload its archive again."
 
 
 def test_revisions_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    report.revisions(REVISIONS[:1], Active(("bb",), 7), True)
-    assert json.loads(capsys.readouterr().out) == [
-        {"name": "bb", "created": "2026-02-01T00:00:00+00:00", "files": 3, "size": 2048, "active": True}
-    ]
-
-
-def test_options_that_do_not_go_together_are_bad_usage() -> None:
-    assert checked(Options(in_place=True, delete_extra=True)) == Options(in_place=True, delete_extra=True)
-    with pytest.raises(UsageError, match="--no-activate is not for --in-place"):
-        checked(Options(in_place=True, activate=False))
+    report.revisions(overview("bb", listed=REVISIONS[:1]), True)
+    row = {"name": "bb", "created": "2026-02-01T00:00:00+00:00", "files": 3, "size": 2048}
+    assert json.loads(capsys.readouterr().out) == [{**row, "active": True, "complete": True}]
 
 
 def test_what_was_allowed_although_it_is_broken_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,31 +4,31 @@ import json
 
 import pytest
 
-from tasks.lib.ember import activation, content, revisions, sending
+from tasks.lib.ember import content, revisions, sending
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.http import Request, Response
+from tasks.lib.ember.objects import ABSENT
 from tasks.lib.ember.plan import Send
-from tasks.lib.ember.remote import ABSENT
-from tasks.lib.ember.wire import Request, Response
 from tasks.lib.errors import Failure
 
 DATA = b"let a;" * 50
-SEND = Send(revisions.made("a.js", DATA, activation.PAGE_HEADERS), "p/a.js", ABSENT)
+SEND = Send(revisions.made("a.js", DATA, revisions.MANIFEST_HEADERS), "p/a.js", ABSENT)
 STORED = content.stored(DATA, SEND.entry.compressible)
 
 
-def answered(access: Access, crc32c: int) -> list[int]:
-    """The sizes that were told as done once the bucket has answered with this checksum."""
-    done: list[int] = []
-    steps = sending.small(access, SEND, DATA, lambda _send, size: done.append(size)).steps
+def answered(access: Access, crc32c: int) -> sending.Written:
+    """What was written, once the bucket has answered with this checksum."""
+    steps = sending.write(access, SEND, DATA)
     assert isinstance(next(steps), Request)
     body = json.dumps({"crc32c": content.as_base64(crc32c), "generation": "1"}).encode()
-    with pytest.raises(StopIteration):
+    with pytest.raises(StopIteration) as end:
         steps.send(Response(200, body))
-    return done
+    written: sending.Written = end.value.value
+    return written
 
 
 def test_an_object_with_the_checksum_that_was_sent_is_done(access: Access) -> None:
-    assert answered(access, STORED.crc32c) == [len(STORED.data)]
+    assert answered(access, STORED.crc32c) == (1, len(STORED.data))
 
 
 def test_an_object_with_another_checksum_arrived_damaged(access: Access) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import threading
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,13 +15,15 @@ import pytest
 from msgspec import structs
 
 from sandbox import example
+from tasks.lib import signals
 from tasks.lib.ember import site
+from tasks.lib.ember import upload as uploading
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.bringing import upload_with
-from tasks.lib.ember.place import Place
+from tasks.lib.ember.overview import overview
+from tasks.lib.ember.place import Place, opened
 from tasks.lib.ember.report import site as report
 from tasks.lib.ember.summary import Options, UploadSummary, check_alone
-from tasks.lib.ember.wire import Pool
+from tasks.lib.ember.verification import verify
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.settings.ember import Ember
 from tasks.lib.signals import Terminated, unwinding
@@ -69,7 +70,7 @@ def test_what_fails_is_named_and_listed_for_the_next_run(
     assert len(capsys.readouterr().out.splitlines()) == 5
     assert site.read_manifest(rest) == {"uuid-bad": str(manifest.parent / "bad.zip")}
 
-    archives.saved(manifest.parent, archives.zipped(example.files("mended")), "bad.zip")
+    archives.saved(manifest.parent, archives.zipped(example.files("corrected")), "bad.zip")
     again = uploaded(access, site.read_manifest(rest))
     assert (set(again.done), again.failed) == ({"uuid-bad"}, {})
     assert site.note_rest(rest, site.read_manifest(rest), again) is None
@@ -96,13 +97,12 @@ def test_the_rest_names_archives_as_the_manifest_does(tmp_path: Path) -> None:
 def test_a_site_that_a_full_disk_ends_lists_what_is_left(
     access: Access, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(pool: Pool, access: Access, ember: Ember, source: str, prefix: str, *rest: Any) -> UploadSummary:
-        if prefix.endswith("uuid-3"):
+    def full(place: Place, *rest: Any) -> UploadSummary:
+        if place.prefix.endswith("uuid-3/"):
             raise OSError(ENOSPC, "No space left on device", "/tmp/spool")
-        return upload_with(pool, access, ember, source, prefix, *rest)
+        return uploading.bring(place, *rest)
 
-    monkeypatch.setattr(site, "upload_with", full)
-    monkeypatch.setattr(site, "AT_ONCE", 1)
+    monkeypatch.setattr(site, "bring", full)
     with pytest.raises(OSError, match="No space left"):
         site.upload_manifest(access, EMBER, manifest, site.read_manifest(manifest), AS_A_REVISION)
 
@@ -137,7 +137,7 @@ def test_an_app_that_fails_late_does_not_stop_the_others(access: Access, manifes
     archives.saved(manifest.parent, archives.zipped(absolute), "2.zip")
     done = uploaded(access, site.read_manifest(manifest))
     assert set(done.done) == {f"uuid-{number}" for number in (0, 1, 3, 4)}
-    assert done.failed["uuid-2"].startswith("index.html cannot be served from a revision.")
+    assert done.failed["uuid-2"].startswith("No browser could run this app")
 
 
 @pytest.mark.parametrize("connections", [1, 3, 64])
@@ -159,11 +159,11 @@ def test_every_app_arrives_whole_and_its_page_last_whatever_goes_wrong_on_the_wa
     with fault_proxy.running(access.endpoint) as proxy:
         proxy.plan(7, fault_proxy.PASSING, 0.1)
         way = replace(access, endpoint=proxy.url, first_pause=0.002, attempt_limit=5.0, limit=30.0)
-        done = uploaded(way, site.read_manifest(manifest), Options(in_place=True), ember)
+        done = uploaded(way, site.read_manifest(manifest), ember=ember)
     assert (set(done.failed), len(done.done)) == ({"uuid-bad"}, 5)
     for number in range(5):
         there = listed(access, f"experiments/uuid-{number}/")
-        assert set(there) == set(example.files(str(number)))
+        assert set(example.files(str(number))) <= set(there)
         assert there["index.html"] == max(there.values())
 
 
@@ -178,28 +178,22 @@ def listed(access: Access, prefix: str) -> dict[str, datetime]:
 def test_a_site_that_is_told_to_end_lists_what_is_left(
     access: Access, manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ended = threading.Event()
-
-    def ending(
-        pool: Pool, access: Access, ember: Ember, source: str, prefix: str, *rest: Any
-    ) -> UploadSummary:
-        if prefix.endswith("uuid-3"):
+    def ending(place: Place, *rest: Any) -> UploadSummary:
+        if place.prefix.endswith("uuid-3/"):
             os.kill(os.getpid(), signal.SIGTERM)
-            ended.wait()
-        return upload_with(pool, access, ember, source, prefix, *rest)
+            signals.check()
+        return uploading.bring(place, *rest)
 
-    monkeypatch.setattr(site, "upload_with", ending)
-    monkeypatch.setattr(site, "AT_ONCE", 1)
+    monkeypatch.setattr(site, "bring", ending)
     wanted = site.read_manifest(manifest)
     with unwinding(), pytest.raises(Terminated):
         site.upload_manifest(access, EMBER, manifest, wanted, AS_A_REVISION)
-    ended.set()
     rest = manifest.with_name("site.rest.yaml")
     assert set(site.read_manifest(rest)) == {"uuid-3", "uuid-4", "uuid-bad"}
     assert f"3 of 6 archives were done. {rest} lists the others." in capsys.readouterr().err
     assert listed(access, "experiments/uuid-2/")
-    with Place(access, "experiments/uuid-3", 1) as place:
-        assert place.listed() == []
+    with opened(access, EMBER, "experiments/uuid-3") as place:
+        assert overview(place).listed.revisions == {}
 
 
 def test_a_path_that_cannot_be_looked_at_does_not_stop_the_others(access: Access, manifest: Path) -> None:
@@ -232,8 +226,8 @@ def test_what_was_done_is_told_where_the_list_of_the_rest_cannot_be_written(
 def test_every_app_of_the_site_is_served(access: Access, manifest: Path) -> None:
     uploaded(access, site.read_manifest(manifest))
     for number in range(5):
-        with Place(access, f"experiments/uuid-{number}", 4) as place:
-            assert place.verify("", EMBER.bucket.cors).endswith("served as it should be.")
+        with opened(access, EMBER, f"experiments/uuid-{number}") as place:
+            assert verify(place, "", EMBER.bucket.cors).endswith("served as it should be.")
 
 
 def test_a_dry_run_shows_each_app_and_leaves_the_list_of_the_rest_alone(
@@ -243,12 +237,12 @@ def test_a_dry_run_shows_each_app_and_leaves_the_list_of_the_rest_alone(
     done = uploaded(access, site.read_manifest(manifest), options)
     with pytest.raises(Failure) as caught:
         report(done, None, False, options)
-    assert caught.value.next_step == "Mend these, then run again."
+    assert caught.value.next_step == "Fix these, then run again."
     told = capsys.readouterr().err
-    assert "uuid-3: send     experiments/uuid-3/revisions/" in told
+    assert "uuid-3: send     experiments/uuid-3/assets/" in told
     assert "uuid-3: 0 of 10 files are there already." in told
-    with Place(access, "experiments/uuid-3", 1) as place:
-        assert place.listed() == []
+    with opened(access, EMBER, "experiments/uuid-3") as place:
+        assert overview(place).listed.revisions == {}
 
 
 def test_one_line_adds_all_apps_up(

@@ -2,77 +2,71 @@
 
 import dataclasses
 import gzip
-import json
 import os
-import threading
+import re
 import urllib.request
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import Any
 
 import pytest
 from msgspec import structs
 
-from tasks.lib.background import Background
-from tasks.lib.ember import activation, inspection
+from sandbox import example
+from tasks.lib.ember import inspection, upload
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.bringing import _side_by_side
-from tasks.lib.ember.line import Line
+from tasks.lib.ember.http import Pool, Request, Stream
 from tasks.lib.ember.names import checked_prefix
 from tasks.lib.ember.plan import plan
-from tasks.lib.ember.question import LONGEST_FOR_A_STOP
-from tasks.lib.ember.sending import STREAMS
+from tasks.lib.ember.resumable import STREAMS
 from tasks.lib.ember.summary import Options
 from tasks.lib.ember.upload import upload_to
-from tasks.lib.ember.wire import Job, Pool, Request, Stream
 from tasks.lib.errors import Failure, UsageError
 from tests.builders import checked_in_settings
-from tests.lib.ember import archives
-
-if TYPE_CHECKING:
-    from google.cloud.storage import Blob
+from tests.lib.ember import archives, stored
 
 EMBER = checked_in_settings().ember
 PREFIX = "experiments/0b7e"
-IN_PLACE = Options(in_place=True)
-
-
-def blobs(access: Access) -> "dict[str, Blob]":
-    """The objects of the bucket by path below PREFIX, as Google's client lists them."""
-    from google.cloud import storage
-
-    client = storage.Client(
-        project="test", credentials=access.credentials, client_options={"api_endpoint": access.endpoint}
-    )
-    return {blob.name.removeprefix(f"{PREFIX}/"): blob for blob in client.list_blobs(access.bucket)}
+FINGERPRINT = re.compile(r"-[0-9a-f]{32}\.")
+# Files of the example without a fingerprint.
+OWN = 4
 
 
 def contents(access: Access) -> dict[str, bytes]:
-    return {path: blob.download_as_bytes() for path, blob in blobs(access).items()}
+    """What visitors find, by path."""
+    found = stored.contents(access, f"{PREFIX}/")
+    return {path: data for path, data in found.items() if not path.startswith("revisions/")}
 
 
 def on_disk(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_bucket_ends_equal_to_the_app(access: Access, app: Path) -> None:
-    summary = upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
+def test_visitors_find_the_app_as_it_is(access: Access, app: Path) -> None:
+    summary = upload_to(access, EMBER, str(app), PREFIX)
     assert contents(access) == on_disk(app)
     assert (summary.sent, summary.unchanged, summary.files) == (10, 0, 10)
+    assert summary.active == summary.revision
+
+
+def test_a_revision_keeps_copies_of_what_has_no_fingerprint(access: Access, app: Path) -> None:
+    name = upload_to(access, EMBER, str(app), PREFIX).revision
+    kept = stored.contents(access, f"{PREFIX}/revisions/{name}/")
+    assert kept == {path: data for path, data in on_disk(app).items() if not FINGERPRINT.search(path)}
+    assert 0 < len(kept) < len(on_disk(app))
 
 
 def test_the_url_serves_the_page(access: Access, app: Path) -> None:
-    summary = upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
+    summary = upload_to(access, EMBER, str(app), PREFIX)
     assert summary.url == f"{access.endpoint}/{access.bucket}/{PREFIX}/index.html"
     with urllib.request.urlopen(summary.url) as answer:
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
         assert answer.headers["Cache-Control"] == "no-cache"
+        assert answer.read() == (app / "index.html").read_bytes()
 
 
 def test_objects_carry_their_headers(access: Access, app: Path) -> None:
-    upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
-    found = blobs(access)
+    upload_to(access, EMBER, str(app), PREFIX)
+    found = stored.blobs(access, f"{PREFIX}/")
     vendor = next(blob for path, blob in found.items() if "vendor" in path)
     assert (vendor.content_type, vendor.content_encoding) == ("text/javascript; charset=utf-8", "gzip")
     assert vendor.cache_control == "public, max-age=31536000, immutable"
@@ -86,18 +80,48 @@ def test_objects_carry_their_headers(access: Access, app: Path) -> None:
     )
 
 
-def test_an_unchanged_app_costs_one_request(access: Access, app: Path) -> None:
-    upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
-    again = upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
-    assert (again.sent, again.unchanged, again.requests) == (0, 10, 1)
+def test_an_unchanged_app_costs_three_requests(access: Access, app: Path) -> None:
+    upload_to(access, EMBER, str(app), PREFIX)
+    again = upload_to(access, EMBER, str(app), PREFIX)
+    # The revisions; the objects and the page.
+    assert (again.sent, again.copied, again.unchanged, again.requests) == (0, 0, 10, 3)
 
 
-def test_only_what_changed_is_sent(access: Access, app: Path) -> None:
-    upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
+def test_a_changed_file_without_a_fingerprint_costs_what_it_is_alone(access: Access, app: Path) -> None:
+    upload_to(access, EMBER, str(app), PREFIX)
     (app / "robots.txt").write_text("changed")
-    again = upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
-    assert (again.sent, again.unchanged) == (1, 9)
-    assert contents(access)["robots.txt"] == b"changed"
+    again = upload_to(access, EMBER, str(app), PREFIX)
+    assert (again.sent, again.copied) == (1, OWN - 1)
+    # As above, the manifest and the revisions once more, the earlier manifest, the revision's own files, the
+    # manifest again, robots.txt in its place, the page read and written.
+    assert again.requests == 3 + 2 + 1 + OWN + 1 + 1 + 2
+    assert contents(access) == on_disk(app)
+
+
+def test_a_fingerprinted_file_is_written_once(access: Access, app: Path) -> None:
+    upload_to(access, EMBER, str(app), PREFIX)
+    shared = {
+        path: blob.generation
+        for path, blob in stored.blobs(access, f"{PREFIX}/").items()
+        if FINGERPRINT.search(path)
+    }
+    (app / "robots.txt").write_text("changed")
+    upload_to(access, EMBER, str(app), PREFIX)
+    assert (
+        shared.items()
+        <= {path: blob.generation for path, blob in stored.blobs(access, f"{PREFIX}/").items()}.items()
+    )
+
+
+def test_a_fingerprinted_file_with_other_content_is_refused_by_name(access: Access, app: Path) -> None:
+    first = upload_to(access, EMBER, str(app), PREFIX).revision
+    name = next(path for path in on_disk(app) if "vendor-" in path)
+    (app / name).write_text("changed")
+    with pytest.raises(Failure, match="Fingerprinted files are in the bucket with other content") as caught:
+        upload_to(access, EMBER, str(app), PREFIX)
+    assert caught.value.why == f"- {PREFIX}/{name}"
+    assert stored.contents(access, f"{PREFIX}/")[name] != b"changed"
+    assert upload_to(access, EMBER, str(example.write(app.parent / "again")), PREFIX).active == first
 
 
 def test_large_files_are_sent_last_and_a_few_at_a_time(
@@ -112,28 +136,33 @@ def test_large_files_are_sent_last_and_a_few_at_a_time(
     at_once: list[int] = []
     send = Pool._send
 
-    def noted(pool: Pool, job: Job, request: Request) -> None:
-        send(pool, job, request)
+    def noted(pool: Pool, running: Any, request: Request) -> None:
+        send(pool, running, request)
         asked.append(request.url)
         at_once.append(sum(isinstance(one._request.body, Stream) for one in pool._running.values()))
 
     monkeypatch.setattr(Pool, "_send", noted)
 
-    upload_to(access, ember, str(tmp_path), PREFIX, IN_PLACE)
+    upload_to(access, ember, str(tmp_path), PREFIX)
 
     assert contents(access) == on_disk(tmp_path)
     assert 1 < max(at_once) <= STREAMS < 12
-    assert "uploadType=multipart" in asked[1], "z.js comes before the films, after the listing"
+    kinds = [url.partition("uploadType=")[2].partition("&")[0] for url in asked if "uploadType" in url]
+    assert kinds[:2] == ["multipart", "multipart"], "the manifest, then z.js and index.html before the films"
 
 
-def test_headers_that_drifted_are_mended_without_sending(access: Access, app: Path) -> None:
-    upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
-    blob = blobs(access)["robots.txt"]
-    blob.cache_control = "public, max-age=3600"
-    blob.patch()
-    again = upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
-    assert (again.sent, again.relabelled) == (0, 1)
-    assert blobs(access)["robots.txt"].cache_control == "no-cache"
+def test_headers_that_drifted_are_corrected_without_sending(access: Access, app: Path) -> None:
+    name = upload_to(access, EMBER, str(app), PREFIX).revision
+    for path in (f"revisions/{name}/robots.txt", "robots.txt"):
+        blob = stored.blobs(access, f"{PREFIX}/")[path]
+        blob.cache_control = "public, max-age=3600"
+        blob.patch()
+    again = upload_to(access, EMBER, str(app), PREFIX)
+    assert (again.sent, again.copied, again.relabelled) == (0, 0, 1)
+    found = stored.blobs(access, f"{PREFIX}/")
+    assert {found[path].cache_control for path in ("robots.txt", f"revisions/{name}/robots.txt")} == {
+        "no-cache"
+    }
 
 
 @pytest.mark.parametrize("kind", archives.KINDS)
@@ -143,21 +172,21 @@ def test_every_kind_of_archive_arrives(access: Access, tmp_path: Path, kind: str
         "small.bin": os.urandom(3 << 20), "bigger.bin": os.urandom(10 << 20), "zlast.txt": b"z",
     }  # fmt: skip
     source = archives.saved(tmp_path, archives.KINDS[kind](files))
-    upload_to(access, EMBER, source, PREFIX, IN_PLACE)
+    upload_to(access, EMBER, source, PREFIX)
     assert contents(access) == files
-    assert upload_to(access, EMBER, source, PREFIX, IN_PLACE).sent == 0
+    assert upload_to(access, EMBER, source, PREFIX).sent == 0
 
 
 def test_a_refused_archive_leaves_the_bucket_empty(access: Access, tmp_path: Path) -> None:
     source = archives.saved(tmp_path, archives.zipped({"index.html": b"<html>", "../x": b""}))
     with pytest.raises(Failure, match="The archive is refused; nothing was uploaded"):
-        upload_to(access, EMBER, source, PREFIX, IN_PLACE)
-    assert contents(access) == {}
+        upload_to(access, EMBER, source, PREFIX)
+    assert stored.contents(access, "") == {}
 
 
 def test_a_missing_bucket_is_named(access: Access, app: Path) -> None:
     with pytest.raises(Failure) as caught:
-        upload_to(dataclasses.replace(access, bucket="nowhere"), EMBER, str(app), PREFIX, IN_PLACE)
+        upload_to(dataclasses.replace(access, bucket="nowhere"), EMBER, str(app), PREFIX)
     assert caught.value.what == "The bucket nowhere could not be listed."
     assert "There is no bucket nowhere" in caught.value.why
 
@@ -165,7 +194,7 @@ def test_a_missing_bucket_is_named(access: Access, app: Path) -> None:
 def test_an_unreachable_endpoint_times_out(access: Access, app: Path) -> None:
     nowhere = dataclasses.replace(access, endpoint="http://127.0.0.1:9", limit=1.0)
     with pytest.raises(Failure) as caught:
-        upload_to(nowhere, EMBER, str(app), PREFIX, IN_PLACE)
+        upload_to(nowhere, EMBER, str(app), PREFIX)
     assert "Could not connect" in caught.value.why
     assert caught.value.exit_code == 70
 
@@ -173,19 +202,20 @@ def test_an_unreachable_endpoint_times_out(access: Access, app: Path) -> None:
 def test_somebody_elses_write_is_not_overwritten(
     access: Access, app: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def plan_while_another_writes(*args: object) -> object:
-        decided = plan(*args)  # type: ignore[arg-type]
-        body = json.dumps({"name": f"{PREFIX}/robots.txt"}).encode()
-        url = f"{access.upload_url()}?uploadType=media&name={PREFIX}/robots.txt"
-        urllib.request.urlopen(urllib.request.Request(url, body)).close()
+    written: list[str] = []
+
+    def plan_while_another_writes(entries: Any, named: Any, *rest: Any) -> object:
+        decided = plan(entries, named, *rest)
+        written.extend(named(entry) for entry in entries if entry.path == "robots.txt")
+        stored.put(access, written[0], b"theirs")
         return decided
 
-    monkeypatch.setattr("tasks.lib.ember.bringing.plan", plan_while_another_writes)
+    monkeypatch.setattr(upload, "plan", plan_while_another_writes)
     with pytest.raises(Failure) as caught:
-        upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
-    assert caught.value.what == f"{PREFIX}/robots.txt was changed by somebody else during this upload."
-    assert "index.html is as it was" in caught.value.why
-    assert "index.html" not in blobs(access)
+        upload_to(access, EMBER, str(app), PREFIX)
+    assert caught.value.what == f"{written[0]} was changed by somebody else meanwhile."
+    assert "Visitors are served what they were before." in caught.value.why
+    assert "index.html" not in contents(access)
 
 
 @pytest.mark.parametrize("prefix", ["", "/", "/abs", "a/../b", "a//b"])
@@ -194,89 +224,46 @@ def test_a_prefix_that_is_no_clean_path_is_bad_usage(prefix: str) -> None:
         checked_prefix(prefix)
 
 
-def test_what_the_app_does_not_have_goes_only_when_asked(access: Access, app: Path) -> None:
-    upload_to(access, EMBER, str(app), PREFIX)
-    upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
-    (app / "robots.txt").unlink()
-    kept = upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
-    assert (kept.to_remove, kept.removed) == ([f"{PREFIX}/robots.txt"], 0)
-    gone = upload_to(access, EMBER, str(app), PREFIX, Options(in_place=True, delete_extra=True))
-    assert gone.removed == 1
-    left = contents(access)
-    assert "robots.txt" not in left
-    assert any(path.startswith("revisions/") and path.endswith("robots.txt") for path in left)
-
-
-def test_an_app_may_have_a_folder_called_revisions(access: Access, app: Path) -> None:
+def test_an_app_may_have_a_folder_called_revisions_but_no_revisions_of_its_own(
+    access: Access, app: Path
+) -> None:
     folder = app / "revisions"
     folder.mkdir()
     (folder / "list.json").write_text("[]")
-    upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
-    (folder / "list.json").write_text("[1]")
-    assert upload_to(access, EMBER, str(app), PREFIX, IN_PLACE).sent == 1
-    assert contents(access)["revisions/list.json"] == b"[1]"
+    upload_to(access, EMBER, str(app), PREFIX)
+    assert stored.contents(access, f"{PREFIX}/")["revisions/list.json"] == b"[]"
+    (folder / "0123456789ab.json").write_text("{}")
+    with pytest.raises(Failure) as caught:
+        upload_to(access, EMBER, str(app), PREFIX)
+    assert caught.value.why == "- revisions/0123456789ab.json: its name is kept for revisions"
 
 
 def test_a_dry_run_changes_nothing(access: Access, app: Path) -> None:
-    summary = upload_to(access, EMBER, str(app), PREFIX, Options(in_place=True, dry_run=True))
-    assert summary.to_send[-1] == f"{PREFIX}/index.html"
+    summary = upload_to(access, EMBER, str(app), PREFIX, Options(dry_run=True))
     assert len(summary.to_send) == summary.files == 10
-    assert contents(access) == {}
+    assert stored.contents(access, "") == {}
 
 
-class Hanging:
-    """Credentials of a token service that hangs."""
-
-    valid = False
-    token = expiry = None
-
-    def __init__(self) -> None:
-        self.asked, self.answers = threading.Event(), threading.Event()
-        self.was_waited_out = False
-
-    def refresh(self, _request: object) -> None:
-        self.asked.set()
-        self.was_waited_out = not self.answers.wait(120)
+def test_an_upload_that_is_not_activated_leaves_what_visitors_find(access: Access, app: Path) -> None:
+    before = on_disk(app)
+    first = upload_to(access, EMBER, str(app), PREFIX).revision
+    (app / "robots.txt").write_text("changed")
+    summary = upload_to(access, EMBER, str(app), PREFIX, Options(activate=False))
+    assert (summary.active, summary.revision == first) == (first, False)
+    assert contents(access) == before
 
 
-@pytest.fixture
-def hanging() -> Iterator[Hanging]:
-    made = Hanging()
-    yield made
-    made.answers.set()
-
-
-def test_an_upload_that_ends_does_not_wait_out_a_token_service_that_hangs(
-    access: Access, hanging: Hanging
+@pytest.mark.parametrize(
+    "page", [b'<script src="/assets/gone.js"></script>', b'<script src="gone.js"></script>']
+)
+def test_a_page_that_loads_what_is_not_there_is_refused_unless_allowed(
+    access: Access, app: Path, page: bytes
 ) -> None:
-    way = dataclasses.replace(access, credentials=cast("Any", hanging))
-
-    def interrupted() -> NoReturn:
-        hanging.asked.wait()
-        raise KeyboardInterrupt
-
-    with closing(Pool(way, Line(1))) as pool, pytest.raises(KeyboardInterrupt):
-        _side_by_side(pool, interrupted, lambda: activation.active(pool, way, "x/"))
-    assert not hanging.was_waited_out
-
-
-def test_an_upload_in_place_that_ends_waits_once_for_a_token_service_that_hangs(
-    access: Access, hanging: Hanging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waits: list[float] = []
-
-    def is_done(_: object, seconds: float) -> bool:
-        waits.append(seconds)
-        return False
-
-    monkeypatch.setattr(Background, "is_done", is_done)
-    way = dataclasses.replace(access, credentials=cast("Any", hanging))
-    (tmp_path / "dist").mkdir()
-    (tmp_path / "dist" / "app.js").touch()
-
-    with pytest.raises(Failure, match="no built Ember app"):
-        upload_to(way, EMBER, str(tmp_path / "dist"), PREFIX, IN_PLACE)
-    assert waits == [LONGEST_FOR_A_STOP]
+    (app / "index.html").write_bytes(page)
+    with pytest.raises(Failure, match="No browser could run this app"):
+        upload_to(access, EMBER, str(app), PREFIX)
+    assert stored.contents(access, "") == {}
+    assert len(upload_to(access, EMBER, str(app), PREFIX, Options(allow_broken=True)).broken) == 1
 
 
 def test_a_file_that_changes_after_it_was_judged_is_not_sent(
@@ -285,13 +272,13 @@ def test_a_file_that_changes_after_it_was_judged_is_not_sent(
     big = app / "film.bin"
     big.write_bytes(os.urandom(3 << 20))
 
-    def plan_while_the_file_changes(*args: object) -> object:
+    def plan_while_the_file_changes(*args: Any) -> object:
         big.write_bytes(os.urandom(3 << 20))
-        return plan(*args)  # type: ignore[arg-type]
+        return plan(*args)
 
-    monkeypatch.setattr("tasks.lib.ember.bringing.plan", plan_while_the_file_changes)
+    monkeypatch.setattr(upload, "plan", plan_while_the_file_changes)
     with pytest.raises(Failure) as caught:
-        upload_to(access, EMBER, str(app), PREFIX, IN_PLACE)
+        upload_to(access, EMBER, str(app), PREFIX)
     assert caught.value.what == "film.bin changed while it was being uploaded."
-    assert "film.bin" not in blobs(access)
-    assert "index.html" not in blobs(access)
+    assert "index.html" not in contents(access)
+    assert not any(path.endswith("film.bin") for path in stored.contents(access, ""))

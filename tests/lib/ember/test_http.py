@@ -3,37 +3,21 @@
 import io
 from collections.abc import Iterator
 from contextlib import closing
-from typing import IO, Any, cast
+from typing import IO, cast
 
 import pytest
 
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.line import Ended, Line
-from tasks.lib.ember.wire import Job, Pause, Pool, Request, Response, Steps, Stream
+from tasks.lib.ember.http import Job, Pause, Pool, Request, Response, Steps, Stream
 
 
 @pytest.fixture
 def pool(access: Access) -> Iterator[Pool]:
-    with closing(Pool(access, Line(3))) as made:
+    with closing(Pool(access, 3)) as made:
         yield made
 
 
-class Together(Line):
-    """Tells of answers only once all are there."""
-
-    def __init__(self, connections: int) -> None:
-        super().__init__(connections)
-        self._there: list[tuple[Any, str]] = []
-
-    def finished(self, seconds: float) -> list[tuple[Any, str]]:
-        self._there.extend(super().finished(seconds))
-        if self._sent:
-            return []
-        there, self._there = self._there, []
-        return there
-
-
-def asking(access: Access, log: list[str], name: str, times: int = 1) -> Steps:
+def asking(access: Access, log: list[str], name: str, times: int = 1) -> Steps[None]:
     log.append(f"{name} began")
     for _ in range(times):
         response = yield Request("GET", access.objects_url())
@@ -69,24 +53,17 @@ def test_jobs_that_hold_much_memory_wait_for_one_another(access: Access, pool: P
     assert log == ["0 began", "0 ended", "1 began", "1 ended"]
 
 
-def test_how_much_memory_jobs_may_hold_is_the_pools_own_matter(access: Access) -> None:
-    log: list[str] = []
-    with closing(Pool(access, Line(3), most_held=10)) as pool:
-        pool.run(Job(asking(access, log, str(number)), held=5) for number in range(4))
-    assert log[:3] == ["0 began", "1 began", "0 ended"] or log[:3] == ["0 began", "1 began", "1 ended"]
-
-
 def test_an_error_in_a_job_ends_the_others_and_the_pool_serves_again(access: Access, pool: Pool) -> None:
     closed: list[str] = []
 
-    def patient() -> Steps:
+    def patient() -> Steps[None]:
         try:
             while True:
                 yield Request("GET", access.objects_url())
         finally:
             closed.append("patient")
 
-    def failing() -> Steps:
+    def failing() -> Steps[None]:
         yield Request("GET", access.objects_url())
         raise ValueError("mine")
 
@@ -104,7 +81,7 @@ def test_a_request_that_cannot_be_made_ends_its_own_job_too(access: Access, pool
     def unreadable() -> IO[bytes]:
         raise ValueError("mine")
 
-    def steps() -> Steps:
+    def steps() -> Steps[None]:
         try:
             yield Request("PUT", access.object_url("x"), (), Stream(unreadable, 10))
         finally:
@@ -116,39 +93,20 @@ def test_a_request_that_cannot_be_made_ends_its_own_job_too(access: Access, pool
     assert closed == ["it"]
 
 
-def test_a_pool_that_was_stopped_runs_nothing_and_does_not_say_that_it_did(
-    access: Access, pool: Pool
-) -> None:
-    def stopping() -> Steps:
+def test_results_come_in_the_order_of_the_jobs(access: Access, pool: Pool) -> None:
+    def after(seconds: float) -> Steps[float]:
+        yield Pause(seconds)
         yield Request("GET", access.objects_url())
-        pool.stop()
-        yield Request("GET", access.objects_url())
-        pytest.fail("it went on")
+        return seconds
 
-    for _ in range(2):
-        with pytest.raises(Ended):
-            pool.run([Job(stopping())])
-
-
-def test_an_error_leaves_aside_what_was_answered_at_the_same_time(access: Access) -> None:
-    """One of several answers that came together ends the run: the others are on no line any more."""
-
-    def failing() -> Steps:
-        yield Request("GET", access.objects_url())
-        raise ValueError("mine")
-
-    with closing(Pool(access, Together(3))) as pool:
-        with pytest.raises(ValueError, match="mine"):
-            pool.run(Job(failing()) for _ in range(3))
-        log: list[str] = []
-        pool.run(Job(asking(access, log, "next")) for _ in range(3))
-        assert log.count("next ended") == 3
+    assert pool.run(Job(after(seconds)) for seconds in (0.02, 0.0, 0.01)) == [0.02, 0.0, 0.01]
+    assert pool.ask(after(0.0)) == 0.0
 
 
 def test_an_answer_to_head_waits_for_no_body(access: Access, pool: Pool) -> None:
     answers: list[Response | None] = []
 
-    def steps() -> Steps:
+    def steps() -> Steps[None]:
         url = f"{access.upload_url()}?uploadType=media&name=x"
         yield Request("POST", url, (), b"0123456789")
         answers.append((yield Request("HEAD", access.public_url("x"), public=True)))
@@ -164,7 +122,7 @@ def test_an_interruption_while_a_body_is_read_is_not_lost(access: Access, pool: 
         def read(self, _size: int = -1) -> bytes:
             raise KeyboardInterrupt
 
-    def steps() -> Steps:
+    def steps() -> Steps[None]:
         yield Request("PUT", access.object_url("x"), (), Stream(lambda: cast("IO[bytes]", Interrupted()), 10))
 
     with pytest.raises(KeyboardInterrupt):

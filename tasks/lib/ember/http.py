@@ -1,24 +1,26 @@
-"""Many HTTP requests at once on one thread: a line moves the bytes, generators say what to ask next.
+"""Many HTTP requests at once on one thread: libcurl moves the bytes, generators say what to ask next.
 
-A job is a generator that yields a Request or a Pause and is sent the Response.  It never blocks, so
-hundreds run side by side; what to do about an error is the job's own matter.
+A job is a generator that yields a Request or a Pause, is sent the Response, and returns a result.  It never
+blocks, so hundreds run side by side; what to do about an error is the job's own matter.
 """
 
 import heapq
 import itertools
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct, field
 
 from tasks.lib import signals
-from tasks.lib.ember.line import LONGEST_WAIT, Carrier, Ended
 
 if TYPE_CHECKING:
     from tasks.lib.ember.access import Access
 
+Result = TypeVar("Result")
 CONNECT_LIMIT = 10
+# Without an answer, a pool looks this often whether a signal came.
+LONGEST_WAIT = 1.0
 # A stream may take as long as it moves at least this fast.
 SLOWEST_BYTES_PER_SECOND = 1 << 10
 # Bodies held in memory by all jobs together, beyond which no further job is started.
@@ -65,7 +67,7 @@ class Pause(Struct, frozen=True):
     seconds: float
 
 
-Steps = Generator[Request | Pause, Response | None, None]
+Steps = Generator[Request | Pause, Response | None, Result]
 
 
 class Job(Struct, frozen=True):
@@ -77,7 +79,7 @@ class Job(Struct, frozen=True):
         alone: no further job may be started before this one ends.
     """
 
-    steps: Steps
+    steps: Steps[Any]
     held: int = 0
     alone: bool = False
 
@@ -91,58 +93,56 @@ class Traffic(Struct):
 
 
 class Pool:
-    """Runs jobs, as many at a time as their line has room for, on the thread that asks for it.
+    """Runs jobs, at most `connections` requests at a time, on the thread that asks for it.
 
     Args:
         access: adds the token.
-        line: carries the requests; the pool closes it.
-        most_held: bodies held in memory by all jobs together, beyond which no further job is started.
+        connections: how many are kept, and used again.
     """
 
-    def __init__(self, access: "Access", line: Carrier, most_held: int = MOST_HELD) -> None:
+    def __init__(self, access: "Access", connections: int) -> None:
         import pycurl
 
         # Its own type information leaves out what its C part defines.
         self._curl: Any = pycurl
+        self._multi = self._curl.CurlMulti()
+        self._multi.setopt(self._curl.M_MAXCONNECTS, connections)
+        self._idle: list[Any] = []
         self._access = access
-        self._line = line
-        self._most_held = most_held
+        self._connections = connections
         self._running: dict[Any, _Exchange] = {}
-        self._paused: list[tuple[float, int, Job]] = []
+        self._paused: list[tuple[float, int, _Running]] = []
         self._order = itertools.count()
         self._held = 0
         self._alone = 0
-        self._stopped = False
         self.traffic = Traffic()
 
-    def run(self, jobs: Iterable[Job]) -> None:
-        """Run all jobs to their end; what one raises ends them all and is raised here.
+    def ask(self, steps: Steps[Result]) -> Result:
+        """The result of one job."""
+        found: Result = self.run([Job(steps)])[0]
+        return found
 
-        Raises:
-            Ended: `stop` was called, or the line was ended.
-
-        """
+    def run(self, jobs: Iterable[Job]) -> list[Any]:
+        """The results of all jobs, in their order; what one raises ends them all and is raised here."""
         waiting = iter(jobs)
+        results: list[Any] = []
         try:
-            while self._start(waiting) or self._running or self._paused:
+            while self._start(waiting, results) or self._running or self._paused:
                 signals.check()
-                if self._stopped:
-                    raise Ended
                 self._resume()
-                for handle, error in self._line.finished(self._until_resume()):
-                    self._finish(handle, error)
+                self._move()
         finally:
             self._abandon()
-
-    def stop(self) -> None:
-        """Make `run` on another thread end soon, now and whenever it is called again."""
-        self._stopped = True
+        return results
 
     def close(self) -> None:
-        """Close the line."""
-        self._line.close()
+        """Close all connections."""
+        for handle in self._idle:
+            handle.close()
+        self._idle.clear()
+        self._multi.close()
 
-    def _start(self, waiting: Iterator[Job]) -> bool:
+    def _start(self, waiting: Iterator[Job], results: list[Any]) -> bool:
         """Start as many further jobs as there is room for; False when there are none left."""
         while self._has_room():
             signals.check()
@@ -151,69 +151,104 @@ class Pool:
                 return False
             self._held += job.held
             self._alone += job.alone
-            self._advance(job, None)
+            results.append(None)
+            self._advance(_Running(job, results, len(results) - 1), None)
         return True
 
     def _has_room(self) -> bool:
         busy = len(self._running) + len(self._paused)
         if not busy:
             return True
-        return not self._alone and self._held < self._most_held and busy < self._line.room
+        return not self._alone and self._held < MOST_HELD and busy < self._connections
 
-    def _advance(self, job: Job, response: Response | None) -> None:
+    def _advance(self, running: "_Running", response: Response | None) -> None:
         try:
-            step = job.steps.send(response)
-        except StopIteration:
-            self._held -= job.held
-            self._alone -= job.alone
+            step = running.job.steps.send(response)
+        except StopIteration as end:
+            running.results[running.number] = end.value
+            self._held -= running.job.held
+            self._alone -= running.job.alone
             return
         if isinstance(step, Pause):
-            heapq.heappush(self._paused, (time.monotonic() + step.seconds, next(self._order), job))
+            heapq.heappush(self._paused, (time.monotonic() + step.seconds, next(self._order), running))
         else:
-            self._send(job, step)
+            self._send(running, step)
 
     def _resume(self) -> None:
         while self._paused and self._paused[0][0] <= time.monotonic():
             self._advance(heapq.heappop(self._paused)[2], None)
 
-    def _send(self, job: Job, request: Request) -> None:
-        handle = self._line.handle()
-        exchange = self._running[handle] = _Exchange(job, request)
+    def _send(self, running: "_Running", request: Request) -> None:
+        handle = self._idle.pop() if self._idle else self._curl.Curl()
+        exchange = self._running[handle] = _Exchange(running, request)
         exchange.prepare(handle, self._curl, self._access)
-        self._line.send(handle)
+        self._multi.add_handle(handle)
+        exchange.added = True
 
-    def _until_resume(self) -> float:
-        if self._paused:
-            return max(0.0, self._paused[0][0] - time.monotonic())
-        return LONGEST_WAIT if self._running else 0.0
+    def _move(self) -> None:
+        """Move bytes, and hand the answers that are complete to their jobs; without any, wait."""
+        while self._multi.perform()[0] == self._curl.E_CALL_MULTI_PERFORM:
+            pass
+        done = self._collected()
+        for handle, error in done:
+            self._finish(handle, error)
+        if done:
+            return
+        seconds = max(0.0, self._paused[0][0] - time.monotonic()) if self._paused else LONGEST_WAIT
+        if self._running:
+            self._multi.select(min(LONGEST_WAIT, seconds))
+        elif self._paused:
+            signals.sleep(seconds)
+
+    def _collected(self) -> list[tuple[Any, str]]:
+        found: list[tuple[Any, str]] = []
+        left = 1
+        while left:
+            left, done, failed = self._multi.info_read()
+            found.extend((handle, "") for handle in done)
+            found.extend((handle, f"{why or 'libcurl error'} ({code})") for handle, code, why in failed)
+        return found
 
     def _finish(self, handle: Any, error: str) -> None:
         """Hand an answer to its job."""
         exchange = self._running.pop(handle)
+        self._multi.remove_handle(handle)
         self.traffic.requests += 1
         self.traffic.connections += handle.getinfo(self._curl.NUM_CONNECTS)
         self.traffic.sent += int(handle.getinfo(self._curl.SIZE_UPLOAD_T))
         status = handle.getinfo(self._curl.RESPONSE_CODE)
-        self._line.give_back(handle)
-        self._advance(exchange.job, exchange.response(status, error))
+        handle.reset()
+        self._idle.append(handle)
+        self._advance(exchange.running, exchange.response(status, error))
 
     def _abandon(self) -> None:
-        self._line.withdraw()
         for handle, exchange in self._running.items():
-            self._line.give_back(handle)
-            exchange.job.steps.close()
-        for _, _, job in self._paused:
-            job.steps.close()
+            if exchange.added:
+                self._multi.remove_handle(handle)
+            handle.reset()
+            self._idle.append(handle)
+            exchange.running.job.steps.close()
+        for _, _, running in self._paused:
+            running.job.steps.close()
         self._running.clear()
         self._paused.clear()
         self._held = self._alone = 0
 
 
+class _Running(Struct, frozen=True):
+    """A job that was started, and where its result goes."""
+
+    job: Job
+    results: list[Any]
+    number: int
+
+
 class _Exchange:
     """A request on its way."""
 
-    def __init__(self, job: Job, request: Request) -> None:
-        self.job = job
+    def __init__(self, running: _Running, request: Request) -> None:
+        self.running = running
+        self.added = False  # to what libcurl has on its way
         self._request = request
         self._lines: list[bytes] = []
         self._body: list[bytes] = []

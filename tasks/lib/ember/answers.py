@@ -2,14 +2,13 @@
 
 import json
 import time
-from collections.abc import Generator
 from typing import TypeVar
 
 from msgspec import MsgspecError
 from msgspec.json import decode
 
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.wire import UNREACHABLE, Pause, Request, Response
+from tasks.lib.ember.http import UNREACHABLE, Pause, Request, Response, Steps
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.google.answers import in_place_of
 
@@ -17,25 +16,16 @@ PASSING = frozenset({UNREACHABLE, 408, 429, 500, 502, 503, 504})
 LONGEST_PAUSE = 32.0
 
 Answer = TypeVar("Answer")
-Asking = Generator[Request | Pause, Response | None, Response]
 
 
-def ask(request: Request, access: Access, deadline: float) -> Asking:
-    """Send a request that may be sent twice, until an answer stands or `deadline` is near.
-
-    Args:
-        request: what to ask.
-        access: whose token is renewed when it is refused.
-        deadline: on the monotonic clock.
-
-    Returns:
-        An answer that another attempt would not change.
+def ask(access: Access, request: Request) -> Steps[Response]:
+    """The answer to a request that may be sent twice, once another attempt would not change it.
 
     Raises:
-        TimedOut: only passing errors until the deadline.
+        TimedOut: only passing errors within time_limits.storage.
 
     """
-    renewed = False
+    deadline, renewed = access.deadline(), False
     for attempt in range(1_000_000):
         known = access.taken
         response = yield from once(request)
@@ -57,7 +47,7 @@ def ask(request: Request, access: Access, deadline: float) -> Asking:
     )
 
 
-def once(request: Request) -> Asking:
+def once(request: Request) -> Steps[Response]:
     """Send a request a single time."""
     response = yield request
     assert response is not None  # noqa: S101 - the pool answers every request
@@ -90,11 +80,7 @@ def pause_before(attempt: int, retry_after: str, first: float) -> float:
 
 
 def answer(response: Response, kind: type[Answer]) -> Answer:
-    """What an answer holds.
-
-    Args:
-        response: the answer; it was a success.
-        kind: what its JSON is.
+    """What the JSON of a success holds.
 
     Raises:
         Failure: it is something else, such as the page of a proxy that answers in Cloud Storage's place.
@@ -119,14 +105,7 @@ def said(response: Response) -> str:
 
 
 def refused(response: Response, access: Access, what: str) -> Failure:
-    """The error for an answer that stands and is no success.
-
-    Args:
-        response: the answer.
-        access: what was asked.
-        what: what could not be done, as one sentence.
-
-    """
+    """The error for an answer that is no success; `what` says what could not be done, as one sentence."""
     bucket = access.bucket
     why, next_step = {
         401: (f"{access.endpoint} did not accept the token.", "Run `gcloud auth application-default login`."),

@@ -1,0 +1,179 @@
+"""Carrying out an upload's plan: what the archive holds is sent, what the bucket has already is copied."""
+
+from collections.abc import Iterator, Sequence
+from typing import IO, cast
+
+from tasks.lib.ember import content, objects, resumable, sending
+from tasks.lib.ember.http import Job, Steps
+from tasks.lib.ember.inspection import Entry, Inventory
+from tasks.lib.ember.member import Archive, Opener
+from tasks.lib.ember.place import Place
+from tasks.lib.ember.plan import Copy, Plan, Relabel, Send
+from tasks.lib.ember.progress import Progress
+from tasks.lib.ember.summary import UploadSummary
+from tasks.lib.errors import Failure
+
+
+class Transfer:
+    """Carries out plans for one archive.
+
+    Args:
+        place: where to.
+        archive: where contents come from that were not kept.
+        inventory: what the archive holds.
+        summary: counts what was done.
+        progress: is told as it is done.
+    """
+
+    def __init__(
+        self, place: Place, archive: Archive, inventory: Inventory, summary: UploadSummary, progress: Progress
+    ) -> None:  # fmt: skip
+        self._pool = place.pool
+        self._access = place.access
+        self._ember = place.ember
+        self._archive = archive
+        self._kept = inventory.kept
+        self._summary = summary
+        self._progress = progress
+
+    def carry_out(self, decided: Plan) -> None:
+        """Send, copy and relabel what the plan says.
+
+        Raises:
+            Failure: something could not be sent.
+
+        """
+        changes = len(decided.writes) + len(decided.relabel)
+        self._progress.expect(changes, sum(one.entry.size for one in decided.writes))
+        try:
+            instead = self._pool.run(self._jobs(decided))
+            self._pool.run(self._sends([send for send in instead if send]))
+        except Failure as failure:
+            done = self._summary.sent + self._summary.copied + self._summary.relabelled
+            so_far = (
+                f"{done} of {changes} changes are in the bucket. Visitors are served what they were before."
+            )
+            failure.why = "\n".join(filter(None, (failure.why, so_far)))
+            raise
+
+    def _jobs(self, decided: Plan) -> Iterator[Job]:
+        """A job for each change; the result of a copy is what has to be sent instead."""
+        yield from (Job(self._relabelled(change)) for change in decided.relabel)
+        yield from (Job(self._copied(copy)) for copy in decided.copy)
+        yield from self._sends(decided.send)
+
+    def _relabelled(self, change: Relabel) -> Steps[None]:
+        yield from objects.relabel(self._access, change.name, change.generation, change.entry.headers)
+        self._summary.relabelled += 1
+        self._progress.done(0)
+
+    def _copied(self, copy: Copy) -> Steps[Send | None]:
+        instead = yield from sending.copied(self._access, copy)
+        if not instead:
+            self._summary.copied += 1
+            self._progress.done(copy.send.entry.size)
+        return instead
+
+    def _sends(self, sends: Sequence[Send]) -> Iterator[Job]:
+        """A job for each, opening the archive's files only as jobs are started."""
+        to_read = [send for send in sends if send.entry.path not in self._kept]
+        if self._archive.independent:
+            # Large ones last: while as many of them as may be are on their way, nothing else is begun.
+            to_read.sort(key=lambda send: not self._in_one_request(send))
+        for send in sends:
+            if send.entry.path in self._kept:
+                yield self._small(send, self._kept.pop(send.entry.path))
+        contents = self._archive.contents(send.entry.member for send in to_read)
+        try:
+            for send, (_, opened) in zip(to_read, contents, strict=True):
+                yield self._job(send, opened)
+        except self._archive.errors as error:
+            raise sending.source_changed("The archive") from error
+
+    def _job(self, send: Send, opened: Opener) -> Job:
+        if self._in_one_request(send):
+            return self._small(send, self._whole(send, opened))
+        reading = _Reading(self._archive, send.entry, opened, self._progress)
+        return Job(self._large(send, reading), resumable.HELD, alone=not self._archive.independent)
+
+    def _small(self, send: Send, data: bytes) -> Job:
+        return Job(self._written(send, data), held=2 * len(data))
+
+    def _written(self, send: Send, data: bytes) -> Steps[None]:
+        written = yield from sending.write(self._access, send, data)
+        self._count(written.stored, send.entry.size)
+
+    def _large(self, send: Send, reading: "_Reading") -> Steps[None]:
+        written = yield from resumable.send_large(self._access, send, reading, self._ember.resumable_part)
+        self._count(written.stored, send.entry.size - reading.furthest)
+
+    def _count(self, stored: int, not_told: int) -> None:
+        self._summary.sent += 1
+        self._summary.stored += stored
+        self._progress.done(not_told)
+
+    def _whole(self, send: Send, opened: Opener) -> bytes:
+        try:
+            with opened() as file:
+                return b"".join(content.pieces(file))
+        except self._archive.errors as error:
+            raise sending.source_changed(send.entry.path) from error
+
+    def _in_one_request(self, send: Send) -> bool:
+        compressed = content.LARGEST_TO_COMPRESS if send.entry.compressible else 0
+        return send.entry.size <= max(self._ember.resumable_above, compressed)
+
+
+class _Reading:
+    """A file of an archive, read on from where it was left, or else from its beginning.
+
+    `opened` opens it, once.  `progress` is told of bytes that were read for the first time.
+    """
+
+    def __init__(self, archive: Archive, entry: Entry, opened: Opener, progress: Progress) -> None:
+        self.furthest = 0
+        self._progress = progress
+        self._archive = archive
+        self._entry = entry
+        self._opened: Opener | None = opened
+        self._file: IO[bytes] | None = None
+        self._position = 0
+
+    def at(self, offset: int) -> IO[bytes]:
+        """The file at `offset`.  The archive's own reader serves until it has passed there."""
+        try:
+            if self._opened:
+                self._file, self._opened = self._opened(), None
+            elif self._file is None or offset < self._position:
+                self.close()
+                self._file, self._position = self._archive.open(self._entry.member), 0
+        except self._archive.errors as error:
+            raise sending.source_changed(self._entry.path) from error
+        while self._position < offset and self.read(min(content.PIECE, offset - self._position)):
+            pass
+        return cast("IO[bytes]", self)
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes more.
+
+        Raises:
+            Failure: the file cannot be read any more, or ends earlier than it did.
+
+        """
+        try:
+            data = self._file.read(size) if self._file else b""
+        except self._archive.errors as error:
+            raise sending.source_changed(self._entry.path) from error
+        if not data and self._position < self._entry.size:
+            raise sending.source_changed(self._entry.path)
+        self._position += len(data)
+        if self._position > self.furthest:
+            self._progress.moved(self._position - self.furthest)
+            self.furthest = self._position
+        return data
+
+    def close(self) -> None:
+        """Close the file; `at` opens it again."""
+        if self._file:
+            self._file.close()
+        self._file = None
