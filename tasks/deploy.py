@@ -46,7 +46,8 @@ def deploy(
     """Deploy a branch: decrypt, render, validate, apply in phases and wait until all is ready."""
     from tasks.lib import build_variables
     from tasks.lib.deploy import new_release
-    from tasks.lib.deploy.output import approval, display, report_files
+    from tasks.lib.deploy.output import approval, display
+    from tasks.lib.deploy.output.report import kept
     from tasks.lib.deploy.plan.plan import Choices
 
     settings = cli.settings(c)
@@ -69,5 +70,5 @@ def deploy(
     if plan:
         approval.show(new_release.plan(settings, request))
     else:
-        with display.shown() as shown, report_files.kept(report, request, shown) as tell:
+        with display.shown() as shown, kept(report, request, shown) as tell:
             new_release.deploy(settings, request, tell)

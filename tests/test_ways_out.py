@@ -25,7 +25,7 @@ from tasks.lib.deploy.apply import in_phases
 from tasks.lib.deploy.events import Decided, Event, LogLine, Notice, Record, Remembered, Result, Tell, Told
 from tasks.lib.deploy.new_release import NewRelease, Request
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.output import display, report_files
+from tasks.lib.deploy.output import display, report
 from tasks.lib.deploy.plan import document
 from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.plan import Choices, Planned
@@ -145,7 +145,7 @@ def deployed(
     with (
         pytest.raises(Failure) as caught,
         display.shown() as show,
-        report_files.kept(str(folder / "report"), request, show) as tell,
+        report.kept(str(folder / "report"), request, show) as tell,
     ):
         new_release.deploy(SETTINGS, request, hearing(heard, tell))
     said = capsys.readouterr()

@@ -252,7 +252,7 @@ def test_a_roll_back_that_fails_says_so_and_what_to_do(environment: Case) -> Non
     assert done.code == 1
     assert "The roll back to release 1 failed as well: 1 of the workloads" in done.stderr
     assert "./inv release.rollback --environment staging --to 1" in done.stderr
-    assert results(environment) == ["failed, roll back to release 1 failed", "deployed"]
+    assert results(environment) == ["failed, rollback failed", "deployed"]
 
 
 def test_a_release_that_somebody_changed_is_not_brought_back(environment: Case) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from tasks.lib import console, process
 from tasks.lib.build_variables import repository_full_name
-from tasks.lib.deploy.backup import role
+from tasks.lib.deploy.backup import cloud_sql
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image.reference import Reference, parse
 
@@ -43,7 +43,7 @@ def commands(settings: "Settings", project: str) -> Commands:
             "gcloud projects list",
         )
     databases = {one.database.project for one in settings.environments.values() if one.database.instance}
-    made: Commands = [role.make(of) for of in sorted(databases)]
+    made: Commands = [cloud_sql.make_role(of) for of in sorted(databases)]
     for environment in settings.environments.values():
         made += account(environment, project)
         made += rights(settings, environment, project)
@@ -75,7 +75,7 @@ def rights(settings: "Settings", environment: "Environment", project: str) -> Co
         *(("gcloud", "projects", "add-iam-policy-binding", of, member, f"--role={role}", "--condition=None")
           for of, role in ((project, "roles/logging.logWriter"),
                            (environment.project, "roles/container.clusterViewer"))),
-        *([role.grant(database.project, account)] if database.instance else []),
+        *([cloud_sql.grant_role(database.project, account)] if database.instance else []),
         *image_rights(settings, member),
         ("gcloud", "storage", "buckets", "add-iam-policy-binding", f"gs://{environment.buckets.archives}",
          member, "--role=roles/storage.objectUser"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.cloud.accounts import DEPLOYER_PERMISSIONS
-from tasks.lib.deploy.backup import role
+from tasks.lib.deploy.backup import cloud_sql
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.pipeline import triggers
 from tests.builders import checked_in_settings
@@ -107,7 +107,7 @@ def test_the_right_to_back_up_is_no_right_to_change_the_database() -> None:
 def test_the_sandbox_s_deployer_shows_that_the_right_is_enough() -> None:
     held = {right for right in DEPLOYER_PERMISSIONS if right.startswith("cloudsql.")}
 
-    assert held == set(role.PERMISSIONS)
+    assert held == set(cloud_sql.PERMISSIONS)
 
 
 def test_without_a_database_nothing_is_granted_on_one() -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tasks.lib import signals
 from tasks.lib.background import call
-from tasks.lib.deploy.backup import role
 from tasks.lib.deploy.events import Notice, Tell
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.google.answers import refusal_words
@@ -21,6 +20,10 @@ if TYPE_CHECKING:
 
     from tasks.lib.settings.model import Database, Settings
 
+# The right to back a database up, as a role of its own: predefined ones may change the instance as well.
+ROLE: Final = "lookitDatabaseBackup"
+# Taking a backup, following its operation, and, for the doctor, showing the latest.
+PERMISSIONS: Final = ("cloudsql.backupRuns.create", "cloudsql.backupRuns.list", "cloudsql.instances.get")
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 10.0
 BUSY: Final = "operationInProgress"
@@ -227,8 +230,8 @@ def cause(database: "Database", answer: Refusal) -> tuple[str, str]:
         401: ("Cloud SQL does not accept the credentials", "gcloud auth application-default login"),
         403: (
             f"The credentials may not back {instance} up",
-            f"{shlex.join(role.make(database.project))}\n"
-            f"{' '.join(role.grant(database.project, 'serviceAccount:…'))}",
+            f"{shlex.join(make_role(database.project))}\n"
+            f"{' '.join(grant_role(database.project, 'serviceAccount:…'))}",
         ),
         404: (f"There is no Cloud SQL instance {instance}", f"gcloud sql instances list {project}"),
         409: wrong_state,
@@ -244,3 +247,24 @@ def _flags(command: str, database: "Database") -> str:
 
 def _by_hand(database: "Database") -> str:
     return f"Or by hand: {_flags('gcloud sql backups create', database)}, then deploy with --no-backup."
+
+
+def role_name(project: str) -> str:
+    """The name that the role is granted by."""
+    return f"projects/{project}/roles/{ROLE}"
+
+
+def make_role(project: str) -> tuple[str, ...]:
+    """The command that makes the role."""
+    return (
+        "gcloud", "iam", "roles", "create", ROLE, f"--project={project}", "--title=Lookit database backup",
+        "--stage=GA", f"--permissions={','.join(PERMISSIONS)}",
+    )  # fmt: skip
+
+
+def grant_role(project: str, member: str) -> tuple[str, ...]:
+    """The command that grants the role in `project`."""
+    return (
+        "gcloud", "projects", "add-iam-policy-binding", project, f"--member={member}",
+        f"--role={role_name(project)}", "--condition=None",
+    )  # fmt: skip

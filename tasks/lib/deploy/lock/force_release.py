@@ -4,8 +4,7 @@ import datetime
 from typing import TYPE_CHECKING
 
 from tasks.lib.cluster.api import Api, Json
-from tasks.lib.deploy.lock import killed
-from tasks.lib.deploy.lock.holder import Claim, describe, notes_of
+from tasks.lib.deploy.lock.holder import Claim, describe, remember_killed
 from tasks.lib.deploy.lock.lease import NAME, Lock
 from tasks.lib.errors import Failure, UsageError
 
@@ -35,7 +34,7 @@ def unlock(settings: "Settings", environment: "Environment", by: str, reason: st
     lease = give_up(Lock(api, environment, Claim(by)))
     if lease is None:
         return f"No deploy holds the lock of {environment.name}."
-    kept = killed.remember(api, lease, notes_of(lease))
+    kept = remember_killed(api, lease)
     told = f"The lock of {environment.name} is given up; it was held by {describe(lease)}. {kept}"
     try:
         _note(api, lease, by, reason)

@@ -1,8 +1,6 @@
-"""Whose claim the Lease of a lock is, and what it says in words: its holder, and what that deploys.
+"""Who holds the lock: a claim to it, its Lease in words, and what is kept of a holder that was killed."""
 
-lock.py takes, renews and gives back.
-"""
-
+import datetime
 import getpass
 import os
 import socket
@@ -10,13 +8,18 @@ import uuid
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from tasks.lib.cluster.api import Json
+from tasks.lib.cluster.api import Api, Json
+from tasks.lib.deploy.events import ReleaseResult
+from tasks.lib.deploy.releases import store
+from tasks.lib.deploy.releases.history import Release
+from tasks.lib.errors import Failure
 from tasks.lib.printable import one_line
 
 if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables
 
 NOTE: Final = "lookit-orchestrator/"
+NOT_KEPT: Final = "It was killed, so nothing recorded what it had applied."
 NOTED: Final = ("commit", "branch", "tag", "build")
 
 
@@ -75,3 +78,50 @@ def describe(lease: Json) -> str:
     told = [f"{key} {notes[key]}" for key in ("branch", "commit", "build") if key in notes]
     holder, since = lease["spec"].get("holderIdentity", "someone"), lease["spec"].get("acquireTime", "?")
     return one_line(", ".join([holder, f"since {since[:19]}Z", *told]))
+
+
+def remember_killed(api: Api, lease: Json) -> str:
+    """Keep the holder of a Lease that was taken from it as a release.
+
+    Returns what was done, in a sentence; where the history cannot be written, the next deploy goes on.
+    A holder that kept its own release had ended, and only could not give the lock back.
+    """
+    known, namespace = facts(lease), lease["metadata"]["namespace"]
+    try:
+        past = store.read(api, namespace)
+        own = next((one for one in past if _is_by(one, known["who"])), None)
+        if own:
+            return f"The deploy before had ended, as release {own.number}, and could not give its lock back."
+        number = store.add(api, namespace, known, None, past)
+    except Failure as failure:
+        return f"The deploy that was killed could not be kept in the history: {failure.what}"
+    return f"The deploy before was killed, or cut off from the cluster: it is kept as release {number}."
+
+
+def facts(lease: Json) -> dict[str, str]:
+    """What is remembered of it, as texts; how long it took is as far as its renewals tell."""
+    spec = lease["spec"]
+    began, renewed = (_moment(spec.get(key, "")) for key in ("acquireTime", "renewTime"))
+    return {
+        **notes_of(lease),
+        "who": str(spec.get("holderIdentity", "")),
+        "began": began.strftime("%Y-%m-%dT%H:%M:%SZ") if began else "",
+        "seconds": f"{(renewed - began).total_seconds():.1f}" if began and renewed else "0.0",
+        "phases": "{}",
+        "images": "[]",
+        "secrets": "[]",
+        "result": ReleaseResult.KILLED.value,
+        "not_kept": NOT_KEPT,
+    }
+
+
+def _is_by(one: Release, who: str) -> bool:
+    """Whether a release is this holder's: a claim has a number that is one process's alone."""
+    return bool(who) and one.facts.get("who") == who
+
+
+def _moment(stamp: str) -> datetime.datetime | None:
+    try:
+        return datetime.datetime.fromisoformat(stamp)
+    except ValueError:
+        return None

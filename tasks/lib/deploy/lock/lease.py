@@ -18,8 +18,7 @@ from tasks.lib.cluster.api import HURRIED, Api, Json
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.deploy.apply.namespace import NoNamespace
 from tasks.lib.deploy.events import Notice, Tell
-from tasks.lib.deploy.lock import killed
-from tasks.lib.deploy.lock.holder import NOTE, Claim, describe, notes_of
+from tasks.lib.deploy.lock.holder import NOTE, Claim, describe, remember_killed
 from tasks.lib.errors import Failure, TimedOut
 
 if TYPE_CHECKING:
@@ -249,7 +248,7 @@ def held(lock: Lock, *, wait: float, tell: Tell) -> Iterator[None]:
         raise
     try:
         if lock.dead:
-            tell(Notice(killed.remember(lock.api, lock.dead, notes_of(lock.dead))))
+            tell(Notice(remember_killed(lock.api, lock.dead)))
         yield
     finally:
         with signals.uninterrupted():

