@@ -167,17 +167,15 @@ class Redactor:
             for value in self._by_start.get(text[at : at + SHORTEST], ()):
                 if text.startswith(value, at):
                     yield view.span(at, at + len(value))
+                elif end := _cut_end(text, at, value):
+                    yield view.span(at, end)
         yield from encoded_spans(view, self._encoded)
-        for cut in CUT.finditer(text):
-            yield from self._span_before(view, cut.start())
 
-    def _span_before(self, view: View, end: int) -> Iterator[Span]:
-        """Where a line that was cut short at `end` ends within a value."""
-        for start in range(view.text.rfind("\n", 0, end) + 1, end - SHORTEST + 1):
-            begun = view.text[start:end]
-            if any(value.startswith(begun) for value in self._by_start.get(begun[:SHORTEST], ())):
-                yield view.span(start, end)
-                return
+
+def _cut_end(text: str, at: int, value: str) -> int:
+    """Where a value that begins at `at` was cut short; 0 where it was not, or is another text."""
+    cuts = CUT.finditer(text, at + SHORTEST, at + len(value) + 2)
+    return next((cut.start() for cut in cuts if value.startswith(text[at : cut.start()])), 0)
 
 
 def _encoded_pieces(value: str) -> Iterator[str]:

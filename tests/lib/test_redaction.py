@@ -90,7 +90,7 @@ def without(mask: str, patch: pytest.MonkeyPatch) -> None:
         case "encodings":
             patch.setattr(redaction, "encoded_spans", lambda *_: iter(()))
         case "cut":
-            patch.setattr(Redactor, "_span_before", lambda *_: iter(()))
+            patch.setattr(redaction, "_cut_end", lambda *_: 0)
         case "control sequences":
             patch.setattr(redaction, "printable", str)
             patch.setattr(redaction, "one_line", str)
