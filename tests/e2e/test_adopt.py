@@ -12,9 +12,8 @@ from tasks.lib.cluster.gke import connect
 from tasks.lib.deploy.apply.apply import Acting
 from tasks.lib.deploy.events import Record
 from tasks.lib.deploy.objects import wanted
-from tasks.lib.deploy.plan.decide import Action, Step
+from tasks.lib.deploy.plan.decide import Action, Step, get
 from tasks.lib.deploy.plan.diff import Change, changes
-from tasks.lib.deploy.plan.observe import get
 from tests import shell_version
 from tests.sandbox_case import Case, Sandbox, corner
 

@@ -37,7 +37,7 @@ def test_the_autoscalers_count_is_kept_and_other_pods_are_told_to_go(
     environment.hold_only(workload("web"), *others)
     planned, done = environment.invoke(*plan).stderr, deployed(environment)
 
-    told = "the 4 pods that its autoscaler wants stay" if autoscaled else "its 4 pods become 1"
+    told = "the 4 pods of its autoscaler are kept" if autoscaled else "its 4 pods become 1"
     assert "Deployment web" in planned
     assert told in planned
     assert told in done

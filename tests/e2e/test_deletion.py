@@ -38,7 +38,7 @@ def test_what_is_being_deleted_is_waited_for_and_made_anew(environment: Case) ->
         again.moment_of(waits)
         hold(environment, name)
         assert again.end() == 0, again.said
-    assert f"ConfigMap {name} made anew" in again.said.replace(f"{name}:", name)
+    assert f"ConfigMap {name} recreated" in again.said.replace(f"{name}:", name)
     assert objects(environment)["ConfigMap/extra"]["data"] == {"a": "c"}
 
 

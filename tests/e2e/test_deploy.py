@@ -181,7 +181,7 @@ def test_a_container_added_in_front_leaves_the_environment_of_the_others_alone(u
 
 @pytest.mark.xdist_group("upgraded")
 def test_a_changed_role_reference_is_made_anew(upgraded: Upgrade) -> None:
-    assert f"RoleBinding {upgraded.case.name}-rollout-waiter-binding: made anew" in upgraded.said
+    assert f"RoleBinding {upgraded.case.name}-rollout-waiter-binding: recreated" in upgraded.said
     assert upgraded.after["RoleBinding/rollout-waiter-binding"]["roleRef"]["name"] == "view"
 
 
@@ -271,7 +271,7 @@ def test_a_plan_shows_what_would_change_and_an_approved_one_is_kept_to(
     environment.patch("Deployment", "worker", {"spec": {"replicas": 2}})
     refused = deploy(environment, "--plan-file", str(approved))
     assert refused.code == 1
-    assert f"Deployment {environment.name}-worker: changed since" in refused.stderr
+    assert f"Deployment {environment.name}-worker: has changed since" in refused.stderr
 
     environment.patch("Deployment", "worker", {"spec": {"replicas": 1}})
     deployed(environment, "--plan-file", str(approved))

@@ -66,7 +66,7 @@ def test_a_deploy_that_was_killed_is_finished_by_the_next(environment: Case) -> 
         environment.behave("Deployment", "web", "crash-loop", logs=moment)
         killed_at(environment, f"==> {moment}")
     environment.unpatch()
-    killed_at(environment, "==> removal")
+    killed_at(environment, "==> prune")
     deployed(environment)
     assert_ready(environment)
     assert "crash-loop" not in json.dumps(objects(environment, "deployments")["Deployment/web"]["spec"])

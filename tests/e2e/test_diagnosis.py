@@ -11,7 +11,7 @@ import pytest
 
 from tests.deployed import COMMIT_A, deploy, deployed, image, objects, results, words
 from tests.heard import until
-from tests.sandbox_case import Case
+from tests.sandbox_case import Case, merged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
@@ -124,7 +124,9 @@ def fails_with(case: Case, row: Broken) -> str:
     return done.stderr
 
 
-def test_a_claim_of_a_missing_class_ends_the_deploy(environment: Case) -> None:
+def test_a_claim_of_a_missing_class_ends_the_deploy(
+    environment: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
     claim = {
         "metadata": {"name": "data"},
         "spec": {
@@ -135,8 +137,12 @@ def test_a_claim_of_a_missing_class_ends_the_deploy(environment: Case) -> None:
     }
     environment.patch("StatefulSet", "lookit-rabbitmq", {"spec": {"volumeClaimTemplates": [claim]}})
 
+    refused = deploy(environment)
+    provided = merged(environment.values, {"deploy": {"provided": ["StorageClass/none"]}})
+    monkeypatch.setattr(Case, "values", provided)
     done = deploy(environment)
 
+    assert f"claim template data: StorageClass {environment.name}-none does not exist" in refused.stderr
     assert done.code == 1, done.stderr
     name = f"data-{environment.name}-lookit-rabbitmq-0"
     assert f"PersistentVolumeClaim {name}: ProvisioningFailed: the claim names a StorageClass" in done.stderr

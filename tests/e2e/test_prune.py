@@ -1,4 +1,4 @@
-"""Removing what is not deployed any more, through the sandbox's real API server."""
+"""Removing what is no longer deployed, through the sandbox's real API server."""
 
 import json
 from collections.abc import Iterator
@@ -56,9 +56,9 @@ def test_what_is_not_deployed_any_more_is_shown_then_removed_at_the_end(
         f"Deployment/{name}-extra",
         f"Service/{name}-new-service",
     ]
-    assert f"- Service {name}-new-service (not deployed any more)" in page.read_text()
+    assert f"- Service {name}-new-service (no longer deployed)" in page.read_text()
     told = plan(environment).stderr
-    assert f"· Service {name}-theirs (stays: kubectl-annotate has a part in it)" in told
+    assert f"· Service {name}-theirs (kept: kubectl-annotate also manages it)" in told
     assert "1 left" in told
 
     kept = deployed(environment, "--no-prune")
@@ -82,10 +82,8 @@ def assert_a_refused_removal_rolls_nothing_back(case: Case) -> None:
     done = deploy(case)
     assert done.code == 1
     assert f"delete Service {case.name}-new-service" in done.stderr
-    assert "All of it is ready" in done.stderr
-    assert done.stderr.index("==> ingress") < done.stderr.index(
-        "==> removal of what is not deployed any more"
-    )
+    assert "Everything is ready" in done.stderr
+    assert done.stderr.index("==> ingress") < done.stderr.index("==> prune")
     assert "==> back to" not in done.stderr
     assert results(case)[0] == "deployed"
 

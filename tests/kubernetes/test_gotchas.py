@@ -233,7 +233,7 @@ def test_a_release_replaces_the_pods_of_the_application_and_no_others(releases: 
 
 def test_pods_of_the_application_say_which_release_they_are(releases: tuple[Tree, Tree]) -> None:
     for kind, name, _ in APPLICATION:
-        if kind != "Job":  # a Job's pods are told apart by the Job, which is made anew for each release
+        if kind != "Job":  # a Job's pods are told apart by the Job, which is recreated for each release
             labels = templates(releases[1], kind, name)["metadata"]["labels"]
             assert labels[LABEL + "instance"] == "lookit-bbbbbbb"
             assert labels[LABEL + "version"] == "v2.0"

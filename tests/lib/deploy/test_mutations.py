@@ -17,7 +17,7 @@ from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.objects import Wanted, annotated, scopes_to_come, wanted
 from tasks.lib.deploy.plan import autoscaling, document, prune, readers, references
 from tasks.lib.deploy.plan.decide import Step, decide
-from tasks.lib.deploy.plan.ownership import labelled
+from tasks.lib.deploy.plan.field_managers import labelled
 from tasks.lib.deploy.plan.phases import arrange, ranks
 from tasks.lib.deploy.plan.plan import Planned
 from tasks.lib.deploy.releases import difference, history

@@ -1,4 +1,4 @@
-"""Making it so: applying the steps of a phase, and replacing what has to be made anew."""
+"""Applying the steps of a phase, and replacing what has to be recreated."""
 
 import threading
 import time
@@ -14,15 +14,15 @@ from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.deploy.events import Record, Result, Tell, Told
 from tasks.lib.deploy.objects import Ref, is_going
 from tasks.lib.deploy.plan import takeover
-from tasks.lib.deploy.plan.conflicts import Conflict, bare, found_in, not_ours, options, without
-from tasks.lib.deploy.plan.decide import Action, Step
-from tasks.lib.deploy.plan.observe import get
+from tasks.lib.deploy.plan.decide import Action, Step, get
+from tasks.lib.deploy.plan.field_managers import Conflict, bare, found_in, not_ours, options, without
+from tasks.lib.deploy.plan.plan import unknown_kind
 from tasks.lib.errors import Failure, TimedOut
 
 SPOKEN: Final = {
     Action.CREATE: "created",
     Action.CHANGE: "changed",
-    Action.RECREATE: "made anew",
+    Action.RECREATE: "recreated",
     Action.RUN: "started",
 }
 
@@ -135,7 +135,7 @@ class Acting:
 
         """
         if self._interrupted.is_set():
-            raise Failure(f"{step.ref} is not made: this deploy was interrupted.")
+            raise Failure(f"{step.ref} was not applied: this deploy was interrupted.")
 
     def _apply_one(self, step: Step, path: str) -> Json:
         """Apply an object; force takes over all that others own, so it is used once all of that is known.
@@ -160,7 +160,7 @@ class Acting:
                     f"{step.ref} was changed by somebody else during this deploy.",
                     "\n".join(map(str, others)),
                     f"Take these fields over as well with {options(others)}, "
-                    "or put their present values into the manifests.",
+                    "or put their current values into the manifests.",
                 ) from error
             return self.api.apply(path, step.body, doing=doing, query={"force": "true"})
 
@@ -200,9 +200,9 @@ class Acting:
         while (there := get(self.api, kind, step.ref)) and there["metadata"]["uid"] == uid:
             self._go_on(step)
             if time.monotonic() > deadline:
-                held = ", ".join(there["metadata"].get("finalizers") or []) or "nothing that it names"
+                held = ", ".join(there["metadata"].get("finalizers") or []) or "none"
                 raise TimedOut(
-                    f"{step.ref} was deleted but does not go away.", f"Held back by: {held}.",
+                    f"{step.ref} was deleted but does not go away.", f"Its finalizers: {held}.",
                     step.ref.command("describe"),
                 )  # fmt: skip
             self._watch_once(kind.path(step.ref.namespace), step.ref, there["metadata"]["resourceVersion"])
@@ -218,27 +218,3 @@ class Acting:
                 return
         except Failure:
             time.sleep(0.2)  # the loop around this asks again and tells a lasting fault
-
-
-def unknown_kind(ref: Ref, kinds: Kinds) -> Failure:
-    """The error for a kind that the cluster does not serve, or not in this version."""
-    what = f"The cluster does not know the kind {ref.kind} of {ref.api_version}."
-    if served := _other_versions(ref, kinds):
-        return Failure(
-            what,
-            f"It knows {ref.kind} of {', '.join(served)}.",
-            f"Mend the apiVersion of {ref}: versions of the API are removed as clusters are upgraded.",
-        )
-    return Failure(
-        what,
-        f"{ref} cannot be applied without its CustomResourceDefinition.",
-        "Install what brings it first: for ClusterIssuer that is cert-manager (docs/deploy.md).",
-    )
-
-
-def _other_versions(ref: Ref, kinds: Kinds) -> list[str]:
-    """The versions in which the cluster knows a kind; Kubernetes' own kinds also went to other groups."""
-    group = ref.api_version.rpartition("/")[0]
-    is_own = "." not in group or group.endswith(".k8s.io")
-    named = [version for version, kind in kinds if kind == ref.kind]
-    return sorted(version for version in named if is_own or version.rpartition("/")[0] == group)

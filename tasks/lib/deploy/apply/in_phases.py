@@ -107,7 +107,7 @@ class PhasedApply:
         self._wait([step for step in phase[1] if self._awaited.includes(step, self._stored.get(step.ref))])
 
     def prune(self, removals: Sequence[Step]) -> None:
-        """Remove what is not deployed any more, now that all is ready.
+        """Remove what is no longer deployed, now that all is ready.
 
         Raises:
             Failure: some could not be removed.

@@ -18,7 +18,7 @@ class NoNamespace(Failure):
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(
-            f"The namespace {name} does not exist.", why, f"Make it once: kubectl create namespace {name}"
+            f"The namespace {name} does not exist.", why, f"Create it once: kubectl create namespace {name}"
         )
 
 

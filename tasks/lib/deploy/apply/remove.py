@@ -1,4 +1,4 @@
-"""Removing objects: only as they were looked at, and only while nobody else has a part in them."""
+"""Removing objects: only as they were planned, and only while nobody else manages them."""
 
 from collections.abc import Collection, Sequence
 from typing import Final
@@ -10,14 +10,13 @@ from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.deploy.events import Record, Result, Tell, Told
-from tasks.lib.deploy.objects import APPLIED, is_going
-from tasks.lib.deploy.plan.decide import Step
-from tasks.lib.deploy.plan.observe import PAUSES, get
-from tasks.lib.deploy.plan.ownership import is_ours, other_managers
+from tasks.lib.deploy.objects import is_going
+from tasks.lib.deploy.plan.decide import PAUSES, Step, get
 from tasks.lib.deploy.plan.phases import rank
+from tasks.lib.deploy.plan.prune import reason_to_leave
 from tasks.lib.errors import Failure
 
-LATER: Final = "All of it is ready; the next deploy tries again to remove the rest."
+LATER: Final = "Everything is ready; the next deploy tries again to prune the rest."
 
 
 class Removing:
@@ -84,27 +83,7 @@ class Removing:
                     raise
             else:
                 return ""
-        return "it changes all the time"
-
-
-def reason_to_leave(step: Step, live: Json, controllers: Collection[str]) -> str:
-    """Why an object is not to be removed, or nothing.
-
-    Args:
-        step: the object as it was looked at, or as this deploy made it.
-        live: as it is now.
-        controllers: field managers that only complete what others deploy.
-
-    """
-    if step.live and step.live["metadata"]["uid"] != live["metadata"]["uid"]:
-        return "another took its place"
-    if not step.live and (live["metadata"].get("annotations") or {}).get(APPLIED) != step.wanted.digest:
-        return "something else has written it since"
-    if not is_ours(live):
-        return "this project did not make it"
-    if others := other_managers(live, controllers):
-        return f"{', '.join(others)} has a part in it"
-    return ""
+        return "it keeps changing"
 
 
 def _options(live: Json) -> Json:

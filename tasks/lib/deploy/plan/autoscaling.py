@@ -19,7 +19,7 @@ from tasks.lib.deploy.plan.diff import COPY
 AUTOSCALER: Final = ("autoscaling/v2", "HorizontalPodAutoscaler")
 SCALED: Final = frozenset({("apps", "Deployment"), ("apps", "StatefulSet"), ("apps", "ReplicaSet")})
 FIELD: Final = ".spec.replicas"
-LEFT: Final = "replicas left its manifest"
+LEFT: Final = "replicas removed from the manifest"
 Target = tuple[str, str, str]  # kind, namespace and name of what is scaled
 
 
@@ -81,10 +81,10 @@ def notes(steps: Iterable[Step]) -> list[str]:
 def _settled(step: Step, targets: Collection[Target]) -> Step:
     count, ref = replicas_of(step.live), step.ref
     if (ref.kind, ref.namespace, ref.name) not in targets:
-        out = "put it back, or deploy the HorizontalPodAutoscaler too: its count is kept"
+        out = "restore it, or deploy the HorizontalPodAutoscaler too: its count is kept"
         return replace(step, reason=f"{LEFT}: its {count} pods become 1; {out}")
     body = {**step.body, "spec": {**(step.body.get("spec") or {}), "replicas": count}}
-    reason = f"{LEFT}: the {count} pods that its autoscaler wants stay"
+    reason = f"{LEFT}: the {count} pods of its autoscaler are kept"
     return replace(step, body=body, reason=reason, yields=(FIELD,))
 
 

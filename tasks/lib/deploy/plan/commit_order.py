@@ -1,4 +1,4 @@
-"""Whether a commit may follow the release in force: one that is known to be older does not, unless asked for.
+"""Whether a commit may follow the deployed one: an older one may not, unless that is requested.
 
 Two builds of one branch may reach the deploy in the wrong order, and the older would undo the newer.
 """
@@ -46,8 +46,8 @@ def check(
     except (Failure, TimedOut) as unknown:
         reason = (unknown.why.strip() or unknown.what).splitlines()[-1]
         return (
-            f"Whether commit {variables.short_sha} is older than {there[:7]} of release {present.number}, "
-            f"which is in force, is not known ({reason}).",
+            f"Unknown whether commit {variables.short_sha} is older than {there[:7]}, which release "
+            f"{present.number} deployed ({reason}).",
         )
     if is_older:
         raise _older(environment, variables, present)
@@ -58,9 +58,9 @@ def _older(environment: str, variables: "BuildVariables", present: Release) -> F
     again = f"./inv deploy --branch {variables.branch_name} --commit {variables.commit_sha} --allow-older"
     return Failure(
         f"Commit {variables.short_sha} is older than what is deployed in {environment}: nothing was changed.",
-        f"Release {present.number} deployed {present.facts['commit'][:7]}, which was made upon it.",
-        f"Deploy the newer commit, or go back on purpose: {again}\n"
-        f"An earlier release comes back with ./inv release.rollback --environment {environment}",
+        f"Release {present.number} deployed {present.facts['commit'][:7]}, a descendant of it.",
+        f"Deploy the newer commit, or the older one anyway: {again}\n"
+        f"To roll back to an earlier release: ./inv release.rollback --environment {environment}",
     )
 
 

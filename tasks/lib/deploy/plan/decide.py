@@ -1,11 +1,15 @@
-"""What to do with each object: a pure function of what is wanted and what is there."""
+"""What the cluster has of each object, and what to do with it: first observed, then decided."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from tasks.lib.cluster.api import Json
+from tasks.lib.background import side_by_side
+from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.endpoint import CONNECTIONS
+from tasks.lib.cluster.errors import ApiError
+from tasks.lib.cluster.kinds import Kind, Kinds
 from tasks.lib.deploy.objects import (
     APPLIED,
     RAN,
@@ -15,7 +19,9 @@ from tasks.lib.deploy.objects import (
     contains,
     is_going,
     job_fingerprint,
+    ref_of,
 )
+from tasks.lib.deploy.plan.field_managers import LABEL, owner_of
 from tasks.lib.deploy.rollout.readiness import job_outcome, still_runs
 
 
@@ -33,6 +39,10 @@ class Action(StrEnum):
     KEEP = "unchanged"
 
 
+# Up to this many, those that carry our label and one GET each for others cost less than a list of strangers.
+FEW: Final = 2
+# The seconds before each further look at an object that changes between a look and the act.
+PAUSES: Final = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 CHANGED: Final = "its image or configuration changed"
 WRITES: Final = frozenset({Action.CREATE, Action.CHANGE, Action.RECREATE, Action.RUN, Action.DELETE})
 
@@ -69,19 +79,12 @@ class Step:
         return self.action in WRITES
 
     def with_action(self, action: Action, reason: str) -> "Step":
-        """The same object, treated otherwise."""
+        """The same object with another action."""
         return replace(self, action=action, reason=reason)
 
 
 def decide(objects: Sequence[Wanted], live: Mapping[Ref, Json], *, run_jobs: bool) -> list[Step]:
-    """Decide about every object, in the same order.
-
-    Args:
-        objects: all that is wanted.
-        live: what the cluster has of it.
-        run_jobs: run Jobs even where nothing that they read has changed.
-
-    """
+    """Decide about every object, in the same order; `run_jobs` also runs Jobs that read nothing new."""
     return [
         _about_job(w, live.get(w.ref), objects, run_jobs=run_jobs)
         if w.ref.is_job
@@ -91,7 +94,7 @@ def decide(objects: Sequence[Wanted], live: Mapping[Ref, Json], *, run_jobs: boo
 
 
 def corrected(step: Step, result: Json) -> Step:
-    """The step after its dry run: a change that changes nothing is none."""
+    """The step after its dry run: a change that changes nothing becomes `unchanged`."""
     if step.action is Action.CHANGE and step.live and _essence(step.live) == _essence(result):
         return step.with_action(Action.KEEP, "")
     return step
@@ -107,14 +110,14 @@ def _about_object(w: Wanted, there: Json | None) -> Step:
     if there is None:
         return Step(w, Action.CREATE, "", body)
     if is_going(there):
-        return Step(w, Action.RECREATE, "the present one is being deleted", body, there)
+        return Step(w, Action.RECREATE, "it is being deleted", body, there)
     applied = (there["metadata"].get("annotations") or {}).get(APPLIED)
     if applied is None:
         return Step(w, Action.CHANGE, "not yet managed by this tool", body, there)
     if applied != w.digest:
         return Step(w, Action.CHANGE, "", body, there)
     if not contains(there, body):
-        return Step(w, Action.CHANGE, "was changed by something else since", body, there)
+        return Step(w, Action.CHANGE, "changed outside this tool", body, there)
     return Step(w, Action.KEEP, "", body, there)
 
 
@@ -127,18 +130,62 @@ def _about_job(w: Wanted, there: Json | None, objects: Sequence[Wanted], *, run_
 
 def _job_action(there: Json | None, digest: str, *, run_jobs: bool) -> tuple[Action, str]:
     if there is None:
-        return Action.RUN, "there is none yet"
+        return Action.RUN, "does not exist yet"
     outcome = job_outcome(there)
     is_other = (there["metadata"].get("annotations") or {}).get(RAN) != digest
     reasons = {
         f"{CHANGED}; the previous run is still running: waiting for it": is_other and still_runs(there),
         CHANGED: is_other,
-        "the last one is being deleted": is_going(there),
-        "it failed the last time": outcome == "Failed",
-        "asked for with --jobs": run_jobs and outcome == "Complete",
+        "the previous run is being deleted": is_going(there),
+        "the previous run failed": outcome == "Failed",
+        "requested with --jobs": run_jobs and outcome == "Complete",
     }
     if reason := next((text for text, holds in reasons.items() if holds), ""):
         return Action.RUN, reason
     if outcome == "":
         return Action.AWAIT, "it is still running"
     return Action.SKIP, "ran already with this image and configuration"
+
+
+def observe(api: Api, kinds: Kinds, objects: Iterable[Wanted], owner: str = "") -> dict[Ref, Json]:
+    """Read every wanted object that exists, and those of the same kinds whose label says `owner`, if given.
+
+    One LIST per kind and namespace, all at the same time.
+    """
+    by_place: dict[tuple[Kind, str], set[Ref]] = {}
+    for w in objects:
+        if kind := kinds.get((w.ref.api_version, w.ref.kind)):
+            by_place.setdefault((kind, w.ref.namespace), set()).add(w.ref)
+    found = side_by_side(
+        lambda place: _read(api, place[0], place[1], by_place[place], owner), by_place, CONNECTIONS
+    )
+    return {ref: thing for part in found for ref, thing in part.items()}
+
+
+def _read(api: Api, kind: Kind, namespace: str, refs: set[Ref], owner: str) -> dict[Ref, Json]:
+    few = len(refs) <= FEW
+    if few and not owner:
+        return _get_each(api, kind, refs)
+    query = {"labelSelector": f"{LABEL}={owner}"} if few else None
+    items, _ = api.list(kind.path(namespace), doing=f"list {kind.plural}", query=query)
+    things = ({**item, "apiVersion": kind.api_version, "kind": kind.kind} for item in items)
+    found = {ref: thing for thing in things if (ref := ref_of(thing)) in refs or _has(thing, owner)}
+    return found | _get_each(api, kind, refs - found.keys()) if few else found
+
+
+def _get_each(api: Api, kind: Kind, refs: Iterable[Ref]) -> dict[Ref, Json]:
+    return {ref: thing for ref in refs if (thing := get(api, kind, ref))}
+
+
+def _has(thing: Json, owner: str) -> bool:
+    return bool(owner) and owner_of(thing) == owner
+
+
+def get(api: Api, kind: Kind, ref: Ref) -> Json | None:
+    """One object, or None."""
+    try:
+        return api.get(kind.path(ref.namespace, ref.name), doing=f"read {ref}")
+    except ApiError as error:
+        if error.status == 404:
+            return None
+        raise

@@ -1,4 +1,4 @@
-"""A plan for people and programs: what a deploy would do, and a seal by which it can be approved."""
+"""A plan as people and programs read it, and the seals by which it can be approved."""
 
 import html
 import json
@@ -118,7 +118,7 @@ def with_namespace(plan: Plan, name: str) -> Plan:
     if any((entry.kind, entry.name) == ("Namespace", name) for entry in plan.entries):
         return plan
     seal = fingerprint(["Namespace", name])
-    entry = Entry("namespace", "Namespace", name, "", Action.CREATE, "there is none yet", (), seal)
+    entry = Entry("namespace", "Namespace", name, "", Action.CREATE, "does not exist yet", (), seal)
     return replace(plan, entries=(entry, *plan.entries))
 
 
@@ -138,7 +138,7 @@ def as_lines(plan: Plan) -> list[tuple[str, str]]:
             told = [*told, f"    and {more} more fields in the same way"] if more else told
             lines += [(COLOURS[str(group[0])[0]], f"      {line}") for line in told]
     if plan.notes:
-        lines += [("", "to know"), *(("yellow", f"  ! {note}") for note in plan.notes)]
+        lines += [("", "notes"), *(("yellow", f"  ! {note}") for note in plan.notes)]
     lines.append(("", totals(plan)))
     return lines
 
@@ -149,7 +149,7 @@ def totals(plan: Plan) -> str:
     words = {
         "create": "to create",
         "change": "to change",
-        "recreate": "to make anew",
+        "recreate": "to recreate",
         "run": "to run",
         "await": "to wait for",
         "delete": "to delete",
@@ -225,8 +225,8 @@ def require_same(approved: Plan, now: Plan) -> None:
     """Check that what was approved is what would be done, and that people read the same of it.
 
     Raises:
-        Failure: the cluster, or what is to be deployed, moved since, or the file tells of it otherwise; every
-            object concerned is named.
+        Failure: the cluster or the release has changed, or the file describes it differently; every object
+            concerned is named.
 
     """
     moved = [f"{kind} {name}: {why}" for (kind, name, _), why in sorted(_moved(approved, now).items())]
@@ -234,21 +234,21 @@ def require_same(approved: Plan, now: Plan) -> None:
         moved.insert(0, f"the plan is for {approved.environment}, this deploy for {now.environment}")
     if moved:
         raise Failure(
-            "The plan that was approved is not what would be done now: nothing was changed.",
+            "The approved plan is stale: nothing was changed.",
             "\n".join(moved),
-            "Look at a new plan: ./inv plan --branch …",
+            "Make a new plan: ./inv plan --branch …",
         )
 
 
 def _moved(approved: Plan, now: Plan) -> dict[Key, str]:
     """The objects that the two plans differ in, in what would be applied or in what people read, and how."""
     then, today = _by_key(approved.entries), _by_key(now.entries)
-    gone = dict.fromkeys(then.keys() - today.keys(), "is not deployed any more")
+    gone = dict.fromkeys(then.keys() - today.keys(), "is no longer deployed")
     new = dict.fromkeys(today.keys() - then.keys(), "was not in the plan")
     both = {key: (then[key], today[key]) for key in then.keys() & today.keys()}
-    other = {key: "changed since" for key, (one, two) in both.items() if one.seal != two.seal}
+    other = {key: "has changed since" for key, (one, two) in both.items() if one.seal != two.seal}
     told = {
-        key: "the plan tells of it otherwise than a plan made now would"
+        key: "the plan file describes it differently than a new plan would"
         for key, (one, two) in both.items()
         if replace(one, seal="") != replace(two, seal="")
     }

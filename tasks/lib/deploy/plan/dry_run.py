@@ -16,8 +16,8 @@ from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.rbac import NEVER_REMOVED, RECREATED
 from tasks.lib.deploy.objects import Ref, contains, scopes_to_come
 from tasks.lib.deploy.plan import takeover
-from tasks.lib.deploy.plan.conflicts import Conflict, bare, found_in, not_ours, options, without
 from tasks.lib.deploy.plan.decide import Action, Step, corrected
+from tasks.lib.deploy.plan.field_managers import Conflict, bare, found_in, not_ours, options, without
 from tasks.lib.deploy.rollout.stalled import paused_or_suspended
 from tasks.lib.errors import Failure
 
@@ -36,7 +36,7 @@ class Tried:
     Args:
         step: the step, its action perhaps corrected by what the dry run showed.
         result: the object as the server would store it; None where it cannot be tried beforehand.
-        fault: why the cluster would refuse, and the way out; empty if it would not.
+        problem: why the cluster would refuse, and the fix; empty if it would not.
         conflicts: fields that other managers own.
         forced: the conflicts that were found to be ours to resolve, by taking the fields over.
         conceded: those whose fields are left to the other managers: the step does not apply them.
@@ -45,7 +45,7 @@ class Tried:
 
     step: Step
     result: Json | None = None
-    fault: str = ""
+    problem: str = ""
     conflicts: tuple[Conflict, ...] = ()
     forced: tuple[Conflict, ...] = ()
     conceded: tuple[Conflict, ...] = ()
@@ -87,16 +87,16 @@ class Rehearsal:
         ]
         results = side_by_side(self._try, due, CONNECTIONS)
         tried = dict(zip((step.ref for step in due), results, strict=True))
-        return [_unless_halted(tried.get(step.ref) or Tried(step)) for step in steps]
+        return [_unless_stalled(tried.get(step.ref) or Tried(step)) for step in steps]
 
     def _try(self, step: Step) -> Tried:
         kind = self._kinds.get((step.ref.api_version, step.ref.kind))
         if not step.writes or kind is None:
             return Tried(step)
         if step.action is Action.RECREATE:
-            return self._try_anew(step)
+            return self._try_recreation(step)
         body, name = step.body, step.ref.name
-        if step.action is Action.RUN:  # its place is taken by the last run, so another name is tried
+        if step.action is Action.RUN:  # the previous run has the name, so another is tried
             name = beside(name)
             body = {**body, "metadata": {**body["metadata"], "name": name}}
         path = kind.path(step.ref.namespace, name)
@@ -105,10 +105,10 @@ class Rehearsal:
         except ApiError as error:
             return self._refused(step, error, path)
 
-    def _try_anew(self, step: Step) -> Tried:
-        """Try what takes the place of an object that is being deleted: whatever others own goes with that."""
+    def _try_recreation(self, step: Step) -> Tried:
+        """Try what replaces an object that is being deleted; what others own of that goes with it."""
         if step.ref.kind in NEVER_REMOVED:
-            return Tried(step, fault=_going(step.ref))
+            return Tried(step, problem=_being_deleted(step.ref))
         path = self._kinds[step.ref.api_version, step.ref.kind].path(step.ref.namespace, step.ref.name)
         try:
             result = self._api.apply(
@@ -120,26 +120,26 @@ class Rehearsal:
         return self._tried(step, result, path)
 
     def _try_beside(self, step: Step) -> Tried:
-        """Try what takes the place of an object that cannot be changed, under a name that is free."""
+        """Try what replaces an object of which an immutable field changed, under a free name."""
         name = beside(step.ref.name)
         body = {**step.body, "metadata": {**step.body["metadata"], "name": name}}
         path = self._kinds[step.ref.api_version, step.ref.kind].path(step.ref.namespace, name)
         try:
             result = self._api.apply(path, body, doing=f"apply {step.ref}", query=DRY)
         except ApiError as error:
-            return Tried(step, fault=f"{step.ref}: {error.in_short}")
+            return Tried(step, problem=f"{step.ref}: {error.in_short}")
         return Tried(step, {**result, "metadata": {**result["metadata"], "name": step.ref.name}})
 
     def _tried(self, step: Step, result: Json, path: str, forced: tuple[Conflict, ...] = ()) -> Tried:
-        """The outcome of a dry run that went through, without what taking the object over removes.
+        """The outcome of an accepted dry run, less what taking the object over removes.
 
         Raises:
             ApiError: the cluster refuses to remove that.
 
         """
         if step.action is Action.CHANGE and step.live:
-            step = replace(step, live=takeover.with_records(step.live, result))
-            result = takeover.tried(self._api, path, step, self._predecessors, result)
+            step = replace(step, live=takeover.with_first_entries(step.live, result))
+            result = takeover.preview(self._api, path, step, self._predecessors, result)
         return Tried(corrected(step, result), result, forced=forced)
 
     def _refused(self, step: Step, error: ApiError, path: str) -> Tried:
@@ -157,10 +157,10 @@ class Rehearsal:
                 error = second
         if error.status == 422 and step.live and IMMUTABLE.search(error.message):
             if step.ref.kind in RECREATED:
-                anew = step.with_action(Action.RECREATE, "a field that cannot be changed is different")
+                anew = step.with_action(Action.RECREATE, "an immutable field changed")
                 return self._try_beside(anew)
-            return Tried(step, fault=f"{step.ref}: {error.in_short}\n{way_out(step.ref)}")
-        return Tried(step, fault=f"{step.ref}: {error.in_short}")
+            return Tried(step, problem=f"{step.ref}: {error.in_short}\n{fix(step.ref)}")
+        return Tried(step, problem=f"{step.ref}: {error.in_short}")
 
     def _opposed(self, step: Step, conflicts: tuple[Conflict, ...]) -> Tried:
         """The outcome where others own what is not ours to take: refused, or tried without these fields."""
@@ -177,34 +177,34 @@ def require(tried: Sequence[Tried], others: Sequence[str] = ()) -> None:
 
     Args:
         tried: how the dry runs went.
-        others: what else speaks against it, each with its way out.
+        others: other problems, each with its fix.
 
     Raises:
-        Failure: it would not; every refusal and conflict is listed with its way out.
+        Failure: it would not; every refusal and conflict is listed with its fix.
 
     """
-    faults = [*(t.fault for t in tried if t.fault), *others]
+    problems = [*(t.problem for t in tried if t.problem), *others]
     conflicts = [c for t in tried for c in t.conflicts]
-    if not faults and not conflicts:
+    if not problems and not conflicts:
         return
-    lines = [*faults, *map(str, conflicts)]
+    lines = [*problems, *map(str, conflicts)]
     step = "Fix what is listed above, then deploy again."
     if conflicts:
         taken = options(conflicts)
-        step = f"Take these fields over with {taken}, or put their present values into the manifests."
+        step = f"Take these fields over with {taken}, or put their current values into the manifests."
     raise Failure(
         f"The cluster would refuse {len(lines)} of the changes: nothing was changed.", "\n".join(lines), step
     )
 
 
-def _unless_halted(tried: Tried) -> Tried:
-    """The same, but refused where it would be waited for, and an end is not in sight."""
+def _unless_stalled(tried: Tried) -> Tried:
+    """The same, but refused where it would never become ready."""
     step = tried.step
     untried = step.live if step.action is Action.AWAIT else step.body if step.writes else None
     known = tried.result or untried
-    if tried.fault or not known or not (fault := paused_or_suspended(step, known)):
+    if tried.problem or not known or not (problem := paused_or_suspended(step, known)):
         return tried
-    return replace(tried, fault=fault)
+    return replace(tried, problem=problem)
 
 
 def _redefined(steps: Sequence[Step]) -> Collection[tuple[str, str]]:
@@ -224,13 +224,13 @@ def beside(name: str) -> str:
     return (name if is_short else name[: -len(SUFFIX)].replace(".", "-")) + SUFFIX
 
 
-def way_out(ref: Ref) -> str:
-    """How to change what cannot be changed in place."""
+def fix(ref: Ref) -> str:
+    """How to change an immutable field."""
     command = ref.command("delete")
     if ref.kind in NEVER_REMOVED:
         return (
-            "fix: put the present value back into the manifests, or give it another name. "
-            f"`{command}` takes all that is in it along."
+            "fix: restore the current value in the manifests, or give it another name. "
+            f"`{command}` deletes all data in it."
         )
     if ref.kind == "StatefulSet":
         return f"fix: `{command} --cascade=orphan` keeps its pods and claims running; then deploy again."
@@ -239,6 +239,6 @@ def way_out(ref: Ref) -> str:
     return f"fix: `{command}`, then deploy again."
 
 
-def _going(ref: Ref) -> str:
-    """Why an object that holds data and is being deleted is not waited for: it goes when nothing uses it."""
+def _being_deleted(ref: Ref) -> str:
+    """Why an object that holds data and is being deleted is not waited for: that may take for ever."""
     return f"{ref}: it is being deleted. Wait until it is gone, then deploy again; what it held is lost."

@@ -8,24 +8,22 @@ from tasks.lib.cluster import rbac
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.cluster.kinds import Kinds
-from tasks.lib.deploy.apply.apply import unknown_kind
 from tasks.lib.deploy.objects import Ref, Wanted, scopes_to_come
 from tasks.lib.deploy.plan import autoscaling, dry_run
-from tasks.lib.deploy.plan.conflicts import Conflict, bare
-from tasks.lib.deploy.plan.decide import Step, decide
-from tasks.lib.deploy.plan.observe import observe
-from tasks.lib.deploy.plan.ownership import labelled
+from tasks.lib.deploy.plan.decide import Step, decide, observe
+from tasks.lib.deploy.plan.field_managers import Conflict, bare, labelled
 from tasks.lib.deploy.plan.phases import arrange
 from tasks.lib.deploy.rollout import stalled
 from tasks.lib.deploy.rollout.awaited import may_be_awaited
 from tasks.lib.deploy.rollout.wait import places_to_watch
+from tasks.lib.errors import Failure
 
 if TYPE_CHECKING:
     from tasks.lib.settings.deploy import Deploy
     from tasks.lib.settings.model import Environment, Settings
 
 Phase = tuple[str, tuple[Step, ...]]  # its title and its steps
-REMOVAL: Final = "removal of what is not deployed any more"
+REMOVAL: Final = "prune"
 
 
 @dataclass(frozen=True)
@@ -34,11 +32,11 @@ class Planned:
 
     Args:
         phases: in order.
-        forced: the conflicts that were found to be ours to resolve, by object.
+        forced: the conflicts that may be resolved by taking the fields over, by object.
         results: the objects as the dry run says they would be.
         removals: what is removed when all is ready.
-        left: what is not deployed any more and stays all the same, with the reason.
-        others: what carries our label and is not deployed any more.
+        left: what is no longer deployed and kept all the same, with the reason.
+        others: what carries our label and is no longer deployed.
         conceded: the conflicts whose fields are left to the other managers, by object.
         notes: what else to know before it is approved, as sentences.
 
@@ -157,3 +155,27 @@ def _require_kinds(objects: Sequence[Wanted], kinds: Kinds) -> None:
         key = (w.ref.api_version, w.ref.kind)
         if key not in kinds and key not in brought:
             raise unknown_kind(w.ref, kinds)
+
+
+def unknown_kind(ref: Ref, kinds: Kinds) -> Failure:
+    """The error for a kind that the cluster does not serve, or not in this version."""
+    what = f"The cluster does not know the kind {ref.kind} of {ref.api_version}."
+    if served := _other_versions(ref, kinds):
+        return Failure(
+            what,
+            f"It knows {ref.kind} of {', '.join(served)}.",
+            f"Fix the apiVersion of {ref}: cluster upgrades remove old versions of the API.",
+        )
+    return Failure(
+        what,
+        f"{ref} cannot be applied without its CustomResourceDefinition.",
+        "Install what brings it first: for ClusterIssuer that is cert-manager (docs/deploy.md).",
+    )
+
+
+def _other_versions(ref: Ref, kinds: Kinds) -> list[str]:
+    """The versions in which the cluster knows a kind; Kubernetes' own kinds also went to other groups."""
+    group = ref.api_version.rpartition("/")[0]
+    is_own = "." not in group or group.endswith(".k8s.io")
+    named = [version for version, kind in kinds if kind == ref.kind]
+    return sorted(version for version in named if is_own or version.rpartition("/")[0] == group)

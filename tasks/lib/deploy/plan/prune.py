@@ -15,11 +15,9 @@ from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.cluster.rbac import NEVER_REMOVED
-from tasks.lib.deploy.apply.remove import reason_to_leave
-from tasks.lib.deploy.objects import Ref, Wanted, configuration_names, is_going
-from tasks.lib.deploy.plan.decide import Action, Step
-from tasks.lib.deploy.plan.observe import observe
-from tasks.lib.deploy.plan.ownership import owner_of
+from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names, is_going
+from tasks.lib.deploy.plan.decide import Action, Step, observe
+from tasks.lib.deploy.plan.field_managers import is_ours, other_managers, owner_of
 from tasks.lib.deploy.plan.plan import Planned
 from tasks.lib.deploy.releases.history import Release
 from tasks.lib.deploy.rollout.readiness import job_outcome
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
 # How many releases are looked through, and how many good ones keep the configuration that they read.
 INVENTORIES: Final = 5
 CONFIGURATION: Final = frozenset({"ConfigMap", "Secret"})
-REASON: Final = "not deployed any more"
+REASON: Final = "no longer deployed"
 # Whatever may start pods in a namespace, and the revisions from which controllers make pods again.
 READERS: Final = (
     ("", "v1", "pods"),
@@ -76,13 +74,13 @@ def decide(now: Situation) -> tuple[Step, ...]:
 
 
 def left(now: Situation) -> tuple[Step, ...]:
-    """What stays although it is not deployed any more, sorted; the reason of each says why.
+    """What is kept although it is no longer deployed, sorted, each with its reason.
 
     Configuration that somebody still reads is not among it: that is as it should be.
     """
     steps = ((step, _reason_to_stay(step, now)) for step in _abandoned(now))
     return tuple(
-        replace(step, action=Action.LEAVE, reason=f"stays: {reason}") for step, reason in steps if reason
+        replace(step, action=Action.LEAVE, reason=f"kept: {reason}") for step, reason in steps if reason
     )
 
 
@@ -178,7 +176,7 @@ def completed(
 
 
 def _abandoned(now: Situation) -> list[Step]:
-    """The candidates that are this environment's, not deployed any more and not on their way out, sorted."""
+    """The candidates that are this environment's, no longer deployed and not being deleted, sorted."""
     names = {(ref.kind, ref.namespace, ref.name) for ref in now.deployed}  # in whatever version of the API
     return [
         Step(Wanted(ref, {}), Action.DELETE, REASON, {}, live)
@@ -193,10 +191,30 @@ def _reason_to_stay(step: Step, now: Situation) -> str:
     """Why something abandoned is not removed, or nothing."""
     live = step.live or {}
     if step.ref.kind in NEVER_REMOVED:
-        return "a kind that is never removed"
+        return "objects of this kind are never removed"
     if step.ref.is_job and not job_outcome(live):
-        return "it has not ended"
+        return "it is still running"
     return reason_to_leave(step, live, now.controllers)
+
+
+def reason_to_leave(step: Step, live: Json, controllers: Collection[str]) -> str:
+    """Why an object is not to be removed, or nothing.
+
+    Args:
+        step: the object as it was looked at, or as this deploy made it.
+        live: as it is now.
+        controllers: field managers that only complete what others deploy.
+
+    """
+    if step.live and step.live["metadata"]["uid"] != live["metadata"]["uid"]:
+        return "it was recreated by somebody else"
+    if not step.live and (live["metadata"].get("annotations") or {}).get(APPLIED) != step.wanted.digest:
+        return "it was changed outside this tool since"
+    if not is_ours(live):
+        return "it was not created by this tool"
+    if others := other_managers(live, controllers):
+        return f"{', '.join(others)} also manages it"
+    return ""
 
 
 def _living(readers: Sequence[Json], going: set[str]) -> list[Json]:

@@ -88,6 +88,6 @@ def _reads(reader: Step, ref: Ref) -> bool:
 def _note(ref: Ref, readers: Sequence[Ref]) -> str:
     named = " ".join(f"{reader.kind.lower()}/{reader.name}" for reader in readers)
     return (
-        f"{ref} changes, and what reads it does not restart: {', '.join(map(str, readers))}. "
-        f"To restart: kubectl -n {ref.namespace} rollout restart {named}"
+        f"{ref} changes, but its readers are not restarted: {', '.join(map(str, readers))}. "
+        f"To restart them: kubectl -n {ref.namespace} rollout restart {named}"
     )

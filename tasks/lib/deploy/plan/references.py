@@ -1,4 +1,4 @@
-"""What pods and Ingresses name, and whether it will be there: a pod that names what is missing never starts.
+"""What workloads, claims and Ingresses refer to, and whether it exists: else their pods never start.
 
 Source of what a kubelet insists on: https://kubernetes.io/docs/concepts/configuration/secret/ and
 https://kubernetes.io/docs/concepts/configuration/configmap/ (`optional` among it).
@@ -12,8 +12,7 @@ from tasks.lib.cluster import rbac
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.objects import Ref
-from tasks.lib.deploy.plan.decide import Action
-from tasks.lib.deploy.plan.observe import get
+from tasks.lib.deploy.plan.decide import Action, get
 from tasks.lib.errors import Failure, nearest
 from tasks.lib.render.pods import at, containers_of, pod_specs
 
@@ -74,8 +73,10 @@ def require(connection: Connection, planned: "Planned", provided: Collection[str
     due = [
         need for need in needs if need.target not in made and not _is_provided(need.target, provided, prefix)
     ]
-    there |= _looked_up(connection, {need.target for need in due} - there.keys())
-    if lacking := missing(due, there):
+    targets = {need.target for need in due} - there.keys()
+    hidden = _unreadable(connection, targets)
+    there |= _looked_up(connection, targets - hidden)
+    if lacking := missing([need for need in due if need.target not in hidden], there):
         raise _failure(lacking)
 
 
@@ -83,6 +84,10 @@ def needs_of(ref: Ref, body: Json) -> Iterator[Need]:
     """Everything that an object names and cannot do without."""
     for spec in pod_specs(body):
         yield from _of_pod(ref, spec)
+    if ref.kind == "PersistentVolumeClaim":
+        yield from _class_of(str(ref), body)
+    if (ref.group, ref.kind) == ("apps", "StatefulSet"):
+        yield from _of_stateful_set(ref, body.get("spec") or {})
     if (ref.group, ref.kind) == ("", "ServiceAccount"):
         yield from _pulls(ref, str(ref), body)
     if (ref.group, ref.kind) == ("networking.k8s.io", "Ingress"):
@@ -157,6 +162,20 @@ def _of_pod(ref: Ref, spec: Json) -> Iterator[Need]:
     account = spec.get("serviceAccountName") or spec.get("serviceAccount")
     if account and account != "default":  # every namespace gets that one by itself
         yield Need(str(ref), _core("ServiceAccount", ref, account))
+    if name := spec.get("priorityClassName"):
+        yield Need(str(ref), Ref("scheduling.k8s.io/v1", "PriorityClass", "", name))
+
+
+def _of_stateful_set(ref: Ref, spec: Json) -> Iterator[Need]:
+    if name := spec.get("serviceName"):
+        yield Need(f"{ref}, serviceName", _core("Service", ref, name))
+    for template in spec.get("volumeClaimTemplates") or []:
+        yield from _class_of(f"{ref}, claim template {at(template, 'metadata.name')}", template)
+
+
+def _class_of(place: str, claim: Json) -> Iterator[Need]:
+    if name := at(claim, "spec.storageClassName"):
+        yield Need(place, Ref("storage.k8s.io/v1", "StorageClass", "", name))
 
 
 def _of_container(ref: Ref, place: str, container: Json) -> Iterator[Need]:
@@ -231,6 +250,19 @@ def _is_provided(target: Ref, provided: Collection[str], prefix: str) -> bool:
     return f"{target.kind}/{target.name.removeprefix(prefix)}" in provided
 
 
+def _unreadable(connection: Connection, targets: Collection[Ref]) -> set[Ref]:
+    """The targets outside namespaces that we may not read, as few accounts may: the cluster checks these."""
+    kinds = connection.kinds
+    whole = {
+        one: kind
+        for one in targets
+        if (kind := kinds.get((one.api_version, one.kind))) and not kind.namespaced
+    }
+    lacking = rbac.missing(connection.api, rbac.to_read((kind, "") for kind in whole.values()))
+    plurals = {(one.group, one.resource) for one in lacking}
+    return {one for one, kind in whole.items() if (kind.group, kind.plural) in plurals}
+
+
 def _looked_up(connection: Connection, targets: Collection[Ref]) -> dict[Ref, Json]:
     """Those of the targets that the cluster has."""
     kinds = connection.kinds
@@ -257,7 +289,7 @@ def _nearest(key: str, keys: Sequence[str]) -> str:
 def _failure(lacking: Sequence[str]) -> Failure:
     more = [f"and {len(lacking) - TOLD} others"] if len(lacking) > TOLD else []
     return Failure(
-        "Something is named that neither the manifests nor the cluster have: nothing was changed.",
+        "The manifests refer to objects that do not exist: nothing was changed.",
         "\n".join([*lacking[:TOLD], *more]),
         "Correct the name, add what is missing, or write `optional: true` where a pod can do without it. "
         "What something else creates in time belongs in deploy.provided (invoke.yaml).",

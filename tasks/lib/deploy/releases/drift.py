@@ -16,9 +16,9 @@ from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.deploy.objects import Ref, Wanted, contains, is_going
+from tasks.lib.deploy.plan.decide import observe
 from tasks.lib.deploy.plan.diff import Change, changes
-from tasks.lib.deploy.plan.managed_fields import at, paths, spelled
-from tasks.lib.deploy.plan.observe import observe
+from tasks.lib.deploy.plan.field_managers import at, paths, spelled
 from tasks.lib.deploy.plan.takeover import UNRECORDED
 from tasks.lib.deploy.releases.history import Release
 from tasks.lib.redaction import REDACTED

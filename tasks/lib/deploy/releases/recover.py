@@ -16,8 +16,8 @@ from tasks.lib.deploy.apply import remove
 from tasks.lib.deploy.events import Began, Notice, PhaseBegan, Record, ReleaseResult, Tell, Told
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.deploy.plan import plan as plans
-from tasks.lib.deploy.plan.conflicts import OPTION, Conflict
 from tasks.lib.deploy.plan.decide import Step
+from tasks.lib.deploy.plan.field_managers import OPTION, Conflict
 from tasks.lib.deploy.releases import history, restore, seal, support_bundle
 from tasks.lib.deploy.releases.history import Release
 from tasks.lib.errors import Failure

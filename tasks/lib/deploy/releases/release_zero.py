@@ -12,9 +12,8 @@ from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.events import Notice, Record, ReleaseResult
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names
-from tasks.lib.deploy.plan.decide import Step
-from tasks.lib.deploy.plan.managed_fields import fields_of, only_in, remove
-from tasks.lib.deploy.plan.observe import get
+from tasks.lib.deploy.plan.decide import Step, get
+from tasks.lib.deploy.plan.field_managers import fields_of, only_in, remove
 from tasks.lib.deploy.releases import history, store
 from tasks.lib.deploy.releases.drift import CONTROLLERS
 from tasks.lib.deploy.releases.restore import LEFT, as_it_was

@@ -62,7 +62,7 @@ def roll_back(settings: "Settings", request: Request, tell: Tell) -> Record:
     """
     from tasks.lib.cluster import gke
     from tasks.lib.cluster.gke import connect
-    from tasks.lib.deploy.plan.conflicts import bare
+    from tasks.lib.deploy.plan.field_managers import bare
 
     for named in request.force_conflicts:
         bare(named)

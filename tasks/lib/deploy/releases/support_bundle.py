@@ -18,8 +18,7 @@ from tasks.lib.cluster.api import HURRIED, Api, Json
 from tasks.lib.cluster.errors import ApiError, Unreachable
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.deploy.objects import APPLIED
-from tasks.lib.deploy.plan.decide import Step
-from tasks.lib.deploy.plan.observe import get
+from tasks.lib.deploy.plan.decide import Step, get
 from tasks.lib.deploy.rollout.logs import owners
 from tasks.lib.errors import Failure
 from tasks.lib.files import make_folders, write_atomically

@@ -5,10 +5,11 @@ import pytest
 from tasks.lib.cluster.api import Api
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.deploy.apply.remove import Removing, reason_to_leave
+from tasks.lib.deploy.apply.remove import Removing
 from tasks.lib.deploy.events import Record
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted
 from tasks.lib.deploy.plan.decide import Action, Step
+from tasks.lib.deploy.plan.prune import reason_to_leave
 from tests.clock import Clock
 
 WANTED = Wanted(Ref("v1", "Service", "default", "web"), {"kind": "Service", "metadata": {"name": "web"}})
@@ -34,13 +35,13 @@ SEEN = live(OURS)
         (SEEN, live(OURS), ""),
         (SEEN, live(OURS, CONTROLLER, STATUS), ""),
         (SEEN, live(OURS, applied="other"), ""),
-        (SEEN, live(OURS, uid="2"), "another took its place"),
-        (SEEN, live(OURS, BY_HAND), "kubectl-edit has a part in it"),
-        (SEEN, live(BY_HAND), "this project did not make it"),
-        (SEEN, live({**OURS, "operation": "Update"}), "this project did not make it"),
-        (SEEN, live(OURS, ownerReferences=[{"uid": "9"}]), "this project did not make it"),
+        (SEEN, live(OURS, uid="2"), "it was recreated by somebody else"),
+        (SEEN, live(OURS, BY_HAND), "kubectl-edit also manages it"),
+        (SEEN, live(BY_HAND), "it was not created by this tool"),
+        (SEEN, live({**OURS, "operation": "Update"}), "it was not created by this tool"),
+        (SEEN, live(OURS, ownerReferences=[{"uid": "9"}]), "it was not created by this tool"),
         (None, live(OURS), ""),
-        (None, live(OURS, applied="other"), "something else has written it since"),
+        (None, live(OURS, applied="other"), "it was changed outside this tool since"),
     ],
     ids=[
         "ours", "completed by controllers", "newer content", "made again", "edited", "foreign", "updated only",

@@ -42,10 +42,10 @@ AUTOSCALES: dict[str, Any] = {
     "metadata": {"name": "web", "namespace": "default"},
     "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}},
 }
-STAY = "replicas left its manifest: the 4 pods that its autoscaler wants stay"
+STAY = "replicas removed from the manifest: the 4 pods of its autoscaler are kept"
 GO = (
-    "replicas left its manifest: its 4 pods become 1; "
-    "put it back, or deploy the HorizontalPodAutoscaler too: its count is kept"
+    "replicas removed from the manifest: its 4 pods become 1; "
+    "restore it, or deploy the HorizontalPodAutoscaler too: its count is kept"
 )
 
 

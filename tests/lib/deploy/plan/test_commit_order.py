@@ -47,7 +47,7 @@ def test_an_older_commit_is_refused_with_both_ways_back() -> None:
     with pytest.raises(Failure, match="Commit aaaaaaa is older than what is deployed in staging") as caught:
         commit_order.check(SETTINGS, "staging", variables(OLD), [past(7, NEW)])
 
-    assert caught.value.why == "Release 7 deployed bbbbbbb, which was made upon it."
+    assert caught.value.why == "Release 7 deployed bbbbbbb, a descendant of it."
     assert f"./inv deploy --branch develop --commit {OLD} --allow-older" in caught.value.next_step
     assert "./inv release.rollback --environment staging" in caught.value.next_step
 
@@ -61,6 +61,6 @@ def test_an_order_that_git_does_not_know_is_said(monkeypatch: pytest.MonkeyPatch
     (note,) = commit_order.check(SETTINGS, "staging", variables(OLD), [past(7, NEW)])
 
     assert note == (
-        "Whether commit aaaaaaa is older than bbbbbbb of release 7, which is in force, is not known "
+        "Unknown whether commit aaaaaaa is older than bbbbbbb, which release 7 deployed "
         f"(fatal: bad object {NEW})."
     )

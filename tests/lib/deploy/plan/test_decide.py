@@ -45,8 +45,8 @@ def only(
         (live(CONFIG, {APPLIED: "another"}), Action.CHANGE, ""),
         (live(CONFIG, {APPLIED: CONFIG.digest}), Action.KEEP, ""),
         (live(CONFIG, {APPLIED: CONFIG.digest}, data={"DEBUG": "", "added": "by others"}), Action.KEEP, ""),
-        (live(CONFIG, {APPLIED: CONFIG.digest}, data={"DEBUG": "1"}), Action.CHANGE, "was changed by something else since"),
-        (live(CONFIG, {APPLIED: CONFIG.digest}, data={}), Action.CHANGE, "was changed by something else since"),
+        (live(CONFIG, {APPLIED: CONFIG.digest}, data={"DEBUG": "1"}), Action.CHANGE, "changed outside this tool"),
+        (live(CONFIG, {APPLIED: CONFIG.digest}, data={}), Action.CHANGE, "changed outside this tool"),
     ],
     ids=["absent", "foreign", "other content", "same", "more than ours", "drifted", "key removed"],
 )  # fmt: skip
@@ -64,7 +64,7 @@ def test_an_object_that_is_being_deleted_is_made_anew_though_it_looks_as_it_shou
 
     step = only(CONFIG, there)
 
-    assert (step.action, step.reason) == (Action.RECREATE, "the present one is being deleted")
+    assert (step.action, step.reason) == (Action.RECREATE, "it is being deleted")
 
 
 def job(status: dict[str, Any], ran: str = "") -> dict[str, Any]:
@@ -81,18 +81,18 @@ DELETING = {**job(COMPLETE), "metadata": {**job(COMPLETE)["metadata"], "deletion
 @pytest.mark.parametrize(
     ("there", "run_jobs", "action", "reason"),
     [
-        (None, False, Action.RUN, "there is none yet"),
+        (None, False, Action.RUN, "does not exist yet"),
         (job(COMPLETE, ran="before"), False, Action.RUN, "its image or configuration changed"),
         (job({"active": 1}, ran="before"), False, Action.RUN, STILL_RUNNING),
         (job({}, ran="before"), True, Action.RUN, STILL_RUNNING),
         (job(COMPLETE), False, Action.SKIP, "ran already with this image and configuration"),
-        (job(COMPLETE), True, Action.RUN, "asked for with --jobs"),
-        (job(FAILED), False, Action.RUN, "it failed the last time"),
+        (job(COMPLETE), True, Action.RUN, "requested with --jobs"),
+        (job(FAILED), False, Action.RUN, "the previous run failed"),
         (job({}), False, Action.AWAIT, "it is still running"),
         (job({}), True, Action.AWAIT, "it is still running"),
         (SUSPENDED_OTHER, False, Action.RUN, "its image or configuration changed"),
         (DELETING_OTHER, False, Action.RUN, "its image or configuration changed"),
-        (DELETING, False, Action.RUN, "the last one is being deleted"),
+        (DELETING, False, Action.RUN, "the previous run is being deleted"),
     ],
 )
 def test_a_job_runs_only_where_it_is_due(

@@ -93,7 +93,7 @@ def test_a_namespace_that_is_missing_leads_the_plan_once() -> None:
     made = document.with_namespace(planned(Action.KEEP), "lookit")
     assert document.as_lines(made) == [
         ("", "namespace"),
-        ("green", "  + Namespace lookit (there is none yet)"),
+        ("green", "  + Namespace lookit (does not exist yet)"),
         ("", "staging: 1 to create, 2 unchanged."),
     ]
     assert document.with_namespace(made, "lookit") == made
@@ -110,7 +110,7 @@ def test_what_else_to_know_is_told_before_the_total_and_survives_being_written(t
     path = tmp_path / "plan.json"
     path.write_text(document.as_json(noted))
 
-    assert document.as_lines(noted)[:2] == [("", "to know"), ("yellow", "  ! Nobody knows.")]
+    assert document.as_lines(noted)[:2] == [("", "notes"), ("yellow", "  ! Nobody knows.")]
     assert document.read(path) == noted
     assert "! Nobody knows." in document.as_html(noted)
 
@@ -165,7 +165,7 @@ def test_an_approved_plan_holds_while_nothing_moved() -> None:
     document.require_same(planned(), planned())
     with pytest.raises(Failure) as caught:
         document.require_same(planned(), planned(live="moved"))
-    assert caught.value.why == "ConfigMap conf: changed since"
+    assert caught.value.why == "ConfigMap conf: has changed since"
 
 
 def test_a_plan_of_another_version_is_refused(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_of_namesakes_in_two_namespaces_neither_may_move() -> None:
         ends = (("one", first), ("two", "same"))
         return Plan("staging", tuple(Entry("p", "Role", "x", ns, "change", "", (), s) for ns, s in ends))
 
-    with pytest.raises(Failure, match="is not what would be done now"):
+    with pytest.raises(Failure, match="is stale"):
         document.require_same(plan("then"), plan("now"))
 
 
@@ -204,7 +204,7 @@ def test_a_plan_whose_words_were_changed_is_not_approved(edited: dict[str, Any])
     with pytest.raises(Failure) as caught:
         document.require_same(Plan(true.environment, tuple(entries)), true)
 
-    assert caught.value.why == "ConfigMap conf: the plan tells of it otherwise than a plan made now would"
+    assert caught.value.why == "ConfigMap conf: the plan file describes it differently than a new plan would"
 
 
 def test_what_is_left_may_change_without_the_plan_being_another() -> None:
@@ -219,10 +219,10 @@ def test_an_approved_plan_names_what_came_and_went() -> None:
         document.require_same(planned(), empty)
     assert caught.value.why == (
         "the plan is for staging, this deploy for production\n"
-        "ConfigMap conf: is not deployed any more\n"
-        "ConfigMap same: is not deployed any more"
+        "ConfigMap conf: is no longer deployed\n"
+        "ConfigMap same: is no longer deployed"
     )
-    with pytest.raises(Failure, match="is not what would be done now") as caught:
+    with pytest.raises(Failure, match="is stale") as caught:
         document.require_same(empty, planned())
     assert "ConfigMap conf: was not in the plan" in caught.value.why
 

@@ -9,7 +9,7 @@ import pytest
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan.decide import Action, Step
-from tasks.lib.deploy.plan.dry_run import Rehearsal, Tried, beside, way_out
+from tasks.lib.deploy.plan.dry_run import Rehearsal, Tried, beside, fix
 from tests.lib.cluster.scripted import Answer, scripted, status
 
 KEY = "apps/v1", "Deployment"
@@ -125,8 +125,8 @@ def test_what_cannot_be_changed_and_is_recreated_is_tried_under_another_name(tmp
 DYING = {**BODY, "metadata": {"name": "web", "uid": "1", "deletionTimestamp": "now"}}
 
 
-def made_anew(folder: Path, ref: Ref, answer: Answer) -> tuple[Tried, list[str]]:
-    """How making anew goes what is being deleted, and the requests that it takes."""
+def recreated(folder: Path, ref: Ref, answer: Answer) -> tuple[Tried, list[str]]:
+    """How recreating goes what is being deleted, and the requests that it takes."""
     kinds = {(ref.api_version, ref.kind): Kind(ref.api_version, ref.kind, "things", namespaced=True)}
     with scripted(folder) as server:
         server.answers = [answer]
@@ -143,22 +143,22 @@ def made_anew(folder: Path, ref: Ref, answer: Answer) -> tuple[Tried, list[str]]
 def test_what_takes_the_place_of_something_dying_minds_neither_its_fields_nor_who_owns_them(
     tmp_path: Path, answer: Answer
 ) -> None:
-    one, asked = made_anew(tmp_path, WEB, answer)
+    one, asked = recreated(tmp_path, WEB, answer)
 
-    assert (one.fault, one.conflicts, one.step.action) == ("", (), Action.RECREATE)
+    assert (one.problem, one.conflicts, one.step.action) == ("", (), Action.RECREATE)
     assert "force=true" in asked[0]
 
 
 def test_what_takes_the_place_of_something_dying_may_be_refused_for_itself(tmp_path: Path) -> None:
-    one, _ = made_anew(tmp_path, WEB, status(422, "Invalid", "spec.replicas: Invalid value: -1"))
+    one, _ = recreated(tmp_path, WEB, status(422, "Invalid", "spec.replicas: Invalid value: -1"))
 
-    assert one.fault == "Deployment web: spec.replicas: Invalid value: -1"
+    assert one.problem == "Deployment web: spec.replicas: Invalid value: -1"
 
 
 def test_data_that_is_being_deleted_is_refused_for_it_goes_when_nothing_uses_it(tmp_path: Path) -> None:
-    one, asked = made_anew(tmp_path, Ref("v1", "PersistentVolumeClaim", "default", "data"), Answer())
+    one, asked = recreated(tmp_path, Ref("v1", "PersistentVolumeClaim", "default", "data"), Answer())
 
-    assert one.fault.startswith("PersistentVolumeClaim data: it is being deleted. Wait until it is gone")
+    assert one.problem.startswith("PersistentVolumeClaim data: it is being deleted. Wait until it is gone")
     assert asked == []
 
 
@@ -175,8 +175,8 @@ def test_data_that_is_being_deleted_is_refused_for_it_goes_when_nothing_uses_it(
         ),
         (
             Ref("v1", "PersistentVolumeClaim", "staging", "data"),
-            "fix: put the present value back into the manifests, or give it another name. "
-            "`kubectl -n staging delete persistentvolumeclaim data` takes all that is in it along.",
+            "fix: restore the current value in the manifests, or give it another name. "
+            "`kubectl -n staging delete persistentvolumeclaim data` deletes all data in it.",
         ),
     ],
     ids=["of the whole cluster", "of a namespace", "with data in it"],
@@ -184,7 +184,7 @@ def test_data_that_is_being_deleted_is_refused_for_it_goes_when_nothing_uses_it(
 def test_the_way_out_of_a_field_that_cannot_change_can_be_pasted_and_warns_of_loss(
     ref: Ref, out: str
 ) -> None:
-    assert way_out(ref) == out
+    assert fix(ref) == out
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,10 @@ def test_a_paused_rollout_is_refused_with_what_ends_the_pause(
         rehearsal = Rehearsal(server.api(), kinds, ["kubectl"], [], "default")
         [one] = rehearsal.run([Step(Wanted(WEB, body), Action.CHANGE, "", body, BODY)])
 
-    assert one.fault.splitlines() == ["Deployment web: its rollout is paused, so nothing would happen.", out]
+    assert one.problem.splitlines() == [
+        "Deployment web: its rollout is paused, so nothing would happen.",
+        out,
+    ]
 
 
 JOB = Ref("batch/v1", "Job", "default", "migration")
@@ -237,7 +240,7 @@ RESUME = """kubectl -n default patch job migration --type=merge -p '{"spec":{"su
         (Action.AWAIT, False, False, ""),
         (Action.SKIP, True, True, ""),
     ],
-    ids=["a new one", "by its manifest", "by hand", "by hand, made anew", "one that runs", "one that ran"],
+    ids=["a new one", "by its manifest", "by hand", "by hand, recreated", "one that runs", "one that ran"],
 )  # fmt: skip
 def test_a_suspended_job_is_refused_for_it_would_never_end(
     tmp_path: Path, action: Action, manifest: bool, live: bool | None, out: str
@@ -253,10 +256,10 @@ def test_a_suspended_job_is_refused_for_it_would_never_end(
         there = None if live is None else body(suspend=live)
         [one] = rehearsal.run([Step(Wanted(JOB, wanted), action, "", wanted, there)])
 
-    assert one.fault.splitlines()[:1] == (
+    assert one.problem.splitlines()[:1] == (
         ["Job migration: it is suspended, so it would never end."] if out else []
     )
-    assert one.fault.splitlines()[1:] == ([out] if out else [])
+    assert one.problem.splitlines()[1:] == ([out] if out else [])
 
 
 @pytest.mark.parametrize(
@@ -283,7 +286,7 @@ def test_what_stands_still_by_its_manifest_is_refused_though_its_namespace_is_ye
             [namespace, Step(Wanted(ref, wanted), Action.RUN, "", wanted)]
         )
 
-    assert [one.fault.partition("\n")[0] for one in tried] == ["", fault]
+    assert [one.problem.partition("\n")[0] for one in tried] == ["", fault]
 
 
 def test_a_rollout_paused_by_its_manifest_is_refused_though_nothing_can_be_tried(tmp_path: Path) -> None:
@@ -295,4 +298,4 @@ def test_a_rollout_paused_by_its_manifest_is_refused_though_nothing_can_be_tried
         step = Step(Wanted(WEB, wanted), Action.RECREATE, "", wanted, BODY)
         [one] = Rehearsal(server.api(), kinds, [], [], "default").run([step])
 
-    assert one.fault.startswith("Deployment web: its rollout is paused")
+    assert one.problem.startswith("Deployment web: its rollout is paused")

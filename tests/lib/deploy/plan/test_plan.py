@@ -7,9 +7,8 @@ import pytest
 
 from tasks.lib.cluster.gke import Connection, Found
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.deploy.apply.apply import unknown_kind
 from tasks.lib.deploy.objects import Ref, wanted
-from tasks.lib.deploy.plan.plan import Choices, make, needed
+from tasks.lib.deploy.plan.plan import Choices, make, needed, unknown_kind
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
 from tests.lib.cluster.scripted import scripted, status

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.plan.ownership import LABEL, labelled
+from tasks.lib.deploy.plan.field_managers import LABEL, labelled
 from tasks.lib.deploy.plan.prune import Situation, decide, inventory, left, names_read
 from tasks.lib.deploy.releases.history import Release, pack
 
@@ -85,10 +85,14 @@ def test_only_what_is_wholly_ours_and_holds_no_data_goes(
 @pytest.mark.parametrize(
     ("kind", "thing", "reason"),
     [
-        ("Service", live("Service", managedFields=[OURS, EDITED]), "stays: kubectl-edit has a part in it"),
-        ("Service", live("Service", managedFields=[EDITED]), "stays: this project did not make it"),
-        ("Job", live("Job"), "stays: it has not ended"),
-        ("PersistentVolumeClaim", live("PersistentVolumeClaim"), "stays: a kind that is never removed"),
+        ("Service", live("Service", managedFields=[OURS, EDITED]), "kept: kubectl-edit also manages it"),
+        ("Service", live("Service", managedFields=[EDITED]), "kept: it was not created by this tool"),
+        ("Job", live("Job"), "kept: it is still running"),
+        (
+            "PersistentVolumeClaim",
+            live("PersistentVolumeClaim"),
+            "kept: objects of this kind are never removed",
+        ),
         ("Service", live("Service"), ""),
         ("Service", live("Service", deletionTimestamp="now"), ""),
         ("StorageClass", live("StorageClass", owner="elsewhere"), ""),

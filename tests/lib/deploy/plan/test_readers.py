@@ -31,8 +31,8 @@ CHANGED = step(SECRET, Action.CHANGE, secret("bmV3"), secret("b2xk"))
 SAME = step(WEB, Action.KEEP, web(), web())
 RENAMED = step(WEB, Action.CHANGE, {**web(), "metadata": {"name": "web", "labels": {}}}, web())
 NOTE = (
-    "Secret credentials changes, and what reads it does not restart: Deployment web. "
-    "To restart: kubectl -n default rollout restart deployment/web"
+    "Secret credentials changes, but its readers are not restarted: Deployment web. "
+    "To restart them: kubectl -n default rollout restart deployment/web"
 )
 
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.deploy.plan.takeover import is_due, patch, removal, with_records
+from tasks.lib.deploy.plan.takeover import is_due, preview_patch, take_over_patch, with_first_entries
 
 BEFORE = ("kubectl-client-side-apply",)
 
@@ -24,7 +24,7 @@ def test_what_kubectl_recorded_becomes_ours_and_others_keep_theirs() -> None:
     theirs = entry("kubectl-client-side-apply", {"f:data": {"f:a": {}, ".": {}}})
     ours = entry("lookit-orchestrator", {"f:data": {"f:b": {}}}, "Apply")
 
-    assert patch(live(controller, theirs, ours), BEFORE) == [
+    assert take_over_patch(live(controller, theirs, ours), BEFORE) == [
         {
             "op": "add",
             "path": "/metadata/managedFields",
@@ -38,14 +38,14 @@ def test_what_kubectl_recorded_becomes_ours_and_others_keep_theirs() -> None:
 
 
 def test_an_object_that_kubectl_never_wrote_is_left_alone() -> None:
-    assert patch(live(entry("controller", {"f:data": {}})), BEFORE) == []
-    assert patch({"apiVersion": "v1", "metadata": {}}, BEFORE) == []
+    assert take_over_patch(live(entry("controller", {"f:data": {}})), BEFORE) == []
+    assert take_over_patch({"apiVersion": "v1", "metadata": {}}, BEFORE) == []
 
 
 def test_records_of_status_or_of_an_older_version_stay() -> None:
     status = entry("kubectl-client-side-apply", {"f:status": {}}, subresource="status")
     older = entry("kubectl-client-side-apply", {"f:data": {}}, apiVersion="v1beta1")
-    assert patch(live(status, older), BEFORE) == []
+    assert take_over_patch(live(status, older), BEFORE) == []
 
 
 PORT = 'k:{"port":9419,"protocol":"TCP"}'
@@ -80,7 +80,7 @@ def with_entries(thing: dict[str, Any], *entries: dict[str, Any], **annotations:
 def test_of_a_dry_run_what_nobody_has_a_part_in_any_more_is_removed() -> None:
     theirs = entry("kubectl-client-side-apply", FIELDS)
 
-    patched = removal(
+    patched = preview_patch(
         with_entries(RESULT, theirs, SHARED), BEFORE, with_entries(RESULT, theirs, SHARED, OURS)
     )
 
@@ -109,9 +109,9 @@ def test_what_nobody_recorded_is_taken_over_as_far_as_kubectl_says_that_it_appli
     aged = with_entries(RESULT, **{COPY: json.dumps(APPLIED)})
     assert is_due(aged, THEN)
 
-    known = with_records(aged, with_entries(RESULT, UNRECORDED, OURS))
+    known = with_first_entries(aged, with_entries(RESULT, UNRECORDED, OURS))
 
-    [[taken], _] = [one["value"] for one in patch(known, THEN)]
+    [[taken], _] = [one["value"] for one in take_over_patch(known, THEN)]
     assert taken["manager"] == "lookit-orchestrator"
     assert taken["fieldsV1"] == {
         "f:metadata": {"f:annotations": {".": {}, "f:old": {}, f"f:{COPY}": {}}},
@@ -127,14 +127,14 @@ def test_what_nobody_recorded_is_taken_over_as_far_as_kubectl_says_that_it_appli
 def test_without_kubectls_copy_nobody_knows_what_was_applied_and_nothing_is_removed(
     copy: dict[str, str],
 ) -> None:
-    assert patch(with_entries(RESULT, UNRECORDED, **copy), THEN) == []
+    assert take_over_patch(with_entries(RESULT, UNRECORDED, **copy), THEN) == []
 
 
 def test_a_copy_of_another_form_claims_only_what_it_has_in_common() -> None:
     applied = {**APPLIED, "spec": {"ports": ["9419"], "type": {"of": "old"}}}
     aged = with_entries(RESULT, UNRECORDED, **{COPY: json.dumps(applied)})
 
-    [[taken], _] = [one["value"] for one in patch(aged, THEN)]
+    [[taken], _] = [one["value"] for one in take_over_patch(aged, THEN)]
 
     assert taken["fieldsV1"]["f:spec"] == {"f:ports": {".": {}}, "f:type": {}}
 
@@ -144,13 +144,13 @@ def test_keys_of_a_secret_that_kubectl_applied_as_text_are_its_own() -> None:
     made = entry("before-first-apply", {"f:data": {".": {}, "f:a": {}, "f:of-others": {}}})
     aged = with_entries({**RESULT, "kind": "Secret"}, made, **{COPY: json.dumps(applied)})
 
-    [[taken], _] = [one["value"] for one in patch(aged, THEN)]
+    [[taken], _] = [one["value"] for one in take_over_patch(aged, THEN)]
 
     assert taken["fieldsV1"]["f:data"] == {".": {}, "f:a": {}}
 
 
 def test_an_object_with_records_of_its_own_keeps_them() -> None:
     there = with_entries(RESULT, SHARED, **{COPY: json.dumps(APPLIED)})
-    assert with_records(there, with_entries(RESULT, UNRECORDED)) is there
+    assert with_first_entries(there, with_entries(RESULT, UNRECORDED)) is there
     assert not is_due(there, THEN)
     assert not is_due(None, THEN)

@@ -5,7 +5,7 @@ import pytest
 
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan.diff import Change
-from tasks.lib.deploy.plan.managed_fields import at, spelled
+from tasks.lib.deploy.plan.field_managers import at, spelled
 from tasks.lib.deploy.releases.drift import compare, compare_as_written, compare_keys, find, is_stranger
 from tasks.lib.deploy.releases.history import Release
 from tests.lib.cluster.scripted import scripted

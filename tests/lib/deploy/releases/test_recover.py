@@ -14,7 +14,7 @@ NOTHING = Planned((), {}, {})
     ("outcome", "kept", "said"),
     [
         ("failed", "interrupted", "It was interrupted: what was applied stays, nothing is rolled back."),
-        ("deployed", "deployed", "All of it is ready; the next deploy tries again to remove the rest."),
+        ("deployed", "deployed", "Everything is ready; the next deploy tries again to prune the rest."),
     ],
     ids=["on the way", "when all was ready"],
 )

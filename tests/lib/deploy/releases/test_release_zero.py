@@ -46,7 +46,7 @@ def step(there: dict[str, Any] | None, kind: str = "Deployment", action: Action 
         (step(live("Job", "web"), "Job", Action.RUN), False),
         (step(live("PersistentVolumeClaim", "web"), "PersistentVolumeClaim"), False),
     ],
-    ids=["changed", "made anew", "ours", "unchanged", "new", "a job", "a claim"],
+    ids=["changed", "recreated", "ours", "unchanged", "new", "a job", "a claim"],
 )
 def test_what_others_deployed_and_a_roll_back_restores_is_kept(one: Step, kept: bool) -> None:
     assert release_zero.is_of_others(one) is kept

@@ -40,7 +40,7 @@ def step(kind: str, action: Action, name: str = "x", live: dict[str, Any] | None
         (step("Secret", Action.CREATE), [], [], 1, ""),
     ],
     ids=[
-        "changed", "made anew", "was missing", "unknown to the good one", "foreign before", "job", "new job",
+        "changed", "recreated", "was missing", "unknown to the good one", "foreign before", "job", "new job",
         "claim", "namespace", "definition", "hashed secret",
     ],
 )  # fmt: skip

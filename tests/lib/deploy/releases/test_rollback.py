@@ -42,7 +42,7 @@ def test_one_that_was_named_is_and_so_is_one_that_is_still_meant() -> None:
     require_still(Request(STAGING), BEFORE[1], BEFORE)
 
 
-LATER = "All of it is ready; the next deploy tries again to remove the rest."
+LATER = "Everything is ready; the next deploy tries again to prune the rest."
 STAYS = (
     "It was interrupted: what was brought back stays. "
     "For the rest: ./inv release.rollback --environment staging --to 2"

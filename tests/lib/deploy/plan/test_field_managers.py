@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from tasks.lib.deploy.objects import Ref
-from tasks.lib.deploy.plan.conflicts import Conflict, bare, options, without
+from tasks.lib.deploy.plan.field_managers import Conflict, bare, options, without
 from tasks.lib.errors import UsageError
 
 IMAGE = Conflict(
