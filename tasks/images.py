@@ -42,19 +42,19 @@ def promote(
 ) -> None:
     """Give an image another tag or repository, by digest, without rebuilding it."""
     from tasks.lib import console
-    from tasks.lib.image import prune
-    from tasks.lib.image.reference import named_target, parse
+    from tasks.lib.image import promote
+    from tasks.lib.image.reference import parse
 
     settings = cli.settings(c)
     home = repository or settings.image.repository
-    source, target = named_target(home, image, to or home, as_)
-    digest = prune.promote(settings, source, target, move=move)
+    source, target = promote.named(home, image, to or home, as_)
+    digest = promote.promote(settings, source, target, move=move)
     console.emit(str(parse(str(target)).at(digest)))
 
 
 @cli.task(
     help={
-        "keep": "How many of the newest images stay in any case.",
+        "keep": "How many of the newest images are kept in any case.",
         "repository": "Another repository than image.repository in invoke.yaml.",
         "yes": "Do not ask.",
     }

@@ -9,9 +9,9 @@ import yaml
 
 from tasks.lib.image import inventory
 from tasks.lib.image.reference import parse
-from tasks.lib.image.registry import resolve_digest
 from tests.builders import ROOT, checked_in_settings
 from tests.docker_services import RegistryProcess
+from tests.lib.image.memory_registry import resolve_digest
 from tests.sample_checkout import Sample, invoke, sample
 from tests.sandbox_case import Case, merged
 from tests.screen import on_screen

@@ -13,7 +13,6 @@ import yaml
 
 from sandbox import image_registry
 from tasks.lib.image import leftovers
-from tasks.lib.image.registry import resolve_digest
 from tests.builders import ROOT, checked_in_settings
 from tests.debian import require
 from tests.docker_services import (
@@ -24,6 +23,7 @@ from tests.docker_services import (
     output,
     registry,
 )
+from tests.lib.image.memory_registry import resolve_digest
 from tests.sample_checkout import Ran, Sample, ran, sample
 from tests.sandbox_case import Case, merged
 

@@ -1,14 +1,22 @@
-"""The Docker engine of this machine: is it there, what does it build with, what images has it."""
+"""The Docker engine of this machine: asking it, making things in it, and stopping containers.
+
+An engine goes on with what a client asked for, even when the client ends.  So a client that makes something
+does not get the signals to our process group, such as Ctrl-C, and is waited for.
+"""
 
 import json
+import time
+from collections.abc import Sequence
 from functools import partial
 
-from tasks.lib import console, process
+from tasks.lib import console, process, signals
 from tasks.lib.background import Background
 from tasks.lib.errors import Failure
 from tasks.lib.image import docker
 
 INSTALL = "Debian, Ubuntu: apt-get install docker.io; elsewhere: https://docs.docker.com/engine/install/."
+SETTING = "time_limits.docker"
+SECONDS_TO_BE_MADE = 0.1  # between two attempts to stop a container that does not exist yet
 
 
 def builder(seconds: float) -> docker.Builder:
@@ -18,9 +26,7 @@ def builder(seconds: float) -> docker.Builder:
         Failure: no Docker engine answers.
 
     """
-    plugin = Background(
-        partial(process.run, docker.buildx_version(), time_limit=seconds, setting="time_limits.docker")
-    )
+    plugin = Background(partial(process.run, docker.buildx_version(), time_limit=seconds, setting=SETTING))
     answer = versions(seconds)
     try:
         plugin.wait()
@@ -33,19 +39,16 @@ def versions(seconds: float) -> str:
     """The versions of client and engine.
 
     Raises:
-        Failure: no Docker engine answers.
+        Failure: no Docker engine answers, or not to this user.
 
     """
     try:
-        return process.run(
-            docker.versions(), time_limit=seconds, setting="time_limits.docker"
-        ).stdout.decode()
+        return _output(docker.versions(), seconds)
     except Failure as failure:
-        raise no_answer(failure.why or failure.what) from failure
+        raise _no_answer(failure.why or failure.what) from failure
 
 
-def no_answer(words: str) -> Failure:
-    """The error for an engine that does not answer, or not to this user."""
+def _no_answer(words: str) -> Failure:
     if "permission denied" in words.lower():
         return Failure(
             "You may not use the Docker engine of this machine.", words,
@@ -74,20 +77,15 @@ def check_alive(seconds: float, during: str) -> None:
 
 
 def fetch(image: str, seconds: float, pull: float) -> None:
-    """Pull an image that is not here.
-
-    Args:
-        image: its name.
-        seconds: the limit of one of Docker's small commands.
-        pull: the limit, in seconds, of the pull.
+    """Pull an image that is not here: `seconds` for one of Docker's small commands, `pull` for the pull.
 
     Raises:
-        Failure: it is not to be had.
+        Failure: it could not be pulled.
         TimedOut: the pull took too long.
 
     """
     try:
-        process.run(docker.image_id(image), time_limit=seconds, setting="time_limits.docker")
+        _output(docker.image_id(image), seconds)
     except Failure:
         console.say(f"Fetching {image} …")
         process.run(docker.pull(image), time_limit=pull)
@@ -101,11 +99,7 @@ def image_id(image: str, seconds: float) -> str:
 
     """
     try:
-        return (
-            process.run(docker.image_id(image), time_limit=seconds, setting="time_limits.docker")
-            .stdout.decode()
-            .strip()
-        )
+        return _output(docker.image_id(image), seconds)
     except Failure as failure:
         versions(seconds)  # without an engine nobody knows what images there are
         raise Failure(
@@ -120,7 +114,59 @@ def labels(image: str, seconds: float) -> dict[str, str]:
         Failure: it has no such image, or no engine answers.
 
     """
-    said = json.loads(
-        process.run(docker.image_labels(image), time_limit=seconds, setting="time_limits.docker").stdout
-    )
-    return dict(said or {})
+    return dict(json.loads(_output(docker.image_labels(image), seconds)) or {})
+
+
+def _output(argv: Sequence[str], seconds: float) -> str:
+    return process.run(argv, time_limit=seconds, setting=SETTING).stdout.decode().strip()
+
+
+def make(argv: Sequence[str], seconds: float) -> None:
+    """Run one of Docker's commands that make something; a signal that comes meanwhile waits for its end.
+
+    Raises:
+        Failure: it failed.
+        TimedOut: it took longer.
+        KeyboardInterrupt: a signal came.
+
+    """
+    with signals.uninterrupted():
+        process.run(argv, time_limit=seconds, apart=True)
+    signals.check()
+
+
+def remove(argv: Sequence[str], seconds: float) -> None:
+    """Run one of Docker's commands that remove something; a second Ctrl-C does not end it.
+
+    Raises:
+        Failure: it failed.
+        TimedOut: it took longer.
+
+    """
+    process.run(argv, time_limit=seconds, apart=True)
+
+
+def stop(container: str, ended: process.Ended, grace: float, seconds: float) -> None:
+    """Stop the container of a `docker run` until that has ended; it may not be made or started yet.
+
+    Args:
+        container: its name.
+        ended: waits at most so many seconds for the `docker run`, and says whether it has ended.
+        grace: seconds that the container has to end by itself.
+        seconds: how long it may take besides.
+
+    Raises:
+        Failure: it cannot be stopped in that time.
+
+    """
+    deadline = time.monotonic() + grace + seconds
+    while not ended(SECONDS_TO_BE_MADE):
+        late = time.monotonic() >= deadline
+        try:
+            process.run(docker.stop(container, grace), time_limit=grace + seconds, apart=True)
+        except Failure:  # it is not there yet, or not any more
+            if late:
+                raise
+        else:
+            if late:
+                return

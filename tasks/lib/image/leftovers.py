@@ -14,7 +14,7 @@ from psutil import pid_exists
 
 from tasks.lib import console, process
 from tasks.lib.errors import Failure
-from tasks.lib.image import docker, making
+from tasks.lib.image import docker, engine
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import TimeLimits
@@ -24,21 +24,13 @@ UNTIL = "org.lookit.test-run.until"
 
 
 def labels(limits: "TimeLimits") -> Mapping[str, str]:
-    """The labels of all that this run makes from now on.
-
-    Args:
-        limits: what says how long it may take, once its image is built.
-
-    """
+    """The labels of all that this run makes from now on, once its image is built."""
     longest = limits.image_push + limits.database_ready + limits.test + 10 * limits.docker
     return {OWNER: f"{here()}:{os.getpid()}", UNTIL: f"{time.time() + longest:.0f}"}
 
 
 def sweep(seconds: float) -> list[str]:
     """Remove what runs left behind whose process here is gone, or whose time is over; returns the names.
-
-    Args:
-        seconds: the limit of one of Docker's small commands.
 
     Raises:
         Failure: no engine answers.
@@ -56,15 +48,9 @@ def sweep(seconds: float) -> list[str]:
 
 
 def quietly(argv: Sequence[str], seconds: float) -> None:
-    """Clean up; what cannot be cleaned up is said, but does not hide how the run ended.
-
-    Args:
-        argv: the command.
-        seconds: its time limit.
-
-    """
+    """Clean up; what cannot be cleaned up is said, but does not hide how the run ended."""
     try:
-        making.remove(argv, seconds)
+        engine.remove(argv, seconds)
     except Failure as failure:
         if "No such" not in failure.why and "not found" not in failure.why:
             console.say(f"Warning: `{process.spelled(argv)}` failed, so it is still there: {failure.why}")

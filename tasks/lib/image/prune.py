@@ -1,4 +1,4 @@
-"""Promoting images between repositories or tags, and pruning those that nobody needs."""
+"""Deleting old images that nothing needs from a registry."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence, Set
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from tasks.lib import console, signals
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image import inventory, registry
-from tasks.lib.image.build import contradiction
 from tasks.lib.image.credentials import is_google
 from tasks.lib.image.inventory import Held, called
 from tasks.lib.image.reference import DIGEST, Reference
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 FIRST_IMAGES = "2013"
 # How signatures and attestations are tagged, by cosign and where a registry keeps no referrers.
 ATTACHED = re.compile(r"(sha256)-([0-9a-f]{64})(\.\w+)?")
+COLUMNS = ("image", "kept", "why")
 
 
 @dataclass(frozen=True)
@@ -31,77 +31,15 @@ class Fate:
     reason: str
 
 
-def promote(settings: "Settings", source: Reference, target: Reference, *, move: bool = False) -> str:
-    """Give an image another name in the same registry, by digest, without rebuilding; returns the digest.
-
-    Args:
-        settings: how the registry is reached.
-        source: by tag or digest.
-        target: repository and tag.
-        move: take the tag away from another image that has it.
-
-    Raises:
-        UsageError: the registries differ, the tag belongs to another image, or the image is not what it says.
-        Failure: there is no such image, or the registry refuses.
-
-    """
-    registry.check_writable(settings, target)
-    if source.registry != target.registry:
-        raise UsageError(
-            f"{source.registry} and {target.registry} are two registries.",
-            "An image is promoted within one: nothing is downloaded or rebuilt.",
-            "Push it to the other registry with `docker push`.",
-        )
-    connected = registry.connect(settings, source.registry)
-    digest = connected.digest(source)
-    if not digest:
-        raise registry.no_such_image(source)
-    present = connected.digest(target)
-    if present == digest:
-        console.say(f"{target} is this image already.")
-        return digest
-    if present and not move:
-        raise UsageError(
-            f"{target} is another image already: {present}.", f"{source} is {digest}.",
-            "Choose another tag with --as, or say --move if this tag is meant to move.",
-        )  # fmt: skip
-    check_origin(connected, source.at(digest), target)
-    if source.repository != target.repository:  # layers may take minutes
-        connected.copy(source.at(digest), target.at(digest))
-    if (now := connected.digest(target)) != present:
-        raise Failure(
-            f"{target} was changed meanwhile and stays as it is: {now or 'the tag is gone'}.",
-            f"It was {present or 'free'} when this promotion began.",
-            f"See what it is now: ./inv images.list --repository {target.name}, then promote again.",
-        )
-    connected.copy(source.at(digest), target)
-    return digest
-
-
-def check_origin(connected: registry.Registry, source: Reference, target: Reference) -> None:
-    """Refuse to promote what is not what its new tag says: an image of no commit, or of another one.
-
-    Raises:
-        UsageError: its labels say so.
-
-    """
-    manifest = connected.manifest(source)
-    if manifest and (why := contradiction(connected.labels(source, manifest), target.tag)):
-        raise UsageError(
-            f"{source} is not promoted to {target}.", why,
-            "Promote an image of the commit itself: ./inv build and ./inv push make it.",
-        )  # fmt: skip
-
-
 def prune(settings: "Settings", repository: Reference, keep: int, agree: Callable[[str], bool]) -> None:
     """Delete old images that nothing needs, after showing which and asking.
 
-    The registry and the clusters are asked again after the answer: what changed meanwhile stays.
+    The registry and the clusters are asked again after the answer: what changed meanwhile is kept.
 
     Args:
         settings: how registry and clusters are reached.
         repository: the one to prune.
-        keep: how many of the newest images stay in any case.
+        keep: how many of the newest images are kept in any case.
         agree: asked whether the deletion is meant.
 
     Raises:
@@ -110,14 +48,14 @@ def prune(settings: "Settings", repository: Reference, keep: int, agree: Callabl
     """
     used = inventory.in_use(settings, repository)
     shown = judge(inventory.held(settings, repository, used), keep, used)
-    console.table(("image", "stays", "why"), rows(shown))
+    console.table(COLUMNS, rows(shown))
     going = sum(not fate.kept for fate in shown)
     if not going or not agree(f"Delete {going} image(s) of {repository.name} for good?"):
         return
     used = inventory.in_use(settings, repository)
     fates = confirmed(shown, inventory.held(settings, repository, used), keep, used)
     if changed := saved(shown, fates):
-        console.table(("image", "stays", "why"), rows(changed), "Changed since, and kept:")
+        console.table(COLUMNS, rows(changed), "Changed since, and kept:")
     delete(settings, repository, fates)
     console.say(f"Deleted {sum(not fate.kept for fate in fates)} image(s).")
 
@@ -130,50 +68,47 @@ def confirmed(shown: Sequence[Fate], images: Sequence[Held], keep: int, used: Se
 
 
 def saved(shown: Sequence[Fate], fates: Sequence[Fate]) -> list[Fate]:
-    """Those of `fates` that stay, although they were shown to go."""
+    """Those of `fates` that are kept, although they were shown to go."""
     went = {fate.image.digest for fate in shown if not fate.kept}
     return [fate for fate in fates if fate.kept and fate.image.digest in went]
 
 
 def check_number(keep: int) -> None:
-    """Refuse a number of images that cannot stay.
+    """Refuse a negative number of images to keep.
 
     Raises:
-        UsageError: it is less than none.
+        UsageError: it is negative.
 
     """
     if keep < 0:
-        raise UsageError(f"{keep} images cannot stay.", next_step="Give --keep a number from 0 on.")
+        raise UsageError("--keep must be 0 or more.", f"It is {keep}.")
 
 
 def judge(images: Sequence[Held], keep: int, used: Set[str], unseen: Set[str] = frozenset()) -> list[Fate]:
-    """Decide which images stay: the newest `keep`, what is used by tag, digest or part, and parts of those.
+    """Decide which images to keep: the newest, what is used by tag, digest or part, and parts of those.
 
     Args:
         images: newest first.
-        keep: how many of the newest stay in any case.
+        keep: how many of the newest are kept in any case.
         used: tags and digests.
-        unseen: digests that stay because nobody was shown that they would go.
+        unseen: digests that are kept because nobody was shown that they would go.
 
     """
     newest = {image.digest for image in [image for image in images if _is_dated(image)][:keep]}
     own = {image.digest: _reason(image, newest, used, unseen) for image in images}
-    staying = [image for image in images if own[image.digest]]
-    listed = {part: f"part of {called(image)}" for image in staying for part in image.parts}
+    kept = [image for image in images if own[image.digest]]
+    listed = {part: f"part of {called(image)}" for image in kept for part in image.parts}
 
     def reason(image: Held) -> str:
         attached = [f"attached to {one}" for one in _subjects(image) if own.get(one) or one in listed]
         return own[image.digest] or listed.get(image.digest) or "".join(attached[:1])
 
-    reasons = [reason(image) for image in images]
-    return [
-        Fate(image, bool(why), why or "older, and not in use")
-        for image, why in zip(images, reasons, strict=True)
-    ]
+    reasons = [(image, reason(image)) for image in images]
+    return [Fate(image, bool(why), why or "older, and not in use") for image, why in reasons]
 
 
 def _reason(image: Held, newest: Set[str], used: Set[str], unseen: Set[str]) -> str:
-    """Why an image stays on its own account; empty where it need not."""
+    """Why an image is kept on its own account; empty where it need not be."""
     if {image.digest, *image.tags, *image.parts} & used:
         return "in use"
     if not _is_dated(image):
@@ -194,18 +129,12 @@ def _subjects(image: Held) -> list[str]:
 
 def rows(fates: Sequence[Fate]) -> list[list[console.Cell]]:
     """The decision for people."""
-    return [
-        [
-            called(fate.image),
-            console.Styled("yes", "green") if fate.kept else console.Styled("no", "red"),
-            fate.reason,
-        ]
-        for fate in fates
-    ]
+    yes, no = console.Styled("yes", "green"), console.Styled("no", "red")
+    return [[called(fate.image), yes if fate.kept else no, fate.reason] for fate in fates]
 
 
 def delete(settings: "Settings", repository: Reference, fates: Sequence[Fate]) -> list[str]:
-    """Delete the images that are not kept, with all their tags and the parts that no other image has.
+    """Delete the images that are not kept, with their tags and the parts that no other image has.
 
     Args:
         settings: how the registry is reached.
@@ -223,7 +152,7 @@ def delete(settings: "Settings", repository: Reference, fates: Sequence[Fate]) -
     connected = registry.connect(settings, repository.registry)
     gone: list[str] = []
     try:
-        for digest, tags in doomed(fates):
+        for digest, tags in to_delete(fates):
             # Google's deletes no image that has a tag; others cannot delete tags.
             for tag in tags if is_google(repository.registry) else []:
                 connected.delete_tag(repository.tagged(tag))
@@ -236,7 +165,7 @@ def delete(settings: "Settings", repository: Reference, fates: Sequence[Fate]) -
     return [name for name in gone if DIGEST.fullmatch(name)]
 
 
-def doomed(fates: Sequence[Fate]) -> Iterator[tuple[str, list[str]]]:
+def to_delete(fates: Sequence[Fate]) -> Iterator[tuple[str, list[str]]]:
     """The digests to delete, each with its tags: an index before what it lists, which Google asks for."""
     going = [fate.image for fate in fates if not fate.kept]
     for image in sorted(going, key=lambda image: len(image.parts), reverse=True):
@@ -259,7 +188,7 @@ def agreed(question: str) -> bool:
     import sys
 
     if not sys.stdin.isatty():
-        raise UsageError("Nobody can be asked: this is no terminal.", question, "Say --yes if that is meant.")
+        raise UsageError("Cannot prompt: stdin is not a terminal.", question, "Say --yes if that is meant.")
     console.say(f"{question} [y/N]")
     with signals.raised():
         answer = sys.stdin.readline()

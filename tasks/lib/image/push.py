@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 FIRST_PAUSE = 1.0
 # Docker's words about what a registry answers for good: HTTP's 4xx but for time-outs and too many requests.
 REFUSED = re.compile(r"HTTP (?:status: )?4(?!08|29)\d\d\b")
+FINAL = (
+    "denied", "unauthorized", "forbidden", "no basic auth", "does not exist", "invalid reference", IMMUTABLE,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Pushed:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which names to push, and the digest of the commit's image where the registry has it already."""
+    """The names to push, those to copy to in the registry, and the digest that it has already, if any."""
 
     push: Sequence[Reference]
     point: Sequence[Reference]
@@ -73,7 +76,7 @@ class Plan:
 def push(
     settings: "Settings", fixed: Sequence[Reference], moving: Sequence[Reference], *, reuse: bool = False
 ) -> Pushed:
-    """Push an image under all its names, and record its digest.
+    """Push an image under all its names, and return its digest.
 
     Args:
         settings: section `registry`.
@@ -86,15 +89,15 @@ def push(
         Failure: the image was not built, or the registry is down or refuses.
 
     """
-    main = fixed[0]
+    main, seconds = fixed[0], settings.time_limits.docker
     check_writable(settings, main)
-    built = Background(partial(engine.image_id, str(main), settings.time_limits.docker))
+    built = Background(partial(engine.image_id, str(main), seconds))
     registry = connect(settings, main.registry)
     local = built.wait()
     remote = {name: look_up(registry, name, local) for name in (*fixed, *moving)}
     decided = decide(local, main.tag, remote, fixed, reuse=reuse)
     if remote[main].image_id in {"", local}:
-        check_origin(main, engine.labels(str(main), settings.time_limits.docker))
+        check_origin(main, engine.labels(str(main), seconds))
     for name in decided.push:
         push_name(settings, name)
     digest = decided.digest or registry.digest(main)
@@ -102,7 +105,9 @@ def push(
         raise Failure(f"{main} was pushed, but the registry does not list it.", next_step="Push it again.")
     for name in decided.point:
         registry.copy(main.at(digest), name)
-    _report(decided, remote, main)
+        console.say(f"Tagged {name.tag}.")
+    if not decided.push and not decided.point:
+        console.say(f"Nothing to push: {main.name} has {', '.join(name.tag for name in remote)} already.")
     names = [name.tag for name in (*fixed, *moving)]
     return Pushed(main.name, digest, str(main.at(digest)), names, main.tag)
 
@@ -134,8 +139,7 @@ def decide(
             "Names of commits never change their content: make another commit, build and push that.",
         )
     wanted = held.image_id if reused else local
-    taken = [name for name in fixed if remote[name].image_id not in {"", wanted}]
-    if taken:
+    if taken := [name for name in fixed if remote[name].image_id not in {"", wanted}]:
         raise _taken({name: remote[name] for name in taken})
     others = [name for name in remote if name != main and remote[name].image_id != wanted]
     if held.image_id == wanted:
@@ -144,13 +148,13 @@ def decide(
 
 
 def _taken(taken: Mapping[Reference, Remote]) -> UsageError:
-    """The error for fixed names that hold other content already."""
+    holding = [
+        f"{name.tag} holds {held.digest}, built from {held.commit or 'an unknown commit'}."
+        for name, held in taken.items()
+    ]
     return UsageError(
         f"Release tags never change, and these hold another image: {', '.join(map(str, taken))}.",
-        "\n".join(
-            f"{name.tag} holds {held.digest}, built from {held.commit or 'an unknown commit'}."
-            for name, held in taken.items()
-        ),
+        "\n".join(holding),
         "For another build of this commit: ./inv push --reuse.  Otherwise release a new commit or tag.",
     )
 
@@ -164,10 +168,9 @@ def check_origin(image: Reference, labels: Mapping[str, str]) -> None:
     """
     if why := contradiction(labels, image.tag):
         raise UsageError(
-            f"{image} is not the commit's image.",
-            why,
-            "Commit or stash the changes (git status); then ./inv build --source CHECKOUT, and push again.",
-        )
+            f"{image} is not the commit's image.", why,
+            "Commit the changes, build without --worktree (./inv build --source CHECKOUT), and push again.",
+        )  # fmt: skip
 
 
 def look_up(registry: Registry, name: Reference, local: str) -> Remote:
@@ -199,7 +202,7 @@ def record(pushed: Pushed, path: Path) -> None:
 
 
 def push_name(settings: "Settings", name: Reference) -> None:
-    """Push one name, again after a fault that may pass: layers that arrived are not sent twice.
+    """Push one name, again after a failure that may pass: layers that arrived are not sent twice.
 
     Raises:
         Failure: it was refused, or every attempt failed.
@@ -207,43 +210,32 @@ def push_name(settings: "Settings", name: Reference) -> None:
     """
     console.say(f"Pushing {name} …")
     attempt = 1
-    while failure := _fault_of_one_attempt(settings, name):
+    while failure := _one_attempt(settings, name):
         if attempt == settings.registry.push_attempts or final(failure.why):
             engine.check_alive(settings.time_limits.docker, "push")
             raise refused(name, failure) from failure
-        last_words = (failure.why or failure.what).splitlines()[-1]
-        console.say(f"Attempt {attempt} failed ({last_words}), once more …")
+        last = (failure.why or failure.what).splitlines()[-1]
+        console.say(f"Attempt {attempt} failed ({last}), trying again …")
         signals.sleep(FIRST_PAUSE * attempt)
         attempt += 1
 
 
-def _fault_of_one_attempt(settings: "Settings", name: Reference) -> Failure | None:
-    """What went wrong, with a login of this attempt's own: a token may run out within the one before."""
+def _one_attempt(settings: "Settings", name: Reference) -> Failure | None:
+    """How an attempt failed, with a login of its own: a token may run out within the attempt before."""
     with workspace() as folder, docker_environment(settings.google, name.registry, folder) as env:
         try:
             process.run(
-                docker.push(str(name)),
-                time_limit=settings.time_limits.image_push,
-                setting="time_limits.image_push",
-                env=env,
-            )
+                docker.push(str(name)), env=env,
+                time_limit=settings.time_limits.image_push, setting="time_limits.image_push",
+            )  # fmt: skip
         except Failure as failure:
             return failure
     return None
 
 
 def final(words: str) -> bool:
-    """Whether a push failed in a way that another attempt cannot mend."""
-    signs = (
-        "denied",
-        "unauthorized",
-        "forbidden",
-        "no basic auth",
-        "does not exist",
-        "invalid reference",
-        IMMUTABLE,
-    )
-    return any(sign in words.lower() for sign in signs) or bool(REFUSED.search(words))
+    """Whether a push failed in a way that another attempt cannot help."""
+    return any(sign in words.lower() for sign in FINAL) or bool(REFUSED.search(words))
 
 
 def refused(name: Reference, failure: Failure) -> Failure:
@@ -258,10 +250,3 @@ def refused(name: Reference, failure: Failure) -> Failure:
         f"Log in (`docker login {name.registry}`, or `gcloud auth application-default login`) and check that "
         f"you may write to {name.name} (roles/artifactregistry.writer); then run the same command again.",
     )  # fmt: skip
-
-
-def _report(plan: Plan, remote: Mapping[Reference, Remote], main: Reference) -> None:
-    if not plan.push and not plan.point:
-        console.say(f"Nothing to push: {main.name} has {', '.join(name.tag for name in remote)} already.")
-    for name in plan.point:
-        console.say(f"{name.tag} now stands for this image.")

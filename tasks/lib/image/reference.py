@@ -83,21 +83,6 @@ def _is_registry(text: str) -> bool:
     return match is not None and int(match["port"] or 0) <= HIGHEST_PORT
 
 
-def named_target(home: str, image: str, to: str, tag: str) -> tuple[Reference, Reference]:
-    """Source and target of a promotion: `image` (a tag or digest) of `home`, as `tag` of `to`.
-
-    Raises:
-        UsageError: no image was named, or a digest without a tag for the target.
-
-    """
-    if not image:
-        raise UsageError("No image was named.", next_step="Say which: ./inv images.promote --image COMMIT …")
-    if DIGEST.fullmatch(image) and not tag:
-        raise UsageError("A digest has no tag to keep.", next_step="Name the new tag with --as.")
-    source = parse(f"{home}@{image}" if DIGEST.fullmatch(image) else f"{home}:{image}")
-    return source, parse(f"{to}:{tag or source.tag}")
-
-
 def tag_for(branch: str) -> str:
     """The tag that follows a branch: its name, with what tags may not hold replaced by dashes."""
     return re.sub(r"[^\w.-]", "-", branch, flags=re.ASCII).lstrip(".-")[:128]

@@ -14,7 +14,7 @@ from tasks.lib.background import call
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.google.answers import object_in
 from tasks.lib.image.credentials import Login, login
-from tasks.lib.image.reference import DOCKER_HUB, Reference, parse
+from tasks.lib.image.reference import DOCKER_HUB, Reference
 from tasks.lib.image.refusals import failed
 from tasks.lib.image.tls import speaks_tls
 from tasks.lib.image.wire import Exchange, Wire
@@ -176,13 +176,8 @@ class Registry:
         if source.repository != target.repository:
             for blob in manifest.blobs:
                 self._copy_blob(source, target, blob)
-        self._ask(
-            target,
-            "PUT",
-            f"manifests/{target.identifier}",
-            {"Content-Type": manifest.media_type},
-            manifest.body,
-        )
+        kind = {"Content-Type": manifest.media_type}
+        self._ask(target, "PUT", f"manifests/{target.identifier}", kind, manifest.body)
         return manifest.digest
 
     def delete(self, image: Reference) -> None:
@@ -260,21 +255,6 @@ def may_change(settings: "Settings", image: Reference) -> bool:
 def is_on_this_machine(registry: str) -> bool:
     """Whether a registry (host, or host:port) is this machine's own."""
     return is_this_machine(registry.rpartition(":")[0] or registry)
-
-
-def resolve_digest(settings: "Settings", reference: str) -> str:
-    """The digest (`sha256:…`) that the registry holds for an image's name, tag or digest.
-
-    Raises:
-        Failure: the registry has no such image, cannot be reached or refuses.
-        UsageError: `reference` is no image's name.
-
-    """
-    image = parse(reference)
-    digest = connect(settings, image.registry).digest(image)
-    if not digest:
-        raise no_such_image(image)
-    return digest
 
 
 def no_such_image(image: Reference) -> Failure:

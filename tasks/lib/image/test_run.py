@@ -16,18 +16,16 @@ from typing import TYPE_CHECKING
 
 from tasks.lib import console, process, signals
 from tasks.lib.errors import Failure, TimedOut, UsageError
-from tasks.lib.image import base_image, build, docker, engine, leftovers, making
-from tasks.lib.image.checkout import Tree
+from tasks.lib.image import base_image, build, docker, engine, leftovers
 from tasks.lib.signals import uninterrupted
 
 if TYPE_CHECKING:
     from tasks.lib.build_variables import BuildVariables
+    from tasks.lib.image.checkout import Tree
     from tasks.lib.settings.model import Settings, TimeLimits
 
 IMAGE = "lookit-test"
 SECONDS_BETWEEN_QUESTIONS = 0.1
-
-
 # What `docker run` itself exits with: the container, or the command in it, could not be started.
 NOT_STARTED = frozenset({125, 126, 127})
 
@@ -45,7 +43,7 @@ class SuiteFailed(Failure):
         else:
             super().__init__(
                 f"The application's tests failed: `{process.spelled(command)}` exited with {code}.",
-                "What they printed is above.",
+                "Their output is above.",
             )
         self.exit_code = code
 
@@ -60,7 +58,7 @@ class Names:
 
 
 def words(command: str) -> list[str]:
-    """A command as a person types it, taken apart as a shell does.
+    """A command as a person types it, split as a shell does.
 
     Raises:
         UsageError: its quotes do not match.
@@ -70,14 +68,13 @@ def words(command: str) -> list[str]:
         return shlex.split(command)
     except ValueError as error:
         raise UsageError(
-            f"The command cannot be read: {command}",
-            f"{error}.",
+            f"The command cannot be read: {command}", f"{error}.",
             "./inv test --command 'pytest -k \"one or two\"'",
-        ) from error
+        ) from error  # fmt: skip
 
 
 def run_suite(
-    settings: "Settings", tree: Tree, variables: "BuildVariables", *,
+    settings: "Settings", tree: "Tree", variables: "BuildVariables", *,
     file: str = "", command: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Build the test image of `tree` and run its tests against a fresh PostgreSQL.
@@ -88,24 +85,23 @@ def run_suite(
         TimedOut: a part took longer than its limit.
 
     """
-    seconds = settings.time_limits.docker
+    limits = settings.time_limits
     image = build_image(settings, tree, variables, file or settings.test.file)
-    leftovers.sweep(seconds)
-    names = make_names()
-    labels = leftovers.labels(settings.time_limits)
+    leftovers.sweep(limits.docker)
+    names, labels = make_names(), leftovers.labels(limits)
     with ExitStack() as cleaning:
-        cleaning.enter_context(network(names, labels, seconds))
+        cleaning.enter_context(_network(names, labels, limits.docker))
         cleaning.enter_context(database(settings, names, labels))
         wait_for_database(settings, names)
         wanted = suite(settings, names, image, labels, command or settings.test.command)
-        cleaning.enter_context(removed_afterwards(wanted.name, seconds))
+        cleaning.enter_context(_removed_afterwards(wanted.name, limits.docker))
         console.heading(f"Tests: {process.spelled(wanted.command)}")
         code = process.stream(
-            docker.run(wanted), time_limit=settings.time_limits.test, setting="time_limits.test",
-            stop=partial(_stop, wanted.name, seconds),
+            docker.run(wanted), time_limit=limits.test, setting="time_limits.test",
+            stop=partial(_stop, wanted.name, limits.docker),
         )  # fmt: skip
         if code:
-            engine.check_alive(seconds, "tests")
+            engine.check_alive(limits.docker, "tests")
     if code:
         raise SuiteFailed(code, wanted.command)
 
@@ -113,10 +109,10 @@ def run_suite(
 def _stop(container: str, seconds: float, ended: process.Ended) -> None:
     """Stop the tests; where that fails, removing the container fails as well, and says so."""
     with suppress(Failure):
-        making.stop(container, ended, process.SECONDS_TO_END, seconds)
+        engine.stop(container, ended, process.SECONDS_TO_END, seconds)
 
 
-def build_image(settings: "Settings", tree: Tree, variables: "BuildVariables", file: str) -> str:
+def build_image(settings: "Settings", tree: "Tree", variables: "BuildVariables", file: str) -> str:
     """Build the test image, and first the application's where it is based on that; returns its name.
 
     Raises:
@@ -128,8 +124,7 @@ def build_image(settings: "Settings", tree: Tree, variables: "BuildVariables", f
     wanted = docker.Build(
         source=tree.folder, file=tree.folder / file, tags=[image], network=settings.build.network,
         platform=settings.build.platform,
-        arguments=build.build_arguments(settings, variables),
-        secrets=build.build_secrets(settings, tree),
+        arguments=build.build_arguments(settings, variables), secrets=build.build_secrets(settings, tree),
     )  # fmt: skip
     build.check(tree, file)
     names = base_image.of_the_application(settings, wanted.file.read_text(errors="replace"))
@@ -142,14 +137,11 @@ def suite(
     settings: "Settings", names: Names, image: str, labels: Mapping[str, str], command: Sequence[str]
 ) -> docker.Run:
     """Decide how the container that runs the tests is started."""
+    environment = [f"{name}={value}" for name, value in settings.test.environment.items()]
     return docker.Run(
-        image=image,
-        name=names.suite,
-        network=names.network,
-        environment=[f"{name}={value}" for name, value in settings.test.environment.items()],
-        labels=labels,
+        image=image, name=names.suite, network=names.network, environment=environment, labels=labels,
         command=list(command),
-    )
+    )  # fmt: skip
 
 
 def make_names() -> Names:
@@ -159,14 +151,24 @@ def make_names() -> Names:
 
 
 @contextmanager
-def network(names: Names, labels: Mapping[str, str], seconds: float) -> Iterator[None]:
+def _network(names: Names, labels: Mapping[str, str], seconds: float) -> Iterator[None]:
     """A network of this run's own, removed afterwards."""
     try:
-        making.make(docker.create_network(names.network, labels), seconds)
+        engine.make(docker.create_network(names.network, labels), seconds)
         yield
     finally:
         with uninterrupted():
             leftovers.quietly(docker.remove_network(names.network), seconds)
+
+
+@contextmanager
+def _removed_afterwards(container: str, seconds: float) -> Iterator[None]:
+    """Remove a container, started or not, and its volumes when done."""
+    try:
+        yield
+    finally:
+        with uninterrupted():
+            leftovers.quietly(docker.remove_container(container), seconds)
 
 
 @contextmanager
@@ -178,7 +180,7 @@ def database(settings: "Settings", names: Names, labels: Mapping[str, str]) -> I
         environment=[f"{name}={value}" for name, value in test.database_environment.items()],
         labels=labels, detached=True,
     )  # fmt: skip
-    with removed_afterwards(wanted.name, settings.time_limits.docker):
+    with _removed_afterwards(wanted.name, settings.time_limits.docker):
         console.heading(f"Database: {test.database_image}")
         _start(wanted, settings.time_limits)
         yield
@@ -188,7 +190,7 @@ def _start(wanted: docker.Run, limits: "TimeLimits") -> None:
     """Start the database; its image may have to be fetched first."""
     try:
         engine.fetch(wanted.image, limits.docker, limits.image_push)
-        making.make(docker.run(wanted), limits.docker)
+        engine.make(docker.run(wanted), limits.docker)
     except TimedOut:
         raise
     except Failure as failure:
@@ -196,16 +198,6 @@ def _start(wanted: docker.Run, limits: "TimeLimits") -> None:
             f"The test database {wanted.image} could not be started.", failure.why,
             "Fix test.database_image in invoke.yaml, or `docker login` to its registry.",
         ) from failure  # fmt: skip
-
-
-@contextmanager
-def removed_afterwards(container: str, seconds: float) -> Iterator[None]:
-    """Remove a container, started or not, and its volumes when done."""
-    try:
-        yield
-    finally:
-        with uninterrupted():
-            leftovers.quietly(docker.remove_container(container), seconds)
 
 
 def wait_for_database(settings: "Settings", names: Names) -> None:
@@ -216,24 +208,25 @@ def wait_for_database(settings: "Settings", names: Names) -> None:
         TimedOut: it runs, but accepts none within the limit.
 
     """
-    seconds, started = settings.time_limits.docker, time.monotonic()
+    limits, started = settings.time_limits, time.monotonic()
     ready = docker.execute(names.database, *settings.test.database_ready)
-    while not succeeds(ready, seconds):
-        state = process.run(docker.running(names.database), time_limit=seconds).stdout.decode().strip()
-        if state != "true":
-            raise Failure("The test database ended before it was ready.", last_words(names.database, seconds))
-        if time.monotonic() - started > settings.time_limits.database_ready:
+    while not _succeeds(ready, limits.docker):
+        state = process.run(docker.running(names.database), time_limit=limits.docker).stdout
+        if state.strip() != b"true":
+            raise Failure(
+                "The test database ended before it was ready.", _last_lines(names.database, limits.docker)
+            )
+        if time.monotonic() - started > limits.database_ready:
             raise TimedOut(
-                f"The test database accepted no connection within {settings.time_limits.database_ready:g} s.",
-                last_words(names.database, seconds),
+                f"The test database accepted no connection within {limits.database_ready:g} s.",
+                _last_lines(names.database, limits.docker),
                 "Raise time_limits.database_ready, or fix test.database_ready, in invoke.yaml.",
             )
         signals.sleep(SECONDS_BETWEEN_QUESTIONS)
     console.say(f"The database accepts connections after {time.monotonic() - started:.1f} s.")
 
 
-def succeeds(argv: Sequence[str], seconds: float) -> bool:
-    """Whether a command exits with 0 in time."""
+def _succeeds(argv: Sequence[str], seconds: float) -> bool:
     try:
         process.run(argv, time_limit=seconds)
     except Failure:
@@ -241,7 +234,7 @@ def succeeds(argv: Sequence[str], seconds: float) -> bool:
     return True
 
 
-def last_words(container: str, seconds: float) -> str:
+def _last_lines(container: str, seconds: float) -> str:
     """The end of what a container printed, on both streams."""
     done = process.run(docker.logs(container), time_limit=seconds)
     return process.last_lines(done.stdout + done.stderr)

@@ -19,7 +19,7 @@ from psutil import pid_exists
 
 from tasks.lib import console, process
 from tasks.lib.errors import Failure, all_faults
-from tasks.lib.image import docker, engine, making
+from tasks.lib.image import docker, engine
 from tasks.lib.pipeline import orchestrator
 from tasks.lib.pipeline.build_file import WORKSPACE
 from tasks.lib.pipeline.graph import SECONDS_TO_END, Launch
@@ -87,7 +87,7 @@ class Containers:
         hidden = {variable: os.fsdecode(self.secrets[variable].reveal()) for variable in step.secrets}
 
         def stop(ended: process.Ended) -> None:
-            making.stop(name, ended, SECONDS_TO_END, self.seconds)
+            engine.stop(name, ended, SECONDS_TO_END, self.seconds)
 
         return Launch(docker.run(self.container(step, name)), hidden, stop=stop)
 
@@ -176,7 +176,7 @@ def volumes(
     """
     helper = f"{run}-copy"
     try:
-        making.make(docker.create(helper_image, helper, shared_mounts(run), {OWNER: run}), seconds)
+        engine.make(docker.create(helper_image, helper, shared_mounts(run), {OWNER: run}), seconds)
         process.run(docker.copy_into(f"{source}/.", helper, WORKSPACE), time_limit=seconds)
         with tempfile.TemporaryDirectory() as folder:
             write_scripts(Path(folder), steps)
@@ -223,9 +223,9 @@ def remove(run: str, seconds: float) -> None:
     """Remove the containers and volumes of a run; warn of what cannot be removed."""
     try:
         for name in _names(docker.containers_of(f"{OWNER}={run}"), seconds):
-            making.remove(docker.remove_container(name), seconds)
+            engine.remove(docker.remove_container(name), seconds)
         if left := _names(docker.volumes_named(run), seconds):
-            making.remove(docker.remove_volumes(left), seconds)
+            engine.remove(docker.remove_volumes(left), seconds)
     except Failure as failure:
         console.say(f"Warning: some containers or volumes of {run} remain: {failure.why or failure.what}")
 

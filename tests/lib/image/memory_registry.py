@@ -12,10 +12,22 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from sandbox.certificates import Pair
+from tasks.lib.image.reference import parse
+from tasks.lib.image.registry import connect, no_such_image
+from tasks.lib.settings.model import Settings
 from tests.serving import answering
 
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
+
+
+def resolve_digest(settings: Settings, reference: str) -> str:
+    """The digest that a registry holds for an image's name, tag or digest; raises where it holds none."""
+    image = parse(reference)
+    digest = connect(settings, image.registry).digest(image)
+    if not digest:
+        raise no_such_image(image)
+    return digest
 
 
 def digest_of(content: bytes) -> str:

@@ -13,6 +13,7 @@ from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image import inventory, prune, push
 from tasks.lib.image.digest import missing, pin
 from tasks.lib.image.inventory import Held
+from tasks.lib.image.promote import promote
 from tasks.lib.image.prune import Fate
 from tasks.lib.image.push import Remote
 from tasks.lib.image.reference import Reference
@@ -228,7 +229,7 @@ def test_a_promotion_to_a_free_tag_points_it_there(
 ) -> None:
     digest = held.image("staging", "one", "v1")
 
-    found = prune.promote(settings, staging.tagged("v1"), production.tagged("live"), move=move)
+    found = promote(settings, staging.tagged("v1"), production.tagged("live"), move=move)
 
     assert found == held.tags["production", "live"] == digest
 
@@ -238,7 +239,7 @@ def test_a_promotion_that_was_done_changes_nothing(
 ) -> None:
     digest = held.image("staging", "one", "v1", "live")
 
-    assert prune.promote(settings, staging.tagged("v1"), staging.tagged("live")) == digest
+    assert promote(settings, staging.tagged("v1"), staging.tagged("live")) == digest
 
     assert capsys.readouterr().err == f"{staging}:live is this image already.\n"
     assert {line.partition(" ")[0] for line in held.asked} == {"HEAD"}
@@ -259,7 +260,7 @@ def test_an_image_is_not_promoted_to_a_tag_that_says_what_it_is_not(
     held.image("staging", "one", "v1", config={"Labels": labels})
 
     with pytest.raises(UsageError, match="is not promoted") as refused:
-        prune.promote(settings, staging.tagged("v1"), staging.tagged(tag), move=True)
+        promote(settings, staging.tagged("v1"), staging.tagged(tag), move=True)
 
     assert why in refused.value.why
     assert set(held.tags) == {("staging", "v1")}
@@ -273,7 +274,7 @@ def test_a_commit_s_image_is_promoted_to_its_commit_s_tag(
         "staging", "1", "v1", config={"Labels": {"org.opencontainers.image.revision": commit}}
     )
 
-    assert prune.promote(settings, staging.tagged("v1"), staging.tagged(commit)) == digest
+    assert promote(settings, staging.tagged("v1"), staging.tagged(commit)) == digest
 
 
 def test_a_tag_is_taken_from_another_image_only_when_that_is_meant(
@@ -283,17 +284,17 @@ def test_a_tag_is_taken_from_another_image_only_when_that_is_meant(
     asked = staging.tagged("v1"), staging.tagged("live")
 
     with pytest.raises(UsageError) as refused:
-        prune.promote(settings, *asked)
+        promote(settings, *asked)
     assert refused.value.what == f"{staging}:live is another image already: {other}."
     assert refused.value.why == f"{staging}:v1 is {new}."
 
-    prune.promote(settings, *asked, move=True)
+    promote(settings, *asked, move=True)
     assert held.tags["staging", "live"] == new
 
 
 def test_an_image_that_is_missing_cannot_be_promoted(settings: Settings, staging: Reference) -> None:
     with pytest.raises(Failure, match="The registry has no image"):
-        prune.promote(settings, staging.tagged("v1"), staging.tagged("live"))
+        promote(settings, staging.tagged("v1"), staging.tagged("live"))
 
 
 def test_what_changes_while_a_prune_asks_is_shown_and_kept(
@@ -350,8 +351,8 @@ def test_a_tag_that_moves_while_an_image_is_copied_stays_there(
 
     held.watch = somebody_tags
 
-    with pytest.raises(Failure, match="production:live was changed meanwhile and stays") as caught:
-        prune.promote(settings, staging.tagged("v1"), production.tagged("live"), move=True)
+    with pytest.raises(Failure, match="production:live was changed meanwhile and is left") as caught:
+        promote(settings, staging.tagged("v1"), production.tagged("live"), move=True)
 
     assert said in caught.value.why
     assert held.tags["production", "live"] in caught.value.what

@@ -8,8 +8,10 @@ from tasks.lib import console
 from tasks.lib.deploy.releases.history import Release, sound
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image.inventory import Held, as_pod, images_of, named, rows
-from tasks.lib.image.prune import check_number, confirmed, delete, judge, promote, saved
-from tasks.lib.image.reference import named_target, parse
+from tasks.lib.image.promote import named as named_target
+from tasks.lib.image.promote import promote
+from tasks.lib.image.prune import check_number, confirmed, delete, judge, saved
+from tasks.lib.image.reference import parse
 from tests.builders import checked_in_settings
 
 DIGEST = "sha256:" + "1" * 64
@@ -89,9 +91,9 @@ def test_a_part_stays_with_an_index_that_changed_since_it_was_shown() -> None:
     assert [fate.kept for fate in fates] == [True, True]
 
 
-def test_less_than_no_image_cannot_stay() -> None:
+def test_a_negative_number_of_images_is_refused() -> None:
     check_number(0)
-    with pytest.raises(UsageError, match="-1 images cannot stay"):
+    with pytest.raises(UsageError, match="--keep must be 0 or more"):
         check_number(-1)
 
 

@@ -21,6 +21,7 @@ from tasks.lib.redaction import Secret
 from tasks.lib.settings.model import Settings
 from tests.builders import checked_in_settings
 from tests.clock import Clock
+from tests.lib.image.memory_registry import resolve_digest
 from tests.serving import answering
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -79,7 +80,7 @@ def test_where_no_login_leads_in_the_registry_s_refusal_counts(
 ) -> None:
     refusal = (401, {"WWW-Authenticate": challenge}, b"")
     with server([refusal, token]) as (address, seen), pytest.raises(Failure) as raised:
-        registry.resolve_digest(settings, f"{address}/a:v1")
+        resolve_digest(settings, f"{address}/a:v1")
 
     assert [method for method, _, _ in seen] == asked
     assert raised.value.what == f"HEAD of {address}/a:v1 was refused."
@@ -92,7 +93,7 @@ def test_a_basic_challenge_is_answered_with_the_login(settings: Settings, tmp_pa
         auth = base64.b64encode(b"me:pw").decode()
         (tmp_path / "config.json").write_text(json.dumps({"auths": {address: {"auth": auth}}}))
 
-        assert registry.resolve_digest(settings, f"{address}/a:v1") == DIGEST
+        assert resolve_digest(settings, f"{address}/a:v1") == DIGEST
 
     assert [authorization for _, _, authorization in seen] == ["", f"Basic {auth}"]
 
@@ -141,21 +142,21 @@ def found(digest: str = DIGEST) -> Answer:
 
 def test_a_tag_resolves_to_its_digest(settings: Settings) -> None:
     with server([found()]) as (address, seen):
-        assert registry.resolve_digest(settings, f"{address}/a/b:v1") == DIGEST
+        assert resolve_digest(settings, f"{address}/a/b:v1") == DIGEST
 
     assert seen == [("HEAD", "/v2/a/b/manifests/v1", "")]
 
 
 def test_a_digest_is_looked_up_too(settings: Settings) -> None:
     with server([found()]) as (address, seen):
-        assert registry.resolve_digest(settings, f"{address}/a/b@{DIGEST}") == DIGEST
+        assert resolve_digest(settings, f"{address}/a/b@{DIGEST}") == DIGEST
 
     assert seen[0][1] == f"/v2/a/b/manifests/{DIGEST}"
 
 
 def test_a_missing_image_is_named_with_the_way_to_look(settings: Settings) -> None:
     with server([(404, {}, b"")]) as (address, _), pytest.raises(Failure) as raised:
-        registry.resolve_digest(settings, f"{address}/a/b:v1")
+        resolve_digest(settings, f"{address}/a/b:v1")
 
     assert raised.value.what == f"The registry has no image {address}/a/b:v1."
     assert raised.value.next_step == f"See what there is: ./inv images.list --repository {address}/a/b"
@@ -170,7 +171,7 @@ def test_a_token_is_fetched_where_the_registry_asks_for_one(settings: Settings, 
         auth = base64.b64encode(b"me:pw").decode()
         (tmp_path / "config.json").write_text(json.dumps({"auths": {address: {"auth": auth}}}))
 
-        assert registry.resolve_digest(settings, f"{address}/a:v1") == DIGEST
+        assert resolve_digest(settings, f"{address}/a:v1") == DIGEST
 
     assert seen == [
         ("HEAD", "/v2/a/manifests/v1", ""),
@@ -191,7 +192,7 @@ def test_an_identity_token_is_exchanged_for_one_of_the_registry(
     named = 'Bearer realm="http://{address}/token",service="s",scope="repository:a:pull"'
     answers = [(401, {"WWW-Authenticate": named}, b""), (200, {}, b'{"access_token": "t"}'), found()]
     with server(answers) as (address, seen):
-        assert registry.resolve_digest(settings, f"{address}/a:v1") == DIGEST
+        assert resolve_digest(settings, f"{address}/a:v1") == DIGEST
 
     assert seen == [
         ("HEAD", "/v2/a/manifests/v1", ""),
@@ -217,7 +218,7 @@ def test_a_basic_challenge_is_not_answered_with_an_identity_token(settings: Sett
     with server([(401, {"WWW-Authenticate": 'Basic realm="r"'}, b""), found()]) as (address, seen):
         (tmp_path / "config.json").write_text(json.dumps({"auths": {address: {"identitytoken": "it"}}}))
         with pytest.raises(Failure, match="was refused"):
-            registry.resolve_digest(settings, f"{address}/a:v1")
+            resolve_digest(settings, f"{address}/a:v1")
 
     assert len(seen) == 1
 
@@ -229,7 +230,7 @@ def test_a_registry_on_this_machine_is_asked_through_no_proxy(
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with server([found()]) as (address, _):
-        assert registry.resolve_digest(settings, f"{address}/a:v1") == DIGEST
+        assert resolve_digest(settings, f"{address}/a:v1") == DIGEST
 
 
 def through_proxy(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
@@ -244,7 +245,7 @@ def test_what_gives_tokens_elsewhere_is_asked_through_the_proxy(
     challenge = {"WWW-Authenticate": 'Bearer realm="http://tokens.example/token",service="s"'}
     with server([(401, challenge, b""), (200, {}, b'{"token": "t"}'), found()]) as (address, seen):
         through_proxy(monkeypatch, address)
-        assert registry.resolve_digest(settings, f"{address}/a:v1") == DIGEST
+        assert resolve_digest(settings, f"{address}/a:v1") == DIGEST
 
     assert [path for _, path, _ in seen] == [
         "/v2/a/manifests/v1", "http://tokens.example/token?service=s", "/v2/a/manifests/v1",
@@ -262,7 +263,7 @@ def test_a_password_in_netrc_takes_no_token_s_place(
     challenge = {"WWW-Authenticate": 'Bearer realm="http://{address}/token",service="s"'}
     with server([(401, challenge, b""), (200, {}, b'{"token": "t"}'), found()]) as (address, seen):
         through_proxy(monkeypatch, address)
-        assert registry.resolve_digest(plain, "registry.example/a:v1") == DIGEST
+        assert resolve_digest(plain, "registry.example/a:v1") == DIGEST
 
     assert [authorization for _, _, authorization in seen] == ["", "", "Bearer t"]
 
@@ -280,7 +281,7 @@ def test_behind_a_proxy_that_is_gone_the_network_is_what_to_check(
 ) -> None:
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(Failure) as raised:
-        registry.resolve_digest(settings, "registry.example/a:v1")
+        resolve_digest(settings, "registry.example/a:v1")
 
     assert raised.value.what == "The registry at https://registry.example cannot be reached."
     assert raised.value.next_step.startswith("Check the network, a proxy or VPN, and that image.repository")
@@ -289,7 +290,7 @@ def test_behind_a_proxy_that_is_gone_the_network_is_what_to_check(
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_a_fault_that_may_pass_is_tried_again(settings: Settings, clock: Clock, status: int) -> None:
     with server([(status, {}, b""), found()]) as (address, seen):
-        assert registry.resolve_digest(settings, f"{address}/a:v1") == DIGEST
+        assert resolve_digest(settings, f"{address}/a:v1") == DIGEST
 
     assert len(seen) == 2
     assert len(clock.slept) == 1
@@ -322,7 +323,7 @@ def test_a_line_is_said_every_ten_seconds_while_a_registry_keeps_failing(
 
 def test_a_registry_that_asks_to_wait_is_asked_again_only_then(settings: Settings, clock: Clock) -> None:
     with server([(429, {"Retry-After": "40"}, b""), found()]) as (address, seen):
-        assert registry.resolve_digest(settings, f"{address}/a:v1") == DIGEST
+        assert resolve_digest(settings, f"{address}/a:v1") == DIGEST
 
     assert len(seen) == 2
     assert clock.slept == [40]
@@ -332,7 +333,7 @@ def test_a_registry_that_asks_to_wait_for_longer_than_the_limit_is_told_at_once(
     settings: Settings, clock: Clock
 ) -> None:
     with server([(429, {"Retry-After": "120"}, b"")]) as (address, seen), pytest.raises(Failure) as raised:
-        registry.resolve_digest(settings, f"{address}/a:v1")
+        resolve_digest(settings, f"{address}/a:v1")
 
     assert (len(seen), clock.slept) == (1, [])
     assert raised.value.next_step.startswith("Run the same command again in 120 s, as it asks")
@@ -343,7 +344,7 @@ def test_a_refusal_is_not_tried_again_and_names_the_right(settings: Settings) ->
         server([(403, {}, b'{"errors": [{"code": "DENIED"}]}')]) as (address, seen),
         pytest.raises(Failure) as raised,
     ):
-        registry.resolve_digest(settings, f"{address}/a:v1")
+        resolve_digest(settings, f"{address}/a:v1")
 
     assert len(seen) == 1
     assert "roles/artifactregistry.reader" in raised.value.next_step
@@ -354,7 +355,7 @@ def test_a_registry_that_is_down_is_said_at_once(settings: Settings) -> None:
         pass
 
     with pytest.raises(Failure, match=f"The registry at http://{address} cannot be reached"):
-        registry.resolve_digest(settings, f"{address}/a:v1")
+        resolve_digest(settings, f"{address}/a:v1")
 
 
 def test_a_registry_that_speaks_no_tls_is_said_at_once_with_the_setting(clock: Clock) -> None:
@@ -392,7 +393,7 @@ def test_a_registry_that_hangs_times_out(clock: Clock) -> None:
 
     settings = checked_in_settings(time_limits={"registry_attempt": "0.05s", "registry": "0.5s"})
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TimedOut) as raised:
-        registry.resolve_digest(settings, f"127.0.0.1:{silent.getsockname()[1]}/a:v1")
+        resolve_digest(settings, f"127.0.0.1:{silent.getsockname()[1]}/a:v1")
 
     assert raised.value.why.startswith(
         "No answer within 0.05 s (time_limits.registry_attempt), tried for 0.5 s (time_limits.registry): "
@@ -413,7 +414,7 @@ def test_tags_are_read_page_by_page(settings: Settings) -> None:
 def test_a_page_in_the_place_of_a_manifest_is_no_image(settings: Settings) -> None:
     page = (200, {"Content-Type": "text/html"}, b"<html>")
     with server([page]) as (address, _), pytest.raises(Failure, match="but something in its place"):
-        registry.resolve_digest(settings, f"{address}/a:v1")
+        resolve_digest(settings, f"{address}/a:v1")
 
 
 @pytest.mark.parametrize("written", [b"{}", b'{"config": null}', b'{"config": {"Labels": null}}'])
@@ -493,7 +494,7 @@ def test_a_redirect_is_followed_without_the_token(settings: Settings, tmp_path: 
     with server(answers) as (address, seen):
         auth = base64.b64encode(b"me:pw").decode()
         (tmp_path / "config.json").write_text(json.dumps({"auths": {address: {"auth": auth}}}))
-        assert registry.resolve_digest(settings, f"{address}/a:v1") == DIGEST
+        assert resolve_digest(settings, f"{address}/a:v1") == DIGEST
 
     assert [(path, token) for _, path, token in seen][1:] == [
         ("/v2/a/manifests/v1", f"Basic {auth}"), ("/storage", ""),

@@ -7,10 +7,10 @@ import pytest
 from sandbox import certificates
 from sandbox.certificates import Pair
 from tasks.lib.errors import Failure, UsageError
-from tasks.lib.image.registry import resolve_digest, scheme
+from tasks.lib.image.registry import scheme
 from tasks.lib.settings.model import Settings
 from tests.builders import checked_in_settings
-from tests.lib.image.memory_registry import serving
+from tests.lib.image.memory_registry import resolve_digest, serving
 
 
 @pytest.fixture
