@@ -62,7 +62,8 @@ def up(settings: "Settings", environments: Sequence[str] = ()) -> list[Status]:
             bootstrap.furnish(kubectl(settings), cluster)
         storage = f"http://127.0.0.1:{stored(here.ports)[STORAGE]}"
         for environment in wanted:
-            bootstrap.create_bucket(storage, environment.project, environment.buckets.archives)
+            for bucket in (environment.buckets.archives, settings.pipeline.reports):
+                bootstrap.create_bucket(storage, environment.project, bucket)
         seed.sow(settings, here, wanted)
     return status(here)
 

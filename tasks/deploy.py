@@ -1,5 +1,7 @@
 """Deploy a branch to its environment."""
 
+from pathlib import Path
+
 from invoke import Context
 
 from tasks import cli
@@ -21,6 +23,7 @@ from tasks import cli
         "prune": "Remove what earlier releases deployed and this one does not; --no-prune leaves it.",
         "backup": "Back the database up before a migration runs; --no-backup does not.",
         "evidence": "The folder that a failed deploy keeps its evidence in; by default deploy.evidence.",
+        "evidence-bucket": "Where a failed deploy copies its evidence and report to: gs://BUCKET/FOLDER.",
         "report": "Write deploy.json and deploy.html, a page about this deploy, into this folder.",
         "plan-file": "Deploy exactly what this plan says, or nothing; ./inv plan --json wrote it.",
     },
@@ -38,6 +41,7 @@ def deploy(
     wait: bool = True,
     rollback: bool = True,
     evidence: str = "",
+    evidence_bucket: str = "",
     prune: bool = True,
     backup: bool = True,
     report: str = "",
@@ -49,6 +53,7 @@ def deploy(
     from tasks.lib.deploy.output import approval, display
     from tasks.lib.deploy.output.report import kept
     from tasks.lib.deploy.plan.plan import Choices
+    from tasks.lib.deploy.releases import bundle_upload
 
     settings = cli.settings(c)
     environment = settings.environment_of_branch(branch)
@@ -70,5 +75,11 @@ def deploy(
     if plan:
         approval.show(new_release.plan(settings, request))
     else:
-        with display.shown() as shown, kept(report, request, shown) as tell:
+        bundles = settings.root / (cli.absolute(evidence) or settings.deploy.evidence)
+        written = [bundles, *([Path(cli.absolute(report))] if report else [])]
+        with (
+            bundle_upload.after_failure(settings, evidence_bucket, written),
+            display.shown() as shown,
+            kept(report, request, shown) as tell,
+        ):
             new_release.deploy(settings, request, tell)

@@ -70,6 +70,14 @@ def run(
     run_build(settings, request, tell)
 
 
+@cli.task(help={"folder": "The folder, within the workspace."})
+def reports(c: Context, folder: str) -> None:
+    """Make a folder for reports that every step may write to, whatever user it runs as."""
+    from tasks.lib.pipeline import artifacts
+
+    artifacts.make_shared_folder(Path.cwd() / folder)
+
+
 @cli.task(
     help={
         "project": "The project that the builds run in.",

@@ -36,6 +36,7 @@ def test_a_task_gives_up_before_its_step_does() -> None:
         "build": limits.image_build + (limits.image_push if cache else 0),
         "push": settings.registry.push_attempts * limits.image_push + 4 * limits.registry,
         "deploy": limits.lock + limits.deploy + limits.backup + limits.rollback + hooks * limits.hook,
+        "reports": limits.docker,
         "upload": limits.upload,
         "sentry": 4 * limits.sentry,
     }
@@ -59,8 +60,8 @@ def test_what_can_runs_side_by_side() -> None:
     waits = {step.id: {build.steps[n].id for n in needs(build, i)} for i, step in enumerate(build.steps)}
 
     assert waits == {
-        "build": set(), "test": {"build"}, "push": {"test"}, "deploy": {"push"}, "upload": {"push"},
-        "sentry": {"deploy"},
+        "build": set(), "test": {"build"}, "push": {"test"}, "reports": set(), "deploy": {"push", "reports"},
+        "upload": {"push"}, "sentry": {"deploy"},
     }  # fmt: skip
 
 
@@ -72,7 +73,7 @@ def test_every_step_is_one_task_that_exists() -> None:
 def test_only_steps_that_need_docker_get_it() -> None:
     with_docker = {step.identifier for step in resolved().steps if step.image.endswith("-docker")}
 
-    assert with_docker == {"test", "build", "push"}
+    assert with_docker == {"test", "build", "push", "reports"}
 
 
 @pytest.mark.parametrize("archive", ["", "dist.zip"])
@@ -107,6 +108,17 @@ def test_the_settings_name_the_secrets_that_the_chain_reads() -> None:
     read = {str(version).split("/")[3] for version in resolved().secrets.values()}
 
     assert set(checked_in_settings().pipeline.secrets) == read
+
+
+def test_the_settings_name_the_bucket_of_reports() -> None:
+    assert chain().substitutions["_REPORTS"] == checked_in_settings().pipeline.reports
+
+
+def test_what_is_kept_as_artifacts_is_what_deploy_writes() -> None:
+    deploy = next(step for step in resolved().steps if step.identifier == "deploy")
+
+    assert "--report=/workspace/reports" in deploy.args
+    assert resolved().artifacts == ["reports/deploy.json", "reports/deploy.html"]
 
 
 def test_the_orchestrator_s_own_file_pushes_what_it_tried() -> None:

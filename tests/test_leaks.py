@@ -501,6 +501,7 @@ ELSEWHERE = {
     "check": "runs tests",
     "settings": "prints where credentials lie, never what they are",
     "pipeline.run": "its secrets come from Secret Manager: tests/lib/pipeline/test_secrets.py",
+    "pipeline.reports": "knows no secrets",
     "pipeline.triggers": "knows no secrets",
     "rehearse": "decrypts, renders and deploys by the same functions, with placeholders",
     "release.sentry": "its token goes to one child's environment: tests/lib/test_sentry.py",

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,8 +57,11 @@ class Chain:
             "image": {"repository": self.repository or ELSEWHERE},
             "test": {"database_image": "lookit-test/postgres:local"},
             "build": {"network": "host"},
-            "pipeline": {"arguments": ORCHESTRATOR, "mounts": [str(self.case.folder)]},
-        }
+            "pipeline": {
+                "arguments": ORCHESTRATOR, "mounts": [str(self.case.folder)],
+                "artifacts": str(self.case.folder / "artifacts"),
+            },
+        }  # fmt: skip
         settings = self.case.folder / "pipeline.yaml"
         settings.write_text(yaml.safe_dump(merged(self.case.values, own)))
         return ran(
@@ -70,6 +75,19 @@ class Chain:
         done = self.run("--no-docker", *options)
         assert done.returncode == 1, done.stderr
         return table(done.stderr)
+
+    def kept(self) -> set[str]:
+        """The names of the files that the newest run kept on this machine."""
+        newest = max((self.case.folder / "artifacts").iterdir())
+        return {path.name for path in newest.rglob("*") if path.is_file()}
+
+    def uploaded(self, done: Ran) -> set[str]:
+        """The names of the files that a failed deploy copied to the bucket of reports."""
+        told = re.search(r"files of evidence to gs://([^/]+)/(\S+)\.", done.stderr)
+        assert told, done.stderr
+        url = f"{self.case.settings.google.storage}/storage/v1/b/{told[1]}/o?prefix={told[2]}/"
+        with urllib.request.urlopen(url) as answer:
+            return {item["name"].rpartition("/")[2] for item in json.load(answer)["items"]}
 
     def images(self) -> set[str]:
         """The application's images in the cluster."""
@@ -97,7 +115,9 @@ def assert_released(chain: Chain, done: Ran) -> None:
     """Everything that the chain is for has happened."""
     assert done.returncode == 0, done.stderr
     steps = {step["step"]: step["state"] for step in json.loads(done.stdout)}
-    assert steps == dict.fromkeys(["test", "build", "push", "deploy", "upload", "sentry"], "SUCCESS")
+    assert steps == dict.fromkeys(
+        ["build", "test", "push", "reports", "deploy", "upload", "sentry"], "SUCCESS"
+    )
     assert "Ran 3 tests" in done.stderr
     tagged = f"{chain.repository}:{chain.checkout.head}"
     digest = resolve_digest(checked_in_settings(), tagged)
@@ -118,17 +138,30 @@ def test_the_chain_builds_tests_pushes_deploys_by_digest_and_uploads(chain: Chai
     assert_released(chain, done)
 
 
-def test_the_chain_runs_in_containers_of_the_orchestrator_s_image(chain: Chain) -> None:
+def test_the_chain_in_containers_releases_a_commit_and_rolls_the_next_back(chain: Chain) -> None:
     docker_client_image()
 
-    done = chain.run()
+    released = chain.run()
 
-    assert_released(chain, done)
-    config = json.loads(output("docker", "image", "inspect", "gcr.io/mit-lookit/lookit-orchestrator:stable"))[
-        0
-    ]
-    assert config["Config"]["User"] == "10001:10001"
-    assert made_by(done.pid) == set()
+    assert_released(chain, released)
+    config = json.loads(output("docker", "image", "inspect", "gcr.io/mit-lookit/lookit-orchestrator:stable"))
+    assert config[0]["Config"]["User"] == "10001:10001"
+    assert made_by(released.pid) == set()
+    assert chain.kept() == {"deploy.json", "deploy.html"}
+
+    first = chain.images()
+    chain.checkout.commit(studies__models_DOT_py="# the next commit\n")
+    chain.case.behave("Job", "migration", "job-fail", logs="django.db.utils.ProgrammingError: no such column")
+    chain.case.patch("Job", "migration", {"spec": {"backoffLimit": 0}})
+    failed = chain.run("--from", "build")
+
+    states = table(failed.stderr)
+    assert (failed.returncode, states["push"], states["deploy"]) == (1, "SUCCESS", "FAILURE (exit code 1)")
+    assert states["sentry"] == "NOT RUN"
+    assert "no such column" in failed.stderr
+    assert chain.images() == first
+    assert {"deploy.json", "record.json", "events.txt"} <= chain.kept()
+    assert {"deploy.json", "record.json"} <= chain.uploaded(failed)
 
 
 def test_a_failing_unit_test_stops_it_at_test(chain: Chain) -> None:
@@ -169,19 +202,6 @@ def test_a_refused_push_stops_it_at_push(chain: Chain, tmp_path_factory: pytest.
 
     assert (states["build"], states["push"]) == ("SUCCESS", "FAILURE (exit code 1)")
     assert states["deploy"] == "NOT RUN"
-
-
-def test_a_failing_migration_stops_it_at_deploy(chain: Chain) -> None:
-    chain.case.behave("Job", "migration", "job-fail", logs="django.db.utils.ProgrammingError: no such column")
-    chain.case.patch("Job", "migration", {"spec": {"backoffLimit": 0}})
-
-    done = chain.run("--no-docker", "--from", "build")
-
-    assert done.returncode == 1
-    states = table(done.stderr)
-    assert (states["push"], states["deploy"]) == ("SUCCESS", "FAILURE (exit code 1)")
-    assert states["sentry"] == "NOT RUN"
-    assert "no such column" in done.stderr
 
 
 def test_where_no_sandbox_is_up_one_is_brought_up(tmp_path: Path) -> None:

@@ -145,6 +145,11 @@ def copy_into(source: str, container: str, target: str) -> tuple[str, ...]:
     return ("docker", "cp", source, f"{container}:{target}")
 
 
+def copy_out(container: str, source: str, target: str) -> tuple[str, ...]:
+    """Copy a file or folder, or with `FOLDER/.` what it holds, out of a container or its volumes."""
+    return ("docker", "cp", f"{container}:{source}", target)
+
+
 def containers_of(label: str) -> tuple[str, ...]:
     """List the names of all containers with a label, one a line."""
     return ("docker", "ps", "--all", "--filter", f"label={label}", "--format", "{{.Names}}")

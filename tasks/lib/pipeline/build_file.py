@@ -113,6 +113,21 @@ class AvailableSecrets:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Objects:
+    """Files of the workspace that Cloud Build uploads to a bucket."""
+
+    location: str = ""
+    paths: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifacts:
+    """What is kept of a build."""
+
+    objects: Objects = field(default_factory=Objects)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Build:
     """A whole build file."""
 
@@ -123,9 +138,21 @@ class Build:
     availableSecrets: AvailableSecrets = field(default_factory=AvailableSecrets)
     secrets: list[KmsSecret] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
+    artifacts: Artifacts = field(default_factory=Artifacts)
 
 
-SECTIONS = (Build, Step, Options, Volume, AvailableSecrets, ManagedSecret, InlineSecret, KmsSecret)
+SECTIONS = (
+    Build,
+    Step,
+    Options,
+    Volume,
+    Artifacts,
+    Objects,
+    AvailableSecrets,
+    ManagedSecret,
+    InlineSecret,
+    KmsSecret,
+)
 
 
 def title(build: Build, index: int) -> str:

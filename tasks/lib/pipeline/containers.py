@@ -38,6 +38,7 @@ WORKSPACE_MOUNTED = re.compile(
     r"""(?:-v|--volume)[ =]?["']?(?:/workspace|\$PWD|\$\{PWD\}|\$\(pwd\))(?:/[^\s:"']*)?["']?:"""
     r"""|--mount[ =]\S*(?:source|src)=/workspace\b"""
 )
+NOT_THERE = re.compile("Could not find the file|No such container:path")  # of `docker cp`, by its version
 CLOUD_NETWORK = "cloudbuild"
 NETWORK_NAMED = re.compile(rf"--net(?:work)?[ =]{CLOUD_NETWORK}\b")
 
@@ -90,6 +91,15 @@ class Containers:
             engine.stop(name, ended, SECONDS_TO_END, self.seconds)
 
         return Launch(docker.run(self.container(step, name)), hidden, stop=stop)
+
+    def take(self, place: str, folder: Path) -> None:
+        """Copy a file or folder of the workspace, if it is there, into `folder`."""
+        source = f"{WORKSPACE}/{place}"
+        try:
+            process.run(docker.copy_out(f"{self.run}-copy", source, str(folder)), time_limit=self.seconds)
+        except Failure as failure:
+            if not NOT_THERE.search(failure.why):
+                raise
 
     def container(self, step: ReadyStep, name: str) -> docker.Run:
         """Everything about the step's container; its own variables come after the run's."""

@@ -5,6 +5,7 @@ Only steps of the orchestrator's image with its own entrypoint can run so.
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,14 @@ class Local:
         folder.mkdir(parents=True, exist_ok=True)
         hidden = {*self.declared} - {*step.secrets}
         return Launch(argv, {**own, **self.env, **secret, **python}, hidden, folder)
+
+    def take(self, place: str, folder: Path) -> None:
+        """Copy a file or folder of the workspace, if it is there, into `folder`."""
+        found = self.workspace / place
+        if found.is_dir():
+            shutil.copytree(found, folder / place, symlinks=True, dirs_exist_ok=True)
+        elif found.exists():
+            shutil.copyfile(found, folder / place)
 
     def _local(self, text: str) -> str:
         """`text` with /workspace replaced by the folder that stands for it."""

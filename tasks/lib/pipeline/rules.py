@@ -126,6 +126,19 @@ def _secrets(build: Build) -> list[str]:
     return problems + [f"no step uses the secret {name}" for name in declared if name not in wanted]
 
 
+def _artifacts(build: Build) -> list[str]:
+    """Artifacts are paths and the bucket that they go to."""
+    objects = build.artifacts.objects
+    problems = []
+    if objects.paths and not objects.location.startswith("gs://"):
+        problems.append(
+            f"artifacts.objects.location is {objects.location!r}, which is not gs://BUCKET/FOLDER"
+        )
+    if objects.location and not objects.paths:
+        problems.append("artifacts.objects names no paths")
+    return problems
+
+
 def declared_secrets(build: Build) -> list[str]:
     """The variables of the file's secrets, one entry for each declaration."""
     available = build.availableSecrets
@@ -139,4 +152,4 @@ def twice(values: Iterable[str]) -> list[str]:
     return [value for value, times in Counter(values).items() if times > 1]
 
 
-RULES = (_steps, _identifiers, _scripts, _timeouts, _volumes, _variables, _secrets)
+RULES = (_steps, _identifiers, _scripts, _timeouts, _volumes, _variables, _secrets, _artifacts)

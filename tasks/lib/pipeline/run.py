@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from tasks.lib.image import checkout, engine
 from tasks.lib.image.push import push_name
 from tasks.lib.image.reference import parse
 from tasks.lib.image.registry import may_change
-from tasks.lib.pipeline import containers, local, orchestrator, reading, sandboxed, secrets
+from tasks.lib.pipeline import artifacts, containers, local, orchestrator, reading, sandboxed, secrets
 from tasks.lib.pipeline.graph import Graph, Launch, Result
 from tasks.lib.pipeline.steps import ReadyBuild, ReadyStep, ready, selected
 from tasks.lib.pipeline.substitutions import USER_DEFINED
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 Ended = Callable[[Sequence[Result]], None]
 Launcher = Callable[[ReadyStep], Launch]
+Place = tuple[Launcher, artifacts.Take]  # how steps are started, and how files come out of their workspace
 COLOURS = {"SUCCESS": "green", "FAILURE": "red", "TIMEOUT": "red", "CANCELLED": "yellow"}
 
 
@@ -95,7 +97,8 @@ def run_build(settings: "Settings", request: Request, ended: Ended = lambda _: N
     launcher = _in_containers if request.in_containers else _locally
     with ExitStack() as stack:
         workspace = stack.enter_context(checkout.copied(request.source, request.variables.commit_sha))
-        launch = stack.enter_context(launcher(settings, request, made, chosen, values, workspace))
+        launch, take = stack.enter_context(launcher(settings, request, made, chosen, values, workspace))
+        stack.callback(keep_artifacts, settings, made, take)
         results = run_graph(made, chosen, launch, values, ended)
     conclude(results)
     if request.in_containers and chosen == set(range(len(made.steps))):
@@ -151,21 +154,22 @@ def substitutions(settings: "Settings", request: Request) -> dict[str, str]:
 def _locally(
     settings: "Settings", request: Request, build: ReadyBuild, chosen: Collection[int],
     values: Mapping[str, Secret], workspace: Path,
-) -> Iterator[Launcher]:  # fmt: skip
-    """How steps are started without containers."""
+) -> Iterator[Place]:  # fmt: skip
+    """Steps without containers."""
     steps = [step for step in build.steps if step.index in chosen]
     sandbox = sandboxed.variables(settings, request.sandbox_state, steps)
-    yield local.Local(
+    launcher = local.Local(
         settings.root, workspace, values, sandbox, request.settings_file, declared=build.secrets.keys()
-    ).launch
+    )
+    yield launcher.launch, launcher.take
 
 
 @contextmanager
 def _in_containers(
     settings: "Settings", request: Request, build: ReadyBuild, chosen: Collection[int],
     values: Mapping[str, Secret], workspace: Path,
-) -> Iterator[Launcher]:  # fmt: skip
-    """How steps are started as containers; their images and volumes are prepared, and volumes removed."""
+) -> Iterator[Place]:  # fmt: skip
+    """Steps in containers; their images and volumes are prepared, and volumes removed afterwards."""
     steps = [step for step in build.steps if step.index in chosen]
     sandbox = sandboxed.variables(settings, request.sandbox_state, steps)
     limits = settings.time_limits
@@ -177,11 +181,12 @@ def _in_containers(
     passed: dict[str, str | None] = {name: None for name in os.environ if name.startswith("INVOKE_")}
     seen = [*settings.pipeline.mounts, *(str(p) for p in (request.sandbox_state, request.settings_file) if p)]
     with containers.volumes(run, steps, workspace, steps[0].image, limits.docker):
-        yield containers.Containers(
+        launcher = containers.Containers(
             run=run, network=settings.pipeline.network, secrets=values, env={**passed, **sandbox},
             mounts=[f"type=bind,source={path},target={path}" for path in seen], seconds=limits.docker,
             own=own_steps(settings, request),
-        ).launch  # fmt: skip
+        )  # fmt: skip
+        yield launcher.launch, launcher.take
 
 
 def own_steps(settings: "Settings", request: Request) -> containers.Own:
@@ -252,6 +257,16 @@ def _failure(result: Result) -> Failure:
         )  # fmt: skip
     how = f"it exited with {result.code}" if (result.code or 0) > 0 else "it was killed"
     return Failure(f"The pipeline stopped at step {step.title}: {how}.", "Its output is above.", again)
+
+
+def keep_artifacts(settings: "Settings", build: ReadyBuild, take: artifacts.Take) -> None:
+    """Keep the build's artifacts on this machine, where it ended well or not."""
+    folder = settings.root / settings.pipeline.artifacts / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
+    try:
+        if kept := artifacts.keep(build.artifacts, take, folder):
+            console.say(f"Artifacts: {len(kept)} files in {folder}")
+    except (Failure, OSError) as problem:
+        console.say(f"Warning: artifacts could not be kept in {folder}: {problem}")
 
 
 def push_images(settings: "Settings", images: Sequence[str]) -> None:

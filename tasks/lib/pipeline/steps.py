@@ -64,6 +64,7 @@ class ReadyBuild:
     steps: Sequence[ReadyStep]
     timeout: float
     images: Sequence[str]
+    artifacts: Sequence[str]
     secrets: Mapping[str, Source]
     doubts: Sequence[str] = ()
 
@@ -86,6 +87,8 @@ def ready(build: Build, given: Mapping[str, str], where: str) -> ReadyBuild:
     substituter = resolve({**given, **user})
     steps = [_step(build, index, substituter) for index in range(len(build.steps))]
     images = [substituter.text(image) for image in build.images]
+    artifacts = [substituter.text(path) for path in build.artifacts.objects.paths]
+    substituter.text(build.artifacts.objects.location)
     secrets = _secrets(build, substituter)
     filled = {name: substituter.values[name] for name in user}
     problems = dict.fromkeys([*key_problems(user), *key_problems(filled), *substituter.problems])
@@ -94,8 +97,9 @@ def ready(build: Build, given: Mapping[str, str], where: str) -> ReadyBuild:
             f"The substitutions of {where} cannot be filled in.", [problem + "." for problem in problems]
         )
     return ReadyBuild(
-        steps=steps, timeout=build.timeout, images=images, secrets=secrets, doubts=substituter.doubts
-    )
+        steps=steps, timeout=build.timeout, images=images, artifacts=artifacts, secrets=secrets,
+        doubts=substituter.doubts,
+    )  # fmt: skip
 
 
 def _step(build: Build, index: int, substituter: Substituter) -> ReadyStep:

@@ -44,6 +44,10 @@ def commands(settings: "Settings", project: str) -> Commands:
         )
     databases = {one.database.project for one in settings.environments.values() if one.database.instance}
     made: Commands = [cloud_sql.make_role(of) for of in sorted(databases)]
+    made.append((
+        "gcloud", "storage", "buckets", "create", f"gs://{settings.pipeline.reports}", f"--project={project}",
+        "--uniform-bucket-level-access", "--public-access-prevention",
+    ))  # fmt: skip
     for environment in settings.environments.values():
         made += account(environment, project)
         made += rights(settings, environment, project)
@@ -77,8 +81,9 @@ def rights(settings: "Settings", environment: "Environment", project: str) -> Co
                            (environment.project, "roles/container.clusterViewer"))),
         *([cloud_sql.grant_role(database.project, account)] if database.instance else []),
         *image_rights(settings, member),
-        ("gcloud", "storage", "buckets", "add-iam-policy-binding", f"gs://{environment.buckets.archives}",
-         member, "--role=roles/storage.objectUser"),
+        *(("gcloud", "storage", "buckets", "add-iam-policy-binding", f"gs://{bucket}", member,
+           "--role=roles/storage.objectUser")
+          for bucket in (environment.buckets.archives, settings.pipeline.reports)),
         *(("gcloud", "secrets", "add-iam-policy-binding", secret, f"--project={project}", member,
            "--role=roles/secretmanager.secretAccessor") for secret in settings.pipeline.secrets),
         *(("gcloud", "kms", "keys", "add-iam-policy-binding", key, member,

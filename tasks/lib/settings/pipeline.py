@@ -16,3 +16,5 @@ class Pipeline(Struct, frozen=True, kw_only=True):
     location: Name
     mounts: list[str]
     substitutions: dict[str, str]
+    artifacts: Name
+    reports: Name

@@ -102,6 +102,7 @@ def test_a_service_runs_in_the_background_under_a_name_in_its_network() -> None:
         (docker.running("c"), "docker inspect --type container --format {{.State.Running}} c"),
         (docker.logs("c"), "docker logs --tail 20 c"),
         (docker.stop("c", 10.0), "docker stop -t 10 c"),
+        (docker.copy_out("c", "/a/.", "/b"), "docker cp c:/a/. /b"),
         (docker.containers_of("l=v"), "docker ps --all --filter label=l=v --format {{.Names}}"),
         (docker.running_of("l=v"), "docker ps --filter label=l=v --format {{.Names}}"),
         (docker.remove_container("c"), "docker rm --force --volumes c"),

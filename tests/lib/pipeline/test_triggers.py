@@ -143,10 +143,29 @@ def test_images_are_a_matter_of_their_repository_alone(
 
 
 def test_both_environments_are_set_up_account_first() -> None:
-    made = [argv for argv in triggers.commands(SETTINGS, "p") if "create" in argv and "roles" not in argv]
+    made = [
+        argv
+        for argv in triggers.commands(SETTINGS, "p")
+        if "create" in argv and not {"roles", "buckets"} & {*argv}
+    ]
 
     assert [next(part for part in argv if part.endswith(("-staging", "-production"))) for argv in made] == [
         "lookit-deploy-staging", "--name=lookit-staging", "lookit-deploy-production", "--name=lookit-production",
+    ]  # fmt: skip
+
+
+def test_the_bucket_of_reports_is_made_before_it_is_granted() -> None:
+    made = triggers.commands(SETTINGS, "p")
+    about = [argv for argv in made if f"gs://{SETTINGS.pipeline.reports}" in argv]
+
+    assert about[0] == (
+        "gcloud", "storage", "buckets", "create", "gs://mit-lookit-reports", "--project=p",
+        "--uniform-bucket-level-access", "--public-access-prevention",
+    )  # fmt: skip
+    assert [argv[3:] for argv in about[1:]] == [
+        ("add-iam-policy-binding", "gs://mit-lookit-reports",
+         f"--member=serviceAccount:lookit-deploy-{name}@p.iam.gserviceaccount.com", "--role=roles/storage.objectUser")
+        for name in ("staging", "production")
     ]  # fmt: skip
 
 
