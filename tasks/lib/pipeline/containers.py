@@ -66,11 +66,9 @@ class Containers:
     """Launches steps as containers.
 
     Args:
-        run: the name of this run.
         env: variables for every step; those with the value None are passed on from this process.
         mounts: further mounts for every step, in Docker's spelling.
         seconds: the limit of one of Docker's small commands.
-        own: how steps of this repository's own image differ.
 
     """
 
@@ -176,13 +174,7 @@ def volumes(
 ) -> Iterator[None]:
     """The volumes of one run, with `source` in the workspace and the steps' scripts; removed afterwards.
 
-    Args:
-        run: the run's name.
-        steps: those that will run.
-        source: what becomes /workspace.
-        helper_image: any image of this engine: files are copied into a container of it that never starts.
-        seconds: the limit of one of Docker's small commands.
-
+    Files are copied by a container that never starts, of any image that the engine has (`helper_image`).
     """
     helper = f"{run}-copy"
     try:

@@ -58,11 +58,9 @@ class Graph:
     """One run of a build's steps.
 
     Args:
-        steps: all steps of the build.
-        chosen: the numbers of those to run; the others count as done.
+        chosen: the numbers of the steps to run; the others count as done.
         launch: makes a step's program, when the step begins.
         tell: takes a line of output or news; called from several threads.
-        timeout: seconds for the whole build.
 
     """
 
@@ -199,12 +197,7 @@ def _started(step: ReadyStep, launch: Launch) -> "subprocess.Popen[bytes]":
 class _Running:
     """A step's program while it runs, in a process group of its own, so that Ctrl-C reaches it through us."""
 
-    def __init__(
-        self,
-        step: ReadyStep,
-        launch: Launch,
-        tell: Callable[[ReadyStep, str], None],
-    ) -> None:
+    def __init__(self, step: ReadyStep, launch: Launch, tell: Callable[[ReadyStep, str], None]) -> None:
         self.step = step
         self._launch = launch
         self._tell = tell

@@ -28,9 +28,7 @@ class Local:
     """Launches steps as processes of this Python.
 
     Args:
-        root: this checkout.
         workspace: the folder that stands for /workspace.
-        secrets: the values of secret variables.
         env: variables for every step, such as LOOKIT_SANDBOX.
         settings_file: what `-f` names, or None.
         declared: all secret variables of the build: a step sees only those that it names.

@@ -47,9 +47,7 @@ class Request:
         environment: the environment that the branch deploys to.
         variables: the commit that is built.
         start: begin at this step; empty for the first.
-        only: run this step alone.
-        substitutions: user-defined substitutions by name.
-        in_containers: whether steps run in containers.
+        only: run this step alone; empty for all.
         sandbox_state: the folder of the sandbox to run against, or None.
         settings_file: a file of settings that this repository's tasks read too, or None.
 
@@ -68,12 +66,7 @@ class Request:
 
 
 def run_build(settings: "Settings", request: Request, ended: Ended = lambda _: None) -> list[Result]:
-    """Run the pipeline.
-
-    Args:
-        settings: of this checkout, or of the sandbox.
-        request: what to run.
-        ended: takes how each step ended, also when the build fails.
+    """Run the pipeline; `ended` takes how each step ended, also when the build fails.
 
     Raises:
         UsageError: the build file breaks a rule, or there is no step of that name.

@@ -20,10 +20,6 @@ NEED_A_REGISTRY = frozenset({"build", "push"})
 def bring_up(settings: "Settings", branch: str) -> None:
     """Bring up the sandbox, unless it is, for the environment that `branch` deploys to.
 
-    Args:
-        settings: of this checkout, as they are without a sandbox.
-        branch: of the application.
-
     Raises:
         UsageError: no environment deploys that branch.
         Failure: it cannot be brought up.
