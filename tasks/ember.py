@@ -79,9 +79,10 @@ def verify(c: Context, environment: str = "", prefix: str = "", revision: str = 
     from tasks.lib import console
     from tasks.lib.ember import verification
 
-    cors = cli.settings(c).ember.bucket.cors
+    settings = cli.settings(c)
+    site = settings.ember.site.replace("{host}", settings.environment(environment).host)
     with _place(c, environment, prefix) as place:
-        console.say(verification.verify(place, revision, cors))
+        console.say(verification.verify(place, revision, settings.ember.bucket.cors, site))
 
 
 @cli.task(name="open", help=PLACE)

@@ -45,6 +45,10 @@ class Page(Struct, frozen=True):
         return self.history[0] if self.history else ""
 
 
+class Overtaken(Failure):
+    """Another activation came first."""
+
+
 class Complete(Struct):
     """A revision of which nothing is missing.
 
@@ -91,20 +95,15 @@ def activate(
 
     Raises:
         Gone: the revision is not complete.
-        Failure: another activation came first.
+        Overtaken: another activation came first.
 
     """
-    for _ in range(MOST_ATTEMPTS):
-        try:
-            _publish(place, name, known or complete(place, name), history, page)
-        except Changed:
-            now = _still(place, name, page)
-            if now is None:
-                return
-            page, known = now, None
-        else:
-            return
-    raise _lost(name, page)
+    try:
+        _attempts(place, name, history, page, known)
+    except (Overtaken, revisions.Gone):
+        with suppress(Failure):
+            _restore(place)
+        raise
 
 
 def is_served(place: Place, name: str, found: Complete, page: Page) -> bool:
@@ -129,6 +128,24 @@ def expect_no_clash(decided: Plan) -> None:
         )
 
 
+def _attempts(
+    place: Place, name: str, history: Sequence[str], page: Page, known: Complete | None
+) -> None:  # fmt: skip
+    for _ in range(MOST_ATTEMPTS):
+        try:
+            _publish(place, name, known or complete(place, name), history, page)
+        except Changed:
+            now = served(place)
+            if now.identity != page.identity and now.name == name:
+                return  # another activation of the same revision was faster
+            if now.identity != page.identity:
+                raise _overtaken(name, now) from None
+            page, known = now, None
+        else:
+            return
+    raise _overtaken(name, page)
+
+
 def _publish(place: Place, name: str, found: Complete, history: Sequence[str], page: Page) -> None:
     """Write what has no fingerprint where it differs, and the page last.
 
@@ -148,23 +165,6 @@ def _publish(place: Place, name: str, found: Complete, history: Sequence[str], p
     notes = {HISTORY_KEY: ",".join(history), ACTIVATION_KEY: os.urandom(8).hex()}
     send = Send(entry, place.live(entry), page.generation)
     place.pool.ask(sending.write(place.access, send, data, notes))
-
-
-def _still(place: Place, name: str, page: Page) -> Page | None:
-    """What is served where that is the same page still; None where another has activated revision `name`.
-
-    Raises:
-        Failure: another revision was activated; its own files are in their places again.
-
-    """
-    now = served(place)
-    if now.identity == page.identity:
-        return now
-    if now.name == name:
-        return None
-    with suppress(Failure):
-        _restore(place, now)
-    raise _lost(name, now)
 
 
 def complete(place: Place, name: str) -> Complete:
@@ -213,19 +213,18 @@ def _copied(place: Place, copy: Copy) -> Steps[None]:
         raise objects.changed(copy.source)
 
 
-def _restore(place: Place, page: Page) -> None:
+def _restore(place: Place) -> None:
     """Put the active revision's own files in their places, over those of an activation that came too late."""
-    for _ in range(MOST_ATTEMPTS):
+    page = served(place)
+    for _ in range(MOST_ATTEMPTS if page.name else 0):
         _write_own(place, _live_writes(place, page.name, complete(place, page.name)))
-        now = served(place)
-        if now.identity == page.identity:
+        before, page = page, served(place)
+        if page.identity == before.identity:
             return
-        page = now
 
 
-def _lost(name: str, now: Page) -> Failure:
-    """The error for an activation that another one was faster than."""
-    return Failure(
+def _overtaken(name: str, now: Page) -> Overtaken:
+    return Overtaken(
         f"Revision {name} was not activated: another activation came first.",
         f"{now.name or 'A page that is no revision'} is active now.",
         "See `./inv ember.list`, and activate again if yours is the one to serve.",

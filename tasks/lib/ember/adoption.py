@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from tasks.lib.ember import revisions, sending
+from tasks.lib.ember.archive import FILE, Member
 from tasks.lib.ember.http import Job
 from tasks.lib.ember.inspection import Entry
-from tasks.lib.ember.member import FILE, Member
 from tasks.lib.ember.objects import ABSENT, Remote, changed
 from tasks.lib.ember.place import MANIFEST, OF_A_REVISION, PRUNING, Place
 from tasks.lib.ember.plan import Copy, Send

@@ -8,8 +8,8 @@ from msgspec import Struct, field
 
 from tasks.lib import signals
 from tasks.lib.ember import content
+from tasks.lib.ember.archive import Archive, Member
 from tasks.lib.ember.headers import Headers, Rules, may_be_gzip
-from tasks.lib.ember.member import Archive, Member
 from tasks.lib.ember.survey import INDEX, Survey, refuse, said, survey
 from tasks.lib.settings.ember import Ember, Limits
 

@@ -22,13 +22,7 @@ PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]
 
 
 def fault(name: str, prefix: str) -> str:
-    """Why a member of this name is refused, or an empty text.
-
-    Args:
-        name: as the archive spells it.
-        prefix: what is put before it to name the object.
-
-    """
+    """Why a member of this name is refused once `prefix` is before it, or an empty text."""
     whole = f"{prefix}{name}"
     try:
         encoded = whole.encode()

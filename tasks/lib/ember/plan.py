@@ -96,15 +96,7 @@ def plan(
 
 
 def copying(decided: Plan, earlier: Iterable[Entry], named: Named, there: Collection[str]) -> Plan:
-    """The plan, with copies of what an earlier revision holds in place of sending it.
-
-    Args:
-        decided: the plan.
-        earlier: the files of that revision, by its manifest.
-        named: the object's name of each.
-        there: the names of what the bucket holds.
-
-    """
+    """The plan, with copies of what an earlier revision has, and is still `there`, in place of sending it."""
     sources = {_kind(one): named(one) for one in earlier if one.digest and named(one) in there}
     copy = [Copy(one, sources[_kind(one.entry)]) for one in decided.send if _kind(one.entry) in sources]
     send = [one for one in decided.send if _kind(one.entry) not in sources]

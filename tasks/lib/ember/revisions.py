@@ -13,10 +13,10 @@ from typing import Any
 from msgspec import Struct
 
 from tasks.lib.ember import content, listing, objects, sending
+from tasks.lib.ember.archive import FILE, Member
 from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.http import Job
 from tasks.lib.ember.inspection import Entry
-from tasks.lib.ember.member import FILE, Member
 from tasks.lib.ember.objects import ABSENT, Item, Plain, remote_of
 from tasks.lib.ember.place import MANIFEST, PRUNING, Place
 from tasks.lib.ember.plan import DIGEST_NOTED, Send, Version

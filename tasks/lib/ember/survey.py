@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from tasks.lib import signals
 from tasks.lib.ember import content, names
-from tasks.lib.ember.member import (
+from tasks.lib.ember.archive import (
     ENCRYPTED,
     FILE,
     FOLDER,
@@ -38,11 +38,6 @@ class Survey(Struct, frozen=True):
 
 def survey(archive: Archive, prefix: str, ember: Ember) -> Survey:
     """List an archive and judge names, kinds and claimed sizes.
-
-    Args:
-        archive: what to list.
-        prefix: what objects will be named with before their path.
-        ember: limits and files to pass over.
 
     Raises:
         Failure: it must not be uploaded; all that is wrong with it is listed.

@@ -5,12 +5,12 @@ import gzip
 import io
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import IO, Protocol, cast
 
 from tasks.lib.ember import zstandard_frames
-from tasks.lib.ember.member import FILE, FOLDER, RATIO_JUDGED_ABOVE, Member, Opener
+from tasks.lib.ember.archive import FILE, FOLDER, RATIO_JUDGED_ABOVE, Member, Opener
 from tasks.lib.ember.tar_headers import Headers
 
 LARGEST_ZSTANDARD_WINDOW = 128 << 20
@@ -40,6 +40,9 @@ def zstandard(file: IO[bytes]) -> IO[bytes]:
 
     unpacker = ZstdDecompressor(max_window_size=LARGEST_ZSTANDARD_WINDOW)
     return unpacker.stream_reader(file, read_across_frames=True, closefd=False)
+
+
+PACKINGS: Mapping[bytes, Packing] = {b"\x1f\x8b": gzipped, b"\x28\xb5\x2f\xfd": zstandard}
 
 
 class Tarred:

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import IO, cast
 
 from tasks.lib.ember import content, objects, resumable, sending
+from tasks.lib.ember.archive import Archive, Opener
 from tasks.lib.ember.http import Job, Steps
 from tasks.lib.ember.inspection import Entry, Inventory
-from tasks.lib.ember.member import Archive, Opener
 from tasks.lib.ember.place import Place
 from tasks.lib.ember.plan import Copy, Plan, Relabel, Send
 from tasks.lib.ember.progress import Progress
@@ -15,15 +15,7 @@ from tasks.lib.errors import Failure
 
 
 class Transfer:
-    """Carries out plans for one archive.
-
-    Args:
-        place: where to.
-        archive: where contents come from that were not kept.
-        inventory: what the archive holds.
-        summary: counts what was done.
-        progress: is told as it is done.
-    """
+    """Carries out plans for one archive; `summary` counts, and `progress` is told, what was done."""
 
     def __init__(
         self, place: Place, archive: Archive, inventory: Inventory, summary: UploadSummary, progress: Progress

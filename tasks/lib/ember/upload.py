@@ -11,10 +11,9 @@ from tasks.lib.console import spoken
 from tasks.lib.ember import activation, content, listing, objects, page, revisions
 from tasks.lib.ember.access import Access, access
 from tasks.lib.ember.activation import Complete
-from tasks.lib.ember.archive import open_archive
+from tasks.lib.ember.archive import Archive, open_archive
 from tasks.lib.ember.http import Job
 from tasks.lib.ember.inspection import Entry, Inventory, inspect
-from tasks.lib.ember.member import Archive
 from tasks.lib.ember.place import Place, opened
 from tasks.lib.ember.plan import Plan, copying, plan
 from tasks.lib.ember.progress import Progress

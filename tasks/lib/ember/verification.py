@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import quote
 
 from msgspec import Struct
 
@@ -14,6 +15,7 @@ from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.objects import Remote
 from tasks.lib.ember.place import Place
 from tasks.lib.ember.plan import plan
+from tasks.lib.ember.survey import INDEX
 from tasks.lib.errors import Failure
 from tasks.lib.settings.ember import Cors
 
@@ -31,18 +33,20 @@ class Expected(Struct, frozen=True):
     Args:
         url: the address.
         entry: the file.
-        encoding: what it is stored in, and has to be served in to who accepts that.
-        origin: of the page that asks and may read the answer; empty where none may.
+        headers: what it is served with.
+        origin: of the page that asks and may read the answer; empty where none may, or need not.
     """
 
     url: str
     entry: Entry
-    encoding: str
-    origin: str
+    headers: Sequence[tuple[str, str]]
+    origin: str = ""
 
 
-def verify(place: Place, asked: str, cors: Sequence[Cors]) -> str:
+def verify(place: Place, asked: str, cors: Sequence[Cors], site: str = "") -> str:
     """Examine the revision that `asked` names or begins, else the active one; says that it is sound.
+
+    What is active is asked for at the address `site`, too, where there is one.
 
     Raises:
         Failure: it is not; all that is wrong is listed.
@@ -59,7 +63,7 @@ def verify(place: Place, asked: str, cors: Sequence[Cors]) -> str:
     entries = revisions.entries_of(place, [name]).get(name)
     if entries is None:
         raise revisions.gone(name, f"{place.manifest(name)} is missing.")
-    found = problems(place, name, entries, page, origin_of(cors))
+    found = problems(place, name, entries, page, origin_of(cors), site)
     if found:
         raise Failure(
             f"Revision {name} is not as it should be.",
@@ -76,16 +80,24 @@ def origin_of(cors: Sequence[Cors]) -> str:
 
 
 def problems(
-    place: Place, name: str, entries: Sequence[Entry], page: activation.Page, origin: str
-) -> list[str]:
+    place: Place, name: str, entries: Sequence[Entry], page: activation.Page, origin: str, site: str = ""
+) -> list[str]:  # fmt: skip
     """Everything that is wrong with a revision; empty when it is sound."""
     kept = place.kept(name)
     there = listing.below(place.pool, place.access, place.prefix, [kept(entry) for entry in entries])
     found = list(_stored(place, name, entries, there))
-    if page.name == name and not activation.is_served(place, name, Complete(entries, there, ()), page):
-        found.append(f"{place.url}: {OTHER_BYTES} Some file beside it may be another one, too.")
-    served = list(_public(place, name, entries, there, page, origin))
-    answers = place.pool.run(Job(_asked(place, one), min(one.entry.size, LARGEST_TO_READ)) for one in served)
+    expected = list(_expected_of_bucket(place, {kept(entry): entry for entry in entries}, there, origin))
+    if page.name == name:
+        if not activation.is_served(place, name, Complete(entries, there, ()), page):
+            found.append(f"{place.url}: {OTHER_BYTES} Some file beside it may be another one, too.")
+        own = {place.live(entry): entry for entry in entries if not entry.shared}
+        expected += [
+            *_expected_of_bucket(place, own, there, origin),
+            *_expected_of_site(place, entries, site),
+        ]
+    answers = place.pool.run(
+        Job(_asked(place, one), min(one.entry.size, LARGEST_TO_READ)) for one in expected
+    )
     return [*found, *(problem for answer in answers for problem in answer)]
 
 
@@ -96,17 +108,24 @@ def _stored(place: Place, name: str, entries: Sequence[Entry], there: Mapping[st
     yield from (f"{one.name}: its headers differ." for one in decided.relabel)
 
 
-def _public(
-    place: Place, name: str, entries: Sequence[Entry], there: Mapping[str, Remote], page: activation.Page,
-    origin: str,
+def _expected_of_bucket(
+    place: Place, names: Mapping[str, Entry], there: Mapping[str, Remote], origin: str
 ) -> Iterator[Expected]:  # fmt: skip
-    """What the public should be answered: files as the revision keeps them, and as visitors find them."""
-    names = {place.kept(name)(entry): entry for entry in entries}
-    if page.name == name:
-        names |= {place.live(entry): entry for entry in entries}
-    for one, entry in names.items():
-        encoding = there[one].encoding if one in there else ""
-        yield Expected(place.access.public_url(one), entry, encoding, origin)
+    for name, entry in names.items():
+        headers = (
+            ("Content-Type", entry.headers.content_type),
+            ("Cache-Control", entry.headers.cache_control),
+            ("Content-Encoding", there[name].encoding if name in there else ""),
+        )
+        yield Expected(place.access.public_url(name), entry, headers, origin)
+
+
+def _expected_of_site(place: Place, entries: Sequence[Entry], site: str) -> Iterator[Expected]:
+    """What visitors should be answered by the site, which may pack and cache otherwise than the bucket."""
+    for entry in entries if site and place.served_at else ():
+        path = "" if entry.path == INDEX else entry.path
+        url = f"{site.rstrip('/')}{place.served_at}{quote(path)}"
+        yield Expected(url, entry, [("Content-Type", entry.headers.content_type)])
 
 
 def _asked(place: Place, expected: Expected) -> Steps[list[str]]:
@@ -122,12 +141,7 @@ def answer_problems(response: Response, expected: Expected, method: str) -> Iter
     if response.status != 200:
         yield f"the public is answered {said(response)}."
         return
-    headers = expected.entry.headers
-    for header, value in (
-        ("Content-Type", headers.content_type),
-        ("Cache-Control", headers.cache_control),
-        ("Content-Encoding", expected.encoding),
-    ):
+    for header, value in expected.headers:
         if response.header(header) != value:
             yield f"{header} is {response.header(header)!r}, but should be {value!r}."
     origin = expected.origin

@@ -51,7 +51,20 @@ def site_path(path: object) -> str:
     return path
 
 
+def site_address(address: object) -> str:
+    """The address of a site, or an empty text.
+
+    Raises:
+        ValueError: it is neither.
+
+    """
+    if not isinstance(address, str) or not re.fullmatch(r"(https?://[^/\s]+/?)?", address):
+        raise ValueError("an address such as https://{host}, or nothing")
+    return address
+
+
 SitePath = Annotated[str, Parsed(site_path)]
+SiteAddress = Annotated[str, Parsed(site_address)]
 Bytes = Annotated[int, Parsed(size)]
 # The API takes parts of a session in multiples of 256 KiB only.
 Part = Annotated[int, Parsed(size), Meta(gt=0, multiple_of=256 << 10)]
@@ -104,6 +117,7 @@ class Ember(Struct, frozen=True, kw_only=True):
 
     prefix: str
     served_at: SitePath
+    site: SiteAddress
     connections: Annotated[int, Meta(ge=1, le=512)]
     resumable_above: Bytes
     resumable_part: Part

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.ember.archive import open_archive, present
+from tasks.lib.ember.archive import FILE, Archive, open_archive, present, spooled
 from tasks.lib.ember.inspection import inspect
-from tasks.lib.ember.member import FILE, Archive
-from tasks.lib.ember.packed import spooled
 from tasks.lib.errors import Failure, UsageError
 from tests.builders import checked_in_settings
 from tests.lib.ember import archives

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tasks.lib.ember import content
+from tasks.lib.ember.archive import FILE, Member
 from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.inspection import Entry
-from tasks.lib.ember.member import FILE, Member
 from tasks.lib.ember.objects import ABSENT, Plain, Remote
 from tasks.lib.ember.plan import DIGEST_NOTED, Plan, copying, plan, same_content
 from tasks.lib.ember.survey import INDEX

@@ -1,6 +1,8 @@
 """What is wrong with how the public is served one object."""
 
+import dataclasses
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,10 @@ from msgspec.structs import replace
 from sandbox import example
 from tasks.lib.ember import content, revisions
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.archive import FILE, Member
 from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.http import Response
 from tasks.lib.ember.inspection import Entry
-from tasks.lib.ember.member import FILE, Member
 from tasks.lib.ember.place import Place, opened
 from tasks.lib.ember.upload import upload_to
 from tasks.lib.ember.verification import ORIGIN, Expected, _fix, answer_problems, origin_of, verify
@@ -20,6 +22,7 @@ from tasks.lib.errors import Failure
 from tasks.lib.settings.ember import Cors
 from tests.builders import checked_in_settings
 from tests.lib.ember import stored
+from tests.serving import answering
 
 EMBER = checked_in_settings().ember
 PREFIX = "experiments/0b7e"
@@ -42,7 +45,12 @@ def told(
     response: Response, entry: Entry = ENTRY, encoding: str = content.GZIP, method: str = "GET", origin: str = ORIGIN
 ) -> list[str]:  # fmt: skip
     """What is wrong with an answer."""
-    return list(answer_problems(response, Expected("https://x/a.js", entry, encoding, origin), method))
+    headers = (
+        ("Content-Type", entry.headers.content_type),
+        ("Cache-Control", entry.headers.cache_control),
+        ("Content-Encoding", encoding),
+    )
+    return list(answer_problems(response, Expected("https://x/a.js", entry, headers, origin), method))
 
 
 def answer(body: bytes = PACKED, **changed: str) -> Response:
@@ -220,3 +228,47 @@ def test_notes_that_are_no_numbers_count_as_none(access: Access, place: Place, t
     manifest.metadata = {**manifest.metadata, "lookit-files": "many", "lookit-size": "-"}
     manifest.patch()
     assert [(one.files, one.size) for one in revisions.listed(place).revisions.values()] == [(0, 0)]
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """A site that serves /studies/<uuid>/ from the bucket; with `is_packed` it forgets to say what is packed."""
+
+    access: Access
+    is_packed = False
+
+    def do_GET(self) -> None:
+        path = self.path.removeprefix("/studies/0b7e/") or "index.html"
+        blob = stored.bucket(self.access).get_blob(f"{PREFIX}/{path}")
+        data = blob.download_as_bytes(raw_download=self.is_packed) if blob else b""
+        self.send_response_only(200 if blob else 404)
+        self.send_header("Content-Type", blob.content_type if blob else "text/plain")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is logged."""
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_the_site_is_asked_too(access: Access, place: Place, tmp_path: Path, is_packed: bool) -> None:
+    uploaded(access, tmp_path, "1")
+    handler = type("_Proxy", (Proxy,), {"access": access, "is_packed": is_packed})
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
+        site = f"http://127.0.0.1:{server.server_port}/"
+        if not is_packed:
+            assert verify(place, "", EMBER.bucket.cors, site).endswith("served as it should be.")
+            return
+        with pytest.raises(Failure) as caught:
+            verify(place, "", EMBER.bucket.cors, site)
+    assert f"- {site}studies/0b7e/: the bytes served are not the ones of the revision." in caught.value.why
+
+
+def test_a_site_that_serves_something_else_is_told(access: Access, place: Place, tmp_path: Path) -> None:
+    uploaded(access, tmp_path, "1")
+    handler = type("_Elsewhere", (Proxy,), {"access": dataclasses.replace(access, bucket="nowhere")})
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
+        site = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(Failure) as caught:
+            verify(place, "", EMBER.bucket.cors, site)
+    assert f"- {site}/studies/0b7e/robots.txt: the public is answered 404" in caught.value.why
