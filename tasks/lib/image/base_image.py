@@ -1,6 +1,6 @@
 """The application's image as the base of its test image: `Dockerfile.dev` may say `FROM lookit`.
 
-Nobody can pull that name: the application's own build gives it to the image that it has just built.
+That name cannot be pulled: the application's own build gives it to the image that it has just built.
 """
 
 import re

@@ -223,7 +223,7 @@ def command(wanted: docker.Build, with_: docker.Builder) -> docker.Command:
 
 
 def _fetch_cache(image: str, seconds: float) -> None:
-    """The classic builder reuses only layers that are here already; without them it builds them anew."""
+    """The classic builder reuses only layers that are here already; others are built again."""
     try:
         process.run(docker.pull(image), time_limit=seconds)
     except Failure as failure:

@@ -64,7 +64,7 @@ def variables(
 
     Raises:
         UsageError: there is no such folder, or at least one value cannot be used; all of them are listed.
-        Failure: nobody named the commit and `source` is no checkout.
+        Failure: the commit is not given, and `source` is not a checkout.
 
     """
     if not source.is_dir():
@@ -125,7 +125,7 @@ def worktree(source: Path, commit: str) -> Iterator[Tree]:
     found = head(source)
     if found and found != commit:
         raise UsageError(
-            f"The checkout {source} stands on {found}, not on {commit}.",
+            f"The checkout {source} is on {found}, not on {commit}.",
             "Its image would be named after a commit that it does not hold.",
             shlex.join(("git", "-C", str(source), "checkout", commit)),
         )
@@ -154,7 +154,7 @@ def copied(source: Path, commit: str, advice: str = "") -> Iterator[Path]:
     """
     if not head(source):
         raise UsageError(
-            f"{source} is no git checkout.",
+            f"{source} is not a git checkout.",
             next_step="Name a checkout of the application with --source, or source.checkout in invoke.yaml.",
         )
     if changed := _status(source):

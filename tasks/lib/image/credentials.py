@@ -60,7 +60,7 @@ def login(google: "Google", registry: str, environ: Mapping[str, str] | None = N
 def docker_environment(google: "Google", registry: str, folder: Path) -> Iterator[dict[str, str]]:
     """Yield the variables with which `docker push` can log in to `registry`.
 
-    Empty where Docker's own configuration has a login, or where none is to be had.  Otherwise a copy of the
+    Empty where Docker's own configuration has a login, or where there is none.  Otherwise a copy of the
     configuration with the token in it lies in `folder`, a private one that the caller removes.
 
     Raises:
@@ -127,7 +127,7 @@ def configuration(environ: Mapping[str, str]) -> dict[str, Any]:
         return {}
     except ValueError as error:
         raise Failure(
-            f"{path} is no configuration of Docker.", str(error), "Mend it, or `docker login` again."
+            f"{path} is not a Docker configuration.", str(error), "Fix it, or `docker login` again."
         ) from error
     return present
 
@@ -176,7 +176,7 @@ def _host(address: str) -> str:
 
 
 def _from_helper(program: str, key: str) -> Login | None:
-    """Ask a helper; one that has no login says so and fails, which is no fault.
+    """The login that a helper has; None where it says that it has none.
 
     Raises:
         Failure: it fails otherwise, or answers something else.

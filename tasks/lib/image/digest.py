@@ -1,4 +1,4 @@
-"""From tags to digests: a deploy names its image by digest, so that nobody can move it underneath.
+"""From tags to digests: a deploy names its image by digest, because a tag may move meanwhile.
 
 It also shows, before anything changes, that the registry holds the image at all.
 """
@@ -19,14 +19,8 @@ Json = Mapping[str, Any]
 def pin(settings: "Settings", objects: Iterable[Json]) -> dict[str, str]:
     """Name the application's image by digest in `objects`, which are changed in place.
 
-    Images of other repositories are left alone: the tree pins those itself.
-
-    Args:
-        settings: `image.repository` says whose images are meant, `registry.resolve` whether to look.
-        objects: rendered Kubernetes objects.
-
-    Returns:
-        The digest of each image that was found, by its name with the tag.
+    Images of other repositories are left alone: the tree pins those itself.  Returns the digest of each image
+    that was found, by its name with the tag.
 
     Raises:
         Failure: the registry does not hold one of the images, or has it for other platforms than the nodes'
@@ -89,7 +83,7 @@ def containers(objects: Iterable[Json]) -> Iterator[dict[str, Any]]:
 
 
 def parsed(image: object) -> Reference | None:
-    """An image's name, taken apart; None where it is none that a registry could hold."""
+    """An image's name, parsed; None where it is not one."""
     try:
         return parse(str(image))
     except UsageError:

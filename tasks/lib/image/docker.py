@@ -71,13 +71,7 @@ def buildx_version() -> tuple[str, ...]:
 
 
 def builder(versions_answer: str, *, buildx: bool) -> Builder:
-    """The best builder that this client and engine have.
-
-    Args:
-        versions_answer: what `versions()` printed.
-        buildx: whether `buildx_version()` succeeded.
-
-    """
+    """The best builder that a client and an engine of these versions have."""
     if buildx:
         return Builder.BUILDX
     client, _, server = versions_answer.strip().partition(" ")

@@ -47,12 +47,7 @@ class Held:
 
 
 def held(settings: "Settings", repository: Reference, used: Iterable[str] = ()) -> list[Held]:
-    """The images of a repository that have a tag, newest first.
-
-    Args:
-        settings: how the registry is reached.
-        repository: the one to list.
-        used: images that are listed without a tag too, where their digests are among these.
+    """The images of a repository, newest first: those with a tag, and those without whose digests are `used`.
 
     Raises:
         Failure: the registry cannot be reached or refuses.
@@ -88,7 +83,7 @@ def in_use(settings: "Settings", repository: Reference) -> set[str]:
     """The tags and digests of `repository` that any environment's workloads, releases or running deploy name.
 
     Raises:
-        Failure: a cluster cannot be asked: then nobody knows, and nothing may be deleted.
+        Failure: a cluster cannot be asked, so nothing may be deleted.
 
     """
     from tasks.lib.cluster.gke import connect as reach
@@ -132,7 +127,7 @@ def images_of(past: "Release", namespace: str) -> list[str]:
         raise Failure(
             f"Which images release {past.number} in {namespace} runs cannot be read.",
             "Somebody changed its ConfigMap, and what a roll back needs must not be deleted.",
-            "If nobody needs that release: "
+            "If that release is not needed: "
             f"kubectl -n {namespace} delete configmap {store.config_map(past.number, 1)}",
         )
     found: list[str] = json.loads(past.facts.get("images", "[]"))

@@ -28,13 +28,7 @@ def named(home: str, image: str, to: str, tag: str) -> tuple[Reference, Referenc
 
 
 def promote(settings: "Settings", source: Reference, target: Reference, *, move: bool = False) -> str:
-    """Give an image another name; returns the digest.
-
-    Args:
-        settings: how the registry is reached.
-        source: by tag or digest.
-        target: repository and tag.
-        move: take the tag away from another image that has it.
+    """Give an image another name; returns the digest.  `move` takes the tag away from another image.
 
     Raises:
         UsageError: the registries differ, the tag belongs to another image, or the image is not what it says.

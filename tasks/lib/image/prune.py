@@ -32,15 +32,9 @@ class Fate:
 
 
 def prune(settings: "Settings", repository: Reference, keep: int, agree: Callable[[str], bool]) -> None:
-    """Delete old images that nothing needs, after showing which and asking.
+    """Delete old images that nothing needs, but for the `keep` newest, after showing which and asking.
 
     The registry and the clusters are asked again after the answer: what changed meanwhile is kept.
-
-    Args:
-        settings: how registry and clusters are reached.
-        repository: the one to prune.
-        keep: how many of the newest images are kept in any case.
-        agree: asked whether the deletion is meant.
 
     Raises:
         Failure: a cluster or the registry cannot be asked, or refuses.
@@ -85,14 +79,9 @@ def check_number(keep: int) -> None:
 
 
 def judge(images: Sequence[Held], keep: int, used: Set[str], unseen: Set[str] = frozenset()) -> list[Fate]:
-    """Decide which images to keep: the newest, what is used by tag, digest or part, and parts of those.
+    """Decide which of `images` (newest first) to keep: the newest, those in use, and parts of those.
 
-    Args:
-        images: newest first.
-        keep: how many of the newest are kept in any case.
-        used: tags and digests.
-        unseen: digests that are kept because nobody was shown that they would go.
-
+    `used` are tags and digests.  The digests in `unseen` are kept too: the deletion of those was not shown.
     """
     newest = {image.digest for image in [image for image in images if _is_dated(image)][:keep]}
     own = {image.digest: _reason(image, newest, used, unseen) for image in images}
@@ -136,13 +125,7 @@ def rows(fates: Sequence[Fate]) -> list[list[console.Cell]]:
 def delete(settings: "Settings", repository: Reference, fates: Sequence[Fate]) -> list[str]:
     """Delete the images that are not kept, with their tags and the parts that no other image has.
 
-    Args:
-        settings: how the registry is reached.
-        repository: the one they are in.
-        fates: of all its images.
-
-    Returns:
-        The digests of what was deleted, parts too.
+    `fates` are those of all images in the repository.  Returns the digests of what was deleted, parts too.
 
     Raises:
         Failure: the registry refuses; what is gone already is told.

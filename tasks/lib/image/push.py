@@ -78,11 +78,8 @@ def push(
 ) -> Pushed:
     """Push an image under all its names, and return its digest.
 
-    Args:
-        settings: section `registry`.
-        fixed: the names that may never change their content; the first is the commit's, and is in the engine.
-        moving: names that follow a branch.
-        reuse: where the commit's name is taken by another build of the same commit, use that one.
+    `fixed` names never change their content; the first is the commit's, and is in the engine.  `moving` ones
+    follow a branch.  `reuse` takes another build of the same commit where that has the commit's name already.
 
     Raises:
         UsageError: a fixed name is taken by other content, or the image is not the commit's.
@@ -115,14 +112,9 @@ def push(
 def decide(
     local: str, commit: str, remote: Mapping[Reference, Remote], fixed: Sequence[Reference], *, reuse: bool
 ) -> Plan:
-    """Decide what to push.
+    """Decide what to push: the image with the id `local`, built from `commit`.
 
-    Args:
-        local: the id of the image in the engine.
-        commit: the commit it was built from.
-        remote: what the registry holds under each name, in the order to push.
-        fixed: the names among them that may never change their content.
-        reuse: take over another build of the same commit.
+    `remote` is what the registry holds under each name, in the order to push; of these `fixed` never change.
 
     Raises:
         UsageError: fixed names are taken by other content, all of which are listed; or the one to take over

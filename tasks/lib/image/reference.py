@@ -54,7 +54,7 @@ def parse(text: str) -> Reference:
     """Take an image's name apart.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not the name of an image.
 
     """
     rest, _, digest = text.partition("@")

@@ -214,11 +214,6 @@ def token_request(asked: Mapping[str, str], login: "Login | None") -> Exchange:
     """What asks for a token: a GET with name and password, or a POST with an identity token.
 
     Sources: https://distribution.github.io/distribution/spec/auth/token/ and …/spec/auth/oauth/
-
-    Args:
-        asked: what the challenge names: `realm` is the address, `service` and `scope` are passed on.
-        login: None for an anonymous token.
-
     """
     about = {name: asked[name] for name in ("service", "scope") if name in asked}
     if login is None or not login.is_identity_token:

@@ -280,4 +280,4 @@ def test_a_folder_that_is_no_checkout_cannot_become_the_workspace(tmp_path: Path
     with pytest.raises(UsageError) as refused, copied(tmp_path, ABSENT):
         pass
 
-    assert refused.value.what == f"{tmp_path} is no git checkout."
+    assert refused.value.what == f"{tmp_path} is not a git checkout."

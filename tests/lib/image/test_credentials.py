@@ -160,7 +160,7 @@ def test_a_helper_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_broken_configuration_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
 
-    with pytest.raises(Failure, match="config.json is no configuration of Docker"):
+    with pytest.raises(Failure, match="config.json is not a Docker configuration"):
         login(GOOGLE, "r.example", {"DOCKER_CONFIG": str(tmp_path)})
 
 
