@@ -27,7 +27,7 @@ def sentry(c: Context, branch: str = "", commit: str = "", tag: str = "") -> Non
 
 @cli.task(
     help={
-        "environment": "Whose lock to give up.",
+        "environment": "Whose lock to release.",
         "by": "Who decides this.",
         "reason": "Why; it is told to the holder's successors in the cluster's events.",
     }
@@ -72,8 +72,8 @@ def show(c: Context, number: str = "", environment: str = "", json: bool = False
 @cli.task(
     may_follow="before after",
     help={
-        "before": "The number of one release; by default the last but one whose objects are kept.",
-        "after": "The number of the other; by default the newest whose objects are kept.",
+        "before": "The number of one release; by default the last but one with kept objects.",
+        "after": "The number of the other; by default the newest with kept objects.",
         "environment": "Whose releases.",
         "json": "Print JSON.",
     },
@@ -93,11 +93,11 @@ def diff(c: Context, before: str = "", after: str = "", environment: str = "", j
     help={
         "environment": "Which environment.",
         "json": "Print JSON.",
-        "exit-code": "Exit with 3 if something is not as the release made it.",
+        "exit-code": "Exit with 3 if something has drifted.",
     }
 )
 def status(c: Context, environment: str = "", json: bool = False, exit_code: bool = False) -> None:
-    """Show the release in force, and where live objects are no longer as it made them."""
+    """Show the release in force and where live objects have drifted from it."""
     from tasks.lib.deploy.output import releases
     from tasks.lib.deploy.releases import review
 
@@ -116,7 +116,7 @@ def status(c: Context, environment: str = "", json: bool = False, exit_code: boo
         "to": "The number of the release; 0 for what was there before the first; by default the last good.",
         "force-conflicts": "Take Kind/name:field over from another field manager; repeatable.",
         "prune": "Remove what later releases added; --no-prune leaves it.",
-        "accept-unsealed": "Show the plan of a release whose seal cannot be checked, and ask.",
+        "accept-unsealed": "Show the plan of a release whose seal cannot be verified, and ask.",
     },
 )
 def rollback(
@@ -127,7 +127,7 @@ def rollback(
     prune: bool = True,
     accept_unsealed: bool = False,
 ) -> None:
-    """Bring an earlier release back, configuration and image together; migrations are not reversed."""
+    """Roll back to an earlier release, configuration and image together; migrations are not reversed."""
     from tasks.lib.deploy.output import approval, display
     from tasks.lib.deploy.releases import rollback
 

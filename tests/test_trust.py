@@ -54,4 +54,4 @@ def test_a_release_that_cannot_be_trusted_is_accepted_on_a_terminal_alone(here: 
     done = here.inv("release.rollback", "--environment", "staging", "--to", "1", "--accept-unsealed")
 
     assert done.code == 2
-    assert "--accept-unsealed asks on a terminal, and there is none." in done.stderr
+    assert "Cannot prompt for --accept-unsealed: stdin is not a terminal." in done.stderr

@@ -152,7 +152,7 @@ def test_an_aged_cluster_is_the_manifests_plus_defaults_after_one_deploy(either:
     back = either.invoke("release.rollback", "--environment", "staging", "--to", "0")
 
     assert back.returncode == 0, back.stderr
-    assert "==> back to release 0, the state before the first deploy" in back.stderr
+    assert "==> rollback to release 0, the state before the first deploy" in back.stderr
     brought_back = [one for one in adopted if one["kind"] != "Secret"]  # these were left as they are
     was = [one for one in before if one["kind"] != "Secret"]
     assert [_content(one) for one in _read(either, brought_back)] == [_content(one) for one in was]
@@ -167,7 +167,7 @@ def test_a_first_deploy_that_fails_brings_back_what_others_had_deployed(environm
 
     assert done.returncode == 1
     assert "This release will not be sealed" in done.stderr
-    assert "What it had touched is as in release 0 again." in done.stderr
+    assert "Rolled the changed objects back to release 0." in done.stderr
     [after] = _read(environment, [_service(environment)])
     assert _content(after) == _content(before)
     assert environment.kubectl("get", "deployments,configmaps", "-o", "name").split() == [

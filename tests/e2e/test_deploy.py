@@ -290,7 +290,7 @@ def test_a_signal_ends_the_deploy_with_a_summary_and_without_plaintext(environme
             assert deploying.end() == code, deploying.said
 
         assert "staging is not fully deployed" in deploying.said
-        assert "It was interrupted: what was applied stays, nothing is rolled back." in deploying.said
+        assert "The deploy was interrupted: changes were kept, nothing is rolled back." in deploying.said
         assert "Traceback" not in deploying.said
         assert not plaintext_of(deploying.process.pid)
         told = json.loads((report / "deploy.json").read_text())

@@ -62,7 +62,7 @@ def test_a_deploy_that_was_killed_is_finished_by_the_next(environment: Case) -> 
     assert results(environment)[0] == "deployed"  # also where the killed ones had left nothing to change
 
     environment.remove("Service", "new-service")
-    for moment in ("evidence", "back to release"):
+    for moment in ("support bundle", "rollback to release"):
         environment.behave("Deployment", "web", "crash-loop", logs=moment)
         killed_at(environment, f"==> {moment}")
     environment.unpatch()
@@ -146,7 +146,7 @@ def test_a_full_store_ends_the_deploy_before_it_began_or_on_the_way_and_a_rerun_
         fill_etcd(case.api, case.name)
         assert deploying.end() in {1, 70}, deploying.said
     assert FULL in deploying.said
-    assert "The roll back to release 1 failed as well" in deploying.said
+    assert "The rollback to release 1 failed as well" in deploying.said
     assert "Traceback" not in deploying.said
     assert not plaintext_of(deploying.process.pid)
     with case.sandbox.without("lookit-staging.kwok"):

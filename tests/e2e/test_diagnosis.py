@@ -106,7 +106,7 @@ def test_what_never_becomes_ready_ends_the_deploy_at_once_and_its_mending_is_not
         told = fails_with(environment, row)
         assert f"Deployment {environment.name}-web cannot become ready." in told
         assert f"kubectl -n {environment.name} describe pod/" in told
-        assert "there is nothing to go back to" in told
+        assert "there is nothing to roll back to" in told
         assert image(environment).endswith(COMMIT_A)
     assert set(results(environment)) == {"failed"}
     assert len(list((environment.folder / "evidence").iterdir())) == len(PHASES + PODS)

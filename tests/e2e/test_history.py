@@ -78,7 +78,7 @@ def assert_releases_are_shown_and_compared(case: Case) -> None:
     assert "~ spec.replicas: 2 → 1" in release(case, "diff", "2", "1").stderr
     same = release(case, "status", "--exit-code")
     assert same.code == 0, same.stderr
-    assert "Everything is as that release made it." in same.stderr
+    assert "No drift." in same.stderr
 
 
 def assert_drift_is_named_by_field(case: Case) -> None:
@@ -135,7 +135,7 @@ def assert_first_aid_by_hand_is_named_and_taken_over(case: Case) -> None:
     done = release(case, "rollback", *taken)
     assert done.code == 0, done.stderr
     assert (
-        "The database stays as it is: migrations are not reversed. Before release 2 migrated, "
+        "The database is not changed: migrations are not reversed. Before release 2 migrated, "
         f"backup {backups(case)[0]['id']} of mit-lookit:us-east1:{case.name} was taken; "
         "docs/rollback.md says how to restore it."
     ) in done.stderr

@@ -47,7 +47,7 @@ def test_hooks_run_around_a_deploy_and_a_chat_that_fails_first_is_told(
 
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-    assert "Everything is as that release made it." in done.stderr
+    assert "No drift." in done.stderr
     assert "ATTENTION: The hook `release.show 99 --environment staging` (after_deploy) failed" in done.stderr
     assert slack.url not in done.stderr
     first, last = (message["text"] for message in slack.messages)
@@ -80,10 +80,10 @@ def assert_the_last_good_release_comes_back_and_its_hooks_and_chat_hear_of_it(
     assert done.returncode == 0, done.stderr
     assert f"lookit:{COMMIT_A}" in done.stderr, "the manifests of the commit that is back"
     assert "hook before_deploy" not in done.stderr
-    assert "The database stays as it is: migrations are not reversed." in done.stderr
+    assert "The database is not changed: migrations are not reversed." in done.stderr
     assert [message["text"] for message in slack.messages[-2:]] == [
-        "staging: aaaaaaa (develop) is being brought back.",
-        "staging: aaaaaaa (develop) is back.",
+        "staging: aaaaaaa (develop) is being restored.",
+        "staging: aaaaaaa (develop) is restored.",
     ]
     assert image(environment).endswith(COMMIT_A)
     listed = releases(environment)
@@ -103,7 +103,7 @@ def assert_a_roll_back_that_does_not_become_ready_is_told(environment: Case, sla
     assert done.returncode == 1, done.stderr
     assert "hook after_failure: settings --json" in done.stderr
     last = slack.messages[-1]["text"]
-    assert last.startswith("staging: bbbbbbb (develop) could not be brought back: Deployment ")
+    assert last.startswith("staging: bbbbbbb (develop) could not be restored: Deployment ")
 
 
 def test_a_failing_hook_before_stops_the_deploy_before_anything_changes(

@@ -234,7 +234,7 @@ def test_a_lock_is_given_up_by_name_and_reason_only(environment: Case) -> None:
     assert done.code == 0, done.stderr
     assert "it was held by dead@elsewhere" in done.stderr
     assert one.read() is None
-    assert "me gave up the lock of dead@elsewhere: it is dead" in environment.kubectl("get", "events")
+    assert "me released the lock of dead@elsewhere: it is dead" in environment.kubectl("get", "events")
 
 
 def test_a_lock_is_given_up_by_who_may_not_leave_an_event_too(environment: Case) -> None:

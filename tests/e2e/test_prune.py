@@ -84,7 +84,7 @@ def assert_a_refused_removal_rolls_nothing_back(case: Case) -> None:
     assert f"delete Service {case.name}-new-service" in done.stderr
     assert "Everything is ready" in done.stderr
     assert done.stderr.index("==> ingress") < done.stderr.index("==> prune")
-    assert "==> back to" not in done.stderr
+    assert "==> rollback to" not in done.stderr
     assert results(case)[0] == "deployed"
 
 

@@ -62,8 +62,8 @@ def test_a_failed_deploy_keeps_its_evidence_and_brings_the_last_good_release_bac
     for told in (
         f"Deployment {name}-web cannot become ready.",
         "it was [redacted] before",
-        "==> back to release 1, commit aaaaaaa",
-        "What it had touched is as in release 1 again.",
+        "==> rollback to release 1, commit aaaaaaa",
+        "Rolled the changed objects back to release 1.",
         "migrations are not reversed",
         f"Before its migration backup {backups(environment)[0]['id']} of mit-lookit:us-east1:{name} was taken; "
         "docs/rollback.md says how to restore it.",
@@ -146,7 +146,7 @@ def test_a_rollout_without_progress_goes_back_though_its_controller_repeats_that
 
     assert done.code == 1
     assert "ProgressDeadlineExceeded" in done.stderr
-    assert "What it had touched is as in release 2 again." in done.stderr
+    assert "Rolled the changed objects back to release 2." in done.stderr
     assert objects(environment)["Deployment/web"]["status"]["availableReplicas"] == 1
     assert results(environment) == ["failed, rolled back to 2", "deployed", "deployed"]
 
@@ -167,7 +167,7 @@ def test_a_field_that_somebody_took_meanwhile_is_left_to_them_and_all_else_goes_
         assert deploying.end() == 1, deploying.said
 
     assert (
-        "What it had touched is as in release 1 again, but for what others have set since and keep "
+        "Rolled the changed objects back to release 1, except fields that others have set since "
         "(.spec.replicas of Deployment web)." in deploying.said
     )
     after = objects(environment)["Deployment/web"]
@@ -211,7 +211,7 @@ def test_what_a_killed_deploy_left_goes_back_too_when_the_next_one_fails(environ
     done = deploy(environment)
 
     assert done.code == 1
-    assert "is as in release 1 again, and so is what deploys before it had left otherwise" in done.stderr
+    assert "back to release 1, with " in done.stderr
     assert "Service/new-service" not in objects(environment)
     assert templates(environment) == before
 
@@ -250,7 +250,7 @@ def test_a_roll_back_that_fails_says_so_and_what_to_do(environment: Case) -> Non
     done = deploy(environment, INVOKE_TIME_LIMITS_ROLLBACK="1s")
 
     assert done.code == 1
-    assert "The roll back to release 1 failed as well: 1 of the workloads" in done.stderr
+    assert "The rollback to release 1 failed as well: 1 of the workloads" in done.stderr
     assert "./inv release.rollback --environment staging --to 1" in done.stderr
     assert results(environment) == ["failed, rollback failed", "deployed"]
 

@@ -93,9 +93,6 @@ class Row:
     """What became of one object.
 
     Args:
-        phase: the title of its phase.
-        ref: its name.
-        action: what the plan says.
         detail: why it waits, failed or timed out.
         seconds: from its apply to its end, where that is known.
         began: when that was, as time.monotonic() counts.
@@ -123,12 +120,10 @@ class Record:
     """The course of one deploy.
 
     Args:
-        environment: where.
         rows: what became of each object, in the order of the plan.
         phases: how long each took.
         began: when, by the monotonic clock.
-        outcome: how it ended, as history keeps it.
-        rolled_back_to: the release that was brought back after a failure.
+        rolled_back_to: the release that a failed deploy rolled back to.
         aftermath: what was done about a failure, not waited for, or is left to do, as sentences.
         blank: takes secret values out of what rows say; they quote containers and the cluster.
         heard: the last lines that containers of Jobs wrote, by pod and container.

@@ -47,7 +47,6 @@ class Hooks:
     """What runs and who is notified before and after one deploy or rollback; none of it undoes the deploy.
 
     Args:
-        variables: what is deployed, for hooks and notifications.
         spoken: what a notification says of each event.
 
     """

@@ -26,9 +26,9 @@ SIGNS: Final = {"start": ":hourglass_flowing_sand:", "success": ":white_check_ma
 # What is said of each event, by what is done.
 DEPLOY: Final = {"start": "is being deployed", "success": "is deployed", "failure": "could not be deployed"}
 ROLLBACK: Final = {
-    "start": "is being brought back",
-    "success": "is back",
-    "failure": "could not be brought back",
+    "start": "is being restored",
+    "success": "is restored",
+    "failure": "could not be restored",
 }
 
 
@@ -41,9 +41,9 @@ def address(variable: str, environ: Mapping[str, str]) -> Secret:
     """
     url = environ.get(variable, "").strip()
     if not url:
-        raise Failure(f"Nobody can be notified: {variable} is not set.")
+        raise Failure(f"Cannot notify: {variable} is not set.")
     if not _is_safe(url):
-        raise Failure(f"Nobody is notified: {variable} holds no https address.")
+        raise Failure(f"Cannot notify: {variable} holds no https address.")
     return Secret(url.encode())
 
 
@@ -59,16 +59,7 @@ def _is_safe(url: str) -> bool:
 def message(
     event: str, spoken: Mapping[str, str], environment: str, variables: "BuildVariables", more: str
 ) -> dict[str, object]:
-    """What is sent: `text` for notifications and other receivers, `blocks` for Slack's window.
-
-    Args:
-        event: start, success or failure.
-        spoken: what is said of each event: DEPLOY or ROLLBACK.
-        environment: where.
-        variables: the commit and so on.
-        more: what else there is to say; may be empty.
-
-    """
+    """What is sent: `text` for notifications and other receivers, `blocks` for Slack's window."""
     sign = SIGNS[event]
     release = (
         f"{variables.short_sha} ({variables.branch_name})"

@@ -55,7 +55,6 @@ class Wanted:
     """An object as it should be.
 
     Args:
-        ref: its name.
         body: what to apply, without this project's own annotations.
 
     """

@@ -27,13 +27,9 @@ class Session:
     """All that the steps of one deploy share.
 
     Args:
-        settings: the settings in force.
-        environment: where.
-        connection: its cluster.
         lock: the environment's lock, ours once the deploy holds it.
         seal: seals the release that is recorded, and checks those that come back.
         redactor: takes secret values out of what is told; learns those that are found in the cluster.
-        record: what became of each object.
         tell: is told what happens, without secret values.
         objects: what is wanted.
         facts: what history keeps of the release beside its record: commit, who, backup.

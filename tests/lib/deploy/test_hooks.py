@@ -50,7 +50,7 @@ def texts(slack: Receiver) -> list[str]:
 def test_a_roll_back_is_told_in_words_of_its_own(slack: Receiver) -> None:
     with replace(hooked([]), spoken=ROLLBACK).around():
         pass
-    assert texts(slack) == ["is being brought back.", "is back."]
+    assert texts(slack) == ["is being restored.", "is restored."]
 
 
 def test_a_good_deploy_is_told_at_its_start_and_end(slack: Receiver) -> None:

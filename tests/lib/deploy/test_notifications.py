@@ -49,7 +49,7 @@ def test_a_message_has_a_text_and_a_block(event: str, more: str, text: str) -> N
 def test_what_others_had_deployed_is_named_without_a_commit() -> None:
     variables = replace(VARIABLES, commit_sha="", branch_name="")
     said = notifications.message("success", notifications.ROLLBACK, "staging", variables, "")
-    assert said["text"] == "staging: the state before the first deploy is back."
+    assert said["text"] == "staging: the state before the first deploy is restored."
 
 
 @pytest.fixture
@@ -92,12 +92,12 @@ def test_a_receiver_that_is_not_there_is_told_without_its_address(clock: Clock) 
 @pytest.mark.parametrize(
     ("value", "what"),
     [
-        ("", "Nobody can be notified: HOOK is not set."),
-        ("http://hooks.example.org/secret", "Nobody is notified: HOOK holds no https address."),
-        ("secret", "Nobody is notified: HOOK holds no https address."),
-        ("https://[your-hook]/secret", "Nobody is notified: HOOK holds no https address."),
-        ("https://[secret", "Nobody is notified: HOOK holds no https address."),
-        ("https://hooks.example.org/secret\udcff", "Nobody is notified: HOOK holds no https address."),
+        ("", "Cannot notify: HOOK is not set."),
+        ("http://hooks.example.org/secret", "Cannot notify: HOOK holds no https address."),
+        ("secret", "Cannot notify: HOOK holds no https address."),
+        ("https://[your-hook]/secret", "Cannot notify: HOOK holds no https address."),
+        ("https://[secret", "Cannot notify: HOOK holds no https address."),
+        ("https://hooks.example.org/secret\udcff", "Cannot notify: HOOK holds no https address."),
     ],
 )
 def test_an_address_that_is_missing_or_unsafe_is_refused_unseen(value: str, what: str) -> None:

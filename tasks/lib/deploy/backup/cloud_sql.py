@@ -55,15 +55,7 @@ class Refusal:
 
 
 class Backups:
-    """Backups of one database.
-
-    Args:
-        settings: where the API is, and how long a backup may take.
-        database: which instance.
-        session: an authorised session.
-        tell: is told what is waited for.
-
-    """
+    """Backups of one database."""
 
     def __init__(self, settings: "Settings", database: "Database", session: "Session", tell: Tell) -> None:
         self._root = f"{settings.google.sql_admin}/v1/projects/{database.project}"
@@ -74,7 +66,7 @@ class Backups:
         """Ask for a backup.  Where an answer is lost, asking again may leave two, which harms nobody.
 
         Raises:
-            Failure: it is refused; the message says what mends it.
+            Failure: it is refused; the message says what to do.
             TimedOut: the instance is busy with something else for too long.
 
         """
@@ -124,8 +116,8 @@ class Backups:
         url = f"{self._root}/instances/{self._database.name}/backupRuns?maxResults=1"
         answer = self._ask("GET", url, None)
         if isinstance(answer, Refusal):
-            what, mend = cause(self._database, answer)
-            raise Failure(f"{what}.", answer.words, mend)
+            what, fix = cause(self._database, answer)
+            raise Failure(f"{what}.", answer.words, fix)
         return " ".join(
             f"{run.get('enqueuedTime', '')} {run.get('status', '')}" for run in answer.get("items", [])[:1]
         )
@@ -204,12 +196,12 @@ def require_success(database: "Database", begun: Begun, operation: Mapping[str, 
 
 
 def refused(database: "Database", answer: Refusal) -> Failure:
-    """A refusal as a failure, with the command that mends it."""
-    what, mend = cause(database, answer)
+    """A refusal as a failure, with the command that fixes it."""
+    what, fix = cause(database, answer)
     return Failure(
         f"{what}: no backup was taken, and no migration was started.",
         answer.words,
-        f"{mend}\n{_by_hand(database)}",
+        f"{fix}\n{_by_hand(database)}",
     )
 
 

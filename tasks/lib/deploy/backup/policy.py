@@ -89,13 +89,7 @@ def reminder(facts: Mapping[str, str]) -> list[str]:
 
 
 def way_back(past: Sequence[Release], number: int) -> str:
-    """Which backup has the database as release `number` knew it; empty where none is known.
-
-    Args:
-        past: the releases that are kept, in any order.
-        number: the release that is gone back to.
-
-    """
+    """Which backup has the database as release `number` knew it; empty where none is known."""
     later = [one for one in past if one.number > number and BACKUP in one.facts]
     if not later:
         return ""

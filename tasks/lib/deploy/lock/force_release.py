@@ -1,4 +1,4 @@
-"""Giving up a lock whose holder is surely dead, with a note of who did so and why."""
+"""Force-releasing the lock of a dead deploy, with an event that says who did so and why."""
 
 import datetime
 from typing import TYPE_CHECKING
@@ -27,7 +27,8 @@ def unlock(settings: "Settings", environment: "Environment", by: str, reason: st
 
     if not by or not reason:
         raise UsageError(
-            "Giving up a lock takes a name and a reason.", "A deploy may still be running under it.",
+            "Releasing the lock of another deploy takes --by and --reason.",
+            "That deploy may still be running.",
             f'./inv release.unlock --environment {environment.name} --by NAME --reason "…"',
         )  # fmt: skip
     api = connect(settings, environment).api
@@ -35,7 +36,7 @@ def unlock(settings: "Settings", environment: "Environment", by: str, reason: st
     if lease is None:
         return f"No deploy holds the lock of {environment.name}."
     kept = remember_killed(api, lease)
-    told = f"The lock of {environment.name} is given up; it was held by {describe(lease)}. {kept}"
+    told = f"Released the lock of {environment.name}, held by {describe(lease)}. {kept}"
     try:
         _note(api, lease, by, reason)
     except Failure as failure:  # the lock is free all the same, and a deployer need not be allowed to
@@ -54,11 +55,11 @@ def give_up(one: Lock) -> Json | None:
     while first and lease:
         if _tenure(lease) != _tenure(first):
             raise Failure(
-                "The lock changed hands a moment ago: nothing was given up.",
+                "Another deploy took the lock over a moment ago: nothing was released.",
                 f"It was held by {describe(first)}; now by {describe(lease)}.",
                 "The one that was dead is gone: wait for the deploy that holds it now.",
             )
-        if one.delete(lease, doing="give up the lock"):
+        if one.delete(lease, doing="release the lock"):
             return lease
         lease = one.read()  # it was renewed, or someone announced that they wait
     return None
@@ -81,11 +82,11 @@ def _note(api: Api, lease: Json, by: str, reason: str) -> None:
         "involvedObject": {**about, "uid": lease["metadata"]["uid"]},
         "type": "Normal",
         "reason": "Unlocked",
-        "message": f"{by} gave up the lock of {lease['spec'].get('holderIdentity')}: {reason}",
+        "message": f"{by} released the lock of {lease['spec'].get('holderIdentity')}: {reason}",
         "firstTimestamp": now,
         "lastTimestamp": now,
         "source": {"component": NAME},
     }
     api.request(
-        "POST", f"/api/v1/namespaces/{namespace}/events", doing="note who gave up the lock", body=event
+        "POST", f"/api/v1/namespaces/{namespace}/events", doing="note who released the lock", body=event
     )

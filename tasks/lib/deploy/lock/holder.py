@@ -91,11 +91,11 @@ def remember_killed(api: Api, lease: Json) -> str:
         past = store.read(api, namespace)
         own = next((one for one in past if _is_by(one, known["who"])), None)
         if own:
-            return f"The deploy before had ended, as release {own.number}, and could not give its lock back."
+            return f"The previous deploy had ended, as release {own.number}, but could not release its lock."
         number = store.add(api, namespace, known, None, past)
     except Failure as failure:
         return f"The deploy that was killed could not be kept in the history: {failure.what}"
-    return f"The deploy before was killed, or cut off from the cluster: it is kept as release {number}."
+    return f"The previous deploy was killed, or lost the cluster: it is kept as release {number}."
 
 
 def facts(lease: Json) -> dict[str, str]:

@@ -32,11 +32,6 @@ SECONDS: Final = 15
 class Lock:
     """The lock of one environment.
 
-    Args:
-        api: the server.
-        environment: whose lock.
-        mine: who asks.
-
     Once it is taken, `dead` is the Lease of the holder that it was taken from, None where it was free.
     """
 
@@ -48,7 +43,7 @@ class Lock:
         unlock = f'./inv release.unlock --environment {environment.name} --by NAME --reason "…"'
         self.way_out = (
             f"Wait for it: a lock that is not renewed counts as free after {SECONDS} s.  "
-            f"If it is surely dead: {unlock}"
+            f"If that deploy is dead: {unlock}"
         )
         self._seen: tuple[str, float] = ("", 0.0)
         self.renewed = 0.0
@@ -128,7 +123,7 @@ class Lock:
             there = self.read()
             raise Failure(
                 "The lock was lost: this deploy stops here.",
-                describe(there) if there else "Somebody gave it up, as ./inv release.unlock does.",
+                describe(there) if there else "It was released, as ./inv release.unlock does.",
                 "See what the other deploy does, then deploy again.",
             )
 
@@ -224,12 +219,7 @@ class Lock:
 
 @contextmanager
 def held(lock: Lock, *, wait: float, tell: Tell) -> Iterator[None]:
-    """Hold the lock while inside.
-
-    Args:
-        lock: the lock.
-        wait: for how many seconds to wait for another deploy; 0 not at all.
-        tell: is told who holds it.
+    """Hold the lock while inside; wait for another deploy at most `wait` seconds, 0 not at all.
 
     Raises:
         NoNamespace: there is no namespace that it could lie in.
@@ -261,7 +251,7 @@ def _give_back(lock: Lock, tell: Tell) -> None:
     try:
         lock.hurried().release()
     except Failure as failure:  # how the deploy itself ended stays the news
-        tell(Notice(f"The lock could not be given back: {failure.what} It is free after {SECONDS} s."))
+        tell(Notice(f"The lock could not be released: {failure.what} It is free after {SECONDS} s."))
 
 
 def _acquire(lock: Lock, wait: float, tell: Tell) -> None:
@@ -280,7 +270,7 @@ def _acquire(lock: Lock, wait: float, tell: Tell) -> None:
             tell(Notice(f"waiting for the deploy of {describe(holder)}"))
         elif lock.is_superseded_in(holder):
             raise Failure(
-                "A later deploy waits too: this one makes way for it, and nothing was changed.",
+                "A later deploy waits too: this one stops, and nothing was changed.",
                 f"{holder['metadata']['annotations'][WAITER]} waits.",
                 "Follow that deploy instead.",
             )

@@ -63,7 +63,7 @@ def on_a_terminal(option: str, instead: str = "Run it on a terminal.") -> Callab
 
     """
     if not sys.stdin.isatty():
-        raise UsageError(f"{option} asks on a terminal, and there is none.", "", instead)
+        raise UsageError(f"Cannot prompt for {option}: stdin is not a terminal.", "", instead)
     return ask
 
 

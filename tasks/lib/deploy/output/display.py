@@ -66,13 +66,7 @@ def logged(event: LogLine) -> str:
 
 
 class Lines:
-    """Receives events and says them.
-
-    Args:
-        say: prints one line.
-        clock: counts seconds.
-
-    """
+    """Receives events and says them."""
 
     def __init__(
         self, say: Callable[[str], None] = console.say, clock: Callable[[], float] = time.monotonic
@@ -120,7 +114,7 @@ class Lines:
         told = [f"{ref} {text}" for ref, text in self._held.items()]
         rest = len(told) - NAMES_ON_ONE_LINE
         more = [f"and {rest} more"] if rest > 0 else []
-        self._say(f"  by now: {'; '.join([*told[:NAMES_ON_ONE_LINE], *more])}")
+        self._say(f"  latest: {'; '.join([*told[:NAMES_ON_ONE_LINE], *more])}")
         self._held.clear()
 
 

@@ -69,9 +69,7 @@ class Bar:
     """One bar.
 
     Args:
-        label: what it stands for.
         began: seconds from the beginning of the whole.
-        seconds: how long it took.
         colour: as in a page's style; empty for none.
         note: more about it, told where a pointer rests.
         is_phase: whether the bar is a phase, whose objects follow.
@@ -94,13 +92,7 @@ def longest(bars: Sequence[Bar]) -> list[Bar]:
 
 
 def chart(bars: Sequence[Bar], total: float) -> str:
-    """Bars along the time as SVG: places are per cent and text is in pixels, so that a phone reads it too.
-
-    Args:
-        bars: phases, each followed by its objects.
-        total: how long the whole took.
-
-    """
+    """Bars along the time as SVG: places are per cent and text is in pixels, so that a phone reads it too."""
     drawn = longest(bars)
     rows = "".join(_row(bar, number * ROW, max(total, 0.001)) for number, bar in enumerate(drawn))
     height = len(drawn) * ROW + 20

@@ -128,8 +128,8 @@ def status_lines(environment: str, status: Status) -> list[str]:
         lines.append(f"  {SIGNS[one.state]} {one.ref}: {one.state}{by}")
         lines += [f"      {line}" for change in one.changes for line in change.lines]
     if not status.drifted:
-        return [*lines, "Everything is as that release made it."]
-    return [*lines, f"{len(status.drifted)} objects are not as that release made them."]
+        return [*lines, "No drift."]
+    return [*lines, f"{len(status.drifted)} objects have drifted from that release."]
 
 
 def deliver_list(past: Sequence[Release], *, as_json: bool) -> None:

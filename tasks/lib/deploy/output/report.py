@@ -45,13 +45,7 @@ LOG_LINES: Final = 5000
 
 
 class Report:
-    """What is known of one deploy so far.
-
-    Args:
-        environment: where it goes.
-        release: commit and so on, as texts.
-
-    """
+    """What is known of one deploy so far."""
 
     def __init__(self, environment: str, release: dict[str, str]) -> None:
         self._environment, self._release = environment, dict(release)
@@ -96,23 +90,18 @@ class Report:
             case Notice(text):
                 self._told.append({"at": now, "object": "", "text": one_line(text)})
 
-    def content(self, fault: BaseException | None) -> dict[str, Any]:
-        """All of it, as JSON has it.
-
-        Args:
-            fault: what ended the deploy, if something did.
-
-        """
+    def content(self, problem: BaseException | None) -> dict[str, Any]:
+        """All of it, as JSON has it."""
         seconds = round(time.monotonic() - self._began, 3)
         ends = [start for _, start in self._phases[1:]] + [seconds]
         return {
             "environment": self._environment,
-            "result": result(fault, self._records),
-            "exit_code": code(fault),
+            "result": result(problem, self._records),
+            "exit_code": code(problem),
             "began": self._wall.isoformat(timespec="seconds"),
             "seconds": seconds,
             "end": [one_line(line) for line in self._end],
-            "failure": failure(fault),
+            "failure": failure(problem),
             "release": self._release,
             "phases": [
                 {"title": title, "began": start, "seconds": round(end - start, 3)}
@@ -145,9 +134,9 @@ class Report:
             }
 
 
-def result(fault: BaseException | None, records: list[Record]) -> str:
+def result(problem: BaseException | None, records: list[Record]) -> str:
     """How it ended, in one or two words."""
-    match fault:
+    match problem:
         case None:
             changed = any(record.changed for record in records)
             return "deployed" if changed else "unchanged"
@@ -158,31 +147,31 @@ def result(fault: BaseException | None, records: list[Record]) -> str:
     return "failed"
 
 
-def code(fault: BaseException | None) -> int:
+def code(problem: BaseException | None) -> int:
     """The exit code."""
-    match fault:
+    match problem:
         case None:
             return 0
         case Failure():
-            return fault.exit_code
+            return problem.exit_code
         case KeyboardInterrupt():
-            return exit_code(fault)
+            return exit_code(problem)
     return 1
 
 
-def failure(fault: BaseException | None) -> dict[str, str] | None:
+def failure(problem: BaseException | None) -> dict[str, str] | None:
     """What a failure says of itself; of an unexpected error only its kind: it may quote anything."""
-    if fault is None:
+    if problem is None:
         return None
-    if isinstance(fault, Failure):
+    if isinstance(problem, Failure):
         return {
-            "what": one_line(fault.what),
-            "why": printable(fault.why),
-            "next": printable(fault.next_step),
+            "what": one_line(problem.what),
+            "why": printable(problem.why),
+            "next": printable(problem.next_step),
         }
-    if isinstance(fault, KeyboardInterrupt):
-        return {"what": f"Stopped by {str(fault) or 'Ctrl-C'}.", "why": "", "next": ""}
-    return {"what": f"An error that was not expected: {type(fault).__name__}.", "why": "", "next": ""}
+    if isinstance(problem, KeyboardInterrupt):
+        return {"what": f"Stopped by {str(problem) or 'Ctrl-C'}.", "why": "", "next": ""}
+    return {"what": f"Unexpected error: {type(problem).__name__}.", "why": "", "next": ""}
 
 
 @contextmanager
@@ -209,25 +198,25 @@ def kept(folder: str, request: "Request", tell: Tell) -> Iterator[Tell]:
         report(event)
         tell(event)
 
-    fault: BaseException | None = None
+    problem: BaseException | None = None
     try:
         yield both
     except BaseException as error:
-        fault = error
+        problem = error
         raise
     finally:
         with uninterrupted():
-            _write(report, target, fault)
+            _write(report, target, problem)
 
 
-def write(report: Report, folder: Path, fault: BaseException | None) -> None:
+def write(report: Report, folder: Path, problem: BaseException | None) -> None:
     """Write both files, readable by their owner only.
 
     Raises:
         OSError: the folder cannot be written.
 
     """
-    content = report.content(fault)
+    content = report.content(problem)
     write_atomically(folder / JSON, (json.dumps(content, indent=2) + "\n").encode())
     write_atomically(folder / PAGE, report_page.page(content, report.plan).encode(errors="replace"))
 
@@ -245,9 +234,9 @@ def _require_writable(folder: Path) -> None:
         ) from error
 
 
-def _write(report: Report, folder: Path, fault: BaseException | None) -> None:
+def _write(report: Report, folder: Path, problem: BaseException | None) -> None:
     try:
-        write(report, folder, fault)
+        write(report, folder, problem)
     except OSError as error:  # how the deploy ended stays the news
         console.say(f"The report could not be written to {folder}: {error.strerror or error}")
     else:

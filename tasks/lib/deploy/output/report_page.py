@@ -19,13 +19,7 @@ ROUNDED: Final = 0.002
 
 
 def page(content: Mapping[str, Any], plan: "Plan | None") -> str:
-    """The whole page.
-
-    Args:
-        content: what `Report.content` gathered.
-        plan: what was to be done; None where it did not come that far.
-
-    """
+    """The whole page."""
     parts = [
         _result(content),
         _release(content),
@@ -71,12 +65,12 @@ def _result(content: Mapping[str, Any]) -> str:
     head = f'<p id="result" class="{colour}"><strong>{html.escape(content["result"])}</strong> after '
     head += f"{spoken(content['seconds'])}</p>"
     said = "".join(f"<p>{html.escape(line)}</p>" for line in content["end"])
-    fault = content["failure"]
-    if not fault:
+    problem = content["failure"]
+    if not problem:
         return head + said
-    why = pages.lines(("", line) for line in fault["why"].splitlines()) if fault["why"] else ""
-    way_out = f"<p>Next: {html.escape(fault['next'])}</p>" if fault["next"] else ""
-    diagnosis = f'<p class="red">{html.escape(fault["what"])}</p>{why}{way_out}'
+    why = pages.lines(("", line) for line in problem["why"].splitlines()) if problem["why"] else ""
+    way_out = f"<p>Next: {html.escape(problem['next'])}</p>" if problem["next"] else ""
+    diagnosis = f'<p class="red">{html.escape(problem["what"])}</p>{why}{way_out}'
     return head + said + _section("Diagnosis", diagnosis)
 
 

@@ -36,14 +36,14 @@ class Look:
 FAILED: Final = Look("✗", "red", 0)
 WORKING: Final = Look("…", "yellow", 1)
 DONE: Final = Look("✓", "green", 2)
-TO_COME: Final = Look("·", "dim", 3)
-WORDS: Final = {FAILED: "failed", WORKING: "in work", DONE: "done", TO_COME: "to come"}
+PENDING: Final = Look("·", "dim", 3)
+WORDS: Final = {FAILED: "failed", WORKING: "in progress", DONE: "done", PENDING: "pending"}
 
 
 def look(row: Row) -> Look:
     """How a row looks."""
     if row.result is Result.NOT_REACHED:
-        return TO_COME
+        return PENDING
     if row.result in GOOD:
         return DONE
     return FAILED if row.result in BAD else WORKING
@@ -52,12 +52,7 @@ def look(row: Row) -> Look:
 def choose(rows: Sequence[Row], room: int) -> tuple[list[Row], str]:
     """The rows that fit, in the order of the plan, and what to say of the others.
 
-    Failed rows come first, then those in work, then what was done last, then what is to come.
-
-    Args:
-        rows: all of them.
-        room: how many fit.
-
+    Failed rows come first, then those in progress, then what was done last, then what is pending.
     """
     open_ones = [row for row in rows if row.result not in SETTLED]
     by_weight = sorted(open_ones, key=lambda row: (look(row).matters, -(row.began or 0)))
@@ -86,17 +81,7 @@ def age(row: Row, now: float) -> str:
 def draw(
     record: Record, phase: str, reasons: Mapping[Ref, str], width: int, height: int, now: float
 ) -> "Table":
-    """The table.
-
-    Args:
-        record: the course so far.
-        phase: the title of the present phase.
-        reasons: what was last told of each object.
-        width: of the screen, in columns.
-        height: of the screen, in lines.
-        now: as time.monotonic() counts.
-
-    """
+    """The table, for a screen of `width` columns and `height` lines; `reasons` are what was last told."""
     from rich.table import Table
     from rich.text import Text
 
@@ -133,7 +118,7 @@ def title(record: Record, phase: str, rows: Sequence[Row], now: float) -> str:
 
 
 def reason(row: Row, told: str) -> str:
-    """Why a row stands as it does: the result, and while it is in work what was told last."""
+    """Why a row stands as it does: the result, and while it is in progress what was told last."""
     if look(row) is not WORKING:
         return row.words
     return row.detail or told or row.words

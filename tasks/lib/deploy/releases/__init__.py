@@ -1,1 +1,1 @@
-"""What was deployed: the history in the cluster, comparing, drift, roll back and recovery."""
+"""What was deployed: the history in the cluster, comparing, drift, rollback and recovery."""

@@ -25,7 +25,6 @@ class Difference:
     """One object that differs.
 
     Args:
-        kind: its kind.
         name: its name in the later release, or in the earlier one if it is gone.
         action: `added`, `removed` or `changed`.
         changes: the fields that differ, of a changed one.
@@ -63,11 +62,6 @@ def pick(past: Sequence[Release], numbers: Sequence[int], environment: str) -> t
 
 def find(past: Sequence[Release], number: int, environment: str) -> Release:
     """Release `number`.
-
-    Args:
-        past: what is kept.
-        number: which.
-        environment: its name, to say how they are listed.
 
     Raises:
         UsageError: it is not kept; the message says which are.

@@ -37,7 +37,6 @@ class Drifted:
     """One object that is not as its release made it.
 
     Args:
-        ref: its name.
         state: `missing`, `changed`, or `extra` where others only added to it.
         changes: the fields: before is the release's value, after the live one.
         by: the managers other than this project and the cluster's own that wrote to it.
@@ -51,22 +50,14 @@ class Drifted:
 
 
 def find(api: Api, kinds: Kinds, wanted: Sequence[Wanted], past: Release) -> list[Drifted]:
-    """Every object of a release that is not as the release made it; nothing is changed.
-
-    Args:
-        api: the server.
-        kinds: what it serves.
-        wanted: the release's objects.
-        past: the release, for its Secrets.
-
-    """
+    """Every object of a release that is not as the release made it; nothing is changed."""
     live = observe(api, kinds, wanted)
     found = side_by_side(lambda w: _of_object(api, kinds, w, live.get(w.ref)), wanted, CONNECTIONS)
     return [one for one in [*found, *_of_secrets(api, past)] if one]
 
 
 def compare(w: Wanted, live: Json, intended: Json) -> Drifted | None:
-    """How a live object differs from what applying it anew would make of it, and what others added to it."""
+    """How a live object differs from what applying it again would make of it, and what others added to it."""
     differing = [_turned(change) for change in changes(live, intended)]
     if ends := live["metadata"].get("deletionTimestamp"):
         differing.append(Change("metadata.deletionTimestamp", None, ends))
@@ -120,7 +111,7 @@ def _of_object(api: Api, kinds: Kinds, w: Wanted, live: Json | None) -> Drifted 
         return None
     kind = kinds.get((w.ref.api_version, w.ref.kind))
     if kind is None:  # it may be there in another version
-        gone = Change("apiVersion", w.ref.api_version, "not served by the cluster any more")
+        gone = Change("apiVersion", w.ref.api_version, "no longer served by the cluster")
         return Drifted(w.ref, "changed", (gone,))
     if live is None:
         return Drifted(w.ref, "missing")

@@ -68,7 +68,7 @@ class Release:
 
     @property
     def rolled_back_to(self) -> int | None:
-        """The release that a failed deploy brought back by itself."""
+        """The release that a failed deploy rolled back to by itself."""
         if "rolled_back_to" in self.facts:
             return int(self.facts["rolled_back_to"])
         restored = RESTORED.search(self.facts.get("result", ""))
@@ -76,7 +76,7 @@ class Release:
 
     @property
     def instead(self) -> str:
-        """What to do where its objects cannot be brought back."""
+        """What to do where its objects cannot be applied again."""
         if not self.number:
             return "Deploy with what deployed here before."
         branch, commit = (self.facts.get(name) or "…" for name in ("branch", "commit"))
@@ -163,15 +163,9 @@ def last_good(past: Sequence[Release]) -> Release | None:
 
 
 def choose(past: Sequence[Release], number: int | None, environment: str) -> Release:
-    """The release to go back to.
+    """The release to roll back to: a number, or None for the last good one before the newest.
 
-    Where the present one itself went back, what counts is what it went back to: going back twice does not
-    lead to what was left the first time.
-
-    Args:
-        past: what is kept, the newest first.
-        number: which; None for the last good one before the present one.
-        environment: its name, to say how they are listed.
+    Where the newest is a rollback, its target counts: rolling back twice does not undo the first.
 
     Raises:
         UsageError: there is no such release.

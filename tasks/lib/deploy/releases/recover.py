@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tasks.lib.cluster.kinds import discover
 from tasks.lib.deploy import deploy as steps
@@ -25,6 +25,8 @@ from tasks.lib.errors import Failure
 if TYPE_CHECKING:
     from tasks.lib.deploy.plan.plan import Planned
     from tasks.lib.deploy.session import Session
+
+DISABLED: Final = "Rollback is disabled (--no-rollback, or deploy.roll_back); changes were kept."
 
 
 def after(
@@ -48,22 +50,22 @@ def after(
         record.aftermath.append(remove.LATER)
     elif not isinstance(end, Failure):
         record.outcome = ReleaseResult.INTERRUPTED
-        record.aftermath.append("It was interrupted: what was applied stays, nothing is rolled back.")
+        record.aftermath.append("The deploy was interrupted: changes were kept, nothing is rolled back.")
     elif (touched := restore.touched(planned.steps, record)) and not session.lock.lost.is_set():
         with suppress(Failure):  # pods log what the plan has no part in; without Secrets there are no logs
             session.secrets()
         session.tell(Notice(f"failed: {end.what}"))
         bundle = _keep_bundle(session, end, touched, evidence)
         if not (roll_back and session.settings.deploy.roll_back):
-            record.aftermath.append("What was applied stays as it is, as was asked for.")
+            record.aftermath.append(DISABLED)
         elif _roll_back(session, planned, touched):
             raise end.retold(next_step=_advice(end, bundle)) from end
 
 
 def _advice(failure: Failure, bundle: Path | None) -> str:
-    """The next step; what to look at is gone by now, but what takes a field over is as good as before."""
-    advice = failure.next_step if OPTION in failure.next_step else "Mend the cause and deploy again."
-    return f"{advice} What was seen is kept in {bundle}" if bundle else advice
+    """The next step; its objects are gone from the cluster, but fields can still be taken over."""
+    advice = failure.next_step if OPTION in failure.next_step else "Fix the cause and deploy again."
+    return f"{advice} Support bundle: {bundle}" if bundle else advice
 
 
 def _keep_bundle(session: "Session", failure: Failure, touched: list[Step], folder: str) -> Path | None:
@@ -72,7 +74,7 @@ def _keep_bundle(session: "Session", failure: Failure, touched: list[Step], fold
     now, commit = datetime.datetime.now(datetime.UTC), session.facts.get("commit", "")
     name = support_bundle.folder_name(session.environment.name, commit, now)
     target = settings.root / (folder or settings.deploy.evidence) / name
-    session.tell(PhaseBegan("evidence"))
+    session.tell(PhaseBegan("support bundle"))
     kinds = session.connection.kinds
     found = support_bundle.collect(session.api, kinds, session.namespace, touched, record.heard)
     facts = {
@@ -88,10 +90,12 @@ def _keep_bundle(session: "Session", failure: Failure, touched: list[Step], fold
     try:
         support_bundle.write(target, found, facts, session.redactor)
     except OSError as error:
-        session.tell(Notice(f"Evidence could not be kept in {target}: {error.strerror or error}"))
+        session.tell(
+            Notice(f"The support bundle could not be written to {target}: {error.strerror or error}")
+        )
         return None
     session.tell(Notice(f"kept in {target}"))
-    record.aftermath.append(f"Evidence is kept in {target}")
+    record.aftermath.append(f"Support bundle: {target}")
     return target
 
 
@@ -101,7 +105,7 @@ def _roll_back(session: "Session", planned: "Planned", touched: list[Step]) -> b
     good = history.last_good(session.past)
     if good is None:
         record.aftermath.append(
-            "No earlier release went well: there is nothing to go back to, and changes were kept."
+            "No earlier release went well: there is nothing to roll back to, and changes were kept."
         )
         return False
     recovery = Recovery(session, good, planned.steps, touched)
@@ -115,14 +119,14 @@ def _roll_back(session: "Session", planned: "Planned", touched: list[Step]) -> b
     except Failure as second:
         record.outcome = ReleaseResult.RECOVERY_FAILED
         why = session.redactor.line(f"{second.what} {second.why}")
-        record.aftermath.append(f"The roll back to release {good.number} failed as well: {why}")
+        record.aftermath.append(f"The rollback to release {good.number} failed as well: {why}")
         record.aftermath.append(f"Next: {_way_out(session, good)}")
         return False
     record.outcome, record.rolled_back_to = ReleaseResult.RECOVERED, good.number
     record.aftermath.append(
-        f"What it had touched is as in release {good.number} again"
+        f"Rolled the changed objects back to release {good.number}"
         f"{_but_for(recovery.conceded)}{_also(recovery.earlier)}. "
-        "The database stays as it is: migrations are not reversed."
+        "The database was not changed: migrations are not reversed."
     )
     return True
 
@@ -138,8 +142,6 @@ class Recovery(steps.Operation):
 
     Args:
         failed: the session of the failed deploy, which goes on holding the lock.
-        good: the release that comes back.
-        steps: what the deploy meant to do.
         touched: what it may have changed.
 
     """
@@ -154,7 +156,7 @@ class Recovery(steps.Operation):
     def announced(self, tell: Tell) -> Iterator[Record]:
         """Tell that it begins; its end is part of the deploy's."""
         record = Record(self._failed.environment.name, blank=self._failed.redactor.line)
-        tell(PhaseBegan(f"back to {self._good.title}"))
+        tell(PhaseBegan(f"rollback to {self._good.title}"))
         tell(Began(record))
         yield record
 
@@ -200,10 +202,10 @@ def _but_for(conceded: list[Conflict]) -> str:
     if not conceded:
         return ""
     fields = sorted({f"{conflict.field} of {conflict.ref}" for conflict in conceded})
-    return f", but for what others have set since and keep ({', '.join(fields)})"
+    return f", except fields that others have set since ({', '.join(fields)})"
 
 
 def _also(earlier: list[Step]) -> str:
     if not earlier:
         return ""
-    return f", and so is what deploys before it had left otherwise ({len(earlier)} objects)"
+    return f", with {len(earlier)} objects that earlier deploys had left changed"

@@ -53,11 +53,11 @@ def keep(session: "Session", steps: Sequence[Step]) -> None:
         ) from failure
     session.past, session.zero = [release], release
     back = f"./inv release.rollback --environment {session.environment.name} --to 0"
-    session.tell(Notice(f"what others deployed is kept as release 0; to bring it back: {back}"))
+    session.tell(Notice(f"what others deployed is kept as release 0; to roll back to it: {back}"))
 
 
 def is_of_others(step: Step) -> bool:
-    """Whether a step changes an object that this project never applied and a roll back would restore."""
+    """Whether a step changes an object that this project never applied and a rollback would restore."""
     annotations = ((step.live or {}).get("metadata") or {}).get("annotations") or {}
     return step.writes and step.live is not None and APPLIED not in annotations and step.ref.kind not in LEFT
 

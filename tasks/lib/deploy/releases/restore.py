@@ -1,4 +1,4 @@
-"""What a roll back restores: a pure function of what the failed deploy touched and of the last good release.
+"""What a recovery restores: a pure function of what the failed deploy touched and of the last good release.
 
 What neither the deploy nor an unfinished one before it touched is left alone.  So are Jobs, because
 migrations are never reversed, and kinds that hold data.
@@ -48,14 +48,7 @@ def touched(steps: Sequence[Step], record: Record) -> list[Step]:
 
 
 def unfinished(steps: Sequence[Step], touched: Collection[Step], good: Sequence[Wanted]) -> list[Step]:
-    """The steps whose objects an earlier deploy that did not end well has left otherwise than they were.
-
-    Args:
-        steps: all of this deploy.
-        touched: those that it touched itself.
-        good: the objects of the last good release.
-
-    """
+    """The steps whose objects an earlier failed deploy left otherwise than the last good release has them."""
     before = {w.ref.place: w.digest for w in good}
     seen = {step.ref for step in touched}
     found = []
@@ -69,14 +62,7 @@ def unfinished(steps: Sequence[Step], touched: Collection[Step], good: Sequence[
 
 
 def restoration(steps: Sequence[Step], good: Sequence[Wanted], earlier: Sequence[Step] = ()) -> Restoration:
-    """Decide about every object that was touched.
-
-    Args:
-        steps: what was touched.
-        good: the objects of the last good release; its Secrets are not kept.
-        earlier: what an earlier deploy left that did not end well.
-
-    """
+    """Decide about every object that was touched."""
     before, of_an_earlier = {w.ref.place: w for w in good}, {step.ref for step in earlier}
     objects: list[Wanted] = []
     created: list[Step] = []
@@ -96,13 +82,7 @@ def restoration(steps: Sequence[Step], good: Sequence[Wanted], earlier: Sequence
 
 
 def sparing(due: Restoration, jobs: Sequence[Json]) -> Restoration:
-    """The same, but what Jobs still read that have not ended is left too.
-
-    Args:
-        due: what was decided.
-        jobs: all Jobs of the namespace.
-
-    """
+    """The same, without the removal of configuration that running Jobs still read."""
     specs = [job["spec"]["template"]["spec"] for job in jobs if not job_outcome(job)]
     read = {name for spec in specs for name in configuration_names(spec)}
     spared = [step for step in due.created if (step.ref.kind, step.ref.name) in read]
@@ -130,11 +110,6 @@ def as_it_was(ref: Ref, live: Json) -> Wanted:
 def require_secrets(present: set[str], objects: Sequence[Json], release: Release) -> None:
     """Check that every Secret that old objects read is still there.
 
-    Args:
-        present: the names of those that are.
-        objects: what is to come back.
-        release: what they are of.
-
     Raises:
         Failure: some are gone; all are named.
 
@@ -148,7 +123,7 @@ def require_secrets(present: set[str], objects: Sequence[Json], release: Release
     }
     if gone := sorted(read_by - present):
         raise Failure(
-            "That release cannot be brought back: Secrets that it reads are gone.",
+            "Cannot roll back to that release: Secrets that it reads are gone.",
             "\n".join(gone),
             release.instead,
         )

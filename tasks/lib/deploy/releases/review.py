@@ -27,8 +27,6 @@ class Status:
     """How an environment stands.
 
     Args:
-        release: the one that should be running.
-        drifted: the objects that are not as it made them.
         killed: a later deploy that was killed, which nothing followed.
 
     """
@@ -46,7 +44,7 @@ class Status:
         """
         if self.drifted:
             raise ChangesFound(
-                f"{len(self.drifted)} objects are not as release {self.release.number} made them."
+                f"{len(self.drifted)} objects have drifted from release {self.release.number}."
             )
 
 
@@ -97,14 +95,10 @@ def status(settings: "Settings", environment: "Environment") -> Status:
 
 
 def in_force(past: Sequence[history.Release], environment: str) -> history.Release:
-    """The release that should be running: the newest that ended, or the one brought back when that failed.
-
-    Args:
-        past: what is kept, the newest first.
-        environment: its name, to say how they are listed.
+    """The release that should be running: the newest that ended, or the one that it rolled back to.
 
     Raises:
-        UsageError: the one that was brought back is not kept any more.
+        UsageError: the one that was rolled back to is no longer kept.
 
     """
     newest = _newest(past)

@@ -75,9 +75,9 @@ def roll_back(settings: "Settings", request: Request, tell: Tell) -> Record:
         sealing = seal.decrypted(settings, environment)
         if request.accept_unsealed is None:
             seal.require(sealing, chosen, environment.name)
-        tell(PhaseBegan(f"back to {chosen.title}"))
+        tell(PhaseBegan(f"rollback to {chosen.title}"))
         kept = policy.way_back(past, chosen.number)
-        tell(Notice(f"The database stays as it is: migrations are not reversed. {kept}".strip()))
+        tell(Notice(f"The database is not changed: migrations are not reversed. {kept}".strip()))
         return steps.deploy(Rollback(settings, request, connection, chosen, sealing), tell)
     finally:
         connection.api.close()
@@ -201,11 +201,11 @@ def _require_images(settings: "Settings", objects: "Sequence[Json]", tell: Tell)
     try:
         gone = digest.missing(settings, objects)
     except Failure as failure:
-        tell(Notice(f"Whether its images are still there is not known: {failure.what}"))
+        tell(Notice(f"Could not check that its images still exist: {failure.what}"))
         return
     if gone:
         raise Failure(
-            "That release cannot be brought back: the registry does not hold its images any more.",
+            "Cannot roll back to that release: the registry no longer holds its images.",
             "\n".join(gone),
             "Choose another release with --to, or build and push the image (./inv build, ./inv push).",
         )
@@ -234,7 +234,7 @@ def note_end(record: Record, end: BaseException, chosen: history.Release) -> Non
         record.aftermath.append(remove.LATER)
     elif isinstance(end, KeyboardInterrupt):
         record.outcome = ReleaseResult.ROLLBACK_INTERRUPTED
-        record.aftermath.append(f"It was interrupted: what was brought back stays. For the rest: {again}")
+        record.aftermath.append(f"The rollback was interrupted: its changes were kept. To finish it: {again}")
 
 
 def require_still(request: Request, chosen: history.Release, past: "Sequence[history.Release]") -> None:

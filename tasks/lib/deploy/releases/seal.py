@@ -1,6 +1,6 @@
 """Seals of releases: an HMAC under a key of the deploying side, kept among the encrypted secrets.
 
-Whoever may write ConfigMaps in the namespace can change the history.  A roll back applies what the history
+Whoever may write ConfigMaps in the namespace can change the history.  A rollback applies what the history
 holds with the deployer's rights, so it first checks that a deploy wrote it.  The key never reaches the
 cluster.
 """
@@ -104,7 +104,7 @@ def require(seal: Seal, past: Release, environment: str) -> None:
     """
     if doubt := seal.doubt(past):
         raise Failure(
-            f"Release {past.number} cannot be trusted, so it is not brought back.",
+            f"Cannot roll back to release {past.number}: it cannot be trusted.",
             doubt,
             f"Look at it: ./inv release.show --environment {environment}, then show its plan and decide: "
             f"./inv release.rollback --environment {environment} --to {past.number} --accept-unsealed",

@@ -79,16 +79,9 @@ def add(
     known: Sequence[Release],
     sealed: Callable[[Release], Release] = lambda release: release,
 ) -> int:
-    """Keep a release and forget old ones beyond the bound; returns its number.
+    """Keep a release and delete old ones beyond the bound; returns its number.
 
-    Args:
-        api: the server.
-        namespace: the environment's.
-        facts_of_it: what is remembered of it.
-        objects: what it deployed; None where nobody knows.
-        known: the releases that are kept, the newest first.
-        sealed: adds the seal to a release, once its number is known.
-
+    `known` are the releases that are kept, the newest first; `objects` is None where they are not known.
     """
     packed = "" if objects is None else pack(objects)
     release = sealed(bounded(Release((known[0].number if known else 0) + 1, facts_of_it, packed)))

@@ -1,4 +1,4 @@
-"""The evidence of a failed deploy as a folder: what a roll back would sweep away.
+"""A support bundle of a failed deploy: a folder with what a rollback would sweep away.
 
 The record, the events of the namespace, every touched object and the pods of touched workloads as YAML, and
 the logs of containers that are not well, of this run and the one before.  Secret values are blanked out.
@@ -52,22 +52,13 @@ def collect(
     touched: Sequence[Step],
     heard: Mapping[tuple[str, str], Iterable[str]],
 ) -> Found:
-    """Read what the cluster can still tell; a source that does not answer is noted and left out.
-
-    Args:
-        api: the server.
-        kinds: what it serves.
-        namespace: the environment's.
-        touched: what the deploy may have changed.
-        heard: what containers of Jobs wrote, by pod and container: their pods may be gone.
-
-    """
-    # The cluster may be what is broken: evidence is taken as far as it comes quickly.
+    """Read what the cluster can still tell; a source that does not answer is noted and left out."""
+    # The cluster may be what is broken: only what it answers quickly is collected.
     hurried, found = api.patient(HURRIED), Found()
     try:
         _collect(hurried, kinds, namespace, touched, found)
-    except Failure as fault:  # no server, or no token for it: so it would be with everything that is left
-        found.missing.append(f"the rest: {fault.what} {fault.why}")
+    except Failure as problem:  # no server, or no token for it: so it would be with everything that is left
+        found.missing.append(f"the rest: {problem.what} {problem.why}")
     finally:
         hurried.close()
     for (pod, container), lines in heard.items():
@@ -97,12 +88,6 @@ def _collect(api: Api, kinds: Kinds, namespace: str, touched: Sequence[Step], fo
 
 def write(folder: Path, found: Found, facts: Mapping[str, object], redactor: Redactor) -> None:
     """Write a bundle, readable by its owner only.
-
-    Args:
-        folder: made here.
-        found: what was collected.
-        facts: what else to keep, as `record.json`.
-        redactor: takes secret values out.
 
     Raises:
         OSError: it cannot be written.
@@ -207,8 +192,8 @@ def _collect_logs(api: Api, pod: Json, found: Found) -> None:
 def _log(api: Api, path: str, query: Mapping[str, str]) -> list[str]:
     try:
         return [line.decode(errors="replace") for line in api.lines(path, query=query, idle=HURRIED.attempt)]
-    except Unreachable as fault:  # a node that does not answer: others may
-        return [f"({fault.why})"]
+    except Unreachable as problem:  # a node that does not answer: others may
+        return [f"({problem.why})"]
 
 
 @contextmanager

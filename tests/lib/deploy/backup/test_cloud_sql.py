@@ -11,7 +11,15 @@ import requests
 
 from sandbox.cloud import sql
 from tasks.lib import retry
-from tasks.lib.deploy.backup.cloud_sql import Backups, Begun, Refusal, cause, read_begun, refused
+from tasks.lib.deploy.backup.cloud_sql import (
+    LONGEST_PAUSE,
+    Backups,
+    Begun,
+    Refusal,
+    cause,
+    read_begun,
+    refused,
+)
 from tasks.lib.deploy.events import Event, Notice
 from tasks.lib.errors import Failure, TimedOut
 from tests.builders import checked_in_settings
@@ -126,7 +134,8 @@ def test_an_instance_that_stays_busy_ends_the_wait(backups: Backups, api: type[A
     with pytest.raises(TimedOut, match="was not there within 60 s: no migration was started") as failure:
         backups.begin("x")
     assert "another operation was already in progress" in failure.value.why
-    assert 50 < sum(clock.slept) <= 60
+    # The next pause, a quarter longer than the longest at most, would have ended too late.
+    assert 60 - 1.25 * LONGEST_PAUSE < sum(clock.slept) <= 60
     assert BY_HAND in failure.value.next_step
 
 
@@ -150,7 +159,8 @@ def test_a_backup_that_never_ends_is_not_waited_for_for_ever(
         backups.finish(begun)
     assert failure.value.why == f"Backup {begun.id} is PENDING."
     assert failure.value.exit_code == 70
-    assert 50 < sum(clock.slept) <= 60
+    # The next pause, a quarter longer than the longest at most, would have ended too late.
+    assert 60 - 1.25 * LONGEST_PAUSE < sum(clock.slept) <= 60
 
 
 @pytest.mark.parametrize("first", [(503, b"no"), (200, b"<html>"), (429, b"{}")])

@@ -1,4 +1,4 @@
-"""Whose lock is given up where it changes hands meanwhile; tests/e2e/test_lock.py gives up real ones."""
+"""Whose lock is released where another takes it meanwhile; tests/e2e/test_lock.py releases real ones."""
 
 import json
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_a_holder_that_only_renewed_or_is_waited_for_loses_it_all_the_same(tmp_p
 )
 def test_a_lock_that_was_taken_over_meanwhile_is_kept(tmp_path: Path, other: Answer) -> None:
     with scripted(tmp_path) as server:
-        with pytest.raises(Failure, match="changed hands") as caught:
+        with pytest.raises(Failure, match="took the lock over") as caught:
             given_up(server, a_lease("dead", "7"), CHANGED, other)
 
         assert "since 2026-01-02T0" in caught.value.why

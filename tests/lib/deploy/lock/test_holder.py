@@ -113,12 +113,12 @@ def test_its_lease_says_who_when_and_how_long(spec: dict[str, str], began: str, 
     [
         (
             "me@here (1)",
-            "The deploy before had ended, as release 4, and could not give its lock back.",
+            "The previous deploy had ended, as release 4, but could not release its lock.",
             [],
         ),
         (
             "me@here (2)",
-            "The deploy before was killed, or cut off from the cluster: it is kept as release 5.",
+            "The previous deploy was killed, or lost the cluster: it is kept as release 5.",
             [store.config_map(5, 1)],
         ),
     ],

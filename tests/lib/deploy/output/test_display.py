@@ -70,7 +70,7 @@ def test_what_is_held_is_told_in_one_line_before_what_follows(then: PhaseBegan |
     heard.at(0, "created", "1/1")
     heard.at(0, "started", "complete", ref=JOB)
     heard.lines(then)
-    assert heard.said[2] == "  by now: Deployment web 1/1; Job migration complete"
+    assert heard.said[2] == "  latest: Deployment web 1/1; Job migration complete"
     heard.at(1)
     assert len(heard.said) == 4
 

@@ -67,6 +67,6 @@ def test_a_status_is_told_in_lines() -> None:
         "  ~ Deployment web: changed, by kubectl-edit",
         "      ~ spec.replicas: 1 → 2",
         "  - Service web: missing",
-        "2 objects are not as that release made them.",
+        "2 objects have drifted from that release.",
     ]
-    assert status_lines("staging", Status(PAST, ()))[-1] == "Everything is as that release made it."
+    assert status_lines("staging", Status(PAST, ()))[-1] == "No drift."

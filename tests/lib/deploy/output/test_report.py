@@ -107,7 +107,7 @@ FAILURE = Failure(f"{EVIL} failed.", f"why {EVIL}\n{'z' * 500}", f"next {EVIL}")
         (TimedOut("late"), "timed out", 70, "late"),
         (KeyboardInterrupt(), "interrupted", 130, "Stopped by Ctrl-C."),
         (Terminated(15), "interrupted", 143, "Stopped by SIGTERM."),
-        (ValueError(SECRET), "failed", 1, "An error that was not expected: ValueError."),
+        (ValueError(SECRET), "failed", 1, "Unexpected error: ValueError."),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
@@ -202,7 +202,7 @@ def test_what_was_still_in_work_lasted_to_the_end_of_its_phase(
         record.end(ref("job", "Job"), Result.APPLIED)
         record.note(ref("job", "Job"), Result.WAITING, "running", "0/1")
         clock.sleep(2)
-        tell(PhaseBegan("evidence"))
+        tell(PhaseBegan("support bundle"))
         clock.sleep(2)
     (row,) = json.loads((tmp_path / "deploy.json").read_text())["objects"]
     assert row["seconds"] == pytest.approx(2)

@@ -81,7 +81,7 @@ def test_a_long_table_fits_and_shows_what_matters_with_a_count_of_the_rest(heigh
     if height > 5:
         assert "deploy/web" in "\n".join(lines)
         shown = len(lines) - 3
-        assert lines[-1] == f"{1002 - shown} more: {502 - shown} done, 500 to come"
+        assert lines[-1] == f"{1002 - shown} more: {502 - shown} done, 500 pending"
 
 
 def test_cells_are_text_and_neither_markup_nor_commands() -> None:

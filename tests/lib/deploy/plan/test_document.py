@@ -237,5 +237,5 @@ def test_only_a_plan_with_changes_ends_with_their_exit_code() -> None:
 def test_a_person_can_only_be_asked_on_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with (tmp_path / "no-terminal").open("w+") as stdin:
         monkeypatch.setattr("sys.stdin", stdin)
-        with pytest.raises(UsageError, match="asks on a terminal"):
+        with pytest.raises(UsageError, match="stdin is not a terminal"):
             approval(asked=True, plan_file="")

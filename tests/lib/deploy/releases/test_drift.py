@@ -135,7 +135,7 @@ def test_a_kind_that_the_cluster_does_not_serve_any_more_is_not_told_as_missing(
     assert server.asked == []
     assert (found.state, [str(change) for change in found.changes]) == (
         "changed",
-        ["~ apiVersion: apps/v1 → not served by the cluster any more"],
+        ["~ apiVersion: apps/v1 → no longer served by the cluster"],
     )
 
 

@@ -13,7 +13,7 @@ NOTHING = Planned((), {}, {})
 @pytest.mark.parametrize(
     ("outcome", "kept", "said"),
     [
-        ("failed", "interrupted", "It was interrupted: what was applied stays, nothing is rolled back."),
+        ("failed", "interrupted", "The deploy was interrupted: changes were kept, nothing is rolled back."),
         ("deployed", "deployed", "Everything is ready; the next deploy tries again to prune the rest."),
     ],
     ids=["on the way", "when all was ready"],

@@ -44,8 +44,8 @@ def test_one_that_was_named_is_and_so_is_one_that_is_still_meant() -> None:
 
 LATER = "Everything is ready; the next deploy tries again to prune the rest."
 STAYS = (
-    "It was interrupted: what was brought back stays. "
-    "For the rest: ./inv release.rollback --environment staging --to 2"
+    "The rollback was interrupted: its changes were kept. "
+    "To finish it: ./inv release.rollback --environment staging --to 2"
 )
 
 
