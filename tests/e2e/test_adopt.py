@@ -158,7 +158,7 @@ def test_an_aged_cluster_is_the_manifests_plus_defaults_after_one_deploy(either:
     assert [_content(one) for one in _read(either, brought_back)] == [_content(one) for one in was]
 
 
-def test_a_first_deploy_that_fails_brings_back_what_others_had_deployed(environment: Case) -> None:
+def test_a_failed_first_deploy_restores_what_others_had_deployed(environment: Case) -> None:
     _applied_by_kubectl(environment, _service(environment))
     [before] = _read(environment, [_service(environment)])
     environment.behave("Deployment", "web", "crash-loop")
@@ -197,7 +197,7 @@ def test_fields_that_the_manifests_no_longer_have_go(environment: Case) -> None:
     assert {entry["manager"] for entry in after["metadata"]["managedFields"]} == {"lookit-orchestrator"}
 
 
-def test_what_changed_after_the_look_is_taken_over_all_the_same(environment: Case) -> None:
+def test_an_object_that_changed_meanwhile_is_taken_over(environment: Case) -> None:
     document = {**_service(environment)}
     _applied_by_kubectl(environment, document)
     connection = connect(environment.settings, environment.environment)

@@ -25,7 +25,7 @@ def replicas(case: Case) -> int:
 
 
 @pytest.mark.parametrize(("autoscaled", "left"), [(True, 4), (False, 1)])
-def test_the_autoscalers_count_is_kept_and_other_pods_are_told_to_go(
+def test_an_autoscalers_count_is_kept_and_other_losses_noted(
     environment: Case, autoscaled: bool, left: int
 ) -> None:
     others = [AUTOSCALER] if autoscaled else []

@@ -18,7 +18,7 @@ def hold(case: Case, name: str, *finalizers: str) -> None:
     case.kubectl("patch", "configmap", name, "--type=merge", f"--patch={patch}")
 
 
-def test_what_is_being_deleted_is_waited_for_and_made_anew(environment: Case) -> None:
+def test_an_object_that_is_being_deleted_is_waited_for_and_recreated(environment: Case) -> None:
     name = "extra"
     thing = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
     environment.hold_only({**thing, "data": {"a": "b"}})
@@ -42,7 +42,7 @@ def test_what_is_being_deleted_is_waited_for_and_made_anew(environment: Case) ->
     assert objects(environment)["ConfigMap/extra"]["data"] == {"a": "c"}
 
 
-def test_a_workload_that_somebody_deletes_meanwhile_ends_the_deploy_and_comes_back(environment: Case) -> None:
+def test_a_workload_deleted_meanwhile_fails_the_deploy_and_is_recreated(environment: Case) -> None:
     environment.hold_only(workload("web"))
     deployed(environment)
     environment.hold_only(workload("web", "never-ready"))
@@ -57,7 +57,7 @@ def test_a_workload_that_somebody_deletes_meanwhile_ends_the_deploy_and_comes_ba
     assert "never-ready" not in json.dumps(web["spec"])
 
 
-def test_the_cluster_says_of_a_job_that_is_gone_that_it_completed(environment: Case) -> None:
+def test_an_event_tells_that_a_removed_job_completed(environment: Case) -> None:
     """What tells a Job that its time to live removed from one that somebody deleted."""
     pod = {"restartPolicy": "Never", "containers": [{"name": "main", "image": "busybox:1"}]}
     job = {

@@ -159,7 +159,7 @@ def serving(case: Case) -> set[str]:
 
 
 @pytest.mark.xdist_group("upgraded")
-def test_the_next_version_keeps_serving_from_old_pods_until_new_ones_are_ready(upgraded: Upgrade) -> None:
+def test_old_pods_serve_until_new_ones_are_ready(upgraded: Upgrade) -> None:
     before, after = upgraded.before["Deployment/web"], upgraded.after["Deployment/web"]
     assert all(upgraded.serving)
     assert after["spec"]["selector"] == before["spec"]["selector"]
@@ -171,7 +171,7 @@ def test_the_next_version_keeps_serving_from_old_pods_until_new_ones_are_ready(u
 
 
 @pytest.mark.xdist_group("upgraded")
-def test_a_container_added_in_front_leaves_the_environment_of_the_others_alone(upgraded: Upgrade) -> None:
+def test_a_container_added_in_front_changes_no_other_containers_environment(upgraded: Upgrade) -> None:
     before, after = upgraded.containers_before["uwsgi"], containers(upgraded.case)
     assert next(iter(after)) == "aaa"
     assert "envFrom" not in after["aaa"]
@@ -180,17 +180,17 @@ def test_a_container_added_in_front_leaves_the_environment_of_the_others_alone(u
 
 
 @pytest.mark.xdist_group("upgraded")
-def test_a_changed_role_reference_is_made_anew(upgraded: Upgrade) -> None:
+def test_a_changed_role_reference_is_recreated(upgraded: Upgrade) -> None:
     assert f"RoleBinding {upgraded.case.name}-rollout-waiter-binding: recreated" in upgraded.said
     assert upgraded.after["RoleBinding/rollout-waiter-binding"]["roleRef"]["name"] == "view"
 
 
 @pytest.mark.xdist_group("upgraded")
-def test_a_definition_and_an_object_that_uses_its_new_field_go_in_together(upgraded: Upgrade) -> None:
+def test_a_definition_and_an_object_with_its_new_field_deploy_together(upgraded: Upgrade) -> None:
     assert upgraded.widget["spec"] == {"old": "a", "new": "b"}
 
 
-def test_what_the_cluster_would_refuse_is_told_together_before_anything_changes(environment: Case) -> None:
+def test_all_refusals_are_told_before_anything_changes(environment: Case) -> None:
     deployed(environment)
     name = environment.name
     by_hand = {"containers": [{"name": "uwsgi", "image": "gcr.io/mit-lookit/lookit:by-hand"}]}
@@ -244,9 +244,7 @@ def test_a_cluster_marked_as_anothers_is_not_touched(environment: Case) -> None:
     assert set(objects(environment)) - {"ConfigMap/kube-root-ca.crt"} == before
 
 
-def test_a_plan_shows_what_would_change_and_an_approved_one_is_kept_to(
-    environment: Case, tmp_path: Path
-) -> None:
+def test_a_plan_shows_changes_and_a_stale_approval_is_refused(environment: Case, tmp_path: Path) -> None:
     def plan(*options: str) -> Any:
         return environment.invoke("plan", *words()[1:], *options)
 

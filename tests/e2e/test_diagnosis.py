@@ -95,7 +95,7 @@ PODS = [
 ]
 
 
-def test_what_never_becomes_ready_ends_the_deploy_at_once_and_its_mending_is_not_blocked(
+def test_what_never_becomes_ready_fails_at_once_and_can_be_fixed(
     environment: Case,
 ) -> None:
     for row in PHASES:
@@ -150,7 +150,7 @@ def test_a_claim_of_a_missing_class_ends_the_deploy(
     assert f"kubectl -n {environment.name} describe persistentvolumeclaim/{name}" in done.stderr
 
 
-def test_pods_that_may_not_be_created_end_the_deploy_at_once_but_a_quota_is_waited_for(
+def test_forbidden_pods_fail_at_once_but_a_quota_is_waited_for(
     environment: Case,
 ) -> None:
     limits = {"limits": [{"type": "Container", "max": {"memory": "64Mi"}}]}

@@ -35,7 +35,7 @@ def interrupted_while_it_runs(case: Case) -> None:
         assert deploying.end() == 130
 
 
-def test_a_running_migration_is_waited_for_before_the_next_one_takes_its_place(environment: Case) -> None:
+def test_a_running_migration_ends_before_the_next_replaces_it(environment: Case) -> None:
     interrupted_while_it_runs(environment)
     first = live(environment)["metadata"]["uid"]
     environment.hold_only(migration("app:2"))

@@ -34,9 +34,7 @@ def plan(case: Case, *options: str) -> Ended:
     return case.invoke("plan", *words()[1:], *options)
 
 
-def test_what_is_not_deployed_any_more_is_shown_then_removed_at_the_end(
-    environment: Case, tmp_path: Path
-) -> None:
+def test_what_is_no_longer_deployed_is_shown_and_pruned_last(environment: Case, tmp_path: Path) -> None:
     name = environment.name
     extras: tuple[dict[str, Any], ...] = (SERVICE, THEIRS, EXTRA, CONFIG, UNREAD, CLAIM, CRON)
     for thing in extras:

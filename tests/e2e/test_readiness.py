@@ -54,7 +54,7 @@ def certificate(**annotations: str) -> dict[str, Any]:
     return {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": metadata, "spec": spec}
 
 
-def test_a_certificate_that_is_not_issued_is_waited_for_until_the_limit(environment: Case) -> None:
+def test_an_unissued_certificate_times_out(environment: Case) -> None:
     environment.hold_only(certificate(**SICK))
     deploy(environment, INVOKE_TIME_LIMITS_ROLLOUT="1s")
     # Whoever issues it says so in its own time: the next deploy, which changes it, finds that said.

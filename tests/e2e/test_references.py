@@ -40,7 +40,7 @@ def test_a_missing_secret_and_key_are_refused_before_anything_changes(environmen
     assert json.loads(environment.kubectl("get", "deployments", "-o", "json"))["items"] == []
 
 
-def test_what_somebody_else_keeps_in_the_cluster_may_be_named(environment: Case) -> None:
+def test_references_to_objects_of_others_are_accepted(environment: Case) -> None:
     web = workload("web")
     web["spec"]["template"]["spec"]["containers"][0] |= LATE
     environment.hold_only(web)
@@ -73,7 +73,7 @@ def bare(name: str, container: dict[str, Any], **spec: Any) -> dict[str, Any]:
     }
 
 
-def test_a_pod_waits_for_its_secret_and_starts_once_it_is_there(environment: Case) -> None:
+def test_a_pod_starts_once_its_secret_exists(environment: Case) -> None:
     environment.api.create(f"{environment.path}/pods", bare("needy", LATE))
 
     told = until(lambda: waiting(environment, "needy"))

@@ -22,8 +22,8 @@ def tree(request: pytest.FixtureRequest) -> Tree:
 
 
 @pytest.fixture(scope="session")
-def releases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tree, Tree]:
+def releases() -> tuple[Tree, Tree]:
     """Version A, then version B, as a deploy renders them; A's commit and tag are numbers for YAML."""
-    first = build_release("staging", tmp_path_factory.mktemp("a"), "12345678e0" + "0" * 30, "1.10")
-    second = build_release("staging", tmp_path_factory.mktemp("b"), "b" * 40, "v2.0")
+    first = build_release("staging", "12345678e0" + "0" * 30, "1.10")
+    second = build_release("staging", "b" * 40, "v2.0")
     return first, second

@@ -1,10 +1,12 @@
 """Building the checked-in tree, or a changed copy of it, and finding objects by their plain names."""
 
+import functools
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,9 +117,11 @@ def changed_copy(folder: Path, change: Callable[[Path], None]) -> Path:
     return copy
 
 
-def build_release(environment: str, folder: Path, commit: str, tag: str) -> Tree:
-    """Render as a deploy does."""
-    return build(environment, prepared(environment, folder, commit, tag))
+@functools.cache
+def build_release(environment: str, commit: str, tag: str) -> Tree:
+    """Render as a deploy does; once in each process, so whoever changes an object copies it first."""
+    with tempfile.TemporaryDirectory() as folder:
+        return build(environment, prepared(environment, Path(folder), commit, tag))
 
 
 def prepared(environment: str, folder: Path, commit: str, tag: str) -> Path:

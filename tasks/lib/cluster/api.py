@@ -209,7 +209,7 @@ class Api:
     ) -> "BaseHTTPResponse":
         """Send it in another thread, so that a signal ends the waiting.
 
-        A write under way gets a moment more: what comes afterwards, as giving the lock back, finds it done.
+        A write in progress gets a moment more, so that what follows, such as releasing the lock, sees it.
         """
         sending = Background(partial(self._send, method, path, headers, data))
         try:

@@ -81,9 +81,7 @@ class ApiError(Failure):
 
     Args:
         doing: what was asked of it, such as `apply Deployment staging-web`.
-        status: the HTTP status.
         reason: the machine-readable reason, such as `AlreadyExists`.
-        message: the server's own words.
         causes: single problems, where the server lists them.
 
     """

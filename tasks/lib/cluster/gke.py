@@ -48,10 +48,10 @@ class Connection:
 
 
 def connect(settings: "Settings", environment: "Environment") -> Connection:
-    """Reach the environment's cluster; its first answer shows that it is there and lets us in.
+    """Reach the environment's cluster; its first answer shows that it accepts the credentials.
 
     Raises:
-        Failure: no credentials, no such cluster, not reachable, or not let in.
+        Failure: no credentials, no such cluster, not reachable, or the credentials are not accepted.
 
     """
     from tasks.lib.google.credentials import Tokens, credentials

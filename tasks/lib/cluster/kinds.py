@@ -23,9 +23,7 @@ class Kind:
 
     Args:
         api_version: `v1` or `apps/v1`.
-        kind: `Deployment`.
         plural: `deployments`, as in a path.
-        namespaced: whether its objects lie in a namespace.
 
     """
 

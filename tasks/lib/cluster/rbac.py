@@ -20,10 +20,10 @@ RBAC: Final = "rbac.authorization.k8s.io"
 ROLE: Final = "lookit-deployer"
 # Kinds that are deleted and recreated where a change requires it.
 RECREATED: Final = frozenset({"Job", "StorageClass", "RoleBinding", "ClusterRoleBinding"})
-# Kinds that no deploy ever removes: data is in them, or hangs on them.
+# Kinds that no deploy ever removes: they hold data, or data depends on them.
 NEVER_REMOVED: Final = frozenset({"PersistentVolumeClaim", "Namespace", "CustomResourceDefinition"})
 
-# Kinds that a deploy need not use itself, and that may read configuration all the same.
+# Kinds that may read configuration although a deploy need not use them itself.
 READERS_ALONE: Final = (("apps", "controllerrevisions"), ("batch", "cronjobs"))
 
 # Up to so many of a namespace are asked for one by one.
@@ -38,7 +38,6 @@ class Permission:
         namespace: empty for resources of the whole cluster.
         group: the API group; empty for the core one.
         resource: `deployments`, or with a subresource `pods/log`.
-        verb: `patch`.
 
     """
 
@@ -70,9 +69,7 @@ class Permission:
 def needed(used: Iterable[tuple[Kind, str]], namespace: str) -> list[Permission]:
     """Every permission that a deploy of these kinds uses, sorted.
 
-    Args:
-        used: each kind that is applied, with its namespace.
-        namespace: the environment's, whose workloads are watched.
+    `used` are the kinds that are applied, `namespace` is the environment's, whose workloads are watched.
 
     """
     permissions = {
@@ -135,7 +132,7 @@ def to_remove(kinds: Iterable[tuple[Kind, str]]) -> list[Permission]:
 
 
 def handed_on(roles: Iterable[Json]) -> list[Permission]:
-    """What rendered roles grant: RBAC lets nobody create a role with more than they may do themselves."""
+    """What rendered roles grant: RBAC refuses a role that grants more than its creator may do."""
     return sorted(
         Permission(role["metadata"].get("namespace", ""), group, resource, verb)
         for role in roles

@@ -164,7 +164,7 @@ def test_a_server_that_is_not_there_is_named(clock: Clock) -> None:
     assert "refused" in caught.value.why
 
 
-def test_a_server_with_a_certificate_of_someone_else_is_refused(server: Scripted, clock: Clock) -> None:
+def test_a_server_with_another_certificate_is_refused(server: Scripted, clock: Clock) -> None:
     server.answers = [Answer()]
     stranger = replace(server, endpoint=Endpoint(server.endpoint.server)).api()
 
@@ -199,7 +199,7 @@ def test_a_list_that_expired_from_the_start_is_an_error(server: Scripted) -> Non
     assert len(server.asked) == 1
 
 
-def test_a_proxy_of_the_environment_is_asked_unless_the_host_is_excepted(
+def test_the_environments_proxy_is_used_unless_no_proxy_names_the_host(
     server: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.answers = [Answer()]

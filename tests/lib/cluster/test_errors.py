@@ -30,7 +30,7 @@ from tasks.lib.cluster.errors import Unreachable, api_error, is_permanent
         "a namespace that goes",
     ],
 )
-def test_a_403_names_the_way_out_that_goes_with_its_words(message: str, step: str) -> None:
+def test_a_403_names_the_fix_that_fits_its_message(message: str, step: str) -> None:
     assert api_error("apply it", 403, message.encode()).next_step.startswith(step)
 
 
@@ -70,7 +70,7 @@ def test_a_webhook_that_does_not_answer_is_named(code: int) -> None:
     ],
     ids=["within TLS", "of a pool", "no connection", "nobody there"],
 )
-def test_a_server_that_took_a_request_and_did_not_answer_may_wait_for_a_webhook(why: str, first: str) -> None:
+def test_an_unanswered_request_may_wait_for_a_webhook(why: str, first: str) -> None:
     told = Unreachable("https://10.0.0.1", why)
     next_step = told.next_step
 

@@ -62,7 +62,7 @@ def dns(allowed: bool) -> dict[str, Any]:
         "old field",
     ],
 )
-def test_the_way_in_is_the_dns_name_where_outsiders_may_use_it(
+def test_the_dns_endpoint_is_used_where_external_traffic_is_allowed(
     changes: dict[str, Any], endpoint: Endpoint
 ) -> None:
     found = gke.read(STAGING, answer(**changes))
@@ -207,7 +207,7 @@ def test_an_empty_mark_is_another_mark() -> None:
     assert "found    an empty mark" in caught.value.why
 
 
-def test_its_own_mark_lets_a_deploy_pass(server: Scripted) -> None:
+def test_a_matching_mark_passes(server: Scripted) -> None:
     server.answers = [Answer(body=json.dumps(gke.mark(STAGING)).encode())]
     assert gke.check_mark(server.api(), STAGING) is True
 
@@ -217,7 +217,7 @@ def test_a_cluster_without_a_mark_is_a_new_one(server: Scripted) -> None:
     assert gke.check_mark(server.api(), STAGING) is False
 
 
-def test_a_mark_that_may_not_be_read_stops_the_deploy(server: Scripted) -> None:
+def test_an_unreadable_mark_stops_the_deploy(server: Scripted) -> None:
     server.answers = [status(403, "Forbidden", "no")]
     with pytest.raises(ApiError):
         gke.check_mark(server.api(), STAGING)

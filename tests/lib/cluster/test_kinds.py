@@ -81,7 +81,7 @@ def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_a_kind_that_was_brought_is_waited_for(server: Scripted, clock: Clock) -> None:
+def test_a_newly_defined_kind_is_waited_for(server: Scripted, clock: Clock) -> None:
     before, after = ({**DOCUMENT, "items": DOCUMENT["items"][place:]} for place in (1, 0))
     early, late = (Answer(body=json.dumps(document).encode()) for document in (before, after))
     server.answers = [early, early, early, early, late]
@@ -93,7 +93,7 @@ def test_a_kind_that_was_brought_is_waited_for(server: Scripted, clock: Clock) -
     assert len(clock.slept) == 2
 
 
-def test_a_kind_that_never_comes_is_not_waited_for_forever(server: Scripted, clock: Clock) -> None:
+def test_a_kind_that_is_never_served_times_out(server: Scripted, clock: Clock) -> None:
     server.answers = [Answer(body=json.dumps(DOCUMENT).encode())]
 
     assert ("example.org/v1", "Widget") not in discover_with(

@@ -34,7 +34,7 @@ WATCHED = [
 ]
 
 
-def test_a_deploy_needs_to_write_its_kinds_and_to_watch_workloads() -> None:
+def test_a_deploy_needs_to_write_its_kinds_and_watch_workloads() -> None:
     assert [str(permission) for permission in needed([(JOBS, "default"), (CLASSES, "")], "default")] == [
         *(
             f"{verb} storageclasses.storage.k8s.io in the whole cluster"
@@ -85,7 +85,7 @@ def test_everything_that_is_missing_is_named_at_once(server: Scripted) -> None:
     )
 
 
-def test_a_deploy_goes_on_where_all_is_granted(server: Scripted) -> None:
+def test_a_deploy_with_all_permissions_continues(server: Scripted) -> None:
     server.answers = [Answer(body=json.dumps({"status": {"allowed": True}}).encode())]
     require(server.api(), [Permission("default", "apps", "deployments", "patch")])
     assert [asked.path for asked in server.asked] == [
@@ -126,7 +126,7 @@ def reviewed(*rules: dict[str, list[str]]) -> Answer:
     return Answer(body=json.dumps({"status": {"resourceRules": rules, "incomplete": True}}).encode())
 
 
-def test_of_many_only_what_the_rules_do_not_grant_is_asked_for_one_by_one(server: Scripted) -> None:
+def test_only_what_rules_do_not_grant_is_asked_singly(server: Scripted) -> None:
     denied = Answer(body=json.dumps({"status": {"allowed": False}}).encode())
     server.answers = [reviewed(rule(verbs=["get", "list", "watch", "patch", "create", "update"])), denied]
     verbs = ("create", "delete", "get", "list", "patch", "update", "watch")
@@ -143,7 +143,7 @@ def test_of_many_only_what_the_rules_do_not_grant_is_asked_for_one_by_one(server
     assert json.loads(server.asked[0].body)["spec"] == {"namespace": "default"}
 
 
-def test_what_concerns_the_whole_cluster_is_always_asked_for(server: Scripted) -> None:
+def test_cluster_wide_permissions_are_always_asked_singly(server: Scripted) -> None:
     server.answers = [Answer(body=json.dumps({"status": {"allowed": True}}).encode())]
 
     require(server.api(), [Permission("", "", "namespaces", verb) for verb in "abcdefgh"])
@@ -151,7 +151,7 @@ def test_what_concerns_the_whole_cluster_is_always_asked_for(server: Scripted) -
     assert len(server.asked) == 8
 
 
-def test_rules_that_may_not_be_seen_are_no_hindrance(server: Scripted) -> None:
+def test_unreadable_rules_are_asked_singly(server: Scripted) -> None:
     granted = Answer(body=json.dumps({"status": {"allowed": True}}).encode())
     server.answers = [status(403, "Forbidden", "not yours"), granted]
 
@@ -167,7 +167,7 @@ def test_rules_that_may_not_be_seen_are_no_hindrance(server: Scripted) -> None:
         ("104312345678901234567", "The token lacks the scope userinfo.email"),
     ],
 )
-def test_who_the_cluster_takes_us_for_is_told(server: Scripted, user: str, step: str) -> None:
+def test_the_account_name_is_told(server: Scripted, user: str, step: str) -> None:
     denied = Answer(body=json.dumps({"status": {"allowed": False}}).encode())
     server.answers = [denied, Answer(body=json.dumps({"status": {"userInfo": {"username": user}}}).encode())]
 

@@ -153,8 +153,8 @@ def told(found: Sequence[Wanted], steps: Sequence[Step], redactor: Redactor) -> 
 
 
 @pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
-    tree = build_release("staging", tmp_path_factory.mktemp("release"), "b" * 40, "v2.0")
+def rendered() -> list[Object]:
+    tree = build_release("staging", "b" * 40, "v2.0")
     return list(tree.objects.values())
 
 

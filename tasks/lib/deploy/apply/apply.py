@@ -31,12 +31,9 @@ class Acting:
     """Writes to one cluster.
 
     Args:
-        api: the server.
         kinds: what it serves; replaced when the deploy itself brings new kinds.
         forced: objects whose conflicts were found to be ours to resolve.
         predecessors: field managers whose records become ours.
-        record: is told what was done.
-        tell: likewise.
         seconds: how long what is deleted may take to be gone; by default as the server may take to answer.
         guard: called once that is gone; raises where nothing more may be changed.
 
@@ -113,12 +110,12 @@ class Acting:
         self._tell(Told(step.ref, SPOKEN[step.action]))
 
     def _carry_out(self, step: Step) -> Json:
-        self._go_on(step)
+        self._require_uninterrupted(step)
         self._record.begin(step.ref, Result.APPLYING)
         if step.action is Action.RECREATE or (step.action is Action.RUN and step.live):
             self._remove(step)
             self._guard()
-            self._go_on(step)
+            self._require_uninterrupted(step)
         kind = self.kinds.get((step.ref.api_version, step.ref.kind))
         if kind is None:
             raise unknown_kind(step.ref, self.kinds)
@@ -127,11 +124,11 @@ class Acting:
             takeover.take_over(self.api, path, step, self._predecessors)
         return self._apply_one(step, path)
 
-    def _go_on(self, step: Step) -> None:
-        """Check that nobody has interrupted this.
+    def _require_uninterrupted(self, step: Step) -> None:
+        """Check that the deploy was not interrupted.
 
         Raises:
-            Failure: somebody has; it ends the thread alone, for the interruption itself is the news.
+            Failure: it was; this ends the thread only, the interruption itself is reported elsewhere.
 
         """
         if self._interrupted.is_set():
@@ -141,7 +138,7 @@ class Acting:
         """Apply an object; force takes over all that others own, so it is used once all of that is known.
 
         Raises:
-            Failure: it is refused, or since the dry run others own what nobody gave up.
+            Failure: it is refused, or since the dry run others own fields that may not be forced.
 
         """
         doing = f"apply {step.ref}"
@@ -166,7 +163,7 @@ class Acting:
 
     def _remove(self, step: Step) -> None:
         """Delete the very object that was observed, and wait until it and what it owns are gone."""
-        if is_going(step.live or {}):  # by somebody who may want its pods to stay
+        if is_going(step.live or {}):  # its deletion may keep its pods
             self._tell(Told(step.ref, "is being deleted: waiting until it is gone"))
         else:
             self._delete(step)
@@ -198,7 +195,7 @@ class Acting:
         uid = (step.live or {})["metadata"]["uid"]
         deadline = time.monotonic() + self._seconds
         while (there := get(self.api, kind, step.ref)) and there["metadata"]["uid"] == uid:
-            self._go_on(step)
+            self._require_uninterrupted(step)
             if time.monotonic() > deadline:
                 held = ", ".join(there["metadata"].get("finalizers") or []) or "none"
                 raise TimedOut(
@@ -217,4 +214,4 @@ class Acting:
             for _ in self.api.lines(path, query=query, idle=10):
                 return
         except Failure:
-            time.sleep(0.2)  # the loop around this asks again and tells a lasting fault
+            time.sleep(0.2)  # the loop around this asks again and reports a lasting error

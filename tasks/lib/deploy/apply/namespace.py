@@ -33,7 +33,7 @@ def is_missing(api: Api, environment: "Environment") -> bool:
 
 
 def create(api: Api, name: str) -> None:
-    """Create a namespace; one that is there by now will do.
+    """Create a namespace; one that exists already is fine.
 
     Raises:
         NoNamespace: we may not.

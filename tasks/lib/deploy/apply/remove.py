@@ -23,11 +23,7 @@ class Removing:
     """Deletions in one cluster.
 
     Args:
-        api: the server.
-        kinds: what it serves.
         controllers: field managers that only complete what others deploy.
-        record: is told what was removed.
-        tell: likewise.
 
     """
 
@@ -44,13 +40,13 @@ class Removing:
             Failure: the cluster refused some; the others are gone.
 
         """
-        fault: Failure | None = None
+        first: Failure | None = None
         for place in sorted({rank(step.ref.kind) for step in steps}, reverse=True):
             due = [step for step in steps if rank(step.ref.kind) == place]
-            faults = side_by_side(self._remove, due, CONNECTIONS)
-            fault = fault or next((one for one in faults if one), None)
-        if fault:
-            raise fault
+            failures = side_by_side(self._remove, due, CONNECTIONS)
+            first = first or next((one for one in failures if one), None)
+        if first:
+            raise first
 
     def _remove(self, step: Step) -> Failure | None:
         self._record.begin(step.ref, Result.REMOVING)
@@ -66,7 +62,7 @@ class Removing:
     def _left_because(self, step: Step) -> str:
         """Remove one object; returns why it was left, or nothing."""
         kind = self._kinds.get((step.ref.api_version, step.ref.kind))
-        if kind is None:  # its definition never came into force, so there is none of it
+        if kind is None:  # its definition was never established, so no object exists
             return ""
         path = kind.path(step.ref.namespace, step.ref.name)
         for pause in PAUSES:

@@ -26,15 +26,7 @@ Target = tuple[str, str, str]  # kind, namespace and name of what is scaled
 def settled(
     connection: Connection, steps: Sequence[Step], objects: Iterable[Wanted], predecessors: Collection[str]
 ) -> list[Step]:
-    """The same steps; those that would lose their `replicas` keep them, or say so.
-
-    Args:
-        connection: the cluster, which is asked for autoscalers where there is such a step.
-        steps: what was decided.
-        objects: what is deployed, autoscalers among it.
-        predecessors: field managers whose values become ours.
-
-    """
+    """The same steps; those that would lose their `replicas` keep them, or say so."""
     losing = {step.ref for step in steps if loses_replicas(step, predecessors)}
     if not losing:
         return list(steps)

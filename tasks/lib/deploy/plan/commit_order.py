@@ -27,11 +27,7 @@ def check(
 ) -> tuple[str, ...]:
     """What to know about the order of the commit and the release in force; nothing where all is well.
 
-    Args:
-        settings: where git is asked.
-        environment: its name.
-        variables: what is deployed.
-        past: the releases that are kept, the newest first.
+    `past` are the releases that are kept, the newest first.
 
     Raises:
         Failure: the commit is older than the one in force.

@@ -52,8 +52,6 @@ class Step:
     """One object and what is done with it.
 
     Args:
-        wanted: the object as it should be.
-        action: what is done.
         reason: why, for people; empty where it goes without saying.
         body: what is sent, this project's annotations included.
         live: the object as it was found, if it was.

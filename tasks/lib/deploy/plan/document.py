@@ -38,12 +38,8 @@ class Entry:
 
     Args:
         phase: the title of its phase.
-        kind: its kind.
-        name: its name.
         namespace: its namespace, or empty.
-        action: what would be done with it.
         reason: why; may be empty.
-        changes: the fields that would differ.
         seal: a fingerprint of what is wanted and of what is there.
 
     """
@@ -65,14 +61,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a deploy of one environment would do.
-
-    Args:
-        environment: its name.
-        entries: every object.
-        notes: what else to know, as sentences.
-
-    """
+    """What a deploy of one environment would do."""
 
     environment: str
     entries: tuple[Entry, ...]

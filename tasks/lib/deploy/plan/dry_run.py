@@ -37,7 +37,6 @@ class Tried:
         step: the step, its action perhaps corrected by what the dry run showed.
         result: the object as the server would store it; None where it cannot be tried beforehand.
         problem: why the cluster would refuse, and the fix; empty if it would not.
-        conflicts: fields that other managers own.
         forced: the conflicts that were found to be ours to resolve, by taking the fields over.
         conceded: those whose fields are left to the other managers: the step does not apply them.
 
@@ -55,8 +54,6 @@ class Rehearsal:
     """Dry runs against one cluster.
 
     Args:
-        api: the server.
-        kinds: what it serves.
         predecessors: field managers whose values are taken over silently.
         forced: `Kind/name:field` whose values are taken over on request.
         namespace: the environment's, which a first deploy creates.
@@ -157,8 +154,8 @@ class Rehearsal:
                 error = second
         if error.status == 422 and step.live and IMMUTABLE.search(error.message):
             if step.ref.kind in RECREATED:
-                anew = step.with_action(Action.RECREATE, "an immutable field changed")
-                return self._try_beside(anew)
+                recreated = step.with_action(Action.RECREATE, "an immutable field changed")
+                return self._try_beside(recreated)
             return Tried(step, problem=f"{step.ref}: {error.in_short}\n{fix(step.ref)}")
         return Tried(step, problem=f"{step.ref}: {error.in_short}")
 
@@ -175,9 +172,7 @@ class Rehearsal:
 def require(tried: Sequence[Tried], others: Sequence[str] = ()) -> None:
     """Check that the cluster would take everything.
 
-    Args:
-        tried: how the dry runs went.
-        others: other problems, each with its fix.
+    `others` are other problems, each with its fix.
 
     Raises:
         Failure: it would not; every refusal and conflict is listed with its fix.

@@ -30,10 +30,7 @@ def arrange(objects: Sequence[Wanted], phases: "Sequence[Phase]", prefix: str) -
     `Kind/name` in a phase wins over `Kind`.  A kind that no phase names goes with the last phase that takes
     Deployments if it runs pods, else into the first phase.
 
-    Args:
-        objects: what is to be deployed.
-        phases: the phases in order.
-        prefix: what the overlay puts before names, which phases leave out.
+    `prefix` is what the overlay puts before names, and phases leave out.
 
     """
     places = [_place(w.ref, phases, prefix) for w in objects]

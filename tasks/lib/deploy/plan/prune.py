@@ -1,7 +1,7 @@
 """What a deploy removes when all is ready: what earlier releases deployed and the new one does not.
 
-Such objects carry our label, or stand in the inventory of a release that is kept.  They stay where somebody
-may still need them: configuration that something living, or a release to go back to, reads; kinds that hold
+Such objects carry our label, or are in the inventory of a kept release.  They stay where they may still be
+needed: configuration that something living, or a release to go back to, reads; kinds that hold
 data; what someone else has a part in.
 """
 
@@ -49,7 +49,6 @@ class Situation:
 
     Args:
         owner: the value of our label.
-        deployed: the names of what the new release has.
         candidates: live objects that earlier releases deployed.
         readers: live objects that may read configuration.
         past: releases that are kept, the newest first.
@@ -76,7 +75,7 @@ def decide(now: Situation) -> tuple[Step, ...]:
 def left(now: Situation) -> tuple[Step, ...]:
     """What is kept although it is no longer deployed, sorted, each with its reason.
 
-    Configuration that somebody still reads is not among it: that is as it should be.
+    Configuration that is still read is not listed: that is expected.
     """
     steps = ((step, _reason_to_stay(step, now)) for step in _abandoned(now))
     return tuple(
@@ -110,10 +109,7 @@ def kept_bodies(past: Sequence[Release]) -> list[Json]:
 def inventory(past: Sequence[Release], known: Collection[str], namespace: str) -> list[Ref]:
     """What the newest releases deployed and our label does not lead to.
 
-    Args:
-        past: releases, the newest first.
-        known: kinds of which every object that carries our label has been found.
-        namespace: the environment's.
+    `known` are kinds of which every object that carries our label has been found.
 
     """
     found: set[Ref] = set()
@@ -130,7 +126,7 @@ def inventory(past: Sequence[Release], known: Collection[str], namespace: str) -
 
 
 def _bodies(one: Release) -> list[Json]:
-    """The objects of a release; none of one that somebody changed by hand: it cannot come back anyway."""
+    """The objects of a release; none of one that was edited: it cannot be restored anyway."""
     try:
         return one.objects()
     except Failure:
@@ -156,7 +152,7 @@ def completed(
         spared: kinds that the plan leaves out and that stay all the same.
 
     Raises:
-        Failure: the cluster cannot be asked, or would not let us remove something.
+        Failure: the cluster does not answer, or does not permit to remove something.
 
     """
     api, namespace = connection.api, environment.namespace
@@ -200,10 +196,7 @@ def _reason_to_stay(step: Step, now: Situation) -> str:
 def reason_to_leave(step: Step, live: Json, controllers: Collection[str]) -> str:
     """Why an object is not to be removed, or nothing.
 
-    Args:
-        step: the object as it was looked at, or as this deploy made it.
-        live: as it is now.
-        controllers: field managers that only complete what others deploy.
+    `step` has it as it was planned, or as this deploy made it, `live` as it is now.
 
     """
     if step.live and step.live["metadata"]["uid"] != live["metadata"]["uid"]:

@@ -57,7 +57,7 @@ def _is_workload(ref: Ref) -> bool:
 
 
 def _stays(step: Step, result: Json | None) -> bool:
-    """Whether a workload's pods go on as they are."""
+    """Whether a workload's pods are not restarted."""
     if step.live is None or step.action is Action.RECREATE:
         return False
     return step.action is not Action.CHANGE or (

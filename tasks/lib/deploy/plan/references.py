@@ -37,7 +37,6 @@ class Need:
 
     Args:
         place: who refers, in words: `Deployment web, container uwsgi`.
-        target: what is named.
         key: the key of a Secret or ConfigMap, or the port of a Service; empty for the whole.
         fields: where the key may be; an environment variable takes no binary data.
 
@@ -52,11 +51,7 @@ class Need:
 def require(connection: Connection, planned: "Planned", provided: Collection[str], prefix: str) -> None:
     """Check that everything that the plan's pods and Ingresses name is rendered or in the cluster.
 
-    Args:
-        connection: the cluster.
-        planned: what will be deployed.
-        provided: `Kind/name`, without the prefix, of what something else creates in time.
-        prefix: what the overlay puts before names.
+    `provided` are `Kind/name`, without the prefix, of what something else creates in time.
 
     Raises:
         Failure: something is named that neither has; every reference is listed.
@@ -121,13 +116,7 @@ def _claims(ref: Ref, spec: Json) -> Iterator[Ref]:
 
 
 def missing(needs: Iterable[Need], there: Mapping[Ref, Json]) -> list[str]:
-    """The references that lead nowhere, each once, in words.
-
-    Args:
-        needs: all references.
-        there: the objects that there will be, those among them that are named.
-
-    """
+    """The references that lead nowhere, each once, in words."""
     lines: dict[str, None] = {}
     for need in needs:
         thing = there.get(need.target)

@@ -101,13 +101,6 @@ def preview(api: Api, path: str, step: Step, predecessors: Collection[str], resu
     Dry runs cannot build on one another, and that of a mere apply removes nothing that predecessors applied.
     So its result, less what would be removed, is sent as another: this shows where the server has a default.
 
-    Args:
-        api: the server.
-        path: where the object is.
-        step: the change.
-        predecessors: field managers whose fields become ours.
-        result: what the dry run gave.
-
     Raises:
         ApiError: the cluster refuses to remove what the manifests no longer have.
 

@@ -133,9 +133,7 @@ class View:
     def problems_of(self, workload: Json, since: str = "") -> list[tuple[Problem, Json | None]]:
         """What is wrong with a workload, the worst first, each with the pod that shows it, if one does.
 
-        Args:
-            workload: the live object; only its newest state is judged.
-            since: when this deploy wrote it, by the server's clock; empty where it did not.
+        `since` is when this deploy wrote it, by the server's clock; empty where it did not.
 
         """
         if _unseen(workload):
@@ -187,7 +185,7 @@ def _unseen(workload: Json) -> bool:
 
 
 def _is_held(pod: Json, spec: Json) -> bool:
-    """Whether a StatefulSet leaves a pod as it is until somebody wants it otherwise."""
+    """Whether a StatefulSet's update strategy leaves a pod alone."""
     strategy = spec.get("updateStrategy") or {}
     if strategy.get("type") == "OnDelete":
         return True

@@ -72,9 +72,7 @@ def without_earlier_deadline(workload: Json, since: str) -> Json:
     A Deployment that returns to a state of which there are pods already keeps that condition, with an
     up-to-date observedGeneration, until pods of the failed state are gone.
 
-    Args:
-        workload: the live object.
-        since: when this deploy wrote it, by the server's clock; empty where it did not.
+    `since` is when this deploy wrote it, by the server's clock; empty where it did not.
 
     """
     said = condition(workload, "Progressing")

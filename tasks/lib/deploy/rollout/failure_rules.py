@@ -32,12 +32,9 @@ class Rule:
     """One row: a reason that something is told with, and how long that may last.
 
     Args:
-        where: what shows it.
-        reason: the machine-readable reason.
         said: which messages it is about, in words.
         message: the same as a regular expression; empty for any.
         patience: the seconds for which it may last.
-        meaning: what it means, for people.
         limit: which of the time limits in the settings takes the place of `patience`; mostly none.
 
     """
@@ -145,11 +142,7 @@ class Problem:
 
     Args:
         kind: of what shows it: Pod, ReplicaSet, PersistentVolumeClaim, …
-        name: of the same.
         container: the container concerned, as in `init container wait`; empty where none is.
-        reason: the machine-readable reason.
-        message: the cluster's words.
-        meaning: ours.
         patience: the seconds for which it may last.
         limit: which of the time limits in the settings takes its place.
 

@@ -28,7 +28,6 @@ class Target:
     """One object that is waited for.
 
     Args:
-        ref: its name.
         uid: of the very object that was applied, so that one of the same name is not taken for it.
         generation: the one that the apply made: an older state that arrives late is not judged.
         since: when this deploy wrote it, by the server's clock; empty where it did not.
@@ -99,8 +98,6 @@ class Verdict:
     """The judgement of one target.
 
     Args:
-        outcome: what it has come to.
-        reason: why, in a few words.
         problems: what is wrong; where it failed, what decided that.
         stuck: broken pods of an earlier state that hold the rollout up and have had their time.
 
@@ -122,11 +119,7 @@ def judge(target: Target, live: Json, view: View, limits: Mapping[str, float]) -
     4. Has a problem lasted as long as its rule allows?  Only told of a run that is replaced.
     5. Otherwise it is waited for.
 
-    Args:
-        target: what is waited for; is told which problems are present.
-        live: the object as it was last seen.
-        view: all else that was seen.
-        limits: time limits of the settings that take the place of the rules' own patience, by name.
+    `limits` are time limits of the settings that take the place of the rules' patience, by name.
 
     """
     if target.is_replaced and (end := end_of_previous_run(live, view)):

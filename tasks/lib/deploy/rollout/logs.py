@@ -30,14 +30,7 @@ CLUSTER_WIDE: Final = "default"
 
 
 class Followers:
-    """Threads that follow logs, one for each run of a container.
-
-    Args:
-        api: the server.
-        inbox: where lines go.
-        stop: tells the threads to end.
-
-    """
+    """Threads that follow logs, one for each run of a container."""
 
     def __init__(self, api: Api, inbox: Inbox, stop: threading.Event) -> None:
         self._api, self._inbox, self._stop = api, inbox, stop
@@ -97,12 +90,10 @@ class Evidence:
     """What is known about a failure.
 
     Args:
-        ref: the workload.
         reason: why it counts as failed.
         shown_by: what shows it, as `kubectl describe` takes it.
         pod: the pod whose log this is; empty without one.
         container: the container whose log this is.
-        log: the last lines.
         events: what the cluster reported, the newest last.
 
     """

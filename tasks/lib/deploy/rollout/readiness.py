@@ -74,7 +74,7 @@ def job_outcome(job: Object) -> str:
 
 
 def still_runs(job: Object) -> bool:
-    """Whether a Job has work to do that nobody has stopped: it has not ended, nor is suspended or deleted."""
+    """Whether a Job still runs: it has not ended and is neither suspended nor being deleted."""
     is_idle = (job.get("spec") or {}).get("suspend") and not (job.get("status") or {}).get("active")
     return not (job_outcome(job) or is_idle or job["metadata"].get("deletionTimestamp"))
 

@@ -1,4 +1,4 @@
-"""What a deploy would wait for in vain: paused Deployments, suspended Jobs, stuck Jobs of earlier deploys.
+"""Objects that never become ready: paused Deployments, suspended Jobs, stuck Jobs of earlier deploys.
 
 They are refused before anything changes: otherwise the deploy would end half-way, perhaps after a migration.
 """

@@ -41,11 +41,7 @@ class Wait:
     """One wait for a set of targets.
 
     Args:
-        api: the server.
         namespace: the environment's, for what lies in none itself.
-        targets: what is waited for.
-        record: is told how each target ends.
-        tell: is told what happens on the way.
         limits: time limits that take the place of the rules' own patience, by name.
 
     """
@@ -71,10 +67,6 @@ class Wait:
 
     def until_ready(self, kinds: Kinds, seconds: float) -> None:
         """Return when every target is ready.
-
-        Args:
-            kinds: what the cluster serves.
-            seconds: how long it may take.
 
         Raises:
             Failure: a target failed, or never becomes ready.
@@ -128,8 +120,8 @@ class Wait:
                 self._note_deletion(thing)
             case Logged():
                 self._hear(news)
-            case Disturbed(fault):
-                self._note_disturbance(fault)
+            case Disturbed(problem):
+                self._note_disturbance(problem)
             case Broken(failure):
                 raise failure
 
@@ -147,7 +139,7 @@ class Wait:
                 followers.follow(pod)
 
     def _note_missing(self, kind: tuple[str, str], namespace: str, present: Collection[str]) -> None:
-        """A target that a list lacks was deleted while nobody looked; a Job perhaps by its time to live."""
+        """A target that a list lacks was deleted between two watches; a Job perhaps by its time to live."""
         for target in list(self._pending.values()):
             place = (target.ref.api_version, target.ref.kind), target.ref.namespace
             if place != (kind, namespace) or target.uid in present:
@@ -178,11 +170,11 @@ class Wait:
             "Find out who deletes it, then deploy again: that recreates it.",
         )
 
-    def _note_disturbance(self, fault: str) -> None:
-        if bool(fault) != bool(self._disturbed):
-            lost = f"The API server does not answer ({fault}); trying again."
-            self._tell(Notice(lost if fault else "The API server answers again."))
-        self._disturbed = fault
+    def _note_disturbance(self, problem: str) -> None:
+        if bool(problem) != bool(self._disturbed):
+            lost = f"The API server does not answer ({problem}); trying again."
+            self._tell(Notice(lost if problem else "The API server answers again."))
+        self._disturbed = problem
 
     def _judge_all(self) -> None:
         for target in list(self._pending.values()):

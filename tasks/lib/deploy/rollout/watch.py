@@ -63,14 +63,14 @@ class Logged:
 
 @dataclass(frozen=True)
 class Disturbed:
-    """The connection is lost, or back again (`fault` is empty)."""
+    """The connection is lost, or back again (`problem` is empty)."""
 
-    fault: str
+    problem: str
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A watch cannot go on at all."""
+    """A watch has failed for good."""
 
     failure: Failure
 
@@ -116,15 +116,15 @@ def _follow(api: Api, kind: Kind, namespace: str, inbox: Inbox, stop: threading.
                 attempts, refused_at = None, 0.0
             for line in _lines(api, kind, namespace, version):
                 version = _take(kind, _event(api, line), inbox) or version
-        except (ApiError, Unreachable) as fault:
+        except (ApiError, Unreachable) as problem:
             version = ""  # a list afterwards shows that the server answers, and what was missed
-            status = fault.status if isinstance(fault, ApiError) else 0
+            status = problem.status if isinstance(problem, ApiError) else 0
             refused_at = refused_at or (time.monotonic() if status in REFUSED else 0.0)
             if status in REFUSED and time.monotonic() - refused_at > api.patience.total:
-                inbox.put(Broken(fault))
+                inbox.put(Broken(problem))
                 return
             if status != 410:
-                inbox.put(Disturbed(fault.why))
+                inbox.put(Disturbed(problem.why))
                 attempts = attempts or Attempts(first=FIRST_PAUSE, longest=LONGEST_PAUSE)
                 stop.wait(attempts.pause())
         except Failure as failure:  # a token that cannot be renewed

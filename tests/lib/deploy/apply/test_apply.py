@@ -125,7 +125,7 @@ def test_nothing_is_forced_where_the_conflict_is_gone(server: Scripted) -> None:
     assert ["force=true" in asked.path for asked in server.asked] == [False]
 
 
-def test_a_field_that_somebody_took_since_the_dry_run_is_not_forced(server: Scripted) -> None:
+def test_a_field_changed_since_the_dry_run_is_not_forced(server: Scripted) -> None:
     server.answers = [conflict(type="somebody", ports="somebody else")]
 
     with pytest.raises(Failure) as caught:
@@ -138,9 +138,7 @@ def test_a_field_that_somebody_took_since_the_dry_run_is_not_forced(server: Scri
 
 
 @pytest.mark.parametrize("dying", [False, True], ids=["deleted by us", "deleted by somebody else"])
-def test_nothing_takes_the_place_of_what_was_deleted_where_the_lock_was_lost_meanwhile(
-    server: Scripted, dying: bool
-) -> None:
+def test_nothing_is_recreated_after_the_lock_was_lost(server: Scripted, dying: bool) -> None:
     deleted = [] if dying else [Answer()]
     server.answers = [*deleted, status(404, "NotFound", "gone")]
     record, [due] = Record("staging"), steps(1)
@@ -158,7 +156,7 @@ def test_nothing_takes_the_place_of_what_was_deleted_where_the_lock_was_lost_mea
     assert [asked.method for asked in server.asked] == [*(["DELETE"] if deleted else []), "GET"]
 
 
-def test_whoever_interrupts_does_not_wait_until_what_was_deleted_is_gone(server: Scripted) -> None:
+def test_an_interruption_does_not_wait_for_deletions(server: Scripted) -> None:
     there = {"metadata": {"name": "one-0", "uid": "1", "resourceVersion": "7", "deletionTimestamp": "now"}}
     held_back = [Answer(body=json.dumps(there).encode())] * 500
     server.answers = [*held_back, status(404, "NotFound", "gone")]
@@ -179,9 +177,7 @@ def test_whoever_interrupts_does_not_wait_until_what_was_deleted_is_gone(server:
     assert {asked.method for asked in server.asked} == {"GET"}, "nothing takes its place"
 
 
-def test_nothing_is_begun_after_an_interruption_although_the_way_is_free(
-    server: Scripted, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_applied_after_an_interruption(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was deleted may be gone at the very moment; a migration would run on without anybody's lock."""
     server.answers = [Answer(), status(404, "NotFound", "gone"), Answer()]
     record, [due] = Record("staging"), steps(1)
@@ -207,7 +203,7 @@ def test_nothing_is_begun_after_an_interruption_although_the_way_is_free(
     assert [asked.method for asked in server.asked] == ["DELETE", "GET"], "nothing takes its place"
 
 
-def test_what_a_predecessor_set_since_the_dry_run_is_taken_over_though_nothing_was_asked_for(
+def test_what_a_predecessor_set_since_the_dry_run_is_taken_over(
     server: Scripted,
 ) -> None:
     server.answers = [conflict(replicas="kubectl"), Answer(body=b'{"stored": true}')]
@@ -216,7 +212,7 @@ def test_what_a_predecessor_set_since_the_dry_run_is_taken_over_though_nothing_w
     assert ["force=true" in asked.path for asked in server.asked] == [False, True]
 
 
-def test_what_somebody_else_set_since_the_dry_run_is_told_with_the_option_that_takes_it_over(
+def test_a_new_conflict_is_told_with_the_option_to_force_it(
     server: Scripted,
 ) -> None:
     server.answers = [conflict(replicas="autoscaler")]
@@ -228,7 +224,7 @@ def test_what_somebody_else_set_since_the_dry_run_is_told_with_the_option_that_t
     assert "--force-conflicts Service/one-0:.spec.replicas" in caught.value.next_step
 
 
-def test_what_changes_for_a_second_is_taken_over_all_the_same(
+def test_an_object_that_keeps_changing_is_taken_over(
     server: Scripted, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(takeover, "time", clock)

@@ -71,9 +71,7 @@ class Churning:
         return {}
 
 
-def test_what_changes_for_a_second_is_removed_all_the_same(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_object_that_keeps_changing_is_removed(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     server, record, due = Churning(clock), Record("staging"), [Step(WANTED, Action.DELETE, "", {}, SEEN)]
     record.plan("removal", due)
     kinds = {("v1", "Service"): Kind("v1", "Service", "services", namespaced=True)}

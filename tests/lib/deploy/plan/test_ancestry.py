@@ -40,7 +40,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("source", ["checkout", "repository"])
-def test_a_commit_is_older_than_those_that_were_made_upon_it(repository: Path, source: str) -> None:
+def test_a_commit_is_older_than_its_descendants(repository: Path, source: str) -> None:
     first, second = commit(repository, "first"), commit(repository, "second")
     git(repository, "checkout", "--quiet", "-b", "aside", first)
     aside = commit(repository, "aside")
@@ -59,9 +59,7 @@ def test_what_git_does_not_know_is_not_told(repository: Path, tmp_path: Path) ->
                 ancestry.is_ancestor(checked_in_settings(source=source), *pair)
 
 
-def test_a_shallow_checkout_is_believed_only_where_it_has_what_is_between(
-    repository: Path, tmp_path: Path
-) -> None:
+def test_a_shallow_checkout_counts_only_with_all_commits_between(repository: Path, tmp_path: Path) -> None:
     first, second, third = (commit(repository, name) for name in ("first", "second", "third"))
     git(repository, "tag", "old", first)
     shallow = tmp_path / "shallow"

@@ -100,7 +100,7 @@ def test_the_count_of_an_autoscaler_is_kept(
     ],
     ids=["none", "of something else", "not to be known"],
 )
-def test_without_an_autoscaler_it_is_said_that_pods_go(tmp_path: Path, answer: Answer) -> None:
+def test_without_an_autoscaler_the_lost_pods_are_noted(tmp_path: Path, answer: Answer) -> None:
     step = after(tmp_path, change(OURS), answer=answer)
 
     assert step.body["spec"] == {"paused": False}
@@ -119,7 +119,7 @@ def test_without_an_autoscaler_it_is_said_that_pods_go(tmp_path: Path, answer: A
     ],
     ids=["set by the autoscaler too", "set by it alone", "by nobody", "still in the manifest", "one", "no change"],
 )  # fmt: skip
-def test_what_loses_nothing_stays_as_it_is(tmp_path: Path, step: Step) -> None:
+def test_steps_that_lose_no_replicas_stay_the_same(tmp_path: Path, step: Step) -> None:
     assert after(tmp_path, step, AUTOSCALES, answer=status(500, "Internal", "not to be asked")) == step
 
 
@@ -131,7 +131,7 @@ def test_what_kubectl_applied_before_managed_fields_counts(tmp_path: Path) -> No
     assert after(tmp_path, step, AUTOSCALES, answer=listing()).reason == STAY
 
 
-def test_a_count_that_changes_on_the_way_is_left_to_the_autoscaler(tmp_path: Path) -> None:
+def test_a_count_that_changes_meanwhile_is_left_to_the_autoscaler(tmp_path: Path) -> None:
     step = after(tmp_path, change(OURS), AUTOSCALES, answer=listing())
     message = 'conflict with "kube-controller-manager" with subresource "scale"'
     causes = [{"reason": "FieldManagerConflict", "message": message, "field": ".spec.replicas"}]

@@ -38,12 +38,12 @@ def history(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["the first", "the same", "a newer one", "the newer one failed", "no commit is known"],
 )
-def test_a_commit_may_follow_what_is_no_newer(commit: str, kept: list[Release]) -> None:
+def test_a_commit_may_follow_any_that_is_not_newer(commit: str, kept: list[Release]) -> None:
     assert commit_order.check(SETTINGS, "staging", variables(commit), kept) == ()
 
 
 @pytest.mark.usefixtures("history")
-def test_an_older_commit_is_refused_with_both_ways_back() -> None:
+def test_an_older_commit_is_refused_with_both_alternatives() -> None:
     with pytest.raises(Failure, match="Commit aaaaaaa is older than what is deployed in staging") as caught:
         commit_order.check(SETTINGS, "staging", variables(OLD), [past(7, NEW)])
 
@@ -52,7 +52,7 @@ def test_an_older_commit_is_refused_with_both_ways_back() -> None:
     assert "./inv release.rollback --environment staging" in caught.value.next_step
 
 
-def test_an_order_that_git_does_not_know_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_commit_order_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object) -> bool:
         raise Failure("`git rev-list` exited with 128.", f"fatal: bad object {NEW}")
 

@@ -58,7 +58,7 @@ def test_an_object_is_written_only_where_it_differs(
     assert step.body["metadata"]["annotations"] == {APPLIED: CONFIG.digest}
 
 
-def test_an_object_that_is_being_deleted_is_made_anew_though_it_looks_as_it_should() -> None:
+def test_an_object_that_is_being_deleted_is_recreated() -> None:
     there = live(CONFIG, {APPLIED: CONFIG.digest})
     there["metadata"]["deletionTimestamp"] = "now"
 
@@ -102,12 +102,12 @@ def test_a_job_runs_only_where_it_is_due(
     assert (step.action, step.reason) == (action, reason)
 
 
-def test_a_job_is_due_when_configuration_that_it_reads_changes_under_the_same_name() -> None:
+def test_a_job_runs_again_when_its_configuration_changes() -> None:
     changed = Wanted(CONFIG.ref, {**CONFIG.body, "data": {"DEBUG": "1"}})
     assert only(JOB, job(COMPLETE), others=(changed,)).action is Action.RUN
 
 
-def test_a_new_version_label_alone_does_not_make_a_job_due() -> None:
+def test_a_new_version_label_alone_runs_no_job() -> None:
     relabelled = Wanted(JOB.ref, {**JOB.body, "metadata": {"name": "migration", "labels": {"version": "2"}}})
     assert only(relabelled, job(COMPLETE), others=(CONFIG,)).action is Action.SKIP
 

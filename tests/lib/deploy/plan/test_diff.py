@@ -63,7 +63,7 @@ def test_our_own_fingerprints_are_no_difference() -> None:
 
 
 @pytest.mark.parametrize("noise", sorted(NOISE))
-def test_what_the_server_keeps_for_itself_is_no_difference(noise: str) -> None:
+def test_server_side_metadata_is_no_difference(noise: str) -> None:
     before, after = ({"kind": "ConfigMap", "metadata": {noise: value}} for value in ("a", "b"))
     assert changes(before, after) == []
 
@@ -74,7 +74,7 @@ def test_kubectls_copy_of_an_object_is_never_shown() -> None:
     assert changes(before, {"kind": "Secret", "metadata": {"name": "env"}}) == []
 
 
-def test_where_nothing_else_differs_our_notes_do_and_kubectls_copy_is_only_named() -> None:
+def test_a_change_of_annotations_alone_names_kubectls_copy_only() -> None:
     before, after = (
         {"kind": "ConfigMap", "metadata": {"annotations": noted}}
         for noted in ({APPLIED: "a" * 64, COPY: "canary"}, {APPLIED: "b" * 64, "other": "x"})

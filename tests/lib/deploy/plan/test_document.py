@@ -77,7 +77,7 @@ def test_fields_of_many_items_that_change_alike_are_two_lines() -> None:
     assert lines[2:4] == ["      ~ env[a].name: old → new", "          and 3 more fields in the same way"]
 
 
-def test_a_change_of_our_notes_alone_has_a_line_that_says_so() -> None:
+def test_a_change_of_our_annotations_alone_is_shown() -> None:
     conf = Wanted(Ref("v1", "ConfigMap", "default", "conf"), config("x"))
     live, after = (annotated(conf.body, {APPLIED: digest}) for digest in ("before", "after"))
     step = Step(conf, Action.CHANGE, "", after, live)
@@ -105,7 +105,7 @@ def test_a_plan_survives_being_written_and_read(tmp_path: Path) -> None:
     assert document.read(path) == planned()
 
 
-def test_what_else_to_know_is_told_before_the_total_and_survives_being_written(tmp_path: Path) -> None:
+def test_notes_come_before_the_total_and_survive_a_file(tmp_path: Path) -> None:
     noted = replace(planned(Action.KEEP), notes=("Nobody knows.",))
     path = tmp_path / "plan.json"
     path.write_text(document.as_json(noted))
@@ -135,7 +135,7 @@ def test_a_page_runs_nothing_wherever_it_stands(place: str) -> None:
     assert not {"\x1b", "\u202e"} & set(page)
 
 
-def test_a_plan_can_be_rid_of_secret_values() -> None:
+def test_secret_values_are_redacted_in_a_plan() -> None:
     change = Change("data.url", "db://correct horse@host", None)
     entry = Entry("config", "ConfigMap", "conf", "", "change", "", (change,), "seal")
     clean = document.blanked(Plan("staging", (entry,)), Redactor(["correct horse"]))
@@ -143,7 +143,7 @@ def test_a_plan_can_be_rid_of_secret_values() -> None:
 
 
 @pytest.mark.parametrize("before", ["", "x" * 90, "x" * 113], ids=["all of it", "the end", "a few letters"])
-def test_the_beginning_of_a_secret_value_at_the_end_of_a_text_that_is_cut_goes_too(before: str) -> None:
+def test_a_secret_value_cut_in_half_is_redacted(before: str) -> None:
     secret = "correct horse battery staple " * 10
     plan = planned(live=before + secret, wanted="<new>")
 
@@ -161,7 +161,7 @@ def test_a_file_that_is_no_plan_is_refused(tmp_path: Path, text: str) -> None:
         document.read(path)
 
 
-def test_an_approved_plan_holds_while_nothing_moved() -> None:
+def test_an_approved_plan_holds_while_nothing_changed() -> None:
     document.require_same(planned(), planned())
     with pytest.raises(Failure) as caught:
         document.require_same(planned(), planned(live="moved"))
@@ -176,7 +176,7 @@ def test_a_plan_of_another_version_is_refused(tmp_path: Path) -> None:
     assert "Another version" in caught.value.why
 
 
-def test_of_namesakes_in_two_namespaces_neither_may_move() -> None:
+def test_objects_of_one_name_in_two_namespaces_are_distinct() -> None:
     def plan(first: str) -> Plan:
         ends = (("one", first), ("two", "same"))
         return Plan("staging", tuple(Entry("p", "Role", "x", ns, "change", "", (), s) for ns, s in ends))
@@ -196,7 +196,7 @@ def test_of_namesakes_in_two_namespaces_neither_may_move() -> None:
     ],
     ids=["phase", "action", "reason", "changes taken out", "another change"],
 )
-def test_a_plan_whose_words_were_changed_is_not_approved(edited: dict[str, Any]) -> None:
+def test_an_edited_plan_file_is_refused(edited: dict[str, Any]) -> None:
     true = planned()
     index = next(at for at, entry in enumerate(true.entries) if entry.changes)
     entries = [replace(e, **edited) if at == index else e for at, e in enumerate(true.entries)]
@@ -207,13 +207,13 @@ def test_a_plan_whose_words_were_changed_is_not_approved(edited: dict[str, Any])
     assert caught.value.why == "ConfigMap conf: the plan file describes it differently than a new plan would"
 
 
-def test_what_is_left_may_change_without_the_plan_being_another() -> None:
+def test_changes_of_kept_objects_do_not_make_a_plan_stale() -> None:
     then, now = planned(Action.LEAVE), planned(Action.LEAVE, live="moved")
     document.require_same(then, now)
     assert then.entries[0].seal == now.entries[0].seal
 
 
-def test_an_approved_plan_names_what_came_and_went() -> None:
+def test_a_stale_plan_names_added_and_missing_objects() -> None:
     empty = Plan("production", ())
     with pytest.raises(Failure) as caught:
         document.require_same(planned(), empty)

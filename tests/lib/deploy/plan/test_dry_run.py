@@ -49,7 +49,7 @@ def test_what_others_own_is_a_conflict(tmp_path: Path) -> None:
     assert len(asked) == 1
 
 
-def test_what_others_own_is_left_to_them_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_conflicts_are_conceded_on_request(tmp_path: Path) -> None:
     one, asked = tried(tmp_path, [TAKEN], concedes=True)
 
     assert [str(c) for c in one.conceded] == ["Deployment web: .spec.replicas is managed by autoscaler"]
@@ -59,7 +59,7 @@ def test_what_others_own_is_left_to_them_where_that_is_asked_for(tmp_path: Path)
     assert len(asked) == 2
 
 
-def test_what_a_predecessor_owns_beside_it_is_taken_over_all_the_same(tmp_path: Path) -> None:
+def test_a_predecessors_field_beside_it_is_taken_over(tmp_path: Path) -> None:
     one, asked = tried(tmp_path, [TAKEN, ("kubectl", ".spec.a")], concedes=True)
 
     assert [c.field for c in one.conceded] == [".spec.replicas"]
@@ -76,7 +76,7 @@ def test_a_field_that_cannot_be_left_out_stays_a_conflict(tmp_path: Path, field:
     assert one.step.body == BODY
 
 
-def test_what_taking_over_removes_is_tried_by_a_second_dry_run(tmp_path: Path) -> None:
+def test_a_takeover_is_previewed_by_a_second_dry_run(tmp_path: Path) -> None:
     fields: dict[str, Any] = {"f:spec": {"f:a": {}, "f:gone": {}}}
     theirs = {
         "manager": "kubectl",
@@ -102,7 +102,7 @@ def test_what_taking_over_removes_is_tried_by_a_second_dry_run(tmp_path: Path) -
     assert {"op": "add", "path": "/spec", "value": {"replicas": 2, "a": 1}} in json.loads(second.body)
 
 
-def test_what_cannot_be_changed_and_is_recreated_is_tried_under_another_name(tmp_path: Path) -> None:
+def test_a_recreated_object_is_tried_under_another_name(tmp_path: Path) -> None:
     key = "storage.k8s.io/v1", "StorageClass"
     ref, body = Ref(*key, "", "ssd"), {"metadata": {"name": "ssd"}, "provisioner": "new"}
     made = {"metadata": {"name": "ssd-dry-run"}, "provisioner": "new", "reclaimPolicy": "Delete"}
@@ -140,22 +140,20 @@ def recreated(folder: Path, ref: Ref, answer: Answer) -> tuple[Tried, list[str]]
     [Answer(body=json.dumps(BODY).encode()), status(422, "Invalid", "field is immutable")],
     ids=["taken", "what cannot be changed in the present one"],
 )
-def test_what_takes_the_place_of_something_dying_minds_neither_its_fields_nor_who_owns_them(
-    tmp_path: Path, answer: Answer
-) -> None:
+def test_a_recreation_ignores_immutable_fields_and_owners(tmp_path: Path, answer: Answer) -> None:
     one, asked = recreated(tmp_path, WEB, answer)
 
     assert (one.problem, one.conflicts, one.step.action) == ("", (), Action.RECREATE)
     assert "force=true" in asked[0]
 
 
-def test_what_takes_the_place_of_something_dying_may_be_refused_for_itself(tmp_path: Path) -> None:
+def test_a_recreated_object_may_be_refused_for_itself(tmp_path: Path) -> None:
     one, _ = recreated(tmp_path, WEB, status(422, "Invalid", "spec.replicas: Invalid value: -1"))
 
     assert one.problem == "Deployment web: spec.replicas: Invalid value: -1"
 
 
-def test_data_that_is_being_deleted_is_refused_for_it_goes_when_nothing_uses_it(tmp_path: Path) -> None:
+def test_a_data_object_that_is_being_deleted_is_refused(tmp_path: Path) -> None:
     one, asked = recreated(tmp_path, Ref("v1", "PersistentVolumeClaim", "default", "data"), Answer())
 
     assert one.problem.startswith("PersistentVolumeClaim data: it is being deleted. Wait until it is gone")
@@ -181,9 +179,7 @@ def test_data_that_is_being_deleted_is_refused_for_it_goes_when_nothing_uses_it(
     ],
     ids=["of the whole cluster", "of a namespace", "with data in it"],
 )
-def test_the_way_out_of_a_field_that_cannot_change_can_be_pasted_and_warns_of_loss(
-    ref: Ref, out: str
-) -> None:
+def test_the_fix_of_an_immutable_field_can_be_pasted(ref: Ref, out: str) -> None:
     assert fix(ref) == out
 
 
@@ -197,7 +193,7 @@ def test_the_way_out_of_a_field_that_cannot_change_can_be_pasted_and_warns_of_lo
     ],
     ids=["short", "just short enough", "as long as may be", "too long"],
 )
-def test_a_job_is_tried_by_a_name_that_is_too_long_where_its_own_is(name: str, other: str) -> None:
+def test_a_job_with_a_too_long_name_is_refused_by_the_dry_run(name: str, other: str) -> None:
     assert beside(name) == other
     assert (len(other) > 63) == (len(name) > 63)
 
@@ -210,7 +206,7 @@ def test_a_job_is_tried_by_a_name_that_is_too_long_where_its_own_is(name: str, o
     ],
     ids=["by hand", "by its manifest"],
 )
-def test_a_paused_rollout_is_refused_with_what_ends_the_pause(
+def test_a_paused_rollout_is_refused_with_its_fix(
     tmp_path: Path, manifest: dict[str, bool], out: str
 ) -> None:
     body = {**BODY, "spec": {**BODY["spec"], **manifest}}
@@ -242,7 +238,7 @@ RESUME = """kubectl -n default patch job migration --type=merge -p '{"spec":{"su
     ],
     ids=["a new one", "by its manifest", "by hand", "by hand, recreated", "one that runs", "one that ran"],
 )  # fmt: skip
-def test_a_suspended_job_is_refused_for_it_would_never_end(
+def test_a_suspended_job_is_refused(
     tmp_path: Path, action: Action, manifest: bool, live: bool | None, out: str
 ) -> None:
     def body(suspend: bool) -> dict[str, Any]:
@@ -270,7 +266,7 @@ def test_a_suspended_job_is_refused_for_it_would_never_end(
     ],
     ids=["a Job", "a Deployment"],
 )
-def test_what_stands_still_by_its_manifest_is_refused_though_its_namespace_is_yet_to_come(
+def test_a_paused_manifest_is_refused_before_its_namespace_exists(
     tmp_path: Path, ref: Ref, plural: str, field: str, fault: str
 ) -> None:
     made = Ref("v1", "Namespace", "", ref.namespace)
@@ -289,7 +285,7 @@ def test_what_stands_still_by_its_manifest_is_refused_though_its_namespace_is_ye
     assert [one.problem.partition("\n")[0] for one in tried] == ["", fault]
 
 
-def test_a_rollout_paused_by_its_manifest_is_refused_though_nothing_can_be_tried(tmp_path: Path) -> None:
+def test_a_manifest_with_a_paused_rollout_is_refused_without_a_dry_run(tmp_path: Path) -> None:
     """It takes the place of one that is being deleted, with another selector."""
     wanted = {**BODY, "spec": {"paused": True}}
     with scripted(tmp_path) as server:

@@ -14,7 +14,7 @@ IMAGE = Conflict(
 )
 
 
-def test_the_way_out_survives_a_shell() -> None:
+def test_the_force_option_survives_a_shell() -> None:
     assert shlex.split(options([IMAGE])) == ["--force-conflicts", IMAGE.named]
 
 
@@ -76,9 +76,7 @@ BODY: dict[str, Any] = {
     ],
     ids=["one", "of two managers", "of an item", "by a default", "by value", "with dots", "one in another"],
 )
-def test_an_object_is_left_without_the_very_fields_that_others_own(
-    fields: list[str], changed: dict[str, Any]
-) -> None:
+def test_only_the_fields_that_others_own_are_left_out(fields: list[str], changed: dict[str, Any]) -> None:
     found = without(BODY, [Conflict(IMAGE.ref, field, str(n)) for n, field in enumerate(fields)])
 
     assert found == {key: value for key, value in {**BODY, **changed}.items() if value is not None}

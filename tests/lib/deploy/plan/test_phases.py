@@ -47,7 +47,7 @@ def test_pods_go_last_where_no_phase_takes_deployments() -> None:
     assert [group.title for group in groups] == ["second"]
 
 
-def test_what_others_lean_on_goes_in_before_them() -> None:
+def test_dependencies_are_applied_first() -> None:
     objects = [
         an_object(kind, kind.lower())
         for kind in ("Secret", "Namespace", "RoleBinding", "ServiceAccount", "Role")

@@ -41,7 +41,7 @@ def definition(group: str, version: str, *, served: bool) -> dict[str, Any]:
     ],
     ids=["the same", "of another group", "in another version", "not served"],
 )
-def test_a_kind_is_brought_by_a_definition_of_its_group_and_version(
+def test_a_definition_brings_kinds_of_its_group_and_version(
     tmp_path: Path, brought: dict[str, Any], fault: str
 ) -> None:
     settings = checked_in_settings()
@@ -74,7 +74,7 @@ def test_a_kind_is_brought_by_a_definition_of_its_group_and_version(
     ],
     ids=["moved to another group", "an older version", "another's kind of the same name"],
 )
-def test_a_version_of_the_api_that_was_removed_is_told_with_those_that_are_there(
+def test_a_removed_api_version_is_told_with_the_served_ones(
     version: str, kind: str, served: str, why: str
 ) -> None:
     kinds = {(served, kind): Kind(served, kind, "things", namespaced=True)}
@@ -82,7 +82,7 @@ def test_a_version_of_the_api_that_was_removed_is_told_with_those_that_are_there
     assert unknown_kind(Ref(version, kind, "default", "it"), kinds).why.startswith(why)
 
 
-def test_a_definition_in_a_version_that_was_removed_is_refused_like_any_other(tmp_path: Path) -> None:
+def test_a_definition_of_a_removed_api_version_is_refused(tmp_path: Path) -> None:
     old = {**definition("example.org", "v1", served=True), "apiVersion": "apiextensions.k8s.io/v1beta1"}
     old["spec"] = {"group": "example.org", "version": "v1", "names": {"kind": "Widget", "plural": "widgets"}}
     settings, objects = checked_in_settings(), wanted([old], SERVED, "default")
@@ -95,7 +95,7 @@ def test_a_definition_in_a_version_that_was_removed_is_refused_like_any_other(tm
     assert caught.value.why == "It knows CustomResourceDefinition of apiextensions.k8s.io/v1."
 
 
-def test_whatever_is_waited_for_is_watched_where_it_lies(tmp_path: Path) -> None:
+def test_targets_are_watched_in_their_namespaces(tmp_path: Path) -> None:
     keys = DEFINITIONS, ("apps/v1", "DaemonSet"), ("v1", "Pod"), ("v1", "Event")
     kinds = {key: Kind(*key, f"{key[1].lower()}s", namespaced=key != DEFINITIONS) for key in keys}
     agent = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent", "namespace": "logs"}}

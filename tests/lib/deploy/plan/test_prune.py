@@ -46,7 +46,7 @@ def removed(
     return [str(step.ref) for step in steps]
 
 
-def test_a_release_that_somebody_changed_holds_no_deploy_up() -> None:
+def test_an_edited_release_blocks_no_deploy() -> None:
     damaged = Release(2, {"result": "deployed"}, "aGVsbG8=")
     assert inventory([damaged], [], OWNER) == []
     assert removed({ref("Service"): live("Service")}, past=(damaged,)) == ["Service old"]
@@ -76,9 +76,7 @@ def test_a_release_that_somebody_changed_holds_no_deploy_up() -> None:
         "claim", "namespace", "definition", "secret",
     ],
 )  # fmt: skip
-def test_only_what_is_wholly_ours_and_holds_no_data_goes(
-    kind: str, thing: dict[str, Any], goes: bool
-) -> None:
+def test_only_our_own_objects_without_data_are_pruned(kind: str, thing: dict[str, Any], goes: bool) -> None:
     assert bool(removed({ref(kind): thing})) is goes
 
 
@@ -107,7 +105,7 @@ def test_only_what_is_wholly_ours_and_holds_no_data_goes(
         "of another environment",
     ],
 )
-def test_what_stays_is_told_with_its_reason(kind: str, thing: dict[str, Any], reason: str) -> None:
+def test_kept_objects_have_a_reason(kind: str, thing: dict[str, Any], reason: str) -> None:
     told = left(Situation(OWNER, (), {ref(kind): thing}, (), (), ["glbc"]))
     assert [(step.action, step.reason) for step in told] == ([("leave", reason)] if reason else [])
 
@@ -117,7 +115,7 @@ def test_configuration_that_is_still_read_is_not_told() -> None:
     assert left(Situation(OWNER, (), {ref("ConfigMap"): live("ConfigMap")}, (pod,), (), ())) == ()
 
 
-def test_what_is_deployed_stays_under_another_version_of_its_kind_too() -> None:
+def test_another_api_version_of_a_deployed_object_is_not_pruned() -> None:
     candidates = {ref("Ingress", version="extensions/v1beta1"): live("Ingress")}
     assert removed(candidates, deployed=(ref("Ingress", version="networking.k8s.io/v1"),)) == []
 

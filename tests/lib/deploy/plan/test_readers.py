@@ -53,7 +53,9 @@ NOTE = (
         "it reads another", "only the Secret's labels change", "the Secret is unchanged",
     ],
 )  # fmt: skip
-def test_a_reader_that_does_not_restart_is_named_with_the_command(steps: list[Step], told: list[str]) -> None:
+def test_readers_that_are_not_restarted_are_named_with_the_command(
+    steps: list[Step], told: list[str]
+) -> None:
     planned = Planned((("all", tuple(steps)),), {}, {one.ref: one.body for one in steps})
     assert readers.notes(planned) == told
 

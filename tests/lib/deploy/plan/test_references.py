@@ -1,6 +1,5 @@
 """References of pods and Ingresses that lead nowhere."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -147,7 +146,7 @@ def claim_template(storage_class: str) -> dict[str, Any]:
         "a service account", "a pull secret", "a service account's pull secret",
     ],
 )  # fmt: skip
-def test_what_a_pod_names_in_vain_is_told_with_its_place(workload: dict[str, Any], line: str) -> None:
+def test_a_missing_reference_is_told_with_its_place(workload: dict[str, Any], line: str) -> None:
     assert told(workload) == [line]
 
 
@@ -172,7 +171,7 @@ def test_what_a_pod_names_in_vain_is_told_with_its_place(workload: dict[str, Any
         "an empty folder",
     ],
 )  # fmt: skip
-def test_what_a_pod_can_do_without_or_has_is_not_told(workload: dict[str, Any]) -> None:
+def test_optional_or_existing_references_are_not_told(workload: dict[str, Any]) -> None:
     assert told(workload) == []
 
 
@@ -258,9 +257,7 @@ CERTIFICATE = thing("Certificate", {"secretName": "cert"}, "cert-manager.io/v1")
     ],
     ids=["nobody issues it", "by a ClusterIssuer", "by an Issuer", "by the default", "by a Certificate"],
 )
-def test_a_tls_secret_that_cert_manager_brings_is_not_missing(
-    objects: list[dict[str, Any]], lines: list[str]
-) -> None:
+def test_a_tls_secret_of_cert_manager_is_not_missing(objects: list[dict[str, Any]], lines: list[str]) -> None:
     assert told(*objects) == lines
 
 
@@ -284,8 +281,8 @@ def test_what_is_in_another_namespace_does_not_count() -> None:
 
 
 @pytest.mark.parametrize("environment", ["staging", "production"])
-def test_everything_that_the_tree_names_is_in_it(environment: str, tmp_path: Path) -> None:
-    tree = build_release(environment, tmp_path, "b" * 40, "v2.0")
+def test_everything_that_the_tree_names_is_in_it(environment: str) -> None:
+    tree = build_release(environment, "b" * 40, "v2.0")
     objects = [
         one
         if one["kind"] == "StorageClass"

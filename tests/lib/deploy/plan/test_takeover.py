@@ -19,7 +19,7 @@ def live(*entries: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": "v1", "metadata": {"resourceVersion": "7", "managedFields": list(entries)}}
 
 
-def test_what_kubectl_recorded_becomes_ours_and_others_keep_theirs() -> None:
+def test_kubectls_fields_become_ours_and_others_keep_theirs() -> None:
     controller = entry("controller", {"f:status": {}})
     theirs = entry("kubectl-client-side-apply", {"f:data": {"f:a": {}, ".": {}}})
     ours = entry("lookit-orchestrator", {"f:data": {"f:b": {}}}, "Apply")
@@ -37,7 +37,7 @@ def test_what_kubectl_recorded_becomes_ours_and_others_keep_theirs() -> None:
     ]
 
 
-def test_an_object_that_kubectl_never_wrote_is_left_alone() -> None:
+def test_an_object_without_kubectls_fields_is_not_patched() -> None:
     assert take_over_patch(live(entry("controller", {"f:data": {}})), BEFORE) == []
     assert take_over_patch({"apiVersion": "v1", "metadata": {}}, BEFORE) == []
 
@@ -77,7 +77,7 @@ def with_entries(thing: dict[str, Any], *entries: dict[str, Any], **annotations:
     return {**thing, "metadata": {**metadata, "annotations": noted, "managedFields": list(entries)}}
 
 
-def test_of_a_dry_run_what_nobody_has_a_part_in_any_more_is_removed() -> None:
+def test_the_preview_removes_fields_that_nobody_else_owns() -> None:
     theirs = entry("kubectl-client-side-apply", FIELDS)
 
     patched = preview_patch(
@@ -105,7 +105,7 @@ UNRECORDED = entry(
 THEN = ("kubectl-client-side-apply", "before-first-apply")
 
 
-def test_what_nobody_recorded_is_taken_over_as_far_as_kubectl_says_that_it_applied_it() -> None:
+def test_unrecorded_fields_are_taken_over_by_kubectls_copy() -> None:
     aged = with_entries(RESULT, **{COPY: json.dumps(APPLIED)})
     assert is_due(aged, THEN)
 
@@ -124,13 +124,13 @@ def test_what_nobody_recorded_is_taken_over_as_far_as_kubectl_says_that_it_appli
     [{}, {COPY: ""}, {COPY: "no JSON"}, {COPY: "[]"}, {COPY: '{"metadata": 1}'}],
     ids=["none", "empty", "broken", "no object", "another object"],
 )
-def test_without_kubectls_copy_nobody_knows_what_was_applied_and_nothing_is_removed(
+def test_without_kubectls_copy_nothing_is_removed(
     copy: dict[str, str],
 ) -> None:
     assert take_over_patch(with_entries(RESULT, UNRECORDED, **copy), THEN) == []
 
 
-def test_a_copy_of_another_form_claims_only_what_it_has_in_common() -> None:
+def test_a_last_applied_copy_of_another_shape_claims_only_common_fields() -> None:
     applied = {**APPLIED, "spec": {"ports": ["9419"], "type": {"of": "old"}}}
     aged = with_entries(RESULT, UNRECORDED, **{COPY: json.dumps(applied)})
 
@@ -139,7 +139,7 @@ def test_a_copy_of_another_form_claims_only_what_it_has_in_common() -> None:
     assert taken["fieldsV1"]["f:spec"] == {"f:ports": {".": {}}, "f:type": {}}
 
 
-def test_keys_of_a_secret_that_kubectl_applied_as_text_are_its_own() -> None:
+def test_stringdata_keys_count_as_applied_by_kubectl() -> None:
     applied = {"kind": "Secret", "metadata": {}, "stringData": {"a": "x"}}
     made = entry("before-first-apply", {"f:data": {".": {}, "f:a": {}, "f:of-others": {}}})
     aged = with_entries({**RESULT, "kind": "Secret"}, made, **{COPY: json.dumps(applied)})
@@ -149,7 +149,7 @@ def test_keys_of_a_secret_that_kubectl_applied_as_text_are_its_own() -> None:
     assert taken["fieldsV1"]["f:data"] == {".": {}, "f:a": {}}
 
 
-def test_an_object_with_records_of_its_own_keeps_them() -> None:
+def test_existing_managed_fields_are_kept() -> None:
     there = with_entries(RESULT, SHARED, **{COPY: json.dumps(APPLIED)})
     assert with_first_entries(there, with_entries(RESULT, UNRECORDED)) is there
     assert not is_due(there, THEN)

@@ -41,7 +41,7 @@ def awaited(live: dict[str, Any], *, written: bool = True, binding: str = "", **
         ("batch/v1", "CronJob"), ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
     ],
 )  # fmt: skip
-def test_what_runs_is_waited_for_though_it_is_unchanged(version: str, kind: str) -> None:
+def test_unchanged_workloads_are_waited_for(version: str, kind: str) -> None:
     assert awaited(thing(version, kind), written=False)
 
 
@@ -58,7 +58,7 @@ def test_what_runs_is_waited_for_though_it_is_unchanged(version: str, kind: str)
     ],
     ids=["a certificate", "an issuer", "shows a condition", "a kind", "one by name", "an Ingress", "a Service"],
 )  # fmt: skip
-def test_what_this_deploy_changes_is_waited_for_where_it_tells_of_itself(
+def test_changed_objects_with_a_readiness_are_waited_for(
     live: dict[str, Any], deploy: dict[str, Any]
 ) -> None:
     assert awaited(live, **deploy)
@@ -68,7 +68,7 @@ def test_what_this_deploy_changes_is_waited_for_where_it_tells_of_itself(
 @pytest.mark.parametrize(
     ("binding", "waits"), [("Immediate", True), ("WaitForFirstConsumer", False), ("", False)]
 )
-def test_a_claim_is_waited_for_where_it_is_bound_at_once(binding: str, waits: bool) -> None:
+def test_a_claim_with_immediate_binding_is_waited_for(binding: str, waits: bool) -> None:
     assert awaited(CLAIM, binding=binding) == waits
 
 
@@ -89,7 +89,7 @@ def test_a_claim_is_waited_for_where_it_is_bound_at_once(binding: str, waits: bo
         (thing("rbac.authorization.k8s.io/v1", "Role"), True, ""),
     ],
 )
-def test_what_is_not_waited_for_is_told_where_it_may_not_be_ready(
+def test_unready_objects_that_are_not_waited_for_are_told(
     live: dict[str, Any], written: bool, reason: str
 ) -> None:
     assert left_alone(live, written=written) == reason
@@ -110,7 +110,7 @@ def test_what_is_not_waited_for_is_listed_by_reason() -> None:
     ]
 
 
-def test_a_job_that_does_not_run_again_is_not_waited_for() -> None:
+def test_a_skipped_job_is_not_waited_for() -> None:
     awaited = Awaited(cast("Connection", None), checked_in_settings().deploy, "")
     job = thing("batch/v1", "Job")
     step = Step(Wanted(Ref("batch/v1", "Job", "default", "it"), {}), Action.SKIP, "", {}, job)

@@ -51,7 +51,7 @@ def test_only_the_newest_replica_set_of_a_deployment_is_judged() -> None:
     ]
 
 
-def test_nothing_is_judged_before_the_controller_has_seen_the_newest_state() -> None:
+def test_nothing_is_judged_before_the_controller_observed_it() -> None:
     view = View()
     web = {
         **thing("Deployment", "web", annotations=revision("1"), generation=2),
@@ -71,7 +71,7 @@ def test_pods_of_a_stateful_set_are_told_apart_by_revision() -> None:
     assert names(view, queue) == ["new"]
 
 
-def test_broken_pods_of_an_earlier_state_hold_a_stateful_set_up() -> None:
+def test_broken_old_pods_of_a_stateful_set_are_stuck() -> None:
     view = View()
     queue = {**thing("StatefulSet", "queue"), "status": {"updateRevision": "b"}}
     view.put(crashing(thing("Pod", "queue-0", "uid-queue", labels={"controller-revision-hash": "a"})))
@@ -94,9 +94,7 @@ def test_broken_pods_of_an_earlier_state_hold_a_stateful_set_up() -> None:
     ],
     ids=["a rolling update", "on deletion", "down to a partition", "counted from another number"],
 )
-def test_pods_that_the_strategy_leaves_as_they_are_hold_no_rollout_up(
-    spec: dict[str, Any], stuck: list[str]
-) -> None:
+def test_pods_kept_by_the_update_strategy_are_not_stuck(spec: dict[str, Any], stuck: list[str]) -> None:
     view = View()
     queue = {**thing("StatefulSet", "queue"), "spec": spec, "status": {"updateRevision": "b"}}
     for name in ("queue-4", "queue-5"):
@@ -113,7 +111,7 @@ def test_pods_of_a_daemon_set_are_told_apart_by_generation() -> None:
     assert names(view, agent) == ["new"]
 
 
-def test_a_crash_is_the_jobs_own_matter_but_a_missing_image_is_not() -> None:
+def test_a_job_handles_crashes_itself_but_not_missing_images() -> None:
     view = View()
     job = thing("Job", "migration")
     view.put(crashing(thing("Pod", "attempt", "uid-migration")))
@@ -186,7 +184,7 @@ def test_the_claims_of_newest_pods_are_judged_by_their_warnings() -> None:
     assert shown_by is None
 
 
-def test_a_replica_set_of_an_earlier_state_that_cannot_make_pods_is_not_judged() -> None:
+def test_failures_of_an_old_replica_set_do_not_count() -> None:
     view = View()
     web = {**thing("Deployment", "web", annotations=revision("2")), "status": {}}
     refused = {"conditions": [{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"}]}
@@ -200,7 +198,7 @@ def test_a_replica_set_of_an_earlier_state_that_cannot_make_pods_is_not_judged()
     assert [t.name for t, _ in view.problems_of(web)] == ["web-2"]
 
 
-def test_a_warning_that_lay_there_before_counts_from_the_own_write_on() -> None:
+def test_a_listed_warning_counts_only_if_newer_than_our_write() -> None:
     view = View()
     job = thing("Job", "migration")
     view.replace_kind(("v1", "Event"), "default", [warning(job, "FailedCreate", "denied the request")])

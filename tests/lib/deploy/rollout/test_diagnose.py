@@ -79,7 +79,7 @@ def test_a_pod_that_is_being_deleted_is_not_judged() -> None:
     assert of_pod(ending) == []
 
 
-def test_the_worst_comes_first_with_container_exit_code_and_words() -> None:
+def test_the_worst_problem_comes_first() -> None:
     found = of_pod(
         pod(
             waiting("CreateContainerError", "slow"),
@@ -107,7 +107,7 @@ def test_a_failing_init_container_is_named(status: Thing, reason: str) -> None:
     assert said(pod(waiting("PodInitializing"), init=[status])) == [f"init container wait: {reason}"]
 
 
-def test_a_pod_without_a_node_is_told_with_the_schedulers_reason() -> None:
+def test_an_unschedulable_pod_shows_the_schedulers_reason() -> None:
     lacking = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes"}
     (found,) = of_pod(pod(conditions=[lacking]))
     assert (found.reason, found.message, found.limit) == ("Unschedulable", "0/2 nodes", "scheduling")
@@ -133,7 +133,7 @@ UNHEALTHY = event("Unhealthy", "Readiness probe failed", "spec.containers{uwsgi}
         "disk is held", "mounted now", "no rule",
     ],
 )  # fmt: skip
-def test_a_warning_counts_while_the_pods_state_bears_it_out(
+def test_a_warning_counts_while_the_pods_state_confirms_it(
     thing: Thing, warning: Thing, told: list[str]
 ) -> None:
     assert said(thing, warning) == told
@@ -176,7 +176,7 @@ def test_a_claim_without_a_volume(thing: Thing, warnings: list[Thing], told: lis
     assert [(t.reason, t.patience) for t in of_claim(thing, warnings, warnings)] == told
 
 
-def test_a_warning_from_before_is_told_and_does_not_count() -> None:
+def test_an_older_warning_is_told_but_does_not_count() -> None:
     (found,) = of_claim(claim(storageClassName="fast"), [NO_CLASS], [])
     assert (found.reason, found.patience) == ("ProvisioningFailed", NEVER)
 
@@ -214,12 +214,12 @@ def test_a_replica_set_says_why_its_pods_cannot_be_created() -> None:
     ],
     ids=["back-off", "deadline", "no progress", "progress", "paused"],
 )
-def test_a_controller_that_gave_up_says_why(thing: Thing, reason: str | None) -> None:
+def test_a_failed_workload_says_why(thing: Thing, reason: str | None) -> None:
     found = of_workload(thing, [], [pod()], [], [])
     assert [(t.reason, t.patience) for t in found] == ([(reason, 0)] if reason else [])
 
 
-def test_a_suspended_job_waits_as_long_as_a_pod_without_a_node_may() -> None:
+def test_a_suspended_job_has_the_scheduling_limit() -> None:
     found = of_workload({**workload("Job"), "spec": {"suspend": True}}, [], [], [], [])
     assert [(t.reason, t.patience, t.limit) for t in found] == [("Suspended", 300, "scheduling")]
 
@@ -248,7 +248,7 @@ ANSWERED = event("FailedCreate", "denied the request", at="2026-01-01T00:00:05Z"
         "a Job's pods have ended", "a node's pod is missing", "left to its ReplicaSet",
     ],
 )  # fmt: skip
-def test_pods_that_could_not_be_created_are_told_by_warnings_while_they_are_missing(
+def test_pods_that_cannot_be_created_are_told_by_warnings(
     thing: Thing, pods: list[Thing], warning: Thing, told: list[str]
 ) -> None:
     assert [t.reason for t in of_workload(thing, [], pods, [warning], [warning])] == told
@@ -273,7 +273,7 @@ def test_the_last_own_write_is_told_by_the_servers_clock() -> None:
     assert last_write({"metadata": {}}) == ""
 
 
-def test_a_line_of_a_log_or_an_event_stays_one_line_of_the_error() -> None:
+def test_log_lines_and_events_stay_single_lines() -> None:
     forged = "x\x0b\u2028\x85\nevents:"
     found = Evidence(Ref("v1", "Pod", "d", "web"), "why", "pod/web", "web", "main", [forged], [forged])
     assert found.failure("d").why.splitlines() == [

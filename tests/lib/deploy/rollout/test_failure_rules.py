@@ -63,7 +63,7 @@ def test_a_state_has_as_long_as_its_rule_allows(
     assert (found.reason, found.message, found.patience) == (reason, message, patience)
 
 
-def test_a_row_for_any_message_stands_below_all_others_of_its_reason() -> None:
+def test_a_row_for_any_message_is_the_last_of_its_reason() -> None:
     for number, one in enumerate(RULES):
         later = [(other.where, other.reason) for other in RULES[number + 1 :]]
         assert one.message or (one.where, one.reason) not in later, one
@@ -81,7 +81,7 @@ def test_a_state_without_a_rule_is_no_problem(where: Where, reason: str) -> None
     assert problem(where, POD, reason, "") is None
 
 
-def test_a_problem_says_where_what_why_and_the_clusters_own_words() -> None:
+def test_a_problem_names_place_reason_meaning_and_message() -> None:
     found = problem(
         Where.CONTAINER, POD, "ErrImageNeverPull", "words", "init container wait", "; exit code 1"
     )
@@ -93,7 +93,7 @@ def test_a_problem_says_where_what_why_and_the_clusters_own_words() -> None:
     )
 
 
-def test_a_problem_that_is_only_told_never_fails_a_deploy() -> None:
+def test_a_problem_without_verdict_never_fails_a_deploy() -> None:
     found = Problem("Pod", "web-1", "", "Unschedulable", "", "", 300, "scheduling").without_verdict()
     assert (found.patience, found.limit) == (NEVER, "")
 

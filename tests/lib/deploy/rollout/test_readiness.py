@@ -132,9 +132,7 @@ LATE = condition("Progressing", "False", reason="ProgressDeadlineExceeded", mess
         (workload("ConfigMap", {}), State.READY, ""),
     ],
 )
-def test_a_workload_stands_as_kubectl_rollout_status_would_say(
-    thing: dict[str, Any], state: State, reason: str
-) -> None:
+def test_readiness_matches_kubectl_rollout_status(thing: dict[str, Any], state: State, reason: str) -> None:
     assert readiness(thing) == Readiness(state, reason)
 
 
@@ -241,5 +239,5 @@ UNSEEN = "not yet observed by its controller"
         (certificate(said("Ready", "True"), observedGeneration="2"), State.READY, "ready"),
     ],
 )
-def test_other_kinds_stand_as_their_status_says(thing: dict[str, Any], state: State, reason: str) -> None:
+def test_other_kinds_are_ready_by_their_status(thing: dict[str, Any], state: State, reason: str) -> None:
     assert readiness(thing) == Readiness(state, reason)

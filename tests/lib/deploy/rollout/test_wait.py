@@ -72,7 +72,7 @@ class Course:
         return [event.text for event in self.heard if isinstance(event, Told)]
 
 
-def test_a_reason_is_told_with_the_very_news_that_brings_it_however_soon_after_another() -> None:
+def test_a_new_reason_is_told_at_once() -> None:
     course = Course()
 
     course.hears(thing("Deployment", "web"))
@@ -123,7 +123,7 @@ READY = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
     ],
     ids=["it completed", "it completed, and the event comes later", "it did not"],
 )
-def test_a_job_that_is_gone_before_it_was_seen_has_ended_where_an_event_says_so(
+def test_a_job_that_is_gone_is_complete_if_an_event_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, answers: list[list[Any]], result: str
 ) -> None:
     monkeypatch.setattr(logs, "time", clock)
@@ -191,7 +191,7 @@ def lagging(ended: dict[str, Any]) -> tuple[Wait, list[Event]]:
     return Wait(Lagging(ended), "default", [target], record, told.append, {}), told
 
 
-def test_the_log_of_a_job_is_told_though_its_end_is_seen_before_its_pod() -> None:
+def test_a_jobs_log_is_told_though_its_pod_comes_late() -> None:
     wait, told = lagging(job(conditions=COMPLETE))
 
     wait.until_ready(WATCHED, 60)
@@ -201,7 +201,7 @@ def test_the_log_of_a_job_is_told_though_its_end_is_seen_before_its_pod() -> Non
     ]
 
 
-def test_the_log_of_a_failed_job_is_shown_though_its_end_is_seen_before_its_pod() -> None:
+def test_a_failed_jobs_log_is_shown_though_its_pod_comes_late() -> None:
     failed = [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"}]
     wait, _ = lagging(job(conditions=failed))
 
@@ -235,7 +235,7 @@ class Vanishing(Lagging):
         self._read.set()
 
 
-def test_the_log_of_a_failed_job_is_kept_though_its_pods_went_with_it() -> None:
+def test_the_log_of_a_failed_job_survives_its_pods() -> None:
     failed = [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"}]
     record = Record("staging", {MIGRATION: Row("jobs", MIGRATION, Action.RUN)})
     target = Target(MIGRATION, "uid-migration", 1)
@@ -249,7 +249,7 @@ def test_the_log_of_a_failed_job_is_kept_though_its_pods_went_with_it() -> None:
     assert list(record.heard["migration-x", "main"]) == ["Running migrations:"]
 
 
-def test_a_log_says_that_a_pod_was_deleted_whatever_else_is_told_in_that_second(tmp_path: Path) -> None:
+def test_the_deletion_of_a_pod_is_always_logged(tmp_path: Path) -> None:
     rabbit = Ref("apps/v1", "StatefulSet", "default", "rabbit")
     owner = {"uid": "uid-rabbit", "controller": True}
     revisions = {"currentRevision": "r1", "updateRevision": "r2"}
@@ -277,7 +277,7 @@ def test_a_log_says_that_a_pod_was_deleted_whatever_else_is_told_in_that_second(
     assert "  StatefulSet rabbit: deleting broken pod rabbit-0 of the previous revision" in said
 
 
-def test_a_job_that_its_time_to_live_removes_at_once_has_ended_all_the_same() -> None:
+def test_a_job_removed_by_its_ttl_is_complete() -> None:
     ended = job(conditions=COMPLETE)
 
     assert waited(Target(MIGRATION, "uid-migration", 1), Seen(ended), Gone(ended)) == "complete"
@@ -345,7 +345,7 @@ def test_what_is_not_the_target_may_be_deleted(news: News) -> None:
     assert waited(Target(WEB, "uid-web", 1), news) == "waiting: not ready"
 
 
-def test_what_is_being_deleted_is_not_ready_however_well_it_does() -> None:
+def test_an_object_that_is_being_deleted_is_not_ready() -> None:
     dying = thing("Deployment", "web", **READY)
     dying["metadata"]["deletionTimestamp"] = "now"
 
@@ -367,7 +367,7 @@ WRITTEN = "2026-01-01T00:10:00"
 
 
 @pytest.mark.parametrize("when", ["2026-01-01T00:09:59Z", "2026-01-01T00:10:00Z", "2026-01-01T00:10:02Z"])
-def test_what_a_controller_said_of_the_state_before_our_own_does_not_count(when: str) -> None:
+def test_an_earlier_exceeded_deadline_does_not_count(when: str) -> None:
     """It keeps saying so where the next state has pods already, until these are all that is left."""
     target = Target(WEB, "uid-web", 1, since=WRITTEN)
 
@@ -375,12 +375,12 @@ def test_what_a_controller_said_of_the_state_before_our_own_does_not_count(when:
 
 
 @pytest.mark.parametrize("since", [WRITTEN, ""], ids=["of what we wrote", "of what was left as it is"])
-def test_a_controller_that_gave_up_ends_the_wait(since: str) -> None:
+def test_an_exceeded_progress_deadline_fails_the_deploy(since: str) -> None:
     with pytest.raises(Failure, match="cannot become ready"):
         waited(Target(WEB, "uid-web", 1, since=since), Seen(given_up("2026-01-01T00:20:00Z")))
 
 
-def test_a_kind_whose_names_are_taken_is_told_though_it_lies_in_no_namespace() -> None:
+def test_a_definition_whose_names_are_taken_fails_the_deploy() -> None:
     ref = Ref("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "widgets.example.org")
     metadata = {"name": ref.name, "uid": "1", "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z"}
     taken = {"type": "NamesAccepted", "status": "False", "message": '"widgets" is taken'}
@@ -395,7 +395,7 @@ def test_a_kind_whose_names_are_taken_is_told_though_it_lies_in_no_namespace() -
     )
 
 
-def test_a_time_out_counts_workloads_alone_and_names_the_limits_that_may_have_ended_it() -> None:
+def test_a_time_out_names_the_workloads_and_the_limits() -> None:
     record = Record("staging", {WEB: Row("phase", WEB, Action.CHANGE, Result.WAITING, "0 of 1 updated")})
     wait = Wait(NOBODY, "default", [Target(WEB, "uid-web", 1)], record, lambda event: None, {})
     wait._take(Disturbed("connection refused"), cast("Followers", None))
@@ -452,7 +452,7 @@ def test_a_bare_pod_that_cannot_become_ready_ends_the_wait(
     assert why in caught.value.why
 
 
-def test_a_replica_set_that_may_not_make_its_pods_ends_the_wait() -> None:
+def test_a_replica_set_without_permitted_pods_fails_the_deploy() -> None:
     target = Target(Ref("apps/v1", "ReplicaSet", "default", "web-1"), "uid-web-1", 1)
     refusal = refused('pods "x" is forbidden: violates PodSecurity "restricted"')
 

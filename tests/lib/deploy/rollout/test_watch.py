@@ -30,7 +30,7 @@ def news(folder: Path, watched: bytes) -> list[News]:
 
 
 @pytest.mark.parametrize("cut", [1, 30])
-def test_a_watch_whose_last_line_is_cut_off_begins_anew(
+def test_a_watch_with_a_truncated_line_restarts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: int
 ) -> None:
     monkeypatch.setattr(watch, "FIRST_PAUSE", 0.0)
@@ -43,7 +43,7 @@ def test_a_watch_whose_last_line_is_cut_off_begins_anew(
     assert isinstance(told[2], Disturbed)
 
 
-def test_a_server_that_goes_on_refusing_is_starting_for_as_long_as_one_may_take(
+def test_refusals_are_retried_while_a_server_may_be_starting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "FIRST_PAUSE", 0.0)
@@ -57,7 +57,7 @@ def test_a_server_that_goes_on_refusing_is_starting_for_as_long_as_one_may_take(
 
 
 @pytest.mark.parametrize("odd", [b"{}", b"[]", b'"text"', b'{"type": "ADDED", "object": null}'])
-def test_what_is_no_event_ends_the_watch_and_not_its_thread(
+def test_a_line_that_is_no_event_restarts_the_watch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: bytes
 ) -> None:
     monkeypatch.setattr(watch, "FIRST_PAUSE", 0.0)
