@@ -82,7 +82,7 @@ def down(here: State, *, keep_data: bool) -> int:
 
 
 def _remove(here: State) -> None:
-    """Remove the folder, the lock last: it tells that an interrupted removal was a sandbox's."""
+    """Remove the folder, the lock last: it marks what an interrupted removal left as a sandbox's."""
     for path in here.folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -1,4 +1,4 @@
-"""Processes of a sandbox: how they are told from all others, and how they are ended.
+"""Processes of a sandbox: how they are recognized, and how they are ended.
 
 A number alone does not name a process, because the system gives it out again. Here a process is its number
 and its start time, and every process of a sandbox carries the sandbox's folder in its environment.

@@ -101,7 +101,7 @@ class Rehearsal:
         return f"{len(self.rendered.documents)} objects for commit {self.variables.short_sha}"
 
     def deploy(self) -> str:
-        """Deploy it, through every check that a real deploy makes."""
+        """Deploy it, through all checks of a real deploy."""
         from tasks.lib.deploy import new_release
         from tasks.lib.deploy.output import display, summary
         from tasks.lib.deploy.plan.plan import Choices

@@ -32,7 +32,7 @@ class Outcome:
 
 
 def run_all(steps: Sequence[Step], title: str) -> list[Outcome]:
-    """Run `steps` in order; the first that fails ends the run.  The table is printed in any case.
+    """Run `steps` in order; the first that fails ends the run. The table is printed in any case.
 
     Raises:
         Failure: whatever the failing step raised.

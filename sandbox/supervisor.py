@@ -76,7 +76,7 @@ class Supervisor:
         self.reload, self.ending = True, False
 
     def run(self) -> None:
-        """Keep everything running until told to stop."""
+        """Keep everything running until SIGTERM."""
         signal.signal(signal.SIGTERM, self._ask_to_end)
         signal.signal(LOOK, self._ask_for_reload)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {LOOK})

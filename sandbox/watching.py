@@ -96,7 +96,7 @@ def is_up(here: State, cluster: str) -> bool:
 
 
 def ensure_supervisor(here: State) -> None:
-    """Start a supervisor, or make the one that runs read the plan."""
+    """Start a supervisor, or have the one that runs read the plan again."""
     watcher = running(here, supervisor.NAME)
     if watcher and processes.signal_to(watcher, supervisor.LOOK):
         return

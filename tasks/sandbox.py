@@ -26,7 +26,7 @@ def down(c: Context, keep_data: bool = False) -> None:
     from tasks.lib import console
 
     ended = lifecycle.down(lifecycle.state(cli.checkout_settings(c)), keep_data=keep_data)
-    console.say(f"Down: {ended} processes ended." if ended else "Nothing was running.")
+    console.say(f"Down: {ended} processes ended." if ended else "No sandbox was running.")
 
 
 @cli.task(help={"json": "Print JSON."})
@@ -43,8 +43,8 @@ def status(c: Context, json: bool = False) -> None:
 @cli.task(
     may_follow="component",
     help={
-        "component": "Which server, as sandbox.status names it (default: the one that starts the others).",
-        "follow": "Go on as lines are added.",
+        "component": "Which server, as sandbox.status names it (default: the supervisor).",
+        "follow": "Print new lines as they are added.",
     },
 )
 def logs(c: Context, component: str = "supervisor", follow: bool = False) -> None:

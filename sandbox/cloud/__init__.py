@@ -1,1 +1,1 @@
-"""Google's side of the sandbox: accounts and tokens, and the few calls of its APIs that a deploy makes."""
+"""Google's side of the sandbox: accounts and tokens, and the API calls that a deploy needs."""

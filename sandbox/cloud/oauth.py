@@ -29,7 +29,7 @@ def token(google: Path, form: Mapping[str, str]) -> Answer:
 def review(google: Path, request: Mapping[str, Any]) -> Answer:
     """Answer a Kubernetes TokenReview: whose token is it?
 
-    As on GKE, only a token with the scope userinfo.email tells the address; else the user is the number.
+    As on GKE, only a token with the scope userinfo.email has the address as its user; else it is the number.
     """
     found = tokens.holder(google, str(request.get("spec", {}).get("token", "")))
     status: dict[str, Any] = {"authenticated": bool(found and accounts.find(google, found.email))}

@@ -1,21 +1,19 @@
-"""The one HTTP process that stands in for Google's REST APIs; each call is answered by a module of its own.
+"""Google's REST APIs in one process: `python -m sandbox.cloud.server FOLDER PORT`.
 
-Run as `python -m sandbox.cloud.server FOLDER PORT`.  It keeps nothing in memory: all it knows is in
-FOLDER (`State.google`), so a restart changes nothing.
+It keeps nothing in memory: all it knows is in FOLDER (`State.google`), so a restart changes nothing.
 """
 
 import json
 import re
 import sys
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+from sandbox import http
 from sandbox.cloud import accounts, gke, oauth, secret_manager, sql, tokens
 from sandbox.cloud.answers import Answer, error, forbidden, out_of_scope, unauthenticated
-
-BIGGEST_REQUEST = 1024**2
 
 PROJECT = "/v1/projects/(?P<project>[^/]+)"
 CLUSTER = f"{PROJECT}/(?:locations|zones)/(?P<location>[^/]+)/clusters/(?P<name>[^/]+)"
@@ -49,7 +47,7 @@ def answer(google: Path, method: str, path: str, authorization: str, body: bytes
 
 
 def _refusal(google: Path, authorization: str, permission: str, resource: str) -> Answer | None:
-    """What a caller without a good token, or without the permission, is told."""
+    """The answer to a caller without a valid token or without the permission; else None."""
     holder = tokens.holder(google, authorization.removeprefix("Bearer "))
     account = accounts.find(google, holder.email) if holder else None
     if not holder or not account:
@@ -61,11 +59,9 @@ def _refusal(google: Path, authorization: str, permission: str, resource: str) -
     return None
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(http.Handler):
     """Reads a request, asks for its answer, writes it."""
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else a body waits until its header is acknowledged: 40 ms
     google: Path
 
     def do_GET(self) -> None:
@@ -78,8 +74,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer a call with a body."""
-        body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), BIGGEST_REQUEST))
-        path = urlsplit(self.path).path
+        body, path = self.body(), urlsplit(self.path).path
         if path == "/token":
             self._send(oauth.token(self.google, dict(parse_qsl(body.decode(errors="replace")))))
         elif path == "/tokenreview":
@@ -88,12 +83,7 @@ class Handler(BaseHTTPRequestHandler):
             self._send(answer(self.google, "POST", path, self.headers.get("Authorization", ""), body))
 
     def _send(self, found: Answer) -> None:
-        data = json.dumps(found.body, indent=2).encode()
-        self.send_response(found.status)
-        self.send_header("Content-Type", "application/json; charset=UTF-8")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        self.answer(found.status, json.dumps(found.body, indent=2))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`python -m sandbox.kms`: run the service until it is told to stop."""
+"""`python -m sandbox.kms`: serve until SIGTERM."""
 
 import argparse
 import json
@@ -23,10 +23,10 @@ def main() -> None:
     )
     ports = {"grpc": port, "rest": rest_server.serve(service, options.rest_port)}
     write_atomically(options.state / PORTS, json.dumps(ports).encode())
-    told: SimpleQueue[int] = SimpleQueue()  # a signal handler may put into it at any moment
-    signal.signal(signal.SIGTERM, lambda number, _: told.put(number))
+    ended: SimpleQueue[int] = SimpleQueue()  # a signal handler may put into it at any moment
+    signal.signal(signal.SIGTERM, lambda number, _: ended.put(number))
     print("ready", flush=True)  # noqa: T201 - this line is the program's whole output
-    told.get()
+    ended.get()
     server.stop(SECONDS_TO_FINISH).wait()
 
 

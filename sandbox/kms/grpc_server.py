@@ -57,7 +57,7 @@ def refuse_misrouted(rpc: Rpc, request: Any, headers: Mapping[str, str]) -> None
     """Send on to the resource's location only what the header says belongs there: https://cloud.google.com/kms/docs/grpc
 
     Raises:
-        Refusal: the header is missing, or tells another location; the call ended in the global one.
+        Refusal: the header is missing, or names another location; without it a call goes to the global one.
 
     """
     wanted = names.location(rpc.acts_on(request))

@@ -1,4 +1,4 @@
-"""The keys on disk: one JSON file, 0600, replaced whole by every change.
+"""The keys on disk: one JSON file, 0600, replaced by every change.
 
 Resources are google-cloud-kms's own messages, so that what is kept is what is answered. A version whose day
 of destruction has come loses its key material.

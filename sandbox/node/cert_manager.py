@@ -1,6 +1,6 @@
 """The part of cert-manager that a deploy waits for: issuers and certificates become Ready, with Secrets.
 
-Nobody trusts the authority that signs them, and an issuer asks nobody: no account is registered.
+No client trusts the authority that signs them, and an issuer registers no account.
 """
 
 import base64
@@ -49,12 +49,12 @@ def is_due(thing: Object) -> bool:
 def status_of(thing: Object, reason: str, now: str) -> Object:
     """The status of an issuer or certificate, as a patch."""
     metadata = thing["metadata"]
-    sick = metadata.get("annotations", {}).get(BEHAVE) == UNREADY
+    unready = metadata.get("annotations", {}).get(BEHAVE) == UNREADY
     ready = {
         "type": "Ready",
-        "status": str(not sick),
-        "reason": "Pending" if sick else reason,
-        "message": "told to be so" if sick else "simulated",
+        "status": str(not unready),
+        "reason": "Pending" if unready else reason,
+        "message": "set by annotation" if unready else "simulated",
         "observedGeneration": metadata["generation"],
         "lastTransitionTime": now,
     }

@@ -154,10 +154,10 @@ def _completed(now: str) -> Object:
 
 
 def _status(container: Object, state: Object) -> dict[str, Any]:
-    well = "running" in state
-    ready = well or "terminated" in state
+    running = "running" in state
+    ready = running or "terminated" in state
     names = {"name": container["name"], "image": container["image"], "imageID": ""}
-    return {**names, "ready": ready, "started": well, "restartCount": 0, "state": state}
+    return {**names, "ready": ready, "started": running, "restartCount": 0, "state": state}
 
 
 def _condition(name: str, now: str, *, holds: bool) -> dict[str, str]:

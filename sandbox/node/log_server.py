@@ -5,16 +5,18 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import requests
 
+from sandbox import http
 from sandbox.node.api import Api, Object
 from sandbox.node.container_logs import Line, NoLogs, Run, run_of
 
 LOOK_AGAIN = 0.1
+PLAIN = "text/plain"
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,10 @@ def spelled(line: Line, options: Options) -> bytes:
     return f"{stamp}{line.text}\n".encode()
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(http.Handler):
     """Answers one connection of the API server."""
+
+    protocol_version = "HTTP/1.0"  # what is followed ends with the connection
 
     api: Api
 
@@ -71,13 +75,13 @@ class Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         parts = url.path.strip("/").split("/")
         if url.path == "/healthz":
-            self._text(200, "ok")
+            self.answer(200, "ok", PLAIN)
         elif not self.connection.getpeercert():
-            self._text(401, "Unauthorized")
+            self.answer(401, "Unauthorized", PLAIN)
         elif parts[0] == "containerLogs" and len(parts) == 4:
             self._logs(parts[1], parts[2], parts[3], options_of(url.query, _now()))
         else:
-            self._text(404, "404 page not found")
+            self.answer(404, "404 page not found", PLAIN)
 
     def _logs(self, namespace: str, pod: str, container: str, options: Options) -> None:
         def find(*, previous: bool = False) -> Run:
@@ -85,15 +89,12 @@ class Handler(BaseHTTPRequestHandler):
 
         try:
             run = find(previous=options.previous)
-        except NoLogs as error:
-            self._text(400, str(error))
-            return
-        except requests.RequestException as error:
-            self._text(500, str(error))
+        except (NoLogs, requests.RequestException) as error:
+            self.answer(400 if isinstance(error, NoLogs) else 500, str(error), PLAIN)
             return
         lines = chosen(run, options, _now())
         self.send_response(200)
-        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Type", PLAIN)
         self.end_headers()
         data = b"".join(spelled(line, options) for line in lines)
         self.wfile.write(data[: options.limit_bytes])
@@ -122,28 +123,15 @@ class Handler(BaseHTTPRequestHandler):
                     after = line.time
             self.wfile.flush()
 
+    def log_message(self, *_: object) -> None:
+        """Say nothing: the API server's log has it."""
+
     def _pod(self, namespace: str, name: str) -> Object:
-        """The pod.
-
-        Raises:
-            NoLogs: it is gone.
-
-        """
+        """The pod; NoLogs where it is gone."""
         found = self.api.get(f"/api/v1/namespaces/{namespace}/pods/{name}")
         if not found:
             raise NoLogs(f'pods "{name}" not found')
         return found
-
-    def _text(self, status: int, text: str) -> None:
-        data = text.encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "text/plain")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing: the API server's log has it."""
 
 
 def serve(api: Api, folder: Path, port: int) -> None:

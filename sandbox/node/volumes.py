@@ -1,4 +1,4 @@
-"""Disks for claims, as the driver of Google's persistent disks makes them; Kubernetes does the rest.
+"""Disks for claims, as the driver of Google's persistent disks creates them; Kubernetes does the rest.
 
 A claim of a class that waits for its first consumer gets a volume once the scheduler has chosen a node.
 """
