@@ -87,7 +87,6 @@ def in_use(settings: "Settings", repository: Reference) -> set[str]:
 
     """
     from tasks.lib.cluster.gke import connect as reach
-    from tasks.lib.deploy.releases import store
 
     used: set[str] = set()
     for environment in settings.environments.values():

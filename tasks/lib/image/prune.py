@@ -138,7 +138,7 @@ def delete(settings: "Settings", repository: Reference, fates: Sequence[Fate]) -
         for digest, tags in to_delete(fates):
             # Google's deletes no image that has a tag; others cannot delete tags.
             for tag in tags if is_google(repository.registry) else []:
-                connected.delete_tag(repository.tagged(tag))
+                connected.delete(repository.tagged(tag))
                 gone.append(tag)
             connected.delete(repository.at(digest))
             gone.append(digest)

@@ -181,12 +181,8 @@ class Registry:
         return manifest.digest
 
     def delete(self, image: Reference) -> None:
-        """Delete a manifest by its digest, and with it all tags that stand for it."""
+        """Delete a manifest by its digest, with all its tags; or a tag alone, where the registry can."""
         self._ask(image, "DELETE", f"manifests/{image.identifier}", {}, accept=(404,))
-
-    def delete_tag(self, image: Reference) -> None:
-        """Delete a tag alone; what it stood for stays.  Not every registry can."""
-        self._ask(image, "DELETE", f"manifests/{image.tag}", {}, accept=(404,))
 
     def _copy_blob(self, source: Reference, target: Reference, digest: str) -> None:
         """Mount a layer from another repository, or carry it over where the registry will not mount it."""

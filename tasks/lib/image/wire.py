@@ -6,6 +6,7 @@ under its own digest or under a tag that is meant to end up with that content.
 
 import re
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -227,8 +228,6 @@ def token_request(asked: Mapping[str, str], login: "Login | None") -> Exchange:
 
 def _basic(login: "Login | None") -> str:
     """The header with name and password; empty where there are none."""
-    from requests.auth import _basic_auth_str
-
     if login is None or login.is_identity_token:
         return ""
-    return _basic_auth_str(login.user.encode(), login.password.reveal())
+    return f"Basic {b64encode(login.user.encode() + b':' + login.password.reveal()).decode()}"
