@@ -41,7 +41,7 @@ def test_decrypt_writes_every_file_and_keeps_quiet_about_contents(kms: KmsProces
     assert "horse" not in done.stderr
 
 
-def test_an_edited_file_stays_until_it_is_given_up(kms: KmsProcess, tmp_path: Path) -> None:
+def test_an_edited_file_is_kept_until_overwrite_is_given(kms: KmsProcess, tmp_path: Path) -> None:
     sealed_checkout(kms, tmp_path)
     edited = tmp_path / FOLDER / "lookit-secrets.env"
     edited.write_text("DB_PASSWORD=mine\n")
@@ -63,7 +63,7 @@ def test_one_bad_file_means_no_file(kms: KmsProcess, tmp_path: Path) -> None:
     assert {path.suffix for path in (tmp_path / FOLDER).iterdir()} == {".enc"}
 
 
-def test_a_kms_that_is_away_is_one_clear_error(kms: KmsProcess, tmp_path: Path) -> None:
+def test_an_unreachable_kms_is_one_clear_error(kms: KmsProcess, tmp_path: Path) -> None:
     sealed_checkout(kms, tmp_path)
     kms.set_faults({"code": "UNAVAILABLE", "message": "The service is currently unavailable."})
     done = decrypt(kms, tmp_path, "--environment", "staging", limit="2s")

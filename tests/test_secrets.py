@@ -72,7 +72,7 @@ def test_encrypt_refuses_a_file_that_kubernetes_would_refuse(checkout: Checkout)
     assert checkout.everything() == before
 
 
-def test_encrypt_all_lists_the_faults_of_every_file(checkout: Checkout) -> None:
+def test_encrypt_all_lists_the_errors_of_every_file(checkout: Checkout) -> None:
     folder = checkout.root / FOLDER.format("staging")
     (folder / "lookit-secrets.env").write_bytes(f"A=1\nA={CANARY}\n".encode())
     (folder / "googleAppCreds.json").write_bytes(b"{")
@@ -96,14 +96,12 @@ def test_encrypt_all_lists_the_faults_of_every_file(checkout: Checkout) -> None:
         (("no-such.env",), "There is no secret file 'no-such.env' for staging."),
     ],
 )
-def test_encrypt_refuses_what_it_cannot_understand(
-    checkout: Checkout, arguments: tuple[str, ...], said: str
-) -> None:
+def test_encrypt_refuses_unclear_arguments(checkout: Checkout, arguments: tuple[str, ...], said: str) -> None:
     done = checkout.run("secrets.encrypt", *arguments, *STAGING)
     assert (done.code, said in done.stderr) == (2, True), done.stderr
 
 
-def test_encrypt_refuses_a_file_that_was_emptied_and_tells_which_keys_are_lacking(checkout: Checkout) -> None:
+def test_encrypt_refuses_an_emptied_file_and_names_missing_keys(checkout: Checkout) -> None:
     """`kubectl … > FILE` that fails leaves it empty, and all secrets would be gone."""
     source, before = checkout.root / "given.env", checkout.everything()
     source.touch()
@@ -181,9 +179,7 @@ def test_edit_says_what_is_wrong_with_the_editor(
     assert checkout.everything() == before
 
 
-def test_edit_leaves_alone_what_somebody_else_has_changed_meanwhile(
-    checkout: Checkout, tmp_path: Path
-) -> None:
+def test_edit_does_not_overwrite_what_somebody_else_changed(checkout: Checkout, tmp_path: Path) -> None:
     theirs = checkout.root / "theirs.enc"
     checkout.seal("staging", {"lookit-secrets.env": Secret(b"DB_HOST=theirs\n")})
     theirs.write_bytes(checkout.encrypted().read_bytes())
@@ -464,7 +460,7 @@ def test_rotate_makes_a_version_and_moves_every_file_to_it(kms: KmsProcess, own_
     assert own_key.opened("production") == PLAINTEXTS
 
 
-def test_rotate_tells_who_may_not_see_versions_how_to_find_the_old_ones(
+def test_rotate_names_the_command_that_lists_versions_without_permission(
     kms: KmsProcess, own_key: Checkout
 ) -> None:
     kms.set_policy(
@@ -476,7 +472,7 @@ def test_rotate_tells_who_may_not_see_versions_how_to_find_the_old_ones(
     assert f"gcloud kms keys versions list --key {name} --keyring lookit-keyring" in done.stderr
 
 
-def test_rotate_of_one_environment_calls_no_version_needless(own_key: Checkout) -> None:
+def test_rotate_of_one_environment_names_no_version_to_disable(own_key: Checkout) -> None:
     done = own_key.run("secrets.rotate", *STAGING, "--new-version")
     assert done.code == 0, done.stderr
     assert done.stderr.count("re-encrypted") == 4
@@ -585,7 +581,7 @@ def test_log_takes_the_encrypted_file_s_name_and_refuses_others(checkout: Checko
 @pytest.mark.parametrize(
     "name", ["projects/p/keys/k", f"{KEY}/cryptoKeyVersions/1"], ids=["other", "version"]
 )
-def test_rekey_to_what_is_no_name_of_a_key_is_bad_usage(checkout: Checkout, name: str) -> None:
+def test_rekey_to_something_else_than_a_key_is_bad_usage(checkout: Checkout, name: str) -> None:
     before = checkout.everything()
     done = checkout.run("secrets.rekey", "--to", name)
     assert (done.code, " is not the name of a key." in done.stderr) == (2, True)

@@ -113,7 +113,7 @@ def test_check_says_what_it_looked_at(number: int, listing: tuple[str, ...], tex
     assert leak_check.summary(number, listing) == text
 
 
-def test_check_without_rights_still_looks_at_names_and_shapes(
+def test_check_without_permission_still_looks_at_names_and_shapes(
     kms: KmsProcess, checkout: Checkout, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kms.set_policy({DEPLOYER: []})

@@ -141,7 +141,7 @@ def expect_done(checkout: Checkout, task: Task, other: str) -> None:
 
 @pytest.mark.parametrize("trouble", PASSING)
 @pytest.mark.parametrize("task", TASKS, ids=str)
-def test_a_passing_trouble_is_survived(checkout: Checkout, task: Task, trouble: str) -> None:
+def test_a_temporary_problem_is_retried(checkout: Checkout, task: Task, trouble: str) -> None:
     other = make_key(checkout.kms, f"faults-{next(serial)}")
     task.before(checkout)
     checkout.kms.set_faults(*PASSING[trouble])
@@ -163,7 +163,7 @@ LASTING_CASES = [
 
 
 @pytest.mark.parametrize(("task", "trouble"), LASTING_CASES)
-def test_a_lasting_trouble_loses_nothing_and_the_next_run_finishes(
+def test_a_lasting_problem_loses_nothing_and_the_next_run_finishes(
     checkout: Checkout, task: Task, trouble: str
 ) -> None:
     other = make_key(checkout.kms, f"faults-{next(serial)}")

@@ -195,7 +195,7 @@ def test_one_line_stays_one_line_and_a_value_of_two_is_known_in_it() -> None:
     assert redactor.line("a\nfirst line\nsecond line\r\nb") == "a [redacted] b"
 
 
-def test_nested_texts_are_rid_of_values_and_keep_their_shape() -> None:
+def test_values_are_removed_from_nested_texts() -> None:
     redactor = Redactor(["correct horse"])
     assert redactor.tree({"a": ["correct horse", 1, None, ("b",)], "c": {"d": True}}) == {
         "a": ["[redacted]", 1, None, ["b"]], "c": {"d": True},
@@ -249,7 +249,7 @@ def test_other_errors_pass_as_they_are() -> None:
         ("", "staging", True),
     ],
 )
-def test_names_words_and_hosts_are_no_secrets(key: str, value: str, covered: bool) -> None:
+def test_names_words_and_hosts_are_not_secret(key: str, value: str, covered: bool) -> None:
     public = Public(frozenset({"OPEN"}), json.dumps({"name": "lookit-staging", "zone": "us-east1-d"}))
     assert public.covers(key, value) is covered
 

@@ -47,7 +47,7 @@ def test_a_text_that_looks_like_a_number_stays_text() -> None:
     assert document.content["metadata"]["labels"]["release"] == "61e9540"
 
 
-def test_what_no_json_can_hold_is_told_with_its_place() -> None:
+def test_what_json_cannot_hold_is_refused_with_its_place() -> None:
     with pytest.raises(Failure) as caught:
         split(f"{STREAM}---\nkind: Seed\nmetadata:\n  name: one\nspec:\n  weight: .inf\n")
 
@@ -56,7 +56,7 @@ def test_what_no_json_can_hold_is_told_with_its_place() -> None:
 
 
 @pytest.mark.parametrize("text", ["a: [", "a: [\n", "a: 'b\n\n", "- a\nb: c\n"])
-def test_what_is_no_yaml_is_told_also_at_its_end(text: str) -> None:
+def test_invalid_yaml_is_reported_even_at_the_end(text: str) -> None:
     with pytest.raises(Failure, match="a document that Kubernetes cannot read"):
         split(text)
 
@@ -133,7 +133,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="a file system that takes no folders")
-def test_a_folder_that_cannot_be_made_is_told_in_words() -> None:
+def test_a_folder_that_cannot_be_made_is_explained() -> None:
     rendered = Rendered(split(STREAM), [], Redactor())
     with pytest.raises(Failure) as caught:
         output.deliver(rendered, "1.36", "/proc/render", show_secrets=False)
@@ -143,7 +143,7 @@ def test_a_folder_that_cannot_be_made_is_told_in_words() -> None:
     assert caught.value.next_step == "Choose another folder with --out."
 
 
-def test_schema_faults_of_all_objects_are_listed() -> None:
+def test_schema_errors_of_all_objects_are_listed() -> None:
     broken = split(
         "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: http}]}\n---\n"
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndatta: {}\n---\n"
@@ -159,7 +159,7 @@ def test_schema_faults_of_all_objects_are_listed() -> None:
     assert nameless == "object without kind d: apiVersion: missing; kind: missing"
 
 
-def test_a_kind_that_is_no_text_is_a_fault_of_its_object() -> None:
+def test_a_kind_that_is_not_text_is_an_error_of_its_object() -> None:
     with pytest.raises(Failure) as caught:
         validate(split("apiVersion: 1\nkind: 3\nmetadata:\n  name: a\n"), "1.36")
 
@@ -183,7 +183,7 @@ ISSUER = "---\napiVersion: cert-manager.io/v1\nkind: ClusterIssuer\nmetadata:\n 
 RENDERED = Rendered(split(STREAM + ISSUER), ["'vars' is deprecated"], Redactor())
 
 
-def test_a_pipe_gets_everything_and_people_the_remarks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_gets_everything_and_stderr_the_remarks(capsys: pytest.CaptureFixture[str]) -> None:
     output.deliver(RENDERED, "1.36", "-", show_secrets=False)
 
     shown = capsys.readouterr()
@@ -194,7 +194,7 @@ def test_a_pipe_gets_everything_and_people_the_remarks(capsys: pytest.CaptureFix
     ]
 
 
-def test_nothing_is_remarked_where_every_kind_was_checked(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_unchecked_kinds_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     output.deliver(Rendered(split(STREAM), [], Redactor()), "1.36", "-", show_secrets=False)
 
     assert capsys.readouterr() == (STREAM, "")
@@ -230,7 +230,7 @@ def test_a_folder_gets_one_file_an_object(tmp_path: Path, capsys: pytest.Capture
         ("stringData: [canary]", "stringData: [redacted] is not of type 'object', 'null'"),
     ],
 )
-def test_what_is_wrong_with_a_secret_is_told_without_its_value(values: str, said: str) -> None:
+def test_an_error_in_a_secret_is_reported_without_its_value(values: str, said: str) -> None:
     """A number without quotes is the usual mistake."""
     secret = split(f"apiVersion: v1\nkind: Secret\nmetadata: {{name: a}}\n{values}\n")
 

@@ -94,7 +94,7 @@ def test_a_foreign_tree_renders_through_settings_alone(foreign: Settings) -> Non
     assert any("deprecated" in warning for warning in rendered.warnings)
 
 
-def test_a_tree_without_objects_is_a_fault(foreign: Settings) -> None:
+def test_a_tree_without_objects_is_an_error(foreign: Settings) -> None:
     (foreign.tree / "envs/qa/kustomization.yaml").write_text("namePrefix: qa-\nresources: []\n")
 
     with pytest.raises(Failure, match=r"The tree of staging holds no object\.") as caught:
@@ -124,7 +124,7 @@ def test_plaintext_never_leaves_the_copy_through_a_link(foreign: Settings, tmp_p
     ],
     ids=["a base", "a file", "an old base", "a patch", "a file under another name"],
 )
-def test_what_lies_outside_the_tree_is_named_as_it_was_written(
+def test_a_reference_out_of_the_tree_is_named_as_written(
     foreign: Settings, tmp_path: Path, text: str
 ) -> None:
     (tmp_path / "shared").mkdir()
@@ -156,7 +156,9 @@ def test_a_link_out_of_the_tree_is_named(foreign: Settings, tmp_path: Path, name
     assert PREFIX not in str(caught.value)
 
 
-def test_what_lies_outside_is_not_blamed_for_another_fault(foreign: Settings, tmp_path: Path) -> None:
+def test_a_reference_out_of_the_tree_is_not_blamed_for_another_error(
+    foreign: Settings, tmp_path: Path
+) -> None:
     (foreign.tree / "common/link").symlink_to("../../shared")
     (foreign.tree / "envs/qa/kustomization.yaml").write_text("resources: [../../common, missing.yaml]")
 
@@ -175,7 +177,7 @@ def test_two_renders_are_identical_and_the_tree_is_untouched(foreign: Settings) 
     assert _contents(foreign.root) == before
 
 
-def test_plaintext_that_lies_in_the_tree_is_not_what_is_rendered(foreign: Settings) -> None:
+def test_plaintext_in_the_tree_is_not_rendered(foreign: Settings) -> None:
     (foreign.tree / "envs/qa/passwords.env").write_text("PASSWORD=stale\n")
 
     rendered = render(foreign, foreign.environment("staging"), VARIABLES, SECRETS)
@@ -233,7 +235,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_what_cannot_be_copied_of_a_tree_is_said(foreign: Settings) -> None:
+def test_a_file_that_cannot_be_copied_is_named(foreign: Settings) -> None:
     os.mkfifo(foreign.tree / "pipe")
 
     with pytest.raises(Failure) as caught:

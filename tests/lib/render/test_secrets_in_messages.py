@@ -30,14 +30,14 @@ def built(root: Path, name: str, content: bytes, objects: str = "") -> Rendered:
     return render(settings, settings.environment("staging"), VARIABLES, {name: Secret(content)})
 
 
-def test_a_faulty_env_file_is_refused_before_kustomize_quotes_it(tmp_path: Path) -> None:
+def test_an_invalid_env_file_is_refused_before_kustomize_quotes_it(tmp_path: Path) -> None:
     with pytest.raises(Failure) as refused:
         built(tmp_path, "plain.env", b"A=1\ncanary-line\ncanary-line\n")
     assert refused.value.what == "plain.env is not valid, so nothing was rendered."
     assert "canary" not in str(refused.value)
 
 
-def test_a_file_that_is_none_of_ours_is_masked_in_what_kustomize_says(tmp_path: Path) -> None:
+def test_an_unknown_file_is_masked_in_kustomize_s_messages(tmp_path: Path) -> None:
     with pytest.raises(Failure) as refused:
         built(tmp_path, "plain.txt", b"A=1\ncanary-line\ncanary-line\n")
     assert "illegally repeats the key `[redacted]`" in refused.value.why

@@ -59,7 +59,7 @@ def of_pods(containers: str) -> str:
         "text for a custom resource's containers", "null among them", "a mapping for a list of them",
     ],
 )  # fmt: skip
-def test_a_malformed_object_is_told_with_its_field(text: str, said: str) -> None:
+def test_a_malformed_object_is_named_with_its_field(text: str, said: str) -> None:
     with pytest.raises(Failure) as caught:
         validate(split(text), "1.36")
 
@@ -78,5 +78,5 @@ def test_a_malformed_object_is_told_with_its_field(text: str, said: str) -> None
         "apiVersion: batch.volcano.sh/v1alpha1\nkind: Job\nmetadata: {name: it}\nspec: {tasks: []}\n",
     ],
 )
-def test_what_kubernetes_takes_is_not_refused(text: str) -> None:
+def test_what_kubernetes_accepts_is_not_refused(text: str) -> None:
     validate(split(text), "1.36")

@@ -40,7 +40,7 @@ def test_fill(text: str, filled: str) -> None:
     ],
     ids=["undeclared", "undeclared, braced", "empty", "bash default", "unclosed", "several"],
 )  # fmt: skip
-def test_faults_name_the_line(text: str, faults: list[tuple[int, str]]) -> None:
+def test_problems_name_the_line(text: str, faults: list[tuple[int, str]]) -> None:
     assert problems_in(text, VARIABLES) == faults
 
 
@@ -55,7 +55,7 @@ def test_a_tree_is_filled_in_place_of_its_defaults(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["kustomization.yaml"]
 
 
-def test_a_link_beside_a_template_gives_way_and_what_it_points_at_stays(tmp_path: Path) -> None:
+def test_a_link_where_a_template_is_written_is_replaced(tmp_path: Path) -> None:
     original, copy = tmp_path / "default.yaml", tmp_path / "copy"
     original.write_text("tag: unreleased\n")
     copy.mkdir()
@@ -67,7 +67,7 @@ def test_a_link_beside_a_template_gives_way_and_what_it_points_at_stays(tmp_path
     assert original.read_text() == "tag: unreleased\n"
 
 
-def test_faults_of_all_templates_are_listed_and_nothing_is_written(tmp_path: Path) -> None:
+def test_problems_of_all_templates_are_listed_and_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "a.template.yaml").write_text("x: $NOPE\n")
     (tmp_path / "b.template.yaml").write_text("y: $EMPTY\n")
 
@@ -82,7 +82,7 @@ def test_faults_of_all_templates_are_listed_and_nothing_is_written(tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.template.yaml", "b.template.yaml"]
 
 
-def test_a_template_that_is_no_text_is_named(tmp_path: Path) -> None:
+def test_a_template_that_is_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.template.yaml").write_bytes(b"x: \xff\n")
 
     with pytest.raises(UsageError) as caught:

@@ -43,7 +43,9 @@ def test_the_deployer_cannot_encrypt(kms: KmsProcess, tmp_path: Path) -> None:
     assert "--role=roles/cloudkms.cryptoKeyEncrypter" in failed.value.next_step
 
 
-def test_a_file_that_has_changed_since_it_was_opened_is_left_alone(kms: KmsProcess, tmp_path: Path) -> None:
+def test_a_file_that_has_changed_since_it_was_opened_is_not_overwritten(
+    kms: KmsProcess, tmp_path: Path
+) -> None:
     owner = settings_for(kms, tmp_path, KEY_OWNER)
     encrypt_all(owner, owner.environment("staging"), PLAINTEXTS)
     file = one_file(owner, owner.environment("staging"), "lookit-secrets.env")
@@ -67,7 +69,7 @@ def test_a_file_that_cannot_be_written_is_named_and_the_others_are_there(
     assert len([path for path in (tmp_path / FOLDER).iterdir() if path.is_file()]) == 3
 
 
-def test_a_full_disk_leaves_the_opened_file_as_it_was(
+def test_a_full_disk_leaves_the_opened_file_unchanged(
     kms: KmsProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = settings_for(kms, tmp_path, KEY_OWNER)

@@ -27,7 +27,7 @@ def changes(name: str, before: bytes, now: bytes) -> list[tuple[str, Change]]:
     ],
     ids=["env", "a key of unusual form", "json", "half of a pair", "broken json", "no keys", "repaired json"],
 )  # fmt: skip
-def test_every_key_is_told_once(
+def test_every_key_is_listed_once(
     name: str, before: bytes, now: bytes, expected: list[tuple[str, Change]]
 ) -> None:
     assert changes(name, before, now) == expected

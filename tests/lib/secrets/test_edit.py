@@ -82,7 +82,7 @@ def the_env_file() -> SecretFile:
     return one_file(settings, settings.environment("staging"), "lookit-secrets.env")
 
 
-def test_a_key_like_an_expected_one_is_told_with_that_one() -> None:
+def test_a_similar_expected_key_is_suggested() -> None:
     with pytest.raises(UsageError) as refused:
         expect(the_env_file(), "SECRET_KEYY")
 
@@ -94,7 +94,7 @@ def test_a_key_like_an_expected_one_is_told_with_that_one() -> None:
     ]
 
 
-def test_a_key_unlike_any_other_is_only_told_to_be_new() -> None:
+def test_without_a_similar_key_none_is_suggested() -> None:
     with pytest.raises(UsageError) as refused:
         expect(the_env_file(), "ZZ")
 
@@ -113,7 +113,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_whoever_sits_at_a_terminal_is_asked_about_a_new_key(
+def test_a_new_key_is_confirmed_at_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stdin", Terminal("y\n\n"))

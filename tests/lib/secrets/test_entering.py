@@ -20,9 +20,7 @@ from tasks.lib.secrets.entering import from_stdin, key_and_value, refuse_short
         ("NAME=\udcff", True, "NAME", Secret(b"\xff")),  # a byte that is no text, as Python passes it on
     ],
 )
-def test_name_and_value_are_taken_apart(
-    given: str, *, in_history: bool, key: str, value: Secret | None
-) -> None:
+def test_name_and_value_are_split(given: str, *, in_history: bool, key: str, value: Secret | None) -> None:
     assert key_and_value(given, in_history) == (key, value)
 
 
@@ -44,7 +42,7 @@ def test_a_value_on_the_command_line_is_refused_and_not_repeated() -> None:
     ],
     ids=["Ctrl-D", "Latin-1"],
 )
-def test_what_is_no_value_at_the_prompt_is_told_in_words(
+def test_an_invalid_value_at_the_prompt_is_explained(
     monkeypatch: pytest.MonkeyPatch, raised: Exception, said: str
 ) -> None:
     def ask(prompt: str) -> str:
@@ -61,7 +59,7 @@ def test_what_is_no_value_at_the_prompt_is_told_in_words(
 
 
 @pytest.mark.parametrize("given", ["", "=canary"])
-def test_without_a_key_nothing_is_looked_for(given: str) -> None:
+def test_no_key_is_bad_usage(given: str) -> None:
     with pytest.raises(UsageError) as refused:
         key_and_value(given, True)
 
@@ -84,5 +82,5 @@ def test_a_value_that_no_log_masks_is_refused(value: bytes) -> None:
     ("key", "value"), [("DB_PASSWORD", b"123456"), ("DB_NAME", b"db"), ("DB_PASSWORD", b"")],
     ids=["long enough", "an open key", "empty on purpose"],
 )  # fmt: skip
-def test_other_values_are_not(key: str, value: bytes) -> None:
+def test_a_long_enough_value_is_accepted(key: str, value: bytes) -> None:
     refuse_short(key, Secret(value), ["DB_NAME"])

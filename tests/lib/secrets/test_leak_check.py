@@ -110,7 +110,7 @@ NESTED = b'{"mode": "plain", "hooks": [{"url": "https://hooks.example.org/T0\\u0
     [("a.env", b"HOOKS=" + NESTED), ("a.json", b'{"HOOKS": ' + NESTED + b"}")],
     ids=["env", "json"],
 )
-def test_what_stands_within_json_is_found_by_itself(name: str, plaintext: bytes, content: str) -> None:
+def test_a_text_within_json_is_found_by_itself(name: str, plaintext: bytes, content: str) -> None:
     found = needles({f"staging/{name}": Secret(plaintext)}, Public(frozenset({"DB_HOST"})))
 
     assert leaks({"notes": content.encode()}, (), (), found) == [
@@ -119,7 +119,7 @@ def test_what_stands_within_json_is_found_by_itself(name: str, plaintext: bytes,
     assert leaks({"notes": b"plain db.internal.example.org"}, (), (), found) == []
 
 
-def test_every_key_that_is_said_to_be_open_is_one_of_a_secret_file() -> None:
+def test_every_open_key_belongs_to_a_secret_file() -> None:
     """A name that no file has any more would be open for whatever comes to be called so."""
     settings = checked_in_settings()
     listed = [
@@ -140,7 +140,7 @@ def test_a_needle_does_not_print() -> None:
     assert VALUE.decode() not in repr(Needle(PLACE, Secret(VALUE)))
 
 
-def test_a_password_that_stands_in_the_settings_is_one_all_the_same() -> None:
+def test_a_password_that_equals_a_setting_may_not_be_committed() -> None:
     """Logs may show it, since everybody knows it; a commit may not make it known."""
     settings = checked_in_settings(image={"default_tag": "horse-battery"})
     assert public(settings).covers("DB_PASSWORD", "horse-battery")

@@ -35,7 +35,7 @@ CIPHERTEXT = b"\x0a\x24\x00\xffciphertext"
         ("a.env", b"lookit-se", None),
     ],
 )  # fmt: skip
-def test_content_is_known_for_what_it_is(name: str, content: bytes, kind: Kind | None) -> None:
+def test_the_kind_of_content_is_recognised(name: str, content: bytes, kind: Kind | None) -> None:
     assert kind_of(f"{name}.enc", content) == kind
 
 
@@ -58,7 +58,7 @@ def refusal(file: SecretFile) -> Failure:
     return caught.value
 
 
-def test_plaintext_in_git_is_leaked_also_where_it_was_encrypted_since(tmp_path: Path) -> None:
+def test_committed_plaintext_is_leaked_even_if_encrypted_since(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     file = secret_file(tmp_path, b"A=canary\n")
     assert refusal(file).why == "No commit here has it."
@@ -80,18 +80,18 @@ def test_plaintext_in_git_is_leaked_also_where_it_was_encrypted_since(tmp_path: 
     assert "canary" not in str(told)
 
 
-def test_without_git_plaintext_is_told_all_the_same(tmp_path: Path) -> None:
+def test_without_git_plaintext_is_still_recognised(tmp_path: Path) -> None:
     assert (
         refusal(secret_file(tmp_path, b"A=canary\n")).what
         == "secrets/a.env.enc holds plaintext, not ciphertext."
     )
 
 
-def test_a_pointer_is_fetched(tmp_path: Path) -> None:
+def test_a_git_lfs_pointer_names_the_command_that_fetches_it(tmp_path: Path) -> None:
     assert refusal(secret_file(tmp_path, POINTER)).next_step == "git lfs pull --include secrets/a.env.enc"
 
 
-def test_base64_is_decoded_by_the_command_that_is_told(tmp_path: Path) -> None:
+def test_base64_is_decoded_by_the_command_that_is_named(tmp_path: Path) -> None:
     (tmp_path / "secrets").mkdir()
     file = secret_file(tmp_path / "secrets", base64.encodebytes(CIPHERTEXT))
 

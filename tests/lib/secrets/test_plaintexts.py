@@ -65,7 +65,7 @@ def test_missing_and_empty_files_are_named_with_how_to_add_them(checkout: Settin
     )
 
 
-def test_what_fails_for_all_alike_is_said_once(kms: KmsProcess, checkout: Settings) -> None:
+def test_the_same_failure_of_all_files_is_said_once(kms: KmsProcess, checkout: Settings) -> None:
     kms.set_policy({DEPLOYER: []})
     with pytest.raises(Failure) as failed:
         decrypt_all(checkout)
@@ -100,7 +100,7 @@ def test_plaintext_in_place_of_an_encrypted_file_is_called_so(checkout: Settings
 
 
 @pytest.mark.parametrize("spoil", [damaged, truncated])
-def test_a_corrupt_file_is_told_apart_from_the_sound_ones(checkout: Settings, spoil: Any) -> None:
+def test_a_corrupt_file_is_named_among_good_ones(checkout: Settings, spoil: Any) -> None:
     spoil(checkout.root / FOLDER / "lookit-secrets.env.enc")
     with pytest.raises(Failure) as failed:
         decrypt_all(checkout)
@@ -110,7 +110,7 @@ def test_a_corrupt_file_is_told_apart_from_the_sound_ones(checkout: Settings, sp
     )
 
 
-def test_another_keys_file_is_told(kms: KmsProcess, tmp_path: Path, checkout: Settings) -> None:
+def test_a_file_of_another_key_is_named(kms: KmsProcess, tmp_path: Path, checkout: Settings) -> None:
     make_key(kms, f"other-{tmp_path.name[-20:]}")
     files = {"lookit-secrets.env": f"other-{tmp_path.name[-20:]}"}
     settings = settings_for(kms, tmp_path, environments={"staging": {"secrets": {"files": files}}})
@@ -120,7 +120,7 @@ def test_another_keys_file_is_told(kms: KmsProcess, tmp_path: Path, checkout: Se
     assert checkout.root == settings.root
 
 
-def test_a_disabled_key_version_is_told_with_the_way_back(kms: KmsProcess, tmp_path: Path) -> None:
+def test_a_disabled_key_version_names_the_command_that_enables_it(kms: KmsProcess, tmp_path: Path) -> None:
     key = make_key(kms, f"short-lived-{tmp_path.name[-20:]}")
     files = dict.fromkeys(PLAINTEXTS, key)
     owner = settings_for(kms, tmp_path, KEY_OWNER, environments={"staging": {"secrets": {"files": files}}})

@@ -95,7 +95,7 @@ def test_malformed_secrets_are_no_error(secret: dict[str, Any]) -> None:
     Redactor(sensitive.in_objects([secret], Public()))
 
 
-def test_the_namespace_that_a_token_names_is_no_secret() -> None:
+def test_the_namespace_that_a_token_names_is_not_secret() -> None:
     data = {
         name: base64.b64encode(value).decode()
         for name, value in (("namespace", b"team-7f3a9c2e"), ("token", b"abcdef"))
