@@ -45,10 +45,10 @@ def unlock(c: Context, environment: str = "", by: str = "", reason: str = "") ->
 def list_(c: Context, environment: str = "", json: bool = False) -> None:
     """List what was deployed when, by whom and how it ended, the newest first."""
     from tasks.lib.deploy.output import releases
-    from tasks.lib.deploy.releases import rollback
+    from tasks.lib.deploy.releases import review
 
     settings = cli.settings(c)
-    releases.deliver_list(rollback.releases(settings, settings.environment(environment)), as_json=json)
+    releases.deliver_list(review.releases(settings, settings.environment(environment)), as_json=json)
 
 
 @cli.task(

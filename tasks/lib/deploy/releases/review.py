@@ -48,6 +48,12 @@ class Status:
             )
 
 
+def releases(settings: "Settings", environment: "Environment") -> list[history.Release]:
+    """The releases that are kept, the newest first."""
+    with _reached(settings, environment) as connection:
+        return store.read(connection.api, environment.namespace)
+
+
 def show(settings: "Settings", environment: "Environment", number: int | None) -> history.Release:
     """Release `number`; None for the newest.
 
@@ -56,7 +62,7 @@ def show(settings: "Settings", environment: "Environment", number: int | None) -
         Failure: nothing was deployed yet.
 
     """
-    past = _releases(settings, environment)
+    past = _some(releases(settings, environment), environment)
     return past[0] if number is None else difference.find(past, number, environment.name)
 
 
@@ -119,11 +125,6 @@ def _newest(past: Sequence[history.Release]) -> history.Release:
 
 def _was_killed(one: history.Release) -> bool:
     return one.result is ReleaseResult.KILLED
-
-
-def _releases(settings: "Settings", environment: "Environment") -> list[history.Release]:
-    with _reached(settings, environment) as connection:
-        return _some(store.read(connection.api, environment.namespace), environment)
 
 
 def _some(past: list[history.Release], environment: "Environment") -> list[history.Release]:

@@ -46,13 +46,6 @@ class Request:
     accept_unsealed: "Callable[[Plan], None] | None" = None
 
 
-def releases(settings: "Settings", environment: "Environment") -> list[history.Release]:
-    """The releases that are kept, the newest first."""
-    from tasks.lib.cluster.gke import connect
-
-    return store.read(connect(settings, environment).api, environment.namespace)
-
-
 def roll_back(settings: "Settings", request: Request, tell: Tell) -> Record:
     """Deploy an earlier release again; Jobs are left out, because migrations are never reversed.
 
