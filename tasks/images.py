@@ -61,10 +61,12 @@ def promote(
 )
 def prune(c: Context, keep: int = 20, repository: str = "", yes: bool = False) -> None:
     """Delete old images that no cluster uses, after showing which and asking."""
+    from tasks.lib.deploy.images_in_use import in_use
     from tasks.lib.image import prune
     from tasks.lib.image.reference import parse
 
     prune.check_number(keep)
     settings = cli.settings(c)
     agree = (lambda _: True) if yes else prune.agreed
-    prune.prune(settings, parse(repository or settings.image.repository), keep, agree)
+    pruned = parse(repository or settings.image.repository)
+    prune.prune(settings, pruned, keep, lambda: in_use(settings, pruned), agree)

@@ -13,6 +13,7 @@ import requests
 from msgspec.structs import replace
 
 from tasks.lib.cluster.gke import connect
+from tasks.lib.deploy.images_in_use import in_use
 from tasks.lib.deploy.releases import store
 from tasks.lib.image.prune import prune
 from tasks.lib.image.reference import parse
@@ -150,7 +151,8 @@ def test_a_prune_during_a_deploy_removes_exactly_what_nothing_needs(
             deploys[0].until(lambda lines: any("Type staging" in line for line in lines))
             return question.startswith("Delete 5 image(s)")
 
-        prune(settings, parse(repository.name), 0, agreed)
+        pruned = parse(repository.name)
+        prune(settings, pruned, 0, lambda: in_use(settings, pruned), agreed)
         gone = {name for name, digest in held.items() if not repository.holds(digest)}
         deploys[0].type("staging\n")
         assert deploys[0].end() == 0, "\n".join(deploys[0].whole)

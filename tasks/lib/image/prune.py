@@ -31,22 +31,28 @@ class Fate:
     reason: str
 
 
-def prune(settings: "Settings", repository: Reference, keep: int, agree: Callable[[str], bool]) -> None:
+def prune(
+    settings: "Settings",
+    repository: Reference,
+    keep: int,
+    in_use: Callable[[], Set[str]],
+    agree: Callable[[str], bool],
+) -> None:
     """Delete old images that nothing needs, but for the `keep` newest, after showing which and asking.
 
-    The registry and the clusters are asked again after the answer: what changed meanwhile is kept.
+    `in_use` and the registry are asked again after the answer: what changed meanwhile is kept.
 
     Raises:
         Failure: a cluster or the registry cannot be asked, or refuses.
 
     """
-    used = inventory.in_use(settings, repository)
+    used = in_use()
     shown = judge(inventory.held(settings, repository, used), keep, used)
     console.table(COLUMNS, rows(shown))
     going = sum(not fate.kept for fate in shown)
     if not going or not agree(f"Delete {going} image(s) of {repository.name} for good?"):
         return
-    used = inventory.in_use(settings, repository)
+    used = in_use()
     fates = confirmed(shown, inventory.held(settings, repository, used), keep, used)
     if changed := saved(shown, fates):
         console.table(COLUMNS, rows(changed), "Changed since, and kept:")

@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tasks.lib import console
-from tasks.lib.deploy.releases.history import Release, sound
-from tasks.lib.errors import Failure, UsageError
-from tasks.lib.image.inventory import Held, as_pod, images_of, named, rows
+from tasks.lib.errors import UsageError
+from tasks.lib.image.inventory import Held, rows
 from tasks.lib.image.promote import named as named_target
 from tasks.lib.image.promote import promote
 from tasks.lib.image.prune import check_number, confirmed, delete, judge, saved
@@ -101,46 +100,6 @@ def test_each_image_says_why_it_stays_or_goes() -> None:
     assert [fate.reason for fate in judge([NEWEST, MIDDLE, OLD], 1, {"b"})] == [
         "among the newest 1", "older, and not in use", "in use",
     ]  # fmt: skip
-
-
-def test_tags_and_digests_in_workloads_are_found() -> None:
-    repository = parse("gcr.io/mit-lookit/lookit")
-    containers = [
-        {"image": f"gcr.io/mit-lookit/lookit:abc@{DIGEST}"},
-        {"image": "gcr.io/mit-lookit/lookit-other:x"},
-    ]
-    deployment = {"kind": "", "spec": {"template": {"spec": {"containers": containers}}}}
-    pod = {"kind": "Pod", "spec": {"containers": [{"image": "gcr.io/mit-lookit/lookit:def"}]}}
-
-    assert named([deployment, pod], repository) == {"abc", DIGEST, "def"}
-
-
-def test_what_a_pod_runs_is_found_where_its_tag_has_moved_since() -> None:
-    ran = {"imageID": f"docker-pullable://gcr.io/mit-lookit/lookit@{DIGEST}"}
-    spec = {"containers": [{"image": "gcr.io/mit-lookit/lookit"}]}
-    pods = [
-        {"kind": "Pod", "spec": spec, "status": {"containerStatuses": [ran]}},
-        {"kind": "Pod", "spec": spec, "status": {"initContainerStatuses": None}},
-    ]
-
-    assert named(pods, parse("gcr.io/mit-lookit/lookit")) == {"latest", DIGEST}
-
-
-def test_docker_hub_s_short_names_are_found() -> None:
-    assert named([as_pod(["lookit/api:abc", "no name!"])], parse("docker.io/lookit/api")) == {"abc"}
-
-
-def test_the_images_of_a_past_release_are_found() -> None:
-    past = as_pod([f"gcr.io/mit-lookit/lookit:abc@{DIGEST}", "docker.io/library/postgres:9.6"])
-
-    assert named([past], parse("gcr.io/mit-lookit/lookit")) == {"abc", DIGEST}
-
-
-def test_a_release_whose_images_cannot_be_read_stops_everything() -> None:
-    past = Release(7, sound({"images": "["}), "")
-    with pytest.raises(Failure, match=r"Which images release 7 in lookit runs cannot be read\.") as caught:
-        images_of(past, "lookit")
-    assert "kubectl -n lookit delete configmap lookit-orchestrator-release-7" in caught.value.next_step
 
 
 def test_a_row_is_for_people() -> None:
