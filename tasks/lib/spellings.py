@@ -24,7 +24,7 @@ SPARSE, STEP = 16, 32
 CONTROLS: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "a": "\a", "v": "\v"}
 TO_STANDARD: Final = str.maketrans("-_", "+/")
 ALPHABET: Final = string.ascii_letters + string.digits + "+/-_"
-# What a unit of a spelling stands for: characters, each with how many it takes in the text.
+# What a unit of a spelling means: characters, each with how many it takes in the text.
 Read = Sequence[tuple[str, int]]
 Span = tuple[int, int]
 

@@ -126,7 +126,7 @@ def _add_plaintexts(copy: Path, environment: "Environment", secrets: Mapping[str
 
 
 def _refuse_outside(settings: "Settings", environment: "Environment", copy: Path, said: str) -> None:
-    """Name what lies outside the tree, if that is what a message is about.
+    """Name what is outside the tree, if that is what a message is about.
 
     Raises:
         Failure: it is.

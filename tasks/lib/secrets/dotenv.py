@@ -119,7 +119,7 @@ def problem_of_key(key: str) -> str:
 
 
 def repeated(shown: str, line: int, first: int) -> Finding:
-    """The finding about a key that stands on an earlier line already."""
+    """The finding about a key that is on an earlier line already."""
     return Finding(line, f"{shown} is there twice: it is on line {first} already", Severity.ERROR)
 
 

@@ -29,7 +29,7 @@ PIECE: Final = 32
 
 
 def public(settings: "Settings", names: Iterable[str] = ()) -> Public:
-    """What is no secret: the open keys of the settings, and whatever the settings or `names` name."""
+    """What is not secret: the open keys of the settings, and all names in the settings and in `names`."""
     import msgspec
 
     stated = msgspec.json.encode(settings, enc_hook=str).decode()
@@ -105,7 +105,7 @@ def _leaves(key: str, held: object) -> Iterator[tuple[str, str]]:
 
 
 def _decoded(value: object) -> str:
-    """A value of a Secret's `data`; one that is no base64 counts as it stands."""
+    """A value of a Secret's `data`; one that is not base64 counts as it is."""
     try:
         return base64.b64decode(str(value)).decode(errors="surrogateescape")
     except ValueError:

@@ -35,7 +35,7 @@ class Verdict:
     environment: str
     file: str
     state: State
-    form: str = ""  # empty where it could not be told
+    form: str = ""  # empty where it is not known
     version: str = ""  # the number, `primary` or `older`; empty where it did not decrypt
     problems: tuple[str, ...] = ()  # what makes it broken, or kept it from being examined
     remarks: tuple[str, ...] = ()  # what makes it stale, or is merely doubtful
