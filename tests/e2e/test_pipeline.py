@@ -89,9 +89,9 @@ class Chain:
         with urllib.request.urlopen(url) as answer:
             return {item["name"].rpartition("/")[2] for item in json.load(answer)["items"]}
 
-    def images(self) -> set[str]:
+    def images(self, kinds: str = "deployments,statefulsets,jobs") -> set[str]:
         """The application's images in the cluster."""
-        pods = json.loads(self.case.kubectl("get", "deployments,statefulsets,jobs", "-o", "json"))["items"]
+        pods = json.loads(self.case.kubectl("get", kinds, "-o", "json"))["items"]
         every = [c["image"] for pod in pods for c in pod["spec"]["template"]["spec"]["containers"]]
         return {image for image in every if image.startswith(self.repository)}
 
@@ -149,17 +149,19 @@ def test_the_chain_in_containers_releases_a_commit_and_rolls_the_next_back(chain
     assert made_by(released.pid) == set()
     assert chain.kept() == {"deploy.json", "deploy.html"}
 
-    first = chain.images()
-    chain.checkout.commit(studies__models_DOT_py="# the next commit\n")
-    chain.case.behave("Job", "migration", "job-fail", logs="django.db.utils.ProgrammingError: no such column")
-    chain.case.patch("Job", "migration", {"spec": {"backoffLimit": 0}})
+    chain.checkout.commit(notes_DOT_txt="the next commit\n")
+    chain.case.behave(
+        "Deployment", "web", "crash-loop", logs="django.db.utils.ProgrammingError: no such column"
+    )
+    first = chain.images("deployments,statefulsets")
     failed = chain.run("--from", "build")
 
     states = table(failed.stderr)
     assert (failed.returncode, states["push"], states["deploy"]) == (1, "SUCCESS", "FAILURE (exit code 1)")
     assert states["sentry"] == "NOT RUN"
     assert "no such column" in failed.stderr
-    assert chain.images() == first
+    assert "Rolled the changed objects back to release 1." in failed.stderr
+    assert chain.images("deployments,statefulsets") == first
     assert {"deploy.json", "record.json", "events.txt"} <= chain.kept()
     assert {"deploy.json", "record.json"} <= chain.uploaded(failed)
 
