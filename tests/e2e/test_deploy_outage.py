@@ -135,7 +135,7 @@ def test_a_full_store_ends_the_deploy_before_it_began_or_on_the_way_and_a_rerun_
         done = deploy(case)
     assert done.code == 1
     assert FULL in done.stderr
-    assert "The cluster's own store is full" in done.stderr
+    assert "The cluster's etcd is full" in done.stderr
     assert "Nothing was changed in the cluster." in done.stderr
     deployed(case)
 

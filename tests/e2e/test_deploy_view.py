@@ -96,7 +96,7 @@ def assert_ctrl_c_on_a_narrow_and_low_terminal(case: Case) -> None:
         screen.type("\x03")
         assert screen.end() == 130
 
-    assert re.search(r"\d+ more: \d+ done, \d+ to come", "\n".join(shown))
+    assert re.search(r"\d+ more: \d+ done, \d+ pending", "\n".join(shown))
     for one in screen.seen:
         assert len(one) <= 12
         assert len(rows(one)) <= 8

@@ -63,7 +63,7 @@ def assert_a_failed_release_is_kept_as_it_is_where_that_is_asked_for(case: Case)
     case.behave("Deployment", "web", "crash-loop")
     bad = deploy(case, "--no-rollback", "--tag", "2.0", commit=COMMIT_B)
     assert bad.code == 1
-    assert "What was applied stays as it is" in bad.stderr
+    assert "Rollback is disabled" in bad.stderr
     assert image(case).endswith(COMMIT_B)
 
 

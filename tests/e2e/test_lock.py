@@ -185,7 +185,7 @@ def test_the_lock_of_a_killed_deploy_is_free_after_its_lease(environment: Case) 
     environment.hold_only(workload("web"))
     told = deployed(environment)
     assert "waiting for the deploy of" in told
-    assert "was killed, or cut off from the cluster: it is kept as release 1." in told
+    assert "was killed, or lost the cluster: it is kept as release 1." in told
     assert environment.kubectl("get", "leases", "-o", "name") == ""
     newest, before = releases(environment)
     assert (newest["number"], newest["result"], newest["commit"]) == (2, "deployed", COMMIT_A)
