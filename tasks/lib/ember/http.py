@@ -89,7 +89,6 @@ class Traffic(Struct):
 
     requests: int = 0
     connections: int = 0
-    sent: int = 0
 
 
 class Pool:
@@ -215,7 +214,6 @@ class Pool:
         self._multi.remove_handle(handle)
         self.traffic.requests += 1
         self.traffic.connections += handle.getinfo(self._curl.NUM_CONNECTS)
-        self.traffic.sent += int(handle.getinfo(self._curl.SIZE_UPLOAD_T))
         status = handle.getinfo(self._curl.RESPONSE_CODE)
         handle.reset()
         self._idle.append(handle)

@@ -20,6 +20,7 @@ from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.names import REVISIONS, checked_prefix
 from tasks.lib.ember.plan import Named
 from tasks.lib.ember.survey import INDEX
+from tasks.lib.errors import UsageError
 from tasks.lib.settings.ember import Ember
 
 OF_A_REVISION = re.compile(rf"{REVISIONS}([0-9a-f]{{12}})/.")
@@ -95,5 +96,11 @@ def opened(access: Access, ember: Ember, prefix: str) -> Iterator[Place]:
 
     """
     prefix = checked_prefix(prefix)
+    if f"{ember.prefix.strip('/')}/".startswith(prefix):
+        raise UsageError(
+            f"The prefix {prefix} cannot be used.",
+            "Apps lie below it (ember.prefix), so it is none of an app's own.",
+            f"Give it as {ember.prefix.strip('/')}/<uuid>.",
+        )
     with closing(Pool(access, ember.connections)) as pool:
         yield Place(access, pool, prefix, ember)

@@ -84,7 +84,8 @@ def _no_revision(place: Place, page: Page) -> Failure:
 
 def _chosen(found: Overview, keep: int, older_than: timedelta) -> list[str]:
     """The revisions to remove: old ones, and what ended uploads left."""
-    now, everything = datetime.now(UTC), found.listed.revisions.values()
+    now = datetime.now(UTC)
+    everything = [one for name, one in found.listed.revisions.items() if name in found.manifests]
     complete = [one for one in everything if one.name not in found.incomplete]
     old = revisions.prunable(complete, found.page.history, keep, older_than, now)
     ended = [

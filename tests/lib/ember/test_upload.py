@@ -224,6 +224,12 @@ def test_a_prefix_that_is_no_clean_path_is_bad_usage(prefix: str) -> None:
         checked_prefix(prefix)
 
 
+@pytest.mark.parametrize("prefix", ["experiments", "experiments/"])
+def test_a_prefix_that_holds_apps_is_bad_usage(access: Access, app: Path, prefix: str) -> None:
+    with pytest.raises(UsageError, match="The prefix experiments/ cannot be used"):
+        upload_to(access, EMBER, str(app), prefix)
+
+
 def test_an_app_may_have_a_folder_called_revisions_but_no_revisions_of_its_own(
     access: Access, app: Path
 ) -> None:
