@@ -177,7 +177,7 @@ def test_a_failed_first_deploy_restores_what_others_had_deployed(environment: Ca
         "configmap/lookit-orchestrator-release-1",
     ]
     listed = json.loads(environment.invoke("release.list", "--environment", "staging", "--json").stdout)
-    assert [one["result"] for one in listed] == ["failed, rolled back to 0", "before the first deploy"]
+    assert [one["result"] for one in listed] == ["failed, rolled back", "before the first deploy"]
 
 
 def test_fields_that_the_manifests_no_longer_have_go(environment: Case) -> None:

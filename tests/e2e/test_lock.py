@@ -232,7 +232,7 @@ def test_a_lock_is_given_up_by_name_and_reason_only(environment: Case) -> None:
     )
 
     assert done.code == 0, done.stderr
-    assert "it was held by dead@elsewhere" in done.stderr
+    assert "held by dead@elsewhere" in done.stderr
     assert one.read() is None
     assert "me released the lock of dead@elsewhere: it is dead" in environment.kubectl("get", "events")
 
@@ -250,6 +250,6 @@ def test_a_lock_is_given_up_by_who_may_not_leave_an_event_too(environment: Case)
     )
 
     assert done.code == 0, done.stderr
-    assert "it was held by dead@elsewhere" in done.stderr
+    assert "held by dead@elsewhere" in done.stderr
     assert "No event could be left that says so: " in done.stderr
     assert one.read() is None
