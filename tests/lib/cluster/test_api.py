@@ -214,10 +214,10 @@ def test_the_environments_proxy_is_used_unless_no_proxy_names_the_host(
         with connection:
             host = server.endpoint.server.removeprefix("https://")
             assert connection.recv(4096).startswith(f"CONNECT {host} HTTP/1.".encode())
-        asking.join()
+    asking.join()  # now that the proxy is closed: a second connection to it would wait for an answer
 
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
-        assert server.api().get("/x", doing="read x") == {}
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert server.api().get("/x", doing="read x") == {}
 
 
 def suppressed(asking: Api) -> None:
