@@ -1,0 +1,3 @@
+'use strict';
+
+module.exports = { browsers: ['last 1 Chrome versions'] };

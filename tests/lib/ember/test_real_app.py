@@ -1,0 +1,154 @@
+"""An app that the real ember-cli builds, at the site's address, in a real browser, while revisions come and go."""
+
+import re
+import threading
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+
+from tasks.lib.ember import overview, pruning
+from tasks.lib.ember.access import Access
+from tasks.lib.ember.place import Place, opened
+from tasks.lib.ember.summary import Options
+from tasks.lib.ember.upload import upload_to
+from tasks.lib.errors import Failure
+from tests import ember_build
+from tests.browser import loaded
+from tests.builders import checked_in_settings
+from tests.ember_build import Kind
+from tests.lib.ember import stored
+from tests.serving import answering
+
+EMBER = checked_in_settings().ember
+PREFIX = "experiments/0b7e"
+AT = "/studies/0b7e/"
+ABSOLUTE, RELATIVE = Kind(AT, f"{AT}assets/"), Kind(chunks="assets/")
+ROUNDS = 25
+SHOWN = re.compile(r'<p id="study">([^<]*)</p>')
+FINGERPRINTED = re.compile(r"(-[0-9a-f]{32}|\.[0-9a-f]{20})\.")
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]
+
+
+class Site(ThreadingHTTPServer):
+    """Serves /studies/<uuid>/ from experiments/<uuid>/ of a bucket, as Lookit's proxy does; notes what was asked."""
+
+    daemon_threads = True
+
+    def __init__(self, access: Access) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.access = access
+        self.answers: Counter[tuple[str, int]] = Counter()
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Site
+
+    def do_GET(self) -> None:
+        status, kind, data = 404, "text/plain", b"nothing is served here"
+        path = self.path.partition("?")[0]
+        if path.startswith("/studies/"):
+            name = (
+                "experiments/" + path.removeprefix("/studies/") + ("index.html" if path.endswith("/") else "")
+            )
+            status, kind, data = self._asked(name)
+        self.server.answers[path, status] += 1
+        self.send_response_only(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _asked(self, name: str) -> tuple[int, str, bytes]:
+        try:
+            with urllib.request.urlopen(self.server.access.public_url(name), timeout=30) as answer:
+                return answer.status, answer.headers["Content-Type"], answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, "text/plain", b"not in the bucket"
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is logged."""
+
+
+@pytest.fixture
+def site(access: Access) -> Iterator[Site]:
+    with answering(Site(access)) as server:
+        assert isinstance(server, Site)
+        yield server
+
+
+@contextmanager
+def coming_and_going(access: Access, names: list[str], variant: Path) -> Iterator[Counter[str]]:
+    """Activate and roll back in turns, with an upload and a pruning between, until `ROUNDS` rounds are done."""
+    ended = threading.Event()
+    done = Counter[str]()
+
+    def once(place: Place) -> None:
+        overview.activate_chosen(place, names[0])
+        overview.roll_back(place)
+        (variant / "robots.txt").write_text(str(done))
+        upload_to(access, EMBER, str(variant), PREFIX, Options(activate=False))
+        done["removed"] += "is removed" in " ".join(pruning.prune(place, 0, 0, dry_run=False))
+        done["rounds"] += 1
+
+    def loop() -> None:
+        with opened(access, EMBER, PREFIX) as place:
+            while not (ended.is_set() and done["rounds"] >= ROUNDS):
+                once(place)
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    try:
+        yield done
+    finally:
+        ended.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("kind", [ABSOLUTE, RELATIVE], ids=["absolute addresses", "relative addresses"])
+def test_visitors_of_a_real_app_never_see_a_mixture(
+    access: Access, site: Site, chromium: str, tmp_path: Path, kind: Kind
+) -> None:
+    builds = [ember_build.built(version, kind) for version in "12"]
+    names = [upload_to(access, EMBER, str(build), PREFIX).revision for build in builds]
+    variant = copytree(builds[0], tmp_path / "variant")
+    shown: list[str] = []
+    with coming_and_going(access, names, variant) as done:
+        while done["rounds"] < ROUNDS or len(set(shown)) < 2:
+            document = loaded(chromium, f"{site.url}{AT}", tmp_path / f"profile-{len(shown)}")
+            found = SHOWN.search(document)
+            shown.append(found[1] if found else document[:500])
+    assert set(shown) == {"template 1, style 1, chunk 1000", "template 2, style 2, chunk 1000"}
+    failed = [path for path, status in site.answers if status != 200 and FINGERPRINTED.search(path)]
+    assert failed == []
+    assert any("chunk." in path for path, _ in site.answers)
+    assert done["removed"] == done["rounds"] >= ROUNDS
+
+
+def test_a_chunk_that_is_asked_for_outside_the_app_is_refused(access: Access) -> None:
+    """ember-auto-import asks for chunks at /assets/, whatever fingerprint.prepend is."""
+    build = ember_build.built("1", Kind(AT))
+    with pytest.raises(Failure, match="No browser could run this app") as caught:
+        upload_to(access, EMBER, str(build), PREFIX)
+    assert re.search(r"it loads /assets/chunk\.\S+, which is not below /studies/0b7e/", caught.value.why)
+    assert stored.contents(access, "") == {}
+
+
+def test_integrity_hashes_of_a_real_build_are_right_until_a_file_changes(
+    access: Access, tmp_path: Path
+) -> None:
+    build = copytree(ember_build.built("1", RELATIVE), tmp_path / "dist")
+    assert "integrity=" in (build / "index.html").read_text()
+    script = next(build.glob("assets/study-*.js"))
+    script.write_bytes(script.read_bytes() + b"\n")
+    with pytest.raises(Failure, match="No browser could run this app") as caught:
+        upload_to(access, EMBER, str(build), PREFIX)
+    assert f"it loads assets/{script.name} with an integrity hash that is not the file's" in caught.value.why
