@@ -20,12 +20,12 @@ def test_each_cause_is_one_fault_with_the_way_to_mend_it(here: Here, tmp_path: P
     findings = {(f["area"], f["subject"]): f for f in json.loads(done.stdout)}
     credentials = findings["this machine", "Google credentials"]
     assert (credentials["state"], "gcloud auth application-default login" in credentials["mend"]) == (
-        "fault",
+        "problem",
         True,
     )
     files = findings["staging", "encrypted files"]
     assert (files["state"], files["detail"].splitlines()[0]) == (
-        "fault", "4 of 4 encrypted files are still to be added by the key's owner.",
+        "problem", "4 of 4 encrypted files are still to be added by the key's owner.",
     )  # fmt: skip
     assert "kubernetes/overlays/staging/secrets/lookit-secrets.env.enc" in files["detail"]
     for subject in ("secrets decrypt", "cluster and permissions", "bucket"):
@@ -40,4 +40,4 @@ def test_people_get_a_table_on_stderr(here: Here, tmp_path: Path) -> None:
     assert (done.code, done.stdout) == (1, "")
     assert "│ staging" in done.stderr
     assert "needs: Google credentials" in done.stderr
-    assert done.stderr.splitlines()[-1] == "  next: Each row above says how to mend it."
+    assert done.stderr.splitlines()[-1] == "  next: Each row above says how to fix it."

@@ -114,7 +114,7 @@ def commit_from_git(settings: "Settings", branch: str) -> str:
     if not answer:
         raise Failure(
             f"The commit to release is not known: {settings.source.repository} has no branch {branch}.",
-            next_step="Name the commit with --commit, or mend source.repository in invoke.yaml.",
+            next_step="Name the commit with --commit, or fix source.repository in invoke.yaml.",
         )
     return answer.split()[0]
 

@@ -53,7 +53,7 @@ def test_a_wrong_setting_is_found(
     findings = examine_all(settings, [settings.environment("staging")])
 
     (finding,) = [f for f in findings if (f.area, f.subject) == ("staging", subject)]
-    assert finding.state == "fault"
+    assert finding.state == "problem"
     assert said in finding.detail
     assert finding.mend
 

@@ -1,1 +1,1 @@
-"""Is everything installed, reachable and permitted?  Each fault comes with the command that mends it."""
+"""Is everything installed, reachable and permitted?  Each problem comes with the command that fixes it."""

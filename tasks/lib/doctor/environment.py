@@ -47,7 +47,7 @@ def manifests(settings: "Settings", environment: "Environment") -> str:
     overlay = settings.tree / environment.overlay
     if not overlay.is_dir():
         why = f"{overlay} is no folder."
-        raise Failure("The overlay does not exist.", why, f"Mend environments.{environment.name}.overlay.")
+        raise Failure("The overlay does not exist.", why, f"Fix environments.{environment.name}.overlay.")
     return f"{settings.kustomize.tree}/{environment.overlay}"
 
 
@@ -226,6 +226,6 @@ def grant(bucket_name: str) -> str:
 def _no_bucket(name: str, status: int, words: str) -> Failure:
     if status == NOT_FOUND:
         return Failure(
-            f"There is no bucket {name}.", "", "Mend environments.*.buckets.archives in invoke.yaml."
+            f"There is no bucket {name}.", "", "Fix environments.*.buckets.archives in invoke.yaml."
         )
     return Failure(f"The bucket {name} cannot be listed (HTTP {status}).", words[:300], grant(name))

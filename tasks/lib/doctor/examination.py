@@ -32,11 +32,11 @@ def report(findings: Sequence[Finding], *, json: bool) -> None:
         console.emit(as_json(findings))
     else:
         console.table(("where", "what", "", "seen"), as_rows(findings))
-    faults = sum(finding.state == "fault" for finding in findings)
-    if faults:
+    problems = sum(finding.state == "problem" for finding in findings)
+    if problems:
         raise Failure(
-            f"{faults} of {len(findings)} checks found a fault.", "", "Each row above says how to mend it."
+            f"{problems} of {len(findings)} checks found a problem.", "", "Each row above says how to fix it."
         )
     notes = sum(finding.state == "note" for finding in findings)
     remark = f"; what {notes} of them miss, only some tasks need" if notes else ""
-    console.say(f"No fault in {len(findings)} checks{remark}.")
+    console.say(f"No problem in {len(findings)} checks{remark}.")

@@ -16,8 +16,8 @@ WORKERS = 8
 
 THIS_MACHINE = "this machine"
 
-State = Literal["ok", "note", "fault", "skipped"]
-COLOURS: dict[State, str] = {"ok": "green", "note": "yellow", "fault": "red", "skipped": "dim"}
+State = Literal["ok", "note", "problem", "skipped"]
+COLOURS: dict[State, str] = {"ok": "green", "note": "yellow", "problem": "red", "skipped": "dim"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def examine(checks: Sequence[Check]) -> list[Finding]:
     found: dict[int, Finding] = {}
     for wave in (False, True):
         numbers = [n for n, check in enumerate(checks) if bool(check.after) is wave]
-        faults = {(f.area, f.subject) for f in found.values() if f.state == "fault"}
+        faults = {(f.area, f.subject) for f in found.values() if f.state == "problem"}
         looked = side_by_side(partial(_examine, faults=faults), [checks[n] for n in numbers], WORKERS)
         found |= zip(numbers, looked, strict=True)
     return [found[number] for number in range(len(checks))]
@@ -84,7 +84,7 @@ def _examine(check: Check, faults: set[tuple[str, str]]) -> Finding:
 
 def _told(check: Check, failure: Failure) -> Finding:
     detail = "\n".join(part for part in (failure.what, failure.why) if part)
-    state: State = "fault" if check.needed else "note"
+    state: State = "problem" if check.needed else "note"
     return Finding(check.area, check.subject, state, detail, failure.next_step)
 
 

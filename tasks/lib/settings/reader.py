@@ -60,7 +60,7 @@ def read(layers: Sequence[Layer], root: Path) -> "Settings":
     if faults:
         raise all_faults(
             "The settings are not valid.", faults,
-            "Mend invoke.yaml (each key is documented there), or the INVOKE_… variable that sets the key.",
+            "Fix invoke.yaml (each key is documented there), or the INVOKE_… variable that sets the key.",
         )  # fmt: skip
     if shared := _shared_branches(settings):
         raise all_faults("The settings are not valid.", shared, "Give each environment a branch of its own.")
@@ -132,7 +132,7 @@ def _unknown_sections(layers: Sequence[Layer]) -> list[str]:
     known = {*Settings.__struct_fields__, *INVOKES_OWN}
     there = dict.fromkeys(name for layer in layers if layer.source in OWN_FILES for name in layer.values)
     unknown = [name for name in there if name not in known and not name.startswith(NOTES)]
-    return [f"{name} is no setting{_suggestion((name,))}." for name in unknown]
+    return [f"{name} is not a setting{_suggestion((name,))}." for name in unknown]
 
 
 def _with_names(values: dict[str, Any]) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def _told(fault: "Fault") -> str:
     if fault.kind is Kind.MISSING:
         return f"{fault.key} is missing."
     if fault.kind is Kind.UNKNOWN:
-        return f"{fault.key} is no setting{_suggestion(fault.path)}."
+        return f"{fault.key} is not a setting{_suggestion(fault.path)}."
     return f"{fault.key} is {fault.value!r}, but should be {fault.expected}."
 
 

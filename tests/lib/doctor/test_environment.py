@@ -93,7 +93,7 @@ def test_a_storage_server_that_knows_no_permissions_is_not_doubted(
     ("status", "what", "why", "mend"),
     [
         (404, "There is no bucket archives-here.", "",
-         "Mend environments.*.buckets.archives in invoke.yaml."),
+         "Fix environments.*.buckets.archives in invoke.yaml."),
         (403, "The bucket archives-here cannot be listed (HTTP 403).", "x" * 300, GRANT),
     ],
 )  # fmt: skip
@@ -126,7 +126,7 @@ def test_a_tree_without_the_overlay_is_named(settings: Settings, tmp_path: Path)
     with pytest.raises(Failure) as failure:
         environment.manifests(settings, staging)
     assert failure.value.why == f"{tmp_path}/tree/overlays/staging is no folder."
-    assert failure.value.next_step == "Mend environments.staging.overlay."
+    assert failure.value.next_step == "Fix environments.staging.overlay."
 
     (tmp_path / "tree/overlays/staging").mkdir(parents=True)
     assert environment.manifests(settings, staging) == f"{tmp_path}/tree/overlays/staging"

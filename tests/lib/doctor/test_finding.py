@@ -20,7 +20,7 @@ def test_checks_keep_their_order_and_failures_become_findings() -> None:
 
     assert examine(checks) == [
         Finding("machine", "a", "ok", "1.0"),
-        Finding("machine", "b", "fault", "It is [not] there.\nno such file", "apt-get install it"),
+        Finding("machine", "b", "problem", "It is [not] there.\nno such file", "apt-get install it"),
         Finding("machine", "c", "note", "It is [not] there.\nno such file", "apt-get install it"),
     ]
 
@@ -32,7 +32,7 @@ def test_a_file_that_cannot_be_read_is_a_finding_beside_the_others() -> None:
     found = examine([Check("m", "a", unreadable), Check("m", "b", lambda: "1.0")])
 
     assert [(one.subject, one.state, one.detail) for one in found] == [
-        ("a", "fault", "/etc/lookit cannot be used.\nPermission denied."),
+        ("a", "problem", "/etc/lookit cannot be used.\nPermission denied."),
         ("b", "ok", "1.0"),
     ]
     assert found[0].mend == "Look at its owner and mode: ls -ld /etc/lookit"
@@ -45,7 +45,7 @@ def test_rows_escape_markup_and_end_with_the_way_to_mend_it() -> None:
         [
             "m",
             "b",
-            Styled("fault", "red"),
+            Styled("problem", "red"),
             ["It is [not] there.", "no such file", Styled("→ apt-get install it", "bold")],
         ]
     ]
@@ -67,7 +67,7 @@ def test_one_cause_is_one_fault() -> None:
         Check("production", "files", lambda: "4 files"),
     ]
 
-    assert [(f.area, f.subject, f.state, f.detail) for f in examine(checks) if f.state != "fault"] == [
+    assert [(f.area, f.subject, f.state, f.detail) for f in examine(checks) if f.state != "problem"] == [
         ("staging", "cluster", "skipped", "needs: credentials"),
         ("staging", "decrypt", "skipped", "needs: files"),
         ("production", "decrypt", "ok", "fine"),

@@ -46,8 +46,8 @@ def test_all_faults_are_reported_together() -> None:
     why = caught.value.why
     assert caught.value.what == "The settings are not valid."
     assert "- image.repository is 5, but should be a string." in why
-    assert "- kms.colour is no setting; allowed here: project, location, key_ring." in why
-    assert "- environments.staging.prefx is no setting; did you mean prefix?; allowed here: branch" in why
+    assert "- kms.colour is not a setting; allowed here: project, location, key_ring." in why
+    assert "- environments.staging.prefx is not a setting; did you mean prefix?; allowed here: branch" in why
     assert "- environments.staging.namespace is 'Not A Label'" in why
     assert "- environments.staging.zone is ''" in why
     assert "- environments.lab.branch is missing." in why
@@ -82,7 +82,9 @@ def test_a_section_that_is_misspelled_is_not_passed_over(source: str) -> None:
             ROOT,
         )
 
-    assert caught.value.why.startswith("- time_limit is no setting; did you mean time_limits?; allowed here:")
+    assert caught.value.why.startswith(
+        "- time_limit is not a setting; did you mean time_limits?; allowed here:"
+    )
 
 
 def test_files_of_google_are_found_from_the_settings_folder() -> None:
@@ -121,7 +123,7 @@ def test_a_fault_within_a_list_says_what_is_allowed_there() -> None:
         read([Layer("invoke.yaml", DEFAULTS), Layer("variables", phases)], ROOT)
 
     assert caught.value.why == (
-        "- deploy.phases.0.titel is no setting; did you mean title?; allowed here: title, objects.\n"
+        "- deploy.phases.0.titel is not a setting; did you mean title?; allowed here: title, objects.\n"
         "- deploy.phases.0.title is missing."
     )
 
