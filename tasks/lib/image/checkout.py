@@ -179,9 +179,7 @@ def _copy(source: Path, commit: str, target: Path) -> list[str]:
         raise UsageError(
             f"{source} has no commit {commit}.", failure.why, f"git -C {shlex.quote(str(source))} fetch --all"
         ) from failure
-    branch = branch_of(source)
-    place = ("--detach",) if branch == "detached" else ("-B", branch)
-    process.run((*git(target), "checkout", "--quiet", *place, commit), time_limit=COPY_SECONDS)
+    process.run((*git(target), "checkout", "--quiet", "--detach", commit), time_limit=COPY_SECONDS)
     missing = []
     for path, its_commit in _submodules(target, commit):
         if _is_checked_out(source / path):
