@@ -25,7 +25,7 @@ LOADERS = [
     "_load_yml",
     "_load_json",
 ]  # tasks/__main__.py: a file that cannot be read is a message
-TAR_METHODS = [
+TAR_METHODS = [  # and _frombuf, which not every release has
     "_proc_member",
     "_proc_sparse",
     "_proc_gnusparse_10",

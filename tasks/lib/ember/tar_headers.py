@@ -6,6 +6,7 @@ extensions of any number and size into memory.  Here the first two are errors an
 
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, Self
 
 # Headers that extend the next one (a long name, pax attributes) are read into memory whole: no honest ones
@@ -80,19 +81,22 @@ class _Info(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        try:
+        with _damage_is_no_end():
             return super().frombuf(buf, encoding, errors)
-        except (tarfile.EmptyHeaderError, tarfile.EOFHeaderError):  # type: ignore[attr-defined]
-            raise
-        except tarfile.HeaderError as error:
-            raise tarfile.ReadError(f"a header is damaged ({error})") from error
+
+    @classmethod
+    def _frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str, **more: Any) -> Self:
+        """What later releases of Python 3.12 to 3.14 call in its place."""
+        with _damage_is_no_end():
+            return super()._frombuf(buf, encoding, errors, **more)  # type: ignore[misc,no-any-return]
 
     def _proc_member(self, tar: _Tar) -> tarfile.TarInfo:
         if self.size < 0:
             raise tarfile.ReadError("a member claims a negative size")
         if self.type in EXTENSIONS:
             self._count(tar)
-        found: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
+        with _damage_is_no_end():
+            found: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
         if found.size < 0:
             raise tarfile.ReadError("a member claims a negative size")
         return found
@@ -125,3 +129,14 @@ class _Info(tarfile.TarInfo):
     def _proc_gnusparse_10(self, next_: tarfile.TarInfo, _headers: object, _tar: _Tar) -> None:
         """The same where the map comes before the file's bytes, which are passed over together."""
         next_.sparse = []  # type: ignore[assignment]
+
+
+@contextmanager
+def _damage_is_no_end() -> Iterator[None]:
+    """Tell a damaged header from the archive's end, for which tarfile takes both."""
+    try:
+        yield
+    except (tarfile.EmptyHeaderError, tarfile.EOFHeaderError):  # type: ignore[attr-defined]
+        raise
+    except tarfile.HeaderError as error:
+        raise tarfile.ReadError(f"a header is damaged ({error})") from error

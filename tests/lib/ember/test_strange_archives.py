@@ -35,6 +35,8 @@ def end_record(count: int, size: int, start: int) -> bytes:
     return struct.pack("<4sHHHHLLH", END_RECORD, 0, 0, count, count, size, start, 0)
 
 
+# The second by tarfile itself, from Python 3.13.5 on.
+NEGATIVE_SIZE = ("a member claims a negative size", "a header is damaged (invalid offset)")
 DAMAGED = headers_changed(member("a.js"), 5, b"?", mend=False)
 ENDLESS = "a member claims 154,135,671,558,081,661,678,616,447 bytes, more than ember.limits (total_size, ratio) allow"
 SPARSE = pax(b"GNU.sparse.major=1", b"GNU.sparse.minor=0", b"GNU.sparse.name=s", b"GNU.sparse.realsize=9")
@@ -53,7 +55,7 @@ NEGATIVE = headers_changed(tarfile.TarInfo("n").tobuf(), 124, b"\xff" * 11 + b"\
         (INDEX + bytes(512) + member("b.js") + END, "there is more after the marker at its end"),
         (INDEX + member("a", b"data", tarfile.DIRTYPE) + END, "a header is damaged (bad checksum)"),
         (pax(b"path=a.js") * 3000 + INDEX + END, "more than 16 header extensions follow each other"),
-        (pax(b"size=-5") + member("a.js") + INDEX + END, "a member claims a negative size"),
+        (pax(b"size=-5") + member("a.js") + INDEX + END, NEGATIVE_SIZE),
         (INDEX + NEGATIVE + END, "a member claims a negative size"),
         (INDEX + HUGE + END, ENDLESS),
         (OLD_SPARSE + INDEX[:100], "it is cut short in the map of a sparse file"),
@@ -66,11 +68,12 @@ NEGATIVE = headers_changed(tarfile.TarInfo("n").tobuf(), 124, b"\xff" * 11 + b"\
 )  # fmt: skip
 @pytest.mark.parametrize("packing", [bytes, gzip.compress], ids=["tar", "tar.gz"])
 def test_a_tar_is_read_to_its_end_or_not_at_all(
-    tmp_path: Path, data: bytes, reason: str, packing: type[bytes]
+    tmp_path: Path, data: bytes, reason: str | tuple[str, ...], packing: type[bytes]
 ) -> None:
-    assert refusal(archives.saved(tmp_path, packing(data))).endswith(
-        f"it cannot be read to its end: {reason}"
-    )
+    said = refusal(archives.saved(tmp_path, packing(data)))
+
+    assert "it cannot be read to its end: " in said
+    assert said.endswith(reason)
 
 
 @pytest.mark.parametrize("lasting", [tarfile.XHDTYPE, tarfile.XGLTYPE], ids=["of one member", "of all"])
