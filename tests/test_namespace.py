@@ -291,7 +291,7 @@ def test_a_typed_path_starts_where_the_person_stands(tmp_path: Path, monkeypatch
 
 
 def test_the_version_is_the_project_s_own(here: Here) -> None:
-    assert here.inv("--version").stdout.startswith("lookit-orchestrator 0.")
+    assert here.inv("--version").stdout.startswith("lookit-orchestrator 1.")
 
 
 @pytest.mark.parametrize("argv", ["--list", "--version", "settings"])

@@ -58,13 +58,13 @@ def test_an_unissued_certificate_times_out(environment: Case) -> None:
     environment.hold_only(certificate(**SICK))
     deploy(environment, INVOKE_TIME_LIMITS_ROLLOUT="1s")
     # Whoever issues it says so in its own time: the next deploy, which changes it, finds that said.
-    until(lambda: "told to be so" in environment.kubectl("get", "certificate", "cert", "-o", "json"))
+    until(lambda: "set by annotation" in environment.kubectl("get", "certificate", "cert", "-o", "json"))
     environment.hold_only(certificate(**SICK, changed="yes"))
 
     done = deploy(environment, INVOKE_TIME_LIMITS_ROLLOUT="1s")
 
     assert done.code == 70, done.stderr
-    assert "Certificate cert: waiting: Pending: told to be so" in done.stderr
+    assert "Certificate cert: waiting: Pending: set by annotation" in done.stderr
 
 
 def claim(name: str, storage_class: str) -> dict[str, Any]:
