@@ -12,6 +12,7 @@ LOOKIT_BENCH_TOOLS="ours,rclone sync" measures these only, in this order.
 LOOKIT_BENCH_UPLOAD=memory measures our own memory with 100,000 files, new and unchanged.
 """
 
+import hashlib
 import json
 import os
 import random
@@ -265,8 +266,10 @@ def change_some(folder: Path) -> None:
     """Change one file in a hundred, at least one; their names change with them, as those of built files do."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "index.html")
     for path in files[::100]:
-        path.write_bytes(b"// changed\n" + path.read_bytes())
-        path.rename(path.with_name(path.name.replace("-0", "-f", 1)))
+        content = b"// changed\n" + path.read_bytes()
+        path.unlink()
+        digest = hashlib.sha256(content).hexdigest()[:32]
+        path.with_name(f"{path.name.partition('-')[0]}-{digest}{path.suffix}").write_bytes(content)
 
 
 def measure_case(case: Case, proxy: Proxy, folder: Path) -> Iterator[str]:

@@ -70,7 +70,7 @@ def test_bench_upload() -> None:
     """As a command: it raises its own limit of open files."""
     smallest = {
         "LOOKIT_BENCH_UPLOAD": "smallest",
-        "LOOKIT_BENCH_ROUNDS": "1",
+        "LOOKIT_BENCH_ROUNDS": "2",
         "LOOKIT_BENCH_TOOLS": "ours,transfer_manager",
     }
     argv = [sys.executable, "benchmarks/bench_upload.py"]
