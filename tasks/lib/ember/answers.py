@@ -11,8 +11,9 @@ from tasks.lib.ember.access import Access
 from tasks.lib.ember.http import UNREACHABLE, Pause, Request, Response, Steps
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.google.answers import in_place_of
+from tasks.lib.retry import TEMPORARY
 
-PASSING = frozenset({UNREACHABLE, 408, 429, 500, 502, 503, 504})
+PASSING = TEMPORARY | {UNREACHABLE}
 LONGEST_PAUSE = 32.0
 
 Answer = TypeVar("Answer")
