@@ -1,7 +1,6 @@
 """Building the control plane's programs from the pinned Go module, and reading which version a program is."""
 
 import re
-import shutil
 import subprocess
 import threading
 import time
@@ -9,27 +8,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tasks.lib import console, process
+from tasks.lib import console, go, process
 from tasks.lib.console import spoken
-from tasks.lib.doctor.machine import OLDEST_GO
 from tasks.lib.errors import Failure, TimedOut
 
-USUAL_GO = Path("/usr/local/go/bin/go")
 TIME_LIMIT = 45 * 60.0
 REPORT_EVERY = 15.0
 VERSION_VARIABLES = "k8s.io/component-base/version"
-INSTALL_GO = (
-    "Install Go from https://go.dev/dl (unpack it to /usr/local/go and put /usr/local/go/bin on PATH), "
-    "then run the same command again."
-)
 
 
-def argv(go: str, packages: Sequence[str], kubernetes: str) -> tuple[str, ...]:
+def argv(program: str, packages: Sequence[str], kubernetes: str) -> tuple[str, ...]:
     """The command that builds `packages`, with `kubernetes` (`v1.36.3`) as the API server's version."""
     major, minor, _ = kubernetes.removeprefix("v").split(".", 2)
     stamps = {"gitVersion": kubernetes, "gitMajor": major, "gitMinor": minor}
     flags = ["-s", "-w", *(f"-X {VERSION_VARIABLES}.{name}={value}" for name, value in stamps.items())]
-    return (go, "install", "-ldflags", " ".join(flags), *packages)
+    return (program, "install", "-ldflags", " ".join(flags), *packages)
 
 
 def binary_name(package: str) -> str:
@@ -46,7 +39,7 @@ def build(module: Path, packages: Sequence[str], folder: Path) -> Path:
         TimedOut: it took longer than TIME_LIMIT.
 
     """
-    go = _go()
+    program = _go()
     match = re.search(r"^\s*(?:require )?k8s\.io/kubernetes (v\S+)", (module / "go.mod").read_text(), re.M)
     kubernetes = match[1] if match else "v0.0.0"
     console.say(
@@ -58,7 +51,7 @@ def build(module: Path, packages: Sequence[str], folder: Path) -> Path:
     env = {"GOBIN": str(binaries), "GOFLAGS": "", "GOWORK": "off", "GO111MODULE": "on"}
     try:
         with _reporting():
-            process.run(argv(go, packages, kubernetes), time_limit=TIME_LIMIT, cwd=module, env=env)
+            process.run(argv(program, packages, kubernetes), time_limit=TIME_LIMIT, cwd=module, env=env)
     except TimedOut as error:
         what = "Building the control plane took too long and was ended."
         next_step = "Run the same command again: what was compiled is cached."
@@ -96,18 +89,19 @@ def version_of(program: Path) -> str:
 
 
 def _go() -> str:
-    """The go command; a Failure where there is none, or it is too old to fetch the one that go.mod names."""
-    go = shutil.which("go") or (str(USUAL_GO) if USUAL_GO.exists() else "")
-    if not go:
-        raise Failure(
-            "The sandbox's control plane cannot be installed.",
-            "No official release could be downloaded, and Go, which builds it from source, is not on PATH.",
-            INSTALL_GO,
+    """The path of `go`.
+
+    Raises:
+        Failure: it is not installed, or too old.
+
+    """
+    try:
+        found = go.command()
+        go.version(found)
+    except Failure as error:
+        why = (
+            error.why
+            or "No official release could be downloaded, and Go, which builds it from source, is not on PATH."
         )
-    text = subprocess.run([go, "version"], capture_output=True, text=True, timeout=30, check=False).stdout
-    match = re.search(r"go(\d+)\.(\d+)", text)
-    if match and (int(match[1]), int(match[2])) < OLDEST_GO:
-        oldest = ".".join(str(part) for part in OLDEST_GO)
-        why = f"{go} is {text.strip()}; {oldest} or newer is needed."
-        raise Failure("The sandbox's control plane cannot be built.", why, INSTALL_GO)
-    return go
+        raise Failure("The sandbox's control plane cannot be installed.", why, error.next_step) from error
+    return found

@@ -13,7 +13,7 @@ from invoke import Context, Exit
 from invoke.exceptions import UncastableEnvVar
 
 from tasks.lib.console import open_closed_streams
-from tasks.lib.errors import Failure, UsageError, all_faults
+from tasks.lib.errors import Failure, UsageError, all_problems
 from tasks.lib.files import real, refusal
 from tasks.lib.process import leave_no_core
 from tasks.lib.signals import exit_code, unwinding
@@ -145,7 +145,7 @@ def refuse_unreadable_settings(root: Path = ROOT) -> None:
     try:
         if not path.exists():
             raise no_settings(root)
-        _refuse_empty(path, read_file(path), "Bring it back: git checkout -- invoke.yaml")
+        _refuse_empty(path, read_file(path), "Restore it: git checkout -- invoke.yaml")
         if named is not None:
             refuse_missing(named)
             _refuse_empty(named, read_file(named), "Name another file with -f.")
@@ -263,11 +263,11 @@ def _check_variables(config: invoke.Config) -> None:
     """Refuse INVOKE_ variables that set nothing or cannot be converted: Invoke would end in a traceback."""
     if not any(name.startswith("INVOKE_") for name in os.environ):
         return
-    from tasks.lib.settings import reader, variables
+    from tasks.lib.settings.reader import explain, variable_problems
 
-    if faults := variables.faults(os.environ, reader.explain(_layers_of(config))):
-        raise all_faults(
-            "INVOKE_ variables are not valid.", faults, "`./inv settings` shows what can be set."
+    if problems := variable_problems(os.environ, explain(_layers_of(config))):
+        raise all_problems(
+            "INVOKE_ variables are not valid.", problems, "`./inv settings` shows what can be set."
         )
     try:
         config.clone().load_shell_env()

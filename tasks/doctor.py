@@ -1,4 +1,4 @@
-"""Look for what is missing."""
+"""Check this machine and the environments."""
 
 from invoke import Context
 
@@ -8,8 +8,9 @@ from tasks import cli
 @cli.task(help={"environment": "Only this environment (default: all).", "json": "Print JSON."})
 def doctor(c: Context, environment: str = "", json: bool = False) -> None:
     """Check what is installed, reachable and permitted, and say how to fix each problem."""
-    from tasks.lib.doctor import examination
+    from tasks.lib.doctor import checks
+    from tasks.lib.doctor.environment import all_checks
 
     settings = cli.settings(c)
     chosen = [settings.environment(environment)] if environment else list(settings.environments.values())
-    examination.report(examination.examine_all(settings, chosen), json=json)
+    checks.report(checks.run(all_checks(settings, chosen)), json=json)

@@ -1,4 +1,4 @@
-"""`invoke doctor` as a whole, on a machine that nobody has set up."""
+"""`invoke doctor` as a whole, on a machine that is not set up."""
 
 import json
 from pathlib import Path
@@ -13,19 +13,19 @@ def doctor(here: Here, tmp_path: Path, *options: str) -> Ended:
     )
 
 
-def test_each_cause_is_one_fault_with_the_way_to_mend_it(here: Here, tmp_path: Path) -> None:
+def test_each_cause_is_one_problem_with_its_fix(here: Here, tmp_path: Path) -> None:
     done = doctor(here, tmp_path, "--json")
 
     assert done.code == 1
     findings = {(f["area"], f["subject"]): f for f in json.loads(done.stdout)}
     credentials = findings["this machine", "Google credentials"]
-    assert (credentials["state"], "gcloud auth application-default login" in credentials["mend"]) == (
+    assert (credentials["state"], "gcloud auth application-default login" in credentials["fix"]) == (
         "problem",
         True,
     )
     files = findings["staging", "encrypted files"]
     assert (files["state"], files["detail"].splitlines()[0]) == (
-        "problem", "4 of 4 encrypted files are still to be added by the key's owner.",
+        "problem", "4 of 4 encrypted files are missing; the owner of the key adds them.",
     )  # fmt: skip
     assert "kubernetes/overlays/staging/secrets/lookit-secrets.env.enc" in files["detail"]
     for subject in ("secrets decrypt", "cluster and permissions", "bucket"):
@@ -34,7 +34,7 @@ def test_each_cause_is_one_fault_with_the_way_to_mend_it(here: Here, tmp_path: P
     assert "2 of " in done.stderr
 
 
-def test_people_get_a_table_on_stderr(here: Here, tmp_path: Path) -> None:
+def test_the_table_is_printed_on_stderr(here: Here, tmp_path: Path) -> None:
     done = doctor(here, tmp_path)
 
     assert (done.code, done.stdout) == (1, "")

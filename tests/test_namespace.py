@@ -53,7 +53,7 @@ def test_a_failure_is_a_message_on_stderr_and_an_exit_code() -> None:
     assert done.stdout == ""
     assert done.stderr == (
         "There is no environment 'qa'.\n  why:  Known environments: staging, production.\n"
-        "  next: Say which, for example --environment staging.\n"
+        "  next: Name one, for example --environment staging.\n"
     )
 
 
@@ -164,8 +164,8 @@ def test_what_is_no_number_of_a_release_is_bad_usage(here: Here) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("missing.yaml", None, "There are no settings in "),
-        ("notes.md", "kms: {}", "There are no settings in "),
+        ("missing.yaml", None, "is not a settings file."),
+        ("notes.md", "kms: {}", "is not a settings file."),
         ("twice.yml", "kms: {project: a, project: b}", "project is given twice"),
         ("twice.yaml", "kms: {project: a, project: b}", "project is given twice"),
         ("broken.json", "{", "Expecting property name"),
@@ -226,7 +226,7 @@ def test_plain_invoke_looks_at_invoke_yaml_before_it_reads_it(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("missing.yaml", None, "There are no settings in "),
+        ("missing.yaml", None, "is not a settings file."),
         ("broken.yaml", "kms: [", "cannot be read"),
         ("empty.yaml", "", "is empty"),
         ("twice.yaml", "kms: {project: a, project: b}", "project is given twice"),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.lib import process
-from tasks.lib.errors import Failure, all_faults
+from tasks.lib.errors import Failure, all_problems
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
@@ -101,7 +101,7 @@ def collect(
         build_id=environ.get("BUILD_ID") or "local",
     )
     if faults := _faults(variables):
-        raise all_faults("The build variables cannot be used.", faults)
+        raise all_problems("The build variables cannot be used.", faults)
     return variables
 
 

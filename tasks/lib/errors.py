@@ -63,9 +63,9 @@ class ChangesFound(Failure):
     exit_code = EXIT_CHANGES
 
 
-def all_faults(what: str, faults: Sequence[str], next_step: str = "") -> UsageError:
-    """One error that lists every fault found, so that they can be mended in one go."""
-    return UsageError(what, "\n".join(f"- {fault}" for fault in faults), next_step)
+def all_problems(what: str, problems: Sequence[str], next_step: str = "") -> UsageError:
+    """One error that lists every problem, so that all can be fixed at once."""
+    return UsageError(what, "\n".join(f"- {problem}" for problem in problems), next_step)
 
 
 def nearest(name: str, known: Iterable[str], least: float = 0.6) -> str:

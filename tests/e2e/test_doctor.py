@@ -1,11 +1,12 @@
-"""`invoke doctor` against the sandbox: all well, and one fault after the other."""
+"""`invoke doctor` against the sandbox: without problems, and with one problem each."""
 
 import json
 from typing import Any
 
 import pytest
 
-from tasks.lib.doctor.examination import examine_all
+from tasks.lib.doctor.checks import run
+from tasks.lib.doctor.environment import all_checks
 from tests.sandbox_case import Case, merged
 
 pytestmark = pytest.mark.e2e
@@ -17,7 +18,7 @@ def _findings(case: Case, code: int) -> dict[str, Any]:
     return {f["subject"]: f for f in json.loads(done.stdout) if f["area"] in {"staging", "this machine"}}
 
 
-def test_a_sandbox_that_is_up_is_well(environment: Case) -> None:
+def test_a_running_sandbox_has_no_problem(environment: Case) -> None:
     found = _findings(environment, 0)
 
     assert {subject: f["state"] for subject, f in found.items() if f["area"] == "staging"} == {
@@ -50,20 +51,20 @@ def test_a_wrong_setting_is_found(
         merged(environment.values, {"environments": {"staging": changed}})
     )
 
-    findings = examine_all(settings, [settings.environment("staging")])
+    findings = run(all_checks(settings, [settings.environment("staging")]))
 
     (finding,) = [f for f in findings if (f.area, f.subject) == ("staging", subject)]
     assert finding.state == "problem"
     assert said in finding.detail
-    assert finding.mend
+    assert finding.fix
 
 
-def test_a_key_that_the_manifests_ask_for_and_nobody_encrypted_is_named(environment: Case) -> None:
+def test_a_missing_key_of_the_manifests_is_named(environment: Case) -> None:
     expected = environment.tree / "overlays/case/secrets/lookit-secrets.env.expected"
     expected.write_text(expected.read_text() + "NEWLY_NEEDED=\n")
 
     finding = _findings(environment, 1)["secrets decrypt"]
 
     assert finding["detail"] == (
-        "The secrets lack keys that the manifests ask for.\nlookit-secrets.env lacks NEWLY_NEEDED"
+        "The secrets lack keys that the manifests need.\nlookit-secrets.env lacks NEWLY_NEEDED"
     )

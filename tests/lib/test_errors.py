@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.lib.errors import ChangesFound, Failure, TimedOut, UsageError, all_faults, nearest
+from tasks.lib.errors import ChangesFound, Failure, TimedOut, UsageError, all_problems, nearest
 
 
 def test_a_failure_reads_as_what_why_and_next() -> None:
@@ -28,7 +28,7 @@ def test_each_kind_has_its_exit_code(kind: type[Failure], code: int) -> None:
 
 
 def test_all_faults_lists_every_one() -> None:
-    assert str(all_faults("Two things are wrong.", ["a", "b"], "Mend them.")) == (
+    assert str(all_problems("Two things are wrong.", ["a", "b"], "Mend them.")) == (
         "Two things are wrong.\n  why:  - a\n        - b\n  next: Mend them."
     )
 

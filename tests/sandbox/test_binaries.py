@@ -104,7 +104,7 @@ def test_programs_on_path_are_used_when_their_version_is_the_pinned_one(
 def test_without_go_the_error_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path / "bin" / "kwok", "kwok version v0.1.0")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setattr(building, "USUAL_GO", tmp_path / "nowhere")
+    monkeypatch.setattr("tasks.lib.go.USUAL", tmp_path / "nowhere")
 
     with pytest.raises(Failure) as failure:
         binaries.obtain(MODULE, tmp_path / "cache")

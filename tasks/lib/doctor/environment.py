@@ -1,10 +1,11 @@
-"""Checks of one environment: tree, secrets, key, cluster, permissions, bucket."""
+"""Checks of one environment: manifests, secrets, cluster and permissions, bucket, backups."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.client import NOT_FOUND, OK
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks.lib.doctor.finding import Check
+from tasks.lib.doctor import machine
+from tasks.lib.doctor.checks import Check
 from tasks.lib.doctor.machine import CREDENTIALS
 from tasks.lib.errors import Failure
 
@@ -22,8 +23,16 @@ if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
 
 
+def all_checks(settings: "Settings", environments: "Sequence[Environment]") -> list[Check]:
+    """The checks of this machine and of `environments`."""
+    found = machine.checks(settings)
+    for environment in environments:
+        found += checks(settings, environment)
+    return found
+
+
 def checks(settings: "Settings", environment: "Environment") -> list[Check]:
-    """What a deploy to `environment` needs in place, reachable and permitted."""
+    """What a deploy to `environment` needs."""
     area = environment.name
     return [
         Check(area, "manifests", lambda: manifests(settings, environment)),
@@ -43,19 +52,19 @@ def checks(settings: "Settings", environment: "Environment") -> list[Check]:
 
 
 def manifests(settings: "Settings", environment: "Environment") -> str:
-    """Whether the overlay is where settings say."""
+    """Whether the overlay exists."""
     overlay = settings.tree / environment.overlay
     if not overlay.is_dir():
-        why = f"{overlay} is no folder."
+        why = f"{overlay} is not a folder."
         raise Failure("The overlay does not exist.", why, f"Fix environments.{environment.name}.overlay.")
     return f"{settings.kustomize.tree}/{environment.overlay}"
 
 
 def encrypted_files(settings: "Settings", environment: "Environment") -> str:
-    """Whether the key's owner has added every encrypted file.
+    """Whether the owner of the key has added every encrypted file.
 
     Raises:
-        Failure: some are missing; each is named.
+        Failure: some are missing; the message names them.
 
     """
     from tasks.lib.secrets.files import secret_files
@@ -63,7 +72,7 @@ def encrypted_files(settings: "Settings", environment: "Environment") -> str:
     files = secret_files(settings, environment)
     if missing := [file.shown for file in files if not _is_there(file.ciphertext)]:
         raise Failure(
-            f"{len(missing)} of {len(files)} encrypted files are still to be added by the key's owner.",
+            f"{len(missing)} of {len(files)} encrypted files are missing; the owner of the key adds them.",
             "\n".join(missing),
             "Copy an existing set (docs/adopt.md), or encrypt new ones (docs/secrets.md).",
         )
@@ -71,35 +80,35 @@ def encrypted_files(settings: "Settings", environment: "Environment") -> str:
 
 
 def release_key(settings: "Settings", environment: "Environment") -> str:
-    """Whether there is a key that releases are sealed with.
+    """Whether there is a key to seal releases with.
 
     Raises:
-        Failure: there is none, so nothing can be rolled back to without a question.
+        Failure: there is none, so every rollback has to be confirmed.
 
     """
     from tasks.lib.secrets.files import RELEASE_KEY, one_file
 
     if not environment.secrets.seals:
-        raise Failure("Releases are not sealed: secrets.release_key is empty.", "", "docs/rollback.md")
+        raise Failure("Releases are not sealed: secrets.release_key is empty.", "", "See docs/rollback.md.")
     file = one_file(settings, environment, RELEASE_KEY)
     if not _is_there(file.ciphertext):
         raise Failure(
-            "Releases are not sealed, so roll backs ask.", f"There is no {file.shown}.",
-            "docs/rollback.md says how the key's owner makes it.",
+            "Releases are not sealed, so each rollback asks for confirmation.", f"There is no {file.shown}.",
+            "docs/rollback.md shows how the owner of the key creates it.",
         )  # fmt: skip
     return file.shown
 
 
 def _is_there(ciphertext: "Path") -> bool:
-    """Whether an encrypted file has anything in it: an empty one, or a folder, stands for none."""
+    """Whether an encrypted file exists and is not empty."""
     return ciphertext.is_file() and ciphertext.stat().st_size > 0
 
 
 def secrets_decrypt(settings: "Settings", environment: "Environment") -> str:
-    """Whether every file decrypts and holds the keys that the manifests ask for.
+    """Whether every file can be decrypted and has the keys that the manifests need.
 
     Raises:
-        Failure: one does not decrypt, or lacks keys.
+        Failure: a file cannot be decrypted, or lacks keys.
 
     """
     from tasks.lib.secrets.crypt import decrypt_all
@@ -113,16 +122,16 @@ def secrets_decrypt(settings: "Settings", environment: "Environment") -> str:
         for key in lacking(file, plaintexts[file.name])
     ]
     if absent:
-        what = "The secrets lack keys that the manifests ask for."
-        raise Failure(what, "\n".join(absent), "The key's owner adds them: docs/secrets.md.")
+        what = "The secrets lack keys that the manifests need."
+        raise Failure(what, "\n".join(absent), "The owner of the key adds them: see docs/secrets.md.")
     return f"{len(plaintexts)} files, all expected keys"
 
 
 def cluster(settings: "Settings", environment: "Environment") -> str:
-    """Whether the cluster answers, is the right one, and grants what a deploy of this tree needs.
+    """Whether the cluster answers, is the right one, and grants the permissions that a deploy needs.
 
     Raises:
-        Failure: it does not answer, is another one, or permissions are missing.
+        Failure: it does not answer, is another cluster, or permissions are missing.
 
     """
     from tasks.lib.cluster import gke, rbac
@@ -148,7 +157,7 @@ def cluster(settings: "Settings", environment: "Environment") -> str:
 
 
 def _contents(settings: "Settings", environment: "Environment") -> "list[Mapping[str, Any]]":
-    """The objects of the tree with placeholders for secrets and release: only their kinds matter."""
+    """The objects of the tree, rendered with placeholders: only their kinds matter."""
     from tasks.lib.build_variables import BuildVariables
     from tasks.lib.redaction import Secret
     from tasks.lib.render.rendering import render
@@ -165,10 +174,10 @@ def _contents(settings: "Settings", environment: "Environment") -> "list[Mapping
 
 
 def bucket(settings: "Settings", environment: "Environment") -> str:
-    """Whether the bucket is there and archives may be written to it.
+    """Whether the bucket exists and archives may be uploaded to it.
 
     Raises:
-        Failure: it is not there, does not answer, or permissions are missing.
+        Failure: it does not exist, does not answer, or permissions are missing.
 
     """
     from requests import RequestException
@@ -188,20 +197,20 @@ def bucket(settings: "Settings", environment: "Environment") -> str:
         raise _no_bucket(name, listing.status_code, listing.text)
     service = f"Cloud Storage at {settings.google.storage}"
     object_in(listing, service)
-    # Not every storage emulator answers this question; Google does.
+    # Google answers this request; not every storage emulator does.
     held = object_in(granted, service).get("permissions", []) if granted.status_code == OK else TO_UPLOAD
     if lacking := set(TO_UPLOAD) - set(held):
         raise Failure(
-            f"Archives may not be written to {name}.", f"Missing: {', '.join(sorted(lacking))}.", grant(name)
+            f"Missing permission to upload to {name}.", f"Missing: {', '.join(sorted(lacking))}.", grant(name)
         )
     return f"gs://{name}"
 
 
 def backups(settings: "Settings", environment: "Environment") -> str:
-    """Whether the database's backups can be looked at; whether one may be taken shows only when it is.
+    """Whether the backups of the database can be read; the permission to take one cannot be checked.
 
     Raises:
-        Failure: there is no such instance, the API is not enabled, or permissions are missing.
+        Failure: the instance does not exist, the API is not enabled, or permissions are missing.
 
     """
     from tasks.lib.deploy.backup.cloud_sql import Backups
@@ -209,14 +218,14 @@ def backups(settings: "Settings", environment: "Environment") -> str:
 
     database = environment.database
     if not database.instance:
-        return "none are taken: the environment names no Cloud SQL instance"
+        return "no backups: the environment has no Cloud SQL instance"
     session = authorized_session(settings.google)
     latest = Backups(settings, database, session, lambda event: None).latest()
     return f"{database.instance}; latest backup {latest or 'none'}"
 
 
 def grant(bucket_name: str) -> str:
-    """The command that lets somebody upload."""
+    """The command that grants permission to upload."""
     return (
         f"gcloud storage buckets add-iam-policy-binding gs://{bucket_name} "
         "--member=user:YOU --role=roles/storage.objectUser"

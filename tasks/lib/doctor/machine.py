@@ -1,13 +1,13 @@
-"""Checks of this machine: the programs that tasks run."""
+"""Checks of this machine: the programs that tasks run, and the credentials."""
 
 import json
 import platform
 import shutil
 from typing import TYPE_CHECKING
 
-from tasks.lib import process
-from tasks.lib.doctor.finding import THIS_MACHINE, Check
-from tasks.lib.doctor.floating import nothing_floats
+from tasks.lib import go, process
+from tasks.lib.doctor.checks import THIS_MACHINE, Check
+from tasks.lib.doctor.pinned import all_pinned
 from tasks.lib.errors import Failure
 from tasks.lib.image import engine
 from tasks.lib.render.kustomize import kubectl
@@ -16,80 +16,80 @@ if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
 
 SECONDS = 20
-OLDEST_GO = (1, 21)  # the first that fetches the release go.mod asks for by itself
+CREDENTIALS = "Google credentials"
+BUILT_IN = "Leave kustomize.kubectl empty: the pinned kubectl is used then."
 
 
 def checks(settings: "Settings") -> list[Check]:
-    """What every task, or some, need installed."""
+    """What all tasks, or some, need on this machine."""
     return [
         Check(THIS_MACHINE, "Python", platform.python_version),
         Check(THIS_MACHINE, "kubectl", lambda: kubectl_version(kubectl(settings))),
-        Check(THIS_MACHINE, "git", lambda: version("git", "--version", mend="apt-get install git")),
+        Check(THIS_MACHINE, "git", git_version),
         Check(THIS_MACHINE, CREDENTIALS, lambda: credentials_work(settings)),
-        Check(THIS_MACHINE, "build images", lambda: nothing_floats(settings.root), needed=False),
+        Check(THIS_MACHINE, "build images", lambda: all_pinned(settings.root), needed=False),
         Check(THIS_MACHINE, "Docker engine", docker_version, needed=False),
-        Check(
-            THIS_MACHINE,
-            "Go, for the sandbox",
-            lambda: version("go", "version", mend=INSTALL_GO),
-            needed=False,
-        ),
+        Check(THIS_MACHINE, "Go, for the sandbox", go_version, needed=False),
     ]
 
 
-CREDENTIALS = "Google credentials"
-INSTALL_GO = (
-    f"Install Go {'.'.join(map(str, OLDEST_GO))} or newer from https://go.dev/dl/ "
-    "(only where official binaries cannot be downloaded)."
-)
-
-
-def version(program: str, *arguments: str, mend: str) -> str:
-    """The first line that `program` says about itself.
+def git_version() -> str:
+    """The version of git.
 
     Raises:
-        Failure: it is not installed, does not run, or says nothing.
+        Failure: it is not installed, does not run, or prints nothing.
 
     """
-    if not shutil.which(program):
-        raise Failure(f"{program} is not on PATH.", next_step=mend)
-    lines = (
-        process.run((program, *arguments), time_limit=SECONDS).stdout.decode(errors="replace").splitlines()
-    )
-    if not lines:
-        asked = process.spelled((program, *arguments))
-        raise Failure(f"`{asked}` says nothing.", f"It is {shutil.which(program)}.", mend)
-    return lines[0]
+    install = "apt-get install git"
+    path = shutil.which("git")
+    if not path:
+        raise Failure("git is not on PATH.", next_step=install)
+    printed = process.run(("git", "--version"), time_limit=SECONDS).stdout.decode(errors="replace")
+    if not printed.strip():
+        raise Failure("`git --version` prints nothing.", f"It is {path}.", install)
+    return printed.splitlines()[0]
+
+
+def go_version() -> str:
+    """The version of Go.
+
+    Raises:
+        Failure: it is not installed, or too old.
+
+    """
+    try:
+        return go.version(go.command())
+    except Failure as failure:
+        why = failure.why or "The sandbox needs it only where official binaries cannot be downloaded."
+        raise Failure(failure.what, why, failure.next_step) from failure
 
 
 def kubectl_version(program: str) -> str:
     """The versions of kubectl and of the kustomize in it.
 
     Raises:
-        Failure: it is not there, or does not run.
+        Failure: it is missing, does not run, or is too old.
 
     """
     if not shutil.which(program):
-        raise Failure(
-            f"{program} is no program.", "", "Leave kustomize.kubectl empty: one is installed already."
-        )
+        raise Failure(f"{program} is not a program.", "", BUILT_IN)
     done = process.run((program, "version", "--client", "-o", "json"), time_limit=SECONDS)
     try:
         answer = json.loads(done.stdout)
         its, kustomize = answer["clientVersion"]["gitVersion"], answer["kustomizeVersion"]
     except (ValueError, KeyError, TypeError) as error:
         raise Failure(
-            f"{program} is no kubectl, or one too old.", "It does not say its version and its kustomize's.",
-            "Leave kustomize.kubectl empty: one is installed already.",
+            f"{program} is not kubectl, or is too old.",
+            "It does not print its own version and that of kustomize.", BUILT_IN,
         ) from error  # fmt: skip
     return f"{its} with kustomize {kustomize} ({program})"
 
 
 def docker_version() -> str:
-    """The version of the Docker engine that answers.
+    """The version of the Docker engine.
 
     Raises:
-        Failure: there is no client, no engine behind it, or not for this user.
+        Failure: there is no client or no engine, or this user may not use it.
 
     """
     if not shutil.which("docker"):
@@ -100,7 +100,7 @@ def docker_version() -> str:
 
 
 def credentials_work(settings: "Settings") -> str:
-    """Whose credentials these are; Google issues a token for them.
+    """Whose credentials they are, after Google issued a token for them.
 
     Raises:
         Failure: there are none, or Google refuses them.

@@ -18,7 +18,7 @@ from pathlib import Path
 from psutil import pid_exists
 
 from tasks.lib import console, process
-from tasks.lib.errors import Failure, all_faults
+from tasks.lib.errors import Failure, all_problems
 from tasks.lib.image import docker, engine
 from tasks.lib.pipeline import orchestrator
 from tasks.lib.pipeline.build_file import WORKSPACE
@@ -162,7 +162,7 @@ def check(steps: Iterable[ReadyStep], network: str) -> None:
                 'write --network "container:$(hostname)" instead, which gives it the step\'s network'
             )
     if problems:
-        raise all_faults(
+        raise all_problems(
             "Some steps need Cloud Build's own machine.", problems,
             "What is written so works there too ($$ for $ in args).  See docs/pipeline.md.",
         )  # fmt: skip

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
 
-from tasks.lib.errors import all_faults
+from tasks.lib.errors import all_problems
 from tasks.lib.pipeline.build_file import WORKSPACE
 from tasks.lib.pipeline.graph import Launch
 from tasks.lib.pipeline.orchestrator import is_own
@@ -85,7 +85,7 @@ def check(steps: Sequence[ReadyStep], chosen: Collection[int], orchestrator: str
         if step.index in chosen and (not is_own(step, orchestrator) or _in_container_only(step))
     ]
     if problems:
-        raise all_faults(
+        raise all_problems(
             "Some steps are not tasks of this repository, so they cannot run without Docker.", problems,
             "Leave --no-docker away, or choose other steps with --only or --from.",
         )  # fmt: skip

@@ -6,11 +6,11 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
-from tasks.lib.errors import UsageError, all_faults, nearest
+from tasks.lib.errors import UsageError, all_problems, nearest
 from tasks.lib.pipeline.build_file import SECTIONS, Build
 from tasks.lib.pipeline.rules import RULES
 from tasks.lib.settings.files import load_yaml
-from tasks.lib.settings.structure import Fault, Faults, Kind, fill
+from tasks.lib.settings.structure import Kind, Problem, Problems, fill
 
 # Google's tools read some of the spellings that these are compared by, and refuse others.
 NEAR = 0.85
@@ -45,13 +45,13 @@ def parse(content: Mapping[str, Any], where: str) -> Build:
     """
     try:
         build = fill(
-            Build, as_google_reads(Build, content), forgiven=lambda fault: not misspelled(fault.path[-1])
+            Build, as_google_reads(Build, content), ignored=lambda problem: not misspelled(problem.path[-1])
         )
-    except Faults as error:
-        problems = [_told(fault) for fault in error.faults]
-        raise all_faults(f"{where} is not a build file of Cloud Build.", problems) from error
+    except Problems as error:
+        problems = [_told(problem) for problem in error.problems]
+        raise all_problems(f"{where} is not a build file of Cloud Build.", problems) from error
     if problems := [problem + "." for rule in RULES for problem in rule(build)]:
-        raise all_faults(f"Cloud Build would refuse {where}.", problems)
+        raise all_problems(f"Cloud Build would refuse {where}.", problems)
     return build
 
 
@@ -79,14 +79,14 @@ def _camel_case(key: object, given: Mapping[Any, object], types: Mapping[str, ob
     return name if name in types and name not in given else key
 
 
-def _told(fault: Fault) -> str:
+def _told(problem: Problem) -> str:
     """One problem in words."""
-    if fault.kind is Kind.UNKNOWN:
-        return f"{fault.key} is not a field; did you mean {misspelled(fault.path[-1])}?"
+    if problem.kind is Kind.UNKNOWN:
+        return f"{problem.key} is not a field; did you mean {misspelled(problem.path[-1])}?"
     return (
-        f"{fault.key} is missing."
-        if fault.kind is Kind.MISSING
-        else f"{fault.key or 'The whole file'} should be {fault.expected}."
+        f"{problem.key} is missing."
+        if problem.kind is Kind.MISSING
+        else f"{problem.key or 'The whole file'} should be {problem.expected}."
     )
 
 

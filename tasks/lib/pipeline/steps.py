@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from tasks.lib.errors import UsageError, all_faults
+from tasks.lib.errors import UsageError, all_problems
 from tasks.lib.pipeline.build_file import WORKSPACE, Build, Step, Volume, title
 from tasks.lib.pipeline.substitutions import USER_DEFINED, WITH_DEFAULTS, Substituter, key_problems, resolve
 
@@ -93,7 +93,7 @@ def ready(build: Build, given: Mapping[str, str], where: str) -> ReadyBuild:
     filled = {name: substituter.values[name] for name in user}
     problems = dict.fromkeys([*key_problems(user), *key_problems(filled), *substituter.problems])
     if problems:
-        raise all_faults(
+        raise all_problems(
             f"The substitutions of {where} cannot be filled in.", [problem + "." for problem in problems]
         )
     return ReadyBuild(

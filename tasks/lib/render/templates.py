@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tasks.lib.errors import all_faults
+from tasks.lib.errors import all_problems
 
 SUFFIX = ".template.yaml"
 REFERENCE = re.compile(
@@ -38,7 +38,7 @@ def fill_tree(tree: Path, variables: Mapping[str, str]) -> list[Path]:
         problems += [f"{place}:{line}: {why}" for line, why in problems_in(texts[template], variables)]
     if problems:
         declared = ", ".join(f"${name}" for name in sorted(variables))
-        raise all_faults("Templates cannot be filled in.", problems, f"Declared variables: {declared}.")
+        raise all_problems("Templates cannot be filled in.", problems, f"Declared variables: {declared}.")
     return [_replace(template, fill(text, variables)).relative_to(tree) for template, text in texts.items()]
 
 

@@ -1,1 +1,1 @@
-"""Settings: read once from layers (invoke.yaml, variables, options), validated whole, then never changed."""
+"""Settings: read once from invoke.yaml, variables and options, checked as a whole, never changed."""

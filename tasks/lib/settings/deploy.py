@@ -1,25 +1,36 @@
-"""The settings of the deploy engine."""
+"""The settings of a deploy."""
 
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-# `Deployment`, or `Deployment/web` with the name as it is without the environment's prefix.
-Chosen = Annotated[str, Meta(pattern=r"^[A-Z][A-Za-z]+(/[a-z0-9][-a-z0-9.]*)?\Z")]
+# The name is without the environment's prefix.
+Chosen = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Z][A-Za-z]+(/[a-z0-9][-a-z0-9.]*)?\Z",
+        description="a kind such as Deployment, or a kind and name such as Deployment/web",
+    ),
+]
 
 
 class Phase(Struct, frozen=True, kw_only=True):
-    """One step of a deploy: what it applies, and waits for, before the next begins."""
+    """One phase of a deploy: its objects are applied, and waited for, before the next phase."""
 
     title: Annotated[str, Meta(min_length=1)]
     objects: list[Chosen]
 
 
-# The command line of a task, as after ./inv, its quotes closed; a deploy within a deploy would wait for its
-# own lock.
+# A deploy within a deploy would wait for its own lock.
 WORDS = r"""([^'"\\\n]|\\.|'[^'\n]*'|"([^"\\\n]|\\.)*")*"""
-Hook = Annotated[str, Meta(pattern=rf"^(?!deploy\b)[a-z][\w.-]*( {WORDS})?\Z")]
-Told = Annotated[str, Meta(pattern=r"^(start|success|failure)\Z")]
+Hook = Annotated[
+    str,
+    Meta(
+        pattern=rf"^(?!deploy\b)[a-z][\w.-]*( {WORDS})?\Z",
+        description="a task other than deploy with its options, every quote closed, as after ./inv",
+    ),
+]
+Outcome = Annotated[str, Meta(pattern=r"^(start|success|failure)\Z", description="start, success or failure")]
 
 
 class Hooks(Struct, frozen=True, kw_only=True):
@@ -34,29 +45,29 @@ class Webhook(Struct, frozen=True, kw_only=True):
     """Who is notified of deploys."""
 
     variable: Annotated[str, Meta(pattern=r"^([A-Z][A-Z0-9_]*)?\Z")]
-    events: list[Told]
+    events: list[Outcome]
 
 
 class Deploy(Struct, frozen=True, kw_only=True):
-    """How a deploy goes about it."""
+    """How a deploy works."""
 
     phases: Annotated[list[Phase], Meta(min_length=1)]
-    # Field managers whose values are taken over silently: those of the tools that deployed before.
+    # Field managers whose values are taken over without asking: the tools that deployed before.
     predecessors: list[str]
-    # Field managers that complete what others deploy: their entries do not make an object theirs.
+    # Field managers that only complete objects which others deploy.
     controllers: list[str]
-    # Jobs that change the database.
+    # Jobs that change the database: it is backed up before them.
     migrations: list[Chosen]
-    # What something else creates in time: it may be named though it is not there yet.
+    # Objects that others create later: manifests may refer to them before they exist.
     provided: list[Chosen]
-    # Custom resources that become Ready, and whether Ingresses and load balancers are waited for.
+    # Custom resources that become Ready; whether to wait for addresses of Ingresses and load balancers.
     ready_kinds: list[Chosen]
     addresses: bool
-    # Whether pods restart when a ConfigMap or Secret that they read changes under the same name.
+    # Whether pods restart when a ConfigMap or Secret that they read changes and keeps its name.
     restart_readers: bool
-    # Whether a deploy removes what earlier releases deployed and it does not.
+    # Whether a deploy removes objects of earlier releases that it does not have itself.
     prune: bool
-    # Whether a failed deploy brings the last good release back, and where it keeps its evidence first.
+    # Whether a failed deploy is rolled back, and the folder for its support bundle.
     roll_back: bool
     evidence: Annotated[str, Meta(min_length=1)]
     hooks: Hooks

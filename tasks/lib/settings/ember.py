@@ -1,79 +1,14 @@
-"""The settings of Ember archives: what one may hold, and the headers its files are served with."""
+"""The settings of Ember uploads: limits of archives, headers of files, the bucket."""
 
-import re
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from tasks.lib.settings.structure import Parsed
-
-UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-
-
-def size(text: object) -> int:
-    """The bytes that a size such as `64MiB` stands for.
-
-    Raises:
-        ValueError: it is no such text.
-
-    """
-    match = re.fullmatch(r"(\d+)(B|KiB|MiB|GiB)", text) if isinstance(text, str) else None
-    if not match:
-        raise ValueError("a size such as 512B, 64KiB, 100MiB or 8GiB")
-    return int(match[1]) * UNITS[match[2]]
-
-
-def expression(pattern: object) -> str:
-    """The pattern itself, once it is known to be a regular expression.
-
-    Raises:
-        ValueError: it is none.
-
-    """
-    if not isinstance(pattern, str):
-        raise ValueError("a regular expression")  # noqa: TRY004 - the reader collects what values are not
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"a regular expression: {error}") from error
-    return pattern
-
-
-def site_path(path: object) -> str:
-    """A path of the site with a slash at both its ends, or an empty text.
-
-    Raises:
-        ValueError: it is neither.
-
-    """
-    if not isinstance(path, str) or not re.fullmatch(r"(/([^/\s]+/)*)?", path):
-        raise ValueError("a path such as /studies/{name}/, or nothing")
-    return path
-
-
-def site_address(address: object) -> str:
-    """The address of a site, or an empty text.
-
-    Raises:
-        ValueError: it is neither.
-
-    """
-    if not isinstance(address, str) or not re.fullmatch(r"(https?://[^/\s]+/?)?", address):
-        raise ValueError("an address such as https://{host}, or nothing")
-    return address
-
-
-SitePath = Annotated[str, Parsed(site_path)]
-SiteAddress = Annotated[str, Parsed(site_address)]
-Bytes = Annotated[int, Parsed(size)]
-# The API takes parts of a session in multiples of 256 KiB only.
-Part = Annotated[int, Parsed(size), Meta(gt=0, multiple_of=256 << 10)]
-Expression = Annotated[str, Parsed(expression)]
-Positive = Annotated[int, Meta(gt=0)]
+from tasks.lib.settings.values import Bytes, Expression, Part, Positive, SiteAddress, SitePath
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What an archive may hold at most; beyond it is taken for a bomb."""
+    """What an archive may hold at most; a larger one is treated as an archive bomb."""
 
     members: Positive
     member_size: Bytes
@@ -82,9 +17,9 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class HeaderRule(Struct, frozen=True, kw_only=True):
-    """Headers for the files whose whole path `path` matches; what is None is left to later rules.
+    """Headers for the files whose whole path matches `path`; later rules decide what is None here.
 
-    One that is `fingerprinted` is for files whose name carries their content's hash.
+    A `fingerprinted` rule is for files with a hash of their content in the name.
     """
 
     path: Expression

@@ -1,4 +1,4 @@
-"""Reading one file of settings: YAML that holds sections, each key once."""
+"""Reading one settings file: YAML or JSON with sections, each key once."""
 
 import json
 from os import PathLike
@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 import yaml
 
-from tasks.lib.errors import UsageError, all_faults
+from tasks.lib.errors import UsageError, all_problems
 
 # libyaml's, where the installed PyYAML has it: ten times as fast.
 FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -16,7 +16,7 @@ FIX = "Fix that file, then run this again."
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
-# Its problems are told together with all others, once it is read.
+# The reader reports its problems, together with those of all other sources.
 OWN = Path(__file__).resolve().parents[3] / "invoke.yaml"
 
 DEEPEST = 100
@@ -26,8 +26,8 @@ TOO_DEEP = f"It is nested more than {DEEPEST} levels deep, or contains itself."
 KEYS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"}
 
 
-class Loader(FastLoader):  # type: ignore[misc]  # which of the two it is shows at run time
-    """Plain YAML, but a repeated key is an error: of two clusters the last would win without a word."""
+class Loader(FastLoader):  # type: ignore[misc]  # one of two classes, known at run time only
+    """Plain YAML, but a repeated key is an error: PyYAML would use the last value and say nothing."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Make a dict of `node`."""
@@ -52,9 +52,9 @@ def read_file(path: "str | PathLike[str]") -> dict[str, Any]:
     """The sections in the file at `path`; an empty file has none.
 
     Raises:
-        UsageError: it cannot be opened or read, or does not hold sections; or it is not this checkout's own
-            and has a section where that one has a value, or the reverse, which Invoke cannot merge.
-        FileNotFoundError: there is no such file.
+        UsageError: it cannot be opened or read, does not hold sections, or has a section in place of a value
+            or the reverse, which Invoke cannot merge.
+        FileNotFoundError: it does not exist.
 
     """
     try:
@@ -71,7 +71,7 @@ def read_file(path: "str | PathLike[str]") -> dict[str, Any]:
     if not isinstance(values, dict):
         raise _cannot_be_read(path, f"It holds a {type(values).__name__}, not sections with keys.")
     if Path(path).resolve() != OWN:
-        _refuse_misshapen(path, values)
+        _refuse_mismatches(path, values)
     return values
 
 
@@ -106,11 +106,11 @@ def _refuse_deep(value: object, levels: int) -> None:
         _refuse_deep(part, levels - 1)
 
 
-def _refuse_misshapen(path: "str | PathLike[str]", values: dict[str, Any]) -> None:
-    from tasks.lib.settings.reader import misshapen
+def _refuse_mismatches(path: "str | PathLike[str]", values: dict[str, Any]) -> None:
+    from tasks.lib.settings.reader import mismatches
 
-    if faults := misshapen(values):
-        raise all_faults(f"The settings in {path} are not valid.", faults, FIX)
+    if problems := mismatches(values):
+        raise all_problems(f"The settings in {path} are not valid.", problems, FIX)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -124,11 +124,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def refuse_missing(named: str) -> None:
-    """Refuse what a person named with `-f`, where Invoke would go on without it or end in a traceback."""
+    """Refuse a name given with `-f` that is not a settings file; Invoke would ignore it or fail."""
     path = Path(named)
     if not (path.is_file() and path.suffix in SUFFIXES):
-        why = f"{path.absolute()} is not a file whose name ends in {', '.join(SUFFIXES)}."
-        raise UsageError(f"There are no settings in {named}.", why, "Name another file with -f.")
+        why = f"{path.absolute()} is not a file with a name that ends in {', '.join(SUFFIXES)}."
+        raise UsageError(f"{named} is not a settings file.", why, "Name another file with -f.")
 
 
 def _cannot_be_read(path: "str | PathLike[str]", why: str) -> UsageError:

@@ -1,4 +1,4 @@
-"""Settings as a listing: which of them concern an environment, and how they are printed."""
+"""The settings in force as text or JSON, all or those of one environment."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from tasks.lib.settings.reader import Explained
 
 
 def concerning(explained: Sequence[Explained], environment: str) -> list[Explained]:
-    """Leave out the sections of other environments; an empty name keeps everything."""
+    """Leave out the sections of other environments; an empty name keeps all."""
     if not environment:
         return list(explained)
     return [
@@ -21,7 +21,7 @@ def concerning(explained: Sequence[Explained], environment: str) -> list[Explain
 
 
 def as_text(explained: Sequence[Explained]) -> str:
-    """One line a setting: key, source and value, in columns; the value last, because some are very long."""
+    """One line per setting: key, source and value in columns; the value last, because some are very long."""
     shown = [
         (setting.key, setting.source, _printable(json.dumps(setting.value, ensure_ascii=False)))
         for setting in explained
@@ -36,5 +36,5 @@ def as_json(explained: Sequence[Explained]) -> str:
 
 
 def _printable(written: str) -> str:
-    """JSON with what is no UTF-8 text, as a variable may hold, escaped as JSON does."""
+    """JSON text in which bytes that are not UTF-8, as a variable may hold, are escaped."""
     return written.encode(errors="backslashreplace").decode()

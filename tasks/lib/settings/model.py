@@ -1,7 +1,4 @@
-"""The settings as types: one frozen class per section of invoke.yaml, which documents each value.
-
-Reading, validating and explaining them is the reader's matter.
-"""
+"""The settings as types: one frozen class per section of invoke.yaml, which documents each value."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +9,6 @@ from msgspec.structs import replace
 from tasks.lib.errors import UsageError
 from tasks.lib.settings.deploy import Deploy
 from tasks.lib.settings.ember import Ember
-from tasks.lib.settings.image import Build, Registry, Test
-from tasks.lib.settings.pipeline import Pipeline
-from tasks.lib.settings.sentry import Sentry
 from tasks.lib.settings.values import Address, Label, Name, Options, Prefix, RelativePath, Seconds, Version
 
 
@@ -25,6 +19,70 @@ class Image(Struct, frozen=True, kw_only=True):
     default_tag: Name
 
 
+class Build(Struct, frozen=True, kw_only=True):
+    """How the application's image is built."""
+
+    file: Name
+    platform: str
+    network: str
+    cache_from: str
+    arguments: dict[str, str]
+    secrets: dict[str, Name]
+
+
+class Test(Struct, frozen=True, kw_only=True):
+    """How the application's tests are run."""
+
+    __test__ = False  # not a class of tests for pytest
+
+    file: Name
+    base_name: str
+    command: Annotated[list[str], Meta(min_length=1)]
+    database_image: Name
+    database_alias: Name
+    database_ready: Annotated[list[str], Meta(min_length=1)]
+    database_environment: dict[str, str]
+    environment: dict[str, str]
+
+
+class Registry(Struct, frozen=True, kw_only=True):
+    """How images are pushed and looked up."""
+
+    record: Name
+    plain_http: list[str]
+    ca_file: str
+    resolve: bool
+    elsewhere: bool
+    push_attempts: Annotated[int, Meta(ge=1, le=10)]
+
+    def found_from(self, folder: Path) -> "Registry":
+        """The same, with the path of the CA file resolved from `folder`."""
+        return replace(self, ca_file=str(Path(folder, self.ca_file))) if self.ca_file else self
+
+
+class Pipeline(Struct, frozen=True, kw_only=True):
+    """How Cloud Build's files are run on this machine."""
+
+    file: Name
+    orchestrator: Name
+    arguments: dict[str, str]
+    secrets: list[str]
+    network: Name
+    location: Name
+    mounts: list[str]
+    substitutions: dict[str, str]
+    artifacts: Name
+    reports: Name
+
+
+class Sentry(Struct, frozen=True, kw_only=True):
+    """The Sentry project that releases are reported to."""
+
+    organization: str
+    project: str
+    url: Annotated[str, Meta(pattern=r"^https?://")]
+
+
 class Source(Struct, frozen=True, kw_only=True):
     """Where the application's commits come from."""
 
@@ -33,14 +91,14 @@ class Source(Struct, frozen=True, kw_only=True):
 
 
 class Kms(Struct, frozen=True, kw_only=True):
-    """Where the keys live."""
+    """Where the encryption keys are."""
 
     project: Name
     location: Name
     key_ring: Name
 
     def key_name(self, key: str) -> str:
-        """The full resource name of `key`, which may be one already."""
+        """The full resource name of `key`, a name in the key ring or a full resource name."""
         if key.startswith("projects/"):
             return key
         return f"projects/{self.project}/locations/{self.location}/keyRings/{self.key_ring}/cryptoKeys/{key}"
@@ -53,7 +111,7 @@ class Guard(Struct, frozen=True, kw_only=True):
 
 
 class Kustomize(Struct, frozen=True, kw_only=True):
-    """The tree of manifests and the program that builds it."""
+    """The tree of manifests, and the program that renders it."""
 
     tree: Name
     kubectl: str
@@ -62,7 +120,7 @@ class Kustomize(Struct, frozen=True, kw_only=True):
 
 
 class Secrets(Struct, frozen=True, kw_only=True):
-    """The encrypted files of one environment; without a folder for them it has none."""
+    """The encrypted files of one environment; none without a folder for them."""
 
     ciphertexts: str
     plaintexts: RelativePath
@@ -71,7 +129,7 @@ class Secrets(Struct, frozen=True, kw_only=True):
 
     @property
     def encrypted(self) -> dict[str, str]:
-        """Each encrypted file that the environment has, and its key."""
+        """The environment's encrypted files, each with its key."""
         return self.files if self.ciphertexts else {}
 
     @property
@@ -95,17 +153,17 @@ class Database(Struct, frozen=True, kw_only=True):
 
     @property
     def project(self) -> str:
-        """The project that the instance is in."""
+        """The project of the instance."""
         return self.instance.rpartition(":")[0].rpartition(":")[0]
 
     @property
     def name(self) -> str:
-        """The instance's own name."""
+        """The short name of the instance."""
         return self.instance.rpartition(":")[2]
 
 
 class Environment(Struct, frozen=True, kw_only=True):
-    """One place that Lookit runs in: a branch, a cluster and what belongs to them."""
+    """One place that Lookit runs in: a branch, its cluster, secrets, bucket and database."""
 
     name: Name
     branch: Name
@@ -140,7 +198,7 @@ class Google(Struct, frozen=True, kw_only=True):
     storage: Address
 
     def found_from(self, folder: Path) -> "Google":
-        """The same with the paths of files that start from `folder` in full."""
+        """The same, with the paths of files resolved from `folder`."""
         files = ("credentials_file", "encrypter_credentials_file", "ca_file")
         named = {name: path for name in files if (path := getattr(self, name))}
         return replace(self, **{name: str(Path(folder, path)) for name, path in named.items()})
@@ -219,7 +277,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         """The environment called `name`.
 
         Raises:
-            UsageError: there is none; the message names those there are.
+            UsageError: it does not exist; the message names those that do.
 
         """
         if name in self.environments:
@@ -227,13 +285,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         asked = f"There is no environment {name!r}." if name else "No environment was named."
         first = next(iter(self.environments))
         known = f"Known environments: {', '.join(self.environments)}."
-        raise UsageError(asked, known, f"Say which, for example --environment {first}.")
+        raise UsageError(asked, known, f"Name one, for example --environment {first}.")
 
     def environment_of_branch(self, branch: str) -> Environment:
         """The environment that `branch` deploys to.
 
         Raises:
-            UsageError: no environment has that branch; the message names those that are known.
+            UsageError: no environment has that branch; the message names the known ones.
 
         """
         for environment in self.environments.values():
@@ -242,4 +300,4 @@ class Settings(Struct, frozen=True, kw_only=True):
         known = ", ".join(f"{e.branch} → {name}" for name, e in self.environments.items())
         asked = f"No environment deploys branch {branch!r}." if branch else "No branch was named."
         first = next(iter(self.environments.values())).branch
-        raise UsageError(asked, f"Known branches: {known}.", f"Say which, for example --branch {first}.")
+        raise UsageError(asked, f"Known branches: {known}.", f"Name one, for example --branch {first}.")

@@ -1,7 +1,7 @@
-"""Plain values, as YAML gives them, into classes: the whole is checked and every fault is told.
+"""Plain values, as YAML gives them, into classes: everything is checked and every problem is listed.
 
-msgspec checks single values, and stops at the first fault; the walk through sections, lists and mappings that
-goes on after a fault is here.  A section is a struct of msgspec or a dataclass.
+msgspec checks single values, and stops at the first problem.  This module walks through sections, lists and
+mappings, and goes on after a problem.  A section is a struct of msgspec or a dataclass.
 """
 
 import re
@@ -25,8 +25,8 @@ WORDS = {
     "null": "nothing",
 }
 SECTION = "a section with keys"
-GIVABLE = "without NUL and without halves of characters"
-SECTIONS = (SECTION, WORDS["object"])  # how what is expected is called where keys are
+USABLE = "without NUL and without halves of characters"
+SECTIONS = (SECTION, WORDS["object"])  # how a value that has keys is called
 
 
 class Kind(Enum):
@@ -37,13 +37,17 @@ class Kind(Enum):
     WRONG = "wrong"
 
 
-class Fault(msgspec.Struct, frozen=True):
-    """One fault: where it is, its kind, and for a wrong value what it is and what it should be."""
+class Problem(msgspec.Struct, frozen=True):
+    """One problem: its place and kind, and what would be right there.
+
+    A wrong value comes with what it should be, an unknown key with the keys that its section has.
+    """
 
     path: Path
     kind: Kind
     value: object = None
     expected: str = ""
+    known: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -52,7 +56,7 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Parsed(msgspec.Struct, frozen=True):
-    """Marks a type in `Annotated` whose values are first turned into it by `parse`.
+    """Marks a type in `Annotated` whose values are first converted by `parse`.
 
     `parse` raises a ValueError that says what is allowed.
     """
@@ -61,78 +65,78 @@ class Parsed(msgspec.Struct, frozen=True):
 
 
 class _Field(msgspec.Struct, frozen=True):
-    """One field of a section: its name, its type with what limits it, and whether it has to be given."""
+    """One field of a section: its name, its type with its limits, and whether it is required."""
 
     name: str
     type: Any
     required: bool
 
 
-class Faults(Exception):  # noqa: N818 - that is what they are
+class Problems(Exception):  # noqa: N818 - that is what they are
     """Everything that is wrong with the values."""
 
-    def __init__(self, faults: list[Fault]) -> None:
-        super().__init__(", ".join(fault.key for fault in faults))
-        self.faults = faults
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(", ".join(problem.key for problem in problems))
+        self.problems = problems
 
 
 def fill(
-    kind: type[Filled], values: object, *, forgiven: Callable[[Fault], bool] = lambda _: False
+    kind: type[Filled], values: object, *, ignored: Callable[[Problem], bool] = lambda _: False
 ) -> Filled:
     """Make a `kind` of plain values.
 
     Args:
         kind: a section whose fields are sections, lists or mappings of them, or what msgspec checks.
         values: what to make it of.
-        forgiven: says whether to pass over an unknown key; other faults leave nothing to return.
+        ignored: which unknown keys to pass over.
 
     Raises:
-        Faults: all the others there are.
+        Problems: all the others.
 
     """
-    faults: list[Fault] = []
-    filled = _filled(kind, values, (), faults)
-    if left := [fault for fault in faults if fault.kind is not Kind.UNKNOWN or not forgiven(fault)]:
-        raise Faults(left)
+    problems: list[Problem] = []
+    filled = _filled(kind, values, (), problems)
+    if left := [problem for problem in problems if problem.kind is not Kind.UNKNOWN or not ignored(problem)]:
+        raise Problems(left)
     return filled  # type: ignore[no-any-return]
 
 
-def _filled(kind: Any, value: object, path: Path, faults: list[Fault]) -> Any:
-    """What `value` becomes; it means nothing once there is a fault at or below `path`."""
+def _filled(kind: Any, value: object, path: Path, problems: list[Problem]) -> Any:
+    """What `value` becomes; it is of no use once there is a problem at or below `path`."""
     bare, *notes = get_args(kind) if get_origin(kind) is Annotated else (kind,)
     try:
         for note in notes:
             value = note.parse(value) if isinstance(note, Parsed) else value
     except ValueError as error:
-        faults.append(Fault(path, Kind.WRONG, value, str(error)))
+        problems.append(Problem(path, Kind.WRONG, value, str(error)))
         return None
     if _is_section(bare):
-        return _section(bare, value, path, faults)
+        return _section(bare, value, path, problems)
     origin, parts = get_origin(bare), get_args(bare)
     if origin is list and isinstance(value, list):
         bare = list
-        value = [_filled(parts[0], part, (*path, str(index)), faults) for index, part in enumerate(value)]
+        value = [_filled(parts[0], part, (*path, str(index)), problems) for index, part in enumerate(value)]
     elif origin is dict and isinstance(value, Mapping):
         bare = dict
-        odd = (key for key in value if isinstance(key, str) and not _can_be_given(key))
-        faults.extend(Fault(path, Kind.WRONG, key, f"a mapping of names {GIVABLE}") for key in odd)
-        value = {key: _filled(parts[1], part, (*path, str(key)), faults) for key, part in value.items()}
-    return _checked(bare, notes, value, path, faults)
+        odd = (key for key in value if isinstance(key, str) and not _is_usable(key))
+        problems.extend(Problem(path, Kind.WRONG, key, f"a mapping of names {USABLE}") for key in odd)
+        value = {key: _filled(parts[1], part, (*path, str(key)), problems) for key, part in value.items()}
+    return _checked(bare, notes, value, path, problems)
 
 
-def _section(kind: Any, value: object, path: Path, faults: list[Fault]) -> Any:
+def _section(kind: Any, value: object, path: Path, problems: list[Problem]) -> Any:
     if not isinstance(value, Mapping):
-        faults.append(Fault(path, Kind.WRONG, value, SECTION))
+        problems.append(Problem(path, Kind.WRONG, value, SECTION))
         return None
-    known = list(_fields(kind))
-    names = {field.name for field in known}
-    faults += [Fault((*path, str(key)), Kind.UNKNOWN) for key in value if key not in names]
-    missing = [field.name for field in known if field.required and field.name not in value]
-    faults += [Fault((*path, name), Kind.MISSING) for name in missing]
+    fields_of = {field.name: field for field in _fields(kind)}
+    known = tuple(fields_of)
+    problems += [Problem((*path, str(key)), Kind.UNKNOWN, known=known) for key in value if key not in known]
+    missing = [name for name, field in fields_of.items() if field.required and name not in value]
+    problems += [Problem((*path, name), Kind.MISSING) for name in missing]
     given = {
-        field.name: _filled(field.type, value[field.name], (*path, field.name), faults)
-        for field in known
-        if field.name in value
+        name: _filled(field.type, value[name], (*path, name), problems)
+        for name, field in fields_of.items()
+        if name in value
     }
     return None if missing else kind(**given)
 
@@ -152,22 +156,23 @@ def _has_no_default(field: "Field[Any]") -> bool:
     return field.default is MISSING and field.default_factory is MISSING
 
 
-def _checked(bare: Any, notes: list[Any], value: object, path: Path, faults: list[Fault]) -> Any:
+def _checked(bare: Any, notes: list[Any], value: object, path: Path, problems: list[Problem]) -> Any:
     limits = tuple(note for note in notes if isinstance(note, msgspec.Meta))
-    if isinstance(value, str) and not _can_be_given(value):
-        faults.append(Fault(path, Kind.WRONG, value, f"text {GIVABLE}"))
+    if isinstance(value, str) and not _is_usable(value):
+        problems.append(Problem(path, Kind.WRONG, value, f"text {USABLE}"))
         return None
     try:
         return msgspec.convert(value, Annotated[bare, *limits] if limits else bare)
     except msgspec.ValidationError as error:
-        faults.append(Fault(path, Kind.WRONG, value, _in_words(str(error))))
+        described = next((limit.description for limit in limits if limit.description), "")
+        problems.append(Problem(path, Kind.WRONG, value, described or _in_words(str(error))))
         return None
 
 
-def _can_be_given(text: str) -> bool:
-    """Whether a path, an argument or a file can hold a text: escapes of YAML and JSON write more than that.
+def _is_usable(text: str) -> bool:
+    """Whether a path, an argument or a file can hold a text; escapes of YAML and JSON can write more.
 
-    Bytes of the environment that are no UTF-8 are in a text as what `surrogateescape` makes of them.
+    Bytes of the environment that are not UTF-8 are in a text as `surrogateescape` writes them.
     """
     try:
         return b"\0" not in text.encode(errors="surrogateescape")

@@ -1,4 +1,4 @@
-"""What the sections of the settings are made of: the forms of their values."""
+"""The types of single values: how each is written, and how it is checked."""
 
 import re
 import shlex
@@ -10,14 +10,15 @@ from msgspec import Meta
 from tasks.lib.settings.structure import Parsed
 
 LONGEST = 366 * 24 * 3600.0
+UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 Name = Annotated[str, Meta(min_length=1)]
 
 
 def seconds(duration: object) -> float:
-    """The seconds that a duration such as `10s`, `1.5m` or `2h` stands for.
+    """The seconds in a duration such as `10s`, `1.5m` or `2h`.
 
     Raises:
-        ValueError: it is no such text, zero, or longer than any program can wait.
+        ValueError: it is not a duration, or it is zero or longer than a year.
 
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)", duration) if isinstance(duration, str) else None
@@ -30,10 +31,10 @@ def seconds(duration: object) -> float:
 
 
 def words(text: object) -> object:
-    """Options as a shell reads them.
+    """Options, if a shell can split them.
 
     Raises:
-        ValueError: a quote in them is not closed.
+        ValueError: a quote is not closed.
 
     """
     try:
@@ -44,10 +45,10 @@ def words(text: object) -> object:
 
 
 def address(text: object) -> object:
-    """The address of a service that tokens are sent to.
+    """The address of a service that receives tokens.
 
     Raises:
-        ValueError: it is not an https address, nor an http one of this machine.
+        ValueError: it is neither https nor on this machine.
 
     """
     url = urlsplit(text) if isinstance(text, str) else None
@@ -57,16 +58,88 @@ def address(text: object) -> object:
     return text
 
 
+def size(text: object) -> int:
+    """The bytes in a size such as `64MiB`.
+
+    Raises:
+        ValueError: it is not a size.
+
+    """
+    match = re.fullmatch(r"(\d+)(B|KiB|MiB|GiB)", text) if isinstance(text, str) else None
+    if not match:
+        raise ValueError("a size such as 512B, 64KiB, 100MiB or 8GiB")
+    return int(match[1]) * UNITS[match[2]]
+
+
+def expression(pattern: object) -> str:
+    """The pattern, if it is a regular expression.
+
+    Raises:
+        ValueError: it is not.
+
+    """
+    if not isinstance(pattern, str):
+        raise ValueError("a regular expression")  # noqa: TRY004 - the reader collects ValueErrors
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"a regular expression: {error}") from error
+    return pattern
+
+
+def site_path(path: object) -> str:
+    """A path of the site with a slash at both ends, or an empty string.
+
+    Raises:
+        ValueError: it is neither.
+
+    """
+    if not isinstance(path, str) or not re.fullmatch(r"(/([^/\s]+/)*)?", path):
+        raise ValueError("a path such as /studies/{name}/, or nothing")
+    return path
+
+
+def site_address(address: object) -> str:
+    """The address of a site, or an empty string.
+
+    Raises:
+        ValueError: it is neither.
+
+    """
+    if not isinstance(address, str) or not re.fullmatch(r"(https?://[^/\s]+/?)?", address):
+        raise ValueError("an address such as https://{host}, or nothing")
+    return address
+
+
 Options = Annotated[str, Parsed(words)]
 Address = Annotated[str, Parsed(address)]
 Seconds = Annotated[float, Parsed(seconds)]
-# RFC 1123 label, the form of namespaces; with a trailing dash for a prefix.
-Label = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")]
-Prefix = Annotated[str, Meta(pattern=r"^([a-z0-9]([-a-z0-9]*-)?)?\Z")]
-Version = Annotated[str, Meta(pattern=r"^\d+\.\d+\Z")]
-RelativePath = Annotated[str, Meta(pattern=r"^[^/].*\Z")]
+Bytes = Annotated[int, Parsed(size)]
+# The API takes parts of a session in multiples of 256 KiB only.
+Part = Annotated[int, Parsed(size), Meta(gt=0, multiple_of=256 << 10)]
+Positive = Annotated[int, Meta(gt=0)]
+Expression = Annotated[str, Parsed(expression)]
+SitePath = Annotated[str, Parsed(site_path)]
+SiteAddress = Annotated[str, Parsed(site_address)]
+# An RFC 1123 label, as names of namespaces are.
+Label = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z",
+        description="a name of lower-case letters, digits and inner dashes, at most 63 characters",
+    ),
+]
+Prefix = Annotated[
+    str,
+    Meta(
+        pattern=r"^([a-z0-9]([-a-z0-9]*-)?)?\Z",
+        description="a prefix of lower-case letters, digits and dashes such as staging-, or nothing",
+    ),
+]
+Version = Annotated[str, Meta(pattern=r"^\d+\.\d+\Z", description='a version such as "1.36", in quotes')]
+RelativePath = Annotated[str, Meta(pattern=r"^[^/].*\Z", description="a relative path")]
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a host's name or address is this machine's own."""
+    """Whether a host name or address means this machine."""
     return host in {"localhost", "::1", "[::1]"} or bool(re.fullmatch(r"127(\.\d{1,3}){3}", host))

@@ -1,4 +1,4 @@
-"""What `doctor` finds of one environment, and the way it says to mend it."""
+"""What `doctor` finds in one environment, and the fix that it names."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,13 +45,13 @@ def settings(storage: StorageServer, tmp_path: Path) -> Settings:
     )
 
 
-def fault_of_bucket(settings: Settings) -> Failure:
+def problem_of_bucket(settings: Settings) -> Failure:
     with pytest.raises(Failure) as failure:
         environment.bucket(settings, settings.environment("staging"))
     return failure.value
 
 
-def test_a_bucket_that_grants_all_is_named(settings: Settings, storage: StorageServer) -> None:
+def test_a_bucket_with_all_permissions_passes(settings: Settings, storage: StorageServer) -> None:
     assert environment.bucket(settings, settings.environment("staging")) == "gs://archives-here"
 
     asked = "&".join(f"permissions={one}" for one in TO_UPLOAD)
@@ -61,78 +61,76 @@ def test_a_bucket_that_grants_all_is_named(settings: Settings, storage: StorageS
     ]
 
 
-def test_permissions_that_lack_are_named_with_what_grants_them(
+def test_missing_permissions_come_with_the_command_to_grant_them(
     settings: Settings, storage: StorageServer
 ) -> None:
     storage.answers[f"{BUCKET}/iam/testPermissions"] = (200, {"permissions": list(TO_UPLOAD[2:])})
 
-    failure = fault_of_bucket(settings)
+    failure = problem_of_bucket(settings)
 
-    assert failure.what == "Archives may not be written to archives-here."
+    assert failure.what == "Missing permission to upload to archives-here."
     assert failure.why == "Missing: storage.objects.create, storage.objects.delete."
     assert failure.next_step == GRANT
 
 
-def test_google_lists_no_permission_at_all_where_none_is_granted(
+def test_a_bucket_without_permissions_lists_all_as_missing(
     settings: Settings, storage: StorageServer
 ) -> None:
     storage.answers[f"{BUCKET}/iam/testPermissions"] = (200, {})
 
-    assert fault_of_bucket(settings).why == f"Missing: {', '.join(TO_UPLOAD)}."
+    assert problem_of_bucket(settings).why == f"Missing: {', '.join(TO_UPLOAD)}."
 
 
-def test_a_storage_server_that_knows_no_permissions_is_not_doubted(
-    settings: Settings, storage: StorageServer
-) -> None:
+def test_a_storage_emulator_without_permissions_passes(settings: Settings, storage: StorageServer) -> None:
     del storage.answers[f"{BUCKET}/iam/testPermissions"]
 
     assert environment.bucket(settings, settings.environment("staging")) == "gs://archives-here"
 
 
 @pytest.mark.parametrize(
-    ("status", "what", "why", "mend"),
+    ("status", "what", "why", "fix"),
     [
         (404, "There is no bucket archives-here.", "",
          "Fix environments.*.buckets.archives in invoke.yaml."),
         (403, "The bucket archives-here cannot be listed (HTTP 403).", "x" * 300, GRANT),
     ],
 )  # fmt: skip
-def test_a_bucket_that_cannot_be_listed(
-    settings: Settings, storage: StorageServer, status: int, what: str, why: str, mend: str
+def test_a_bucket_that_cannot_be_listed_is_a_problem(
+    settings: Settings, storage: StorageServer, status: int, what: str, why: str, fix: str
 ) -> None:
     storage.answers[f"{BUCKET}/o"] = (status, b"x" * 400)
 
-    failure = fault_of_bucket(settings)
+    failure = problem_of_bucket(settings)
 
-    assert (failure.what, failure.why, failure.next_step) == (what, why, mend)
+    assert (failure.what, failure.why, failure.next_step) == (what, why, fix)
 
 
 @pytest.mark.parametrize("asked", ["o", "iam/testPermissions"])
 @pytest.mark.parametrize("content", [b"<html>Log in to the hotel</html>", b"[]"], ids=["a page", "a list"])
-def test_a_proxy_that_answers_in_the_place_of_the_bucket_is_a_fault(
+def test_a_proxy_that_answers_for_the_bucket_is_a_problem(
     settings: Settings, storage: StorageServer, asked: str, content: bytes
 ) -> None:
     storage.answers[f"{BUCKET}/{asked}"] = (200, content)
 
-    failure = fault_of_bucket(settings)
+    failure = problem_of_bucket(settings)
 
     assert failure.what == f"Cloud Storage at {storage.url} did not answer, but something in its place."
     assert content.decode() in failure.why
     assert "proxy" in failure.next_step
 
 
-def test_a_tree_without_the_overlay_is_named(settings: Settings, tmp_path: Path) -> None:
+def test_a_missing_overlay_is_named(settings: Settings, tmp_path: Path) -> None:
     staging = settings.environment("staging")
     with pytest.raises(Failure) as failure:
         environment.manifests(settings, staging)
-    assert failure.value.why == f"{tmp_path}/tree/overlays/staging is no folder."
+    assert failure.value.why == f"{tmp_path}/tree/overlays/staging is not a folder."
     assert failure.value.next_step == "Fix environments.staging.overlay."
 
     (tmp_path / "tree/overlays/staging").mkdir(parents=True)
     assert environment.manifests(settings, staging) == f"{tmp_path}/tree/overlays/staging"
 
 
-def test_encrypted_files_that_nobody_added_are_named(settings: Settings, tmp_path: Path) -> None:
+def test_missing_encrypted_files_are_named(settings: Settings, tmp_path: Path) -> None:
     staging = settings.environment("staging")
     names = list(staging.secrets.files)
     folder = tmp_path / "ciphertexts"
@@ -144,14 +142,15 @@ def test_encrypted_files_that_nobody_added_are_named(settings: Settings, tmp_pat
         environment.encrypted_files(settings, staging)
 
     assert (
-        failure.value.what == f"1 of {len(names)} encrypted files are still to be added by the key's owner."
+        failure.value.what
+        == f"1 of {len(names)} encrypted files are missing; the owner of the key adds them."
     )
     assert failure.value.why == f"{folder}/{names[0]}.enc"
     (folder / f"{names[0]}.enc").write_bytes(b"x")
     assert environment.encrypted_files(settings, staging) == f"{len(names)} files"
 
 
-def test_a_file_that_is_empty_or_a_folder_is_no_encrypted_file(settings: Settings, tmp_path: Path) -> None:
+def test_an_empty_file_or_a_folder_is_a_missing_file(settings: Settings, tmp_path: Path) -> None:
     staging = settings.environment("staging")
     folder = tmp_path / staging.secrets.ciphertexts
     folder.mkdir(parents=True)
@@ -161,12 +160,12 @@ def test_a_file_that_is_empty_or_a_folder_is_no_encrypted_file(settings: Setting
     for path in good:
         path.write_bytes(b"x")
 
-    with pytest.raises(Failure, match=r"2 of 4 encrypted files are still to be added"):
+    with pytest.raises(Failure, match=r"2 of 4 encrypted files are missing"):
         environment.encrypted_files(settings, staging)
 
 
 @pytest.mark.parametrize(
-    ("fault", "what", "command"),
+    ("refusal", "what", "command"),
     [
         (
             {"reason": "SERVICE_DISABLED", "metadata": {"consumer": "projects/777"},
@@ -197,11 +196,11 @@ def test_a_file_that_is_empty_or_a_folder_is_no_encrypted_file(settings: Setting
     ],
     ids=["API disabled", "no quota project", "quota project not granted", "missing role"],
 )  # fmt: skip
-def test_what_people_meet_on_their_way_to_kms_is_explained_with_the_command(
-    kms: KmsProcess, tmp_path: Path, fault: dict[str, object], what: str, command: str
+def test_refusals_of_kms_come_with_the_command_to_fix_them(
+    kms: KmsProcess, tmp_path: Path, refusal: dict[str, object], what: str, command: str
 ) -> None:
     settings = sealed_checkout(kms, tmp_path)
-    kms.set_faults({"rpc": "Decrypt", "code": "PERMISSION_DENIED", **fault})
+    kms.set_faults({"rpc": "Decrypt", "code": "PERMISSION_DENIED", **refusal})
 
     with pytest.raises(Failure) as failure:
         environment.secrets_decrypt(settings, settings.environment("staging"))

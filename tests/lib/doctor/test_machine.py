@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.lib import go
 from tasks.lib.doctor import machine
 from tasks.lib.errors import Failure
 from tasks.lib.render.kustomize import kubectl
@@ -16,41 +17,77 @@ def _program(folder: Path, name: str, script: str) -> None:
     (folder / name).chmod(0o755)
 
 
-def test_the_pinned_kubectl_says_its_version() -> None:
+def test_the_pinned_kubectl_has_a_version() -> None:
     assert machine.kubectl_version(kubectl(checked_in_settings())).startswith("v1.")
 
 
-def test_a_kubectl_that_is_not_there_is_mended_in_the_settings() -> None:
-    with pytest.raises(Failure, match="/nowhere/kubectl is no program") as caught:
+def test_a_missing_kubectl_names_the_setting_to_fix() -> None:
+    with pytest.raises(Failure, match="/nowhere/kubectl is not a program") as caught:
         machine.kubectl_version("/nowhere/kubectl")
 
-    assert caught.value.next_step == "Leave kustomize.kubectl empty: one is installed already."
+    assert caught.value.next_step == machine.BUILT_IN
 
 
 @pytest.mark.parametrize("says", ["hello", "{}", '{"clientVersion": {"gitVersion": "v1.18.0"}}', "[]"])
-def test_a_program_that_is_no_kubectl_or_an_old_one_is_a_fault(tmp_path: Path, says: str) -> None:
+def test_an_old_or_wrong_kubectl_is_a_problem(tmp_path: Path, says: str) -> None:
     _program(tmp_path, "kubectl", f"echo '{says}'")
 
-    with pytest.raises(Failure, match="is no kubectl, or one too old"):
+    with pytest.raises(Failure, match="is not kubectl, or is too old"):
         machine.kubectl_version(str(tmp_path / "kubectl"))
 
 
-@pytest.mark.parametrize("says", ["", "exec printf '\\377\\n'"], ids=["nothing", "no text"])
-def test_a_program_that_does_not_say_its_version_ends_no_examination(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str
-) -> None:
-    _program(tmp_path, "git", says)
+def test_a_git_that_prints_nothing_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _program(tmp_path, "git", "")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
-    if says:
-        assert machine.version("git", "--version", mend="") == "\N{REPLACEMENT CHARACTER}"
-        return
-    with pytest.raises(Failure, match="`git --version` says nothing") as caught:
-        machine.version("git", "--version", mend="apt-get install git")
+    with pytest.raises(Failure, match="`git --version` prints nothing") as caught:
+        machine.git_version()
     assert (caught.value.why, caught.value.next_step) == (f"It is {tmp_path}/git.", "apt-get install git")
 
 
-def test_every_program_is_looked_at() -> None:
+def test_a_version_that_is_not_utf_8_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _program(tmp_path, "git", "exec printf '\\377\\n'")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    assert machine.git_version() == "\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize(
+    ("script", "what", "why"),
+    [
+        ("", "Go is not on PATH.", "The sandbox needs it only where official binaries cannot be downloaded."),
+        (
+            "echo go version go1.19.8",
+            "Go is too old.",
+            "/go is go version go1.19.8; 1.21 or newer is needed.",
+        ),
+    ],
+    ids=["missing", "too old"],
+)
+def test_a_go_that_cannot_be_used_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, what: str, why: str
+) -> None:
+    if script:
+        _program(tmp_path, "go", script)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(go, "USUAL", tmp_path / "nowhere")
+
+    with pytest.raises(Failure) as caught:
+        machine.go_version()
+    assert caught.value.what == what
+    assert caught.value.why.endswith(why)
+    assert "https://go.dev/dl" in caught.value.next_step
+
+
+def test_go_is_found_where_its_own_archive_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _program(tmp_path, "go", "echo go version go1.26")
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(go, "USUAL", tmp_path / "go")
+
+    assert machine.go_version() == "go version go1.26"
+
+
+def test_every_program_is_checked() -> None:
     subjects = [check.subject for check in machine.checks(checked_in_settings())]
 
     assert subjects == [
@@ -68,13 +105,13 @@ def test_a_missing_program_names_its_installation(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(Failure, match="git is not on PATH") as caught:
-        machine.version("git", "--version", mend="apt-get install git")
+        machine.git_version()
     assert caught.value.next_step == "apt-get install git"
     with pytest.raises(Failure, match="docker is not on PATH"):
         machine.docker_version()
 
 
-def test_a_docker_without_engine_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docker_without_an_engine_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _program(tmp_path, "docker", "echo Cannot connect to the Docker daemon >&2; exit 1")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
@@ -83,7 +120,9 @@ def test_a_docker_without_engine_says_so(tmp_path: Path, monkeypatch: pytest.Mon
     assert caught.value.why == "Cannot connect to the Docker daemon"
 
 
-def test_who_may_not_use_docker_is_told_how_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_permission_for_docker_names_the_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said = (
         "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock"
     )
@@ -95,10 +134,8 @@ def test_who_may_not_use_docker_is_told_how_to(tmp_path: Path, monkeypatch: pyte
     assert "sudo usermod -aG docker $USER" in caught.value.next_step
 
 
-def test_versions_are_the_first_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_version_of_the_docker_engine_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _program(tmp_path, "docker", "echo 27.0 28.1")
-    _program(tmp_path, "go", "echo go version go1.26; echo more")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
     assert machine.docker_version() == "28.1"
-    assert machine.version("go", "version", mend="") == "go version go1.26"

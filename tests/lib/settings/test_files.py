@@ -1,4 +1,4 @@
-"""Reading one file of settings: what YAML lets pass and settings must not."""
+"""Reading one settings file: what is valid YAML but refused in settings."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
     ],
     ids=["key twice", "key twice within", "number", "switch", "tab", "open", "list", "text", "no UTF-8"],
 )
-def test_what_cannot_be_meant_is_refused_with_its_place(tmp_path: Path, content: bytes, why: str) -> None:
+def test_invalid_content_is_refused_with_its_place(tmp_path: Path, content: bytes, why: str) -> None:
     file = tmp_path / "settings.yaml"
     file.write_bytes(content)
 
@@ -49,13 +49,13 @@ def test_what_cannot_be_meant_is_refused_with_its_place(tmp_path: Path, content:
     assert caught.value.next_step == "Fix that file, then run this again."
 
 
-def test_a_folder_in_the_file_s_place_is_refused_in_words(tmp_path: Path) -> None:
+def test_a_folder_is_refused_with_a_message(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read") as caught:
         read_file(tmp_path)
     assert caught.value.why == "Is a directory."
 
 
-def test_a_key_that_stands_twice_is_refused_in_json_too(tmp_path: Path) -> None:
+def test_a_repeated_key_is_refused_in_json_too(tmp_path: Path) -> None:
     file = tmp_path / "settings.json"
     file.write_text('{"kms": {"project": "a", "project": "b"}}')
 
@@ -65,7 +65,7 @@ def test_a_key_that_stands_twice_is_refused_in_json_too(tmp_path: Path) -> None:
     assert caught.value.why == "project is given twice"
 
 
-def test_tabs_indent_json(tmp_path: Path) -> None:
+def test_json_may_be_indented_with_tabs(tmp_path: Path) -> None:
     file = tmp_path / "settings.json"
     file.write_text('{\n\t"kms": {"project": "a"}\n}\n')
 
@@ -83,10 +83,8 @@ def test_tabs_indent_json(tmp_path: Path) -> None:
     ],
     ids=["all commented out", "a value", "no environment", "an empty environment", "keys for a value"],
 )
-def test_a_section_and_another_value_are_not_mistaken_for_each_other(
-    tmp_path: Path, content: str, why: str
-) -> None:
-    """Invoke can not merge the one over the other: it ended in a traceback with all settings in it."""
+def test_a_section_in_place_of_a_value_is_refused(tmp_path: Path, content: str, why: str) -> None:
+    """Invoke cannot merge them: it ended in a traceback that showed all settings."""
     file = tmp_path / "settings.yaml"
     file.write_text(content)
 
@@ -97,18 +95,18 @@ def test_a_section_and_another_value_are_not_mistaken_for_each_other(
     assert caught.value.why == why
 
 
-def test_a_part_of_the_settings_is_enough_and_other_faults_are_told_later_with_all(tmp_path: Path) -> None:
+def test_other_problems_of_a_file_are_left_to_the_reader(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("kms: {project: 5, colour: red}\nothers: 1\nenvironments: {staging: {zone: }}\n")
 
     assert read_file(file)["kms"] == {"project": 5, "colour": "red"}
 
 
-def test_a_link_that_leads_in_a_circle_is_no_file_of_settings(tmp_path: Path) -> None:
+def test_a_circular_link_is_not_a_settings_file(tmp_path: Path) -> None:
     circle = tmp_path / "circle.yaml"
     circle.symlink_to(circle)
 
-    with pytest.raises(UsageError, match="There are no settings in"):
+    with pytest.raises(UsageError, match="is not a settings file"):
         refuse_missing(str(circle))
 
 
@@ -121,7 +119,7 @@ def test_a_link_that_leads_in_a_circle_is_no_file_of_settings(tmp_path: Path) ->
         ("loop.yaml", "kms: &k\n  more: *k\n"),
     ],
 )
-def test_a_file_nested_too_deep_is_refused(tmp_path: Path, name: str, content: str) -> None:
+def test_deep_nesting_is_refused(tmp_path: Path, name: str, content: str) -> None:
     file = tmp_path / name
     file.write_text(content)
 

@@ -1,4 +1,4 @@
-"""Reading settings: layers, faults, origins."""
+"""Reading settings: layers, problems, sources."""
 
 import shlex
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_key_names_are_made_from_the_ring_or_taken_whole() -> None:
     assert kms.key_name(f"{ring}/cryptoKeys/other") == f"{ring}/cryptoKeys/other"
 
 
-def test_all_faults_are_reported_together() -> None:
+def test_all_problems_are_reported_together() -> None:
     wrong = {
         "image": {"repository": 5},
         "kms": {"colour": "red"},
@@ -58,7 +58,7 @@ def test_all_faults_are_reported_together() -> None:
 @pytest.mark.parametrize(
     "address", ["http://storage.googleapis.com", "storage.googleapis.com", "", "ftp://127.0.0.1"]
 )
-def test_an_address_that_tokens_are_sent_to_is_https_or_of_this_machine(service: str, address: str) -> None:
+def test_a_service_address_needs_https_or_this_machine(service: str, address: str) -> None:
     wrong = {"google": {service: address}}
     with pytest.raises(UsageError, match=r"settings are not valid") as caught:
         read([Layer("invoke.yaml", DEFAULTS), Layer("variables", wrong)], ROOT)
@@ -74,8 +74,8 @@ def test_addresses_of_this_machine_need_no_tls(address: str) -> None:
 
 
 @pytest.mark.parametrize("source", ["invoke.yaml", "invoke -f"])
-def test_a_section_that_is_misspelled_is_not_passed_over(source: str) -> None:
-    """What it says would be left out in silence."""
+def test_a_misspelled_section_is_refused(source: str) -> None:
+    """Its values would be ignored."""
     with pytest.raises(UsageError) as caught:
         read(
             [Layer("invoke.yaml", DEFAULTS), Layer(source, {"time_limit": {"deploy": "10m"}, "tasks": {}})],
@@ -87,8 +87,35 @@ def test_a_section_that_is_misspelled_is_not_passed_over(source: str) -> None:
     )
 
 
-def test_files_of_google_are_found_from_the_settings_folder() -> None:
-    """As all paths are: whoever runs a task may stand elsewhere."""
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        (
+            {"deploy": {"migrations": ["migration"]}},
+            "deploy.migrations.0 is 'migration', but should be a kind such as Deployment, or a kind and name such "
+            "as Deployment/web.",
+        ),
+        (
+            {"environments": {"staging": {"namespace": "Web"}}},
+            "environments.staging.namespace is 'Web', but should be a name of lower-case letters, digits and inner "
+            "dashes, at most 63 characters.",
+        ),
+        (
+            {"kustomize": {"kubernetes": 1.36}},
+            'kustomize.kubernetes is 1.36, but should be a version such as "1.36", in quotes.',
+        ),
+    ],
+    ids=["object", "label", "version"],
+)
+def test_a_wrong_form_is_explained_in_words(section: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read([Layer("invoke.yaml", DEFAULTS), Layer("variables", section)], ROOT)
+
+    assert caught.value.why == f"- {said}"
+
+
+def test_credential_files_are_relative_to_the_settings_folder() -> None:
+    """As all paths are: a task may be run from another folder."""
     named = {"google": {"credentials_file": "keys/a.json", "ca_file": "/etc/ca.pem"}}
 
     google = read([Layer("invoke.yaml", DEFAULTS), Layer("invoke -f", named)], ROOT).google
@@ -102,7 +129,7 @@ def test_a_section_may_hold_anchors_for_others() -> None:
     assert read([Layer("invoke.yaml", {**DEFAULTS, "x-limits": {"deploy": "10m"}})], ROOT)
 
 
-def test_a_person_s_own_file_may_hold_other_projects_sections() -> None:
+def test_a_user_file_may_hold_sections_of_other_projects() -> None:
     assert read([Layer("~/.invoke.yaml", {"website": {}}), Layer("invoke.yaml", DEFAULTS)], ROOT)
 
 
@@ -110,14 +137,14 @@ def test_invoke_s_own_sections_are_known() -> None:
     assert set(INVOKES_OWN) == set(Config.global_defaults())
 
 
-def test_a_section_of_the_wrong_type_is_a_fault() -> None:
+def test_a_section_of_the_wrong_type_is_refused() -> None:
     with pytest.raises(UsageError, match="not valid") as caught:
         read([Layer("invoke.yaml", {**DEFAULTS, "environments": ["staging"]})], ROOT)
 
     assert "environments is ['staging']" in caught.value.why
 
 
-def test_a_fault_within_a_list_says_what_is_allowed_there() -> None:
+def test_a_problem_within_a_list_says_what_is_allowed_there() -> None:
     phases = {"deploy": {"phases": [{"titel": "jobs", "objects": ["Job"]}]}}
     with pytest.raises(UsageError) as caught:
         read([Layer("invoke.yaml", DEFAULTS), Layer("variables", phases)], ROOT)
@@ -139,7 +166,7 @@ def test_a_fault_within_a_list_says_what_is_allowed_there() -> None:
         ("deploy --branch develop", False),
     ],
 )
-def test_a_hook_is_a_command_line_that_can_be_read(hook: str, *, is_fine: bool) -> None:
+def test_a_hook_is_a_readable_command_line(hook: str, *, is_fine: bool) -> None:
     layers = [Layer("a", DEFAULTS), Layer("b", {"deploy": {"hooks": {"after_deploy": [hook]}}})]
     if is_fine:
         assert shlex.split(read(layers, ROOT).deploy.hooks.after_deploy[0])
@@ -149,15 +176,15 @@ def test_a_hook_is_a_command_line_that_can_be_read(hook: str, *, is_fine: bool) 
     assert caught.value.why.startswith("- deploy.hooks.after_deploy")
 
 
-def test_a_checkout_without_invoke_yaml_is_told_so_in_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_invoke_yaml_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         read([Layer("invoke.yaml", {})], tmp_path)
 
     assert caught.value.what == f"There are no settings: {tmp_path / 'invoke.yaml'} is missing."
-    assert caught.value.next_step == "Bring it back: git checkout -- invoke.yaml"
+    assert caught.value.next_step == "Restore it: git checkout -- invoke.yaml"
 
 
-def test_there_has_to_be_an_environment() -> None:
+def test_at_least_one_environment_is_required() -> None:
     with pytest.raises(UsageError) as caught:
         read([Layer("invoke.yaml", {**DEFAULTS, "environments": {}})], ROOT)
 
@@ -183,7 +210,7 @@ def test_an_unknown_environment_names_the_known_ones(asked: str, what: str) -> N
 
     assert str(caught.value) == (
         f"{what}\n  why:  Known environments: staging, production.\n"
-        "  next: Say which, for example --environment staging."
+        "  next: Name one, for example --environment staging."
     )
 
 
@@ -198,7 +225,7 @@ def test_an_unknown_branch_names_the_known_ones(asked: str, what: str) -> None:
 
     assert str(caught.value) == (
         f"{what}\n  why:  Known branches: develop → staging, master → production.\n"
-        "  next: Say which, for example --branch develop."
+        "  next: Name one, for example --branch develop."
     )
 
 
@@ -225,7 +252,7 @@ def test_durations(text: str, seconds: float) -> None:
     ],
     ids=["too long to wait for", "an open quote"],
 )
-def test_what_would_end_in_a_traceback_later_is_a_fault(section: dict[str, object], said: str) -> None:
+def test_values_that_would_fail_later_are_refused(section: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError) as caught:
         read([Layer("invoke.yaml", DEFAULTS), Layer("variables", section)], ROOT)
 

@@ -1,9 +1,8 @@
-"""INVOKE_ variables that Invoke would pass over or misread."""
+"""INVOKE_ variables that Invoke would ignore or misread."""
 
 import pytest
 
-from tasks.lib.settings.reader import Explained
-from tasks.lib.settings.variables import faults
+from tasks.lib.settings.reader import Explained, variable_problems
 
 SETTINGS = [
     Explained("registry.resolve", value=True, source="invoke.yaml"),
@@ -15,7 +14,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "fault"),
+    ("name", "text", "problem"),
     [
         ("INVOKE_REGISTRY_RESOLVE", "0", ""),
         ("INVOKE_REGISTRY_RESOLVE", "", ""),
@@ -41,9 +40,12 @@ SETTINGS = [
         ("HOME", "/", ""),
     ],
 )  # fmt: skip
-def test_only_what_a_setting_can_be_is_taken(name: str, text: str, fault: str) -> None:
-    assert faults({name: text}, SETTINGS) == ([fault] if fault else [])
+def test_a_variable_must_fit_its_setting(name: str, text: str, problem: str) -> None:
+    assert variable_problems({name: text}, SETTINGS) == ([problem] if problem else [])
 
 
-def test_all_faults_are_told_together() -> None:
-    assert len(faults({"INVOKE_REGISTRY_RESOLVE": "no", "INVOKE_EMBER_CONNECTIONS": "no"}, SETTINGS)) == 2
+def test_all_problems_are_reported_together() -> None:
+    assert (
+        len(variable_problems({"INVOKE_REGISTRY_RESOLVE": "no", "INVOKE_EMBER_CONNECTIONS": "no"}, SETTINGS))
+        == 2
+    )

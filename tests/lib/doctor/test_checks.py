@@ -3,7 +3,7 @@
 import json
 
 from tasks.lib.console import Styled
-from tasks.lib.doctor.finding import Check, Finding, as_json, as_rows, examine
+from tasks.lib.doctor.checks import Check, Finding, as_json, as_rows, run
 from tasks.lib.errors import Failure
 
 
@@ -18,7 +18,7 @@ def test_checks_keep_their_order_and_failures_become_findings() -> None:
         Check("machine", "c", _broken, needed=False),
     ]
 
-    assert examine(checks) == [
+    assert run(checks) == [
         Finding("machine", "a", "ok", "1.0"),
         Finding("machine", "b", "problem", "It is [not] there.\nno such file", "apt-get install it"),
         Finding("machine", "c", "note", "It is [not] there.\nno such file", "apt-get install it"),
@@ -29,19 +29,19 @@ def test_a_file_that_cannot_be_read_is_a_finding_beside_the_others() -> None:
     def unreadable() -> str:
         raise PermissionError(13, "Permission denied", "/etc/lookit")
 
-    found = examine([Check("m", "a", unreadable), Check("m", "b", lambda: "1.0")])
+    found = run([Check("m", "a", unreadable), Check("m", "b", lambda: "1.0")])
 
     assert [(one.subject, one.state, one.detail) for one in found] == [
         ("a", "problem", "/etc/lookit cannot be used.\nPermission denied."),
         ("b", "ok", "1.0"),
     ]
-    assert found[0].mend == "Look at its owner and mode: ls -ld /etc/lookit"
+    assert found[0].fix == "Look at its owner and mode: ls -ld /etc/lookit"
 
 
-def test_rows_escape_markup_and_end_with_the_way_to_mend_it() -> None:
-    (fault,) = examine([Check("m", "b", _broken)])
+def test_rows_escape_markup_and_end_with_the_fix() -> None:
+    (problem,) = run([Check("m", "b", _broken)])
 
-    assert as_rows([fault]) == [
+    assert as_rows([problem]) == [
         [
             "m",
             "b",
@@ -53,11 +53,11 @@ def test_rows_escape_markup_and_end_with_the_way_to_mend_it() -> None:
 
 def test_json_has_every_field() -> None:
     assert json.loads(as_json([Finding("m", "a", "ok", "1.0")])) == [
-        {"area": "m", "subject": "a", "state": "ok", "detail": "1.0", "mend": ""}
+        {"area": "m", "subject": "a", "state": "ok", "detail": "1.0", "fix": ""}
     ]
 
 
-def test_one_cause_is_one_fault() -> None:
+def test_one_cause_is_one_problem() -> None:
     checks = [
         Check("staging", "cluster", lambda: "fine", after=("credentials",)),
         Check("this machine", "credentials", _broken),
@@ -67,7 +67,7 @@ def test_one_cause_is_one_fault() -> None:
         Check("production", "files", lambda: "4 files"),
     ]
 
-    assert [(f.area, f.subject, f.state, f.detail) for f in examine(checks) if f.state != "problem"] == [
+    assert [(f.area, f.subject, f.state, f.detail) for f in run(checks) if f.state != "problem"] == [
         ("staging", "cluster", "skipped", "needs: credentials"),
         ("staging", "decrypt", "skipped", "needs: files"),
         ("production", "decrypt", "ok", "fine"),

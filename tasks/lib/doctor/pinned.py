@@ -1,7 +1,7 @@
-"""Names of images that may mean another image tomorrow: in the build files and the Dockerfile.
+"""Image names in the build files and the Dockerfile that are not pinned.
 
-Who can move such a name runs code as the deployer.  A name is pinned by its digest, or by the commit that the
-build itself made the image of; what this repository cannot pin for others is the trigger's to pin.
+Whoever can move a tag runs code as the deployer.  A name is pinned by a digest, or by the commit that the
+build itself makes the image of.  Names that this repository cannot pin are variables that the trigger sets.
 """
 
 import re
@@ -19,43 +19,43 @@ BASE = re.compile(r"^ARG (?P<name>\w+)=(?P<image>\S+)$", re.MULTILINE)
 FROM = re.compile(r"^FROM \$\{?(?P<name>\w+)\}?", re.MULTILINE)
 
 
-def nothing_floats(root: Path) -> str:
-    """Look at the files in `root`.
+def all_pinned(root: Path) -> str:
+    """Check the files in `root`.
 
     Raises:
-        Failure: some names float; each is listed with its file.
+        Failure: some names are not pinned; each is listed with its file.
 
     """
-    found = [f"{name}: {image}" for name in BUILD_FILES for image in in_build_file(root / name)]
-    found += [f"{DOCKERFILE}: {image}" for image in in_dockerfile(root / DOCKERFILE)]
+    found = [f"{name}: {image}" for name in BUILD_FILES for image in unpinned_in_build_file(root / name)]
+    found += [f"{DOCKERFILE}: {image}" for image in unpinned_in_dockerfile(root / DOCKERFILE)]
     if found:
         raise Failure(
             "Images are named by tags that others can move.", "\n".join(found),
             "Pin them in the triggers' substitutions: _VERSION to a commit, others by digest.",
         )  # fmt: skip
-    return "each by digest"
+    return "all pinned by digest"
 
 
-def in_build_file(path: Path) -> list[str]:
-    """The images of a build file's steps that float; a file that is not there, or is refused, has none."""
+def unpinned_in_build_file(path: Path) -> list[str]:
+    """The unpinned images of a build file's steps; none where the file is missing or not valid."""
     try:
         build = load(path)
-    except UsageError:  # its own task says what is wrong with it
+    except UsageError:  # pipeline.run reports it
         return []
-    names = {_filled(step.name, build) for step in build.steps}
+    names = {_with_defaults(step.name, build) for step in build.steps}
     return sorted(name for name in names if not PINNED.search(name))
 
 
-def in_dockerfile(path: Path) -> list[str]:
-    """The images that a Dockerfile is built on by default and that float."""
+def unpinned_in_dockerfile(path: Path) -> list[str]:
+    """The unpinned images that a Dockerfile uses by default."""
     text = path.read_text() if path.is_file() else ""
     images = {found["name"]: found["image"] for found in BASE.finditer(text)}
     used = {found["name"] for found in FROM.finditer(text)}
     return sorted(image for name, image in images.items() if name in used and not PINNED.search(image))
 
 
-def _filled(name: str, build: Build) -> str:
-    """A step's image with the file's own defaults for what the trigger may set."""
+def _with_defaults(name: str, build: Build) -> str:
+    """A step's image, with the file's defaults for the variables that a trigger may set."""
     return VARIABLE.sub(
         lambda found: build.substitutions.get(found["plain"] or found["braced"], found[0]), name
     )

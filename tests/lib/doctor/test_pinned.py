@@ -1,10 +1,10 @@
-"""Names of images that others can move."""
+"""Image names that are not pinned."""
 
 from pathlib import Path
 
 import pytest
 
-from tasks.lib.doctor import floating
+from tasks.lib.doctor import pinned
 from tasks.lib.errors import Failure
 from tasks.lib.pipeline.reading import load
 from tests.builders import ROOT
@@ -12,7 +12,7 @@ from tests.builders import ROOT
 DIGEST = "sha256:" + "a" * 64
 
 
-def test_what_floats_is_listed_with_its_file(tmp_path: Path) -> None:
+def test_unpinned_images_are_listed_with_their_file(tmp_path: Path) -> None:
     (tmp_path / "cloudbuild.yaml").write_text(
         f"""
         substitutions: {{_VERSION: stable, _PYTHON: 'python@{DIGEST}'}}
@@ -28,7 +28,7 @@ def test_what_floats_is_listed_with_its_file(tmp_path: Path) -> None:
     )
 
     with pytest.raises(Failure) as caught:
-        floating.nothing_floats(tmp_path)
+        pinned.all_pinned(tmp_path)
 
     assert caught.value.why.splitlines() == [
         "cloudbuild.yaml: busybox",
@@ -38,13 +38,13 @@ def test_what_floats_is_listed_with_its_file(tmp_path: Path) -> None:
     assert "_VERSION" in caught.value.next_step
 
 
-def test_a_folder_whose_images_are_pinned_has_nothing_to_list(tmp_path: Path) -> None:
+def test_pinned_images_pass(tmp_path: Path) -> None:
     (tmp_path / "cloudbuild.yaml").write_text(f"steps: [{{name: 'tool@{DIGEST}'}}]\n")
-    assert floating.nothing_floats(tmp_path) == "each by digest"
+    assert pinned.all_pinned(tmp_path) == "all pinned by digest"
 
 
-@pytest.mark.parametrize("name", floating.BUILD_FILES)
-def test_every_name_of_this_repository_is_a_trigger_s_to_pin(name: str) -> None:
+@pytest.mark.parametrize("name", pinned.BUILD_FILES)
+def test_every_image_of_this_repository_can_be_pinned_by_triggers(name: str) -> None:
     """No step names an image that a substitution cannot pin."""
     build = load(ROOT / name)
     assert all("$" in step.name for step in build.steps)
