@@ -12,7 +12,6 @@ from pathlib import Path
 from tasks.lib.cluster.gke import connect
 from tasks.lib.deploy.deploy import deploy
 from tasks.lib.deploy.plan.plan import Planned
-from tasks.lib.deploy.releases import store
 from tasks.lib.deploy.session import Session
 from tasks.lib.render.documents import split
 from tests.builders import settings_in
@@ -25,7 +24,7 @@ class Recorded(PlainDeploy):
     def record(self, session: Session, planned: Planned) -> None:
         """Keep the release where something changed."""
         if any(step.writes for step in planned.steps):
-            store.keep(session, planned.steps)
+            session.keep_release(planned.steps)
 
 
 def main() -> None:

@@ -103,14 +103,15 @@ class Rehearsal:
     def deploy(self) -> str:
         """Deploy it, through all checks of a real deploy."""
         from tasks.lib.deploy import new_release
-        from tasks.lib.deploy.output import display, summary
+        from tasks.lib.deploy.output import display
+        from tasks.lib.deploy.output.table import closing
         from tasks.lib.deploy.plan.plan import Choices
 
         place = self.settings.environment(self.name)
         request = new_release.Request(place, self.variables, Choices(prune=True), allow_older=True)
         with display.shown() as tell:
             record = new_release.deploy(self.settings, request, tell)
-        return summary.closing(record, time.monotonic() - record.began)
+        return closing(record, time.monotonic() - record.began)
 
     def upload(self) -> str:
         """Bring a small built Ember app to the environment's bucket."""

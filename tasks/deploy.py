@@ -50,17 +50,17 @@ def deploy(
     """Deploy a branch: decrypt, render, validate, apply in phases and wait until all is ready."""
     from tasks.lib import build_variables
     from tasks.lib.deploy import new_release
-    from tasks.lib.deploy.output import approval, display
+    from tasks.lib.deploy.output import display, plans
     from tasks.lib.deploy.output.report import kept
     from tasks.lib.deploy.plan.plan import Choices
-    from tasks.lib.deploy.releases import bundle_upload
+    from tasks.lib.deploy.recovery import support_bundle
 
     settings = cli.settings(c)
     environment = settings.environment_of_branch(branch)
     variables = build_variables.read(settings, environment, commit=commit, tag=tag)
     forced = tuple(force_conflicts)
     choices = Choices(run_jobs=jobs, force_conflicts=forced, prune=prune, backup=backup)
-    approve_by, launcher = approval.approval(approve, plan_file), cli.launcher(c)
+    approve_by, launcher = plans.approval(approve, plan_file), cli.launcher(c)
     request = new_release.Request(
         environment,
         variables,
@@ -73,12 +73,12 @@ def deploy(
         allow_older,
     )
     if plan:
-        approval.show(new_release.plan(settings, request))
+        plans.show(new_release.plan(settings, request))
     else:
         bundles = settings.root / (cli.absolute(evidence) or settings.deploy.evidence)
         written = [bundles, *([Path(cli.absolute(report))] if report else [])]
         with (
-            bundle_upload.after_failure(settings, evidence_bucket, written),
+            support_bundle.after_failure(settings, evidence_bucket, written),
             display.shown() as shown,
             kept(report, request, shown) as tell,
         ):

@@ -36,7 +36,7 @@ def plan(
     """Show what a deploy of a branch would change, field by field; nothing is changed."""
     from tasks.lib import build_variables
     from tasks.lib.deploy import new_release
-    from tasks.lib.deploy.output import approval
+    from tasks.lib.deploy.output import plans
     from tasks.lib.deploy.plan.plan import Choices
 
     settings = cli.settings(c)
@@ -45,6 +45,6 @@ def plan(
     choices = Choices(run_jobs=jobs, force_conflicts=tuple(force_conflicts), prune=prune)
     request = new_release.Request(environment, variables, choices, allow_older=allow_older)
     found = new_release.plan(settings, request)
-    approval.deliver(found, as_json=json, page=html)
+    plans.deliver(found, as_json=json, page=html)
     if exit_code:
-        approval.require_no_changes(found)
+        plans.require_no_changes(found)

@@ -128,12 +128,12 @@ def rollback(
     accept_unsealed: bool = False,
 ) -> None:
     """Roll back to an earlier release, configuration and image together; migrations are not reversed."""
-    from tasks.lib.deploy.output import approval, display
-    from tasks.lib.deploy.releases import rollback
+    from tasks.lib.deploy.output import display, plans
+    from tasks.lib.deploy.recovery import rollback
 
     number, settings = _number(to), cli.settings(c)
     forced, launcher = tuple(force_conflicts), cli.launcher(c)
-    approve = approval.on_a_terminal("--accept-unsealed") if accept_unsealed else None
+    approve = plans.on_a_terminal("--accept-unsealed") if accept_unsealed else None
     request = rollback.Request(settings.environment(environment), number, launcher, forced, prune, approve)
     with display.shown() as tell:
         rollback.roll_back(settings, request, tell)

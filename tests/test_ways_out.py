@@ -19,19 +19,21 @@ import yaml
 
 from tasks.lib import process
 from tasks.lib.build_variables import BuildVariables
-from tasks.lib.deploy import new_release, notifications
+from tasks.lib.deploy import deploy as steps
+from tasks.lib.deploy import history, new_release, notifications
 from tasks.lib.deploy import session as sessions
-from tasks.lib.deploy.apply import in_phases
 from tasks.lib.deploy.events import Decided, Event, LogLine, Notice, Record, Remembered, Result, Tell, Told
 from tasks.lib.deploy.new_release import NewRelease, Request
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.output import display, report
+from tasks.lib.deploy.output.plans import as_html, as_lines
 from tasks.lib.deploy.plan import document
-from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.plan import Choices, Planned
-from tasks.lib.deploy.releases import history, store, support_bundle
-from tasks.lib.deploy.releases.support_bundle import Found
+from tasks.lib.deploy.recovery import support_bundle
+from tasks.lib.deploy.recovery.support_bundle import Found
+from tasks.lib.deploy.releases import store
 from tasks.lib.deploy.session import Session
+from tasks.lib.deploy.steps import Action, Step
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Redactor, Secret
 from tasks.lib.render import kustomize
@@ -128,7 +130,7 @@ def deployed(
     patch.setattr(NewRelease, "locked", lambda _, session: cluster.locked(session))
     patch.setattr(NewRelease, "plan", lambda _, session: cluster.plan(session))
     patch.setattr(NewRelease, "back_up", lambda *_: None)
-    patch.setattr(in_phases, "PhasedApply", cluster.apply)
+    patch.setattr(steps, "PhasedApply", cluster.apply)
     patch.setattr(store, "add", lambda *_: 1)
     patch.setattr(support_bundle, "collect", cluster.collect)
     patch.setattr(notifications, "send", lambda _url, content, _seconds: sent.append(content))
@@ -155,9 +157,9 @@ def deployed(
         "live log": said.err,
         "error": str(caught.value),
         "events": "\n".join(texts_in([vars(event) for event in heard if isinstance(event, LogLine | Told | Notice)])),
-        "plan as lines": "\n".join(line for plan in plans for _, line in document.as_lines(plan)),
+        "plan as lines": "\n".join(line for plan in plans for _, line in as_lines(plan)),
         "plan as JSON": "\n".join(text for plan in plans for text in texts_in(json.loads(document.as_json(plan)))),
-        "plan as a page": "\n".join(html.unescape(document.as_html(plan)) for plan in plans),
+        "plan as a page": "\n".join(html.unescape(as_html(plan)) for plan in plans),
         "report as JSON": "\n".join(texts_in(json.loads((folder / "report/deploy.json").read_text()))),
         "report as a page": html.unescape((folder / "report/deploy.html").read_text()),
         "evidence": "\n".join(read(path) for path in (folder / "evidence").rglob("*.*") if path.is_file()),

@@ -12,8 +12,9 @@ from tasks.lib.cluster.gke import connect
 from tasks.lib.deploy.apply.apply import Acting
 from tasks.lib.deploy.events import Record
 from tasks.lib.deploy.objects import wanted
-from tasks.lib.deploy.plan.decide import Action, Step, get
-from tasks.lib.deploy.plan.diff import Change, changes
+from tasks.lib.deploy.plan.decide import get
+from tasks.lib.deploy.plan.diff import changes
+from tasks.lib.deploy.steps import Action, Change, Step
 from tests import shell_version
 from tests.sandbox_case import Case, Sandbox, corner
 

@@ -9,8 +9,8 @@ import pytest
 from sandbox.kms.access import DECRYPTER
 from tasks.lib.cluster.gke import connect
 from tasks.lib.deploy.objects import wanted
-from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.dry_run import Rehearsal, require
+from tasks.lib.deploy.steps import Action, Step
 from tasks.lib.errors import Failure
 from tests.deployed import deploy, deployed, may, words
 from tests.heard import until

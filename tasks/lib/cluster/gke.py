@@ -25,7 +25,17 @@ if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
 
 MARK: Final = "lookit-orchestrator"
+NAMESPACES: Final = "/api/v1/namespaces"
 UNUSABLE: Final = frozenset({"PROVISIONING", "STOPPING", "ERROR"})
+
+
+class NoNamespace(Failure):
+    """The environment's namespace does not exist."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(
+            f"The namespace {name} does not exist.", why, f"Create it once: kubectl create namespace {name}"
+        )
 
 
 @dataclass(frozen=True)
@@ -211,6 +221,33 @@ def write_mark(api: Api, environment: "Environment") -> None:
     """Leave the mark."""
     path = f"/api/v1/namespaces/{environment.namespace}/configmaps/{MARK}"
     api.apply(path, mark(environment), doing=f"write ConfigMap {MARK}")
+
+
+def lacks_namespace(api: Api, environment: "Environment") -> bool:
+    """Whether the namespace is not there; asked by a dry run, because few deployers may read namespaces."""
+    path = f"{NAMESPACES}/{environment.namespace}/configmaps/{MARK}"
+    try:
+        api.apply(path, mark(environment), doing="look for the namespace", query={"dryRun": "All"})
+    except ApiError as error:
+        return error.status == 404
+    return False
+
+
+def create_namespace(api: Api, name: str) -> None:
+    """Create a namespace; one that exists already is fine.
+
+    Raises:
+        NoNamespace: we may not.
+
+    """
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    try:
+        api.request("POST", NAMESPACES, doing=f"create Namespace {name}", body=body)
+    except ApiError as error:
+        if error.status == 403:
+            raise NoNamespace(name, error.message) from error
+        if error.status != 409:
+            raise
 
 
 def _ask(settings: "Settings", environment: "Environment", session: "Session") -> "Response":

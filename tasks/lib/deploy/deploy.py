@@ -1,15 +1,13 @@
 """The one order in which a cluster is changed: a deploy, a rollback and a recovery take the same steps."""
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
 
+from tasks.lib.deploy.apply.phases import PhasedApply
 from tasks.lib.deploy.backup.policy import Backup
 from tasks.lib.deploy.events import Record, ReleaseResult, Tell
+from tasks.lib.deploy.plan.plan import Planned
+from tasks.lib.deploy.session import Session
 from tasks.lib.errors import Failure
-
-if TYPE_CHECKING:
-    from tasks.lib.deploy.plan.plan import Planned
-    from tasks.lib.deploy.session import Session
 
 
 def deploy(operation: "Operation", tell: Tell) -> Record:
@@ -20,8 +18,6 @@ def deploy(operation: "Operation", tell: Tell) -> Record:
         TimedOut: something took longer than its limit.
 
     """
-    from tasks.lib.deploy.apply.in_phases import PhasedApply
-
     with (
         operation.announced(tell) as record,
         operation.preflight(record, tell) as session,
@@ -55,31 +51,31 @@ class Operation:
         """Tell that the operation begins, and how it ended; the record is filled meanwhile."""
         raise NotImplementedError
 
-    def preflight(self, record: Record, tell: Tell) -> "AbstractContextManager[Session]":
+    def preflight(self, record: Record, tell: Tell) -> AbstractContextManager[Session]:
         """Check all that can be checked before the lock is taken; the session knows what is wanted."""
         raise NotImplementedError
 
-    def locked(self, session: "Session") -> AbstractContextManager[None]:
+    def locked(self, session: Session) -> AbstractContextManager[None]:
         """Hold the environment's lock."""
         raise NotImplementedError
 
-    def plan(self, session: "Session") -> "Planned":
+    def plan(self, session: Session) -> Planned:
         """Find out what has to be done; nothing in the cluster changes."""
         raise NotImplementedError
 
-    def approve(self, session: "Session", planned: "Planned") -> None:
+    def approve(self, session: Session, planned: Planned) -> None:
         """Have the plan approved, where someone is to be asked; raises to stop."""
 
-    def back_up(self, session: "Session", planned: "Planned") -> Backup:
+    def back_up(self, session: Session, planned: Planned) -> Backup:
         """Back up what the plan changes, where there is something to back up."""
         return Backup(session)
 
-    def limit(self, session: "Session") -> float:
+    def limit(self, session: Session) -> float:
         """The seconds that all phases together may take."""
         return session.settings.time_limits.deploy
 
-    def clean_up(self, session: "Session", planned: "Planned", end: BaseException) -> None:
+    def clean_up(self, session: Session, planned: Planned, end: BaseException) -> None:
         """Do what has to be done once it failed or was interrupted; the caller raises `end` again."""
 
-    def record(self, session: "Session", planned: "Planned") -> None:
+    def record(self, session: Session, planned: Planned) -> None:
         """Keep the release in the cluster's history, however it ended."""

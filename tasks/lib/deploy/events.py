@@ -5,13 +5,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tasks.lib.deploy.objects import Ref
-from tasks.lib.deploy.plan.decide import Action, Step
-
-if TYPE_CHECKING:
-    from tasks.lib.deploy.plan.document import Plan
+from tasks.lib.deploy.steps import Action, Plan, Step
 
 
 @dataclass(frozen=True)
@@ -196,7 +193,7 @@ class Ended:
 class Decided:
     """It is clear what will be done."""
 
-    plan: "Plan"
+    plan: Plan
 
 
 @dataclass(frozen=True)

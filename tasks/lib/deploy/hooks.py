@@ -11,16 +11,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasks.lib import process
+from tasks.lib.build_variables import BuildVariables
 from tasks.lib.deploy import notifications
 from tasks.lib.deploy.events import Notice, Tell
 from tasks.lib.errors import Failure
-
-if TYPE_CHECKING:
-    from tasks.lib.build_variables import BuildVariables
-    from tasks.lib.settings.model import Environment, Settings
+from tasks.lib.settings.model import Environment, Settings
 
 
 @dataclass(frozen=True)
@@ -51,9 +48,9 @@ class Hooks:
 
     """
 
-    settings: "Settings"
-    environment: "Environment"
-    variables: "BuildVariables"
+    settings: Settings
+    environment: Environment
+    variables: BuildVariables
     launcher: Launcher
     tell: Tell
     spoken: Mapping[str, str] = field(default_factory=lambda: notifications.DEPLOY)
@@ -118,7 +115,7 @@ class Hooks:
             run(self.launcher, when, command, env, self.settings)
 
 
-def run(launcher: Launcher, when: str, command: str, env: Mapping[str, str], settings: "Settings") -> None:
+def run(launcher: Launcher, when: str, command: str, env: Mapping[str, str], settings: Settings) -> None:
     """Run one hook; `when` is before_deploy and so on.
 
     Raises:

@@ -2,21 +2,18 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tasks.lib.cluster.api import Api
 from tasks.lib.cluster.gke import connect
+from tasks.lib.deploy.history import DAMAGED, Release
 from tasks.lib.deploy.lock.holder import claim_of, notes_of
 from tasks.lib.deploy.lock.lease import Lock
 from tasks.lib.deploy.releases import store
-from tasks.lib.deploy.releases.history import DAMAGED
 from tasks.lib.errors import Failure
 from tasks.lib.image.digest import containers, parsed
 from tasks.lib.image.reference import Reference
-
-if TYPE_CHECKING:
-    from tasks.lib.cluster.api import Api
-    from tasks.lib.deploy.releases.history import Release
-    from tasks.lib.settings.model import Environment, Settings
+from tasks.lib.settings.model import Environment, Settings
 
 WORKLOADS = (
     "apis/apps/v1/namespaces/{}/deployments",
@@ -29,7 +26,7 @@ WORKLOADS = (
 )
 
 
-def in_use(settings: "Settings", repository: Reference) -> set[str]:
+def in_use(settings: Settings, repository: Reference) -> set[str]:
     """The tags and digests of `repository` that any environment's workloads, releases or running deploy name.
 
     Raises:
@@ -54,13 +51,13 @@ def in_use(settings: "Settings", repository: Reference) -> set[str]:
     return used
 
 
-def being_deployed(api: "Api", environment: "Environment") -> set[str]:
+def being_deployed(api: Api, environment: Environment) -> set[str]:
     """The tag of the image that a running deploy may not have applied yet: only its lock names it."""
     lease = Lock(api, environment, claim_of({})).read()
     return {notes_of(lease).get("commit", "")} - {""} if lease else set()
 
 
-def images_of(past: "Release", namespace: str) -> list[str]:
+def images_of(past: Release, namespace: str) -> list[str]:
     """The images of a past release.
 
     Raises:

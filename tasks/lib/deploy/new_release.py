@@ -4,25 +4,33 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from tasks.lib.background import Background
+from tasks.lib.build_variables import BuildVariables
+from tasks.lib.cluster import gke
+from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy import deploy as steps
+from tasks.lib.deploy import history
 from tasks.lib.deploy import session as sessions
+from tasks.lib.deploy.backup import policy
+from tasks.lib.deploy.backup.policy import Backup
 from tasks.lib.deploy.events import Decided, Notice, PhaseBegan, Record, ReleaseResult, Tell
 from tasks.lib.deploy.hooks import Hooks, Launcher
+from tasks.lib.deploy.lock import holder, lease
+from tasks.lib.deploy.objects import wanted
+from tasks.lib.deploy.plan import autoscaling, commit_order, document, prune, readers, references
+from tasks.lib.deploy.plan import plan as plans
+from tasks.lib.deploy.plan.plan import Choices, Planned
+from tasks.lib.deploy.recovery import recover, release_zero
+from tasks.lib.deploy.releases import seal, store
+from tasks.lib.deploy.releases.seal import Seal
+from tasks.lib.deploy.session import Session
+from tasks.lib.deploy.steps import Plan
+from tasks.lib.image import digest
+from tasks.lib.render.rendering import Rendered, render
+from tasks.lib.secrets import crypt
 from tasks.lib.secrets.files import RELEASE_KEY
-
-if TYPE_CHECKING:
-    from tasks.lib.build_variables import BuildVariables
-    from tasks.lib.cluster.gke import Connection
-    from tasks.lib.deploy.backup.policy import Backup
-    from tasks.lib.deploy.plan.document import Plan
-    from tasks.lib.deploy.plan.plan import Choices, Planned
-    from tasks.lib.deploy.releases.seal import Seal
-    from tasks.lib.deploy.session import Session
-    from tasks.lib.render.rendering import Rendered
-    from tasks.lib.settings.model import Environment, Settings
+from tasks.lib.settings.model import Environment, Settings
 
 
 @dataclass(frozen=True)
@@ -38,18 +46,18 @@ class Request:
 
     """
 
-    environment: "Environment"
-    variables: "BuildVariables"
-    choices: "Choices"
+    environment: Environment
+    variables: BuildVariables
+    choices: Choices
     wait: bool = True
-    approve: "Callable[[Plan], None]" = lambda plan: None
+    approve: Callable[[Plan], None] = lambda plan: None
     roll_back: bool = True
     evidence: str = ""
     launcher: Launcher = field(default_factory=Launcher)
     allow_older: bool = False
 
 
-def deploy(settings: "Settings", request: Request, tell: Tell) -> Record:
+def deploy(settings: Settings, request: Request, tell: Tell) -> Record:
     """Deploy; `tell` hears the end on success, failure, time-out and interruption alike.
 
     Raises:
@@ -60,15 +68,13 @@ def deploy(settings: "Settings", request: Request, tell: Tell) -> Record:
     return steps.deploy(NewRelease(settings, request), tell)
 
 
-def plan(settings: "Settings", request: Request) -> "Plan":
+def plan(settings: Settings, request: Request) -> Plan:
     """What a deploy would do; nothing in the cluster changes.
 
     Raises:
         Failure: the deploy would fail before it changes anything.
 
     """
-    from tasks.lib.deploy.releases import store
-
     operation = NewRelease(settings, request)
     with operation.preflight(Record(request.environment.name), lambda event: None) as session:
         session.past = store.read(session.api, session.namespace)
@@ -78,7 +84,7 @@ def plan(settings: "Settings", request: Request) -> "Plan":
 class NewRelease(steps.Operation):
     """The deploy of one commit."""
 
-    def __init__(self, settings: "Settings", request: Request) -> None:
+    def __init__(self, settings: Settings, request: Request) -> None:
         self._settings, self._request, self._environment = settings, request, request.environment
         self._is_marked, self._lacks_namespace, self._approved = False, False, False
 
@@ -89,14 +95,8 @@ class NewRelease(steps.Operation):
             yield record
 
     @contextmanager
-    def preflight(self, record: Record, tell: Tell) -> "Iterator[Session]":
+    def preflight(self, record: Record, tell: Tell) -> Iterator[Session]:
         """Render the manifests, reach the cluster, and check that it is the right one."""
-        from tasks.lib.cluster import gke
-        from tasks.lib.deploy.apply import namespace
-        from tasks.lib.deploy.lock import holder
-        from tasks.lib.deploy.objects import wanted
-        from tasks.lib.deploy.plan import readers
-
         tell(PhaseBegan("preflight"))
         settings, environment = self._settings, self._environment
         connection, rendered, seal = _rendered(settings, self._request)
@@ -109,31 +109,24 @@ class NewRelease(steps.Operation):
             objects = wanted(contents, connection.kinds, session.namespace)
             session.objects = readers.marked(objects) if settings.deploy.restart_readers else objects
             self._is_marked = gke.check_mark(session.api, environment)
-            self._lacks_namespace = not self._is_marked and namespace.is_missing(session.api, environment)
+            self._lacks_namespace = not self._is_marked and gke.lacks_namespace(session.api, environment)
             yield session
 
     @contextmanager
-    def locked(self, session: "Session") -> Iterator[None]:
+    def locked(self, session: Session) -> Iterator[None]:
         """Hold the lock; a missing namespace is created first, once the plan that shows it is approved."""
-        from tasks.lib.deploy.apply import namespace
-        from tasks.lib.deploy.lock import lease
-        from tasks.lib.deploy.releases import store
-
         _tell_where(session)
         if self._lacks_namespace:
             self.approve(session, self.plan(session))
-            namespace.create(session.api, session.namespace)
+            gke.create_namespace(session.api, session.namespace)
             session.tell(Notice(f"namespace {session.namespace} is created"))
         wait = self._settings.time_limits.lock if self._request.wait else 0
         with lease.held(session.lock, wait=wait, tell=session.tell):
             session.past = store.read(session.api, session.namespace)
             yield
 
-    def plan(self, session: "Session") -> "Planned":
+    def plan(self, session: Session) -> Planned:
         """Plan what was rendered; what it names has to be there, and the release in force is not newer."""
-        from tasks.lib.deploy.plan import commit_order, prune, readers, references
-        from tasks.lib.deploy.plan import plan as plans
-
         settings, environment, request = self._settings, self._environment, self._request
         planned = plans.make(settings, environment, session.connection, session.objects, request.choices)
         if request.choices.prune and settings.deploy.prune:
@@ -144,22 +137,18 @@ class NewRelease(steps.Operation):
             *commit_order.check(settings, environment.name, request.variables, past),
             *readers.notes(planned),
         )
-        sessions.learn(session.redactor, planned.live_secrets)
+        session.learn(planned.live_secrets)
         return replace(planned, notes=notes)
 
-    def shown(self, session: "Session", planned: "Planned") -> "Plan":
+    def shown(self, session: Session, planned: Planned) -> Plan:
         """The plan as people and files get it, without secret values."""
-        from tasks.lib.deploy.plan import document
-
         shown = document.of(self._environment.name, planned)
         if self._lacks_namespace:
             shown = document.with_namespace(shown, session.namespace)
         return document.blanked(shown, session.redactor)
 
-    def approve(self, session: "Session", planned: "Planned") -> None:
+    def approve(self, session: Session, planned: Planned) -> None:
         """Tell the plan and have it approved; once approved before the namespace was created, it stays so."""
-        from tasks.lib.deploy.plan import autoscaling
-
         if self._approved:
             return
         shown = self.shown(session, planned)
@@ -169,12 +158,8 @@ class NewRelease(steps.Operation):
         self._request.approve(shown)
         self._approved = True
 
-    def back_up(self, session: "Session", planned: "Planned") -> "Backup":
+    def back_up(self, session: Session, planned: Planned) -> Backup:
         """Run the hooks that may stop it, begin the backup, and keep what others deployed as release 0."""
-        from tasks.lib.cluster import gke
-        from tasks.lib.deploy.backup.policy import Backup
-        from tasks.lib.deploy.releases import release_zero
-
         self._hooks(session.tell).before()
         backup = Backup(session)
         if self._request.choices.backup:
@@ -184,52 +169,40 @@ class NewRelease(steps.Operation):
             gke.write_mark(session.api, self._environment)
         return backup
 
-    def clean_up(self, session: "Session", planned: "Planned", end: BaseException) -> None:
+    def clean_up(self, session: Session, planned: Planned, end: BaseException) -> None:
         """Bring the last good release back, unless the deploy was interrupted or all is ready already."""
-        from tasks.lib.deploy.releases import recover
-
         request = self._request
         recover.after(session, planned, end, roll_back=request.roll_back, evidence=request.evidence)
 
-    def record(self, session: "Session", planned: "Planned") -> None:
+    def record(self, session: Session, planned: Planned) -> None:
         """Keep the release; one that changed nothing is kept only where the newest one did not go well."""
-        from tasks.lib.deploy.backup import policy
-        from tasks.lib.deploy.plan import readers
-        from tasks.lib.deploy.releases import history, store
-
         record = session.record
         went_well = record.outcome is ReleaseResult.DEPLOYED
         record.aftermath += readers.notes(planned) if went_well else policy.reminder(session.facts)
         writes = bool(planned.removals) or any(step.writes for step in planned.steps)
         if writes or (went_well and not history.is_good(session.past)):
-            store.keep(session, planned.steps)
+            session.keep_release(planned.steps)
 
     def _hooks(self, tell: Tell) -> Hooks:
         request = self._request
         return Hooks(self._settings, self._environment, request.variables, request.launcher, tell)
 
 
-def _rendered(settings: "Settings", request: Request) -> "tuple[Connection, Rendered, Seal]":
+def _rendered(settings: Settings, request: Request) -> tuple[Connection, Rendered, Seal]:
     """Reach the cluster while the secrets are decrypted, and render; all of it changes nothing."""
-    from tasks.lib.cluster.gke import connect
-    from tasks.lib.deploy.releases import seal
-    from tasks.lib.image.digest import pin
-    from tasks.lib.render.rendering import render
-    from tasks.lib.secrets.crypt import decrypt_all
-
     environment = request.environment
-    connecting = Background(partial(connect, settings, environment))
-    secrets = decrypt_all(settings, environment)
+    connecting = Background(partial(gke.connect, settings, environment))
+    secrets = crypt.decrypt_all(settings, environment)
     sealing = seal.of(settings, environment, secrets)
     secrets.pop(RELEASE_KEY, None)  # no manifest reads it
     rendered = render(settings, environment, request.variables, secrets)
     rendered.validate(settings.kustomize.kubernetes)
     with rendered.redactor.failures():
-        pin(settings, [document.content for document in rendered.documents])
+        digest.pin(settings, [document.content for document in rendered.documents])
     return connecting.wait(), rendered, sealing
 
 
-def _tell_where(session: "Session") -> None:
+def _tell_where(session: Session) -> None:
     found = session.connection.found
     session.tell(Notice(f"cluster {found.name} at {found.endpoint.server}"))
     if session.seal.problem:

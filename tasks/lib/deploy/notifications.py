@@ -5,18 +5,16 @@ The address is a secret: whoever has it can post.  It is read from the environme
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from tasks.lib import signals
 from tasks.lib.background import call
+from tasks.lib.build_variables import BuildVariables
 from tasks.lib.deploy.events import ReleaseResult
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
 from tasks.lib.retry import TEMPORARY, Attempts, retry_after
-
-if TYPE_CHECKING:
-    from tasks.lib.build_variables import BuildVariables
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 8.0
@@ -57,7 +55,7 @@ def _is_safe(url: str) -> bool:
 
 
 def message(
-    event: str, spoken: Mapping[str, str], environment: str, variables: "BuildVariables", more: str
+    event: str, spoken: Mapping[str, str], environment: str, variables: BuildVariables, more: str
 ) -> dict[str, object]:
     """What is sent: `text` for notifications and other receivers, `blocks` for Slack's window."""
     sign = SIGNS[event]

@@ -4,24 +4,20 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasks.lib import console, process
-from tasks.lib.build_variables import repository_full_name
+from tasks.lib.build_variables import BuildVariables, repository_full_name
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Redactor
-
-if TYPE_CHECKING:
-    from tasks.lib.build_variables import BuildVariables
-    from tasks.lib.settings.model import Environment, Settings
+from tasks.lib.settings.model import Environment, Settings
 
 TOKEN = "SENTRY_AUTH_TOKEN"  # noqa: S105 - a variable's name
 
 
 def announce(
-    settings: "Settings",
-    environment: "Environment",
-    variables: "BuildVariables",
+    settings: Settings,
+    environment: Environment,
+    variables: BuildVariables,
     environ: Mapping[str, str] | None = None,
 ) -> bool:
     """Create the release in Sentry, with its commit and deployment; False where nobody is to be told.
@@ -55,7 +51,7 @@ def announce(
 
 
 def commands(
-    settings: "Settings", environment: "Environment", variables: "BuildVariables"
+    settings: Settings, environment: Environment, variables: BuildVariables
 ) -> list[tuple[str, ...]]:
     """The calls, in order; the release is named after the commit, as the application reports it."""
     release = variables.commit_sha

@@ -4,22 +4,34 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from tasks.lib.deploy.events import Began, Decided, Ended, Event, LogLine, Notice, Record, Tell, Told
+from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.gke import Connection
+from tasks.lib.deploy import history
+from tasks.lib.deploy.events import (
+    Began,
+    Decided,
+    Ended,
+    Event,
+    LogLine,
+    Notice,
+    Record,
+    Remembered,
+    Tell,
+    Told,
+)
+from tasks.lib.deploy.history import Release
+from tasks.lib.deploy.lock.holder import Claim
+from tasks.lib.deploy.lock.lease import Lock
+from tasks.lib.deploy.objects import Wanted
 from tasks.lib.deploy.plan.document import blanked
+from tasks.lib.deploy.releases import store
+from tasks.lib.deploy.releases.seal import Seal
+from tasks.lib.deploy.steps import Step
+from tasks.lib.errors import Failure
+from tasks.lib.redaction import Redactor
 from tasks.lib.secrets import sensitive
-
-if TYPE_CHECKING:
-    from tasks.lib.cluster.api import Api, Json
-    from tasks.lib.cluster.gke import Connection
-    from tasks.lib.deploy.lock.holder import Claim
-    from tasks.lib.deploy.lock.lease import Lock
-    from tasks.lib.deploy.objects import Wanted
-    from tasks.lib.deploy.releases.history import Release
-    from tasks.lib.deploy.releases.seal import Seal
-    from tasks.lib.redaction import Redactor
-    from tasks.lib.settings.model import Environment, Settings
+from tasks.lib.settings.model import Environment, Settings
 
 
 @dataclass
@@ -39,22 +51,22 @@ class Session:
 
     """
 
-    settings: "Settings"
-    environment: "Environment"
-    connection: "Connection"
-    lock: "Lock"
-    seal: "Seal"
-    redactor: "Redactor"
+    settings: Settings
+    environment: Environment
+    connection: Connection
+    lock: Lock
+    seal: Seal
+    redactor: Redactor
     record: Record
     tell: Tell
-    objects: "Sequence[Wanted]" = ()
+    objects: Sequence[Wanted] = ()
     facts: dict[str, str] = field(default_factory=dict)
-    past: "list[Release]" = field(default_factory=list)
-    zero: "Release | None" = None
+    past: list[Release] = field(default_factory=list)
+    zero: Release | None = None
     began: float = field(default_factory=time.monotonic)
 
     @property
-    def api(self) -> "Api":
+    def api(self) -> Api:
         """The cluster's API server."""
         return self.connection.api
 
@@ -72,11 +84,26 @@ class Session:
         finally:
             self.api.close()
 
-    def secrets(self) -> "list[Json]":
+    def secrets(self) -> list[Json]:
         """The Secrets of the namespace, whose values nothing that is told may contain from now on."""
         found, _ = self.api.list(f"/api/v1/namespaces/{self.namespace}/secrets", doing="list secrets")
-        learn(self.redactor, found)
+        self.learn(found)
         return found
+
+    def learn(self, secrets: Sequence[Json]) -> None:
+        """Take out what these Secrets hold too: pods of an earlier release may log what was rotated."""
+        self.redactor.learn(sensitive.in_objects(secrets, self.redactor.public))
+
+    def keep_release(self, steps: Sequence[Step]) -> None:
+        """Keep the release in the history; where that fails, how the deploy itself ended stays the news."""
+        objects = [step.wanted for step in steps]
+        facts = history.facts(self.facts, self.record, objects, time.monotonic() - self.began)
+        self.tell(Remembered(facts))
+        try:
+            number = store.add(self.api, self.namespace, facts, objects, self.past, self.seal.sealed)
+            self.tell(Notice(f"kept as release {number}"))
+        except Failure as failure:
+            self.tell(Notice(f"This release could not be kept in the history: {failure.what} {failure.why}"))
 
 
 @contextmanager
@@ -91,30 +118,23 @@ def recorded(environment: str, tell: Tell) -> Iterator[Record]:
 
 
 def begun(
-    settings: "Settings",
-    environment: "Environment",
-    connection: "Connection",
-    claim: "Claim",
-    seal: "Seal",
-    redactor: "Redactor",
+    settings: Settings,
+    environment: Environment,
+    connection: Connection,
+    claim: Claim,
+    seal: Seal,
+    redactor: Redactor,
     record: Record,
     tell: Tell,
 ) -> Session:
     """A session that does not hold its lock yet; its record and `tell` get no secret values."""
-    from tasks.lib.deploy.lock.lease import Lock
-
     record.blank = redactor.line
     lock, facts = Lock(connection.api, environment, claim), {**claim.notes, "who": claim.holder}
     tell = masked(tell, redactor)
     return Session(settings, environment, connection, lock, seal, redactor, record, tell, facts=facts)
 
 
-def learn(redactor: "Redactor", secrets: "Sequence[Json]") -> None:
-    """Take out what Secrets of the cluster hold too: pods of an earlier release may log what was rotated."""
-    redactor.learn(sensitive.in_objects(secrets, redactor.public))
-
-
-def masked(tell: Tell, redactor: "Redactor") -> Tell:
+def masked(tell: Tell, redactor: Redactor) -> Tell:
     """`tell`, with secret values taken out of whatever comes from the cluster."""
 
     def tell_masked(event: Event) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tasks.lib.deploy.history import Release, sound
 from tasks.lib.deploy.images_in_use import as_pod, images_of, named
-from tasks.lib.deploy.releases.history import Release, sound
 from tasks.lib.errors import Failure
 from tasks.lib.image.reference import parse
 

@@ -14,17 +14,18 @@ import pytest
 
 from tasks.lib.cluster import rbac
 from tasks.lib.cluster.kinds import Kind
+from tasks.lib.deploy import history
+from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.objects import Wanted, annotated, scopes_to_come, wanted
+from tasks.lib.deploy.output import plans
 from tasks.lib.deploy.plan import autoscaling, document, prune, readers, references
-from tasks.lib.deploy.plan.decide import Step, decide
+from tasks.lib.deploy.plan.decide import decide
 from tasks.lib.deploy.plan.field_managers import labelled
-from tasks.lib.deploy.plan.phases import arrange, ranks
-from tasks.lib.deploy.plan.plan import Planned
-from tasks.lib.deploy.releases import difference, history
-from tasks.lib.deploy.releases.history import Release
-from tasks.lib.deploy.rollout.awaited import is_awaited, left_alone, may_be_awaited
+from tasks.lib.deploy.plan.plan import Planned, arrange, batches
+from tasks.lib.deploy.releases import review
+from tasks.lib.deploy.rollout.awaited import is_awaited, left_alone, may_be_awaited, paused_or_suspended
 from tasks.lib.deploy.rollout.readiness import readiness, tally
-from tasks.lib.deploy.rollout.stalled import paused_or_suspended
+from tasks.lib.deploy.steps import Step
 from tasks.lib.errors import Failure
 from tasks.lib.image.digest import pin_with
 from tasks.lib.redaction import Redactor
@@ -135,8 +136,8 @@ def judge(step: Step) -> None:
 
 
 def told(found: Sequence[Wanted], steps: Sequence[Step], redactor: Redactor) -> None:
-    for group in arrange(found, SETTINGS.deploy.phases, "staging-"):
-        ranks(group.objects)
+    for _, steps_of_it in arrange(steps, SETTINGS.deploy.phases, "staging-"):
+        batches(steps_of_it)
     there = {w.ref: w.body for w in found}
     needs = [need for w in found for need in references.needs_of(w.ref, w.body)]
     references.missing(needs, there)
@@ -145,11 +146,11 @@ def told(found: Sequence[Wanted], steps: Sequence[Step], redactor: Redactor) -> 
     prune.names_read(there.values())
     history.images(found), history.secret_keys(found)
     past = [Release(number, {"result": "deployed"}, history.pack(found)) for number in (1, 2)]
-    difference.differences(*past)
+    review.differences(*past)
     planned = Planned((("phase", tuple(steps)),), {}, {})
     readers.marked(found), readers.notes(planned)
     plan = document.blanked(document.of("staging", planned), redactor)
-    document.as_json(plan), document.as_lines(plan), document.as_html(plan)
+    document.as_json(plan), plans.as_lines(plan), plans.as_html(plan)
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,11 @@ import pytest
 
 from tasks.lib.deploy.events import Decided, Event, LogLine, Notice, PhaseBegan, Told
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.plan.decide import Action, Step
-from tasks.lib.deploy.plan.diff import Change
-from tasks.lib.deploy.plan.document import Entry, Plan
 from tasks.lib.deploy.plan.plan import Planned
-from tasks.lib.deploy.session import learn, masked
+from tasks.lib.deploy.session import masked
+from tasks.lib.deploy.steps import Action, Change, Entry, Plan, Step
 from tasks.lib.redaction import Redactor
+from tests.lib.deploy.sessions import a_session
 
 REF = Ref("v1", "Job", "default", "migration")
 
@@ -50,10 +49,10 @@ def test_a_value_that_was_rotated_is_masked_once_the_plan_has_seen_it() -> None:
     strays = {Ref("v1", "Secret", "default", "hashed-1"): live("hashed-1", "an older password")}
     others = {**strays, Ref("v1", "ConfigMap", "default", "c"): live("c", "configured", "ConfigMap")}
     planned = Planned((("config", (step, new)),), {}, {}, others=others)
-    redactor, heard = Redactor(["correct horse"]), list[Event]()
-    tell = masked(heard.append, redactor)
+    heard = list[Event]()
+    session = a_session(told=heard)
 
-    learn(redactor, planned.live_secrets)
-    tell(LogLine("pod", "not the old password, an older password, configured: correct horse"))
+    session.learn(planned.live_secrets)
+    session.tell(LogLine("pod", "not the old password, an older password, configured"))
 
-    assert heard == [LogLine("pod", "not [redacted], [redacted], configured: [redacted]")]
+    assert heard == [LogLine("pod", "not [redacted], [redacted], configured")]

@@ -14,9 +14,10 @@ from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.deploy.events import Record, Result, Tell, Told
 from tasks.lib.deploy.objects import Ref, is_going
 from tasks.lib.deploy.plan import takeover
-from tasks.lib.deploy.plan.decide import Action, Step, get
+from tasks.lib.deploy.plan.decide import get
 from tasks.lib.deploy.plan.field_managers import Conflict, bare, found_in, not_ours, options, without
 from tasks.lib.deploy.plan.plan import unknown_kind
+from tasks.lib.deploy.steps import Action, Step
 from tasks.lib.errors import Failure, TimedOut
 
 SPOKEN: Final = {

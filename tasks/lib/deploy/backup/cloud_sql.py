@@ -14,11 +14,10 @@ from tasks.lib.deploy.events import Notice, Tell
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.google.answers import refusal_words
 from tasks.lib.retry import TEMPORARY, Attempts
+from tasks.lib.settings.model import Database, Settings
 
 if TYPE_CHECKING:
     from requests import Response, Session
-
-    from tasks.lib.settings.model import Database, Settings
 
 # The right to back a database up, as a role of its own: predefined ones may change the instance as well.
 ROLE: Final = "lookitDatabaseBackup"
@@ -57,7 +56,7 @@ class Refusal:
 class Backups:
     """Backups of one database."""
 
-    def __init__(self, settings: "Settings", database: "Database", session: "Session", tell: Tell) -> None:
+    def __init__(self, settings: Settings, database: Database, session: "Session", tell: Tell) -> None:
         self._root = f"{settings.google.sql_admin}/v1/projects/{database.project}"
         self._database, self._session, self._tell = database, session, tell
         self._attempt, self._limit = settings.time_limits.backup_attempt, settings.time_limits.backup
@@ -130,7 +129,7 @@ class Backups:
             signals.sleep(pause)
             yield
 
-    def _ask(self, method: str, url: str, body: object) -> "Mapping[str, Any] | Refusal":
+    def _ask(self, method: str, url: str, body: object) -> Mapping[str, Any] | Refusal:
         import requests
 
         try:
@@ -160,7 +159,7 @@ def refusal(answer: "Response") -> Refusal:
     return Refusal(answer.status_code, refusal_words(answer), frozenset(reasons))
 
 
-def read_begun(database: "Database", operation: Mapping[str, Any]) -> Begun:
+def read_begun(database: Database, operation: Mapping[str, Any]) -> Begun:
     """The backup behind an operation.
 
     Raises:
@@ -178,7 +177,7 @@ def read_begun(database: "Database", operation: Mapping[str, Any]) -> Begun:
     return Begun(str(name), str(number))
 
 
-def require_success(database: "Database", begun: Begun, operation: Mapping[str, Any]) -> None:
+def require_success(database: Database, begun: Begun, operation: Mapping[str, Any]) -> None:
     """Check how a finished operation ended.
 
     Raises:
@@ -195,7 +194,7 @@ def require_success(database: "Database", begun: Begun, operation: Mapping[str, 
         )
 
 
-def refused(database: "Database", answer: Refusal) -> Failure:
+def refused(database: Database, answer: Refusal) -> Failure:
     """A refusal as a failure, with the command that fixes it."""
     what, fix = cause(database, answer)
     return Failure(
@@ -205,7 +204,7 @@ def refused(database: "Database", answer: Refusal) -> Failure:
     )
 
 
-def cause(database: "Database", answer: Refusal) -> tuple[str, str]:
+def cause(database: Database, answer: Refusal) -> tuple[str, str]:
     """What a refusal means, without a full stop, and the command that mends it."""
     instance, project = database.instance, f"--project={database.project}"
     start = f"gcloud sql instances patch {database.name} {project} --activation-policy=ALWAYS"
@@ -233,11 +232,11 @@ def cause(database: "Database", answer: Refusal) -> tuple[str, str]:
     return by_status.get(answer.status, unknown)
 
 
-def _flags(command: str, database: "Database") -> str:
+def _flags(command: str, database: Database) -> str:
     return f"{command} --instance={database.name} --project={database.project}"
 
 
-def _by_hand(database: "Database") -> str:
+def _by_hand(database: Database) -> str:
     return f"Or by hand: {_flags('gcloud sql backups create', database)}, then deploy with --no-backup."
 
 

@@ -2,17 +2,16 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from tasks.lib.deploy.backup import cloud_sql
 from tasks.lib.deploy.events import Notice
-from tasks.lib.deploy.plan.decide import Action, Step
-from tasks.lib.deploy.releases.history import Release
+from tasks.lib.deploy.history import Release
+from tasks.lib.deploy.plan.plan import Phase, Planned
 from tasks.lib.deploy.rollout.judge import previous_run
-
-if TYPE_CHECKING:
-    from tasks.lib.deploy.backup.cloud_sql import Backups, Begun
-    from tasks.lib.deploy.plan.plan import Phase, Planned
-    from tasks.lib.deploy.session import Session
+from tasks.lib.deploy.session import Session
+from tasks.lib.deploy.steps import Action, Step
+from tasks.lib.google import sessions
 
 BACKUP: Final = "backup"
 INSTANCE: Final = "database"
@@ -25,22 +24,19 @@ class Backup:
     Once it is there, the session's facts name it.
     """
 
-    def __init__(self, session: "Session") -> None:
+    def __init__(self, session: Session) -> None:
         self._session, self._settings, self._environment = session, session.settings, session.environment
-        self._backups: Backups | None = None
-        self._begun: Begun | None = None
+        self._backups: cloud_sql.Backups | None = None
+        self._begun: cloud_sql.Begun | None = None
         self._description = ""
 
-    def begin(self, planned: "Planned", commit: str) -> None:
+    def begin(self, planned: Planned, commit: str) -> None:
         """Ask for a backup if this plan runs a migration; its description names the commit.
 
         Raises:
             Failure: there will be none; nothing was changed.
 
         """
-        from tasks.lib.deploy.backup.cloud_sql import Backups
-        from tasks.lib.google.sessions import authorized_session
-
         database = self._environment.database
         due = [str(step.ref) for step in planned.steps if self._migrates(step)]
         if not due or not database.instance:
@@ -49,15 +45,15 @@ class Backup:
             said = f"{database.instance} is not backed up before {due[0]}: backups are disabled in settings"
             self._session.tell(Notice(said))
             return
-        credentials = authorized_session(self._settings.google)
-        self._backups = Backups(self._settings, database, credentials, self._session.tell)
+        credentials = sessions.authorized_session(self._settings.google)
+        self._backups = cloud_sql.Backups(self._settings, database, credentials, self._session.tell)
         self._description = f"lookit-orchestrator, before {commit[:12]} migrates ({uuid.uuid4().hex[:8]})"
         self._begun = self._backups.begin(self._description)
         self._session.tell(
             Notice(f"backup {self._begun.id} of {database.instance} is begun: {due[0]} will run")
         )
 
-    def wait_before(self, phase: "Phase") -> None:
+    def wait_before(self, phase: Phase) -> None:
         """Wait for the backup if this phase runs the migration.
 
         One that was begun while an earlier run still migrated is followed by another: that run has ended now.

@@ -1,18 +1,16 @@
 """Force-releasing the lock of a dead deploy, with an event that says who did so and why."""
 
 import datetime
-from typing import TYPE_CHECKING
 
 from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.gke import connect
 from tasks.lib.deploy.lock.holder import Claim, describe, remember_killed
 from tasks.lib.deploy.lock.lease import NAME, Lock
 from tasks.lib.errors import Failure, UsageError
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Environment, Settings
+from tasks.lib.settings.model import Environment, Settings
 
 
-def unlock(settings: "Settings", environment: "Environment", by: str, reason: str) -> str:
+def unlock(settings: Settings, environment: Environment, by: str, reason: str) -> str:
     """Delete the environment's lock and keep its holder as a killed release; an event says by whom and why.
 
     Returns:
@@ -23,8 +21,6 @@ def unlock(settings: "Settings", environment: "Environment", by: str, reason: st
         Failure: the cluster cannot be reached, or refuses.
 
     """
-    from tasks.lib.cluster.gke import connect
-
     if not by or not reason:
         raise UsageError(
             "Releasing the lock of another deploy takes --by and --reason.",

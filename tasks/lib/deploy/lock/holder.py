@@ -6,17 +6,15 @@ import os
 import socket
 import uuid
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from tasks.lib.build_variables import BuildVariables
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.deploy.events import ReleaseResult
+from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.releases import store
-from tasks.lib.deploy.releases.history import Release
 from tasks.lib.errors import Failure
 from tasks.lib.printable import one_line
-
-if TYPE_CHECKING:
-    from tasks.lib.build_variables import BuildVariables
 
 NOTE: Final = "lookit-orchestrator/"
 NOT_KEPT: Final = "It was killed, so nothing recorded what it had applied."
@@ -39,7 +37,7 @@ class Claim:
     makes_way: bool = True
 
 
-def claim(variables: "BuildVariables") -> Claim:
+def claim(variables: BuildVariables) -> Claim:
     """This process's claim."""
     return claim_of(
         {

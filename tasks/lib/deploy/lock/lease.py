@@ -11,18 +11,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tasks.lib import signals
 from tasks.lib.cluster.api import HURRIED, Api, Json
 from tasks.lib.cluster.errors import ApiError
-from tasks.lib.deploy.apply.namespace import NoNamespace
+from tasks.lib.cluster.gke import NoNamespace
 from tasks.lib.deploy.events import Notice, Tell
 from tasks.lib.deploy.lock.holder import NOTE, Claim, describe, remember_killed
 from tasks.lib.errors import Failure, TimedOut
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Environment
+from tasks.lib.settings.model import Environment
 
 NAME: Final = "lookit-orchestrator"
 WAITER: Final = f"{NOTE}waiting"
@@ -35,7 +33,7 @@ class Lock:
     Once it is taken, `dead` is the Lease of the holder that it was taken from, None where it was free.
     """
 
-    def __init__(self, api: Api, environment: "Environment", mine: Claim) -> None:
+    def __init__(self, api: Api, environment: Environment, mine: Claim) -> None:
         self.api, self._mine = api, mine
         self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{environment.namespace}/leases"
         self._path = f"{self._collection}/{NAME}"

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Final
 from tasks.lib import console
 from tasks.lib.deploy.events import Began, Ended, Event, LogLine, Notice, PhaseBegan, Record, Tell, Told
 from tasks.lib.deploy.objects import Ref
-from tasks.lib.deploy.output import summary
-from tasks.lib.deploy.output.table import draw
+from tasks.lib.deploy.output.table import draw, summary
 from tasks.lib.printable import clipped, one_line
 from tasks.lib.signals import uninterrupted
 
@@ -90,7 +89,7 @@ class Lines:
                     self._say(logged(event))
                 case Ended(record, seconds):
                     self._release()
-                    for line in summary.lines(record, seconds):
+                    for line in summary(record, seconds):
                         self._say(f"  {one_line(line)}")
                 case Notice(text):
                     self._release()
@@ -166,7 +165,7 @@ class Terminal:
 
     def _sum_up(self, record: Record, seconds: float) -> None:
         self.close()
-        for line in summary.lines(record, seconds, self._console.width - 2):
+        for line in summary(record, seconds, self._console.width - 2):
             self._print(f"  {line}")
 
     def _print(self, line: str, style: str = "") -> None:

@@ -7,9 +7,8 @@ from typing import Any, Final
 
 from tasks.lib import console
 from tasks.lib.console import spoken
-from tasks.lib.deploy.releases.difference import Difference
-from tasks.lib.deploy.releases.history import DAMAGED, Release
-from tasks.lib.deploy.releases.review import Status
+from tasks.lib.deploy.history import DAMAGED, Release
+from tasks.lib.deploy.releases.review import Difference, Status
 
 # Facts that are JSON themselves.
 STRUCTURED: Final[tuple[str, ...]] = ("phases", "images", "secrets")

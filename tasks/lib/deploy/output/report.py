@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from tasks.lib import console
 from tasks.lib.deploy.events import (
@@ -28,16 +28,14 @@ from tasks.lib.deploy.events import (
     Tell,
     Told,
 )
-from tasks.lib.deploy.output import report_page, summary
-from tasks.lib.deploy.output.table import WORKING, look
+from tasks.lib.deploy.new_release import Request
+from tasks.lib.deploy.output import report_page
+from tasks.lib.deploy.output.table import WORKING, closing, look
+from tasks.lib.deploy.steps import Plan
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.files import write_atomically
 from tasks.lib.printable import clipped, one_line, printable
 from tasks.lib.signals import exit_code, uninterrupted
-
-if TYPE_CHECKING:
-    from tasks.lib.deploy.new_release import Request
-    from tasks.lib.deploy.plan.document import Plan
 
 JSON: Final = "deploy.json"
 PAGE: Final = "deploy.html"
@@ -73,9 +71,7 @@ class Report:
                 case PhaseBegan(title):
                     self._phases.append((title, now))
                 case Ended(record, seconds):
-                    self._end = (
-                        [summary.closing(record, seconds)] if record.rows else ["Nothing was changed."]
-                    )
+                    self._end = [closing(record, seconds)] if record.rows else ["Nothing was changed."]
                     self._end += record.aftermath
                 case _:
                     self._note(event, now)
@@ -175,7 +171,7 @@ def failure(problem: BaseException | None) -> dict[str, str] | None:
 
 
 @contextmanager
-def kept(folder: str, request: "Request", tell: Tell) -> Iterator[Tell]:
+def kept(folder: str, request: Request, tell: Tell) -> Iterator[Tell]:
     """What is told while inside becomes a report, however it ends; `tell` hears it too.
 
     Raises:

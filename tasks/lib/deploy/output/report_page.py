@@ -3,22 +3,21 @@
 import html
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from tasks.lib.console import spoken
 from tasks.lib.deploy.events import BAD, GOOD, SETTLED, Result
 from tasks.lib.deploy.output import page as pages
+from tasks.lib.deploy.output import plans
 from tasks.lib.deploy.output.page import Bar, chart
-
-if TYPE_CHECKING:
-    from tasks.lib.deploy.plan.document import Plan
+from tasks.lib.deploy.steps import Plan
 
 COLOURS: Final = {"deployed": "green", "unchanged": "green", "interrupted": "yellow"}
 # Times in a report are whole milliseconds: a beginning may seem to lie before its phase.
 ROUNDED: Final = 0.002
 
 
-def page(content: Mapping[str, Any], plan: "Plan | None") -> str:
+def page(content: Mapping[str, Any], plan: Plan | None) -> str:
     """The whole page."""
     parts = [
         _result(content),
@@ -86,12 +85,8 @@ def _release(content: Mapping[str, Any]) -> str:
 TIMES: Final = frozenset({"began", "seconds"})
 
 
-def _plan(plan: "Plan | None") -> str:
-    if plan is None:
-        return ""
-    from tasks.lib.deploy.plan import document
-
-    return _section("Plan", document.as_section(plan))
+def _plan(plan: Plan | None) -> str:
+    return _section("Plan", plans.as_section(plan)) if plan else ""
 
 
 def _objects(rows: Sequence[Mapping[str, Any]]) -> str:

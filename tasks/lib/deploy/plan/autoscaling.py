@@ -13,8 +13,8 @@ from tasks.lib.cluster.api import FIELD_MANAGER, Json
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.objects import Wanted
-from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.diff import COPY
+from tasks.lib.deploy.steps import Action, Step
 
 AUTOSCALER: Final = ("autoscaling/v2", "HorizontalPodAutoscaler")
 SCALED: Final = frozenset({("apps", "Deployment"), ("apps", "StatefulSet"), ("apps", "ReplicaSet")})

@@ -5,25 +5,22 @@ Two builds of one branch may reach the deploy in the wrong order, and the older 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tasks.lib import process
-from tasks.lib.build_variables import git
-from tasks.lib.deploy.releases import history
-from tasks.lib.deploy.releases.history import Release
+from tasks.lib.build_variables import BuildVariables, git
+from tasks.lib.deploy import history
+from tasks.lib.deploy.history import Release
 from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.settings.model import Settings
 from tasks.lib.workspace import workspace
-
-if TYPE_CHECKING:
-    from tasks.lib.build_variables import BuildVariables
-    from tasks.lib.settings.model import Settings
 
 GIT_SECONDS: Final = 20
 SECONDS_TO_FETCH: Final = 45
 
 
 def check(
-    settings: "Settings", environment: str, variables: "BuildVariables", past: Sequence[Release]
+    settings: Settings, environment: str, variables: BuildVariables, past: Sequence[Release]
 ) -> tuple[str, ...]:
     """What to know about the order of the commit and the release in force; nothing where all is well.
 
@@ -50,7 +47,7 @@ def check(
     return ()
 
 
-def _older(environment: str, variables: "BuildVariables", present: Release) -> Failure:
+def _older(environment: str, variables: BuildVariables, present: Release) -> Failure:
     again = f"./inv deploy --branch {variables.branch_name} --commit {variables.commit_sha} --allow-older"
     return Failure(
         f"Commit {variables.short_sha} is older than what is deployed in {environment}: nothing was changed.",
@@ -60,7 +57,7 @@ def _older(environment: str, variables: "BuildVariables", present: Release) -> F
     )
 
 
-def is_ancestor(settings: "Settings", commit: str, of: str) -> bool:
+def is_ancestor(settings: Settings, commit: str, of: str) -> bool:
     """Whether `of` was made after `commit` and upon it.
 
     Args:

@@ -1,8 +1,6 @@
 """What the cluster has of each object, and what to do with it: first observed, then decided."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Final
 
 from tasks.lib.background import side_by_side
@@ -23,62 +21,13 @@ from tasks.lib.deploy.objects import (
 )
 from tasks.lib.deploy.plan.field_managers import LABEL, owner_of
 from tasks.lib.deploy.rollout.readiness import job_outcome, still_runs
-
-
-class Action(StrEnum):
-    """What is done with an object; the value is how a plan spells it."""
-
-    CREATE = "create"
-    CHANGE = "change"
-    RECREATE = "recreate"
-    RUN = "run"
-    AWAIT = "await"
-    SKIP = "skip"
-    DELETE = "delete"
-    LEAVE = "leave"
-    KEEP = "unchanged"
-
+from tasks.lib.deploy.steps import Action, Step
 
 # Up to this many, those that carry our label and one GET each for others cost less than a list of strangers.
 FEW: Final = 2
 # The seconds before each further look at an object that changes between a look and the act.
 PAUSES: Final = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 CHANGED: Final = "its image or configuration changed"
-WRITES: Final = frozenset({Action.CREATE, Action.CHANGE, Action.RECREATE, Action.RUN, Action.DELETE})
-
-
-@dataclass(frozen=True)
-class Step:
-    """One object and what is done with it.
-
-    Args:
-        reason: why, for people; empty where it goes without saying.
-        body: what is sent, this project's annotations included.
-        live: the object as it was found, if it was.
-        yields: fields that are left to whoever sets them in the meantime.
-
-    """
-
-    wanted: Wanted
-    action: Action
-    reason: str
-    body: Json
-    live: Json | None = None
-    yields: tuple[str, ...] = ()
-
-    @property
-    def ref(self) -> Ref:
-        """The object's name."""
-        return self.wanted.ref
-
-    @property
-    def writes(self) -> bool:
-        """Whether it changes the cluster."""
-        return self.action in WRITES
-
-    def with_action(self, action: Action, reason: str) -> "Step":
-        """The same object with another action."""
-        return replace(self, action=action, reason=reason)
 
 
 def decide(objects: Sequence[Wanted], live: Mapping[Ref, Json], *, run_jobs: bool) -> list[Step]:

@@ -1,13 +1,12 @@
 """What would change in an object, field by field: pure comparison of before and after, without secrets."""
 
 import re
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from tasks.lib.cluster.api import Json
 from tasks.lib.deploy.objects import APPLIED, RAN
+from tasks.lib.deploy.steps import Change
 from tasks.lib.redaction import REDACTED, Redactor
 
 # What the server keeps for itself, and our own fingerprints.
@@ -23,32 +22,6 @@ CUT: Final = "…"
 ITEM: Final = re.compile(r"\[[^]]*\]")
 # Up to so many fields that change alike are shown one by one.
 FEW: Final = 3
-
-
-@dataclass(frozen=True)
-class Change:
-    """One field that differs; `None` stands for absent, texts are as they are shown."""
-
-    field: str
-    before: str | None
-    after: str | None
-
-    def __str__(self) -> str:
-        if self.before is None:
-            return f"+ {self.field}: {self.after}"
-        if self.after is None:
-            return f"- {self.field}: {self.before}"
-        return f"~ {self.field}: {self.before} → {self.after}"
-
-    @property
-    def lines(self) -> list[str]:
-        """The change as lines: those of a longer text are indented below its field."""
-        texts = [text for text in (self.before, self.after) if text is not None]
-        if not any("\n" in text for text in texts):
-            return [str(self)]
-        first, *second = (textwrap.indent(text, "    ").splitlines() for text in texts)
-        then = ["  →", *second[0]] if second else []
-        return [f"{str(self)[0]} {self.field}:", *first, *then]
 
 
 def masked(found: Iterable[Change], redactor: Redactor) -> tuple[Change, ...]:

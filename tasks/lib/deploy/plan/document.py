@@ -1,83 +1,22 @@
-"""A plan as people and programs read it, and the seals by which it can be approved."""
+"""A plan as it is shown and kept in a file, and the seals by which it can be approved."""
 
-import html
 import json
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
 from tasks.lib.cluster.api import Json
 from tasks.lib.deploy.objects import fingerprint
-from tasks.lib.deploy.output import page
-from tasks.lib.deploy.plan.decide import WRITES, Action, Step
-from tasks.lib.deploy.plan.diff import Change, alike, changes, content, masked, notes
+from tasks.lib.deploy.plan.diff import changes, content, masked, notes
 from tasks.lib.deploy.plan.plan import REMOVAL, Planned
+from tasks.lib.deploy.steps import Action, Change, Entry, Plan, Step
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.redaction import Redactor
 
-SIGNS: Final = {
-    Action.CREATE: "+",
-    Action.CHANGE: "~",
-    Action.RECREATE: "±",
-    Action.RUN: ">",
-    Action.AWAIT: ">",
-    Action.DELETE: "-",
-    Action.LEAVE: "·",
-}
 # Of the JSON, and of what seals cover: a plan of another format cannot be approved.
 FORMAT: Final = 1
 Key = tuple[str, str, str]
-COLOURS: Final = {"+": "green", "~": "yellow", "±": "red", ">": "cyan", "-": "red", "·": ""}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One object of the plan.
-
-    Args:
-        phase: the title of its phase.
-        namespace: its namespace, or empty.
-        reason: why; may be empty.
-        seal: a fingerprint of what is wanted and of what is there.
-
-    """
-
-    phase: str
-    kind: str
-    name: str
-    namespace: str
-    action: str
-    reason: str
-    changes: tuple[Change, ...]
-    seal: str
-
-    @property
-    def writes(self) -> bool:
-        """Whether the object would be written."""
-        return Action(self.action) in WRITES
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a deploy of one environment would do."""
-
-    environment: str
-    entries: tuple[Entry, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def due(self) -> list[Entry]:
-        """The entries that would be written."""
-        return [entry for entry in self.entries if entry.writes]
-
-    @property
-    def told(self) -> list[Entry]:
-        """The entries that there is something to say of: due, waited for, or left against expectation."""
-        return [
-            entry for entry in self.entries if entry.writes or entry.action in {Action.AWAIT, Action.LEAVE}
-        ]
 
 
 def of(environment: str, planned: Planned) -> Plan:
@@ -111,67 +50,9 @@ def with_namespace(plan: Plan, name: str) -> Plan:
     return replace(plan, entries=(entry, *plan.entries))
 
 
-def as_lines(plan: Plan) -> list[tuple[str, str]]:
-    """The plan as (colour, line); colours are those of `COLOURS`, or empty."""
-    lines: list[tuple[str, str]] = []
-    phase = ""
-    for entry in plan.told:
-        if entry.phase != phase:
-            phase = entry.phase
-            lines.append(("", phase))
-        sign = SIGNS[Action(entry.action)]
-        why = f" ({entry.reason})" if entry.reason else ""
-        lines.append((COLOURS[sign], f"  {sign} {entry.kind} {entry.name}{why}"))
-        for group in alike(entry.changes):
-            told, more = group[0].lines, len(group) - 1
-            told = [*told, f"    and {more} more fields in the same way"] if more else told
-            lines += [(COLOURS[str(group[0])[0]], f"      {line}") for line in told]
-    if plan.notes:
-        lines += [("", "notes"), *(("yellow", f"  ! {note}") for note in plan.notes)]
-    lines.append(("", totals(plan)))
-    return lines
-
-
-def totals(plan: Plan) -> str:
-    """One line that counts."""
-    count = Counter(entry.action for entry in plan.entries)
-    words = {
-        "create": "to create",
-        "change": "to change",
-        "recreate": "to recreate",
-        "run": "to run",
-        "await": "to wait for",
-        "delete": "to delete",
-        "leave": "left",
-    }
-    parts = [f"{count[action]} {text}" for action, text in words.items() if count[action]]
-    rest = len(plan.entries) - len(plan.told)
-    return f"{plan.environment}: {', '.join([*parts, f'{rest} unchanged'])}."
-
-
 def as_json(plan: Plan) -> str:
     """The whole plan as JSON; `read` takes it back."""
     return json.dumps({"format": FORMAT, **asdict(plan)}, indent=2)
-
-
-def as_html(plan: Plan) -> str:
-    """One self-contained page."""
-    return page.document(f"Plan for {plan.environment}", as_section(plan))
-
-
-def as_section(plan: Plan) -> str:
-    """What such a page says, for pages that say more."""
-    parts: list[str] = []
-    changes_of_a_phase: list[tuple[str, str]] = []
-    for colour, line in [*as_lines(plan), ("", "")]:
-        if line.startswith(" "):
-            changes_of_a_phase.append((colour, line.removeprefix("  ")))
-            continue
-        if changes_of_a_phase:
-            parts.append(page.lines(changes_of_a_phase))
-            changes_of_a_phase = []
-        parts += [f"<h3>{html.escape(line)}</h3>"] if line else []
-    return "".join(parts)
 
 
 def blanked(plan: Plan, redactor: Redactor) -> Plan:

@@ -16,9 +16,10 @@ from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.cluster.rbac import NEVER_REMOVED, RECREATED
 from tasks.lib.deploy.objects import Ref, contains, scopes_to_come
 from tasks.lib.deploy.plan import takeover
-from tasks.lib.deploy.plan.decide import Action, Step, corrected
+from tasks.lib.deploy.plan.decide import corrected
 from tasks.lib.deploy.plan.field_managers import Conflict, bare, found_in, not_ours, options, without
-from tasks.lib.deploy.rollout.stalled import paused_or_suspended
+from tasks.lib.deploy.rollout.awaited import paused_or_suspended
+from tasks.lib.deploy.steps import Action, Step
 from tasks.lib.errors import Failure
 
 DRY: Final = {"dryRun": "All"}

@@ -1,8 +1,9 @@
 """Making the plan of one deploy: every object, what is done with it and in which phase."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from itertools import groupby
+from typing import Final
 
 from tasks.lib.cluster import rbac
 from tasks.lib.cluster.api import Json
@@ -10,20 +11,21 @@ from tasks.lib.cluster.gke import Connection
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.deploy.objects import Ref, Wanted, scopes_to_come
 from tasks.lib.deploy.plan import autoscaling, dry_run
-from tasks.lib.deploy.plan.decide import Step, decide, observe
+from tasks.lib.deploy.plan.decide import decide, observe
 from tasks.lib.deploy.plan.field_managers import Conflict, bare, labelled
-from tasks.lib.deploy.plan.phases import arrange
-from tasks.lib.deploy.rollout import stalled
-from tasks.lib.deploy.rollout.awaited import may_be_awaited
+from tasks.lib.deploy.rollout.awaited import may_be_awaited, stuck_jobs
 from tasks.lib.deploy.rollout.wait import places_to_watch
+from tasks.lib.deploy.steps import Step
 from tasks.lib.errors import Failure
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.deploy import Deploy
-    from tasks.lib.settings.model import Environment, Settings
+from tasks.lib.settings import deploy as settings_of
+from tasks.lib.settings.model import Environment, Settings
 
 Phase = tuple[str, tuple[Step, ...]]  # its title and its steps
 REMOVAL: Final = "prune"
+WORKLOADS: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet", "CronJob", "ReplicaSet", "Pod"})
+# Others lean on these: kinds before their objects, accounts before the tokens that belong to them.
+FIRST: Final = frozenset({"Namespace", "CustomResourceDefinition", "PriorityClass", "StorageClass"})
+SECOND: Final = frozenset({"ServiceAccount", "ConfigMap", "Role", "ClusterRole"})
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,8 @@ class Choices:
 
 
 def make(
-    settings: "Settings",
-    environment: "Environment",
+    settings: Settings,
+    environment: Environment,
     connection: Connection,
     objects: Sequence[Wanted],
     choices: Choices,
@@ -117,20 +119,19 @@ def make(
         concedes=choices.concede,
     )
     tried = trial.run(steps)
-    dry_run.require(tried, stalled.stuck_jobs(api, steps, settings.time_limits.job))
-    by_ref = {t.step.ref: t.step for t in tried}
-    groups = arrange(objects, settings.deploy.phases, environment.prefix)
+    dry_run.require(tried, stuck_jobs(api, steps, settings.time_limits.job))
+    deployed = {w.ref for w in objects}
     return Planned(
-        tuple((group.title, tuple(by_ref[w.ref] for w in group.objects)) for group in groups),
+        arrange([t.step for t in tried], settings.deploy.phases, environment.prefix),
         {t.step.ref: t.forced for t in tried if t.forced},
         {t.step.ref: t.result for t in tried if t.result},
-        others={ref: thing for ref, thing in live.items() if ref not in by_ref},
+        others={ref: thing for ref, thing in live.items() if ref not in deployed},
         conceded={t.step.ref: t.conceded for t in tried if t.conceded},
     )
 
 
 def needed(
-    connection: Connection, environment: "Environment", objects: Sequence[Wanted], deploy: "Deploy"
+    connection: Connection, environment: Environment, objects: Sequence[Wanted], deploy: settings_of.Deploy
 ) -> list[rbac.Permission]:
     """Every permission that deploying `objects` with these settings takes."""
     kinds = connection.kinds
@@ -141,6 +142,46 @@ def needed(
     places = places_to_watch(w.ref for w in objects if may_be_awaited(w.ref, deploy))
     watched = rbac.to_watch((kinds[key], namespace) for key, namespace in places if key in kinds)
     return sorted({*own, *watched, *rbac.handed_on(w.body for w in objects)})
+
+
+def arrange(steps: Sequence[Step], phases: Sequence[settings_of.Phase], prefix: str) -> tuple[Phase, ...]:
+    """Put each object into its phase; phases without objects are left out.
+
+    `Kind/name` in a phase wins over `Kind`.  A kind that no phase names goes with the last phase that takes
+    Deployments if it runs pods, else into the first phase.
+
+    `prefix` is what the overlay puts before names, and phases leave out.
+
+    """
+    places = [_place(step.ref, phases, prefix) for step in steps]
+    return tuple(
+        (phase.title, tuple(sorted(chosen, key=rank)))
+        for number, phase in enumerate(phases)
+        if (chosen := [step for step, place in zip(steps, places, strict=True) if place == number])
+    )
+
+
+def rank(step: Step) -> int:
+    """The place of an object's kind within its phase: 0, 1 or 2."""
+    return 0 if step.ref.kind in FIRST else 1 if step.ref.kind in SECOND else 2
+
+
+def batches(steps: Iterable[Step]) -> list[list[Step]]:
+    """The steps of one phase in batches; those of a batch may be carried out at the same time."""
+    return [list(batch) for _, batch in groupby(sorted(steps, key=rank), key=rank)]
+
+
+def _place(ref: Ref, phases: Sequence[settings_of.Phase], prefix: str) -> int:
+    bare = ref.name.removeprefix(prefix)
+    for label in (f"{ref.kind}/{bare}", ref.kind):
+        for number, phase in enumerate(phases):
+            if label in phase.objects:
+                return number
+    if ref.kind not in WORKLOADS:
+        return 0
+    return max(
+        (n for n, phase in enumerate(phases) if "Deployment" in phase.objects), default=len(phases) - 1
+    )
 
 
 def _require_kinds(objects: Sequence[Wanted], kinds: Kinds) -> None:

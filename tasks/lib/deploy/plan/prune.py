@@ -7,7 +7,7 @@ data; what someone else has a part in.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tasks.lib.background import side_by_side
 from tasks.lib.cluster import rbac
@@ -15,17 +15,16 @@ from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.cluster.rbac import NEVER_REMOVED
+from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names, is_going
-from tasks.lib.deploy.plan.decide import Action, Step, observe
+from tasks.lib.deploy.plan.decide import observe
 from tasks.lib.deploy.plan.field_managers import is_ours, other_managers, owner_of
 from tasks.lib.deploy.plan.plan import Planned
-from tasks.lib.deploy.releases.history import Release
 from tasks.lib.deploy.rollout.readiness import job_outcome
+from tasks.lib.deploy.steps import Action, Step
 from tasks.lib.errors import Failure
 from tasks.lib.render.pods import at, pod_specs
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Environment, Settings
+from tasks.lib.settings.model import Environment, Settings
 
 # How many releases are looked through, and how many good ones keep the configuration that they read.
 INVENTORIES: Final = 5
@@ -134,8 +133,8 @@ def _bodies(one: Release) -> list[Json]:
 
 
 def completed(
-    settings: "Settings",
-    environment: "Environment",
+    settings: Settings,
+    environment: Environment,
     connection: Connection,
     planned: Planned,
     past: Sequence[Release],

@@ -5,7 +5,7 @@ read on their template, so that they restart with it; otherwise people are told 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from tasks.lib.cluster.api import Json
 from tasks.lib.deploy.objects import (
@@ -16,10 +16,8 @@ from tasks.lib.deploy.objects import (
     configuration_read,
     fingerprint,
 )
-from tasks.lib.deploy.plan.decide import Action, Step
-
-if TYPE_CHECKING:
-    from tasks.lib.deploy.plan.plan import Planned
+from tasks.lib.deploy.plan.plan import Planned
+from tasks.lib.deploy.steps import Action, Step
 
 READ: Final = "lookit-orchestrator/read"  # fingerprint of the configuration that a template's pods read
 CONFIGURATION: Final = frozenset({("", "Secret"), ("", "ConfigMap")})
@@ -32,7 +30,7 @@ def marked(objects: Sequence[Wanted]) -> list[Wanted]:
     return [_marked(w, objects) if _is_workload(w.ref) else w for w in objects]
 
 
-def notes(planned: "Planned") -> list[str]:
+def notes(planned: Planned) -> list[str]:
     """Which workloads read what changes and do not restart, and the command that restarts them."""
     steps = planned.steps
     staying = [

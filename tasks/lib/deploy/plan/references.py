@@ -6,18 +6,17 @@ https://kubernetes.io/docs/concepts/configuration/configmap/ (`optional` among i
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tasks.lib.cluster import rbac
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.objects import Ref
-from tasks.lib.deploy.plan.decide import Action, get
+from tasks.lib.deploy.plan.decide import get
+from tasks.lib.deploy.plan.plan import Planned
+from tasks.lib.deploy.steps import Action
 from tasks.lib.errors import Failure, nearest
 from tasks.lib.render.pods import at, containers_of, pod_specs
-
-if TYPE_CHECKING:
-    from tasks.lib.deploy.plan.plan import Planned
 
 CONFIGURATION: Final = frozenset({"Secret", "ConfigMap"})
 TEXTS: Final = ("data", "stringData")
@@ -48,7 +47,7 @@ class Need:
     fields: tuple[str, ...] = (*TEXTS, "binaryData")
 
 
-def require(connection: Connection, planned: "Planned", provided: Collection[str], prefix: str) -> None:
+def require(connection: Connection, planned: Planned, provided: Collection[str], prefix: str) -> None:
     """Check that everything that the plan's pods and Ingresses name is rendered or in the cluster.
 
     `provided` are `Kind/name`, without the prefix, of what something else creates in time.

@@ -19,9 +19,10 @@ from typing import Any, Final
 from tasks.lib.cluster.api import FIELD_MANAGER, Api, Json
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.deploy.objects import as_stored
-from tasks.lib.deploy.plan.decide import PAUSES, Step
+from tasks.lib.deploy.plan.decide import PAUSES
 from tasks.lib.deploy.plan.diff import COPY
 from tasks.lib.deploy.plan.field_managers import Fields, at, fields_of, is_our_apply, only_in, remove, union
+from tasks.lib.deploy.steps import Step
 
 DRY_RUN: Final = {"dryRun": "All"}
 PATCH_TYPE: Final = "application/json-patch+json"

@@ -1,1 +1,1 @@
-"""What was deployed: the history in the cluster, comparing, drift, rollback and recovery."""
+"""What was deployed: the history in the cluster, its seals, how releases differ, and drift."""

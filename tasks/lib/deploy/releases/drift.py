@@ -15,12 +15,13 @@ from tasks.lib.cluster.api import FIELD_MANAGER, Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kinds
+from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.objects import Ref, Wanted, contains, is_going
 from tasks.lib.deploy.plan.decide import observe
-from tasks.lib.deploy.plan.diff import Change, changes
+from tasks.lib.deploy.plan.diff import changes
 from tasks.lib.deploy.plan.field_managers import at, paths, spelled
 from tasks.lib.deploy.plan.takeover import UNRECORDED
-from tasks.lib.deploy.releases.history import Release
+from tasks.lib.deploy.steps import Change
 from tasks.lib.redaction import REDACTED
 
 # Managers that are parts of the cluster, which complete objects as a matter of course.

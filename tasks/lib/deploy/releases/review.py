@@ -1,25 +1,145 @@
 """Looking at what was deployed: a release, how two differ, and whether the cluster is as the last left it."""
 
+import json
+import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Final
 
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.errors import ApiError
-from tasks.lib.cluster.gke import Connection
+from tasks.lib.cluster.gke import Connection, connect
+from tasks.lib.deploy import history
 from tasks.lib.deploy.events import ReleaseResult
+from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.objects import is_job, wanted
-from tasks.lib.deploy.plan.diff import masked
-from tasks.lib.deploy.releases import difference, drift, history, store
-from tasks.lib.deploy.session import learn
-from tasks.lib.errors import ChangesFound, Failure
-from tasks.lib.redaction import Redactor
-from tasks.lib.secrets.sensitive import public
+from tasks.lib.deploy.plan.diff import changes, masked
+from tasks.lib.deploy.releases import drift, store
+from tasks.lib.deploy.steps import Change
+from tasks.lib.errors import ChangesFound, Failure, UsageError
+from tasks.lib.redaction import REDACTED, Redactor
+from tasks.lib.secrets import sensitive
+from tasks.lib.settings.model import Environment, Settings
 
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Environment, Settings
+# kustomize's generators put a hash behind the names of ConfigMaps and Secrets.
+HASHED: Final = frozenset({"ConfigMap", "Secret"})
+HASH: Final = re.compile(r"-[2456789bcdfghkmt]{10}$")
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One object that differs.
+
+    Args:
+        name: its name in the later release, or in the earlier one if it is gone.
+        action: `added`, `removed` or `changed`.
+        changes: the fields that differ, of a changed one.
+
+    """
+
+    kind: str
+    name: str
+    action: str
+    changes: tuple[Change, ...] = ()
+
+
+def pick(past: Sequence[Release], numbers: Sequence[int], environment: str) -> tuple[Release, Release]:
+    """The two releases to compare, the earlier one first as it was named.
+
+    Args:
+        past: what is kept, the newest first.
+        numbers: both; or one, which is compared with the newest; or none, for the two newest.  The newest are
+            those whose objects are kept: of a deploy that was killed nobody knows them.
+        environment: its name, to say how they are listed.
+
+    Raises:
+        UsageError: there are no such two.
+
+    """
+    if len(numbers) > 2:
+        raise UsageError("Two releases can be compared.", f"{len(numbers)} were named.")
+    kept = [one.number for one in past if one.packed]
+    if len(numbers) < 2 and (len(past) < 2 or len(kept) < 2 - len(numbers)):
+        raise UsageError("There are no two releases to compare.", f"Kept with their objects: {len(kept)}.")
+    wanted = {0: kept[1::-1], 1: [*numbers, *kept[:1]]}
+    first, second = wanted.get(len(numbers), list(numbers))
+    return find(past, first, environment), find(past, second, environment)
+
+
+def find(past: Sequence[Release], number: int, environment: str) -> Release:
+    """Release `number`.
+
+    Raises:
+        UsageError: it is not kept; the message says which are.
+
+    """
+    if found := next((one for one in past if one.number == number), None):
+        return found
+    raise UsageError(
+        f"There is no release {number}.",
+        f"Kept: {', '.join(str(one.number) for one in past) or 'none'}.",
+        f"./inv release.list --environment {environment}",
+    )
+
+
+def differences(before: Release, after: Release) -> list[Difference]:
+    """How the objects of two releases differ, sorted by kind and name."""
+    old, new = _by_key(contents(before)), _by_key(contents(after))
+    if "back_to" in {**before.facts, **after.facts}:  # that leaves Jobs out, and removes none
+        old, new = _without_jobs(old), _without_jobs(new)
+    _match_hashed(old, new)
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        there, here = old.get(key), new.get(key)
+        if there is None or here is None:
+            action, thing = ("added", here) if there is None else ("removed", there)
+            found.append(Difference(key[0], thing["metadata"]["name"] if thing else key[2], action))
+        elif fields := tuple(changes(there, here)):
+            found.append(Difference(key[0], here["metadata"]["name"], "changed", fields))
+    return found
+
+
+def contents(past: Release) -> list[Json]:
+    """The objects of a release; its Secrets with their keys, without values."""
+    secrets = [
+        {
+            "kind": "Secret",
+            "metadata": {"name": one["name"], "namespace": one["namespace"]},
+            "data": dict.fromkeys(one["keys"], REDACTED),
+        }
+        for one in json.loads(past.facts.get("secrets", "[]"))
+    ]
+    return [*past.objects(), *secrets]
+
+
+def _by_key(things: Iterable[Json]) -> dict[Key, Json]:
+    return {(t["kind"], t["metadata"].get("namespace", ""), t["metadata"]["name"]): t for t in things}
+
+
+def _without_jobs(things: dict[Key, Json]) -> dict[Key, Json]:
+    return {key: thing for key, thing in things.items() if not is_job(thing)}
+
+
+def _match_hashed(old: dict[Key, Json], new: dict[Key, Json]) -> None:
+    """Give a generated object of both releases the same key, though its hash changed.
+
+    Of a changed Secret that shows just the name: the hash tells of a value that nobody may know.
+    """
+    for things in (old, new):
+        count = Counter(map(_bare, things))
+        for key in list(things):
+            bare = _bare(key)
+            if bare != key and count[bare] == 1:
+                things[bare] = things.pop(key)
+
+
+def _bare(key: Key) -> Key:
+    kind, namespace, name = key
+    return (kind, namespace, HASH.sub("", name)) if kind in HASHED else key
 
 
 @dataclass(frozen=True)
@@ -48,13 +168,13 @@ class Status:
             )
 
 
-def releases(settings: "Settings", environment: "Environment") -> list[history.Release]:
+def releases(settings: Settings, environment: Environment) -> list[history.Release]:
     """The releases that are kept, the newest first."""
     with _reached(settings, environment) as connection:
         return store.read(connection.api, environment.namespace)
 
 
-def show(settings: "Settings", environment: "Environment", number: int | None) -> history.Release:
+def show(settings: Settings, environment: Environment, number: int | None) -> history.Release:
     """Release `number`; None for the newest.
 
     Raises:
@@ -63,12 +183,12 @@ def show(settings: "Settings", environment: "Environment", number: int | None) -
 
     """
     past = _some(releases(settings, environment), environment)
-    return past[0] if number is None else difference.find(past, number, environment.name)
+    return past[0] if number is None else find(past, number, environment.name)
 
 
 def compare(
-    settings: "Settings", environment: "Environment", numbers: Sequence[int]
-) -> tuple[history.Release, history.Release, list[difference.Difference]]:
+    settings: Settings, environment: Environment, numbers: Sequence[int]
+) -> tuple[history.Release, history.Release, list[Difference]]:
     """Two releases and how their objects differ.
 
     Raises:
@@ -77,13 +197,13 @@ def compare(
     """
     with _reached(settings, environment) as connection:
         past = _some(store.read(connection.api, environment.namespace), environment)
-        before, after = difference.pick(past, numbers, environment.name)
+        before, after = pick(past, numbers, environment.name)
         redactor = _redactor(settings, environment, connection)
-    found = difference.differences(before, after)
+    found = differences(before, after)
     return before, after, [replace(one, changes=masked(one.changes, redactor)) for one in found]
 
 
-def status(settings: "Settings", environment: "Environment") -> Status:
+def status(settings: Settings, environment: Environment) -> Status:
     """The newest release, and where the cluster is not as it made it; nothing is changed.
 
     Raises:
@@ -109,7 +229,7 @@ def in_force(past: Sequence[history.Release], environment: str) -> history.Relea
     """
     newest = _newest(past)
     restored = newest.rolled_back_to
-    return newest if restored is None else difference.find(past, restored, environment)
+    return newest if restored is None else find(past, restored, environment)
 
 
 def set_by(chosen: history.Release, past: Sequence[history.Release]) -> list[Json]:
@@ -127,7 +247,7 @@ def _was_killed(one: history.Release) -> bool:
     return one.result is ReleaseResult.KILLED
 
 
-def _some(past: list[history.Release], environment: "Environment") -> list[history.Release]:
+def _some(past: list[history.Release], environment: Environment) -> list[history.Release]:
     if not past:
         raise Failure(
             f"Nothing was deployed to {environment.name} yet.",
@@ -137,19 +257,18 @@ def _some(past: list[history.Release], environment: "Environment") -> list[histo
     return past
 
 
-def _redactor(settings: "Settings", environment: "Environment", connection: Connection) -> Redactor:
+def _redactor(settings: Settings, environment: Environment, connection: Connection) -> Redactor:
     """What takes the values of the namespace's Secrets out; nothing for those who may not read them."""
-    redactor = Redactor(public=public(settings))
+    redactor = Redactor(public=sensitive.public(settings))
     with suppress(ApiError):
         path = f"/api/v1/namespaces/{environment.namespace}/secrets"
-        learn(redactor, connection.api.list(path, doing="list secrets")[0])
+        found, _ = connection.api.list(path, doing="list secrets")
+        redactor.learn(sensitive.in_objects(found, redactor.public))
     return redactor
 
 
 @contextmanager
-def _reached(settings: "Settings", environment: "Environment") -> Iterator[Connection]:
-    from tasks.lib.cluster.gke import connect
-
+def _reached(settings: Settings, environment: Environment) -> Iterator[Connection]:
     connection = connect(settings, environment)
     try:
         yield connection

@@ -9,15 +9,15 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from tasks.lib.deploy.releases.history import Release
+from tasks.lib.deploy.history import Release
 from tasks.lib.errors import Failure
+from tasks.lib.kms.client import connected
+from tasks.lib.redaction import Secret
+from tasks.lib.secrets.crypt import open_file
 from tasks.lib.secrets.files import RELEASE_KEY, SecretFile, one_file
-
-if TYPE_CHECKING:
-    from tasks.lib.redaction import Secret
-    from tasks.lib.settings.model import Environment, Settings
+from tasks.lib.settings.model import Environment, Settings
 
 FACT: Final = "seal"
 SHORTEST: Final = 32  # characters; a key is random text
@@ -61,7 +61,7 @@ class Seal:
         return hmac.new(key, content.encode(), "sha256").hexdigest()
 
 
-def of(settings: "Settings", environment: "Environment", plaintexts: "Mapping[str, Secret]") -> Seal:
+def of(settings: Settings, environment: Environment, plaintexts: Mapping[str, Secret]) -> Seal:
     """The seal out of an environment's decrypted files, by file name; the release key may be missing."""
     place = (environment.name, environment.namespace)
     if not environment.secrets.seals:
@@ -74,11 +74,8 @@ def of(settings: "Settings", environment: "Environment", plaintexts: "Mapping[st
     return Seal(place, keys)
 
 
-def decrypted(settings: "Settings", environment: "Environment") -> Seal:
+def decrypted(settings: Settings, environment: Environment) -> Seal:
     """The seal, its key decrypted by itself; where that fails, a seal that says why it can check nothing."""
-    from tasks.lib.kms.client import connected
-    from tasks.lib.secrets.crypt import open_file
-
     if not environment.secrets.seals:
         return of(settings, environment, {})
     place, file = (environment.name, environment.namespace), one_file(settings, environment, RELEASE_KEY)

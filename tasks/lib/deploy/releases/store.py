@@ -5,23 +5,17 @@ compressed.  A ConfigMap holds 1 MiB, so a large release goes into parts.  The f
 says how many there are; whoever makes it has the number.  A release with a part missing is not whole.
 """
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tasks.lib.cluster.api import FIELD_MANAGER, Api, Json
 from tasks.lib.cluster.errors import ApiError
-from tasks.lib.deploy.events import Notice, Remembered
+from tasks.lib.deploy.history import Release, pack, sound
 from tasks.lib.deploy.objects import Wanted
-from tasks.lib.deploy.plan.decide import Step
-from tasks.lib.deploy.releases.history import Release, facts, pack, sound
 from tasks.lib.errors import Failure
-
-if TYPE_CHECKING:
-    from tasks.lib.deploy.session import Session
 
 LABEL: Final = "lookit-orchestrator/release"
 PART: Final = "lookit-orchestrator/part"
@@ -32,19 +26,6 @@ BYTES_OF_A_PART: Final = 960 * 1024  # a multiple of 3, so that its base64 has n
 # What one release, and all that are kept together, may take.
 BYTES_OF_ALL: Final = 16 * 1024 * 1024
 KEPT: Final = 20
-
-
-def keep(session: "Session", steps: Sequence[Step]) -> None:
-    """Keep a release as `add` does; where that fails, how the deploy itself ended stays the news."""
-    objects, record = [step.wanted for step in steps], session.record
-    seconds = time.monotonic() - session.began
-    facts_of_it = facts(session.facts, record, objects, seconds)
-    session.tell(Remembered(facts_of_it))
-    try:
-        number = add(session.api, session.namespace, facts_of_it, objects, session.past, session.seal.sealed)
-        session.tell(Notice(f"kept as release {number}"))
-    except Failure as failure:
-        session.tell(Notice(f"This release could not be kept in the history: {failure.what} {failure.why}"))
 
 
 def read(api: Api, namespace: str) -> list[Release]:

@@ -12,11 +12,11 @@ from typing import Final
 
 from tasks.lib.cluster.api import FIELD_MANAGER, Json
 from tasks.lib.deploy.objects import Ref
-from tasks.lib.deploy.plan.decide import Step
 from tasks.lib.deploy.rollout.cluster_view import View
 from tasks.lib.deploy.rollout.diagnose import has_started, without_earlier_deadline
 from tasks.lib.deploy.rollout.failure_rules import Problem
 from tasks.lib.deploy.rollout.readiness import State, readiness, still_runs
+from tasks.lib.deploy.steps import Step
 
 # A rollout will end the pods of an earlier state anyway; one that never became ready need not be waited for.
 PATIENCE_WITH_EARLIER_PODS: Final = 15.0

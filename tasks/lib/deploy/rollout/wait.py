@@ -12,11 +12,11 @@ from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.deploy.events import LogLine, Notice, Record, Result, Tell, Told
 from tasks.lib.deploy.objects import Ref, is_going
+from tasks.lib.deploy.rollout.awaited import how_to_end
 from tasks.lib.deploy.rollout.cluster_view import View
 from tasks.lib.deploy.rollout.judge import Outcome, Target, Verdict, judge
 from tasks.lib.deploy.rollout.logs import Followers, gather, has_completed, owners, pods_of_job
 from tasks.lib.deploy.rollout.readiness import job_outcome, tally
-from tasks.lib.deploy.rollout.stalled import how_to_end
 from tasks.lib.deploy.rollout.watch import Broken, Disturbed, Gone, Inbox, Listed, Logged, News, Seen, watches
 from tasks.lib.errors import Failure, TimedOut
 

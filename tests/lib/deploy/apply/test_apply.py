@@ -16,8 +16,8 @@ from tasks.lib.deploy.apply.apply import Acting
 from tasks.lib.deploy.events import Event, Record, Result, Told
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan import takeover
-from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.field_managers import Conflict
+from tasks.lib.deploy.steps import Action, Step
 from tasks.lib.errors import Failure
 from tests.clock import Clock
 from tests.lib.cluster.scripted import Answer, Scripted, scripted, status

@@ -5,11 +5,11 @@ import pytest
 from tasks.lib.cluster.api import Api
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.deploy.apply.remove import Removing
+from tasks.lib.deploy.apply.phases import Removing
 from tasks.lib.deploy.events import Record
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted
-from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.prune import reason_to_leave
+from tasks.lib.deploy.steps import Action, Step
 from tests.clock import Clock
 
 WANTED = Wanted(Ref("v1", "Service", "default", "web"), {"kind": "Service", "metadata": {"name": "web"}})

@@ -7,10 +7,10 @@ from tasks.lib.deploy.backup import cloud_sql
 from tasks.lib.deploy.backup.cloud_sql import Begun
 from tasks.lib.deploy.backup.policy import Backup, reminder, way_back
 from tasks.lib.deploy.events import Event, Notice
+from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.plan import Planned
-from tasks.lib.deploy.releases.history import Release
+from tasks.lib.deploy.steps import Action, Step
 from tasks.lib.errors import UsageError
 from tasks.lib.google import sessions
 from tests.builders import checked_in_settings

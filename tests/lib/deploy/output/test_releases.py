@@ -1,12 +1,11 @@
 import json
 
+from tasks.lib.deploy.history import Release, pack
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.output.releases import difference_lines, release_lines, status_lines, structured
-from tasks.lib.deploy.plan.diff import Change
-from tasks.lib.deploy.releases.difference import Difference
 from tasks.lib.deploy.releases.drift import Drifted
-from tasks.lib.deploy.releases.history import Release, pack
-from tasks.lib.deploy.releases.review import Status
+from tasks.lib.deploy.releases.review import Difference, Status
+from tasks.lib.deploy.steps import Change
 
 WEB = Ref("apps/v1", "Deployment", "default", "web")
 FACTS = {

@@ -26,11 +26,9 @@ from tasks.lib.deploy.new_release import Request
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.output import report
 from tasks.lib.deploy.output.report import kept
-from tasks.lib.deploy.plan.decide import Action, Step
-from tasks.lib.deploy.plan.diff import Change
-from tasks.lib.deploy.plan.document import Entry, Plan
 from tasks.lib.deploy.plan.plan import Choices
 from tasks.lib.deploy.session import masked
+from tasks.lib.deploy.steps import Action, Change, Entry, Plan, Step
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.redaction import Redactor
 from tasks.lib.signals import Terminated

@@ -1,7 +1,7 @@
 from tasks.lib.deploy.events import Record, Result
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.output.summary import lines
-from tasks.lib.deploy.plan.decide import Action, Step
+from tasks.lib.deploy.output.table import summary
+from tasks.lib.deploy.steps import Action, Step
 
 
 def record(*planned: tuple[str, str, Action, str]) -> Record:
@@ -23,7 +23,7 @@ def test_a_deploy_that_changed_something_lists_just_that() -> None:
     made.rows[Ref("v1", "Deployment", "default", "web")].seconds = 12.3
     made.phases = {"config": 0.01, "workloads": 12.4}
 
-    assert lines(made, 13) == [
+    assert summary(made, 13) == [
         "phase      object             plan    result  time",
         "workloads  Deployment web     change  ready   12 s",
         "workloads  Deployment worker  create  ready",
@@ -38,7 +38,7 @@ def test_where_columns_do_not_fit_there_is_one_line_an_object() -> None:
         ("workloads", "web", Action.CHANGE, "ready"), ("workloads", "worker", Action.CREATE, "ready")
     )
     made.rows[Ref("v1", "Deployment", "default", "web")].seconds = 12.3
-    assert lines(made, 13, width=40)[:2] == ["Deployment web: ready (12 s)", "Deployment worker: ready"]
+    assert summary(made, 13, width=40)[:2] == ["Deployment web: ready (12 s)", "Deployment worker: ready"]
 
 
 def test_an_unchanged_environment_takes_two_lines() -> None:
@@ -47,7 +47,7 @@ def test_an_unchanged_environment_takes_two_lines() -> None:
         ("jobs", "job", Action.SKIP, "ran before"),
         ("workloads", "web", Action.KEEP, "unchanged"),
     )
-    assert lines(made, 0.4) == [
+    assert summary(made, 0.4) == [
         "3 of 3 objects are unchanged.",
         "staging is unchanged and ready (3 objects, 0.4 s).",
     ]
@@ -59,7 +59,7 @@ def test_an_interrupted_deploy_says_what_was_and_was_not_applied() -> None:
         ("workloads", "web", Action.CHANGE, "waiting: 0 of 1 updated"),
         ("ingress", "way-in", Action.CREATE, "not reached"),
     )
-    assert lines(made, 3) == [
+    assert summary(made, 3) == [
         "phase      object             plan    result                   time",
         "config     Deployment conf    create  applied",
         "workloads  Deployment web     change  waiting: 0 of 1 updated",
@@ -69,4 +69,4 @@ def test_an_interrupted_deploy_says_what_was_and_was_not_applied() -> None:
 
 
 def test_a_deploy_that_ended_before_its_plan_says_so() -> None:
-    assert lines(Record("staging"), 1) == ["Nothing was changed in the cluster."]
+    assert summary(Record("staging"), 1) == ["Nothing was changed in the cluster."]

@@ -6,7 +6,7 @@ from rich.console import Console
 from tasks.lib.deploy.events import Record, Result
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.output.table import draw
-from tasks.lib.deploy.plan.decide import Action, Step
+from tasks.lib.deploy.steps import Action, Step
 
 NOW = 1000.0
 

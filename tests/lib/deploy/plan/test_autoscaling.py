@@ -12,8 +12,8 @@ from tasks.lib.deploy.apply.apply import Acting
 from tasks.lib.deploy.events import Record
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan.autoscaling import AUTOSCALER, notes, settled
-from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.diff import COPY
+from tasks.lib.deploy.steps import Action, Step
 from tests.lib.cluster.scripted import Answer, scripted, status
 
 DEPLOYMENT = "apps/v1", "Deployment"

@@ -3,8 +3,8 @@
 import pytest
 
 from tasks.lib.build_variables import BuildVariables
+from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.plan import commit_order
-from tasks.lib.deploy.releases.history import Release
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
 

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from tasks.lib.deploy.objects import APPLIED, RAN, Ref, Wanted, annotated, job_fingerprint
-from tasks.lib.deploy.plan.decide import Action, Step, decide
+from tasks.lib.deploy.plan.decide import decide
+from tasks.lib.deploy.steps import Action, Step
 
 CONFIG = Wanted(
     Ref("v1", "ConfigMap", "default", "conf"),

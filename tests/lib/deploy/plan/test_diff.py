@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from tasks.lib.deploy.objects import APPLIED
-from tasks.lib.deploy.plan.diff import COPY, NOISE, Change, alike, changes, notes
+from tasks.lib.deploy.plan.diff import COPY, NOISE, alike, changes, notes
+from tasks.lib.deploy.steps import Change
 
 
 def thing(kind: str = "ConfigMap", **fields: Any) -> dict[str, Any]:

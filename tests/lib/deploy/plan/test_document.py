@@ -5,12 +5,10 @@ from typing import Any
 import pytest
 
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, annotated
-from tasks.lib.deploy.output.approval import approval, require_no_changes
+from tasks.lib.deploy.output.plans import approval, as_html, as_lines, require_no_changes
 from tasks.lib.deploy.plan import document
-from tasks.lib.deploy.plan.decide import Action, Step
-from tasks.lib.deploy.plan.diff import Change
-from tasks.lib.deploy.plan.document import Entry, Plan
 from tasks.lib.deploy.plan.plan import Planned
+from tasks.lib.deploy.steps import Action, Change, Entry, Plan, Step
 from tasks.lib.errors import ChangesFound, Failure, UsageError
 from tasks.lib.redaction import Redactor
 
@@ -65,14 +63,14 @@ def planned(action: Action = Action.CHANGE, live: str = "old", wanted: str = "<n
     ],
 )
 def test_a_plan_reads_as_lines(action: Action, lines: list[tuple[str, str]]) -> None:
-    assert document.as_lines(planned(action)) == lines
+    assert as_lines(planned(action)) == lines
 
 
 def test_fields_of_many_items_that_change_alike_are_two_lines() -> None:
     fields = tuple(Change(f"env[{name}].name", "old", "new") for name in "abcd")
     entry = Entry("web", "Deployment", "web", "default", "change", "", fields, "seal")
 
-    lines = [line for _, line in document.as_lines(Plan("staging", (entry,)))]
+    lines = [line for _, line in as_lines(Plan("staging", (entry,)))]
 
     assert lines[2:4] == ["      ~ env[a].name: old → new", "          and 3 more fields in the same way"]
 
@@ -91,7 +89,7 @@ def test_a_change_of_our_annotations_alone_is_shown() -> None:
 
 def test_a_namespace_that_is_missing_leads_the_plan_once() -> None:
     made = document.with_namespace(planned(Action.KEEP), "lookit")
-    assert document.as_lines(made) == [
+    assert as_lines(made) == [
         ("", "namespace"),
         ("green", "  + Namespace lookit (does not exist yet)"),
         ("", "staging: 1 to create, 2 unchanged."),
@@ -110,13 +108,13 @@ def test_notes_come_before_the_total_and_survive_a_file(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_text(document.as_json(noted))
 
-    assert document.as_lines(noted)[:2] == [("", "notes"), ("yellow", "  ! Nobody knows.")]
+    assert as_lines(noted)[:2] == [("", "notes"), ("yellow", "  ! Nobody knows.")]
     assert document.read(path) == noted
-    assert "! Nobody knows." in document.as_html(noted)
+    assert "! Nobody knows." in as_html(noted)
 
 
 def test_a_page_shows_values_as_text() -> None:
-    page = document.as_html(planned())
+    page = as_html(planned())
     assert "data.a: old → &lt;new&gt;" in page
     assert "<new>" not in page
 
@@ -129,7 +127,7 @@ def test_a_page_runs_nothing_wherever_it_stands(place: str) -> None:
     entry = Entry(
         given["phase"], "ConfigMap", given["name"], "", "change", given["reason"], (change,), "seal"
     )
-    page = document.as_html(Plan("staging", (entry,)))
+    page = as_html(Plan("staging", (entry,)))
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert not {"\x1b", "\u202e"} & set(page)

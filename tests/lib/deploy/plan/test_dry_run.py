@@ -8,8 +8,8 @@ import pytest
 
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.dry_run import Rehearsal, Tried, beside, fix
+from tasks.lib.deploy.steps import Action, Step
 from tests.lib.cluster.scripted import Answer, scripted, status
 
 KEY = "apps/v1", "Deployment"

@@ -1,13 +1,14 @@
 import pytest
 
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.plan.phases import arrange, ranks
+from tasks.lib.deploy.plan.plan import arrange, batches
+from tasks.lib.deploy.steps import Action, Step
 from tasks.lib.settings.deploy import Phase
 from tests.builders import checked_in_settings
 
 
-def an_object(kind: str, name: str) -> Wanted:
-    return Wanted(Ref("v1", kind, "default", name), {"kind": kind})
+def a_step(kind: str, name: str) -> Step:
+    return Step(Wanted(Ref("v1", kind, "default", name), {"kind": kind}), Action.CREATE, "", {})
 
 
 @pytest.mark.parametrize(
@@ -27,14 +28,14 @@ def an_object(kind: str, name: str) -> Wanted:
     ],
 )
 def test_every_object_of_lookit_has_its_phase(kind: str, name: str, phase: str) -> None:
-    groups = arrange([an_object(kind, name)], checked_in_settings().deploy.phases, "staging-")
-    assert [group.title for group in groups] == [phase]
+    groups = arrange([a_step(kind, name)], checked_in_settings().deploy.phases, "staging-")
+    assert [title for title, _ in groups] == [phase]
 
 
 def test_phases_keep_their_order_and_empty_ones_are_left_out() -> None:
-    objects = [an_object("Ingress", "i"), an_object("Job", "j"), an_object("ConfigMap", "c")]
+    objects = [a_step("Ingress", "i"), a_step("Job", "j"), a_step("ConfigMap", "c")]
     groups = arrange(objects, checked_in_settings().deploy.phases, "")
-    assert [(g.title, [w.ref.name for w in g.objects]) for g in groups] == [
+    assert [(title, [step.ref.name for step in chosen]) for title, chosen in groups] == [
         ("configuration, secrets and access", ["c"]),
         ("jobs", ["j"]),
         ("ingress", ["i"]),
@@ -43,16 +44,16 @@ def test_phases_keep_their_order_and_empty_ones_are_left_out() -> None:
 
 def test_pods_go_last_where_no_phase_takes_deployments() -> None:
     phases = [Phase(title="first", objects=["ConfigMap"]), Phase(title="second", objects=["Job"])]
-    groups = arrange([an_object("Deployment", "web")], phases, "")
-    assert [group.title for group in groups] == ["second"]
+    groups = arrange([a_step("Deployment", "web")], phases, "")
+    assert [title for title, _ in groups] == ["second"]
 
 
 def test_dependencies_are_applied_first() -> None:
     objects = [
-        an_object(kind, kind.lower())
+        a_step(kind, kind.lower())
         for kind in ("Secret", "Namespace", "RoleBinding", "ServiceAccount", "Role")
     ]
-    assert [[w.ref.kind for w in batch] for batch in ranks(objects)] == [
+    assert [[step.ref.kind for step in batch] for batch in batches(objects)] == [
         ["Namespace"],
         ["ServiceAccount", "Role"],
         ["Secret", "RoleBinding"],

@@ -2,10 +2,10 @@ from typing import Any
 
 import pytest
 
+from tasks.lib.deploy.history import Release, pack
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan.field_managers import LABEL, labelled
 from tasks.lib.deploy.plan.prune import Situation, decide, inventory, left, names_read
-from tasks.lib.deploy.releases.history import Release, pack
 
 OWNER = "default"
 OURS = {"manager": "lookit-orchestrator", "operation": "Apply"}

@@ -6,8 +6,8 @@ import pytest
 
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan import readers
-from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.plan import Planned
+from tasks.lib.deploy.steps import Action, Step
 
 SECRET = Ref("v1", "Secret", "default", "credentials")
 WEB = Ref("apps/v1", "Deployment", "default", "web")

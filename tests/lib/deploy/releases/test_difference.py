@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
+from tasks.lib.deploy.history import Release, pack
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.plan.diff import Change
-from tasks.lib.deploy.releases.difference import Difference, differences, find, pick
-from tasks.lib.deploy.releases.history import Release, pack
+from tasks.lib.deploy.releases.review import Difference, differences, find, pick
+from tasks.lib.deploy.steps import Change
 from tasks.lib.errors import UsageError
 
 Thing = dict[str, Any]

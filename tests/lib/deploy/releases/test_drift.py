@@ -3,11 +3,11 @@ from typing import Any
 
 import pytest
 
+from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.plan.diff import Change
 from tasks.lib.deploy.plan.field_managers import at, spelled
 from tasks.lib.deploy.releases.drift import compare, compare_as_written, compare_keys, find, is_stranger
-from tasks.lib.deploy.releases.history import Release
+from tasks.lib.deploy.steps import Change
 from tests.lib.cluster.scripted import scripted
 
 Thing = dict[str, Any]

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from tasks.lib.cluster.errors import ApiError
+from tasks.lib.deploy.history import Release, pack
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.plan.diff import Change
 from tasks.lib.deploy.releases import review, store
-from tasks.lib.deploy.releases.history import Release, pack
 from tasks.lib.deploy.releases.review import Status, in_force, set_by
+from tasks.lib.deploy.steps import Change
 from tasks.lib.errors import ChangesFound, UsageError
 from tests.builders import checked_in_settings
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.plan.plan import Planned
-from tasks.lib.deploy.releases import rollback, seal, store
-from tasks.lib.deploy.releases.history import Release
+from tasks.lib.deploy.recovery import rollback
+from tasks.lib.deploy.releases import seal, store
 from tasks.lib.deploy.releases.seal import ALTERED, UNSEALED, Seal
+from tasks.lib.deploy.steps import Action, Step
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets.files import RELEASE_KEY

@@ -6,7 +6,6 @@ import pytest
 
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.plan.decide import Action, Step
 from tasks.lib.deploy.rollout.awaited import (
     NO_ADDRESS,
     SILENT,
@@ -16,6 +15,7 @@ from tasks.lib.deploy.rollout.awaited import (
     is_awaited,
     left_alone,
 )
+from tasks.lib.deploy.steps import Action, Step
 from tests.builders import checked_in_settings
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.plan.decide import Action, Step
+from tasks.lib.deploy.rollout.awaited import stuck_jobs
 from tasks.lib.deploy.rollout.cluster_view import View
 from tasks.lib.deploy.rollout.judge import end_of_previous_run, previous_run
-from tasks.lib.deploy.rollout.stalled import stuck_jobs
+from tasks.lib.deploy.steps import Action, Step
 from tests.lib.cluster.scripted import Answer, scripted
 
 MIGRATION = Ref("batch/v1", "Job", "default", "migration")

@@ -17,12 +17,12 @@ from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.events import Event, LogLine, Record, Result, Row, Told
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.output.display import Lines
-from tasks.lib.deploy.plan.decide import Action
 from tasks.lib.deploy.rollout import logs
 from tasks.lib.deploy.rollout.judge import Target
 from tasks.lib.deploy.rollout.logs import Followers
 from tasks.lib.deploy.rollout.wait import Wait
 from tasks.lib.deploy.rollout.watch import Disturbed, Gone, Listed, News, Seen
+from tasks.lib.deploy.steps import Action
 from tasks.lib.errors import Failure
 from tests.clock import Clock
 from tests.lib.cluster.scripted import Answer, scripted

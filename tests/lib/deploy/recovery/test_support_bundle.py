@@ -12,8 +12,7 @@ from tasks.lib.cluster.api import Api, Patience
 from tasks.lib.cluster.endpoint import Endpoint
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.plan.decide import Action, Step
-from tasks.lib.deploy.releases.support_bundle import (
+from tasks.lib.deploy.recovery.support_bundle import (
     Found,
     as_lines,
     as_yaml,
@@ -26,6 +25,7 @@ from tasks.lib.deploy.releases.support_bundle import (
 )
 from tasks.lib.deploy.rollout.logs import _follow, events_about, last_lines
 from tasks.lib.deploy.rollout.watch import Inbox
+from tasks.lib.deploy.steps import Action, Step
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Redactor
 from tests.lib.cluster.scripted import Answer, scripted

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tasks.lib.deploy.releases import bundle_upload
+from tasks.lib.deploy.recovery import support_bundle
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.settings.model import Settings
 from tests import google_side
@@ -64,7 +64,7 @@ def fail(settings: Settings, folder: Path, url: str = URL) -> None:
     """A deploy that writes a report and a bundle, and fails."""
     (folder / "evidence").mkdir(parents=True)
     (folder / "evidence" / "earlier").write_text("of another deploy")
-    with pytest.raises(Failure, match="as it should"), bundle_upload.after_failure(settings, url, [folder]):
+    with pytest.raises(Failure, match="as it should"), support_bundle.after_failure(settings, url, [folder]):
         write_and_fail(folder)
 
 
@@ -82,7 +82,7 @@ def test_what_a_failed_deploy_writes_is_copied(
 def test_a_deploy_that_succeeds_copies_nothing(
     settings: Settings, storage: type[Storage], tmp_path: Path
 ) -> None:
-    with bundle_upload.after_failure(settings, URL, [tmp_path]):
+    with support_bundle.after_failure(settings, URL, [tmp_path]):
         (tmp_path / "deploy.json").write_text("report")
 
     assert storage.taken == {}
@@ -110,5 +110,8 @@ def test_a_refused_copy_is_a_warning_beside_the_failure(
 
 @pytest.mark.parametrize("url", ["bucket/x", "gs://bucket", "gs:///x", "s3://bucket/x"])
 def test_a_url_without_bucket_or_folder_is_refused_first(settings: Settings, url: str) -> None:
-    with pytest.raises(UsageError, match="--evidence-bucket"), bundle_upload.after_failure(settings, url, []):
+    with (
+        pytest.raises(UsageError, match="--evidence-bucket"),
+        support_bundle.after_failure(settings, url, []),
+    ):
         pytest.fail("it was begun")

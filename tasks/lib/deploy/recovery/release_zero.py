@@ -6,27 +6,27 @@ Of Secrets it has names and keys, as every release: those with a hash in their n
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.gke import Connection
+from tasks.lib.deploy import history
 from tasks.lib.deploy.events import Notice, Record, ReleaseResult
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names
-from tasks.lib.deploy.plan.decide import Step, get
+from tasks.lib.deploy.plan.decide import get
 from tasks.lib.deploy.plan.field_managers import fields_of, only_in, remove
-from tasks.lib.deploy.releases import history, store
+from tasks.lib.deploy.recovery.restore import LEFT, as_it_was
+from tasks.lib.deploy.releases import store
 from tasks.lib.deploy.releases.drift import CONTROLLERS
-from tasks.lib.deploy.releases.restore import LEFT, as_it_was
+from tasks.lib.deploy.session import Session
+from tasks.lib.deploy.steps import Step
 from tasks.lib.errors import Failure
 from tasks.lib.render.pods import pod_specs
-
-if TYPE_CHECKING:
-    from tasks.lib.deploy.session import Session
 
 REVISION: Final = "deployment.kubernetes.io/revision"  # which its controller counts
 
 
-def keep(session: "Session", steps: Sequence[Step]) -> None:
+def keep(session: Session, steps: Sequence[Step]) -> None:
     """Keep what others deployed as release 0, before the first deploy that changes some of it.
 
     Raises:

@@ -9,10 +9,11 @@ import pytest
 
 from tasks.lib.cluster.gke import Connection, Found
 from tasks.lib.cluster.kinds import Kind, Kinds
+from tasks.lib.deploy import history
 from tasks.lib.deploy.events import Event
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted
-from tasks.lib.deploy.plan.decide import Action, Step
-from tasks.lib.deploy.releases import history, release_zero
+from tasks.lib.deploy.recovery import release_zero
+from tasks.lib.deploy.steps import Action, Step
 from tasks.lib.errors import Failure
 from tests.lib.cluster.scripted import Answer, Scripted, scripted, status
 from tests.lib.deploy.sessions import a_session

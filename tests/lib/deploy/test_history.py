@@ -8,19 +8,10 @@ import pytest
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.deploy.events import Record, ReleaseResult
+from tasks.lib.deploy.history import Release, choose, facts, images, last_good, pack, secret_keys, sound
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.output.releases import release_lines, row
 from tasks.lib.deploy.releases import store
-from tasks.lib.deploy.releases.history import (
-    Release,
-    choose,
-    facts,
-    images,
-    last_good,
-    pack,
-    secret_keys,
-    sound,
-)
 from tasks.lib.deploy.releases.store import add, bounded, read
 from tasks.lib.errors import Failure, UsageError
 from tests.lib.cluster.scripted import Answer, Scripted, scripted, status

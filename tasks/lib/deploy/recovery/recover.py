@@ -8,30 +8,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tasks.lib.cluster.kinds import discover
 from tasks.lib.deploy import deploy as steps
-from tasks.lib.deploy.apply import remove
+from tasks.lib.deploy import history
+from tasks.lib.deploy.apply import phases
 from tasks.lib.deploy.events import Began, Notice, PhaseBegan, Record, ReleaseResult, Tell, Told
+from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.deploy.plan import plan as plans
-from tasks.lib.deploy.plan.decide import Step
 from tasks.lib.deploy.plan.field_managers import OPTION, Conflict
-from tasks.lib.deploy.releases import history, restore, seal, support_bundle
-from tasks.lib.deploy.releases.history import Release
+from tasks.lib.deploy.plan.plan import Planned
+from tasks.lib.deploy.recovery import restore, support_bundle
+from tasks.lib.deploy.releases import seal
+from tasks.lib.deploy.session import Session
+from tasks.lib.deploy.steps import Step
 from tasks.lib.errors import Failure
-
-if TYPE_CHECKING:
-    from tasks.lib.deploy.plan.plan import Planned
-    from tasks.lib.deploy.session import Session
 
 DISABLED: Final = "Rollback is disabled (--no-rollback, or deploy.roll_back); changes were kept."
 
 
-def after(
-    session: "Session", planned: "Planned", end: BaseException, *, roll_back: bool, evidence: str
-) -> None:
+def after(session: Session, planned: Planned, end: BaseException, *, roll_back: bool, evidence: str) -> None:
     """Clear up after a deploy; its record says afterwards how it ended.
 
     Args:
@@ -47,7 +45,7 @@ def after(
     """
     record = session.record
     if record.outcome is ReleaseResult.DEPLOYED:  # all is ready: only something to be removed was not
-        record.aftermath.append(remove.LATER)
+        record.aftermath.append(phases.LATER)
     elif not isinstance(end, Failure):
         record.outcome = ReleaseResult.INTERRUPTED
         record.aftermath.append("The deploy was interrupted: changes were kept, nothing is rolled back.")
@@ -68,7 +66,7 @@ def _advice(failure: Failure, bundle: Path | None) -> str:
     return f"{advice} Support bundle: {bundle}" if bundle else advice
 
 
-def _keep_bundle(session: "Session", failure: Failure, touched: list[Step], folder: str) -> Path | None:
+def _keep_bundle(session: Session, failure: Failure, touched: list[Step], folder: str) -> Path | None:
     """Write what can be seen of the failure into a folder; returns it, or None where that is not possible."""
     settings, record = session.settings, session.record
     now, commit = datetime.datetime.now(datetime.UTC), session.facts.get("commit", "")
@@ -99,7 +97,7 @@ def _keep_bundle(session: "Session", failure: Failure, touched: list[Step], fold
     return target
 
 
-def _roll_back(session: "Session", planned: "Planned", touched: list[Step]) -> bool:
+def _roll_back(session: Session, planned: Planned, touched: list[Step]) -> bool:
     """Bring the last good release back; returns whether that went well, and the record says how it went."""
     record = session.record
     good = history.last_good(session.past)
@@ -131,7 +129,7 @@ def _roll_back(session: "Session", planned: "Planned", touched: list[Step]) -> b
     return True
 
 
-def _way_out(session: "Session", good: Release) -> str:
+def _way_out(session: Session, good: Release) -> str:
     unsealed = " --accept-unsealed" if session.seal.doubt(good) else ""
     command = f"./inv release.rollback --environment {session.environment.name} --to {good.number}{unsealed}"
     return f"{command}, or fix the cause and deploy again."
@@ -146,7 +144,7 @@ class Recovery(steps.Operation):
 
     """
 
-    def __init__(self, failed: "Session", good: Release, steps: Sequence[Step], touched: list[Step]) -> None:
+    def __init__(self, failed: Session, good: Release, steps: Sequence[Step], touched: list[Step]) -> None:
         self._failed, self._good, self._steps, self._touched = failed, good, steps, touched
         self._created: tuple[Step, ...] = ()
         self.earlier: list[Step] = []
@@ -161,7 +159,7 @@ class Recovery(steps.Operation):
         yield record
 
     @contextmanager
-    def preflight(self, record: Record, tell: Tell) -> "Iterator[Session]":
+    def preflight(self, record: Record, tell: Tell) -> Iterator[Session]:
         """Decide about each object that was touched; what comes back has to find its Secrets."""
         api, namespace = self._failed.api, self._failed.namespace
         connection = replace(
@@ -179,11 +177,11 @@ class Recovery(steps.Operation):
         self._created = due.created
         yield replace(self._failed, connection=connection, record=record, objects=due.objects)
 
-    def locked(self, session: "Session") -> nullcontext[None]:
+    def locked(self, session: Session) -> nullcontext[None]:
         """The failed deploy holds the lock."""
         return nullcontext()
 
-    def plan(self, session: "Session") -> "Planned":
+    def plan(self, session: Session) -> Planned:
         """Plan what comes back, then the removal of what the deploy created; others keep their fields."""
         choices = plans.Choices(concede=True)
         environment, connection = session.environment, session.connection
@@ -193,7 +191,7 @@ class Recovery(steps.Operation):
             session.tell(Told(conflict.ref, f"left: {conflict.field} is managed by {conflict.manager}"))
         return replace(planned, removals=self._created)
 
-    def limit(self, session: "Session") -> float:
+    def limit(self, session: Session) -> float:
         """A rollback has a limit of its own: the deploy may have used its time up."""
         return session.settings.time_limits.rollback
 

@@ -3,26 +3,32 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from tasks.lib.build_variables import BuildVariables
+from tasks.lib.cluster import gke
+from tasks.lib.cluster.api import Json
+from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy import deploy as steps
-from tasks.lib.deploy import notifications
+from tasks.lib.deploy import history, notifications
 from tasks.lib.deploy import session as sessions
-from tasks.lib.deploy.apply import remove
+from tasks.lib.deploy.apply import phases
 from tasks.lib.deploy.backup import policy
 from tasks.lib.deploy.events import Notice, PhaseBegan, Record, ReleaseResult, Tell
 from tasks.lib.deploy.hooks import Hooks, Launcher
-from tasks.lib.deploy.releases import history, restore, seal, store
+from tasks.lib.deploy.lock import holder, lease
+from tasks.lib.deploy.objects import is_job, wanted
+from tasks.lib.deploy.plan import document, plan, prune, readers, references
+from tasks.lib.deploy.plan.field_managers import bare
+from tasks.lib.deploy.plan.plan import Planned
+from tasks.lib.deploy.recovery import restore
+from tasks.lib.deploy.releases import seal, store
+from tasks.lib.deploy.session import Session
+from tasks.lib.deploy.steps import Plan
 from tasks.lib.errors import Failure
-
-if TYPE_CHECKING:
-    from tasks.lib.cluster.api import Json
-    from tasks.lib.cluster.gke import Connection
-    from tasks.lib.deploy.plan.document import Plan
-    from tasks.lib.deploy.plan.plan import Planned
-    from tasks.lib.deploy.session import Session
-    from tasks.lib.settings.model import Environment, Settings
+from tasks.lib.image import digest
+from tasks.lib.redaction import Redactor
+from tasks.lib.secrets.sensitive import public
+from tasks.lib.settings.model import Environment, Settings
 
 
 @dataclass(frozen=True)
@@ -38,29 +44,25 @@ class Request:
 
     """
 
-    environment: "Environment"
+    environment: Environment
     number: int | None = None
     launcher: Launcher = field(default_factory=Launcher)
     force_conflicts: tuple[str, ...] = ()
     prune: bool = True
-    accept_unsealed: "Callable[[Plan], None] | None" = None
+    accept_unsealed: Callable[[Plan], None] | None = None
 
 
-def roll_back(settings: "Settings", request: Request, tell: Tell) -> Record:
+def roll_back(settings: Settings, request: Request, tell: Tell) -> Record:
     """Deploy an earlier release again; Jobs are left out, because migrations are never reversed.
 
     Raises:
         Failure: it cannot be brought back, or does not become ready.
 
     """
-    from tasks.lib.cluster import gke
-    from tasks.lib.cluster.gke import connect
-    from tasks.lib.deploy.plan.field_managers import bare
-
     for named in request.force_conflicts:
         bare(named)
     environment = request.environment
-    connection = connect(settings, environment)
+    connection = gke.connect(settings, environment)
     try:
         gke.check_mark(connection.api, environment)
         past = store.read(connection.api, environment.namespace)
@@ -81,9 +83,9 @@ class Rollback(steps.Operation):
 
     def __init__(
         self,
-        settings: "Settings",
+        settings: Settings,
         request: Request,
-        connection: "Connection",
+        connection: Connection,
         chosen: history.Release,
         sealing: seal.Seal,
     ) -> None:
@@ -100,13 +102,8 @@ class Rollback(steps.Operation):
             yield record
 
     @contextmanager
-    def preflight(self, record: Record, tell: Tell) -> "Iterator[Session]":
+    def preflight(self, record: Record, tell: Tell) -> Iterator[Session]:
         """Check that the Secrets and the images of the release are still there."""
-        from tasks.lib.deploy.lock import holder
-        from tasks.lib.deploy.objects import is_job, wanted
-        from tasks.lib.redaction import Redactor
-        from tasks.lib.secrets.sensitive import public
-
         settings, chosen, connection = self._settings, self._chosen, self._connection
         bodies = [body for body in chosen.objects() if not is_job(body)]
         redactor = Redactor(public=public(settings, [body["metadata"]["name"] for body in bodies]))
@@ -127,19 +124,15 @@ class Rollback(steps.Operation):
             yield session
 
     @contextmanager
-    def locked(self, session: "Session") -> Iterator[None]:
+    def locked(self, session: Session) -> Iterator[None]:
         """Hold the lock, and check that the release that was chosen before is still the one that is meant."""
-        from tasks.lib.deploy.lock import lease
-
         with lease.held(session.lock, wait=self._settings.time_limits.lock, tell=session.tell):
             session.past = store.read(session.api, session.namespace)
             require_still(self._request, self._chosen, session.past)
             yield
 
-    def plan(self, session: "Session") -> "Planned":
+    def plan(self, session: Session) -> Planned:
         """Plan the release's objects; what later releases added is removed, all but Jobs and Secrets."""
-        from tasks.lib.deploy.plan import plan, prune, references
-
         settings, environment, connection = self._settings, self._environment, session.connection
         choices = plan.Choices(force_conflicts=self._request.force_conflicts)
         planned = plan.make(settings, environment, connection, session.objects, choices)
@@ -149,10 +142,8 @@ class Rollback(steps.Operation):
         spared = ("Job", "Secret")
         return prune.completed(settings, environment, connection, planned, session.past, spared)
 
-    def approve(self, session: "Session", planned: "Planned") -> None:
+    def approve(self, session: Session, planned: Planned) -> None:
         """Have the plan approved where the release cannot be trusted; it stays within its namespace then."""
-        from tasks.lib.deploy.plan import document
-
         accept, doubt = self._request.accept_unsealed, session.seal.doubt(self._chosen)
         if not accept or not doubt:
             return
@@ -160,17 +151,15 @@ class Rollback(steps.Operation):
         refuse_foreign(planned, self._environment)
         accept(document.blanked(document.of(self._environment.name, planned), session.redactor))
 
-    def clean_up(self, session: "Session", planned: "Planned", end: BaseException) -> None:
+    def clean_up(self, session: Session, planned: Planned, end: BaseException) -> None:
         """Record how the rollback ended early; nothing is rolled back."""
         note_end(session.record, end, self._chosen)
 
-    def record(self, session: "Session", planned: "Planned") -> None:
+    def record(self, session: Session, planned: Planned) -> None:
         """Keep a release that says what this one went back to."""
-        from tasks.lib.deploy.plan import readers
-
         if session.record.outcome is ReleaseResult.DEPLOYED:
             session.record.aftermath += readers.notes(planned)
-        store.keep(session, planned.steps)
+        session.keep_release(planned.steps)
 
 
 def variables_of(past: history.Release) -> BuildVariables:
@@ -182,15 +171,13 @@ def variables_of(past: history.Release) -> BuildVariables:
     )  # fmt: skip
 
 
-def _require_images(settings: "Settings", objects: "Sequence[Json]", tell: Tell) -> None:
+def _require_images(settings: Settings, objects: Sequence[Json], tell: Tell) -> None:
     """Check that the registry still holds what will run; one that does not answer stops nobody.
 
     Raises:
         Failure: an image is gone; nothing was changed.
 
     """
-    from tasks.lib.image import digest
-
     try:
         gone = digest.missing(settings, objects)
     except Failure as failure:
@@ -204,7 +191,7 @@ def _require_images(settings: "Settings", objects: "Sequence[Json]", tell: Tell)
         )
 
 
-def refuse_foreign(planned: "Planned", environment: "Environment") -> None:
+def refuse_foreign(planned: Planned, environment: Environment) -> None:
     """Check that an untrusted release makes nothing outside the environment's namespace.
 
     Raises:
@@ -224,13 +211,13 @@ def note_end(record: Record, end: BaseException, chosen: history.Release) -> Non
     """Note how a rollback ended early; once all is ready, only something to be removed is left."""
     again = f"./inv release.rollback --environment {record.environment} --to {chosen.number}"
     if record.outcome is ReleaseResult.DEPLOYED:
-        record.aftermath.append(remove.LATER)
+        record.aftermath.append(phases.LATER)
     elif isinstance(end, KeyboardInterrupt):
         record.outcome = ReleaseResult.ROLLBACK_INTERRUPTED
         record.aftermath.append(f"The rollback was interrupted: its changes were kept. To finish it: {again}")
 
 
-def require_still(request: Request, chosen: history.Release, past: "Sequence[history.Release]") -> None:
+def require_still(request: Request, chosen: history.Release, past: Sequence[history.Release]) -> None:
     """Check under the lock that what others did while we waited for it leaves the choice as it was.
 
     Raises:

@@ -10,10 +10,10 @@ from typing import Final
 
 from tasks.lib.cluster.api import Json
 from tasks.lib.deploy.events import Record, Result
+from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names
-from tasks.lib.deploy.plan.decide import Step
-from tasks.lib.deploy.releases.history import Release
 from tasks.lib.deploy.rollout.readiness import job_outcome
+from tasks.lib.deploy.steps import Step
 from tasks.lib.errors import Failure
 from tasks.lib.render.pods import pod_specs
 

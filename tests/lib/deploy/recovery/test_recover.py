@@ -4,7 +4,7 @@ import pytest
 
 from tasks.lib.deploy.events import ReleaseResult
 from tasks.lib.deploy.plan.plan import Planned
-from tasks.lib.deploy.releases import recover
+from tasks.lib.deploy.recovery import recover
 from tests.lib.deploy.sessions import a_session
 
 NOTHING = Planned((), {}, {})

@@ -7,11 +7,11 @@ import pytest
 from tasks.lib.cluster.gke import Connection, Found
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.events import Record, ReleaseResult
+from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan import plan
-from tasks.lib.deploy.plan.decide import Action, Step
-from tasks.lib.deploy.releases.history import Release
-from tasks.lib.deploy.releases.rollback import Request, Rollback, note_end, require_still
+from tasks.lib.deploy.recovery.rollback import Request, Rollback, note_end, require_still
+from tasks.lib.deploy.steps import Action, Step
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
 from tests.lib.cluster.scripted import Answer, scripted, status
