@@ -1,5 +1,6 @@
 """Run Cloud Build's chain on this machine."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tasks.lib.pipeline.graph import Result
+    from tasks.lib.pipeline.run import Sandbox
+    from tasks.lib.settings.model import Settings
 
 
 @cli.task(
@@ -43,11 +46,12 @@ def run(
     """Run the steps of cloudbuild.yaml on this machine, by Cloud Build's own rules."""
     from tasks.lib import console
     from tasks.lib.image import checkout
-    from tasks.lib.pipeline import sandboxed
     from tasks.lib.pipeline.run import Request, as_json, named, run_build
 
     if cli.in_sandbox(c):
-        sandboxed.bring_up(cli.checkout_settings(c), branch)
+        from sandbox.pipeline import bring_up
+
+        bring_up(cli.checkout_settings(c), branch)
     settings = cli.settings(c)
     folder = checkout.folder(settings, source, Path.cwd())
     request = Request(
@@ -59,7 +63,7 @@ def run(
         only=only,
         substitutions=named(substitution),
         in_containers=docker,
-        sandbox_state=cli.sandbox_state(c),
+        sandbox=_sandbox(c, settings),
         settings_file=cli.settings_file(c),
     )
 
@@ -95,3 +99,14 @@ def triggers(c: Context, project: str = "mit-lookit", apply: bool = False) -> No
         wanted.apply(made, settings.root, settings.time_limits.docker)
     else:
         console.emit(wanted.as_script(made, settings.root))
+
+
+def _sandbox(c: Context, settings: "Settings") -> "Sandbox | None":
+    """The sandbox that the steps work against; None where they are meant for Google."""
+    state = cli.sandbox_state(c)
+    if state is None:
+        return None
+    from sandbox.pipeline import variables
+    from tasks.lib.pipeline.run import Sandbox
+
+    return Sandbox(state, partial(variables, settings, state))

@@ -89,10 +89,12 @@ def _copy(case: Case, given: Path) -> None:
 
 @pytest.fixture
 def image(docker_engine: None, environment: Case) -> Image:
-    settings = checked_in_settings(build={"network": "host"}, pipeline={"arguments": ORCHESTRATOR})
-    name = parse("lookit-test/orchestrator:deploy")
-    orchestrator.build(settings, name)
-    return Image(str(name), environment)
+    own = "lookit-test/orchestrator"
+    built = {"arguments": ORCHESTRATOR, "orchestrator": own}
+    orchestrator.build_own_images(
+        checked_in_settings(build={"network": "host"}, pipeline=built), [f"{own}:deploy"]
+    )
+    return Image(f"{own}:deploy", environment)
 
 
 def test_it_deploys_with_cloud_build_s_variables_as_a_user_without_rights(image: Image) -> None:

@@ -35,13 +35,9 @@ def make_shared_folder(folder: Path) -> None:
 
 
 def keep(paths: Sequence[str], take: Take, folder: Path) -> list[Path]:
-    """Copy artifacts into `folder`; returns the files.
+    """Copy artifacts into `folder`, which is made if there are any; returns the files.
 
-    Args:
-        paths: as in the build file.  Of one in a folder the whole folder is kept.
-        take: how files come out of the workspace.
-        folder: made here, if there is a file to keep.
-
+    `paths` are those of the build file; of one in a folder the whole folder is kept.
     """
     kept = []
     with tempfile.TemporaryDirectory(prefix="lookit-artifacts-") as taken:

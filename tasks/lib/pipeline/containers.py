@@ -10,7 +10,7 @@ import re
 import secrets
 import stat
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,42 +43,19 @@ CLOUD_NETWORK = "cloudbuild"
 NETWORK_NAMED = re.compile(rf"--net(?:work)?[ =]{CLOUD_NETWORK}\b")
 
 
-@dataclass(frozen=True)
-class Own:
-    """What steps of this repository's own image get besides.
-
-    Args:
-        image: that image, without a tag.
-        arguments: options before the task's name.
-        user: who they run as; empty for the image's own user.
-        pid: whose processes they see; empty for their own.
-
-    """
-
-    image: str
-    arguments: Sequence[str] = ()
-    user: str = ""
-    pid: str = ""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Containers:
-    """Launches steps as containers.
-
-    Args:
-        env: variables for every step; those with the value None are passed on from this process.
-        mounts: further mounts for every step, in Docker's spelling.
-        seconds: the limit of one of Docker's small commands.
-
-    """
+    """Launches steps as containers."""
 
     run: str
     network: str
     secrets: Mapping[str, Secret]
-    seconds: float
-    env: Mapping[str, str | None] = field(default_factory=dict)
-    mounts: Sequence[str] = ()
-    own: Own = Own("lookit-orchestrator")
+    seconds: float  # the limit of one of Docker's small commands
+    own_image: str  # this repository's own, without a tag
+    env: Mapping[str, str | None] = field(default_factory=dict)  # None: passed on from this process
+    mounts: Sequence[str] = ()  # paths of this machine that every step sees under the same name
+    settings_file: Path | None = None
+    sandbox: Path | None = None
 
     def launch(self, step: ReadyStep) -> Launch:
         """The `docker run` that is this step."""
@@ -103,13 +80,18 @@ class Containers:
         """Everything about the step's container; its own variables come after the run's."""
         variables = [*self.env.items(), ("HOME", HOME), *step.env.items()]
         plain = [variable if value is None else f"{variable}={value}" for variable, value in variables]
-        is_own = orchestrator.is_own(step, self.own.image)
+        is_own = orchestrator.is_own(step, self.own_image)
+        settings = ["-f", str(self.settings_file)] if is_own and self.settings_file else []
+        # The sandbox's files belong to whoever runs it, and its processes show whether it is up.
+        in_sandbox = is_own and self.sandbox is not None
+        as_root = step.image.endswith(orchestrator.WITH_DOCKER)
+        seen = [*self.mounts, *(path for path in (self.sandbox, self.settings_file) if path)]
         return docker.Run(
             image=step.image,
             name=name,
-            command=[*(self.own.arguments if is_own else ()), *step.args],
-            user=self.own.user if is_own and not step.image.endswith(orchestrator.WITH_DOCKER) else "",
-            pid=self.own.pid if is_own else "",
+            command=[*settings, *step.args],
+            user=f"{os.getuid()}:{os.getgid()}" if in_sandbox and not as_root else "",
+            pid="host" if in_sandbox else "",
             entrypoint=f"{SCRIPTS}/{step.index}" if step.script else step.entrypoint,
             network=self.network,
             hostname=name,
@@ -119,7 +101,7 @@ class Containers:
                 *shared_mounts(self.run),
                 *(f"type=volume,source={self.run}-volume-{v.name},target={v.path}" for v in step.volumes),
                 f"type=bind,source={engine_socket(os.environ)},target={SOCKET}",
-                *self.mounts,
+                *(f"type=bind,source={path},target={path}" for path in seen),
             ],
             labels={OWNER: self.run},
         )
@@ -200,16 +182,16 @@ def write_scripts(folder: Path, steps: Iterable[ReadyStep]) -> None:
             path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH | stat.S_IROTH)
 
 
-def fetch_images(steps: Sequence[ReadyStep], chosen: Collection[int], seconds: float, pull: float) -> None:
-    """Pull the images of the chosen steps that are not available locally.
+def fetch_images(steps: Sequence[ReadyStep], seconds: float, pull: float) -> None:
+    """Pull the images of `steps` that are not available locally.
 
     Raises:
         Failure: one cannot be pulled, and no step before it could still build it.
 
     """
-    wanted = [step for step in steps if step.index in chosen]
-    due = {step.image for step in wanted if not step.needs & set(chosen)}
-    for image in dict.fromkeys(step.image for step in wanted):
+    chosen = {step.index for step in steps}
+    due = {step.image for step in steps if not step.needs & chosen}
+    for image in dict.fromkeys(step.image for step in steps):
         try:
             engine.fetch(image, seconds, pull)
         except Failure as failure:

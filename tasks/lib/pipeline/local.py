@@ -25,22 +25,14 @@ IN_TEXTS = re.compile(rf"(?<![\w./-]){WORKSPACE}(?![\w.-])")
 
 @dataclass(frozen=True)
 class Local:
-    """Launches steps as processes of this Python.
-
-    Args:
-        workspace: the folder that stands for /workspace.
-        env: variables for every step, such as LOOKIT_SANDBOX.
-        settings_file: what `-f` names, or None.
-        declared: all secret variables of the build: a step sees only those that it names.
-
-    """
+    """Launches steps as processes of this Python."""
 
     root: Path
-    workspace: Path
+    workspace: Path  # that stands for /workspace
     secrets: Mapping[str, Secret]
-    env: Mapping[str, str]
+    env: Mapping[str, str]  # variables for every step, such as LOOKIT_SANDBOX
     settings_file: Path | None = None
-    declared: Collection[str] = ()
+    declared: Collection[str] = ()  # all secret variables of the build: a step sees only those that it names
 
     def launch(self, step: ReadyStep) -> Launch:
         """The program that does what the step's container would, in the same folder."""
@@ -72,7 +64,7 @@ class Local:
         return os.pathsep.join(path for path in (str(self.root), os.environ.get("PYTHONPATH", "")) if path)
 
 
-def check(steps: Sequence[ReadyStep], chosen: Collection[int], orchestrator: str) -> None:
+def check(steps: Sequence[ReadyStep], orchestrator: str) -> None:
     """Refuse steps that only a container can run.
 
     Raises:
@@ -82,7 +74,7 @@ def check(steps: Sequence[ReadyStep], chosen: Collection[int], orchestrator: str
     problems = [
         f"step {step.title} runs {step.image}{_in_container_only(step)}"
         for step in steps
-        if step.index in chosen and (not is_own(step, orchestrator) or _in_container_only(step))
+        if not is_own(step, orchestrator) or _in_container_only(step)
     ]
     if problems:
         raise all_problems(

@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from tasks.lib import console, process
 from tasks.lib.errors import Failure
-from tasks.lib.image import docker, engine
+from tasks.lib.image import build, docker
 from tasks.lib.image.reference import Reference, parse
 from tasks.lib.pipeline.steps import ReadyStep
 
@@ -32,27 +31,12 @@ def build_own_images(settings: "Settings", images: Iterable[str]) -> None:
     own = parse(settings.pipeline.orchestrator)
     for image in dict.fromkeys(parse(name) for name in images):
         if image.name == own.name and not image.digest:
-            build(settings, image)
-
-
-def build(settings: "Settings", image: Reference) -> None:
-    """Build one of the orchestrator's images.
-
-    Raises:
-        Failure: it cannot be built; Docker's output is above.
-
-    """
-    console.heading(f"Image {image} from this checkout")
-    command = docker.build(plan(settings, image), engine.builder(settings.time_limits.docker))
-    code = process.stream(
-        command.argv, env=command.env, time_limit=settings.time_limits.image_build, to_stderr=True,
-        setting="time_limits.image_build",
-    )  # fmt: skip
-    if code:
-        raise Failure(
-            f"This repository's own image could not be built: docker exited with {code}.",
-            "Its output is above.", "Fix it, or run the steps without containers: --no-docker.",
-        )  # fmt: skip
+            try:
+                build.run(settings, plan(settings, image), f"{image} from this checkout")
+            except Failure as failure:
+                raise failure.retold(
+                    next_step="Fix it, or run the steps without containers: --no-docker."
+                ) from failure
 
 
 def plan(settings: "Settings", image: Reference) -> docker.Build:

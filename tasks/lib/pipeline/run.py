@@ -5,12 +5,12 @@ import os
 import shlex
 import threading
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tasks.lib import console
 from tasks.lib.build_variables import repository_full_name
@@ -20,7 +20,7 @@ from tasks.lib.image import checkout, engine
 from tasks.lib.image.push import push_name
 from tasks.lib.image.reference import parse
 from tasks.lib.image.registry import may_change
-from tasks.lib.pipeline import artifacts, containers, local, orchestrator, reading, sandboxed, secrets
+from tasks.lib.pipeline import artifacts, containers, local, orchestrator, reading, secrets
 from tasks.lib.pipeline.graph import Graph, Launch, Result
 from tasks.lib.pipeline.steps import ReadyBuild, ReadyStep, ready, selected
 from tasks.lib.pipeline.substitutions import USER_DEFINED
@@ -33,36 +33,41 @@ if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
 
 Ended = Callable[[Sequence[Result]], None]
-Launcher = Callable[[ReadyStep], Launch]
-Place = tuple[Launcher, artifacts.Take]  # how steps are started, and how files come out of their workspace
 COLOURS = {"SUCCESS": "green", "FAILURE": "red", "TIMEOUT": "red", "CANCELLED": "yellow"}
+
+
+class Launcher(Protocol):
+    """Where steps run: their programs, and the way of files out of their workspace."""
+
+    def launch(self, step: ReadyStep) -> Launch:
+        """The program that is this step."""
+
+    def take(self, place: str, folder: Path) -> None:
+        """Copy a file or folder of the workspace, if it is there, into `folder`."""
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """The sandbox that steps work against: its folder, and what gives the variables that lead steps there."""
+
+    state: Path
+    variables: Callable[[Sequence[ReadyStep]], Mapping[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to run.
-
-    Args:
-        source: the checkout that becomes /workspace.
-        environment: the environment that the branch deploys to.
-        variables: the commit that is built.
-        start: begin at this step; empty for the first.
-        only: run this step alone; empty for all.
-        sandbox_state: the folder of the sandbox to run against, or None.
-        settings_file: a file of settings that this repository's tasks read too, or None.
-
-    """
+    """What to run."""
 
     file: Path
-    source: Path
-    environment: "Environment"
+    source: Path  # the checkout that becomes /workspace
+    environment: "Environment"  # that the branch deploys to
     variables: "BuildVariables"
-    start: str = ""
-    only: str = ""
+    start: str = ""  # the step to begin at; empty for the first
+    only: str = ""  # the step to run alone; empty for all
     substitutions: Mapping[str, str]
     in_containers: bool
-    sandbox_state: Path | None = None
-    settings_file: Path | None = None
+    sandbox: Sandbox | None = None
+    settings_file: Path | None = None  # of this run, which this repository's tasks read too
 
 
 def run_build(settings: "Settings", request: Request, ended: Ended = lambda _: None) -> list[Result]:
@@ -80,21 +85,26 @@ def run_build(settings: "Settings", request: Request, ended: Ended = lambda _: N
         console.say(f"Warning: {request.file.name}: {doubt}.")
     for image in made.images:
         parse(image)  # a bad name is told before anything runs
-    chosen = selected(made.steps, start=request.start, only=request.only)
+    steps = selected(made.steps, start=request.start, only=request.only)
     if request.in_containers:
-        containers.check([made.steps[index] for index in sorted(chosen)], settings.pipeline.network)
+        containers.check(steps, settings.pipeline.network)
     else:
-        local.check(made.steps, chosen, settings.pipeline.orchestrator)
-    wanted = [name for step in made.steps if step.index in chosen for name in step.secrets]
-    values = secrets.values(settings, made.secrets, wanted)
-    launcher = _in_containers if request.in_containers else _locally
+        local.check(steps, settings.pipeline.orchestrator)
+    values = secrets.values(settings, made.secrets, [name for step in steps for name in step.secrets])
     with ExitStack() as stack:
         workspace = stack.enter_context(checkout.copied(request.source, request.variables.commit_sha))
-        launch, take = stack.enter_context(launcher(settings, request, made, chosen, values, workspace))
-        stack.callback(keep_artifacts, settings, made, take)
-        results = run_graph(made, chosen, launch, values, ended)
+        env = request.sandbox.variables(steps) if request.sandbox else {}
+        launcher: Launcher
+        if request.in_containers:
+            launcher = stack.enter_context(_in_containers(settings, request, steps, values, env, workspace))
+        else:
+            launcher = local.Local(
+                settings.root, workspace, values, env, request.settings_file, made.secrets.keys()
+            )
+        stack.callback(keep_artifacts, settings, made, launcher.take)
+        results = run_graph(made, steps, launcher.launch, values, ended)
     conclude(results)
-    if request.in_containers and chosen == set(range(len(made.steps))):
+    if request.in_containers and len(steps) == len(made.steps):
         push_images(settings, made.images)
     return results
 
@@ -144,57 +154,30 @@ def substitutions(settings: "Settings", request: Request) -> dict[str, str]:
 
 
 @contextmanager
-def _locally(
-    settings: "Settings", request: Request, build: ReadyBuild, chosen: Collection[int],
-    values: Mapping[str, Secret], workspace: Path,
-) -> Iterator[Place]:  # fmt: skip
-    """Steps without containers."""
-    steps = [step for step in build.steps if step.index in chosen]
-    sandbox = sandboxed.variables(settings, request.sandbox_state, steps)
-    launcher = local.Local(
-        settings.root, workspace, values, sandbox, request.settings_file, declared=build.secrets.keys()
-    )
-    yield launcher.launch, launcher.take
-
-
-@contextmanager
 def _in_containers(
-    settings: "Settings", request: Request, build: ReadyBuild, chosen: Collection[int],
-    values: Mapping[str, Secret], workspace: Path,
-) -> Iterator[Place]:  # fmt: skip
-    """Steps in containers; their images and volumes are prepared, and volumes removed afterwards."""
-    steps = [step for step in build.steps if step.index in chosen]
-    sandbox = sandboxed.variables(settings, request.sandbox_state, steps)
+    settings: "Settings", request: Request, steps: Sequence[ReadyStep], values: Mapping[str, Secret],
+    env: Mapping[str, str], workspace: Path,
+) -> Iterator[containers.Containers]:  # fmt: skip
+    """What runs the steps in containers; images and volumes are prepared, and volumes removed afterwards."""
     limits = settings.time_limits
     engine.versions(limits.docker)
     orchestrator.build_own_images(settings, [step.image for step in steps])
-    containers.fetch_images(build.steps, chosen, limits.docker, limits.image_push)
+    containers.fetch_images(steps, limits.docker, limits.image_push)
     containers.sweep(limits.docker)
     run = containers.make_name()
     passed: dict[str, str | None] = {name: None for name in os.environ if name.startswith("INVOKE_")}
-    seen = [*settings.pipeline.mounts, *(str(p) for p in (request.sandbox_state, request.settings_file) if p)]
     with containers.volumes(run, steps, workspace, steps[0].image, limits.docker):
-        launcher = containers.Containers(
-            run=run, network=settings.pipeline.network, secrets=values, env={**passed, **sandbox},
-            mounts=[f"type=bind,source={path},target={path}" for path in seen], seconds=limits.docker,
-            own=own_steps(settings, request),
+        yield containers.Containers(
+            run=run, network=settings.pipeline.network, secrets=values, env={**passed, **env},
+            mounts=settings.pipeline.mounts, seconds=limits.docker, own_image=settings.pipeline.orchestrator,
+            settings_file=request.settings_file, sandbox=request.sandbox.state if request.sandbox else None,
         )  # fmt: skip
-        yield launcher.launch, launcher.take
-
-
-def own_steps(settings: "Settings", request: Request) -> containers.Own:
-    """What this repository's own steps get besides: the settings file, and access to the sandbox."""
-    arguments = ["-f", str(request.settings_file)] if request.settings_file else []
-    if request.sandbox_state is None:
-        return containers.Own(settings.pipeline.orchestrator, arguments)
-    # The sandbox's files belong to whoever runs it, and its processes show whether it is up.
-    return containers.Own(settings.pipeline.orchestrator, arguments, f"{os.getuid()}:{os.getgid()}", "host")
 
 
 def run_graph(
     build: ReadyBuild,
-    chosen: Collection[int],
-    launch: Launcher,
+    chosen: Sequence[ReadyStep],
+    launch: Callable[[ReadyStep], Launch],
     values: Mapping[str, Secret],
     ended: Ended = lambda _: None,
 ) -> list[Result]:
@@ -207,7 +190,7 @@ def run_graph(
         with lock:
             console.say(redactor.line(f"Step {step.title}: {line}"))
 
-    graph = Graph(build.steps, chosen, launch, tell, build.timeout)
+    graph = Graph(build.steps, {step.index for step in chosen}, launch, tell, build.timeout)
     try:
         return graph.run()
     finally:

@@ -1,7 +1,7 @@
 """From a build file to steps that can be run: substitutions filled in, waits turned into a graph."""
 
 from base64 import b64decode
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -154,7 +154,7 @@ def needs(build: Build, index: int) -> frozenset[int]:
     return frozenset(i for i in range(index) if build.steps[i].id and build.steps[i].id in wanted)
 
 
-def selected(steps: Sequence[ReadyStep], *, start: str, only: str) -> Collection[int]:
+def selected(steps: Sequence[ReadyStep], *, start: str, only: str) -> Sequence[ReadyStep]:
     """The steps to run: all, those from step `start` on, or step `only`.
 
     Raises:
@@ -164,12 +164,12 @@ def selected(steps: Sequence[ReadyStep], *, start: str, only: str) -> Collection
     if start and only:
         raise UsageError("Both --from and --only were given.", next_step="Give one of them.")
     if only:
-        return {_find(steps, only)}
-    return set(range(_find(steps, start) if start else 0, len(steps)))
+        return [steps[_find(steps, only)]]
+    return steps[_find(steps, start) if start else 0 :]
 
 
 def _find(steps: Sequence[ReadyStep], name: str) -> int:
-    for step in steps:
+    for index, step in enumerate(steps):
         if name in {step.identifier, str(step.index)}:
-            return step.index
+            return index
     raise UsageError(f"There is no step {name!r}.", f"Steps: {', '.join(step.identifier for step in steps)}.")

@@ -13,7 +13,6 @@ import pytest
 from tasks.lib.console import Styled
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.image.checkout import variables
-from tasks.lib.image.reference import parse as parse_image
 from tasks.lib.pipeline import containers, local, orchestrator, run, secrets
 from tasks.lib.pipeline.graph import Launch, Result
 from tasks.lib.pipeline.reading import parse
@@ -138,7 +137,7 @@ def test_steps_that_need_a_container_are_all_named() -> None:
     ).steps
 
     with pytest.raises(UsageError) as refused:
-        local.check(steps, {0, 1, 2, 3, 4, 5, 6}, f"{OWN}:stable")
+        local.check(steps[:-1], f"{OWN}:stable")
 
     assert refused.value.why.splitlines() == [
         '- step #1 - "other" runs bash',
@@ -148,7 +147,7 @@ def test_steps_that_need_a_container_are_all_named() -> None:
         f'- step #5 - "away" runs {OWN} in the folder /elsewhere',
         f'- step #6 - "above" runs {OWN} in the folder /workspace/sub/../../elsewhere',
     ]
-    local.check(steps, {0}, f"{OWN}:stable")
+    local.check(steps[:1], f"{OWN}:stable")
 
 
 def test_a_step_without_a_container_runs_in_its_folder_of_the_workspace(tmp_path: Path) -> None:
@@ -178,9 +177,8 @@ def test_a_secret_of_any_bytes_reaches_its_step(tmp_path: Path, monkeypatch: pyt
 
     values = secrets.values(SETTINGS, made.secrets, ["KEY"])
     local_launch = local.Local(tmp_path, tmp_path, values, {}).launch(made.steps[0])
-    in_container = containers.Containers(run="run", network="host", secrets=values, seconds=5).launch(
-        made.steps[0]
-    )
+    container = containers.Containers(run="run", network="host", secrets=values, seconds=5, own_image=OWN)
+    in_container = container.launch(made.steps[0])
 
     assert values == {"KEY": Secret(b"\xff\xfe")}
     for launch in (local_launch, in_container):
@@ -218,7 +216,7 @@ def test_a_secret_that_a_step_prints_is_redacted_line_by_line(
 ) -> None:
     launch = Launch(["printf", "%s\nnext\n", f"says {value}"])
 
-    run.run_graph(build({}), {0}, lambda _: launch, {"KEY": Secret(value.encode())})
+    run.run_graph(build({}), build({}).steps, lambda _: launch, {"KEY": Secret(value.encode())})
 
     told = capsys.readouterr().err
     assert "says [redacted]" in told
@@ -238,7 +236,7 @@ def test_a_secret_is_redacted_in_the_forms_that_programs_print(
     lines = [form(text) for text in (value, *value.splitlines())]
     launch = Launch(["printf", "%s\n", *lines])
 
-    run.run_graph(build({}), {0}, lambda _: launch, {"KEY": Secret(value.encode())})
+    run.run_graph(build({}), build({}).steps, lambda _: launch, {"KEY": Secret(value.encode())})
 
     told = capsys.readouterr().err
     assert told.count("[redacted]") == len(lines)
@@ -282,7 +280,7 @@ def test_only_images_that_are_not_available_locally_are_pulled(engine: DockerPro
     at_once = {"waitFor": ["-"]}
     steps = build({"name": "near"}, {"name": "far", **at_once}, {"name": "far"}, {"name": "elsewhere"}).steps
 
-    containers.fetch_images(steps, {0, 1, 2}, 5, 5)
+    containers.fetch_images(steps[:3], 5, 5)
 
     assert [line.split()[-1] for line in engine.asked] == ["near", "far", "far"]
     assert engine.asked[-1] == "pull --quiet far"
@@ -292,7 +290,7 @@ def test_an_image_that_cannot_be_pulled_is_named(engine: DockerProgram) -> None:
     engine.answers(Says("image inspect *", code=1), Says("pull *", err="manifest unknown", code=1))
 
     with pytest.raises(Failure) as failure:
-        containers.fetch_images(build({"name": "far"}).steps, {0}, 5, 5)
+        containers.fetch_images(build({"name": "far"}).steps, 5, 5)
 
     assert failure.value.what == "The image far is not available locally and could not be pulled."
     assert failure.value.why == "manifest unknown"
@@ -304,11 +302,11 @@ def test_an_image_that_an_earlier_step_may_build_is_waited_for(
     engine.answers(Says("image inspect *far*", code=1), Says("pull *", err="manifest unknown", code=1))
     steps = build({"name": "docker", "args": ["build", "--tag=far", "."]}, {"name": "far"}).steps
 
-    containers.fetch_images(steps, {0, 1}, 5, 5)
+    containers.fetch_images(steps, 5, 5)
 
     assert "far is not available yet: an earlier step may build it." in capsys.readouterr().err
     with pytest.raises(Failure, match="The image far is not available locally and could not be pulled"):
-        containers.fetch_images(steps, {1}, 5, 5)
+        containers.fetch_images(steps[1:], 5, 5)
 
 
 def test_only_this_repository_s_images_are_built_each_once(engine: DockerProgram) -> None:
@@ -333,9 +331,10 @@ def test_an_own_image_that_cannot_be_built_can_be_gone_without(engine: DockerPro
     engine.answers(Says("buildx build *", code=2))
 
     with pytest.raises(Failure) as failure:
-        orchestrator.build(SETTINGS, parse_image(f"{OWN}:stable"))
+        orchestrator.build_own_images(SETTINGS, [f"{OWN}:stable"])
 
-    assert failure.value.what == "This repository's own image could not be built: docker exited with 2."
+    assert failure.value.what == f"The image could not be built: {OWN}:stable from this checkout."
+    assert failure.value.why == "`docker buildx build …` exited with 2; its output is above."
     assert failure.value.next_step == "Fix it, or run the steps without containers: --no-docker."
 
 

@@ -158,12 +158,12 @@ def test_images_are_filled_in_too() -> None:
 
 
 def test_steps_are_chosen_by_id_or_number() -> None:
-    steps = resolved({"id": "a"}, {"id": "b"}, {}).steps
+    first, second, third = steps = resolved({"id": "a"}, {"id": "b"}, {}).steps
 
-    assert selected(steps, start="", only="") == {0, 1, 2}
-    assert selected(steps, start="b", only="") == {1, 2}
-    assert selected(steps, start="2", only="") == {2}
-    assert selected(steps, start="", only="a") == {0}
+    assert selected(steps, start="", only="") == steps
+    assert selected(steps, start="b", only="") == [second, third]
+    assert selected(steps, start="2", only="") == [third]
+    assert selected(steps, start="", only="a") == [first]
 
 
 def test_a_missing_step_is_named_with_those_that_exist() -> None:

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sandbox import image_registry, lifecycle
+from sandbox.state import State
+from sandbox.watching import is_up
 from tasks.lib import console
 from tasks.lib.image.reference import parse
 from tasks.lib.image.registry import is_on_this_machine
@@ -25,45 +28,32 @@ def bring_up(settings: "Settings", branch: str) -> None:
         Failure: it cannot be brought up.
 
     """
-    from sandbox import lifecycle
-    from sandbox.watching import is_up
-
     environment = settings.environment_of_branch(branch)
     if not is_up(lifecycle.state(settings), environment.cluster):
         console.heading("Sandbox")
         lifecycle.up(settings, [environment.name])
 
 
-def variables(settings: "Settings", state: Path | None, steps: Sequence[ReadyStep]) -> dict[str, str]:
-    """The variables that lead the chosen steps to the sandbox in `state`; none without one.
+def variables(settings: "Settings", state: Path, steps: Sequence[ReadyStep]) -> dict[str, str]:
+    """The variables that lead `steps` to the sandbox in `state`, and images to a registry on this machine.
 
     Raises:
         Failure: they push, and no registry can be started on this machine.
 
     """
-    if state is None:
-        return {}
     sandbox = {"LOOKIT_SANDBOX": "1", "INVOKE_SANDBOX_STATE": str(state)}
-    return {**sandbox, **registry_variables(settings, state, steps)}
-
-
-def registry_variables(settings: "Settings", state: Path, steps: Sequence[ReadyStep]) -> dict[str, str]:
-    """Where images go: the registry of the settings if it is on this machine, else the sandbox's own."""
-    from sandbox import image_registry
-    from sandbox.state import State
-
     wanted = parse(settings.image.repository)
     if is_on_this_machine(wanted.registry):
-        return {}
+        return sandbox
     here = State(state)
     address = image_registry.address(here)
-    if any(needs_a_registry(settings, step) for step in steps):
+    if any(_needs_a_registry(settings, step) for step in steps):
         address = image_registry.ensure(here, settings.time_limits.sandbox)
         console.say(f"Images go to the sandbox's registry, {address}/{wanted.repository}.")
-    return {"INVOKE_SANDBOX_REGISTRY": address} if address else {}
+    return {**sandbox, "INVOKE_SANDBOX_REGISTRY": address} if address else sandbox
 
 
-def needs_a_registry(settings: "Settings", step: ReadyStep) -> bool:
+def _needs_a_registry(settings: "Settings", step: ReadyStep) -> bool:
     """Whether a step builds or pushes the application's image."""
     task = next(iter(step.args), "")
     return task in NEED_A_REGISTRY and is_own(step, settings.pipeline.orchestrator)
