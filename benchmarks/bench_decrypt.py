@@ -1,9 +1,9 @@
 """Decrypting secrets: ours against as many `gcloud kms decrypt` calls, from one and the same sandbox KMS.
 
-gcloud speaks REST, so it asks the sandbox's REST twin; sops, from 3.13, speaks gRPC with the address that
-SOPS_GCP_KMS_ENDPOINT names.  All get the same delay per call.  A deploy is one process, so what decrypting
-adds to it is `decrypt_all`, measured in a process that has loaded nothing yet; the whole command is shown
-beside it.
+gcloud speaks REST, so it asks tests/kms_rest.py, which hands its calls on; sops, from 3.13, speaks gRPC with
+the address that SOPS_GCP_KMS_ENDPOINT names.  All get the same delay per call.  A deploy is one process, so
+what decrypting adds to it is `decrypt_all`, measured in a process that has loaded nothing yet; the whole
+command is shown beside it.
 
 The criteria are printed with what was reached: three files decrypt in 1.2 times one call's latency, plus what
 the start takes where there is none; and five times as fast as three times gcloud.
@@ -28,6 +28,7 @@ from benchmarks.measure import in_turns, machine, markdown
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets.crypt import encrypt_all
 from tasks.lib.secrets.envelope import Form
+from tests import kms_rest
 from tests.kms_process import DEPLOYER, KEY, KEY_OWNER, KmsProcess, make_key, running
 from tests.secrets_settings import settings_for
 
@@ -161,10 +162,15 @@ def _spread(seconds: Sequence[float]) -> str:
 
 
 def _gcloud(kms: KmsProcess, root: Path, names: Sequence[str]) -> None:
+    with kms_rest.served(kms, DEPLOYER) as address:
+        _gcloud_at(address, kms, root, names)
+
+
+def _gcloud_at(address: str, kms: KmsProcess, root: Path, names: Sequence[str]) -> None:
     token = kms.state / "token"
     token.write_text(kms.token(DEPLOYER))
     environment = {
-        **ENVIRONMENT, "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS": kms.rest,
+        **ENVIRONMENT, "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS": address,
         "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(token), "CLOUDSDK_CONFIG": str(kms.state / "gcloud"),
         "CLOUDSDK_CORE_DISABLE_PROMPTS": "1", "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "1",
     }  # fmt: skip

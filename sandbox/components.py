@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from sandbox.state import stored
 from tasks.lib.files import write_atomically
 
-# What there is one of in a sandbox, however many clusters; kms-rest is a second port, not a second server.
-CLOUD, STORAGE, KMS, KMS_REST = "google", "storage", "kms", "kms-rest"
+# What there is one of in a sandbox, however many clusters.
+CLOUD, STORAGE, KMS = "google", "storage", "kms"
 TIME_LIMIT = 2.0
 
 

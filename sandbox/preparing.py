@@ -9,7 +9,7 @@ import yaml
 
 from sandbox import certificates, ports
 from sandbox.cloud import accounts, gke, sql, tokens
-from sandbox.components import CLOUD, KMS, KMS_REST, STORAGE, Component, Probe
+from sandbox.components import CLOUD, KMS, STORAGE, Component, Probe
 from sandbox.controlplane import SERVICES, Cluster, port_name
 from sandbox.kms.access import DEPLOYER, KEY_OWNER
 from sandbox.state import State
@@ -26,7 +26,7 @@ LOOPBACK = ("127.0.0.1", "localhost")
 def assign_ports(state: State, clusters: Sequence[str]) -> Mapping[str, int]:
     """The ports of all services, with those of the clusters that are named."""
     of_clusters = [port_name(cluster, service) for cluster in clusters for service in SERVICES]
-    return ports.assign(state, [CLOUD, STORAGE, KMS, KMS_REST, *of_clusters])
+    return ports.assign(state, [CLOUD, STORAGE, KMS, *of_clusters])
 
 
 def write_google(state: State, given: Mapping[str, int]) -> None:
@@ -148,7 +148,6 @@ def _kms(state: State, given: Mapping[str, int]) -> Component:
         *(sys.executable, "-m", "sandbox.kms"),
         f"--state={state.kms}",
         f"--port={given[KMS]}",
-        f"--rest-port={given[KMS_REST]}",
         f"--certificate={pair.certificate}",
         f"--private-key={pair.key}",
     )

@@ -38,7 +38,6 @@ class KmsProcess:
 
     state: Path
     host: str
-    rest: str
     ca_file: Path
     process: "subprocess.Popen[str]"
     token_uri: str
@@ -120,19 +119,16 @@ def running(state: Path) -> Iterator[KmsProcess]:
     process = subprocess.Popen(
         [
             sys.executable, "-m", "sandbox.kms", "--state", state, "--port", "0",
-            "--rest-port", "0", "--certificate", certificate, "--private-key", private_key,
+            "--certificate", certificate, "--private-key", private_key,
         ],
         stdout=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip
     tokens = _token_endpoint(state)
     try:
         assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        ports = json.loads((state / "ports.json").read_text())
-        yield KmsProcess(
-            state, f"127.0.0.1:{ports['grpc']}", f"http://127.0.0.1:{ports['rest']}/", certificate, process,
-            f"http://127.0.0.1:{tokens.server_address[1]}/token",
-        )  # fmt: skip
+        port = int(process.stdout.readline())
+        token_uri = f"http://127.0.0.1:{tokens.server_address[1]}/token"
+        yield KmsProcess(state, f"127.0.0.1:{port}", certificate, process, token_uri)
     finally:
         tokens.shutdown()
         process.terminate()

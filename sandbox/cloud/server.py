@@ -27,7 +27,6 @@ ROUTES: tuple[Route, ...] = (
     ("GET", CLUSTER, "container.clusters.get", gke.get),
     ("POST", BACKUPS, "cloudsql.backupRuns.create", sql.insert),
     ("GET", BACKUPS, "cloudsql.backupRuns.list", sql.list_runs),
-    ("GET", f"{BACKUPS}/(?P<run_id>[^/]+)", "cloudsql.backupRuns.get", sql.get_run),
     ("GET", SECRET, "secretmanager.versions.access", secret_manager.access),
     ("GET", OPERATION, "cloudsql.instances.get", sql.get_operation),
 )

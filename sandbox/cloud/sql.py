@@ -77,17 +77,6 @@ def insert(google: Path, body: bytes, project: str, instance: str) -> Answer:
     return Answer(200, operation(project, instance, run, run["began"]))
 
 
-def get_run(google: Path, project: str, instance: str, run_id: str) -> Answer:
-    """`backupRuns.get`."""
-    known = _read(google, project, instance)
-    if known is None:
-        return _no_instance()
-    for run in known["runs"]:
-        if run["id"] == run_id:
-            return Answer(200, backup_run(project, instance, run, time.time()))
-    return error(404, "The backup run does not exist.")
-
-
 def list_runs(google: Path, project: str, instance: str) -> Answer:
     """`backupRuns.list`, newest first, in one page."""
     known = _read(google, project, instance)

@@ -6,7 +6,6 @@ of roles, as a project's IAM policy does.
 
 import json
 from pathlib import Path
-from typing import Any
 
 from sandbox.cloud import tokens
 from sandbox.kms.refusals import not_authenticated, not_permitted, out_of_scope
@@ -29,7 +28,6 @@ READ = frozenset(
 WRITE = frozenset({
     "cloudkms.keyRings.create", "cloudkms.cryptoKeys.create", "cloudkms.cryptoKeys.update",
     "cloudkms.cryptoKeyVersions.create", "cloudkms.cryptoKeyVersions.update",
-    "cloudkms.cryptoKeyVersions.destroy", "cloudkms.cryptoKeyVersions.restore",
 })  # fmt: skip
 PERMISSIONS = {
     "roles/cloudkms.viewer": READ,
@@ -41,36 +39,11 @@ PERMISSIONS = {
 }
 
 
-class LiveFile:
-    """A JSON file that is read again whenever it has changed."""
-
-    def __init__(self, path: Path, empty: Any) -> None:
-        self._path = path
-        self._read: tuple[object, Any] = (None, empty)
-        self._empty = empty
-
-    def content(self) -> Any:
-        """What the file says now; the empty value where there is none."""
-        return self.stamped()[1]
-
-    def stamped(self) -> tuple[object, Any]:
-        """The same, after a mark that differs whenever the file does."""
-        try:
-            status = self._path.stat()
-            mark = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if mark != self._read[0]:
-                self._read = (mark, json.loads(self._path.read_text()))
-        except FileNotFoundError:
-            self._read = (None, self._empty)
-        return self._read
-
-
 class Access:
     """Authentication and authorization by the two files in `state`."""
 
     def __init__(self, state: Path) -> None:
         self._state = state
-        self._policy = LiveFile(state / POLICY, DEFAULT_POLICY)
 
     def caller(self, authorization: str) -> str:
         """The e-mail address behind an `Authorization: Bearer …` header.
@@ -95,7 +68,8 @@ class Access:
             Refusal: PERMISSION_DENIED.
 
         """
-        policy = self._policy.content()
+        path = self._state / POLICY
+        policy = json.loads(path.read_text()) if path.exists() else DEFAULT_POLICY
         roles = [*policy.get(email, []), *policy.get("*", [])]
         if not any(permission in PERMISSIONS.get(role, ()) for role in roles):
             raise not_permitted(permission, resource)

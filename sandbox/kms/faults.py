@@ -9,6 +9,8 @@ Each has the calls it applies to, `rpc` (a name or `*`) and `resource` (a regula
 - `spoil`: a field of the answer that is sent damaged, such as `plaintext_crc32c`.
 """
 
+import json
+import os
 import re
 import threading
 import time
@@ -16,7 +18,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sandbox.kms.access import LiveFile
 from sandbox.kms.refusals import Refusal
 
 FAULTS = "faults.json"
@@ -26,7 +27,7 @@ class Faults:
     """The faults in force, and how often each has struck since the file last changed."""
 
     def __init__(self, state: Path) -> None:
-        self._file = LiveFile(state / FAULTS, [])
+        self._path = state / FAULTS
         self._mark: object = None
         self._calls: dict[int, int] = {}
         self._lock = threading.Lock()
@@ -34,7 +35,7 @@ class Faults:
     def striking(self, rpc: str, resource: str) -> list[Mapping[str, Any]]:
         """The faults that strike this call; each is counted."""
         with self._lock:
-            mark, faults = self._file.stamped()
+            mark, faults = self._read()
             if mark != self._mark:
                 self._mark, self._calls = mark, {}
             return [
@@ -42,6 +43,15 @@ class Faults:
                 for index, fault in enumerate(faults)
                 if _concerns(fault, rpc, resource) and self._due(index, fault)
             ]
+
+    def _read(self) -> tuple[object, list[Mapping[str, Any]]]:
+        """A mark that differs whenever the file does, and the faults in it; none where there is none."""
+        try:
+            with self._path.open() as file:
+                status = os.fstat(file.fileno())
+                return (status.st_ino, status.st_mtime_ns), json.load(file)
+        except FileNotFoundError:
+            return None, []
 
     def _due(self, index: int, fault: Mapping[str, Any]) -> bool:
         self._calls[index] = self._calls.get(index, 0) + 1

@@ -1,21 +1,14 @@
-"""The RPCs that create, show and change key rings, keys and versions.
+"""The RPCs that create, show and change key rings, keys and versions, as far as anything here calls them."""
 
-Those that nothing here calls are left out, as are other purposes than ENCRYPT_DECRYPT and hardware keys.
-"""
-
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from google.cloud.kms_v1 import types
 
 from sandbox.kms import names
-from sandbox.kms.refusals import beyond_the_sandbox, exists, invalid, not_found, wrong_state
+from sandbox.kms.refusals import beyond_the_sandbox, exists, invalid, not_found
 from sandbox.kms.store import SOFTWARE, SYMMETRIC, State, Store
 
-Purpose = types.CryptoKey.CryptoKeyPurpose
-Algorithm = types.CryptoKeyVersion.CryptoKeyVersionAlgorithm
-DAY = timedelta(days=1)
-UNTIL_DESTRUCTION = 30 * DAY
 DEFAULT_PAGE, LARGEST_PAGE = 100, 1000
 
 
@@ -31,14 +24,12 @@ def create_key_ring(store: Store, request: Any) -> Any:
 
 
 def create_crypto_key(store: Store, request: Any) -> Any:
-    """CreateCryptoKey, with its first version as primary unless that is to be skipped."""
+    """CreateCryptoKey, with its first version as primary."""
     names.check_id("crypto_key_id", request.crypto_key_id)
+    _check_new_key(request)
     key = types.CryptoKey(request.crypto_key)
-    _check_new_key(key)
-    del key.primary
     key.name = f"{request.parent}/cryptoKeys/{request.crypto_key_id}"
     key.create_time = datetime.now(UTC)
-    key.destroy_scheduled_duration = key.destroy_scheduled_duration or UNTIL_DESTRUCTION
     key.version_template = types.CryptoKeyVersionTemplate(protection_level=SOFTWARE, algorithm=SYMMETRIC)
     with store.changing():
         if request.parent not in store.key_rings:
@@ -46,8 +37,7 @@ def create_crypto_key(store: Store, request: Any) -> Any:
         if key.name in store.crypto_keys:
             raise exists("CryptoKey", key.name)
         store.crypto_keys[key.name] = key
-        if not request.skip_initial_version_creation:
-            store.make_primary(key.name, store.add_version(key.name).name)
+        store.make_primary(key.name, store.add_version(key.name).name)
         return store.crypto_key(key.name)
 
 
@@ -72,12 +62,6 @@ def create_crypto_key_version(store: Store, request: Any) -> Any:
     with store.changing():
         store.crypto_key(request.parent)
         return store.add_version(request.parent)
-
-
-def get_crypto_key_version(store: Store, request: Any) -> Any:
-    """GetCryptoKeyVersion."""
-    with store.reading():
-        return store.version(request.name)
 
 
 def list_crypto_key_versions(store: Store, request: Any) -> Any:
@@ -108,51 +92,13 @@ def update_crypto_key_version(store: Store, request: Any) -> Any:
     if wanted not in {State.ENABLED, State.DISABLED}:
         raise invalid("crypto_key_version.state can only be set to ENABLED or DISABLED.")
     with store.changing():
-        version = _not_destroyed(store, request.crypto_key_version.name)
+        version = store.version(request.crypto_key_version.name)
         version.state = wanted
         return version
 
 
-def destroy_crypto_key_version(store: Store, request: Any) -> Any:
-    """DestroyCryptoKeyVersion: the material stays until the scheduled day."""
-    with store.changing():
-        version = _not_destroyed(store, request.name)
-        version.state = State.DESTROY_SCHEDULED
-        key = store.crypto_keys[names.key_of(version.name)]
-        version.destroy_time = datetime.now(UTC) + key.destroy_scheduled_duration
-        return version
-
-
-def restore_crypto_key_version(store: Store, request: Any) -> Any:
-    """RestoreCryptoKeyVersion: back to DISABLED, while the material is there."""
-    with store.changing():
-        version = store.version(request.name)
-        if version.state != State.DESTROY_SCHEDULED:
-            raise wrong_state(version.name, "scheduled for destruction", version.state.name)
-        version.state, version.destroy_time = State.DISABLED, None
-        return version
-
-
-def _not_destroyed(store: Store, name: str) -> Any:
-    version = store.version(name)
-    if version.state not in {State.ENABLED, State.DISABLED}:
-        raise wrong_state(version.name, "enabled or disabled", version.state.name)
-    return version
-
-
-def _check_new_key(key: Any) -> None:
-    if key.name:
-        raise invalid("Request field crypto_key.name must not be set. The value is service-generated.")
-    if not key.purpose:
-        raise invalid("Request field crypto_key.purpose must be set.")
-    if key.purpose != Purpose.ENCRYPT_DECRYPT:
-        raise beyond_the_sandbox(f"the purpose {Purpose(key.purpose).name}")
-    if key.import_only or key.rotation_period or key.next_rotation_time:
-        raise beyond_the_sandbox("imported versions and rotation by schedule")
-    template, duration = key.version_template, key.destroy_scheduled_duration
-    if template.protection_level not in {types.ProtectionLevel.PROTECTION_LEVEL_UNSPECIFIED, SOFTWARE}:
-        raise beyond_the_sandbox(f"the protection level {template.protection_level.name}")
-    if template.algorithm not in {Algorithm.CRYPTO_KEY_VERSION_ALGORITHM_UNSPECIFIED, SYMMETRIC}:
-        raise invalid(f"{template.algorithm.name} is no algorithm for the purpose ENCRYPT_DECRYPT.")
-    if duration and not DAY <= duration <= 120 * DAY:
-        raise invalid("crypto_key.destroy_scheduled_duration must be between 24 hours and 120 days.")
+def _check_new_key(request: Any) -> None:
+    """Refuse what would be left out without a word: imports, schedules, other purposes and hardware."""
+    plain = types.CryptoKey(purpose=types.CryptoKey.CryptoKeyPurpose.ENCRYPT_DECRYPT)
+    if request.crypto_key != plain or request.skip_initial_version_creation:
+        raise beyond_the_sandbox("keys with anything but the purpose ENCRYPT_DECRYPT")

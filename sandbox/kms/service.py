@@ -1,4 +1,4 @@
-"""The RPCs as a table, and one call from beginning to end, whichever wire it came over."""
+"""The RPCs as a table, and one call from beginning to end."""
 
 import json
 import threading
@@ -44,18 +44,11 @@ RPCS = {
     "ListCryptoKeyVersions": Rpc(
         "cryptoKeyVersions.list", "parent", (CRYPTO_KEY,), keys.list_crypto_key_versions
     ),
-    "GetCryptoKeyVersion": Rpc("cryptoKeyVersions.get", "name", (VERSION,), keys.get_crypto_key_version),
     "CreateCryptoKeyVersion": Rpc(
         "cryptoKeyVersions.create", "parent", (CRYPTO_KEY,), keys.create_crypto_key_version
     ),
     "UpdateCryptoKeyVersion": Rpc(
         "cryptoKeyVersions.update", "crypto_key_version.name", (VERSION,), keys.update_crypto_key_version
-    ),
-    "DestroyCryptoKeyVersion": Rpc(
-        "cryptoKeyVersions.destroy", "name", (VERSION,), keys.destroy_crypto_key_version
-    ),
-    "RestoreCryptoKeyVersion": Rpc(
-        "cryptoKeyVersions.restore", "name", (VERSION,), keys.restore_crypto_key_version
     ),
     "Encrypt": Rpc("cryptoKeyVersions.useToEncrypt", "name", (CRYPTO_KEY, VERSION), use.encrypt),
     "Decrypt": Rpc("cryptoKeyVersions.useToDecrypt", "name", (CRYPTO_KEY,), use.decrypt),

@@ -1,7 +1,6 @@
 """The keys on disk: one JSON file, 0600, replaced by every change.
 
-Resources are google-cloud-kms's own messages, so that what is kept is what is answered. A version whose day
-of destruction has come loses its key material.
+Resources are google-cloud-kms's own messages, so that what is kept is what is answered.
 """
 
 import base64
@@ -47,15 +46,12 @@ class Store:
     def reading(self) -> Iterator["Store"]:
         """Keep changes out while something is read."""
         with self._lock:
-            if self._settle():
-                self._save()
             yield self
 
     @contextmanager
     def changing(self) -> Iterator["Store"]:
         """Keep others out while something is changed, and save the change before anyone sees it."""
         with self._lock:
-            self._settle()
             try:
                 yield self
                 self._save()
@@ -68,8 +64,7 @@ class Store:
         if name not in self.crypto_keys:
             raise not_found("CryptoKey", name)
         key = types.CryptoKey(self.crypto_keys[name])
-        if key.primary.name:
-            key.primary = self.versions[key.primary.name]
+        key.primary = self.versions[key.primary.name]
         return key
 
     def version(self, name: str) -> Any:
@@ -102,18 +97,6 @@ class Store:
     def version_of_handle(self, handle: bytes) -> str:
         """The version that a ciphertext's handle names; empty when there is none."""
         return self._handles.get(handle, "")
-
-    def _settle(self) -> bool:
-        """Destroy what is due; tell whether anything was."""
-        now = datetime.now(UTC)
-        due = [
-            v for v in self.versions.values() if v.state == State.DESTROY_SCHEDULED and v.destroy_time <= now
-        ]
-        for version in due:
-            version.state, version.destroy_event_time = State.DESTROYED, version.destroy_time
-            version.destroy_time = None
-            self.material.pop(version.name)
-        return bool(due)
 
     def _load(self) -> None:
         kept = json.loads(self._path.read_text()) if self._path.exists() else {}

@@ -57,8 +57,6 @@ def _sealing(store: Store, name: str) -> tuple[str, bytes]:
     with store.reading():
         key = store.crypto_key(names.key_of(name))
         version = store.version(name) if name != key.name else key.primary
-        if not version.name:
-            raise wrong_state(key.name, "usable", "NO_PRIMARY_VERSION")
         _need_enabled(version)
         return version.name, store.material[version.name]
 

@@ -18,6 +18,7 @@ from tasks.lib.kms.client import Kms, connected
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets.envelope import DamagedFile, Form, Header, SwappedFile, parse, seal, unseal
 from tasks.lib.secrets.files import SecretFile, one_file
+from tests import kms_rest
 from tests.kms_process import KEY, KmsProcess, make_key
 from tests.secrets_settings import settings_for
 
@@ -188,14 +189,16 @@ def test_either_form_decrypts_by_hand_with_gcloud(
     sealed = seal(connection, file, Secret(b"A=1\r\n\x00"), form)
     source.write_bytes(sealed if form is Form.RAW else sealed.partition(b"\n\n")[2])
     environment = {
-        **os.environ, "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS": kms.rest, "CLOUDSDK_CONFIG": str(tmp_path / "g"),
-        "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(token), "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+        **os.environ, "CLOUDSDK_CONFIG": str(tmp_path / "g"), "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(token),
+        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
     }  # fmt: skip
     bound = [] if form is Form.RAW else ["--additional-authenticated-data-file", str(place)]
     command = ["gcloud", "kms", "decrypt", "--key", KEY, "--ciphertext-file", str(source), *bound]
-    subprocess.run(
-        [*command, "--plaintext-file", str(target)], env=environment, capture_output=True, check=True
-    )
+    with kms_rest.served(kms, BOTH) as address:
+        environment["CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS"] = address
+        subprocess.run(
+            [*command, "--plaintext-file", str(target)], env=environment, capture_output=True, check=True
+        )
     assert target.read_bytes() == b"A=1\r\n\x00"
 
 

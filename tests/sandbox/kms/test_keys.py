@@ -67,7 +67,7 @@ def test_a_key_for_something_else_than_encryption_is_beyond_the_sandbox(store: S
         create(store, "signing", purpose="ASYMMETRIC_SIGN")
 
     assert (refused.value.code, refused.value.message) == (
-        "UNIMPLEMENTED", "The sandbox's KMS does not know the purpose ASYMMETRIC_SIGN."
+        "UNIMPLEMENTED", "The sandbox's KMS does not know keys with anything but the purpose ENCRYPT_DECRYPT."
     )  # fmt: skip
     assert list(store.crypto_keys) == [KEY]
 
