@@ -3,19 +3,18 @@
 It reads with go-yaml v2 and makes JSON of what it gets.  So `yes` is a boolean and `1_000` a number, but a
 number that Go cannot hold, such as the short commit `61e9540`, is text; `1e3` is the whole number 1000, and
 each key is text.  The rules: https://github.com/yaml/go-yaml/blob/v2/resolve.go.  A test compares the reading
-with kubectl's own.
+with kubectl's own.  No manifest needs explicit tags, or keys that are numbers with a point: they are refused.
 """
 
 import math
 import re
-import struct
-from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import yaml
 
 TAG = "tag:yaml.org,2002:"
+TEXT = f"{TAG}str"
 # Of an unquoted scalar that may be more than text.
 PLAIN = "!plain"
 FIRST = "-+.0123456789yYnNtTfFoO~"
@@ -40,11 +39,6 @@ SIGN_INSIDE = re.compile(r"0b([-+])")
 FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 # What YAML 1.1 takes for a line break besides \n: written as it is, it would be folded.
 LINE_BREAKS = re.compile("[\r\x85\u2028\u2029]")
-# The tags that mean something, with the types of their values; a timestamp stays text.
-TAGS: dict[str, tuple[type, ...]] = {
-    "int": (int,), "float": (float,), "bool": (bool,), "null": (type(None),), "timestamp": (),
-}  # fmt: skip
-TIMESTAMP = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?=$|[Tt ])")
 POINT_FIRST = re.compile(r"\.[0-9]+(?:_[0-9]+)*(?:[eE][-+]?[0-9]+(?:_[0-9]+)*)?")
 
 
@@ -78,24 +72,6 @@ def scalar(text: str) -> object:
     return text
 
 
-def under_tag(tag: str, text: str) -> object:
-    """The value that go-yaml has for a scalar, quoted or not, with one of `TAGS`.
-
-    Raises:
-        ValueError: it is of another kind.
-
-    """
-    value = scalar(text)
-    if type(value) in TAGS[tag]:
-        return value
-    if tag == "float" and type(value) is int and value < 2**63:
-        return float(value)
-    if tag == "timestamp" and (found := TIMESTAMP.match(text)):
-        date(*map(int, found.groups()))
-        return text
-    raise ValueError(text)
-
-
 def _whole(digits: str) -> int | None:
     """The whole number, where 64 bits hold it."""
     digits = SIGN_INSIDE.sub(r"\g<1>0b", digits, count=1) if digits.startswith("0b") else digits
@@ -124,28 +100,9 @@ def as_key(value: object) -> str | None:
     """The text that a key becomes; nothing for what can be no key."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float):
-        return _float_key(value)
     if isinstance(value, int):
         return str(value) if value < 2**63 else None
     return value if isinstance(value, str) else None
-
-
-def _float_key(value: float) -> str:
-    """The shortest text for the float of 32 bits that is nearest."""
-    narrow = _narrow(value)
-    if not math.isfinite(narrow):
-        return {math.inf: ".inf", -math.inf: "-.inf"}.get(narrow, ".nan")
-    written = (f"{narrow:.{places}e}" for places in range(9))
-    shortest = next(text for text in written if _narrow(float(text)) == narrow)
-    return f"{Decimal(shortest):f}" if -5 < int(shortest.partition("e")[2]) < 6 else shortest
-
-
-def _narrow(value: float) -> float:
-    try:
-        return float(struct.unpack("f", struct.pack("f", value))[0])
-    except OverflowError:
-        return math.copysign(math.inf, value)
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -165,33 +122,22 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
             raise _refusal(node, f"{node.value} is not a number that JSON can hold")
         return as_json(value)
 
-    def tagged(self, node: yaml.MappingNode | yaml.SequenceNode | yaml.ScalarNode) -> Any:
-        """What has an explicit tag, which means nothing but for a scalar."""
-        if isinstance(node, yaml.MappingNode):
-            return self.construct_mapping(node, deep=True)
-        if isinstance(node, yaml.SequenceNode):
-            return self.construct_sequence(node, deep=True)
-        return self.scalar(node)
+    def tagged(self, node: yaml.Node) -> Any:
+        """What has an explicit tag."""
+        tag = node.tag.replace(TAG, "!!")
+        raise _refusal(node, f"the tag {tag} is not read here: write the value without it")
 
     def _key(self, node: yaml.Node) -> str:
         key = as_key(self._value(node)) if isinstance(node, yaml.ScalarNode) else None
         if key is None:
-            raise _refusal(node, f"{node.value} cannot be a key in JSON")
+            raise _refusal(node, f"{node.value} cannot be a key in JSON: put it in quotes")
         return key
 
     def _value(self, node: yaml.ScalarNode) -> object:
-        """What go-yaml reads a scalar as."""
-        tag = node.tag.removeprefix(TAG)
-        if node.tag == PLAIN:
-            return scalar(node.value)
-        if tag == "binary":
-            return self.construct_yaml_binary(node).decode(errors="replace")
-        if tag not in TAGS:
-            return node.value
-        try:
-            return under_tag(tag, node.value)
-        except ValueError as error:
-            raise _refusal(node, f"{node.value!r} is not a valid !!{tag}") from error
+        """What go-yaml reads a scalar as; one in quotes is text."""
+        if node.tag not in {PLAIN, TEXT}:
+            return self.tagged(node)
+        return scalar(node.value) if node.tag == PLAIN else node.value
 
 
 def _refusal(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
@@ -205,6 +151,7 @@ _Loader.yaml_constructors = {
     f"{TAG}map": yaml.SafeLoader.construct_yaml_map,
     f"{TAG}seq": yaml.SafeLoader.construct_yaml_seq,
     PLAIN: _Loader.scalar,
+    TEXT: _Loader.scalar,
     None: _Loader.tagged,
 }
 
@@ -217,7 +164,7 @@ class _Dumper(yaml.SafeDumper):
         style = None if "\n" in value or scalar(value) == value else "'"
         if LINE_BREAKS.search(value):
             style = '"'  # the one that escapes them
-        return self.represent_scalar(f"{TAG}str", value, style=style)
+        return self.represent_scalar(TEXT, value, style=style)
 
 
 _Dumper.add_representer(str, _Dumper.text)
