@@ -25,21 +25,14 @@ if TYPE_CHECKING:
 HELPER_SECONDS = 20
 # Docker keeps the login for its own hub under this address.
 HUB_KEY = "https://index.docker.io/v1/"
-# As whom Docker's helpers return an identity token.
-IDENTITY_TOKEN = "<token>"  # noqa: S105 - not one itself
 
 
 @dataclass(frozen=True)
 class Login:
-    """A name and a password; an identity token is the password of `IDENTITY_TOKEN`."""
+    """A name and a password."""
 
     user: str
     password: Secret
-
-    @property
-    def is_identity_token(self) -> bool:
-        """Whether this is a token to exchange for others, as a login at Azure's registry leaves one."""
-        return self.user == IDENTITY_TOKEN
 
 
 def login(google: "Google", registry: str, environ: Mapping[str, str] | None = None) -> Login | None:
@@ -159,8 +152,6 @@ def _stored(logins: Mapping[str, Any], key: str) -> Login | None:
     at_host = (held for address, held in logins.items() if _host(address) == key)
     held = logins.get(key) or next(at_host, None) or {}
     try:
-        if held.get("identitytoken"):
-            return Login(IDENTITY_TOKEN, Secret(held["identitytoken"].encode()))
         if not held.get("auth"):
             return None
         user, _, password = base64.b64decode(held["auth"]).partition(b":")

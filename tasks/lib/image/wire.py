@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from tasks.lib import console, signals
 from tasks.lib.background import call
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from tasks.lib.image.credentials import Login
 
-CLIENT = "lookit-orchestrator"  # as which it asks for tokens
 NO_PROXY = {"http": "", "https": ""}
 FIRST_PAUSE = 0.2
 A_LINE_EVERY = 10.0
@@ -45,15 +44,10 @@ class Exchange:
 
 
 class Wire:
-    """A session with one registry.
+    """A session with the registry at `address`; `find_login` is called when that first asks who is there.
 
-    Args:
-        address: scheme and host.
-        find_login: called once, when the registry first asks who is there.
-        attempt_limit: seconds for one try.
-        limit: seconds for all tries of one request together.
-        ca_file: certificate authorities to trust besides the public ones.
-
+    `attempt_limit` are seconds for one try, `limit` for all tries of a request; `ca_file` is trusted besides
+    the public authorities.
     """
 
     def __init__(
@@ -212,22 +206,14 @@ def _session() -> "Session":
 
 
 def token_request(asked: Mapping[str, str], login: "Login | None") -> Exchange:
-    """What asks for a token: a GET with name and password, or a POST with an identity token.
-
-    Sources: https://distribution.github.io/distribution/spec/auth/token/ and …/spec/auth/oauth/
-    """
-    about = {name: asked[name] for name in ("service", "scope") if name in asked}
-    if login is None or not login.is_identity_token:
-        query = "&".join(f"{name}={value}" for name, value in about.items())
-        headers = {"Authorization": _basic(login)} if login else {}
-        return Exchange("GET", f"{asked['realm']}?{query}", headers)
-    grant = {"grant_type": "refresh_token", "client_id": CLIENT, **about}
-    body = urlencode({**grant, "refresh_token": login.password.reveal()}).encode()
-    return Exchange("POST", asked["realm"], {"Content-Type": "application/x-www-form-urlencoded"}, body)
+    """What asks for a token: https://distribution.github.io/distribution/spec/auth/token/."""
+    query = "&".join(f"{name}={asked[name]}" for name in ("service", "scope") if name in asked)
+    headers = {"Authorization": _basic(login)} if login else {}
+    return Exchange("GET", f"{asked['realm']}?{query}", headers)
 
 
 def _basic(login: "Login | None") -> str:
     """The header with name and password; empty where there are none."""
-    if login is None or login.is_identity_token:
+    if login is None:
         return ""
     return f"Basic {b64encode(login.user.encode() + b':' + login.password.reveal()).decode()}"

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from tasks.lib.errors import Failure
 from tasks.lib.image.credentials import (
-    IDENTITY_TOKEN,
     Login,
     configuration_folder,
     docker_environment,
@@ -48,17 +47,6 @@ def test_a_login_is_found_under_the_address_that_was_typed(tmp_path: Path) -> No
     assert login(GOOGLE, "gcr.io", environ) == Login("_json_key", Secret(b"{}"))
 
 
-def test_an_identity_token_is_found_where_docker_keeps_it(tmp_path: Path) -> None:
-    """Beside a name without a password."""
-    kept = {**stored("0000", ""), "identitytoken": "it"}
-    environ = config(tmp_path, {"auths": {"r.example": kept}})
-
-    found = login(GOOGLE, "r.example", environ)
-
-    assert found == Login(IDENTITY_TOKEN, Secret(b"it"))
-    assert found.is_identity_token
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -81,7 +69,6 @@ def test_a_configuration_that_says_nothing_is_no_fault(tmp_path: Path, text: str
         {"auth": "YQ"},
         {"auth": base64.b64encode(b"\xff:canary").decode()},
         {"auth": 5},
-        {"identitytoken": ["canary"]},
     ],
 )
 def test_a_login_that_cannot_be_read_is_named_and_not_shown(tmp_path: Path, kept: object) -> None:

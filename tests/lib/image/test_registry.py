@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from tasks.lib import retry
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.image import registry, wire
-from tasks.lib.image.credentials import IDENTITY_TOKEN, Login
+from tasks.lib.image.credentials import Login
 from tasks.lib.image.reference import parse
 from tasks.lib.redaction import Secret
 from tasks.lib.settings.model import Settings
@@ -178,49 +178,6 @@ def test_a_token_is_fetched_where_the_registry_asks_for_one(settings: Settings, 
         ("GET", "/token?service=s&scope=repository:a:pull", f"Basic {auth}"),
         ("HEAD", "/v2/a/manifests/v1", "Bearer t"),
     ]
-
-
-def test_an_identity_token_is_exchanged_for_one_of_the_registry(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What Docker's helpers keep after a login at Azure's registry, for one, is no password."""
-    helper = tmp_path / "docker-credential-probe"
-    helper.write_text('#!/bin/sh\necho \'{"Username": "<token>", "Secret": "a+b/c="}\'\n')
-    helper.chmod(0o755)
-    (tmp_path / "config.json").write_text('{"credsStore": "probe"}')
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    named = 'Bearer realm="http://{address}/token",service="s",scope="repository:a:pull"'
-    answers = [(401, {"WWW-Authenticate": named}, b""), (200, {}, b'{"access_token": "t"}'), found()]
-    with server(answers) as (address, seen):
-        assert resolve_digest(settings, f"{address}/a:v1") == DIGEST
-
-    assert seen == [
-        ("HEAD", "/v2/a/manifests/v1", ""),
-        ("POST", "/token", ""),
-        ("HEAD", "/v2/a/manifests/v1", "Bearer t"),
-    ]
-
-
-def test_a_request_for_a_token_holds_what_oauth_asks_for() -> None:
-    """Nothing of it is in the address, which servers write to their logs."""
-    asked = {"realm": "https://r.example/token", "service": "s", "scope": "repository:a:pull"}
-
-    request = wire.token_request(asked, Login(IDENTITY_TOKEN, Secret(b"a+b/c=")))
-
-    assert request == wire.Exchange(
-        "POST", "https://r.example/token", {"Content-Type": "application/x-www-form-urlencoded"},
-        b"grant_type=refresh_token&client_id=lookit-orchestrator&service=s&scope=repository%3Aa%3Apull"
-        b"&refresh_token=a%2Bb%2Fc%3D",
-    )  # fmt: skip
-
-
-def test_a_basic_challenge_is_not_answered_with_an_identity_token(settings: Settings, tmp_path: Path) -> None:
-    with server([(401, {"WWW-Authenticate": 'Basic realm="r"'}, b""), found()]) as (address, seen):
-        (tmp_path / "config.json").write_text(json.dumps({"auths": {address: {"identitytoken": "it"}}}))
-        with pytest.raises(Failure, match="was refused"):
-            resolve_digest(settings, f"{address}/a:v1")
-
-    assert len(seen) == 1
 
 
 def test_a_registry_on_this_machine_is_asked_through_no_proxy(
