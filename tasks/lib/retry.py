@@ -23,21 +23,27 @@ class Attempts:
         seconds: for all attempts together.
         first: the pause before the second attempt, in seconds.
         longest: the pause that no other exceeds, but for one that the server asks for.
+        most: how many attempts there may be.
 
     """
 
     def __init__(
-        self, seconds: float = inf, first: float = FIRST_PAUSE, longest: float = LONGEST_PAUSE
+        self,
+        seconds: float = inf,
+        first: float = FIRST_PAUSE,
+        longest: float = LONGEST_PAUSE,
+        most: float = inf,
     ) -> None:
         self._deadline = time.monotonic() + seconds
         self._pause, self._longest = first, longest
+        self._more = most - 1
 
     def left(self) -> float:
         """Seconds until the limit; never negative."""
         return max(0.0, self._deadline - time.monotonic())
 
     def pause(self, asked: float = 0.0) -> float | None:
-        """Seconds to wait before the next attempt, or None where the limit comes first.
+        """Seconds to wait before the next attempt, or None where a limit comes first.
 
         Args:
             asked: what the server asks for, in seconds.
@@ -46,7 +52,8 @@ class Attempts:
         spread = random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, guards nothing
         pause = max(self._pause * spread, asked)
         self._pause = min(self._pause * 2, self._longest)
-        return pause if pause < self.left() else None
+        self._more -= 1
+        return pause if pause < self.left() and self._more >= 0 else None
 
 
 def retry_after(header: str | None) -> float:

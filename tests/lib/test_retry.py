@@ -42,6 +42,11 @@ def test_the_server_may_ask_for_more(clock: Clock) -> None:
     assert attempts.pause(90) is None
 
 
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_it_gives_up_after_the_last_attempt(clock: Clock, most: int) -> None:
+    assert len(slept_until_it_gives_up(retry.Attempts(most=most), clock)) == most - 1
+
+
 def test_without_a_limit_it_never_gives_up(clock: Clock) -> None:
     attempts = retry.Attempts()
 

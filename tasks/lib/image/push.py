@@ -23,6 +23,7 @@ from tasks.lib.image.credentials import docker_environment
 from tasks.lib.image.reference import Reference
 from tasks.lib.image.refusals import IMMUTABLE, choose_another_tag, is_immutable
 from tasks.lib.image.registry import Registry, check_writable, connect
+from tasks.lib.retry import Attempts
 from tasks.lib.workspace import workspace
 
 if TYPE_CHECKING:
@@ -201,15 +202,15 @@ def push_name(settings: "Settings", name: Reference) -> None:
 
     """
     console.say(f"Pushing {name} …")
-    attempt = 1
+    attempts = Attempts(first=FIRST_PAUSE, most=settings.registry.push_attempts)
     while failure := _one_attempt(settings, name):
-        if attempt == settings.registry.push_attempts or final(failure.why):
+        pause = None if final(failure.why) else attempts.pause()
+        if pause is None:
             engine.check_alive(settings.time_limits.docker, "push")
             raise refused(name, failure) from failure
         last = (failure.why or failure.what).splitlines()[-1]
-        console.say(f"Attempt {attempt} failed ({last}), trying again …")
-        signals.sleep(FIRST_PAUSE * attempt)
-        attempt += 1
+        console.say(f"The push failed ({last}), trying again …")
+        signals.sleep(pause)
 
 
 def _one_attempt(settings: "Settings", name: Reference) -> Failure | None:

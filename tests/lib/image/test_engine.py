@@ -519,7 +519,7 @@ def test_a_fault_that_may_pass_is_told_and_tried_again(
     assert len(engine.asked) == 2
     assert capsys.readouterr().err.splitlines() == [
         f"Pushing {pushing_to} …",
-        "Attempt 1 failed (received unexpected HTTP status: 503), trying again …",
+        "The push failed (received unexpected HTTP status: 503), trying again …",
     ]
 
 
