@@ -25,14 +25,7 @@ def object_in(response: "Response", service: str) -> "dict[str, Any]":
 
 
 def in_place_of(service: str, kind: str, text: str) -> Failure:
-    """The error for an answer that is not the service's.
-
-    Args:
-        service: who should have answered.
-        kind: the answer's Content-Type; may be empty.
-        text: what came.
-
-    """
+    """The error for an answer that is not the service's, from its Content-Type, if any, and its text."""
     return Failure(
         f"{service} did not answer, but something in its place.",
         f"What came is {kind or 'no type'}, and not what was asked for: {' '.join(text.split())[:200]}",

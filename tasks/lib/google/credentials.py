@@ -6,6 +6,7 @@ ADC is Application Default Credentials, https://cloud.google.com/docs/authentica
 import datetime
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
@@ -40,14 +41,9 @@ class Tokens:
 
     Threads that wait for it meanwhile share what comes of it: where the service hangs, each would wait out
     the time limit again, one after the other.
-
-    Args:
-        found: google-auth credentials.
-        seconds: how long the token service may take; by default SECONDS.
-
     """
 
-    def __init__(self, found: "Credentials", seconds: float | None = None) -> None:
+    def __init__(self, found: "Credentials", seconds: float = SECONDS) -> None:
         self._found, self._seconds = found, seconds
         self._lock = threading.Lock()
         self.attempts = 0
@@ -63,7 +59,7 @@ class Tokens:
         """
         before = self.attempts
         if self._lock.locked() or self._is_due():
-            call(self._renew_if_due, before)
+            call(self._renew, before, self._is_due)
         return str(self._found.token or "")
 
     def headers(self) -> dict[str, str]:
@@ -78,26 +74,19 @@ class Tokens:
         self._found.apply(named)
         return named
 
-    def _renew_if_due(self, before: int) -> None:
-        with self._lock:
-            if self._is_due():
-                self._attempt(before)
-
     def renew(self, before: int) -> None:
-        """Take a new token, also where the one in hand looks valid.
-
-        Args:
-            before: how many `attempts` there had been when that one was used; one made since has done it.
+        """Take a new token, also where the one that was used after `before` attempts looks valid.
 
         Raises:
             Failure: Google refuses to issue one, or its token service does not answer.
 
         """
-        call(self._renew, before)
+        call(self._renew, before, lambda: True)
 
-    def _renew(self, before: int) -> None:
+    def _renew(self, before: int, is_due: Callable[[], bool]) -> None:
         with self._lock:
-            self._attempt(before)
+            if is_due():
+                self._attempt(before)
 
     def _is_due(self) -> bool:
         if self._found.valid:
@@ -166,12 +155,8 @@ def with_our_scopes(found: "Credentials") -> "Credentials":
     return cast("Credentials", found.with_scopes(SCOPES))  # type: ignore[no-untyped-call]
 
 
-def refresh(found: "Credentials", seconds: float | None = None) -> None:
+def refresh(found: "Credentials", seconds: float = SECONDS) -> None:
     """Fetch a token; where the service is in trouble, one that is good for a few minutes more has to do.
-
-    Args:
-        found: google-auth credentials.
-        seconds: how long the token service may take; by default SECONDS.
 
     Raises:
         Failure: Google refuses to issue one, or its token service does not answer.
@@ -183,7 +168,7 @@ def refresh(found: "Credentials", seconds: float | None = None) -> None:
     from tasks.lib.google.sessions import Session
 
     try:
-        call(found.refresh, partial(Request(Session()), timeout=seconds or SECONDS))
+        call(found.refresh, partial(Request(Session()), timeout=seconds))
     except GoogleAuthError as error:
         if not isinstance(error, TransportError) and not error.retryable:
             raise Failure("Google does not accept your credentials.", str(error.args[0]), LOG_IN) from error

@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 
 
 class Authorization(AuthBase):
-    """Adds a token that is valid now, and the project that pays, to each request.
-
-    Args:
-        found: who this process is.
-
-    """
+    """Adds a token that is valid now, and the project that pays, to each request."""
 
     def __init__(self, found: "Credentials") -> None:
         self.credentials = found

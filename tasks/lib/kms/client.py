@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from google.auth.credentials import Credentials
     from google.cloud.kms_v1 import KeyManagementServiceClient
 
-    from tasks.lib.settings.model import Settings
+    from tasks.lib.settings.model import Settings, TimeLimits
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
@@ -63,42 +63,15 @@ class Opened:
     used_primary: bool
 
 
-@dataclass(frozen=True)
-class Version:
-    """A key version: its full name and its state, such as `ENABLED`."""
-
-    name: str
-    state: str
-
-    @property
-    def number(self) -> str:
-        """The last part of its name."""
-        return self.name.rsplit("/", 1)[1]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Seconds for one attempt, and for all attempts of a call together."""
-
-    attempt: float
-    total: float
-
-
 class Kms:
-    """Google's client, with the caller's token, checksums, time limits and retries.
+    """Google's client over a channel, with the caller's token, checksums, time limits and retries.
 
-    Args:
-        client: Google's client over `channel`.
-        channel: what is closed at the end.
-        tokens: who calls.
-        limits: how long a call may take.
-        about: makes the description of a call, for its errors, of a verb and a key.
-
+    `about` describes a call for its errors, from a verb and a key.
     """
 
     def __init__(
-        self, client: "KeyManagementServiceClient", channel: "grpc.Channel", tokens: Tokens, limits: Limits,
-        about: Callable[[str, str], Call],
+        self, client: "KeyManagementServiceClient", channel: "grpc.Channel", tokens: Tokens,
+        limits: "TimeLimits", about: Callable[[str, str], Call],
     ) -> None:  # fmt: skip
         self._client = client
         self._channel = channel
@@ -109,12 +82,7 @@ class Kms:
         self._announced = False
 
     def encrypt(self, key: str, plaintext: Secret, additional: bytes = b"") -> Sealed:
-        """Encrypt up to 64 KiB.
-
-        Args:
-            key: the full name of a key, or of one of its versions.
-            plaintext: what to encrypt.
-            additional: data to bind the ciphertext to; decrypting needs the same.
+        """Encrypt up to 64 KiB, with a key or key version by its full name; `additional` is bound to it.
 
         Raises:
             Failure: KMS cannot be reached, refuses, or bytes are damaged on the way.
@@ -127,12 +95,7 @@ class Kms:
         return Sealed(answer.ciphertext, answer.name)
 
     def decrypt(self, key: str, ciphertext: bytes, additional: bytes = b"") -> Opened:
-        """Decrypt what `encrypt`, or `gcloud kms encrypt`, made.
-
-        Args:
-            key: the full name of the key, without a version: the ciphertext knows it.
-            ciphertext: what to decrypt.
-            additional: the data that it was bound to.
+        """Decrypt what `encrypt`, or `gcloud kms encrypt`, made with a key and the same `additional` data.
 
         Raises:
             Failure: KMS cannot be reached, refuses, or bytes are damaged on the way.
@@ -157,17 +120,18 @@ class Kms:
             return ""
         return str(answer.primary.name)
 
-    def versions(self, key: str) -> list[Version]:
-        """All versions of a key, oldest first.
+    def replaced_versions(self, key: str) -> list[str]:
+        """The numbers of the versions that can decrypt and no longer encrypt, oldest first.
 
         Raises:
             Failure: KMS cannot be reached, or refuses.
 
         """
+        primary = self._call("look at", key, partial(self._client.get_crypto_key, name=key)).primary.name
         listed = partial(self._client.list_crypto_key_versions, parent=key)
         found = self._call("list the versions of", key, lambda **how: list(listed(**how)))
-        made = [Version(version.name, version.state.name) for version in found]
-        return sorted(made, key=lambda version: int(version.number))
+        names = [one.name for one in found if one.state.name == "ENABLED" and one.name != primary]
+        return sorted((name.rsplit("/", 1)[1] for name in names), key=int)
 
     def add_primary_version(self, key: str) -> str:
         """Make a new version of a key and let it encrypt from now on; return its full name.
@@ -209,14 +173,14 @@ class Kms:
         from google.api_core.exceptions import GoogleAPICallError
 
         call = self._about(verb, key)
-        deadline = time.monotonic() + self._limits.total
+        deadline = time.monotonic() + self._limits.kms
         try:
             return background.call(
                 retry.retry_target,
                 partial(self._attempt, call, method, damage, deadline),
                 may_pass or may_succeed_later,
                 retry.exponential_sleep_generator(FIRST_PAUSE, LONGEST_PAUSE),
-                timeout=self._limits.total,
+                timeout=self._limits.kms,
                 on_error=partial(self._announce, call, deadline),
                 exception_factory=most_telling,
             )
@@ -224,7 +188,7 @@ class Kms:
             raise explain(call, problem_of(error)) from error
 
     def _attempt(self, call: Call, method: Method, damage: Callable[[Any], str], deadline: float) -> Any:
-        left = max(0.001, min(self._limits.attempt, deadline - time.monotonic()))
+        left = max(0.001, min(self._limits.kms_attempt, deadline - time.monotonic()))
         try:
             answer = method(retry=None, timeout=left, metadata=self._headers())
         except ValueError as error:  # what gRPC says of a channel that was closed before
@@ -264,14 +228,13 @@ def connected(settings: "Settings") -> Iterator[Kms]:
     from tasks.lib.google.credentials import credentials
 
     found = credentials(settings.google)
-    limits = Limits(settings.time_limits.kms_attempt, settings.time_limits.kms)
-    tokens = Tokens(found, limits.attempt)
+    tokens = Tokens(found, settings.time_limits.kms_attempt)
     # The token is fetched while the libraries load, and a refusal is told before KMS is asked.
     signing_in = background.Background(tokens.headers)
     channel = background.call(_channel, settings)
     home = next((environment.project for environment in settings.environments.values()), "")
     about = partial(Call, host=settings.google.kms, caller=_member(found), home=home)
-    kms = Kms(background.call(_client, channel), channel, tokens, limits, about)
+    kms = Kms(background.call(_client, channel), channel, tokens, settings.time_limits, about)
     try:
         signing_in.wait()
         yield kms

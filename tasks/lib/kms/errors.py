@@ -32,21 +32,18 @@ API_DISABLED = "API has not been used in "
 
 @dataclass(frozen=True)
 class Call:
-    """A call that was made.
+    """A call that was made."""
 
-    Args:
-        verb: what was attempted with the key, such as `decrypt with`.
-        key: the full name of the key, or key version.
-        host: where KMS was looked for.
-        caller: who called, as IAM spells members; empty if that is not known.
-        home: the project that calls should count against; empty if that is not known.
-    """
-
-    verb: str
-    key: str
+    verb: str  # what was attempted with the key, such as `decrypt with`
+    key: str  # the full name of the key, or key version
     host: str
-    caller: str = ""
-    home: str = ""
+    caller: str = ""  # as IAM spells members; empty if that is not known
+    home: str = ""  # the project that calls should count against; empty if that is not known
+
+    @property
+    def member(self) -> str:
+        """The caller in a command that grants a role."""
+        return self.caller or "user:YOU@example.org"
 
 
 @dataclass(frozen=True)
@@ -159,7 +156,7 @@ def _denied(call: Call, problem: Problem) -> Failure:
         project = _project(call, problem)
         return Undecided(
             f"You may not charge quota to project {project}.", problem.message,
-            f"gcloud projects add-iam-policy-binding {project} --member={_member(call)} "
+            f"gcloud projects add-iam-policy-binding {project} --member={call.member} "
             "--role=roles/serviceusage.serviceUsageConsumer",
         )  # fmt: skip
     return _no_role(call, problem)
@@ -178,9 +175,7 @@ def _no_role(call: Call, problem: Problem) -> Failure:
     match = re.search(r"Permission '([^']+)'", problem.message)
     role = ROLES.get(match[1] if match else "", ADMIN)
     key = parse(call.key)
-    command = (
-        ("add-iam-policy-binding", key.key, f"--member={_member(call)}", f"--role={role}") if key else ()
-    )
+    command = ("add-iam-policy-binding", key.key, f"--member={call.member}", f"--role={role}") if key else ()
     return NotPermitted(
         f"You may not {call.verb} the key {short(call.key)}, or there is no such key.", problem.message,
         f"The key's owner runs: {key.gcloud(*command)}" if key else f"Ask the key's owner for {role}.",
@@ -267,10 +262,6 @@ def _unexpected(call: Call, problem: Problem) -> Failure:
         f"Cloud KMS could not {call.verb} the key {short(call.key)}.", f"{problem.code}: {problem.message}",
         "Try again; https://status.cloud.google.com says whether Google has trouble.",
     )  # fmt: skip
-
-
-def _member(call: Call) -> str:
-    return call.caller or "user:YOU@example.org"
 
 
 def _project(call: Call, problem: Problem) -> str:

@@ -13,11 +13,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.lib import process
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import write_atomically
 from tasks.lib.kms.client import Kms, connected
 from tasks.lib.redaction import Secret
+from tasks.lib.secrets import git
 from tasks.lib.secrets.crypt import all_of
 from tasks.lib.secrets.envelope import as_it_was, parse, unseal
 from tasks.lib.secrets.expected import Held, values
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from tasks.lib.settings.model import Settings
 
-GIT_SECONDS = 20
 FINGERPRINT_KEY = "lookit-textconv.key"
 
 
@@ -135,19 +134,18 @@ def fingerprints(name: str, plaintext: Secret, key: bytes) -> str:
 
 def committed(path: Path, revision: str) -> bytes | None:
     """A file's content at a revision that git knows; None if it was not there."""
-    folder = _folder(path)
+    folder = git.folder_of(path)
     relative = str(path.relative_to(folder))
-    if not _git(folder, "ls-tree", "-z", revision, "--", relative):
+    if not git.output(("git", "ls-tree", "-z", revision, "--", relative), folder):
         return None
-    return _git(folder, "show", f"{revision}:./{relative}")
+    return git.output(("git", "show", f"{revision}:./{relative}"), folder)
 
 
 def _check_revision(files: "Sequence[SecretFile]", revision: str) -> None:
     argv = ("git", "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if not files:
         return
-    folder = _folder(files[0].ciphertext)
-    if not process.run(argv, time_limit=GIT_SECONDS, cwd=folder, success=(0, 1)).stdout:
+    if not git.output(argv, git.folder_of(files[0].ciphertext), success=(0, 1)):
         raise UsageError(
             f"git knows no commit {revision!r} here.",
             "A shallow clone has the newest only: git fetch --unshallow.",
@@ -172,16 +170,7 @@ def _file_of(settings: "Settings", path: Path, content: bytes) -> SecretFile:
 
 def _clone_key(root: Path) -> bytes:
     """The random key of this clone, made at its first use."""
-    path = root / _git(root, "rev-parse", "--git-path", FINGERPRINT_KEY).decode().strip()
+    path = root / git.output(("git", "rev-parse", "--git-path", FINGERPRINT_KEY), root).decode().strip()
     if not path.exists():
         write_atomically(path, secrets.token_bytes(32))
     return path.read_bytes()
-
-
-def _folder(path: Path) -> Path:
-    """The nearest folder above a file that exists, for git to run in."""
-    return next(folder for folder in path.parents if folder.is_dir())
-
-
-def _git(folder: Path, *arguments: str) -> bytes:
-    return process.run(("git", *arguments), time_limit=GIT_SECONDS, cwd=folder).stdout

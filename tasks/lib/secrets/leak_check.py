@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from tasks.lib import console, process
+from tasks.lib import console
 from tasks.lib.errors import Failure
 from tasks.lib.kms.client import Kms, connected
 from tasks.lib.redaction import Public, Secret, as_bytes
-from tasks.lib.secrets import expected, not_ciphertext, sensitive
+from tasks.lib.secrets import expected, git, not_ciphertext, sensitive
 from tasks.lib.secrets.crypt import for_each, open_file
 from tasks.lib.secrets.envelope import unseal
 from tasks.lib.secrets.files import KMS_CIPHERTEXT, MAGIC, SUFFIX, SecretFile, secret_files
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 SHORTEST = 8
 ALLOWED = (SUFFIX, expected.SUFFIX)
 PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----\s*(?:\\n)?[A-Za-z0-9+/]{40}")
-GIT_SECONDS = 60
 # --relative: this checkout may be within a larger one, and ls-files names paths from here too.
 STAGED = ("git", "diff", "--cached", "--name-only", "--diff-filter=ACMRT", "--relative", "-z")
 TRACKED = ("git", "ls-files", "-z")
 INDEX = ("git", "ls-files", "--stage", "-z")
+BATCH = ("git", "cat-file", "--batch")
 
 
 @dataclass(frozen=True)
@@ -182,18 +182,13 @@ def _contents(root: Path, listing: Sequence[str]) -> dict[str, bytes]:
     wanted = set(_listed(listing, root))
     entries = (entry.partition("\t") for entry in _listed(INDEX, root))  # mode, blob and stage, then the path
     blobs = {path: about.split()[1] for about, _, path in entries if path in wanted}
-    answer = _output(("git", "cat-file", "--batch"), root, "".join(f"{b}\n" for b in blobs.values()).encode())
+    answer = git.output(BATCH, root, "".join(f"{blob}\n" for blob in blobs.values()).encode())
     return _batch(list(blobs), answer)
 
 
 def _listed(argv: Sequence[str], root: Path) -> list[str]:
     """What a command prints, each ended by a NUL."""
-    return [one for one in _output(argv, root).decode(errors="surrogateescape").split("\0") if one]
-
-
-def _output(argv: Sequence[str], root: Path, stdin: bytes = b"") -> bytes:
-    # In a hook of a worktree, git sets where the repository is, and then takes `root` for its top.
-    return process.run(argv, stdin=stdin, time_limit=GIT_SECONDS, cwd=root, env={"GIT_DIR": None}).stdout
+    return [one for one in git.output(argv, root).decode(errors="surrogateescape").split("\0") if one]
 
 
 def _batch(paths: Sequence[str], answer: bytes) -> dict[str, bytes]:

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tasks.lib import process
 from tasks.lib.kms.keys import Key, parse
+from tasks.lib.secrets import git
 
 if TYPE_CHECKING:
     from tasks.lib.secrets.files import SecretFile
 
-GIT_SECONDS = 30
 # A NUL begins each field: the one character that no commit can hold.
 FIELDS = ("%h", "%ad", "%an <%ae>", "%s", "")
 FORMAT = "".join(f"%x00{field}" for field in FIELDS)
@@ -36,9 +35,8 @@ def log_argv(paths: Sequence[str]) -> tuple[str, ...]:
 
 def log(files: "Sequence[SecretFile]") -> list[Entry]:
     """The commits that changed any of `files`, newest first; a Failure outside a git repository."""
-    folder = next(folder for folder in files[0].ciphertext.parents if folder.is_dir())
     argv = log_argv([str(file.ciphertext) for file in files])
-    return parse_log(process.run(argv, time_limit=GIT_SECONDS, cwd=folder).stdout.decode(errors="replace"))
+    return parse_log(git.output(argv, git.folder_of(files[0].ciphertext)).decode(errors="replace"))
 
 
 def parse_log(output: str) -> list[Entry]:

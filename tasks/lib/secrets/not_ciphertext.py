@@ -5,14 +5,12 @@ import binascii
 import shlex
 from enum import Enum
 
-from tasks.lib import process
 from tasks.lib.errors import Failure
-from tasks.lib.secrets import dotenv, jsonfile
+from tasks.lib.secrets import dotenv, git, jsonfile
 from tasks.lib.secrets.files import KMS_CIPHERTEXT, MAGIC, SUFFIX, SecretFile
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 CONTROL = frozenset(map(chr, range(32))) - set("\t\n\r")
-GIT_SECONDS = 10
 
 
 class Kind(Enum):
@@ -70,12 +68,14 @@ def _advice(kind: Kind, file: SecretFile, content: bytes) -> tuple[str, str]:
 def _commit_with(file: SecretFile, content: bytes) -> str:
     """A commit in which the file has exactly this content; empty where there is none, or no git."""
     folder = file.ciphertext.parent
-    blob = ("git", "hash-object", "--stdin")
     try:
-        name = process.run(blob, stdin=content, time_limit=GIT_SECONDS, cwd=folder).stdout.decode().strip()
+        name = git.output(("git", "hash-object", "--stdin"), folder, content).decode().strip()
         wanted = (f"--find-object={name}", "--", file.ciphertext.name)
-        argv = ("git", "log", "--all", "--max-count=1", "--format=%h", *wanted)
-        return process.run(argv, time_limit=GIT_SECONDS, cwd=folder).stdout.decode().strip()
+        return (
+            git.output(("git", "log", "--all", "--max-count=1", "--format=%h", *wanted), folder)
+            .decode()
+            .strip()
+        )
     except Failure:
         return ""
 

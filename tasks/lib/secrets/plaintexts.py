@@ -5,10 +5,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.lib import console, process
+from tasks.lib import console
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import remove_leftovers, write_atomically
 from tasks.lib.redaction import Secret
+from tasks.lib.secrets import git
 from tasks.lib.secrets.expected import findings_in, lacking, refuse_emptied, refuse_errors
 from tasks.lib.secrets.files import SecretFile, known_files, one_file, secret_files
 from tasks.lib.signals import uninterrupted
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 PLAINTEXT_MODE = 0o600
 # Reads paths from stdin and prints those that git ignores; exits with 1 when it ignores none.
 CHECK_IGNORE = ("git", "check-ignore", "--stdin", "-z")
-GIT_SECONDS = 10
 
 
 def refuse_unclear(name: str, is_all: bool, source: str) -> None:
@@ -159,12 +159,11 @@ def _not_removed(files: "Sequence[SecretFile]") -> list[Path]:
 
 def _check_ignored(paths: "Sequence[Path]") -> None:
     """Refuse to put plaintext where a commit could pick it up; outside a checkout there is no such danger."""
-    folder = next(folder for folder in paths[0].parents if folder.is_dir())
+    folder = git.folder_of(paths[0])
     if not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
         return
     asked = "\0".join(map(str, paths)).encode()
-    answer = process.run(CHECK_IGNORE, stdin=asked, time_limit=GIT_SECONDS, cwd=folder, success=(0, 1))
-    ignored = answer.stdout.decode().split("\0")
+    ignored = git.output(CHECK_IGNORE, folder, asked, success=(0, 1)).decode().split("\0")
     if seen := [path for path in paths if str(path) not in ignored]:
         raise Failure(
             "Decrypted secrets would be visible to git, so nothing was written.",

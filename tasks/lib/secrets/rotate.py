@@ -156,8 +156,7 @@ def _commands(kms: Kms, key: str) -> list[str]:
     if name is None:
         return []
     try:
-        found, primary = kms.versions(key), kms.primary_version(key)
+        replaced = kms.replaced_versions(key)
     except NotPermitted:
         return [f"{name.gcloud('versions', 'list', '--key', name.key)}   # then disable all but the primary"]
-    old = [version for version in found if version.state == "ENABLED" and version.name != primary]
-    return [name.gcloud("versions", "disable", version.number, "--key", name.key) for version in old]
+    return [name.gcloud("versions", "disable", number, "--key", name.key) for number in replaced]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.errors import Failure
-from tasks.lib.kms.client import Kms, Version, connected
+from tasks.lib.kms.client import Kms, connected
 from tasks.lib.kms.errors import NotPermitted
 from tests.kms_process import DEPLOYER, KEY, KEY_OWNER, KmsProcess, make_key
 from tests.secrets_settings import settings_for
@@ -27,14 +27,20 @@ def test_a_new_version_is_the_primary_one(kms: KmsProcess, owner: Kms) -> None:
     assert made == owner.primary_version(key) == f"{key}/cryptoKeyVersions/2"
 
 
-def test_all_versions_are_listed_whatever_the_size_of_pages(kms: KmsProcess, owner: Kms) -> None:
+def test_replaced_versions_are_listed_whatever_the_size_of_pages(kms: KmsProcess, owner: Kms) -> None:
     key = make_key(kms, f"administration-{next(serial)}")
     client = kms.client()
     for _ in range(102):
         client.create_crypto_key_version(parent=key, crypto_key_version={})
-    found = owner.versions(key)
-    assert found[0] == Version(f"{key}/cryptoKeyVersions/1", "ENABLED")
-    assert [version.number for version in found] == [str(number) for number in range(1, 104)]
+    client.update_crypto_key_primary_version(name=key, crypto_key_version_id="102")
+    client.update_crypto_key_version(
+        crypto_key_version={"name": f"{key}/cryptoKeyVersions/9", "state": "DISABLED"},
+        update_mask={"paths": ["state"]},
+    )
+
+    replaced = owner.replaced_versions(key)
+
+    assert replaced == [str(number) for number in range(1, 104) if number not in {9, 102}]
 
 
 def test_making_a_version_is_never_tried_twice(kms: KmsProcess, owner: Kms) -> None:
@@ -47,8 +53,8 @@ def test_making_a_version_is_never_tried_twice(kms: KmsProcess, owner: Kms) -> N
 def test_who_may_not_look_learns_no_primary_version_and_no_list(kms: KmsProcess, tmp_path: Path) -> None:
     with connected(settings_for(kms, tmp_path, DEPLOYER)) as deployer:
         assert deployer.primary_version(KEY) == ""
-        with pytest.raises(NotPermitted, match="You may not list the versions of the key kubernetes-secrets"):
-            deployer.versions(KEY)
+        with pytest.raises(NotPermitted, match="You may not look at the key kubernetes-secrets"):
+            deployer.replaced_versions(KEY)
 
 
 def test_a_version_that_could_not_be_made_the_primary_one_is_named_with_the_command(
