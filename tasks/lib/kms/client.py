@@ -48,14 +48,6 @@ Method = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Sealed:
-    """What encrypting gave: the ciphertext, and the full name of the key version that made it."""
-
-    ciphertext: bytes
-    version: str
-
-
-@dataclass(frozen=True)
 class Opened:
     """What decrypting gave, and whether the key's primary version had encrypted it."""
 
@@ -81,7 +73,7 @@ class Kms:
         self._closed = False
         self._announced = False
 
-    def encrypt(self, key: str, plaintext: Secret, additional: bytes = b"") -> Sealed:
+    def encrypt(self, key: str, plaintext: Secret, additional: bytes = b"") -> bytes:
         """Encrypt up to 64 KiB, with a key or key version by its full name; `additional` is bound to it.
 
         Raises:
@@ -92,7 +84,7 @@ class Kms:
         request = {"name": key, **content, **bound_to(additional)}
         method = partial(self._client.encrypt, request=request)
         answer = self._call("encrypt with", key, method, partial(damage_in_encryption, request))
-        return Sealed(answer.ciphertext, answer.name)
+        return bytes(answer.ciphertext)
 
     def decrypt(self, key: str, ciphertext: bytes, additional: bytes = b"") -> Opened:
         """Decrypt what `encrypt`, or `gcloud kms encrypt`, made with a key and the same `additional` data.
@@ -257,25 +249,18 @@ def _client(channel: "grpc.Channel") -> "KeyManagementServiceClient":
 def _channel(settings: "Settings") -> "grpc.Channel":
     import grpc
 
-    host = settings.google.kms
-    target = host if ":" in host else f"{host}:443"
-    # A proxy is never asked for what runs on this machine.
-    direct = (("grpc.enable_http_proxy", 0),) if host.startswith(LOOPBACK) else ()
-    return cast("grpc.Channel", grpc.secure_channel(target, _authorities(settings), (*RECONNECT, *direct)))
-
-
-def _authorities(settings: "Settings") -> Any:
-    """The certificate authorities to trust."""
-    import grpc
-
-    if not settings.google.ca_file:
-        return grpc.ssl_channel_credentials()
+    host, ca_file = settings.google.kms, settings.google.ca_file
     try:
-        return grpc.ssl_channel_credentials(Path(settings.google.ca_file).read_bytes())
+        trusted = Path(ca_file).read_bytes() if ca_file else None  # gRPC's own list
     except OSError as error:
         raise Failure(
             "The certificate authorities for Cloud KMS cannot be read.", str(error), "Check google.ca_file."
         ) from error
+    # A proxy is never asked for what runs on this machine.
+    direct = (("grpc.enable_http_proxy", 0),) if host.startswith(LOOPBACK) else ()
+    target = host if ":" in host else f"{host}:443"
+    channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(trusted), (*RECONNECT, *direct))
+    return cast("grpc.Channel", channel)
 
 
 def _member(found: "Credentials") -> str:

@@ -96,6 +96,10 @@ def explain(call: Call, problem: Problem) -> Failure:
     """The error to show for a call that ended in `problem`."""
     if problem.is_damage:
         return damaged(call, problem.message)
+    if "quota project" in problem.message:
+        return _no_quota_project(call, problem)
+    if problem.reason == "SERVICE_DISABLED" or API_DISABLED in problem.message:
+        return _api_disabled(call, problem)
     by_code = {
         "PERMISSION_DENIED": _denied,
         "FAILED_PRECONDITION": _wrong_state,
@@ -143,15 +147,15 @@ def not_yet_primary(key: str, number: str, failure: Failure) -> Failure:
     )
 
 
+def _no_quota_project(call: Call, problem: Problem) -> Failure:
+    return Undecided(
+        "Your credentials name no quota project, and Cloud KMS wants one.", problem.message,
+        f"gcloud auth application-default set-quota-project {call.home or 'PROJECT'}\n"
+        "or set google.quota_project in invoke.yaml, or INVOKE_GOOGLE_QUOTA_PROJECT.",
+    )  # fmt: skip
+
+
 def _denied(call: Call, problem: Problem) -> Failure:
-    if "quota project" in problem.message:
-        return Undecided(
-            "Your credentials name no quota project, and Cloud KMS wants one.", problem.message,
-            f"gcloud auth application-default set-quota-project {call.home or 'PROJECT'}\n"
-            "or set google.quota_project in invoke.yaml, or INVOKE_GOOGLE_QUOTA_PROJECT.",
-        )  # fmt: skip
-    if problem.reason == "SERVICE_DISABLED" or API_DISABLED in problem.message:
-        return _api_disabled(call, problem)
     if problem.reason == "USER_PROJECT_DENIED" or "permission to use project" in problem.message:
         project = _project(call, problem)
         return Undecided(
@@ -183,8 +187,6 @@ def _no_role(call: Call, problem: Problem) -> Failure:
 
 
 def _wrong_state(call: Call, problem: Problem) -> Failure:
-    if API_DISABLED in problem.message:
-        return _api_disabled(call, problem)
     match = re.search(r"(projects/\S+) is not enabled, current state is: (\w+)", problem.message)
     version = parse(match[1]) if match else None
     if not match or not version or not version.version:

@@ -120,11 +120,12 @@ def seal(kms: Kms, file: SecretFile, plaintext: Secret, form: Form = Form.HEADED
             f"Encrypt it without --raw, which gives it a header: {headed}",
         )
     if form is Form.RAW:
-        return kms.encrypt(file.key, plaintext).ciphertext
+        return kms.encrypt(file.key, plaintext)
     if is_large:
         return _seal_envelope(kms, file, plaintext)
-    ciphertext = kms.encrypt(file.key, plaintext, file.bound_to.encode()).ciphertext
-    return Header(file.key, file.bound_to).encoded() + ciphertext
+    return Header(file.key, file.bound_to).encoded() + kms.encrypt(
+        file.key, plaintext, file.bound_to.encode()
+    )
 
 
 def unseal(kms: Kms, file: SecretFile, content: bytes) -> Opened:
@@ -160,7 +161,7 @@ def _seal_envelope(kms: Kms, file: SecretFile, plaintext: Secret) -> bytes:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     data_key = Secret(AESGCM.generate_key(256))
-    wrapped = kms.encrypt(file.key, data_key, file.bound_to.encode()).ciphertext
+    wrapped = kms.encrypt(file.key, data_key, file.bound_to.encode())
     header = Header(file.key, file.bound_to, wrapped).encoded()
     nonce = os.urandom(NONCE_LENGTH)
     return header + nonce + AESGCM(data_key.reveal()).encrypt(nonce, plaintext.reveal(), header)
