@@ -118,17 +118,16 @@ def for_each(
 
     `stop` ends the work in progress when this is interrupted, such as closing the client.
     """
-    failures: Failures = {}
 
-    def attempt(file: SecretFile) -> tuple[SecretFile, Result] | None:
+    def attempt(file: SecretFile) -> Result | Failure:
         try:
-            return file, work(file)
+            return work(file)
         except Failure as failure:
-            failures[file] = failure
-            return None
+            return failure
 
-    results = dict(filter(None, side_by_side(attempt, files, CALLS_AT_ONCE, stop)))
-    return results, {file: failures[file] for file in files if file in failures}
+    outcomes = dict(zip(files, side_by_side(attempt, files, CALLS_AT_ONCE, stop), strict=True))
+    failures = {file: outcome for file, outcome in outcomes.items() if isinstance(outcome, Failure)}
+    return {file: outcome for file, outcome in outcomes.items() if not isinstance(outcome, Failure)}, failures
 
 
 def all_of(

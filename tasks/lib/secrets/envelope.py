@@ -123,9 +123,8 @@ def seal(kms: Kms, file: SecretFile, plaintext: Secret, form: Form = Form.HEADED
         return kms.encrypt(file.key, plaintext)
     if is_large:
         return _seal_envelope(kms, file, plaintext)
-    return Header(file.key, file.bound_to).encoded() + kms.encrypt(
-        file.key, plaintext, file.bound_to.encode()
-    )
+    ciphertext = kms.encrypt(file.key, plaintext, file.bound_to.encode())
+    return Header(file.key, file.bound_to).encoded() + ciphertext
 
 
 def unseal(kms: Kms, file: SecretFile, content: bytes) -> Opened:
