@@ -41,6 +41,8 @@ class Tokens:
 
     Threads that wait for it meanwhile share what comes of it: where the service hangs, each would wait out
     the time limit again, one after the other.
+
+    Every method raises a Failure where Google refuses to issue one, or its token service does not answer.
     """
 
     def __init__(self, found: "Credentials", seconds: float = SECONDS) -> None:
@@ -51,36 +53,21 @@ class Tokens:
         self._again = 0.0
 
     def __call__(self) -> str:
-        """A bearer token that is valid now; empty for credentials that have none.
-
-        Raises:
-            Failure: Google refuses to issue one, or its token service does not answer.
-
-        """
+        """A bearer token that is valid now; empty for credentials that have none."""
         before = self.attempts
         if self._lock.locked() or self._is_due():
             call(self._renew, before, self._is_due)
         return str(self._found.token or "")
 
     def headers(self) -> dict[str, str]:
-        """What a request says of its caller: a token that is valid now, and the project that pays.
-
-        Raises:
-            Failure: Google refuses to issue a token, or its token service does not answer.
-
-        """
+        """What a request says of its caller: a token that is valid now, and the project that pays."""
         self()
         named: dict[str, str] = {}
         self._found.apply(named)
         return named
 
     def renew(self, before: int) -> None:
-        """Take a new token, also where the one that was used after `before` attempts looks valid.
-
-        Raises:
-            Failure: Google refuses to issue one, or its token service does not answer.
-
-        """
+        """Take a new token, also where the one that was used after `before` attempts looks valid."""
         call(self._renew, before, lambda: True)
 
     def _renew(self, before: int, is_due: Callable[[], bool]) -> None:
@@ -118,13 +105,11 @@ def credentials(google: "Google") -> "Credentials":
 
     try:
         found = _of_key_file(google.credentials_file) if google.credentials_file else call(_default)
-    except (GoogleAuthError, OSError, ValueError) as error:
-        why = str(error)
-        if QUOTES in why:  # such as a private key that is a list of lines
-            why = OF_ANOTHER_FORM
+    except (GoogleAuthError, OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        # google-auth takes the file's form for granted, and quotes a private key that is a list of lines.
+        is_said = isinstance(error, GoogleAuthError | OSError | ValueError) and QUOTES not in str(error)
+        why = str(error) if is_said else OF_ANOTHER_FORM
         raise Failure("No credentials for Google Cloud were found.", why, LOG_IN) from error
-    except (AttributeError, KeyError, TypeError) as error:  # google-auth takes the file's form for granted
-        raise Failure("No credentials for Google Cloud were found.", OF_ANOTHER_FORM, LOG_IN) from error
     if google.quota_project and hasattr(found, "with_quota_project"):
         found = found.with_quota_project(google.quota_project)
     return found

@@ -25,12 +25,7 @@ class Authorization(AuthBase):
         self._tokens = Tokens(found)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Authorise one request.
-
-        Raises:
-            Failure: Google refuses to issue a token, or its token service does not answer.
-
-        """
+        """Authorise one request; a Failure where there is no token to be had, as of `Tokens`."""
         request.headers.update(self._tokens.headers())
         return request
 

@@ -10,11 +10,8 @@ def bound_to(additional: bytes) -> dict[str, Any]:
     """The request's fields for additional data; none where there is none."""
     if not additional:
         return {}
-    checksum = crc32c(additional)
-    return {
-        "additional_authenticated_data": additional,
-        "additional_authenticated_data_crc32c": checksum,
-    }
+    field = "additional_authenticated_data"
+    return {field: additional, f"{field}_crc32c": crc32c(additional)}
 
 
 def damage_in_encryption(request: dict[str, Any], answer: Any) -> str:

@@ -58,7 +58,9 @@ class Opened:
 class Kms:
     """Google's client over a channel, with the caller's token, checksums, time limits and retries.
 
-    `about` describes a call for its errors, from a verb and a key.
+    Keys have their full names.  `about` describes a call for its errors, from a verb and a key.
+
+    Every method raises a Failure where KMS cannot be reached, refuses, or bytes are damaged on the way.
     """
 
     def __init__(
@@ -74,12 +76,7 @@ class Kms:
         self._announced = False
 
     def encrypt(self, key: str, plaintext: Secret, additional: bytes = b"") -> bytes:
-        """Encrypt up to 64 KiB, with a key or key version by its full name; `additional` is bound to it.
-
-        Raises:
-            Failure: KMS cannot be reached, refuses, or bytes are damaged on the way.
-
-        """
+        """Encrypt up to 64 KiB with a key or one version of it; decrypting needs the same `additional`."""
         content = {"plaintext": plaintext.reveal(), "plaintext_crc32c": crc32c(plaintext.reveal())}
         request = {"name": key, **content, **bound_to(additional)}
         method = partial(self._client.encrypt, request=request)
@@ -87,12 +84,7 @@ class Kms:
         return bytes(answer.ciphertext)
 
     def decrypt(self, key: str, ciphertext: bytes, additional: bytes = b"") -> Opened:
-        """Decrypt what `encrypt`, or `gcloud kms encrypt`, made with a key and the same `additional` data.
-
-        Raises:
-            Failure: KMS cannot be reached, refuses, or bytes are damaged on the way.
-
-        """
+        """Decrypt what `encrypt`, or `gcloud kms encrypt`, made; the ciphertext knows the key's version."""
         content = {"ciphertext": ciphertext, "ciphertext_crc32c": crc32c(ciphertext)}
         request = {"name": key, **content, **bound_to(additional)}
         method = partial(self._client.decrypt, request=request)
@@ -100,12 +92,7 @@ class Kms:
         return Opened(Secret(answer.plaintext), answer.used_primary)
 
     def primary_version(self, key: str) -> str:
-        """The full name of the version that encrypts now; empty for a caller who may not see it.
-
-        Raises:
-            Failure: KMS cannot be reached, or refuses for another reason.
-
-        """
+        """The full name of the version that encrypts now; empty for a caller who may not see it."""
         try:
             answer = self._call("look at", key, partial(self._client.get_crypto_key, name=key))
         except NotPermitted:
@@ -113,12 +100,7 @@ class Kms:
         return str(answer.primary.name)
 
     def replaced_versions(self, key: str) -> list[str]:
-        """The numbers of the versions that can decrypt and no longer encrypt, oldest first.
-
-        Raises:
-            Failure: KMS cannot be reached, or refuses.
-
-        """
+        """The numbers of the versions that can decrypt and no longer encrypt, oldest first."""
         primary = self._call("look at", key, partial(self._client.get_crypto_key, name=key)).primary.name
         listed = partial(self._client.list_crypto_key_versions, parent=key)
         found = self._call("list the versions of", key, lambda **how: list(listed(**how)))
@@ -128,10 +110,7 @@ class Kms:
     def add_primary_version(self, key: str) -> str:
         """Make a new version of a key and let it encrypt from now on; return its full name.
 
-        Raises:
-            Failure: KMS cannot be reached, or refuses; where the version was made but is not the primary one
-                yet, it says how to make it so.
-
+        Where it was made and could not be made the primary one, the Failure says how to do that.
         """
         request = {"parent": key, "crypto_key_version": {}}
         create = partial(self._client.create_crypto_key_version, request=request)
@@ -158,7 +137,7 @@ class Kms:
         key: str,
         method: Method,
         damage: Callable[[Any], str] = lambda _: "",
-        may_pass: "Callable[[Exception], bool] | None" = None,
+        may_pass: Callable[[Exception], bool] = may_succeed_later,
     ) -> Any:
         """Make one call, again while that is worth it and time is left."""
         from google.api_core import retry
@@ -170,7 +149,7 @@ class Kms:
             return background.call(
                 retry.retry_target,
                 partial(self._attempt, call, method, damage, deadline),
-                may_pass or may_succeed_later,
+                may_pass,
                 retry.exponential_sleep_generator(FIRST_PAUSE, LONGEST_PAUSE),
                 timeout=self._limits.kms,
                 on_error=partial(self._announce, call, deadline),

@@ -105,12 +105,7 @@ def _copy(tree: Path, copy: Path) -> None:
 
 
 def _add_plaintexts(copy: Path, environment: "Environment", secrets: Mapping[str, Secret]) -> None:
-    """Write the plaintext files where the overlay expects them.
-
-    Raises:
-        Failure: a link leads out of the copy, where plaintext would stay; or an env file is not valid.
-
-    """
+    """Write the plaintext files where the overlay expects them, but through no link out of the copy."""
     folder = copy / environment.secrets.plaintexts
     if secrets and not folder.resolve().is_relative_to(copy.resolve()):
         raise Failure(
@@ -126,12 +121,7 @@ def _add_plaintexts(copy: Path, environment: "Environment", secrets: Mapping[str
 
 
 def _refuse_outside(settings: "Settings", environment: "Environment", copy: Path, said: str) -> None:
-    """Name what is outside the tree, if that is what a message is about.
-
-    Raises:
-        Failure: it is.
-
-    """
+    """End with a Failure that names what is outside the tree, if that is what a message is about."""
     outside = [*_links_out(copy), *_references_out(copy)]
     if places := dict.fromkeys(words for written, words in outside if written in said):
         raise Failure(

@@ -44,12 +44,7 @@ def decrypt_all(settings: "Settings", environment: "Environment") -> "dict[str, 
 
 
 def open_file(kms: Kms, file: SecretFile) -> Opened:
-    """Decrypt one file, whichever form it has.
-
-    Raises:
-        Failure: it is missing, damaged, of another key, or KMS refuses.
-
-    """
+    """Decrypt one file as `unseal` does; a Failure where it is missing."""
     return unseal(kms, file, file.encrypted())
 
 
@@ -133,12 +128,7 @@ def for_each(
 def all_of(
     files: Sequence[SecretFile], work: Callable[[SecretFile], Result], stop: Callable[[], None], failed: str
 ) -> dict[SecretFile, Result]:
-    """The same where every file has to succeed.
-
-    Raises:
-        Failure: at least one did not; `failed` says of them what: `could not be rotated`.
-
-    """
+    """The same where every file has to succeed; else one Failure: so many of them `failed`."""
     results, failures = for_each(files, work, stop)
     if failures:
         raise one_error(failed, len(files), failures)

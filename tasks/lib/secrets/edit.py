@@ -16,7 +16,7 @@ from tasks.lib.kms.client import connected
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets import dotenv
 from tasks.lib.secrets.crypt import as_encrypter, overwrite
-from tasks.lib.secrets.envelope import Form, parse, seal, unseal
+from tasks.lib.secrets.envelope import parse, seal, unseal
 from tasks.lib.secrets.expected import expected_keys, findings_in, refuse_emptied, refuse_errors
 from tasks.lib.secrets.files import SecretFile
 from tasks.lib.secrets.plaintexts import tell_lacking
@@ -35,12 +35,11 @@ YES = frozenset({"y", "yes"})
 
 
 @dataclass(frozen=True)
-class Opened:
-    """An encrypted file as it was found: its bytes, what they hold, and their form."""
+class Before:
+    """An encrypted file as it was found: its bytes, and what they hold."""
 
     content: bytes
     plaintext: Secret
-    form: Form
 
 
 def edit(settings: "Settings", file: SecretFile, environ: Mapping[str, str]) -> bool:
@@ -92,12 +91,7 @@ def set_value(settings: "Settings", file: SecretFile, key: str, value: Secret) -
 
 
 def file_with(settings: "Settings", files: list[SecretFile], key: str) -> SecretFile:
-    """The env file that `key` belongs to: the one whose list of expected keys has it.
-
-    Raises:
-        UsageError: no list has it.
-
-    """
+    """The env file whose list of expected keys has `key`; a UsageError where none has it."""
     lists = {file: expected_keys(file) or [] for file in files if file.name.endswith(".env")}
     for file, keys in lists.items():
         if key in keys:
@@ -132,12 +126,7 @@ def expect(file: SecretFile, key: str) -> None:
 
 
 def editor_argv(environ: Mapping[str, str], path: Path) -> tuple[str, ...]:
-    """The command that opens `path`: $VISUAL, else $EDITOR, which may have arguments.
-
-    Raises:
-        UsageError: neither is set, or its quotes do not match.
-
-    """
+    """The command that opens `path`: $VISUAL, else $EDITOR, which may have arguments; else a UsageError."""
     named = environ.get("VISUAL") or environ.get("EDITOR") or ""
     try:
         chosen = shlex.split(named)
@@ -211,18 +200,18 @@ def _check_value(key: str, value: Secret) -> None:
         )
 
 
-def _opened(settings: "Settings", file: SecretFile) -> Opened:
+def _opened(settings: "Settings", file: SecretFile) -> Before:
     content = file.encrypted()
     with connected(settings) as kms:
-        return Opened(content, unseal(kms, file, content).plaintext, parse(content).form)
+        return Before(content, unseal(kms, file, content).plaintext)
 
 
-def _save(settings: "Settings", file: SecretFile, before: Opened, plaintext: Secret) -> None:
+def _save(settings: "Settings", file: SecretFile, before: Before, plaintext: Secret) -> None:
     """Encrypt a file in the form it had, unless its text is not valid, and say what is newly doubtful."""
     refuse_errors({file.name: plaintext}, "nothing was encrypted", f"Fix it: {file.command('edit')}")
     refuse_emptied(file, plaintext)
     with connected(as_encrypter(settings)) as kms:
-        sealed = seal(kms, file, plaintext, before.form)
+        sealed = seal(kms, file, plaintext, parse(before.content).form)
     overwrite(file, before.content, sealed)
     known = {finding.text for finding in findings_in(file.name, before.plaintext)}
     for finding in findings_in(file.name, plaintext):

@@ -45,14 +45,6 @@ class Form(Enum):
     HEADED = "headed"
 
 
-class DamagedFile(Failure):
-    """The encrypted file is not what was written."""
-
-
-class SwappedFile(Failure):
-    """The encrypted file was made for another environment, name or key."""
-
-
 @dataclass(frozen=True)
 class Header:
     """What comes before the ciphertext; `data_key` is the encrypted data key of an envelope, or empty."""
@@ -85,7 +77,7 @@ def parse(content: bytes) -> Encrypted:
     """The parts of an encrypted file.
 
     Raises:
-        DamagedFile: the header is not one that this version writes.
+        Failure: the header is not one that this version writes.
 
     """
     if not content.startswith(MAGIC):
@@ -131,9 +123,8 @@ def unseal(kms: Kms, file: SecretFile, content: bytes) -> Opened:
     """Decrypt one file, of either form.
 
     Raises:
-        SwappedFile: it was made for another environment, file or key.
-        DamagedFile: a bit of it is not as it was written.
-        Failure: it is not a ciphertext at all, or KMS refuses or cannot be reached.
+        Failure: it was made for another environment, file or key; a bit of it is not as it was written; it is
+            not a ciphertext at all; or KMS refuses or cannot be reached.
 
     """
     encrypted = parse(content)
@@ -180,13 +171,13 @@ def _open_envelope(data_key: Secret, header: Header, body: bytes) -> Secret:
 def _check_place(file: SecretFile, header: Header) -> None:
     """Refuse a file that was made for another place, with a better reason than KMS would give."""
     if header.bound_to != file.bound_to:
-        raise SwappedFile(
+        raise Failure(
             f"The encrypted file belongs to {header.bound_to}, not to {file.bound_to}.",
             f"{file.shown} was copied or renamed; a file decrypts only in the place it was made for.",
             f"Restore its own: git checkout -- {shlex.quote(file.shown)}",
         )
     if header.key != file.key:
-        raise SwappedFile(
+        raise Failure(
             f"It was encrypted with another key than {short(file.key)}.",
             f"The file names {header.key}, the settings {file.key}.",
             "Fix kms.* or environments.….secrets.files in invoke.yaml, or run ./inv secrets.rekey.",
@@ -203,8 +194,8 @@ def _header(lines: list[bytes]) -> Header | None:
         return None
 
 
-def _damaged(why: str) -> DamagedFile:
-    return DamagedFile(
+def _damaged(why: str) -> Failure:
+    return Failure(
         "The encrypted file is damaged.",
         why,
         "Restore the last good one (git checkout -- FILE), or have the key's owner encrypt it again.",

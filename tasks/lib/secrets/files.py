@@ -101,12 +101,7 @@ def one_file(settings: "Settings", environment: "Environment", name: str) -> Sec
 
 
 def files_called(files: "Sequence[SecretFile]", name: str, whose: str = "") -> list[SecretFile]:
-    """Those of `files` that are called `name`, in every environment; all, for no name.
-
-    Raises:
-        UsageError: there is none.
-
-    """
+    """Those of `files` that are called `name`, in every environment, or a UsageError; all, for no name."""
     wanted = Path(name).name.removesuffix(SUFFIX)
     found = [file for file in files if not name or file.name == wanted]
     if not found:

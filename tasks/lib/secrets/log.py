@@ -52,20 +52,18 @@ def audit_hint(keys: Sequence[str]) -> str:
     """Where to look up who used, or changed, each of the keys."""
     named = [parse(key) for key in dict.fromkeys(keys)]
     lines = [f"Who used {key.key}: {_query(key)}" for key in named if key]
-    lines += [
+    note = (
         "(Encrypt and Decrypt are Data Access logs: they are there only if the project has them turned on.)"
-    ]
-    return "\n".join(lines) if len(lines) > 1 else ""
+    )
+    return "\n".join([*lines, note]) if lines else ""
 
 
 def _query(key: Key) -> str:
     """The command that reads Cloud Audit Logs about one key, its versions included."""
-    conditions = (
-        f'protoPayload.serviceName="cloudkms.googleapis.com" AND protoPayload.resourceName:"{key.full}"'
-    )
-    return shlex.join(
-        ("gcloud", "logging", "read", conditions, "--project", key.project, "--freshness", "30d")
-    )
+    of_kms = 'protoPayload.serviceName="cloudkms.googleapis.com"'
+    conditions = f'{of_kms} AND protoPayload.resourceName:"{key.full}"'
+    read = ("gcloud", "logging", "read", conditions)
+    return shlex.join((*read, "--project", key.project, "--freshness", "30d"))
 
 
 def _changes(text: str) -> list[str]:

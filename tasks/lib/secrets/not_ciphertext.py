@@ -36,12 +36,7 @@ def kind_of(name: str, content: bytes) -> Kind | None:
 
 
 def refuse(file: SecretFile, content: bytes) -> None:
-    """Refuse a file that cannot be a ciphertext, with a better reason than Cloud KMS would give.
-
-    Raises:
-        Failure: it is something else, which is named.
-
-    """
+    """Refuse a file that cannot be a ciphertext, with a better reason than Cloud KMS would give."""
     if kind := kind_of(file.name, content):
         why, next_step = _advice(kind, file, content)
         raise Failure(f"{file.shown} {kind.value}.", why, next_step)

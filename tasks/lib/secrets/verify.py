@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,10 +55,7 @@ def verify(settings: "Settings", files: Sequence[SecretFile]) -> list[Verdict]:
 
     """
     with connected(settings) as kms:
-        primaries, unreadable = _primaries(kms, list(dict.fromkeys(file.key for file in files)))
-        asked = [file for file in files if file.key in primaries]
-        verdicts, failures = for_each(asked, lambda file: _examine(kms, file, primaries[file.key]), kms.close)
-    failures |= {file: unreadable[file.key] for file in files if file.key in unreadable}
+        verdicts, failures = for_each(files, partial(_examine, kms), kms.close)
     examined = [verdicts.get(file) or _failed(file, failures[file]) for file in files]
     return [*examined, *(_stray(path, files) for path in strays(files))]
 
@@ -86,20 +84,8 @@ def conclude(verdicts: Sequence[Verdict]) -> None:
         )
 
 
-def _primaries(kms: Kms, keys: Sequence[str]) -> tuple[dict[str, str], dict[str, Failure]]:
-    """For each key the version that encrypts now, or why KMS says nothing about the key."""
-    found: dict[str, str] = {}
-    failures: dict[str, Failure] = {}
-    for key in keys:
-        try:
-            found[key] = kms.primary_version(key)
-        except Failure as failure:
-            failures[key] = failure
-    return found, failures
-
-
-def _examine(kms: Kms, file: SecretFile, primary: str) -> Verdict:
-    content = file.encrypted()
+def _examine(kms: Kms, file: SecretFile) -> Verdict:
+    primary, content = kms.primary_version(file.key), file.encrypted()
     opened = unseal(kms, file, content)
     keys, findings = keys_in(file.name, opened.plaintext.reveal())
     expected = expected_keys(file)

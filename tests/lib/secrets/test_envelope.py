@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tasks.lib.errors import Failure
 from tasks.lib.kms.client import Kms, connected
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets.envelope import DamagedFile, Form, Header, SwappedFile, parse, seal, unseal
+from tasks.lib.secrets.envelope import Form, Header, parse, seal, unseal
 from tasks.lib.secrets.files import SecretFile, one_file
 from tests import kms_rest
 from tests.kms_process import KEY, KmsProcess, make_key
@@ -126,7 +126,7 @@ def test_a_file_of_another_environment_is_refused_by_name(
     connection: Kms, kms: KmsProcess, tmp_path: Path
 ) -> None:
     sealed = seal(connection, place(kms, tmp_path, "production"), Secret(b"A=1"))
-    with pytest.raises(SwappedFile) as refused:
+    with pytest.raises(Failure) as refused:
         unseal(connection, place(kms, tmp_path, "staging"), sealed)
     assert refused.value.what == (
         "The encrypted file belongs to production/lookit-secrets.env, not to staging/lookit-secrets.env."
@@ -147,31 +147,27 @@ def test_a_file_of_another_key_is_refused_by_name(connection: Kms, kms: KmsProce
     elsewhere = place(kms, tmp_path, "staging", environments={
         "staging": {"secrets": {"files": {"lookit-secrets.env": other}}},
     })  # fmt: skip
-    with pytest.raises(SwappedFile) as refused:
+    with pytest.raises(Failure) as refused:
         unseal(connection, place(kms, tmp_path, "staging"), seal(connection, elsewhere, Secret(b"A=1")))
     assert refused.value.why == f"The file names {other}, the settings {KEY}."
 
 
 @pytest.mark.parametrize(
-    ("content", "error", "what"),
+    ("content", "what"),
     [
-        (
-            SEALED.replace(b"/1", b"/2"),
-            Failure,
-            "The encrypted file has a newer form than this version knows.",
-        ),
-        (SEALED.replace(b"/1", b"/x"), DamagedFile, "The encrypted file is damaged."),
-        (SEALED.replace(b"key: K\n", b""), DamagedFile, "The encrypted file is damaged."),
-        (SEALED.replace(b"key: K", b"key:  K "), SwappedFile, ""),
-        (SEALED.replace(b"\n\n", b"\nmore: x\n\n"), DamagedFile, "The encrypted file is damaged."),
-        (SEALED.replace(b"\n\n", b"\ndata-key: %%%\n\n"), DamagedFile, "The encrypted file is damaged."),
-        (SEALED.partition(b"\n\n")[0] + b"\n\n", DamagedFile, "The encrypted file is damaged."),
+        (SEALED.replace(b"/1", b"/2"), "The encrypted file has a newer form than this version knows."),
+        (SEALED.replace(b"/1", b"/x"), "The encrypted file is damaged."),
+        (SEALED.replace(b"key: K\n", b""), "The encrypted file is damaged."),
+        (SEALED.replace(b"key: K", b"key:  K "), "The encrypted file belongs to "),
+        (SEALED.replace(b"\n\n", b"\nmore: x\n\n"), "The encrypted file is damaged."),
+        (SEALED.replace(b"\n\n", b"\ndata-key: %%%\n\n"), "The encrypted file is damaged."),
+        (SEALED.partition(b"\n\n")[0] + b"\n\n", "The encrypted file is damaged."),
     ],
 )
 def test_a_header_that_we_would_not_write_is_refused(
-    connection: Kms, file: SecretFile, content: bytes, error: type[Failure], what: str
+    connection: Kms, file: SecretFile, content: bytes, what: str
 ) -> None:
-    with pytest.raises(error) as refused:
+    with pytest.raises(Failure) as refused:
         unseal(connection, file, content)
     assert refused.value.what.startswith(what)
 
