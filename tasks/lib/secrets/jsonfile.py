@@ -57,7 +57,7 @@ def parse(content: bytes) -> Parsed:
         return _refused(0, "JSON, but not an object")
     lines = _key_lines(text)
     members = tuple(Member(key, line, value == "") for (key, value), line in zip(held, lines, strict=True))
-    findings = sorted([*_about_file(content), *_about_members(members)], key=lambda finding: finding.line)
+    findings = sorted(_doubtful(content, members), key=lambda finding: finding.line)
     return Parsed(members, tuple(findings))
 
 
@@ -81,14 +81,11 @@ def _key_lines(text: str) -> Iterator[int]:
         before = token
 
 
-def _about_file(content: bytes) -> Iterator[Finding]:
+def _doubtful(content: bytes, members: tuple[Member, ...]) -> Iterator[Finding]:
     yield from line_ends(content, "they are kept")
     if content.startswith(BOM):
         mark = "begins with a byte order mark, which is kept and which few readers accept"
         yield Finding(1, mark, Severity.WARNING)
-
-
-def _about_members(members: tuple[Member, ...]) -> Iterator[Finding]:
     first: dict[str, Member] = {}
     for member in members:
         if first.setdefault(member.key, member) is not member:
