@@ -132,6 +132,7 @@ def _definitions(version: str) -> "Registry[Any]":
     return (definitions @ Registry()).crawl()
 
 
+@cache
 def _folder(version: str) -> str:
     """The newest of kubernetes-validate's schemas that is not newer than `version`, else the oldest."""
     from kubernetes_validate.utils import all_versions, major_minor
