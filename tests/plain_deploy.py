@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tasks.lib.deploy import session as sessions
 from tasks.lib.deploy.deploy import Operation
 from tasks.lib.deploy.events import Record, Tell
 from tasks.lib.deploy.lock import lease
@@ -44,7 +43,7 @@ class PlainDeploy(Operation):
         """Name the objects."""
         environment, seal = self._environment, Seal((self._environment.name, self._environment.namespace))
         claim = claim_of({"commit": "a" * 40})
-        session = sessions.begun(
+        session = Session(
             self._settings, environment, self._connection, claim, seal, Redactor(), record, tell
         )
         session.objects = wanted(self._objects, self._connection.kinds, environment.namespace)

@@ -87,24 +87,16 @@ LINES_HEARD: Final = 2000
 
 @dataclass
 class Row:
-    """What became of one object.
-
-    Args:
-        detail: why it waits, failed or timed out.
-        seconds: from its apply to its end, where that is known.
-        began: when that was, as time.monotonic() counts.
-        count: ready and desired replicas, such as `1/2`, where it has any.
-
-    """
+    """What became of one object."""
 
     phase: str
     ref: Ref
     action: Action
     result: Result = Result.NOT_REACHED
-    detail: str = ""
-    seconds: float | None = None
-    began: float | None = None
-    count: str = ""
+    detail: str = ""  # why it waits, failed or timed out
+    seconds: float | None = None  # from its apply to its end, where that is known
+    began: float | None = None  # when that was, as time.monotonic() counts
+    count: str = ""  # ready and desired replicas, such as `1/2`, where it has any
 
     @property
     def words(self) -> str:
@@ -114,27 +106,19 @@ class Row:
 
 @dataclass
 class Record:
-    """The course of one deploy.
-
-    Args:
-        rows: what became of each object, in the order of the plan.
-        phases: how long each took.
-        began: when, by the monotonic clock.
-        rolled_back_to: the release that a failed deploy rolled back to.
-        aftermath: what was done about a failure, not waited for, or is left to do, as sentences.
-        blank: takes secret values out of what rows say; they quote containers and the cluster.
-        heard: the last lines that containers of Jobs wrote, by pod and container.
-
-    """
+    """The course of one deploy."""
 
     environment: str
-    rows: dict[Ref, Row] = field(default_factory=dict)
-    phases: dict[str, float] = field(default_factory=dict)
-    began: float = field(default_factory=time.monotonic)
+    rows: dict[Ref, Row] = field(default_factory=dict)  # what became of each object, in the order of the plan
+    phases: dict[str, float] = field(default_factory=dict)  # how long each took
+    began: float = field(default_factory=time.monotonic)  # when, by the monotonic clock
     outcome: ReleaseResult = ReleaseResult.FAILED
-    rolled_back_to: int | None = None
+    rolled_back_to: int | None = None  # the release that a failed deploy rolled back to
+    # What was done about a failure, not waited for, or is left to do, as sentences.
     aftermath: list[str] = field(default_factory=list)
+    # Takes secret values out of what rows say; they quote containers and the cluster.
     blank: Callable[[str], str] = str
+    # The last lines that containers of Jobs wrote, by pod and container.
     heard: dict[tuple[str, str], deque[str]] = field(default_factory=dict)
 
     def plan(self, phase: str, steps: list[Step]) -> None:

@@ -9,7 +9,6 @@ import datetime
 import gzip
 import json
 import math
-import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,26 +21,17 @@ from tasks.lib.errors import Failure, UsageError
 from tasks.lib.render.pods import containers_of, pod_specs
 
 DAMAGED: Final = "damaged"
-# How earlier versions wrote which release came back.
-RESTORED: Final = re.compile(r" to (?:release )?(\d+)")
 
 
 @dataclass(frozen=True)
 class Release:
-    """One release of the past.
+    """One release of the past."""
 
-    Args:
-        number: counts up from 1; 0 is what others had deployed before.
-        facts: commit, branch, tag, build, who, began, seconds, phases, images, secrets and result, as texts.
-        packed: the rendered objects, compressed, in base64; empty where they were not kept whole.
-        parts: how many ConfigMaps it takes.
-
-    """
-
-    number: int
+    number: int  # counts up from 1; 0 is what others had deployed before
+    # Commit, branch, tag, build, who, began, seconds, phases, images, secrets and result, as texts.
     facts: dict[str, str]
-    packed: str
-    parts: int = 1
+    packed: str  # the rendered objects, compressed, in base64; empty where they were not kept whole
+    parts: int = 1  # how many ConfigMaps it takes
 
     @property
     def title(self) -> str:
@@ -62,17 +52,14 @@ class Release:
 
     @property
     def result(self) -> ReleaseResult:
-        """How it ended; earlier versions wrote the release that came back into the same text."""
-        text = RESTORED.sub("", self.facts.get("result", "")).replace("roll back", "rollback")
+        """How it ended; UNKNOWN where somebody changed that."""
+        text = self.facts.get("result", "")
         return ReleaseResult(text) if text in set(ReleaseResult) else ReleaseResult.UNKNOWN
 
     @property
     def rolled_back_to(self) -> int | None:
         """The release that a failed deploy rolled back to by itself."""
-        if "rolled_back_to" in self.facts:
-            return int(self.facts["rolled_back_to"])
-        restored = RESTORED.search(self.facts.get("result", ""))
-        return int(restored[1]) if restored and self.result is ReleaseResult.RECOVERED else None
+        return int(self.facts["rolled_back_to"]) if "rolled_back_to" in self.facts else None
 
     @property
     def instead(self) -> str:

@@ -22,15 +22,10 @@ from tasks.lib.settings.model import Environment, Settings
 
 @dataclass(frozen=True)
 class Launcher:
-    """How a task of this repository is started as this one was.
+    """How a task of this repository is started as this one was."""
 
-    Args:
-        settings_file: what `-f` named, or None.
-        variables: those that say where it runs, such as LOOKIT_SANDBOX.
-
-    """
-
-    settings_file: Path | None = None
+    settings_file: Path | None = None  # what `-f` named, or None
+    # Those that say where it runs, such as LOOKIT_SANDBOX.
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def argv(self, command: str) -> tuple[str, ...]:
@@ -41,18 +36,14 @@ class Launcher:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What runs and who is notified before and after one deploy or rollback; none of it undoes the deploy.
-
-    Args:
-        spoken: what a notification says of each event.
-
-    """
+    """What runs and who is notified before and after one deploy or rollback; none of it undoes the deploy."""
 
     settings: Settings
     environment: Environment
     variables: BuildVariables
     launcher: Launcher
     tell: Tell
+    # What a notification says of each event.
     spoken: Mapping[str, str] = field(default_factory=lambda: notifications.DEPLOY)
 
     @contextmanager

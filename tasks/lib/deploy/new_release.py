@@ -35,26 +35,18 @@ from tasks.lib.settings.model import Environment, Settings
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be deployed where, and how.
-
-    Args:
-        wait: whether to wait for another deploy to end.
-        approve: sees the plan before anything changes; raises to stop.
-        roll_back: whether a failure brings the last good release back.
-        evidence: the folder for support bundles of failed deploys; empty for what settings say.
-        allow_older: deploy a commit although the one in force is known to be newer.
-
-    """
+    """What is to be deployed where, and how."""
 
     environment: Environment
     variables: BuildVariables
     choices: Choices
-    wait: bool = True
+    wait: bool = True  # whether to wait for another deploy to end
+    # Sees the plan before anything changes; raises to stop.
     approve: Callable[[Plan], None] = lambda plan: None
-    roll_back: bool = True
-    evidence: str = ""
+    roll_back: bool = True  # whether a failure brings the last good release back
+    evidence: str = ""  # the folder for support bundles of failed deploys; empty for what settings say
     launcher: Launcher = field(default_factory=Launcher)
-    allow_older: bool = False
+    allow_older: bool = False  # deploy a commit although the one in force is known to be newer
 
 
 def deploy(settings: Settings, request: Request, tell: Tell) -> Record:
@@ -101,9 +93,7 @@ class NewRelease(steps.Operation):
         settings, environment = self._settings, self._environment
         connection, rendered, seal = _rendered(settings, self._request)
         claim = holder.claim(self._request.variables)
-        session = sessions.begun(
-            settings, environment, connection, claim, seal, rendered.redactor, record, tell
-        )
+        session = Session(settings, environment, connection, claim, seal, rendered.redactor, record, tell)
         with session.opened():
             contents = [document.content for document in rendered.documents]
             objects = wanted(contents, connection.kinds, session.namespace)
@@ -133,12 +123,9 @@ class NewRelease(steps.Operation):
             planned = prune.completed(settings, environment, session.connection, planned, session.past)
         references.require(session.connection, planned, settings.deploy.provided, environment.prefix)
         past = [] if request.allow_older else session.past
-        notes = (
-            *commit_order.check(settings, environment.name, request.variables, past),
-            *readers.notes(planned),
-        )
+        notes = commit_order.check(settings, environment.name, request.variables, past)
         session.learn(planned.live_secrets)
-        return replace(planned, notes=notes)
+        return replace(planned, notes=(*notes, *planned.not_restarted))
 
     def shown(self, session: Session, planned: Planned) -> Plan:
         """The plan as people and files get it, without secret values."""
@@ -178,7 +165,7 @@ class NewRelease(steps.Operation):
         """Keep the release; one that changed nothing is kept only where the newest one did not go well."""
         record = session.record
         went_well = record.outcome is ReleaseResult.DEPLOYED
-        record.aftermath += readers.notes(planned) if went_well else policy.reminder(session.facts)
+        record.aftermath += planned.not_restarted if went_well else policy.reminder(session.facts)
         writes = bool(planned.removals) or any(step.writes for step in planned.steps)
         if writes or (went_well and not history.is_good(session.past)):
             session.keep_release(planned.steps)

@@ -52,15 +52,10 @@ class Ref:
 
 @dataclass(frozen=True)
 class Wanted:
-    """An object as it should be.
-
-    Args:
-        body: what to apply, without this project's own annotations.
-
-    """
+    """An object as it should be."""
 
     ref: Ref
-    body: Json
+    body: Json  # what to apply, without this project's own annotations
 
     @property
     def digest(self) -> str:

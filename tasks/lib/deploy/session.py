@@ -1,5 +1,6 @@
 """What a deploy, a rollback and a recovery work with from preflight to end, and what may be told of it."""
 
+import copy
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,34 +37,31 @@ from tasks.lib.settings.model import Environment, Settings
 
 @dataclass
 class Session:
-    """All that the steps of one deploy share.
-
-    Args:
-        lock: the environment's lock, ours once the deploy holds it.
-        seal: seals the release that is recorded, and checks those that come back.
-        redactor: takes secret values out of what is told; learns those that are found in the cluster.
-        tell: is told what happens, without secret values.
-        objects: what is wanted.
-        facts: what history keeps of the release beside its record: commit, who, backup.
-        past: the releases that are kept, the newest first, as they were read under the lock.
-        zero: release 0, if this very deploy has kept it: it needs no seal to be trusted.
-        began: when applying began, by the monotonic clock.
-
-    """
+    """All that the steps of one deploy share."""
 
     settings: Settings
     environment: Environment
     connection: Connection
-    lock: Lock
-    seal: Seal
-    redactor: Redactor
-    record: Record
-    tell: Tell
-    objects: Sequence[Wanted] = ()
+    claim: Claim  # who wants the lock
+    seal: Seal  # seals the release that is recorded, and checks those that come back
+    redactor: Redactor  # takes secret values out of what is told; learns those that are found in the cluster
+    record: Record  # what became of each object, without secret values
+    tell: Tell  # is told what happens, without secret values
+    objects: Sequence[Wanted] = ()  # what is wanted
+    # What history keeps of the release beside its record: commit, who, backup.
     facts: dict[str, str] = field(default_factory=dict)
+    # The releases that are kept, the newest first, as they were read under the lock.
     past: list[Release] = field(default_factory=list)
-    zero: Release | None = None
-    began: float = field(default_factory=time.monotonic)
+    zero: Release | None = None  # release 0, if this very deploy has kept it: it needs no seal to be trusted
+    began: float = field(default_factory=time.monotonic)  # when applying began, by the monotonic clock
+    lock: Lock = field(init=False)  # the environment's, ours once the deploy holds it
+
+    def __post_init__(self) -> None:
+        """Have the record and `tell` get no secret values."""
+        self.lock = Lock(self.connection.api, self.environment, self.claim)
+        self.facts = {**self.claim.notes, "who": self.claim.holder}
+        self.record.blank = self.redactor.line
+        self.tell = masked(self.tell, self.redactor)
 
     @property
     def api(self) -> Api:
@@ -74,6 +72,12 @@ class Session:
     def namespace(self) -> str:
         """The environment's namespace."""
         return self.environment.namespace
+
+    def resumed(self, connection: Connection, record: Record, objects: Sequence[Wanted]) -> "Session":
+        """The same session, which goes on holding the lock, for other objects and a record of their own."""
+        other = copy.copy(self)
+        other.connection, other.record, other.objects = connection, record, objects
+        return other
 
     @contextmanager
     def opened(self) -> "Iterator[Session]":
@@ -115,23 +119,6 @@ def recorded(environment: str, tell: Tell) -> Iterator[Record]:
         yield record
     finally:
         tell(Ended(record, time.monotonic() - record.began))
-
-
-def begun(
-    settings: Settings,
-    environment: Environment,
-    connection: Connection,
-    claim: Claim,
-    seal: Seal,
-    redactor: Redactor,
-    record: Record,
-    tell: Tell,
-) -> Session:
-    """A session that does not hold its lock yet; its record and `tell` get no secret values."""
-    record.blank = redactor.line
-    lock, facts = Lock(connection.api, environment, claim), {**claim.notes, "who": claim.holder}
-    tell = masked(tell, redactor)
-    return Session(settings, environment, connection, lock, seal, redactor, record, tell, facts=facts)
 
 
 def masked(tell: Tell, redactor: Redactor) -> Tell:

@@ -28,22 +28,14 @@ WRITES: Final = frozenset({Action.CREATE, Action.CHANGE, Action.RECREATE, Action
 
 @dataclass(frozen=True)
 class Step:
-    """One object and what is done with it.
-
-    Args:
-        reason: why, for people; empty where it goes without saying.
-        body: what is sent, this project's annotations included.
-        live: the object as it was found, if it was.
-        yields: fields that are left to whoever sets them in the meantime.
-
-    """
+    """One object and what is done with it."""
 
     wanted: Wanted
     action: Action
-    reason: str
-    body: Json
-    live: Json | None = None
-    yields: tuple[str, ...] = ()
+    reason: str  # why, for people; empty where it goes without saying
+    body: Json  # what is sent, this project's annotations included
+    live: Json | None = None  # the object as it was found, if it was
+    yields: tuple[str, ...] = ()  # fields that are left to whoever sets them in the meantime
 
     @property
     def ref(self) -> Ref:
@@ -88,22 +80,16 @@ class Change:
 
 @dataclass(frozen=True)
 class Entry:
-    """One object of the plan as it is shown.
+    """One object of the plan as it is shown."""
 
-    Args:
-        phase: the title of its phase.
-        seal: a fingerprint of what is wanted and of what is there.
-
-    """
-
-    phase: str
+    phase: str  # the title of its phase
     kind: str
     name: str
     namespace: str
     action: str
     reason: str
     changes: tuple[Change, ...]
-    seal: str
+    seal: str  # a fingerprint of what is wanted and of what is there
 
     @property
     def writes(self) -> bool:

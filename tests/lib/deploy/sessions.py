@@ -6,7 +6,7 @@ from typing import Any
 from tasks.lib.deploy.events import Event, Record
 from tasks.lib.deploy.lock.holder import Claim
 from tasks.lib.deploy.releases.seal import Seal
-from tasks.lib.deploy.session import Session, begun
+from tasks.lib.deploy.session import Session
 from tasks.lib.redaction import Redactor
 from tests.builders import checked_in_settings
 
@@ -18,4 +18,4 @@ def a_session(connection: Any = None, told: list[Event] | None = None, **setting
     heard = told if told is not None else []
     reached: Any = connection or SimpleNamespace(api=None, kinds={})
     seal = Seal((staging.name, staging.namespace))
-    return begun(read, staging, reached, Claim("me"), seal, Redactor(), Record("staging"), heard.append)
+    return Session(read, staging, reached, Claim("me"), seal, Redactor(), Record("staging"), heard.append)

@@ -148,7 +148,7 @@ def told(found: Sequence[Wanted], steps: Sequence[Step], redactor: Redactor) -> 
     past = [Release(number, {"result": "deployed"}, history.pack(found)) for number in (1, 2)]
     review.differences(*past)
     planned = Planned((("phase", tuple(steps)),), {}, {})
-    readers.marked(found), readers.notes(planned)
+    readers.marked(found), readers.not_restarted(planned.steps, planned.results)
     plan = document.blanked(document.of("staging", planned), redactor)
     document.as_json(plan), plans.as_lines(plan), plans.as_html(plan)
 

@@ -1,25 +1,28 @@
-"""Applying the steps of a phase, and replacing what has to be recreated."""
+"""Writes to one cluster: applying the steps of a phase, replacing what has to be recreated, and pruning."""
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
-from tasks.lib.background import completed
+from tasks.lib import signals
+from tasks.lib.background import completed, side_by_side
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.errors import ApiError
-from tasks.lib.cluster.kinds import Kinds
+from tasks.lib.cluster.kinds import Kind, Kinds
 from tasks.lib.deploy.events import Record, Result, Tell, Told
 from tasks.lib.deploy.objects import Ref, is_going
 from tasks.lib.deploy.plan import takeover
-from tasks.lib.deploy.plan.decide import get
+from tasks.lib.deploy.plan.decide import PAUSES, get
 from tasks.lib.deploy.plan.field_managers import Conflict, bare, found_in, not_ours, options, without
-from tasks.lib.deploy.plan.plan import unknown_kind
+from tasks.lib.deploy.plan.plan import batches, unknown_kind
+from tasks.lib.deploy.plan.prune import reason_to_leave
 from tasks.lib.deploy.steps import Action, Step
 from tasks.lib.errors import Failure, TimedOut
 
+LATER: Final = "Everything is ready; the next deploy tries again to prune the rest."
 SPOKEN: Final = {
     Action.CREATE: "created",
     Action.CHANGE: "changed",
@@ -78,6 +81,22 @@ class Acting:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
+    def prune(self, steps: Sequence[Step], controllers: Collection[str]) -> None:
+        """Remove what may be removed: first what others do not lean on; what is left is told.
+
+        `controllers` are field managers that only complete what others deploy.
+
+        Raises:
+            Failure: the cluster refused some; the others are gone.
+
+        """
+        first: Failure | None = None
+        for batch in reversed(batches(steps)):
+            failures = side_by_side(lambda step: self._prune(step, controllers), batch, CONNECTIONS)
+            first = first or next((one for one in failures if one), None)
+        if first:
+            raise first
+
     def _unless(self, refused: threading.Event, step: Step) -> Json | None:
         """Carry out a step; None where another of its batch was refused before this one began."""
         if refused.is_set():
@@ -101,14 +120,11 @@ class Acting:
                 continue
             if stored is not None:
                 done[step.ref] = stored
-                self._applied(step)
+                self._record.end(step.ref, Result.APPLIED)
+                self._tell(Told(step.ref, SPOKEN[step.action]))
         if first:
             raise first
         return done
-
-    def _applied(self, step: Step) -> None:
-        self._record.end(step.ref, Result.APPLIED)
-        self._tell(Told(step.ref, SPOKEN[step.action]))
 
     def _carry_out(self, step: Step) -> Json:
         self._require_uninterrupted(step)
@@ -167,15 +183,42 @@ class Acting:
         if is_going(step.live or {}):  # its deletion may keep its pods
             self._tell(Told(step.ref, "is being deleted: waiting until it is gone"))
         else:
-            self._delete(step)
+            kind = self.kinds[step.ref.api_version, step.ref.kind]
+            self._delete(kind, step, step.live or {}, "Foreground")
         self._await_absence(step)
 
-    def _delete(self, step: Step) -> None:
-        kind = self.kinds[step.ref.api_version, step.ref.kind]
-        live = step.live or {}
+    def _prune(self, step: Step, controllers: Collection[str]) -> Failure | None:
+        self._record.begin(step.ref, Result.REMOVING)
+        try:
+            left = self._left_because(step, controllers)
+        except Failure as failure:
+            self._record.end(step.ref, Result.FAILED, "not removed")
+            return failure
+        self._record.end(step.ref, Result.LEFT if left else Result.REMOVED)
+        self._tell(Told(step.ref, f"left: {left}" if left else "removed"))
+        return None
+
+    def _left_because(self, step: Step, controllers: Collection[str]) -> str:
+        """Remove one object; returns why it was left, or nothing."""
+        kind = self.kinds.get((step.ref.api_version, step.ref.kind))
+        if kind is None:  # its definition was never established, so no object exists
+            return ""
+        for pause in PAUSES:
+            signals.sleep(pause)
+            live = get(self.api, kind, step.ref)
+            if live is None or is_going(live):
+                return ""
+            if reason := reason_to_leave(step, live, controllers):
+                return reason
+            if self._delete(kind, step, live, "Background", "resourceVersion"):
+                return ""
+        return "it keeps changing"
+
+    def _delete(self, kind: Kind, step: Step, live: Json, propagation: str, *also_same: str) -> bool:
+        """Delete an object as long as this metadata is as in `live`; returns False where it is not."""
         options = {
-            "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground",
-            "preconditions": {"uid": live["metadata"]["uid"]},
+            "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation,
+            "preconditions": {name: live["metadata"][name] for name in ("uid", *also_same)},
         }  # fmt: skip
         try:
             path = kind.path(step.ref.namespace, step.ref.name)
@@ -183,6 +226,8 @@ class Acting:
         except ApiError as error:
             if error.status not in {404, 409}:  # gone already, or another of the same name took its place
                 raise
+            return False
+        return True
 
     def _await_absence(self, step: Step) -> None:
         """Follow the object until it is gone.

@@ -1,29 +1,21 @@
 """Applying a plan phase by phase, each ready before the next begins, and pruning when all is ready."""
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
 
-from tasks.lib import signals
-from tasks.lib.background import side_by_side
-from tasks.lib.cluster.api import Api, Json
-from tasks.lib.cluster.endpoint import CONNECTIONS
-from tasks.lib.cluster.errors import ApiError
-from tasks.lib.cluster.kinds import Kinds, discover_with
+from tasks.lib.cluster.api import Json
+from tasks.lib.cluster.kinds import discover_with
 from tasks.lib.deploy.apply.apply import Acting
-from tasks.lib.deploy.events import PhaseBegan, Record, Result, Tell, Told
-from tasks.lib.deploy.objects import Ref, is_going, scopes_to_come
-from tasks.lib.deploy.plan.decide import PAUSES, get
+from tasks.lib.deploy.events import PhaseBegan, Result
+from tasks.lib.deploy.objects import Ref, scopes_to_come
 from tasks.lib.deploy.plan.plan import REMOVAL, Phase, Planned, batches
-from tasks.lib.deploy.plan.prune import reason_to_leave
 from tasks.lib.deploy.rollout.awaited import Awaited
 from tasks.lib.deploy.rollout.judge import Target, previous_run, target_of
 from tasks.lib.deploy.rollout.readiness import State, readiness
 from tasks.lib.deploy.rollout.wait import Wait
 from tasks.lib.deploy.session import Session
 from tasks.lib.deploy.steps import Action, Step
-from tasks.lib.errors import Failure
 
 
 class PhasedApply:
@@ -118,8 +110,7 @@ class PhasedApply:
         if removals:
             with self.timed((REMOVAL, tuple(removals))):
                 self._session.lock.require()
-                acting, controllers = self._acting, self._deploy.controllers
-                Removing(acting.api, acting.kinds, controllers, self._record, self._tell).remove(removals)
+                self._acting.prune(removals, self._deploy.controllers)
 
     def _wait(self, steps: Sequence[Step]) -> None:
         found = (self._target(step, self._stored.get(step.ref)) for step in steps)
@@ -145,76 +136,3 @@ class PhasedApply:
         if not step.writes:
             self._record.begin(step.ref, Result.WAITING)
         return target_of(step, live)
-
-
-LATER: Final = "Everything is ready; the next deploy tries again to prune the rest."
-
-
-class Removing:
-    """Deletions in one cluster.
-
-    Args:
-        controllers: field managers that only complete what others deploy.
-
-    """
-
-    def __init__(
-        self, api: Api, kinds: Kinds, controllers: Collection[str], record: Record, tell: Tell
-    ) -> None:
-        self._api, self._kinds, self._controllers = api, kinds, controllers
-        self._record, self._tell = record, tell
-
-    def remove(self, steps: Sequence[Step]) -> None:
-        """Remove what may be removed: first what others do not lean on; what is left is told.
-
-        Raises:
-            Failure: the cluster refused some; the others are gone.
-
-        """
-        first: Failure | None = None
-        for batch in reversed(batches(steps)):
-            failures = side_by_side(self._remove, batch, CONNECTIONS)
-            first = first or next((one for one in failures if one), None)
-        if first:
-            raise first
-
-    def _remove(self, step: Step) -> Failure | None:
-        self._record.begin(step.ref, Result.REMOVING)
-        try:
-            left = self._left_because(step)
-        except Failure as failure:
-            self._record.end(step.ref, Result.FAILED, "not removed")
-            return failure
-        self._record.end(step.ref, Result.LEFT if left else Result.REMOVED)
-        self._tell(Told(step.ref, f"left: {left}" if left else "removed"))
-        return None
-
-    def _left_because(self, step: Step) -> str:
-        """Remove one object; returns why it was left, or nothing."""
-        kind = self._kinds.get((step.ref.api_version, step.ref.kind))
-        if kind is None:  # its definition was never established, so no object exists
-            return ""
-        path = kind.path(step.ref.namespace, step.ref.name)
-        for pause in PAUSES:
-            signals.sleep(pause)
-            live = get(self._api, kind, step.ref)
-            if live is None or is_going(live):
-                return ""
-            if reason := reason_to_leave(step, live, self._controllers):
-                return reason
-            try:
-                self._api.request("DELETE", path, doing=f"delete {step.ref}", body=_options(live))
-            except ApiError as error:
-                if error.status not in {404, 409}:
-                    raise
-            else:
-                return ""
-        return "it keeps changing"
-
-
-def _options(live: Json) -> Json:
-    metadata = live["metadata"]
-    return {
-        "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
-        "preconditions": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
-    }  # fmt: skip

@@ -23,18 +23,12 @@ NOTED: Final = ("commit", "branch", "tag", "build")
 
 @dataclass(frozen=True)
 class Claim:
-    """Who wants the lock.
+    """Who wants the lock."""
 
-    Args:
-        holder: who, on which machine, and a number that is this process's alone.
-        notes: what else those who wait should know: commit, branch, build.
-        makes_way: whether it gives up waiting when a later one waits too.
-
-    """
-
-    holder: str
+    holder: str  # who, on which machine, and a number that is this process's alone
+    # What else those who wait should know: commit, branch, build.
     notes: dict[str, str] = field(default_factory=dict)
-    makes_way: bool = True
+    makes_way: bool = True  # whether it gives up waiting when a later one waits too
 
 
 def claim(variables: BuildVariables) -> Claim:

@@ -66,22 +66,14 @@ def folded(title: str, body: str) -> str:
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar.
-
-    Args:
-        began: seconds from the beginning of the whole.
-        colour: as in a page's style; empty for none.
-        note: more about it, told where a pointer rests.
-        is_phase: whether the bar is a phase, whose objects follow.
-
-    """
+    """One bar."""
 
     label: str
-    began: float
+    began: float  # seconds from the beginning of the whole
     seconds: float
-    colour: str = ""
-    note: str = ""
-    is_phase: bool = False
+    colour: str = ""  # as in a page's style; empty for none
+    note: str = ""  # more about it, told where a pointer rests
+    is_phase: bool = False  # whether the bar is a phase, whose objects follow
 
 
 def longest(bars: Sequence[Bar]) -> list[Bar]:

@@ -18,13 +18,7 @@ SIGNS: Final = {"added": "+", "removed": "-", "changed": "~", "missing": "-", "e
 def structured(past: Release) -> dict[str, Any]:
     """A release's facts as JSON has them."""
     parsed = {key: json.loads(past.facts[key]) for key in STRUCTURED if key in past.facts}
-    return {"number": past.number, **facts_of(past), **parsed}
-
-
-def facts_of(past: Release) -> dict[str, str]:
-    """A release's facts as texts, with its result as this version spells it."""
-    back = {} if past.rolled_back_to is None else {"rolled_back_to": str(past.rolled_back_to)}
-    return {**past.facts, "result": past.result.value, **back}
+    return {"number": past.number, **past.facts, **parsed}
 
 
 def ended(past: Release) -> str:
@@ -134,7 +128,7 @@ def status_lines(environment: str, status: Status) -> list[str]:
 def deliver_list(past: Sequence[Release], *, as_json: bool) -> None:
     """Print releases as JSON on stdout, or as a table."""
     if as_json:
-        console.emit(json.dumps([{"number": one.number, **facts_of(one)} for one in past], indent=2))
+        console.emit(json.dumps([{"number": one.number, **one.facts} for one in past], indent=2))
         return
     rows = [row(one) for one in past]
     console.table(("release", "began", "took", "commit", "tag", "who", "result"), rows)

@@ -32,22 +32,16 @@ IMMUTABLE: Final = re.compile(
 
 @dataclass(frozen=True)
 class Tried:
-    """How the dry run of one step went: the object as it would be, or the refusal.
+    """How the dry run of one step went: the object as it would be, or the refusal."""
 
-    Args:
-        step: the step, its action perhaps corrected by what the dry run showed.
-        result: the object as the server would store it; None where it cannot be tried beforehand.
-        problem: why the cluster would refuse, and the fix; empty if it would not.
-        forced: the conflicts that were found to be ours to resolve, by taking the fields over.
-        conceded: those whose fields are left to the other managers: the step does not apply them.
-
-    """
-
-    step: Step
+    step: Step  # the step, its action perhaps corrected by what the dry run showed
+    # The object as the server would store it; None where it cannot be tried beforehand.
     result: Json | None = None
-    problem: str = ""
+    problem: str = ""  # why the cluster would refuse, and the fix; empty if it would not
     conflicts: tuple[Conflict, ...] = ()
+    # The conflicts that were found to be ours to resolve, by taking the fields over.
     forced: tuple[Conflict, ...] = ()
+    # Those whose fields are left to the other managers: the step does not apply them.
     conceded: tuple[Conflict, ...] = ()
 
 

@@ -10,7 +10,7 @@ from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.deploy.objects import Ref, Wanted, scopes_to_come
-from tasks.lib.deploy.plan import autoscaling, dry_run
+from tasks.lib.deploy.plan import autoscaling, dry_run, readers
 from tasks.lib.deploy.plan.decide import decide, observe
 from tasks.lib.deploy.plan.field_managers import Conflict, bare, labelled
 from tasks.lib.deploy.rollout.awaited import may_be_awaited, stuck_jobs
@@ -30,28 +30,21 @@ SECOND: Final = frozenset({"ServiceAccount", "ConfigMap", "Role", "ClusterRole"}
 
 @dataclass(frozen=True)
 class Planned:
-    """What a deploy will do.
+    """What a deploy will do."""
 
-    Args:
-        phases: in order.
-        forced: the conflicts that may be resolved by taking the fields over, by object.
-        results: the objects as the dry run says they would be.
-        removals: what is removed when all is ready.
-        left: what is no longer deployed and kept all the same, with the reason.
-        others: what carries our label and is no longer deployed.
-        conceded: the conflicts whose fields are left to the other managers, by object.
-        notes: what else to know before it is approved, as sentences.
-
-    """
-
-    phases: tuple[Phase, ...]
+    phases: tuple[Phase, ...]  # in order
+    # The conflicts that may be resolved by taking the fields over, by object.
     forced: Mapping[Ref, tuple[Conflict, ...]]
-    results: Mapping[Ref, Json]
-    removals: tuple[Step, ...] = ()
-    left: tuple[Step, ...] = ()
+    results: Mapping[Ref, Json]  # the objects as the dry run says they would be
+    removals: tuple[Step, ...] = ()  # what is removed when all is ready
+    left: tuple[Step, ...] = ()  # what is no longer deployed and kept all the same, with the reason
+    # What carries our label and is no longer deployed.
     others: Mapping[Ref, Json] = field(default_factory=dict)
+    # The conflicts whose fields are left to the other managers, by object.
     conceded: Mapping[Ref, tuple[Conflict, ...]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    # Which workloads read what changes and do not restart, as sentences; to know before and after.
+    not_restarted: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what else to know before it is approved, as sentences
 
     @property
     def steps(self) -> list[Step]:
@@ -67,22 +60,13 @@ class Planned:
 
 @dataclass(frozen=True)
 class Choices:
-    """What the caller chose.
+    """What the caller chose."""
 
-    Args:
-        run_jobs: run Jobs even where nothing that they read has changed.
-        force_conflicts: `Kind/name:field` to take over from other managers.
-        prune: remove what earlier releases deployed and this one does not.
-        backup: back the database up before a migration, where settings say so.
-        concede: leave fields that other managers own to them, instead of refusing all.
-
-    """
-
-    run_jobs: bool = False
-    force_conflicts: tuple[str, ...] = ()
-    prune: bool = False
-    backup: bool = True
-    concede: bool = False
+    run_jobs: bool = False  # run Jobs even where nothing that they read has changed
+    force_conflicts: tuple[str, ...] = ()  # `Kind/name:field` to take over from other managers
+    prune: bool = False  # remove what earlier releases deployed and this one does not
+    backup: bool = True  # back the database up before a migration, where settings say so
+    concede: bool = False  # leave fields that other managers own to them, instead of refusing all
 
     def __post_init__(self) -> None:
         """Refuse what names no field before anything else is done."""
@@ -121,12 +105,15 @@ def make(
     tried = trial.run(steps)
     dry_run.require(tried, stuck_jobs(api, steps, settings.time_limits.job))
     deployed = {w.ref for w in objects}
+    steps = [t.step for t in tried]
+    results = {t.step.ref: t.result for t in tried if t.result}
     return Planned(
-        arrange([t.step for t in tried], settings.deploy.phases, environment.prefix),
+        arrange(steps, settings.deploy.phases, environment.prefix),
         {t.step.ref: t.forced for t in tried if t.forced},
-        {t.step.ref: t.result for t in tried if t.result},
+        results,
         others={ref: thing for ref, thing in live.items() if ref not in deployed},
         conceded={t.step.ref: t.conceded for t in tried if t.conceded},
+        not_restarted=tuple(readers.not_restarted(steps, results)),
     )
 
 

@@ -44,23 +44,14 @@ READERS: Final = (
 
 @dataclass(frozen=True)
 class Situation:
-    """All that the decision rests on.
+    """All that the decision rests on."""
 
-    Args:
-        owner: the value of our label.
-        candidates: live objects that earlier releases deployed.
-        readers: live objects that may read configuration.
-        past: releases that are kept, the newest first.
-        controllers: field managers that only complete what others deploy.
-
-    """
-
-    owner: str
+    owner: str  # the value of our label
     deployed: Collection[Ref]
-    candidates: Mapping[Ref, Json]
-    readers: Sequence[Json]
-    past: Sequence[Release]
-    controllers: Collection[str]
+    candidates: Mapping[Ref, Json]  # live objects that earlier releases deployed
+    readers: Sequence[Json]  # live objects that may read configuration
+    past: Sequence[Release]  # releases that are kept, the newest first
+    controllers: Collection[str]  # field managers that only complete what others deploy
 
 
 def decide(now: Situation) -> tuple[Step, ...]:

@@ -4,7 +4,7 @@ They keep the environment with which they started.  `deploy.restart_readers` not
 read on their template, so that they restart with it; otherwise people are told what to restart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tasks.lib.cluster.api import Json
@@ -16,7 +16,6 @@ from tasks.lib.deploy.objects import (
     configuration_read,
     fingerprint,
 )
-from tasks.lib.deploy.plan.plan import Planned
 from tasks.lib.deploy.steps import Action, Step
 
 READ: Final = "lookit-orchestrator/read"  # fingerprint of the configuration that a template's pods read
@@ -30,13 +29,13 @@ def marked(objects: Sequence[Wanted]) -> list[Wanted]:
     return [_marked(w, objects) if _is_workload(w.ref) else w for w in objects]
 
 
-def notes(planned: Planned) -> list[str]:
-    """Which workloads read what changes and do not restart, and the command that restarts them."""
-    steps = planned.steps
-    staying = [
-        step for step in steps if _is_workload(step.ref) and _stays(step, planned.results.get(step.ref))
-    ]
-    changing = [step.ref for step in steps if _changes(step, planned.results.get(step.ref))]
+def not_restarted(steps: Sequence[Step], results: Mapping[Ref, Json]) -> list[str]:
+    """Which workloads read what changes and do not restart, and the command that restarts them.
+
+    `results` are the objects as the dry run says they would be.
+    """
+    staying = [step for step in steps if _is_workload(step.ref) and _stays(step, results.get(step.ref))]
+    changing = [step.ref for step in steps if _changes(step, results.get(step.ref))]
     found = ((ref, [reader.ref for reader in staying if _reads(reader, ref)]) for ref in changing)
     return [_note(ref, readers) for ref, readers in found if readers]
 

@@ -32,18 +32,12 @@ SHOWN_KEYS: Final = 5
 
 @dataclass(frozen=True)
 class Need:
-    """One reference.
+    """One reference."""
 
-    Args:
-        place: who refers, in words: `Deployment web, container uwsgi`.
-        key: the key of a Secret or ConfigMap, or the port of a Service; empty for the whole.
-        fields: where the key may be; an environment variable takes no binary data.
-
-    """
-
-    place: str
+    place: str  # who refers, in words: `Deployment web, container uwsgi`
     target: Ref
-    key: str = ""
+    key: str = ""  # the key of a Secret or ConfigMap, or the port of a Service; empty for the whole
+    # Where the key may be; an environment variable takes no binary data.
     fields: tuple[str, ...] = (*TEXTS, "binaryData")
 
 

@@ -33,17 +33,11 @@ FIXED: Final = frozenset({"apiVersion", "kind", "metadata", "status"})
 
 @dataclass(frozen=True)
 class Entries:
-    """The managed fields of an object by what becomes of them.
+    """The managed fields of an object by what becomes of them."""
 
-    Args:
-        ours: what this project applied.
-        inherited: what predecessors own, which becomes ours.
-        others: the rest, which stays: status and scale, other managers, older versions of the API.
-
-    """
-
-    ours: list[Json] = field(default_factory=list)
-    inherited: list[Json] = field(default_factory=list)
+    ours: list[Json] = field(default_factory=list)  # what this project applied
+    inherited: list[Json] = field(default_factory=list)  # what predecessors own, which becomes ours
+    # The rest, which stays: status and scale, other managers, older versions of the API.
     others: list[Json] = field(default_factory=list)
 
 

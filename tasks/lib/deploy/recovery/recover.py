@@ -13,7 +13,7 @@ from typing import Final
 from tasks.lib.cluster.kinds import discover
 from tasks.lib.deploy import deploy as steps
 from tasks.lib.deploy import history
-from tasks.lib.deploy.apply import phases
+from tasks.lib.deploy.apply import apply
 from tasks.lib.deploy.events import Began, Notice, PhaseBegan, Record, ReleaseResult, Tell, Told
 from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.objects import wanted
@@ -45,7 +45,7 @@ def after(session: Session, planned: Planned, end: BaseException, *, roll_back: 
     """
     record = session.record
     if record.outcome is ReleaseResult.DEPLOYED:  # all is ready: only something to be removed was not
-        record.aftermath.append(phases.LATER)
+        record.aftermath.append(apply.LATER)
     elif not isinstance(end, Failure):
         record.outcome = ReleaseResult.INTERRUPTED
         record.aftermath.append("The deploy was interrupted: changes were kept, nothing is rolled back.")
@@ -175,7 +175,7 @@ class Recovery(steps.Operation):
         present = {secret["metadata"]["name"] for secret in self._failed.secrets()}
         restore.require_secrets(present, [w.body for w in due.objects], self._good)
         self._created = due.created
-        yield replace(self._failed, connection=connection, record=record, objects=due.objects)
+        yield self._failed.resumed(connection, record, due.objects)
 
     def locked(self, session: Session) -> nullcontext[None]:
         """The failed deploy holds the lock."""

@@ -28,18 +28,11 @@ LEFT: Final = {
 
 @dataclass(frozen=True)
 class Restoration:
-    """What to do about each object that a failed deploy touched.
+    """What to do about each object that a failed deploy touched."""
 
-    Args:
-        objects: applied again as they were.
-        created: made by the failed deploy and unknown to the last good release: removed.
-        left: left as they are, and why.
-
-    """
-
-    objects: tuple[Wanted, ...]
-    created: tuple[Step, ...]
-    left: tuple[tuple[Ref, str], ...]
+    objects: tuple[Wanted, ...]  # applied again as they were
+    created: tuple[Step, ...]  # made by the failed deploy and unknown to the last good release: removed
+    left: tuple[tuple[Ref, str], ...]  # left as they are, and why
 
 
 def touched(steps: Sequence[Step], record: Record) -> list[Step]:

@@ -11,13 +11,13 @@ from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy import deploy as steps
 from tasks.lib.deploy import history, notifications
 from tasks.lib.deploy import session as sessions
-from tasks.lib.deploy.apply import phases
+from tasks.lib.deploy.apply import apply
 from tasks.lib.deploy.backup import policy
 from tasks.lib.deploy.events import Notice, PhaseBegan, Record, ReleaseResult, Tell
 from tasks.lib.deploy.hooks import Hooks, Launcher
 from tasks.lib.deploy.lock import holder, lease
 from tasks.lib.deploy.objects import is_job, wanted
-from tasks.lib.deploy.plan import document, plan, prune, readers, references
+from tasks.lib.deploy.plan import document, plan, prune, references
 from tasks.lib.deploy.plan.field_managers import bare
 from tasks.lib.deploy.plan.plan import Planned
 from tasks.lib.deploy.recovery import restore
@@ -33,22 +33,14 @@ from tasks.lib.settings.model import Environment, Settings
 
 @dataclass(frozen=True)
 class Request:
-    """Which release is to come back where.
-
-    Args:
-        number: the release; None for the last good one before the present.
-        force_conflicts: `Kind/name:field` to take over from other managers.
-        prune: remove what later releases added.
-        accept_unsealed: sees the plan of a release that cannot be trusted, and raises to stop; None refuses
-            such a release.
-
-    """
+    """Which release is to come back where."""
 
     environment: Environment
-    number: int | None = None
+    number: int | None = None  # the release; None for the last good one before the present
     launcher: Launcher = field(default_factory=Launcher)
-    force_conflicts: tuple[str, ...] = ()
-    prune: bool = True
+    force_conflicts: tuple[str, ...] = ()  # `Kind/name:field` to take over from other managers
+    prune: bool = True  # remove what later releases added
+    # Sees the plan of a release that cannot be trusted, and raises to stop; None refuses such a release.
     accept_unsealed: Callable[[Plan], None] | None = None
 
 
@@ -108,9 +100,7 @@ class Rollback(steps.Operation):
         bodies = [body for body in chosen.objects() if not is_job(body)]
         redactor = Redactor(public=public(settings, [body["metadata"]["name"] for body in bodies]))
         claim = holder.claim_to_go_back(chosen.facts)
-        session = sessions.begun(
-            settings, self._environment, connection, claim, self._seal, redactor, record, tell
-        )
+        session = Session(settings, self._environment, connection, claim, self._seal, redactor, record, tell)
         session.facts |= {
             "back_to": str(chosen.number),
             "secrets": chosen.facts.get("secrets", "[]"),  # they stay, and are not among the objects
@@ -158,7 +148,7 @@ class Rollback(steps.Operation):
     def record(self, session: Session, planned: Planned) -> None:
         """Keep a release that says what this one went back to."""
         if session.record.outcome is ReleaseResult.DEPLOYED:
-            session.record.aftermath += readers.notes(planned)
+            session.record.aftermath += planned.not_restarted
         session.keep_release(planned.steps)
 
 
@@ -211,7 +201,7 @@ def note_end(record: Record, end: BaseException, chosen: history.Release) -> Non
     """Note how a rollback ended early; once all is ready, only something to be removed is left."""
     again = f"./inv release.rollback --environment {record.environment} --to {chosen.number}"
     if record.outcome is ReleaseResult.DEPLOYED:
-        record.aftermath.append(phases.LATER)
+        record.aftermath.append(apply.LATER)
     elif isinstance(end, KeyboardInterrupt):
         record.outcome = ReleaseResult.ROLLBACK_INTERRUPTED
         record.aftermath.append(f"The rollback was interrupted: its changes were kept. To finish it: {again}")

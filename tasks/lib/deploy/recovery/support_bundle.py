@@ -42,16 +42,11 @@ LONGEST_FILE_NAME: Final = 200
 
 @dataclass
 class Found:
-    """What was collected.
+    """What was collected."""
 
-    Args:
-        files: texts, or objects to be written as YAML, by their path in the folder.
-        missing: what could not be read, and why.
-
-    """
-
+    # Texts, or objects to be written as YAML, by their path in the folder.
     files: dict[str, str | Json] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)  # what could not be read, and why
 
 
 def collect(

@@ -35,19 +35,12 @@ DRY_RUN: Final = {"dryRun": "All", "force": "true"}
 
 @dataclass(frozen=True)
 class Drifted:
-    """One object that is not as its release made it.
-
-    Args:
-        state: `missing`, `changed`, or `extra` where others only added to it.
-        changes: the fields: before is the release's value, after the live one.
-        by: the managers other than this project and the cluster's own that wrote to it.
-
-    """
+    """One object that is not as its release made it."""
 
     ref: Ref
-    state: str
-    changes: tuple[Change, ...] = ()
-    by: tuple[str, ...] = ()
+    state: str  # `missing`, `changed`, or `extra` where others only added to it
+    changes: tuple[Change, ...] = ()  # the fields: before is the release's value, after the live one
+    by: tuple[str, ...] = ()  # the managers other than this project and the cluster's own that wrote to it
 
 
 def find(api: Api, kinds: Kinds, wanted: Sequence[Wanted], past: Release) -> list[Drifted]:

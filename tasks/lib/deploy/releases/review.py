@@ -32,19 +32,12 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Difference:
-    """One object that differs.
-
-    Args:
-        name: its name in the later release, or in the earlier one if it is gone.
-        action: `added`, `removed` or `changed`.
-        changes: the fields that differ, of a changed one.
-
-    """
+    """One object that differs."""
 
     kind: str
-    name: str
-    action: str
-    changes: tuple[Change, ...] = ()
+    name: str  # its name in the later release, or in the earlier one if it is gone
+    action: str  # `added`, `removed` or `changed`
+    changes: tuple[Change, ...] = ()  # the fields that differ, of a changed one
 
 
 def pick(past: Sequence[Release], numbers: Sequence[int], environment: str) -> tuple[Release, Release]:
@@ -144,16 +137,11 @@ def _bare(key: Key) -> Key:
 
 @dataclass(frozen=True)
 class Status:
-    """How an environment stands.
-
-    Args:
-        killed: a later deploy that was killed, which nothing followed.
-
-    """
+    """How an environment stands."""
 
     release: history.Release
     drifted: tuple[drift.Drifted, ...]
-    killed: history.Release | None = None
+    killed: history.Release | None = None  # a later deploy that was killed, which nothing followed
 
     def require_no_drift(self) -> None:
         """End with the exit code for changes if there are any.

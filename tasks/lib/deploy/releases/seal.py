@@ -27,18 +27,11 @@ UNSEALED: Final = "It has no seal: it was kept before there was a release key, o
 
 @dataclass(frozen=True)
 class Seal:
-    """What seals the releases of one environment.
+    """What seals the releases of one environment."""
 
-    Args:
-        place: the environment and its namespace; a seal holds nowhere else.
-        keys: the first one seals, and each may have sealed what is checked.
-        problem: why there is no key; empty where there is one.
-
-    """
-
-    place: tuple[str, str]
-    keys: tuple[bytes, ...] = ()
-    problem: str = ""
+    place: tuple[str, str]  # the environment and its namespace; a seal holds nowhere else
+    keys: tuple[bytes, ...] = ()  # the first one seals, and each may have sealed what is checked
+    problem: str = ""  # why there is no key; empty where there is one
 
     def sealed(self, past: Release) -> Release:
         """The release with its seal among the facts; as it is where there is no key."""

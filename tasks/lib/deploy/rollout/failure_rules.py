@@ -29,23 +29,15 @@ class Where(StrEnum):
 
 @dataclass(frozen=True)
 class Rule:
-    """One row: a reason that something is told with, and how long that may last.
-
-    Args:
-        said: which messages it is about, in words.
-        message: the same as a regular expression; empty for any.
-        patience: the seconds for which it may last.
-        limit: which of the time limits in the settings takes the place of `patience`; mostly none.
-
-    """
+    """One row: a reason that something is told with, and how long that may last."""
 
     where: Where
     reason: str
-    said: str
-    message: str
-    patience: float
+    said: str  # which messages it is about, in words
+    message: str  # the same as a regular expression; empty for any
+    patience: float  # the seconds for which it may last
     meaning: str
-    limit: str = ""
+    limit: str = ""  # which of the time limits in the settings takes the place of `patience`; mostly none
 
 
 NO_SUCH_IMAGE: Final = (
@@ -138,24 +130,16 @@ RULES: Final = (
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with a workload.
+    """Something wrong with a workload."""
 
-    Args:
-        kind: of what shows it: Pod, ReplicaSet, PersistentVolumeClaim, …
-        container: the container concerned, as in `init container wait`; empty where none is.
-        patience: the seconds for which it may last.
-        limit: which of the time limits in the settings takes its place.
-
-    """
-
-    kind: str
+    kind: str  # of what shows it: Pod, ReplicaSet, PersistentVolumeClaim, …
     name: str
-    container: str
+    container: str  # the container concerned, as in `init container wait`; empty where none is
     reason: str
     message: str
     meaning: str
-    patience: float
-    limit: str = ""
+    patience: float  # the seconds for which it may last
+    limit: str = ""  # which of the time limits in the settings takes its place
 
     def __str__(self) -> str:
         kind = self.kind.lower() if self.kind == "Pod" else self.kind

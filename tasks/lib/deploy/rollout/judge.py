@@ -25,24 +25,16 @@ Found = Sequence[tuple[Problem, Json | None]]  # each with the pod that shows it
 
 @dataclass
 class Target:
-    """One object that is waited for.
-
-    Args:
-        uid: of the very object that was applied, so that one of the same name is not taken for it.
-        generation: the one that the apply made: an older state that arrives late is not judged.
-        since: when this deploy wrote it, by the server's clock; empty where it did not.
-        is_replaced: it is the previous run of a Job, which this deploy replaces once that has ended.
-        said: what was last told about it.
-        problem_since: when each present problem was first seen.
-
-    """
+    """One object that is waited for."""
 
     ref: Ref
-    uid: str
-    generation: int
-    since: str = ""
+    uid: str  # of the very object that was applied, so that one of the same name is not taken for it
+    generation: int  # the one that the apply made: an older state that arrives late is not judged
+    since: str = ""  # when this deploy wrote it, by the server's clock; empty where it did not
+    # It is the previous run of a Job, which this deploy replaces once that has ended.
     is_replaced: bool = False
-    said: str = ""
+    said: str = ""  # what was last told about it
+    # When each present problem was first seen.
     problem_since: dict[tuple[str, ...], float] = field(default_factory=dict)
 
     def told(self, reason: str) -> str:
@@ -95,17 +87,12 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """The judgement of one target.
-
-    Args:
-        problems: what is wrong; where it failed, what decided that.
-        stuck: broken pods of an earlier state that hold the rollout up and have had their time.
-
-    """
+    """The judgement of one target."""
 
     outcome: Outcome
     reason: str
-    problems: Found = ()
+    problems: Found = ()  # what is wrong; where it failed, what decided that
+    # Broken pods of an earlier state that hold the rollout up and have had their time.
     stuck: Sequence[Json] = ()
 
 

@@ -87,24 +87,15 @@ def last_lines(api: Api, pod: Json, container: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known about a failure.
-
-    Args:
-        reason: why it counts as failed.
-        shown_by: what shows it, as `kubectl describe` takes it.
-        pod: the pod whose log this is; empty without one.
-        container: the container whose log this is.
-        events: what the cluster reported, the newest last.
-
-    """
+    """What is known about a failure."""
 
     ref: Ref
-    reason: str
-    shown_by: str
-    pod: str
-    container: str
+    reason: str  # why it counts as failed
+    shown_by: str  # what shows it, as `kubectl describe` takes it
+    pod: str  # the pod whose log this is; empty without one
+    container: str  # the container whose log this is
     log: Sequence[str]
-    events: Sequence[str]
+    events: Sequence[str]  # what the cluster reported, the newest last
 
     def failure(self, namespace: str) -> Failure:
         """The error that tells it all."""

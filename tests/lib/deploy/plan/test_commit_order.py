@@ -33,7 +33,7 @@ def history(monkeypatch: pytest.MonkeyPatch) -> None:
         (OLD, []),
         (OLD, [past(1, OLD)]),
         (NEW, [past(1, OLD)]),
-        (OLD, [past(2, NEW, "failed, rolled back to 1"), past(1, OLD)]),
+        (OLD, [past(2, NEW, "failed, rolled back"), past(1, OLD)]),
         (OLD, [past(1, "")]),
     ],
     ids=["the first", "the same", "a newer one", "the newer one failed", "no commit is known"],

@@ -57,7 +57,7 @@ def test_readers_that_are_not_restarted_are_named_with_the_command(
     steps: list[Step], told: list[str]
 ) -> None:
     planned = Planned((("all", tuple(steps)),), {}, {one.ref: one.body for one in steps})
-    assert readers.notes(planned) == told
+    assert readers.not_restarted(planned.steps, planned.results) == told
 
 
 def test_pods_restart_with_what_they_read_where_that_is_marked() -> None:

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,22 +20,26 @@ def past(number: int, result: str = "deployed") -> Release:
     return Release(number, {"result": result}, "")
 
 
+def rolled_back(number: int, to: int) -> Release:
+    return Release(number, {"result": "failed, rolled back", "rolled_back_to": str(to)}, "")
+
+
 @pytest.mark.parametrize(
     ("newest", "number"),
-    [("deployed", 3), ("failed", 3), ("failed, rolled back to 1", 1), ("failed, roll back to 1 failed", 3)],
+    [(past(3), 3), (past(3, "failed"), 3), (rolled_back(3, 1), 1), (past(3, "failed, rollback failed"), 3)],
 )
-def test_the_release_in_force_is_the_newest_or_the_one_brought_back(newest: str, number: int) -> None:
-    assert in_force([past(3, newest), past(2, "failed"), past(1)], "staging").number == number
+def test_the_release_in_force_is_the_newest_or_the_one_brought_back(newest: Release, number: int) -> None:
+    assert in_force([newest, past(2, "failed"), past(1)], "staging").number == number
 
 
 def test_a_killed_deploy_is_not_in_force_where_another_ended() -> None:
-    assert in_force([past(3, "killed"), past(2, "failed, rolled back to 1"), past(1)], "staging").number == 1
+    assert in_force([past(3, "killed"), rolled_back(2, 1), past(1)], "staging").number == 1
     assert in_force([past(1, "killed")], "staging").number == 1
 
 
 def test_a_release_that_was_brought_back_and_is_forgotten_is_named() -> None:
     with pytest.raises(UsageError):
-        in_force([past(9, "failed, rolled back to 1")], "staging")
+        in_force([rolled_back(9, 1)], "staging")
 
 
 def test_no_drift_is_no_change() -> None:
@@ -46,17 +51,14 @@ def test_no_drift_is_no_change() -> None:
 @pytest.mark.parametrize(
     ("newest", "kinds"),
     [
-        ("deployed", ["Service", "Job"]),
-        ("failed", ["Service", "Job"]),
-        ("failed, rolled back to 1", ["Service"]),
+        (past(2), ["Service", "Job"]),
+        (past(2, "failed"), ["Service", "Job"]),
+        (rolled_back(2, 1), ["Service"]),
     ],
 )
-def test_jobs_are_not_what_a_release_set_that_came_back_by_itself(newest: str, kinds: list[str]) -> None:
+def test_jobs_are_not_what_a_release_set_that_came_back_by_itself(newest: Release, kinds: list[str]) -> None:
     wanted = [Wanted(Ref("v1", kind, "default", "x"), {"kind": kind}) for kind in ("Service", "Job")]
-    releases = [
-        Release(2, {"result": newest}, pack(wanted)),
-        Release(1, {"result": "deployed"}, pack(wanted)),
-    ]
+    releases = [replace(newest, packed=pack(wanted)), Release(1, {"result": "deployed"}, pack(wanted))]
 
     assert [body["kind"] for body in set_by(in_force(releases, "staging"), releases)] == kinds
 
