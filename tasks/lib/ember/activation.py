@@ -153,8 +153,8 @@ def _publish(place: Place, name: str, found: Complete, history: Sequence[str], p
         Changed: something was written by somebody else meanwhile.
 
     """
-    if page.generation != ABSENT and not page.history:
-        history = [*history, adopt(place, found.there)]
+    if not page.history:
+        history = [*history, *adopt(place, found.there)]
     writes = _live_writes(place, name, found)
     expect_no_clash(writes)
     _write_own(place, writes)

@@ -42,20 +42,37 @@ def problems(
         read: the content of one of the files.
 
     """
+    for one, path in _of_this_host(index, served_at):
+        if path is None:
+            yield f"it loads {one.address}, which is not below {served_at}, where the site serves the app"
+        elif path not in paths:
+            yield f"it loads {one.address}, which the app does not have"
+        elif one.integrity and not _is_intact(read(path), one.integrity):
+            yield f"it loads {one.address} with an integrity hash that is not the file's"
+
+
+def lacking(index: bytes, paths: Collection[str], served_at: str) -> list[str]:
+    """The files of the app that a page loads, and that are not among `paths`."""
+    found = (path for _, path in _of_this_host(index, served_at) if path is not None)
+    return [path for path in dict.fromkeys(found) if path not in paths]
+
+
+def _of_this_host(index: bytes, served_at: str) -> Iterator[tuple[Loaded, str | None]]:
+    """What a page loads from its own host, each with the app's file that it leads to; None for none."""
+    root = served_at or SOMEWHERE
     base, loads = loaded(index)
     for one in loads:
-        found = urlsplit(urljoin(urljoin(served_at or SOMEWHERE, base), one.address))
-        if found.scheme or found.netloc or not one.address:
-            continue  # another host, or no address at all
+        try:
+            found = urlsplit(urljoin(urljoin(root, base), one.address))
+        except ValueError:
+            continue  # an address that leads nowhere, such as http://[
+        if found.scheme or found.netloc:
+            continue  # another host
         where = posixpath.normpath(found.path)
-        path = unquote(where.removeprefix(served_at or SOMEWHERE))
-        is_anywhere = not served_at and not where.startswith(SOMEWHERE)
-        if path == where and not is_anywhere:
-            yield f"it loads {one.address}, which is not below {served_at}, where the site serves the app"
-        elif not is_anywhere and path not in paths:
-            yield f"it loads {one.address}, which the app does not have"
-        elif one.integrity and path in paths and not _is_intact(read(path), one.integrity):
-            yield f"it loads {one.address} with an integrity hash that is not the file's"
+        if where.startswith(root):
+            yield one, unquote(where.removeprefix(root))
+        elif served_at:
+            yield one, None
 
 
 def loaded(index: bytes) -> tuple[str, list[Loaded]]:

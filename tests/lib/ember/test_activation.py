@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import example
-from tasks.lib.ember import activation, overview, revisions
+from tasks.lib.ember import activation, overview, pruning, revisions
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.place import Place, opened
 from tasks.lib.ember.summary import Options
@@ -169,6 +169,43 @@ def test_what_the_builder_wrote_is_a_revision_that_can_be_gone_back_to(
     assert before.items() <= visited(access).items()
     with urllib.request.urlopen(place.url) as answer:
         assert (answer.headers["Content-Type"], answer.read()) == ("text/html", before["index.html"])
+
+
+def test_an_app_of_which_files_are_missing_is_kept_and_not_gone_back_to(
+    access: Access, place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = dict(written_in_place(access, "1"))
+    script = next(path for path in before if "player-" in path and path.endswith(".js"))
+    stored.remove(access, f"{PREFIX}/{script}")
+    uploaded(access, tmp_path, "2")
+    expect_served(access, "2")
+    [kept] = overview.overview(place).incomplete
+    told = capsys.readouterr().err
+    assert f"What was at {PREFIX}/ is kept as revision {kept}, which is incomplete" in told
+    assert f"incomplete. Missing:\n- {PREFIX}/{script}\n" in told
+    with pytest.raises(Failure, match="There is no revision to go back to"):
+        overview.roll_back(place)
+    with pytest.raises(Failure, match="is not complete") as caught:
+        overview.activate_chosen(place, kept)
+    assert caught.value.why == f"- {PREFIX}/{script} is missing or differs."
+    assert list(pruning.prune(place, 0, 30, dry_run=False)) == ["Objects removed that no revision needs: 0."]
+    assert {before["index.html"], before["robots.txt"]} <= set(
+        stored.contents(access, f"{PREFIX}/revisions/{kept}/").values()
+    )
+    assert {path for path in before if path.startswith("assets/")} - {script} <= visited(access).keys()
+
+
+def test_files_beside_no_page_are_kept_before_they_are_overwritten(
+    access: Access, place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored.put(access, f"{PREFIX}/robots.txt", b"theirs")
+    uploaded(access, tmp_path, "1")
+    [kept] = overview.overview(place).incomplete
+    assert stored.contents(access, f"{PREFIX}/revisions/{kept}/") == {"robots.txt": b"theirs"}
+    assert f"incomplete. Missing:\n- {PREFIX}/index.html\n" in capsys.readouterr().err
+    stored.remove(access, f"{PREFIX}/index.html")
+    uploaded(access, tmp_path, "2")
+    assert overview.overview(place).incomplete == {kept}
 
 
 def revisions_by_age(place: Place) -> list[str]:

@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 
-from tasks.lib.ember.page import problems
+from tasks.lib.ember.page import lacking, problems
 
 FILES = {"index.html": b"", "assets/app.js": b"let a;", "a b.css": b"", "schön.png": b""}
 AT = "/studies/0b7e/"
@@ -55,6 +55,18 @@ def test_an_address_that_begins_with_a_slash_is_the_sites() -> None:
     assert found('<img src="../up.png">') == [
         f"it loads ../up.png, which is not below {AT}, where the site serves the app"
     ]
+
+
+@pytest.mark.parametrize("served_at", [AT, ""])
+def test_an_address_that_no_browser_understands_is_passed_over(served_at: str) -> None:
+    page = '<script src="http://["></script><base href="http://["><script src="gone.js"></script>'
+    assert found(page, served_at) == []
+
+
+def test_the_files_that_a_page_lacks_are_those_of_its_own_app() -> None:
+    page = b"<script src=gone.js></script><img src=/static/x.png><img src=gone.js><link rel=icon href=assets/app.js>"
+    assert lacking(page, FILES, AT) == lacking(page, FILES, "") == ["gone.js"]
+    assert lacking(f"<script src={AT}assets/gone.js></script>".encode(), FILES, AT) == ["assets/gone.js"]
 
 
 def integrity(kind: str, data: bytes) -> str:
