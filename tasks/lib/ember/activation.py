@@ -17,6 +17,7 @@ from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.objects import ABSENT, Changed, Item, Remote
 from tasks.lib.ember.place import Place
 from tasks.lib.ember.plan import Copy, Plan, Send, Version, missing, plan
+from tasks.lib.ember.revisions import Revision
 from tasks.lib.ember.survey import INDEX
 from tasks.lib.errors import Failure
 
@@ -24,6 +25,8 @@ HISTORY_KEY = "lookit-history"
 # A text of each activation's own: who finds it in the page has written the page.
 ACTIVATION_KEY = "lookit-activation"
 MOST_ATTEMPTS = 5
+# What is said of a file beside the page.
+STRAY = "is not the active revision's: an activation was interrupted, or somebody wrote it."
 
 
 class Page(Struct, frozen=True):
@@ -56,11 +59,13 @@ class Complete(Struct):
         entries: its files.
         there: what the bucket holds.
         doomed: what prunings are about to remove.
+        revision: its manifest, as it was listed before the files were.
     """
 
     entries: Sequence[Entry]
     there: Mapping[str, Remote]
-    doomed: Collection[Version]
+    doomed: Collection[Version] = ()
+    revision: Revision | None = None
 
 
 def page_of(item: Item | None) -> Page:
@@ -74,7 +79,7 @@ def page_of(item: Item | None) -> Page:
 
 def served(place: Place) -> Page:
     """What is served now."""
-    return page_of(place.pool.ask(objects.look_up(place.access, place.prefix + INDEX)))
+    return page_of(place.pool.ask(objects.look_up(place.access, place.index)))
 
 
 def activate(
@@ -102,8 +107,43 @@ def activate(
         _attempts(place, name, history, page, known)
     except (Overtaken, revisions.Gone):
         with suppress(Failure):
-            _restore(place)
+            put_back(place)
         raise
+
+
+def strays(place: Place, name: str, found: Complete) -> list[str]:
+    """The files beside the page that are not those of a revision."""
+    beside = _beside_page(place, name, found)
+    return [one.send.name for one in beside.copy] + [one.name for one in beside.relabel]
+
+
+def put_back(place: Place) -> list[str]:
+    """Put the active revision's own files in their places, over those of an interrupted activation.
+
+    It may as well be under way.  So the page gets another generation after that, as if it were activated: an
+    activation that knows the one before is refused, and looks again what it has to write.
+
+    Returns:
+        The files that were not the active revision's; none where it is incomplete, and cannot be put back.
+
+    """
+    written: list[str] = []
+    for _ in range(MOST_ATTEMPTS):
+        page = served(place)
+        try:
+            found = complete(place, page.name)
+            beside = _beside_page(place, page.name, found)
+            if beside.clashing or not (left := strays(place, page.name, found)):
+                break
+            _write(place, beside)
+        except revisions.Gone:
+            break
+        except Changed:
+            continue
+        written += left
+        if place.pool.ask(objects.copy(place.access, place.index, place.index, page.generation)):
+            break
+    return list(dict.fromkeys(written))
 
 
 def is_served(place: Place, name: str, found: Complete, page: Page) -> bool:
@@ -155,15 +195,18 @@ def _publish(place: Place, name: str, found: Complete, history: Sequence[str], p
     """
     if not page.history:
         history = [*history, *adopt(place, found.there)]
-    writes = _live_writes(place, name, found)
-    expect_no_clash(writes)
-    _write_own(place, writes)
-    entry = next(entry for entry in found.entries if entry.path == INDEX)
-    data = place.pool.ask(objects.fetch(place.access, place.kept(name)(entry)))
+    index = next(entry for entry in found.entries if entry.path == INDEX)
+    data = place.pool.ask(objects.fetch(place.access, place.kept(name)(index)))
     if data is None:
-        raise objects.changed(place.kept(name)(entry))
+        raise objects.changed(place.kept(name)(index))
+    beside = _beside_page(place, name, found)
+    expect_no_clash(beside)
+    if page.generation == ABSENT and found.revision:
+        revisions.claim(place, found.entries, found.revision)
+    # From here on visitors may get files of both revisions; nothing is asked that could be asked before.
+    _write(place, beside)
     notes = {HISTORY_KEY: ",".join(history), ACTIVATION_KEY: os.urandom(8).hex()}
-    send = Send(entry, place.live(entry), page.generation)
+    send = Send(index, place.live(index), page.generation)
     place.pool.ask(sending.write(place.access, send, data, notes))
 
 
@@ -185,10 +228,10 @@ def complete(place: Place, name: str) -> Complete:
         lost = [send.name for send in instead if send]
     if lost:
         raise revisions.gone(name, "\n".join(f"- {one} is missing or differs." for one in lost))
-    return Complete(entries, there, doomed)
+    return Complete(entries, there, doomed, found.revisions[name])
 
 
-def _live_writes(place: Place, name: str, found: Complete) -> Plan:
+def _beside_page(place: Place, name: str, found: Complete) -> Plan:
     """What has to be written beside the page so that visitors find a revision's own files."""
     own = [entry for entry in found.entries if not entry.shared and entry.path != INDEX]
     decided, kept = plan(own, place.live, found.there, found.doomed), place.kept(name)
@@ -199,8 +242,13 @@ def _live_writes(place: Place, name: str, found: Complete) -> Plan:
     return decided
 
 
-def _write_own(place: Place, decided: Plan) -> None:
-    """Put a revision's own files in their places."""
+def _write(place: Place, decided: Plan) -> None:
+    """Put a revision's own files in their places.
+
+    Raises:
+        Changed: somebody else wrote one meanwhile.
+
+    """
     relabels = (
         objects.relabel(place.access, one.name, one.generation, one.entry.headers) for one in decided.relabel
     )
@@ -211,16 +259,6 @@ def _write_own(place: Place, decided: Plan) -> None:
 def _copied(place: Place, copy: Copy) -> Steps[None]:
     if (yield from sending.copied(place.access, copy)):
         raise objects.changed(copy.source)
-
-
-def _restore(place: Place) -> None:
-    """Put the active revision's own files in their places, over those of an activation that came too late."""
-    page = served(place)
-    for _ in range(MOST_ATTEMPTS if page.name else 0):
-        _write_own(place, _live_writes(place, page.name, complete(place, page.name)))
-        before, page = page, served(place)
-        if page.identity == before.identity:
-            return
 
 
 def _overtaken(name: str, now: Page) -> Overtaken:

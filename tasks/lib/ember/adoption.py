@@ -27,7 +27,7 @@ def adopt(place: Place, there: Mapping[str, Remote]) -> list[str]:
 
     """
     entries = [_entry(place, remote) for remote in there.values() if is_of_the_app(place, remote.name)]
-    if place.prefix + INDEX not in there and not _is_own_kept_nowhere(place, entries, there):
+    if place.index not in there and not _is_own_kept_nowhere(place, entries, there):
         return []
     missing = _missing(place, {entry.path for entry in entries})
     listed = [*entries, *(_entry_of_missing(place, path) for path in missing)]
@@ -55,7 +55,7 @@ def _is_own_kept_nowhere(place: Place, entries: list[Entry], there: Mapping[str,
 
 def _missing(place: Place, paths: set[str]) -> list[str]:
     """The files that the page loads and that are not there, or the page itself."""
-    data = place.pool.ask(objects.fetch(place.access, place.prefix + INDEX)) if INDEX in paths else None
+    data = place.pool.ask(objects.fetch(place.access, place.index)) if INDEX in paths else None
     return [INDEX] if data is None else page.lacking(data, paths, place.served_at)
 
 

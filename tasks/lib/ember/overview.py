@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from tasks.lib.ember import listing, revisions
-from tasks.lib.ember.activation import Page, activate, complete, is_served, served
+from tasks.lib.ember.activation import Complete, Page, activate, complete, is_served, served, strays
 from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.objects import Remote
 from tasks.lib.ember.place import Place
@@ -23,6 +23,7 @@ class Overview(Struct):
         manifests: their files.
         there: the objects, by name.
         incomplete: the revisions of which files are missing.
+        strays: the files beside the page that are not the active revision's.
     """
 
     page: Page
@@ -30,6 +31,7 @@ class Overview(Struct):
     manifests: Mapping[str, list[Entry]]
     there: Mapping[str, Remote]
     incomplete: set[str]
+    strays: list[str]
 
 
 def overview(place: Place) -> Overview:
@@ -44,7 +46,8 @@ def overview(place: Place) -> Overview:
         for name in listed.revisions
         if name not in manifests or missing(manifests[name], place.kept(name), there)
     }
-    return Overview(page, listed, manifests, there, incomplete)
+    active = Complete(manifests.get(page.name, ()), there)
+    return Overview(page, listed, manifests, there, incomplete, strays(place, page.name, active))
 
 
 def activate_chosen(place: Place, asked: str) -> str:

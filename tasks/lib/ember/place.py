@@ -45,9 +45,14 @@ class Place:
     ember: Ember
 
     @property
+    def index(self) -> str:
+        """The page."""
+        return self.prefix + INDEX
+
+    @property
     def url(self) -> str:
         """Where everybody can read the page, as the bucket serves it."""
-        return self.access.public_url(self.prefix + INDEX)
+        return self.access.public_url(self.index)
 
     @property
     def revisions(self) -> str:

@@ -14,7 +14,12 @@ listings show all that was answered before (https://cloud.google.com/storage/doc
 - An activation asks for the page's generation before the manifest, and writes the page over that generation.
   One that saw a manifest before it was removed knows the page from before it was renewed, and is refused; or
   it was faster, and the pruning, which looks at the page after that, puts the manifest back.
-- Without a revision's page there is nothing to renew, and nothing is pruned.
+- Where there is no page, there is nothing to renew.  So an activation gives the manifest another generation
+  before it writes the first page, and a note.  A pruning that listed the manifest before cannot remove it;
+  one that finds no page leaves a manifest with that note.
+
+Where no revision is active, fingerprinted files may be another program's.  So only those go that the removed
+revisions listed, and none where there is a page.
 
 A pruning that was ended leaves its list.  The next one removes what is still on it and not needed, and writes
 the rest onto itself, so that the first one, if it runs after all, removes nothing of it.
@@ -27,7 +32,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from tasks.lib.ember import listing, objects, revisions, sending
-from tasks.lib.ember.activation import Page, served
+from tasks.lib.ember.activation import STRAY, Page, put_back, served
 from tasks.lib.ember.http import Job
 from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.objects import ABSENT, Remote
@@ -48,19 +53,20 @@ def prune(place: Place, keep: int, days: float, dry_run: bool) -> Iterator[str]:
 
     Raises:
         UsageError: `keep` or `days` make no sense.
-        Failure: no revision is active, or the active one has no manifest.
+        Failure: there is no revision, or the active one has no manifest.
 
     """
     _check(keep, days)
     found = overview(place)
-    if found.page.name not in found.manifests:
-        raise _no_revision(place, found.page)
+    _expect_revisions(place, found)
     chosen = _chosen(found, keep, timedelta(days=days))
     if dry_run:
         left = {name: files for name, files in found.manifests.items() if name not in chosen}
         yield from (f"{name} would be removed." for name in chosen)
-        yield f"Objects that no other revision needs: {len(_unneeded(place, found.there, left))}."
+        yield f"Objects that no other revision needs: {len(_unneeded(place, found, left))}."
         return
+    if found.strays:
+        yield from (f"{name} {STRAY} It was put back." for name in put_back(place))
     removed = _without_manifest(place, found, chosen)
     manifests, gone = _swept(place, found, removed)
     for name in chosen:
@@ -75,17 +81,35 @@ def _check(keep: int, days: float) -> None:
         raise UsageError(f"--older-than must be at most {timedelta.max.days:,} days.")
 
 
-def _no_revision(place: Place, page: Page) -> Failure:
-    why = f"Revision {page.name} is active, and {place.manifest(page.name)} is missing." if page.name else (
-        "No revision is active there.")  # fmt: skip
-    return Failure(f"Nothing was pruned at {place.prefix}.", why,
-                   "Upload the app that is to be served, then prune again.")  # fmt: skip
+def _expect_revisions(place: Place, found: Overview) -> None:
+    """Refuse to prune where no revision is, as at a mistyped prefix, or the active one is unknown."""
+    if found.page.name and found.page.name not in found.manifests:
+        raise _no_manifest(place, found.page)
+    if not (found.listed.revisions or found.listed.prunings or found.listed.marks):
+        raise Failure(
+            f"Nothing was pruned at {place.prefix}.",
+            "There is no revision.",
+            "Give the prefix of an app that was uploaded by this tool: experiments/<uuid>.",
+        )
+
+
+def _no_manifest(place: Place, page: Page) -> Failure:
+    why = f"Revision {page.name} is active, and {place.manifest(page.name)} is missing."
+    return Failure(
+        f"Nothing was pruned at {place.prefix}.",
+        why if page.name else "Another program has written or removed the page meanwhile.",
+        "Upload the app that is to be served, then prune again.",
+    )
 
 
 def _chosen(found: Overview, keep: int, older_than: timedelta) -> list[str]:
     """The revisions to remove: old ones, and what ended uploads left."""
-    now = datetime.now(UTC)
-    everything = [one for name, one in found.listed.revisions.items() if name in found.manifests]
+    now, no_page = datetime.now(UTC), found.page.generation == ABSENT
+    everything = [
+        one
+        for name, one in found.listed.revisions.items()
+        if name in found.manifests and not (no_page and one.claimed)
+    ]
     complete = [one for one in everything if one.name not in found.incomplete]
     old = revisions.prunable(complete, found.page.history, keep, older_than, now)
     ended = [
@@ -97,20 +121,36 @@ def _chosen(found: Overview, keep: int, older_than: timedelta) -> list[str]:
     return [one.name for one in (*old, *ended)]
 
 
-def _unneeded(place: Place, there: Mapping[str, Remote], manifests: Manifests) -> list[Remote]:
+def _unneeded(place: Place, found: Overview, manifests: Manifests) -> list[Remote]:
     """The fingerprinted files that no manifest lists, and the own files of revisions without a manifest."""
     needed = {place.live(entry) for files in manifests.values() for entry in files}
-    pages = (name for name in there if name.endswith(f"/{INDEX}") and name not in needed)
-    others = tuple(name.removesuffix(INDEX) for name in pages if not OF_A_REVISION.match(place.path(name)))
-    found = []
-    for name, remote in there.items():
-        path = place.path(name)
-        if match := OF_A_REVISION.match(path):
-            if match[1] not in manifests:
-                found.append(remote)
-        elif place.is_shared(path) and name not in needed and not name.startswith(others):
-            found.append(remote)  # none of an app that lies further down
-    return found
+    shared = _shared_that_may_go(place, found)
+    unneeded = []
+    for name, remote in found.there.items():
+        match = OF_A_REVISION.match(place.path(name))
+        if match[1] not in manifests if match else name in shared and name not in needed:
+            unneeded.append(remote)
+    return unneeded
+
+
+def _shared_that_may_go(place: Place, found: Overview) -> set[str]:
+    """The fingerprinted files that are no other program's: where nothing is active, what was listed."""
+    if found.page.name:
+        return {name for name in found.there if place.is_shared(place.path(name))} - _further_down(
+            place, found
+        )
+    if found.page.generation != ABSENT:
+        return set()
+    listed = {place.live(entry) for files in found.manifests.values() for entry in files if entry.shared}
+    return listed | {name for name, _ in revisions.doomed(place, found.listed.prunings)}
+
+
+def _further_down(place: Place, found: Overview) -> set[str]:
+    """The files of apps that lie further down."""
+    own = {place.index, *(place.live(entry) for files in found.manifests.values() for entry in files)}
+    pages = (name for name in found.there if name.endswith(f"/{INDEX}") and name not in own)
+    folders = tuple(name.removesuffix(INDEX) for name in pages if not OF_A_REVISION.match(place.path(name)))
+    return {name for name in found.there if name.startswith(folders)}
 
 
 def _without_manifest(place: Place, found: Overview, chosen: list[str]) -> set[str]:
@@ -125,12 +165,13 @@ def _without_manifest(place: Place, found: Overview, chosen: list[str]) -> set[s
 def _swept(place: Place, found: Overview, removed: set[str]) -> tuple[Manifests, int]:
     """Remove what no manifest needs any more; the manifests that are there, and how many objects went."""
     left = {name: files for name, files in found.manifests.items() if name not in removed}
-    unneeded = _unneeded(place, found.there, left)
+    unneeded = _unneeded(place, found, left)
     if not (unneeded or removed or found.listed.prunings or found.listed.marks):
         return left, 0
     number, written = _announced(place, unneeded)
     manifests = _looked_again(place, found, removed)
-    surely = _unneeded(place, {one.name: one for one in unneeded}, manifests)
+    needed_by_now = {place.kept(name)(entry) for name, files in manifests.items() for entry in files}
+    surely = [one for one in unneeded if one.name not in needed_by_now]
     gone = place.pool.run(Job(objects.remove(place.access, one.name, one.generation)) for one in surely)
     _finish_others(place, found)
     place.pool.ask(objects.remove(place.access, number, written))
@@ -150,17 +191,18 @@ def _looked_again(place: Place, found: Overview, removed: set[str]) -> Manifests
 
     A revision that was activated in the meantime gets its manifest back.
     """
-    page, name = served(place), place.prefix + INDEX
-    place.pool.ask(objects.copy(place.access, name, name, page.generation))
     page = served(place)
+    if page.generation != ABSENT:
+        place.pool.ask(objects.copy(place.access, place.index, place.index, page.generation))
+        page = served(place)
     listed = revisions.listed(place)
     for name in revisions.spared(page.history, {*listed.revisions, *removed}) & removed:
         with suppress(revisions.Gone):  # an upload was faster
             revisions.announce(place, name, found.manifests[name], listed)
     listed = revisions.listed(place)
     manifests = revisions.entries_of(place, list(listed.revisions))
-    if page.name not in manifests:
-        raise _no_revision(place, page)
+    if page.name not in manifests and (page.name or found.page.name):
+        raise _no_manifest(place, page)
     return manifests
 
 

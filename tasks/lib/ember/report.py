@@ -9,6 +9,7 @@ from msgspec import structs
 
 from tasks.lib import console
 from tasks.lib.console import spoken
+from tasks.lib.ember.activation import STRAY
 from tasks.lib.ember.overview import Overview
 from tasks.lib.ember.progress import size
 from tasks.lib.ember.revisions import Revision
@@ -55,6 +56,7 @@ def preview(summary: UploadSummary) -> Iterator[str]:
 
 def _lines(summary: UploadSummary, options: Options) -> Iterator[str]:
     yield from (f"warning: {problem}" for problem in summary.broken)
+    yield from (f"{name} {STRAY} It was put back." for name in summary.put_back)
     yield from preview(summary) if options.dry_run else [sentence(summary)]
 
 
@@ -123,6 +125,10 @@ def revisions(found: Overview, json: bool) -> None:
             for r in listed
         ]
         console.table(("revision", "uploaded", "files", "size", ""), table)
+    for name in found.strays:
+        console.say(f"{name} {STRAY}")
+    if found.strays:
+        console.say(f"Put back what belongs there: `./inv ember.activate {page.name}`.")
     if page.name and page.name not in {one.name for one in listed}:
         console.say(f"{page.name} is active and has no manifest: upload its archive again.")
     elif not listed:

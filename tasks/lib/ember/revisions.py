@@ -26,6 +26,8 @@ LENGTH = 12
 MANIFEST_HEADERS = Headers("application/json", "no-cache")
 # The key of an object's own metadata by which earlier versions marked a manifest once it was being pruned.
 MARK_KEY = "lookit-pruning"
+# The key of an object's own metadata that says when a revision was uploaded whose manifest was claimed since.
+UPLOADED_KEY = "lookit-uploaded"
 # How many activations are remembered for rolling back.
 REMEMBERED = 20
 
@@ -40,6 +42,7 @@ class Revision(Struct, frozen=True):
         size: the bytes of all of them, before compression.
         generation: its manifest's.
         noted: the size and the CRC32C of its manifest.
+        claimed: whether it was to be activated where there was no page.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Revision(Struct, frozen=True):
     size: int
     generation: int
     noted: Plain | None = None
+    claimed: bool = False
 
 
 class Listed(Struct):
@@ -124,17 +128,40 @@ def announce(place: Place, name: str, entries: Sequence[Entry], found: Listed) -
         Gone: somebody else removed or wrote it meanwhile.
 
     """
-    target, data = place.manifest(name), manifest(entries, name)
-    entry, generation = made(target, data, MANIFEST_HEADERS), found.generation(name)
-    if name in found.revisions and found.revisions[name].noted == Plain(entry.size, entry.crc32c):
+    entry = made(place.manifest(name), manifest(entries, name), MANIFEST_HEADERS)
+    there, generation = found.revisions.get(name), found.generation(name)
+    if there and there.noted == Plain(entry.size, entry.crc32c):
         return generation
-    size = sum(entry.size for entry in entries)
-    notes = {"lookit-files": str(len(entries)), "lookit-size": str(size)}
-    send = Send(entry, target, generation)
     try:
-        return place.pool.ask(sending.write(place.access, send, data, notes)).generation
+        return _write(place, name, entries, generation, there.created if there and there.claimed else None)
     except objects.Changed as changed:
         raise gone(name, "Another upload, or a pruning, wrote its manifest meanwhile.") from changed
+
+
+def claim(place: Place, entries: Sequence[Entry], revision: Revision) -> None:
+    """Give a manifest another generation, and a note, before its revision is activated where no page is.
+
+    A pruning that listed it before cannot remove it any more; one that lists it now leaves it alone.
+
+    Raises:
+        Changed: somebody else removed or wrote it meanwhile.
+
+    """
+    _write(place, revision.name, entries, revision.generation, revision.created)
+
+
+def _write(
+    place: Place, name: str, entries: Sequence[Entry], generation: int, uploaded: datetime | None
+) -> int:
+    data = manifest(entries, name)
+    target = place.manifest(name)
+    notes = {
+        "lookit-files": str(len(entries)),
+        "lookit-size": str(sum(entry.size for entry in entries)),
+        **({UPLOADED_KEY: uploaded.isoformat()} if uploaded else {}),
+    }
+    send = Send(made(target, data, MANIFEST_HEADERS), target, generation)
+    return place.pool.ask(sending.write(place.access, send, data, notes)).generation
 
 
 def manifest(entries: Iterable[Entry], name: str) -> bytes:
@@ -214,9 +241,10 @@ def prunable(
 
 
 def _revision(name: str, item: Item) -> Revision:
-    created = datetime.fromisoformat(item.time_created)
+    created = datetime.fromisoformat(item.metadata.get(UPLOADED_KEY, item.time_created))
     files, size = (_count(item.metadata.get(key, "")) for key in ("lookit-files", "lookit-size"))
-    return Revision(name, created, files, size, int(item.generation), remote_of(item).plain)
+    claimed = UPLOADED_KEY in item.metadata
+    return Revision(name, created, files, size, int(item.generation), remote_of(item).plain, claimed)
 
 
 def _count(text: str) -> int:

@@ -35,6 +35,7 @@ class UploadSummary(Struct):
         relabelled: how many got other headers.
         unchanged: how many were there already.
         stored: the bytes written, after compression.
+        put_back: files beside the page that were not the active revision's, and were written again.
         broken: what would keep a browser from running the app, and was allowed.
         seconds: how long it took.
         requests: how many requests it took.
@@ -53,6 +54,7 @@ class UploadSummary(Struct):
     relabelled: int = 0
     unchanged: int = 0
     stored: int = 0
+    put_back: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     seconds: float = 0.0
     requests: int = 0

@@ -130,13 +130,8 @@ def _round(one: Upload) -> None:
     """Announce the revision, send what is missing, and serve it."""
     place, entries, summary = one.place, one.inventory.entries, one.summary
     name = summary.revision = revisions.identity(entries)
-    listed = revisions.listed(place)
-    generation = listed.generation(name)
-    if not one.options.dry_run:
-        generation = revisions.announce(place, name, entries, listed)
-        if generation != listed.generation(name):
-            listed = revisions.listed(place)  # with the prunings that did not see the manifest
-    complete, now = _seen(one, name, revisions.doomed(place, listed.prunings))
+    listed = _announced(one, name)
+    complete, now = _seen(one, name, listed)
     summary.active = now.name
     decided = _decided(one, name, complete, now)
     _note(summary, one.inventory, decided)
@@ -145,22 +140,45 @@ def _round(one: Upload) -> None:
     activation.expect_no_clash(decided)
     Transfer(place, one.archive, one.inventory, summary, one.progress).carry_out(decided)
     if not one.options.activate:
-        _expect_announced(place, name, generation)
+        _expect_announced(place, name, listed)
+        _put_back(one, now, complete)
     elif not activation.is_served(place, name, complete, now):
-        _expect_announced(place, name, generation)
+        _expect_announced(place, name, listed)
+        if now.name == name:
+            summary.put_back = activation.strays(place, name, complete)
         history = revisions.activated(now.history, name)
         activation.activate(place, name, history, now, complete)
         summary.active = name
 
 
-def _seen(one: Upload, name: str, doomed: set[tuple[str, int]]) -> tuple[Complete, activation.Page]:
+def _announced(one: Upload, name: str) -> revisions.Listed:
+    """The revisions with this one, and the prunings that may not have seen its manifest.
+
+    Raises:
+        Gone: a pruning has removed the manifest at once.
+
+    """
+    listed = revisions.listed(one.place)
+    if one.options.dry_run:
+        return listed
+    generation = revisions.announce(one.place, name, one.inventory.entries, listed)
+    if generation != listed.generation(name):
+        listed = revisions.listed(one.place)
+    if generation != listed.generation(name):
+        raise _removed(name)
+    return listed
+
+
+def _seen(one: Upload, name: str, listed: revisions.Listed) -> tuple[Complete, activation.Page]:
     """What the bucket holds, and the page, both looked up after the manifest was there."""
     place, entries = one.place, one.inventory.entries
-    looking = Job(objects.look_up(place.access, place.prefix + INDEX))
+    doomed = revisions.doomed(place, listed.prunings)
+    looking = Job(objects.look_up(place.access, place.index))
     kept = place.kept(name)
     listings = listing.jobs(place.access, place.prefix, [kept(entry) for entry in entries])
     item, *found = place.pool.run([looking, *listings])
-    return Complete(entries, listing.together(found), doomed), activation.page_of(item)
+    there = listing.together(found)
+    return Complete(entries, there, doomed, listed.revisions.get(name)), activation.page_of(item)
 
 
 def _decided(one: Upload, name: str, complete: Complete, now: activation.Page) -> Plan:
@@ -175,7 +193,7 @@ def _decided(one: Upload, name: str, complete: Complete, now: activation.Page) -
     return copying(decided, earlier, place.kept(now.name), complete.there)
 
 
-def _expect_announced(place: Place, name: str, generation: int) -> None:
+def _expect_announced(place: Place, name: str, listed: revisions.Listed) -> None:
     """Look whether the revision's manifest was there all the time.
 
     Raises:
@@ -183,8 +201,21 @@ def _expect_announced(place: Place, name: str, generation: int) -> None:
 
     """
     item = place.pool.ask(objects.look_up(place.access, place.manifest(name)))
-    if item is None or int(item.generation) != generation:
-        raise revisions.gone(name, "A pruning has removed its manifest meanwhile.")
+    if item is None or int(item.generation) != listed.generation(name):
+        raise _removed(name)
+
+
+def _removed(name: str) -> revisions.Gone:
+    return revisions.gone(name, "A pruning has removed its manifest meanwhile.")
+
+
+def _put_back(one: Upload, now: activation.Page, complete: Complete) -> None:
+    """End what an interrupted activation left beside the page."""
+    active: list[Entry] = []
+    with suppress(Failure):  # its manifest is damaged
+        active = revisions.entries_of(one.place, [now.name] if now.name else []).get(now.name, [])
+    if activation.strays(one.place, now.name, Complete(active, complete.there)):
+        one.summary.put_back = activation.put_back(one.place)
 
 
 def _note(summary: UploadSummary, inventory: Inventory, decided: Plan) -> None:

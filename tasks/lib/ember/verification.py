@@ -88,8 +88,11 @@ def problems(
     found = list(_stored(place, name, entries, there))
     expected = list(_expected_of_bucket(place, {kept(entry): entry for entry in entries}, there, origin))
     if page.name == name:
-        if not activation.is_served(place, name, Complete(entries, there, ()), page):
-            found.append(f"{place.url}: {OTHER_BYTES} Some file beside it may be another one, too.")
+        active = Complete(entries, there)
+        others = activation.strays(place, name, active)
+        found += [f"{other}: it {activation.STRAY}" for other in others]
+        if not others and not activation.is_served(place, name, active, page):
+            found.append(f"{place.url}: {OTHER_BYTES}")
         own = {place.live(entry): entry for entry in entries if not entry.shared}
         expected += [
             *_expected_of_bucket(place, own, there, origin),

@@ -20,7 +20,7 @@ from tasks.lib.ember.http import Job, Pause, Pool, Request, Response, Traffic
 from tasks.lib.ember.sending import BOUNDARY
 from tasks.lib.errors import Failure
 
-WRITTEN = "2020-01-01T00:00:00+00:00"
+WRITTEN = "2020-01-01T00:{:02}:00+00:00"
 
 Operation = Callable[[Pool], object]
 Order = Callable[[Sequence[Request]], Iterable[int]]
@@ -88,7 +88,7 @@ class Bucket:
         kept = self.objects[name]
         return {
             "name": name, "size": str(len(kept.data)), "crc32c": content.as_base64(content.checksum([kept.data])),
-            "generation": str(kept.generation), "timeCreated": WRITTEN, **json.loads(kept.attributes),
+            "generation": str(kept.generation), "timeCreated": WRITTEN.format(kept.generation % 60), **json.loads(kept.attributes),
         }  # fmt: skip
 
     def _read(self, query: Mapping[str, str], name: str) -> Response:

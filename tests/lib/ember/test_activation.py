@@ -3,13 +3,13 @@
 import json
 import threading
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from sandbox import example
-from tasks.lib.ember import activation, overview, pruning, revisions
+from tasks.lib.ember import activation, overview, pruning, report, revisions
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.place import Place, opened
 from tasks.lib.ember.summary import Options
@@ -131,6 +131,36 @@ def test_a_file_that_visitors_find_and_somebody_changed_is_written_again(
     stored.put(access, f"{PREFIX}/robots.txt", b"changed")
     assert uploaded(access, tmp_path, "1") == name
     expect_served(access, "1")
+
+
+def test_what_a_killed_activation_left_is_named_and_put_right(
+    access: Access, place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uploaded(access, tmp_path, "1")
+    name, left = uploaded(access, tmp_path, "2"), f"{PREFIX}/robots.txt"
+    second = Options(activate=False)
+    ways: list[Callable[[], list[str]]] = [
+        lambda: upload_to(access, EMBER, str(example.write(tmp_path / "3", "3")), PREFIX, second).put_back,
+        lambda: upload_to(access, EMBER, str(example.write(tmp_path / "2", "2")), PREFIX).put_back,
+        lambda: [line.split()[0] for line in pruning.prune(place, 9, 9, dry_run=False)][:1],
+    ]
+    for ends in ways:
+        stored.put(access, left, b"of revision 1")
+        with pytest.raises(Failure, match="is not as it should be") as caught:
+            verify(place, "", CORS)
+        assert (
+            f"- {left}: it is not the active revision's: an activation was interrupted, or somebody wrote it."
+            in caught.value.why
+        )
+        report.revisions(overview.overview(place), json=False)
+        told = capsys.readouterr().err.splitlines()
+        assert told[-2:] == [
+            f"{left} is not the active revision's: an activation was interrupted, or somebody wrote it.",
+            f"Put back what belongs there: `./inv ember.activate {name}`.",
+        ]
+        assert ends() == [left]
+        expect_served(access, "2")
+        assert verify(place, "", CORS).endswith("served as it should be.")
 
 
 @pytest.mark.parametrize("again", ["uploaded", "activated"])

@@ -144,6 +144,7 @@ def starts(app: App) -> dict[str, Bucket]:
         "a pruning was killed": killed(app, three, app.prune(), lambda bucket: any(
             "/pruning-" in name for name in bucket.objects)),
         "a manifest was removed": killed(app, three, app.prune(), lambda bucket: manifest not in bucket.objects),
+        "an activation was killed": killed(app, three, app.activate("1"), app.mixed),
         "no page": app.done(Bucket(), app.store("1")).bucket,
         "a page in place": app.done(Bucket(), app.store("2")).bucket.put(INDEX, b"<head>in place"),
     }  # fmt: skip
@@ -164,8 +165,8 @@ def expect_sound(app: App, state: State) -> None:
 
 
 STARTS = [
-    "active before", "an upload was killed", "a pruning was killed", "a manifest was removed", "no page",
-    "a page in place",
+    "active before", "an upload was killed", "a pruning was killed", "a manifest was removed",
+    "an activation was killed", "no page", "a page in place",
 ]  # fmt: skip
 # They need no service, but minutes.
 SLOW = (pytest.mark.e2e, pytest.mark.timeout(900))
@@ -175,7 +176,8 @@ PAIRS = [
     ("activate", "roll_back"),
 ]  # fmt: skip
 QUICK = [
-    ("an upload was killed", "prune", "activate"), ("no page", "activate", "activate"), ("a page in place", "prune", "store"),
+    ("an upload was killed", "prune", "activate"), ("no page", "activate", "activate"),
+    ("a page in place", "prune", "store"), ("an activation was killed", "store", "activate"),
 ]  # fmt: skip
 # What a killed operation left is met by those that it can harm; every pair is met where all is as it should be.
 AFTER_A_KILL = [
@@ -183,6 +185,9 @@ AFTER_A_KILL = [
     ("an upload was killed", "prune", "prune"), ("a pruning was killed", "prune", "store"),
     ("a pruning was killed", "prune", "activate"), ("a pruning was killed", "prune", "roll_back"),
     ("a manifest was removed", "prune", "activate"), ("a manifest was removed", "prune", "roll_back"),
+    ("an activation was killed", "prune", "activate"), ("an activation was killed", "prune", "prune"),
+    ("an activation was killed", "prune", "store"), ("an activation was killed", "store", "activate"),
+    ("an activation was killed", "store", "roll_back"), ("an activation was killed", "store", "store"),
 ]  # fmt: skip
 CASES = [
     pytest.param(*case, marks=() if case in QUICK else SLOW)
@@ -216,7 +221,7 @@ def test_many_at_once(app: App, start: str, choices: list[int]) -> None:
         app.roll_back(),
     )
     for state in app.walk(starts(app)[start], choices, *operations):
-        expect_found(app, state)
+        expect_sound(app, state)
 
 
 OPERATIONS = ["prune", "upload", "activate", "roll_back"]
@@ -236,3 +241,34 @@ def test_whatever_was_killed_another_upload_and_pruning_complete(app: App, start
         assert app.served(after) == "1"
         assert (app.broken(after), app.incomplete(after), app.mixed(after)) == ([], [], False)
         assert not any("/pruning-" in name for name in after.objects)
+
+
+def test_a_file_is_of_another_revision_only_until_the_page_follows(app: App) -> None:
+    """What visitors can see of an activation: the page as it was, beside files that are new already."""
+    seen = [
+        (app.served(state.bucket), app.mixed(state.bucket))
+        for state in app.states(starts(app)["active before"], app.activate("1"))
+    ]
+    assert list(dict.fromkeys(seen)) == [("3", False), ("3", True), ("1", False)]
+    assert seen.count(("3", True)) == 1  # nothing else is asked in between
+
+
+NEXT = ["prune", "store", "upload", "activate", "roll_back"]
+
+
+@pytest.mark.parametrize("version", ["2", "3"])
+@pytest.mark.parametrize("operation", NEXT)
+def test_whatever_comes_next_ends_what_a_killed_activation_left(
+    app: App, operation: str, version: str
+) -> None:
+    start = starts(app)["an activation was killed"]
+    assert app.mixed(start)
+    after = app.done(start, getattr(app, operation)(version)).bucket
+    assert (app.mixed(after), app.broken(after)) == (False, [])
+
+
+@pytest.mark.parametrize("operation", NEXT)
+def test_what_ends_a_killed_activation_may_be_killed_too(app: App, operation: str) -> None:
+    for state in app.states(starts(app)["an activation was killed"], getattr(app, operation)("2")):
+        after = app.done(state.bucket, app.prune()).bucket
+        assert (app.mixed(after), app.broken(after)) == (False, [])

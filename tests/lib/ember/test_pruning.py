@@ -72,16 +72,59 @@ def test_numbers_that_make_no_sense_are_bad_usage(place: Place, keep: int, days:
         pruned(place, keep, days)
 
 
-def test_where_no_revision_is_active_nothing_is_pruned(access: Access, place: Place, tmp_path: Path) -> None:
+def test_where_there_is_no_revision_nothing_is_pruned(access: Access, place: Place) -> None:
+    stored.put(access, f"{PREFIX}/assets/app-{'0' * 32}.js", b"of a prefix that was mistyped")
+    before = stored.contents(access, f"{PREFIX}/")
     with pytest.raises(Failure, match="Nothing was pruned") as caught:
         pruned(place)
-    assert caught.value.why == "No revision is active there."
-    uploaded(access, tmp_path, "1", Options(activate=False))
-    stored.put(access, f"{PREFIX}/index.html", b"<p>in place", "text/html")
-    before = stored.contents(access, f"{PREFIX}/")
-    with pytest.raises(Failure, match="Nothing was pruned"):
-        pruned(place)
+    assert caught.value.why == "There is no revision."
     assert stored.contents(access, f"{PREFIX}/") == before
+
+
+STORED = Options(activate=False)
+
+
+def test_revisions_that_were_never_activated_are_pruned_too(
+    access: Access, place: Place, tmp_path: Path
+) -> None:
+    one, two, three = (uploaded(access, tmp_path, version, STORED) for version in "123")
+    orphan = f"{PREFIX}/assets/app-{'0' * 32}.js"
+    stored.put(access, orphan, b"of somebody who is about to write a page")
+    assert pruned(place, keep=2) == [
+        f"{one} is removed.",
+        f"Objects removed that no revision needs: {len(own_files(access, '1')) + OWN}.",
+    ]
+    left = stored.blobs(access, f"{PREFIX}/")
+    assert not any(one in path or "pruning-" in path for path in left)
+    assert own_files(access, "2") | own_files(access, "3") <= left.keys()
+    assert stored.bucket(access).blob(orphan).exists()
+    assert pruned(place, keep=9) == [NOTHING]
+    assert pruned(place)[:2] == [f"{two} is removed.", f"{three} is removed."]
+    assert list(stored.blobs(access, f"{PREFIX}/")) == [orphan.removeprefix(f"{PREFIX}/")]
+
+
+def test_beside_a_page_of_another_program_no_fingerprinted_file_goes(
+    access: Access, place: Place, tmp_path: Path
+) -> None:
+    name = uploaded(access, tmp_path, "1", STORED)
+    stored.put(access, f"{PREFIX}/index.html", b"<p>in place", "text/html")
+    assert pruned(place) == [f"{name} is removed.", f"Objects removed that no revision needs: {OWN}."]
+    left = stored.contents(access, f"{PREFIX}/")
+    assert left.pop("index.html") == b"<p>in place"
+    assert left.keys() == {path for path in example.files("1") if path.startswith("assets/")}
+
+
+def test_a_first_activation_keeps_the_day_on_which_it_was_uploaded(
+    access: Access, place: Place, tmp_path: Path
+) -> None:
+    name = uploaded(access, tmp_path, "1", STORED)
+    before = revisions.listed(place).revisions[name]
+    overview.activate_chosen(place, name)
+    after = revisions.listed(place).revisions[name]
+    assert after.generation != before.generation
+    assert after.created == before.created
+    stored.remove(access, f"{PREFIX}/index.html")
+    assert pruned(place) == [NOTHING]  # its activation may be under way
 
 
 def test_where_the_active_revision_has_no_manifest_nothing_is_pruned(
