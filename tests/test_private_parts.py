@@ -6,7 +6,6 @@ A version of a library that lacks one fails here, by its name, and not somewhere
 import inspect
 import re
 import subprocess
-import tarfile
 from pathlib import Path
 
 import invoke
@@ -25,12 +24,6 @@ LOADERS = [
     "_load_yml",
     "_load_json",
 ]  # tasks/__main__.py: a file that cannot be read is a message
-TAR_METHODS = [  # and _frombuf, which not every release has
-    "_proc_member",
-    "_proc_sparse",
-    "_proc_gnusparse_10",
-    "_block",
-]  # tasks/lib/ember/tar_headers.py
 PROPERTIES = "_properties"  # tasks/lib/ember/bucket.py: a bucket's website and unknown lifecycle rules
 
 
@@ -46,11 +39,6 @@ def test_invoke_reads_files_by_a_method_for_each_kind(name: str) -> None:
 
 def test_a_bucket_holds_its_properties() -> None:
     assert getattr(Bucket(client=None, name="b"), PROPERTIES) == {}
-
-
-@pytest.mark.parametrize("name", TAR_METHODS)
-def test_tarfile_reads_headers_by_these_methods(name: str) -> None:
-    assert callable(getattr(tarfile.TarInfo, name))
 
 
 def test_the_wrapper_of_fake_gcs_server_says_where_its_program_is() -> None:

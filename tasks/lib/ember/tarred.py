@@ -1,4 +1,9 @@
-"""Tar archives, plain or packed with gzip or Zstandard, read as a stream."""
+"""Tar archives, plain or packed with gzip or Zstandard, read as a stream.
+
+tarfile takes a damaged header for the archive's end, passes over whatever comes after the end, and reads
+headers that extend the next one (long names, attributes, maps of sparse files) into memory, of any size.
+Here the stream that it reads from counts: what is left at the end, and how far it is read before a member.
+"""
 
 import contextlib
 import gzip
@@ -11,10 +16,13 @@ from typing import IO, Protocol, cast
 
 from tasks.lib.ember import zstandard_frames
 from tasks.lib.ember.archive import FILE, FOLDER, RATIO_JUDGED_ABOVE, Member, Opener
-from tasks.lib.ember.tar_headers import Headers
 
 LARGEST_ZSTANDARD_WINDOW = 128 << 20
-END_OF_ARCHIVE = bytes(1024)
+# No honest headers of one member are larger, nor attributes of all members.
+LARGEST_HEADERS = 1 << 20
+# Blocks of zeros that end an archive.
+END_OF_ARCHIVE = 2 * tarfile.BLOCKSIZE
+PIECE = 1 << 16
 
 
 class Packing(Protocol):
@@ -78,11 +86,10 @@ class Tarred:
     def members(self) -> Iterator[Member]:
         """Every member in order; then the rest of the stream is read, with the checks of its packing."""
         with self._stream() as stream:
-            headers = Headers(stream, self._largest)
-            for number, info in enumerate(headers):
+            members = _Members(stream, self._largest)
+            for number, info in enumerate(members):
                 yield _member(info, number)
-            headers.expect_end()
-            stream.expect_marker()
+            members.expect_end()
         if self._packing is zstandard:
             zstandard_frames.expect_whole(self._file)
 
@@ -91,12 +98,12 @@ class Tarred:
         wanted = iter(members)
         member = next(wanted, None)
         with self._stream() as stream:
-            headers = Headers(stream, self._largest)
-            for number, info in enumerate(headers):
+            found = _Members(stream, self._largest)
+            for number, info in enumerate(found):
                 if member is None:
                     return
                 if number == member.place:
-                    yield member, partial(_extracted, headers.tar, info)
+                    yield member, partial(_extracted, found.tar, info)
                     member = next(wanted, None)
         if member is not None:
             raise tarfile.ReadError("the archive changed while it was read")
@@ -121,25 +128,94 @@ class Tarred:
 
 
 class _Stream:
-    """The unpacked stream as tarfile reads it: counts, and remembers how it ended."""
+    """The unpacked stream as tarfile reads it.
+
+    Args:
+        file: the stream.
+        largest: the bytes after which reading it is an error.
+    """
 
     def __init__(self, file: IO[bytes], largest: int) -> None:
         self._file = file
-        self._left = largest
-        self._end = b""
+        self._largest = largest
+        self.position = 0
+        # Where reading is an error before that; and where the last byte was that is not zero.
+        self.limit = LARGEST_HEADERS + tarfile.RECORDSIZE
+        self.filled = 0
 
     def read(self, size: int) -> bytes:
         data = self._file.read(size)
-        self._left -= len(data)
-        if self._left < 0:
+        if used := len(data.rstrip(b"\0")):
+            self.filled = self.position + used
+        self.position += len(data)
+        if self.position > self._largest:
             raise tarfile.ReadError("it unpacks to more than ember.limits (total_size, ratio) allow")
-        self._end = (self._end + data)[-len(END_OF_ARCHIVE) :]
+        if self.position > self.limit:
+            raise tarfile.ReadError(f"the headers of a member take more than {LARGEST_HEADERS:,} bytes")
         return data
 
-    def expect_marker(self) -> None:
-        """What was read last has to be an archive's end: tarfile takes a cut at a member's end for one."""
-        if self._end != END_OF_ARCHIVE:
+
+class _Members:
+    """The members of an archive, by tarfile.
+
+    Args:
+        stream: the archive, from its beginning.
+        largest: a member that claims more bytes ends the reading, since even passing over it takes too long.
+    """
+
+    def __init__(self, stream: _Stream, largest: int) -> None:
+        self._stream = stream
+        self._largest = largest
+        with _damage_told():
+            self.tar = tarfile.open(  # noqa: SIM115 - the stream is closed elsewhere
+                fileobj=cast("IO[bytes]", stream), mode="r|", encoding="utf-8", errors="surrogateescape"
+            )
+
+    def __iter__(self) -> Iterator[tarfile.TarInfo]:
+        """Members one by one, each kept only until the next; tarfile would keep them all."""
+        while info := self._next():
+            yield info
+            if info.size > self._largest:
+                raise tarfile.ReadError(
+                    f"a member claims {info.size:,} bytes, more than ember.limits (total_size, ratio) allow"
+                )
+            self.tar.members = []  # type: ignore[attr-defined]
+
+    def expect_end(self) -> None:
+        """Read on to the end, where nothing but zeros may come, and enough of them.
+
+        Raises:
+            ReadError: something else does, which would be left out in silence.
+
+        """
+        end, self._stream.limit = self.tar.offset, self._largest
+        while self._stream.read(PIECE):
+            pass
+        if self._stream.position < end + END_OF_ARCHIVE:
             raise tarfile.ReadError("it is cut short: the marker at its end is missing")
+        if self._stream.filled > end:
+            raise tarfile.ReadError("a header is damaged, or there is more after the marker at its end")
+
+    def _next(self) -> tarfile.TarInfo | None:
+        with _damage_told():
+            info = self.tar.next()
+        self._stream.limit = self.tar.offset + LARGEST_HEADERS + tarfile.RECORDSIZE
+        if info and info.size < 0:
+            raise tarfile.ReadError("a member claims a negative size")
+        if sum(len(key) + len(value) for key, value in self.tar.pax_headers.items()) > LARGEST_HEADERS:
+            raise tarfile.ReadError(f"attributes of all members take more than {LARGEST_HEADERS:,} bytes")
+        return info
+
+
+@contextlib.contextmanager
+def _damage_told() -> Iterator[None]:
+    """Tell by an error of tarfile's own what it makes of some headers."""
+    try:
+        yield
+    except RecursionError as error:
+        raise tarfile.ReadError("too many header extensions follow each other") from error
+    except IndexError as error:
+        raise tarfile.ReadError("a header is cut short") from error
 
 
 class _Reopened(io.RawIOBase):
