@@ -14,16 +14,19 @@ from typing import Final
 TEMPORARY: Final = frozenset({408, 429, 500, 502, 503, 504})
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
+SPREAD: Final = 0.25
 
 
 class Attempts:
-    """The attempts of one request.  Pauses between them double, each by up to a quarter longer or shorter.
+    """The attempts of one request.  Pauses between them double, each somewhat longer or shorter.
 
     Args:
         seconds: for all attempts together.
         first: the pause before the second attempt, in seconds.
-        longest: the pause that no other exceeds, but for one that the server asks for.
+        longest: the longest pause, before it is spread and what the server asks for is added.
         most: how many attempts there may be.
+        spread: by which part of itself a pause may be longer or shorter; 1 where hundreds of requests are
+            refused together.
 
     """
 
@@ -33,9 +36,10 @@ class Attempts:
         first: float = FIRST_PAUSE,
         longest: float = LONGEST_PAUSE,
         most: float = inf,
+        spread: float = SPREAD,
     ) -> None:
         self._deadline = time.monotonic() + seconds
-        self._pause, self._longest = first, longest
+        self._pause, self._longest, self._spread = first, longest, spread
         self._more = most - 1
 
     def left(self) -> float:
@@ -46,11 +50,11 @@ class Attempts:
         """Seconds to wait before the next attempt, or None where a limit comes first.
 
         Args:
-            asked: what the server asks for, in seconds.
+            asked: what the server asks for, in seconds; those whom it asked together come back one by one.
 
         """
-        spread = random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, guards nothing
-        pause = max(self._pause * spread, asked)
+        spread = random.uniform(1 - self._spread, 1 + self._spread)  # noqa: S311 - guards nothing
+        pause = asked + self._pause * spread
         self._pause = min(self._pause * 2, self._longest)
         self._more -= 1
         return pause if pause < self.left() and self._more >= 0 else None

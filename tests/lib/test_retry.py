@@ -35,10 +35,19 @@ def test_two_clients_that_failed_together_do_not_come_back_together(clock: Clock
     assert first.pause() != second.pause()
 
 
+def test_pauses_may_be_spread_over_all_of_their_length(clock: Clock) -> None:
+    pauses = [retry.Attempts(first=1, spread=1).pause() or 0.0 for _ in range(1000)]
+
+    assert 0 <= min(pauses) < 0.25
+    assert 1.75 < max(pauses) <= 2
+
+
 def test_the_server_may_ask_for_more(clock: Clock) -> None:
     attempts = retry.Attempts(60, first=1)
 
-    assert attempts.pause(20) == 20
+    pause = attempts.pause(20)
+    assert pause is not None
+    assert 20.75 <= pause <= 21.25
     assert attempts.pause(90) is None
 
 

@@ -1,7 +1,7 @@
 """The way to one bucket: its address, who asks, and how long an attempt may take."""
 
-import time
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -9,11 +9,14 @@ from urllib.parse import quote
 from tasks.lib.ember.checkpoints import Checkpoints, state_folder
 from tasks.lib.errors import UsageError
 from tasks.lib.google.credentials import Tokens
+from tasks.lib.retry import Attempts
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
     from tasks.lib.settings.model import Environment, Settings
+
+LONGEST_PAUSE = 16.0
 
 
 @dataclass
@@ -85,9 +88,9 @@ class Access:
         """Where everybody can read an object of a public bucket."""
         return f"{self.endpoint}/{self.bucket}/{quote(name)}"
 
-    def deadline(self) -> float:
-        """When, on the monotonic clock, an object that is begun now has to be done."""
-        return time.monotonic() + self.limit
+    def attempts(self, seconds: float = inf, most: float = inf) -> Attempts:
+        """The attempts of one request; hundreds are refused at once, and must not come back so."""
+        return Attempts(seconds, self.first_pause, LONGEST_PAUSE, most, spread=1)
 
 
 def access(settings: "Settings", environment: "Environment") -> Access:

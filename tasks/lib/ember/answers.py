@@ -1,7 +1,6 @@
 """Asking again: which answers are worth another attempt, after how long, and what the last one means."""
 
 import json
-import time
 from typing import TypeVar
 
 from msgspec import MsgspecError
@@ -11,10 +10,9 @@ from tasks.lib.ember.access import Access
 from tasks.lib.ember.http import UNREACHABLE, Pause, Request, Response, Steps
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.google.answers import in_place_of
-from tasks.lib.retry import TEMPORARY
+from tasks.lib.retry import TEMPORARY, retry_after
 
 PASSING = TEMPORARY | {UNREACHABLE}
-LONGEST_PAUSE = 32.0
 
 Answer = TypeVar("Answer")
 
@@ -26,8 +24,8 @@ def ask(access: Access, request: Request) -> Steps[Response]:
         TimedOut: only passing errors within time_limits.storage.
 
     """
-    deadline, renewed = access.deadline(), False
-    for attempt in range(1_000_000):
+    attempts, renewed = access.attempts(access.limit), False
+    while True:
         known = access.taken
         response = yield from once(request)
         if response.status == 401 and not renewed:
@@ -37,8 +35,8 @@ def ask(access: Access, request: Request) -> Steps[Response]:
             continue
         if response.status not in PASSING and not cut_short(response):
             return response
-        pause = pause_before(attempt + 1, response.header("retry-after"), access.first_pause)
-        if time.monotonic() + pause > deadline:
+        pause = attempts.pause(retry_after(response.header("retry-after")))
+        if pause is None:
             break
         yield Pause(pause)
     raise TimedOut(
@@ -66,18 +64,6 @@ def cut_short(response: Response) -> bool:
     except ValueError:
         return True
     return False
-
-
-def pause_before(attempt: int, retry_after: str, first: float) -> float:
-    """Seconds before the given attempt (1 is the second try): random up to a bound that doubles.
-
-    What the server asks for in Retry-After is the least.
-    """
-    import random  # slow to load, and most uploads never pause
-
-    asked = float(retry_after) if retry_after.isdecimal() else 0.0
-    bound = min(LONGEST_PAUSE, first * 2 ** min(attempt, 12))
-    return asked + random.uniform(0, bound)  # noqa: S311 - spreads load, guards nothing
 
 
 def answer(response: Response, kind: type[Answer]) -> Answer:

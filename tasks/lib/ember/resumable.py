@@ -6,12 +6,13 @@ from typing import IO, Protocol
 
 from tasks.lib.ember import content
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.answers import PASSING, ask, once, pause_before, refused, said
+from tasks.lib.ember.answers import PASSING, ask, once, refused, said
 from tasks.lib.ember.http import MOST_HELD, UNREACHABLE, Pause, Request, Response, Steps, Stream
 from tasks.lib.ember.objects import JSON
 from tasks.lib.ember.plan import Send
 from tasks.lib.ember.sending import Written, concluded, metadata, query
 from tasks.lib.errors import TimedOut
+from tasks.lib.retry import retry_after
 
 INCOMPLETE = 308
 SESSION_MADE = frozenset({200, 201})
@@ -51,7 +52,7 @@ def _through_session(access: Access, send: Send, reading: Reading, part: int) ->
         TimedOut: there were too many.
 
     """
-    key = _key(access, send)
+    key, attempts = _key(access, send), access.attempts(most=MOST_ATTEMPTS)
     response = Response(UNREACHABLE, b"")
     for attempt in range(1, MOST_ATTEMPTS + 1):
         response = yield from _attempt(access, send, reading, part, attempt)
@@ -59,8 +60,8 @@ def _through_session(access: Access, send: Send, reading: Reading, part: int) ->
             access.checkpoints.forget(key)
         elif response.status not in PASSING:
             return response
-        pause = pause_before(attempt, response.header("retry-after"), access.first_pause)
-        if attempt == MOST_ATTEMPTS or pause > access.limit:
+        pause = attempts.pause(retry_after(response.header("retry-after")))
+        if pause is None or pause > access.limit:
             break
         yield Pause(pause)
     raise TimedOut(

@@ -283,7 +283,7 @@ def test_a_registry_that_asks_to_wait_is_asked_again_only_then(settings: Setting
         assert resolve_digest(settings, f"{address}/a:v1") == DIGEST
 
     assert len(seen) == 2
-    assert clock.slept == [40]
+    assert 40 < clock.slept[0] < 42
 
 
 def test_a_registry_that_asks_to_wait_for_longer_than_the_limit_is_told_at_once(
