@@ -1,7 +1,5 @@
 """Deploy a branch to its environment."""
 
-from pathlib import Path
-
 from invoke import Context
 
 from tasks import cli
@@ -48,38 +46,25 @@ def deploy(
     allow_older: bool = False,
 ) -> None:
     """Deploy a branch: decrypt, render, validate, apply in phases and wait until all is ready."""
-    from tasks.lib import build_variables
     from tasks.lib.deploy import new_release
     from tasks.lib.deploy.output import display, plans
-    from tasks.lib.deploy.output.report import kept
     from tasks.lib.deploy.plan.plan import Choices
-    from tasks.lib.deploy.recovery import support_bundle
 
     settings = cli.settings(c)
-    environment = settings.environment_of_branch(branch)
-    variables = build_variables.read(settings, environment, commit=commit, tag=tag)
-    forced = tuple(force_conflicts)
-    choices = Choices(run_jobs=jobs, force_conflicts=forced, prune=prune, backup=backup)
-    approve_by, launcher = plans.approval(approve, plan_file), cli.launcher(c)
-    request = new_release.Request(
-        environment,
-        variables,
-        choices,
-        wait,
-        approve_by,
-        rollback,
-        cli.absolute(evidence),
-        launcher,
-        allow_older,
+    request = new_release.Request.of_branch(
+        settings,
+        branch,
+        commit,
+        tag,
+        Choices(run_jobs=jobs, force_conflicts=tuple(force_conflicts), prune=prune, backup=backup),
+        wait=wait,
+        approve=plans.approval(approve, plan_file),
+        roll_back=rollback,
+        evidence=cli.absolute(evidence),
+        launcher=cli.launcher(c),
+        allow_older=allow_older,
     )
     if plan:
         plans.show(new_release.plan(settings, request))
     else:
-        bundles = settings.root / (cli.absolute(evidence) or settings.deploy.evidence)
-        written = [bundles, *([Path(cli.absolute(report))] if report else [])]
-        with (
-            support_bundle.after_failure(settings, evidence_bucket, written),
-            display.shown() as shown,
-            kept(report, request, shown) as tell,
-        ):
-            new_release.deploy(settings, request, tell)
+        display.deploy(settings, request, cli.absolute(report), evidence_bucket)

@@ -34,16 +34,13 @@ def plan(
     allow_older: bool = False,
 ) -> None:
     """Show what a deploy of a branch would change, field by field; nothing is changed."""
-    from tasks.lib import build_variables
     from tasks.lib.deploy import new_release
     from tasks.lib.deploy.output import plans
     from tasks.lib.deploy.plan.plan import Choices
 
     settings = cli.settings(c)
-    environment = settings.environment_of_branch(branch)
-    variables = build_variables.read(settings, environment, commit=commit, tag=tag)
     choices = Choices(run_jobs=jobs, force_conflicts=tuple(force_conflicts), prune=prune)
-    request = new_release.Request(environment, variables, choices, allow_older=allow_older)
+    request = new_release.Request.of_branch(settings, branch, commit, tag, choices, allow_older=allow_older)
     found = new_release.plan(settings, request)
     plans.deliver(found, as_json=json, page=html)
     if exit_code:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.lib.deploy.deploy import Operation
 from tasks.lib.deploy.events import Record, Tell
 from tasks.lib.deploy.lock import lease
-from tasks.lib.deploy.lock.holder import claim_of
+from tasks.lib.deploy.lock.holder import claim
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.deploy.plan import plan as plans
 from tasks.lib.deploy.releases.seal import Seal
@@ -42,9 +42,15 @@ class PlainDeploy(Operation):
     def preflight(self, record: Record, tell: Tell) -> Iterator[Session]:
         """Name the objects."""
         environment, seal = self._environment, Seal((self._environment.name, self._environment.namespace))
-        claim = claim_of({"commit": "a" * 40})
         session = Session(
-            self._settings, environment, self._connection, claim, seal, Redactor(), record, tell
+            self._settings,
+            environment,
+            self._connection,
+            claim({"commit": "a" * 40}),
+            seal,
+            Redactor(),
+            record,
+            tell,
         )
         session.objects = wanted(self._objects, self._connection.kinds, environment.namespace)
         yield session

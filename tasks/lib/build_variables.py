@@ -43,6 +43,15 @@ class BuildVariables:
         """The first seven digits of the commit."""
         return self.commit_sha[:LENGTH_OF_SHORT_SHA]
 
+    def as_facts(self) -> dict[str, str]:
+        """What the history, the lock and reports call it by."""
+        return {
+            "commit": self.commit_sha,
+            "branch": self.branch_name,
+            "tag": self.tag_name,
+            "build": self.build_id,
+        }
+
     def as_environment(self) -> dict[str, str]:
         """The six variables as Cloud Build sets them, by name."""
         return {

@@ -6,7 +6,8 @@ compares: settings that point to another environment's cluster are caught by it.
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -74,6 +75,16 @@ def connect(settings: "Settings", environment: "Environment") -> Connection:
     first = Api(found.endpoint, token, Patience(limits.kubernetes_attempt, limits.kubernetes_attempt))
     kinds = discover(first)
     return Connection(found, first.patient(Patience(limits.kubernetes_attempt, limits.kubernetes)), kinds)
+
+
+@contextmanager
+def reached(settings: "Settings", environment: "Environment") -> Iterator[Connection]:
+    """Reach the environment's cluster while inside."""
+    connection = connect(settings, environment)
+    try:
+        yield connection
+    finally:
+        connection.api.close()
 
 
 def find(settings: "Settings", environment: "Environment", session: "Session") -> Found:

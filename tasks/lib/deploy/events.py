@@ -32,6 +32,7 @@ class LogLine:
 
     pod: str
     line: str
+    container: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,9 +147,9 @@ class Record:
         row.result, row.detail = result, self.blank(detail)
         return row
 
-    def hear(self, pod: str, container: str, line: str) -> None:
+    def hear(self, line: LogLine) -> None:
         """A container wrote a line."""
-        self.heard.setdefault((pod, container), deque(maxlen=LINES_HEARD)).append(line)
+        self.heard.setdefault((line.pod, line.container), deque(maxlen=LINES_HEARD)).append(line.line)
 
     @property
     def changed(self) -> list[Row]:

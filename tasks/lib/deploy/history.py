@@ -8,11 +8,12 @@ import base64
 import datetime
 import gzip
 import json
-import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+import msgspec
 
 from tasks.lib.cluster.api import Json
 from tasks.lib.deploy.events import Record, ReleaseResult
@@ -174,6 +175,26 @@ def choose(past: Sequence[Release], number: int | None, environment: str) -> Rel
     )
 
 
+class KeptSecret(msgspec.Struct):
+    """What is kept of a Secret."""
+
+    name: str
+    keys: list[str]
+    namespace: str | None = None
+
+
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+# The facts that are JSON, and what they hold.
+FORMS: Final[Mapping[str, Any]] = {
+    "seconds": float,
+    "back_to": Natural,
+    "rolled_back_to": Natural,
+    "phases": dict[str, float],
+    "images": list[str],
+    "secrets": list[KeptSecret],
+}
+
+
 def sound(facts: Mapping[str, str]) -> dict[str, str]:
     """The facts that can be read; `damaged` names those that cannot."""
     damaged = [name for name, text in facts.items() if name in FORMS and not _is_read(FORMS[name], text)]
@@ -181,38 +202,9 @@ def sound(facts: Mapping[str, str]) -> dict[str, str]:
     return {**kept, DAMAGED: ", ".join(sorted(damaged))} if damaged else kept
 
 
-def _is_read(form: Callable[[str], bool], text: str) -> bool:
+def _is_read(form: Any, text: str) -> bool:
     try:
-        return form(text)
+        msgspec.json.decode(text, type=form)
     except (ValueError, RecursionError):
         return False
-
-
-def _are_secrets(text: str) -> bool:
-    read: Any = json.loads(text)
-    return isinstance(read, list) and all(
-        isinstance(one, dict)
-        and isinstance(one.get("name"), str)
-        and isinstance(one.get("namespace"), str | None)
-        and _are_texts(one.get("keys"))
-        for one in read
-    )
-
-
-def _are_phases(text: str) -> bool:
-    read: Any = json.loads(text)
-    return isinstance(read, dict) and all(isinstance(took, int | float) for took in read.values())
-
-
-def _are_texts(read: Any) -> bool:
-    return isinstance(read, list) and all(isinstance(one, str) for one in read)
-
-
-FORMS: Final[Mapping[str, Callable[[str], bool]]] = {
-    "seconds": lambda text: math.isfinite(float(text)),
-    "back_to": lambda text: int(text) >= 0,
-    "rolled_back_to": lambda text: int(text) >= 0,
-    "phases": _are_phases,
-    "images": lambda text: _are_texts(json.loads(text)),
-    "secrets": _are_secrets,
-}
+    return True

@@ -103,24 +103,13 @@ class Hooks:
             env[variable] = ""
         for command in commands:
             self.tell(Notice(f"hook {when}: {command}"))
-            run(self.launcher, when, command, env, self.settings)
-
-
-def run(launcher: Launcher, when: str, command: str, env: Mapping[str, str], settings: Settings) -> None:
-    """Run one hook; `when` is before_deploy and so on.
-
-    Raises:
-        Failure: it failed.
-        TimedOut: it took too long.
-
-    """
-    code = process.stream(
-        launcher.argv(command), cwd=settings.root, env={**launcher.variables, **env},
-        time_limit=settings.time_limits.hook, to_stderr=True,
-    )  # fmt: skip
-    if code:
-        raise Failure(
-            f"The hook `{command}` ({when}) failed with exit code {code}.",
-            "Its output is above.",
-            f"Run it by itself: ./inv {command}; deploy.hooks in invoke.yaml names the hooks.",
-        )
+            code = process.stream(
+                self.launcher.argv(command), cwd=self.settings.root, env={**self.launcher.variables, **env},
+                time_limit=self.settings.time_limits.hook, to_stderr=True,
+            )  # fmt: skip
+            if code:
+                raise Failure(
+                    f"The hook `{command}` ({when}) failed with exit code {code}.",
+                    "Its output is above.",
+                    f"Run it by itself: ./inv {command}; deploy.hooks in invoke.yaml names the hooks.",
+                )

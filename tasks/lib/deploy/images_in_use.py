@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tasks.lib.cluster import gke
 from tasks.lib.cluster.api import Api
-from tasks.lib.cluster.gke import connect
 from tasks.lib.deploy.history import DAMAGED, Release
-from tasks.lib.deploy.lock.holder import claim_of, notes_of
+from tasks.lib.deploy.lock.holder import claim, notes_of
 from tasks.lib.deploy.lock.lease import Lock
 from tasks.lib.deploy.releases import store
 from tasks.lib.errors import Failure
@@ -35,8 +35,7 @@ def in_use(settings: Settings, repository: Reference) -> set[str]:
     """
     used: set[str] = set()
     for environment in settings.environments.values():
-        connection = connect(settings, environment)
-        try:
+        with gke.reached(settings, environment) as connection:
             for path in WORKLOADS:
                 objects, _ = connection.api.list(
                     "/" + path.format(environment.namespace), doing="look for images in use"
@@ -46,14 +45,12 @@ def in_use(settings: Settings, repository: Reference) -> set[str]:
             for past in store.read(connection.api, environment.namespace):
                 used |= named([as_pod(images_of(past, environment.namespace))], repository)
             used |= being_deployed(connection.api, environment)
-        finally:
-            connection.api.close()
     return used
 
 
 def being_deployed(api: Api, environment: Environment) -> set[str]:
     """The tag of the image that a running deploy may not have applied yet: only its lock names it."""
-    lease = Lock(api, environment, claim_of({})).read()
+    lease = Lock(api, environment, claim({})).read()
     return {notes_of(lease).get("commit", "")} - {""} if lease else set()
 
 

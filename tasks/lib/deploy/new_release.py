@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
+from tasks.lib import build_variables
 from tasks.lib.background import Background
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.cluster import gke
@@ -47,6 +49,20 @@ class Request:
     evidence: str = ""  # the folder for support bundles of failed deploys; empty for what settings say
     launcher: Launcher = field(default_factory=Launcher)
     allow_older: bool = False  # deploy a commit although the one in force is known to be newer
+
+    @classmethod
+    def of_branch(
+        cls, settings: Settings, branch: str, commit: str, tag: str, choices: Choices, **more: Any
+    ) -> "Request":
+        """The request for a branch, which decides on the environment; what is empty is found out.
+
+        Raises:
+            UsageError: no environment is the branch's, or there is no such commit.
+
+        """
+        environment = settings.environment_of_branch(branch)
+        variables = build_variables.read(settings, environment, commit=commit, tag=tag)
+        return cls(environment, variables, choices, **more)
 
 
 def deploy(settings: Settings, request: Request, tell: Tell) -> Record:
@@ -92,7 +108,7 @@ class NewRelease(steps.Operation):
         tell(PhaseBegan("preflight"))
         settings, environment = self._settings, self._environment
         connection, rendered, seal = _rendered(settings, self._request)
-        claim = holder.claim(self._request.variables)
+        claim = holder.claim(self._request.variables.as_facts())
         session = Session(settings, environment, connection, claim, seal, rendered.redactor, record, tell)
         with session.opened():
             contents = [document.content for document in rendered.documents]

@@ -35,6 +35,11 @@ class Ref:
         return self.api_version.rpartition("/")[0]
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Version of the API and kind, by which the cluster's kinds go."""
+        return self.api_version, self.kind
+
+    @property
     def is_job(self) -> bool:
         """Whether it is a Job of Kubernetes itself; others have a kind of that name too."""
         return (self.group, self.kind) == ("batch", "Job")
@@ -102,11 +107,19 @@ def fingerprint(content: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def annotated(body: Json, annotations: Mapping[str, str]) -> Json:
+def annotations(thing: Json) -> dict[str, str]:
+    """The annotations of an object; none where it has none."""
+    return thing["metadata"].get("annotations") or {}
+
+
+def managed_fields(thing: Json) -> list[Json]:
+    """Who set which fields of an object, as the server recorded it."""
+    return thing["metadata"].get("managedFields") or []
+
+
+def annotated(body: Json, more: Mapping[str, str]) -> Json:
     """`body` with more annotations."""
-    metadata = body["metadata"]
-    merged = {**(metadata.get("annotations") or {}), **annotations}
-    return {**body, "metadata": {**metadata, "annotations": merged}}
+    return {**body, "metadata": {**body["metadata"], "annotations": {**annotations(body), **more}}}
 
 
 def job_fingerprint(job: Json, all_wanted: Sequence[Wanted]) -> str:

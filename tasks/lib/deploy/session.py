@@ -4,7 +4,7 @@ import copy
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.gke import Connection
@@ -126,12 +126,10 @@ def masked(tell: Tell, redactor: Redactor) -> Tell:
 
     def tell_masked(event: Event) -> None:
         match event:
-            case LogLine(pod, line):
-                tell(LogLine(pod, redactor.line(line)))
-            case Told(ref, text):
-                tell(Told(ref, redactor.line(text)))
-            case Notice(text):
-                tell(Notice(redactor.line(text)))
+            case LogLine(_, line):
+                tell(replace(event, line=redactor.line(line)))
+            case Told() | Notice():
+                tell(replace(event, text=redactor.line(event.text)))
             case Decided(plan):
                 tell(Decided(blanked(plan, redactor)))
             case _:

@@ -133,7 +133,7 @@ class Acting:
             self._remove(step)
             self._guard()
             self._require_uninterrupted(step)
-        kind = self.kinds.get((step.ref.api_version, step.ref.kind))
+        kind = self.kinds.get(step.ref.key)
         if kind is None:
             raise unknown_kind(step.ref, self.kinds)
         path = kind.path(step.ref.namespace, step.ref.name)
@@ -142,22 +142,12 @@ class Acting:
         return self._apply_one(step, path)
 
     def _require_uninterrupted(self, step: Step) -> None:
-        """Check that the deploy was not interrupted.
-
-        Raises:
-            Failure: it was; this ends the thread only, the interruption itself is reported elsewhere.
-
-        """
+        """Check that the deploy was not interrupted."""
         if self._interrupted.is_set():
             raise Failure(f"{step.ref} was not applied: this deploy was interrupted.")
 
     def _apply_one(self, step: Step, path: str) -> Json:
-        """Apply an object; force takes over all that others own, so it is used once all of that is known.
-
-        Raises:
-            Failure: it is refused, or since the dry run others own fields that may not be forced.
-
-        """
+        """Apply an object; force takes over all that others own, so it is used once all of that is known."""
         doing = f"apply {step.ref}"
         try:
             return self.api.apply(path, step.body, doing=doing)
@@ -183,7 +173,7 @@ class Acting:
         if is_going(step.live or {}):  # its deletion may keep its pods
             self._tell(Told(step.ref, "is being deleted: waiting until it is gone"))
         else:
-            kind = self.kinds[step.ref.api_version, step.ref.kind]
+            kind = self.kinds[step.ref.key]
             self._delete(kind, step, step.live or {}, "Foreground")
         self._await_absence(step)
 
@@ -200,7 +190,7 @@ class Acting:
 
     def _left_because(self, step: Step, controllers: Collection[str]) -> str:
         """Remove one object; returns why it was left, or nothing."""
-        kind = self.kinds.get((step.ref.api_version, step.ref.kind))
+        kind = self.kinds.get(step.ref.key)
         if kind is None:  # its definition was never established, so no object exists
             return ""
         for pause in PAUSES:
@@ -230,14 +220,8 @@ class Acting:
         return True
 
     def _await_absence(self, step: Step) -> None:
-        """Follow the object until it is gone.
-
-        Raises:
-            TimedOut: something holds it back.
-            Failure: the deploy was interrupted.
-
-        """
-        kind = self.kinds[step.ref.api_version, step.ref.kind]
+        """Follow the object until it is gone."""
+        kind = self.kinds[step.ref.key]
         uid = (step.live or {})["metadata"]["uid"]
         deadline = time.monotonic() + self._seconds
         while (there := get(self.api, kind, step.ref)) and there["metadata"]["uid"] == uid:

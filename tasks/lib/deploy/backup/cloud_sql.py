@@ -240,11 +240,6 @@ def _by_hand(database: Database) -> str:
     return f"Or by hand: {_flags('gcloud sql backups create', database)}, then deploy with --no-backup."
 
 
-def role_name(project: str) -> str:
-    """The name that the role is granted by."""
-    return f"projects/{project}/roles/{ROLE}"
-
-
 def make_role(project: str) -> tuple[str, ...]:
     """The command that makes the role."""
     return (
@@ -257,5 +252,5 @@ def grant_role(project: str, member: str) -> tuple[str, ...]:
     """The command that grants the role in `project`."""
     return (
         "gcloud", "projects", "add-iam-policy-binding", project, f"--member={member}",
-        f"--role={role_name(project)}", "--condition=None",
+        f"--role=projects/{project}/roles/{ROLE}", "--condition=None",
     )  # fmt: skip

@@ -5,13 +5,14 @@ import getpass
 import os
 import socket
 import uuid
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from tasks.lib.build_variables import BuildVariables
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.deploy.events import ReleaseResult
 from tasks.lib.deploy.history import Release
+from tasks.lib.deploy.objects import annotations
 from tasks.lib.deploy.releases import store
 from tasks.lib.errors import Failure
 from tasks.lib.printable import one_line
@@ -31,36 +32,22 @@ class Claim:
     makes_way: bool = True  # whether it gives up waiting when a later one waits too
 
 
-def claim(variables: BuildVariables) -> Claim:
-    """This process's claim."""
-    return claim_of(
-        {
-            "commit": variables.commit_sha,
-            "branch": variables.branch_name,
-            "tag": variables.tag_name,
-            "build": variables.build_id,
-        }
-    )
+def claim(notes: Mapping[str, str], *, makes_way: bool = True) -> Claim:
+    """This process's claim, with what these facts say of the release.
 
-
-def claim_to_go_back(notes: dict[str, str]) -> Claim:
-    """This process's claim to bring a release back: whoever asks for that is not sent away by a push."""
-    return replace(claim_of(notes), makes_way=False)
-
-
-def claim_of(notes: dict[str, str]) -> Claim:
-    """This process's claim, with notes of another release."""
+    Whoever brings a release back does not make way: that is not sent away by a push.
+    """
     try:
         who = getpass.getuser()
     except (KeyError, OSError):  # a container's user may have a number only
         who = str(os.getuid())
     kept = {key: text for key, text in notes.items() if key in NOTED}
-    return Claim(f"{who}@{socket.gethostname()} ({uuid.uuid4().hex[:8]})", kept)
+    return Claim(f"{who}@{socket.gethostname()} ({uuid.uuid4().hex[:8]})", kept, makes_way)
 
 
 def notes_of(lease: Json) -> dict[str, str]:
     """What a holder noted of its release: commit, branch, tag and build."""
-    notes = lease["metadata"].get("annotations") or {}
+    notes = annotations(lease)
     return {key: notes[NOTE + key] for key in NOTED if notes.get(NOTE + key)}
 
 

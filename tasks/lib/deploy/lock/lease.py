@@ -19,6 +19,7 @@ from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.gke import NoNamespace
 from tasks.lib.deploy.events import Notice, Tell
 from tasks.lib.deploy.lock.holder import NOTE, Claim, describe, remember_killed
+from tasks.lib.deploy.objects import annotations
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.settings.model import Environment
 
@@ -91,7 +92,7 @@ class Lock:
 
     def is_superseded_in(self, lease: Json) -> bool:
         """Whether someone announced after us that they wait."""
-        waiting = (lease["metadata"].get("annotations") or {}).get(WAITER)
+        waiting = annotations(lease).get(WAITER)
         return self._mine.makes_way and waiting not in {None, self._mine.holder}
 
     def renew(self) -> bool:
@@ -169,7 +170,7 @@ class Lock:
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         ours = there is not None and self._is_ours(there)
         version = {"resourceVersion": there["metadata"]["resourceVersion"]} if there else {}
-        kept = (there["metadata"].get("annotations") or {}) if there else {}
+        kept = annotations(there) if there else {}
         notes = {f"{NOTE}{key}": value for key, value in self._mine.notes.items()}
         return {
             "apiVersion": "coordination.k8s.io/v1",

@@ -10,13 +10,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tasks.lib import console
+from tasks.lib.deploy import new_release
 from tasks.lib.deploy.events import Began, Ended, Event, LogLine, Notice, PhaseBegan, Record, Tell, Told
+from tasks.lib.deploy.new_release import Request
 from tasks.lib.deploy.objects import Ref
+from tasks.lib.deploy.output.report import kept
 from tasks.lib.deploy.output.table import draw, summary
+from tasks.lib.deploy.recovery import support_bundle
 from tasks.lib.printable import clipped, one_line
+from tasks.lib.settings.model import Settings
 from tasks.lib.signals import uninterrupted
 
 if TYPE_CHECKING:
@@ -57,6 +63,24 @@ def shown() -> Iterator[Tell]:
     finally:
         ended.set()
         ticking.join()
+
+
+def deploy(settings: Settings, request: Request, report_folder: str, bucket: str) -> None:
+    """Deploy before the user's eyes; where that is asked for, write a report, and copy what a failure left.
+
+    Raises:
+        UsageError: there is no such folder or bucket; nothing was begun.
+        Failure: as the deploy itself.
+
+    """
+    bundles = settings.root / (request.evidence or settings.deploy.evidence)
+    written = [bundles, *([Path(report_folder)] if report_folder else [])]
+    with (
+        support_bundle.after_failure(settings, bucket, written),
+        shown() as show,
+        kept(report_folder, request, show) as tell,
+    ):
+        new_release.deploy(settings, request, tell)
 
 
 def logged(event: LogLine) -> str:

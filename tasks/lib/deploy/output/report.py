@@ -183,12 +183,7 @@ def kept(folder: str, request: Request, tell: Tell) -> Iterator[Tell]:
         return
     target = Path(folder)
     _require_writable(target)
-    variables = request.variables
-    about = {
-        "commit": variables.commit_sha, "branch": variables.branch_name,
-        "tag": variables.tag_name, "build": variables.build_id,
-    }  # fmt: skip
-    report = Report(request.environment.name, about)
+    report = Report(request.environment.name, request.variables.as_facts())
 
     def both(event: Event) -> None:
         report(event)
@@ -205,18 +200,6 @@ def kept(folder: str, request: Request, tell: Tell) -> Iterator[Tell]:
             _write(report, target, problem)
 
 
-def write(report: Report, folder: Path, problem: BaseException | None) -> None:
-    """Write both files, readable by their owner only.
-
-    Raises:
-        OSError: the folder cannot be written.
-
-    """
-    content = report.content(problem)
-    write_atomically(folder / JSON, (json.dumps(content, indent=2) + "\n").encode())
-    write_atomically(folder / PAGE, report_page.page(content, report.plan).encode(errors="replace"))
-
-
 def _require_writable(folder: Path) -> None:
     probe = folder / f".{JSON}"
     try:
@@ -231,8 +214,11 @@ def _require_writable(folder: Path) -> None:
 
 
 def _write(report: Report, folder: Path, problem: BaseException | None) -> None:
+    """Write both files, readable by their owner only."""
+    content = report.content(problem)
     try:
-        write(report, folder, problem)
+        write_atomically(folder / JSON, (json.dumps(content, indent=2) + "\n").encode())
+        write_atomically(folder / PAGE, report_page.page(content, report.plan).encode(errors="replace"))
     except OSError as error:  # how the deploy ended stays the news
         console.say(f"The report could not be written to {folder}: {error.strerror or error}")
     else:

@@ -12,7 +12,7 @@ from typing import Final
 from tasks.lib.cluster.api import FIELD_MANAGER, Json
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.gke import Connection
-from tasks.lib.deploy.objects import Wanted
+from tasks.lib.deploy.objects import Wanted, annotations, managed_fields
 from tasks.lib.deploy.plan.diff import COPY
 from tasks.lib.deploy.steps import Action, Step
 
@@ -82,13 +82,13 @@ def _settled(step: Step, targets: Collection[Target]) -> Step:
 
 def _managers(live: Json) -> set[str]:
     """Who sets the number of pods, as far as the server recorded it."""
-    entries = live["metadata"].get("managedFields") or []
+    entries = managed_fields(live)
     return {e["manager"] for e in entries if "f:replicas" in ((e.get("fieldsV1") or {}).get("f:spec") or {})}
 
 
 def _was_applied(live: Json) -> bool:
     """Whether `kubectl apply` set it, where nothing else is recorded."""
-    text = (live["metadata"].get("annotations") or {}).get(COPY)
+    text = annotations(live).get(COPY)
     try:
         return replicas_of(json.loads(text)) is not None if text else False
     except (ValueError, AttributeError):

@@ -14,6 +14,7 @@ from tasks.lib.deploy.objects import (
     Ref,
     Wanted,
     annotated,
+    annotations,
     contains,
     is_going,
     job_fingerprint,
@@ -58,7 +59,7 @@ def _about_object(w: Wanted, there: Json | None) -> Step:
         return Step(w, Action.CREATE, "", body)
     if is_going(there):
         return Step(w, Action.RECREATE, "it is being deleted", body, there)
-    applied = (there["metadata"].get("annotations") or {}).get(APPLIED)
+    applied = annotations(there).get(APPLIED)
     if applied is None:
         return Step(w, Action.CHANGE, "not yet managed by this tool", body, there)
     if applied != w.digest:
@@ -79,7 +80,7 @@ def _job_action(there: Json | None, digest: str, *, run_jobs: bool) -> tuple[Act
     if there is None:
         return Action.RUN, "does not exist yet"
     outcome = job_outcome(there)
-    is_other = (there["metadata"].get("annotations") or {}).get(RAN) != digest
+    is_other = annotations(there).get(RAN) != digest
     reasons = {
         f"{CHANGED}; the previous run is still running: waiting for it": is_other and still_runs(there),
         CHANGED: is_other,
@@ -101,7 +102,7 @@ def observe(api: Api, kinds: Kinds, objects: Iterable[Wanted], owner: str = "") 
     """
     by_place: dict[tuple[Kind, str], set[Ref]] = {}
     for w in objects:
-        if kind := kinds.get((w.ref.api_version, w.ref.kind)):
+        if kind := kinds.get(w.ref.key):
             by_place.setdefault((kind, w.ref.namespace), set()).add(w.ref)
     found = side_by_side(
         lambda place: _read(api, place[0], place[1], by_place[place], owner), by_place, CONNECTIONS

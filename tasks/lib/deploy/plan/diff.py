@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from tasks.lib.cluster.api import Json
-from tasks.lib.deploy.objects import APPLIED, RAN
+from tasks.lib.deploy.objects import APPLIED, RAN, annotations
 from tasks.lib.deploy.steps import Change
 from tasks.lib.redaction import REDACTED, Redactor
 
@@ -71,7 +71,7 @@ _ABSENT: Final = object()
 
 def notes(before: Json, after: Json) -> list[Change]:
     """The fingerprints that differ, and whether kubectl's copy goes, where nothing else differs."""
-    old, new = ({k: v for k, v in _annotations(thing).items() if k in NOTES} for thing in (before, after))
+    old, new = ({k: v for k, v in annotations(thing).items() if k in NOTES} for thing in (before, after))
     return [
         Change(f"metadata.annotations.{name}", *(_note(one, name) for one in (old, new)))
         for name in sorted(old.keys() | new.keys())
@@ -83,17 +83,13 @@ def content(thing: Json) -> Json:
     """An object without status, the server's own notes and our fingerprints."""
     dropped = NOISE | {"annotations"}
     metadata = {key: value for key, value in thing["metadata"].items() if key not in dropped}
-    if kept := {key: value for key, value in _annotations(thing).items() if key not in NOTES}:
+    if kept := {key: value for key, value in annotations(thing).items() if key not in NOTES}:
         metadata["annotations"] = kept
     return {**{key: value for key, value in thing.items() if key != "status"}, "metadata": metadata}
 
 
-def _annotations(thing: Json) -> dict[str, str]:
-    return thing["metadata"].get("annotations") or {}
-
-
-def _note(annotations: Mapping[str, str], name: str) -> str | None:
-    return None if name not in annotations else REDACTED if name == COPY else annotations[name][:12]
+def _note(notes: Mapping[str, str], name: str) -> str | None:
+    return None if name not in notes else REDACTED if name == COPY else notes[name][:12]
 
 
 def _is_filled(field: str, *sides: Mapping[str, Any]) -> bool:

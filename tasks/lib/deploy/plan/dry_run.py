@@ -74,15 +74,13 @@ class Rehearsal:
         """Try every step that writes, several at a time; the others are returned as they are."""
         self._to_come |= {step.ref.name for step in steps if step.ref.kind == "Namespace"}
         redefined = _redefined(steps)
-        due = [
-            step for step in steps if step.writes and (step.ref.api_version, step.ref.kind) not in redefined
-        ]
+        due = [step for step in steps if step.writes and step.ref.key not in redefined]
         results = side_by_side(self._try, due, CONNECTIONS)
         tried = dict(zip((step.ref for step in due), results, strict=True))
         return [_unless_stalled(tried.get(step.ref) or Tried(step)) for step in steps]
 
     def _try(self, step: Step) -> Tried:
-        kind = self._kinds.get((step.ref.api_version, step.ref.kind))
+        kind = self._kinds.get(step.ref.key)
         if not step.writes or kind is None:
             return Tried(step)
         if step.action is Action.RECREATE:
@@ -93,19 +91,20 @@ class Rehearsal:
             body = {**body, "metadata": {**body["metadata"], "name": name}}
         path = kind.path(step.ref.namespace, name)
         try:
-            return self._tried(step, self._api.apply(path, body, doing=f"apply {step.ref}", query=DRY), path)
+            return self._tried(step, self._dry(step, path, body), path)
         except ApiError as error:
             return self._refused(step, error, path)
+
+    def _dry(self, step: Step, path: str, body: Json, **more: str) -> Json:
+        return self._api.apply(path, body, doing=f"apply {step.ref}", query={**DRY, **more})
 
     def _try_recreation(self, step: Step) -> Tried:
         """Try what replaces an object that is being deleted; what others own of that goes with it."""
         if step.ref.kind in NEVER_REMOVED:
             return Tried(step, problem=_being_deleted(step.ref))
-        path = self._kinds[step.ref.api_version, step.ref.kind].path(step.ref.namespace, step.ref.name)
+        path = self._kinds[step.ref.key].path(step.ref.namespace, step.ref.name)
         try:
-            result = self._api.apply(
-                path, step.body, doing=f"apply {step.ref}", query={**DRY, "force": "true"}
-            )
+            result = self._dry(step, path, step.body, force="true")
         except ApiError as error:
             changed = error.status == 422 and IMMUTABLE.search(error.message)
             return Tried(step) if changed else self._refused(step, error, path)
@@ -115,20 +114,15 @@ class Rehearsal:
         """Try what replaces an object of which an immutable field changed, under a free name."""
         name = beside(step.ref.name)
         body = {**step.body, "metadata": {**step.body["metadata"], "name": name}}
-        path = self._kinds[step.ref.api_version, step.ref.kind].path(step.ref.namespace, name)
+        path = self._kinds[step.ref.key].path(step.ref.namespace, name)
         try:
-            result = self._api.apply(path, body, doing=f"apply {step.ref}", query=DRY)
+            result = self._dry(step, path, body)
         except ApiError as error:
             return Tried(step, problem=f"{step.ref}: {error.in_short}")
         return Tried(step, {**result, "metadata": {**result["metadata"], "name": step.ref.name}})
 
     def _tried(self, step: Step, result: Json, path: str, forced: tuple[Conflict, ...] = ()) -> Tried:
-        """The outcome of an accepted dry run, less what taking the object over removes.
-
-        Raises:
-            ApiError: the cluster refuses to remove that.
-
-        """
+        """The outcome of an accepted dry run, less what taking the object over removes."""
         if step.action is Action.CHANGE and step.live:
             step = replace(step, live=takeover.with_first_entries(step.live, result))
             result = takeover.preview(self._api, path, step, self._predecessors, result)
@@ -142,8 +136,7 @@ class Rehearsal:
             if open_ones := not_ours(conflicts, self._predecessors, self._forced):
                 return self._opposed(step, open_ones)
             try:
-                forced = {**DRY, "force": "true"}
-                result = self._api.apply(path, step.body, doing=f"apply {step.ref}", query=forced)
+                result = self._dry(step, path, step.body, force="true")
                 return self._tried(step, result, path, conflicts)
             except ApiError as second:
                 error = second

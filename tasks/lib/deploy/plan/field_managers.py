@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from tasks.lib.cluster.api import FIELD_MANAGER, Json
 from tasks.lib.cluster.errors import ApiError
-from tasks.lib.deploy.objects import Ref, Wanted
+from tasks.lib.deploy.objects import Ref, Wanted, managed_fields
 from tasks.lib.errors import UsageError
 
 Fields = Mapping[str, Any]
@@ -96,10 +96,10 @@ def _drop(thing: Any, field: str) -> bool:
 
 
 def _is_named(item: Any, keys: Json) -> bool:
-    """Whether these are the keys of an item; what a manifest leaves out, the server filled in."""
+    """Whether an item has these keys, or is this value."""
     if "" in keys:
         return bool(item == keys[""])
-    return bool(keys) and isinstance(item, dict) and all(item.get(k, v) == v for k, v in keys.items())
+    return bool(keys) and _has_keys(item, keys)
 
 
 def bare(named: str) -> str:
@@ -133,7 +133,7 @@ def owner_of(thing: Json) -> str:
 
 def other_managers(live: Json, controllers: Collection[str]) -> list[str]:
     """Who else wrote fields of an object, apart from its status and from `controllers`; sorted."""
-    entries = live["metadata"].get("managedFields") or []
+    entries = managed_fields(live)
     ours = {FIELD_MANAGER, *controllers}
     return sorted(
         {e["manager"] for e in entries if e["manager"] not in ours and e.get("subresource") != "status"}
@@ -173,7 +173,6 @@ def at(value: Any, path: Sequence[str]) -> Any:
             value = value.get(rest)
         elif kind == "k" and isinstance(value, list):
             keys = json.loads(rest)
-            # What a manifest leaves out, such as a port's protocol, the server filled in.
             value = next((v for v in value if _has_keys(v, keys)), None)
         elif kind == "v" and isinstance(value, list):
             value = next((v for v in value if v == json.loads(rest)), None)
@@ -183,6 +182,7 @@ def at(value: Any, path: Sequence[str]) -> Any:
 
 
 def _has_keys(item: Any, keys: Json) -> bool:
+    """Whether these are the keys of an item; what a manifest leaves out, the server filled in."""
     return isinstance(item, Mapping) and all(item.get(key, value) == value for key, value in keys.items())
 
 

@@ -122,9 +122,7 @@ def needed(
 ) -> list[rbac.Permission]:
     """Every permission that deploying `objects` with these settings takes."""
     kinds = connection.kinds
-    used = {
-        (kinds[key], w.ref.namespace) for w in objects if (key := (w.ref.api_version, w.ref.kind)) in kinds
-    }
+    used = {(kinds[key], w.ref.namespace) for w in objects if (key := w.ref.key) in kinds}
     own = rbac.needed(used, environment.namespace)
     places = places_to_watch(w.ref for w in objects if may_be_awaited(w.ref, deploy))
     watched = rbac.to_watch((kinds[key], namespace) for key, namespace in places if key in kinds)
@@ -172,15 +170,10 @@ def _place(ref: Ref, phases: Sequence[settings_of.Phase], prefix: str) -> int:
 
 
 def _require_kinds(objects: Sequence[Wanted], kinds: Kinds) -> None:
-    """Check that the cluster serves every kind, or that the deploy brings it.
-
-    Raises:
-        Failure: a kind is unknown.
-
-    """
+    """Check that the cluster serves every kind, or that the deploy brings it."""
     brought = scopes_to_come(w.body for w in objects)
     for w in objects:
-        key = (w.ref.api_version, w.ref.kind)
+        key = w.ref.key
         if key not in kinds and key not in brought:
             raise unknown_kind(w.ref, kinds)
 

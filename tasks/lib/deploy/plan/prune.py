@@ -16,7 +16,7 @@ from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.cluster.rbac import NEVER_REMOVED
 from tasks.lib.deploy.history import Release
-from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names, is_going
+from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, annotations, configuration_names, is_going
 from tasks.lib.deploy.plan.decide import observe
 from tasks.lib.deploy.plan.field_managers import is_ours, other_managers, owner_of
 from tasks.lib.deploy.plan.plan import Planned
@@ -152,7 +152,7 @@ def completed(
     known |= set(spared)
     due = inventory(past, known, namespace)
     listed = [ref for ref in due if ref not in deployed and ref.kind not in spared]
-    gone = [Wanted(ref, {}) for ref in listed if (ref.api_version, ref.kind) in connection.kinds]
+    gone = [Wanted(ref, {}) for ref in listed if ref.key in connection.kinds]
     candidates = {**planned.others, **(_look(connection, gone, known, namespace) if gone else {})}
     configuration = any(ref.kind in CONFIGURATION for ref in candidates)
     readers = _readers(api, namespace) if configuration else []
@@ -191,7 +191,7 @@ def reason_to_leave(step: Step, live: Json, controllers: Collection[str]) -> str
     """
     if step.live and step.live["metadata"]["uid"] != live["metadata"]["uid"]:
         return "it was recreated by somebody else"
-    if not step.live and (live["metadata"].get("annotations") or {}).get(APPLIED) != step.wanted.digest:
+    if not step.live and annotations(live).get(APPLIED) != step.wanted.digest:
         return "it was changed outside this tool since"
     if not is_ours(live):
         return "it was not created by this tool"
@@ -220,9 +220,7 @@ def _look(
 ) -> dict[Ref, Json]:
     """Read objects from inventories; kinds that this deploy does not apply need permissions of their own."""
     kinds = connection.kinds
-    places = {
-        (kinds[w.ref.api_version, w.ref.kind], w.ref.namespace) for w in gone if w.ref.kind not in known
-    }
+    places = {(kinds[w.ref.key], w.ref.namespace) for w in gone if w.ref.kind not in known}
     rbac.require(connection.api, rbac.to_remove(places))
     return observe(connection.api, kinds, gone, namespace)
 

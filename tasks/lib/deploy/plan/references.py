@@ -11,7 +11,7 @@ from typing import Final
 from tasks.lib.cluster import rbac
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.gke import Connection
-from tasks.lib.deploy.objects import Ref
+from tasks.lib.deploy.objects import Ref, annotations
 from tasks.lib.deploy.plan.decide import get
 from tasks.lib.deploy.plan.plan import Planned
 from tasks.lib.deploy.steps import Action
@@ -87,7 +87,7 @@ def made_later(ref: Ref, body: Json) -> Iterator[Ref]:
     spec = at(body, "spec") or {}
     match ref.group, ref.kind:
         case "networking.k8s.io", "Ingress":
-            if (body["metadata"].get("annotations") or {}).keys() & {*ISSUED}:
+            if annotations(body).keys() & {*ISSUED}:
                 yield from (need.target for need in _tls(ref, spec))
         case "cert-manager.io", "Certificate":
             yield _core("Secret", ref, str(at(spec, "secretName")))
@@ -235,11 +235,7 @@ def _is_provided(target: Ref, provided: Collection[str], prefix: str) -> bool:
 def _unreadable(connection: Connection, targets: Collection[Ref]) -> set[Ref]:
     """The targets outside namespaces that we may not read, as few accounts may: the cluster checks these."""
     kinds = connection.kinds
-    whole = {
-        one: kind
-        for one in targets
-        if (kind := kinds.get((one.api_version, one.kind))) and not kind.namespaced
-    }
+    whole = {one: kind for one in targets if (kind := kinds.get(one.key)) and not kind.namespaced}
     lacking = rbac.missing(connection.api, rbac.to_read((kind, "") for kind in whole.values()))
     plurals = {(one.group, one.resource) for one in lacking}
     return {one for one, kind in whole.items() if (kind.group, kind.plural) in plurals}
@@ -248,10 +244,10 @@ def _unreadable(connection: Connection, targets: Collection[Ref]) -> set[Ref]:
 def _looked_up(connection: Connection, targets: Collection[Ref]) -> dict[Ref, Json]:
     """Those of the targets that the cluster has."""
     kinds = connection.kinds
-    known = [target for target in sorted(targets) if (target.api_version, target.kind) in kinds]
-    places = {(kinds[one.api_version, one.kind], one.namespace) for one in known}
+    known = [target for target in sorted(targets) if target.key in kinds]
+    places = {(kinds[one.key], one.namespace) for one in known}
     rbac.require(connection.api, rbac.to_read(places))
-    found = {one: get(connection.api, kinds[one.api_version, one.kind], one) for one in known}
+    found = {one: get(connection.api, kinds[one.key], one) for one in known}
     return {one: thing for one, thing in found.items() if thing}
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from tasks.lib.cluster.api import FIELD_MANAGER, Api, Json
 from tasks.lib.cluster.errors import ApiError
-from tasks.lib.deploy.objects import as_stored
+from tasks.lib.deploy.objects import annotations, as_stored, managed_fields
 from tasks.lib.deploy.plan.decide import PAUSES
 from tasks.lib.deploy.plan.diff import COPY
 from tasks.lib.deploy.plan.field_managers import Fields, at, fields_of, is_our_apply, only_in, remove, union
@@ -44,7 +44,7 @@ class Entries:
 def sort_entries(live: Json, predecessors: Collection[str]) -> Entries:
     """The managed fields of an object, sorted."""
     found = Entries()
-    for entry in live["metadata"].get("managedFields") or []:
+    for entry in managed_fields(live):
         is_present = entry["apiVersion"] == live["apiVersion"] and not entry.get("subresource")
         if is_present and is_our_apply(entry):
             found.ours.append(entry)
@@ -64,7 +64,7 @@ def with_first_entries(live: Json, result: Json) -> Json:
     """`live`; where it has no managed fields, with those that a dry run of its first apply made of it."""
     if not _has_copy_only(live):
         return live
-    made = [e for e in result["metadata"].get("managedFields") or [] if e["manager"] == UNRECORDED]
+    made = [e for e in managed_fields(result) if e["manager"] == UNRECORDED]
     return {**live, "metadata": {**live["metadata"], "managedFields": made}}
 
 
@@ -145,7 +145,7 @@ def preview_patch(live: Json, predecessors: Collection[str], result: Json) -> li
 
 def _has_copy_only(live: Json) -> bool:
     """Whether only kubectl's copy tells what was applied to the object."""
-    return not live["metadata"].get("managedFields") and COPY in (live["metadata"].get("annotations") or {})
+    return not managed_fields(live) and COPY in annotations(live)
 
 
 def _is_known(entry: Json, live: Json) -> bool:
@@ -162,11 +162,11 @@ def _inherited_fields(entries: Entries, live: Json) -> Fields:
 
 def _kubectls_copy(live: Json) -> Json | None:
     """The object as `kubectl apply` last applied it, this very annotation included."""
-    annotations = live["metadata"].get("annotations") or {}
+    there = annotations(live)
     try:
-        applied = json.loads(annotations.get(COPY, ""))
+        applied = json.loads(there.get(COPY, ""))
         metadata = applied["metadata"]
-        noted = {**(metadata.get("annotations") or {}), COPY: annotations[COPY]}
+        noted = {**annotations(applied), COPY: there[COPY]}
         return as_stored({**applied, "metadata": {**metadata, "annotations": noted}})
     except (ValueError, TypeError, KeyError, AttributeError):  # somebody else wrote it
         return None

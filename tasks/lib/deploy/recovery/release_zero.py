@@ -12,7 +12,7 @@ from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy import history
 from tasks.lib.deploy.events import Notice, Record, ReleaseResult
-from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names
+from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, annotations, configuration_names, managed_fields
 from tasks.lib.deploy.plan.decide import get
 from tasks.lib.deploy.plan.field_managers import fields_of, only_in, remove
 from tasks.lib.deploy.recovery.restore import LEFT, as_it_was
@@ -65,11 +65,11 @@ def is_of_others(step: Step) -> bool:
 def state(ref: Ref, live: Json) -> Wanted:
     """A live object as something to apply again: without what controllers set in it, and go on setting."""
     kept = copy.deepcopy(live)
-    entries = kept["metadata"].get("managedFields") or []
+    entries = managed_fields(kept)
     own = [entry for entry in entries if CONTROLLERS.search(entry["manager"])]
     for path in only_in(fields_of(own), fields_of([entry for entry in entries if entry not in own])):
         remove(kept, path)
-    (kept["metadata"].get("annotations") or {}).pop(REVISION, None)
+    annotations(kept).pop(REVISION, None)
     return as_it_was(ref, _without_nulls(kept))
 
 

@@ -54,8 +54,7 @@ def roll_back(settings: Settings, request: Request, tell: Tell) -> Record:
     for named in request.force_conflicts:
         bare(named)
     environment = request.environment
-    connection = gke.connect(settings, environment)
-    try:
+    with gke.reached(settings, environment) as connection:
         gke.check_mark(connection.api, environment)
         past = store.read(connection.api, environment.namespace)
         chosen = history.choose(past, request.number, environment.name)
@@ -66,8 +65,6 @@ def roll_back(settings: Settings, request: Request, tell: Tell) -> Record:
         kept = policy.way_back(past, chosen.number)
         tell(Notice(f"The database is not changed: migrations are not reversed. {kept}".strip()))
         return steps.deploy(Rollback(settings, request, connection, chosen, sealing), tell)
-    finally:
-        connection.api.close()
 
 
 class Rollback(steps.Operation):
@@ -99,7 +96,7 @@ class Rollback(steps.Operation):
         settings, chosen, connection = self._settings, self._chosen, self._connection
         bodies = [body for body in chosen.objects() if not is_job(body)]
         redactor = Redactor(public=public(settings, [body["metadata"]["name"] for body in bodies]))
-        claim = holder.claim_to_go_back(chosen.facts)
+        claim = holder.claim(chosen.facts, makes_way=False)
         session = Session(settings, self._environment, connection, claim, self._seal, redactor, record, tell)
         session.facts |= {
             "back_to": str(chosen.number),
@@ -162,12 +159,7 @@ def variables_of(past: history.Release) -> BuildVariables:
 
 
 def _require_images(settings: Settings, objects: Sequence[Json], tell: Tell) -> None:
-    """Check that the registry still holds what will run; one that does not answer stops nobody.
-
-    Raises:
-        Failure: an image is gone; nothing was changed.
-
-    """
+    """Check that the registry still holds what will run; one that does not answer stops nobody."""
     try:
         gone = digest.missing(settings, objects)
     except Failure as failure:

@@ -73,7 +73,7 @@ def collect(
 def _collect(api: Api, kinds: Kinds, namespace: str, touched: Sequence[Step], found: Found) -> None:
     things: list[Json] = []
     for step in touched:
-        if kind := kinds.get((step.ref.api_version, step.ref.kind)):
+        if kind := kinds.get(step.ref.key):
             with _noting(found, str(step.ref)):
                 if live := get(api, kind, step.ref):
                     things.append(live)
@@ -105,7 +105,7 @@ def write(folder: Path, found: Found, facts: Mapping[str, object], redactor: Red
     for name, content in files.items():
         path = (folder / name).with_name(file_name(Path(name).name))
         # Before YAML folds and escapes them, and again for what stands across members.
-        text = content if isinstance(content, str) else as_yaml(redactor.tree(content))
+        text = content if isinstance(content, str) else kubernetes_yaml.dump(redactor.tree(content))
         write_atomically(path, (redactor.text(text).rstrip() + "\n").encode())
 
 
@@ -135,11 +135,6 @@ def redacted(thing: Json) -> Json:
             part: dict.fromkeys(shown[part], REDACTED) for part in ("data", "stringData") if shown.get(part)
         }
     return shown
-
-
-def as_yaml(thing: Json) -> str:
-    """An object as YAML."""
-    return kubernetes_yaml.dump(thing)
 
 
 def as_lines(events: Sequence[Json]) -> str:

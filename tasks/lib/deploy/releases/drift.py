@@ -16,7 +16,7 @@ from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.deploy.history import Release
-from tasks.lib.deploy.objects import Ref, Wanted, contains, is_going
+from tasks.lib.deploy.objects import Ref, Wanted, contains, is_going, managed_fields
 from tasks.lib.deploy.plan.decide import observe
 from tasks.lib.deploy.plan.diff import changes
 from tasks.lib.deploy.plan.field_managers import at, paths, spelled
@@ -73,7 +73,7 @@ def compare_as_written(w: Wanted, live: Json, refusal: str) -> Drifted:
 
 def added(live: Json, body: Json) -> Iterator[tuple[str, str]]:
     """Fields, with their values, that others manage and the release does not set."""
-    entries = live["metadata"].get("managedFields") or []
+    entries = managed_fields(live)
     theirs = {path for entry in entries if is_stranger(entry) for path in paths(entry)}
     for path in sorted(theirs):
         dotted = spelled(path)
@@ -84,7 +84,7 @@ def added(live: Json, body: Json) -> Iterator[tuple[str, str]]:
 
 def others(live: Json) -> tuple[str, ...]:
     """Who else wrote to an object."""
-    entries = live["metadata"].get("managedFields") or []
+    entries = managed_fields(live)
     return tuple(sorted({entry["manager"] for entry in entries if is_stranger(entry)}))
 
 
@@ -103,7 +103,7 @@ def _of_object(api: Api, kinds: Kinds, w: Wanted, live: Json | None) -> Drifted 
     goes_away = w.ref.is_job and "ttlSecondsAfterFinished" in w.body["spec"]
     if goes_away and (live is None or is_going(live)):
         return None
-    kind = kinds.get((w.ref.api_version, w.ref.kind))
+    kind = kinds.get(w.ref.key)
     if kind is None:  # it may be there in another version
         gone = Change("apiVersion", w.ref.api_version, "no longer served by the cluster")
         return Drifted(w.ref, "changed", (gone,))
@@ -139,7 +139,7 @@ def _of_secrets(api: Api, past: Release) -> Iterable[Drifted]:
 def compare_keys(ref: Ref, keys: Sequence[str], live: Json) -> Drifted | None:
     """How a live Secret differs, as far as that can be known without its values."""
     there = set(live.get("data") or {})
-    entries = live["metadata"].get("managedFields") or []
+    entries = managed_fields(live)
     strange = {spelled(path) for entry in entries if is_stranger(entry) for path in paths(entry)}
     theirs = {key for key in there if f"data.{key}" in strange}
     lost = [Change(f"data.{key}", REDACTED, None) for key in sorted(set(keys) - there)]

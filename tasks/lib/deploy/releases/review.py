@@ -4,14 +4,15 @@ import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
+from tasks.lib.cluster import gke
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.errors import ApiError
-from tasks.lib.cluster.gke import Connection, connect
+from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy import history
 from tasks.lib.deploy.events import ReleaseResult
 from tasks.lib.deploy.history import Release
@@ -158,7 +159,7 @@ class Status:
 
 def releases(settings: Settings, environment: Environment) -> list[history.Release]:
     """The releases that are kept, the newest first."""
-    with _reached(settings, environment) as connection:
+    with gke.reached(settings, environment) as connection:
         return store.read(connection.api, environment.namespace)
 
 
@@ -183,7 +184,7 @@ def compare(
         UsageError: they are not kept.
 
     """
-    with _reached(settings, environment) as connection:
+    with gke.reached(settings, environment) as connection:
         past = _some(store.read(connection.api, environment.namespace), environment)
         before, after = pick(past, numbers, environment.name)
         redactor = _redactor(settings, environment, connection)
@@ -198,7 +199,7 @@ def status(settings: Settings, environment: Environment) -> Status:
         Failure: nothing was deployed yet, or the release's objects are not kept.
 
     """
-    with _reached(settings, environment) as connection:
+    with gke.reached(settings, environment) as connection:
         past = _some(store.read(connection.api, environment.namespace), environment)
         chosen = in_force(past, environment.name)
         objects = wanted(set_by(chosen, past), connection.kinds, environment.namespace)
@@ -253,12 +254,3 @@ def _redactor(settings: Settings, environment: Environment, connection: Connecti
         found, _ = connection.api.list(path, doing="list secrets")
         redactor.learn(sensitive.in_objects(found, redactor.public))
     return redactor
-
-
-@contextmanager
-def _reached(settings: Settings, environment: Environment) -> Iterator[Connection]:
-    connection = connect(settings, environment)
-    try:
-        yield connection
-    finally:
-        connection.api.close()

@@ -14,7 +14,7 @@ from typing import Final
 from tasks.lib.cluster.api import FIELD_MANAGER, Api, Json
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.deploy.history import Release, pack, sound
-from tasks.lib.deploy.objects import Wanted
+from tasks.lib.deploy.objects import Wanted, annotations
 from tasks.lib.errors import Failure
 
 LABEL: Final = "lookit-orchestrator/release"
@@ -173,7 +173,7 @@ def manifests(number: int, facts: Mapping[str, str], packed: str, namespace: str
 
 def content(head: Json, others: Sequence[Json]) -> tuple[str, int]:
     """What the parts of a release hold together, and how many they should be; empty if one is missing."""
-    noted = (head["metadata"].get("annotations") or {}).get(PARTS, "1")
+    noted = annotations(head).get(PARTS, "1")
     by_part = {int(one["metadata"]["labels"][PART]): one for one in others}
     if not noted.isdecimal():  # somebody changed it
         return "", max(by_part, default=1)

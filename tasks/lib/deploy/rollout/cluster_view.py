@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from tasks.lib.cluster.api import Json
-from tasks.lib.deploy.objects import Ref, is_job, ref_of
+from tasks.lib.deploy.objects import Ref, annotations, is_job, ref_of
 from tasks.lib.deploy.rollout import diagnose
 from tasks.lib.deploy.rollout.failure_rules import Problem
 
@@ -92,7 +92,7 @@ class View:
         listed = list(things)
         names = {ref_of(thing) for thing in listed}
         for ref, thing in list(self._by_ref.items()):
-            listed_here = ((ref.api_version, ref.kind), ref.namespace) == (kind, namespace)
+            listed_here = (ref.key, ref.namespace) == (kind, namespace)
             if listed_here and ref not in names:
                 self.drop(thing)
         for thing in listed:
@@ -213,7 +213,7 @@ def _older(one: Json, other: Json) -> bool:
 
 
 def _annotation(thing: Json, name: str) -> str:
-    return str((thing["metadata"].get("annotations") or {}).get(name, ""))
+    return str(annotations(thing).get(name, ""))
 
 
 def _label(thing: Json, name: str) -> str:

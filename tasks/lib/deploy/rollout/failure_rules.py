@@ -33,10 +33,10 @@ class Rule:
 
     where: Where
     reason: str
-    said: str  # which messages it is about, in words
-    message: str  # the same as a regular expression; empty for any
     patience: float  # the seconds for which it may last
     meaning: str
+    said: str = "any"  # which messages it is about, in words
+    message: str = ""  # the same as a regular expression; empty for any
     limit: str = ""  # which of the time limits in the settings takes the place of `patience`; mostly none
 
 
@@ -54,77 +54,67 @@ SLOW_REGISTRY: Final = "the image cannot be pulled; a slow or unavailable regist
 NO_IMAGE: Final = "the image does not exist or may not be pulled"
 _C, _P, _W, _V = Where.CONTAINER, Where.POD, Where.WORKLOAD, Where.CLAIM
 RULES: Final = (
-    Rule(_C, "InvalidImageName", "any", "", 0, "the image's name is malformed"),
-    Rule(_C, "ErrImageNeverPull", "any", "", 0, "the image is not on the node and may not be pulled"),
-    Rule(_C, "ErrImagePull", "image unknown or access denied", NO_SUCH_IMAGE, 0, NO_IMAGE),
-    Rule(_C, "ImagePullBackOff", "image unknown or access denied", NO_SUCH_IMAGE, 0, NO_IMAGE),
-    Rule(_C, "ErrImagePull", "any", "", 45, SLOW_REGISTRY),
-    Rule(_C, "ImagePullBackOff", "any", "", 45, SLOW_REGISTRY),
+    Rule(_C, "InvalidImageName", 0, "the image's name is malformed"),
+    Rule(_C, "ErrImageNeverPull", 0, "the image is not on the node and may not be pulled"),
+    Rule(_C, "ErrImagePull", 0, NO_IMAGE, said="image unknown or access denied", message=NO_SUCH_IMAGE),
+    Rule(_C, "ImagePullBackOff", 0, NO_IMAGE, said="image unknown or access denied", message=NO_SUCH_IMAGE),
+    Rule(_C, "ErrImagePull", 45, SLOW_REGISTRY),
+    Rule(_C, "ImagePullBackOff", 45, SLOW_REGISTRY),
+    Rule(_C, "CrashLoopBackOff", 0, "the container ended twice or more and is restarted ever more slowly"),
     Rule(
-        _C, "CrashLoopBackOff", "any", "", 0,
-        "the container ended twice or more and is restarted ever more slowly",
+        _C, "CreateContainerConfigError", 0, "a ConfigMap, Secret or key that the container names is missing",
+        said="ConfigMap, Secret or key missing", message=NO_SUCH_SETTING,
     ),
+    Rule(_C, "CreateContainerConfigError", 30, "the node cannot read the container's settings"),
+    Rule(_C, "CreateContainerError", 15, "the node cannot create the container"),
+    Rule(_C, "RunContainerError", 15, "the container cannot be started: wrong command or mount"),
+    Rule(_C, "Error", NEVER, "the container failed and is restarted"),
+    Rule(_C, "OOMKilled", NEVER, "the container exceeded its memory limit and is restarted"),
+    Rule(_P, "Unhealthy", NEVER, "a probe fails: the container runs, and gets no requests"),
     Rule(
-        _C, "CreateContainerConfigError", "ConfigMap, Secret or key missing", NO_SUCH_SETTING, 0,
-        "a ConfigMap, Secret or key that the container names is missing",
+        _P, "FailedMount", 0, "a ConfigMap, Secret or key that a volume names is missing",
+        said="ConfigMap, Secret or key missing", message=NO_SUCH_SETTING,
     ),
-    Rule(_C, "CreateContainerConfigError", "any", "", 30, "the node cannot read the container's settings"),
-    Rule(_C, "CreateContainerError", "any", "", 15, "the node cannot create the container"),
-    Rule(_C, "RunContainerError", "any", "", 15, "the container cannot be started: wrong command or mount"),
-    Rule(_C, "Error", "any", "", NEVER, "the container failed and is restarted"),
-    Rule(_C, "OOMKilled", "any", "", NEVER, "the container exceeded its memory limit and is restarted"),
-    Rule(_P, "Unhealthy", "any", "", NEVER, "a probe fails: the container runs, and gets no requests"),
+    Rule(_P, "FailedMount", NEVER, "a volume cannot be mounted; the node keeps trying"),
     Rule(
-        _P, "FailedMount", "ConfigMap, Secret or key missing", NO_SUCH_SETTING, 0,
-        "a ConfigMap, Secret or key that a volume names is missing",
-    ),
-    Rule(_P, "FailedMount", "any", "", NEVER, "a volume cannot be mounted; the node keeps trying"),
-    Rule(
-        _P, "FailedAttachVolume", "any", "", NEVER,
+        _P, "FailedAttachVolume", NEVER,
         "a disk cannot be attached; it may still be held by the node of an earlier pod",
     ),
-    Rule(_P, "FailedCreatePodSandBox", "any", "", NEVER, "the node cannot give the pod a network yet"),
+    Rule(_P, "FailedCreatePodSandBox", NEVER, "the node cannot give the pod a network yet"),
     Rule(
-        _P, "Unschedulable", "volume claim not found", r'persistentvolumeclaim "[^"]*" not found', 15,
-        "the pod names a volume claim that does not exist",
+        _P, "Unschedulable", 15, "the pod names a volume claim that does not exist",
+        said="volume claim not found", message=r'persistentvolumeclaim "[^"]*" not found',
+    ),
+    Rule(_P, "Unschedulable", 300, "no node can take the pod; an autoscaler may add one", limit="scheduling"),
+    Rule(
+        _W, "FailedCreate", 30, "a ResourceQuota is used up; pods that end may free it",
+        said="quota used up", message="exceeded quota",
     ),
     Rule(
-        _P, "Unschedulable", "any", "", 300, "no node can take the pod; an autoscaler may add one",
+        _W, "FailedCreate", 0, "an admission rule, a LimitRange or the pods' own specification forbids them",
+        said="refused by a rule", message=REFUSED_FOR_GOOD,
+    ),
+    Rule(
+        _W, "FailedCreate", 15, "a service account or priority class that the pods name is missing",
+        said="account or priority class missing",
+        message=r"serviceaccount \"[^\"]*\" not found|no PriorityClass",
+    ),
+    Rule(_W, "FailedCreate", 45, "its pods cannot be created"),
+    Rule(_W, "Paused", 0, "its rollout is paused: nothing happens until `kubectl rollout resume`"),
+    Rule(
+        _W, "Suspended", 300, "the Job is suspended: nothing runs until somebody, or a queue, resumes it",
         limit="scheduling",
     ),
+    Rule(_W, "ProgressDeadlineExceeded", 0, "no progress for `progressDeadlineSeconds`"),
+    Rule(_W, "BackoffLimitExceeded", 0, "its pods failed more often than `backoffLimit` allows"),
+    Rule(_W, "DeadlineExceeded", 0, "the Job ran longer than `activeDeadlineSeconds`"),
+    Rule(_W, "PodFailurePolicy", 0, "the Job's own `podFailurePolicy` ended it"),
     Rule(
-        _W, "FailedCreate", "quota used up", "exceeded quota", 30,
-        "a ResourceQuota is used up; pods that end may free it",
+        _V, "ProvisioningFailed", 0, "the claim names a StorageClass that does not exist",
+        said="StorageClass missing", message=r'storageclass\S* "[^"]*" not found',
     ),
-    Rule(
-        _W, "FailedCreate", "refused by a rule", REFUSED_FOR_GOOD, 0,
-        "an admission rule, a LimitRange or the pods' own specification forbids them",
-    ),
-    Rule(
-        _W, "FailedCreate", "account or priority class missing",
-        r"serviceaccount \"[^\"]*\" not found|no PriorityClass", 15,
-        "a service account or priority class that the pods name is missing",
-    ),
-    Rule(_W, "FailedCreate", "any", "", 45, "its pods cannot be created"),
-    Rule(
-        _W, "Paused", "any", "", 0,
-        "its rollout is paused: nothing happens until `kubectl rollout resume`",
-    ),
-    Rule(
-        _W, "Suspended", "any", "", 300,
-        "the Job is suspended: nothing runs until somebody, or a queue, resumes it",
-        limit="scheduling",
-    ),
-    Rule(_W, "ProgressDeadlineExceeded", "any", "", 0, "no progress for `progressDeadlineSeconds`"),
-    Rule(_W, "BackoffLimitExceeded", "any", "", 0, "its pods failed more often than `backoffLimit` allows"),
-    Rule(_W, "DeadlineExceeded", "any", "", 0, "the Job ran longer than `activeDeadlineSeconds`"),
-    Rule(_W, "PodFailurePolicy", "any", "", 0, "the Job's own `podFailurePolicy` ended it"),
-    Rule(
-        _V, "ProvisioningFailed", "StorageClass missing", r'storageclass\S* "[^"]*" not found', 0,
-        "the claim names a StorageClass that does not exist",
-    ),
-    Rule(_V, "ProvisioningFailed", "any", "", 120, "no volume can be created; the disk quota may be used up"),
-    Rule(_V, "FailedBinding", "any", "", 120, "the claim names no StorageClass, and no volume is available"),
+    Rule(_V, "ProvisioningFailed", 120, "no volume can be created; the disk quota may be used up"),
+    Rule(_V, "FailedBinding", 120, "the claim names no StorageClass, and no volume is available"),
 )  # fmt: skip
 
 

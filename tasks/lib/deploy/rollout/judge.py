@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Final
 
 from tasks.lib.cluster.api import FIELD_MANAGER, Json
-from tasks.lib.deploy.objects import Ref
+from tasks.lib.deploy.objects import Ref, managed_fields
 from tasks.lib.deploy.rollout.cluster_view import View
 from tasks.lib.deploy.rollout.diagnose import has_started, without_earlier_deadline
 from tasks.lib.deploy.rollout.failure_rules import Problem
@@ -73,7 +73,7 @@ def previous_run(step: Step) -> Target | None:
 
 def last_write(thing: Json) -> str:
     """When this project last wrote an object, by the server's clock; empty if it never did."""
-    entries = thing["metadata"].get("managedFields") or []
+    entries = managed_fields(thing)
     return max((e.get("time", "")[:19] for e in entries if e.get("manager") == FIELD_MANAGER), default="")
 
 

@@ -11,10 +11,11 @@ from tasks.lib import signals
 from tasks.lib.background import Background
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.errors import ApiError, Unreachable
+from tasks.lib.deploy.events import LogLine
 from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.rollout.diagnose import container_to_blame, last_seen
 from tasks.lib.deploy.rollout.failure_rules import Problem
-from tasks.lib.deploy.rollout.watch import Inbox, Logged
+from tasks.lib.deploy.rollout.watch import Inbox
 from tasks.lib.errors import Failure
 from tasks.lib.printable import one_line
 
@@ -207,7 +208,7 @@ def _follow(api: Api, metadata: Json, container: str, inbox: Inbox, stop: thread
                 stamp, _, text = line.partition(" ")
                 if stamp > seen:  # sinceTime knows whole seconds only: some lines come twice
                     seen = stamp
-                    inbox.put(Logged(metadata["name"], container, text))
+                    inbox.put(LogLine(metadata["name"], text, container))
         except Unreachable:
             if stop.wait(min(0.2 * 2**attempt, 3)):
                 return

@@ -1,9 +1,10 @@
 """Waiting: every target is judged at each piece of news, until all are ready or one has failed."""
 
 import queue
+import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from tasks.lib import signals
@@ -17,7 +18,7 @@ from tasks.lib.deploy.rollout.cluster_view import View
 from tasks.lib.deploy.rollout.judge import Outcome, Target, Verdict, judge
 from tasks.lib.deploy.rollout.logs import Followers, gather, has_completed, owners, pods_of_job
 from tasks.lib.deploy.rollout.readiness import job_outcome, tally
-from tasks.lib.deploy.rollout.watch import Broken, Disturbed, Gone, Inbox, Listed, Logged, News, Seen, watches
+from tasks.lib.deploy.rollout.watch import Broken, Disturbed, Gone, Inbox, Listed, News, Seen, watching
 from tasks.lib.errors import Failure, TimedOut
 
 # How often rules that count seconds are looked at when nothing happens.
@@ -63,7 +64,9 @@ class Wait:
         self._disturbed = ""
         # Pods of Jobs as last seen: a Job may be gone with them the moment it ends.
         self._pods_of_jobs: dict[str, Json] = {}
-        self._hear_out: Callable[[Collection[str], float], None] = lambda pods, seconds: None
+        self._inbox: Inbox = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._followers = Followers(api, self._inbox, self._stop)
 
     def until_ready(self, kinds: Kinds, seconds: float) -> None:
         """Return when every target is ready.
@@ -75,73 +78,74 @@ class Wait:
         """
         deadline = time.monotonic() + seconds
         watched = [(kinds[key], namespace) for key, namespace in places_to_watch(self._pending)]
-        with watches(self._api, watched) as (inbox, stop):
-            followers = Followers(self._api, inbox, stop)
-            self._hear_out = partial(self._finish, followers, inbox)
+        with watching(self._api, watched, self._inbox, self._stop):
             while self._pending:
                 signals.check()
                 if time.monotonic() > deadline:
                     raise self._timed_out(seconds)
-                try:
-                    news = [inbox.get(timeout=TICK)]
-                except queue.Empty:
-                    news = []
-                while not inbox.empty():
-                    news.append(inbox.get())
-                for one in news:
-                    self._take(one, followers)
+                for one in self._news():
+                    self._take(one)
                 self._judge_all()
-            self._follow_the_rest(followers)
-            self._hear_out(self._pods_of_jobs, SECONDS_FOR_LAST_LOG_LINES)
+            self._follow_the_rest()
+            self._hear_out(self._pods_of_jobs)
 
-    def _finish(self, followers: Followers, inbox: Inbox, pods: Collection[str], seconds: float) -> None:
+    def _news(self) -> list[News]:
+        """What has happened since the last look; nothing where that takes longer than a tick."""
+        with suppress(queue.Empty):
+            news = [self._inbox.get(timeout=TICK)]
+            while not self._inbox.empty():
+                news.append(self._inbox.get())
+            return news
+        return []
+
+    def _hear_out(self, pods: Collection[str]) -> None:
         """Hear what the logs of pods that have ended still have to say."""
-        followers.finish(pods, seconds)
-        while not inbox.empty():
-            if isinstance(one := inbox.get(), Logged):
+        self._followers.finish(pods, SECONDS_FOR_LAST_LOG_LINES)
+        while not self._inbox.empty():
+            if isinstance(one := self._inbox.get(), LogLine):
                 self._hear(one)
 
-    def _hear(self, one: Logged) -> None:
-        self._record.hear(one.pod, one.container, one.line)
-        self._tell(LogLine(one.pod, one.line))
+    def _hear(self, one: LogLine) -> None:
+        self._record.hear(one)
+        self._tell(one)
 
-    def _take(self, news: News, followers: Followers) -> None:
+    def _take(self, news: News) -> None:
         match news:
             case Listed(kind, namespace, things):
                 self._view.replace_kind(kind, namespace, things)
                 self._note_missing(kind, namespace, {thing["metadata"]["uid"] for thing in things})
                 for thing in things:
-                    self._follow_log(thing, followers)
+                    self._follow_log(thing)
             case Seen(thing):
                 self._view.put(thing)
-                self._follow_log(thing, followers)
+                self._follow_log(thing)
             case Gone(thing):
                 self._view.drop(thing)
                 self._note_deletion(thing)
-            case Logged():
+            case LogLine():
                 self._hear(news)
             case Disturbed(problem):
                 self._note_disturbance(problem)
             case Broken(failure):
                 raise failure
 
-    def _follow_log(self, thing: Json, followers: Followers) -> None:
+    def _follow_log(self, thing: Json) -> None:
         jobs = {target.uid for target in self._pending.values() if target.ref.is_job}
         if thing["kind"] == "Pod" and owners(thing) & jobs:
             self._pods_of_jobs[thing["metadata"]["uid"]] = thing
-            followers.follow(thing)
+            self._followers.follow(thing)
 
-    def _follow_the_rest(self, followers: Followers) -> None:
+    def _follow_the_rest(self) -> None:
         """Follow what the watch of pods has not told yet: a Job's end comes over another connection."""
         for job in self._jobs:
             for pod in pods_of_job(self._api, job.ref.namespace, job.uid):
                 self._pods_of_jobs[pod["metadata"]["uid"]] = pod
-                followers.follow(pod)
+                self._followers.follow(pod)
 
     def _note_missing(self, kind: tuple[str, str], namespace: str, present: Collection[str]) -> None:
         """A target that a list lacks was deleted between two watches; a Job perhaps by its time to live."""
         for target in list(self._pending.values()):
-            place = (target.ref.api_version, target.ref.kind), target.ref.namespace
+            place = target.ref.key, target.ref.namespace
             if place != (kind, namespace) or target.uid in present:
                 continue
             is_job, uid = target.ref.is_job, target.uid
@@ -233,7 +237,7 @@ class Wait:
         if present:
             return present
         gone = {uid: pod for uid, pod in self._pods_of_jobs.items() if job.uid in owners(pod)}
-        self._hear_out(gone, SECONDS_FOR_LAST_LOG_LINES)
+        self._hear_out(gone)
         return list(gone.values())
 
     def _say(self, target: Target, text: str) -> None:
@@ -262,6 +266,6 @@ def places_to_watch(refs: Iterable[Ref]) -> list[tuple[tuple[str, str], str]]:
     """The kinds that waiting for these objects needs, each with its namespace, each once."""
     places: dict[tuple[tuple[str, str], str], None] = {}
     for ref in refs:
-        keys = ((ref.api_version, ref.kind), *WATCHED_WITH.get(ref.kind, ()))
+        keys = (ref.key, *WATCHED_WITH.get(ref.kind, ()))
         places.update(dict.fromkeys((key, ref.namespace) for key in keys))
     return list(places)

@@ -15,6 +15,7 @@ from typing import Final
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.errors import ApiError, Unreachable, from_status
 from tasks.lib.cluster.kinds import Kind
+from tasks.lib.deploy.events import LogLine
 from tasks.lib.errors import Failure
 from tasks.lib.retry import Attempts
 
@@ -53,15 +54,6 @@ class Gone:
 
 
 @dataclass(frozen=True)
-class Logged:
-    """One line of a container's log."""
-
-    pod: str
-    container: str
-    line: str
-
-
-@dataclass(frozen=True)
 class Disturbed:
     """The connection is lost, or back again (`problem` is empty)."""
 
@@ -75,22 +67,15 @@ class Broken:
     failure: Failure
 
 
-News = Listed | Seen | Gone | Logged | Disturbed | Broken
+News = Listed | Seen | Gone | LogLine | Disturbed | Broken
 Inbox = queue.SimpleQueue[News]
 
 
 @contextmanager
-def watches(
-    api: Api, places: Iterable[tuple[Kind, str]]
-) -> Iterator[tuple[Inbox, threading.Event]]:  # fmt: skip
-    """Watch each kind in its namespace while inside.
-
-    Yields:
-        The queue of what happens, and the event that tells threads to end.
-
-    """
-    inbox: Inbox = queue.SimpleQueue()
-    stop = threading.Event()
+def watching(
+    api: Api, places: Iterable[tuple[Kind, str]], inbox: Inbox, stop: threading.Event
+) -> Iterator[None]:
+    """Watch each kind in its namespace while inside; `stop` is set at the end."""
     # Streams of their own: closing them must not disturb the caller's connections.
     own = api.patient(api.patience)
     for kind, namespace in places:
@@ -98,7 +83,7 @@ def watches(
             target=_follow, args=(own, kind, namespace, inbox, stop), name=f"watch {kind.plural}", daemon=True
         ).start()
     try:
-        yield inbox, stop
+        yield
     finally:
         stop.set()
         own.close()

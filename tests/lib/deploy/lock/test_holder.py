@@ -8,7 +8,6 @@ from tasks.lib.cluster.api import Json
 from tasks.lib.deploy.lock.holder import (
     NOT_KEPT,
     claim,
-    claim_to_go_back,
     describe,
     facts,
     notes_of,
@@ -31,7 +30,7 @@ def lease(**spec: str) -> Json:
 
 
 def test_each_process_has_a_claim_of_its_own_with_notes_of_its_release() -> None:
-    one, another = claim(VARIABLES), claim(VARIABLES)
+    one, another = claim(VARIABLES.as_facts()), claim(VARIABLES.as_facts())
 
     assert one.holder != another.holder
     assert one.notes == {"commit": "a" * 40, "branch": "develop", "tag": "", "build": "7"}
@@ -39,7 +38,7 @@ def test_each_process_has_a_claim_of_its_own_with_notes_of_its_release() -> None
 
 
 def test_who_goes_back_is_sent_away_by_nobody_and_notes_what_is_gone_back_to() -> None:
-    one = claim_to_go_back({"commit": "abc", "result": "deployed"})
+    one = claim({"commit": "abc", "result": "deployed"}, makes_way=False)
 
     assert (one.makes_way, one.notes) == (False, {"commit": "abc"})
 
@@ -51,7 +50,7 @@ def test_who_has_a_number_for_a_name_only_may_claim_too(monkeypatch: pytest.Monk
     monkeypatch.setattr("getpass.getuser", nameless)
     monkeypatch.setattr("os.getuid", lambda: 4711)
 
-    assert claim(VARIABLES).holder.startswith("4711@")
+    assert claim(VARIABLES.as_facts()).holder.startswith("4711@")
 
 
 @pytest.mark.parametrize(

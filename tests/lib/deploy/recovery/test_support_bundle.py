@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tasks.lib import kubernetes_yaml
 from tasks.lib.cluster.api import Api, Patience
 from tasks.lib.cluster.endpoint import Endpoint
 from tasks.lib.cluster.kinds import Kind
@@ -15,7 +16,6 @@ from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.recovery.support_bundle import (
     Found,
     as_lines,
-    as_yaml,
     collect,
     folder_name,
     owned,
@@ -136,7 +136,7 @@ def test_a_secret_is_shown_by_its_keys_only() -> None:
         "metadata": {"name": "env", "annotations": notes, "managedFields": [{}]},
         "data": {"password": ENCODED},
     }
-    said = as_yaml(redacted(secret))
+    said = kubernetes_yaml.dump(redacted(secret))
     assert "password: '[redacted]'" in said
     assert ENCODED not in said
     assert "managedFields" not in said

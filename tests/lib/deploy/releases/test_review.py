@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tasks.lib.cluster import gke
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.deploy.history import Release, pack
 from tasks.lib.deploy.objects import Ref, Wanted
@@ -86,7 +87,7 @@ def test_how_releases_differ_is_told_without_the_values_of_secrets(
     def reached(*_: Any) -> Iterator[Any]:
         yield SimpleNamespace(api=SimpleNamespace(list=secrets))
 
-    monkeypatch.setattr(review, "_reached", reached)
+    monkeypatch.setattr(gke, "reached", reached)
     monkeypatch.setattr(store, "read", lambda *_: [release(2, "correct%20horse"), release(1, "before")])
     settings = checked_in_settings()
 

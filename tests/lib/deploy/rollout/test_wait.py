@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -19,7 +19,6 @@ from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.output.display import Lines
 from tasks.lib.deploy.rollout import logs
 from tasks.lib.deploy.rollout.judge import Target
-from tasks.lib.deploy.rollout.logs import Followers
 from tasks.lib.deploy.rollout.wait import Wait
 from tasks.lib.deploy.rollout.watch import Disturbed, Gone, Listed, News, Seen
 from tasks.lib.deploy.steps import Action
@@ -101,7 +100,7 @@ def waited(target: Target, *news: News) -> str:
     )
     wait = Wait(NOBODY, "default", [target], record, lambda event: None, {})
     for one in news:
-        wait._take(one, cast("Followers", None))
+        wait._take(one)
     wait._judge_all()
     return record.rows[target.ref].words
 
@@ -135,7 +134,7 @@ def test_a_job_that_is_gone_is_complete_if_an_event_says_so(
         wait = Wait(server.api(), "default", [target], record, lambda event: None, {})
 
         with nullcontext() if answers[-1] else pytest.raises(Failure, match="was deleted while"):
-            wait._take(Listed(("batch/v1", "Job"), "default", []), cast("Followers", None))
+            wait._take(Listed(("batch/v1", "Job"), "default", []))
 
     assert record.rows[MIGRATION].words == result
     assert "involvedObject.uid%3Duid-migration%2Creason%3DCompleted" in server.asked[0].path
@@ -197,7 +196,7 @@ def test_a_jobs_log_is_told_though_its_pod_comes_late() -> None:
     wait.until_ready(WATCHED, 60)
 
     assert [event for event in told if isinstance(event, LogLine)] == [
-        LogLine("migration-x", "Running migrations:")
+        LogLine("migration-x", "Running migrations:", "main")
     ]
 
 
@@ -269,7 +268,7 @@ def test_the_deletion_of_a_pod_is_always_logged(tmp_path: Path) -> None:
         lines(Told(rabbit, "changed"))
 
         for one in (pod, thing("StatefulSet", "rabbit", **revisions)):
-            wait._take(Seen(one), cast("Followers", None))
+            wait._take(Seen(one))
         wait._judge_all()
         lines(Told(rabbit, "0 of 1 ready"))
 
@@ -398,7 +397,7 @@ def test_a_definition_whose_names_are_taken_fails_the_deploy() -> None:
 def test_a_time_out_names_the_workloads_and_the_limits() -> None:
     record = Record("staging", {WEB: Row("phase", WEB, Action.CHANGE, Result.WAITING, "0 of 1 updated")})
     wait = Wait(NOBODY, "default", [Target(WEB, "uid-web", 1)], record, lambda event: None, {})
-    wait._take(Disturbed("connection refused"), cast("Followers", None))
+    wait._take(Disturbed("connection refused"))
 
     late = wait._timed_out(123.45678)
 

@@ -1,6 +1,8 @@
 """What a watch makes of odd answers; tests/e2e/test_deploy_faults.py cuts real ones."""
 
 import json
+import queue
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.rollout import watch
-from tasks.lib.deploy.rollout.watch import Broken, Disturbed, Listed, News, Seen, watches
+from tasks.lib.deploy.rollout.watch import Broken, Disturbed, Inbox, Listed, News, Seen, watching
 from tests.lib.cluster.scripted import Answer, scripted, status
 
 POD = Kind("v1", "Pod", "pods", namespaced=True)
@@ -23,7 +25,9 @@ def news(folder: Path, watched: bytes) -> list[News]:
     found: list[News] = []
     with scripted(folder) as server:
         server.answers = [LIST, Answer(body=watched), LIST, END]
-        with watches(server.api(total=0.0, attempt=60.0), [(POD, "default")]) as (inbox, _):
+        inbox: Inbox = queue.SimpleQueue()
+        api = server.api(total=0.0, attempt=60.0)
+        with watching(api, [(POD, "default")], inbox, threading.Event()):
             while not isinstance(one := inbox.get(timeout=20), Broken):
                 found.append(one)
     return [one for one in found if one != Disturbed("no")]
@@ -49,7 +53,8 @@ def test_refusals_are_retried_while_a_server_may_be_starting(
     monkeypatch.setattr(watch, "FIRST_PAUSE", 0.0)
     with scripted(tmp_path) as server:
         server.answers = [*([END] * 20), LIST]
-        with watches(server.patient_api(), [(POD, "default")]) as (inbox, _):
+        inbox: Inbox = queue.SimpleQueue()
+        with watching(server.patient_api(), [(POD, "default")], inbox, threading.Event()):
             while isinstance(one := inbox.get(timeout=60), Disturbed):
                 pass
 
