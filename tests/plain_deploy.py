@@ -63,6 +63,4 @@ class PlainDeploy(Operation):
 
     def plan(self, session: Session) -> "Planned":
         """Plan as a real deploy does, without removals."""
-        return plans.make(
-            self._settings, self._environment, self._connection, session.objects, plans.Choices()
-        )
+        return plans.make(session, session.objects, plans.Choices())

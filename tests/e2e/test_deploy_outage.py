@@ -15,7 +15,7 @@ from tasks.lib import build_variables
 from tasks.lib.cluster.gke import connect
 from tasks.lib.cluster.rbac import Permission, known_as, roles
 from tasks.lib.deploy.objects import wanted
-from tasks.lib.deploy.plan.plan import needed
+from tasks.lib.deploy.plan.plan import Destination, needed
 from tasks.lib.google.credentials import SCOPES
 from tasks.lib.render.rendering import render
 from tasks.lib.secrets.crypt import decrypt_all
@@ -162,7 +162,7 @@ def needed_by(settings: Settings) -> list[Permission]:
     connection = connect(settings, environment)
     contents = [document.content for document in rendered.documents]
     objects = wanted(contents, connection.kinds, environment.namespace)
-    return needed(connection, environment, objects, settings.deploy)
+    return needed(Destination(settings, environment, connection), objects)
 
 
 def test_the_cluster_knows_an_account_by_its_address_only_if_the_token_tells_it(

@@ -83,7 +83,7 @@ class Chain:
 
     def uploaded(self, done: Ran) -> set[str]:
         """The names of the files that a failed deploy copied to the bucket of reports."""
-        told = re.search(r"files of evidence to gs://([^/]+)/(\S+)\.", done.stderr)
+        told = re.search(r"files of the support bundle to gs://([^/]+)/(\S+)\.", done.stderr)
         assert told, done.stderr
         url = f"{self.case.settings.google.storage}/storage/v1/b/{told[1]}/o?prefix={told[2]}/"
         with urllib.request.urlopen(url) as answer:

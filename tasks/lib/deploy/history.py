@@ -71,12 +71,7 @@ class Release:
         return f"Deploy its commit instead: ./inv deploy --branch {branch} --commit {commit}"
 
     def objects(self) -> list[Json]:
-        """The rendered objects, without Secrets.
-
-        Raises:
-            Failure: they were too large to be kept, or someone deleted a part of them.
-
-        """
+        """The rendered objects, without Secrets; raises Failure where they are not kept, or not whole."""
         if not self.packed:
             raise Failure(
                 f"The objects of release {self.number} are not kept.",

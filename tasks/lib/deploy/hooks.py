@@ -63,12 +63,7 @@ class Hooks:
         self.notify("success", problem)
 
     def before(self) -> None:
-        """Run the hooks that may still stop the deploy.
-
-        Raises:
-            Failure: one failed.
-
-        """
+        """Run the hooks that may still stop the deploy; raises Failure where one failed."""
         try:
             self._run("before_deploy")
         except Failure as failure:

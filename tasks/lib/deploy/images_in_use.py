@@ -55,16 +55,11 @@ def being_deployed(api: Api, environment: Environment) -> set[str]:
 
 
 def images_of(past: Release, namespace: str) -> list[str]:
-    """The images of a past release.
-
-    Raises:
-        Failure: somebody changed what is kept of them.
-
-    """
+    """The images of a past release; raises Failure where somebody changed what is kept of them."""
     if "images" in past.facts.get(DAMAGED, ""):
         raise Failure(
             f"Which images release {past.number} in {namespace} runs cannot be read.",
-            "Somebody changed its ConfigMap, and what a roll back needs must not be deleted.",
+            "Somebody changed its ConfigMap, and what a rollback needs must not be deleted.",
             "If that release is not needed: "
             f"kubectl -n {namespace} delete configmap {store.config_map(past.number, 1)}",
         )

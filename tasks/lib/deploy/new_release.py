@@ -77,12 +77,7 @@ def deploy(settings: Settings, request: Request, tell: Tell) -> Record:
 
 
 def plan(settings: Settings, request: Request) -> Plan:
-    """What a deploy would do; nothing in the cluster changes.
-
-    Raises:
-        Failure: the deploy would fail before it changes anything.
-
-    """
+    """What a deploy would do, and nothing changes; raises Failure where it would fail before that."""
     operation = NewRelease(settings, request)
     with operation.preflight(Record(request.environment.name), lambda event: None) as session:
         session.past = store.read(session.api, session.namespace)
@@ -133,13 +128,13 @@ class NewRelease(steps.Operation):
 
     def plan(self, session: Session) -> Planned:
         """Plan what was rendered; what it names has to be there, and the release in force is not newer."""
-        settings, environment, request = self._settings, self._environment, self._request
-        planned = plans.make(settings, environment, session.connection, session.objects, request.choices)
+        settings, request = self._settings, self._request
+        planned = plans.make(session, session.objects, request.choices)
         if request.choices.prune and settings.deploy.prune:
-            planned = prune.completed(settings, environment, session.connection, planned, session.past)
-        references.require(session.connection, planned, settings.deploy.provided, environment.prefix)
+            planned = prune.completed(session, planned, session.past)
+        references.require(session, planned)
         past = [] if request.allow_older else session.past
-        notes = commit_order.check(settings, environment.name, request.variables, past)
+        notes = commit_order.check(settings, self._environment.name, request.variables, past)
         session.learn(planned.live_secrets)
         return replace(planned, notes=(*notes, *planned.not_restarted))
 

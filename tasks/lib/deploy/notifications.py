@@ -31,12 +31,7 @@ ROLLBACK: Final = {
 
 
 def address(variable: str, environ: Mapping[str, str]) -> Secret:
-    """The webhook's address.
-
-    Raises:
-        Failure: the variable is not set, or holds no address that is safe to use.
-
-    """
+    """The webhook's address; raises Failure where the variable holds none that is safe to use."""
     url = environ.get(variable, "").strip()
     if not url:
         raise Failure(f"Cannot notify: {variable} is not set.")

@@ -71,12 +71,7 @@ class Wanted:
 def wanted(contents: Iterable[Mapping[str, Any]], kinds: Kinds, namespace: str) -> list[Wanted]:
     """Name rendered objects, and put those that say no namespace into the environment's.
 
-    Args:
-        contents: rendered objects.
-        kinds: what the cluster serves; a kind it does not know yet counts as namespaced unless it is in
-            the render as a CustomResourceDefinition of the whole cluster.
-        namespace: the environment's.
-
+    A kind that the cluster does not know yet is namespaced, unless a rendered definition says otherwise.
     """
     listed = list(contents)
     scopes = scopes_to_come(listed)

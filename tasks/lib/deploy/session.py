@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from tasks.lib.cluster.api import Api, Json
+from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy import history
 from tasks.lib.deploy.events import (
@@ -26,22 +26,19 @@ from tasks.lib.deploy.lock.holder import Claim
 from tasks.lib.deploy.lock.lease import Lock
 from tasks.lib.deploy.objects import Wanted
 from tasks.lib.deploy.plan.document import blanked
+from tasks.lib.deploy.plan.plan import Destination
 from tasks.lib.deploy.releases import store
 from tasks.lib.deploy.releases.seal import Seal
 from tasks.lib.deploy.steps import Step
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Redactor
 from tasks.lib.secrets import sensitive
-from tasks.lib.settings.model import Environment, Settings
 
 
 @dataclass
-class Session:
+class Session(Destination):
     """All that the steps of one deploy share."""
 
-    settings: Settings
-    environment: Environment
-    connection: Connection
     claim: Claim  # who wants the lock
     seal: Seal  # seals the release that is recorded, and checks those that come back
     redactor: Redactor  # takes secret values out of what is told; learns those that are found in the cluster
@@ -62,16 +59,6 @@ class Session:
         self.facts = {**self.claim.notes, "who": self.claim.holder}
         self.record.blank = self.redactor.line
         self.tell = masked(self.tell, self.redactor)
-
-    @property
-    def api(self) -> Api:
-        """The cluster's API server."""
-        return self.connection.api
-
-    @property
-    def namespace(self) -> str:
-        """The environment's namespace."""
-        return self.environment.namespace
 
     def resumed(self, connection: Connection, record: Record, objects: Sequence[Wanted]) -> "Session":
         """The same session, which goes on holding the lock, for other objects and a record of their own."""

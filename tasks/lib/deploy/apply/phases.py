@@ -19,13 +19,9 @@ from tasks.lib.deploy.steps import Action, Step
 
 
 class PhasedApply:
-    """The application of one plan, phase by phase.
+    """The application of one plan, phase by phase: all of them together may take so many seconds from now on.
 
-    Args:
-        session: whose record gets a row for each object of the plan.
-        planned: what is done.
-        seconds: how long all phases together may take, from now on.
-
+    The session's record gets a row for each object.
     """
 
     def __init__(self, session: Session, planned: Planned, seconds: float) -> None:
@@ -100,12 +96,7 @@ class PhasedApply:
         self._wait([step for step in phase[1] if self._awaited.includes(step, self._stored.get(step.ref))])
 
     def prune(self, removals: Sequence[Step]) -> None:
-        """Remove what is no longer deployed, now that all is ready.
-
-        Raises:
-            Failure: some could not be removed.
-
-        """
+        """Remove what is no longer deployed, now that all is ready; raises Failure where that is refused."""
         self._record.aftermath += self._awaited.left_in_words()
         if removals:
             with self.timed((REMOVAL, tuple(removals))):

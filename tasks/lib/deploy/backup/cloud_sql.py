@@ -106,12 +106,7 @@ class Backups:
         raise self._timed_out(f"Backup {begun.id} is {status}.")
 
     def latest(self) -> str:
-        """When the newest backup began and how it ended; empty where there is none.
-
-        Raises:
-            Failure: backups may not be looked at, or there is no such instance.
-
-        """
+        """When the newest backup began and how it ended, or nothing; raises Failure where it is hidden."""
         url = f"{self._root}/instances/{self._database.name}/backupRuns?maxResults=1"
         answer = self._ask("GET", url, None)
         if isinstance(answer, Refusal):
@@ -160,12 +155,7 @@ def refusal(answer: "Response") -> Refusal:
 
 
 def read_begun(database: Database, operation: Mapping[str, Any]) -> Begun:
-    """The backup behind an operation.
-
-    Raises:
-        Failure: the answer is no operation of a backup.
-
-    """
+    """The backup behind an operation; raises Failure where the answer is no such thing."""
     name, number = operation.get("name"), (operation.get("backupContext") or {}).get("backupId")
     if not name or not number:
         raise Failure(
@@ -178,12 +168,7 @@ def read_begun(database: Database, operation: Mapping[str, Any]) -> Begun:
 
 
 def require_success(database: Database, begun: Begun, operation: Mapping[str, Any]) -> None:
-    """Check how a finished operation ended.
-
-    Raises:
-        Failure: with errors.
-
-    """
+    """Raise Failure where a finished operation ended with errors."""
     errors = (operation.get("error") or {}).get("errors") or []
     if errors:
         told = (f"{error.get('code', '')}: {error.get('message', '')}".strip(": ") for error in errors)

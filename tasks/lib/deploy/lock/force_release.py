@@ -41,12 +41,7 @@ def unlock(settings: Settings, environment: Environment, by: str, reason: str) -
 
 
 def give_up(one: Lock) -> Json | None:
-    """Delete the Lease as long as it is the holder's who had it at first; returns it, or None without one.
-
-    Raises:
-        Failure: another deploy took it over meanwhile, or the cluster refuses.
-
-    """
+    """Delete the Lease while it is the same holder's; returns it or None; raises Failure for another's."""
     first = lease = one.read()
     while first and lease:
         if _tenure(lease) != _tenure(first):

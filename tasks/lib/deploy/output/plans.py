@@ -44,12 +44,7 @@ def show(plan: Plan) -> None:
 
 
 def require_no_changes(plan: Plan) -> None:
-    """End with the exit code for changes if there are any.
-
-    Raises:
-        ChangesFound: the plan would write something.
-
-    """
+    """Raise ChangesFound where the plan would write something."""
     if plan.due:
         raise ChangesFound(f"{len(plan.due)} objects would be written.")
 
@@ -72,24 +67,14 @@ def approval(asked: bool, plan_file: str) -> Callable[[Plan], None]:
 
 
 def on_a_terminal(option: str, instead: str = "Run it on a terminal.") -> Callable[[Plan], None]:
-    """What shows a plan and asks, for an option that wants that.
-
-    Raises:
-        UsageError: there is no terminal to ask on.
-
-    """
+    """What shows a plan and asks, for this option; raises UsageError where nobody can answer."""
     if not sys.stdin.isatty():
         raise UsageError(f"Cannot prompt for {option}: stdin is not a terminal.", "", instead)
     return ask
 
 
 def ask(plan: Plan) -> None:
-    """Show the plan and ask.
-
-    Raises:
-        Failure: the answer is not yes.
-
-    """
+    """Show the plan and ask; raises Failure where the answer is not yes."""
     show(plan)
     if not plan.due:
         return

@@ -135,13 +135,7 @@ def _one_line(words: str) -> "Text":
 def summary(record: Record, seconds: float, width: int = 0) -> list[str]:
     """The summary as aligned lines: what was done to each object, then what was not reached.
 
-    Where the columns do not fit, there is one line an object without them.
-
-    Args:
-        record: the course of the deploy.
-        seconds: how long all of it took.
-        width: what fits on a line; 0 for any length.
-
+    Where the columns do not fit the width, if there is one, there is one line an object without them.
     """
     if not record.rows:
         return ["Nothing was changed in the cluster."]

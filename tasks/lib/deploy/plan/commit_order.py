@@ -58,16 +58,9 @@ def _older(environment: str, variables: BuildVariables, present: Release) -> Fai
 
 
 def is_ancestor(settings: Settings, commit: str, of: str) -> bool:
-    """Whether `of` was made after `commit` and upon it.
+    """Whether `of` was made after `commit` and upon it; raises Failure where git cannot tell.
 
-    Args:
-        settings: `settings.source` says which checkout or repository knows the commits.
-        commit: the one that may be older, in full.
-        of: the one that may be newer.
-
-    Raises:
-        Failure: git cannot tell; the message says why.
-
+    `settings.source` says which checkout or repository knows the commits.
     """
     if settings.source.checkout:
         return _told_by(settings.root / settings.source.checkout, commit, of)

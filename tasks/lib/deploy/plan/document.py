@@ -66,12 +66,7 @@ def blanked(plan: Plan, redactor: Redactor) -> Plan:
 
 
 def read(path: Path) -> Plan:
-    """Read a plan that `as_json` wrote.
-
-    Raises:
-        UsageError: the file is missing or holds something else.
-
-    """
+    """Read a plan that `as_json` wrote; raises UsageError for anything else."""
     try:
         content = _of_this_format(json.loads(path.read_text()))
         entries = [

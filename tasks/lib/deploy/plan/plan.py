@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Final
 
 from tasks.lib.cluster import rbac
-from tasks.lib.cluster.api import Json
+from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.deploy.objects import Ref, Wanted, scopes_to_come
@@ -26,6 +26,25 @@ WORKLOADS: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet", "CronJob
 # Others lean on these: kinds before their objects, accounts before the tokens that belong to them.
 FIRST: Final = frozenset({"Namespace", "CustomResourceDefinition", "PriorityClass", "StorageClass"})
 SECOND: Final = frozenset({"ServiceAccount", "ConfigMap", "Role", "ClusterRole"})
+
+
+@dataclass
+class Destination:
+    """Where objects go: an environment's cluster, with the settings in force."""
+
+    settings: Settings
+    environment: Environment
+    connection: Connection
+
+    @property
+    def api(self) -> Api:
+        """The cluster's API server."""
+        return self.connection.api
+
+    @property
+    def namespace(self) -> str:
+        """The environment's namespace."""
+        return self.environment.namespace
 
 
 @dataclass(frozen=True)
@@ -74,41 +93,35 @@ class Choices:
             bare(named)
 
 
-def make(
-    settings: Settings,
-    environment: Environment,
-    connection: Connection,
-    objects: Sequence[Wanted],
-    choices: Choices,
-) -> Planned:
+def make(to: Destination, objects: Sequence[Wanted], choices: Choices) -> Planned:
     """Find out what has to be done; nothing in the cluster changes.
 
     Raises:
         Failure: permissions are missing, or the cluster would refuse some of it.
 
     """
-    api, kinds = connection.api, connection.kinds
+    settings, kinds = to.settings, to.connection.kinds
     _require_kinds(objects, kinds)
-    rbac.require(api, needed(connection, environment, objects, settings.deploy))
-    objects = [labelled(w, environment.namespace) for w in objects]
-    live = observe(api, kinds, objects, environment.namespace)
+    rbac.require(to.api, needed(to, objects))
+    objects = [labelled(w, to.namespace) for w in objects]
+    live = observe(to.api, kinds, objects, to.namespace)
     steps = decide(objects, live, run_jobs=choices.run_jobs)
-    steps = autoscaling.settled(connection, steps, objects, settings.deploy.predecessors)
+    steps = autoscaling.settled(to.connection, steps, objects, settings.deploy.predecessors)
     trial = dry_run.Rehearsal(
-        api,
+        to.api,
         kinds,
         settings.deploy.predecessors,
         choices.force_conflicts,
-        environment.namespace,
+        to.namespace,
         concedes=choices.concede,
     )
     tried = trial.run(steps)
-    dry_run.require(tried, stuck_jobs(api, steps, settings.time_limits.job))
+    dry_run.require(tried, stuck_jobs(to.api, steps, settings.time_limits.job))
     deployed = {w.ref for w in objects}
     steps = [t.step for t in tried]
     results = {t.step.ref: t.result for t in tried if t.result}
     return Planned(
-        arrange(steps, settings.deploy.phases, environment.prefix),
+        arrange(steps, settings.deploy.phases, to.environment.prefix),
         {t.step.ref: t.forced for t in tried if t.forced},
         results,
         others={ref: thing for ref, thing in live.items() if ref not in deployed},
@@ -117,13 +130,11 @@ def make(
     )
 
 
-def needed(
-    connection: Connection, environment: Environment, objects: Sequence[Wanted], deploy: settings_of.Deploy
-) -> list[rbac.Permission]:
-    """Every permission that deploying `objects` with these settings takes."""
-    kinds = connection.kinds
+def needed(to: Destination, objects: Sequence[Wanted]) -> list[rbac.Permission]:
+    """Every permission that deploying `objects` takes."""
+    kinds, deploy = to.connection.kinds, to.settings.deploy
     used = {(kinds[key], w.ref.namespace) for w in objects if (key := w.ref.key) in kinds}
-    own = rbac.needed(used, environment.namespace)
+    own = rbac.needed(used, to.namespace)
     places = places_to_watch(w.ref for w in objects if may_be_awaited(w.ref, deploy))
     watched = rbac.to_watch((kinds[key], namespace) for key, namespace in places if key in kinds)
     return sorted({*own, *watched, *rbac.handed_on(w.body for w in objects)})

@@ -1,8 +1,8 @@
 """What a deploy removes when all is ready: what earlier releases deployed and the new one does not.
 
 Such objects carry our label, or are in the inventory of a kept release.  They stay where they may still be
-needed: configuration that something living, or a release to go back to, reads; kinds that hold
-data; what someone else has a part in.
+needed: configuration that something living, or a release that a rollback may apply, reads; kinds
+that hold data; what someone else has a part in.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -19,12 +19,11 @@ from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, annotations, configuration_names, is_going
 from tasks.lib.deploy.plan.decide import observe
 from tasks.lib.deploy.plan.field_managers import is_ours, other_managers, owner_of
-from tasks.lib.deploy.plan.plan import Planned
+from tasks.lib.deploy.plan.plan import Destination, Planned
 from tasks.lib.deploy.rollout.readiness import job_outcome
 from tasks.lib.deploy.steps import Action, Step
 from tasks.lib.errors import Failure
 from tasks.lib.render.pods import at, pod_specs
-from tasks.lib.settings.model import Environment, Settings
 
 # How many releases are looked through, and how many good ones keep the configuration that they read.
 INVENTORIES: Final = 5
@@ -91,7 +90,7 @@ def names_read(bodies: Iterable[Json]) -> set[tuple[str, str]]:
 
 
 def kept_bodies(past: Sequence[Release]) -> list[Json]:
-    """The objects of the newest good releases, those that a roll back is likely to bring back."""
+    """The objects of the newest good releases, those that a rollback is likely to bring back."""
     good = [one for one in past if one.went_well]
     return [body for one in good[:INVENTORIES] for body in _bodies(one)]
 
@@ -124,40 +123,29 @@ def _bodies(one: Release) -> list[Json]:
 
 
 def completed(
-    settings: Settings,
-    environment: Environment,
-    connection: Connection,
-    planned: Planned,
-    past: Sequence[Release],
-    spared: Collection[str] = (),
+    to: Destination, planned: Planned, past: Sequence[Release], spared: Collection[str] = ()
 ) -> Planned:
     """The same plan, with what is removed at its end; nothing in the cluster changes.
 
-    Args:
-        settings: the settings in force.
-        environment: whose objects.
-        connection: its cluster.
-        planned: what is deployed.
-        past: releases that are kept, the newest first.
-        spared: kinds that the plan leaves out and that stay all the same.
+    `past` are the releases that are kept, the newest first.  `spared` are kinds that the plan leaves out and
+    that stay all the same.
 
     Raises:
         Failure: the cluster does not answer, or does not permit to remove something.
 
     """
-    api, namespace = connection.api, environment.namespace
+    namespace = to.namespace
     past = [one for one in past if one.packed]  # the others cannot come back anyway
     deployed = {step.ref for step in planned.steps}
-    known = {ref.kind for ref in deployed}
-    known |= set(spared)
+    known = {*spared, *(ref.kind for ref in deployed)}
     due = inventory(past, known, namespace)
     listed = [ref for ref in due if ref not in deployed and ref.kind not in spared]
-    gone = [Wanted(ref, {}) for ref in listed if ref.key in connection.kinds]
-    candidates = {**planned.others, **(_look(connection, gone, known, namespace) if gone else {})}
+    gone = [Wanted(ref, {}) for ref in listed if ref.key in to.connection.kinds]
+    candidates = {**planned.others, **(_look(to.connection, gone, known, namespace) if gone else {})}
     configuration = any(ref.kind in CONFIGURATION for ref in candidates)
-    readers = _readers(api, namespace) if configuration else []
+    readers = _readers(to.api, namespace) if configuration else []
     readers += [step.wanted.body for step in planned.steps]
-    now = Situation(namespace, deployed, candidates, readers, past, settings.deploy.controllers)
+    now = Situation(namespace, deployed, candidates, readers, past, to.settings.deploy.controllers)
     return replace(planned, removals=decide(now), left=left(now))
 
 

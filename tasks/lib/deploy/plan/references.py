@@ -13,7 +13,7 @@ from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.objects import Ref, annotations
 from tasks.lib.deploy.plan.decide import get
-from tasks.lib.deploy.plan.plan import Planned
+from tasks.lib.deploy.plan.plan import Destination, Planned
 from tasks.lib.deploy.steps import Action
 from tasks.lib.errors import Failure, nearest
 from tasks.lib.render.pods import at, containers_of, pod_specs
@@ -41,10 +41,10 @@ class Need:
     fields: tuple[str, ...] = (*TEXTS, "binaryData")
 
 
-def require(connection: Connection, planned: Planned, provided: Collection[str], prefix: str) -> None:
+def require(to: Destination, planned: Planned) -> None:
     """Check that everything that the plan's pods and Ingresses name is rendered or in the cluster.
 
-    `provided` are `Kind/name`, without the prefix, of what something else creates in time.
+    What settings list as provided, something else creates in time.
 
     Raises:
         Failure: something is named that neither has; every reference is listed.
@@ -57,13 +57,14 @@ def require(connection: Connection, planned: Planned, provided: Collection[str],
         for step in planned.steps
     }
     needs = [need for ref, body in bodies.items() for need in needs_of(ref, body)]
+    provided, prefix = to.settings.deploy.provided, to.environment.prefix
     made = {target for ref, body in bodies.items() for target in made_later(ref, body)}
     due = [
         need for need in needs if need.target not in made and not _is_provided(need.target, provided, prefix)
     ]
     targets = {need.target for need in due} - there.keys()
-    hidden = _unreadable(connection, targets)
-    there |= _looked_up(connection, targets - hidden)
+    hidden = _unreadable(to.connection, targets)
+    there |= _looked_up(to.connection, targets - hidden)
     if lacking := missing([need for need in due if need.target not in hidden], there):
         raise _failure(lacking)
 

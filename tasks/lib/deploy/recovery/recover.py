@@ -30,14 +30,9 @@ DISABLED: Final = "Rollback is disabled (--no-rollback, or deploy.roll_back); ch
 
 
 def after(session: Session, planned: Planned, end: BaseException, *, roll_back: bool, evidence: str) -> None:
-    """Clear up after a deploy; its record says afterwards how it ended.
+    """Clear up after a deploy, whose session still holds the lock; its record says afterwards how it ended.
 
-    Args:
-        session: the deploy's, which still holds the lock.
-        planned: what it meant to do.
-        end: how it ended.
-        roll_back: whether the caller wants the last good release back.
-        evidence: the folder that support bundles are put into; empty for what settings say.
+    `evidence` is the folder that support bundles are put into; empty for what settings say.
 
     Raises:
         Failure: the same as `end`, with another next step, where the last good release is back.
@@ -136,13 +131,7 @@ def _way_out(session: Session, good: Release) -> str:
 
 
 class Recovery(steps.Operation):
-    """The return of what a failed deploy touched to the last good release, within that deploy's session.
-
-    Args:
-        failed: the session of the failed deploy, which goes on holding the lock.
-        touched: what it may have changed.
-
-    """
+    """The return of what a failed deploy touched to the last good release, within that deploy's session."""
 
     def __init__(self, failed: Session, good: Release, steps: Sequence[Step], touched: list[Step]) -> None:
         self._failed, self._good, self._steps, self._touched = failed, good, steps, touched
@@ -183,9 +172,7 @@ class Recovery(steps.Operation):
 
     def plan(self, session: Session) -> Planned:
         """Plan what comes back, then the removal of what the deploy created; others keep their fields."""
-        choices = plans.Choices(concede=True)
-        environment, connection = session.environment, session.connection
-        planned = plans.make(session.settings, environment, connection, session.objects, choices)
+        planned = plans.make(session, session.objects, plans.Choices(concede=True))
         self.conceded = [conflict for found in planned.conceded.values() for conflict in found]
         for conflict in self.conceded:
             session.tell(Told(conflict.ref, f"left: {conflict.field} is managed by {conflict.manager}"))

@@ -101,12 +101,7 @@ def as_it_was(ref: Ref, live: Json) -> Wanted:
 
 
 def require_secrets(present: set[str], objects: Sequence[Json], release: Release) -> None:
-    """Check that every Secret that old objects read is still there.
-
-    Raises:
-        Failure: some are gone; all are named.
-
-    """
+    """Raise Failure where Secrets that old objects read are gone; all are named."""
     read_by = {
         name
         for body in objects

@@ -120,14 +120,12 @@ class Rollback(steps.Operation):
 
     def plan(self, session: Session) -> Planned:
         """Plan the release's objects; what later releases added is removed, all but Jobs and Secrets."""
-        settings, environment, connection = self._settings, self._environment, session.connection
         choices = plan.Choices(force_conflicts=self._request.force_conflicts)
-        planned = plan.make(settings, environment, connection, session.objects, choices)
-        references.require(connection, planned, settings.deploy.provided, environment.prefix)
-        if not (self._request.prune and settings.deploy.prune):
+        planned = plan.make(session, session.objects, choices)
+        references.require(session, planned)
+        if not (self._request.prune and session.settings.deploy.prune):
             return planned
-        spared = ("Job", "Secret")
-        return prune.completed(settings, environment, connection, planned, session.past, spared)
+        return prune.completed(session, planned, session.past, ("Job", "Secret"))
 
     def approve(self, session: Session, planned: Planned) -> None:
         """Have the plan approved where the release cannot be trusted; it stays within its namespace then."""
@@ -143,7 +141,7 @@ class Rollback(steps.Operation):
         note_end(session.record, end, self._chosen)
 
     def record(self, session: Session, planned: Planned) -> None:
-        """Keep a release that says what this one went back to."""
+        """Keep a release that says which one it rolled back to."""
         if session.record.outcome is ReleaseResult.DEPLOYED:
             session.record.aftermath += planned.not_restarted
         session.keep_release(planned.steps)
@@ -174,12 +172,7 @@ def _require_images(settings: Settings, objects: Sequence[Json], tell: Tell) -> 
 
 
 def refuse_foreign(planned: Planned, environment: Environment) -> None:
-    """Check that an untrusted release makes nothing outside the environment's namespace.
-
-    Raises:
-        Failure: it would create cluster-wide objects, or objects of other namespaces; nothing was changed.
-
-    """
+    """Raise Failure where an untrusted release makes something outside the environment's namespace."""
     created = [step.ref for step in planned.steps if step.writes and step.live is None]
     if foreign := [str(ref) for ref in created if ref.namespace != environment.namespace]:
         raise Failure(

@@ -91,12 +91,7 @@ def _collect(api: Api, kinds: Kinds, namespace: str, touched: Sequence[Step], fo
 
 
 def write(folder: Path, found: Found, facts: Mapping[str, object], redactor: Redactor) -> None:
-    """Write a bundle, readable by its owner only.
-
-    Raises:
-        OSError: it cannot be written.
-
-    """
+    """Write a bundle, readable by its owner only; raises OSError where that is not possible."""
     files = {**found.files, "record.json": json.dumps(redactor.tree(facts), indent=2, default=str)}
     if found.missing:
         files["missing.txt"] = "\n".join(found.missing)
@@ -209,15 +204,12 @@ def _moment(event: Json) -> str:
 
 @contextmanager
 def after_failure(settings: Settings, url: str, folders: list[Path]) -> Iterator[None]:
-    """Copy the files that the block writes in `folders` to `url`, where it fails.
+    """Copy the files that the block writes in `folders` to `url`, where it fails; nothing without a URL.
 
-    Args:
-        settings: how Cloud Storage is reached.
-        url: `gs://BUCKET/FOLDER`; nothing is copied without one.
-        folders: they need not exist; a file keeps its path, from its folder's name on.
+    A file keeps its path, from its folder's name on.
 
     Raises:
-        UsageError: `url` is not a folder in a bucket; nothing was begun.
+        UsageError: `url` is not `gs://BUCKET/FOLDER`; nothing was begun.
 
     """
     bucket, _, place = url.removeprefix("gs://").partition("/")
@@ -261,6 +253,6 @@ def _copy(settings: Settings, url: str, names: dict[Path, str]) -> None:
     except (Failure, OSError, RequestException) as error:
         problem = str(error)
     if problem:
-        console.say(f"Warning: the evidence could not be copied to {url}: {problem}")
+        console.say(f"Warning: the support bundle could not be copied to {url}: {problem}")
     else:
-        console.say(f"Copied {len(names)} files of evidence to {url}.")
+        console.say(f"Copied {len(names)} files of the support bundle to {url}.")

@@ -42,17 +42,10 @@ class Difference:
 
 
 def pick(past: Sequence[Release], numbers: Sequence[int], environment: str) -> tuple[Release, Release]:
-    """The two releases to compare, the earlier one first as it was named.
+    """The two releases to compare, the earlier one first as named; raises UsageError where there are no two.
 
-    Args:
-        past: what is kept, the newest first.
-        numbers: both; or one, which is compared with the newest; or none, for the two newest.  The newest are
-            those whose objects are kept: of a deploy that was killed nobody knows them.
-        environment: its name, to say how they are listed.
-
-    Raises:
-        UsageError: there are no such two.
-
+    `numbers` are both; or one, which is compared with the newest; or none, for the two newest.  The newest
+    are those whose objects are kept: of a deploy that was killed nobody knows them.
     """
     if len(numbers) > 2:
         raise UsageError("Two releases can be compared.", f"{len(numbers)} were named.")
@@ -65,12 +58,7 @@ def pick(past: Sequence[Release], numbers: Sequence[int], environment: str) -> t
 
 
 def find(past: Sequence[Release], number: int, environment: str) -> Release:
-    """Release `number`.
-
-    Raises:
-        UsageError: it is not kept; the message says which are.
-
-    """
+    """Release `number`; raises UsageError where it is not kept."""
     if found := next((one for one in past if one.number == number), None):
         return found
     raise UsageError(
@@ -145,12 +133,7 @@ class Status:
     killed: history.Release | None = None  # a later deploy that was killed, which nothing followed
 
     def require_no_drift(self) -> None:
-        """End with the exit code for changes if there are any.
-
-        Raises:
-            ChangesFound: something is not as the release made it.
-
-        """
+        """Raise ChangesFound where something is not as the release made it."""
         if self.drifted:
             raise ChangesFound(
                 f"{len(self.drifted)} objects have drifted from release {self.release.number}."
@@ -164,13 +147,7 @@ def releases(settings: Settings, environment: Environment) -> list[history.Relea
 
 
 def show(settings: Settings, environment: Environment, number: int | None) -> history.Release:
-    """Release `number`; None for the newest.
-
-    Raises:
-        UsageError: it is not kept.
-        Failure: nothing was deployed yet.
-
-    """
+    """Release `number`, or the newest for None; raises a Failure where it is not kept."""
     past = _some(releases(settings, environment), environment)
     return past[0] if number is None else find(past, number, environment.name)
 
@@ -178,12 +155,7 @@ def show(settings: Settings, environment: Environment, number: int | None) -> hi
 def compare(
     settings: Settings, environment: Environment, numbers: Sequence[int]
 ) -> tuple[history.Release, history.Release, list[Difference]]:
-    """Two releases and how their objects differ.
-
-    Raises:
-        UsageError: they are not kept.
-
-    """
+    """Two releases and how their objects differ; raises UsageError where they are not kept."""
     with gke.reached(settings, environment) as connection:
         past = _some(store.read(connection.api, environment.namespace), environment)
         before, after = pick(past, numbers, environment.name)

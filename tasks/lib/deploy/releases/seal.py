@@ -86,12 +86,7 @@ def _missing(file: SecretFile) -> str:
 
 
 def require(seal: Seal, past: Release, environment: str) -> None:
-    """Check that a deploy wrote a release.
-
-    Raises:
-        Failure: that cannot be told.
-
-    """
+    """Raise Failure where it cannot be told that a deploy wrote this release."""
     if doubt := seal.doubt(past):
         raise Failure(
             f"Cannot roll back to release {past.number}: it cannot be trusted.",

@@ -188,12 +188,9 @@ def content(head: Json, others: Sequence[Json]) -> tuple[str, int]:
 
 
 def beyond(sizes: Sequence[int], good: int) -> list[int]:
-    """Which releases are one too many.
+    """Which releases are one too many, by their sizes, the newest first.
 
-    Args:
-        sizes: of each release, the newest first.
-        good: the place of the newest one that went well, which stays, as the newest of all does.
-
+    The newest of all stays, and the newest that went well, which is at the place `good`.
     """
     total, found = 0, []
     for place, one in enumerate(sizes):

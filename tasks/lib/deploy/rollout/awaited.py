@@ -48,13 +48,8 @@ def may_be_awaited(ref: Ref, deploy: Deploy) -> bool:
 def is_awaited(live: Json, deploy: Deploy, name: str, *, written: bool, binding: Binding) -> bool:
     """Whether a deploy waits until an object is ready; for unchanged workloads too.
 
-    Args:
-        live: the object, as it was stored or found.
-        deploy: the settings.
-        name: its name without the environment's prefix.
-        written: whether this deploy wrote it.
-        binding: returns the volumeBindingMode of a claim's class.
-
+    `name` has no prefix; `written` says whether this deploy wrote the object; `binding` returns the
+    volumeBindingMode of a claim's class.
     """
     key = key_of(live)
     if key in ADDRESSED:
@@ -79,14 +74,7 @@ def left_alone(live: Json, *, written: bool) -> str:
 
 
 class Awaited:
-    """What one deploy waits for, and what it has left alone.
-
-    Args:
-        connection: the cluster.
-        deploy: the settings.
-        prefix: what the overlay puts before names.
-
-    """
+    """What one deploy waits for, and what it left alone; `prefix` is what the overlay puts before names."""
 
     def __init__(self, connection: Connection, deploy: Deploy, prefix: str) -> None:
         self._deploy, self._prefix = deploy, prefix
@@ -138,10 +126,7 @@ RESUMED = """--type=merge -p '{"spec":{"suspend":false}}'"""
 def paused_or_suspended(step: Step, result: Json) -> str:
     """Why an object would never become ready, and the fix; empty where nothing keeps it from that.
 
-    Args:
-        step: what is to be done.
-        result: the object as it would be, as far as that is known; or as it is, where its end is waited for.
-
+    `result` is the object as it would be, as far as that is known; as it is, where its end is waited for.
     """
     if (step.ref.group, step.ref.kind) == ("apps", "Deployment") and (result.get("spec") or {}).get("paused"):
         return _paused(step)

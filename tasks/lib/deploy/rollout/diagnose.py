@@ -45,13 +45,8 @@ def of_workload(
 ) -> list[Problem]:  # fmt: skip
     """What is wrong with a workload itself: that it gave up, or that its pods cannot be created.
 
-    Args:
-        workload: the live object.
-        replica_sets: what makes its pods: of a Deployment, its newest state's; of others, the workload.
-        pods: all pods that it owns directly.
-        warnings: the events about it.
-        recent: those of them that are about the present; others are only told.
-
+    `replica_sets` make its pods: of a Deployment, its newest state's; of others, the workload itself.  `pods`
+    are all that it owns directly.  Of `warnings`, the events about it, those not in `recent` are only told.
     """
     found: list[Problem | None] = [_given_up(workload)]
     for one in replica_sets:

@@ -128,17 +128,10 @@ def gather(
     pods: Sequence[Json],
     heard: Mapping[tuple[str, str], Iterable[str]],
 ) -> Evidence:
-    """Collect what the cluster can still tell; a source that does not answer is left out.
+    """Collect what the cluster can still tell of a failure; a source that does not answer is left out.
 
-    Args:
-        api: the server.
-        ref: the workload.
-        reason: why it counts as failed; problems say it more precisely.
-        workload: the live object.
-        found: its problems, the one that decided first, each with the pod that shows it.
-        pods: the workload's pods, for the log where no pod is singled out.
-        heard: what containers of Jobs wrote, by pod and container, in case the pod is gone.
-
+    `found` are problems, the one that decided first, each with the pod that shows it; where none does, the
+    log is one of `pods`.  `heard` is what containers of Jobs wrote, by pod and container: they may be gone.
     """
     problem, pod = next(((t, pod) for t, pod in found if pod), (None, None))
     if pod is None and all(t.kind == ref.kind for t, _ in found):

@@ -8,7 +8,7 @@ import pytest
 from tasks.lib.cluster.gke import Connection, Found
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.objects import Ref, wanted
-from tasks.lib.deploy.plan.plan import Choices, make, needed, unknown_kind
+from tasks.lib.deploy.plan.plan import Choices, Destination, make, needed, unknown_kind
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
 from tests.lib.cluster.scripted import scripted, status
@@ -52,7 +52,7 @@ def test_a_definition_brings_kinds_of_its_group_and_version(
         connection = Connection(Found("p", "l", "n", server.endpoint), server.api(), SERVED)
 
         with pytest.raises(Failure, match=fault):
-            make(settings, settings.environment("staging"), connection, objects, Choices())
+            make(Destination(settings, settings.environment("staging"), connection), objects, Choices())
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_definition_of_a_removed_api_version_is_refused(tmp_path: Path) -> Non
         connection = Connection(Found("p", "l", "n", server.endpoint), server.api(), SERVED)
 
         with pytest.raises(Failure, match="does not know the kind CustomResourceDefinition") as caught:
-            make(settings, settings.environment("staging"), connection, objects, Choices())
+            make(Destination(settings, settings.environment("staging"), connection), objects, Choices())
 
     assert caught.value.why == "It knows CustomResourceDefinition of apiextensions.k8s.io/v1."
 
@@ -105,7 +105,7 @@ def test_targets_are_watched_in_their_namespaces(tmp_path: Path) -> None:
         connection = Connection(Found("p", "l", "n", server.endpoint), server.api(), kinds)
 
         environment = settings.environment("staging")
-        asked = {str(one) for one in needed(connection, environment, objects, settings.deploy)}
+        asked = {str(one) for one in needed(Destination(settings, environment, connection), objects)}
 
     assert asked >= {
         "watch daemonsets.apps in namespace logs",

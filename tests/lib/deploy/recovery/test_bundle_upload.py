@@ -76,7 +76,7 @@ def test_what_a_failed_deploy_writes_is_copied(
     assert storage.taken == {
         "build-1/reports/deploy.json": b"report", "build-1/reports/evidence/record.json": b"bundle",
     }  # fmt: skip
-    assert "Copied 2 files of evidence to gs://bucket/build-1.\n" in capsys.readouterr().err
+    assert "Copied 2 files of the support bundle to gs://bucket/build-1.\n" in capsys.readouterr().err
 
 
 def test_a_deploy_that_succeeds_copies_nothing(
@@ -103,7 +103,7 @@ def test_a_refused_copy_is_a_warning_beside_the_failure(
 
     fail(settings, tmp_path / "reports")
 
-    told = "Warning: the evidence could not be copied to gs://bucket/build-1: 403"
+    told = "Warning: the support bundle could not be copied to gs://bucket/build-1: 403"
     assert told in capsys.readouterr().err
     assert len(storage.taken) == 1
 
