@@ -216,6 +216,7 @@ def test_an_object_that_changed_meanwhile_is_taken_over(environment: Case) -> No
         ["kubectl-client-side-apply"],
         record,
         lambda event: None,
+        30,
     )
 
     stored = acting.apply([step])[w.ref]

@@ -9,7 +9,7 @@ import pytest
 from sandbox.kms.access import DECRYPTER
 from tasks.lib.cluster.gke import connect
 from tasks.lib.deploy.objects import wanted
-from tasks.lib.deploy.plan.dry_run import Rehearsal, require
+from tasks.lib.deploy.plan.dry_run import DryRuns, require
 from tasks.lib.deploy.steps import Action, Step
 from tasks.lib.errors import Failure
 from tests.deployed import deploy, deployed, may, words
@@ -94,7 +94,7 @@ def test_an_object_of_a_namespace_that_nobody_makes_is_refused(environment: Case
         connection.kinds,
         environment.name,
     )
-    trial = Rehearsal(connection.api, connection.kinds, (), (), environment.name)
+    trial = DryRuns(connection.api, connection.kinds, (), (), environment.name)
 
     tried = trial.run([Step(w, Action.CREATE, "", w.body)])
 

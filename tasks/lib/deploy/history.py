@@ -148,11 +148,8 @@ def last_good(past: Sequence[Release]) -> Release | None:
 def choose(past: Sequence[Release], number: int | None, environment: str) -> Release:
     """The release to roll back to: a number, or None for the last good one before the newest.
 
-    Where the newest is a rollback, its target counts: rolling back twice does not undo the first.
-
-    Raises:
-        UsageError: there is no such release.
-
+    Where the newest is a rollback, its target counts: rolling back twice does not undo the first.  Raises
+    UsageError where there is no such release.
     """
     if number is None:
         good = [one for one in past if one.went_well]

@@ -29,9 +29,7 @@ WORKLOADS = (
 def in_use(settings: Settings, repository: Reference) -> set[str]:
     """The tags and digests of `repository` that any environment's workloads, releases or running deploy name.
 
-    Raises:
-        Failure: a cluster cannot be asked, so nothing may be deleted.
-
+    Raises Failure where a cluster cannot be asked, so that nothing may be deleted.
     """
     used: set[str] = set()
     for environment in settings.environments.values():

@@ -54,12 +54,7 @@ class Request:
     def of_branch(
         cls, settings: Settings, branch: str, commit: str, tag: str, choices: Choices, **more: Any
     ) -> "Request":
-        """The request for a branch, which decides on the environment; what is empty is found out.
-
-        Raises:
-            UsageError: no environment is the branch's, or there is no such commit.
-
-        """
+        """The request for a branch, which decides on the environment; raises UsageError where none does."""
         environment = settings.environment_of_branch(branch)
         variables = build_variables.read(settings, environment, commit=commit, tag=tag)
         return cls(environment, variables, choices, **more)

@@ -69,9 +69,7 @@ def message(
 def send(url: Secret, content: Mapping[str, object], seconds: float) -> None:
     """Post a message, again where the answer is temporary.
 
-    Raises:
-        Failure: it was refused, or nobody answered in time; the address is not named.
-
+    Raises Failure where it was refused, or nobody answered in time; the address is not named.
     """
     import urllib3
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Final
 
 from tasks.lib import signals
@@ -31,51 +32,32 @@ SPOKEN: Final = {
 }
 
 
+@dataclass
 class Acting:
-    """Writes to one cluster.
+    """Writes to one cluster."""
 
-    Args:
-        kinds: what it serves; replaced when the deploy itself brings new kinds.
-        forced: objects whose conflicts were found to be ours to resolve.
-        predecessors: field managers whose records become ours.
-        seconds: how long what is deleted may take to be gone; by default as the server may take to answer.
-        guard: called once that is gone; raises where nothing more may be changed.
-
-    """
-
-    def __init__(
-        self,
-        api: Api,
-        kinds: Kinds,
-        forced: Mapping[Ref, tuple[Conflict, ...]],
-        predecessors: Sequence[str],
-        record: Record,
-        tell: Tell,
-        seconds: float = 0,
-        guard: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.api, self.kinds = api, kinds
-        self._seconds, self._guard = seconds or api.patience.total, guard
-        self._forced, self._predecessors = forced, predecessors
-        self._record, self._tell = record, tell
-        self._interrupted = threading.Event()
+    api: Api
+    kinds: Kinds  # what it serves; replaced when the deploy itself brings new kinds
+    forced: Mapping[Ref, tuple[Conflict, ...]]  # conflicts that were found to be ours to resolve
+    predecessors: Sequence[str]  # field managers whose records become ours
+    record: Record
+    tell: Tell
+    seconds: float  # how long what is deleted may take to be gone
+    guard: Callable[[], None] = lambda: None  # called then; raises where nothing more may be changed
+    interrupted: threading.Event = field(default_factory=threading.Event)
 
     def apply(self, steps: Sequence[Step]) -> dict[Ref, Json]:
         """Carry out steps that do not depend on one another; returns the objects as the server stored them.
 
-        The first refusal keeps what has not begun from beginning; what has is waited for, so that the record
-        is right.
-
-        Raises:
-            Failure: a step was refused.
-
+        The first refusal, which is raised, keeps what has not begun from beginning; what has is waited for,
+        so that the record is right.
         """
         refused = threading.Event()
         pool = ThreadPoolExecutor(CONNECTIONS, "apply")
         try:
             return self._gathered({pool.submit(self._unless, refused, step): step for step in steps})
         except KeyboardInterrupt:  # what waits for the cluster would be waited for here, for minutes
-            self._interrupted.set()
+            self.interrupted.set()
             self.api.close()
             raise
         finally:
@@ -84,11 +66,8 @@ class Acting:
     def prune(self, steps: Sequence[Step], controllers: Collection[str]) -> None:
         """Remove what may be removed: first what others do not lean on; what is left is told.
 
-        `controllers` are field managers that only complete what others deploy.
-
-        Raises:
-            Failure: the cluster refused some; the others are gone.
-
+        `controllers` are field managers that only complete what others deploy.  The first refusal is raised
+        once the others are gone.
         """
         first: Failure | None = None
         for batch in reversed(batches(steps)):
@@ -115,35 +94,35 @@ class Acting:
             try:
                 stored = future.result()
             except Failure as failure:
-                self._record.end(step.ref, Result.FAILED, "refused")
+                self.record.end(step.ref, Result.FAILED, "refused")
                 first = first or failure
                 continue
             if stored is not None:
                 done[step.ref] = stored
-                self._record.end(step.ref, Result.APPLIED)
-                self._tell(Told(step.ref, SPOKEN[step.action]))
+                self.record.end(step.ref, Result.APPLIED)
+                self.tell(Told(step.ref, SPOKEN[step.action]))
         if first:
             raise first
         return done
 
     def _carry_out(self, step: Step) -> Json:
         self._require_uninterrupted(step)
-        self._record.begin(step.ref, Result.APPLYING)
+        self.record.begin(step.ref, Result.APPLYING)
         if step.action is Action.RECREATE or (step.action is Action.RUN and step.live):
             self._remove(step)
-            self._guard()
+            self.guard()
             self._require_uninterrupted(step)
         kind = self.kinds.get(step.ref.key)
         if kind is None:
             raise unknown_kind(step.ref, self.kinds)
         path = kind.path(step.ref.namespace, step.ref.name)
         if step.action is Action.CHANGE:
-            takeover.take_over(self.api, path, step, self._predecessors)
+            takeover.take_over(self.api, path, step, self.predecessors)
         return self._apply_one(step, path)
 
     def _require_uninterrupted(self, step: Step) -> None:
         """Check that the deploy was not interrupted."""
-        if self._interrupted.is_set():
+        if self.interrupted.is_set():
             raise Failure(f"{step.ref} was not applied: this deploy was interrupted.")
 
     def _apply_one(self, step: Step, path: str) -> Json:
@@ -155,8 +134,8 @@ class Acting:
             found = found_in(step.ref, error)
             if not found:
                 raise
-            ours = {bare(conflict.named) for conflict in self._forced.get(step.ref, ())}
-            others = not_ours(found, self._predecessors, ours)
+            ours = {bare(conflict.named) for conflict in self.forced.get(step.ref, ())}
+            others = not_ours(found, self.predecessors, ours)
             if others and all(conflict.field in step.yields for conflict in others):
                 return self.api.apply(path, without(step.body, others) or step.body, doing=doing)
             if others:
@@ -171,21 +150,21 @@ class Acting:
     def _remove(self, step: Step) -> None:
         """Delete the very object that was observed, and wait until it and what it owns are gone."""
         if is_going(step.live or {}):  # its deletion may keep its pods
-            self._tell(Told(step.ref, "is being deleted: waiting until it is gone"))
+            self.tell(Told(step.ref, "is being deleted: waiting until it is gone"))
         else:
             kind = self.kinds[step.ref.key]
             self._delete(kind, step, step.live or {}, "Foreground")
         self._await_absence(step)
 
     def _prune(self, step: Step, controllers: Collection[str]) -> Failure | None:
-        self._record.begin(step.ref, Result.REMOVING)
+        self.record.begin(step.ref, Result.REMOVING)
         try:
             left = self._left_because(step, controllers)
         except Failure as failure:
-            self._record.end(step.ref, Result.FAILED, "not removed")
+            self.record.end(step.ref, Result.FAILED, "not removed")
             return failure
-        self._record.end(step.ref, Result.LEFT if left else Result.REMOVED)
-        self._tell(Told(step.ref, f"left: {left}" if left else "removed"))
+        self.record.end(step.ref, Result.LEFT if left else Result.REMOVED)
+        self.tell(Told(step.ref, f"left: {left}" if left else "removed"))
         return None
 
     def _left_because(self, step: Step, controllers: Collection[str]) -> str:
@@ -223,7 +202,7 @@ class Acting:
         """Follow the object until it is gone."""
         kind = self.kinds[step.ref.key]
         uid = (step.live or {})["metadata"]["uid"]
-        deadline = time.monotonic() + self._seconds
+        deadline = time.monotonic() + self.seconds
         while (there := get(self.api, kind, step.ref)) and there["metadata"]["uid"] == uid:
             self._require_uninterrupted(step)
             if time.monotonic() > deadline:

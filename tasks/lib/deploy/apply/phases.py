@@ -63,12 +63,7 @@ class PhasedApply:
         self._wait_for(targets)
 
     def apply(self, phase: Phase) -> None:
-        """Apply a phase in batches; definitions of kinds are ready before objects of these kinds are sent.
-
-        Raises:
-            Failure: something was refused.
-
-        """
+        """Apply a phase in batches; definitions of kinds are ready before objects of these kinds are sent."""
         for step in phase[1]:
             if not step.writes:
                 skipped = step.action is Action.SKIP
@@ -77,8 +72,7 @@ class PhasedApply:
             due = [step for step in batch if step.writes]
             if due:
                 self._session.lock.require()
-            applied = self._acting.apply(due)
-            self._stored |= applied
+            self._stored |= self._acting.apply(due)
             definitions = [step for step in due if step.ref.kind == "CustomResourceDefinition"]
             if definitions:
                 self._wait(definitions)
@@ -113,8 +107,7 @@ class PhasedApply:
         has_jobs = any(target.ref.is_job for target in targets)
         limit = self._limits.job if has_jobs else self._limits.rollout
         seconds = min(limit, max(self._deadline - time.monotonic(), 0))
-        limits = {"scheduling": self._limits.scheduling}
-        acting = self._acting
+        acting, limits = self._acting, {"scheduling": self._limits.scheduling}
         wait = Wait(acting.api, self._session.namespace, targets, self._record, self._tell, limits)
         wait.until_ready(acting.kinds, seconds)
 

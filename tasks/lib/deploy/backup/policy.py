@@ -33,9 +33,7 @@ class Backup:
     def begin(self, planned: Planned, commit: str) -> None:
         """Ask for a backup if this plan runs a migration; its description names the commit.
 
-        Raises:
-            Failure: there will be none; nothing was changed.
-
+        Raises Failure where there will be none, before anything is changed.
         """
         database = self._environment.database
         due = [str(step.ref) for step in planned.steps if self._migrates(step)]
@@ -54,13 +52,9 @@ class Backup:
         )
 
     def wait_before(self, phase: Phase) -> None:
-        """Wait for the backup if this phase runs the migration.
+        """Wait for the backup if this phase runs the migration; raises Failure where it failed.
 
         One that was begun while an earlier run still migrated is followed by another: that run has ended now.
-
-        Raises:
-            Failure: the backup failed; the migration was not started.
-
         """
         _, steps = phase
         if not self._backups or not self._begun or not any(map(self._migrates, steps)):

@@ -13,13 +13,7 @@ from tasks.lib.settings.model import Environment, Settings
 def unlock(settings: Settings, environment: Environment, by: str, reason: str) -> str:
     """Delete the environment's lock and keep its holder as a killed release; an event says by whom and why.
 
-    Returns:
-        What was done, in one sentence.
-
-    Raises:
-        UsageError: `by` or `reason` is missing.
-        Failure: the cluster cannot be reached, or refuses.
-
+    Returns what was done, in one sentence; raises UsageError where `by` or `reason` is missing.
     """
     if not by or not reason:
         raise UsageError(

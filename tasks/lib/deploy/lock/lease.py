@@ -88,7 +88,12 @@ class Lock:
     def announce(self) -> None:
         """Tell those who wait that a later deploy waits too."""
         notes = {"metadata": {"annotations": {WAITER: self._mine.holder}}}
-        self._patch(notes)
+        kind = "application/merge-patch+json"
+        try:
+            self.api.request("PATCH", self._path, doing="say that we wait", body=notes, content_type=kind)
+        except ApiError as error:
+            if error.status != 404:
+                raise
 
     def is_superseded_in(self, lease: Json) -> bool:
         """Whether someone announced after us that they wait."""
@@ -111,9 +116,7 @@ class Lock:
     def require(self) -> None:
         """Check that the lock is still ours; after a standstill, as of a laptop that slept, ask the cluster.
 
-        Raises:
-            Failure: it is not, so nothing more may be changed; or the cluster does not say.
-
+        Raises Failure where it is not, or the cluster does not say: nothing more may be changed then.
         """
         # Not by the monotonic clock, which sleeps as the machine does.
         stood_still = abs(time.time() - self.renewed) >= SECONDS
@@ -204,16 +207,6 @@ class Lock:
             raise
         self.renewed = now
         return True
-
-    def _patch(self, change: Json) -> None:
-        try:
-            self.api.request(
-                "PATCH", self._path, doing="say that we wait", body=change,
-                content_type="application/merge-patch+json",
-            )  # fmt: skip
-        except ApiError as error:
-            if error.status != 404:
-                raise
 
 
 @contextmanager

@@ -52,9 +52,7 @@ def require_no_changes(plan: Plan) -> None:
 def approval(asked: bool, plan_file: str) -> Callable[[Plan], None]:
     """How a deploy gets its plan approved: by a file, by a person, or as it is.
 
-    Raises:
-        UsageError: there is nobody to ask, or the file holds no plan.
-
+    Raises UsageError where there is nobody to ask, or the file holds no plan.
     """
     if plan_file:
         approved = document.read(Path(plan_file))

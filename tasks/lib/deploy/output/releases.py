@@ -1,7 +1,7 @@
 """Telling history to people and programs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -31,12 +31,9 @@ def ended(past: Release) -> str:
 def deliver_release(past: Release, *, as_json: bool) -> None:
     """Print one release: as JSON with its objects on stdout, or as lines."""
     if as_json:
-        console.emit(
-            json.dumps({**structured(past), "objects": past.objects() if past.packed else None}, indent=2)
-        )
-        return
-    for line in release_lines(past):
-        console.say(line)
+        _emit({**structured(past), "objects": past.objects() if past.packed else None})
+    else:
+        _say(release_lines(past))
 
 
 def release_lines(past: Release) -> list[str]:
@@ -61,11 +58,9 @@ def deliver_differences(
 ) -> None:
     """Print how two releases differ."""
     if as_json:
-        told = {"from": before.number, "to": after.number, "objects": [asdict(one) for one in found]}
-        console.emit(json.dumps(told, indent=2))
-        return
-    for line in difference_lines(before, after, found):
-        console.say(line)
+        _emit({"from": before.number, "to": after.number, "objects": [asdict(one) for one in found]})
+    else:
+        _say(difference_lines(before, after, found))
 
 
 def difference_lines(before: Release, after: Release, found: Sequence[Difference]) -> list[str]:
@@ -80,26 +75,21 @@ def difference_lines(before: Release, after: Release, found: Sequence[Difference
 
 def deliver_status(environment: str, status: Status, *, as_json: bool) -> None:
     """Print how an environment stands."""
-    if as_json:
-        drifted = [
-            {
-                **{key: getattr(one.ref, key) for key in ("kind", "name", "namespace")},
-                "state": one.state,
-                "by": one.by,
-                "fields": [asdict(change) for change in one.changes],
-            }
-            for one in status.drifted
-        ]
-        told = {
-            "environment": environment,
-            "release": structured(status.release),
-            "killed": structured(status.killed) if status.killed else None,
-            "drift": drifted,
-        }
-        console.emit(json.dumps(told, indent=2))
+    if not as_json:
+        _say(status_lines(environment, status))
         return
-    for line in status_lines(environment, status):
-        console.say(line)
+    drifted = [
+        {
+            **{key: getattr(one.ref, key) for key in ("kind", "name", "namespace")},
+            "state": one.state,
+            "by": one.by,
+            "fields": [asdict(change) for change in one.changes],
+        }
+        for one in status.drifted
+    ]
+    killed = structured(status.killed) if status.killed else None
+    release = structured(status.release)
+    _emit({"environment": environment, "release": release, "killed": killed, "drift": drifted})
 
 
 def status_lines(environment: str, status: Status) -> list[str]:
@@ -128,7 +118,7 @@ def status_lines(environment: str, status: Status) -> list[str]:
 def deliver_list(past: Sequence[Release], *, as_json: bool) -> None:
     """Print releases as JSON on stdout, or as a table."""
     if as_json:
-        console.emit(json.dumps([{"number": one.number, **one.facts} for one in past], indent=2))
+        _emit([{"number": one.number, **one.facts} for one in past])
         return
     rows = [row(one) for one in past]
     console.table(("release", "began", "took", "commit", "tag", "who", "result"), rows)
@@ -142,3 +132,12 @@ def row(one: Release) -> tuple[str, ...]:
         facts.get("commit", "")[:7], facts.get("tag", ""), facts.get("who", "").partition(" (")[0],
         ended(one),
     )  # fmt: skip
+
+
+def _emit(told: Any) -> None:
+    console.emit(json.dumps(told, indent=2))
+
+
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        console.say(line)

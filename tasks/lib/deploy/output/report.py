@@ -174,9 +174,7 @@ def failure(problem: BaseException | None) -> dict[str, str] | None:
 def kept(folder: str, request: Request, tell: Tell) -> Iterator[Tell]:
     """What is told while inside becomes a report, however it ends; `tell` hears it too.
 
-    Raises:
-        UsageError: the folder cannot be written; nothing was begun.
-
+    Raises UsageError where the folder cannot be written, before anything is begun.
     """
     if not folder:
         yield tell

@@ -24,11 +24,7 @@ def check(
 ) -> tuple[str, ...]:
     """What to know about the order of the commit and the release in force; nothing where all is well.
 
-    `past` are the releases that are kept, the newest first.
-
-    Raises:
-        Failure: the commit is older than the one in force.
-
+    `past` are the releases that are kept, the newest first.  Raises Failure where the commit is older.
     """
     present = history.last_good(past)
     there, commit = present.facts.get("commit", "") if present else "", variables.commit_sha
@@ -83,15 +79,11 @@ def ancestor_argv(folder: Path, commit: str, of: str) -> tuple[str, ...]:
     return (*git(folder), "rev-list", "--max-count=1", commit, f"^{of}", "--")
 
 
-def shallow_argv(folder: Path) -> tuple[str, ...]:
-    """The command that says whether a checkout lacks a part of its history."""
-    return (*git(folder), "rev-parse", "--is-shallow-repository")
-
-
 def _told_by(folder: Path, commit: str, of: str) -> bool:
     found = process.run(ancestor_argv(folder, commit, of), time_limit=GIT_SECONDS)
     if not found.stdout:
         return True
-    if process.run(shallow_argv(folder), time_limit=GIT_SECONDS).stdout.strip() == b"true":
+    shallow = (*git(folder), "rev-parse", "--is-shallow-repository")
+    if process.run(shallow, time_limit=GIT_SECONDS).stdout.strip() == b"true":
         raise Failure("The checkout is shallow: it holds only a part of the history.")
     return False

@@ -87,12 +87,9 @@ def _of_this_format(content: Any) -> Any:
 
 
 def require_same(approved: Plan, now: Plan) -> None:
-    """Check that what was approved is what would be done, and that people read the same of it.
+    """Raise Failure where what was approved is not what would be done, or people read something else of it.
 
-    Raises:
-        Failure: the cluster or the release has changed, or the file describes it differently; every object
-            concerned is named.
-
+    Every object concerned is named.
     """
     moved = [f"{kind} {name}: {why}" for (kind, name, _), why in sorted(_moved(approved, now).items())]
     if approved.environment != now.environment:

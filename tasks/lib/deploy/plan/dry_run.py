@@ -45,34 +45,22 @@ class Tried:
     conceded: tuple[Conflict, ...] = ()
 
 
-class Rehearsal:
-    """Dry runs against one cluster.
+@dataclass
+class DryRuns:
+    """Dry runs against one cluster."""
 
-    Args:
-        predecessors: field managers whose values are taken over silently.
-        forced: `Kind/name:field` whose values are taken over on request.
-        namespace: the environment's, which a first deploy creates.
-        concedes: leave fields that others own to them, instead of reporting conflicts.
-
-    """
-
-    def __init__(
-        self,
-        api: Api,
-        kinds: Kinds,
-        predecessors: Sequence[str],
-        forced: Sequence[str],
-        namespace: str,
-        *,
-        concedes: bool = False,
-    ) -> None:
-        self._api, self._kinds, self._concedes = api, kinds, concedes
-        self._to_come = {"", namespace}
-        self._predecessors, self._forced = frozenset(predecessors), frozenset(map(bare, forced))
+    api: Api
+    kinds: Kinds
+    predecessors: Collection[str]  # field managers whose values are taken over silently
+    forced: Sequence[str]  # `Kind/name:field` whose values are taken over on request
+    namespace: str  # the environment's, which a first deploy creates
+    concedes: bool = False  # leave fields that others own to them, instead of reporting conflicts
+    created: Collection[str] = ()  # namespaces that need not exist yet
 
     def run(self, steps: Sequence[Step]) -> list[Tried]:
         """Try every step that writes, several at a time; the others are returned as they are."""
-        self._to_come |= {step.ref.name for step in steps if step.ref.kind == "Namespace"}
+        namespaces = (step.ref.name for step in steps if step.ref.kind == "Namespace")
+        self.created = {"", self.namespace, *namespaces}
         redefined = _redefined(steps)
         due = [step for step in steps if step.writes and step.ref.key not in redefined]
         results = side_by_side(self._try, due, CONNECTIONS)
@@ -80,7 +68,7 @@ class Rehearsal:
         return [_unless_stalled(tried.get(step.ref) or Tried(step)) for step in steps]
 
     def _try(self, step: Step) -> Tried:
-        kind = self._kinds.get(step.ref.key)
+        kind = self.kinds.get(step.ref.key)
         if not step.writes or kind is None:
             return Tried(step)
         if step.action is Action.RECREATE:
@@ -96,13 +84,13 @@ class Rehearsal:
             return self._refused(step, error, path)
 
     def _dry(self, step: Step, path: str, body: Json, **more: str) -> Json:
-        return self._api.apply(path, body, doing=f"apply {step.ref}", query={**DRY, **more})
+        return self.api.apply(path, body, doing=f"apply {step.ref}", query={**DRY, **more})
 
     def _try_recreation(self, step: Step) -> Tried:
         """Try what replaces an object that is being deleted; what others own of that goes with it."""
         if step.ref.kind in NEVER_REMOVED:
             return Tried(step, problem=_being_deleted(step.ref))
-        path = self._kinds[step.ref.key].path(step.ref.namespace, step.ref.name)
+        path = self.kinds[step.ref.key].path(step.ref.namespace, step.ref.name)
         try:
             result = self._dry(step, path, step.body, force="true")
         except ApiError as error:
@@ -114,7 +102,7 @@ class Rehearsal:
         """Try what replaces an object of which an immutable field changed, under a free name."""
         name = beside(step.ref.name)
         body = {**step.body, "metadata": {**step.body["metadata"], "name": name}}
-        path = self._kinds[step.ref.key].path(step.ref.namespace, name)
+        path = self.kinds[step.ref.key].path(step.ref.namespace, name)
         try:
             result = self._dry(step, path, body)
         except ApiError as error:
@@ -125,15 +113,15 @@ class Rehearsal:
         """The outcome of an accepted dry run, less what taking the object over removes."""
         if step.action is Action.CHANGE and step.live:
             step = replace(step, live=takeover.with_first_entries(step.live, result))
-            result = takeover.preview(self._api, path, step, self._predecessors, result)
+            result = takeover.preview(self.api, path, step, self.predecessors, result)
         return Tried(corrected(step, result), result, forced=forced)
 
     def _refused(self, step: Step, error: ApiError, path: str) -> Tried:
-        if error.status == 404 and step.ref.namespace in self._to_come:
+        if error.status == 404 and step.ref.namespace in self.created:
             return Tried(step)
         conflicts = found_in(step.ref, error)
         if conflicts:
-            if open_ones := not_ours(conflicts, self._predecessors, self._forced):
+            if open_ones := not_ours(conflicts, self.predecessors, set(map(bare, self.forced))):
                 return self._opposed(step, open_ones)
             try:
                 result = self._dry(step, path, step.body, force="true")
@@ -149,7 +137,7 @@ class Rehearsal:
 
     def _opposed(self, step: Step, conflicts: tuple[Conflict, ...]) -> Tried:
         """The outcome where others own what is not ours to take: refused, or tried without these fields."""
-        concedes = self._concedes or all(conflict.field in step.yields for conflict in conflicts)
+        concedes = self.concedes or all(conflict.field in step.yields for conflict in conflicts)
         body = without(step.body, conflicts) if concedes else None
         if body is None:
             return Tried(step, conflicts=conflicts)
@@ -158,13 +146,9 @@ class Rehearsal:
 
 
 def require(tried: Sequence[Tried], others: Sequence[str] = ()) -> None:
-    """Check that the cluster would take everything.
+    """Raise Failure where the cluster would refuse something; each refusal and conflict is told with its fix.
 
     `others` are other problems, each with its fix.
-
-    Raises:
-        Failure: it would not; every refusal and conflict is listed with its fix.
-
     """
     problems = [*(t.problem for t in tried if t.problem), *others]
     conflicts = [c for t in tried for c in t.conflicts]

@@ -105,9 +105,7 @@ def _is_named(item: Any, keys: Json) -> bool:
 def bare(named: str) -> str:
     """`Kind/name:field` without what a shell takes away or people leave out: quotes, and the first dot.
 
-    Raises:
-        UsageError: it names no field.
-
+    Raises UsageError where it names no field.
     """
     thing, _, field = named.partition(":")
     if "/" not in thing or not field.strip(". "):

@@ -94,12 +94,7 @@ class Choices:
 
 
 def make(to: Destination, objects: Sequence[Wanted], choices: Choices) -> Planned:
-    """Find out what has to be done; nothing in the cluster changes.
-
-    Raises:
-        Failure: permissions are missing, or the cluster would refuse some of it.
-
-    """
+    """Find out what has to be done; nothing changes.  Raises Failure where the cluster would refuse some."""
     settings, kinds = to.settings, to.connection.kinds
     _require_kinds(objects, kinds)
     rbac.require(to.api, needed(to, objects))
@@ -107,7 +102,7 @@ def make(to: Destination, objects: Sequence[Wanted], choices: Choices) -> Planne
     live = observe(to.api, kinds, objects, to.namespace)
     steps = decide(objects, live, run_jobs=choices.run_jobs)
     steps = autoscaling.settled(to.connection, steps, objects, settings.deploy.predecessors)
-    trial = dry_run.Rehearsal(
+    trial = dry_run.DryRuns(
         to.api,
         kinds,
         settings.deploy.predecessors,

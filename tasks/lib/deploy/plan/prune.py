@@ -128,11 +128,7 @@ def completed(
     """The same plan, with what is removed at its end; nothing in the cluster changes.
 
     `past` are the releases that are kept, the newest first.  `spared` are kinds that the plan leaves out and
-    that stay all the same.
-
-    Raises:
-        Failure: the cluster does not answer, or does not permit to remove something.
-
+    that stay all the same.  Raises Failure where the cluster does not permit to remove something.
     """
     namespace = to.namespace
     past = [one for one in past if one.packed]  # the others cannot come back anyway

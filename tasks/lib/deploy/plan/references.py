@@ -42,13 +42,9 @@ class Need:
 
 
 def require(to: Destination, planned: Planned) -> None:
-    """Check that everything that the plan's pods and Ingresses name is rendered or in the cluster.
+    """Raise Failure where the plan's pods and Ingresses name what is neither rendered nor in the cluster.
 
     What settings list as provided, something else creates in time.
-
-    Raises:
-        Failure: something is named that neither has; every reference is listed.
-
     """
     running = [step for step in planned.steps if step.action is not Action.SKIP]
     bodies = {step.ref: step.wanted.body for step in running}

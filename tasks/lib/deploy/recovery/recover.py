@@ -26,17 +26,15 @@ from tasks.lib.deploy.session import Session
 from tasks.lib.deploy.steps import Step
 from tasks.lib.errors import Failure
 
+NO_GOOD: Final = "No earlier release went well: there is nothing to roll back to, and changes were kept."
 DISABLED: Final = "Rollback is disabled (--no-rollback, or deploy.roll_back); changes were kept."
 
 
 def after(session: Session, planned: Planned, end: BaseException, *, roll_back: bool, evidence: str) -> None:
     """Clear up after a deploy, whose session still holds the lock; its record says afterwards how it ended.
 
-    `evidence` is the folder that support bundles are put into; empty for what settings say.
-
-    Raises:
-        Failure: the same as `end`, with another next step, where the last good release is back.
-
+    `evidence` is the folder that support bundles are put into; empty for what settings say.  Where the last
+    good release is back, `end` is raised with another next step.
     """
     record = session.record
     if record.outcome is ReleaseResult.DEPLOYED:  # all is ready: only something to be removed was not
@@ -83,9 +81,8 @@ def _keep_bundle(session: Session, failure: Failure, touched: list[Step], folder
     try:
         support_bundle.write(target, found, facts, session.redactor)
     except OSError as error:
-        session.tell(
-            Notice(f"The support bundle could not be written to {target}: {error.strerror or error}")
-        )
+        why = error.strerror or error
+        session.tell(Notice(f"The support bundle could not be written to {target}: {why}"))
         return None
     session.tell(Notice(f"kept in {target}"))
     record.aftermath.append(f"Support bundle: {target}")
@@ -97,9 +94,7 @@ def _roll_back(session: Session, planned: Planned, touched: list[Step]) -> bool:
     record = session.record
     good = history.last_good(session.past)
     if good is None:
-        record.aftermath.append(
-            "No earlier release went well: there is nothing to roll back to, and changes were kept."
-        )
+        record.aftermath.append(NO_GOOD)
         return False
     recovery = Recovery(session, good, planned.steps, touched)
     try:
@@ -151,9 +146,8 @@ class Recovery(steps.Operation):
     def preflight(self, record: Record, tell: Tell) -> Iterator[Session]:
         """Decide about each object that was touched; what comes back has to find its Secrets."""
         api, namespace = self._failed.api, self._failed.namespace
-        connection = replace(
-            self._failed.connection, kinds=discover(api)
-        )  # the deploy may have brought kinds
+        # The deploy may have brought kinds.
+        connection = replace(self._failed.connection, kinds=discover(api))
         before = wanted(self._good.objects(), connection.kinds, namespace)
         self.earlier = restore.unfinished(self._steps, self._touched, before)
         due = restore.restoration(self._touched, before, self.earlier)

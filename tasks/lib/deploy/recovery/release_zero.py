@@ -29,9 +29,7 @@ REVISION: Final = "deployment.kubernetes.io/revision"  # which its controller co
 def keep(session: Session, steps: Sequence[Step]) -> None:
     """Keep what others deployed as release 0, before the first deploy that changes some of it.
 
-    Raises:
-        Failure: it cannot be kept; nothing was changed.
-
+    Raises Failure where it cannot be kept, before anything is changed.
     """
     of_others = [step for step in steps if is_of_others(step)]
     if not of_others or any(one.number for one in session.past):

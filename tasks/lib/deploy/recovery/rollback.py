@@ -47,9 +47,7 @@ class Request:
 def roll_back(settings: Settings, request: Request, tell: Tell) -> Record:
     """Deploy an earlier release again; Jobs are left out, because migrations are never reversed.
 
-    Raises:
-        Failure: it cannot be brought back, or does not become ready.
-
+    Raises Failure where it cannot be brought back, or does not become ready.
     """
     for named in request.force_conflicts:
         bare(named)
@@ -193,12 +191,7 @@ def note_end(record: Record, end: BaseException, chosen: history.Release) -> Non
 
 
 def require_still(request: Request, chosen: history.Release, past: Sequence[history.Release]) -> None:
-    """Check under the lock that what others did while we waited for it leaves the choice as it was.
-
-    Raises:
-        Failure: without a number, another release is meant now.
-
-    """
+    """Raise Failure where what others did while this waited for the lock means another release now."""
     now = history.choose(past, request.number, request.environment.name).number
     if now != chosen.number:
         raise Failure(

@@ -10,7 +10,6 @@ keeps artifacts only of builds that succeed.
 import datetime
 import hashlib
 import json
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from tasks.lib.cluster.errors import ApiError, Unreachable
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.deploy.objects import APPLIED
 from tasks.lib.deploy.plan.decide import get
+from tasks.lib.deploy.rollout.diagnose import last_seen
 from tasks.lib.deploy.rollout.logs import owners
 from tasks.lib.deploy.steps import Step
 from tasks.lib.errors import Failure, UsageError
@@ -134,9 +134,9 @@ def redacted(thing: Json) -> Json:
 
 def as_lines(events: Sequence[Json]) -> str:
     """Events as lines, the newest last."""
-    ordered = sorted(events, key=_moment)[-EVENTS:]
+    ordered = sorted(events, key=last_seen)[-EVENTS:]
     return "\n".join(
-        f"{_moment(e)} {e.get('type', '')} {(e.get('involvedObject') or {}).get('kind', '')}/"
+        f"{last_seen(e)}Z {e.get('type', '')} {(e.get('involvedObject') or {}).get('kind', '')}/"
         f"{(e.get('involvedObject') or {}).get('name', '')} {e.get('reason', '')}: {e.get('message', '')}"
         for e in ordered
     )
@@ -197,20 +197,12 @@ def _noting(found: Found, what: str) -> Iterator[None]:
         found.missing.append(f"{what}: {failure.what} {failure.why}")
 
 
-def _moment(event: Json) -> str:
-    known = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp")
-    return re.sub(r"\.\d+Z$", "Z", known or "")
-
-
 @contextmanager
 def after_failure(settings: Settings, url: str, folders: list[Path]) -> Iterator[None]:
     """Copy the files that the block writes in `folders` to `url`, where it fails; nothing without a URL.
 
-    A file keeps its path, from its folder's name on.
-
-    Raises:
-        UsageError: `url` is not `gs://BUCKET/FOLDER`; nothing was begun.
-
+    A file keeps its path, from its folder's name on.  Raises UsageError where `url` is not
+    `gs://BUCKET/FOLDER`, before anything is begun.
     """
     bucket, _, place = url.removeprefix("gs://").partition("/")
     if url and not (url.startswith("gs://") and bucket and place):

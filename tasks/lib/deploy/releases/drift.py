@@ -55,20 +55,21 @@ def compare(w: Wanted, live: Json, intended: Json) -> Drifted | None:
     differing = [_turned(change) for change in changes(live, intended)]
     if ends := live["metadata"].get("deletionTimestamp"):
         differing.append(Change("metadata.deletionTimestamp", None, ends))
-    extra = [Change(field, None, text) for field, text in added(live, w.body)]
-    if not differing and not extra:
-        return None
-    state = "changed" if differing else "extra"
-    return Drifted(w.ref, state, (*differing, *extra), others(live))
+    return _drifted(w, live, differing)
 
 
-def compare_as_written(w: Wanted, live: Json, refusal: str) -> Drifted:
+def compare_as_written(w: Wanted, live: Json, refusal: str) -> Drifted | None:
     """How a live object differs where the server refuses to try: by the release's own way of writing."""
     written = (change for change in changes(live, w.body) if change.after not in DROPPED)
     differing = [_turned(change) for change in written]
-    told = differing or [Change("cannot be compared", None, refusal)]
+    return _drifted(w, live, differing or [Change("cannot be compared", None, refusal)])
+
+
+def _drifted(w: Wanted, live: Json, differing: Sequence[Change]) -> Drifted | None:
     extra = [Change(field, None, text) for field, text in added(live, w.body)]
-    return Drifted(w.ref, "changed", (*told, *extra), others(live))
+    if not differing and not extra:
+        return None
+    return Drifted(w.ref, "changed" if differing else "extra", (*differing, *extra), others(live))
 
 
 def added(live: Json, body: Json) -> Iterator[tuple[str, str]]:

@@ -167,9 +167,7 @@ def compare(
 def status(settings: Settings, environment: Environment) -> Status:
     """The newest release, and where the cluster is not as it made it; nothing is changed.
 
-    Raises:
-        Failure: nothing was deployed yet, or the release's objects are not kept.
-
+    Raises Failure where nothing was deployed yet, or the release's objects are not kept.
     """
     with gke.reached(settings, environment) as connection:
         past = _some(store.read(connection.api, environment.namespace), environment)
@@ -184,9 +182,7 @@ def status(settings: Settings, environment: Environment) -> Status:
 def in_force(past: Sequence[history.Release], environment: str) -> history.Release:
     """The release that should be running: the newest that ended, or the one that it rolled back to.
 
-    Raises:
-        UsageError: the one that was rolled back to is no longer kept.
-
+    Raises UsageError where that is no longer kept.
     """
     newest = _newest(past)
     restored = newest.rolled_back_to

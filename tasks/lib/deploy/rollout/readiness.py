@@ -137,9 +137,7 @@ def _job(thing: Object) -> Readiness:
         return _ready("complete")
     if outcome == "Failed":
         failed = condition(thing, "Failed")
-        return Readiness(
-            State.FAILED, f"{failed.get('reason', 'Failed')}: {failed.get('message', '')}".rstrip(": ")
-        )
+        return _failed(failed.get("reason", "Failed"), failed.get("message", ""))
     if thing["spec"].get("suspend"):
         return _waiting("suspended")
     attempts = status.get("failed", 0)
@@ -162,8 +160,7 @@ def _pod(thing: Object) -> Readiness:
     if status.get("phase") == "Succeeded":
         return _ready("complete")
     if status.get("phase") == "Failed":
-        said = f"{status.get('reason') or 'Failed'}: {status.get('message') or ''}"
-        return Readiness(State.FAILED, said.rstrip(": "))
+        return _failed(status.get("reason") or "Failed", status.get("message") or "")
     if condition(thing, "Ready").get("status") == "True":
         return _ready("ready")
     return _waiting("not ready" if status.get("phase") == "Running" else "not started")
@@ -177,7 +174,7 @@ def _cron_job(thing: Object) -> Readiness:
 def _claim(thing: Object) -> Readiness:
     phase = (thing.get("status") or {}).get("phase")
     if phase == "Lost":
-        return Readiness(State.FAILED, "Lost: its volume is gone")
+        return _failed("Lost", "its volume is gone")
     return _ready("bound") if phase == "Bound" else _waiting("not bound to a volume")
 
 
@@ -207,7 +204,7 @@ def _by_condition(thing: Object) -> Readiness:
         return _ready("ready")
     stalled = condition(thing, "Stalled")
     if stalled.get("status") == "True":
-        return Readiness(State.FAILED, f"{stalled.get('reason')}: {stalled.get('message', '')}".rstrip(": "))
+        return _failed(str(stalled.get("reason")), stalled.get("message", ""))
     return _waiting(f"{said.get('reason') or 'not ready'}: {said.get('message') or ''}".rstrip(": "))
 
 
@@ -231,6 +228,10 @@ def _replicas(thing: Object) -> int:
 
 def _waiting(reason: str) -> Readiness:
     return Readiness(State.WAITING, reason)
+
+
+def _failed(reason: str, message: str) -> Readiness:
+    return Readiness(State.FAILED, f"{reason}: {message}".rstrip(": "))
 
 
 def _ready_by_hand(reason: str, before: int) -> Readiness:

@@ -40,7 +40,7 @@ def test_the_first_refusal_keeps_later_objects_from_being_sent(server: Scripted)
     server.answers = [*[Answer()] * 20, status(422, "Invalid", "no")]
     due, record = steps(40), Record("staging")
     record.plan("phase", due)
-    acting = Acting(server.patient_api(), KINDS, {}, [], record, lambda event: None)
+    acting = Acting(server.patient_api(), KINDS, {}, [], record, lambda event: None, 30)
 
     with pytest.raises(ApiError, match="The cluster refused to apply Service one-"):
         acting.apply(due)
@@ -61,7 +61,7 @@ def test_temporary_errors_are_retried_until_every_object_is_applied(server: Scri
     due, record, told = steps(40), Record("staging"), list[Event]()
     record.plan("phase", due)
 
-    done = Acting(server.patient_api(), KINDS, {}, [], record, told.append).apply(due)
+    done = Acting(server.patient_api(), KINDS, {}, [], record, told.append, 30).apply(due)
 
     assert done.keys() == {step.ref for step in due}
     assert {row.result for row in record.rows.values()} == {"applied"}
@@ -79,7 +79,7 @@ def test_an_object_that_kubectl_applied_is_taken_over_before_the_apply(server: S
     live = {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
     due[0] = replace(due[0], action=Action.CHANGE, live=live)
 
-    Acting(server.patient_api(), KINDS, {}, ["kubectl"], record, lambda event: None).apply(due)
+    Acting(server.patient_api(), KINDS, {}, ["kubectl"], record, lambda event: None, 30).apply(due)
 
     taken = [asked for asked in server.asked if asked.path.partition("?")[0].endswith("/one-0")]
     assert [asked.headers["Content-Type"] for asked in taken] == [
@@ -103,7 +103,7 @@ def forced(server: Scripted, *, asked: bool = True) -> dict[Ref, Json]:
     record, due = Record("staging"), steps(1)
     record.plan("phase", due)
     known = {due[0].ref: (Conflict(due[0].ref, ".spec.type", "somebody"),)} if asked else {}
-    return Acting(server.api(), KINDS, known, ["kubectl"], record, lambda event: None).apply(due)
+    return Acting(server.api(), KINDS, known, ["kubectl"], record, lambda event: None, 30).apply(due)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_nothing_is_recreated_after_the_lock_was_lost(server: Scripted, dying: b
     def lost() -> None:
         raise Failure("The lock was lost.")
 
-    acting = Acting(server.api(), KINDS, {}, [], record, lambda event: None, guard=lost)
+    acting = Acting(server.api(), KINDS, {}, [], record, lambda event: None, 30, guard=lost)
     with pytest.raises(Failure, match="The lock was lost"):
         acting.apply([due])
 
@@ -198,7 +198,7 @@ def test_nothing_is_applied_after_an_interruption(server: Scripted, monkeypatch:
 
     monkeypatch.setattr(api, "close", close)
     with pytest.raises(KeyboardInterrupt):
-        Acting(api, KINDS, {}, [], record, lambda event: None, guard=gone).apply([due])
+        Acting(api, KINDS, {}, [], record, lambda event: None, 30, guard=gone).apply([due])
 
     assert [asked.method for asked in server.asked] == ["DELETE", "GET"], "nothing takes its place"
 
@@ -242,7 +242,7 @@ def test_an_object_that_keeps_changing_is_taken_over(
     record = Record("staging")
     record.plan("phase", [step])
 
-    Acting(server.patient_api(), KINDS, {}, [theirs["manager"]], record, lambda event: None).apply([step])
+    Acting(server.patient_api(), KINDS, {}, [theirs["manager"]], record, lambda event: None, 30).apply([step])
 
     assert record.rows[step.ref].result == "applied"
     assert sum(clock.slept) > 1

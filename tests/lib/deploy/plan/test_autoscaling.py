@@ -143,7 +143,7 @@ def test_a_count_that_changes_meanwhile_is_left_to_the_autoscaler(tmp_path: Path
         record = Record("staging")
         record.plan("phase", [step])
 
-        done = Acting(server.api(), KINDS, {}, [], record, lambda event: None).apply([step])
+        done = Acting(server.api(), KINDS, {}, [], record, lambda event: None, 30).apply([step])
 
         assert done == {WEB: {"stored": 1}}
         assert json.loads(server.asked[-1].body)["spec"] == {"paused": False}

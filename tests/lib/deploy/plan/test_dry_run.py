@@ -8,7 +8,7 @@ import pytest
 
 from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.plan.dry_run import Rehearsal, Tried, beside, fix
+from tasks.lib.deploy.plan.dry_run import DryRuns, Tried, beside, fix
 from tasks.lib.deploy.steps import Action, Step
 from tests.lib.cluster.scripted import Answer, scripted, status
 
@@ -35,9 +35,9 @@ def tried(folder: Path, owned: list[tuple[str, str]], *, concedes: bool) -> tupl
         server.answers += [status(409, "Conflict", "no", causes=left)] if left else []
         server.answers += [Answer(body=json.dumps(BODY).encode())]
         kinds = {KEY: Kind(*KEY, "deployments", namespaced=True)}
-        rehearsal = Rehearsal(server.api(), kinds, ["kubectl"], [], "default", concedes=concedes)
+        trial = DryRuns(server.api(), kinds, ["kubectl"], [], "default", concedes=concedes)
         live = {**BODY, "metadata": {"name": "web", "labels": {"other": "label"}}}
-        [one] = rehearsal.run([Step(Wanted(WEB, BODY), Action.CHANGE, "", BODY, live)])
+        [one] = trial.run([Step(Wanted(WEB, BODY), Action.CHANGE, "", BODY, live)])
     return one, [asked.path.partition("?")[2] for asked in server.asked]
 
 
@@ -93,8 +93,8 @@ def test_a_takeover_is_previewed_by_a_second_dry_run(tmp_path: Path) -> None:
     with scripted(tmp_path) as server:
         server.answers = [Answer(body=json.dumps(one).encode()) for one in (result, defaulted)]
         kinds = {KEY: Kind(*KEY, "deployments", namespaced=True)}
-        rehearsal = Rehearsal(server.api(), kinds, ["kubectl"], [], "default")
-        [one] = rehearsal.run([Step(Wanted(WEB, BODY), Action.CHANGE, "", BODY, live)])
+        trial = DryRuns(server.api(), kinds, ["kubectl"], [], "default")
+        [one] = trial.run([Step(Wanted(WEB, BODY), Action.CHANGE, "", BODY, live)])
 
     assert one.result == defaulted
     second = server.asked[1]
@@ -113,7 +113,7 @@ def test_a_recreated_object_is_tried_under_another_name(tmp_path: Path) -> None:
         ]
         kinds = {key: Kind(*key, "storageclasses", namespaced=False)}
         live = {"apiVersion": key[0], **body, "provisioner": "old"}
-        [one] = Rehearsal(server.api(), kinds, [], [], "default").run(
+        [one] = DryRuns(server.api(), kinds, [], [], "default").run(
             [Step(Wanted(ref, body), Action.CHANGE, "", body, live)]
         )
 
@@ -130,8 +130,8 @@ def recreated(folder: Path, ref: Ref, answer: Answer) -> tuple[Tried, list[str]]
     kinds = {(ref.api_version, ref.kind): Kind(ref.api_version, ref.kind, "things", namespaced=True)}
     with scripted(folder) as server:
         server.answers = [answer]
-        rehearsal = Rehearsal(server.api(), kinds, ["kubectl"], [], "default")
-        [one] = rehearsal.run([Step(Wanted(ref, BODY), Action.RECREATE, "", BODY, DYING)])
+        trial = DryRuns(server.api(), kinds, ["kubectl"], [], "default")
+        [one] = trial.run([Step(Wanted(ref, BODY), Action.RECREATE, "", BODY, DYING)])
     return one, [asked.path for asked in server.asked]
 
 
@@ -213,8 +213,8 @@ def test_a_paused_rollout_is_refused_with_its_fix(
     with scripted(tmp_path) as server:
         server.answers = [Answer(body=json.dumps({**BODY, "spec": {"paused": True}}).encode())]
         kinds = {KEY: Kind(*KEY, "deployments", namespaced=True)}
-        rehearsal = Rehearsal(server.api(), kinds, ["kubectl"], [], "default")
-        [one] = rehearsal.run([Step(Wanted(WEB, body), Action.CHANGE, "", body, BODY)])
+        trial = DryRuns(server.api(), kinds, ["kubectl"], [], "default")
+        [one] = trial.run([Step(Wanted(WEB, body), Action.CHANGE, "", body, BODY)])
 
     assert one.problem.splitlines() == [
         "Deployment web: its rollout is paused, so nothing would happen.",
@@ -247,10 +247,10 @@ def test_a_suspended_job_is_refused(
     with scripted(tmp_path) as server:
         server.answers = [Answer(body=json.dumps(body(suspend=manifest)).encode())]
         kinds = {(JOB.api_version, JOB.kind): Kind(JOB.api_version, JOB.kind, "jobs", namespaced=True)}
-        rehearsal = Rehearsal(server.api(), kinds, [], [], "default")
+        trial = DryRuns(server.api(), kinds, [], [], "default")
         wanted = body(suspend=manifest)
         there = None if live is None else body(suspend=live)
-        [one] = rehearsal.run([Step(Wanted(JOB, wanted), action, "", wanted, there)])
+        [one] = trial.run([Step(Wanted(JOB, wanted), action, "", wanted, there)])
 
     assert one.problem.splitlines()[:1] == (
         ["Job migration: it is suspended, so it would never end."] if out else []
@@ -278,7 +278,7 @@ def test_a_paused_manifest_is_refused_before_its_namespace_exists(
     with scripted(tmp_path) as server:
         server.answers = [status(404, "NotFound", f'namespaces "{ref.namespace}" not found')]
         namespace = Step(Wanted(made, {}), Action.KEEP, "", {})
-        tried = Rehearsal(server.api(), kinds, [], [], "default").run(
+        tried = DryRuns(server.api(), kinds, [], [], "default").run(
             [namespace, Step(Wanted(ref, wanted), Action.RUN, "", wanted)]
         )
 
@@ -292,6 +292,6 @@ def test_a_manifest_with_a_paused_rollout_is_refused_without_a_dry_run(tmp_path:
         server.answers = [status(422, "Invalid", "spec.selector: field is immutable")]
         kinds = {KEY: Kind(*KEY, "deployments", namespaced=True)}
         step = Step(Wanted(WEB, wanted), Action.RECREATE, "", wanted, BODY)
-        [one] = Rehearsal(server.api(), kinds, [], [], "default").run([step])
+        [one] = DryRuns(server.api(), kinds, [], [], "default").run([step])
 
     assert one.problem.startswith("Deployment web: its rollout is paused")

@@ -122,8 +122,10 @@ def test_a_path_of_managed_fields_is_spelled_and_followed(
 def test_what_the_server_refuses_to_try_is_compared_as_the_release_wrote_it() -> None:
     live = deployment(replicas=3, paused=True)
     found = compare_as_written(Wanted(REF, deployment(replicas=1)), live, "field is immutable")
+    assert found
     assert (found.state, found.changes) == ("changed", (Change("spec.replicas", "1", "3"),))
     same = compare_as_written(Wanted(REF, deployment(replicas=3)), live, "field is immutable")
+    assert same
     assert [str(change) for change in same.changes] == ["+ cannot be compared: field is immutable"]
 
 
