@@ -22,7 +22,12 @@ def invoke_yaml() -> Mapping[str, Any]:
 
 def checked_in_settings(**overrides: Any) -> Settings:
     """The settings of invoke.yaml, with `overrides` (nested mappings) on top."""
-    return settings_in(ROOT, overrides)
+    return settings_in(ROOT, overrides) if overrides else _as_checked_in()
+
+
+@cache
+def _as_checked_in() -> Settings:
+    return settings_in(ROOT, {})
 
 
 def settings_in(root: Path, overrides: Mapping[str, Any]) -> Settings:

@@ -12,7 +12,8 @@ class Clock:
     """
 
     def __init__(self) -> None:
-        self._started = time.time(), time.monotonic()
+        # Whole seconds: with others, ten of them after one another would not always be ten.
+        self._started = float(int(time.time())), float(int(time.monotonic()))
         self.slept: list[float] = []
 
     def __getattr__(self, name: str) -> Any:

@@ -21,9 +21,11 @@ E2E = Path(__file__).parent / "e2e"
 # Fixtures that start a server: what uses one is no fast test.
 SERVICES = frozenset({"kms_server", "storage_server"})
 # A busy machine, or a large example by chance, is no failure: by default 200 ms an example are too long.
+# Each run draws other examples; LOOKIT_EXAMPLES=1000 draws that many at once.
 settings.register_profile(
     "unhurried",
     settings(),
+    max_examples=int(os.environ.get("LOOKIT_EXAMPLES", "40")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -59,6 +61,14 @@ def pytest_sessionfinish() -> None:
     """Look for garbage once: pytest and Python look again at each of their ends, through all there is."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def unsynced() -> Iterator[None]:
+    """Have files that this process writes reach the disk in their own time: no test looks there after a power cut."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture

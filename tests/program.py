@@ -53,6 +53,7 @@ class Here:
 
     def plain(self, *argv: str, **variables: str) -> Ended:
         """`invoke ARGV`, without this project's own program around it."""
+        cli.refuse_unreadable_settings.cache_clear()  # a process of its own looks once
         return self._run(plain_invoke, ["invoke", *argv], variables)
 
     def namespace(self) -> invoke.Collection:

@@ -1,17 +1,26 @@
 """Running tests again and again."""
 
+import os
 from pathlib import Path
 
+import pytest
+
+from tasks.lib.checks import failed_tests
 from tests import flaky
 
 
-def test_what_failed_is_counted_over_runs_in_random_order(tmp_path: Path) -> None:
+def test_what_failed_is_counted_over_runs_in_random_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flaky, "BUSY_LOOPS", 1)  # those who test beside this one need the machine as well
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they cost a second a run
     test = tmp_path / "test_sample.py"
     test.write_text("def test_right(): pass\ndef test_wrong(): raise AssertionError\n")
 
-    code = flaky.main(["--reports", str(tmp_path), "2", "-p", "no:cacheprovider", "-q", str(test)])
+    code = flaky.main(["--reports", str(tmp_path), "2", "-c", os.devnull, "-q", str(test)])
 
     assert code == 1
+    assert [len(failed_tests([tmp_path / f"flaky-{number}.xml"])) for number in (1, 2)] == [1, 1]
 
 
 def test_the_summary_says_how_often_each_test_failed_and_in_which_orders() -> None:

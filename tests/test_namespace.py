@@ -1,6 +1,5 @@
 """The namespace as Invoke loads it, and what every task promises."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ import pytest
 from invoke import Exit
 
 from tasks import cli
-from tasks.__main__ import with_left_out_names
+from tasks.__main__ import task_to_explain, with_left_out_names
 from tests.program import Here, loaded, task_names
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,8 +91,15 @@ def test_a_variable_of_the_wrong_type_is_bad_usage(
     [("", False), ("0", False), ("false", False), ("False", False), ("1", True), ("true", True)],
 )
 def test_a_variable_asks_for_the_sandbox_or_does_not(
-    here: Here, tmp_path: Path, said: str, *, sandbox: bool
+    monkeypatch: pytest.MonkeyPatch, said: str, *, sandbox: bool
 ) -> None:
+    monkeypatch.setenv("LOOKIT_SANDBOX", said)
+
+    assert cli._sandbox_variable() is sandbox
+
+
+@pytest.mark.parametrize(("said", "sandbox"), [("0", False), ("1", True)])
+def test_a_task_goes_where_the_variable_says(here: Here, tmp_path: Path, said: str, *, sandbox: bool) -> None:
     done = here.plain("settings", LOOKIT_SANDBOX=said, INVOKE_SANDBOX_STATE=str(tmp_path))
 
     assert done.code == (1 if sandbox else 0)
@@ -234,34 +240,39 @@ def test_plain_invoke_looks_at_invoke_yaml_before_it_reads_it(tmp_path: Path) ->
     ],
     ids=["missing", "no YAML", "empty", "twice", "an empty section"],
 )
-@pytest.mark.parametrize("by_variable", [False, True], ids=["by option", "by variable"])
 def test_plain_invoke_refuses_what_it_cannot_read_of_an_f(
-    tmp_path: Path, name: str, content: str | None, said: str, *, by_variable: bool
+    here: Here, tmp_path: Path, name: str, content: str | None, said: str
 ) -> None:
     file = tmp_path / name
     if content is not None:
         file.write_text(content)
-    options = [] if by_variable else ["-f", str(file)]
-    variables = {"INVOKE_RUNTIME_CONFIG": str(file)} if by_variable else {}
-    argv = [sys.executable, "-m", "invoke", *options, "settings"]
 
-    done = subprocess.run(
-        argv, cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, **variables}
-    )
+    done = here.plain("-f", str(file), "settings")
 
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.code, done.stdout) == (2, "")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("program", ["tasks", "invoke"])
+@pytest.mark.parametrize(("content", "said"), [("", "is empty"), ("kms: {}\nkms: {}", "kms is given twice")])
+def test_plain_invoke_refuses_what_a_variable_names_too(
+    here: Here, tmp_path: Path, content: str, said: str
+) -> None:
+    (tmp_path / "own.yaml").write_text(content)
+
+    done = here.plain("settings", INVOKE_RUNTIME_CONFIG=str(tmp_path / "own.yaml"))
+
+    assert (done.code, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
 @pytest.mark.parametrize(
-    ("closed", "code", "said"),
+    ("program", "closed", "code", "said"),
     [
-        ("<&-", 2, "No value was given for SENDGRID_API_KEY"),
-        (">&-", 2, "No value was given for SENDGRID_API_KEY"),
-        ("2>&-", 2, ""),
-        ("<&- >&- 2>&-", 2, ""),
+        ("tasks", "<&-", 2, "No value was given for SENDGRID_API_KEY"),
+        ("tasks", "2>&-", 2, ""),
+        ("tasks", "<&- >&- 2>&-", 2, ""),
+        ("invoke", "<&- >&- 2>&-", 2, ""),
     ],
 )
 def test_a_closed_stream_is_the_null_device(program: str, closed: str, code: int, said: str) -> None:
@@ -294,7 +305,7 @@ def test_the_version_is_the_project_s_own(here: Here) -> None:
     assert here.inv("--version").stdout.startswith("lookit-orchestrator 1.")
 
 
-@pytest.mark.parametrize("argv", ["--list", "--version", "settings"])
+@pytest.mark.parametrize("argv", ["--list", "settings"], ids=["by Invoke", "by a task"])
 def test_a_full_disk_is_told(argv: str) -> None:
     with Path("/dev/full").open("w") as full:
         started = [sys.executable, "-m", "tasks", argv]
@@ -304,7 +315,7 @@ def test_a_full_disk_is_told(argv: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "task"),
+    ("words", "task"),
     [
         ("render --help", "render"),
         ("render -h", "render"),
@@ -313,12 +324,19 @@ def test_a_full_disk_is_told(argv: str) -> None:
         ("settings render --help", "render"),
         ("deploy --help", "deploy"),
         ("deploy -h --branch x", "deploy"),
+        ("render --commit -h", ""),
     ],
 )
-def test_help_is_given_wherever_it_is_asked_for_after_a_task(here: Here, argv: str, task: str) -> None:
-    done = here.inv(*argv.split())
+def test_help_is_given_wherever_it_is_asked_for_after_a_task(words: str, task: str) -> None:
+    names = {"render", "release.diff", "secrets.log", "settings", "deploy"}
+    assert task_to_explain(words.split(), names) == task
+
+
+def test_help_of_a_task_shows_how_it_is_called(here: Here) -> None:
+    done = here.inv("release.diff", "1", "2", "--help")
+
     assert (done.code, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"Usage: ./inv [--core-opts] {task} ")
+    assert done.stdout.startswith("Usage: ./inv [--core-opts] release.diff ")
 
 
 def test_a_reader_that_goes_away_ends_it_quietly() -> None:

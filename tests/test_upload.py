@@ -82,11 +82,10 @@ ONE = ("--prefix", "experiments/x", "--archive", "{}/app-0")
 SITE = ("--manifest", "{}/site.yaml")
 
 
-@pytest.mark.parametrize("options", [ONE, SITE], ids=["one", "site"])
 def test_an_upload_that_reaches_its_limit_ends_with_how_to_go_on(
-    uploads: Callable[..., subprocess.Popen[str]], options: tuple[str, ...]
+    uploads: Callable[..., subprocess.Popen[str]],
 ) -> None:
-    process = uploads(*options, limit="0.5s")
+    process = uploads(*ONE, limit="0.5s")
     _, told = process.communicate(timeout=60)
 
     assert process.returncode == 70, told
@@ -95,8 +94,9 @@ def test_an_upload_that_reaches_its_limit_ends_with_how_to_go_on(
     assert "Traceback" not in told
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
-@pytest.mark.parametrize("options", [ONE, SITE], ids=["one", "site"])
+@pytest.mark.parametrize(
+    ("options", "number"), [(ONE, signal.SIGTERM), (SITE, signal.SIGINT)], ids=["one, TERM", "site, INT"]
+)
 def test_an_upload_ends_soon_after_a_signal(
     uploads: Callable[..., subprocess.Popen[str]],
     asked: Callable[[], None],
@@ -124,6 +124,8 @@ def test_a_site_that_is_ended_says_what_was_done_and_lists_what_is_left(
     process.terminate()
     _, told = process.communicate(timeout=60)
 
+    assert process.returncode == 128 + signal.SIGTERM, told
+    assert "Traceback" not in told
     rest = tmp_path / "site.rest.yaml"
     assert "0 of 6 archives were done." in told
     assert rest.exists() is (not options)
@@ -139,6 +141,7 @@ def test_an_archive_that_cannot_be_opened_yet_does_not_keep_an_upload_from_endin
     _, told = process.communicate(timeout=60)
 
     assert process.returncode == 70, told
+    assert "The upload took longer than 0.5 s and was ended." in told
     assert "Traceback" not in told
 
 

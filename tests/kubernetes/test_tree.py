@@ -41,8 +41,8 @@ def test_builds_without_a_word_of_warning(tree: Tree) -> None:
     assert tree.stderr == ""
 
 
-def test_builds_the_same_bytes_twice(tree: Tree) -> None:
-    assert build(tree.environment).stdout == tree.stdout
+def test_builds_the_same_bytes_twice(staging: Tree) -> None:
+    assert build("staging").stdout == staging.stdout
 
 
 def test_holds_exactly_the_objects_of_lookit(tree: Tree) -> None:

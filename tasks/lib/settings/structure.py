@@ -5,9 +5,10 @@ mappings, and goes on after a problem.  A section is a struct of msgspec or a da
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
@@ -145,7 +146,8 @@ def _is_section(kind: Any) -> bool:
     return is_dataclass(kind) or (isinstance(kind, type) and issubclass(kind, msgspec.Struct))
 
 
-def _fields(kind: Any) -> list[_Field]:
+@cache
+def _fields(kind: Any) -> Sequence[_Field]:
     """The fields of a section."""
     if is_dataclass(kind):
         return [_Field(field.name, field.type, _has_no_default(field)) for field in fields(kind)]

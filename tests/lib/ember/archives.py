@@ -33,7 +33,7 @@ def tarred(files: Files, *extra: tarfile.TarInfo) -> bytes:
 
 
 def tar_gz(files: Files) -> bytes:
-    return gzip.compress(tarred(files))
+    return gzip.compress(tarred(files), compresslevel=4)
 
 
 def tar_zst(files: Files) -> bytes:

@@ -9,8 +9,8 @@ SECONDS = 60
 # What is made lies in `made`; a client waits for it, and one that runs a container in the foreground for its end.
 PROGRAM = """#!/bin/sh
 cd "$(dirname "$0")" || exit 9
-until_there() { while test ! -e "$1"; do sleep 0.01; done; }
-until_gone() { while test -e "$1"; do sleep 0.01; done; }
+until_there() { while test ! -e "$1"; do sleep 0.05; done; }
+until_gone() { while test -e "$1"; do sleep 0.05; done; }
 removed() { rm "made/$1" 2>/dev/null || { echo "Error: No such thing: $1" >&2; exit 1; }; }
 for last; do :; done
 echo "$*" >>log
@@ -25,7 +25,7 @@ case "$*" in
 esac
 test -n "$name" || exit 0
 case "$*" in
-*"$(cat slow)"*) setsid sh -c 'while test ! -e go; do sleep 0.01; done; touch "made/$1"; touch done' - "$name" &
+*"$(cat slow)"*) setsid sh -c 'while test ! -e go; do sleep 0.05; done; touch "made/$1"; touch done' - "$name" &
     touch asked
     until_there done;;
 *) touch "made/$name";;

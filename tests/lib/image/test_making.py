@@ -47,7 +47,7 @@ def test_what_is_being_made_when_a_task_is_told_to_end_is_removed(
 
     os.killpg(running.pid, signal.SIGINT)
     with suppress(subprocess.TimeoutExpired):
-        running.wait(0.4)  # what ends now does so before the thing is made
+        running.wait(0.2)  # what ends now does so before the thing is made
     engine.finish()
 
     printed, _ = running.communicate(timeout=60)

@@ -73,7 +73,7 @@ def ours(content: bytes) -> Reading:
 # The rules for numbers are compared with kubectl's in tests/lib/test_kubernetes_yaml.py.  Here a run of kustomize
 # for each that it refuses costs more than all others together.
 WORDS = (
-    "1 -1 +1 1. .5 1e3 12e03 017 0x1f 0b-11 1_000 99999999999999999999 true FALSE Null ~ << -.inf .NaN 2001-1-1 "
+    "-1 .5 1e3 017 0x1f 1_000 FALSE ~ << -.inf 2001-1-1 "
     "61e9540 1e999 0x1fffffffffffffffffff tRue yes no on off y n 1e 0x 0xg 0o8 0b12 - -- --- _1 1:30 .e5 1A 1-1"
 )
 KEYS = ["DB_PASSWORD", "rabbitmq-password", "a.b", "_x", "A", "camelCase", "v1"]
@@ -125,7 +125,7 @@ LINES = st.lists(
 
 
 # Eight files an example: kustomize reads those that it takes in one run.
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(contents=st.lists(LINES, min_size=8, max_size=8, unique=True))
 def test_any_env_file_reads_as_kustomize_reads_it(tmp_path: Path, contents: list[bytes]) -> None:
     taken = [content for content in contents if ours(content) is not None]

@@ -152,9 +152,13 @@ def test_a_deploy_that_ended_before_its_plan_has_a_report_too(tmp_path: Path) ->
     assert "There is no cluster." in (tmp_path / "deploy.html").read_text()
 
 
-def test_only_the_last_lines_of_endless_logs_are_kept(tmp_path: Path) -> None:
-    content = write(tmp_path, None, log=5010)
-    assert (len(content["log"]), content["log_lines_left_out"]) == (5000, 10)
+def test_only_the_last_lines_of_endless_logs_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert report.LOG_LINES == 5000
+    monkeypatch.setattr(report, "LOG_LINES", 50)
+    content = write(tmp_path, None, log=60)
+    assert (len(content["log"]), content["log_lines_left_out"]) == (50, 10)
     assert content["log"][0]["line"].startswith("10 ")
     assert "10 earlier lines are left out." in (tmp_path / "deploy.html").read_text()
 
