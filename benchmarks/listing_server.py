@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 from tasks.lib.ember import activation, revisions
-from tasks.lib.ember.archive import open_archive
+from tasks.lib.ember.archive.inventory import inspect
+from tasks.lib.ember.archive.source import open_archive
 from tasks.lib.ember.content import as_base64
-from tasks.lib.ember.inspection import Entry, inspect
+from tasks.lib.ember.entry import Entry
 from tasks.lib.ember.listing import PAGE
 from tasks.lib.ember.objects import PLAIN_KEY, Plain, plain_note
 from tasks.lib.ember.place import Place

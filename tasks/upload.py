@@ -40,7 +40,7 @@ def upload(
     """Bring a built Ember app to an environment's bucket, sending only what differs."""
     from tasks.lib import console
     from tasks.lib.ember import upload as uploading
-    from tasks.lib.ember.archive import present
+    from tasks.lib.ember.archive.source import present
     from tasks.lib.ember.summary import Options, check_alone
     from tasks.lib.signals import limited
 

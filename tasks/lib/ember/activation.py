@@ -12,13 +12,12 @@ from msgspec import Struct
 
 from tasks.lib.ember import listing, objects, revisions, sending
 from tasks.lib.ember.adoption import adopt
+from tasks.lib.ember.entry import INDEX, Entry
 from tasks.lib.ember.http import Job, Steps
-from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.objects import ABSENT, Changed, Item, Remote
 from tasks.lib.ember.place import Place
 from tasks.lib.ember.plan import Copy, Plan, Send, Version, missing, plan
 from tasks.lib.ember.revisions import Revision
-from tasks.lib.ember.survey import INDEX
 from tasks.lib.errors import Failure
 
 HISTORY_KEY = "lookit-history"

@@ -8,14 +8,12 @@ from collections.abc import Mapping
 
 from tasks.lib.console import say
 from tasks.lib.ember import objects, page, revisions, sending
-from tasks.lib.ember.archive import FILE, Member
+from tasks.lib.ember.entry import INDEX, Entry
 from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.http import Job
-from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.objects import ABSENT, Remote, changed
 from tasks.lib.ember.place import MANIFEST, OF_A_REVISION, PRUNING, Place
 from tasks.lib.ember.plan import Copy, Send
-from tasks.lib.ember.survey import INDEX
 
 
 def adopt(place: Place, there: Mapping[str, Remote]) -> list[str]:
@@ -84,9 +82,8 @@ def _tell(place: Place, name: str, missing: list[str]) -> None:
 def _entry(place: Place, remote: Remote) -> Entry:
     path = place.path(remote.name)
     size, crc32c = (remote.plain.size, remote.plain.crc32c) if remote.plain else (remote.size, remote.crc32c)
-    member = Member(path, FILE, size, 0, None)
-    return Entry(path, size, crc32c, b"", remote.headers, False, member, place.is_shared(path))
+    return Entry(path, size, crc32c, b"", remote.headers, compressible=False, shared=place.is_shared(path))
 
 
 def _entry_of_missing(place: Place, path: str) -> Entry:
-    return Entry(path, 0, 0, b"", Headers(""), False, Member(path, FILE, 0, 0, None), place.is_shared(path))
+    return Entry(path, 0, 0, b"", Headers(""), compressible=False, shared=place.is_shared(path))

@@ -64,6 +64,13 @@ def is_gzip(data: bytes) -> bool:
     return data.startswith(GZIP_BEGINS)
 
 
+def extended(crc32c: int, data: bytes) -> int:
+    """The CRC32C of what has the CRC32C `crc32c`, and `data` after it."""
+    from google_crc32c import extend
+
+    return int(extend(crc32c, data))
+
+
 def checksum(parts: Iterable[bytes]) -> int:
     """The CRC32C of all parts together."""
     from google_crc32c import extend

@@ -17,11 +17,11 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # They make a name look like another one: https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters
 DIRECTIONAL = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 REFUSED_IN_XML = re.compile("[\ufffe\uffff]")
-# What nearly all names are like, and none of the faults of a path.
+# What nearly all names are like, and none of the problems of a path.
 PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 
 
-def fault(name: str, prefix: str) -> str:
+def problem(name: str, prefix: str) -> str:
     """Why a member of this name is refused once `prefix` is before it, or an empty text."""
     whole = f"{prefix}{name}"
     try:
@@ -99,7 +99,7 @@ def checked_prefix(prefix: str) -> str:
 
     """
     path = prefix.removesuffix("/")
-    wrong = fault(path, "") if path else "it is empty"
+    wrong = problem(path, "") if path else "it is empty"
     if wrong:
         raise UsageError(
             f"The prefix {spelled(prefix)!r} cannot be used.",

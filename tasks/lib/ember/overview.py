@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from tasks.lib.ember import listing, revisions
 from tasks.lib.ember.activation import Complete, Page, activate, complete, is_served, served, strays
-from tasks.lib.ember.inspection import Entry
+from tasks.lib.ember.entry import Entry
 from tasks.lib.ember.objects import Remote
 from tasks.lib.ember.place import Place
 from tasks.lib.ember.plan import missing

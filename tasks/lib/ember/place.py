@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.entry import INDEX, Entry
 from tasks.lib.ember.headers import Rules
 from tasks.lib.ember.http import Pool
-from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.names import REVISIONS, checked_prefix
 from tasks.lib.ember.plan import Named
-from tasks.lib.ember.survey import INDEX
 from tasks.lib.errors import UsageError
 from tasks.lib.settings.ember import Ember
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from tasks.lib.ember.inspection import Entry
+from tasks.lib.ember.entry import Entry
 from tasks.lib.ember.objects import ABSENT, Plain, Remote
 
 # So many bytes of a file's SHA-256 are noted in a manifest: enough to tell contents apart.

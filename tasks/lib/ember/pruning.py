@@ -33,14 +33,13 @@ from datetime import UTC, datetime, timedelta
 
 from tasks.lib.ember import listing, objects, revisions, sending
 from tasks.lib.ember.activation import STRAY, Page, put_back, served
+from tasks.lib.ember.entry import INDEX, Entry
 from tasks.lib.ember.http import Job
-from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.objects import ABSENT, Remote
 from tasks.lib.ember.overview import Overview, overview
 from tasks.lib.ember.place import OF_A_REVISION, Place
 from tasks.lib.ember.plan import Send, Version
 from tasks.lib.ember.revisions import MANIFEST_HEADERS
-from tasks.lib.ember.survey import INDEX
 from tasks.lib.errors import Failure, UsageError
 
 # An upload may be running: what it has not completed is not touched for so long.

@@ -13,10 +13,9 @@ from typing import Any
 from msgspec import Struct
 
 from tasks.lib.ember import content, listing, objects, sending
-from tasks.lib.ember.archive import FILE, Member
+from tasks.lib.ember.entry import Entry
 from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.http import Job
-from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.objects import ABSENT, Item, Plain, remote_of
 from tasks.lib.ember.place import MANIFEST, PRUNING, Place
 from tasks.lib.ember.plan import DIGEST_NOTED, Send, Version
@@ -178,8 +177,7 @@ def manifest(entries: Iterable[Entry], name: str) -> bytes:
 
 def made(path: str, data: bytes, headers: Headers) -> Entry:
     """An entry for content that no archive holds."""
-    member = Member(path, FILE, len(data), 0, None)
-    return Entry(path, len(data), content.checksum([data]), b"", headers, True, member)
+    return Entry(path, len(data), content.checksum([data]), b"", headers, compressible=True)
 
 
 def known(revisions: Collection[str], asked: str) -> str:
@@ -273,5 +271,4 @@ def _entry(path: str, noted: list[Any]) -> Entry:
     digest = noted[5] if len(noted) > 5 else ""
     shared = len(noted) > 6 and bool(noted[6])
     headers = objects.shared_headers(content_type, cache_control)
-    member = Member(path, FILE, size, 0, None)
-    return Entry(path, size, int(crc32c, 16), bytes.fromhex(digest), headers, compressible, member, shared)
+    return Entry(path, size, int(crc32c, 16), bytes.fromhex(digest), headers, compressible, shared)

@@ -1,12 +1,14 @@
 """Carrying out an upload's plan: what the archive holds is sent, what the bucket has already is copied."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import IO, cast
 
 from tasks.lib.ember import content, objects, resumable, sending
-from tasks.lib.ember.archive import Archive, Opener
+from tasks.lib.ember.archive.inventory import Inventory
+from tasks.lib.ember.archive.source import Archive, Opener
+from tasks.lib.ember.entry import Entry
 from tasks.lib.ember.http import Job, Steps
-from tasks.lib.ember.inspection import Entry, Inventory
 from tasks.lib.ember.place import Place
 from tasks.lib.ember.plan import Copy, Plan, Relabel, Send
 from tasks.lib.ember.progress import Progress
@@ -24,6 +26,7 @@ class Transfer:
         self._access = place.access
         self._ember = place.ember
         self._archive = archive
+        self._members = inventory.members
         self._kept = inventory.kept
         self._summary = summary
         self._progress = progress
@@ -75,7 +78,7 @@ class Transfer:
         for send in sends:
             if send.entry.path in self._kept:
                 yield self._small(send, self._kept.pop(send.entry.path))
-        contents = self._archive.contents(send.entry.member for send in to_read)
+        contents = self._archive.contents(self._members[send.entry.path] for send in to_read)
         try:
             for send, (_, opened) in zip(to_read, contents, strict=True):
                 yield self._job(send, opened)
@@ -85,7 +88,8 @@ class Transfer:
     def _job(self, send: Send, opened: Opener) -> Job:
         if self._in_one_request(send):
             return self._small(send, self._whole(send, opened))
-        reading = _Reading(self._archive, send.entry, opened, self._progress)
+        again = partial(self._archive.open, self._members[send.entry.path])
+        reading = _Reading(send.entry, (opened, again), self._archive.errors, self._progress)
         return Job(self._large(send, reading), resumable.HELD, alone=not self._archive.independent)
 
     def _small(self, send: Send, data: bytes) -> Job:
@@ -119,28 +123,37 @@ class Transfer:
 class _Reading:
     """A file of an archive, read on from where it was left, or else from its beginning.
 
-    `opened` opens it, once.  `progress` is told of bytes that were read for the first time.
+    Args:
+        entry: the file.
+        openers: how it is opened once, while the archive is read, and how whenever it is opened again.
+        errors: what reading can raise.
+        progress: is told of bytes that were read for the first time.
     """
 
-    def __init__(self, archive: Archive, entry: Entry, opened: Opener, progress: Progress) -> None:
+    def __init__(
+        self,
+        entry: Entry,
+        openers: tuple[Opener, Opener],
+        errors: tuple[type[Exception], ...],
+        progress: Progress,
+    ) -> None:
         self.furthest = 0
-        self._progress = progress
-        self._archive = archive
         self._entry = entry
-        self._opened: Opener | None = opened
+        self._open, self._open_again = openers
+        self._errors = errors
+        self._progress = progress
         self._file: IO[bytes] | None = None
         self._position = 0
 
     def at(self, offset: int) -> IO[bytes]:
         """The file at `offset`.  The archive's own reader serves until it has passed there."""
-        try:
-            if self._opened:
-                self._file, self._opened = self._opened(), None
-            elif self._file is None or offset < self._position:
-                self.close()
-                self._file, self._position = self._archive.open(self._entry.member), 0
-        except self._archive.errors as error:
-            raise sending.source_changed(self._entry.path) from error
+        if self._file is None or offset < self._position:
+            self.close()
+            try:
+                self._file, self._position = self._open(), 0
+            except self._errors as error:
+                raise sending.source_changed(self._entry.path) from error
+            self._open = self._open_again
         while self._position < offset and self.read(min(content.PIECE, offset - self._position)):
             pass
         return cast("IO[bytes]", self)
@@ -154,7 +167,7 @@ class _Reading:
         """
         try:
             data = self._file.read(size) if self._file else b""
-        except self._archive.errors as error:
+        except self._errors as error:
             raise sending.source_changed(self._entry.path) from error
         if not data and self._position < self._entry.size:
             raise sending.source_changed(self._entry.path)

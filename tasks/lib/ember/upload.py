@@ -11,14 +11,15 @@ from tasks.lib.console import spoken
 from tasks.lib.ember import activation, content, listing, objects, page, revisions
 from tasks.lib.ember.access import Access, access
 from tasks.lib.ember.activation import Complete
-from tasks.lib.ember.archive import Archive, open_archive
+from tasks.lib.ember.archive.inventory import Inventory, inspect
+from tasks.lib.ember.archive.problems import said
+from tasks.lib.ember.archive.source import Archive, open_archive
+from tasks.lib.ember.entry import INDEX, Entry
 from tasks.lib.ember.http import Job
-from tasks.lib.ember.inspection import Entry, Inventory, inspect
 from tasks.lib.ember.place import Place, opened
 from tasks.lib.ember.plan import Plan, copying, plan
 from tasks.lib.ember.progress import Progress
 from tasks.lib.ember.summary import Options, UploadSummary
-from tasks.lib.ember.survey import INDEX, said
 from tasks.lib.ember.transfer import Transfer
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.settings.ember import Ember
@@ -104,7 +105,7 @@ def bring(place: Place, source: str, options: Options, progress: Progress) -> Up
 
 def _page_problems(place: Place, archive: Archive, inventory: Inventory) -> Iterator[str]:
     """What index.html loads in vain."""
-    members = {entry.path: entry.member for entry in inventory.entries}
+    members = inventory.members
 
     def read(path: str) -> bytes:
         if path in inventory.kept:

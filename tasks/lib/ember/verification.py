@@ -9,13 +9,12 @@ from msgspec import Struct
 from tasks.lib.ember import activation, content, listing, revisions
 from tasks.lib.ember.activation import Complete, served
 from tasks.lib.ember.answers import ask, said
+from tasks.lib.ember.entry import INDEX, Entry
 from tasks.lib.ember.headers import may_be_gzip
 from tasks.lib.ember.http import Job, Request, Response, Steps
-from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.objects import Remote
 from tasks.lib.ember.place import Place
 from tasks.lib.ember.plan import plan
-from tasks.lib.ember.survey import INDEX
 from tasks.lib.errors import Failure
 from tasks.lib.settings.ember import Cors
 

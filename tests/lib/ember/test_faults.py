@@ -362,7 +362,7 @@ from pathlib import Path
 from google.auth.credentials import AnonymousCredentials
 from tests.builders import ROOT, checked_in_settings
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.archive import open_archive
+from tasks.lib.ember.archive.source import open_archive
 from tasks.lib.ember.checkpoints import Checkpoints
 from tasks.lib.ember.summary import Options
 from tasks.lib.ember.upload import bring, upload_to

@@ -11,12 +11,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tasks.lib.ember import content
-from tasks.lib.ember.archive import FILE, Member
+from tasks.lib.ember.entry import INDEX, Entry
 from tasks.lib.ember.headers import Headers
-from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.objects import ABSENT, Plain, Remote
 from tasks.lib.ember.plan import DIGEST_NOTED, Plan, copying, plan, same_content
-from tasks.lib.ember.survey import INDEX
 
 PREFIX = "experiments/one/"
 PATHS = [INDEX, "a.js", "b.css", "assets/c.png", "assets/index.html"]
@@ -24,24 +22,21 @@ DATA = [b"", b"one", b"two" * 50, b"two" * 51]
 HEADERS = [Headers("text/html", "no-cache"), Headers("text/html"), Headers("image/png", "no-cache")]
 
 
+# The content of each entry.
+CONTENTS: dict[Entry, bytes] = {}
+
+
 @cache
 def entry(path: str, data: bytes, headers: Headers, compressible: bool) -> Entry:
-    return Entry(
-        path,
-        len(data),
-        content.checksum([data]),
-        hashlib.sha256(data).digest()[:DIGEST_NOTED],
-        headers,
-        compressible,
-        Member(path, FILE, 0, 0, data),
-    )
+    digest = hashlib.sha256(data).digest()[:DIGEST_NOTED]
+    made = Entry(path, len(data), content.checksum([data]), digest, headers, compressible)
+    CONTENTS[made] = data
+    return made
 
 
 def written(entry: Entry, name: str, generation: int) -> Remote:
     """What the bucket lists after `entry` was sent."""
-    data = entry.member.place
-    assert isinstance(data, bytes)
-    stored = stored_once(data, entry.compressible)
+    stored = stored_once(CONTENTS[entry], entry.compressible)
     return Remote(
         name, len(stored.data), stored.crc32c, entry.headers, stored.encoding, Plain(entry.size, entry.crc32c),
         generation,

@@ -12,8 +12,9 @@ import pytest
 from msgspec import structs
 
 from sandbox import example
-from tasks.lib.ember import inspection, upload
+from tasks.lib.ember import upload
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.archive import inventory
 from tasks.lib.ember.http import Pool, Request, Stream
 from tasks.lib.ember.names import checked_prefix
 from tasks.lib.ember.plan import plan
@@ -129,7 +130,9 @@ def test_large_files_are_sent_last_and_a_few_at_a_time(
 ) -> None:
     """More at once share the same line, and hold up small files, which wait for answers rather than for the line."""
     ember = structs.replace(EMBER, resumable_above=64 << 10, resumable_part=256 << 10)
-    monkeypatch.setattr(inspection, "KEPT", 0)  # nothing is sent from memory, before all that is read again
+    monkeypatch.setattr(
+        inventory, "MOST_KEPT", 0
+    )  # nothing is sent from memory, before all that is read again
     for name, size in [*((f"film-{n}.mp4", 300 << 10) for n in range(12)), ("z.js", 9), ("index.html", 9)]:
         (tmp_path / name).write_bytes(os.urandom(size))
     asked: list[str] = []

@@ -11,10 +11,9 @@ from msgspec.structs import replace
 from sandbox import example
 from tasks.lib.ember import content, revisions
 from tasks.lib.ember.access import Access
-from tasks.lib.ember.archive import FILE, Member
+from tasks.lib.ember.entry import Entry
 from tasks.lib.ember.headers import Headers
 from tasks.lib.ember.http import Response
-from tasks.lib.ember.inspection import Entry
 from tasks.lib.ember.place import Place, opened
 from tasks.lib.ember.upload import upload_to
 from tasks.lib.ember.verification import ORIGIN, Expected, _fix, answer_problems, origin_of, verify
@@ -30,8 +29,7 @@ PREFIX = "experiments/0b7e"
 DATA = b"let a;" * 50
 PACKED = content.compress(DATA)
 ENTRY = Entry(
-    "a.js", len(DATA), content.checksum([DATA]), b"", Headers("text/javascript", "no-cache"), True,
-    Member("a.js", FILE, len(DATA), 0, None),
+    "a.js", len(DATA), content.checksum([DATA]), b"", Headers("text/javascript", "no-cache"), compressible=True,
 )  # fmt: skip
 HEADERS = {
     "Content-Type": "text/javascript",

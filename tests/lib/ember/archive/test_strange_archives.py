@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.ember.archive import open_archive
-from tasks.lib.ember.inspection import inspect
+from tasks.lib.ember.archive.inventory import inspect
+from tasks.lib.ember.archive.source import open_archive
 from tests.lib.ember import archives
+from tests.lib.ember.archive.test_inventory import EMBER, SOUND, limited, refusal
 from tests.lib.ember.archives import END, headers_changed, member, pax
-from tests.lib.ember.test_inspection import EMBER, SOUND, limited, refusal
 
 INDEX = member("index.html", b"<html>")
 CENTRAL, LOCAL, END_RECORD = b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06"

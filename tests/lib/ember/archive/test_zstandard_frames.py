@@ -10,9 +10,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.lib.ember.zstandard_frames import expect_whole
+from tasks.lib.ember.archive.zstandard_frames import expect_whole
 from tests.lib.ember import archives
-from tests.lib.ember.test_inspection import SOUND, refusal
+from tests.lib.ember.archive.test_inventory import SOUND, refusal
 
 SKIPPED = struct.pack("<II", 0x184D2A53, 5) + b"hello"
 

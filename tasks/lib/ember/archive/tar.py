@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import IO, Protocol, cast
 
-from tasks.lib.ember import zstandard_frames
-from tasks.lib.ember.archive import FILE, FOLDER, RATIO_JUDGED_ABOVE, Member, Opener
+from tasks.lib.ember.archive import zstandard_frames
+from tasks.lib.ember.archive.source import FILE, FOLDER, RATIO_JUDGED_ABOVE, Member, Opener
 
 LARGEST_ZSTANDARD_WINDOW = 128 << 20
 # No honest headers of one member are larger, nor attributes of all members.

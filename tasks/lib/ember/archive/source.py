@@ -167,8 +167,8 @@ def _packed(file: IO[bytes], source: str, limits: Limits, *, once: bool) -> Arch
 
 def _recognised(file: IO[bytes], source: str, limits: Limits) -> Archive:
     """The archive in `file`, which it owns from now on, by its first bytes, never by its name."""
-    from tasks.lib.ember.tarred import PACKINGS, Tarred, plain
-    from tasks.lib.ember.zipped import Zipped
+    from tasks.lib.ember.archive.tar import PACKINGS, Tarred, plain
+    from tasks.lib.ember.archive.zip import Zipped
 
     start = file.read(TAR_HEADER)
     file.seek(0)

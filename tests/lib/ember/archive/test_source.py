@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.ember.archive import FILE, Archive, open_archive, present, spooled
-from tasks.lib.ember.inspection import inspect
+from tasks.lib.ember.archive.inventory import inspect
+from tasks.lib.ember.archive.source import FILE, Archive, open_archive, present, spooled
 from tasks.lib.errors import Failure, UsageError
 from tests.builders import checked_in_settings
 from tests.lib.ember import archives

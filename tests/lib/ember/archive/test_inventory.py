@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.ember.archive import open_archive
-from tasks.lib.ember.inspection import inspect
+from tasks.lib.ember.archive.inventory import inspect
+from tasks.lib.ember.archive.source import open_archive
 from tasks.lib.errors import Failure
 from tasks.lib.settings.ember import Ember
 from tests.builders import checked_in_settings

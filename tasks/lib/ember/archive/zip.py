@@ -8,7 +8,15 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import IO
 
-from tasks.lib.ember.archive import ENCRYPTED, FILE, FOLDER, OTHERWISE_PACKED, Member, Opener, kind_of_mode
+from tasks.lib.ember.archive.source import (
+    ENCRYPTED,
+    FILE,
+    FOLDER,
+    OTHERWISE_PACKED,
+    Member,
+    Opener,
+    kind_of_mode,
+)
 from tasks.lib.errors import Failure
 
 ENCRYPTED_FLAG = 0x1

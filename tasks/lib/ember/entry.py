@@ -1,0 +1,29 @@
+"""One file of an app, wherever its bytes are."""
+
+from msgspec import Struct
+
+from tasks.lib.ember.headers import Headers
+
+INDEX = "index.html"
+
+
+class Entry(Struct, frozen=True):
+    """One file of an app.
+
+    Args:
+        path: relative to the app.
+        size: its bytes.
+        crc32c: their checksum.
+        digest: their SHA-256; empty where nobody worked it out.
+        headers: what it is served with.
+        compressible: whether it is stored compressed where that is smaller.
+        shared: whether its name carries its content's hash, so that revisions share it.
+    """
+
+    path: str
+    size: int
+    crc32c: int
+    digest: bytes
+    headers: Headers
+    compressible: bool
+    shared: bool = False
