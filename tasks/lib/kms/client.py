@@ -56,7 +56,7 @@ class Opened:
 
 
 class Kms:
-    """Google's client over a channel, with the caller's token, checksums, time limits and retries.
+    """Google's client with the caller's token, checksums, time limits and retries.
 
     Keys have their full names.  `about` describes a call for its errors, from a verb and a key.
 
@@ -64,11 +64,10 @@ class Kms:
     """
 
     def __init__(
-        self, client: "KeyManagementServiceClient", channel: "grpc.Channel", tokens: Tokens,
-        limits: "TimeLimits", about: Callable[[str, str], Call],
+        self, client: "KeyManagementServiceClient", tokens: Tokens, limits: "TimeLimits",
+        about: Callable[[str, str], Call],
     ) -> None:  # fmt: skip
         self._client = client
-        self._channel = channel
         self._tokens = tokens
         self._limits = limits
         self._about = about
@@ -127,9 +126,9 @@ class Kms:
         return str(made.name)
 
     def close(self) -> None:
-        """End the channel; calls under way in other threads end."""
+        """End the connection; calls under way in other threads end."""
         self._closed = True
-        self._channel.close()
+        self._client.transport.close()
 
     def _call(
         self,
@@ -188,7 +187,7 @@ class Kms:
 
 @contextmanager
 def connected(settings: "Settings") -> Iterator[Kms]:
-    """A client for the KMS that settings name; its channel is closed when the block ends.
+    """A client for the KMS that settings name; its connection is closed when the block ends.
 
     Raises:
         Failure: there are no credentials, or Google does not accept them.
@@ -202,10 +201,9 @@ def connected(settings: "Settings") -> Iterator[Kms]:
     tokens = Tokens(found, settings.time_limits.kms_attempt)
     # The token is fetched while the libraries load, and a refusal is told before KMS is asked.
     signing_in = background.Background(tokens.headers)
-    channel = background.call(_channel, settings)
     home = next((environment.project for environment in settings.environments.values()), "")
     about = partial(Call, host=settings.google.kms, caller=_member(found), home=home)
-    kms = Kms(background.call(_client, channel), channel, tokens, settings.time_limits, about)
+    kms = Kms(background.call(_client, settings), tokens, settings.time_limits, about)
     try:
         signing_in.wait()
         yield kms
@@ -213,8 +211,8 @@ def connected(settings: "Settings") -> Iterator[Kms]:
         kms.close()
 
 
-def _client(channel: "grpc.Channel") -> "KeyManagementServiceClient":
-    """Google's client over a channel.  It logs no messages, which hold plaintext, whatever is set."""
+def _client(settings: "Settings") -> "KeyManagementServiceClient":
+    """Google's client.  It logs no messages, which hold plaintext, whatever is set."""
     import logging
 
     from google.cloud.kms_v1 import KeyManagementServiceClient
@@ -222,7 +220,7 @@ def _client(channel: "grpc.Channel") -> "KeyManagementServiceClient":
 
     transport = transports.KeyManagementServiceGrpcTransport
     logging.getLogger(transport.__module__).setLevel(logging.INFO)
-    return KeyManagementServiceClient(transport=transport(channel=channel))
+    return KeyManagementServiceClient(transport=transport(channel=_channel(settings)))
 
 
 def _channel(settings: "Settings") -> "grpc.Channel":
