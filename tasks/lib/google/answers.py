@@ -9,12 +9,7 @@ if TYPE_CHECKING:
 
 
 def object_in(response: "Response", service: str) -> "dict[str, Any]":
-    """The JSON object that an answer of a service holds.
-
-    Raises:
-        Failure: it holds something else, such as the page of a proxy that answers in the service's place.
-
-    """
+    """The JSON object that an answer of a service holds; a Failure for anything else, as a proxy's page."""
     try:
         found = response.json()
     except ValueError:

@@ -27,14 +27,7 @@ class Rendered:
     redactor: Redactor  # knows the values of secret files and of rendered Secrets
 
     def validate(self, kubernetes: str) -> list[str]:
-        """Check every object against the strict schema of a version of Kubernetes, such as `1.36`.
-
-        Returns the kinds that have no published schema, which were not checked.
-
-        Raises:
-            Failure: at least one object breaks its schema; each is listed with the field.
-
-        """
+        """Check every object as `validation.validate` does, and show no secret in a Failure."""
         with self.redactor.failures():
             return validation.validate(self.documents, kubernetes)
 

@@ -105,10 +105,6 @@ def text_of(settings: "Settings", path: Path) -> str:
 
     For someone who cannot decrypt it: why not, and the ciphertext's own fingerprint, since `git diff` would
     end with the first file that fails.
-
-    Raises:
-        UsageError: there is no such file.
-
     """
     try:
         content = path.read_bytes()

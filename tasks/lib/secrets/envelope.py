@@ -74,12 +74,7 @@ class Encrypted:
 
 
 def parse(content: bytes) -> Encrypted:
-    """The parts of an encrypted file.
-
-    Raises:
-        Failure: the header is not one that this version writes.
-
-    """
+    """The parts of an encrypted file; a Failure where the header is not one that this version writes."""
     if not content.startswith(MAGIC):
         return Encrypted(None, content)
     head, gap, body = content.partition(b"\n\n")

@@ -39,12 +39,7 @@ class Comparison:
 
 
 def expected_keys(file: "SecretFile") -> list[str] | None:
-    """The keys that `file` should have; None where there is no list.
-
-    Raises:
-        Failure: the list itself is not valid.
-
-    """
+    """The keys that `file` should have; None where there is no list, a Failure where that is not valid."""
     path = _list_of(file)
     if not path.exists():
         return None

@@ -42,12 +42,7 @@ class SecretFile:
         return shlex.join(("./inv", f"secrets.{verb}", self.name, "--environment", self.environment, *more))
 
     def encrypted(self) -> bytes:
-        """The content of the encrypted file.
-
-        Raises:
-            Failure: it is missing, empty or cannot be read.
-
-        """
+        """The content of the encrypted file; a Failure where it is missing, empty or cannot be read."""
         add = f"The key's owner adds it: {self.command('encrypt')}"
         try:
             content = self.ciphertext.read_bytes()
@@ -89,12 +84,7 @@ def known_files(settings: "Settings", environment: "Environment") -> list[Secret
 
 
 def one_file(settings: "Settings", environment: "Environment", name: str) -> SecretFile:
-    """The secret file called `name`, or `name.enc`.
-
-    Raises:
-        UsageError: the environment has no such file; the message names those it has.
-
-    """
+    """The secret file called `name`, or `name.enc`; a UsageError names those that the environment has."""
     if not name:
         raise UsageError("No file was named.", "", "See environments.….secrets.files: ./inv settings")
     return files_called(known_files(settings, environment), name, f" for {environment.name}")[0]

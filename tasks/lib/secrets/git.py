@@ -9,12 +9,7 @@ SECONDS = 60
 
 
 def output(argv: Sequence[str], folder: Path, stdin: bytes = b"", success: Collection[int] = (0,)) -> bytes:
-    """What a git command prints in `folder`.
-
-    Raises:
-        Failure: it ended with another exit code than those of `success`, or not in time.
-
-    """
+    """What a git command prints in `folder`; a Failure where it ends with another exit code or too late."""
     # In a hook of a worktree, git sets where the repository is, and then takes `folder` for its top.
     env = {"GIT_DIR": None}
     return process.run(argv, stdin=stdin, time_limit=SECONDS, cwd=folder, env=env, success=success).stdout

@@ -75,12 +75,7 @@ def rekey(settings: "Settings", files: Sequence[SecretFile], key: str) -> dict[S
 
 
 def add_versions(settings: "Settings", keys: Sequence[str]) -> None:
-    """Make a new primary version of each key.
-
-    Raises:
-        Failure: the key owner's role is missing, or KMS cannot be reached.
-
-    """
+    """Make a new primary version of each key, as its owner."""
     with connected(as_encrypter(settings)) as kms:
         for key in keys:
             kms.add_primary_version(key)

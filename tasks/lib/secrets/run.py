@@ -19,9 +19,7 @@ IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 def variables(plaintexts: Mapping[str, Secret], environment: str) -> dict[str, bytes]:
     """The variables that the env files among `plaintexts` define; a later file overrides an earlier one.
 
-    Raises:
-        Failure: a file is one that a deploy would refuse too, such as with a NUL byte.
-
+    What a deploy would refuse is a Failure here too, such as a NUL byte.
     """
     files = {name: plaintext for name, plaintext in plaintexts.items() if name.endswith(".env")}
     refuse_errors(files, "nothing was run", f"Fix it: ./inv secrets.edit FILE --environment {environment}")
