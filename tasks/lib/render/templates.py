@@ -16,10 +16,10 @@ REFERENCE = re.compile(
 )
 
 
-def fill_tree(tree: Path, variables: Mapping[str, str]) -> list[Path]:
+def fill_tree(tree: Path, variables: Mapping[str, str]) -> None:
     """Write `X.yaml` for every `X.template.yaml` below `tree`, a working copy, and remove the template.
 
-    Returns the files written, relative to `tree`.  An empty value counts as missing.
+    An empty value counts as missing.
 
     Raises:
         UsageError: a template refers to an undeclared or empty variable, or in an unknown form, or is a link
@@ -39,7 +39,8 @@ def fill_tree(tree: Path, variables: Mapping[str, str]) -> list[Path]:
     if problems:
         declared = ", ".join(f"${name}" for name in sorted(variables))
         raise all_problems("Templates cannot be filled in.", problems, f"Declared variables: {declared}.")
-    return [_replace(template, fill(text, variables)).relative_to(tree) for template, text in texts.items()]
+    for template, text in texts.items():
+        _replace(template, fill(text, variables))
 
 
 def _unreadable(template: Path, tree: Path) -> str:
@@ -88,9 +89,8 @@ def _name(found: "re.Match[str]") -> str:
     return found["plain"] or found["braced"]
 
 
-def _replace(template: Path, text: str) -> Path:
+def _replace(template: Path, text: str) -> None:
     target = template.with_name(template.name.removesuffix(SUFFIX) + ".yaml")
     target.unlink(missing_ok=True)  # through a link the text would be written elsewhere, even out of the copy
     target.write_text(text)
     template.unlink()
-    return target

@@ -50,7 +50,7 @@ def test_a_tree_is_filled_in_place_of_its_defaults(tmp_path: Path) -> None:
     (folder / "kustomization.yaml").write_text("tag: unreleased\n")
     (folder / "kustomization.template.yaml").write_text("tag: $COMMIT_SHA\n")
 
-    assert fill_tree(tmp_path, VARIABLES) == [Path("release/kustomization.yaml")]
+    fill_tree(tmp_path, VARIABLES)
     assert (folder / "kustomization.yaml").read_text() == "tag: abc\n"
     assert [path.name for path in folder.iterdir()] == ["kustomization.yaml"]
 
@@ -62,7 +62,7 @@ def test_a_link_where_a_template_is_written_is_replaced(tmp_path: Path) -> None:
     (copy / "a.yaml").symlink_to(original)
     (copy / "a.template.yaml").write_text("tag: $COMMIT_SHA\n")
 
-    assert fill_tree(copy, VARIABLES) == [Path("a.yaml")]
+    fill_tree(copy, VARIABLES)
     assert (copy / "a.yaml").read_text() == "tag: abc\n"
     assert original.read_text() == "tag: unreleased\n"
 
@@ -110,5 +110,5 @@ def test_a_template_that_is_a_link_within_the_tree_is_filled_in(tmp_path: Path) 
     (tmp_path / "real").write_text("tag: $COMMIT_SHA\n")
     (tmp_path / "a.template.yaml").symlink_to("real")
 
-    assert fill_tree(tmp_path, VARIABLES) == [Path("a.yaml")]
+    fill_tree(tmp_path, VARIABLES)
     assert (tmp_path / "a.yaml").read_text() == "tag: abc\n"
