@@ -8,7 +8,17 @@ import pytest
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.deploy.events import Record, ReleaseResult
-from tasks.lib.deploy.history import Release, choose, facts, images, last_good, pack, secret_keys, sound
+from tasks.lib.deploy.history import (
+    Release,
+    choose,
+    facts,
+    images,
+    is_good,
+    last_good,
+    pack,
+    secret_keys,
+    sound,
+)
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.output.releases import release_lines, row
 from tasks.lib.deploy.releases import store
@@ -293,6 +303,19 @@ def test_a_release_began_as_long_before_its_end_as_it_took() -> None:
 
     ago = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(began)
     assert datetime.timedelta(minutes=59) < ago < datetime.timedelta(minutes=61)
+
+
+@pytest.mark.parametrize(
+    ("known", "good"),
+    [([], False), ([past(2), past(1, "failed")], True), ([past(2, "failed"), past(1)], False)],
+    ids=["no release", "the newest went well", "only an earlier one went well"],
+)
+def test_the_present_is_good_where_the_newest_went_well(known: list[Release], good: bool) -> None:
+    assert is_good(known) is good
+
+
+def test_release_zero_is_brought_back_by_what_deployed_it() -> None:
+    assert Release(0, {}, "").instead == "Deploy with what deployed here before."
 
 
 def test_the_last_good_release_is_the_newest_that_went_well() -> None:

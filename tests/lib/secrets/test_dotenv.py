@@ -148,6 +148,7 @@ def test_any_env_file_reads_as_kustomize_reads_it(tmp_path: Path, contents: list
         (b"A=canary\0\n", [Finding(1, "A contains a NUL byte, which an environment variable cannot", ERROR)]),
         (b"A=canary \n", [Finding(1, "A begins or ends with white space, which is part of the value", WARNING)]),
         (b"A='canary'\n", [Finding(1, "A is in quotes, which are part of the value", WARNING)]),
+        (b'A=""\n', [Finding(1, "A is in quotes, which are part of the value", WARNING)]),
         (b"A=canary # why\n", [Finding(1, "A has a # after a space: the comment is part of the value", WARNING)]),
         (b'A="canary" # why\n', [Finding(1, "A has a # after a space: the comment is part of the value", WARNING)]),
         (b"A=canary#1\n", []),

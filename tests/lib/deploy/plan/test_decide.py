@@ -1,10 +1,16 @@
+import json
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from tasks.lib.cluster.kinds import Kind
 from tasks.lib.deploy.objects import APPLIED, RAN, Ref, Wanted, annotated, job_fingerprint
-from tasks.lib.deploy.plan.decide import decide
+from tasks.lib.deploy.plan.decide import corrected, decide, observe
+from tasks.lib.deploy.plan.field_managers import LABEL
 from tasks.lib.deploy.steps import Action, Step
+from tests.lib.cluster.scripted import Answer, scripted, status
 
 CONFIG = Wanted(
     Ref("v1", "ConfigMap", "default", "conf"),
@@ -117,3 +123,79 @@ def test_a_new_version_label_alone_runs_no_job() -> None:
 def test_only_actions_that_change_the_cluster_count_as_writes(action: Action) -> None:
     step = Step(CONFIG, action, "", {})
     assert step.writes is (action.value in {"create", "change", "recreate", "run", "delete"})
+
+
+MAPS = Kind("v1", "ConfigMap", "configmaps", namespaced=True)
+MAPS_PATH = "/api/v1/namespaces/default/configmaps"
+
+
+def named(name: str, owner: str = "") -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "default", "labels": {LABEL: owner} if owner else {}}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+
+
+def observed(folder: Path, wanted: str, owner: str, *answers: Any) -> tuple[set[str], list[str]]:
+    """Names of the ConfigMaps that are found when those called by a letter of `wanted` are; what was asked."""
+    with scripted(folder) as server:
+        server.answers = [
+            Answer(body=json.dumps(answer).encode()) if answer else ABSENT for answer in answers
+        ]
+        objects = [Wanted(Ref("v1", "ConfigMap", "default", name), named(name)) for name in wanted]
+        found = observe(server.api(), {("v1", "ConfigMap"): MAPS}, objects, owner)
+    assert all(found[ref]["metadata"]["name"] == ref.name for ref in found)
+    return {ref.name for ref in found}, [asked.path for asked in server.asked]
+
+
+ABSENT = status(404, "NotFound", "no")
+
+
+def listed(*things: dict[str, Any]) -> dict[str, Any]:
+    return {"metadata": {"resourceVersion": "7"}, "items": list(things)}
+
+
+def test_a_few_objects_are_read_by_name(tmp_path: Path) -> None:
+    assert observed(tmp_path, "a", "", named("a")) == ({"a"}, [f"{MAPS_PATH}/a"])
+
+
+def test_an_object_that_is_not_there_is_left_out(tmp_path: Path) -> None:
+    assert observed(tmp_path, "a", "", None) == (set(), [f"{MAPS_PATH}/a"])
+
+
+def test_of_a_few_those_without_our_label_are_read_by_name(tmp_path: Path) -> None:
+    ours = listed(named("a", "staging"), named("old", "staging"))
+
+    found, asked = observed(tmp_path, "ab", "staging", ours, named("b"))
+
+    assert found == {"a", "b", "old"}
+    assert [path.partition("?")[0] for path in asked] == [MAPS_PATH, f"{MAPS_PATH}/b"]
+    assert f"labelSelector={quote(LABEL, safe='')}%3Dstaging" in asked[0]
+
+
+def test_of_many_the_whole_list_is_read_once(tmp_path: Path) -> None:
+    there = listed(named("a"), named("b", "production"), named("old", "staging"), named("stranger", "other"))
+
+    found, asked = observed(tmp_path, "abc", "staging", there)
+
+    assert found == {"a", "b", "old"}
+    assert len(asked) == 1
+    assert "labelSelector" not in asked[0]
+
+
+def test_without_an_owner_nobody_else_s_objects_are_taken(tmp_path: Path) -> None:
+    assert observed(tmp_path, "abc", "", listed(named("a"), named("stranger")))[0] == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("result", "action"),
+    [
+        ({"metadata": {"name": "conf", "resourceVersion": "2", "generation": 5}, "data": {"DEBUG": ""}}, Action.KEEP),
+        ({"metadata": {"name": "conf", "resourceVersion": "1"}, "data": {"DEBUG": "1"}}, Action.CHANGE),
+        ({"metadata": {"name": "conf", "labels": {"new": "1"}}, "data": {"DEBUG": ""}}, Action.CHANGE),
+    ],
+    ids=["the server counted", "other content", "another label"],
+)  # fmt: skip
+def test_a_change_that_changes_nothing_is_none(result: dict[str, Any], action: Action) -> None:
+    there = {"metadata": {"name": "conf", "resourceVersion": "1"}, "data": {"DEBUG": ""}}
+    step = Step(CONFIG, Action.CHANGE, "drifted", CONFIG.body, there)
+
+    assert corrected(step, result).action is action

@@ -61,6 +61,7 @@ def test_a_state_has_as_long_as_its_rule_allows(
 
     assert found is not None
     assert (found.reason, found.message, found.patience) == (reason, message, patience)
+    assert found.is_lasting is (patience != NEVER)
 
 
 def test_a_row_for_any_message_is_the_last_of_its_reason() -> None:

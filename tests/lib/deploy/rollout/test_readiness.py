@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.deploy.rollout.readiness import Readiness, State, job_outcome, readiness, tally
+from tasks.lib.deploy.rollout.readiness import Readiness, State, job_outcome, readiness, still_runs, tally
 
 GROUPS = {
     "Job": "batch/v1",
@@ -241,3 +241,19 @@ UNSEEN = "not yet observed by its controller"
 )
 def test_other_kinds_are_ready_by_their_status(thing: dict[str, Any], state: State, reason: str) -> None:
     assert readiness(thing) == Readiness(state, reason)
+
+
+@pytest.mark.parametrize(
+    ("job", "runs"),
+    [
+        (workload("Job", {}), True),
+        (workload("Job", {"active": 1}, suspend=True), True),
+        (workload("Job", {}, suspend=True), False),
+        (workload("Job", condition("Complete", "True")), False),
+        (workload("Job", condition("Failed", "True")), False),
+        ({"kind": "Job", "metadata": {"name": "x", "deletionTimestamp": "2026-01-01T00:00:00Z"}}, False),
+    ],
+    ids=["new", "suspended while it runs", "suspended", "complete", "failed", "being deleted"],
+)
+def test_a_job_runs_until_it_ends_or_is_stopped(job: dict[str, Any], runs: bool) -> None:
+    assert still_runs(job) is runs
