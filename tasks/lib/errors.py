@@ -31,11 +31,13 @@ class Failure(Exception):  # noqa: N818 - the family's name reads as what happen
         self.why = why
         self.next_step = next_step
 
-    def retold(self, *, what: str = "", next_step: str = "") -> "Failure":
-        """A failure with the same cause and exit code, told otherwise; to be raised `from` this one."""
-        kind = TimedOut if isinstance(self, TimedOut) else Failure
-        told = kind(what or self.what, self.why, next_step or self.next_step)
-        told.exit_code = self.exit_code
+    def retold(
+        self, *, what: str | None = None, why: str | None = None, next_step: str | None = None
+    ) -> "Failure":
+        """A failure of the same kind, told otherwise; to be raised in place of this one."""
+        told = type(self).__new__(type(self), self.what if what is None else what)
+        given = {"what": what, "why": why, "next_step": next_step}
+        vars(told).update({**vars(self), **{name: text for name, text in given.items() if text is not None}})
         return told
 
     def __str__(self) -> str:

@@ -152,14 +152,16 @@ class Redactor:
 
     @contextmanager
     def failures(self) -> Iterator[None]:
-        """Take the values out of a failure from within, which may quote logs; shorten long lines."""
+        """Have a failure from within told without the values that it may quote from logs; shorten long lines.
+
+        The first one is not kept as its cause, so that no traceback shows it.
+        """
         try:
             yield
         except Failure as failure:
-            failure.what, failure.next_step = self.line(failure.what), self.text(failure.next_step)
-            failure.why = "\n".join(map(clipped, self.text(failure.why).splitlines()))
-            failure.args = (failure.what,)
-            raise
+            why = "\n".join(map(clipped, self.text(failure.why).splitlines()))
+            what, next_step = self.line(failure.what), self.text(failure.next_step)
+            raise failure.retold(what=what, why=why, next_step=next_step) from None
 
     def _spans(self, view: View) -> Iterator[Span]:
         text = view.text

@@ -5,6 +5,7 @@ import json
 import pickle
 import random
 import string
+import traceback
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from tasks.lib import redaction, spellings
-from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.printable import printable
 from tasks.lib.redaction import HALVES, SHORTEST, Public, Redactor, Secret
 from tests.canary import FORMS, Form, in_base64, is_shown
@@ -214,6 +215,14 @@ def test_a_failure_that_quotes_a_log_keeps_its_kind_and_loses_the_value() -> Non
     assert caught.value.next_step == "look at [redacted]"
     assert len(caught.value.why) < 2100
     assert caught.value.args == ("[redacted] failed",)
+
+
+def test_no_traceback_shows_what_a_failure_quoted_at_first() -> None:
+    value = " ".join(("correct", "horse"))  # a traceback shows the lines of this test
+    with pytest.raises(UsageError) as caught, Redactor([value]).failures():
+        raise UsageError(value)
+    assert str(caught.value) == "[redacted]"
+    assert value not in "".join(traceback.format_exception(caught.value))
 
 
 def test_other_errors_pass_as_they_are() -> None:
