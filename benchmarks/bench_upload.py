@@ -167,8 +167,8 @@ def ours(endpoint: str, bucket: str, source: Path, prefix: str, scratch: Path) -
     environments = {"staging": {"buckets": {"archives": bucket}}}
     settings.write_text(json.dumps({"google": {"storage": endpoint}, "environments": environments}))
     argv = [
-        sys.executable, "-P", "-c", OURS, str(ROOT), "-f", str(settings), "upload", "--environment", "staging",
-        "--archive", str(source), "--prefix", prefix,
+        sys.executable, "-P", "-c", OURS, str(ROOT), "--write-pyc", "-f", str(settings), "upload", "--environment",
+        "staging", "--archive", str(source), "--prefix", prefix,
     ]  # fmt: skip
     return argv, {"XDG_STATE_HOME": str(scratch)}
 

@@ -35,7 +35,7 @@ def _programs(folder: Path, **scripts: str) -> str:
 
 
 def _inv(checkout: Path, path: str = os.environ["PATH"]) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "PATH": path, "PYTHON": ""}
+    environment = {**os.environ, "PATH": path, "PYTHON": "", "PYTHONDONTWRITEBYTECODE": ""}
     return subprocess.run(
         [checkout / "inv", "--version"], env=environment, capture_output=True, text=True, check=False
     )
@@ -47,7 +47,7 @@ def test_it_installs_once_and_again_when_the_lock_changed_or_an_installation_fai
 
     assert "installing the locked packages" in first.stderr
     assert "installing" not in second.stderr
-    assert second.stdout == f"{checkout / '.venv'} --search-root {checkout} --version\n"
+    assert second.stdout == f"{checkout / '.venv'} --search-root {checkout} --write-pyc --version\n"
 
     (checkout / "requirements" / "dev.txt").write_text("./no-such-package --hash=sha256:00\n")
     for _ in range(2):
@@ -55,6 +55,17 @@ def test_it_installs_once_and_again_when_the_lock_changed_or_an_installation_fai
         assert broken.returncode == 1
         assert "installing the locked packages" in broken.stderr
         assert "pip could not install requirements/dev.txt" in broken.stderr
+
+
+@pytest.mark.parametrize(("asked", "kept"), [("", True), ("1", False)])
+def test_modules_of_tasks_are_kept_compiled_unless_python_is_told_not_to(
+    tmp_path: Path, asked: str, kept: bool
+) -> None:
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": asked, "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    subprocess.run([ROOT / "inv", "settings"], env=environment, capture_output=True, check=True)
+    assert (
+        any(path.name.startswith("listing.") for path in tmp_path.rglob("tasks/lib/settings/*.pyc")) is kept
+    )
 
 
 def test_relative_paths_start_in_the_caller_s_folder_and_nothing_is_imported_from_it(
