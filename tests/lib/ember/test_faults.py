@@ -51,7 +51,7 @@ def proxy(access: Access) -> Iterator[FaultProxy]:
 
 def through(access: Access, proxy: FaultProxy) -> Access:
     """The way to the same bucket through the proxy, with short pauses."""
-    return dataclasses.replace(access, endpoint=proxy.url, first_pause=0.002, attempt_limit=5.0, limit=10.0)
+    return dataclasses.replace(access, endpoint=proxy.url, first_pause=0.002, attempt_limit=5.0, limit=60.0)
 
 
 def listed(access: Access, prefix: str) -> dict[str, int]:
