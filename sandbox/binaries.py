@@ -74,12 +74,7 @@ def cache_key(module: Path) -> str:
 
 
 def obtain(module: Path, cache: Path) -> Mapping[str, Path]:
-    """The path of every program, by name; those missing are installed into `cache` first.
-
-    Raises:
-        Failure: a program was not found and could not be built; it says what to do.
-
-    """
+    """The path of every program, by name; those missing are installed into `cache` first."""
     folder = cache / cache_key(module)
     wanted = programs(module)
     if _missing(folder, wanted):

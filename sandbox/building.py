@@ -89,12 +89,7 @@ def version_of(program: Path) -> str:
 
 
 def _go() -> str:
-    """The path of `go`.
-
-    Raises:
-        Failure: it is not installed, or too old.
-
-    """
+    """The path of `go`."""
     try:
         found = go.command()
         go.version(found)

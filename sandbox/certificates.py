@@ -41,15 +41,10 @@ def authority(folder: Path, name: str) -> Pair:
 
 
 def issue(signer: Pair, name: str, user: str, group: str = "", hosts: Sequence[str] = ()) -> Pair:
-    """A certificate for a server or a client, created when missing, beside its authority.
+    """A certificate for a server (which answers to `hosts`) or a client, created when missing.
 
-    Args:
-        signer: the authority.
-        name: what the files are called.
-        user: the common name; Kubernetes reads it as the user.
-        group: the organization; Kubernetes reads it as a group.
-        hosts: names and addresses that a server answers to.
-
+    Its files are called `name` and lie beside the authority's.  Kubernetes reads the common name as the user
+    and the organization as a group.
     """
     files = pair(signer.certificate.parent, name)
     if not files.exists:

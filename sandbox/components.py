@@ -67,12 +67,7 @@ def write_plan(path: Path, components: Sequence[Component]) -> None:
 
 
 def read_plan(path: Path) -> list[Component]:
-    """Which components shall run; none where no plan was written.
-
-    Raises:
-        Failure: the file is damaged.
-
-    """
+    """Which components shall run; none where no plan was written."""
     try:
         entries: list[dict[str, Any]] = stored(path)
     except FileNotFoundError:

@@ -18,12 +18,7 @@ NAMES = ("no_proxy", "NO_PROXY")  # some programs read the one, some the other
 
 
 def settings_overlay(root: Path, layers: Sequence[Layer]) -> Mapping[str, Any]:
-    """The values that lead to the sandbox of the checkout `root`, whose settings so far are `layers`.
-
-    Raises:
-        Failure: no sandbox is up.
-
-    """
+    """The values that lead to the sandbox of the checkout `root`, whose settings so far are `layers`."""
     spare_this_machine(os.environ)
     here = state_from_layers(root, layers)
     require_up(here)

@@ -21,13 +21,7 @@ NEED_A_REGISTRY = frozenset({"build", "push"})
 
 
 def bring_up(settings: "Settings", branch: str) -> None:
-    """Bring up the sandbox, unless it is, for the environment that `branch` deploys to.
-
-    Raises:
-        UsageError: no environment deploys that branch.
-        Failure: it cannot be brought up.
-
-    """
+    """Bring up the sandbox, unless it is, for the environment that `branch` deploys to."""
     environment = settings.environment_of_branch(branch)
     if not is_up(lifecycle.state(settings), environment.cluster):
         console.heading("Sandbox")
@@ -35,12 +29,7 @@ def bring_up(settings: "Settings", branch: str) -> None:
 
 
 def variables(settings: "Settings", state: Path, steps: Sequence[ReadyStep]) -> dict[str, str]:
-    """The variables that lead `steps` to the sandbox in `state`, and images to a registry on this machine.
-
-    Raises:
-        Failure: they push, and no registry can be started on this machine.
-
-    """
+    """The variables that lead `steps` to the sandbox in `state`, and images to a registry on this machine."""
     sandbox = {"LOOKIT_SANDBOX": "1", "INVOKE_SANDBOX_STATE": str(state)}
     wanted = parse(settings.image.repository)
     if is_on_this_machine(wanted.registry):

@@ -30,10 +30,6 @@ class Rehearsal:
     """One rehearsal, of the environment that `branch` deploys to. Steps pass on results as attributes.
 
     An empty `commit` means COMMIT_SHA, git's, or without git a made-up one.
-
-    Raises:
-        UsageError: the settings are not valid, or no environment deploys `branch`.
-
     """
 
     def __init__(self, root: Path, layers: Sequence[Layer], branch: str, commit: str, tag: str) -> None:

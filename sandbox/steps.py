@@ -32,12 +32,7 @@ class Outcome:
 
 
 def run_all(steps: Sequence[Step], title: str) -> list[Outcome]:
-    """Run `steps` in order; the first that fails ends the run. The table is printed in any case.
-
-    Raises:
-        Failure: whatever the failing step raised.
-
-    """
+    """Run `steps` in order; the first that fails ends the run. The table is printed in any case."""
     outcomes: list[Outcome] = []
     try:
         for step in steps:

@@ -67,12 +67,7 @@ def release(here: State, component: str) -> None:
 
 
 def require_up(here: State) -> None:
-    """Require that the sandbox runs; where only its supervisor is gone, start another.
-
-    Raises:
-        Failure: no sandbox is up in that folder.
-
-    """
+    """Require that the sandbox runs; where only its supervisor is gone, start another."""
     plan = read_plan(here.plan)
     if plan and running(here, supervisor.NAME):
         return

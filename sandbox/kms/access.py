@@ -62,12 +62,7 @@ class Access:
         return holder.email
 
     def require(self, email: str, permission: str, resource: str) -> None:
-        """Refuse a caller whose roles lack `permission`.
-
-        Raises:
-            Refusal: PERMISSION_DENIED.
-
-        """
+        """Refuse a caller whose roles lack `permission`."""
         path = self._state / POLICY
         policy = json.loads(path.read_text()) if path.exists() else DEFAULT_POLICY
         roles = [*policy.get(email, []), *policy.get("*", [])]

@@ -22,12 +22,7 @@ TO_GRPC: Any = rpc_status.to_status
 
 
 def serve(service: Service, port: int, certificate: bytes, private_key: bytes) -> tuple[grpc.Server, int]:
-    """Start to listen on loopback, port 0 for any; returns the server and its port.
-
-    Raises:
-        RuntimeError: the port is taken.
-
-    """
+    """Start to listen on loopback, port 0 for any; returns the server and its port."""
     server = grpc.server(futures.ThreadPoolExecutor(CALLS_AT_ONCE), options=[("grpc.so_reuseport", 0)])
     handlers = {name: _handler(service, name) for name in RPCS}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, handlers),))

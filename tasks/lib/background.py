@@ -74,19 +74,8 @@ def side_by_side(
 ) -> list[Result]:
     """What `function` returns for each item, in their order; it is called for so many at once.
 
-    After an exception, or a signal, no further call begins.
-
-    Args:
-        function: what to call.
-        items: the items.
-        at_once: how many at once.
-        stop: ends the calls under way when a signal comes, and they are waited for; without it they are
-            left alone.
-
-    Raises:
-        BaseException: what a call raised; those under way are waited for.
-        KeyboardInterrupt: a signal came.
-
+    After an exception or a signal no further call begins.  Those under way are waited for, after a signal
+    only where `stop` is given, which ends them.
     """
     waiting = deque(enumerate(items))
     results: dict[int, Result] = {}
@@ -114,12 +103,7 @@ def side_by_side(
 
 
 def completed(futures: Iterable[Future[Result]]) -> Iterator[Future[Result]]:
-    """The futures, each as soon as it is done or cancelled, as `concurrent.futures.as_completed`.
-
-    Raises:
-        KeyboardInterrupt: a signal came.
-
-    """
+    """The futures, each as soon as it is done or cancelled, as `concurrent.futures.as_completed`."""
     pending = set(futures)
     changed = signals.Event()
     for future in pending:

@@ -72,20 +72,9 @@ def read(
     tag: str = "",
     environ: Mapping[str, str] | None = None,
 ) -> BuildVariables:
-    """Collect the build variables for a release to `environment`.
+    """Collect the build variables for a release to `environment`, whose branch is BRANCH_NAME's default.
 
-    Args:
-        settings: `settings.source` says where git is asked for a commit that nobody named.
-        environment: its branch is the default of BRANCH_NAME.
-        commit: the task's `--commit`, a full SHA-1 in hex; wins over COMMIT_SHA.
-        tag: the task's `--tag`; wins over TAG_NAME.
-        environ: the variables to read, by default this process's.
-
-    Raises:
-        UsageError: at least one value cannot be used; all of them are listed.
-        Failure: git was needed for the commit and could not answer.
-        TimedOut: git did not answer in time.
-
+    `commit` (a full SHA-1 in hex) and `tag` win over COMMIT_SHA and TAG_NAME.
     """
     environ = os.environ if environ is None else environ
     return collect(settings, environ.get("BRANCH_NAME") or environment.branch, commit, tag, environ)

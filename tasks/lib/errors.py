@@ -17,10 +17,7 @@ EXIT_TIMED_OUT = 70
 class Failure(Exception):  # noqa: N818 - the family's name reads as what happened: `raise Failure(...)`
     """Something went wrong that the reader can act on.
 
-    Args:
-        what: what failed, as one sentence.
-        why: the cause, as far as it is known; may be several lines.
-        next_step: what to do now, best as a command to run.
+    It says `what` failed, as one sentence, `why`, and the `next_step`, best as a command to run.
     """
 
     exit_code = EXIT_FAILED
@@ -71,13 +68,9 @@ def all_problems(what: str, problems: Sequence[str], next_step: str = "") -> Usa
 
 
 def nearest(name: str, known: Iterable[str], least: float = 0.6) -> str:
-    """The known name that was probably meant; empty where none is similar.  Case, `-` and `_` do not count.
+    """The known name that was probably meant by `name`; empty where none is similar enough.
 
-    Args:
-        name: what was written.
-        known: what could have been meant.
-        least: how similar it has to be, 1 for equal.
-
+    Case, `-` and `_` do not count; `least` is how similar it has to be, 1 for equal.
     """
     import difflib  # slow to load, and needed for a mistake only
 

@@ -21,10 +21,7 @@ NO_PLACE = frozenset({ENAMETOOLONG, ELOOP})
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Write `data` to `path` so that a reader, or a crash, finds the old file or the new one, never a part.
 
-    Args:
-        path: the file; missing parent folders are made, private unless the file is for others too.
-        data: its new content.
-        mode: its permission bits, in force before any byte is written.
+    Missing parent folders are made, private unless the file is for others too.
 
     Raises:
         OSError: the folder cannot be written; `path` is as it was.
@@ -67,11 +64,9 @@ def remove_leftovers(path: Path) -> None:
 
 
 def make_held(make: Callable[[], Path]) -> tuple[Path, int]:
-    """Make a file or folder where others remove what nobody holds.
+    """Make a file or folder where others remove what nobody holds; returns its path and what `hold` returned.
 
-    Returns:
-        Its path, and what `hold` returned; where it was removed before it was held, another one is made.
-
+    Where it was removed before it was held, another one is made.
     """
     while True:
         path = make()

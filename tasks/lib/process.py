@@ -42,21 +42,14 @@ def run(
     apart: bool = False,
     setting: str = "",
 ) -> Completed:
-    """Run a program to its end and return its output.
+    """Run a program to its end and return its output; it is killed after `time_limit` seconds.
 
-    Args:
-        argv: the program and its arguments; no shell is involved.
-        time_limit: seconds after which the program is killed.
-        stdin: bytes to feed it.
-        cwd: the folder to run it in.
-        env: variables to add to this process's own; None takes one away.
-        success: the exit codes that mean success.
-        apart: signals to this process's group, as Ctrl-C is, shall not reach the program.
-        setting: what sets `time_limit` in invoke.yaml, to name it where that is over.
+    `apart`: signals to this process's group, as Ctrl-C is, do not reach it.  `setting` is what sets the limit
+    in invoke.yaml.
 
     Raises:
-        Failure: the program is missing or cannot be started, or exited with another code than those; the
-            last lines of its stderr are the reason.
+        Failure: the program is missing or cannot be started, or exited with a code that is not in `success`;
+            the last lines of its stderr are the reason.
         TimedOut: it was still running at `time_limit`.
 
     """
@@ -91,17 +84,8 @@ def stream(
 ) -> int:
     """Run a program in the foreground, on this process's own streams, and return its exit code.
 
-    It is told to end, and waited for, when this process is interrupted.
-
-    Args:
-        argv: the program and its arguments; no shell is involved.
-        cwd: the folder to run it in.
-        env: variables to add to this process's own; None takes one away.
-        time_limit: seconds after which it is ended; without, it may run for ever.
-        to_stderr: what it prints is for people, so both its streams go to stderr.
-        stop: ends the program where SIGTERM must not: signals to this process's group, as Ctrl-C is, do not
-            reach it then.  It is killed if it is still there afterwards.
-        setting: what sets `time_limit` in invoke.yaml, to name it where that is over.
+    It is told to end, and waited for, when this process is interrupted or `time_limit` is over.  `stop` ends
+    a program where SIGTERM must not; signals to this process's group, as Ctrl-C is, do not reach it then.
 
     Raises:
         Failure: the program is missing, or cannot be started.

@@ -40,20 +40,12 @@ class _LimitReached(KeyboardInterrupt):
 
 @dataclass
 class _State:
-    """What only the main thread, and its signal handlers, read and write.
+    """What only the main thread, and its signal handlers, read and write."""
 
-    Args:
-        came: the signal that is to be raised; 0 for none.
-        since: when each signal came first.
-        held: how many blocks of `uninterrupted` the program is in.
-        at_once: whether it is in a block of `raised`.
-
-    """
-
-    came: int = 0
-    since: dict[int, float] = field(default_factory=dict)
-    held: int = 0
-    at_once: bool = False
+    came: int = 0  # the signal that is to be raised
+    since: dict[int, float] = field(default_factory=dict)  # when each signal came first
+    held: int = 0  # how many blocks of `uninterrupted` the program is in
+    at_once: bool = False  # whether it is in a block of `raised`
 
 
 _state = _State()
@@ -70,12 +62,7 @@ class Event(threading.Event):
         _bell.put(None)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set, at most so many seconds; returns whether it is.
-
-        Raises:
-            KeyboardInterrupt: a signal came, and this is the main thread.
-
-        """
+        """Wait until it is set, at most so many seconds; returns whether it is."""
         return until(self.is_set, timeout) if in_main_thread() else super().wait(timeout)
 
 
@@ -83,10 +70,6 @@ def until(done: Callable[[], object], seconds: float | None = None) -> bool:
     """Wait in the main thread until `done` says so, at most so many seconds; returns what it says.
 
     It is asked again whenever an `Event` is set.
-
-    Raises:
-        KeyboardInterrupt: a signal came.
-
     """
     deadline = None if seconds is None else time.monotonic() + seconds
     while not done():
@@ -102,12 +85,7 @@ def until(done: Callable[[], object], seconds: float | None = None) -> bool:
 
 
 def sleep(seconds: float) -> None:
-    """Sleep, as `time.sleep`.
-
-    Raises:
-        KeyboardInterrupt: a signal came, and this is the main thread.
-
-    """
+    """Sleep, as `time.sleep`."""
     if in_main_thread():
         until(lambda: False, seconds)
     else:
@@ -186,12 +164,7 @@ def raised() -> Iterator[None]:
 
 @contextmanager
 def limited(seconds: float, failure: Failure) -> Iterator[None]:
-    """After `seconds` inside, the main thread ends the block as a signal would; outside, that is `failure`.
-
-    Raises:
-        Failure: `failure`, when the time is up.
-
-    """
+    """After `seconds` inside, the main thread ends the block as a signal would, and raises `failure`."""
     with _handled((signal.SIGALRM,), _note_limit):
         try:
             signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -32,13 +32,7 @@ SECRET_VALUE = re.compile(r"://[^/\s:@]*:[^/\s@]+@|-----BEGIN [A-Z ]*PRIVATE KEY
 def build(
     settings: "Settings", tree: Tree, variables: "BuildVariables", *, file: str = "", platform: str = ""
 ) -> list[Reference]:
-    """Build the application's image and return the names it got.
-
-    Raises:
-        UsageError: there is no Dockerfile.
-        Failure: Docker is missing or the build failed; its own words are above.
-
-    """
+    """Build the application's image and return the names it got."""
     file = file or settings.build.file
     check(tree, file)
     wanted = plan(settings, tree, variables, file=file, platform=platform)
@@ -72,12 +66,7 @@ def run(settings: "Settings", wanted: docker.Build, image: str) -> None:
 
 
 def check(tree: Tree, file: str) -> None:
-    """Refuse to build without a Dockerfile.
-
-    Raises:
-        UsageError: the file is missing.
-
-    """
+    """Refuse to build without a Dockerfile."""
     if not (tree.folder / file).is_file():
         uncommitted = (tree.source / file).is_file()
         raise UsageError(
@@ -89,13 +78,7 @@ def check(tree: Tree, file: str) -> None:
 
 
 def ensure(settings: "Settings", tree: Tree, variables: "BuildVariables") -> Reference:
-    """The commit's image, built first where the engine does not have it.
-
-    Raises:
-        UsageError: there is no Dockerfile.
-        Failure: it cannot be built.
-
-    """
+    """The commit's image, built first where the engine does not have it."""
     main = names(settings, variables)[0]
     try:
         labels = engine.labels(str(main), settings.time_limits.docker)

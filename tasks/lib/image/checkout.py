@@ -99,12 +99,7 @@ def head(source: Path) -> str:
 
 @contextmanager
 def committed(source: Path, commit: str) -> Iterator[Tree]:
-    """The files of a commit; those of a folder without git are all there is.
-
-    Raises:
-        UsageError: `source` has no such commit.
-
-    """
+    """The files of a commit; those of a folder without git are all there is."""
     if not head(source):
         yield Tree(source=source, folder=source)
         return

@@ -36,12 +36,7 @@ class Login:
 
 
 def login(google: "Google", registry: str, environ: Mapping[str, str] | None = None) -> Login | None:
-    """The login for `registry`, or None where only anonymous access is left.
-
-    Raises:
-        Failure: a credential helper or Google's token endpoint failed.
-
-    """
+    """The login for `registry`, or None where only anonymous access is left."""
     environ = os.environ if environ is None else environ
     found = from_docker(configuration(environ), registry)
     if found or not is_google(registry):
@@ -55,10 +50,6 @@ def docker_environment(google: "Google", registry: str, folder: Path) -> Iterato
 
     Empty where Docker's own configuration has a login, or where there is none.  Otherwise a copy of the
     configuration with the token in it lies in `folder`, a private one that the caller removes.
-
-    Raises:
-        Failure: as `login`.
-
     """
     present = configuration(os.environ)
     if from_docker(present, registry) or not is_google(registry):
@@ -167,12 +158,7 @@ def _host(address: str) -> str:
 
 
 def _from_helper(program: str, key: str) -> Login | None:
-    """The login that a helper has; None where it says that it has none.
-
-    Raises:
-        Failure: it fails otherwise, or answers something else.
-
-    """
+    """The login that a helper has; None where it says that it has none."""
     try:
         done = process.run((program, "get"), time_limit=HELPER_SECONDS, stdin=key.encode())
     except Failure as failure:

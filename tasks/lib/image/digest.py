@@ -46,12 +46,7 @@ def pin(settings: "Settings", objects: Iterable[Json]) -> dict[str, str]:
 
 
 def missing(settings: "Settings", objects: Iterable[Json]) -> list[str]:
-    """The application's images in `objects` that the registry does not hold any more.
-
-    Raises:
-        Failure: the registry cannot be asked.
-
-    """
+    """The application's images in `objects` that the registry does not hold any more."""
     from tasks.lib.image.registry import connect
 
     if not settings.registry.resolve:

@@ -20,12 +20,7 @@ SECONDS_TO_BE_MADE = 0.1  # between two attempts to stop a container that does n
 
 
 def builder(seconds: float) -> docker.Builder:
-    """What this machine builds images with; both of Docker's answers are waited for at once.
-
-    Raises:
-        Failure: no Docker engine answers.
-
-    """
+    """What this machine builds images with; both of Docker's answers are waited for at once."""
     plugin = Background(partial(process.run, docker.buildx_version(), time_limit=seconds, setting=SETTING))
     answer = versions(seconds)
     try:
@@ -61,12 +56,7 @@ def _no_answer(words: str) -> Failure:
 
 
 def check_alive(seconds: float, during: str) -> None:
-    """Say so where a command failed because the engine is gone.
-
-    Raises:
-        Failure: it does not answer.
-
-    """
+    """Say so where a command failed because the engine is gone."""
     try:
         versions(seconds)
     except Failure as failure:
@@ -77,13 +67,7 @@ def check_alive(seconds: float, during: str) -> None:
 
 
 def fetch(image: str, seconds: float, pull: float) -> None:
-    """Pull an image that is not here: `seconds` for one of Docker's small commands, `pull` for the pull.
-
-    Raises:
-        Failure: it could not be pulled.
-        TimedOut: the pull took too long.
-
-    """
+    """Pull an image that is not here: `seconds` for one of Docker's small commands, `pull` for the pull."""
     try:
         _output(docker.image_id(image), seconds)
     except Failure:
@@ -108,12 +92,7 @@ def image_id(image: str, seconds: float) -> str:
 
 
 def labels(image: str, seconds: float) -> dict[str, str]:
-    """What an image in the engine's store says of itself.
-
-    Raises:
-        Failure: it has no such image, or no engine answers.
-
-    """
+    """What an image in the engine's store says of itself."""
     return dict(json.loads(_output(docker.image_labels(image), seconds)) or {})
 
 
@@ -122,38 +101,21 @@ def _output(argv: Sequence[str], seconds: float) -> str:
 
 
 def make(argv: Sequence[str], seconds: float) -> None:
-    """Run one of Docker's commands that make something; a signal that comes meanwhile waits for its end.
-
-    Raises:
-        Failure: it failed.
-        TimedOut: it took longer.
-        KeyboardInterrupt: a signal came.
-
-    """
+    """Run one of Docker's commands that make something; a signal that comes meanwhile waits for its end."""
     with signals.uninterrupted():
         process.run(argv, time_limit=seconds, apart=True)
     signals.check()
 
 
 def remove(argv: Sequence[str], seconds: float) -> None:
-    """Run one of Docker's commands that remove something; a second Ctrl-C does not end it.
-
-    Raises:
-        Failure: it failed.
-        TimedOut: it took longer.
-
-    """
+    """Run one of Docker's commands that remove something; a second Ctrl-C does not end it."""
     process.run(argv, time_limit=seconds, apart=True)
 
 
 def stop(container: str, ended: process.Ended, grace: float, seconds: float) -> None:
-    """Stop the container of a `docker run` until that has ended; it may not be made or started yet.
+    """Stop the container of a `docker run` until that has `ended`; it may not be made or started yet.
 
-    Args:
-        container: its name.
-        ended: waits at most so many seconds for the `docker run`, and says whether it has ended.
-        grace: seconds that the container has to end by itself.
-        seconds: how long it may take besides.
+    It has `grace` seconds to end by itself; all may take `seconds` besides.
 
     Raises:
         Failure: it cannot be stopped in that time.

@@ -32,12 +32,7 @@ class Held:
 
 
 def held(settings: "Settings", repository: Reference, used: Iterable[str] = ()) -> list[Held]:
-    """The images of a repository, newest first: those with a tag, and those without whose digests are `used`.
-
-    Raises:
-        Failure: the registry cannot be reached or refuses.
-
-    """
+    """The images of a repository, newest first: those with a tag, and others whose digests are `used`."""
     registry = connect(settings, repository.registry)
     tags = registry.tags(repository)
     digests = side_by_side(lambda t: registry.digest(repository.tagged(t)), tags, REQUESTS_AT_ONCE)

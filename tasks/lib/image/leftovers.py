@@ -30,12 +30,7 @@ def labels(limits: "TimeLimits") -> Mapping[str, str]:
 
 
 def sweep(seconds: float) -> list[str]:
-    """Remove what runs left behind whose process here is gone, or whose time is over; returns the names.
-
-    Raises:
-        Failure: no engine answers.
-
-    """
+    """Remove what runs left behind whose process here is gone, or whose time is over; returns the names."""
     removed = []
     for kind, remove in (("container", docker.remove_container), ("network", docker.remove_network)):
         listed = process.run(docker.labelled(kind, OWNER, UNTIL), time_limit=seconds).stdout.decode()

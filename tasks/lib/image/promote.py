@@ -69,12 +69,7 @@ def promote(settings: "Settings", source: Reference, target: Reference, *, move:
 
 
 def _check_origin(connected: registry.Registry, source: Reference, target: Reference) -> None:
-    """Refuse what is not what its new tag says: an image of no commit, or of another one.
-
-    Raises:
-        UsageError: its labels say so.
-
-    """
+    """Refuse what is not what its new tag says: an image of no commit, or of another one."""
     manifest = connected.manifest(source)
     if manifest and (why := contradiction(connected.labels(source, manifest), target.tag)):
         raise UsageError(

@@ -41,10 +41,6 @@ def prune(
     """Delete old images that nothing needs, but for the `keep` newest, after showing which and asking.
 
     `in_use` and the registry are asked again after the answer: what changed meanwhile is kept.
-
-    Raises:
-        Failure: a cluster or the registry cannot be asked, or refuses.
-
     """
     used = in_use()
     shown = judge(inventory.held(settings, repository, used), keep, used)
@@ -74,12 +70,7 @@ def saved(shown: Sequence[Fate], fates: Sequence[Fate]) -> list[Fate]:
 
 
 def check_number(keep: int) -> None:
-    """Refuse a negative number of images to keep.
-
-    Raises:
-        UsageError: it is negative.
-
-    """
+    """Refuse a negative number of images to keep."""
     if keep < 0:
         raise UsageError("--keep must be 0 or more.", f"It is {keep}.")
 

@@ -153,12 +153,7 @@ def _taken(taken: Mapping[Reference, Remote]) -> UsageError:
 
 
 def check_origin(image: Reference, labels: Mapping[str, str]) -> None:
-    """Refuse to push an image in the engine that is not what its name says: its commit, and nothing else.
-
-    Raises:
-        UsageError: it was built from another commit, or from uncommitted changes, or nothing says from what.
-
-    """
+    """Refuse to push an image in the engine that is not what its name says: its commit, and nothing else."""
     if why := contradiction(labels, image.tag):
         raise UsageError(
             f"{image} is not the commit's image.", why,

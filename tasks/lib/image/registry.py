@@ -229,12 +229,7 @@ def scheme(settings: "Settings", host: str) -> str:
 
 
 def check_writable(settings: "Settings", image: Reference) -> None:
-    """Refuse to change a registry out in the world where only this machine's may be changed.
-
-    Raises:
-        UsageError: it is one.
-
-    """
+    """Refuse to change a registry out in the world where only this machine's may be changed."""
     if not may_change(settings, image):
         raise UsageError(
             f"{image.name} is not changed: with --sandbox nothing leaves this machine.",

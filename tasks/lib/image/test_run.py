@@ -113,13 +113,7 @@ def _stop(container: str, seconds: float, ended: process.Ended) -> None:
 
 
 def build_image(settings: "Settings", tree: "Tree", variables: "BuildVariables", file: str) -> str:
-    """Build the test image, and first the application's where it is based on that; returns its name.
-
-    Raises:
-        UsageError: there is no Dockerfile.
-        Failure: one of them cannot be built.
-
-    """
+    """Build the test image, and first the application's where it is based on that; returns its name."""
     image = f"{IMAGE}:{variables.short_sha}"
     wanted = docker.Build(
         source=tree.folder, file=tree.folder / file, tags=[image], network=settings.build.network,

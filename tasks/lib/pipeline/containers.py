@@ -124,12 +124,7 @@ def make_name() -> str:
 
 
 def check(steps: Iterable[ReadyStep], network: str) -> None:
-    """Refuse steps that name Cloud Build's own workspace or network to Docker: here they have other names.
-
-    Raises:
-        UsageError: there are some; each is told the line that works in both places.
-
-    """
+    """Refuse steps that name Cloud Build's own workspace or network to Docker: here they have other names."""
     problems = []
     for step in steps:
         text = " ".join([step.entrypoint, *step.args, step.script])
@@ -215,12 +210,7 @@ def remove(run: str, seconds: float) -> None:
 
 
 def sweep(seconds: float) -> None:
-    """Remove what killed runs on this machine left; name their steps that are still running.
-
-    Raises:
-        Failure: no engine answers.
-
-    """
+    """Remove what killed runs on this machine left; name their steps that are still running."""
     volume = re.compile(re.escape(_here()) + r"(?P<pid>\d+)-[0-9a-f]{6}(?=-)")
     found = [volume.match(name) for name in _names(docker.volumes_named(_here()), seconds)]
     for run in sorted({one[0] for one in found if one and not pid_exists(int(one["pid"]))}):

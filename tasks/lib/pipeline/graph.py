@@ -55,13 +55,9 @@ class Result:
 
 
 class Graph:
-    """One run of a build's steps.
+    """One run of a build's steps; those that are not `chosen` count as done.
 
-    Args:
-        chosen: the numbers of the steps to run; the others count as done.
-        launch: makes a step's program, when the step begins.
-        tell: takes a line of output or news; called from several threads.
-
+    `tell` takes lines of output and news, and is called from several threads.
     """
 
     def __init__(
@@ -173,12 +169,7 @@ class Graph:
 
 
 def _started(step: ReadyStep, launch: Launch) -> "subprocess.Popen[bytes]":
-    """Start a step's program.
-
-    Raises:
-        Failure: it is missing or cannot be started, or is given what no program can be.
-
-    """
+    """Start a step's program."""
     inherited = {name: value for name, value in os.environ.items() if name not in launch.without}
     try:
         return subprocess.Popen(

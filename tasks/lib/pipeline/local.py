@@ -65,12 +65,7 @@ class Local:
 
 
 def check(steps: Sequence[ReadyStep], orchestrator: str) -> None:
-    """Refuse steps that only a container can run.
-
-    Raises:
-        UsageError: there are some; all are named.
-
-    """
+    """Refuse steps that only a container can run."""
     problems = [
         f"step {step.title} runs {step.image}{_in_container_only(step)}"
         for step in steps

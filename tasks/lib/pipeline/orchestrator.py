@@ -22,12 +22,7 @@ def is_own(step: ReadyStep, image: str) -> bool:
 
 
 def build_own_images(settings: "Settings", images: Iterable[str]) -> None:
-    """Build those of `images` that are the orchestrator's and not named by digest.
-
-    Raises:
-        Failure: one cannot be built; Docker's output is above.
-
-    """
+    """Build those of `images` that are the orchestrator's and not named by digest."""
     own = parse(settings.pipeline.orchestrator)
     for image in dict.fromkeys(parse(name) for name in images):
         if image.name == own.name and not image.digest:

@@ -209,13 +209,7 @@ def row(result: Result) -> list[console.Cell]:
 
 
 def conclude(results: Sequence[Result]) -> None:
-    """Fail as the build did.
-
-    Raises:
-        Failure: a step failed.
-        TimedOut: a step took too long.
-
-    """
+    """Fail as the build did."""
     for result in results:
         if result.state in {"FAILURE", "TIMEOUT"} and not result.allowed:
             raise _failure(result)
@@ -246,12 +240,7 @@ def keep_artifacts(settings: "Settings", build: ReadyBuild, take: artifacts.Take
 
 
 def push_images(settings: "Settings", images: Sequence[str]) -> None:
-    """Push what the build file lists under `images`, as Cloud Build does after the last step.
-
-    Raises:
-        Failure: no step built one of them, or its registry is down or refuses.
-
-    """
+    """Push what the build file lists under `images`, as Cloud Build does after the last step."""
     for image in map(parse, images):
         if not may_change(settings, image):
             console.say(f"Not pushed, because with --sandbox nothing leaves this machine: {image}.")

@@ -37,12 +37,7 @@ def values(settings: "Settings", sources: Mapping[str, Source], wanted: Collecti
 
 
 def decrypt(settings: "Settings", encrypted: Mapping[str, Encrypted]) -> dict[str, Secret]:
-    """Decrypt values that are in the build file.
-
-    Raises:
-        Failure: KMS cannot be reached, or refuses.
-
-    """
+    """Decrypt values that are in the build file."""
     from tasks.lib.kms.client import connected
 
     with connected(settings) as kms:

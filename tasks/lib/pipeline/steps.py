@@ -12,18 +12,11 @@ from tasks.lib.pipeline.substitutions import USER_DEFINED, WITH_DEFAULTS, Substi
 
 @dataclass(frozen=True, kw_only=True)
 class ReadyStep:
-    """A step with nothing left to replace.
-
-    Args:
-        identifier: its id, or `#N` where it has none.
-        needs: the numbers of the steps that must have succeeded before.
-        timeout: seconds, or None where only the build's own limit holds.
-
-    """
+    """A step with nothing left to replace."""
 
     index: int
     title: str
-    identifier: str
+    identifier: str  # its id, or `#N` where it has none
     image: str
     args: Sequence[str]
     entrypoint: str
@@ -32,8 +25,8 @@ class ReadyStep:
     secrets: Sequence[str]
     directory: str
     volumes: Sequence[Volume]
-    needs: frozenset[int]
-    timeout: float | None
+    needs: frozenset[int]  # the numbers of the steps that must have succeeded before
+    timeout: float | None  # None: only the build's own limit holds
     allow_failure: bool
     allow_exit_codes: Sequence[int]
 
@@ -70,13 +63,9 @@ class ReadyBuild:
 
 
 def ready(build: Build, given: Mapping[str, str], where: str) -> ReadyBuild:
-    """Fill in all substitutions, as for a build that a trigger starts.
+    """Fill in all substitutions, as for a build that a trigger starts; messages call the file `where`.
 
-    Args:
-        build: the checked file.
-        given: built-in and user-defined substitutions.  They win over the file's, but for built-in ones that
-            are empty, such as TAG_NAME of a build without a tag.
-        where: the file's name, for messages.
+    Those `given` win over the file's, but for built-in ones that are empty, such as TAG_NAME without a tag.
 
     Raises:
         UsageError: a substitution is wrongly named or cannot be filled in; all are listed.

@@ -33,16 +33,9 @@ EXPANSION = re.compile(rf"\${{(?:#({NAME})|({NAME})(?![A-Z0-9_}}]))[^}}]*}}?")
 
 @dataclass
 class Substituter:
-    """Fills in fields.
+    """Fills in fields, and notes what keeps the build from running and what may not do what was meant."""
 
-    Args:
-        values: built-in and user-defined substitutions by name, with nothing left to fill in.
-        problems: what keeps the build from running.
-        doubts: what may not do what was meant.
-
-    """
-
-    values: dict[str, str]
+    values: dict[str, str]  # of built-in and user-defined substitutions, with nothing left to fill in
     problems: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
 
