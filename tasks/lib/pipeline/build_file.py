@@ -32,12 +32,6 @@ def _base64(value: object) -> object:
     return text
 
 
-def _whole(value: object) -> object:
-    """A number that Google's JSON may write as a string."""
-    return int(value) if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value) else value
-
-
-ExitCode = Annotated[int, Parsed(_whole)]
 Duration = Annotated[float, Parsed(_seconds)]
 Base64 = Annotated[str, Parsed(_base64)]
 
@@ -65,7 +59,7 @@ class Step:
     waitFor: list[str] = field(default_factory=list)
     timeout: Annotated[float | None, Parsed(_seconds)] = None
     allowFailure: bool = False
-    allowExitCodes: list[ExitCode] = field(default_factory=list)
+    allowExitCodes: list[int] = field(default_factory=list)
     volumes: list[Volume] = field(default_factory=list)
     automapSubstitutions: bool | None = None
 
@@ -94,14 +88,6 @@ class InlineSecret:
 
     kmsKeyName: str
     envMap: dict[str, Base64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class KmsSecret:
-    """The same in the form before `availableSecrets`."""
-
-    kmsKeyName: str
-    secretEnv: dict[str, Base64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,23 +122,11 @@ class Build:
     timeout: Duration = BUILD_SECONDS
     options: Options = field(default_factory=Options)
     availableSecrets: AvailableSecrets = field(default_factory=AvailableSecrets)
-    secrets: list[KmsSecret] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
     artifacts: Artifacts = field(default_factory=Artifacts)
 
 
-SECTIONS = (
-    Build,
-    Step,
-    Options,
-    Volume,
-    Artifacts,
-    Objects,
-    AvailableSecrets,
-    ManagedSecret,
-    InlineSecret,
-    KmsSecret,
-)
+SECTIONS = (Build, Step, Options, Volume, Artifacts, Objects, AvailableSecrets, ManagedSecret, InlineSecret)
 
 
 def title(build: Build, index: int) -> str:

@@ -143,8 +143,7 @@ def declared_secrets(build: Build) -> list[str]:
     """The variables of the file's secrets, one entry for each declaration."""
     available = build.availableSecrets
     inline = [name for secret in available.inline for name in secret.envMap]
-    older = [name for secret in build.secrets for name in secret.secretEnv]
-    return [*(secret.env for secret in available.secretManager), *inline, *older]
+    return [*(secret.env for secret in available.secretManager), *inline]
 
 
 def twice(values: Iterable[str]) -> list[str]:

@@ -128,10 +128,9 @@ def _secrets(build: Build, substituter: Substituter) -> dict[str, Source]:
     found: dict[str, Source] = {
         secret.env: substituter.text(secret.versionName) for secret in build.availableSecrets.secretManager
     }
-    inline = [(secret.kmsKeyName, secret.envMap) for secret in build.availableSecrets.inline]
-    for key, values in (*inline, *((secret.kmsKeyName, secret.secretEnv) for secret in build.secrets)):
-        for name, text in values.items():
-            found[name] = Encrypted(substituter.text(key), b64decode(text))
+    for secret in build.availableSecrets.inline:
+        for name, text in secret.envMap.items():
+            found[name] = Encrypted(substituter.text(secret.kmsKeyName), b64decode(text))
     return found
 
 

@@ -142,15 +142,14 @@ def test_global_volumes_and_secrets_reach_every_step() -> None:
     assert done.secrets["S"] == "projects/p/secrets/s/versions/1"
 
 
-def test_secrets_in_the_file_are_found_in_both_of_their_places() -> None:
-    key = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
+def test_secrets_in_the_file_are_found() -> None:
+    key = "projects/$PROJECT_ID/locations/l/keyRings/r/cryptoKeys/k"
     done = resolved(
-        {"secretEnv": ["S", "T"]}, given={"PROJECT_ID": "p"},
+        {"secretEnv": ["S"]}, given={"PROJECT_ID": "p"},
         availableSecrets={"inline": [{"kmsKeyName": key, "envMap": {"S": "aHVzaA=="}}]},
-        secrets=[{"kmsKeyName": "projects/$PROJECT_ID/locations/l/keyRings/r/cryptoKeys/k", "secretEnv": {"T": "aHVzaA=="}}],
     )  # fmt: skip
 
-    assert done.secrets == {"S": Encrypted(key, b"hush"), "T": Encrypted(key, b"hush")}
+    assert done.secrets == {"S": Encrypted("projects/p/locations/l/keyRings/r/cryptoKeys/k", b"hush")}
 
 
 def test_images_are_filled_in_too() -> None:
