@@ -10,7 +10,6 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -48,15 +47,6 @@ class SuiteFailed(Failure):
         self.exit_code = code
 
 
-@dataclass(frozen=True)
-class Names:
-    """What one test run calls its things."""
-
-    network: str
-    database: str
-    suite: str
-
-
 def words(command: str) -> list[str]:
     """A command as a person types it, split as a shell does.
 
@@ -88,12 +78,15 @@ def run_suite(
     limits = settings.time_limits
     image = build_image(settings, tree, variables, file or settings.test.file)
     leftovers.sweep(limits.docker)
-    names, labels = make_names(), leftovers.labels(limits)
+    # No other run has this name, and it says whose it is.
+    run, labels = f"lookit-test-{os.getpid()}-{secrets.token_hex(3)}", leftovers.labels(limits)
     with ExitStack() as cleaning:
-        cleaning.enter_context(_network(names, labels, limits.docker))
-        cleaning.enter_context(database(settings, names, labels))
-        wait_for_database(settings, names)
-        wanted = suite(settings, names, image, labels, command or settings.test.command)
+        cleaning.enter_context(_network(run, labels, limits.docker))
+        wait_for_database(settings, cleaning.enter_context(database(settings, run, labels)))
+        wanted = docker.Run(
+            image=image, name=f"{run}-suite", network=run, labels=labels,
+            environment=_pairs(settings.test.environment), command=command or settings.test.command,
+        )  # fmt: skip
         cleaning.enter_context(_removed_afterwards(wanted.name, limits.docker))
         console.heading(f"Tests: {process.spelled(wanted.command)}")
         code = process.stream(
@@ -127,32 +120,15 @@ def build_image(settings: "Settings", tree: "Tree", variables: "BuildVariables",
     return image
 
 
-def suite(
-    settings: "Settings", names: Names, image: str, labels: Mapping[str, str], command: Sequence[str]
-) -> docker.Run:
-    """Decide how the container that runs the tests is started."""
-    environment = [f"{name}={value}" for name, value in settings.test.environment.items()]
-    return docker.Run(
-        image=image, name=names.suite, network=names.network, environment=environment, labels=labels,
-        command=list(command),
-    )  # fmt: skip
-
-
-def make_names() -> Names:
-    """Names that no other run has, and that say whose they are."""
-    base = f"lookit-test-{os.getpid()}-{secrets.token_hex(3)}"
-    return Names(network=base, database=f"{base}-database", suite=f"{base}-suite")
-
-
 @contextmanager
-def _network(names: Names, labels: Mapping[str, str], seconds: float) -> Iterator[None]:
+def _network(name: str, labels: Mapping[str, str], seconds: float) -> Iterator[None]:
     """A network of this run's own, removed afterwards."""
     try:
-        engine.make(docker.create_network(names.network, labels), seconds)
+        engine.make(docker.create_network(name, labels), seconds)
         yield
     finally:
         with uninterrupted():
-            leftovers.quietly(docker.remove_network(names.network), seconds)
+            leftovers.quietly(docker.remove_network(name), seconds)
 
 
 @contextmanager
@@ -166,18 +142,17 @@ def _removed_afterwards(container: str, seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def database(settings: "Settings", names: Names, labels: Mapping[str, str]) -> Iterator[None]:
-    """A database in that network, removed afterwards with its volumes."""
+def database(settings: "Settings", network: str, labels: Mapping[str, str]) -> Iterator[str]:
+    """A database in that network, removed afterwards with its volumes; yields its container's name."""
     test = settings.test
     wanted = docker.Run(
-        image=test.database_image, name=names.database, network=names.network, alias=test.database_alias,
-        environment=[f"{name}={value}" for name, value in test.database_environment.items()],
-        labels=labels, detached=True,
+        image=test.database_image, name=f"{network}-database", network=network, alias=test.database_alias,
+        environment=_pairs(test.database_environment), labels=labels, detached=True,
     )  # fmt: skip
     with _removed_afterwards(wanted.name, settings.time_limits.docker):
         console.heading(f"Database: {test.database_image}")
         _start(wanted, settings.time_limits)
-        yield
+        yield wanted.name
 
 
 def _start(wanted: docker.Run, limits: "TimeLimits") -> None:
@@ -194,8 +169,8 @@ def _start(wanted: docker.Run, limits: "TimeLimits") -> None:
         ) from failure  # fmt: skip
 
 
-def wait_for_database(settings: "Settings", names: Names) -> None:
-    """Return as soon as the database accepts connections.
+def wait_for_database(settings: "Settings", container: str) -> None:
+    """Return as soon as the database in `container` accepts connections.
 
     Raises:
         Failure: its container ended; its last lines are the reason.
@@ -203,21 +178,25 @@ def wait_for_database(settings: "Settings", names: Names) -> None:
 
     """
     limits, started = settings.time_limits, time.monotonic()
-    ready = docker.execute(names.database, *settings.test.database_ready)
+    ready = docker.execute(container, *settings.test.database_ready)
     while not _succeeds(ready, limits.docker):
-        state = process.run(docker.running(names.database), time_limit=limits.docker).stdout
+        state = process.run(docker.running(container), time_limit=limits.docker).stdout
         if state.strip() != b"true":
             raise Failure(
-                "The test database ended before it was ready.", _last_lines(names.database, limits.docker)
+                "The test database ended before it was ready.", _last_lines(container, limits.docker)
             )
         if time.monotonic() - started > limits.database_ready:
             raise TimedOut(
                 f"The test database accepted no connection within {limits.database_ready:g} s.",
-                _last_lines(names.database, limits.docker),
+                _last_lines(container, limits.docker),
                 "Raise time_limits.database_ready, or fix test.database_ready, in invoke.yaml.",
             )
         signals.sleep(SECONDS_BETWEEN_QUESTIONS)
     console.say(f"The database accepts connections after {time.monotonic() - started:.1f} s.")
+
+
+def _pairs(variables: Mapping[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in variables.items()]
 
 
 def _succeeds(argv: Sequence[str], seconds: float) -> bool:

@@ -18,7 +18,6 @@ from tasks.lib.image.checkout import COMMIT as CLEAN
 from tasks.lib.image.credentials import Login
 from tasks.lib.image.engine import builder, image_id
 from tasks.lib.image.reference import Reference, parse
-from tasks.lib.image.test_run import Names
 from tasks.lib.redaction import Secret
 from tasks.lib.settings.model import Settings
 from tests.builders import checked_in_settings
@@ -32,7 +31,6 @@ COMMIT = "c" * 40
 VARIABLES = BuildVariables(
     commit_sha=COMMIT, branch_name="develop", tag_name="latest", repo_name="lookit-api", build_id="local"
 )
-NAMES = Names("net", "base-database", "base-suite")
 CLASSIC = (Says("version *", "28.2.2 20.10.24\n"), Says("buildx version", code=1))
 
 
@@ -353,7 +351,7 @@ def test_a_database_whose_image_cannot_be_had_names_the_setting(
 ) -> None:
     engine.answers(Says("run *", err="Unable to find image", code=125))
 
-    with pytest.raises(Failure) as failure, test_run.database(settings, NAMES, {}):
+    with pytest.raises(Failure) as failure, test_run.database(settings, "base", {}):
         pass
 
     assert failure.value.what == f"The test database {settings.test.database_image} could not be started."
@@ -370,7 +368,7 @@ def test_a_database_that_accepts_nobody_in_time_is_given_up(
     )
 
     with pytest.raises(TimedOut) as failure:
-        test_run.wait_for_database(settings, NAMES)
+        test_run.wait_for_database(settings, "base-database")
 
     assert failure.value.what == "The test database accepted no connection within 0.01 s."
     assert failure.value.why == "starting\nstill starting"
@@ -388,7 +386,7 @@ def test_a_database_is_asked_until_it_accepts(
     patient = structs.replace(settings, time_limits=time_limits)
     engine.answers(Says("exec *", code=1, again=Says("exec *")), Says("inspect *", "true\n"))
 
-    test_run.wait_for_database(patient, NAMES)
+    test_run.wait_for_database(patient, "base-database")
 
     assert [line.partition(" ")[0] for line in engine.asked] == ["exec", "inspect", "exec"]
     assert capsys.readouterr().err.startswith("The database accepts connections after ")
