@@ -45,12 +45,7 @@ def cache_folder() -> Path:
 
 
 def programs(module: Path) -> list[Program]:
-    """The programs, with the versions that the Go module in folder `module` pins.
-
-    Raises:
-        Failure: go.mod does not name one of them.
-
-    """
+    """The programs, with the versions that the Go module in folder `module` pins."""
     required = REQUIREMENT.findall((module / "go.mod").read_text())
     found = []
     for name, package in PACKAGES.items():

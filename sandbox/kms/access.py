@@ -46,12 +46,7 @@ class Access:
         self._state = state
 
     def caller(self, authorization: str) -> str:
-        """The e-mail address behind an `Authorization: Bearer …` header.
-
-        Raises:
-            Refusal: UNAUTHENTICATED, or PERMISSION_DENIED for a token whose scopes do not reach this service.
-
-        """
+        """The e-mail address behind an `Authorization: Bearer …` header; else a Refusal."""
         if not authorization:
             raise not_authenticated("is missing required authentication credential")
         holder = tokens.holder(self._state, authorization.removeprefix("Bearer "))

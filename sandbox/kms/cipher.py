@@ -39,12 +39,7 @@ def seal(version: str, material: bytes, plaintext: bytes, additional: bytes) -> 
 
 
 def unseal(ciphertext: bytes, material: bytes, additional: bytes) -> bytes:
-    """Decrypt what `seal` made.
-
-    Raises:
-        Broken: any bit of it, or of the additional data, has changed.
-
-    """
+    """Decrypt what `seal` made; Broken where any bit of it, or of the additional data, has changed."""
     begin = HEADER_LENGTH + 1
     while ciphertext[begin : begin + 1] >= b"\x80":  # all bytes of the length but the last
         begin += 1
@@ -56,12 +51,7 @@ def unseal(ciphertext: bytes, material: bytes, additional: bytes) -> bytes:
 
 
 def handle_in(ciphertext: bytes) -> bytes:
-    """The key version's handle that a ciphertext carries.
-
-    Raises:
-        Broken: it does not begin as a ciphertext does.
-
-    """
+    """The key version's handle that a ciphertext carries; Broken where it does not begin as one does."""
     if not ciphertext.startswith(MAGIC) or len(ciphertext) < HEADER_LENGTH:
         raise Broken
     return ciphertext[2:HEADER_LENGTH]

@@ -69,12 +69,7 @@ class Service:
     def call(
         self, rpc_name: str, request: Any, headers: Mapping[str, str], is_wanted: Callable[[], bool]
     ) -> Any:
-        """Carry out one RPC; names of `headers` are in lower case.
-
-        Raises:
-            Refusal: it is not carried out; nothing has changed.
-
-        """
+        """Carry out one RPC, or refuse it; names of `headers` are in lower case."""
         entry = {
             "time": datetime.now(UTC).isoformat(),
             "rpc": rpc_name,

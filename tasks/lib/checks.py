@@ -32,12 +32,7 @@ def sessions_argv(sessions: str) -> tuple[str, ...]:
 
 
 def run_sessions(root: Path, sessions: str) -> None:
-    """Run Nox in the foreground, after removing the reports of earlier runs.
-
-    Raises:
-        Failure: a session failed; its output is above.
-
-    """
+    """Run Nox in the foreground, after removing earlier reports; a Failure where a session fails."""
     for stale in [*(root / REPORTS).glob("*.xml"), *(root / "build" / "coverage").glob("*")]:
         stale.unlink()
     if process.stream(sessions_argv(sessions), cwd=root):

@@ -78,12 +78,7 @@ def make_held(make: Callable[[], Path]) -> tuple[Path, int]:
 
 
 def hold(path: Path) -> int:
-    """Lock a file or folder as long as this process lives, or the descriptor that is returned is open.
-
-    Raises:
-        BlockingIOError: somebody holds it.
-
-    """
+    """Lock a file or folder until the descriptor that is returned is closed; else BlockingIOError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

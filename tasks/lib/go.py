@@ -17,12 +17,7 @@ INSTALL = (
 
 
 def command() -> str:
-    """The path of `go`.
-
-    Raises:
-        Failure: it is not installed.
-
-    """
+    """The path of `go`; a Failure where it is not installed."""
     found = shutil.which("go") or (str(USUAL) if USUAL.exists() else "")
     if not found:
         raise Failure("Go is not on PATH.", "", INSTALL)
@@ -30,12 +25,7 @@ def command() -> str:
 
 
 def version(go: str) -> str:
-    """What `go version` prints.
-
-    Raises:
-        Failure: it does not run, or is too old.
-
-    """
+    """What `go version` prints; a Failure where it does not run, or is too old."""
     text = process.run((go, "version"), time_limit=SECONDS).stdout.decode(errors="replace").strip()
     match = re.search(r"go(\d+)\.(\d+)", text)
     if match and (int(match[1]), int(match[2])) < OLDEST:

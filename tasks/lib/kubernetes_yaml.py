@@ -43,12 +43,7 @@ POINT_FIRST = re.compile(r"\.[0-9]+(?:_[0-9]+)*(?:[eE][-+]?[0-9]+(?:_[0-9]+)*)?"
 
 
 def load(text: str) -> Any:
-    """What one document says, as JSON has it.
-
-    Raises:
-        yaml.YAMLError: it is not YAML, or holds what JSON cannot hold.
-
-    """
+    """What one document says, as JSON has it; a YAMLError where JSON cannot hold it."""
     return yaml.load(text, _Loader)  # noqa: S506 - a safe loader's child
 
 

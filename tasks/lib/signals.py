@@ -93,12 +93,7 @@ def sleep(seconds: float) -> None:
 
 
 def check() -> None:
-    """Raise the signal that came, if one did: for the head of a loop that computes for long.
-
-    Raises:
-        KeyboardInterrupt: one came, and this is the main thread.
-
-    """
+    """Raise the signal that came, in the main thread: for the head of a loop that computes for long."""
     if not _state.came or _state.held or not in_main_thread():
         return
     number, _state.came = _state.came, 0

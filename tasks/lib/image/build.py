@@ -41,12 +41,7 @@ def build(
 
 
 def run(settings: "Settings", wanted: docker.Build, image: str) -> None:
-    """Run one build, of what messages call `image`.
-
-    Raises:
-        Failure: Docker is missing or the build failed.
-
-    """
+    """Run one build, of what messages call `image`; a Failure where it fails."""
     builder = engine.builder(settings.time_limits.docker)
     console.heading(f"Build {image} with {builder.value}")
     if wanted.cache_from and builder is docker.Builder.CLASSIC:
@@ -190,12 +185,7 @@ def build_secrets(settings: "Settings", tree: Tree) -> dict[str, Path]:
 
 
 def command(wanted: docker.Build, with_: docker.Builder) -> docker.Command:
-    """How a builder is told to build.
-
-    Raises:
-        Failure: the classic builder has no secrets.
-
-    """
+    """How a builder is told to build; a Failure where the classic one would need secrets."""
     if wanted.secrets and with_ is docker.Builder.CLASSIC:
         raise Failure(
             f"The classic builder cannot give a build secrets: {', '.join(wanted.secrets)}.",

@@ -111,12 +111,7 @@ def committed(source: Path, commit: str) -> Iterator[Tree]:
 
 @contextmanager
 def worktree(source: Path, commit: str) -> Iterator[Tree]:
-    """All files of `source` as they are; what is not in the commit is named.
-
-    Raises:
-        UsageError: `source` is on another commit.
-
-    """
+    """All files of `source` as they are, which is on `commit`; what is not in the commit is named."""
     found = head(source)
     if found and found != commit:
         raise UsageError(

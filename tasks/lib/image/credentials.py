@@ -97,12 +97,7 @@ def configuration_folder(environ: Mapping[str, str]) -> Path:
 
 
 def configuration(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Docker's configuration file, without sections that are null; empty where there is none.
-
-    Raises:
-        Failure: it is not valid JSON, or holds something else than Docker writes.
-
-    """
+    """Docker's configuration file, without sections that are null; empty where there is none."""
     path = configuration_folder(environ) / "config.json"
     try:
         text = path.read_text().strip()

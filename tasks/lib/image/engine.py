@@ -31,12 +31,7 @@ def builder(seconds: float) -> docker.Builder:
 
 
 def versions(seconds: float) -> str:
-    """The versions of client and engine.
-
-    Raises:
-        Failure: no Docker engine answers, or not to this user.
-
-    """
+    """The versions of client and engine; a Failure where no engine answers, or not to this user."""
     try:
         return _output(docker.versions(), seconds)
     except Failure as failure:
@@ -76,12 +71,7 @@ def fetch(image: str, seconds: float, pull: float) -> None:
 
 
 def image_id(image: str, seconds: float) -> str:
-    """The id of an image in the engine's store: `sha256:…`.
-
-    Raises:
-        Failure: it has no such image, or no engine answers.
-
-    """
+    """The id of an image in the engine's store: `sha256:…`; a Failure where it has no such image."""
     try:
         return _output(docker.image_id(image), seconds)
     except Failure as failure:

@@ -13,12 +13,7 @@ if TYPE_CHECKING:
 
 
 def named(home: str, image: str, to: str, tag: str) -> tuple[Reference, Reference]:
-    """Source and target of a promotion: `image` (a tag or digest) of `home`, as `tag` of `to`.
-
-    Raises:
-        UsageError: no image was named, or a digest without a tag for the target.
-
-    """
+    """Source and target of a promotion: `image` (a tag or digest) of `home`, as `tag` of `to`."""
     if not image:
         raise UsageError("No image was named.", next_step="Say which: ./inv images.promote --image COMMIT …")
     if DIGEST.fullmatch(image) and not tag:

@@ -159,12 +159,7 @@ def to_delete(fates: Sequence[Fate]) -> Iterator[tuple[str, list[str]]]:
 
 
 def agreed(question: str) -> bool:
-    """Ask on the terminal; anything but yes is no.
-
-    Raises:
-        UsageError: there is no terminal to ask on.
-
-    """
+    """Ask on the terminal; anything but yes is no, and without a terminal it is a UsageError."""
     import sys
 
     if not sys.stdin.isatty():

@@ -174,12 +174,7 @@ def look_up(registry: Registry, name: Reference, local: str) -> Remote:
 
 
 def record(pushed: Pushed, path: Path) -> None:
-    """Write the record for the next step, readable by whoever runs that.
-
-    Raises:
-        UsageError: the folder of `path` cannot be written to.
-
-    """
+    """Write the record for the next step, readable by whoever runs that."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, pushed.as_json().encode() + b"\n", mode=0o644)
@@ -190,12 +185,7 @@ def record(pushed: Pushed, path: Path) -> None:
 
 
 def push_name(settings: "Settings", name: Reference) -> None:
-    """Push one name, again after a failure that may pass: layers that arrived are not sent twice.
-
-    Raises:
-        Failure: it was refused, or every attempt failed.
-
-    """
+    """Push one name, again after a failure that may pass: layers that arrived are not sent twice."""
     console.say(f"Pushing {name} …")
     attempts = Attempts(first=FIRST_PAUSE, most=settings.registry.push_attempts)
     while failure := _one_attempt(settings, name):

@@ -51,12 +51,7 @@ class Reference:
 
 
 def parse(text: str) -> Reference:
-    """Take an image's name apart.
-
-    Raises:
-        UsageError: it is not the name of an image.
-
-    """
+    """Take an image's name apart; a UsageError where it is not one."""
     rest, _, digest = text.partition("@")
     head, slash, tail = rest.partition("/")
     has_registry = slash and ("." in head or ":" in head or head == "localhost")

@@ -48,12 +48,7 @@ class SuiteFailed(Failure):
 
 
 def words(command: str) -> list[str]:
-    """A command as a person types it, split as a shell does.
-
-    Raises:
-        UsageError: its quotes do not match.
-
-    """
+    """A command as a person types it, split as a shell does; a UsageError where its quotes do not match."""
     try:
         return shlex.split(command)
     except ValueError as error:

@@ -33,12 +33,7 @@ def speaks_tls(host: str, seconds: float) -> bool:
 
 
 def trust(session: "Session", ca_file: str) -> None:
-    """Have a session trust the certificate authorities in `ca_file` besides the public ones.
-
-    Raises:
-        UsageError: the file cannot be read, or holds no certificate.
-
-    """
+    """Have a session trust the certificate authorities in `ca_file` besides the public ones."""
     from requests.adapters import HTTPAdapter
 
     context = ssl.create_default_context()

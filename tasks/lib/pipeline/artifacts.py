@@ -17,12 +17,7 @@ Take = Callable[[str, Path], None]  # copies a file or folder of the workspace, 
 
 
 def make_shared_folder(folder: Path) -> None:
-    """Make a folder that every step may write to, whatever user it runs as.
-
-    Raises:
-        Failure: it cannot be made, or belongs to another user.
-
-    """
+    """Make a folder that every step may write to, whatever user it runs as; a Failure where that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o1777)

@@ -16,12 +16,7 @@ NEAR = 0.85
 
 
 def load(path: Path) -> Build:
-    """Read and check a build file.
-
-    Raises:
-        UsageError: it is missing, not YAML, or breaks a rule; all problems are listed.
-
-    """
+    """Read and check a build file; all problems are listed in one UsageError."""
     import yaml
 
     try:
@@ -36,12 +31,7 @@ def load(path: Path) -> Build:
 
 
 def parse(content: Mapping[str, Any], where: str) -> Build:
-    """Check the content of a build file named `where`.
-
-    Raises:
-        UsageError: it breaks a rule; all problems are listed.
-
-    """
+    """Check the content of a build file named `where`, as `load`."""
     try:
         build = fill(Build, content, ignored=lambda problem: not misspelled(problem.path[-1]))
     except Problems as error:

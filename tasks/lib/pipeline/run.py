@@ -110,12 +110,7 @@ def run_build(settings: "Settings", request: Request, ended: Ended = lambda _: N
 
 
 def named(options: Sequence[str]) -> dict[str, str]:
-    """User-defined substitutions as they are given to `--substitution`.
-
-    Raises:
-        UsageError: one is not `_NAME=VALUE`.
-
-    """
+    """User-defined substitutions as they are given to `--substitution`: `_NAME=VALUE`."""
     pairs = [option.partition("=") for option in options]
     if wrong := ["".join(pair) for pair in pairs if not pair[1] or not USER_DEFINED.fullmatch(pair[0])]:
         raise UsageError(

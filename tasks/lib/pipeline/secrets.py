@@ -19,12 +19,7 @@ if TYPE_CHECKING:
 
 
 def values(settings: "Settings", sources: Mapping[str, Source], wanted: Collection[str]) -> dict[str, Secret]:
-    """The values of the variables `wanted`.
-
-    Raises:
-        Failure: a value cannot be read; the message says how to give it by hand.
-
-    """
+    """The values of the variables `wanted`; a Failure says how to give one by hand."""
     found = {name: Secret(os.fsencode(os.environ[name])) for name in wanted if name in os.environ}
     encrypted = {}
     for name in sorted({*wanted} - found.keys()):
@@ -45,12 +40,7 @@ def decrypt(settings: "Settings", encrypted: Mapping[str, Encrypted]) -> dict[st
 
 
 def fetch(settings: "Settings", name: str, version: str) -> Secret:
-    """Read one version from Secret Manager and check its checksum.
-
-    Raises:
-        Failure: it cannot be read, or arrived damaged.
-
-    """
+    """Read one version from Secret Manager and check its checksum."""
     import google_crc32c
     from requests import RequestException
 

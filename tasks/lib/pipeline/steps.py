@@ -143,12 +143,7 @@ def needs(build: Build, index: int) -> frozenset[int]:
 
 
 def selected(steps: Sequence[ReadyStep], *, start: str, only: str) -> Sequence[ReadyStep]:
-    """The steps to run: all, those from step `start` on, or step `only`.
-
-    Raises:
-        UsageError: there is no such step, or both were asked for.
-
-    """
+    """The steps to run: all, those from step `start` on, or step `only`; a UsageError where there is none."""
     if start and only:
         raise UsageError("Both --from and --only were given.", next_step="Give one of them.")
     if only:

@@ -30,12 +30,7 @@ GCR_LOCATIONS: Final = {"gcr.io": "us", "us.gcr.io": "us", "eu.gcr.io": "europe"
 
 
 def commands(settings: "Settings", project: str) -> Commands:
-    """Everything that has to be made in `project`, in the order in which to make it.
-
-    Raises:
-        UsageError: `project` is not a project's id.
-
-    """
+    """Everything that has to be made in `project`, in the order in which to make it."""
     if not PROJECT.fullmatch(project):
         raise UsageError(
             f"{project!r} is not a project id.",
