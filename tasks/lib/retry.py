@@ -18,16 +18,10 @@ SPREAD: Final = 0.25
 
 
 class Attempts:
-    """The attempts of one request.  Pauses between them double, each somewhat longer or shorter.
+    """The attempts of one request: at most `most`, in `seconds` together.
 
-    Args:
-        seconds: for all attempts together.
-        first: the pause before the second attempt, in seconds.
-        longest: the longest pause, before it is spread and what the server asks for is added.
-        most: how many attempts there may be.
-        spread: by which part of itself a pause may be longer or shorter; 1 where hundreds of requests are
-            refused together.
-
+    Pauses double from `first` up to `longest`.  Each may be longer or shorter by the part `spread` of itself:
+    1 where hundreds of requests are refused together.
     """
 
     def __init__(
@@ -47,12 +41,7 @@ class Attempts:
         return max(0.0, self._deadline - time.monotonic())
 
     def pause(self, asked: float = 0.0) -> float | None:
-        """Seconds to wait before the next attempt, or None where a limit comes first.
-
-        Args:
-            asked: what the server asks for, in seconds; those whom it asked together come back one by one.
-
-        """
+        """Seconds to wait, more than the server `asked` for; None where a limit comes first."""
         spread = random.uniform(1 - self._spread, 1 + self._spread)  # noqa: S311 - guards nothing
         pause = asked + self._pause * spread
         self._pause = min(self._pause * 2, self._longest)
