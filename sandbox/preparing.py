@@ -144,11 +144,6 @@ def _storage_program() -> Path:
 
 def _kms(state: State, given: Mapping[str, int]) -> Component:
     pair = certificates.pair(state.tls, "server")
-    argv = (
-        *(sys.executable, "-m", "sandbox.kms"),
-        f"--state={state.kms}",
-        f"--port={given[KMS]}",
-        f"--certificate={pair.certificate}",
-        f"--private-key={pair.key}",
-    )
+    argv = (sys.executable, "-m", "sandbox.kms", str(state.kms), str(given[KMS]), str(pair.certificate),
+            str(pair.key))  # fmt: skip
     return Component(KMS, argv, Probe(f"tcp://127.0.0.1:{given[KMS]}"), given[KMS])

@@ -118,8 +118,7 @@ def running(state: Path) -> Iterator[KmsProcess]:
     certificate, private_key = write_certificate(state)
     process = subprocess.Popen(
         [
-            sys.executable, "-m", "sandbox.kms", "--state", state, "--port", "0",
-            "--certificate", certificate, "--private-key", private_key,
+            sys.executable, "-m", "sandbox.kms", state, "0", certificate, private_key,
         ],
         stdout=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip

@@ -1,7 +1,7 @@
-"""`python -m sandbox.kms`: serve until SIGTERM."""
+"""`python -m sandbox.kms STATE PORT CERTIFICATE KEY`: serve until SIGTERM; port 0 for any, files in PEM."""
 
-import argparse
 import signal
+import sys
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -13,27 +13,15 @@ SECONDS_TO_FINISH = 1.0
 
 def main() -> None:
     """Serve; print the port once calls are answered."""
-    options = _options()
-    server, port = grpc_server.serve(
-        Service(options.state),
-        options.port,
-        options.certificate.read_bytes(),
-        options.private_key.read_bytes(),
+    state, port, certificate, key = sys.argv[1:]
+    server, bound = grpc_server.serve(
+        Service(Path(state)), int(port), Path(certificate).read_bytes(), Path(key).read_bytes()
     )
     ended: SimpleQueue[int] = SimpleQueue()  # a signal handler may put into it at any moment
     signal.signal(signal.SIGTERM, lambda number, _: ended.put(number))
-    print(port, flush=True)  # noqa: T201 - this line is the program's whole output
+    print(bound, flush=True)  # noqa: T201 - this line is the program's whole output
     ended.get()
     server.stop(SECONDS_TO_FINISH).wait()
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m sandbox.kms", description=__doc__)
-    parser.add_argument("--state", type=Path, required=True, help="folder for keys, policy, faults and log")
-    parser.add_argument("--port", type=int, required=True, help="0 for any")
-    parser.add_argument("--certificate", type=Path, required=True, help="TLS certificate chain, PEM")
-    parser.add_argument("--private-key", type=Path, required=True, help="its private key, PEM")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -19,11 +19,11 @@ Arguments = ParamSpec("Arguments")
 
 
 class Background(Generic[Result]):
-    """Does `work` in a thread; its result or fault is there where it is waited for."""
+    """Does `work` in a thread; its result or exception is there where it is waited for."""
 
     def __init__(self, work: Callable[[], Result]) -> None:
         self._work = work
-        self._fault: BaseException | None = None
+        self._error: BaseException | None = None
         # Not the thread's own end: the main thread cannot wait for that and for signals.
         self._ended = signals.Event()
         Thread(target=self._run, daemon=True).start()
@@ -37,8 +37,8 @@ class Background(Generic[Result]):
 
         """
         self._ended.wait()
-        if self._fault is not None:
-            raise self._fault
+        if self._error is not None:
+            raise self._error
         return self._result
 
     def is_done(self, seconds: float | None = None) -> bool:
@@ -48,8 +48,8 @@ class Background(Generic[Result]):
     def _run(self) -> None:
         try:
             self._result = self._work()
-        except BaseException as fault:
-            self._fault = fault
+        except BaseException as error:
+            self._error = error
         finally:
             self._ended.set()
 

@@ -98,8 +98,8 @@ def collect(
         repo_name=environ.get("REPO_NAME") or repository_name(settings.source.repository),
         build_id=environ.get("BUILD_ID") or "local",
     )
-    if faults := _faults(variables):
-        raise all_problems("The build variables cannot be used.", faults)
+    if problems := _problems(variables):
+        raise all_problems("The build variables cannot be used.", problems)
     return variables
 
 
@@ -159,7 +159,7 @@ def _git(argv: tuple[str, ...]) -> str:
     return done.stdout.decode()
 
 
-def _faults(variables: BuildVariables) -> list[str]:
+def _problems(variables: BuildVariables) -> list[str]:
     rules = {
         "COMMIT_SHA": (COMMIT, "the full commit SHA, 40 hexadecimal digits in lower case"),
         "TAG_NAME": (
@@ -167,11 +167,11 @@ def _faults(variables: BuildVariables) -> list[str]:
             "at most 63 letters, digits and ._- (it becomes a label)",
         ),
     }
-    faults = []
+    problems = []
     for name, value in variables.as_environment().items():
         if name == "SHORT_SHA":
             continue
         pattern, form = rules.get(name, (PLAIN, "letters, digits and ./:@+-_ only"))
         if not pattern.fullmatch(value):
-            faults.append(f"{name} is {value!r}, but should be {form}.")
-    return faults
+            problems.append(f"{name} is {value!r}, but should be {form}.")
+    return problems

@@ -36,7 +36,10 @@ def pin(settings: "Settings", objects: Iterable[Json]) -> dict[str, str]:
     def resolve(image: Reference) -> str:
         manifest = registry.manifest(image)
         if manifest is None:
-            raise _missing(image, no_such_image(image))
+            raise no_such_image(image).retold(
+                next_step="Build and push it (./inv build, ./inv push), or see what there is: "
+                f"./inv images.list --repository {image.name}"
+            )
         built_for, wanted = registry.platforms(image, manifest), settings.build.platform
         if wanted and built_for and not any(_runs_on(one, wanted) for one in built_for):
             raise _unfit(image, built_for, wanted)
@@ -83,14 +86,6 @@ def parsed(image: object) -> Reference | None:
         return parse(str(image))
     except UsageError:
         return None
-
-
-def _missing(image: Reference, failure: Failure) -> Failure:
-    return Failure(
-        failure.what, failure.why,
-        f"Build and push it (./inv build, ./inv push), or see what there is: "
-        f"./inv images.list --repository {image.name}",
-    )  # fmt: skip
 
 
 def _runs_on(platform: str, wanted: str) -> bool:
