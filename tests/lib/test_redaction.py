@@ -267,3 +267,10 @@ def test_a_failure_without_secrets_is_still_printable() -> None:
     with pytest.raises(Failure) as caught, Redactor().failures():
         raise Failure("\x1b[2Jx", "a\rb")
     assert (caught.value.what, caught.value.why) == ("x", "ab")
+
+
+def test_a_redactor_knows_what_is_public() -> None:
+    public = Public(frozenset({"OPEN"}))
+
+    assert Redactor([], public).public is public
+    assert not Redactor().public.covers("OPEN", "correct-horse")

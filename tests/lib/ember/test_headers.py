@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.lib.ember.headers import Headers, Rules, type_of_suffix
+from tasks.lib.ember.headers import Headers, Rules, may_be_gzip, type_of_suffix
 from tasks.lib.settings.ember import HeaderRule
 from tests.builders import checked_in_settings
 
@@ -32,6 +32,14 @@ FINGERPRINT = "d41d8cd98f00b204e9800998ecf8427e"
 )
 def test_the_documented_default(path: str, content_type: str, cache_control: str, compressible: bool) -> None:
     assert RULES.of(path) == (Headers(content_type, cache_control), compressible)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "may_be"),
+    [("application/gzip", True), ("Application/X-Tar ; version=1", True), ("text/css; charset=utf-8", False)],
+)
+def test_what_is_packed_itself_may_be_gzip(content_type: str, may_be: bool) -> None:
+    assert may_be_gzip(content_type) is may_be
 
 
 def test_for_each_header_the_first_rule_that_speaks_of_it_wins() -> None:

@@ -20,6 +20,7 @@ DIGEST = "sha256:" + "a" * 64
             f"r.example/a:t@{DIGEST}", Reference("r.example", "a", "t", DIGEST), id="tag and digest"
         ),
         pytest.param("127.0.0.1:5000/lookit:1", Reference("127.0.0.1:5000", "lookit", "1"), id="port"),
+        pytest.param("a:65535/lookit:1", Reference("a:65535", "lookit", "1"), id="highest port"),
         pytest.param("[::1]:5000/lookit:1", Reference("[::1]:5000", "lookit", "1"), id="IPv6"),
         pytest.param("localhost/lookit:1", Reference("localhost", "lookit", "1"), id="localhost"),
         pytest.param("postgres:15", Reference("docker.io", "library/postgres", "15"), id="Docker Hub's own"),
@@ -53,6 +54,13 @@ def test_a_name_is_taken_apart(text: str, expected: Reference) -> None:
 def test_what_is_no_name_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not the name of an image"):
         parse(text)
+
+
+def test_an_image_of_the_same_repository_has_a_tag_or_a_digest() -> None:
+    image = parse("gcr.io/mit-lookit/lookit:abc")
+
+    assert str(image.at(DIGEST)) == f"gcr.io/mit-lookit/lookit@{DIGEST}"
+    assert str(image.at(DIGEST).tagged("v1")) == "gcr.io/mit-lookit/lookit:v1"
 
 
 def test_a_name_is_put_together_as_it_was() -> None:

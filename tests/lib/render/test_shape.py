@@ -22,6 +22,7 @@ def of_pods(containers: str) -> str:
     [
         (SECRET + "data: {username: admin!}\n", "Secret it: data.username: is not base64; plain text belongs under stringData"),
         (SECRET + "data: {username: YWRtaW4}\n", "Secret it: data.username: is not base64; plain text belongs under stringData"),
+        (SECRET + "data: {username: YWRt!aW4=}\n", "Secret it: data.username: is not base64; plain text belongs under stringData"),
         (SECRET + "data: [a]\n", "Secret it: data: [redacted] is not of type 'object', 'null'"),
         (JOB + "spec:\n", "Job it: spec.template.spec.containers: missing"),
         (JOB + of_pods("[]"), "Job it: spec.template.spec.containers: missing"),
@@ -53,7 +54,7 @@ def of_pods(containers: str) -> str:
         ),
     ],
     ids=[
-        "plain text", "base64 without its end", "a list for data", "nothing in a spec", "no containers",
+        "plain text", "base64 without its end", "base64 with another character", "a list for data", "nothing in a spec", "no containers",
         "a list for a spec", "null in a list", "null for what is required", "a list for an object",
         "text for metadata", "a list for a name", "a list for a namespace", "a list for a label",
         "text for a custom resource's containers", "null among them", "a mapping for a list of them",
@@ -75,6 +76,7 @@ def test_a_malformed_object_is_named_with_its_field(text: str, said: str) -> Non
         DEPLOYMENT + "spec: {replicas: null, selector: {}, template: {spec: {containers: [{name: a}]}}}\n",
         ROLLOUT + of_pods("[{name: a, extra: 1}]"),
         ROLLOUT + "spec: text\n",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: it, labels: {a: b, c: null}, annotations: {d: e}}\n",
         "apiVersion: batch.volcano.sh/v1alpha1\nkind: Job\nmetadata: {name: it}\nspec: {tasks: []}\n",
     ],
 )

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tasks.lib.errors import Failure
 from tasks.lib.kms.client import Kms, connected
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets.envelope import Form, Header, parse, seal, unseal
+from tasks.lib.secrets.envelope import Encrypted, Form, Header, as_it_was, parse, seal, unseal
 from tasks.lib.secrets.files import SecretFile, one_file
 from tests import kms_rest
 from tests.kms_process import KEY, KmsProcess, make_key
@@ -26,6 +26,10 @@ BOTH = "both@lookit-sandbox.iam.gserviceaccount.com"
 SEALED = b"lookit-secret/1\nkey: K\nbound-to: staging/a.env\n\n\x0a\x24\x00body"
 FEW = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LARGE = Secret(b"0123456789abcdef" * 5000)
+STAGING = "staging/lookit-secrets.env"
+# What is refused before KMS is asked needs none.
+NO_KMS = cast("Kms", None)
+FILE = SecretFile("lookit-secrets.env", "staging", KEY, Path("c.enc"), Path("p"), "c.enc")
 
 
 @pytest.fixture
@@ -162,14 +166,37 @@ def test_a_file_of_another_key_is_refused_by_name(connection: Kms, kms: KmsProce
         (SEALED.replace(b"\n\n", b"\nmore: x\n\n"), "The encrypted file is damaged."),
         (SEALED.replace(b"\n\n", b"\ndata-key: %%%\n\n"), "The encrypted file is damaged."),
         (SEALED.partition(b"\n\n")[0] + b"\n\n", "The encrypted file is damaged."),
+        (SEALED.partition(b"\n\n")[0], "The encrypted file is damaged."),
+        (b"lookit-secret/", "The encrypted file is damaged."),
+        (Header("other", STAGING).encoded() + b"x", "It was encrypted with another key than kubernetes-secrets."),
     ],
-)
-def test_a_header_that_we_would_not_write_is_refused(
-    connection: Kms, file: SecretFile, content: bytes, what: str
-) -> None:
+)  # fmt: skip
+def test_what_we_would_not_write_is_refused_without_asking_kms(content: bytes, what: str) -> None:
     with pytest.raises(Failure) as refused:
-        unseal(connection, file, content)
+        unseal(NO_KMS, FILE, content)
     assert refused.value.what.startswith(what)
+
+
+@pytest.mark.parametrize("header", [Header(KEY, STAGING), Header(KEY, STAGING, b"wrapped")])
+def test_a_header_is_read_as_it_was_written(header: Header) -> None:
+    assert parse(header.encoded() + b"\n\nbody") == Encrypted(header, b"\n\nbody")
+    assert parse(header.encoded() + b"body").form is Form.HEADED
+
+
+def test_without_a_header_all_of_it_is_the_ciphertext() -> None:
+    raw = parse(b"\n$\0 body\n\n")
+
+    assert (raw, raw.form) == (Encrypted(None, b"\n$\0 body\n\n"), Form.RAW)
+
+
+def test_no_ciphertext_of_kms_is_that_long() -> None:
+    with pytest.raises(Failure, match="The encrypted file is damaged"):
+        unseal(NO_KMS, FILE, b"\n$" + bytes(66_600))
+
+
+def test_an_older_content_is_opened_with_its_own_key() -> None:
+    assert as_it_was(FILE, Header("older", STAGING).encoded() + b"x").key == "older"
+    assert as_it_was(FILE, b"\n$ raw") == FILE
 
 
 @pytest.mark.parametrize("form", list(Form))
@@ -211,6 +238,6 @@ def test_an_envelope_opens_by_hand_as_the_docs_say(connection: Kms, file: Secret
     assert len(content) == 12 + len(LARGE) + 16
 
 
-def test_the_raw_form_has_its_limit(connection: Kms, file: SecretFile) -> None:
+def test_the_raw_form_has_its_limit() -> None:
     with pytest.raises(Failure, match="A file over 64 KiB has no raw form"):
-        seal(connection, file, LARGE, Form.RAW)
+        seal(NO_KMS, FILE, LARGE, Form.RAW)
