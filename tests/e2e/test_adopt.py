@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tasks.lib.cluster.gke import connect
-from tasks.lib.deploy.apply.apply import Acting
+from tasks.lib.deploy.apply.apply import Writer
 from tasks.lib.deploy.events import Record
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.deploy.plan.decide import get
@@ -209,7 +209,7 @@ def test_an_object_that_changed_meanwhile_is_taken_over(environment: Case) -> No
     environment.kubectl("annotate", "service", w.ref.name, "somebody=was here")
     step, record = Step(w, Action.CHANGE, "", w.body, live), Record("staging")
     record.plan("services", [step])
-    acting = Acting(
+    writer = Writer(
         connection.api,
         connection.kinds,
         {},
@@ -219,7 +219,7 @@ def test_an_object_that_changed_meanwhile_is_taken_over(environment: Case) -> No
         30,
     )
 
-    stored = acting.apply([step])[w.ref]
+    stored = writer.apply([step])[w.ref]
 
     assert "prometheus.io/port" not in stored["metadata"]["annotations"]
     assert stored["metadata"]["annotations"]["somebody"] == "was here"

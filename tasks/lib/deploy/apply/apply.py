@@ -33,7 +33,7 @@ SPOKEN: Final = {
 
 
 @dataclass
-class Acting:
+class Writer:
     """Writes to one cluster."""
 
     api: Api

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.kinds import discover_with
-from tasks.lib.deploy.apply.apply import Acting
+from tasks.lib.deploy.apply.apply import Writer
 from tasks.lib.deploy.events import PhaseBegan, Result
 from tasks.lib.deploy.objects import Ref, scopes_to_come
 from tasks.lib.deploy.plan.plan import REMOVAL, Phase, Planned, batches
@@ -31,7 +31,7 @@ class PhasedApply:
         self._awaited = Awaited(connection, settings.deploy, session.environment.prefix)
         session.began = time.monotonic()
         self._deadline = session.began + seconds
-        self._acting = Acting(
+        self._writer = Writer(
             connection.api.assured(),
             connection.kinds,
             planned.forced,
@@ -72,12 +72,12 @@ class PhasedApply:
             due = [step for step in batch if step.writes]
             if due:
                 self._session.lock.require()
-            self._stored |= self._acting.apply(due)
+            self._stored |= self._writer.apply(due)
             definitions = [step for step in due if step.ref.kind == "CustomResourceDefinition"]
             if definitions:
                 self._wait(definitions)
                 brought = scopes_to_come(step.body for step in definitions)
-                self._acting.kinds = discover_with(self._acting.api, brought)
+                self._writer.kinds = discover_with(self._writer.api, brought)
 
     def wait(self, phase: Phase) -> None:
         """Wait until what was applied, and workloads that were not changed, are ready.
@@ -95,7 +95,7 @@ class PhasedApply:
         if removals:
             with self.timed((REMOVAL, tuple(removals))):
                 self._session.lock.require()
-                self._acting.prune(removals, self._deploy.controllers)
+                self._writer.prune(removals, self._deploy.controllers)
 
     def _wait(self, steps: Sequence[Step]) -> None:
         found = (self._target(step, self._stored.get(step.ref)) for step in steps)
@@ -107,9 +107,9 @@ class PhasedApply:
         has_jobs = any(target.ref.is_job for target in targets)
         limit = self._limits.job if has_jobs else self._limits.rollout
         seconds = min(limit, max(self._deadline - time.monotonic(), 0))
-        acting, limits = self._acting, {"scheduling": self._limits.scheduling}
-        wait = Wait(acting.api, self._session.namespace, targets, self._record, self._tell, limits)
-        wait.until_ready(acting.kinds, seconds)
+        writer, limits = self._writer, {"scheduling": self._limits.scheduling}
+        wait = Wait(writer.api, self._session.namespace, targets, self._record, self._tell, limits)
+        wait.until_ready(writer.kinds, seconds)
 
     def _target(self, step: Step, stored: Json | None) -> Target | None:
         """What to wait for; nothing where the object is ready as it is."""

@@ -11,7 +11,6 @@ from typing import Final
 
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.deploy.events import ReleaseResult
-from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.objects import annotations
 from tasks.lib.deploy.releases import store
 from tasks.lib.errors import Failure
@@ -68,7 +67,8 @@ def remember_killed(api: Api, lease: Json) -> str:
     known, namespace = facts(lease), lease["metadata"]["namespace"]
     try:
         past = store.read(api, namespace)
-        own = next((one for one in past if _is_by(one, known["who"])), None)
+        # A claim has a number that is one process's alone.
+        own = next((one for one in past if known["who"] and one.facts.get("who") == known["who"]), None)
         if own:
             return f"The previous deploy had ended, as release {own.number}, but could not release its lock."
         number = store.add(api, namespace, known, None, past)
@@ -92,11 +92,6 @@ def facts(lease: Json) -> dict[str, str]:
         "result": ReleaseResult.KILLED.value,
         "not_kept": NOT_KEPT,
     }
-
-
-def _is_by(one: Release, who: str) -> bool:
-    """Whether a release is this holder's: a claim has a number that is one process's alone."""
-    return bool(who) and one.facts.get("who") == who
 
 
 def _moment(stamp: str) -> datetime.datetime | None:

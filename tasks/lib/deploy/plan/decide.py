@@ -117,16 +117,16 @@ def _read(api: Api, kind: Kind, namespace: str, refs: set[Ref], owner: str) -> d
     query = {"labelSelector": f"{LABEL}={owner}"} if few else None
     items, _ = api.list(kind.path(namespace), doing=f"list {kind.plural}", query=query)
     things = ({**item, "apiVersion": kind.api_version, "kind": kind.kind} for item in items)
-    found = {ref: thing for thing in things if (ref := ref_of(thing)) in refs or _has(thing, owner)}
+    found = {
+        ref: thing
+        for thing in things
+        if (ref := ref_of(thing)) in refs or (owner and owner_of(thing) == owner)
+    }
     return found | _get_each(api, kind, refs - found.keys()) if few else found
 
 
 def _get_each(api: Api, kind: Kind, refs: Iterable[Ref]) -> dict[Ref, Json]:
     return {ref: thing for ref in refs if (thing := get(api, kind, ref))}
-
-
-def _has(thing: Json, owner: str) -> bool:
-    return bool(owner) and owner_of(thing) == owner
 
 
 def get(api: Api, kind: Kind, ref: Ref) -> Json | None:

@@ -88,8 +88,9 @@ class DryRuns:
 
     def _try_recreation(self, step: Step) -> Tried:
         """Try what replaces an object that is being deleted; what others own of that goes with it."""
-        if step.ref.kind in NEVER_REMOVED:
-            return Tried(step, problem=_being_deleted(step.ref))
+        if step.ref.kind in NEVER_REMOVED:  # it holds data, and may take for ever to be gone
+            why = "it is being deleted. Wait until it is gone, then deploy again; what it held is lost."
+            return Tried(step, problem=f"{step.ref}: {why}")
         path = self.kinds[step.ref.key].path(step.ref.namespace, step.ref.name)
         try:
             result = self._dry(step, path, step.body, force="true")
@@ -204,8 +205,3 @@ def fix(ref: Ref) -> str:
     if ref.kind in {"Deployment", "DaemonSet"}:
         return f"fix: `{command}`, which ends its pods, then deploy again; or give it another name."
     return f"fix: `{command}`, then deploy again."
-
-
-def _being_deleted(ref: Ref) -> str:
-    """Why an object that holds data and is being deleted is not waited for: that may take for ever."""
-    return f"{ref}: it is being deleted. Wait until it is gone, then deploy again; what it held is lost."

@@ -53,11 +53,10 @@ def require(to: Destination, planned: Planned) -> None:
         for step in planned.steps
     }
     needs = [need for ref, body in bodies.items() for need in needs_of(ref, body)]
-    provided, prefix = to.settings.deploy.provided, to.environment.prefix
     made = {target for ref, body in bodies.items() for target in made_later(ref, body)}
-    due = [
-        need for need in needs if need.target not in made and not _is_provided(need.target, provided, prefix)
-    ]
+    provided, prefix = to.settings.deploy.provided, to.environment.prefix
+    made |= {n.target for n in needs if f"{n.target.kind}/{n.target.name.removeprefix(prefix)}" in provided}
+    due = [need for need in needs if need.target not in made]
     targets = {need.target for need in due} - there.keys()
     hidden = _unreadable(to.connection, targets)
     there |= _looked_up(to.connection, targets - hidden)
@@ -223,10 +222,6 @@ def _volume_in_words(spec: Json, volume: Json) -> str:
 def _core(kind: str, ref: Ref, name: str) -> Ref:
     """Something of the core group beside `ref`."""
     return Ref("v1", kind, ref.namespace, name)
-
-
-def _is_provided(target: Ref, provided: Collection[str], prefix: str) -> bool:
-    return f"{target.kind}/{target.name.removeprefix(prefix)}" in provided
 
 
 def _unreadable(connection: Connection, targets: Collection[Ref]) -> set[Ref]:

@@ -69,7 +69,8 @@ class View:
             return
         ref = ref_of(thing)
         known = self._by_ref.get(ref)
-        if known and _same(known, thing) and _older(thing, known):
+        is_same = known and known["metadata"].get("uid") == thing["metadata"].get("uid")
+        if known and is_same and _older(thing, known):
             return
         if known:
             self.drop(known)
@@ -198,10 +199,6 @@ def _owners(thing: Json) -> list[str]:
     return [
         owner["uid"] for owner in thing["metadata"].get("ownerReferences") or [] if owner.get("controller")
     ]
-
-
-def _same(one: Json, other: Json) -> bool:
-    return bool(one["metadata"].get("uid") == other["metadata"].get("uid"))
 
 
 def _older(one: Json, other: Json) -> bool:

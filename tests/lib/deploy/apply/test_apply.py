@@ -12,7 +12,7 @@ from tasks.lib.cluster.api import Api, Json, Patience
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.deploy.apply.apply import Acting
+from tasks.lib.deploy.apply.apply import Writer
 from tasks.lib.deploy.events import Event, Record, Result, Told
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan import takeover
@@ -40,10 +40,10 @@ def test_the_first_refusal_keeps_later_objects_from_being_sent(server: Scripted)
     server.answers = [*[Answer()] * 20, status(422, "Invalid", "no")]
     due, record = steps(40), Record("staging")
     record.plan("phase", due)
-    acting = Acting(server.patient_api(), KINDS, {}, [], record, lambda event: None, 30)
+    writer = Writer(server.patient_api(), KINDS, {}, [], record, lambda event: None, 30)
 
     with pytest.raises(ApiError, match="The cluster refused to apply Service one-"):
-        acting.apply(due)
+        writer.apply(due)
 
     results = [row.result for row in record.rows.values()]
     assert results.count(Result.APPLIED) == 20
@@ -61,7 +61,7 @@ def test_temporary_errors_are_retried_until_every_object_is_applied(server: Scri
     due, record, told = steps(40), Record("staging"), list[Event]()
     record.plan("phase", due)
 
-    done = Acting(server.patient_api(), KINDS, {}, [], record, told.append, 30).apply(due)
+    done = Writer(server.patient_api(), KINDS, {}, [], record, told.append, 30).apply(due)
 
     assert done.keys() == {step.ref for step in due}
     assert {row.result for row in record.rows.values()} == {"applied"}
@@ -79,7 +79,7 @@ def test_an_object_that_kubectl_applied_is_taken_over_before_the_apply(server: S
     live = {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
     due[0] = replace(due[0], action=Action.CHANGE, live=live)
 
-    Acting(server.patient_api(), KINDS, {}, ["kubectl"], record, lambda event: None, 30).apply(due)
+    Writer(server.patient_api(), KINDS, {}, ["kubectl"], record, lambda event: None, 30).apply(due)
 
     taken = [asked for asked in server.asked if asked.path.partition("?")[0].endswith("/one-0")]
     assert [asked.headers["Content-Type"] for asked in taken] == [
@@ -103,7 +103,7 @@ def forced(server: Scripted, *, asked: bool = True) -> dict[Ref, Json]:
     record, due = Record("staging"), steps(1)
     record.plan("phase", due)
     known = {due[0].ref: (Conflict(due[0].ref, ".spec.type", "somebody"),)} if asked else {}
-    return Acting(server.api(), KINDS, known, ["kubectl"], record, lambda event: None, 30).apply(due)
+    return Writer(server.api(), KINDS, known, ["kubectl"], record, lambda event: None, 30).apply(due)
 
 
 @pytest.mark.parametrize(
@@ -149,9 +149,9 @@ def test_nothing_is_recreated_after_the_lock_was_lost(server: Scripted, dying: b
     def lost() -> None:
         raise Failure("The lock was lost.")
 
-    acting = Acting(server.api(), KINDS, {}, [], record, lambda event: None, 30, guard=lost)
+    writer = Writer(server.api(), KINDS, {}, [], record, lambda event: None, 30, guard=lost)
     with pytest.raises(Failure, match="The lock was lost"):
-        acting.apply([due])
+        writer.apply([due])
 
     assert [asked.method for asked in server.asked] == [*(["DELETE"] if deleted else []), "GET"]
 
@@ -171,7 +171,7 @@ def test_an_interruption_does_not_wait_for_deletions(server: Scripted) -> None:
 
     api = Api(server.endpoint, token, Patience(30, 30))
     with pytest.raises(KeyboardInterrupt):
-        Acting(api, KINDS, {}, [], record, lambda event: None, seconds=600).apply([due])
+        Writer(api, KINDS, {}, [], record, lambda event: None, seconds=600).apply([due])
 
     assert len(server.asked) < len(held_back)
     assert {asked.method for asked in server.asked} == {"GET"}, "nothing takes its place"
@@ -198,7 +198,7 @@ def test_nothing_is_applied_after_an_interruption(server: Scripted, monkeypatch:
 
     monkeypatch.setattr(api, "close", close)
     with pytest.raises(KeyboardInterrupt):
-        Acting(api, KINDS, {}, [], record, lambda event: None, 30, guard=gone).apply([due])
+        Writer(api, KINDS, {}, [], record, lambda event: None, 30, guard=gone).apply([due])
 
     assert [asked.method for asked in server.asked] == ["DELETE", "GET"], "nothing takes its place"
 
@@ -242,7 +242,7 @@ def test_an_object_that_keeps_changing_is_taken_over(
     record = Record("staging")
     record.plan("phase", [step])
 
-    Acting(server.patient_api(), KINDS, {}, [theirs["manager"]], record, lambda event: None, 30).apply([step])
+    Writer(server.patient_api(), KINDS, {}, [theirs["manager"]], record, lambda event: None, 30).apply([step])
 
     assert record.rows[step.ref].result == "applied"
     assert sum(clock.slept) > 1

@@ -5,7 +5,7 @@ import pytest
 from tasks.lib.cluster.api import Api
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.deploy.apply.apply import Acting
+from tasks.lib.deploy.apply.apply import Writer
 from tasks.lib.deploy.events import Record
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted
 from tasks.lib.deploy.plan.prune import reason_to_leave
@@ -76,6 +76,6 @@ def test_an_object_that_keeps_changing_is_removed(clock: Clock, monkeypatch: pyt
     record.plan("removal", due)
     kinds = {("v1", "Service"): Kind("v1", "Service", "services", namespaced=True)}
 
-    Acting(cast("Api", server), kinds, {}, [], record, lambda event: None, seconds=1).prune(due, [])
+    Writer(cast("Api", server), kinds, {}, [], record, lambda event: None, seconds=1).prune(due, [])
 
     assert (server.deleted, record.rows[WANTED.ref].result) == (True, "removed")

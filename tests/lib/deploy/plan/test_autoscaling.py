@@ -8,7 +8,7 @@ import pytest
 
 from tasks.lib.cluster.gke import Connection, Found
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.deploy.apply.apply import Acting
+from tasks.lib.deploy.apply.apply import Writer
 from tasks.lib.deploy.events import Record
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan.autoscaling import AUTOSCALER, notes, settled
@@ -143,7 +143,7 @@ def test_a_count_that_changes_meanwhile_is_left_to_the_autoscaler(tmp_path: Path
         record = Record("staging")
         record.plan("phase", [step])
 
-        done = Acting(server.api(), KINDS, {}, [], record, lambda event: None, 30).apply([step])
+        done = Writer(server.api(), KINDS, {}, [], record, lambda event: None, 30).apply([step])
 
         assert done == {WEB: {"stored": 1}}
         assert json.loads(server.asked[-1].body)["spec"] == {"paused": False}
