@@ -1,4 +1,4 @@
-"""Building the control plane's programs from the pinned Go module, and reading which version a program is."""
+"""Building programs from a pinned Go module, and reading which version a program is."""
 
 import re
 import subprocess
@@ -42,10 +42,7 @@ def build(module: Path, packages: Sequence[str], folder: Path) -> Path:
     program = _go()
     match = re.search(r"^\s*(?:require )?k8s\.io/kubernetes (v\S+)", (module / "go.mod").read_text(), re.M)
     kubernetes = match[1] if match else "v0.0.0"
-    console.say(
-        f"Building {len(packages)} programs of Kubernetes {kubernetes} from Go source. "
-        "On 2 cores this takes about 5 minutes, once: the result is cached."
-    )
+    console.say(_announcement(packages, kubernetes if match else ""))
     binaries = folder / "bin"
     # Flags that a person set for other Go work must not change what is built here.
     env = {"GOBIN": str(binaries), "GOFLAGS": "", "GOWORK": "off", "GO111MODULE": "on"}
@@ -60,6 +57,16 @@ def build(module: Path, packages: Sequence[str], folder: Path) -> Path:
         next_step = "Check that the Go module proxy can be reached (`go env GOPROXY`), then run it again."
         raise Failure("The control plane could not be built.", error.why, next_step) from error
     return binaries
+
+
+def _announcement(packages: Sequence[str], kubernetes: str) -> str:
+    """What is said before a build that takes minutes."""
+    programs = f"{len(packages)} programs" if len(packages) > 1 else binary_name(packages[0])
+    of = f" of Kubernetes {kubernetes}" if kubernetes else ""
+    return (
+        f"Building {programs}{of} from Go source. "
+        "On 2 cores this takes about 5 minutes, once: the result is cached."
+    )
 
 
 @contextmanager

@@ -26,6 +26,8 @@ class Cluster:
     server: Pair
     admin: Pair
     etcd_quota: int = ETCD_QUOTA  # bytes after which etcd refuses writes
+    # Which nodes pods go to; with a real node beside the simulated ones.
+    admission: Path | None = None
 
     @property
     def url(self) -> str:
@@ -97,10 +99,21 @@ def apiserver(cluster: Cluster) -> Component:
         f"--kubelet-certificate-authority={cluster.authority.certificate}",
         "--kubelet-preferred-address-types=InternalIP",
         "--profiling=false",
+        *_node_selection(cluster),
     )
     probe = Probe(f"{cluster.url}/readyz", str(cluster.authority.certificate))
     return Component(
         f"{cluster.name}.apiserver", argv, probe, cluster.ports["apiserver"], (f"{cluster.name}.etcd",)
+    )
+
+
+def _node_selection(cluster: Cluster) -> Sequence[str]:
+    """The flags that let a pod's namespace say which nodes it may run on."""
+    if not cluster.admission:
+        return ()
+    return (
+        "--enable-admission-plugins=PodNodeSelector",
+        f"--admission-control-config-file={cluster.admission}",
     )
 
 
@@ -132,11 +145,16 @@ def scheduler(cluster: Cluster) -> Component:
 def kwok(cluster: Cluster) -> Component:
     """The nodes: pods pass through the stages of sandbox/stages instead of running."""
     port = cluster.ports["kwok"]
+    nodes = (
+        ("--manage-all-nodes=false", "--manage-nodes-with-label-selector=sandbox.lookit.org/node=simulated")
+        if cluster.admission
+        else ("--manage-all-nodes=true",)
+    )
     argv = (
         str(cluster.binaries["kwok"]),
         f"--config={cluster.folder / 'kwok.yaml'}",
         f"--kubeconfig={cluster.kubeconfig}",
-        "--manage-all-nodes=true",
+        *nodes,
         "--node-ip=127.0.0.1",
         f"--node-port={cluster.ports['kubelet']}",
         "--node-lease-duration-seconds=200",

@@ -1,8 +1,8 @@
-"""Official releases of the control plane's programs, each compared with its digest.
+"""Official releases of programs, each compared with its digest.
 
 Digests stand in sandbox/controlplane/digests.json, which `nox -s digests` writes beside the versions. A file
 without one is compared with what its publisher states over https now: Kubernetes in a `.sha256` for each
-program, etcd in a SHA256SUMS for a release, GitHub for every file of a release.
+program, CoreDNS too, etcd in a SHA256SUMS for a release, GitHub for every file of a release.
 """
 
 import hashlib
@@ -44,6 +44,10 @@ def release(program: str, version: str, architecture: str) -> Release:
         base = f"https://github.com/etcd-io/etcd/releases/download/{version}"
         name = f"etcd-{version}-linux-{architecture}"
         return Release(f"{base}/{name}.tar.gz", f"{base}/SHA256SUMS", f"{name}/etcd")
+    if program == "coredns":
+        base = f"https://github.com/coredns/coredns/releases/download/{version}"
+        name = f"coredns_{version.removeprefix('v')}_linux_{architecture}.tgz"
+        return Release(f"{base}/{name}", f"{base}/{name}.sha256", "coredns")
     if program == "kwok":
         url = f"https://github.com/kubernetes-sigs/kwok/releases/download/{version}/kwok-linux-{architecture}"
         return Release(url, f"https://api.github.com/repos/kubernetes-sigs/kwok/releases/tags/{version}")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from sandbox import binaries, bootstrap, controlplane, preparing, processes, seed, supervisor
 from sandbox.components import STORAGE, read_plan, write_plan
+from sandbox.containers import equipment, node
+from sandbox.containers.equipment import Equipment, Node
 from sandbox.overlay import spare_this_machine
 from sandbox.state import State, locked, stored
 from sandbox.watching import BUSY, Status, ensure_supervisor, running, status
@@ -32,9 +34,10 @@ def state(settings: "Settings") -> State:
     return State(real(settings.root / settings.sandbox.state))
 
 
-def up(settings: "Settings", environments: Sequence[str] = ()) -> list[Status]:
+def up(settings: "Settings", environments: Sequence[str] = (), *, containers: bool = False) -> list[Status]:
     """Bring the sandbox up for `environments` (all when empty); what runs already is left as it is.
 
+    With `containers` their clusters get a real node beside the simulated ones. One that has it keeps it.
     Returns all components, which are healthy then.
 
     Raises:
@@ -49,23 +52,33 @@ def up(settings: "Settings", environments: Sequence[str] = ()) -> list[Status]:
         )
     spare_this_machine(os.environ)
     wanted = [settings.environment(name) for name in environments or settings.environments]
-    module = preparing.FILES / "controlplane"
-    programs = binaries.obtain(module, binaries.cache_folder())
     here = state(settings)
     _require_own(here)
+    equipped = _equipment(here, wanted, asked=containers)
+    module = preparing.FILES / "controlplane"
+    programs = binaries.obtain(module, binaries.cache_folder())
     here.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with locked(here.lock, BUSY):
-        clusters = _prepare(settings, here, wanted, programs)
+        clusters, nodes = _prepare(settings, here, wanted, programs, equipped)
         ensure_supervisor(here)
         _await_healthy(here, settings.time_limits.sandbox)
         for cluster in clusters:
             bootstrap.furnish(kubectl(settings), cluster)
+        _furnish(nodes, settings.time_limits.sandbox)
         storage = f"http://127.0.0.1:{stored(here.ports)[STORAGE]}"
         for environment in wanted:
             for bucket in (environment.buckets.archives, settings.pipeline.reports):
                 bootstrap.create_bucket(storage, environment.project, bucket)
         seed.sow(settings, here, wanted)
     return status(here)
+
+
+def _furnish(nodes: Sequence[Node], time_limit: float) -> None:
+    if nodes:
+        from sandbox.containers import furnishing
+
+        for one in nodes:
+            furnishing.furnish(one, time_limit)
 
 
 def down(here: State, *, keep_data: bool) -> int:
@@ -75,6 +88,7 @@ def down(here: State, *, keep_data: bool) -> int:
     _require_own(here)
     with locked(here.lock, BUSY):
         ended = _end_all(here)
+        node.clear(here)
         shutil.rmtree(here.processes, ignore_errors=True)
         if not keep_data:
             _remove(here)
@@ -102,25 +116,39 @@ def _require_own(here: State) -> None:
         )
 
 
+def _equipment(here: State, wanted: "Sequence[Environment]", *, asked: bool) -> Mapping[str, Equipment]:
+    """What a real node needs, by each cluster of `wanted` that shall have one, or has one already."""
+    names = [one.cluster for one in wanted if asked or node.has_one(here, one.cluster)]
+    return dict.fromkeys(names, equipment.obtain(here.folder)) if names else {}
+
+
 def _prepare(
-    settings: "Settings", here: State, wanted: "Sequence[Environment]", programs: Mapping[str, Path]
-) -> "list[Cluster]":
-    """Write all files and the plan; returns the clusters of `wanted`."""
+    settings: "Settings",
+    here: State,
+    wanted: "Sequence[Environment]",
+    programs: Mapping[str, Path],
+    equipped: Mapping[str, Equipment],
+) -> "tuple[list[Cluster], list[Node]]":
+    """Write all files and the plan; returns the clusters of `wanted`, and the real nodes among theirs."""
     given = preparing.assign_ports(here, [environment.cluster for environment in wanted])
     preparing.write_google(here, given)
     versions = {one.name: one.version for one in binaries.programs(preparing.FILES / "controlplane")}
-    clusters = []
+    clusters, nodes = [], []
     components = preparing.google_components(here, given)
     for environment in wanted:
         quota = settings.sandbox.etcd_quota_bytes
         cluster = preparing.write_cluster(here, environment.cluster, given, programs, quota)
         preparing.register(here, environment, cluster, versions["kube-apiserver"])
+        if cluster.name in equipped:
+            nodes.append(node.add(here, cluster, equipped[cluster.name]))
+            cluster = nodes[-1].cluster
         clusters.append(cluster)
         components += controlplane.components(cluster)
+    components += [one for real in nodes for one in node.components(real)]
     names = {component.name for component in components}
     others = [component for component in read_plan(here.plan) if component.name not in names]
     write_plan(here.plan, components + others)
-    return clusters
+    return clusters, nodes
 
 
 def _end_all(here: State) -> int:

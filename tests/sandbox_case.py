@@ -339,12 +339,12 @@ def merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def running(folder: Path, *environments: str, **values: Any) -> Iterator[Sandbox]:
+def running(folder: Path, *environments: str, containers: bool = False, **values: Any) -> Iterator[Sandbox]:
     """A sandbox of its own in `folder`, ended afterwards."""
     settings = checked_in_settings(**merged({"sandbox": {"state": str(folder)}}, values))
     state = State(folder)
     try:
-        lifecycle.up(settings, environments or ["staging"])
+        lifecycle.up(settings, environments or ["staging"], containers=containers)
         yield Sandbox(settings, state)
     finally:
         lifecycle.down(state, keep_data=False)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import binaries, downloads
+from sandbox import downloads
+from sandbox.containers.programs import released
 from tasks.lib.errors import Failure
 from tests.builders import ROOT
-from tests.digests import IMAGE, MODULE, WITH_IMAGES, compare_kubectl, pinned
+from tests.digests import IMAGE, WITH_IMAGES, compare_kubectl, pinned
 
 OLD, NEW = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
 
@@ -33,7 +34,7 @@ def test_each_file_names_base_images(name: str) -> None:
 def test_pinned_digests_are_those_of_the_pinned_versions() -> None:
     wanted = {
         downloads.release(one.name, one.version, architecture).url
-        for one in binaries.programs(MODULE)
+        for one in released()
         for architecture in downloads.ARCHITECTURES.values()
     }
 

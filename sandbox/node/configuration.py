@@ -15,6 +15,7 @@ from typing import Any
 
 import requests
 
+from sandbox.containers.place import NODE
 from sandbox.node.api import Api, Object
 
 log = logging.getLogger(__name__)
@@ -180,11 +181,11 @@ def events_of(pod: Object, problems: Problems) -> list[tuple[str, str, str]]:
 
 
 def is_due(pod: Object) -> bool:
-    """Whether a pod has a node and has not started."""
+    """Whether a pod has a simulated node and has not started."""
     status, metadata = pod.get("status", {}), pod["metadata"]
     started = {one["type"] for one in status.get("conditions", ()) if one["status"] == "True"}
     return (
-        bool(pod["spec"].get("nodeName"))
+        pod["spec"].get("nodeName", NODE) != NODE
         and status.get("phase") == "Pending"
         and "deletionTimestamp" not in metadata
         and CONDITION not in started

@@ -4,13 +4,16 @@ A claim of a class that waits for its first consumer gets a volume once the sche
 """
 
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import requests
 
+from sandbox.containers.place import NODE
 from sandbox.node.api import Api, Object
 
 log = logging.getLogger(__name__)
@@ -27,25 +30,28 @@ DISKS = "projects/lookit-sandbox/zones/us-east1-d/disks"
 PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0)
 
 
-def provide(api: Api) -> None:
-    """Create a volume for every claim that may have one, for ever."""
+def provide(api: Api, disks: Path) -> None:
+    """Create a volume for every claim that may have one, for ever; on the real node, a folder in `disks`."""
     for claim in api.follow(CLAIMS):
-        _insist(partial(_provide, api, claim), f"claim {claim['metadata']['name']}")
+        _insist(partial(_provide, api, claim, disks), f"claim {claim['metadata']['name']}")
 
 
-def _provide(api: Api, claim: Object) -> None:
+def _provide(api: Api, claim: Object, disks: Path) -> None:
     name = claim["spec"].get("storageClassName")
     kind = api.get(f"{CLASSES}/{name}") if name and not claim["spec"].get("volumeName") else None
-    if kind and (volume := volume_for(claim, kind)):
+    if kind and (volume := volume_for(claim, kind, disks)):
+        if "local" in volume["spec"]:
+            (disks / volume["metadata"]["name"]).mkdir(parents=True, exist_ok=True)
         api.create(VOLUMES, volume)
 
 
-def reclaim(api: Api) -> None:
-    """Delete every volume of ours whose claim is gone, for ever."""
+def reclaim(api: Api, disks: Path) -> None:
+    """Delete every volume of ours whose claim is gone, for ever, with its folder in `disks`."""
     for volume in api.follow(VOLUMES):
         if is_done_with(volume):
             name = volume["metadata"]["name"]
             _insist(partial(api.delete, f"{VOLUMES}/{name}"), f"volume {name}")
+            shutil.rmtree(disks / name, ignore_errors=True)
 
 
 def _insist(do: Callable[[], None], what: str) -> None:
@@ -60,7 +66,7 @@ def _insist(do: Callable[[], None], what: str) -> None:
             return
 
 
-def volume_for(claim: Object, kind: Object) -> dict[str, Any] | None:
+def volume_for(claim: Object, kind: Object, disks: Path) -> dict[str, Any] | None:
     """The volume that `claim`, of the StorageClass `kind`, should get now.
 
     None when it has one, must wait for a node, or is another driver's.
@@ -81,12 +87,23 @@ def volume_for(claim: Object, kind: Object) -> dict[str, Any] | None:
             "accessModes": spec["accessModes"],
             "capacity": {"storage": spec["resources"]["requests"]["storage"]},
             "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", **reference},
-            "csi": {"driver": DRIVER, "fsType": "ext4", "volumeHandle": f"{DISKS}/{name}"},
+            **(_folder(disks / name) if node == NODE else _disk(name)),
             "persistentVolumeReclaimPolicy": kind.get("reclaimPolicy", "Delete"),
             "storageClassName": kind["metadata"]["name"],
             "volumeMode": spec.get("volumeMode", "Filesystem"),
         },
     }
+
+
+def _disk(name: str) -> dict[str, Any]:
+    return {"csi": {"driver": DRIVER, "fsType": "ext4", "volumeHandle": f"{DISKS}/{name}"}}
+
+
+def _folder(path: Path) -> dict[str, Any]:
+    """A folder of the real node: such a volume gets the group that fsGroup names, as a disk does."""
+    this = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]}
+    only = {"required": {"nodeSelectorTerms": [{"matchExpressions": [this]}]}}
+    return {"local": {"path": str(path)}, "nodeAffinity": only}
 
 
 def is_done_with(volume: Object) -> bool:

@@ -57,6 +57,8 @@ def test_a_built_program_is_called(package: str, name: str) -> None:
          "https://dl.k8s.io/release/v1/bin/linux/amd64/kube-apiserver.sha256", ""),
         ("etcd", "https://github.com/etcd-io/etcd/releases/download/v1/etcd-v1-linux-amd64.tar.gz",
          "https://github.com/etcd-io/etcd/releases/download/v1/SHA256SUMS", "etcd-v1-linux-amd64/etcd"),
+        ("coredns", "https://github.com/coredns/coredns/releases/download/v1/coredns_1_linux_amd64.tgz",
+         "https://github.com/coredns/coredns/releases/download/v1/coredns_1_linux_amd64.tgz.sha256", "coredns"),
         ("kwok", "https://github.com/kubernetes-sigs/kwok/releases/download/v1/kwok-linux-amd64",
          "https://api.github.com/repos/kubernetes-sigs/kwok/releases/tags/v1", ""),
     ],
@@ -201,7 +203,7 @@ def test_a_module_that_lacks_a_program_is_named(tmp_path: Path) -> None:
 
     assert failure.value.what == "The version of etcd is not known."
     assert failure.value.why == f"{tmp_path}/go.mod does not require go.etcd.io/etcd/server/v3."
-    assert failure.value.next_step == "Restore the file: git checkout sandbox/controlplane"
+    assert failure.value.next_step == f"Restore the file: git checkout {tmp_path}/go.mod"
 
 
 def test_a_build_says_that_it_goes_on(go: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,13 +239,39 @@ def test_a_build_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytes
     assert failure.value.next_step == "Run the same command again: what was compiled is cached."
 
 
+@pytest.mark.usefixtures("cut_off", "go")
+def test_a_program_without_releases_is_only_ever_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = binaries.Program("kwok", "sandbox.local/kwok", "")
+    monkeypatch.setattr(downloads, "fetch", lambda *_: pytest.fail("it was looked for"))
+
+    built = binaries.obtain(MODULE, tmp_path / "cache", [own])
+
+    assert built["kwok"].read_text() == "built kwok\n"
+
+
 def test_another_version_gets_another_folder(tmp_path: Path) -> None:
     for name in ("go.mod", "go.sum"):
         (tmp_path / name).write_bytes((MODULE / name).read_bytes())
     before = binaries.cache_key(tmp_path)
-    assert before == binaries.cache_key(MODULE)
+    same = tmp_path / MODULE.name
+    same.mkdir()
+    for name in ("go.mod", "go.sum"):
+        (same / name).write_bytes((MODULE / name).read_bytes())
+    assert binaries.cache_key(same) == binaries.cache_key(MODULE)
 
     (tmp_path / "go.sum").write_text("other")
+
+    assert binaries.cache_key(tmp_path) != before
+
+
+def test_changed_source_gets_another_folder(tmp_path: Path) -> None:
+    for name in ("go.mod", "go.sum"):
+        (tmp_path / name).write_bytes((MODULE / name).read_bytes())
+    before = binaries.cache_key(tmp_path)
+
+    (tmp_path / "main.go").write_text("package main")
 
     assert binaries.cache_key(tmp_path) != before
 

@@ -1,13 +1,16 @@
 """The command of every server, exactly."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sandbox.certificates import Pair
 from sandbox.components import Component, read_plan, write_plan
 from sandbox.controlplane import SERVICES, Cluster, components
+from sandbox.preparing import FILES
 
 F = Path("/s/clusters/c")
 CLUSTER = Cluster(
@@ -86,6 +89,29 @@ def test_each_starts_after_what_it_needs() -> None:
         "c.kwok": ("c.apiserver",),
         "c.kubelet": ("c.apiserver",),
     }
+
+
+def test_beside_a_real_node_pods_choose_and_kwok_has_only_its_own() -> None:
+    beside = replace(CLUSTER, admission=F / "node" / "admission.yaml")
+
+    more = {one.name: set(one.argv) - set(ARGV[one.name]) for one in components(beside)}
+
+    assert {name: flags for name, flags in more.items() if flags} == {
+        "c.apiserver": {
+            "--enable-admission-plugins=PodNodeSelector",
+            "--admission-control-config-file=/s/clusters/c/node/admission.yaml",
+        },
+        "c.kwok": {
+            "--manage-all-nodes=false",
+            "--manage-nodes-with-label-selector=sandbox.lookit.org/node=simulated",
+        },
+    }
+
+
+def test_simulated_nodes_have_the_label_that_kwok_looks_for() -> None:
+    nodes = yaml.safe_load_all((FILES / "cluster" / "nodes.yaml").read_text())
+
+    assert {one["metadata"]["labels"]["sandbox.lookit.org/node"] for one in nodes} == {"simulated"}
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.containers.place import NODE
 from sandbox.node.api import Object
 from sandbox.node.configuration import CONDITION, events_of, is_due, problems_of, status_of
 
@@ -140,12 +141,21 @@ def test_a_pod_that_has_all_only_gets_the_condition() -> None:
     [
         ({}, True),
         ({"spec": {"containers": []}}, False),
+        ({"spec": {"containers": [], "nodeName": NODE}}, False),
         ({"status": {"phase": "Running"}}, False),
         ({"status": {"phase": "Pending", "conditions": [{"type": CONDITION, "status": "True"}]}}, False),
         ({"metadata": {"deletionTimestamp": NOW}}, False),
         ({"metadata": {"annotations": {"sandbox.lookit.org/behave": "mount-error"}}}, False),
     ],
-    ids=["new", "without a node", "running", "may start already", "going", "told to fail before"],
+    ids=[
+        "new",
+        "without a node",
+        "on the real node",
+        "running",
+        "may start already",
+        "going",
+        "told to fail before",
+    ],
 )
 def test_only_pods_that_have_not_started_are_looked_at(change: dict[str, Any], due: bool) -> None:
     assert is_due({**pod(), **change}) == due

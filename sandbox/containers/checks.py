@@ -1,0 +1,176 @@
+"""Whether a real node can run on this machine, looked at before anything is started; all problems at once."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.containers import cgroups
+from tasks.lib.errors import Failure
+
+# Of Linux' capabilities: their bits in /proc/self/status, and what each is for.
+CAPABILITIES = {
+    "CAP_NET_ADMIN": 12,
+    "CAP_SYS_CHROOT": 18,
+    "CAP_SYS_PTRACE": 19,
+    "CAP_SYS_ADMIN": 21,
+    "CAP_MKNOD": 27,
+}
+SYS_RESOURCE = 24
+PROGRAMS = {
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "setpriv": "util-linux",
+    "mount": "mount",
+    "ip": "iproute2",
+}
+KERNEL = (5, 13)  # kube-proxy's nftables
+ROOM = 5 * 1024**3
+# File systems that overlayfs writes to; others may as well, but not overlay itself and network file systems.
+UNFIT = frozenset({"overlay", "aufs", "nfs", "nfs4", "9p", "fuse", "vboxsf", "cifs"})
+HIDDEN = (Path("/var"), Path("/run"))
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What was found on this machine."""
+
+    platform: str
+    user: int
+    kernel: tuple[int, int]
+    capabilities: int
+    programs: frozenset[str]
+    controllers: frozenset[str]
+    may_make_groups: bool
+    folder: Path
+    file_system: str
+    free: int
+
+    def has(self, bit: int) -> bool:
+        """Whether this process has the capability with that bit."""
+        return bool(self.capabilities >> bit & 1)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is missing, and how to get it."""
+
+    what: str
+    fix: str
+
+
+def look(folder: Path) -> Machine:
+    """Look at this machine; `folder` is the sandbox's, which need not exist yet."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    linux = sys.platform == "linux"
+    return Machine(
+        platform=sys.platform,
+        user=os.geteuid(),
+        kernel=_kernel(os.uname().release),
+        capabilities=_capabilities(Path("/proc/self/status").read_text()) if linux else 0,
+        programs=frozenset(name for name in PROGRAMS if shutil.which(name, path=_path())),
+        controllers=frozenset(cgroups.controllers()) if linux else frozenset(),
+        may_make_groups=linux and cgroups.is_writable(),
+        folder=folder,
+        file_system=_file_system(there, Path("/proc/self/mountinfo").read_text()) if linux else "",
+        free=shutil.disk_usage(there).free,
+    )
+
+
+def problems(machine: Machine) -> Iterator[Problem]:
+    """What keeps a real node from running; on another system than Linux that is all there is to say."""
+    if machine.platform != "linux":
+        yield Problem(
+            f"This is {machine.platform}; containers need Linux.", "Use a Linux machine or virtual machine."
+        )
+        return
+    if machine.user != 0:
+        yield Problem(
+            "Only root may make namespaces and control groups.", "Run the command as root, e.g. with sudo -E."
+        )
+    yield from _of_kernel(machine)
+    for name, package in PROGRAMS.items():
+        if name not in machine.programs:
+            yield Problem(f"{name} is not installed.", f"Debian, Ubuntu: apt-get install {package}")
+    yield from _of_folder(machine)
+
+
+def require(machine: Machine) -> None:
+    """Require that a real node can run here.
+
+    Raises:
+        Failure: it cannot; every problem is named with its fix.
+
+    """
+    found = list(problems(machine))
+    if found:
+        fixes = dict.fromkeys(one.fix for one in found)
+        raise Failure(
+            "A real node cannot run on this machine.",
+            "\n".join(one.what for one in found),
+            "\n".join([*fixes, "Without --containers the sandbox runs everywhere on Linux."]),
+        )
+
+
+def _of_kernel(machine: Machine) -> Iterator[Problem]:
+    if machine.kernel < KERNEL:
+        needed = ".".join(str(part) for part in KERNEL)
+        yield Problem(f"The kernel is older than {needed}, which kube-proxy needs.", "Use a newer Linux.")
+    lacking = [name for name, bit in CAPABILITIES.items() if not machine.has(bit)]
+    if machine.user == 0 and lacking:
+        yield Problem(
+            f"Root lacks {', '.join(lacking)} here.",
+            "In a container: run that with --privileged.",
+        )
+    absent = [name for name in cgroups.NEEDED if name not in machine.controllers]
+    if absent:
+        yield Problem(
+            f"Control groups lack {', '.join(absent)}.",
+            "Mount them at /sys/fs/cgroup (systemd does), or in a container: run that with --privileged.",
+        )
+    elif machine.user == 0 and not machine.may_make_groups:
+        yield Problem(
+            "Control groups cannot be made in /sys/fs/cgroup.", "In a container: run that with --privileged."
+        )
+
+
+def _of_folder(machine: Machine) -> Iterator[Problem]:
+    elsewhere = "Name another folder: INVOKE_SANDBOX_STATE=/srv/sandbox"
+    hidden = [path for path in HIDDEN if machine.folder.is_relative_to(path)]
+    if hidden:
+        yield Problem(f"The sandbox's folder lies in {hidden[0]}, of which a node has its own.", elsewhere)
+    if machine.file_system.partition(".")[0] in UNFIT:
+        yield Problem(
+            f"Containers cannot write to {machine.folder}: its file system is {machine.file_system}.",
+            elsewhere,
+        )
+    if machine.free < ROOM:
+        free, room = (f"{size / 1024**3:.1f} GiB" for size in (machine.free, ROOM))
+        yield Problem(f"{free} are free in {machine.folder}; images need {room}.", "Free some space there.")
+
+
+def _kernel(release: str) -> tuple[int, int]:
+    major, minor, *_ = release.split(".")
+    return int(major), int("".join(digit for digit in minor if digit.isdigit()) or 0)
+
+
+def _capabilities(status: str) -> int:
+    line = next((line for line in status.splitlines() if line.startswith("CapEff:")), "CapEff: 0")
+    return int(line.split()[1], 16)
+
+
+def _file_system(path: Path, mounts: str) -> str:
+    """The type of the file system that `path` lies on, from /proc/self/mountinfo."""
+    best, kind = "", ""
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        point = before.split()[4].encode().decode("unicode_escape")
+        if path.is_relative_to(point) and len(point) >= len(best):
+            best, kind = point, after.split()[0]
+    return kind
+
+
+def _path() -> str:
+    return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin"

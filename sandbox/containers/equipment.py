@@ -1,0 +1,63 @@
+"""A real node as a value: which cluster it belongs to, where it is, and the programs that it has."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox import binaries
+from sandbox.components import Component, Probe
+from sandbox.containers import checks, packages, programs
+from sandbox.containers.packages import Tools
+from sandbox.containers.place import Place
+from sandbox.controlplane import Cluster, port_name
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """The programs of a real node: Kubernetes' and its own by name, and the tools that run containers."""
+
+    programs: Mapping[str, Path]
+    tools: Tools
+
+
+@dataclass(frozen=True)
+class Node:
+    """A real node."""
+
+    cluster: Cluster
+    place: Place
+    equipment: Equipment
+
+    def server(
+        self, name: str, command: Sequence[str], health: str, port: int, after: Sequence[str]
+    ) -> Component:
+        """A program in the node's namespaces as a server of the sandbox.
+
+        Args:
+            name: which server of the node; its own name begins with the cluster's.
+            command: what is run inside.
+            health: where the node's address answers whether it is healthy, as `PORT/PATH`.
+            port: what it is known by.
+            after: the servers of this cluster that it needs.
+
+        """
+        return Component(
+            port_name(self.cluster.name, f"node-{name}"),
+            self.place.inside(command),
+            Probe(f"http://{self.place.address}:{health}"),
+            port,
+            tuple(port_name(self.cluster.name, one) for one in after),
+            self.equipment.tools.environment,
+        )
+
+
+def obtain(folder: Path) -> Equipment:
+    """Find or install all programs, on a machine that can run a real node for the sandbox in `folder`.
+
+    Raises:
+        Failure: it cannot, or a program is not available.
+
+    """
+    checks.require(checks.look(folder))
+    cache = binaries.cache_folder()
+    return Equipment(programs.obtain(cache), packages.obtain(cache))

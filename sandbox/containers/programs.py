@@ -1,0 +1,36 @@
+"""The real node's own programs: kubelet and kube-proxy of the control plane's version, CoreDNS, pause."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sandbox import binaries
+from sandbox.binaries import Program
+
+KUBERNETES = Path(__file__).resolve().parents[1] / "controlplane"
+OTHERS = Path(__file__).with_name("node-programs")
+PACKAGES = {"kubelet": "k8s.io/kubernetes/cmd/kubelet", "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy"}
+COREDNS = "github.com/coredns/coredns"
+
+
+def others() -> list[Program]:
+    """The programs of sandbox/containers/node-programs; pause is this project's own."""
+    version = binaries.version(OTHERS, "coredns", COREDNS)
+    own = "sandbox.local/containers"
+    return [Program("coredns", f"{own}/coredns", version), Program("pause", f"{own}/pause", "")]
+
+
+def released() -> list[Program]:
+    """All programs of the sandbox, those of the control plane too, that have official releases."""
+    kubernetes = {**binaries.PACKAGES, **PACKAGES}
+    return [one for one in [*binaries.programs(KUBERNETES, kubernetes), *others()] if one.version]
+
+
+def obtain(cache: Path) -> Mapping[str, Path]:
+    """The path of each program, by name; those missing are installed into `cache` first.
+
+    Raises:
+        Failure: one was not found and could not be built; it says what to do.
+
+    """
+    kubernetes = binaries.obtain(KUBERNETES, cache, binaries.programs(KUBERNETES, PACKAGES))
+    return {**kubernetes, **binaries.obtain(OTHERS, cache, others())}

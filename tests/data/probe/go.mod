@@ -1,0 +1,3 @@
+module sandbox.local/probe
+
+go 1.21

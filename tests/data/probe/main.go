@@ -1,0 +1,65 @@
+// A container for tests: it serves, asks, looks names up and writes files, and needs nothing else in its image.
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"time"
+)
+
+const authority = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
+
+func main() {
+	words := map[string]func(string) error{"serve": serve, "get": get, "lookup": lookup, "write": write}
+	do, known := words[os.Args[1]]
+	if !known {
+		log.Fatalf("no such word: %s", os.Args[1])
+	}
+	if err := do(os.Args[2]); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func serve(address string) error {
+	http.HandleFunc("/", func(answer http.ResponseWriter, asked *http.Request) {
+		log.Printf("asked for %s", asked.URL.Path)
+		if asked.URL.Path == "/never" {
+			answer.WriteHeader(http.StatusServiceUnavailable)
+		}
+		name, _ := os.Hostname()
+		fmt.Fprintf(answer, "this is %s\n", name)
+	})
+	log.Printf("listening on %s", address)
+	return http.ListenAndServe(address, nil)
+}
+
+func get(url string) error {
+	roots := x509.NewCertPool()
+	if pem, err := os.ReadFile(authority); err == nil {
+		roots.AppendCertsFromPEM(pem)
+	}
+	way := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	answer, err := (&http.Client{Transport: way, Timeout: 10 * time.Second}).Get(url)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	_, err = io.Copy(os.Stdout, answer.Body)
+	return err
+}
+
+func lookup(name string) error {
+	addresses, err := net.LookupHost(name)
+	fmt.Println(addresses)
+	return err
+}
+
+func write(path string) error {
+	return os.WriteFile(path, []byte("written"), 0o600)
+}

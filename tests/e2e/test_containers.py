@@ -1,0 +1,300 @@
+"""A real node: containers run, are reached and watched by a kubelet, and nothing of them is left behind."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from sandbox import lifecycle, processes, watching
+from sandbox.binaries import cache_folder
+from sandbox.containers import cgroups, checks, containerd, furnishing, oci, packages, place
+from sandbox.containers.place import LABEL, NODE, REAL, Place
+from sandbox.processes import Process
+from tasks.lib import go
+from tests.builders import ROOT
+from tests.debian import unavailable
+from tests.sandbox_case import Sandbox, running
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600), pytest.mark.xdist_group("containers")]
+
+CLUSTER = "lookit-staging"
+IMAGE = "sandbox.local/probe:1"
+SPACE = "probes"
+PODS = f"/api/v1/namespaces/{SPACE}/pods"
+SERVERS = ("node", "node-containerd", "node-kubelet", "node-kube-proxy", "node-dns")
+
+
+def wait_until(what: str, true: Callable[[], object], time_limit: float = 120) -> None:
+    deadline = time.monotonic() + time_limit
+    while not true():
+        assert time.monotonic() < deadline, f"not within {time_limit} s: {what}"
+        time.sleep(0.2)
+
+
+class Node:
+    """The real node of a sandbox, with a namespace whose pods run on it."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox, self.state = sandbox, sandbox.state
+        self.api = sandbox.api(CLUSTER)
+        self.place: Place = place.read(place.folder_of(sandbox.state.cluster(CLUSTER)))
+
+    def make_namespace(self, name: str, annotations: Mapping[str, str]) -> None:
+        metadata = {"name": name, "annotations": dict(annotations)}
+        space = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+        self.api.create("/api/v1/namespaces", space)
+
+    def run(self, name: str, *command: str, space: str = SPACE, **spec: Any) -> None:
+        """Start a pod with one container of the probe."""
+        container = {"name": "main", "image": IMAGE, "imagePullPolicy": "Never", "args": list(command)}
+        container |= spec.pop("container", {})
+        metadata = {"name": name, "labels": {"app": name}}
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": metadata,
+            "spec": {"containers": [container], **spec},
+        }
+        wait_until("the namespace has its account", lambda: self.api.get(
+            f"/api/v1/namespaces/{space}/serviceaccounts/default"))  # fmt: skip
+        self.api.create(f"/api/v1/namespaces/{space}/pods", pod)
+
+    def pod(self, name: str, space: str = SPACE) -> Mapping[str, Any]:
+        return self.api.get(f"/api/v1/namespaces/{space}/pods/{name}") or {}
+
+    def is_ready(self, name: str, space: str = SPACE) -> bool:
+        conditions = self.pod(name, space).get("status", {}).get("conditions", ())
+        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+    def kubectl(self, *arguments: str) -> str:
+        kubeconfig = self.state.cluster(CLUSTER) / "admin.kubeconfig"
+        argv = [
+            str(ROOT / ".venv/bin/kubectl"),
+            f"--kubeconfig={kubeconfig}",
+            f"--namespace={SPACE}",
+            *arguments,
+        ]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        return done.stdout + done.stderr
+
+    def probe(self, *command: str) -> str:
+        """What the probe says in the pod `web`."""
+        return self.kubectl("exec", "web", "--", "/probe", *command)
+
+    def events(self, pod: str) -> list[str]:
+        """The messages about a pod."""
+        found = self.api.get(f"/api/v1/namespaces/{SPACE}/events") or {"items": []}
+        return [one["message"] for one in found["items"] if one["involvedObject"]["name"] == pod]
+
+    def pid(self, server: str) -> int:
+        return self.sandbox.component(f"{CLUSTER}.{server}").pid
+
+    def program(self, server: str) -> Process:
+        """The program itself, which runs inside; what the sandbox started stands for it outside."""
+        children = psutil.Process(self.pid(server)).children()
+        assert children
+        found = processes.find(children[0].pid)
+        assert found
+        return found
+
+    def inside(self) -> list[Process]:
+        """All processes in the node's PID namespace, and in those of its pods."""
+        first = self.place.first_process()
+        assert first
+        namespace = _namespace(first.pid)
+        below = {one.pid for one in psutil.Process(first.pid).children(recursive=True)}
+        there = below | {one for one in psutil.pids() if _namespace(one) == namespace}
+        return [known for one in sorted(there) if (known := processes.find(one))]
+
+    def traces(self) -> list[str]:
+        """What is on this machine of the node."""
+        links = [name for name in psutil.net_if_addrs() if name == self.place.link]
+        groups = [str(path) for path in cgroups.ROOT.glob(f"*/{self.place.group}")]
+        groups += [str(path) for path in cgroups.ROOT.glob(self.place.group)]
+        folder = str(self.state.folder)
+        mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if folder in line]
+        owned = [str(one) for one in processes.owned_by(self.state.folder)]
+        left = [folder] if self.state.folder.exists() else []
+        return [*links, *groups, *mounts, *owned, *left]
+
+
+def _namespace(pid: int) -> str:
+    try:
+        return str(Path(f"/proc/{pid}/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def build_probe(folder: Path) -> Path:
+    """The probe's image as an archive."""
+    env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+    argv = [go.command(), "build", "-o", str(folder / "probe"), "."]
+    subprocess.run(argv, cwd=ROOT / "tests/data/probe", env=env, check=True, timeout=300)
+    return oci.of_program(folder / "probe", IMAGE, folder, {"User": "1001"})
+
+
+def require_a_fit_machine(folder: Path) -> None:
+    if found := list(checks.problems(checks.look(folder))):
+        unavailable(" ".join(one.what for one in found))
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A sandbox with a real node, on which a web server runs behind a Service."""
+    folder = tmp_path_factory.mktemp("real")
+    require_a_fit_machine(folder)
+    image = build_probe(folder)
+    with running(folder / "state", containers=True) as sandbox:
+        made = Node(sandbox)
+        containerd.import_images(made.place, packages.obtain(cache_folder()), [image])
+        made.make_namespace(SPACE, {furnishing.NODE_SELECTOR: f"{LABEL}={REAL}"})
+        made.run("web", "serve", ":8080", terminationGracePeriodSeconds=1)
+        service = {
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "site"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
+        }  # fmt: skip
+        made.api.create(f"/api/v1/namespaces/{SPACE}/services", service)
+        wait_until("web is ready", lambda: made.is_ready("web"))
+        yield made
+
+
+def test_a_container_runs_on_the_real_node(node: Node) -> None:
+    pod = node.pod("web")
+
+    assert pod["spec"]["nodeName"] == NODE
+    assert pod["status"]["hostIP"] == node.place.address
+    assert pod["status"]["containerStatuses"][0]["containerID"].startswith("containerd://")
+    assert any("probe" in psutil.Process(one.pid).name() for one in node.inside())
+
+
+def test_logs_and_exec_come_back_through_the_kubelet(node: Node) -> None:
+    assert "listening on :8080" in node.kubectl("logs", "web")
+    assert "this is web" in node.probe("get", "http://127.0.0.1:8080/")
+
+
+def test_a_service_answers_by_name_and_by_address(node: Node) -> None:
+    service = node.api.get(f"/api/v1/namespaces/{SPACE}/services/site")
+    assert service
+
+    assert "this is web" in node.probe("get", f"http://site.{SPACE}.svc.cluster.local/")
+    assert "this is web" in node.probe("get", "http://site/")
+    assert "this is web" in node.probe("get", f"http://{service['spec']['clusterIP']}/")
+
+
+def test_pods_reach_the_api_server_and_nothing_outside(node: Node) -> None:
+    assert '"gitVersion": "v1.' in node.probe("get", "https://kubernetes.default.svc/version")
+    assert "no such host" in node.probe("lookup", "www.example.com")
+    assert "refused" in node.probe("get", "http://192.0.2.1/")
+
+
+def test_google_has_its_real_names_and_certificates_of_the_cluster(node: Node) -> None:
+    bucket = node.sandbox.settings.environment("staging").buckets.archives
+
+    assert f'"name":"{bucket}"' in node.probe("get", f"https://storage.googleapis.com/storage/v1/b/{bucket}")
+    assert "ok" in node.probe("get", "https://oauth2.googleapis.com/healthz")
+
+
+def test_a_failing_readiness_probe_is_seen(node: Node) -> None:
+    probe = {"httpGet": {"path": "/never", "port": 8080}, "periodSeconds": 1}
+
+    node.run("unready", "serve", ":8080", container={"readinessProbe": probe})
+
+    def is_told() -> bool:
+        return any("statuscode: 503" in message for message in node.events("unready"))
+
+    wait_until("the event says what the probe got", is_told)
+    assert not node.is_ready("unready")
+    assert node.pod("unready")["status"]["phase"] == "Running"
+
+
+def test_a_claim_gets_a_disk_that_its_group_writes(node: Node) -> None:
+    claim = {
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "disk"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "standard",
+                 "resources": {"requests": {"storage": "1Gi"}}},
+    }  # fmt: skip
+    node.api.create(f"/api/v1/namespaces/{SPACE}/persistentvolumeclaims", claim)
+
+    node.run(
+        "writer", "write", "/disk/file",
+        container={"volumeMounts": [{"name": "disk", "mountPath": "/disk"}]},
+        volumes=[{"name": "disk", "persistentVolumeClaim": {"claimName": "disk"}}],
+        securityContext={"fsGroup": 2000}, restartPolicy="Never",
+    )  # fmt: skip
+
+    wait_until("it has written", lambda: node.pod("writer")["status"]["phase"] == "Succeeded")
+    (written,) = node.place.disks.glob("*/file")
+    assert written.read_text() == "written"
+    assert written.stat().st_gid == 2000
+
+
+def test_simulated_nodes_are_there_beside_it(node: Node) -> None:
+    node.make_namespace("simulated", {})
+
+    node.run("pretends", space="simulated")
+
+    wait_until("the simulated pod is ready", lambda: node.is_ready("pretends", "simulated"))
+    assert node.pod("pretends", "simulated")["spec"]["nodeName"].startswith("sandbox-node-")
+
+
+def test_status_and_logs_know_the_node(node: Node) -> None:
+    known = {one.name: one.problem for one in watching.status(node.state)}
+
+    assert {name: known[f"{CLUSTER}.{name}"] for name in SERVERS} == dict.fromkeys(SERVERS, "")
+    assert "Started kubelet" in watching.logs(node.state, f"{CLUSTER}.node-kubelet").read_text()
+
+
+def test_up_again_without_containers_keeps_the_node(node: Node) -> None:
+    before = {one.name: one.pid for one in watching.status(node.state)}
+
+    after = {one.name: one.pid for one in lifecycle.up(node.sandbox.settings, ["staging"])}
+
+    assert after == before
+
+
+@pytest.mark.parametrize("server", ["node-containerd", "node-kubelet"])
+def test_a_killed_server_comes_back_and_containers_go_on(node: Node, server: str) -> None:
+    before = node.pod("web")["status"]["containerStatuses"][0]
+    victim = node.program(server)
+
+    processes.signal_to(victim, signal.SIGKILL)
+
+    assert not processes.wait_for_end([victim], 60)
+    wait_until("all is well", lambda: not [one for one in watching.status(node.state) if one.problem])
+    wait_until("exec works", lambda: "this is web" in node.probe("get", "http://site/"))
+    assert node.pod("web")["status"]["containerStatuses"][0]["containerID"] == before["containerID"]
+
+
+def test_pods_start_again_after_the_node_died(node: Node) -> None:
+    before = node.inside()
+    first = node.place.first_process()
+    assert first
+
+    processes.signal_to(first, signal.SIGKILL)
+
+    assert not processes.wait_for_end(before, 60)
+    wait_until(
+        "web was started again", lambda: node.pod("web")["status"]["containerStatuses"][0]["restartCount"]
+    )
+    wait_until("web answers", lambda: "this is web" in node.probe("get", "http://site/"))
+
+
+def test_down_leaves_nothing_after_kills_of_all_kinds(node: Node) -> None:
+    inside = node.inside()
+    victims = [node.program("node-kubelet"), node.program("node-containerd")]
+    watcher = processes.find(node.sandbox.component("supervisor").pid)
+    assert watcher
+    assert len(inside) > len(SERVERS)
+    for victim in (watcher, *victims):
+        processes.signal_to(victim, signal.SIGKILL)
+
+    lifecycle.down(node.state, keep_data=False)
+
+    assert not processes.wait_for_end(inside, 10)
+    assert node.traces() == []

@@ -1,0 +1,76 @@
+"""What is said of a machine that cannot run a real node."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sandbox.containers import checks
+from sandbox.containers.checks import Machine, problems
+from tasks.lib.errors import Failure
+
+ALL = (1 << 41) - 1
+GOOD = Machine(
+    platform="linux",
+    user=0,
+    kernel=(6, 1),
+    capabilities=ALL,
+    programs=frozenset(checks.PROGRAMS),
+    controllers=frozenset({"cpu", "memory", "pids", "cpuset"}),
+    may_make_groups=True,
+    folder=Path("/home/dev/checkout/.sandbox"),
+    file_system="ext4",
+    free=50 * 1024**3,
+)
+
+
+def test_a_machine_that_has_all_passes() -> None:
+    checks.require(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("machine", "what", "fix"),
+    [
+        (replace(GOOD, user=1000), "Only root may make namespaces and control groups.", "with sudo -E"),
+        (replace(GOOD, kernel=(5, 10)), "The kernel is older than 5.13, which kube-proxy needs.", "newer Linux"),
+        (replace(GOOD, capabilities=ALL & ~(1 << 21)), "Root lacks CAP_SYS_ADMIN here.", "--privileged"),
+        (replace(GOOD, controllers=frozenset({"cpu"})), "Control groups lack memory, pids.", "/sys/fs/cgroup"),
+        (replace(GOOD, may_make_groups=False), "Control groups cannot be made in /sys/fs/cgroup.", "--privileged"),
+        (replace(GOOD, programs=GOOD.programs - {"ip"}), "ip is not installed.", "apt-get install iproute2"),
+        (replace(GOOD, folder=Path("/var/s")), "The sandbox's folder lies in /var, of which a node has its own.",
+         "INVOKE_SANDBOX_STATE"),
+        (replace(GOOD, file_system="overlay"),
+         "Containers cannot write to /home/dev/checkout/.sandbox: its file system is overlay.", "INVOKE_SANDBOX_STATE"),
+        (replace(GOOD, free=1024**3),
+         "1.0 GiB are free in /home/dev/checkout/.sandbox; images need 5.0 GiB.", "Free some space"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_is_missing_is_named_with_its_fix(machine: Machine, what: str, fix: str) -> None:
+    (found,) = problems(machine)
+
+    assert found.what == what
+    assert fix in found.fix
+
+
+def test_all_problems_are_told_at_once() -> None:
+    with pytest.raises(Failure) as failure:
+        checks.require(replace(GOOD, user=1000, free=0))
+
+    assert failure.value.what == "A real node cannot run on this machine."
+    assert len(failure.value.why.splitlines()) == 2
+    assert failure.value.next_step.endswith("Without --containers the sandbox runs everywhere on Linux.")
+
+
+def test_another_system_is_all_there_is_to_say() -> None:
+    (found,) = problems(replace(GOOD, platform="darwin", user=501, capabilities=0, free=0))
+
+    assert found.what == "This is darwin; containers need Linux."
+
+
+def test_a_folder_that_does_not_exist_yet_is_looked_at(tmp_path: Path) -> None:
+    machine = checks.look(tmp_path / "to" / "be" / "made")
+
+    assert machine.free > 0
+    assert machine.file_system
+    assert machine.kernel > (2, 6)
