@@ -22,6 +22,7 @@ IMAGES = {
     "wait-init-gcloud-sqlproxy": "postgres:9.6",
 }
 ADDED_TO_CONTAINERS = ("resources", "lifecycle", "livenessProbe")
+ADDED_VARIABLES = ("CORS_ORIGIN_WHITELIST", "DB_PORT", "SITE_NAME")
 ADDED_TO_PODS = ("automountServiceAccountToken", "enableServiceLinks", "terminationGracePeriodSeconds")
 
 
@@ -111,9 +112,11 @@ def _container_before(container: Object) -> None:
     if name not in {"docker", "volume-permissions"}:
         container.pop("securityContext", None)
     if name == "cloud-sqlproxy":
-        container.pop("startupProbe")
         container["volumeMounts"][0].pop("readOnly")
-    if name == "rabbitmq":
+    container["env"] = [one for one in container.get("env", []) if one["name"] not in ADDED_VARIABLES]
+    if name != "rabbitmq":
+        container.pop("startupProbe", None)
+    else:
         container["startupProbe"].pop("failureThreshold")
     if name == "uwsgi":
         container["volumeMounts"] = [m for m in container["volumeMounts"] if m.get("subPath") != "robots.txt"]

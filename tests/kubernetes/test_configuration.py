@@ -14,12 +14,15 @@ SHARED = {
     "ACCOUNT_LOGOUT_REDIRECT_URL": "/login/",
     "CORS_ORIGIN_ALLOW_ALL": "",
     "CORS_ORIGIN_ALLOW_WHISTELIST": "",
+    "CORS_ORIGIN_WHITELIST": "",
+    "DB_PORT": "5432",
     "DEBUG": "",
     "DJANGO_SETTINGS_MODULE": "project.settings",
     "EMBER_ADDONS_REPO": "https://github.com/lookit/exp-addons",
     "EMBER_EXP_PLAYER_BRANCH": "master",
     "EMBER_EXP_PLAYER_REPO": "https://github.com/lookit/ember-lookit-frameplayer",
     "GEVENT": "1",
+    "SITE_NAME": "Lookit",
 }
 STAGING = {
     "ALLOWED_HOSTS": "babieshelpingscience.com",
@@ -79,6 +82,8 @@ UWSGI = {
     "buffer-size": "8192",
     "vacuum": "true",
     "need-app": "true",
+    "hook-master-start": "unix_signal:15 gracefully_kill_them_all",
+    "worker-reload-mercy": "120",
     "show-config": "true",
     "gevent": "2000",
     "gevent-early-monkey-patch": "true",
@@ -87,6 +92,7 @@ UWSGI = {
 RABBITMQ = {
     "default_user": "admin",
     "default_pass": "SET_AT_START",
+    "management.load_definitions": "/opt/bitnami/rabbitmq/etc/rabbitmq/definitions.json",
     "cluster_formation.peer_discovery_backend": "rabbit_peer_discovery_k8s",
     "cluster_formation.k8s.host": "kubernetes.default.svc.cluster.local",
     "cluster_formation.node_cleanup.interval": "10",
@@ -125,6 +131,13 @@ def test_uwsgi_is_set_as_ever_and_logs_the_browser(tree: Tree) -> None:
     assert settings == UWSGI
     assert log_format.startswith("[pid: %(pid)|")
     assert log_format.endswith('"%(uagent)"')
+
+
+def test_uwsgi_waits_for_requests_and_the_pod_for_uwsgi(tree: Tree) -> None:
+    pause = tree.container("Deployment", "web", "uwsgi")["lifecycle"]["preStop"]["sleep"]["seconds"]
+    grace = tree.pod("Deployment", "web")["terminationGracePeriodSeconds"]
+    assert UWSGI["worker-reload-mercy"] == UWSGI["harakiri"]
+    assert grace > pause + int(UWSGI["worker-reload-mercy"])
 
 
 def test_robots_stay_out_of_studies_and_admin(tree: Tree) -> None:

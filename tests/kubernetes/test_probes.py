@@ -1,6 +1,17 @@
 """When a container counts as started, ready and alive."""
 
+import pytest
+
 from tests.kubernetes.rendering import Tree
+
+
+def test_web_has_started_when_it_answers_a_request(tree: Tree) -> None:
+    assert tree.container("Deployment", "web", "uwsgi")["startupProbe"] == {
+        "httpGet": {"path": "/robots.txt", "port": "http"},
+        "periodSeconds": 2,
+        "timeoutSeconds": 5,
+        "failureThreshold": 150,
+    }
 
 
 def test_web_is_ready_when_its_port_answers(tree: Tree) -> None:
@@ -16,6 +27,29 @@ def test_web_is_ready_when_its_port_answers(tree: Tree) -> None:
 
 def test_a_busy_web_server_is_never_killed_for_its_full_queue(tree: Tree) -> None:
     assert tree.container("Deployment", "web", "uwsgi")["livenessProbe"]["tcpSocket"] == {"port": "stats"}
+
+
+@pytest.mark.parametrize(("kind", "name"), [("Deployment", "worker"), ("StatefulSet", "builder")])
+def test_workers_have_started_when_they_answer_by_name(tree: Tree, kind: str, name: str) -> None:
+    container = tree.container(kind, name, name)
+    [shell, option, script] = container["startupProbe"]["exec"]["command"]
+    assert [shell, option] == ["sh", "-c"]
+    # Celery puts "celery@" before a name without @, and the host's name for %h.
+    assert container["command"][container["command"].index("-n") + 1] == "worker.%h"
+    assert script.endswith('inspect ping --timeout 10 -d "celery@worker.$(hostname)"')
+
+
+def test_beat_has_started_when_the_broker_lets_it_in(tree: Tree) -> None:
+    command = tree.container("Deployment", "beat", "beat")["startupProbe"]["exec"]["command"]
+    assert command[:2] == ["python", "-c"]
+    assert "ensure_connection(max_retries=1, timeout=10)" in command[2]
+
+
+def test_celery_gets_three_minutes_to_start(tree: Tree) -> None:
+    for kind, name in (("Deployment", "worker"), ("StatefulSet", "builder"), ("Deployment", "beat")):
+        probe = tree.container(kind, name, name)["startupProbe"]
+        assert probe["periodSeconds"] * probe["failureThreshold"] == 180
+        assert probe["timeoutSeconds"] == 30
 
 
 def test_rabbitmq_gets_ten_minutes_to_open_its_port(tree: Tree) -> None:

@@ -1,7 +1,10 @@
 """The scripts inside the manifests, run: what starts RabbitMQ, what checks it and what waits."""
 
 import base64
+import json
 import os
+import re
+import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -57,7 +60,7 @@ def checks(staging: Tree, home: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(staging: Tree, home: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+def start(staging: Tree, home: Path, folder: Path, files: str = "512") -> subprocess.CompletedProcess[str]:
     program(folder / "bin", "rabbitmq-server", 'echo "server, $(ulimit -n) files"')
     bash, options, script = staging.container("StatefulSet", "lookit-rabbitmq", "rabbitmq")["command"]
     return run(
@@ -65,13 +68,23 @@ def start(staging: Tree, home: Path, folder: Path) -> subprocess.CompletedProces
         folder,
         RABBITMQ_ERL_COOKIE="COOKIE VALUE",
         RABBITMQ_PASSWORD=PASSWORD,
-        RABBITMQ_ULIMIT_NOFILES="512",
+        RABBITMQ_ULIMIT_NOFILES=files,
     )
 
 
 def test_start_becomes_the_server_with_its_file_limit(staging: Tree, home: Path, tmp_path: Path) -> None:
     done = start(staging, home, tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "server, 512 files\n", "")
+
+
+def test_start_takes_what_a_node_allows_of_open_files(staging: Tree, home: Path, tmp_path: Path) -> None:
+    more_than_the_kernel_allows = str(int(Path("/proc/sys/fs/nr_open").read_text()) + 1)
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+    done = start(staging, home, tmp_path, files=more_than_the_kernel_allows)
+
+    assert (done.returncode, done.stdout) == (0, f"server, {allowed} files\n")
+    assert f"Open files: {allowed}, the most that this node allows.\n" in done.stderr
 
 
 def test_start_gives_server_and_tools_the_cookie_and_no_one_else(
@@ -83,10 +96,30 @@ def test_start_gives_server_and_tools_the_cookie_and_no_one_else(
         assert cookie.stat().st_mode & 0o777 == 0o600
 
 
-def test_start_sets_the_password_and_nothing_else(staging: Tree, home: Path, tmp_path: Path) -> None:
+def test_start_has_the_password_imported_at_each_start(staging: Tree, home: Path, tmp_path: Path) -> None:
     start(staging, home, tmp_path)
-    mounted = (home / "conf/rabbitmq.conf").read_text()
-    assert (home / "etc/rabbitmq/rabbitmq.conf").read_text() == mounted.replace("SET_AT_START", PASSWORD)
+    definitions = home / "etc/rabbitmq/definitions.json"
+    assert definitions.stat().st_mode & 0o777 == 0o600
+    # Where RabbitMQ imports them before it looks whether the volume is empty, they have to be complete.
+    assert json.loads(definitions.read_text()) == {
+        "users": [{"name": "admin", "password": PASSWORD, "tags": "administrator"}],
+        "vhosts": [{"name": "/"}],
+        "permissions": [{"user": "admin", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}],
+    }
+    assert (
+        f"management.load_definitions = {HOME}/etc/rabbitmq/definitions.json\n"
+        in (home / "conf/rabbitmq.conf").read_text()
+    )
+
+
+def test_until_then_nobody_knows_the_password(staging: Tree, home: Path, tmp_path: Path) -> None:
+    found = []
+    for _ in range(2):
+        start(staging, home, tmp_path)
+        found += re.findall(
+            r"(?m)^default_pass = (\w{32})$", (home / "etc/rabbitmq/rabbitmq.conf").read_text()
+        )
+    assert len(set(found)) == 2
     assert (home / "etc/rabbitmq/enabled_plugins").exists()
 
 
@@ -110,29 +143,34 @@ def health(folder: Path, *, healthy: bool, running: bool) -> subprocess.Complete
         f"case $1 in node_health_check) exit {0 if healthy else 1};; status) exit {0 if running else 69};; esac",
     )
     program(folder / "bin", "rabbitmq-api-check", 'echo "asked $1 for $2"; exit 3')
-    return run(["rabbitmq-health-check", "http://node", "fine"], folder)
+    return run(["rabbitmq-health-check", "http://node/api/healthchecks/node", "fine"], folder)
+
+
+HEALTH = "asked http://node/api/healthchecks/node for fine\n"
+LOGIN = 'asked http://node/api/whoami for {"name":"admin","tags":"administrator"}\n'
 
 
 @pytest.mark.parametrize(
-    ("healthy", "running", "code", "marker_stays"),
+    ("healthy", "running", "code", "asked", "marker_stays"),
     [
-        pytest.param(True, True, 0, False, id="a healthy node has started"),
-        pytest.param(False, True, 0, True, id="a node under an alarm has started"),
-        pytest.param(False, False, 69, True, id="a node that does not run has not started"),
+        pytest.param(True, True, 3, HEALTH, False, id="a healthy node has started if the password fits"),
+        pytest.param(False, True, 3, LOGIN, True, id="a node under an alarm if admin may log in"),
+        pytest.param(False, False, 69, "", True, id="a node that does not run has not started"),
     ],
 )
 def test_health_check_while_starting(
-    checks: Path, home: Path, healthy: bool, running: bool, code: int, marker_stays: bool
+    checks: Path, home: Path, healthy: bool, running: bool, code: int, asked: str, marker_stays: bool
 ) -> None:
     marker = home / "var/lib/rabbitmq/.start"
     marker.touch()
-    assert health(checks, healthy=healthy, running=running).returncode == code
+    done = health(checks, healthy=healthy, running=running)
+    assert (done.returncode, done.stdout) == (code, asked)
     assert marker.exists() is marker_stays
 
 
 def test_health_check_asks_the_api_once_the_node_has_started(checks: Path) -> None:
     done = health(checks, healthy=False, running=False)
-    assert (done.returncode, done.stdout) == (3, "asked http://node for fine\n")
+    assert (done.returncode, done.stdout) == (3, HEALTH)
 
 
 @pytest.fixture

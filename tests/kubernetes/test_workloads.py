@@ -32,7 +32,6 @@ COMMANDS = {
     ("Deployment", "worker", "worker"): WORKER.format(processes=1, tasks=5) + "email",
     ("StatefulSet", "builder", "builder"): WORKER.format(processes=2, tasks=1) + "builds,cleanup",
     ("Job", "migration", "migration"): "python manage.py migrate",
-    ("Job", "collectstatic", "collectstatic"): "python manage.py collectstatic --noinput --clear",
     ("StatefulSet", "lookit-rabbitmq", "volume-permissions"): (
         "/bin/chown -R 1001:1001 /opt/bitnami/rabbitmq/var/lib/rabbitmq"
     ),
@@ -177,7 +176,14 @@ def test_there_are_never_two_schedulers(tree: Tree) -> None:
     assert spec["replicas"] == 1
     # Type Recreate cannot be applied over a live rolling update: see the manifest.
     assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
-    assert tree.pod("Deployment", "beat")["terminationGracePeriodSeconds"] == 5
+    assert tree.pod("Deployment", "beat")["terminationGracePeriodSeconds"] == 30
+
+
+def test_static_files_are_uploaded_and_none_is_deleted(tree: Tree) -> None:
+    python, option, script = tree.container("Job", "collectstatic", "collectstatic")["command"]
+    assert (python, option) == ("python", "-c")
+    assert "Command.delete_file = lambda *_: True" in script
+    assert 'execute_from_command_line(["manage.py", "collectstatic", "--noinput"])' in script
 
 
 @pytest.mark.parametrize(("kind", "name"), ALL_WORKLOADS)
