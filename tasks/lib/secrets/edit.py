@@ -15,6 +15,7 @@ from tasks.lib.files import write_atomically
 from tasks.lib.kms.client import connected
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets import dotenv
+from tasks.lib.secrets.addresses import refuse_unfit
 from tasks.lib.secrets.crypt import as_encrypter, overwrite
 from tasks.lib.secrets.envelope import parse, seal, unseal
 from tasks.lib.secrets.expected import expected_keys, findings_in, refuse_emptied, refuse_errors
@@ -210,6 +211,7 @@ def _save(settings: "Settings", file: SecretFile, before: Before, plaintext: Sec
     """Encrypt a file in the form it had, unless its text is not valid, and say what is newly doubtful."""
     refuse_errors({file.name: plaintext}, "nothing was encrypted", f"Fix it: {file.command('edit')}")
     refuse_emptied(file, plaintext)
+    refuse_unfit(file, plaintext, settings.guard.keys_in_addresses, before.plaintext)
     with connected(as_encrypter(settings)) as kms:
         sealed = seal(kms, file, plaintext, parse(before.content).form)
     overwrite(file, before.content, sealed)

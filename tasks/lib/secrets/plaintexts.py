@@ -10,6 +10,7 @@ from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import remove_leftovers, write_atomically
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets import git
+from tasks.lib.secrets.addresses import refuse_unfit
 from tasks.lib.secrets.expected import findings_in, lacking, refuse_emptied, refuse_errors
 from tasks.lib.secrets.files import SecretFile, known_files, one_file, secret_files
 from tasks.lib.signals import uninterrupted
@@ -80,6 +81,7 @@ def check(settings: "Settings", environment: "Environment", given: "Mapping[str,
     files = [file for file in known_files(settings, environment) if file.name in given]
     for file in files:
         refuse_emptied(file, given[file.name])
+        refuse_unfit(file, given[file.name], settings.guard.keys_in_addresses)
     for file in files:
         for finding in findings_in(file.name, given[file.name]):
             console.say(f"{file.name}: {finding}")

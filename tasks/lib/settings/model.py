@@ -105,9 +105,10 @@ class Kms(Struct, frozen=True, kw_only=True):
 
 
 class Guard(Struct, frozen=True, kw_only=True):
-    """What `secrets.check` looks for in committed files."""
+    """What `secrets.check` looks for in committed files, and which values have to fit into an address."""
 
     open_keys: list[Name]
+    keys_in_addresses: list[Name]
 
 
 class Kustomize(Struct, frozen=True, kw_only=True):
