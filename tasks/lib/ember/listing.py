@@ -18,7 +18,7 @@ FULL_RANGE = 900
 MOST_RANGES = 16
 
 
-class Page(Struct, rename="camel"):
+class _Part(Struct, rename="camel"):
     """What the JSON API answers to a listing."""
 
     items: list[Item] = field(default_factory=list)
@@ -90,10 +90,10 @@ def _remotes(access: Access, query: dict[str, str]) -> Steps[list[Remote]]:
             return found
 
 
-def _page(access: Access, query: Mapping[str, str]) -> Steps[Page]:
+def _page(access: Access, query: Mapping[str, str]) -> Steps[_Part]:
     asked = {"maxResults": str(PAGE), **{key: value for key, value in query.items() if value}}
     request = Request("GET", f"{access.objects_url()}?{urlencode(asked)}")
     response = yield from ask(access, request)
     if response.status != 200:
         raise refused(response, access, f"The bucket {access.bucket} could not be listed.")
-    return answer(response, Page)
+    return answer(response, _Part)

@@ -27,7 +27,7 @@ the rest onto itself, so that the first one, if it runs after all, removes nothi
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -47,7 +47,7 @@ LEAST_AGE = timedelta(days=1)
 Manifests = Mapping[str, list[Entry]]
 
 
-def prune(place: Place, keep: int, days: float, dry_run: bool) -> Iterator[str]:
+def prune(place: Place, keep: int, days: float, dry_run: bool) -> list[str]:
     """Remove old revisions, and what no revision needs; says what.
 
     Raises:
@@ -61,16 +61,22 @@ def prune(place: Place, keep: int, days: float, dry_run: bool) -> Iterator[str]:
     chosen = _chosen(found, keep, timedelta(days=days))
     if dry_run:
         left = {name: files for name, files in found.manifests.items() if name not in chosen}
-        yield from (f"{name} would be removed." for name in chosen)
-        yield f"Objects that no other revision needs: {len(_unneeded(place, found, left))}."
-        return
-    if found.strays:
-        yield from (f"{name} {STRAY} It was put back." for name in put_back(place))
+        count = len(_unneeded(place, found, left))
+        return [
+            *(f"{name} would be removed." for name in chosen),
+            f"Objects that no other revision needs: {count}.",
+        ]
+    strays = put_back(place) if found.strays else []
     removed = _without_manifest(place, found, chosen)
     manifests, gone = _swept(place, found, removed)
-    for name in chosen:
-        yield f"{name} {'stays: it was needed meanwhile' if name in manifests else 'is removed'}."
-    yield f"Objects removed that no revision needs: {gone}."
+    return [
+        *(f"{name} {STRAY} It was put back." for name in strays),
+        *(
+            f"{one} {'stays: it was needed meanwhile' if one in manifests else 'is removed'}."
+            for one in chosen
+        ),
+        f"Objects removed that no revision needs: {gone}.",
+    ]
 
 
 def _check(keep: int, days: float) -> None:

@@ -42,6 +42,17 @@ class Expected(Struct, frozen=True):
     origin: str = ""
 
 
+class _Examined(Struct, frozen=True):
+    """A revision, what the bucket holds, who asks for its files, and where the site is."""
+
+    place: Place
+    name: str
+    entries: Sequence[Entry]
+    there: Mapping[str, Remote]
+    origin: str
+    site: str
+
+
 def verify(place: Place, asked: str, cors: Sequence[Cors], site: str = "") -> str:
     """Examine the revision that `asked` names or begins, else the active one; says that it is sound.
 
@@ -62,7 +73,9 @@ def verify(place: Place, asked: str, cors: Sequence[Cors], site: str = "") -> st
     entries = revisions.entries_of(place, [name]).get(name)
     if entries is None:
         raise revisions.gone(name, f"{place.manifest(name)} is missing.")
-    found = problems(place, name, entries, page, origin_of(cors), site)
+    kept = place.kept(name)
+    there = listing.below(place.pool, place.access, place.prefix, [kept(entry) for entry in entries])
+    found = _problems(_Examined(place, name, entries, there, origin_of(cors), site), page)
     if found:
         raise Failure(
             f"Revision {name} is not as it should be.",
@@ -78,55 +91,52 @@ def origin_of(cors: Sequence[Cors]) -> str:
     return ORIGIN if "*" in origins else next(iter(origins), "")
 
 
-def problems(
-    place: Place, name: str, entries: Sequence[Entry], page: activation.Page, origin: str, site: str = ""
-) -> list[str]:  # fmt: skip
+def _problems(one: _Examined, page: activation.Page) -> list[str]:
     """Everything that is wrong with a revision; empty when it is sound."""
-    kept = place.kept(name)
-    there = listing.below(place.pool, place.access, place.prefix, [kept(entry) for entry in entries])
-    found = list(_stored(place, name, entries, there))
-    expected = list(_expected_of_bucket(place, {kept(entry): entry for entry in entries}, there, origin))
-    if page.name == name:
-        active = Complete(entries, there)
-        others = activation.strays(place, name, active)
-        found += [f"{other}: it {activation.STRAY}" for other in others]
-        if not others and not activation.is_served(place, name, active, page):
-            found.append(f"{place.url}: {OTHER_BYTES}")
-        own = {place.live(entry): entry for entry in entries if not entry.shared}
-        expected += [
-            *_expected_of_bucket(place, own, there, origin),
-            *_expected_of_site(place, entries, site),
-        ]
+    kept, place = one.place.kept(one.name), one.place
+    found = list(_stored(one))
+    expected = list(_expected_of_bucket(one, {kept(entry): entry for entry in one.entries}))
+    if page.name == one.name:
+        found += _served(one, page)
+        own = {place.live(entry): entry for entry in one.entries if not entry.shared}
+        expected += [*_expected_of_bucket(one, own), *_expected_of_site(one)]
     answers = place.pool.run(
-        Job(_asked(place, one), min(one.entry.size, LARGEST_TO_READ)) for one in expected
+        Job(_asked(place, each), min(each.entry.size, LARGEST_TO_READ)) for each in expected
     )
     return [*found, *(problem for answer in answers for problem in answer)]
 
 
-def _stored(place: Place, name: str, entries: Sequence[Entry], there: Mapping[str, Remote]) -> Iterator[str]:
+def _stored(one: _Examined) -> Iterator[str]:
     """What is wrong with a revision's objects."""
-    decided = plan(entries, place.kept(name), there)
-    yield from (f"{one.name}: it is missing, or its content differs." for one in decided.send)
-    yield from (f"{one.name}: its headers differ." for one in decided.relabel)
+    decided = plan(one.entries, one.place.kept(one.name), one.there)
+    yield from (f"{send.name}: it is missing, or its content differs." for send in decided.send)
+    yield from (f"{change.name}: its headers differ." for change in decided.relabel)
 
 
-def _expected_of_bucket(
-    place: Place, names: Mapping[str, Entry], there: Mapping[str, Remote], origin: str
-) -> Iterator[Expected]:  # fmt: skip
+def _served(one: _Examined, page: activation.Page) -> list[str]:
+    """What visitors find that is not the active revision's."""
+    active = Complete(one.entries, one.there)
+    strays = activation.strays(one.place, one.name, active)
+    if not strays and not activation.is_served(one.place, one.name, active, page):
+        return [f"{one.place.url}: {OTHER_BYTES}"]
+    return [f"{name}: it {activation.STRAY}" for name in strays]
+
+
+def _expected_of_bucket(one: _Examined, names: Mapping[str, Entry]) -> Iterator[Expected]:
     for name, entry in names.items():
         headers = (
             ("Content-Type", entry.headers.content_type),
             ("Cache-Control", entry.headers.cache_control),
-            ("Content-Encoding", there[name].encoding if name in there else ""),
+            ("Content-Encoding", one.there[name].encoding if name in one.there else ""),
         )
-        yield Expected(place.access.public_url(name), entry, headers, origin)
+        yield Expected(one.place.access.public_url(name), entry, headers, one.origin)
 
 
-def _expected_of_site(place: Place, entries: Sequence[Entry], site: str) -> Iterator[Expected]:
+def _expected_of_site(one: _Examined) -> Iterator[Expected]:
     """What visitors should be answered by the site, which may pack and cache otherwise than the bucket."""
-    for entry in entries if site and place.served_at else ():
+    for entry in one.entries if one.site and one.place.served_at else ():
         path = "" if entry.path == INDEX else entry.path
-        url = f"{site.rstrip('/')}{place.served_at}{quote(path)}"
+        url = f"{one.site.rstrip('/')}{one.place.served_at}{quote(path)}"
         yield Expected(url, entry, [("Content-Type", entry.headers.content_type)])
 
 

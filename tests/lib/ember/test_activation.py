@@ -218,7 +218,7 @@ def test_an_app_of_which_files_are_missing_is_kept_and_not_gone_back_to(
     with pytest.raises(Failure, match="is not complete") as caught:
         overview.activate_chosen(place, kept)
     assert caught.value.why == f"- {PREFIX}/{script} is missing or differs."
-    assert list(pruning.prune(place, 0, 30, dry_run=False)) == ["Objects removed that no revision needs: 0."]
+    assert pruning.prune(place, 0, 30, dry_run=False) == ["Objects removed that no revision needs: 0."]
     assert {before["index.html"], before["robots.txt"]} <= set(
         stored.contents(access, f"{PREFIX}/revisions/{kept}/").values()
     )

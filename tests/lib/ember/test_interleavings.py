@@ -70,7 +70,7 @@ class App:
         return self._at(overview.roll_back)
 
     def prune(self, _version: str = "") -> Operation:
-        return self._at(lambda place: list(pruning.prune(place, 0, 0, dry_run=False)))
+        return self._at(lambda place: pruning.prune(place, 0, 0, dry_run=False))
 
     def _at(self, does: Callable[[Place], object]) -> Operation:
         return lambda pool: does(Place(self._access, pool, PREFIX, EMBER))

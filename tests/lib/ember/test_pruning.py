@@ -35,7 +35,7 @@ def uploaded(access: Access, folder: Path, version: str, options: Options | None
 
 
 def pruned(place: Place, keep: int = 0, days: float = 0) -> list[str]:
-    return list(pruning.prune(place, keep, days, dry_run=False))
+    return pruning.prune(place, keep, days, dry_run=False)
 
 
 def expect_rolled_back_to(access: Access, place: Place, version: str) -> None:
@@ -54,7 +54,7 @@ def test_pruning_shows_then_removes(access: Access, place: Place, tmp_path: Path
     own = own_files(access, "1")
     assert own <= stored.blobs(access, f"{PREFIX}/").keys()
     count = len(own) + OWN
-    assert list(pruning.prune(place, 0, 0, dry_run=True)) == [
+    assert pruning.prune(place, 0, 0, dry_run=True) == [
         f"{one} would be removed.", f"Objects that no other revision needs: {count}.",
     ]  # fmt: skip
     assert pruned(place, days=30) == [NOTHING]
