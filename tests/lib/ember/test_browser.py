@@ -41,7 +41,7 @@ def activating(access: Access, names: list[str]) -> Iterator[list[str]]:
             while not ended.is_set():
                 name = names[len(done) % len(names)]
                 overview.activate_chosen(place, name)
-                list(pruning.prune(place, 0, 0, dry_run=False))
+                pruning.prune(place, 0, 0, dry_run=False)
                 done.append(name)
 
     thread = threading.Thread(target=loop)
