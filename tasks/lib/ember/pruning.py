@@ -69,6 +69,9 @@ def prune(place: Place, keep: int, days: float, dry_run: bool) -> list[str]:
     strays = put_back(place) if found.strays else []
     removed = _without_manifest(place, found, chosen)
     manifests, gone = _swept(place, found, removed)
+    if removed & manifests.keys():
+        # An activation that was overtaken meanwhile could not put back the files of one without a manifest.
+        strays += put_back(place)
     return [
         *(f"{name} {STRAY} It was put back." for name in strays),
         *(
