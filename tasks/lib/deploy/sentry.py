@@ -23,11 +23,7 @@ def announce(
     """Create the release in Sentry, with its commit and deployment; False where nobody is to be told.
 
     Every one of the calls may be repeated: Sentry takes a release that exists for the same one.
-
-    Raises:
-        Failure: the token is missing, or Sentry refused.
-        TimedOut: one of the calls took longer than time_limits.sentry.
-
+    Raises Failure where the token is missing or Sentry refuses, TimedOut beyond time_limits.sentry.
     """
     environ = os.environ if environ is None else environ
     if not settings.sentry.organization:

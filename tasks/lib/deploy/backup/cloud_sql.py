@@ -84,13 +84,7 @@ class Backups:
         raise self._timed_out(f"It answered {last.status}: {last.words}")
 
     def finish(self, begun: Begun) -> None:
-        """Wait until the backup is there.
-
-        Raises:
-            Failure: it failed.
-            TimedOut: it takes too long; it may still succeed.
-
-        """
+        """Wait until the backup is there; raises Failure where it failed, TimedOut where it is late."""
         url, status = f"{self._root}/operations/{begun.operation}", "unknown"
         for _ in self._pauses():
             answer = self._ask("GET", url, None)
@@ -190,7 +184,7 @@ def refused(database: Database, answer: Refusal) -> Failure:
 
 
 def cause(database: Database, answer: Refusal) -> tuple[str, str]:
-    """What a refusal means, without a full stop, and the command that mends it."""
+    """What a refusal means, without a full stop, and the command that fixes it."""
     instance, project = database.instance, f"--project={database.project}"
     start = f"gcloud sql instances patch {database.name} {project} --activation-policy=ALWAYS"
     wrong_state = (f"{instance} is not in a state to be backed up", f"Where it is stopped: {start}")

@@ -167,7 +167,7 @@ class Lock:
             for _ in self.api.lines(self._collection, query=query, idle=seconds + 5):
                 return
         except Failure:
-            signals.sleep(0.5)  # the caller reads the Lease again and tells a lasting fault
+            signals.sleep(0.5)  # the caller reads the Lease again and reports a lasting error
 
     def _lease(self, there: Json | None) -> Json:
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -88,7 +88,7 @@ class DryRuns:
 
     def _try_recreation(self, step: Step) -> Tried:
         """Try what replaces an object that is being deleted; what others own of that goes with it."""
-        if step.ref.kind in NEVER_REMOVED:  # it holds data, and may take for ever to be gone
+        if step.ref.kind in NEVER_REMOVED:  # it holds data, and may never be gone
             why = "it is being deleted. Wait until it is gone, then deploy again; what it held is lost."
             return Tried(step, problem=f"{step.ref}: {why}")
         path = self.kinds[step.ref.key].path(step.ref.namespace, step.ref.name)
