@@ -83,6 +83,16 @@ def test_a_secret_in_which_a_long_line_is_cut_is_not_shown(shown: int) -> None:
     assert told[1] == "x" * (LONGEST_LINE - shown) + "[redacted]…"
 
 
+def test_a_step_says_how_long_it_ran() -> None:
+    run = Recorded({"args": ["sleep 0.3"]}, {"args": ["exit 0"]})
+    run.run()
+
+    long, short = (run.graph.results[number].seconds for number in (0, 1))
+
+    assert 0.3 <= long < 60
+    assert 0 < short < 60
+
+
 def test_what_can_runs_side_by_side(tmp_path: Path) -> None:
     """Each of the two waits for a file that the other makes."""
     a, b = tmp_path / "a", tmp_path / "b"
@@ -121,6 +131,7 @@ def test_a_failure_ends_what_runs_and_keeps_the_rest_from_beginning() -> None:
 
     assert run.run() == ["CANCELLED", "FAILURE", "NOT RUN"]
     assert run.graph.results[1].code == 3
+    assert not any(result.succeeded for result in run.graph.results.values())
     assert run.stopped == [0]
     assert (2, "starting") not in run.lines
 

@@ -167,9 +167,13 @@ def test_a_kind_that_is_not_text_is_an_error_of_its_object() -> None:
 
 
 def test_kinds_without_schema_are_named_not_checked() -> None:
-    issuer = split("apiVersion: cert-manager.io/v1\nkind: ClusterIssuer\nmetadata: {name: i}\n")
+    own = "apiVersion: {0}.io/v1\nkind: {1}\nmetadata: {{name: i}}\n"
+    stream = f"{own.format('traefik', 'Middleware')}---\n{own.format('cert-manager', 'ClusterIssuer')}"
 
-    assert validate(issuer, "1.36") == ["ClusterIssuer (cert-manager.io/v1)"]
+    assert validate(split(stream), "1.36") == [
+        "ClusterIssuer (cert-manager.io/v1)",
+        "Middleware (traefik.io/v1)",
+    ]
 
 
 @pytest.mark.parametrize("version", ["1.9", "1.25", "9.1"], ids=["too old", "the oldest", "too new"])
@@ -177,6 +181,15 @@ def test_a_version_without_schemas_of_its_own_has_the_nearest(version: str) -> N
     fine = split("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
 
     assert validate(fine, version) == []
+
+
+def test_a_version_has_its_own_schemas() -> None:
+    """`resources` of a whole pod came with 1.32."""
+    pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {resources: {}, containers: [{name: c}]}\n"
+
+    assert validate(split(pod), "1.32") == []
+    with pytest.raises(Failure, match="resources"):
+        validate(split(pod), "1.31")
 
 
 ISSUER = "---\napiVersion: cert-manager.io/v1\nkind: ClusterIssuer\nmetadata:\n  name: i\n"

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.deploy.objects import Ref
+from tasks.lib.cluster.api import FIELD_MANAGER
+from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.rollout import judge as module
 from tasks.lib.deploy.rollout.cluster_view import View
-from tasks.lib.deploy.rollout.judge import Outcome, Target, Verdict, judge
+from tasks.lib.deploy.rollout.judge import Outcome, Target, Verdict, judge, target_of
+from tasks.lib.deploy.steps import Action, Step
 from tests.clock import Clock
 
 Thing = dict[str, Any]
@@ -81,6 +83,17 @@ def test_an_object_is_judged_by_its_own_state(live: Thing, outcome: Outcome, rea
 )
 def test_a_job_of_an_earlier_deploy_is_told_as_such(about: Target, reason: str) -> None:
     assert judged(about).reason == reason
+
+
+def test_what_a_step_wrote_is_waited_for_in_that_state() -> None:
+    entry = {"manager": FIELD_MANAGER, "time": "2026-01-01T00:00:07Z"}
+    live = job()
+    live["metadata"] |= {"generation": 3, "managedFields": [entry]}
+    step = Step(Wanted(MIGRATION, {}), Action.RUN, "", {}, live)
+
+    assert target_of(step, live) == Target(MIGRATION, "u", 3, "2026-01-01T00:00:07")
+    assert target_of(step.with_action(Action.AWAIT, ""), live) == Target(MIGRATION, "u", 3)
+    assert target_of(step, job()) == Target(MIGRATION, "u", 0)
 
 
 def test_a_problem_fails_a_deploy_once_it_has_lasted(clock: Clock) -> None:
