@@ -240,7 +240,7 @@ def test_a_cluster_marked_as_anothers_is_not_touched(environment: Case) -> None:
     done = deploy(environment)
 
     assert done.code == 1
-    assert "This is not the cluster that was meant: nothing was changed." in done.stderr
+    assert "This is not the expected cluster; nothing was changed." in done.stderr
     assert set(objects(environment)) - {"ConfigMap/kube-root-ca.crt"} == before
 
 

@@ -195,7 +195,7 @@ def test_a_deployer_with_just_that_role_can_deploy_and_with_less_is_told_what_is
 
     refused = deploy(least)
     assert refused.code == 1
-    missing = f"may not patch deployments.apps in namespace {environment.name}"
+    missing = f"missing: patch deployments.apps in namespace {environment.name}"
     assert "403" in refused.stderr or missing in refused.stderr
 
     environment.kubectl("apply", "-f", str(role))

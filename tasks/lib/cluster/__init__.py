@@ -1,1 +1,1 @@
-"""Reaching a GKE cluster: where it is, who we are to it, and a thin client for its API."""
+"""The Kubernetes API of one GKE cluster: endpoint, client, errors, kinds and permissions."""

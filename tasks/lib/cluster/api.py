@@ -1,7 +1,7 @@
-"""A thin client for the Kubernetes API: JSON in, JSON out, one pool of connections, retries that are safe.
+"""A thin client for the Kubernetes API: JSON in, JSON out, one pool of connections, safe retries.
 
-It speaks in paths and plain dicts, because rendered manifests are dicts and stay so.  docs/decisions/
-says why it is not one of the typed clients: they cost more than the server does.
+It takes paths and plain dicts, as rendered manifests are dicts.
+docs/decisions/0010-thin-kubernetes-client.md says why it is not one of the typed clients.
 """
 
 import json
@@ -31,27 +31,27 @@ PAGE: Final = 500
 SHOWN: Final = 200  # characters of an answer that is not an API server's
 MOMENT: Final = 2.0
 
-# What YAML reads otherwise than JSON, or not at all, where it is not escaped.
+# Characters that YAML does not read as JSON does unless they are escaped.
 ESCAPED: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
-FORGETFUL: Final = re.compile(r'is forbidden: User ".*" cannot ')
+STARTING: Final = re.compile(r'is forbidden: User ".*" cannot ')
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for the server, in seconds: for one try, and for all tries together."""
+    """How long to wait for the server, in seconds: for one attempt, and for all attempts together."""
 
     attempt: float
     total: float
 
 
-# For what can be done without, rather than wait for a server that does not answer.
+# For requests that are optional: they do not wait long for a server that does not answer.
 HURRIED: Final = Patience(5, 10)
 
 
 class Api:
-    """An API server, as the holder of a token sees it.  Safe to use from several threads.
+    """A client of one API server.  Safe to use from several threads.
 
-    `token` returns a bearer token that is valid now, `temporary` says whether a refusal may be tried again.
+    `token` returns a valid bearer token; `temporary` says whether a refusal may be tried again.
     """
 
     def __init__(
@@ -81,13 +81,13 @@ class Api:
         content_type: str = JSON_TYPE,
         accept: str = JSON_TYPE,
     ) -> Json:
-        """Ask, and again while the error may be temporary: every call of this project may be repeated.
+        """Send a request, and again while the error may be temporary: every request here may be repeated.
 
-        `doing` says it in words, for an error message: `apply Deployment web`.
+        `doing` names it for error messages, such as `apply Deployment web`.
 
         Raises:
             ApiError: the server refused.
-            Unreachable: no answer within the patience.
+            Unreachable: no answer in time.
 
         """
         attempts = Attempts(self.patience.total)
@@ -111,7 +111,7 @@ class Api:
                 raise problem
 
     def get(self, path: str, *, doing: str, query: Mapping[str, str] | None = None) -> Json:
-        """Read one object, or whatever is at `path`."""
+        """Read the object at `path`."""
         return self.request("GET", path, doing=doing, query=query)
 
     def list(
@@ -127,7 +127,7 @@ class Api:
             except ApiError as error:
                 if error.status != 410 or not following:
                     raise
-                items, following = [], ""  # the pages expired on the way: start again
+                items, following = [], ""  # the later pages expired: start again
                 continue
             items += answer.get("items") or []
             following = answer["metadata"].get("continue") or ""
@@ -140,11 +140,11 @@ class Api:
         return self.request("PATCH", path, doing=doing, query=asked, body=body, content_type=APPLY_TYPE)
 
     def authorization(self) -> str:
-        """What the header of that name says."""
+        """The value of the header Authorization."""
         return f"Bearer {self._token()}"
 
     def lines(self, path: str, *, query: Mapping[str, str], idle: float) -> Iterator[bytes]:
-        """Stream the lines of a watch or a log until the server ends it, or says nothing for `idle` seconds.
+        """Stream the lines of a watch or a log until the server ends it or sends nothing for `idle` seconds.
 
         Raises:
             ApiError: the server refused.
@@ -166,18 +166,18 @@ class Api:
             raise Unreachable(self.endpoint.server, cause(error)) from error
 
     def patient(self, patience: Patience) -> "Api":
-        """The same server and credentials with other time-outs."""
+        """A client of the same server with other time-outs."""
         return Api(self.endpoint, self._token, patience, self._temporary)
 
     def assured(self) -> "Api":
-        """The same server once its permissions were checked: refusals then are temporary.
+        """A client for after the permissions were checked: it treats later refusals as temporary.
 
-        An API server that has just started refuses everyone until it has read its roles.
+        An API server that has just started refuses every request until it has read its roles.
         """
         return Api(self.endpoint, self._token, self.patience, _is_temporary_when_assured)
 
     def close(self) -> None:
-        """End retries and streams that other threads are in, and drop the connections."""
+        """End the retries and streams of other threads, and drop the connections."""
         self._closing.set()
         for stream in list(self._streams):
             _cut_short(stream)
@@ -188,28 +188,28 @@ class Api:
         """The answer.
 
         Raises:
-            Unreachable: it is no JSON object: a proxy or a login page may have answered instead.
+            Unreachable: it is not a JSON object: a proxy or a login page may have answered instead.
 
         """
         answer = object_in(data or b"{}")
         if answer is None:
-            raise self._replaced(data.decode(errors="replace").strip())
+            raise self._not_an_api_server(data.decode(errors="replace").strip())
         return answer
 
-    def _replaced(self, said: str) -> Unreachable:
+    def _not_an_api_server(self, said: str) -> Unreachable:
         why = f"Something other than an API server answered: {said[:SHOWN]}"
         return Unreachable(self.endpoint.server, why)
 
     def _connections(self) -> "HTTPConnectionPool":
-        """The connections to the one server: to look them up each time is a sixth of a request's cost."""
+        """The connections to the server; looking them up each time costs a sixth of a request."""
         return self._pools.connection_from_url(self.endpoint.server)
 
     def _sent(
         self, method: str, path: str, headers: Mapping[str, str], data: bytes | None
     ) -> "BaseHTTPResponse":
-        """Send it in another thread, so that a signal ends the waiting.
+        """Send it in another thread, so that a signal ends the wait.
 
-        A write in progress gets a moment more, so that what follows, such as releasing the lock, sees it.
+        A write in progress gets two more seconds, so that later steps, such as releasing the lock, see it.
         """
         sending = Background(partial(self._send, method, path, headers, data))
         try:
@@ -238,13 +238,13 @@ class Api:
         )  # fmt: skip
         if elsewhere := response.get_redirect_location():
             response.close()
-            raise self._replaced(f"it redirects to {elsewhere}")
+            raise self._not_an_api_server(f"it redirects to {elsewhere}")
         return response
 
 
 def _is_temporary_when_assured(error: ApiError) -> bool:
-    """What a starting server says; admission and quota also answer 403, but in other words."""
-    return _is_temporary(error) or error.status == 401 or bool(FORGETFUL.search(error.message))
+    """Also what a starting server answers; admission and quota answer 403 with other messages."""
+    return _is_temporary(error) or error.status == 401 or bool(STARTING.search(error.message))
 
 
 def _is_temporary(error: ApiError) -> bool:
@@ -252,32 +252,32 @@ def _is_temporary(error: ApiError) -> bool:
 
 
 def applying(query: Mapping[str, str]) -> dict[str, str]:
-    """The parameters of an apply: whose it is, and that unknown fields are refused."""
+    """The parameters of an apply: this field manager, and refusal of unknown fields."""
     return {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", **query}
 
 
 def encoded(body: Json | list[Json]) -> bytes:
-    """JSON that is YAML too, as which the server reads what is applied.
+    """JSON that is also valid YAML, because the server parses applied objects as YAML.
 
-    YAML does not know the two escapes of which JSON makes one character beyond the first 65,536, an emoji.
+    YAML does not know surrogate pairs, which JSON uses to escape characters such as emojis.
     """
     text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
     return ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
 def with_query(path: str, query: Mapping[str, str] | None) -> str:
-    """A path with parameters, if there are any."""
+    """A path with its parameters."""
     return f"{path}?{urlencode(query)}" if query else path
 
 
 def _cut_short(response: "BaseHTTPResponse") -> None:
-    """End a stream that another thread may be reading: to close it would wait for that."""
+    """End a stream that another thread may be reading; closing it would wait for that thread."""
     with suppress(OSError, RuntimeError, ValueError):  # it may have ended by itself
         response.shutdown()
 
 
 def _split(response: "BaseHTTPResponse", closing: threading.Event) -> Iterator[bytes]:
-    """Whole lines out of whatever pieces arrive; a last line without its end counts too."""
+    """Whole lines from pieces of any size, including a last line without a line end."""
     rest = b""
     while piece := call(response.read1, 65536):
         *whole, rest = (rest + piece).split(b"\n")

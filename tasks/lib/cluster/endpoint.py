@@ -1,4 +1,4 @@
-"""Where an API server is, and connections to it: whom they trust, which proxy they take, how they break."""
+"""The address of an API server, and connections to it: certificate authority, proxy, errors."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -13,11 +13,11 @@ CONNECTIONS: Final = 8
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where an API server is and who vouches for it.
+    """The address of an API server.
 
     Args:
         server: `https://host[:port]`.
-        ca: the certificate authority as PEM; empty for the public ones.
+        ca: its certificate authority as PEM; empty for the public ones.
 
     """
 
@@ -26,7 +26,7 @@ class Endpoint:
 
 
 def pools_to(endpoint: Endpoint) -> "PoolManager":
-    """Connections to the server, through the proxy that the environment names, if any."""
+    """Connections to the server, through the environment's proxy if there is one."""
     import urllib3
 
     options: dict[str, Any] = {"maxsize": CONNECTIONS, "block": False, "ssl_context": _tls(endpoint)}
@@ -36,7 +36,7 @@ def pools_to(endpoint: Endpoint) -> "PoolManager":
 
 
 def proxy_to(endpoint: Endpoint) -> str:
-    """The proxy that the environment, or the system, names for this server; empty for none."""
+    """The proxy that the environment or the system sets for this server; empty for none."""
     from urllib.parse import urlsplit
     from urllib.request import getproxies, proxy_bypass
 
@@ -48,20 +48,20 @@ def _tls(endpoint: Endpoint) -> "ssl.SSLContext":
     import ssl
 
     context = ssl.create_default_context(cadata=endpoint.ca or None)
-    # Python 3.13 turned on checks that the self-made authorities of many clusters do not pass.
+    # Python 3.13 enabled checks that the private authorities of many clusters do not pass.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
 
 
 def transport_errors() -> tuple[type[Exception], ...]:
-    """What a connection raises that cannot be made, or breaks."""
+    """The errors of a connection that fails or breaks."""
     from urllib3.exceptions import HTTPError
 
     return (HTTPError, OSError)
 
 
 def cause(error: BaseException) -> str:
-    """The innermost reason: urllib3 wraps the system's words several times over."""
+    """The innermost reason: urllib3 wraps the system's message several times."""
     while isinstance(inner := getattr(error, "reason", None) or error.__cause__, BaseException):
         error = inner
     return str(error) or type(error).__name__

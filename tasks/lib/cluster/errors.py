@@ -1,4 +1,4 @@
-"""What the Kubernetes API says when it refuses, in words that a person can act on."""
+"""Refusals of the Kubernetes API, with the cause and what to do."""
 
 import json
 import re
@@ -17,54 +17,54 @@ NEXT_STEPS: Mapping[int, str] = {
     422: "Fix the manifest at the field named above.",
     429: "The API server is overloaded: wait a minute and run the same command again.",
 }
-# Quotas and admission also answer 403, in other words than those for a missing role.
+# Quotas and admission policies also answer 403, with other messages than for a missing role.
 RULE = re.compile(r"exceeded quota|denied (the )?request|violates PodSecurity|usage per (Pod|Container)")
 BY_RULE = (
     "A rule of the cluster forbids it: quota, a limit range or an admission policy. docs/on-call.md says "
     "what to do about each."
 )
-# What the server says of a webhook that does not answer; it may be about to start again.
+# The server's message for a webhook that does not answer; it may be restarting.
 SILENT_WEBHOOK = re.compile(r'failed calling webhook "([^"]+)"')
-# GKE's name for a service account whose token lacks the scope that tells its e-mail address.
+# GKE's name for a service account whose token lacks the scope for its e-mail address.
 NUMBERED = re.compile(r'User "\d+"')
 BY_NUMBER = (
     "The token lacks the scope userinfo.email, so GKE knows the account by this number only. A VM has the "
-    "scopes that it was made with: `gcloud compute instances set-service-account VM --scopes "
+    "scopes that it was created with: `gcloud compute instances set-service-account VM --scopes "
     "cloud-platform,userinfo-email`; or bind the role to the number."
 )
 FORBIDDEN = ((RULE, BY_RULE), (NUMBERED, BY_NUMBER))
-ENDING = "because it is being terminated"
-GONE_FIRST = (
+TERMINATING = "because it is being terminated"
+NAMESPACE_DELETED = (
     "The namespace is being deleted: wait until `kubectl get namespace` no longer lists it, then run the "
     "same command again. Its status says what blocks it."
 )
-# What etcd says when it has reached its quota.
+# etcd's message when it has reached its quota.
 FULL = "database space exceeded"
-MAKE_ROOM = (
-    "The cluster's etcd is full: delete what is not needed, compact, defragment and disarm it (on GKE: ask "
-    "support), then run the same command again."
+FREE_SPACE = (
+    "The cluster's etcd is full. Delete unused objects, compact and defragment etcd, and disarm its alarm "
+    "(on GKE: ask support), then run the same command again."
 )
-# An object that does not fit its schema: the server answers 500, as if the error were its own.  Kinds that
-# come with a definition are left out: the server may just not have its newest schema yet.
+# An object that does not fit its schema: the server answers 500 although the error is not its own.  Custom
+# resources are left out: the server may not have their newest schema yet.
 BUILT_IN = r"\(.*; ([a-z]*|(networking|rbac\.authorization|storage)\.k8s\.io)/v\w+, Kind=\w+\)"
 UNTYPED = re.compile(
     rf"failed to create typed patch object {BUILT_IN}"
     rf"|failed to convert new object {BUILT_IN} .*unable to convert unstructured"
 )
-# What etcd says of an object, or the server's own client of etcd before that: the server answers 500.
+# The message of etcd, or of the server's client for etcd, about one object: the server answers 500.
 TOO_LARGE = re.compile(r"etcdserver: request is too large|trying to send message larger than max")
-NO_WAY_IN = (
+NOT_REACHED = (
     "Check the network, a VPN or proxy, and whether the cluster admits this address: "
     "GKE console → cluster → control plane authorised networks."
 )
-# The system's words, and urllib3's, for a request that was sent and not answered in time.
+# The messages of the system and of urllib3 for a request that was sent and not answered in time.
 NO_ANSWER = re.compile(r"\bread\b.* timed out", re.IGNORECASE)
 SLOW = (
-    "It took the request and did not answer in time: it is overloaded, waits for a webhook that does not "
-    "answer (`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations` names them), or the "
-    "network broke. Run the same command again."
+    "It received the request and did not answer in time: it is overloaded, waits for a webhook that does not "
+    "answer (`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations` lists them), or the "
+    "network failed. Run the same command again."
 )
-LATER = "Run the same command again; what is applied already stays."
+AGAIN = "Run the same command again; objects that were applied are kept."
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class ApiError(Failure):
     """The API server answered with an error.
 
     Args:
-        doing: what was asked of it, such as `apply Deployment staging-web`.
+        doing: the request, such as `apply Deployment staging-web`.
         reason: the machine-readable reason, such as `AlreadyExists`.
         causes: single problems, where the server lists them.
 
@@ -100,33 +100,33 @@ class ApiError(Failure):
 
     @property
     def in_short(self) -> str:
-        """The server's words: single problems with their fields, where it lists them."""
+        """The server's message, or the single problems with their fields where it lists them."""
         told = (f"{cause.field}: {cause.message}" if cause.field else cause.message for cause in self.causes)
         return "; ".join(told) or self.message
 
 
 def is_permanent(message: str) -> bool:
-    """Whether an error stays until somebody fixes it, although its status says that it is temporary."""
+    """Whether an error stays until someone fixes it, although its status is a temporary one."""
     return FULL in message or bool(UNTYPED.match(message) or TOO_LARGE.search(message))
 
 
 def next_step(status: int, message: str) -> str:
     """What to do about a refusal."""
     if FULL in message:
-        return MAKE_ROOM
+        return FREE_SPACE
     if TOO_LARGE.search(message):
         return NEXT_STEPS[413]
-    if ENDING in message:
-        return GONE_FIRST
+    if TERMINATING in message:
+        return NAMESPACE_DELETED
     if silent := SILENT_WEBHOOK.search(message):
         return (
             f"The webhook {silent[1]} does not answer: check the pods behind its service, which "
             "`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations -o yaml` names. "
-            f"{LATER}"
+            f"{AGAIN}"
         )
     if status == 403:
         return next((step for words, step in FORBIDDEN if words.search(message)), NEXT_STEPS[403])
-    return NEXT_STEPS[422] if UNTYPED.match(message) else NEXT_STEPS.get(status, LATER)
+    return NEXT_STEPS[422] if UNTYPED.match(message) else NEXT_STEPS.get(status, AGAIN)
 
 
 class Unreachable(Failure):
@@ -134,13 +134,13 @@ class Unreachable(Failure):
 
     def __init__(self, server: str, why: str) -> None:
         how, next_step = (
-            ("did not answer", SLOW) if NO_ANSWER.search(why) else ("could not be reached", NO_WAY_IN)
+            ("did not answer", SLOW) if NO_ANSWER.search(why) else ("could not be reached", NOT_REACHED)
         )
         super().__init__(f"The cluster's API server {server} {how}.", why, next_step)
 
 
 def object_in(data: bytes) -> dict[str, Any] | None:
-    """The JSON object that an answer holds; None for anything else, such as a proxy's or a login page."""
+    """The JSON object in an answer; None for anything else, such as a proxy's error or a login page."""
     try:
         found = json.loads(data)
     except ValueError:
@@ -149,7 +149,7 @@ def object_in(data: bytes) -> dict[str, Any] | None:
 
 
 def api_error(doing: str, status: int, body: bytes) -> ApiError:
-    """Read the error out of a response, which is a Status object or, from a proxy, any text."""
+    """The error in a response: a Status object or, from a proxy, any text."""
     answer = object_in(body)
     if answer is None:
         text = body.decode(errors="replace").strip()[:500]
@@ -158,7 +158,7 @@ def api_error(doing: str, status: int, body: bytes) -> ApiError:
 
 
 def from_status(doing: str, answer: Mapping[str, Any]) -> ApiError:
-    """Read the error out of a Status object, as a response or a watch's ERROR event carries it."""
+    """The error in a Status object, from a response or an ERROR event of a watch."""
     listed = (answer.get("details") or {}).get("causes") or []
     causes = [Cause(c.get("reason", ""), c.get("field", ""), c.get("message", "")) for c in listed]
     return ApiError(

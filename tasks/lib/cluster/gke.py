@@ -1,7 +1,7 @@
-"""From an environment's settings to its cluster: what the GKE API says of it, a client, and the mark in it.
+"""From an environment's settings to its cluster: the GKE API's answer, a client, and the cluster's mark.
 
-The mark is a ConfigMap that the first deploy writes into the environment's namespace, and each later one
-compares: settings that point to another environment's cluster are caught by it.
+The mark is a ConfigMap that the first deploy writes into the environment's namespace and that each later one
+checks, so settings that point to another environment's cluster are noticed.
 """
 
 import base64
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from tasks.lib import signals
 from tasks.lib.background import call
 from tasks.lib.cluster.api import Api, Json, Patience
 from tasks.lib.cluster.endpoint import Endpoint
@@ -18,10 +19,10 @@ from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kinds, discover
 from tasks.lib.errors import Failure
 from tasks.lib.google.answers import object_in, refusal_words
+from tasks.lib.retry import TEMPORARY, Attempts, retry_after
 
 if TYPE_CHECKING:
     from requests import Response, Session
-    from urllib3 import Retry
 
     from tasks.lib.settings.model import Environment, Settings
 
@@ -59,10 +60,10 @@ class Connection:
 
 
 def connect(settings: "Settings", environment: "Environment") -> Connection:
-    """Reach the environment's cluster; its first answer shows that it accepts the credentials.
+    """Connect to the environment's cluster; listing its kinds shows that it accepts the credentials.
 
     Raises:
-        Failure: no credentials, no such cluster, not reachable, or the credentials are not accepted.
+        Failure: no credentials, no such cluster, not reachable, or it does not accept the credentials.
 
     """
     from tasks.lib.google.credentials import Tokens, credentials
@@ -91,7 +92,7 @@ def find(settings: "Settings", environment: "Environment", session: "Session") -
     """Ask GKE for the environment's cluster.
 
     Raises:
-        Failure: the cluster does not exist, may not be seen, is not usable, or GKE cannot be reached.
+        Failure: the cluster does not exist or is not usable, permission is missing, or GKE cannot be reached.
 
     """
     response = _ask(settings, environment, session)
@@ -101,7 +102,7 @@ def find(settings: "Settings", environment: "Environment", session: "Session") -
 
 
 def read(environment: "Environment", answer: Mapping[str, Any]) -> Found:
-    """Check GKE's answer against what was asked for, and take the endpoint from it.
+    """Check that GKE's answer is about the right cluster, and read the endpoint in it.
 
     Raises:
         Failure: the answer is about another cluster, or one that cannot be deployed to.
@@ -110,7 +111,7 @@ def read(environment: "Environment", answer: Mapping[str, Any]) -> Found:
     found = (answer.get("location") or answer.get("zone"), answer.get("name"))
     if found != (environment.zone, environment.cluster):
         wanted = f"{environment.cluster} in {environment.zone}"
-        raise wrong_cluster(environment, wanted, f"{found[1]} in {found[0]}", "The GKE API")
+        raise wrong_cluster(environment, wanted, f"{found[1]} in {found[0]}", "the GKE API")
     status = answer.get("status", "")
     if status in UNUSABLE:
         raise Failure(
@@ -122,7 +123,7 @@ def read(environment: "Environment", answer: Mapping[str, Any]) -> Found:
 
 
 def endpoint(environment: "Environment", answer: Mapping[str, Any]) -> Endpoint:
-    """The way in: the DNS name where outsiders may use it, else the address and its authority.
+    """The DNS endpoint where it allows external traffic, else the IP address and its certificate authority.
 
     Raises:
         Failure: the answer has neither.
@@ -139,30 +140,30 @@ def endpoint(environment: "Environment", answer: Mapping[str, Any]) -> Endpoint:
         pem = ""
     if not address or "BEGIN CERTIFICATE" not in pem:
         raise Failure(
-            f"GKE's answer about cluster {environment.cluster} has no endpoint that can be used.",
+            f"GKE's answer about cluster {environment.cluster} has no usable endpoint.",
             f"endpoint: {address or 'none'}; certificate authority: {'given' if pem else 'none'}; "
-            f"DNS endpoint for outside: {'none' if not dns.get('endpoint') else 'not allowed'}.",
+            f"DNS endpoint: {'none' if not dns.get('endpoint') else 'no external traffic'}.",
             f"gcloud container clusters describe {_flags(environment)}",
         )
     return Endpoint(f"https://{address}", pem)
 
 
 def wrong_cluster(environment: "Environment", expected: str, found: str, source: str) -> Failure:
-    """The error for a server that is another than the one meant."""
+    """The error for a cluster that is not the expected one."""
     return Failure(
-        "This is not the cluster that was meant: nothing was changed.",
-        f"expected {expected}\nfound    {found}\n{source} says so.",
+        "This is not the expected cluster; nothing was changed.",
+        f"expected {expected}\nfound    {found}\nsource:  {source}",
         f"Check its project, zone, cluster and namespace: ./inv settings --environment {environment.name}",
     )
 
 
 def refusal(environment: "Environment", status: int, words: str) -> Failure:
-    """GKE's refusal, told by its status."""
+    """The error for GKE's refusal."""
     name = environment.cluster_name
     what, next_step = {
         401: ("GKE does not accept the credentials.", "gcloud auth application-default login"),
         403: (
-            f"The credentials may not look at cluster {environment.cluster}.",
+            f"Missing permission to read cluster {environment.cluster}.",
             f"gcloud projects add-iam-policy-binding {environment.project} --role roles/container.developer "
             "--member …",
         ),
@@ -187,7 +188,7 @@ def mark(environment: "Environment") -> Json:
 
 
 def _expected(environment: "Environment") -> dict[str, str]:
-    """What the mark of this environment says."""
+    """The data of this environment's mark."""
     return {
         "environment": environment.name,
         "project": environment.project,
@@ -210,7 +211,7 @@ def compare_mark(environment: "Environment", found: Mapping[str, str]) -> None:
 
 
 def check_mark(api: Api, environment: "Environment") -> bool:
-    """Compare the mark in the cluster with the environment; returns whether there is one yet.
+    """Compare the mark in the cluster with the environment; False where there is none yet.
 
     Raises:
         Failure: the mark names another environment or cluster.
@@ -229,7 +230,7 @@ def check_mark(api: Api, environment: "Environment") -> bool:
 
 
 def write_mark(api: Api, environment: "Environment") -> None:
-    """Leave the mark."""
+    """Write the mark."""
     path = f"/api/v1/namespaces/{environment.namespace}/configmaps/{MARK}"
     api.apply(path, mark(environment), doing=f"write ConfigMap {MARK}")
 
@@ -262,26 +263,25 @@ def create_namespace(api: Api, name: str) -> None:
 
 
 def _ask(settings: "Settings", environment: "Environment", session: "Session") -> "Response":
+    """GKE's answer, after further attempts where an error may be temporary."""
     import requests
-    from requests.adapters import HTTPAdapter
 
-    limits = settings.time_limits
-    session.mount(settings.google.container, HTTPAdapter(max_retries=_retries()))
-    url = f"{settings.google.container}/v1/{environment.cluster_name}"
-    try:
-        return call(session.get, url, timeout=limits.container_attempt)
-    except requests.RequestException as error:
-        raise Failure(
-            f"The GKE API {settings.google.container} could not be reached.", str(error),
-            "Check the network or proxy, then run the same command again.",
-        ) from error  # fmt: skip
-
-
-def _retries() -> "Retry":
-    from urllib3 import Retry
-
-    passing = [429, 500, 502, 503, 504]
-    return Retry(3, read=1, backoff_factor=0.2, status_forcelist=passing, raise_on_status=False)
+    google, limits = settings.google.container, settings.time_limits
+    attempts = Attempts(limits.container)
+    while True:
+        try:
+            response = call(
+                session.get, f"{google}/v1/{environment.cluster_name}", timeout=limits.container_attempt
+            )
+            pause = attempts.pause(retry_after(response.headers.get("Retry-After")))
+            if response.status_code not in TEMPORARY or pause is None:
+                return response
+        except requests.RequestException as error:
+            pause = attempts.pause()
+            if pause is None:
+                next_step = "Check the network or proxy, then run the same command again."
+                raise Failure(f"The GKE API {google} could not be reached.", str(error), next_step) from error
+        signals.sleep(pause)
 
 
 def _flags(environment: "Environment") -> str:

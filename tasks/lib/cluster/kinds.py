@@ -1,4 +1,4 @@
-"""Which kinds a cluster knows, and where their objects live: its discovery documents as a table."""
+"""The kinds that a cluster serves, and the paths of their objects."""
 
 import time
 from collections.abc import Collection, Mapping
@@ -10,7 +10,7 @@ from tasks.lib.cluster.api import Api, Json
 from tasks.lib.errors import Failure
 
 PAUSE: Final = 0.1
-# One document for all groups; older servers know it by its beta name.
+# One document for all groups; older servers serve it as v2beta1.
 AGGREGATED: Final = (
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"
     "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
@@ -19,7 +19,7 @@ AGGREGATED: Final = (
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind as the server serves it.
+    """A kind that the server serves.
 
     Args:
         api_version: `v1` or `apps/v1`.
@@ -57,7 +57,7 @@ def discover(api: Api) -> Kinds:
 
 
 def discover_with(api: Api, brought: Collection[tuple[str, str]]) -> Kinds:
-    """The same, once it tells of kinds that were just defined: the server takes a moment to list them."""
+    """The same, after waiting for kinds that were just defined: the server takes a moment to list them."""
     deadline = time.monotonic() + api.patience.total
     while True:
         found = discover(api)
@@ -70,13 +70,13 @@ def parse(document: Json) -> list[Kind]:
     """Read an APIGroupDiscoveryList.
 
     Raises:
-        Failure: the server is too old to answer with one.
+        Failure: the server is too old for it.
 
     """
     if document.get("kind") != "APIGroupDiscoveryList":
         raise Failure(
             "The cluster does not list its kinds in one document.",
-            f"It answered with {document.get('kind')}; that document came with Kubernetes 1.27.",
+            f"It answered with {document.get('kind')}; Kubernetes lists them since version 1.27.",
             "Upgrade the cluster's control plane.",
         )
     found = []

@@ -1,4 +1,4 @@
-"""Which permissions a deploy needs, whether the cluster grants them, and the roles that do."""
+"""The permissions that a deploy needs, whether the cluster grants them, and roles that grant them."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,15 +18,15 @@ VERBS_OF_THE_LOCK: Final = ("get", "create", "update", "patch", "watch", "delete
 VERBS_OF_HISTORY: Final = ("get", "list", "create", "patch", "delete")
 RBAC: Final = "rbac.authorization.k8s.io"
 ROLE: Final = "lookit-deployer"
-# Kinds that are deleted and recreated where a change requires it.
+# Kinds that are deleted and recreated if a change requires it.
 RECREATED: Final = frozenset({"Job", "StorageClass", "RoleBinding", "ClusterRoleBinding"})
-# Kinds that no deploy ever removes: they hold data, or data depends on them.
+# Kinds that a deploy never removes: they hold data, or data depends on them.
 NEVER_REMOVED: Final = frozenset({"PersistentVolumeClaim", "Namespace", "CustomResourceDefinition"})
 
-# Kinds that may read configuration although a deploy need not use them itself.
+# Kinds that may read configuration and that a deploy looks at for no other reason.
 READERS_ALONE: Final = (("apps", "controllerrevisions"), ("batch", "cronjobs"))
 
-# Up to so many of a namespace are asked for one by one.
+# Up to this many permissions in a namespace are checked one by one.
 FEW: Final = 5
 
 
@@ -52,7 +52,7 @@ class Permission:
         return f"{self.verb} {dotted} {where}"
 
     def review(self) -> Json:
-        """The SelfSubjectAccessReview that asks for it."""
+        """The SelfSubjectAccessReview for it."""
         resource, _, subresource = self.resource.partition("/")
         attributes = {"group": self.group, "resource": resource, "verb": self.verb}
         if subresource:
@@ -67,9 +67,11 @@ class Permission:
 
 
 def needed(used: Iterable[tuple[Kind, str]], namespace: str) -> list[Permission]:
-    """Every permission that a deploy of these kinds uses, sorted.
+    """Every permission that a deploy of these kinds needs, sorted.
 
-    `used` are the kinds that are applied, `namespace` is the environment's, whose workloads are watched.
+    Args:
+        used: the applied kinds, each with the namespace of its objects.
+        namespace: the environment's, whose workloads are watched.
 
     """
     permissions = {
@@ -102,7 +104,7 @@ def needed(used: Iterable[tuple[Kind, str]], namespace: str) -> list[Permission]
 
 
 def to_watch(places: Iterable[tuple[Kind, str]]) -> list[Permission]:
-    """What it takes to wait for workloads: to watch each kind in its namespace, and to deal with pods."""
+    """The permissions to wait for workloads: to watch each kind in its namespace, and to handle pods."""
     found: set[Permission] = set()
     for kind, namespace in places:
         where = namespace if kind.namespaced else ""
@@ -113,7 +115,7 @@ def to_watch(places: Iterable[tuple[Kind, str]]) -> list[Permission]:
 
 
 def to_read(kinds: Iterable[tuple[Kind, str]]) -> list[Permission]:
-    """What it takes to look objects up by their names, sorted."""
+    """The permissions to read objects by name, sorted."""
     return sorted(
         {
             Permission(where if kind.namespaced else "", kind.group, kind.plural, "get")
@@ -123,7 +125,7 @@ def to_read(kinds: Iterable[tuple[Kind, str]]) -> list[Permission]:
 
 
 def to_remove(kinds: Iterable[tuple[Kind, str]]) -> list[Permission]:
-    """What it takes to find and delete objects of kinds that are not applied any more, sorted."""
+    """The permissions to list and delete objects that are no longer applied, sorted."""
     return sorted(
         Permission(where if kind.namespaced else "", kind.group, kind.plural, verb)
         for kind, where in kinds
@@ -131,8 +133,8 @@ def to_remove(kinds: Iterable[tuple[Kind, str]]) -> list[Permission]:
     )
 
 
-def handed_on(roles: Iterable[Json]) -> list[Permission]:
-    """What rendered roles grant: RBAC refuses a role that grants more than its creator may do."""
+def granted_by(roles: Iterable[Json]) -> list[Permission]:
+    """The permissions in rendered roles: RBAC refuses a role that grants more than its creator has."""
     return sorted(
         Permission(role["metadata"].get("namespace", ""), group, resource, verb)
         for role in roles
@@ -145,10 +147,10 @@ def handed_on(roles: Iterable[Json]) -> list[Permission]:
 
 
 def missing(api: Api, wanted: Sequence[Permission]) -> list[Permission]:
-    """Those of `wanted` that the cluster would not grant.
+    """Those of `wanted` that the cluster does not grant.
 
-    What its rules grant for sure is read at once; all else, which something besides roles may grant, is asked
-    for one by one, several at a time.
+    The rules of a namespace are read with one request.  What they do not grant may still be granted by other
+    means than roles, so it is checked one by one, several at a time.
     """
     count = Counter(permission.namespace for permission in wanted if permission.namespace)
     many = [namespace for namespace, number in count.items() if number > FEW]
@@ -159,7 +161,7 @@ def missing(api: Api, wanted: Sequence[Permission]) -> list[Permission]:
 
 
 def grants(rule: Mapping[str, Sequence[str]], permission: Permission) -> bool:
-    """Whether a rule of RBAC grants the permission; one for objects by name does not."""
+    """Whether a rule of RBAC grants the permission; a rule for named objects does not."""
     _, slash, part = permission.resource.partition("/")
     resources = {"*", permission.resource, *([f"*/{part}"] if slash else [])}
     return (
@@ -174,24 +176,24 @@ def require(api: Api, wanted: Sequence[Permission]) -> None:
     """Check that all of `wanted` is granted.
 
     Raises:
-        Failure: some is not; the message lists it, and the account that the cluster knows.
+        Failure: some are missing; the message lists them, and the account that the cluster sees.
 
     """
     if lacking := missing(api, wanted):
         user = known_as(api)
-        ask = "Ask a cluster administrator for them; docs/deploy.md shows a role with exactly what is needed."
+        ask = "Ask a cluster administrator for them; docs/deploy.md shows a role that has them."
         raise Failure(
             f"The cluster does not grant {len(lacking)} of the {len(wanted)} permissions a deploy needs.",
             "\n".join([
-                *([f"The cluster knows this account as {user}."] if user else []),
-                *(f"may not {permission}" for permission in lacking),
+                *([f"The cluster sees this account as {user}."] if user else []),
+                *(f"missing: {permission}" for permission in lacking),
             ]),
             BY_NUMBER if user.isdigit() else ask,
         )  # fmt: skip
 
 
 def known_as(api: Api) -> str:
-    """The name that the cluster knows us by; empty where it does not tell."""
+    """The name of our account in the cluster; empty where the cluster does not say."""
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
     try:
@@ -202,7 +204,7 @@ def known_as(api: Api) -> str:
 
 
 def roles(permissions: Iterable[Permission], account: str) -> list[Json]:
-    """A role per namespace and one for the whole cluster, each bound to the user with this e-mail address."""
+    """A role per namespace and one for the whole cluster, each bound to the user `account`."""
     by_namespace: dict[str, list[Permission]] = defaultdict(list)
     for permission in permissions:
         by_namespace[permission.namespace].append(permission)
@@ -230,7 +232,7 @@ def _pair(namespace: str, permissions: list[Permission], account: str) -> tuple[
 
 
 def _role_rules(permissions: list[Permission]) -> list[Json]:
-    """One rule for all resources of a group that need the same verbs."""
+    """One rule for all resources of a group with the same verbs."""
     verbs: dict[tuple[str, str], list[str]] = defaultdict(list)
     for permission in permissions:
         verbs[permission.group, permission.resource].append(permission.verb)
@@ -244,7 +246,7 @@ def _role_rules(permissions: list[Permission]) -> list[Json]:
 
 
 def _rules(api: Api, namespace: str) -> list[Json]:
-    """What roles grant us in a namespace; none where the cluster does not tell."""
+    """The rules that apply to us in a namespace; none where the cluster does not say."""
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectRulesReview",

@@ -1,4 +1,4 @@
-"""A real HTTPS server that answers from a script: for faults that a healthy server does not have."""
+"""A real HTTPS server that answers from a script: for errors that a healthy server does not have."""
 
 import datetime
 import ipaddress

@@ -53,7 +53,7 @@ def test_a_request_carries_token_query_and_json(server: Scripted) -> None:
 
 @given(st.text())
 @example('🚀 \x7f\x85\x9f\u2028\u2029\ufeff\ufffe \\ud83d "quoted"\t\r\n')
-def test_what_is_sent_reads_the_same_as_json_and_as_yaml(text: str) -> None:
+def test_sent_json_is_also_valid_yaml(text: str) -> None:
     sent = encoded({"text": text})
     assert json.loads(sent) == yaml.load(sent.decode(), yaml.CSafeLoader) == {"text": text}
 
@@ -88,7 +88,7 @@ def test_the_server_may_say_how_long_to_wait(server: Scripted, clock: Clock) -> 
     assert slept >= 0.75
 
 
-def test_patience_ends_with_the_last_error(server: Scripted, clock: Clock) -> None:
+def test_the_last_error_is_raised_after_the_time_limit(server: Scripted, clock: Clock) -> None:
     server.answers = [status(503, "ServiceUnavailable", "etcd is full")]
 
     with pytest.raises(ApiError) as caught:
@@ -155,7 +155,7 @@ def test_other_errors_of_the_server_are_temporary(server: Scripted, words: str) 
     assert server.api().apply("/x", {}, doing="apply x") == {}
 
 
-def test_a_server_that_is_not_there_is_named(clock: Clock) -> None:
+def test_an_unreachable_server_is_named(clock: Clock) -> None:
     absent = Scripted(Endpoint("https://127.0.0.1:9")).api()
 
     with pytest.raises(Unreachable, match="https://127.0.0.1:9 could not be reached") as caught:
@@ -228,7 +228,7 @@ def suppressed(asking: Api) -> None:
 @pytest.mark.parametrize(
     "body", [b"<html>Log in first</html>", b"[]", b'"yes"'], ids=["a page", "a list", "a text"]
 )
-def test_an_answer_that_is_no_api_servers_fails_at_once(server: Scripted, clock: Clock, body: bytes) -> None:
+def test_an_answer_of_another_server_fails_at_once(server: Scripted, clock: Clock, body: bytes) -> None:
     server.answers = [Answer(body=body)]
 
     with pytest.raises(Unreachable) as caught:
@@ -238,7 +238,7 @@ def test_an_answer_that_is_no_api_servers_fails_at_once(server: Scripted, clock:
     assert clock.slept == []
 
 
-def test_a_redirect_is_no_answer_of_an_api_server(server: Scripted, clock: Clock) -> None:
+def test_a_redirect_is_refused(server: Scripted, clock: Clock) -> None:
     """As most networks do that want somebody to log in first; an API server never does."""
     server.answers = [Answer(302, b"<html>Found</html>", {"Location": "https://login.example/?from=cluster"})]
     asking = server.api()
@@ -268,9 +268,7 @@ def test_a_stream_gives_whole_lines(server: Scripted) -> None:
 @pytest.mark.parametrize(
     ("answer", "error"), [(status(403, "Forbidden", "no"), ApiError), (Answer(0), Unreachable)]
 )
-def test_a_stream_that_cannot_begin_says_why(
-    server: Scripted, answer: Answer, error: type[Exception]
-) -> None:
+def test_a_refused_stream_explains_why(server: Scripted, answer: Answer, error: type[Exception]) -> None:
     server.answers = [answer]
 
     with pytest.raises(error):
@@ -288,7 +286,7 @@ def test_a_closed_client_gives_up_at_once(server: Scripted, clock: Clock) -> Non
     assert clock.slept == []
 
 
-def test_an_answer_that_is_no_status_is_quoted(server: Scripted) -> None:
+def test_an_error_that_is_not_a_status_is_quoted(server: Scripted) -> None:
     server.answers = [Answer(404, b"<html>no such page</html>")]
 
     with pytest.raises(ApiError) as caught:

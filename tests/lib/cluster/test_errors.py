@@ -42,13 +42,13 @@ def test_a_403_names_the_fix_that_fits_its_message(message: str, step: str) -> N
     ],
     ids=["etcd", "before etcd"],
 )
-def test_an_object_that_etcd_does_not_take_is_not_sent_again(message: str) -> None:
+def test_an_object_too_large_for_etcd_is_not_sent_again(message: str) -> None:
     assert is_permanent(message)
     assert "split it" in api_error("apply it", 500, message.encode()).next_step
 
 
 @pytest.mark.parametrize("code", [500, 504])
-def test_a_webhook_that_does_not_answer_is_named(code: int) -> None:
+def test_a_silent_webhook_is_named(code: int) -> None:
     said = (
         'Internal error occurred: failed calling webhook "validate.nginx.ingress.kubernetes.io": failed to call '
         'webhook: Post "https://x.svc:443/y?timeout=10s": context deadline exceeded'
@@ -63,8 +63,8 @@ def test_a_webhook_that_does_not_answer_is_named(code: int) -> None:
 @pytest.mark.parametrize(
     ("why", "first"),
     [
-        ("The read operation timed out", "It took the request"),
-        ("Read timed out. (read timeout=15.0)", "It took the request"),
+        ("The read operation timed out", "It received the request"),
+        ("Read timed out. (read timeout=15.0)", "It received the request"),
         ("Connection to 10.0.0.1 timed out. (connect timeout=15.0)", "Check the network"),
         ("[Errno 111] Connection refused", "Check the network"),
     ],
@@ -81,5 +81,5 @@ def test_an_unanswered_request_may_wait_for_a_webhook(why: str, first: str) -> N
     assert "network" in next_step
 
 
-def test_a_server_that_ends_is_asked_again() -> None:
+def test_a_stopping_server_is_asked_again() -> None:
     assert not is_permanent("etcdserver: leader changed")

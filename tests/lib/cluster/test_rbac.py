@@ -81,7 +81,7 @@ def test_everything_that_is_missing_is_named_at_once(server: Scripted) -> None:
 
     assert caught.value.what == "The cluster does not grant 2 of the 2 permissions a deploy needs."
     assert caught.value.why == (
-        "may not patch deployments.apps in namespace default\nmay not create namespaces in the whole cluster"
+        "missing: patch deployments.apps in namespace default\nmissing: create namespaces in the whole cluster"
     )
 
 
@@ -126,7 +126,7 @@ def reviewed(*rules: dict[str, list[str]]) -> Answer:
     return Answer(body=json.dumps({"status": {"resourceRules": rules, "incomplete": True}}).encode())
 
 
-def test_only_what_rules_do_not_grant_is_asked_singly(server: Scripted) -> None:
+def test_only_permissions_outside_the_rules_are_checked_one_by_one(server: Scripted) -> None:
     denied = Answer(body=json.dumps({"status": {"allowed": False}}).encode())
     server.answers = [reviewed(rule(verbs=["get", "list", "watch", "patch", "create", "update"])), denied]
     verbs = ("create", "delete", "get", "list", "patch", "update", "watch")
@@ -134,7 +134,7 @@ def test_only_what_rules_do_not_grant_is_asked_singly(server: Scripted) -> None:
     with pytest.raises(Failure) as caught:
         require(server.api(), [Permission("default", "", "pods", verb) for verb in verbs])
 
-    assert caught.value.why == "may not delete pods in namespace default"
+    assert caught.value.why == "missing: delete pods in namespace default"
     assert [asked.path.rpartition("/")[2] for asked in server.asked] == [
         "selfsubjectrulesreviews",
         "selfsubjectaccessreviews",
@@ -143,7 +143,7 @@ def test_only_what_rules_do_not_grant_is_asked_singly(server: Scripted) -> None:
     assert json.loads(server.asked[0].body)["spec"] == {"namespace": "default"}
 
 
-def test_cluster_wide_permissions_are_always_asked_singly(server: Scripted) -> None:
+def test_cluster_wide_permissions_are_checked_one_by_one(server: Scripted) -> None:
     server.answers = [Answer(body=json.dumps({"status": {"allowed": True}}).encode())]
 
     require(server.api(), [Permission("", "", "namespaces", verb) for verb in "abcdefgh"])
@@ -151,7 +151,7 @@ def test_cluster_wide_permissions_are_always_asked_singly(server: Scripted) -> N
     assert len(server.asked) == 8
 
 
-def test_unreadable_rules_are_asked_singly(server: Scripted) -> None:
+def test_without_rules_permissions_are_checked_one_by_one(server: Scripted) -> None:
     granted = Answer(body=json.dumps({"status": {"allowed": True}}).encode())
     server.answers = [status(403, "Forbidden", "not yours"), granted]
 
@@ -167,7 +167,7 @@ def test_unreadable_rules_are_asked_singly(server: Scripted) -> None:
         ("104312345678901234567", "The token lacks the scope userinfo.email"),
     ],
 )
-def test_the_account_name_is_told(server: Scripted, user: str, step: str) -> None:
+def test_the_account_name_is_shown(server: Scripted, user: str, step: str) -> None:
     denied = Answer(body=json.dumps({"status": {"allowed": False}}).encode())
     server.answers = [denied, Answer(body=json.dumps({"status": {"userInfo": {"username": user}}}).encode())]
 
@@ -175,7 +175,7 @@ def test_the_account_name_is_told(server: Scripted, user: str, step: str) -> Non
         require(server.api(), [Permission("default", "apps", "deployments", "patch")])
 
     assert caught.value.why.splitlines() == [
-        f"The cluster knows this account as {user}.",
-        "may not patch deployments.apps in namespace default",
+        f"The cluster sees this account as {user}.",
+        "missing: patch deployments.apps in namespace default",
     ]
     assert caught.value.next_step.startswith(step)

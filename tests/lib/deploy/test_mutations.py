@@ -118,7 +118,7 @@ def without_a_cluster(objects: Sequence[Object], before: Sequence[Wanted], kinds
     pin_with(SETTINGS.image.repository, objects, lambda image: DIGEST)
     found = [labelled(w, "default") for w in wanted(objects, kinds, "default")]
     scopes_to_come(w.body for w in found)
-    rbac.handed_on(w.body for w in found)
+    rbac.granted_by(w.body for w in found)
     live = {w.ref: annotated(w.body, {"a": "b"}) for w in before}
     for there in ({}, live):
         steps = decide(found, there, run_jobs=False)

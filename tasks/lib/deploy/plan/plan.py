@@ -132,7 +132,7 @@ def needed(to: Destination, objects: Sequence[Wanted]) -> list[rbac.Permission]:
     own = rbac.needed(used, to.namespace)
     places = places_to_watch(w.ref for w in objects if may_be_awaited(w.ref, deploy))
     watched = rbac.to_watch((kinds[key], namespace) for key, namespace in places if key in kinds)
-    return sorted({*own, *watched, *rbac.handed_on(w.body for w in objects)})
+    return sorted({*own, *watched, *rbac.granted_by(w.body for w in objects)})
 
 
 def arrange(steps: Sequence[Step], phases: Sequence[settings_of.Phase], prefix: str) -> tuple[Phase, ...]:
