@@ -1,6 +1,6 @@
-"""Work in other threads, for which the main thread waits in such a way that a signal ends the waiting.
+"""Work in other threads that the main thread can wait for, and stop waiting for when a signal comes.
 
-A process that ends does not wait for these threads.
+A process that exits does not wait for these threads.
 """
 
 from collections import deque
@@ -19,17 +19,17 @@ Arguments = ParamSpec("Arguments")
 
 
 class Background(Generic[Result]):
-    """Does `work` in a thread; its result or exception is there where it is waited for."""
+    """Does `work` in a thread; `wait` returns its result or raises its exception."""
 
     def __init__(self, work: Callable[[], Result]) -> None:
         self._work = work
         self._error: BaseException | None = None
-        # Not the thread's own end: the main thread cannot wait for that and for signals.
+        # The main thread cannot wait for the end of a thread and for signals at once.
         self._ended = signals.Event()
         Thread(target=self._run, daemon=True).start()
 
     def wait(self) -> Result:
-        """Return its result when it is done.
+        """Wait for the end of the work and return its result.
 
         Raises:
             BaseException: what the work raised.
@@ -42,7 +42,7 @@ class Background(Generic[Result]):
         return self._result
 
     def is_done(self, seconds: float | None = None) -> bool:
-        """Wait so long for its end, whatever comes of it; says whether that has come."""
+        """Wait at most `seconds` for the end of the work; returns whether it has ended."""
         return self._ended.wait(seconds)
 
     def _run(self) -> None:
@@ -55,10 +55,10 @@ class Background(Generic[Result]):
 
 
 def call(function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-    """Call what waits and is not ours, such as an HTTP client.  For the main thread another one calls it.
+    """Call a function that blocks, such as an HTTP client's, in another thread if this is the main thread.
 
     Raises:
-        KeyboardInterrupt: a signal came; the call is left alone, and nobody takes its result.
+        KeyboardInterrupt: a signal came; the call goes on and its result is ignored.
 
     """
     if not signals.in_main_thread():
@@ -72,10 +72,10 @@ def side_by_side(
     at_once: int,
     stop: Callable[[], None] | None = None,
 ) -> list[Result]:
-    """What `function` returns for each item, in their order; it is called for so many at once.
+    """What `function` returns for each item, in their order, with at most `at_once` calls at a time.
 
-    After an exception or a signal no further call begins.  Those under way are waited for, after a signal
-    only where `stop` is given, which ends them.
+    After an exception or a signal no further call begins.  Running calls are waited for, after a signal
+    only if `stop` is given, which ends them.
     """
     waiting = deque(enumerate(items))
     results: dict[int, Result] = {}
@@ -103,7 +103,7 @@ def side_by_side(
 
 
 def completed(futures: Iterable[Future[Result]]) -> Iterator[Future[Result]]:
-    """The futures, each as soon as it is done or cancelled, as `concurrent.futures.as_completed`."""
+    """The futures, each as soon as it is done or cancelled, like `concurrent.futures.as_completed`."""
     pending = set(futures)
     changed = signals.Event()
     for future in pending:

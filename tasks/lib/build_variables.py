@@ -1,7 +1,7 @@
-"""The facts about the commit being released, under the names that Cloud Build gives them.
+"""The commit being released: its SHA, branch, tag, repository and build, under Cloud Build's names.
 
-An option of the task wins over Cloud Build's variable, which wins over what git says.  Values end up in
-manifests, labels and image tags, so all of them are checked here, together.
+An option of the task wins over Cloud Build's variable, which wins over git.  Values are used in manifests,
+labels and image tags, so all of them are checked here.
 
 Source of the names: Cloud Build's default substitutions,
 https://cloud.google.com/build/docs/configuring-builds/substitute-variable-values
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-# The form of Kubernetes label values, which is narrower than that of image tags.
+# Kubernetes label values allow less than image tags do.
 LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 PLAIN = re.compile(r"[\w./:@+-]+")
 LENGTH_OF_SHORT_SHA = 7
@@ -83,11 +83,11 @@ def read(
 def collect(
     settings: "Settings", branch: str, commit: str, tag: str, environ: Mapping[str, str]
 ) -> BuildVariables:
-    """Collect the build variables of a commit of `branch`, wherever that is released to.
+    """Collect the build variables of a commit of `branch`, for any environment.
 
     Raises:
-        UsageError: at least one value cannot be used; all of them are listed.
-        Failure: git was needed for the commit and could not answer.
+        UsageError: values are not valid; all of them are listed.
+        Failure: git could not find the commit.
         TimedOut: git did not answer in time.
 
     """
@@ -99,19 +99,19 @@ def collect(
         build_id=environ.get("BUILD_ID") or "local",
     )
     if problems := _problems(variables):
-        raise all_problems("The build variables cannot be used.", problems)
+        raise all_problems("The build variables are not valid.", problems)
     return variables
 
 
 def commit_from_git(settings: "Settings", branch: str) -> str:
-    """The commit to release when nobody named one: the named checkout's, else the head of the branch."""
+    """The commit to release if none is given: that of settings.source.checkout, else the branch's head."""
     if settings.source.checkout:
         checkout = settings.root / settings.source.checkout
         return _git(checkout_argv(checkout)).strip()
     answer = _git(head_argv(settings.source.repository, branch))
     if not answer:
         raise Failure(
-            f"The commit to release is not known: {settings.source.repository} has no branch {branch}.",
+            f"The commit to release is unknown: {settings.source.repository} has no branch {branch}.",
             next_step="Name the commit with --commit, or fix source.repository in invoke.yaml.",
         )
     return answer.split()[0]
@@ -123,7 +123,7 @@ def git(checkout: Path) -> tuple[str, ...]:
 
 
 def checkout_argv(checkout: Path) -> tuple[str, ...]:
-    """The command that prints the commit that `checkout` stands on."""
+    """The command that prints the commit of `checkout`."""
     return (*git(checkout), "rev-parse", "HEAD")
 
 
@@ -133,17 +133,17 @@ def head_argv(repository: str, branch: str) -> tuple[str, ...]:
 
 
 def repository_name(url: str) -> str:
-    """The last part of a repository's address, without `.git`."""
+    """The last part of a repository's URL, without `.git`."""
     return _parts(url)[-1]
 
 
 def repository_full_name(url: str) -> str:
-    """Owner and name, `lookit/lookit-api`, of a repository's address in any form that git takes."""
+    """Owner and name, `lookit/lookit-api`, in a repository's URL in any form that git accepts."""
     return "/".join(_parts(url)[-2:])
 
 
 def _parts(url: str) -> list[str]:
-    """An address at its slashes, and at the colon after a host as in `git@github.com:lookit/lookit-api`."""
+    """A URL split at slashes, and at the colon after a host as in `git@github.com:lookit/lookit-api`."""
     return re.split("[/:]", url.rstrip("/").removesuffix(".git"))
 
 
@@ -152,7 +152,7 @@ def _git(argv: tuple[str, ...]) -> str:
         done = process.run(argv, time_limit=GIT_SECONDS, env={"GIT_TERMINAL_PROMPT": "0"})
     except Failure as failure:
         raise type(failure)(
-            "The commit to release is not known: git could not be asked.",
+            "The commit to release is unknown: git failed.",
             str(failure),
             "Name it with --commit (the full SHA), or set COMMIT_SHA as Cloud Build does.",
         ) from failure

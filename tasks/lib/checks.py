@@ -1,4 +1,4 @@
-"""This project's own checks: Nox runs them, and what pytest reported is added up at the end."""
+"""This project's own checks: Nox runs them, and pytest's reports are added up at the end."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ NAMED_AT_MOST = 20
 
 @dataclass(frozen=True)
 class Counts:
-    """How many tests ended in which way."""
+    """How many tests passed, failed and were skipped."""
 
     passed: int
     failed: int
@@ -26,7 +26,7 @@ class Counts:
 
 
 def sessions_argv(sessions: str) -> tuple[str, ...]:
-    """The command that runs Nox sessions, named with commas; an empty text means the default ones."""
+    """The command that runs Nox sessions, separated by commas; the default ones if empty."""
     chosen = [argument for name in sessions.split(",") if name for argument in ("-s", name)]
     return (sys.executable, "-m", "nox", *chosen)
 
@@ -40,7 +40,7 @@ def run_sessions(root: Path, sessions: str) -> None:
 
 
 def failure(reports: Sequence[Path]) -> Failure:
-    """What to say of checks that failed, and the command that runs only those again."""
+    """The error for failed checks, with the command that runs only those again."""
     names = failed_tests(reports)
     if not names:
         return Failure(
@@ -55,12 +55,12 @@ def failure(reports: Sequence[Path]) -> Failure:
 
 
 def closing_line(root: Path) -> str:
-    """The tests of all sessions, added up."""
+    """How many tests of all sessions passed, failed and were skipped."""
     return str(count((root / REPORTS).glob("*.xml")))
 
 
 def failed_tests(reports: Iterable[Path]) -> list[str]:
-    """The tests that failed, or whose fixtures did, named as in tests.lib.test_files::test_x."""
+    """The tests that failed, or whose fixtures did, such as tests.lib.test_files::test_x."""
     return sorted(
         {
             f"{case.get('classname')}::{case.get('name')}"
@@ -72,7 +72,7 @@ def failed_tests(reports: Iterable[Path]) -> list[str]:
 
 
 def count(reports: Iterable[Path]) -> Counts:
-    """Add up JUnit reports as pytest writes them."""
+    """Add up pytest's JUnit reports."""
     total = failed = skipped = 0
     for report in reports:
         for suite in _root(report).iter("testsuite"):

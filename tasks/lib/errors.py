@@ -1,7 +1,7 @@
-"""The one family of errors that a person is meant to read.
+"""The errors that are shown to users.
 
-Library code raises these; tasks/cli.py catches them once and prints them without a traceback.  Anything
-else that escapes is a defect of this project and keeps its traceback.
+Library code raises them; tasks/cli.py catches them once and prints them without a traceback.  Any other
+exception is a defect of this project and keeps its traceback.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,9 +15,9 @@ EXIT_TIMED_OUT = 70
 
 
 class Failure(Exception):  # noqa: N818 - the family's name reads as what happened: `raise Failure(...)`
-    """Something went wrong that the reader can act on.
+    """An error that the user can act on.
 
-    It says `what` failed, as one sentence, `why`, and the `next_step`, best as a command to run.
+    `what` says in one sentence what failed; `next_step` is best a command to run.
     """
 
     exit_code = EXIT_FAILED
@@ -31,33 +31,33 @@ class Failure(Exception):  # noqa: N818 - the family's name reads as what happen
     def retold(
         self, *, what: str | None = None, why: str | None = None, next_step: str | None = None
     ) -> "Failure":
-        """A failure of the same kind, told otherwise; to be raised in place of this one."""
+        """A failure of the same kind with other texts; to be raised in place of this one."""
         told = type(self).__new__(type(self), self.what if what is None else what)
         given = {"what": what, "why": why, "next_step": next_step}
         vars(told).update({**vars(self), **{name: text for name, text in given.items() if text is not None}})
         return told
 
     def __str__(self) -> str:
-        """The message as it is printed: what failed, then labelled why and next."""
+        """The message as printed: what failed, then why and next with labels."""
         return "\n".join(
             [one_line(self.what), *_labelled("why", self.why), *_labelled("next", self.next_step)],
         )
 
 
 class UsageError(Failure):
-    """A wrong option, argument or setting: nothing was attempted."""
+    """A wrong option, argument or setting; nothing was done."""
 
     exit_code = EXIT_USAGE
 
 
 class TimedOut(Failure):
-    """A wait reached its limit; what was begun may still be going on."""
+    """A time limit was reached; the work may still go on."""
 
     exit_code = EXIT_TIMED_OUT
 
 
 class ChangesFound(Failure):
-    """A plan that was asked for its exit code found something to change."""
+    """A plan with --exit-code found changes."""
 
     exit_code = EXIT_CHANGES
 
@@ -68,11 +68,11 @@ def all_problems(what: str, problems: Sequence[str], next_step: str = "") -> Usa
 
 
 def nearest(name: str, known: Iterable[str], least: float = 0.6) -> str:
-    """The known name that was probably meant by `name`; empty where none is similar enough.
+    """The known name that is most similar to `name`; empty if none is similar enough.
 
     Case, `-` and `_` do not count; `least` is how similar it has to be, 1 for equal.
     """
-    import difflib  # slow to load, and needed for a mistake only
+    import difflib  # slow to load, and needed only after a mistake
 
     folded = {_folded(one): one for one in known}
     near = difflib.get_close_matches(_folded(name), folded, n=1, cutoff=least)

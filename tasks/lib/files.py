@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all, and what the file system refuses, in words."""
+"""Atomic writes, locks on files, and messages for errors of the file system."""
 
 import fcntl
 import os
@@ -14,18 +14,18 @@ from tasks.lib.errors import Failure
 
 FULL = frozenset({ENOSPC, EDQUOT})
 NOT_ALLOWED = frozenset({EACCES, EPERM, EROFS})
-IN_THE_WAY = frozenset({EEXIST, ENOTDIR, EISDIR})
-NO_PLACE = frozenset({ENAMETOOLONG, ELOOP})
+WRONG_TYPE = frozenset({EEXIST, ENOTDIR, EISDIR})
+UNUSABLE_PATH = frozenset({ENAMETOOLONG, ELOOP})
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Write `data` to `path` so that a reader, or a crash, finds the old file or the new one, never a part.
+    """Write `data` to `path` atomically: readers, also after a crash, find the old file or the new one.
 
-    Missing parent folders are made, private unless the file is for others too.
+    Missing parent folders are created, private unless others may read the file.
 
     Raises:
-        OSError: the folder cannot be written; `path` is as it was.
-        KeyboardInterrupt: a signal came before this; what is written waits for the disk.
+        OSError: the folder cannot be written; `path` is unchanged.
+        KeyboardInterrupt: a signal came before.
 
     """
     signals.check()
@@ -47,13 +47,13 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 
 def make_folders(folder: Path, mode: int = 0o700) -> None:
-    """Make `folder` and those above it that are missing, each with `mode`, which Path.mkdir gives to one."""
+    """Create `folder` and its missing parents, each with `mode`; Path.mkdir uses it for the last one only."""
     for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
         missing.mkdir(mode, exist_ok=True)
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove temporary files of `path` that nobody holds: their writers were killed in the middle."""
+    """Remove temporary files of `path` that no process holds: their writers were killed."""
     before = f".{path.name}."
     for temporary in path.parent.glob(f"{before}*-*"):
         if temporary.name.removeprefix(before).partition("-")[0].isdigit():
@@ -64,9 +64,9 @@ def remove_leftovers(path: Path) -> None:
 
 
 def make_held(make: Callable[[], Path]) -> tuple[Path, int]:
-    """Make a file or folder where others remove what nobody holds; returns its path and what `hold` returned.
+    """Create and lock a file or folder in a place where unlocked ones are removed; returns path and lock.
 
-    Where it was removed before it was held, another one is made.
+    If it was removed before it was locked, another one is created.
     """
     while True:
         path = make()
@@ -78,7 +78,7 @@ def make_held(make: Callable[[], Path]) -> tuple[Path, int]:
 
 
 def hold(path: Path) -> int:
-    """Lock a file or folder until the descriptor that is returned is closed; else BlockingIOError."""
+    """Lock a file or folder until the returned descriptor is closed; a BlockingIOError if it is locked."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -104,40 +104,42 @@ def _sync_folder(folder: Path) -> None:
 
 
 def refusal(error: OSError) -> Failure | None:
-    """The message for `error`, or None where it is none of these."""
+    """The message for `error`; None for errors that a user cannot fix."""
     import shlex
 
     place = str(error.filename) if error.filename else "a file or folder"
     why = f"{error.strerror}."
     if error.errno in FULL:
         return Failure(
-            f"{place} cannot be written.", why, "Make room (df -h shows where), and run this again."
+            f"{place} cannot be written.",
+            why,
+            "Free some space (`df -h` shows where), and run the same command again.",
         )
     if error.errno in NOT_ALLOWED:
         return Failure(
             f"{place} cannot be used.", why, f"Look at its owner and mode: ls -ld {shlex.quote(place)}"
         )
-    if error.errno in IN_THE_WAY:
-        return Failure(f"{place} is in the way.", why, "Move it aside, or choose another place.")
-    if error.errno in NO_PLACE:
-        return Failure(f"{place} cannot be used.", why, "Choose another place.")
-    if error.errno == ENOENT and not Path(error.filename or "").is_absolute() and _working_folder_is_gone():
+    if error.errno in WRONG_TYPE:
+        return Failure(f"{place} cannot be created or replaced.", why, "Move it, or choose another path.")
+    if error.errno in UNUSABLE_PATH:
+        return Failure(f"{place} cannot be used.", why, "Choose another path.")
+    if error.errno == ENOENT and not Path(error.filename or "").is_absolute() and _current_folder_is_gone():
         return Failure(
-            "The folder that you stand in is no longer there.",
-            next_step="Go to one that is, such as with `cd ~`, and run this again.",
+            "The current folder no longer exists.",
+            next_step="Change to another one, for example with `cd ~`, and run the same command again.",
         )
     return None
 
 
 def real(path: Path) -> Path:
-    """The absolute path without links; where these lead in a circle, that with them in it.
+    """The absolute path without symbolic links, except circular ones.
 
-    `Path.resolve` raises a RuntimeError there until Python 3.13.
+    `Path.resolve` raises a RuntimeError for those before Python 3.13.
     """
     return Path(os.path.realpath(path))
 
 
-def _working_folder_is_gone() -> bool:
+def _current_folder_is_gone() -> bool:
     try:
         os.getcwd()  # noqa: PTH109 - only asks
     except FileNotFoundError:

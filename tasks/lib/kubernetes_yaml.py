@@ -1,9 +1,9 @@
-"""YAML as Kubernetes reads it: by the rules of sigs.k8s.io/yaml, which are those of no version of YAML.
+"""YAML as Kubernetes reads it: with the rules of sigs.k8s.io/yaml, which follow no version of YAML.
 
-It reads with go-yaml v2 and makes JSON of what it gets.  So `yes` is a boolean and `1_000` a number, but a
-number that Go cannot hold, such as the short commit `61e9540`, is text; `1e3` is the whole number 1000, and
-each key is text.  The rules: https://github.com/yaml/go-yaml/blob/v2/resolve.go.  A test compares the reading
-with kubectl's own.  No manifest needs explicit tags, or keys that are numbers with a point: they are refused.
+That library parses with go-yaml v2 and converts to JSON.  So `yes` is a boolean and `1_000` a number, but a
+number too large for Go, such as the short commit `61e9540`, is text; `1e3` is the integer 1000, and each key
+is text.  The rules: https://github.com/yaml/go-yaml/blob/v2/resolve.go.  A test compares the results with
+kubectl's.  Explicit tags, and keys that are numbers with a point, are refused: no manifest needs them.
 """
 
 import math
@@ -15,7 +15,7 @@ import yaml
 
 TAG = "tag:yaml.org,2002:"
 TEXT = f"{TAG}str"
-# Of an unquoted scalar that may be more than text.
+# The tag of an unquoted scalar that may be something other than text.
 PLAIN = "!plain"
 FIRST = "-+.0123456789yYnNtTfFoO~"
 
@@ -43,17 +43,17 @@ POINT_FIRST = re.compile(r"\.[0-9]+(?:_[0-9]+)*(?:[eE][-+]?[0-9]+(?:_[0-9]+)*)?"
 
 
 def load(text: str) -> Any:
-    """What one document says, as JSON has it; a YAMLError where JSON cannot hold it."""
+    """The content of one document with JSON's types; a YAMLError for values that JSON does not have."""
     return yaml.load(text, _Loader)  # noqa: S506 - a safe loader's child
 
 
 def dump(content: Any) -> str:
-    """`content` as a document that `load` reads as the same."""
+    """`content` as a document that `load` reads back unchanged."""
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def scalar(text: str) -> object:
-    """The value that go-yaml has for an unquoted scalar."""
+    """The value of an unquoted scalar in go-yaml."""
     if text in WORDS:
         return WORDS[text]
     if text.startswith("."):
@@ -68,7 +68,7 @@ def scalar(text: str) -> object:
 
 
 def _whole(digits: str) -> int | None:
-    """The whole number, where 64 bits hold it."""
+    """The integer, if it fits in 64 bits."""
     digits = SIGN_INSIDE.sub(r"\g<1>0b", digits, count=1) if digits.startswith("0b") else digits
     for pattern, base in WHOLE:
         if pattern.fullmatch(digits):
@@ -84,7 +84,7 @@ def _float(digits: str) -> float | None:
 
 
 def as_json(number: float) -> float:
-    """The number that is read from the JSON that Go writes: a whole one where 64 bits hold it."""
+    """The number as Go writes it in JSON: an integer if it is one and fits in 64 bits."""
     shortest = int(Decimal(repr(number))) if number == int(number) else None
     if shortest is not None and -(2**63) <= shortest < 2**63:
         return shortest
@@ -92,7 +92,7 @@ def as_json(number: float) -> float:
 
 
 def as_key(value: object) -> str | None:
-    """The text that a key becomes; nothing for what can be no key."""
+    """A key as text; None for what cannot be a key."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):
@@ -101,15 +101,15 @@ def as_key(value: object) -> str | None:
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Makes JSON of YAML."""
+    """Reads YAML with JSON's types."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
-        """Make a dict of `node`, all of whose keys are text."""
+        """Make a dict of `node` with keys as text."""
         self.flatten_mapping(node)
         return {self._key(key): self.construct_object(value, deep=deep) for key, value in node.value}
 
     def scalar(self, node: yaml.ScalarNode) -> object:
-        """What a scalar is in JSON."""
+        """A scalar as JSON has it."""
         value = self._value(node)
         if not isinstance(value, float | int) or isinstance(value, bool):
             return value
@@ -118,9 +118,9 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         return as_json(value)
 
     def tagged(self, node: yaml.Node) -> Any:
-        """What has an explicit tag."""
+        """Refuse a node with an explicit tag."""
         tag = node.tag.replace(TAG, "!!")
-        raise _refusal(node, f"the tag {tag} is not read here: write the value without it")
+        raise _refusal(node, f"the tag {tag} is not supported: write the value without it")
 
     def _key(self, node: yaml.Node) -> str:
         key = as_key(self._value(node)) if isinstance(node, yaml.ScalarNode) else None
@@ -129,7 +129,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         return key
 
     def _value(self, node: yaml.ScalarNode) -> object:
-        """What go-yaml reads a scalar as; one in quotes is text."""
+        """A scalar as go-yaml reads it; one in quotes is text."""
         if node.tag not in {PLAIN, TEXT}:
             return self.tagged(node)
         return scalar(node.value) if node.tag == PLAIN else node.value
@@ -152,13 +152,13 @@ _Loader.yaml_constructors = {
 
 
 class _Dumper(yaml.SafeDumper):
-    """Puts text in quotes that Kubernetes would read as something else."""
+    """Quotes text that Kubernetes would read as something else."""
 
     def text(self, value: str) -> yaml.ScalarNode:
-        """A scalar that is read as text."""
+        """A scalar that is read back as text."""
         style = None if "\n" in value or scalar(value) == value else "'"
         if LINE_BREAKS.search(value):
-            style = '"'  # the one that escapes them
+            style = '"'  # escapes them
         return self.represent_scalar(TEXT, value, style=style)
 
 

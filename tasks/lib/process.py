@@ -1,4 +1,4 @@
-"""Running programs: commands are values (argv tuples) that other modules build; here alone they are run."""
+"""Running programs: other modules build commands as tuples, and only this one runs them."""
 
 import os
 import resource
@@ -17,15 +17,15 @@ from tasks.lib.errors import Failure, TimedOut
 LINES_OF_STDERR_TO_SHOW = 20
 SECONDS_TO_END = 10.0
 PR_SET_DUMPABLE = 4
-# Variables to set or, with None, to take away.
+# Variables to set or, with None, to remove.
 Changes = Mapping[str, str | None]
-# Waits at most so many seconds for a program to end, and says whether it has.
+# Waits at most this many seconds for a program to end; returns whether it has.
 Ended = Callable[[float], bool]
 
 
 @dataclass(frozen=True)
 class Completed:
-    """What a program that succeeded left behind: its two streams as bytes."""
+    """The output of a program that succeeded."""
 
     stdout: bytes
     stderr: bytes
@@ -44,8 +44,8 @@ def run(
 ) -> Completed:
     """Run a program to its end and return its output; it is killed after `time_limit` seconds.
 
-    `apart`: signals to this process's group, as Ctrl-C is, do not reach it.  `setting` is what sets the limit
-    in invoke.yaml.
+    `apart` runs it in its own process group, so that Ctrl-C does not reach it.  `setting` is the key of the
+    limit in invoke.yaml.
 
     Raises:
         Failure: the program is missing or cannot be started, or exited with a code that is not in `success`;
@@ -84,8 +84,8 @@ def stream(
 ) -> int:
     """Run a program in the foreground, on this process's own streams, and return its exit code.
 
-    It is told to end, and waited for, when this process is interrupted or `time_limit` is over.  `stop` ends
-    a program where SIGTERM must not; signals to this process's group, as Ctrl-C is, do not reach it then.
+    It is asked to end, and waited for, if this process is interrupted or `time_limit` is over.  `stop` ends it
+    in another way than by SIGTERM; it runs in its own session then, so that Ctrl-C does not reach it.
 
     Raises:
         Failure: the program is missing, or cannot be started.
@@ -106,12 +106,12 @@ def _timed_out(argv: Sequence[str], time_limit: float, why: str, setting: str) -
     """The error for a program that had to be ended."""
     return TimedOut(
         f"`{spelled(argv)}` did not finish within {time_limit:g} s and was ended.", why,
-        f"Run it again; where it needs longer, raise {setting} in invoke.yaml." if setting else "",
+        f"Run it again; if it needs more time, raise {setting} in invoke.yaml." if setting else "",
     )  # fmt: skip
 
 
 def _changed(env: Changes | None) -> dict[str, str]:
-    """This process's variables with these changes."""
+    """This process's variables with `env` applied."""
     return {name: value for name, value in {**os.environ, **(env or {})}.items() if value is not None}
 
 
@@ -123,7 +123,7 @@ def _started(
     output: TextIO | None,
     stop: Callable[[Ended], None] | None,
 ) -> "Iterator[subprocess.Popen[bytes]]":
-    """A program that has ended when the block does."""
+    """A program that runs at most until the end of the block."""
     child = subprocess.Popen(list(argv), cwd=cwd, env=env, stdout=output, start_new_session=stop is not None)
     try:
         yield child
@@ -133,7 +133,7 @@ def _started(
 
 
 def _end(child: "subprocess.Popen[bytes]", stop: Callable[[Ended], None] | None) -> None:
-    """Ask a program to end, and make it when it does not."""
+    """Ask a program to end, and kill it if it does not."""
     try:
         if stop:
             stop(lambda seconds: ended(child, seconds))
@@ -145,7 +145,7 @@ def _end(child: "subprocess.Popen[bytes]", stop: Callable[[Ended], None] | None)
 
 
 def _talk(child: "subprocess.Popen[bytes]", stdin: bytes, time_limit: float) -> tuple[bytes, bytes]:
-    """Feed a program, and return what it prints, as `subprocess.run` does."""
+    """Give a program its input and return its output, as `subprocess.run` does."""
     with child:
         try:
             return child.communicate(stdin, time_limit)
@@ -155,13 +155,13 @@ def _talk(child: "subprocess.Popen[bytes]", stdin: bytes, time_limit: float) -> 
 
 
 def _kill(child: "subprocess.Popen[bytes]") -> None:
-    """Kill a program that is still there, and take its exit code."""
+    """Kill a program if it still runs, and reap it."""
     child.kill()
     child.wait()
 
 
 def ended(child: "subprocess.Popen[bytes]", seconds: float) -> bool:
-    """Whether a program has ended; waits for that at most so many seconds."""
+    """Wait at most `seconds` for a program to end; returns whether it has."""
     try:
         child.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -170,18 +170,18 @@ def ended(child: "subprocess.Popen[bytes]", seconds: float) -> bool:
 
 
 def spelled(argv: Sequence[str]) -> str:
-    """The command as a person would type it, at most 200 characters."""
+    """The command as typed in a shell, at most 200 characters."""
     line = shlex.join(argv)
     return line if len(line) <= 200 else line[:197] + "…"
 
 
 def last_lines(output: bytes) -> str:
-    """The end of a program's output, as much of it as belongs in an error message."""
+    """The end of a program's output, short enough for an error message."""
     return "\n".join(output.decode(errors="replace").rstrip().splitlines()[-LINES_OF_STDERR_TO_SHOW:])
 
 
 def not_started(name: str, error: OSError) -> Failure:
-    """The error for a program that is not installed, or is there and no program that this user may run."""
+    """The error for a program that is not installed, or that this user cannot run."""
     if isinstance(error, FileNotFoundError):
         return missing_program(name)
     return Failure(
@@ -194,7 +194,7 @@ def missing_program(name: str) -> Failure:
     """The error for a program that is not installed."""
     return Failure(
         f"The program {name} was not found.", "It is neither at that path nor on PATH.",
-        "Run `./inv doctor`: it names the command that installs what is missing.",
+        "Run `./inv doctor`: it shows how to install what is missing.",
     )  # fmt: skip
 
 
@@ -205,11 +205,11 @@ def exit_failure(argv: Sequence[str], code: int, output: bytes) -> Failure:
 
 
 def leave_no_core() -> None:
-    """See to it that neither this process nor its children leave a core dump.
+    """Disable core dumps of this process and its children.
 
-    The limit is for the children too, who may raise it again.  It does not count where the system pipes cores
-    to a program, as systemd's does; being not dumpable does, for this process, and also keeps other processes
-    of the same user from attaching to it.
+    Children inherit the limit, and may raise it.  A system that pipes core dumps to a program, as systemd
+    does, ignores the limit, so this process also becomes not dumpable, which keeps other processes of the
+    same user from attaching to it.
     """
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, most))

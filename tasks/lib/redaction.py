@@ -1,6 +1,6 @@
-"""Secrets as a type: a value that does not print, and a Redactor that takes values out of text.
+"""Secrets as a type whose values are not printed, and a Redactor that replaces values in text.
 
-What becomes a value is decided in tasks/lib/secrets/sensitive.py.
+tasks/lib/secrets/sensitive.py decides which values are secret.
 """
 
 import re
@@ -16,30 +16,30 @@ from tasks.lib.spellings import Span, View, encoded_pieces, encoded_spans, views
 REDACTED: Final = "[redacted]"
 # Masking shorter values ("1", "true", "admin") would hide half of any log.
 SHORTEST: Final = 6
-# Before one of these a text was cut short, perhaps within a value.
+# Marks of a text that was cut, perhaps within a value.
 CUT: Final = re.compile(r"…|\.\.\.")
-# Names of objects, projects and so on, which are not secret where they are known from elsewhere.
+# Names of objects, projects and so on, which are not secret if they are public elsewhere.
 WORD: Final = r"(?:[a-z]+[0-9]{0,2}|[0-9]{1,12})"
 NAME: Final = re.compile(rf"{WORD}(?:[-._]{WORD})*")
-# A word, one of two parts such as `service_account`, or a host, whose key does not sound secret.
+# Values that are not secret unless their key sounds so: a word, two such as `service_account`, a host.
 HOST: Final = rf"{WORD}(?:-{WORD})*(?:\.{WORD}(?:-{WORD})*)+"
 ORDINARY: Final = re.compile(
     r"[a-z]{1,16}[0-9]{0,2}(?:_[a-z]{1,16})?"
     rf"|{HOST}(?::[0-9]{{1,5}})?|https?://(?:{HOST}|{WORD})(?::[0-9]{{1,5}})?/?"
 )
-# What represents bytes that are not UTF-8.
+# These represent bytes that are not UTF-8.
 HALVES: Final = re.compile("[\ud800-\udfff]")
 SECRET_KEY: Final = re.compile(
     r"pass|pwd|pin|secret|key|token|cookie|hash|salt|cred|auth|private|dsn|cert", re.IGNORECASE
 )
-# What is around a key is the same for all of them.
+# These lines are the same around all keys.
 PEM_BOUNDARY: Final = re.compile(r"-----(?:BEGIN|END) [A-Z0-9 ]+-----")
 
 
 class Secret:
-    """Bytes that print as `[redacted]` wherever they are formatted, logged or compared in a test.
+    """Bytes that print as `[redacted]` wherever they are formatted or logged.
 
-    Call `reveal()` for the bytes: the name makes every use easy to find.
+    `reveal()` returns the bytes; the name makes every use easy to find.
     """
 
     __slots__ = ("_value",)
@@ -74,20 +74,20 @@ class Secret:
 
 @dataclass(frozen=True)
 class Public:
-    """What is not secret, though it is among secrets."""
+    """Values in secret files that are not secret."""
 
-    keys: frozenset[str] = frozenset()  # whose values are names and addresses
-    names: str = ""  # text that anybody may know, such as settings and names of objects
+    keys: frozenset[str] = frozenset()  # keys whose values are names and addresses
+    names: str = ""  # public text, such as settings and names of objects
 
     def naming(self, names: Iterable[str]) -> "Public":
         """The same with more names."""
         return replace(self, names="\n".join([self.names, *names]))
 
     def covers(self, key: str, value: str) -> bool:
-        """Whether the value of `key`, or of an unknown key (empty), is not secret.
+        """Whether the value of `key`, which may be empty for an unknown one, is not secret.
 
-        That is a word or a host whose key does not sound secret, and a name that is public anyway: masking it
-        in other names would tell what it is.
+        That is a word or a host whose key does not sound secret, or a name that is public anyway: masking
+        that in other names would reveal it.
         """
         if key in self.keys:
             return True
@@ -98,7 +98,7 @@ class Public:
 
 
 def as_bytes(value: str) -> bytes:
-    """The bytes of a value that was read with `surrogateescape`, or half of a character in JSON."""
+    """The bytes of a value that was read with `surrogateescape`, or that has half of a surrogate pair."""
     try:
         return value.encode(errors="surrogateescape")
     except UnicodeEncodeError:
@@ -106,9 +106,9 @@ def as_bytes(value: str) -> bytes:
 
 
 class Redactor:
-    """Takes secret values out of what a run shows: logs, errors, plans, reports, evidence, notifications.
+    """Replaces secret values in all output of a run: logs, errors, plans, reports, notifications.
 
-    One object serves a whole run, and learns values as they become known; `public` says which are not secret.
+    One object serves a whole run and learns values as they become known; `public` says which are not secret.
     """
 
     def __init__(self, values: Iterable[str] = (), public: Public | None = None) -> None:
@@ -118,7 +118,7 @@ class Redactor:
         self.learn(values)
 
     def learn(self, values: Iterable[str]) -> None:
-        """Take these values out from now on; those that are too short are not."""
+        """Replace these values from now on, except those that are too short."""
         for value in values:
             shown = HALVES.sub("\ufffd", printable(value)).strip()
             alike = self._by_start.get(shown[:SHORTEST], [])
@@ -128,7 +128,7 @@ class Redactor:
                     self._encoded.setdefault(len(piece), set()).add(piece)
 
     def text(self, text: str) -> str:
-        """`text` without control sequences, and with `[redacted]` for each value, however it is spelled."""
+        """`text` without control sequences, and with `[redacted]` for each value in any encoding."""
         text = printable(text)
         if not self._by_start:
             return text
@@ -143,7 +143,7 @@ class Redactor:
         return one_line(self.text(text))
 
     def tree(self, value: Any) -> Any:
-        """What JSON or YAML hold, with `[redacted]` for each value in its texts."""
+        """A value from JSON or YAML, with `[redacted]` for each secret in its strings."""
         if isinstance(value, Mapping):
             return {key: self.tree(inner) for key, inner in value.items()}
         if isinstance(value, list | tuple):
@@ -152,9 +152,9 @@ class Redactor:
 
     @contextmanager
     def failures(self) -> Iterator[None]:
-        """Have a failure from within told without the values that it may quote from logs; shorten long lines.
+        """Redact a failure that is raised inside, as it may quote logs; shorten its long lines.
 
-        The first one is not kept as its cause, so that no traceback shows it.
+        The original is not kept as its cause, so that no traceback shows it.
         """
         try:
             yield
@@ -175,7 +175,7 @@ class Redactor:
 
 
 def _cut_end(text: str, at: int, value: str) -> int:
-    """Where a value that begins at `at` was cut short; 0 where it was not, or is another text."""
+    """Where a value that begins at `at` was cut; 0 if it was not, or is another text."""
     cuts = CUT.finditer(text, at + SHORTEST, at + len(value) + 2)
     return next((cut.start() for cut in cuts if value.startswith(text[at : cut.start()])), 0)
 
@@ -184,7 +184,7 @@ def _encoded_pieces(value: str) -> Iterator[str]:
     parts = [part.strip() for part in PEM_BOUNDARY.split(value)]
     for part in parts:
         yield from encoded_pieces(as_bytes(part)) if len(part) >= SHORTEST else ()
-    for part in parts[1::2]:  # what PEM holds is base64 itself, and may be wrapped otherwise
+    for part in parts[1::2]:  # PEM's content is base64 itself, and may be wrapped differently
         yield from windows("".join(part.split()))
 
 

@@ -1,8 +1,8 @@
-"""Being told to stop: Ctrl-C, SIGTERM and SIGHUP end the program where its main thread waits.
+"""Ctrl-C, SIGTERM and SIGHUP end the program at a point where its main thread waits.
 
-The handler only notes the signal and wakes the main thread.  That raises it where it waits (`Event`, `sleep`)
-or looks (`check`), so that clean-up code runs as after any other exception.  Raised wherever the program just
-is, a signal can leave a lock held for ever: docs/decisions/0016-signals-where-the-program-waits.md.
+The handler only notes the signal and wakes the main thread, which raises it where it waits (`Event`, `sleep`)
+or calls `check`, so that clean-up code runs as after any other exception.  Raised at any other point, a
+signal could leave a lock held for ever: docs/decisions/0016-signals-where-the-program-waits.md.
 """
 
 import os
@@ -18,15 +18,15 @@ from typing import Any
 from tasks.lib.errors import Failure
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# Seconds within which a signal counts once: `timeout`, and a terminal that closes, send theirs twice.
+# A signal repeated within this many seconds counts once: `timeout` and closing terminals send it twice.
 ONCE = 1.0
-LONGEST_WAIT = 3600.0  # a queue takes no infinity
+LONGEST_WAIT = 3600.0  # a queue does not accept infinity
 
 
 class Terminated(KeyboardInterrupt):
     """A signal asked this process to end.
 
-    Like its parent it is no `Exception`: code that handles errors lets it pass.
+    Like its parent it is not an `Exception`, so code that handles errors does not catch it.
     """
 
     def __init__(self, number: int) -> None:
@@ -35,41 +35,41 @@ class Terminated(KeyboardInterrupt):
 
 
 class _LimitReached(KeyboardInterrupt):
-    """The time of a `limited` block is up; like its parent it is no `Exception`."""
+    """The time of a `limited` block is over; like its parent it is not an `Exception`."""
 
 
 @dataclass
 class _State:
-    """What only the main thread, and its signal handlers, read and write."""
+    """State that only the main thread and its signal handlers use."""
 
-    came: int = 0  # the signal that is to be raised
+    came: int = 0  # the signal to be raised
     since: dict[int, float] = field(default_factory=dict)  # when each signal came first
-    held: int = 0  # how many blocks of `uninterrupted` the program is in
-    at_once: bool = False  # whether it is in a block of `raised`
+    held: int = 0  # the depth of nested `uninterrupted` blocks
+    at_once: bool = False  # whether the program is in a `raised` block
 
 
 _state = _State()
-# What the main thread waits for, whatever that is.  A signal handler may put into it at any moment.
+# Every wait of the main thread waits for this.  A signal handler may put into it at any moment.
 _bell: "SimpleQueue[None]" = SimpleQueue()
 
 
 class Event(threading.Event):
-    """An event for which the main thread can wait: a signal ends the waiting."""
+    """An event that the main thread can wait for; a signal ends the wait."""
 
     def set(self) -> None:
-        """Let those go on who wait."""
+        """Set the event and wake all who wait for it."""
         super().set()
         _bell.put(None)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set, at most so many seconds; returns whether it is."""
+        """Wait at most `timeout` seconds until it is set; returns whether it is."""
         return until(self.is_set, timeout) if in_main_thread() else super().wait(timeout)
 
 
 def until(done: Callable[[], object], seconds: float | None = None) -> bool:
-    """Wait in the main thread until `done` says so, at most so many seconds; returns what it says.
+    """Wait in the main thread, at most `seconds`, until `done()` is true; returns whether it is.
 
-    It is asked again whenever an `Event` is set.
+    `done` is called again whenever an `Event` is set.
     """
     deadline = None if seconds is None else time.monotonic() + seconds
     while not done():
@@ -79,13 +79,13 @@ def until(done: Callable[[], object], seconds: float | None = None) -> bool:
             return False
         with suppress(Empty):
             _bell.get(timeout=min(left, LONGEST_WAIT))
-            while True:  # once is enough for all that has happened so far
+            while True:  # one call of `done` covers all earlier events
                 _bell.get_nowait()
     return True
 
 
 def sleep(seconds: float) -> None:
-    """Sleep, as `time.sleep`."""
+    """Sleep like `time.sleep`."""
     if in_main_thread():
         until(lambda: False, seconds)
     else:
@@ -103,20 +103,20 @@ def check() -> None:
 
 
 def in_main_thread() -> bool:
-    """Whether this is the thread that signals come to."""
+    """Whether this is the main thread, which receives signals."""
     return threading.current_thread() is threading.main_thread()
 
 
 def exit_code(interrupt: KeyboardInterrupt) -> int:
-    """The shell's convention, 128 plus the signal's number: 130 for Ctrl-C, 143 for SIGTERM."""
+    """The exit code by the shell's convention, 128 plus the signal: 130 for Ctrl-C, 143 for SIGTERM."""
     return 128 + (interrupt.number if isinstance(interrupt, Terminated) else signal.SIGINT)
 
 
 @contextmanager
 def unwinding() -> Iterator[None]:
-    """While inside, signals are noted, and raised where the main thread waits; what is ignored stays so.
+    """While inside, signals are noted and raised where the main thread waits; ignored ones stay ignored.
 
-    The same signal once more ends the process at once.
+    The same signal a second time ends the process at once.
     """
     _forget()
     try:
@@ -129,7 +129,7 @@ def unwinding() -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """While inside, signals wait, a second one too: for what is short and must be whole, such as clean-up."""
+    """While inside, signals wait, even a second one: for short work such as clean-up."""
     if not in_main_thread():
         yield
         return
@@ -142,9 +142,9 @@ def uninterrupted() -> Iterator[None]:
 
 @contextmanager
 def raised() -> Iterator[None]:
-    """While inside, signals are raised wherever the program is: around reading what a person types.
+    """While inside, signals are raised at any point: for reading what a person types.
 
-    What is called must share no lock with other threads: it may stay held.
+    Code inside must not share a lock with other threads, as the lock may stay held.
     """
     if not in_main_thread():
         yield
@@ -174,7 +174,7 @@ def limited(seconds: float, failure: Failure) -> Iterator[None]:
 
 @contextmanager
 def _handled(numbers: Sequence[int], handler: Any) -> Iterator[None]:
-    """While inside, `handler` takes these signals; afterwards whoever took them before does."""
+    """While inside, `handler` handles these signals; afterwards the previous handlers do."""
     before: dict[int, Any] = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
@@ -192,7 +192,7 @@ def _note(number: int, _frame: object) -> None:
 
 
 def _note_limit(number: int, _frame: object) -> None:
-    if not _state.since:  # what a signal ends already needs no limit
+    if not _state.since:  # a signal already ends it
         _state.came = number
         _wake()
 

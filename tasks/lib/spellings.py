@@ -1,7 +1,7 @@
-"""How programs spell a text that they print, and where it is in what they printed.
+"""Encodings of a text in a program's output, and where the text is in that output.
 
-Escapes are undone, not imitated: there are many ways to escape a text for a URL, and one to read it.  Base64
-and hexadecimal digits are recognised by pieces, since they may be wrapped, cut or part of something longer.
+Escapes are decoded: there are many ways to escape a text for a URL, and one to decode it.  Base64 and
+hexadecimal digits are recognised by pieces, since they may be wrapped, cut or part of something longer.
 """
 
 import base64
@@ -16,22 +16,22 @@ from typing import Final
 
 # Escapes within escapes: JSON that a log of JSON quotes, which an event quotes.
 DEPTH: Final = 3
-# Six bytes in a row are not those of another text by chance: in base64, and in hexadecimal digits.
+# Six bytes in a row do not match another text by chance: in base64, and in hexadecimal digits.
 WINDOW, HEX_WINDOW = 8, 12
-# Of what is longer, such as an archive in a Secret, only some pieces are kept: one in any 47 characters.
+# Of longer values, such as an archive in a Secret, only some pieces are kept: one in any 47 characters.
 LARGE: Final = 16 * 1024
 SPARSE, STEP = 16, 32
 CONTROLS: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "a": "\a", "v": "\v"}
 TO_STANDARD: Final = str.maketrans("-_", "+/")
 ALPHABET: Final = string.ascii_letters + string.digits + "+/-_"
-# What a unit of a spelling means: characters, each with how many it takes in the text.
+# The meaning of an escape: characters, each with its length in the text.
 Read = Sequence[tuple[str, int]]
 Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Spelling:
-    """A way to escape characters: what an escape looks like, and how it is read."""
+    """A way to escape characters: the pattern of an escape, and how it is decoded."""
 
     unit: "re.Pattern[str]"
     read: Callable[[str], Read]
@@ -39,15 +39,15 @@ class Spelling:
 
 @dataclass(frozen=True)
 class View:
-    """A text with a spelling undone; without `outer`, the text as it was."""
+    """A text with one kind of escapes decoded; without `outer`, the original text."""
 
     text: str
     outer: "View | None" = None
-    # Of each character that was escaped: where it is in `text`, and its start and end in `outer`.
+    # For each escaped character: its place in `text`, and its start and end in `outer`.
     units: Sequence[tuple[int, int, int]] = ()
 
     def span(self, start: int, end: int) -> Span:
-        """Where a part of the view is in the text as it was."""
+        """Where a part of the view is in the original text."""
         if self.outer is None:
             return start, end
         return self.outer.span(self._outside(start)[0], self._outside(end - 1)[1])
@@ -61,7 +61,7 @@ class View:
         return (start, end) if at == here else (end + at - here - 1, end + at - here)
 
     def undone(self, spelling: Spelling) -> "View":
-        """The view with one more spelling undone."""
+        """The view with one more kind of escapes decoded."""
         parts: list[str] = []
         units: list[tuple[int, int, int]] = []
         at = length = 0
@@ -79,7 +79,7 @@ class View:
 
 
 def views(text: str) -> Iterator[View]:
-    """The text as it is, and as each way to read its escapes would have it."""
+    """The text itself, and the text with its escapes decoded in each way."""
     seen = {text}
     left = [View(text)]
     for _ in range(DEPTH):
@@ -96,9 +96,9 @@ def views(text: str) -> Iterator[View]:
 
 
 def base64_bodies(value: bytes) -> list[str]:
-    """What is in base64 wherever `value` is, once for each of the three ways that it can be aligned.
+    """The base64 of `value` inside longer data, for each of its three alignments.
 
-    The characters at both ends that depend on its neighbours too are left out.
+    The characters at both ends that also depend on neighbouring bytes are left out.
     """
     bodies = []
     for shift in range(3):
@@ -108,7 +108,7 @@ def base64_bodies(value: bytes) -> list[str]:
 
 
 def encoded_pieces(value: bytes) -> Iterator[str]:
-    """The pieces by which a value in base64 or hexadecimal digits is recognised."""
+    """The pieces that identify a value in base64 or hexadecimal digits."""
     for body in base64_bodies(value):
         yield from windows(body)
     for digits in (value.hex(), value.hex().upper()):
@@ -116,13 +116,13 @@ def encoded_pieces(value: bytes) -> Iterator[str]:
 
 
 def windows(body: str, size: int = WINDOW) -> Iterator[str]:
-    """The pieces by which an encoded text is recognised, however it is wrapped or cut."""
+    """The pieces that identify an encoded text even if it is wrapped or cut."""
     size, step = (SPARSE, STEP) if len(body) > LARGE else (min(size, len(body)), 1)
     return (body[at : at + size] for at in range(0, len(body) - size + 1, step))
 
 
 def encoded_spans(view: View, known: Mapping[int, set[str]]) -> Iterator[Span]:
-    """Where pieces are that are among `known`, by their length; wrapped and URL-safe ones too."""
+    """Where pieces in `known` (by length) are, including wrapped and URL-safe ones."""
     joined = "".join(view.text.split()).translate(TO_STANDARD)
     found = [
         (at, at + size - 1)
@@ -132,13 +132,13 @@ def encoded_spans(view: View, known: Mapping[int, set[str]]) -> Iterator[Span]:
     ]
     kept = [at for at, character in enumerate(view.text) if not character.isspace()] if found else []
     for first, last in found:
-        # A value shares a character of base64 with its neighbours; of a long one not every piece is known.
+        # A value shares characters of base64 with its neighbours; of a long one not every piece is known.
         reach = SPARSE + STEP if last - first + 1 == SPARSE else 1
         yield view.span(*_widened(view.text, kept[first], kept[last] + 1, reach))
 
 
 def _widened(text: str, start: int, end: int, reach: int) -> Span:
-    """A piece with what belongs to it: so many characters of base64 at each side, and `=`."""
+    """A piece with at most `reach` more characters of base64 at each side, and `=`."""
     before, after = text[max(start - reach, 0) : start], text[end : end + reach]
     start -= len(before) - len(before.rstrip(ALPHABET))
     end += len(after) - len(after.lstrip(ALPHABET))
@@ -147,7 +147,7 @@ def _widened(text: str, start: int, end: int, reach: int) -> Span:
 
 
 def _backslash(unit: str) -> Read:
-    """An escape of JSON, Python, Go or a shell; bytes in a row are UTF-8, where they can be."""
+    """An escape of JSON, Python, Go or a shell; a row of bytes is read as UTF-8 if it is valid."""
     match unit[1]:
         case "x" if len(unit) > 2:
             return _bytes(bytes.fromhex(unit.replace("\\x", "")), 4, "latin-1")

@@ -1,9 +1,8 @@
-"""A folder for plaintext: in memory, private, and gone afterwards.
+"""A private folder for plaintext, in memory, that is removed afterwards.
 
 It is removed on every exit that Python sees, signals included (see tasks/lib/signals.py).  The next call
-removes what `kill -9` or a crash of the machine left behind; a reboot empties the memory.  A lock on the
-folder says that it is in use.  Process numbers cannot: they are reused, and other containers that share the
-tmpfs have their own.
+removes folders that `kill -9` left behind; a reboot empties the memory.  A lock on the folder shows that it
+is in use. Process numbers would not: they are reused, and containers that share the tmpfs have their own.
 """
 
 import os
@@ -18,12 +17,12 @@ from tasks.lib.console import say
 from tasks.lib.files import hold, make_held
 
 PREFIX = "lookit-orchestrator-"
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a tmpfs is the point, and the folder in it is private
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a tmpfs is required, and the folder in it is private
 
 
 @contextmanager
 def workspace() -> Iterator[Path]:
-    """Yield an empty folder with mode 0700 that lies in memory where the system has a tmpfs."""
+    """Yield an empty folder with mode 0700, in memory if the system has a tmpfs."""
     parent = memory_folder()
     sweep(parent)
     folder, held = make_held(partial(_folder_in, parent))
@@ -41,22 +40,22 @@ def memory_folder() -> Path:
     for candidate in candidates:
         if candidate.is_dir() and os.access(candidate, os.W_OK | os.X_OK):
             return candidate
-    _tell_of_the_disk()
+    _warn_of_disk()
     return Path(tempfile.gettempdir())
 
 
 @cache
-def _tell_of_the_disk() -> None:
-    """Once a process: where no folder lies in memory, as on macOS."""
-    say("This system has no folder in memory: decrypted files lie in a private folder on the disk meanwhile.")
+def _warn_of_disk() -> None:
+    """Say once per process that the system has no tmpfs, as macOS."""
+    say("This system has no tmpfs: while the task runs, decrypted files are in a private folder on the disk.")
 
 
 def sweep(parent: Path) -> list[Path]:
-    """Remove workspaces in `parent` that no process holds; returns those removed."""
+    """Remove workspaces in `parent` that no process uses; returns the removed ones."""
     removed = []
     for folder in parent.glob(f"{PREFIX}*-*"):
         owner = folder.name.removeprefix(PREFIX).partition("-")[0]
-        with suppress(OSError):  # somebody holds it, or has removed it meanwhile
+        with suppress(OSError):  # another process uses it, or has removed it
             if owner.isdigit() and _is_mine(folder):
                 held = hold(folder)
                 shutil.rmtree(folder, ignore_errors=True)

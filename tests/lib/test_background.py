@@ -11,7 +11,7 @@ from tasks.lib.background import Background, call, completed, side_by_side
 from tasks.lib.signals import unwinding
 
 
-def test_it_goes_on_beside_the_caller_and_is_done_when_waited_for() -> None:
+def test_work_runs_in_the_background_until_waited_for() -> None:
     may_end, done = threading.Event(), threading.Event()
 
     def work() -> str:
@@ -26,7 +26,7 @@ def test_it_goes_on_beside_the_caller_and_is_done_when_waited_for() -> None:
     assert done.is_set()
 
 
-def test_its_fault_is_raised_where_it_is_waited_for() -> None:
+def test_an_error_of_the_work_is_raised_by_wait() -> None:
     def work() -> None:
         raise LookupError("nothing there")
 
@@ -36,7 +36,7 @@ def test_its_fault_is_raised_where_it_is_waited_for() -> None:
         working.wait()
 
 
-def test_who_waits_for_so_long_only_is_told_whether_it_was_done() -> None:
+def test_a_limited_wait_returns_whether_the_work_has_ended() -> None:
     may_end = threading.Event()
     working = Background(may_end.wait)
     assert not working.is_done(0.01)
@@ -44,7 +44,7 @@ def test_who_waits_for_so_long_only_is_told_whether_it_was_done() -> None:
     assert working.is_done(120)
 
 
-def test_whoever_is_interrupted_while_waiting_can_wait_on() -> None:
+def test_an_interrupted_wait_can_be_repeated() -> None:
     may_end = threading.Event()
     working = Background(may_end.wait)
 
@@ -60,7 +60,7 @@ def test_whoever_is_interrupted_while_waiting_can_wait_on() -> None:
     assert working.wait()
 
 
-def test_a_call_happens_in_another_thread_than_the_main_one() -> None:
+def test_a_call_runs_outside_the_main_thread() -> None:
     def elsewhere() -> threading.Thread:
         return call(threading.current_thread)
 
@@ -81,7 +81,7 @@ def test_results_come_in_the_order_of_the_items() -> None:
     assert side_by_side(work, [], at_once=2) == []
 
 
-def test_the_first_fault_keeps_further_calls_from_beginning() -> None:
+def test_no_call_starts_after_the_first_error() -> None:
     begun = []
 
     def work(number: int) -> None:
@@ -93,7 +93,7 @@ def test_the_first_fault_keeps_further_calls_from_beginning() -> None:
     assert begun == [0]
 
 
-def test_an_interrupt_stops_the_calls_under_way_and_waits_for_them() -> None:
+def test_an_interrupt_stops_running_calls_and_waits_for_them() -> None:
     stopped, ended = threading.Event(), []
 
     def work(number: int) -> None:

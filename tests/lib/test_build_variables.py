@@ -21,7 +21,7 @@ def settings() -> Settings:
     return checked_in_settings()
 
 
-def test_cloud_build_s_variables_are_taken(settings: Settings) -> None:
+def test_variables_of_cloud_build_are_used(settings: Settings) -> None:
     environ = {
         "COMMIT_SHA": SHA,
         "BRANCH_NAME": "develop",
@@ -38,7 +38,7 @@ def test_cloud_build_s_variables_are_taken(settings: Settings) -> None:
     }  # fmt: skip
 
 
-def test_options_win_and_defaults_fill(settings: Settings) -> None:
+def test_options_win_over_variables_and_defaults(settings: Settings) -> None:
     variables = build_variables.read(
         settings, settings.environment("production"), commit=OTHER, tag="v3", environ={"COMMIT_SHA": SHA}
     )
@@ -55,7 +55,7 @@ def test_options_win_and_defaults_fill(settings: Settings) -> None:
     assert blank.tag_name == "latest"
 
 
-def test_all_faults_are_listed(settings: Settings) -> None:
+def test_all_problems_are_listed(settings: Settings) -> None:
     environ = {"COMMIT_SHA": "abc123", "TAG_NAME": "feature/x", "BUILD_ID": 'a"b'}
     with pytest.raises(UsageError) as caught:
         build_variables.read(settings, settings.environment("staging"), environ=environ)
@@ -87,16 +87,16 @@ def test_commands() -> None:
         "example.org:lookit/lookit-api",
     ],
 )
-def test_a_repository_has_its_name_in_every_form_that_git_takes(url: str) -> None:
+def test_every_form_of_a_repository_url_has_a_name(url: str) -> None:
     assert build_variables.repository_name(url) == "lookit-api"
     assert build_variables.repository_full_name(url) == "lookit/lookit-api"
 
 
-def test_a_repository_right_behind_the_colon_has_a_name() -> None:
+def test_a_repository_directly_after_the_colon_has_a_name() -> None:
     assert build_variables.repository_name("git@example.org:lookit-api.git") == "lookit-api"
 
 
-def test_git_fills_in_the_commit_of_a_checkout_or_of_a_branch(settings: Settings, tmp_path: Path) -> None:
+def test_git_finds_the_commit_of_a_checkout_or_branch(settings: Settings, tmp_path: Path) -> None:
     head = _repository(tmp_path)
     staging = settings.environment("staging")
 
@@ -107,7 +107,7 @@ def test_git_fills_in_the_commit_of_a_checkout_or_of_a_branch(settings: Settings
     assert build_variables.read(remote, staging, environ={}).commit_sha == head
 
 
-def test_a_branch_that_is_not_there_says_so(settings: Settings, tmp_path: Path) -> None:
+def test_a_missing_branch_is_an_error(settings: Settings, tmp_path: Path) -> None:
     _repository(tmp_path)
     remote = replace(settings, source=replace(settings.source, repository=str(tmp_path)))
 
@@ -116,7 +116,7 @@ def test_a_branch_that_is_not_there_says_so(settings: Settings, tmp_path: Path) 
     assert "--commit" in caught.value.next_step
 
 
-def test_git_that_does_not_answer_is_a_time_out(
+def test_a_git_that_hangs_times_out(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "git").write_text("#!/bin/sh\nexec sleep 60\n")
@@ -124,14 +124,14 @@ def test_git_that_does_not_answer_is_a_time_out(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(build_variables, "GIT_SECONDS", 0.1)
 
-    with pytest.raises(TimedOut, match="git could not be asked"):
+    with pytest.raises(TimedOut, match="git failed"):
         build_variables.read(settings, settings.environment("staging"), environ={})
 
 
-def test_git_that_cannot_answer_asks_for_the_commit(settings: Settings, tmp_path: Path) -> None:
+def test_a_git_that_fails_names_the_option_for_the_commit(settings: Settings, tmp_path: Path) -> None:
     remote = replace(settings, source=replace(settings.source, repository=str(tmp_path / "absent")))
 
-    with pytest.raises(Failure, match="git could not be asked") as caught:
+    with pytest.raises(Failure, match="git failed") as caught:
         build_variables.read(remote, settings.environment("staging"), environ={})
     assert "does not exist" in caught.value.why or "not appear to be a git repository" in caught.value.why
     assert (

@@ -22,7 +22,7 @@ def test_counts_are_added_over_reports(tmp_path: Path) -> None:
     assert checks.closing_line(tmp_path) == "11 passed, 2 failed, 2 skipped"
 
 
-def test_failed_tests_are_named_with_the_command_that_runs_them(tmp_path: Path) -> None:
+def test_failed_tests_come_with_the_command_to_rerun_them(tmp_path: Path) -> None:
     report = tmp_path / "e2e.xml"
     report.write_text(
         '<testsuites><testsuite tests="4" failures="1" errors="1">'
@@ -39,7 +39,7 @@ def test_failed_tests_are_named_with_the_command_that_runs_them(tmp_path: Path) 
     assert failure.next_step.endswith("pytest --last-failed")
 
 
-def test_a_failed_session_without_failed_tests_is_run_again_by_its_name(tmp_path: Path) -> None:
+def test_a_failed_session_comes_with_the_command_to_rerun_it(tmp_path: Path) -> None:
     report = tmp_path / "tests.xml"
     report.write_text('<testsuites><testsuite tests="4"/></testsuites>')
 

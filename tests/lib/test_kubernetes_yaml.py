@@ -102,7 +102,7 @@ MEANINGS = [
 ]  # fmt: skip
 
 
-def test_what_is_written_means_what_kubectl_says() -> None:
+def test_written_yaml_is_read_the_same_by_kubectl() -> None:
     spec = "".join(f"- {written}\n" for written, _ in MEANINGS)
 
     assert typed(load(spec)) == typed(read_by_kubectl(spec)) == typed([value for _, value in MEANINGS])
@@ -134,5 +134,5 @@ def test_what_no_manifest_needs_is_refused(written: str) -> None:
 ))  # fmt: skip
 @example("\x85")
 @example("1\u2028\n")
-def test_what_is_written_is_read_as_the_same(content: object) -> None:
+def test_written_yaml_is_read_back_unchanged(content: object) -> None:
     assert typed(load(dump(content))) == typed(content)

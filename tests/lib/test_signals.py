@@ -54,7 +54,7 @@ class Bell:
     ],
     ids=["sleep", "event", "background", "call", "side by side"],
 )
-def test_a_signal_ends_every_kind_of_waiting(
+def test_a_signal_ends_every_kind_of_wait(
     monkeypatch: pytest.MonkeyPatch, wait: Callable[[], object], number: signal.Signals
 ) -> None:
     before = signal.getsignal(number)
@@ -68,7 +68,7 @@ def test_a_signal_ends_every_kind_of_waiting(
     assert signal.getsignal(number) is before
 
 
-def test_the_program_goes_on_until_it_waits_or_looks() -> None:
+def test_the_program_continues_until_it_waits_or_checks() -> None:
     done = []
 
     def work() -> None:
@@ -111,12 +111,12 @@ def test_a_signal_leaves_no_lock_held() -> None:
     assert not lock.inner.locked()
 
 
-def test_a_signal_that_came_when_all_is_done_is_not_lost() -> None:
+def test_a_signal_at_the_very_end_is_not_lost() -> None:
     with pytest.raises(Terminated), unwinding():
         send(signal.SIGTERM)
 
 
-def test_a_signal_that_comes_in_an_import_lets_it_finish(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_finishes_after_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
     class Finder:
         """Is asked by Python's import code, which holds its locks then."""
 
@@ -137,7 +137,7 @@ def test_a_signal_that_comes_in_an_import_lets_it_finish(monkeypatch: pytest.Mon
         work()
 
 
-def test_code_that_handles_errors_lets_a_signal_pass() -> None:
+def test_error_handlers_do_not_catch_signals() -> None:
     def work() -> None:
         with unwinding(), suppress(Exception):
             send(signal.SIGTERM)
@@ -147,7 +147,7 @@ def test_code_that_handles_errors_lets_a_signal_pass() -> None:
         work()
 
 
-def test_clean_up_waits_undisturbed_by_the_signal_that_was_raised() -> None:
+def test_clean_up_is_not_interrupted_by_a_raised_signal() -> None:
     steps = []
 
     def work() -> None:
@@ -163,7 +163,7 @@ def test_clean_up_waits_undisturbed_by_the_signal_that_was_raised() -> None:
     assert steps == ["cleaned up"]
 
 
-def test_a_signal_that_comes_twice_at_once_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_sent_twice_at_once_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signals, "ONCE", 3600.0)
 
     def work() -> None:
@@ -197,7 +197,7 @@ def test_a_second_signal_lets_short_clean_up_finish() -> None:
     assert ended_by_a_second("signals.uninterrupted()") == 1
 
 
-def test_nothing_is_raised_in_what_must_be_whole() -> None:
+def test_no_signal_is_raised_in_an_uninterrupted_block() -> None:
     done = []
 
     def work() -> None:
@@ -215,7 +215,7 @@ def test_nothing_is_raised_in_what_must_be_whole() -> None:
     assert done == ["waited", "whole"]
 
 
-def test_a_signal_is_raised_while_a_person_is_asked() -> None:
+def test_a_signal_is_raised_during_a_prompt() -> None:
     def work() -> None:
         with unwinding(), raised():
             send(signal.SIGTERM)
@@ -225,7 +225,7 @@ def test_a_signal_is_raised_while_a_person_is_asked() -> None:
         work()
 
 
-def test_a_signal_that_came_before_a_person_is_asked_is_raised() -> None:
+def test_a_signal_before_a_prompt_is_raised() -> None:
     def work() -> None:
         with unwinding():
             send(signal.SIGTERM)
@@ -236,7 +236,7 @@ def test_a_signal_that_came_before_a_person_is_asked_is_raised() -> None:
         work()
 
 
-def test_other_threads_take_no_signals() -> None:
+def test_other_threads_do_not_receive_signals() -> None:
     def elsewhere() -> str:
         check()
         signals.sleep(0)
@@ -254,7 +254,7 @@ def test_other_threads_take_no_signals() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "hang-up"])
-def test_a_signal_that_is_ignored_stays_ignored(number: signal.Signals) -> None:
+def test_an_ignored_signal_stays_ignored(number: signal.Signals) -> None:
     before = signal.signal(number, signal.SIG_IGN)
     try:
         with unwinding():
@@ -263,7 +263,7 @@ def test_a_signal_that_is_ignored_stays_ignored(number: signal.Signals) -> None:
         signal.signal(number, before)
 
 
-def test_waiting_ends_when_the_time_is_over_or_the_event_is_set() -> None:
+def test_a_wait_ends_with_the_time_or_the_event() -> None:
     event = Event()
     assert not event.wait(0.01)
     event.set()
@@ -271,7 +271,7 @@ def test_waiting_ends_when_the_time_is_over_or_the_event_is_set() -> None:
     assert event.wait()
 
 
-def test_a_block_that_takes_too_long_is_the_failure_that_was_named() -> None:
+def test_a_block_that_takes_too_long_raises_its_failure() -> None:
     before = signal.getsignal(signal.SIGALRM)
     late = TimedOut("It took too long.")
 
@@ -286,7 +286,7 @@ def test_a_block_that_takes_too_long_is_the_failure_that_was_named() -> None:
     assert signal.getsignal(signal.SIGALRM) is before
 
 
-def test_a_limit_is_reached_while_something_is_read_too() -> None:
+def test_a_limit_also_ends_a_read() -> None:
     late = TimedOut("It took too long.")
     reader, writer = os.pipe()
     with pytest.raises(TimedOut) as caught, limited(0.01, late), raised():
@@ -302,13 +302,13 @@ def test_a_block_that_ends_in_time_is_not_interrupted_later() -> None:
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
-def test_a_limit_that_is_reached_when_all_is_done_is_none() -> None:
+def test_a_limit_reached_after_the_work_is_ignored() -> None:
     with limited(600, TimedOut("It took too long.")):
         signal.raise_signal(signal.SIGALRM)
     check()
 
 
-def test_what_a_signal_ends_has_no_limit_any_more() -> None:
+def test_a_signal_cancels_the_limit() -> None:
     def work() -> None:
         with unwinding(), limited(600, TimedOut("It took too long.")):
             try:

@@ -24,7 +24,7 @@ with signals.unwinding(), module.workspace() as folder:
 """
 
 
-def test_the_folder_is_private_and_gone_afterwards() -> None:
+def test_the_folder_is_private_and_removed_afterwards() -> None:
     with workspace() as folder:
         assert folder.stat().st_mode & 0o777 == 0o700
         (folder / "plaintext").write_bytes(b"canary")
@@ -32,7 +32,7 @@ def test_the_folder_is_private_and_gone_afterwards() -> None:
     assert not folder.exists()
 
 
-def test_the_folder_is_gone_after_an_error() -> None:
+def test_the_folder_is_removed_after_an_error() -> None:
     with pytest.raises(ValueError, match="boom"), workspace() as folder:
         raise ValueError("boom")
 
@@ -40,7 +40,7 @@ def test_the_folder_is_gone_after_an_error() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda n: n.name)
-def test_the_folder_is_gone_after_a_signal(number: signal.Signals) -> None:
+def test_the_folder_is_removed_after_a_signal(number: signal.Signals) -> None:
     child = _child()
     folder = _announced(child)
 
@@ -50,7 +50,7 @@ def test_the_folder_is_gone_after_a_signal(number: signal.Signals) -> None:
     assert not folder.exists()
 
 
-def test_the_next_call_sweeps_what_kill_9_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_call_removes_leftovers_of_kill_9(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Where nobody else makes a workspace: whoever does sweeps at once what the dead have left.
     monkeypatch.setattr(module, "SHARED_MEMORY", tmp_path)
     child = _child(tmp_path)
@@ -63,7 +63,7 @@ def test_the_next_call_sweeps_what_kill_9_left(tmp_path: Path, monkeypatch: pyte
         assert not folder.exists()
 
 
-def test_the_sweep_spares_what_it_did_not_make(tmp_path: Path) -> None:
+def test_the_sweep_keeps_other_folders(tmp_path: Path) -> None:
     unnumbered = tmp_path / f"{module.PREFIX}notes-x"
     unnumbered.mkdir()
 
@@ -71,14 +71,14 @@ def test_the_sweep_spares_what_it_did_not_make(tmp_path: Path) -> None:
     assert unnumbered.exists()
 
 
-def test_the_sweep_takes_what_nobody_holds_though_its_number_was_given_out_again(tmp_path: Path) -> None:
+def test_the_sweep_removes_unlocked_folders_of_reused_process_numbers(tmp_path: Path) -> None:
     left = tmp_path / f"{module.PREFIX}{os.getpid()}-x"
     left.mkdir()
 
     assert module.sweep(tmp_path) == [left]
 
 
-def test_the_sweep_spares_what_is_held(tmp_path: Path) -> None:
+def test_the_sweep_keeps_locked_folders(tmp_path: Path) -> None:
     folder = tmp_path / f"{module.PREFIX}999999999-x"
     folder.mkdir()
     held = files.hold(folder)
@@ -88,7 +88,7 @@ def test_the_sweep_spares_what_is_held(tmp_path: Path) -> None:
     assert module.sweep(tmp_path) == [folder]
 
 
-def test_the_sweep_leaves_no_descriptor_open_for_what_is_held(tmp_path: Path) -> None:
+def test_the_sweep_closes_descriptors_of_locked_folders(tmp_path: Path) -> None:
     folder = tmp_path / f"{module.PREFIX}999999999-x"
     folder.mkdir()
     held = files.hold(folder)
@@ -100,7 +100,7 @@ def test_the_sweep_leaves_no_descriptor_open_for_what_is_held(tmp_path: Path) ->
     os.close(held)
 
 
-def test_a_folder_that_another_containers_sweep_took_before_it_was_held_is_made_again(
+def test_a_folder_removed_before_its_lock_is_recreated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     taken: list[Path] = []
@@ -131,7 +131,7 @@ def test_a_folder_that_another_containers_sweep_took_before_it_was_held_is_made_
     taken[2].rmdir()
 
 
-def test_what_is_swept_is_held_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sweep_locks_a_folder_while_removing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / f"{module.PREFIX}999999999-x"
     folder.mkdir()
 
@@ -144,20 +144,18 @@ def test_what_is_swept_is_held_meanwhile(tmp_path: Path, monkeypatch: pytest.Mon
     assert module.sweep(tmp_path) == [folder]
 
 
-def test_the_sweep_passes_over_what_vanishes_meanwhile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_sweep_ignores_folders_that_vanish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "glob", lambda self, _pattern: [self / f"{module.PREFIX}999999999-x"])
     assert module.sweep(tmp_path) == []
 
 
-def test_a_folder_that_somebody_removed_is_as_well_gone() -> None:
+def test_a_folder_that_was_removed_already_is_no_error() -> None:
     with workspace() as folder:
         folder.rmdir()
     assert not folder.exists()
 
 
-def test_without_shared_memory_the_runtime_folder_serves(
+def test_without_shared_memory_the_runtime_folder_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SHARED_MEMORY", tmp_path / "absent")
@@ -169,10 +167,10 @@ def test_without_shared_memory_the_runtime_folder_serves(
     assert module.memory_folder() == tmp_path
 
 
-def test_a_folder_on_the_disk_is_told_once(
+def test_a_folder_on_disk_is_announced_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    module._tell_of_the_disk.cache_clear()
+    module._warn_of_disk.cache_clear()
     monkeypatch.setattr(module, "SHARED_MEMORY", tmp_path / "absent")
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -180,7 +178,7 @@ def test_a_folder_on_the_disk_is_told_once(
     with module.workspace(), module.workspace():
         pass
 
-    assert capsys.readouterr().err.count("no folder in memory") == 1
+    assert capsys.readouterr().err.count("has no tmpfs") == 1
 
 
 def _child(memory: Path = module.SHARED_MEMORY) -> "subprocess.Popen[str]":

@@ -1,4 +1,4 @@
-"""What services answered over HTTP, and what is no answer of theirs."""
+"""Answers of services over HTTP, and answers of something else in their place."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def object_in(response: "Response", service: str) -> "dict[str, Any]":
-    """The JSON object that an answer of a service holds; a Failure for anything else, as a proxy's page."""
+    """The JSON object in a service's answer; a Failure for anything else, such as a proxy's page."""
     try:
         found = response.json()
     except ValueError:
@@ -20,16 +20,17 @@ def object_in(response: "Response", service: str) -> "dict[str, Any]":
 
 
 def in_place_of(service: str, kind: str, text: str) -> Failure:
-    """The error for an answer that is not the service's, from its Content-Type, if any, and its text."""
+    """The error for an answer that does not come from the service, with its Content-Type and text."""
+    shown = " ".join(text.split())[:200]
     return Failure(
-        f"{service} did not answer, but something in its place.",
-        f"What came is {kind or 'no type'}, and not what was asked for: {' '.join(text.split())[:200]}",
+        f"{service} did not answer; something else did.",
+        f"The answer ({kind or 'without a Content-Type'}) is not the service's: {shown}",
         "Check the network, a proxy or VPN: https_proxy and no_proxy in the environment.",
     )
 
 
 def refusal_words(response: "Response") -> str:
-    """The message of a Google API's error, or the text that came instead."""
+    """The message in a Google API's error, or the text of the answer."""
     try:
         return str(response.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""Who this process is to Google: the service account whose key file settings name, else ADC.
+"""The credentials for Google: the service account's key file in the settings, else ADC.
 
 ADC is Application Default Credentials, https://cloud.google.com/docs/authentication/application-default-credentials
 """
@@ -18,31 +18,29 @@ if TYPE_CHECKING:
 
     from tasks.lib.settings.model import Google
 
-# GKE knows a service account by its e-mail address, which roles are bound to, only if its token may tell it;
-# else by its number: https://cloud.google.com/kubernetes-engine/docs/how-to/role-based-access-control
+# Roles in GKE are bound to a service account's e-mail address.  GKE sees that only if the token has the scope
+# userinfo.email, else a number: https://cloud.google.com/kubernetes-engine/docs/how-to/role-based-access-control
 SCOPES = (
     "https://www.googleapis.com/auth/cloud-platform",
     "https://www.googleapis.com/auth/userinfo.email",
 )
 LOG_IN = "Run `gcloud auth application-default login`, or point GOOGLE_APPLICATION_CREDENTIALS at a key file."
 
-OF_ANOTHER_FORM = (
-    "The file of credentials is no object, or a field in it is of another kind than its type asks for."
-)
-QUOTES = "could not be converted"  # google-auth's words after a value that it quotes
+WRONG_FORM = "The credentials file is not a JSON object, or one of its fields has the wrong type."
+QUOTES = "could not be converted"  # google-auth's message after a value that it quotes
 
 SECONDS: Final = 30.0  # for one answer of a token service
-# A token service in trouble is left alone for so many seconds while the token in hand is still good.
+# After an error the token service is not asked for this many seconds while the current token is valid.
 PAUSE: Final = 30.0
 
 
 class Tokens:
     """A token that is always valid: it is renewed shortly before it expires, by one thread at a time.
 
-    Threads that wait for it meanwhile share what comes of it: where the service hangs, each would wait out
-    the time limit again, one after the other.
+    Threads that wait for it share the result: if the service hangs, they do not wait for the limit one by
+    one.
 
-    Every method raises a Failure where Google refuses to issue one, or its token service does not answer.
+    Every method raises a Failure if Google refuses to issue one, or its token service does not answer.
     """
 
     def __init__(self, found: "Credentials", seconds: float = SECONDS) -> None:
@@ -53,21 +51,21 @@ class Tokens:
         self._again = 0.0
 
     def __call__(self) -> str:
-        """A bearer token that is valid now; empty for credentials that have none."""
+        """A valid bearer token; empty for credentials without one."""
         before = self.attempts
         if self._lock.locked() or self._is_due():
             call(self._renew, before, self._is_due)
         return str(self._found.token or "")
 
     def headers(self) -> dict[str, str]:
-        """What a request says of its caller: a token that is valid now, and the project that pays."""
+        """Headers with a valid token and the quota project."""
         self()
         named: dict[str, str] = {}
         self._found.apply(named)
         return named
 
     def renew(self, before: int) -> None:
-        """Take a new token, also where the one that was used after `before` attempts looks valid."""
+        """Get a new token, unless another attempt was made after the first `before`."""
         call(self._renew, before, lambda: True)
 
     def _renew(self, before: int, is_due: Callable[[], bool]) -> None:
@@ -78,10 +76,10 @@ class Tokens:
     def _is_due(self) -> bool:
         if self._found.valid:
             return False
-        return time.monotonic() >= self._again or not _is_still_good(self._found)
+        return time.monotonic() >= self._again or not _has_not_expired(self._found)
 
     def _attempt(self, before: int) -> None:
-        """Renew it, or end as the attempt did that another thread made since there had been `before`."""
+        """Renew it, or use the result of another thread's attempt after `before`."""
         if self.attempts == before:
             self._failure = None
             try:
@@ -90,15 +88,15 @@ class Tokens:
             except Failure as failure:
                 self._failure = failure
             self.attempts += 1
-        if one := self._failure:  # each thread a failure of its own: others add to what it says
+        if one := self._failure:  # a separate exception for each thread
             raise type(one)(one.what, one.why, one.next_step) from one
 
 
 def credentials(google: "Google") -> "Credentials":
-    """The service account of the key file that settings name, else Application Default Credentials.
+    """The service account's key file in the settings, else Application Default Credentials.
 
     Raises:
-        Failure: there are none, or the file that holds them cannot be used.
+        Failure: there are none, or their file is not valid.
 
     """
     from google.auth.exceptions import GoogleAuthError
@@ -106,9 +104,9 @@ def credentials(google: "Google") -> "Credentials":
     try:
         found = _of_key_file(google.credentials_file) if google.credentials_file else call(_default)
     except (GoogleAuthError, OSError, ValueError, AttributeError, KeyError, TypeError) as error:
-        # google-auth takes the file's form for granted, and quotes a private key that is a list of lines.
+        # google-auth does not check the file's form, and quotes a private key that is a list of lines.
         is_said = isinstance(error, GoogleAuthError | OSError | ValueError) and QUOTES not in str(error)
-        why = str(error) if is_said else OF_ANOTHER_FORM
+        why = str(error) if is_said else WRONG_FORM
         raise Failure("No credentials for Google Cloud were found.", why, LOG_IN) from error
     if google.quota_project and hasattr(found, "with_quota_project"):
         found = found.with_quota_project(google.quota_project)
@@ -129,9 +127,9 @@ def _default() -> "Credentials":
 
 
 def with_our_scopes(found: "Credentials") -> "Credentials":
-    """The credentials with the scopes that a deploy needs, also where their file names others.
+    """The credentials with the scopes that a deploy needs, even if their file names others.
 
-    A person's own have those of their log-in: `gcloud auth application-default login` asks for both.
+    A user's credentials have the scopes of the log-in; `gcloud auth application-default login` asks for both.
     """
     from google.auth.credentials import Scoped
 
@@ -141,7 +139,7 @@ def with_our_scopes(found: "Credentials") -> "Credentials":
 
 
 def refresh(found: "Credentials", seconds: float = SECONDS) -> None:
-    """Fetch a token; where the service is in trouble, one that is good for a few minutes more has to do.
+    """Fetch a token; if the service fails, keep the current one while it is valid.
 
     Raises:
         Failure: Google refuses to issue one, or its token service does not answer.
@@ -157,14 +155,14 @@ def refresh(found: "Credentials", seconds: float = SECONDS) -> None:
     except GoogleAuthError as error:
         if not isinstance(error, TransportError) and not error.retryable:
             raise Failure("Google does not accept your credentials.", str(error.args[0]), LOG_IN) from error
-        if not _is_still_good(found):
+        if not _has_not_expired(found):
             raise Failure(
                 "Google's token service does not answer.", str(error),
-                "Check the network, a proxy or VPN; ./inv doctor tells more.",
+                "Check the network, a proxy or VPN; `./inv doctor` shows more.",
             ) from error  # fmt: skip
 
 
-def _is_still_good(found: "Credentials") -> bool:
-    """Whether the token has not ended yet: google-auth wants a new one minutes before that."""
+def _has_not_expired(found: "Credentials") -> bool:
+    """Whether the token is still valid: google-auth asks for a new one some minutes before it expires."""
     now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
     return bool(found.token and found.expiry and now < found.expiry)

@@ -1,7 +1,7 @@
-"""HTTP sessions that say to Google's APIs who this process is.
+"""HTTP sessions for Google's APIs.
 
-google-auth's own, AuthorizedSession, also asks iamcredentials.googleapis.com, in a thread, where the account
-may be used from: of the sandbox's accounts too, and a process that ends meanwhile crashes now and then.
+google-auth's AuthorizedSession also asks iamcredentials.googleapis.com, in a thread, from where the account
+may be used: for the sandbox's accounts too, and a process that exits at that moment sometimes crashes.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Authorization(AuthBase):
-    """Adds a token that is valid now, and the project that pays, to each request."""
+    """Adds a valid token and the quota project to each request."""
 
     def __init__(self, found: "Credentials") -> None:
         self.credentials = found
@@ -31,20 +31,20 @@ class Authorization(AuthBase):
 
 
 class Session(requests.Session):
-    """A session that follows no redirect: a token belongs to the address that was asked, and to no other."""
+    """A session that follows no redirects, so that tokens are sent to the requested address only."""
 
     def request(self, *args: Any, **options: Any) -> requests.Response:
-        """Send one request; an answer that leads elsewhere is the answer."""
+        """Send one request; a redirect is returned as the answer."""
         return super().request(*args, **{**options, "allow_redirects": False})
 
 
 def session_of(found: "Credentials") -> Session:
-    """A session whose requests carry the token of these credentials."""
+    """A session that sends the token of these credentials."""
     session = Session()
     session.auth = Authorization(found)
     return session
 
 
 def authorized_session(google: "Google") -> "Session":
-    """A requests session that sends, and refreshes, this process's token."""
+    """A session that sends this process's token and renews it."""
     return session_of(credentials(google))

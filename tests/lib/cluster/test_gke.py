@@ -159,7 +159,7 @@ def test_google_may_say_how_long_to_wait(server: Scripted, clock: Clock) -> None
 def test_a_page_of_a_proxy_is_refused(server: Scripted) -> None:
     server.answers = [Answer(200, b"<html>Log in</html>")]
 
-    with pytest.raises(Failure, match="The GKE API did not answer, but something in its place"):
+    with pytest.raises(Failure, match="The GKE API did not answer; something else did"):
         gke.find(_settings(server), STAGING, _session(server))
 
 

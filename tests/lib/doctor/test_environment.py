@@ -114,7 +114,7 @@ def test_a_proxy_that_answers_for_the_bucket_is_a_problem(
 
     failure = problem_of_bucket(settings)
 
-    assert failure.what == f"Cloud Storage at {storage.url} did not answer, but something in its place."
+    assert failure.what == f"Cloud Storage at {storage.url} did not answer; something else did."
     assert content.decode() in failure.why
     assert "proxy" in failure.next_step
 

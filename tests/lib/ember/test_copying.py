@@ -112,5 +112,5 @@ def test_an_object_that_was_removed_before_its_headers_were_changed_is_no_missin
 def test_a_copy_that_something_else_answers_is_not_asked_for_for_ever(access: Access, body: bytes) -> None:
     steps = sending.copied(access, Copy(SEND, "q/a.js"))
     next(steps)
-    with pytest.raises(Failure, match="something in its place"):
+    with pytest.raises(Failure, match="something else did"):
         steps.send(Response(200, body))

@@ -45,7 +45,7 @@ def test_an_upload_says_what_answered(access: Access, app: Path, kind: str, body
         way = dataclasses.replace(access, endpoint=f"http://127.0.0.1:{server.server_port}")
         with pytest.raises(Failure) as caught:
             upload_to(way, EMBER, str(app), "p")
-    assert caught.value.what == "Cloud Storage did not answer, but something in its place."
+    assert caught.value.what == "Cloud Storage did not answer; something else did."
     assert kind in caught.value.why
 
 
@@ -53,5 +53,5 @@ def test_an_upload_says_what_answered(access: Access, app: Path, kind: str, body
 def test_a_list_of_revisions_says_what_answered(access: Access, kind: str, body: bytes) -> None:
     with answering(imposter(kind, body)) as server:
         way = dataclasses.replace(access, endpoint=f"http://127.0.0.1:{server.server_port}")
-        with opened(way, EMBER, "p") as place, pytest.raises(Failure, match="something in its place"):
+        with opened(way, EMBER, "p") as place, pytest.raises(Failure, match="something else did"):
             overview(place)

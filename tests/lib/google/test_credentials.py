@@ -48,7 +48,7 @@ def key_file(tmp_path: Path) -> Path:
     return file
 
 
-def test_the_file_that_settings_name_is_used(key_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_file_in_the_settings_is_used(key_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key_file.with_name("absent")))
 
     found = credentials(replace(GOOGLE, credentials_file=str(key_file)))
@@ -57,7 +57,9 @@ def test_the_file_that_settings_name_is_used(key_file: Path, monkeypatch: pytest
     assert found.scopes == SCOPES  # type: ignore[attr-defined]
 
 
-def test_application_default_credentials_otherwise(key_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_application_default_credentials_are_the_default(
+    key_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key_file))
 
     session = authorized_session(GOOGLE)
@@ -130,7 +132,7 @@ class Google(transport.Request):
         "federation of an account",
     ],
 )
-def test_every_token_tells_the_account_s_address(
+def test_every_token_includes_the_account_email(
     content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """GKE knows a service account by its number otherwise, and roles are bound to addresses."""
@@ -151,7 +153,7 @@ def test_every_token_tells_the_account_s_address(
     assert google.asked == BOTH
 
 
-def test_the_metadata_server_is_asked_for_the_same() -> None:
+def test_the_metadata_server_is_asked_for_the_same_scopes() -> None:
     google = Google()
 
     with_our_scopes(compute_engine.Credentials()).refresh(google)
@@ -159,7 +161,7 @@ def test_the_metadata_server_is_asked_for_the_same() -> None:
     assert google.asked == BOTH
 
 
-def test_a_person_s_own_credentials_keep_their_scopes() -> None:
+def test_user_credentials_keep_their_scopes() -> None:
     found = UserCredentials("a-token")
 
     assert with_our_scopes(found) is found
@@ -175,7 +177,7 @@ def test_a_person_s_own_credentials_keep_their_scopes() -> None:
         '{"type": "impersonated_service_account", "source_credentials": "canary"}',
     ],
 )
-def test_a_file_of_another_form_is_told_without_its_content(
+def test_an_invalid_key_file_is_refused_without_its_content(
     named: bool, content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "key.json"
@@ -190,7 +192,7 @@ def test_a_file_of_another_form_is_told_without_its_content(
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["named in settings", "default"])
-def test_unusable_credentials_say_how_to_log_in(
+def test_unusable_credentials_explain_how_to_log_in(
     named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     absent = str(tmp_path / "absent.json")
@@ -231,9 +233,7 @@ def found_in(key_file: Path, service: str, minutes: float) -> Any:
 NOBODY = "http://127.0.0.1:9/token"
 
 
-def test_a_token_that_is_good_for_a_while_serves_where_no_new_one_comes(
-    key_file: Path, overloaded: str
-) -> None:
+def test_a_valid_token_is_used_if_renewal_fails(key_file: Path, overloaded: str) -> None:
     for service in (NOBODY, overloaded):
         found = found_in(key_file, service, minutes=2)
         assert not found.valid
@@ -241,7 +241,7 @@ def test_a_token_that_is_good_for_a_while_serves_where_no_new_one_comes(
         assert Tokens(found)() == "a-token"
 
 
-def test_a_token_service_in_trouble_is_not_called_a_refusal(key_file: Path, overloaded: str) -> None:
+def test_a_failing_token_service_is_not_reported_as_refusal(key_file: Path, overloaded: str) -> None:
     for service in (NOBODY, overloaded):
         with pytest.raises(Failure, match="Google's token service does not answer"):
             refresh(found_in(key_file, service, minutes=-1))
@@ -280,7 +280,7 @@ class Counted:
 
 
 @pytest.mark.parametrize("minutes", [-1, 2], ids=["without a token", "with one that is still good"])
-def test_whoever_waits_for_a_token_shares_what_comes_of_it(minutes: float) -> None:
+def test_threads_that_wait_for_a_token_share_the_result(minutes: float) -> None:
     found, lock, threads = Hanging(minutes), Counted(), 5
     tokens = Tokens(found)
     tokens._lock = lock  # type: ignore[assignment]
@@ -302,7 +302,7 @@ def test_whoever_waits_for_a_token_shares_what_comes_of_it(minutes: float) -> No
     assert found.asked == 2
 
 
-def test_a_token_service_in_trouble_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_token_service_is_not_asked_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
     found = Hanging(minutes=2)

@@ -51,7 +51,7 @@ def url() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}/"
 
 
-def test_one_token_serves_all_requests_and_the_quota_project_goes_with_it(url: str) -> None:
+def test_all_requests_share_a_token_and_the_quota_project(url: str) -> None:
     found = Counting()
     found._quota_project_id = "payer"
     session = session_of(found)
@@ -68,7 +68,7 @@ def test_one_token_serves_all_requests_and_the_quota_project_goes_with_it(url: s
     ],
     ids=["refused", "not reached"],
 )  # fmt: skip
-def test_without_a_token_nothing_is_asked(url: str, fault: Exception, what: str, why: str) -> None:
+def test_no_request_is_sent_without_a_token(url: str, fault: Exception, what: str, why: str) -> None:
     with pytest.raises(Failure) as caught:
         session_of(Counting(fault)).get(url, timeout=5)
 

@@ -370,7 +370,7 @@ def test_tags_are_read_page_by_page(settings: Settings) -> None:
 
 def test_a_page_in_the_place_of_a_manifest_is_no_image(settings: Settings) -> None:
     page = (200, {"Content-Type": "text/html"}, b"<html>")
-    with server([page]) as (address, _), pytest.raises(Failure, match="but something in its place"):
+    with server([page]) as (address, _), pytest.raises(Failure, match="something else did"):
         resolve_digest(settings, f"{address}/a:v1")
 
 
@@ -388,8 +388,8 @@ def test_a_page_in_the_place_of_the_tags_is_told(settings: Settings) -> None:
     ):
         registry.connect(settings, address).tags(parse(f"{address}/a"))
 
-    assert caught.value.what == f"The registry {address} did not answer, but something in its place."
-    assert caught.value.why == "What came is text/html, and not what was asked for: <html>"
+    assert caught.value.what == f"The registry {address} did not answer; something else did."
+    assert caught.value.why == "The answer (text/html) is not the service's: <html>"
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_a_table_is_drawn_only_for_a_person_at_a_capable_terminal(
     assert in_place(terminal=terminal, variables=variables) is expected
 
 
-def test_a_page_that_is_logged_as_one_line_is_shortened() -> None:
+def test_a_very_long_line_is_shortened() -> None:
     assert logged(LogLine("pod", "x" * 3000)) == f"  pod | {'x' * 2000} … and 1000 characters more"
 
 
