@@ -1,6 +1,6 @@
-"""The program behind ./inv: Invoke under this project's name, with 2 as the exit code of bad usage.
+"""The program behind ./inv: Invoke under this project's name, with exit code 2 for bad usage.
 
-Plain `invoke` runs the same tasks; a word that it does not know ends it with 1, as is its own custom.
+Plain `invoke` runs the same tasks, but ends with 1 for an unknown task or option.
 """
 
 import os
@@ -24,13 +24,17 @@ from tasks.lib.printable import one_line
 from tasks.lib.settings.files import read_file, refuse_missing
 
 EXIT_USAGE = 2
-UNKNOWN = re.compile("No idea what '(.*)' is!")  # Invoke's words
-LOOK_AT = "Look at invoke.yaml, ~/.invoke.yaml, /etc/invoke.yaml and the file of -f."
-KNOWN = "  next: `./inv --list` shows the tasks, `./inv --help TASK` the options of one."
+# Invoke's messages
+UNKNOWN = re.compile("No idea what '(.*)' is!")
+NO_NUMBER = re.compile("invalid literal for int.. with base 10: (.*)")  # Python's message
+MISSING = re.compile("'(?P<task>.*)' did not receive required positional arguments: (?P<names>.*)")
+LOOK_AT = "Check invoke.yaml, ~/.invoke.yaml, /etc/invoke.yaml and the file of -f."
+HELP = "`./inv --help TASK` shows the options of a task, `./inv --help` the options of Invoke itself."
+KNOWN = "  next: `./inv --list` shows the tasks, `./inv --help TASK` the options of a task."
 
 
 class Config(invoke.Config):
-    """Invoke's configuration, but a file that cannot be read ends in a message."""
+    """Invoke's configuration, with a message for a file that cannot be read."""
 
     def _load_yaml(self, path: "os.PathLike[str]") -> Any:
         try:
@@ -41,7 +45,7 @@ class Config(invoke.Config):
     _load_yml = _load_json = _load_yaml
 
     def load_runtime(self, merge: bool = True) -> None:
-        """Read the file that `-f` names; Invoke would go on in silence where there is none."""
+        """Read the file of `-f`; Invoke would ignore a missing one."""
         if self._runtime_path is not None:
             try:
                 refuse_missing(str(self._runtime_path))
@@ -51,17 +55,17 @@ class Config(invoke.Config):
 
     @staticmethod
     def global_defaults() -> dict[str, Any]:
-        """Invoke's defaults; the executor is this project's even where invoke.yaml is missing or empty."""
+        """Invoke's defaults with this project's executor, even if invoke.yaml is missing or empty."""
         defaults = invoke.Config.global_defaults()
         defaults["tasks"]["executor_class"] = "tasks.cli.Executor"
         return defaults
 
 
 class Program(invoke.Program):
-    """Invoke's program, but a command line that cannot be understood is bad usage."""
+    """Invoke's program, with exit code 2 for a wrong command line."""
 
     def run(self, argv: list[str] | None = None, exit: bool = True) -> None:
-        """Run, and end quietly when the reader of a pipe goes away, as `| head` does."""
+        """Run, and end quietly if the reader of a pipe ends, as in `| head`."""
         open_closed_streams()
         try:
             try:
@@ -80,7 +84,7 @@ class Program(invoke.Program):
             sys.exit(refused.exit_code)
 
     def print_version(self) -> None:
-        """Say this project's version and Invoke's."""
+        """Print this project's version and Invoke's."""
         import tomllib
 
         project = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())["project"]
@@ -100,7 +104,7 @@ class Program(invoke.Program):
             super().parse_tasks()
 
     def parse_cleanup(self) -> None:
-        """Do what is asked for in place of tasks: help, lists, completion."""
+        """Print help, lists or completions, which replace tasks."""
         try:
             with _bad_usage():
                 super().parse_cleanup()
@@ -109,8 +113,14 @@ class Program(invoke.Program):
                 raise Exit(f"{end.message}\n{KNOWN}", code=EXIT_USAGE) from end
             raise
 
+    def no_tasks_given(self) -> None:
+        """List the tasks; Invoke would print its own options only."""
+        self.list_tasks()
+        sys.stdout.write(f"{HELP}\n")
+        raise Exit
+
     def _names_that_may_be_left_out(self) -> dict[str, str]:
-        """For each task, by all its names, the options that bare words after it are for; empty for none."""
+        """For each task, by all its names, the options whose names may be left out; empty for none."""
         return {
             name: getattr(self.collection[canonical], "may_follow", "")
             for canonical, aliases in self.collection.task_names.items()
@@ -119,11 +129,11 @@ class Program(invoke.Program):
 
 
 def with_left_out_names(words: list[str], names: dict[str, str]) -> list[str]:
-    """Put options' names before bare words that directly follow their task.
+    """Add the names of options that were left out directly after their task.
 
     Args:
         words: the command line, such as `["secrets.log", "a.env"]`.
-        names: for each task the options meant, such as `{"release.diff": "before after"}`; empty for none.
+        names: for each task these options, such as `{"release.diff": "before after"}`; empty for none.
 
     Returns:
         The same, with the option's name: `["secrets.log", "--file", "a.env"]`.
@@ -143,9 +153,9 @@ def with_left_out_names(words: list[str], names: dict[str, str]) -> list[str]:
 
 
 def task_to_explain(words: Sequence[str], names: Iterable[str]) -> str:
-    """The task whose help is asked for by `TASK … --help`, or an empty text.
+    """The task in `TASK … --help`, or an empty string.
 
-    Invoke would take --help for the value of a task's positional argument that was not given yet.
+    Invoke would read --help as the value of a missing positional argument.
     """
     task = ""
     for before, word in pairwise(["", *words]):
@@ -157,7 +167,7 @@ def task_to_explain(words: Sequence[str], names: Iterable[str]) -> str:
 
 @contextmanager
 def _unusable_settings() -> Iterator[None]:
-    """Say what Invoke cannot merge; its own message would quote all settings."""
+    """Explain what Invoke cannot merge; its own message would show all settings."""
     try:
         yield
     except AmbiguousMergeError:
@@ -171,7 +181,7 @@ def _unusable_settings() -> Iterator[None]:
 
 
 def _give_stdout_up() -> None:
-    """Have Python's flush at exit go nowhere."""
+    """Discard what Python flushes to stdout at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -180,15 +190,22 @@ def _bad_usage() -> Iterator[None]:
     try:
         yield
     except ParseError as error:
-        said = UNKNOWN.sub(_unknown, one_line(str(error)))
+        said = MISSING.sub(_missing, UNKNOWN.sub(_unknown, one_line(str(error))))
         raise Exit(f"{said}\n{KNOWN}", code=EXIT_USAGE) from error
     except ValueError as error:  # from Invoke's conversion of an option's value
-        said = f"An option has a value of the wrong type: {one_line(str(error))}"
+        said = NO_NUMBER.sub(
+            r"An option has the value \1, but should be a whole number.", one_line(str(error))
+        )
         raise Exit(f"{said}\n{KNOWN}", code=EXIT_USAGE) from error
 
 
 def _unknown(word: "re.Match[str]") -> str:
     return f"Unknown {'option' if word[1].startswith('-') else 'task'} '{word[1]}'."
+
+
+def _missing(found: "re.Match[str]") -> str:
+    names = re.sub("'([^']*)'", r"--\1", found["names"])
+    return f"The task {found['task']} needs {names}."
 
 
 PROGRAM = Program(name="lookit-orchestrator", binary="./inv", binary_names=["inv"], config_class=Config)

@@ -10,9 +10,9 @@ from tasks import cli
 @cli.task(
     help={
         **cli.CHECKOUT_HELP,
-        "worktree": "Take the files as they are, with those that no commit holds.",
-        "file": "Another Dockerfile, within the checkout.",
-        "platform": "Another platform than invoke.yaml says, such as linux/arm64.",
+        "worktree": "Build the files of the checkout as they are, uncommitted changes included.",
+        "file": "The Dockerfile, within the checkout (default: build.file in invoke.yaml).",
+        "platform": "The platform, such as linux/arm64 (default: build.platform in invoke.yaml).",
     }
 )
 def build(
@@ -25,7 +25,7 @@ def build(
     file: str = "",
     platform: str = "",
 ) -> None:
-    """Build the application's image from a checkout of lookit-api, named after its commit."""
+    """Build the application's image from a checkout of lookit-api, tagged with its commit."""
     from tasks.lib import console
     from tasks.lib.image import build, checkout
 

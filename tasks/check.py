@@ -7,7 +7,7 @@ from tasks import cli
 
 @cli.task(help={"session": "Only these Nox sessions, separated by commas (default: all)."})
 def check(c: Context, session: str = "") -> None:
-    """Run lint, types and all tests of this project, e2e included (Nox does the work)."""
+    """Run lint, type checks and all tests of this project, e2e included, with Nox."""
     from tasks.lib import checks, console
 
     checks.run_sessions(cli.ROOT, session)

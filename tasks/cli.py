@@ -1,4 +1,4 @@
-"""What every task shares, and the one place where expected errors become a message and an exit code."""
+"""What all tasks share, and the one place that turns expected errors into a message and an exit code."""
 
 import functools
 import inspect
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 SANDBOX_HELP = "Run against the sandbox on this machine (also LOOKIT_SANDBOX=1)."
-ON, OFF = ("1", "true"), ("", "0", "false")  # what LOOKIT_SANDBOX may say, in any case
+ON, OFF = ("1", "true"), ("", "0", "false")  # the values of LOOKIT_SANDBOX, in upper or lower case
 
-# The options that have a letter: the same one in every task.  What destroys or reveals is spelled out.
+# The short options, the same in every task.  Options that destroy or reveal something have none.
 LETTERS = {
     "archive": "a",
     "branch": "b",
@@ -44,15 +44,15 @@ LETTERS = {
     "tag": "t",
 }
 
-# The options of every task that starts from a checkout of the application.
+# The options of all tasks that use a checkout of the application.
 CHECKOUT_HELP = {
-    "source": "The checkout to build (default: source.checkout in invoke.yaml, else this folder's).",
-    "commit": "The commit to build, a full SHA (default: COMMIT_SHA, else the checkout's HEAD).",
+    "source": "The checkout of lookit-api (default: source.checkout in invoke.yaml, else this folder).",
+    "commit": "The commit, a full SHA (default: COMMIT_SHA, else the HEAD of the checkout).",
     "tag": "The release tag (default: TAG_NAME).",
-    "branch": "The branch it belongs to (default: BRANCH_NAME, else the checkout's).",
+    "branch": "The branch of the commit (default: BRANCH_NAME, else the branch of the checkout).",
 }
 
-# Invoke's levels, lowest first, and how a person would name each.
+# Invoke's levels, lowest first, and their names for users.
 CONFIG_LEVELS = (
     ("_system", "/etc/invoke.yaml"),
     ("_user", "~/.invoke.yaml"),
@@ -65,10 +65,10 @@ CONFIG_LEVELS = (
 
 
 class Executor(invoke.Executor):
-    """Runs tasks as Invoke does; invoke.yaml names it, so plain `invoke` uses it too."""
+    """Invoke's executor with this project's error handling; plain `invoke` finds it in invoke.yaml."""
 
     def execute(self, *tasks: Any) -> Any:
-        """Run `tasks`; a Failure leaves as its message and its exit code, without a traceback."""
+        """Run `tasks`; a Failure ends in its message and exit code, without a traceback."""
         leave_no_core()
         open_closed_streams()
         try:
@@ -89,7 +89,7 @@ class Task(invoke.Task[Any]):
     """A task of this project."""
 
     def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
-        """How Invoke reads an option; Invoke itself would give out letters in the order of declaration."""
+        """How Invoke reads an option, with this project's short options instead of Invoke's own choice."""
         found: dict[str, Any] = super().arg_opts(name, default, taken_names)
         if letter := LETTERS.get(name):
             found["names"].append(letter)
@@ -97,11 +97,11 @@ class Task(invoke.Task[Any]):
 
 
 def task(*, may_follow: str = "", **options: Any) -> Callable[[Callable[..., None]], Task]:
-    """Declare a task as `invoke.task` does, and give it `--sandbox`.
+    """Declare a task as `invoke.task` does, with the option `--sandbox`.
 
     Args:
-        may_follow: the options, separated by spaces, whose names ./inv lets a person leave out directly
-            after the task: `secrets.log FILE`.  (Invoke's own positional arguments can not be left out.)
+        may_follow: options, separated by spaces, whose names may be left out with ./inv directly
+            after the task: `secrets.log FILE`.  (Invoke's own positional arguments are always required.)
         options: passed on to `invoke.task`.
 
     """
@@ -127,13 +127,13 @@ def task(*, may_follow: str = "", **options: Any) -> Callable[[Callable[..., Non
 
 @functools.cache
 def refuse_unreadable_settings(root: Path = ROOT) -> None:
-    """Look at invoke.yaml, and what `-f` names, before plain `invoke` reads them, as ./inv does by itself.
+    """Check invoke.yaml, and the file of `-f`, before plain `invoke` reads them; ./inv does it by itself.
 
     Invoke would end in a traceback where a file is empty or no YAML, of two equal keys take the last in
     silence, and go on in silence without what `-f` names.
 
     Raises:
-        Exit: one is missing or can not be read.
+        Exit: one is missing or cannot be read.
 
     """
     if getattr(sys.modules["__main__"].__spec__, "name", "") == "tasks.__main__":
@@ -159,7 +159,7 @@ def _refuse_empty(path: "Path | str", values: dict[str, Any], next_step: str) ->
 
 
 def _named_to_plain_invoke() -> str | None:
-    """What plain `invoke` will read as the file of `-f`; None where nothing was named."""
+    """The file of `-f` that plain `invoke` will read; None if there is none."""
     from invoke.main import program
 
     named = program.args.config.value if hasattr(program, "core") else None
@@ -171,7 +171,7 @@ def settings(c: Context) -> "Settings":
 
     Raises:
         UsageError: some are not valid.
-        Failure: `--sandbox` was asked for and no sandbox is up.
+        Failure: `--sandbox` was given and no sandbox is up.
 
     """
     from tasks.lib.settings.reader import read
@@ -180,7 +180,7 @@ def settings(c: Context) -> "Settings":
 
 
 def checkout_settings(c: Context) -> "Settings":
-    """The settings of this checkout as they are without a sandbox: for tasks that bring one up or down.
+    """The settings of this checkout without the sandbox's: for tasks that start or stop it.
 
     Raises:
         UsageError: some are not valid.
@@ -192,7 +192,7 @@ def checkout_settings(c: Context) -> "Settings":
 
 
 def layers(c: Context) -> "list[Layer]":
-    """The sources of settings in force, lowest first, the sandbox's on top where it was asked for."""
+    """The sources of settings, lowest first, with the sandbox's last if `--sandbox` was given."""
     from tasks.lib.settings.reader import Layer
 
     found = checkout_layers(c)
@@ -204,12 +204,12 @@ def layers(c: Context) -> "list[Layer]":
 
 
 def checkout_layers(c: Context) -> "list[Layer]":
-    """The same without the sandbox's."""
+    """The same without the sandbox's settings."""
     return _layers_of(c.config)
 
 
 def launcher(c: Context) -> "Launcher":
-    """What starts other tasks as this run was started: with its settings, in its sandbox."""
+    """What starts other tasks with the settings and the sandbox of this run."""
     from tasks.lib.deploy.hooks import Launcher
 
     return Launcher(settings_file(c), {"LOOKIT_SANDBOX": "1" if in_sandbox(c) else ""})
@@ -222,12 +222,12 @@ def settings_file(c: Context) -> "Path | None":
 
 
 def absolute(typed: str) -> str:
-    """A path that a person typed: it starts where they stand, not in this repository; empty stays empty."""
+    """A path that a user typed, resolved from the current folder; empty stays empty."""
     return str(real(Path(typed))) if typed else ""
 
 
 def sandbox_state(c: Context) -> "Path | None":
-    """The folder of the sandbox that this run is meant for, or None where it is meant for Google."""
+    """The folder of the sandbox that this run uses, or None if it uses Google."""
     if not in_sandbox(c):
         return None
     from sandbox.state import state_from_layers
@@ -236,7 +236,7 @@ def sandbox_state(c: Context) -> "Path | None":
 
 
 def in_sandbox(c: Context) -> bool:
-    """Whether this run is meant for the sandbox."""
+    """Whether this run uses the sandbox."""
     return bool(c.config.in_sandbox)
 
 
@@ -244,7 +244,7 @@ def _sandbox_variable() -> bool:
     """Whether LOOKIT_SANDBOX asks for the sandbox.
 
     Raises:
-        UsageError: it says neither yes nor no, and which cluster is meant is nothing to guess.
+        UsageError: it is neither true nor false; the cluster is never guessed.
 
     """
     said = os.environ.get("LOOKIT_SANDBOX", "")

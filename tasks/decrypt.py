@@ -7,12 +7,12 @@ from tasks import cli
 
 @cli.task(
     help={
-        "environment": "Whose secrets: staging or production.",
-        "overwrite": "Also overwrite files that were edited since they were decrypted.",
+        "environment": "The environment: staging or production.",
+        "overwrite": "Also overwrite files that were edited after they were decrypted.",
     }
 )
 def decrypt(c: Context, environment: str = "", overwrite: bool = False) -> None:
-    """Decrypt an environment's secrets into files that git ignores, readable by you alone."""
+    """Decrypt an environment's secrets into private files that git ignores."""
     from tasks.lib import console
     from tasks.lib.secrets import plaintexts
     from tasks.lib.secrets.crypt import decrypt_all

@@ -8,22 +8,22 @@ from tasks import cli
 @cli.task(
     iterable=["force_conflicts"],
     help={
-        "branch": "The branch to deploy; it decides on the environment.",
-        "commit": "The commit to deploy, in full; by default COMMIT_SHA, else the head of the branch.",
-        "tag": "The version on labels; by default TAG_NAME.",
-        "allow-older": "Deploy the commit even if the one in force is known to be newer.",
-        "jobs": "Run migration and collectstatic even if nothing that they read has changed.",
-        "force-conflicts": "Take Kind/name:field over from another field manager; repeatable.",
+        "branch": "The branch to deploy; it determines the environment.",
+        "commit": "The commit to deploy, a full SHA (default: COMMIT_SHA, else the head of the branch).",
+        "tag": "The version on labels (default: TAG_NAME).",
+        "allow-older": "Deploy the commit even if the deployed one is newer.",
+        "jobs": "Run the migration and collectstatic Jobs even if nothing has changed for them.",
+        "force-conflicts": "Take over Kind/name:field from another field manager; repeatable.",
         "plan": "Only show what would change, as ./inv plan does.",
-        "approve": "Show the plan and ask before anything changes.",
+        "approve": "Show the plan and ask for approval before anything changes.",
         "wait": "Wait for another deploy of the environment to end; --no-wait fails instead.",
         "rollback": "After a failure, roll back to the last good release; --no-rollback keeps the changes.",
-        "prune": "Remove what earlier releases deployed and this one does not; --no-prune keeps it.",
-        "backup": "Back the database up before a migration runs; --no-backup does not.",
-        "evidence": "The folder for a failed deploy's support bundle; by default deploy.evidence.",
-        "evidence-bucket": "Where a failed deploy copies its support bundle and report to: gs://BUCKET/FOLDER.",
-        "report": "Write deploy.json and deploy.html, a page about this deploy, into this folder.",
-        "plan-file": "Deploy exactly what this plan says, or nothing; ./inv plan --json wrote it.",
+        "prune": "Remove objects of earlier releases that this one does not have; --no-prune keeps them.",
+        "backup": "Back up the database before a migration; --no-backup does not.",
+        "evidence": "The folder for the support bundle of a failed deploy (default: deploy.evidence).",
+        "evidence-bucket": "Where to upload the support bundle and report of a failed deploy: gs://BUCKET/FOLDER.",
+        "report": "Write deploy.json and deploy.html, a report of this deploy, into this folder.",
+        "plan-file": "Deploy exactly this plan, written by ./inv plan --json, or stop if it is stale.",
     },
 )
 def deploy(
@@ -45,7 +45,7 @@ def deploy(
     report: str = "",
     allow_older: bool = False,
 ) -> None:
-    """Deploy a branch: decrypt, render, validate, apply in phases and wait until all is ready."""
+    """Deploy a branch: decrypt, render, validate, apply in phases, and wait until everything is ready."""
     from tasks.lib.deploy import new_release
     from tasks.lib.deploy.output import display, plans
     from tasks.lib.deploy.plan.plan import Choices

@@ -1,4 +1,4 @@
-"""Look after the Ember apps in a bucket: their revisions, and how the bucket serves them."""
+"""Manage the Ember apps in a bucket: their revisions, and the bucket's configuration."""
 
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from tasks.lib.ember.place import Place
 
 PLACE = {
-    "environment": "Whose bucket: staging or production.",
-    "prefix": "Where the app lies, for example experiments/<uuid>.",
+    "environment": "The environment: staging or production.",
+    "prefix": "The folder of the app in the bucket, for example experiments/<uuid>.",
 }
 
 
@@ -26,9 +26,11 @@ def list_(c: Context, environment: str = "", prefix: str = "", json: bool = Fals
         report.revisions(overview(place), json)
 
 
-@cli.task(positional=["revision"], help={**PLACE, "revision": "The revision's name, or how it begins."})
+@cli.task(
+    positional=["revision"], help={**PLACE, "revision": "The name of the revision, or its first characters."}
+)
 def activate(c: Context, revision: str, environment: str = "", prefix: str = "") -> None:
-    """Serve a revision that is already uploaded."""
+    """Activate a revision that is already uploaded."""
     from tasks.lib import console
     from tasks.lib.ember.overview import activate_chosen
 
@@ -39,7 +41,7 @@ def activate(c: Context, revision: str, environment: str = "", prefix: str = "")
 
 @cli.task(help=PLACE)
 def rollback(c: Context, environment: str = "", prefix: str = "") -> None:
-    """Serve the revision that was active before."""
+    """Activate the revision that was active before."""
     from tasks.lib import console
     from tasks.lib.ember.overview import roll_back
 
@@ -51,9 +53,9 @@ def rollback(c: Context, environment: str = "", prefix: str = "") -> None:
 @cli.task(
     help={
         **PLACE,
-        "keep": "How many of the newest stay in any case.",
-        "older-than": "Only revisions uploaded longer ago than this, in days.",
-        "dry-run": "Say which would go, and remove nothing.",
+        "keep": "How many of the newest revisions to keep in any case.",
+        "older-than": "Remove only revisions uploaded more than this many days ago.",
+        "dry-run": "Only show what would be removed.",
     }
 )
 def prune(
@@ -64,7 +66,7 @@ def prune(
     older_than: int = 30,
     dry_run: bool = False,
 ) -> None:
-    """Remove old revisions; the active one and the one before it stay."""
+    """Remove old revisions; the active one and the one before it are kept."""
     from tasks.lib import console
     from tasks.lib.ember import pruning
 
@@ -73,9 +75,9 @@ def prune(
             console.say(line)
 
 
-@cli.task(help={**PLACE, "revision": "Which; the active one if none is named."})
+@cli.task(help={**PLACE, "revision": "The revision (default: the active one)."})
 def verify(c: Context, environment: str = "", prefix: str = "", revision: str = "") -> None:
-    """Check that a revision is there whole and that the public is served it as it should be."""
+    """Check that a revision is complete and that the public can load it."""
     from tasks.lib import console
     from tasks.lib.ember import verification
 
@@ -100,8 +102,8 @@ def open_(c: Context, environment: str = "", prefix: str = "") -> None:
 @cli.task(
     help={
         "environment": PLACE["environment"],
-        "apply": "Change what differs.",
-        "plan": "Only show it (the default).",
+        "apply": "Change the bucket to match the settings.",
+        "plan": "Only show the differences (the default).",
         "exit-code": "With --plan: exit with 3 if something differs.",
     }
 )

@@ -1,4 +1,4 @@
-"""Look after the images in the registry."""
+"""Manage the images in the registry."""
 
 from invoke import Context
 
@@ -8,7 +8,7 @@ from tasks import cli
 @cli.task(
     name="list",
     help={
-        "repository": "Another repository than image.repository in invoke.yaml.",
+        "repository": "The repository (default: image.repository in invoke.yaml).",
         "json": "Print JSON.",
     },
 )
@@ -23,7 +23,7 @@ def list_(c: Context, repository: str = "", json: bool = False) -> None:
     if json:
         console.emit(inventory.as_json(images))
     elif not images:
-        console.say(f"{repository or settings.image.repository} holds no image.")
+        console.say(f"{repository or settings.image.repository} has no images.")
     else:
         console.table(("tags", "created", "commit", "size", "digest"), inventory.rows(images))
 
@@ -31,10 +31,10 @@ def list_(c: Context, repository: str = "", json: bool = False) -> None:
 @cli.task(
     help={
         "image": "The tag or digest to promote, such as a commit.",
-        "as": "The tag that it gets (default: the same).",
-        "to": "The repository that it goes to (default: the same).",
-        "repository": "The repository that it is in (default: image.repository in invoke.yaml).",
-        "move": "Take the tag away from another image that has it.",
+        "as": "The new tag (default: the same).",
+        "to": "The repository to copy it to (default: the same).",
+        "repository": "The repository of the image (default: image.repository in invoke.yaml).",
+        "move": "Move the tag if another image has it.",
     }
 )
 def promote(
@@ -54,13 +54,13 @@ def promote(
 
 @cli.task(
     help={
-        "keep": "How many of the newest images are kept in any case.",
-        "repository": "Another repository than image.repository in invoke.yaml.",
-        "yes": "Do not ask.",
+        "keep": "How many of the newest images to keep in any case.",
+        "repository": "The repository (default: image.repository in invoke.yaml).",
+        "yes": "Do not ask for confirmation.",
     }
 )
 def prune(c: Context, keep: int = 20, repository: str = "", yes: bool = False) -> None:
-    """Delete old images that no cluster uses, after showing which and asking."""
+    """Delete old images that no cluster uses, after confirmation."""
     from tasks.lib.deploy.images_in_use import in_use
     from tasks.lib.image import prune
     from tasks.lib.image.reference import parse

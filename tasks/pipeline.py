@@ -1,4 +1,4 @@
-"""Run Cloud Build's chain on this machine."""
+"""Run Cloud Build's pipeline on this machine."""
 
 from functools import partial
 from pathlib import Path
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     default=True,
     iterable=["substitution"],
     help={
-        "branch": "The branch to build and deploy; it decides on the environment.",
+        "branch": "The branch to build and deploy; it determines the environment.",
         "source": "The application's checkout (default: source.checkout in invoke.yaml, else this folder).",
         "file": "The build file (default: pipeline.file in invoke.yaml).",
-        "from": "Begin at this step (its id or number); those before it count as done.",
-        "only": "Run this step alone.",
+        "from": "Start at this step (its id or number); earlier steps count as done.",
+        "only": "Run only this step.",
         "tag": "The release tag (default: TAG_NAME).",
         "substitution": "A user-defined substitution, as _NAME=VALUE; repeatable.",
         "docker": "Run steps in containers; --no-docker runs this repository's own tasks directly.",
-        "json": "Print how each step ended, as JSON.",
+        "json": "Print the result of each step as JSON.",
     },
 )
 def run(
@@ -43,7 +43,7 @@ def run(
     docker: bool = True,
     json: bool = False,
 ) -> None:
-    """Run the steps of cloudbuild.yaml on this machine, by Cloud Build's own rules."""
+    """Run the steps of cloudbuild.yaml on this machine, as Cloud Build would."""
     from tasks.lib import console
     from tasks.lib.image import checkout
     from tasks.lib.pipeline.run import Request, as_json, named, run_build
@@ -76,7 +76,7 @@ def run(
 
 @cli.task(help={"folder": "The folder, within the workspace."})
 def reports(c: Context, folder: str) -> None:
-    """Make a folder for reports that every step may write to, whatever user it runs as."""
+    """Create a folder for reports that every step can write to, whichever user it runs as."""
     from tasks.lib.pipeline import artifacts
 
     artifacts.make_shared_folder(Path.cwd() / folder)
@@ -84,12 +84,12 @@ def reports(c: Context, folder: str) -> None:
 
 @cli.task(
     help={
-        "project": "The project that the builds run in.",
+        "project": "The project of the builds.",
         "apply": "Run the commands instead of printing them.",
     }
 )
 def triggers(c: Context, project: str = "mit-lookit", apply: bool = False) -> None:
-    """Print, or run, the gcloud commands that make the two triggers and grant their rights."""
+    """Print, or run, the gcloud commands that create the two triggers and grant their permissions."""
     from tasks.lib import console
     from tasks.lib.pipeline import triggers as wanted
 

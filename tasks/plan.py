@@ -8,15 +8,15 @@ from tasks import cli
 @cli.task(
     iterable=["force_conflicts"],
     help={
-        "branch": "The branch whose deploy to plan.",
-        "commit": "The commit to plan for, in full; by default as for deploy.",
-        "tag": "The version on labels; by default TAG_NAME.",
-        "allow-older": "As for deploy.",
-        "jobs": "As if Jobs were to run in any case.",
-        "force-conflicts": "As if Kind/name:field were taken over; repeatable.",
-        "prune": "Show what would be removed too; --no-prune as for deploy.",
-        "json": "Print JSON, which deploy --plan-file takes.",
-        "html": "Also write a page to this file.",
+        "branch": "The branch to plan a deploy of; it determines the environment.",
+        "commit": "The commit, a full SHA (default: COMMIT_SHA, else the head of the branch).",
+        "tag": "The version on labels (default: TAG_NAME).",
+        "allow-older": "Plan the commit even if the deployed one is newer.",
+        "jobs": "Plan to run the migration and collectstatic Jobs even if nothing has changed for them.",
+        "force-conflicts": "Plan to take over Kind/name:field from another field manager; repeatable.",
+        "prune": "Include what would be removed; --no-prune leaves it out.",
+        "json": "Print JSON for deploy --plan-file.",
+        "html": "Also write an HTML page to this file.",
         "exit-code": "Exit with 3 if there is something to change.",
     },
 )
@@ -33,7 +33,7 @@ def plan(
     prune: bool = True,
     allow_older: bool = False,
 ) -> None:
-    """Show what a deploy of a branch would change, field by field; nothing is changed."""
+    """Show what a deploy of a branch would change, field by field, without changing anything."""
     from tasks.lib.deploy import new_release
     from tasks.lib.deploy.output import plans
     from tasks.lib.deploy.plan.plan import Choices

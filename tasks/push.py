@@ -10,7 +10,7 @@ from tasks import cli
 @cli.task(
     help={
         **cli.CHECKOUT_HELP,
-        "reuse": "Where the registry has another build of this commit, use that one.",
+        "reuse": "Use another build of this commit if the registry has one.",
         "record": "The file to write the digest to (default: registry.record in invoke.yaml).",
     }
 )
@@ -23,7 +23,7 @@ def push(
     reuse: bool = False,
     record: str = "",
 ) -> None:
-    """Push the image that `build` made, record its digest and print it by digest."""
+    """Push the image that `build` made, record its digest, and print its name by digest."""
     from tasks.lib import console
     from tasks.lib.image import build, checkout, push
 

@@ -7,13 +7,13 @@ from tasks import cli
 
 @cli.task(
     help={
-        "branch": "The branch to rehearse; it decides on the environment.",
-        "commit": "The commit to deploy, in full (default: the one this checkout stands on).",
-        "tag": "The version to put on labels.",
+        "branch": "The branch to rehearse; it determines the environment.",
+        "commit": "The commit to deploy, a full SHA (default: the commit of this checkout).",
+        "tag": "The version on labels.",
     }
 )
 def rehearse(c: Context, branch: str = "", commit: str = "", tag: str = "") -> None:
-    """Run the whole main job in the sandbox: secrets, manifests, deploy, upload; ends with a table."""
+    """Run a whole release in the sandbox: secrets, manifests, deploy, upload; prints a table."""
     from sandbox.rehearsal import Rehearsal
     from tasks.lib import console
 

@@ -1,4 +1,4 @@
-"""Releases: what others are told of them."""
+"""Releases: the history of deploys, rollbacks, drift and the lock."""
 
 from invoke import Context
 
@@ -8,13 +8,13 @@ from tasks.lib.errors import UsageError
 
 @cli.task(
     help={
-        "branch": "The branch that was deployed; it decides on the environment.",
+        "branch": "The branch that was deployed; it determines the environment.",
         "commit": "The commit that was deployed (default: COMMIT_SHA, else the head of the branch).",
         "tag": "Its release tag (default: TAG_NAME).",
     }
 )
 def sentry(c: Context, branch: str = "", commit: str = "", tag: str = "") -> None:
-    """Tell Sentry which commit runs where, so that its errors name the release."""
+    """Tell Sentry which commit is deployed where, so that errors name the release."""
     from tasks.lib import build_variables, console
     from tasks.lib.deploy import sentry as told
 
@@ -22,18 +22,18 @@ def sentry(c: Context, branch: str = "", commit: str = "", tag: str = "") -> Non
     environment = settings.environment_of_branch(branch)
     variables = build_variables.read(settings, environment, commit=commit, tag=tag)
     if told.announce(settings, environment, variables):
-        console.say(f"Sentry knows that {variables.short_sha} runs in {environment.name}.")
+        console.say(f"Told Sentry that {variables.short_sha} is deployed to {environment.name}.")
 
 
 @cli.task(
     help={
-        "environment": "Whose lock to release.",
-        "by": "Who decides this.",
-        "reason": "Why; it is told to the holder's successors in the cluster's events.",
+        "environment": "The environment whose lock to release.",
+        "by": "Your name, for the record.",
+        "reason": "The reason, recorded in the cluster's events.",
     }
 )
 def unlock(c: Context, environment: str = "", by: str = "", reason: str = "") -> None:
-    """Release the lock of a dead deploy, and say whose it was."""
+    """Release the lock of a dead deploy, and print who held it."""
     from tasks.lib import console
     from tasks.lib.deploy.lock import force_release
 
@@ -41,9 +41,9 @@ def unlock(c: Context, environment: str = "", by: str = "", reason: str = "") ->
     console.say(force_release.unlock(settings, settings.environment(environment), by, reason))
 
 
-@cli.task(name="list", help={"environment": "Whose releases.", "json": "Print JSON."})
+@cli.task(name="list", help={"environment": "The environment.", "json": "Print JSON."})
 def list_(c: Context, environment: str = "", json: bool = False) -> None:
-    """List what was deployed when, by whom and how it ended, the newest first."""
+    """List releases, newest first: what was deployed, when, by whom, and the result."""
     from tasks.lib.deploy.output import releases
     from tasks.lib.deploy.releases import review
 
@@ -54,9 +54,9 @@ def list_(c: Context, environment: str = "", json: bool = False) -> None:
 @cli.task(
     may_follow="number",
     help={
-        "number": "The number of the release; by default the newest.",
-        "environment": "Whose release.",
-        "json": "Print JSON, its objects included.",
+        "number": "The number of the release (default: the newest).",
+        "environment": "The environment.",
+        "json": "Print JSON, objects included.",
     },
 )
 def show(c: Context, number: str = "", environment: str = "", json: bool = False) -> None:
@@ -72,9 +72,9 @@ def show(c: Context, number: str = "", environment: str = "", json: bool = False
 @cli.task(
     may_follow="before after",
     help={
-        "before": "The number of one release; by default the last but one with kept objects.",
-        "after": "The number of the other; by default the newest with kept objects.",
-        "environment": "Whose releases.",
+        "before": "The number of the older release (default: the last but one whose objects are kept).",
+        "after": "The number of the newer release (default: the newest whose objects are kept).",
+        "environment": "The environment.",
         "json": "Print JSON.",
     },
 )
@@ -91,13 +91,13 @@ def diff(c: Context, before: str = "", after: str = "", environment: str = "", j
 
 @cli.task(
     help={
-        "environment": "Which environment.",
+        "environment": "The environment.",
         "json": "Print JSON.",
         "exit-code": "Exit with 3 if something has drifted.",
     }
 )
 def status(c: Context, environment: str = "", json: bool = False, exit_code: bool = False) -> None:
-    """Show the release in force and where live objects have drifted from it."""
+    """Show the current release, and where live objects have drifted from it."""
     from tasks.lib.deploy.output import releases
     from tasks.lib.deploy.releases import review
 
@@ -112,11 +112,11 @@ def status(c: Context, environment: str = "", json: bool = False, exit_code: boo
 @cli.task(
     iterable=["force_conflicts"],
     help={
-        "environment": "Whose release.",
-        "to": "The number of the release; 0 for what was there before the first; by default the last good.",
-        "force-conflicts": "Take Kind/name:field over from another field manager; repeatable.",
-        "prune": "Remove what later releases added; --no-prune leaves it.",
-        "accept-unsealed": "Show the plan of a release whose seal cannot be verified, and ask.",
+        "environment": "The environment.",
+        "to": "The number of the release; 0 is the state before the first (default: the last good one).",
+        "force-conflicts": "Take over Kind/name:field from another field manager; repeatable.",
+        "prune": "Remove what later releases added; --no-prune keeps it.",
+        "accept-unsealed": "Allow a release whose seal cannot be verified, after you approve its plan.",
     },
 )
 def rollback(
@@ -127,7 +127,7 @@ def rollback(
     prune: bool = True,
     accept_unsealed: bool = False,
 ) -> None:
-    """Roll back to an earlier release, configuration and image together; migrations are not reversed."""
+    """Roll back to an earlier release, configuration and image; migrations are not reversed."""
     from tasks.lib.deploy.output import display, plans
     from tasks.lib.deploy.recovery import rollback
 
@@ -140,11 +140,11 @@ def rollback(
 
 
 def _number(text: str) -> int | None:
-    """The number of a release; None where none was named."""
+    """The number of a release; None if none was given."""
     if text and not text.isdecimal():
         raise UsageError(
             f"{text} is not the number of a release.",
-            "Releases are numbered from 1 on; 0 is what others had deployed before.",
+            "Releases are numbered from 1; 0 is the state before the first.",
             "./inv release.list --environment …",
         )
     return int(text) if text else None

@@ -8,10 +8,10 @@ from tasks import cli
 @cli.task(
     help={
         "environment": "The environment to render, for example staging.",
-        "commit": "The full commit SHA of the application (default: COMMIT_SHA, else what git says).",
-        "tag": "The version to put on labels (default: TAG_NAME, else image.default_tag).",
-        "out": "A folder to write one file an object to, or - for standard output.",
-        "show_secrets": "Do not redact the values of Secrets on a terminal.",
+        "commit": "The full commit SHA of the application (default: COMMIT_SHA, else from git).",
+        "tag": "The version on labels (default: TAG_NAME, else image.default_tag).",
+        "out": "A folder for one file per object, or - for standard output.",
+        "show_secrets": "Show the values of Secrets on a terminal too.",
     }
 )
 def render(

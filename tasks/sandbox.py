@@ -1,4 +1,4 @@
-"""The sandbox: Google Cloud on this machine."""
+"""The sandbox, which stands in for Google Cloud on this machine."""
 
 from invoke import Collection, Context
 
@@ -13,28 +13,28 @@ from tasks import cli
     iterable=["environment"],
 )
 def up(c: Context, environment: list[str] | None = None, containers: bool = False) -> None:
-    """Bring the sandbox up; what runs already is left as it is."""
+    """Start the sandbox; servers that already run are kept."""
     from sandbox import lifecycle, report
     from tasks.lib import console
 
     statuses = lifecycle.up(cli.checkout_settings(c), environment or (), containers=containers)
     report.show(statuses)
-    console.say("Up. Add --sandbox to any task, or export LOOKIT_SANDBOX=1.")
+    console.say("The sandbox is up. Add --sandbox to any task, or export LOOKIT_SANDBOX=1.")
 
 
 @cli.task(help={"keep_data": "Keep clusters, keys, secrets and buckets for the next `sandbox.up`."})
 def down(c: Context, keep_data: bool = False) -> None:
-    """End the sandbox's processes and remove what it stored."""
+    """Stop the sandbox and remove its data."""
     from sandbox import lifecycle
     from tasks.lib import console
 
     ended = lifecycle.down(lifecycle.state(cli.checkout_settings(c)), keep_data=keep_data)
-    console.say(f"Down: {ended} processes ended." if ended else "No sandbox was running.")
+    console.say(f"The sandbox is down: {ended} processes ended." if ended else "No sandbox was running.")
 
 
 @cli.task(help={"json": "Print JSON."})
 def status(c: Context, json: bool = False) -> None:
-    """Show every server of the sandbox: process, port, health."""
+    """Show every server of the sandbox with its process, port and health."""
     from sandbox import lifecycle, report, watching
 
     here = lifecycle.state(cli.checkout_settings(c))
@@ -46,7 +46,7 @@ def status(c: Context, json: bool = False) -> None:
 @cli.task(
     may_follow="component",
     help={
-        "component": "Which server, as sandbox.status names it (default: the supervisor).",
+        "component": "The server, as named by sandbox.status (default: the supervisor).",
         "follow": "Print new lines as they are added.",
     },
 )

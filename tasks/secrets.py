@@ -1,4 +1,4 @@
-"""Encrypt, change, check, rotate and compare the encrypted secret files."""
+"""Encrypt, edit, verify, rotate and compare the encrypted secret files."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 HELP = {
     "file": "A secret file, such as lookit-secrets.env.",
-    "environment": "Whose secrets: staging or production.",
+    "environment": "The environment: staging or production.",
 }
 ENVIRONMENTS = "Only this environment's secrets (default: all)."
 
@@ -23,15 +23,15 @@ ENVIRONMENTS = "Only this environment's secrets (default: all)."
     may_follow="file",
     help={
         **HELP,
-        "all": "Every file of the environment whose plaintext is there.",
+        "all": "Every file of the environment that has a plaintext.",
         "source": "Where the plaintext is (default: where `decrypt` writes it).",
-        "raw": "Write what `gcloud kms encrypt` would: no header, bound to nothing.",
+        "raw": "Write the format of `gcloud kms encrypt`, without header and additional data.",
     },
 )
 def encrypt(
     c: Context, file: str = "", environment: str = "", all: bool = False, source: str = "", raw: bool = False
 ) -> None:
-    """Encrypt plaintext files; needs the key owner's role only."""
+    """Encrypt plaintext files; this needs no permission to decrypt."""
     from tasks.lib import console
     from tasks.lib.secrets import plaintexts
     from tasks.lib.secrets.crypt import encrypt_all
@@ -48,7 +48,7 @@ def encrypt(
 
 @cli.task(positional=["file"], help=HELP)
 def edit(c: Context, file: str, environment: str = "") -> None:
-    """Open a secret file in $EDITOR, in memory, and encrypt it if it was changed."""
+    """Edit a secret file in $EDITOR, in memory, and encrypt it if it has changed."""
     from tasks.lib import console
     from tasks.lib.secrets.edit import edit
     from tasks.lib.secrets.files import one_file
@@ -65,9 +65,9 @@ def edit(c: Context, file: str, environment: str = "") -> None:
     help={
         **HELP,
         "name": "The key: NAME or NAME=- read the value from stdin; NAME=VALUE needs --in-history.",
-        "in-history": "Accept the value on the command line, where history and process lists keep it.",
-        "short": "Accept a value of under 6 characters, which logs and messages do not mask.",
-        "new": "Accept a key that the file's .expected list lacks.",
+        "in-history": "Accept the value on the command line, where history and process lists show it.",
+        "short": "Accept a value of under 6 characters, which is not redacted in logs and messages.",
+        "new": "Accept a key that is not in the file's .expected list.",
     },
 )
 def set_(
@@ -79,7 +79,7 @@ def set_(
     short: bool = False,
     new: bool = False,
 ) -> None:
-    """Set one value in an env file; it comes from stdin."""
+    """Set one value, read from stdin, in an env file."""
     from tasks.lib import console
     from tasks.lib.secrets import edit, entering
     from tasks.lib.secrets.files import one_file, secret_files
@@ -99,7 +99,7 @@ def set_(
     if not short:
         entering.refuse_short(key, value, settings.guard.open_keys)
     changed = edit.set_value(settings, target, key, value)
-    console.say(f"{target.shown}: {key} {'set' if changed else 'has that value already'}")
+    console.say(f"{target.shown}: {key} {'set' if changed else 'already has that value'}")
 
 
 @cli.task(
@@ -111,7 +111,7 @@ def set_(
     },
 )
 def diff(c: Context, revision: str = "HEAD", environment: str = "", show: bool = False) -> None:
-    """Show which keys changed since a commit, without their values."""
+    """Show which keys changed since a commit, without values."""
     from tasks.lib import console
     from tasks.lib.secrets.diff import differences
 
@@ -122,7 +122,7 @@ def diff(c: Context, revision: str = "HEAD", environment: str = "", show: bool =
 
 @cli.task(help={"environment": ENVIRONMENTS, "json": "Print JSON on stdout."})
 def verify(c: Context, environment: str = "", json: bool = False) -> None:
-    """Examine every encrypted file; exits with 1 for broken or unknown ones, 3 for stale ones."""
+    """Check every encrypted file; exits with 1 for broken or unknown ones, 3 for stale ones."""
     from tasks.lib.secrets.listing import show_verdicts
     from tasks.lib.secrets.verify import conclude, verify
 
@@ -133,10 +133,10 @@ def verify(c: Context, environment: str = "", json: bool = False) -> None:
 
 
 @cli.task(
-    help={"environment": ENVIRONMENTS, "new-version": "First make a new primary version of the keys."},
+    help={"environment": ENVIRONMENTS, "new-version": "First create a new primary version of the keys."},
 )
 def rotate(c: Context, environment: str = "", new_version: bool = False) -> None:
-    """Re-encrypt with the primary key version what an older one encrypted."""
+    """Re-encrypt files that an older key version encrypted."""
     from tasks.lib.secrets.files import strays
     from tasks.lib.secrets.listing import show_rewritten, show_skipped
     from tasks.lib.secrets.rotate import add_versions, disposable_versions, rotate
@@ -147,7 +147,7 @@ def rotate(c: Context, environment: str = "", new_version: bool = False) -> None
     if new_version:
         add_versions(settings, keys)
     show_rewritten(rotate(settings, files))
-    # Another environment's files may still need the old versions: only after all are they not needed.
+    # Another environment's files may still need the old versions.
     show_skipped(strays(files), [] if environment else disposable_versions(settings, keys))
 
 
@@ -178,12 +178,12 @@ def rekey(c: Context, to: str, environment: str = "") -> None:
     settings = cli.settings(c)
     key = settings.kms.key_name(to)
     show_rewritten(rekey(settings, _files(settings, environment), key))
-    console.say(f"Now name the new key in invoke.yaml, under environments.….secrets.files: {to}")
+    console.say(f"Set the new key in invoke.yaml, under environments.….secrets.files: {to}")
 
 
 @cli.task(may_follow="file", help={**HELP, "environment": ENVIRONMENTS})
 def log(c: Context, file: str = "", environment: str = "") -> None:
-    """Show who changed which encrypted file when, and where the key's own log is."""
+    """Show who changed which encrypted file and when, and where to find the key's audit log."""
     from tasks.lib.secrets.files import files_called
     from tasks.lib.secrets.listing import show_log
     from tasks.lib.secrets.log import audit_hint, log
@@ -192,9 +192,9 @@ def log(c: Context, file: str = "", environment: str = "") -> None:
     show_log(log(files), audit_hint([found.key for found in files]))
 
 
-@cli.task(help={"staged": "Only what is about to be committed (the pre-commit hook)."})
+@cli.task(help={"staged": "Only staged files (for the pre-commit hook)."})
 def check(c: Context, staged: bool = False) -> None:
-    """Refuse plaintext among the committed files: by name, by shape and by value."""
+    """Refuse plaintext secrets in committed files: by name, by form and by value."""
     from tasks.lib import console
     from tasks.lib.secrets import leak_check
 

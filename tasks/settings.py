@@ -5,9 +5,9 @@ from invoke import Context
 from tasks import cli
 
 
-@cli.task(help={"environment": "Only the settings that concern this environment.", "json": "Print JSON."})
+@cli.task(help={"environment": "Leave out the settings of other environments.", "json": "Print JSON."})
 def settings(c: Context, environment: str = "", json: bool = False) -> None:
-    """Print every setting in force and where its value came from."""
+    """Print every setting with its value and the source of that value."""
     from tasks.lib import console
     from tasks.lib.settings import listing, reader
 

@@ -10,10 +10,10 @@ from tasks import cli
 @cli.task(
     help={
         **cli.CHECKOUT_HELP,
-        "worktree": "Take the files as they are, with those that no commit holds.",
-        "file": "Another Dockerfile for the tests, within the checkout.",
-        "command": "Another command than invoke.yaml's test.command, as one shell-quoted text.",
-        "contract": "Run no test: compare what the checkout reads and runs with what the manifests give it.",
+        "worktree": "Test the files of the checkout as they are, uncommitted changes included.",
+        "file": "The Dockerfile for the tests, within the checkout (default: test.file in invoke.yaml).",
+        "command": "The command, as one shell-quoted string (default: test.command in invoke.yaml).",
+        "contract": "Run no test: compare what the checkout needs with what the manifests provide.",
     }
 )
 def test(
@@ -27,7 +27,7 @@ def test(
     command: str = "",
     contract: bool = False,
 ) -> None:
-    """Run the application's tests in their own image, beside a PostgreSQL of their own."""
+    """Run the application's tests in a container, with a PostgreSQL database beside it."""
     from tasks.lib.image import checkout, test_run
     from tasks.lib.image.contract import check
 

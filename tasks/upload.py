@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @cli.task(
     help={
-        "environment": "Whose bucket: staging or production.",
+        "environment": "The environment: staging or production.",
         "archive": "A zip, tar, tar.gz, tar.zst or folder of a built Ember app; - reads standard input.",
-        "if-present": "Where no archive is named, or it is not there, do nothing.",
-        "prefix": "Where in the bucket, for example experiments/<uuid>.",
-        "manifest": "A file of `<uuid>: <archive>` lines, instead of --archive and --prefix.",
-        "activate": "Serve the revision once it is there (--no-activate leaves that to ember.activate).",
-        "dry-run": "Say what would be done, and do nothing.",
-        "allow-broken": "Warn of what would keep a browser from running the app, and upload it.",
+        "if-present": "Do nothing if no archive is named or it does not exist.",
+        "prefix": "The folder in the bucket, for example experiments/<uuid>.",
+        "manifest": "A file with lines `<uuid>: <archive>`, instead of --archive and --prefix.",
+        "activate": "Activate the revision after the upload; --no-activate leaves that to ember.activate.",
+        "dry-run": "Only show what would be done.",
+        "allow-broken": "Upload an app that a browser could not run, with a warning.",
         "json": "Print the summary as JSON.",
     }
 )
@@ -37,7 +37,7 @@ def upload(
     if_present: bool = False,
     allow_broken: bool = False,
 ) -> None:
-    """Bring a built Ember app to an environment's bucket, sending only what differs."""
+    """Upload a built Ember app to an environment's bucket; unchanged files are not sent again."""
     from tasks.lib import console
     from tasks.lib.ember import upload as uploading
     from tasks.lib.ember.archive.source import present
@@ -46,7 +46,7 @@ def upload(
 
     settings = cli.settings(c)
     if if_present and not manifest and not present(archive):
-        console.say(f"There is no archive{f' at {archive}' if archive else ''}, so nothing is uploaded.")
+        console.say(f"There is no archive{f' at {archive}' if archive else ''}: nothing is uploaded.")
         return
     options = Options(activate=activate, dry_run=dry_run, allow_broken=allow_broken)
     check_alone(manifest, archive, prefix)

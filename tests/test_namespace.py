@@ -146,9 +146,10 @@ def test_every_task_takes_sandbox() -> None:
         (("--nope",), "Unknown option '--nope'."),
         (("--help", "nosuch"), "Unknown task 'nosuch'."),
         (("--list", "nosuch"), "Sub-collection 'nosuch' not found!"),
-        (("images.prune", "--keep", "abc"), "invalid literal for int() with base 10: 'abc'"),
+        (("images.prune", "--keep", "abc"), "An option has the value 'abc', but should be a whole number."),
+        (("render",), "The task render needs --environment."),
     ],
-    ids=["task", "option", "missing value", "core option", "help", "list", "no number"],
+    ids=["task", "option", "missing value", "core option", "help", "list", "no number", "missing option"],
 )
 def test_a_command_line_that_is_not_understood_is_bad_usage(
     here: Here, argv: tuple[str, ...], said: str
@@ -158,6 +159,14 @@ def test_a_command_line_that_is_not_understood_is_bad_usage(
     assert (done.code, done.stdout) == (2, "")
     assert said in done.stderr
     assert "`./inv --list` shows the tasks" in done.stderr
+
+
+def test_without_a_task_the_tasks_are_listed(here: Here) -> None:
+    done = here.inv()
+
+    assert (done.code, done.stderr) == (0, "")
+    assert "  deploy  " in done.stdout
+    assert done.stdout.endswith("`./inv --help` the options of Invoke itself.\n")
 
 
 def test_what_is_no_number_of_a_release_is_bad_usage(here: Here) -> None:

@@ -242,7 +242,7 @@ def test_set_reads_the_value_from_stdin_and_finds_the_file(checkout: Checkout) -
         (("DB_HOST=x",), "", 2, "The value of DB_HOST is on the command line."),
         (("DB_HOST=x", "--in-history"), "", 0, "DB_HOST set"),
         (("DB_HOST=-",), "y", 0, "DB_HOST set"),
-        (("DB_HOST",), "db\n", 0, "DB_HOST has that value already"),
+        (("DB_HOST",), "db\n", 0, "DB_HOST already has that value"),
         (("DB_HOST",), "two\nlines\n", 2, "An env file cannot have the value of DB_HOST."),
         (("NEW_KEY",), "x", 2, "NEW_KEY is not in any .expected list."),
         (("NEW_KEY", "--file", "lookit-secrets.env"), "a value", 2, "NEW_KEY is not in the .expected list"),

@@ -84,7 +84,7 @@ def stream(
 ) -> int:
     """Run a program in the foreground, on this process's own streams, and return its exit code.
 
-    It is asked to end, and waited for, if this process is interrupted or `time_limit` is over.  `stop` ends it
+    If interrupted, or after `time_limit`, the program is asked to end and waited for.  `stop` ends it
     in another way than by SIGTERM; it runs in its own session then, so that Ctrl-C does not reach it.
 
     Raises:
