@@ -65,7 +65,7 @@ class Tokens:
         return named
 
     def renew(self, before: int) -> None:
-        """Get a new token, unless another attempt was made after the first `before`."""
+        """Get a new token, unless there was an attempt after number `before`."""
         call(self._renew, before, lambda: True)
 
     def _renew(self, before: int, is_due: Callable[[], bool]) -> None:
