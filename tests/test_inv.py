@@ -132,4 +132,4 @@ def test_a_python_without_venv_is_explained(checkout: Path, tmp_path: Path) -> N
     done = _inv(checkout, _programs(tmp_path / "bin", python3=no_ensurepip))
 
     assert done.returncode == 1
-    assert "python3 cannot make virtual environments" in done.stderr
+    assert "python3 cannot create virtual environments" in done.stderr
