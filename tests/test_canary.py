@@ -11,7 +11,7 @@ from tests.canary import Canary
 IT = Canary("a-canary-beside-others")
 
 
-def test_a_folder_that_is_removed_while_it_is_searched_for_is_passed_over(
+def test_a_folder_removed_during_the_search_is_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Shared memory is everybody's: tests beside this one make folders there, and remove them."""

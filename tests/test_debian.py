@@ -30,7 +30,7 @@ def skips_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOOKIT_NO_SKIPS", raising=False)
 
 
-def test_where_no_skip_is_allowed_what_is_missing_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_fail_if_skips_are_not_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOKIT_NO_SKIPS", "1")
 
     with pytest.raises(pytest.fail.Exception, match="no engine  .LOOKIT_NO_SKIPS=1"):
@@ -52,7 +52,7 @@ def test_where_only_root_could_install_it_the_test_says_how(
     assert asked == []
 
 
-def test_where_it_is_missing_it_is_installed_with_fresh_lists_if_need_be(
+def test_missing_packages_are_installed_with_fresh_lists(
     asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -65,7 +65,7 @@ def test_where_it_is_missing_it_is_installed_with_fresh_lists_if_need_be(
     assert asked == ["nothing-such", "update"]
 
 
-def test_what_another_worker_is_installing_is_used_only_when_all_of_it_is_there(
+def test_a_partial_installation_of_another_worker_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A program is unpacked before the libraries that it needs."""

@@ -23,7 +23,7 @@ def test_what_failed_is_counted_over_runs_in_random_order(
     assert [len(failed_tests([tmp_path / f"flaky-{number}.xml"])) for number in (1, 2)] == [1, 1]
 
 
-def test_the_summary_says_how_often_each_test_failed_and_in_which_orders() -> None:
+def test_the_summary_counts_failures_of_each_test() -> None:
     runs = [
         flaky.Run(seed=1, busy=False, seconds=60, failed=["a::x"], counts="1 passed, 1 failed, 0 skipped"),
         flaky.Run(seed=2, busy=True, seconds=90, failed=[], counts="2 passed, 0 failed, 0 skipped"),

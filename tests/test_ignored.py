@@ -46,7 +46,7 @@ def test_docker_keeps_ciphertext_and_lists(path: str) -> None:
     assert not ignored_by_docker(path)
 
 
-def test_docker_keeps_of_the_sandbox_what_a_step_of_a_pipeline_imports() -> None:
+def test_the_image_includes_imported_modules_of_the_sandbox() -> None:
     code = "import sys, sandbox.overlay; print(*(m for m in sys.modules if m.split('.')[0] == 'sandbox'))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
     needed = {f"{name.replace('.', '/')}.py" for name in done.stdout.split()} - {"sandbox.py"}

@@ -42,7 +42,7 @@ def _inv(checkout: Path, path: str = os.environ["PATH"]) -> "subprocess.Complete
 
 
 @pytest.mark.e2e  # for its ten seconds: it makes a real environment
-def test_it_installs_once_and_again_when_the_lock_changed_or_an_installation_failed(checkout: Path) -> None:
+def test_packages_are_reinstalled_after_a_change_or_failure(checkout: Path) -> None:
     first, second = _inv(checkout), _inv(checkout)
 
     assert "installing the locked packages" in first.stderr
@@ -58,9 +58,7 @@ def test_it_installs_once_and_again_when_the_lock_changed_or_an_installation_fai
 
 
 @pytest.mark.parametrize(("asked", "kept"), [("", True), ("1", False)])
-def test_modules_of_tasks_are_kept_compiled_unless_python_is_told_not_to(
-    tmp_path: Path, asked: str, kept: bool
-) -> None:
+def test_compiled_modules_are_kept_unless_python_must_not(tmp_path: Path, asked: str, kept: bool) -> None:
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": asked, "PYTHONPYCACHEPREFIX": str(tmp_path)}
     subprocess.run([ROOT / "inv", "settings"], env=environment, capture_output=True, check=True)
     assert (
@@ -68,9 +66,7 @@ def test_modules_of_tasks_are_kept_compiled_unless_python_is_told_not_to(
     )
 
 
-def test_relative_paths_start_in_the_caller_s_folder_and_nothing_is_imported_from_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_relative_paths_start_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONPATH", raising=False)  # one that says so does import from there
     (tmp_path / "invoke.py").write_text("raise SystemExit('imported from the caller')")
     (tmp_path / "mine.yaml").write_text("kms: {project: mine}")
@@ -93,7 +89,7 @@ def test_ctrl_c_before_tasks_run_ends_it_without_a_traceback(checkout: Path) -> 
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
-def test_without_a_new_enough_python_it_says_how_to_get_one(checkout: Path, tmp_path: Path) -> None:
+def test_an_old_python_is_refused_with_a_next_step(checkout: Path, tmp_path: Path) -> None:
     done = _inv(checkout, _programs(tmp_path / "bin", python3="exit 1"))
 
     assert done.returncode == 1

@@ -462,7 +462,7 @@ def test_the_search_itself_would_find_it(tmp_path: Path) -> None:
     assert {place.split(" ")[0] for place in seen.places} == {"cmdline", "environ"}
 
 
-def test_a_program_that_ends_at_once_is_noted_all_the_same(tmp_path: Path) -> None:
+def test_short_programs_are_recorded_too(tmp_path: Path) -> None:
     """Its arguments, its environment, and what another program is replaced with."""
     canary, log = Canary("another-canary-that-is-gone-at-once"), tmp_path / "log"
     starts = [
@@ -482,7 +482,7 @@ def test_a_program_that_ends_at_once_is_noted_all_the_same(tmp_path: Path) -> No
         assert len(started_with(canary, log)) == 1, start
 
 
-def test_what_this_process_starts_is_noted_while_that_is_asked_for(tmp_path: Path) -> None:
+def test_started_programs_are_recorded_on_request(tmp_path: Path) -> None:
     canary, log = Canary("another-canary-of-this-process"), tmp_path / "log"
     with noting_starts(log):
         subprocess.run(["true", canary.value], check=True)

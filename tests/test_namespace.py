@@ -42,7 +42,7 @@ def test_the_file_lends_itself_the_folder() -> None:
     assert loaded()["settings"] == str(ROOT / "tasks" / "settings.py")
 
 
-def test_a_failure_is_a_message_on_stderr_and_an_exit_code() -> None:
+def test_a_failure_prints_to_stderr_with_an_exit_code() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "invoke", "settings", "--environment", "qa"],
         cwd=ROOT, capture_output=True, text=True, check=False,
@@ -151,9 +151,7 @@ def test_every_task_takes_sandbox() -> None:
     ],
     ids=["task", "option", "missing value", "core option", "help", "list", "no number", "missing option"],
 )
-def test_a_command_line_that_is_not_understood_is_bad_usage(
-    here: Here, argv: tuple[str, ...], said: str
-) -> None:
+def test_a_wrong_command_line_is_wrong_usage(here: Here, argv: tuple[str, ...], said: str) -> None:
     done = here.inv(*argv)
 
     assert (done.code, done.stdout) == (2, "")
@@ -169,7 +167,7 @@ def test_without_a_task_the_tasks_are_listed(here: Here) -> None:
     assert done.stdout.endswith("`./inv --help` the options of Invoke itself.\n")
 
 
-def test_what_is_no_number_of_a_release_is_bad_usage(here: Here) -> None:
+def test_an_invalid_release_number_is_wrong_usage(here: Here) -> None:
     done = here.inv("release.show", "abc")
 
     assert (done.code, done.stdout) == (2, "")
@@ -189,7 +187,7 @@ def test_what_is_no_number_of_a_release_is_bad_usage(here: Here) -> None:
         ("hollow.yaml", "kms:", "- kms is None, but should be a section with keys."),
     ],
 )
-def test_a_file_of_settings_that_cannot_be_read_is_bad_usage(
+def test_an_unreadable_settings_file_is_wrong_usage(
     here: Here, tmp_path: Path, name: str, content: str | None, said: str
 ) -> None:
     if content is not None:
@@ -336,7 +334,7 @@ def test_a_full_disk_is_told(argv: str) -> None:
         ("render --commit -h", ""),
     ],
 )
-def test_help_is_given_wherever_it_is_asked_for_after_a_task(words: str, task: str) -> None:
+def test_help_works_anywhere_after_a_task(words: str, task: str) -> None:
     names = {"render", "release.diff", "secrets.log", "settings", "deploy"}
     assert task_to_explain(words.split(), names) == task
 

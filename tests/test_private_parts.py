@@ -41,7 +41,7 @@ def test_a_bucket_holds_its_properties() -> None:
     assert getattr(Bucket(client=None, name="b"), PROPERTIES) == {}
 
 
-def test_the_wrapper_of_fake_gcs_server_says_where_its_program_is() -> None:
+def test_the_wrapper_of_fake_gcs_server_has_its_program() -> None:
     assert callable(_server._get_binary_path)
 
 
@@ -55,7 +55,7 @@ def test_no_other_private_attribute_is_used() -> None:
     assert used == {PROPERTIES}
 
 
-def test_a_library_whose_private_parts_are_used_is_capped_below_its_next_major_version() -> None:
+def test_libraries_with_used_private_parts_are_capped() -> None:
     declared = Path(ROOT, "pyproject.toml").read_text()
     for library in ("invoke", "google-cloud-storage"):
         assert re.search(rf'"{library}>=[\d.]+,<\d+"', declared), library

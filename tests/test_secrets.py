@@ -388,9 +388,7 @@ def test_verify_tells_broken_from_unknown_in_one_run(kms: KmsProcess, checkout: 
     assert "2 of 8 secret files are broken. 2 of 8 secret files could not be examined." in done.stderr
 
 
-def test_verify_names_a_disabled_version_and_a_key_that_is_not_there(
-    kms: KmsProcess, own_key: Checkout
-) -> None:
+def test_verify_names_disabled_versions_and_missing_keys(kms: KmsProcess, own_key: Checkout) -> None:
     kms.client().update_crypto_key_version(
         crypto_key_version={"name": f"{own_key.key}/cryptoKeyVersions/1", "state": "DISABLED"},
         update_mask={"paths": ["state"]},
@@ -407,7 +405,7 @@ def test_verify_names_a_disabled_version_and_a_key_that_is_not_there(
     }
 
 
-def test_verify_and_rotate_name_files_that_are_not_in_the_settings(checkout: Checkout) -> None:
+def test_verify_and_rotate_name_unknown_files(checkout: Checkout) -> None:
     stray = checkout.encrypted(name="old.env")
     stray.write_bytes(checkout.encrypted().read_bytes())
     done = checkout.run("secrets.verify", "--json")
@@ -434,9 +432,7 @@ def test_verify_prints_a_table_for_people(checkout: Checkout) -> None:
     assert "next: Fix it: ./inv secrets.edit lookit-secrets.env --environment staging" in done.stderr
 
 
-def test_verify_tells_the_number_of_the_version_to_whom_may_see_it(
-    kms: KmsProcess, checkout: Checkout
-) -> None:
+def test_verify_shows_the_primary_version_if_permitted(kms: KmsProcess, checkout: Checkout) -> None:
     kms.grant(DEPLOYER, "roles/cloudkms.cryptoKeyDecrypter", "roles/cloudkms.viewer")
     done = checkout.run("secrets.verify", *STAGING, "--json")
     assert {verdict["version"] for verdict in json.loads(done.stdout)} == {"1"}
@@ -496,7 +492,7 @@ def test_rotate_again_has_nothing_to_do(own_key: Checkout) -> None:
     ],
     ids=["quota", "hanging", "answers damaged", "ciphertexts damaged"],
 )
-def test_a_rotation_that_fails_in_the_middle_is_finished_by_the_next(
+def test_a_failed_rotation_is_finished_by_the_next(
     kms: KmsProcess, own_key: Checkout, fault: dict[str, object]
 ) -> None:
     client = kms.client()
@@ -559,7 +555,7 @@ def test_exec_leaves_no_signal_ignored_that_python_ignores(checkout: Checkout) -
     assert (word, int(ignored, 16) & by_python) == ("y", 0)
 
 
-def test_log_names_commits_and_files_and_where_the_keys_log_is(checkout: Checkout) -> None:
+def test_log_names_commits_files_and_the_audit_log(checkout: Checkout) -> None:
     checkout.seal("staging", {"lookit-secrets.env": Secret(b"DB_HOST=2\n")})
     checkout.git("commit", "-qam", "Change the host")
     done = checkout.run("secrets.log", "lookit-secrets.env", *STAGING)

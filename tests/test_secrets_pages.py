@@ -22,6 +22,6 @@ def test_every_secret_task_is_explained() -> None:
     assert {task for task in task_names() if task.startswith("secrets.") and task not in text} == set()
 
 
-def test_the_key_of_the_command_by_hand_is_the_one_in_settings() -> None:
+def test_documented_commands_use_the_key_of_the_settings() -> None:
     settings = checked_in_settings()
     assert settings.kms.key_name("kubernetes-secrets") in (ROOT / "docs/secrets.md").read_text()

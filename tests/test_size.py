@@ -11,7 +11,7 @@ def written(folder: Path, **lines: int) -> list[Path]:
     return size.modules(folder)
 
 
-def test_an_init_file_of_one_line_counts_as_lines_and_not_as_a_file(tmp_path: Path) -> None:
+def test_a_one_line_init_file_is_not_counted(tmp_path: Path) -> None:
     assert size.size(written(tmp_path, __init__=1, one=70)) == size.Size(71, 1)
 
 

@@ -21,7 +21,7 @@ def test_a_service_s_address_without_tls_is_refused(here: Here, service: str) ->
     assert "https://" in done.stderr
 
 
-def test_a_template_that_is_a_link_out_of_the_tree_is_not_rendered(here: Here, tmp_path: Path) -> None:
+def test_template_links_out_of_the_tree_are_not_rendered(here: Here, tmp_path: Path) -> None:
     outside, tree = tmp_path / "host-file", tmp_path / "tree"
     outside.write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: canary}\n")
     tree.mkdir()
@@ -50,7 +50,7 @@ def test_doctor_lists_the_images_that_others_can_move(here: Here, tmp_path: Path
     assert "cloudbuild.yaml: gcr.io/$PROJECT_ID/lookit-orchestrator:stable" in found["detail"]
 
 
-def test_a_release_that_cannot_be_trusted_is_accepted_on_a_terminal_alone(here: Here) -> None:
+def test_untrusted_releases_are_accepted_on_a_terminal_only(here: Here) -> None:
     done = here.inv("release.rollback", "--environment", "staging", "--to", "1", "--accept-unsealed")
 
     assert done.code == 2

@@ -82,7 +82,7 @@ ONE = ("--prefix", "experiments/x", "--archive", "{}/app-0")
 SITE = ("--manifest", "{}/site.yaml")
 
 
-def test_an_upload_that_reaches_its_limit_ends_with_how_to_go_on(
+def test_a_timed_out_upload_says_how_to_continue(
     uploads: Callable[..., subprocess.Popen[str]],
 ) -> None:
     process = uploads(*ONE, limit="0.5s")
@@ -113,7 +113,7 @@ def test_an_upload_ends_soon_after_a_signal(
 
 
 @pytest.mark.parametrize("options", [(), ("--dry-run",)], ids=["uploading", "dry run"])
-def test_a_site_that_is_ended_says_what_was_done_and_lists_what_is_left(
+def test_an_interrupted_site_upload_lists_what_is_left(
     uploads: Callable[..., subprocess.Popen[str]],
     asked: Callable[[], None],
     tmp_path: Path,
@@ -132,7 +132,7 @@ def test_a_site_that_is_ended_says_what_was_done_and_lists_what_is_left(
     assert (f"{rest} lists the others." in told) is (not options)
 
 
-def test_an_archive_that_cannot_be_opened_yet_does_not_keep_an_upload_from_ending(
+def test_a_blocked_archive_does_not_block_a_signal(
     uploads: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     os.mkfifo(tmp_path / "nobody-writes")
@@ -146,16 +146,14 @@ def test_an_archive_that_cannot_be_opened_yet_does_not_keep_an_upload_from_endin
 
 
 @pytest.mark.parametrize("options", [(), ("--archive", ""), ("--archive", "/no/such/app.zip")])
-def test_where_no_archive_is_there_nothing_is_uploaded_if_that_is_allowed(
-    here: Here, options: tuple[str, ...]
-) -> None:
+def test_if_present_allows_a_missing_archive(here: Here, options: tuple[str, ...]) -> None:
     done = here.inv(*UPLOAD, "--if-present", *options)
 
     assert done.code == 0, done.stderr
     assert "nothing is uploaded." in done.stderr
 
 
-def test_an_archive_that_cannot_be_looked_at_is_not_taken_for_missing(here: Here) -> None:
+def test_an_unreadable_archive_is_not_missing(here: Here) -> None:
     done = here.inv(*UPLOAD, "--if-present", "--archive", "x" * 300)
 
     assert done.code == 1, done.stderr

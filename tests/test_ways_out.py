@@ -274,7 +274,7 @@ def test_each_mask_is_missed(
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("stage", ["kustomize", "schema"])
-def test_a_failure_before_the_plan_shows_no_value_in_any_form(
+def test_failures_before_the_plan_show_no_values(
     stage: str,
     form: Form,
     tmp_path: Path,

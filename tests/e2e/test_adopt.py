@@ -127,7 +127,7 @@ def _planned(plan: str) -> dict[str, set[str]]:
     }
 
 
-def test_an_aged_cluster_is_the_manifests_plus_defaults_after_one_deploy(either: Case) -> None:
+def test_an_old_cluster_matches_the_manifests_after_one_deploy(either: Case) -> None:
     render = _rendered(either)
     old = shell_version.objects(render, f"{either.name}-")
     _aged(either, old)

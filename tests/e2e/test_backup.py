@@ -13,7 +13,7 @@ from tests.sandbox_case import Case
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
 
-def test_a_backup_is_there_before_the_migration_or_no_migration_starts(environment: Case) -> None:
+def test_a_migration_starts_only_after_a_backup(environment: Case) -> None:
     google, name = environment.sandbox.state.google, environment.name
     instance = f"mit-lookit:us-east1:{name}"
     pod = {"restartPolicy": "Never", "containers": [{"name": "main", "image": "busybox:1.37"}]}

@@ -18,7 +18,7 @@ def hold(case: Case, name: str, *finalizers: str) -> None:
     case.kubectl("patch", "configmap", name, "--type=merge", f"--patch={patch}")
 
 
-def test_an_object_that_is_being_deleted_is_waited_for_and_recreated(environment: Case) -> None:
+def test_an_object_under_deletion_is_waited_for_and_recreated(environment: Case) -> None:
     name = "extra"
     thing = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
     environment.hold_only({**thing, "data": {"a": "b"}})

@@ -186,7 +186,7 @@ def test_a_changed_role_reference_is_recreated(upgraded: Upgrade) -> None:
 
 
 @pytest.mark.xdist_group("upgraded")
-def test_a_definition_and_an_object_with_its_new_field_deploy_together(upgraded: Upgrade) -> None:
+def test_a_definition_and_its_new_field_deploy_together(upgraded: Upgrade) -> None:
     assert upgraded.widget["spec"] == {"old": "a", "new": "b"}
 
 
@@ -276,7 +276,7 @@ def test_a_plan_shows_changes_and_a_stale_approval_is_refused(environment: Case,
     assert objects(environment)["Deployment/web"]["spec"]["replicas"] == 2
 
 
-def test_a_signal_ends_the_deploy_with_a_summary_and_without_plaintext(environment: Case) -> None:
+def test_a_signal_ends_the_deploy_with_a_summary(environment: Case) -> None:
     environment.hold_only(workload("web"))
     deployed(environment)
     environment.hold_only(workload("web", "never-ready"))

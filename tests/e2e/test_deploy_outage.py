@@ -129,7 +129,7 @@ def make_room(case: Case) -> None:
 
 
 @pytest.mark.xdist_group("own_sandbox")
-def test_a_full_store_ends_the_deploy_before_it_began_or_on_the_way_and_a_rerun_finishes(case: Case) -> None:
+def test_a_full_etcd_stops_the_deploy_and_a_rerun_finishes(case: Case) -> None:
     with room_again(case):
         fill_etcd(case.api, case.name)
         done = deploy(case)
@@ -165,7 +165,7 @@ def needed_by(settings: Settings) -> list[Permission]:
     return needed(Destination(settings, environment, connection), objects)
 
 
-def test_the_cluster_knows_an_account_by_its_address_only_if_the_token_tells_it(
+def test_the_cluster_needs_the_email_scope_to_name_accounts(
     environment: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def name() -> str:
@@ -183,9 +183,7 @@ def test_the_documented_role_is_what_a_deploy_to_staging_needs(sandbox: Sandbox)
     assert list(yaml.safe_load_all(said)) == documents, yaml.safe_dump_all(documents, sort_keys=False)
 
 
-def test_a_deployer_with_just_that_role_can_deploy_and_with_less_is_told_what_is_missing(
-    environment: Case, tmp_path: Path
-) -> None:
+def test_the_documented_role_is_exactly_enough_to_deploy(environment: Case, tmp_path: Path) -> None:
     account = f"l{environment.name}"
     permissions = ["container.clusters.get", *BACKING_UP]
     email = environment.sandbox.make_account(account, permissions, [DECRYPTER])

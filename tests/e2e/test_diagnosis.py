@@ -95,7 +95,7 @@ PODS = [
 ]
 
 
-def test_what_never_becomes_ready_fails_at_once_and_can_be_fixed(
+def test_a_workload_that_cannot_start_fails_at_once(
     environment: Case,
 ) -> None:
     for row in PHASES:
@@ -150,7 +150,7 @@ def test_a_claim_of_a_missing_class_ends_the_deploy(
     assert f"kubectl -n {environment.name} describe persistentvolumeclaim/{name}" in done.stderr
 
 
-def test_forbidden_pods_fail_at_once_but_a_quota_is_waited_for(
+def test_forbidden_pods_fail_but_a_quota_is_waited_for(
     environment: Case,
 ) -> None:
     limits = {"limits": [{"type": "Container", "max": {"memory": "64Mi"}}]}

@@ -82,7 +82,7 @@ def test_the_sandbox_bucket_says_that_it_keeps_no_configuration(environment: Cas
     assert "did not keep it" in applied.stderr
 
 
-def test_a_dry_run_of_a_site_writes_nothing_beside_its_manifest(environment: Case, tmp_path: Path) -> None:
+def test_a_dry_run_of_a_site_writes_nothing(environment: Case, tmp_path: Path) -> None:
     archives.saved(tmp_path, archives.zipped(example.files("1")), "1.zip")
     manifest, rest = tmp_path / "site.yaml", tmp_path / "site.rest.yaml"
     manifest.write_text("0b7e-dry: 1.zip\n")
@@ -102,7 +102,7 @@ def site(folder: Path, uuids: Sequence[str]) -> Path:
     return manifest
 
 
-def test_a_site_arrives_and_what_failed_is_taken_up_by_the_manifest_of_the_rest(
+def test_a_site_with_failures_continues_with_the_remaining_manifest(
     environment: Case, tmp_path: Path
 ) -> None:
     uuids = [f"0b7e-{number}" for number in range(6)]
@@ -126,9 +126,7 @@ def test_a_site_arrives_and_what_failed_is_taken_up_by_the_manifest_of_the_rest(
     assert set(summary["done"]) | set(again["done"]) == set(uuids)
 
 
-def test_a_site_that_is_told_to_end_ends_and_is_finished_by_the_manifest_of_the_rest(
-    environment: Case, tmp_path: Path
-) -> None:
+def test_an_interrupted_site_continues_with_the_remaining_manifest(environment: Case, tmp_path: Path) -> None:
     uuids = [f"0b7e-{number}" for number in range(4)]
     manifest, rest = site(tmp_path, uuids), tmp_path / "site.rest.yaml"
     (tmp_path / "0b7e-1.zip").unlink()

@@ -47,7 +47,7 @@ def release(case: Case, task: str, *options: str, **variables: str) -> Ended:
     return case.invoke(f"release.{task}", *options, "--environment", "staging", **variables)
 
 
-def test_releases_are_shown_compared_and_brought_back_and_drift_is_named(environment: Case) -> None:
+def test_releases_are_shown_compared_and_rolled_back(environment: Case) -> None:
     none = release(environment, "status")
     assert none.code == 1
     assert "Nothing was deployed to staging yet." in none.stderr
@@ -168,7 +168,7 @@ def assert_all_is_as_in_the_first_release(case: Case) -> None:
     assert "There is no release 9." in unknown.stderr
 
 
-def test_a_release_whose_image_is_gone_is_refused_before_anything_changes(environment: Case) -> None:
+def test_a_release_without_its_image_is_refused_first(environment: Case) -> None:
     with serving() as registry:
         given: Any = {"INVOKE_IMAGE_REPOSITORY": f"{registry.address}/lookit"}
         for commit in (COMMIT_A, COMMIT_B):
@@ -191,7 +191,7 @@ def test_a_release_whose_image_is_gone_is_refused_before_anything_changes(enviro
     assert away.code == 0, away.stderr
 
 
-def test_a_release_larger_than_a_config_map_is_kept_in_parts_and_brought_back(environment: Case) -> None:
+def test_a_large_release_is_kept_in_parts_and_restored(environment: Case) -> None:
     connection = connect(environment.settings, environment.environment)
     noise = base64.b64encode(os.urandom(700_000)).decode()
     large = [
@@ -217,9 +217,7 @@ def body(name: str, text: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"text": text}}
 
 
-def test_an_older_commit_does_not_follow_a_newer_one_unless_asked_for(
-    environment: Case, tmp_path: Path
-) -> None:
+def test_an_older_commit_needs_allow_older(environment: Case, tmp_path: Path) -> None:
     repository = test_ancestry.repository_in(tmp_path / "application")
     older, newer = (test_ancestry.commit(repository, name) for name in ("first", "second"))
     settings = replace(

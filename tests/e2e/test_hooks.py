@@ -34,9 +34,7 @@ def hooked(case: Case, **hooks: list[str]) -> Hooked:
     return made
 
 
-def test_hooks_run_around_a_deploy_and_a_chat_that_fails_first_is_told(
-    environment: Case, slack: Receiver
-) -> None:
+def test_hooks_run_and_a_failing_webhook_is_retried(environment: Case, slack: Receiver) -> None:
     case = hooked(
         environment, before_deploy=["settings --json"],
         after_deploy=["release.status --environment staging --exit-code", "release.show 99 --environment staging"],

@@ -136,7 +136,7 @@ def test_a_signal_in_the_middle_leaves_nothing(
         assert still_there(made) | made_by(running.pid) == set()
 
 
-def test_what_kill_9_leaves_behind_is_removed_by_the_next_run(checkout: Sample, env: dict[str, str]) -> None:
+def test_leftovers_of_kill_9_are_removed_by_the_next_run(checkout: Sample, env: dict[str, str]) -> None:
     with begun(checkout, env) as running:
         running.kill()
         running.wait()
@@ -172,9 +172,7 @@ def built(checkout: Sample, env: dict[str, str], *options: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_push_records_the_digest_and_a_second_one_has_nothing_to_do(
-    small: Sample, env: dict[str, str]
-) -> None:
+def test_a_push_records_the_digest_and_is_repeatable(small: Sample, env: dict[str, str]) -> None:
     repository = env["INVOKE_IMAGE_REPOSITORY"]
     built(small, env, "--tag", "v1")
 
@@ -194,7 +192,7 @@ def test_a_push_records_the_digest_and_a_second_one_has_nothing_to_do(
     assert f"Pushing {repository}:{small.head}" not in again.stderr
 
 
-def test_a_release_tag_keeps_its_content_and_the_branch_moves_on(small: Sample, env: dict[str, str]) -> None:
+def test_a_release_tag_keeps_its_image_and_a_branch_moves(small: Sample, env: dict[str, str]) -> None:
     repository = env["INVOKE_IMAGE_REPOSITORY"]
     built(small, env, "--tag", "v1")
     first = push(small, env, "--tag", "v1").stdout.strip().partition("@")[2]
@@ -213,7 +211,7 @@ def test_a_release_tag_keeps_its_content_and_the_branch_moves_on(small: Sample, 
     assert second != first
 
 
-def test_a_release_tag_is_one_more_name_of_the_commit_s_image(small: Sample, env: dict[str, str]) -> None:
+def test_a_release_tag_names_the_image_of_the_commit(small: Sample, env: dict[str, str]) -> None:
     built(small, env)
     first = push(small, env)
 
@@ -270,7 +268,7 @@ def test_a_push_that_the_registry_refuses_fails_without_further_attempts(
     assert "trying again" not in done.stderr
 
 
-def test_a_registry_with_a_login_is_used_with_docker_s_own(
+def test_a_registry_login_of_docker_is_used(
     docker_engine: None, small: Sample, env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("with-login")

@@ -53,9 +53,7 @@ def test_images_are_listed_with_their_tags_and_commits(env: dict[str, str], tmp_
     assert second[:7] in invoke("images.list", **env).stderr
 
 
-def test_an_image_is_promoted_by_digest_and_a_tag_is_not_taken_away(
-    env: dict[str, str], tmp_path: Path
-) -> None:
+def test_promotion_by_digest_does_not_move_existing_tags(env: dict[str, str], tmp_path: Path) -> None:
     checkout = sample(tmp_path / "lookit-api")
     first, second = pushed(checkout, "one", env), pushed(checkout, "two", env)
     home = env["INVOKE_IMAGE_REPOSITORY"]

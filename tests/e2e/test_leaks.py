@@ -221,7 +221,7 @@ def test_the_search_would_find_it_in_a_release() -> None:
     assert any(CANARY.is_in(part) for part in unpacked({"binaryData": {"objects": packed}}))
 
 
-def test_the_search_looks_at_every_kind_that_holds_what_deploys_leave(environment: Case) -> None:
+def test_the_search_covers_every_kind_of_a_deploy(environment: Case) -> None:
     corner = OwnKey(environment.sandbox, environment.folder, environment.name)
     kinds = {kind for kind, _ in listable(corner)}
     assert {

@@ -55,7 +55,7 @@ def test_of_a_hundred_races_never_two_are_inside(environment: Case) -> None:
     assert len(entered) == 100
 
 
-def test_a_lock_that_is_held_is_told_at_once_where_nobody_waits(environment: Case) -> None:
+def test_a_held_lock_without_waiting_fails_at_once(environment: Case) -> None:
     with (
         lease.held(a_lock(environment, "first@here"), wait=0, tell=ignore),
         pytest.raises(Failure, match="Another deploy holds the lock") as caught,
@@ -92,7 +92,7 @@ def test_a_lost_lock_stops_whoever_held_it(environment: Case) -> None:
             one.require()
 
 
-def test_one_whose_answer_was_lost_has_the_lock_all_the_same(environment: Case, proxy: FaultProxy) -> None:
+def test_a_lost_answer_does_not_lose_the_lock(environment: Case, proxy: FaultProxy) -> None:
     with environment.behind(proxy) as case:
         lost = [
             proxy.add(pattern=f"{method} .*/leases", drop=True, applied=True) for method in ("POST", "PUT")
@@ -105,9 +105,7 @@ def test_one_whose_answer_was_lost_has_the_lock_all_the_same(environment: Case, 
         assert [fault.hits for fault in lost] == [1, 1]
 
 
-def test_a_renewal_that_gets_no_answer_is_tried_again_before_the_lock_is_lost(
-    environment: Case, proxy: FaultProxy
-) -> None:
+def test_an_unanswered_renewal_is_retried_in_time(environment: Case, proxy: FaultProxy) -> None:
     waiting = a_lock(environment, "waiting")
     with environment.behind(proxy) as case, lease.held(a_lock(case, "holder"), wait=0, tell=ignore):
         mute = proxy.add(pattern="GET .*/leases", latency=60)
@@ -119,7 +117,7 @@ def test_a_renewal_that_gets_no_answer_is_tried_again_before_the_lock_is_lost(
     assert mute.hits
 
 
-def test_someone_who_begins_to_wait_does_not_cost_the_holder_its_lock(environment: Case) -> None:
+def test_a_waiting_deploy_does_not_disturb_the_holder(environment: Case) -> None:
     holder, waiter = a_lock(environment, "holder"), a_lock(environment, "waiter")
     assert holder.take() is None
     read, left = holder.read, [waiter.announce]
@@ -172,7 +170,7 @@ def test_a_roll_back_that_waits_makes_way_for_no_deploy(environment: Case) -> No
     assert not returning.is_superseded_in(found)
 
 
-def test_the_lock_of_a_killed_deploy_is_free_after_its_lease(environment: Case) -> None:
+def test_the_lock_of_a_killed_deploy_expires(environment: Case) -> None:
     environment.hold_only(workload("web", "never-ready"))
     with environment.started(*words()) as deploying:
         deploying.moment_of("Deployment web: ")
@@ -195,7 +193,7 @@ def test_the_lock_of_a_killed_deploy_is_free_after_its_lease(environment: Case) 
     assert json.loads(shown.stdout)["objects"] is None
 
 
-def test_a_deploy_that_died_is_told_and_no_roll_back_goes_further_back_for_it(environment: Case) -> None:
+def test_a_dead_deploy_is_reported_and_not_rolled_back_over(environment: Case) -> None:
     for commit in (COMMIT_A, COMMIT_B):
         data = {"made": commit}
         environment.hold_only(
@@ -237,7 +235,7 @@ def test_a_lock_is_given_up_by_name_and_reason_only(environment: Case) -> None:
     assert "me released the lock of dead@elsewhere: it is dead" in environment.kubectl("get", "events")
 
 
-def test_a_lock_is_given_up_by_who_may_not_leave_an_event_too(environment: Case) -> None:
+def test_a_lock_is_released_without_permission_for_events(environment: Case) -> None:
     one = a_lock(environment, "dead@elsewhere")
     assert one.take() is None
     account = f"u{environment.name}"

@@ -97,7 +97,7 @@ def image(docker_engine: None, environment: Case) -> Image:
     return Image(f"{own}:deploy", environment)
 
 
-def test_it_deploys_with_cloud_build_s_variables_as_a_user_without_rights(image: Image) -> None:
+def test_the_image_deploys_as_an_unprivileged_user(image: Image) -> None:
     done = image.run("deploy", "--branch", "develop")
 
     assert done.returncode == 0, done.stderr
@@ -123,7 +123,7 @@ def test_it_uploads_where_it_may_keep_nothing(image: Image) -> None:
     assert "1 sent" in done.stderr
 
 
-def test_a_deploy_that_fails_in_it_keeps_its_exit_code_and_its_reason(image: Image) -> None:
+def test_a_failed_deploy_in_the_image_keeps_its_exit_code(image: Image) -> None:
     image.case.behave("Job", "migration", "job-fail", logs="django.db.utils.ProgrammingError: no such column")
     image.case.patch("Job", "migration", {"spec": {"backoffLimit": 0}})
 
@@ -134,7 +134,7 @@ def test_a_deploy_that_fails_in_it_keeps_its_exit_code_and_its_reason(image: Ima
     assert "Traceback" not in done.stderr
 
 
-def test_it_has_neither_gcloud_nor_docker_nor_what_installed_its_packages(image: Image) -> None:
+def test_the_image_contains_no_gcloud_docker_or_pip(image: Image) -> None:
     """Only the stage with Docker's client has it; a deploy needs none of these, and no plugin either."""
     found = output(
         "docker", "run", "--rm", "--entrypoint", "sh", image.name, "-c",
@@ -161,7 +161,7 @@ def builder(docker_engine: None) -> Iterator[str]:
     output("docker", "image", "rm", "--force", name)
 
 
-def test_its_own_build_file_builds_both_stages_tries_and_pushes_them(
+def test_its_build_file_builds_tries_and_pushes_both_stages(
     builder: str, registry_process: RegistryProcess, tmp_path: Path
 ) -> None:
     """All but the step that runs lint and tests: here they run already."""

@@ -138,7 +138,7 @@ def test_the_chain_builds_tests_pushes_deploys_by_digest_and_uploads(chain: Chai
     assert_released(chain, done)
 
 
-def test_the_chain_in_containers_releases_a_commit_and_rolls_the_next_back(chain: Chain) -> None:
+def test_the_pipeline_deploys_one_commit_and_rolls_back_another(chain: Chain) -> None:
     docker_client_image()
 
     released = chain.run()

@@ -53,7 +53,7 @@ def assert_green(done: Ran) -> None:
     assert made_by(done.pid) == set()
 
 
-def test_the_workspace_is_the_commit_and_the_folder_that_steps_run_in_and_share(source: Sample) -> None:
+def test_steps_share_a_workspace_with_the_commit(source: Sample) -> None:
     assert_green(run(
         source,
         shell(f"[ $PWD = /workspace ]; grep -qx {source.head} .git/HEAD; test -e manage.py; echo one >made"),
@@ -61,7 +61,7 @@ def test_the_workspace_is_the_commit_and_the_folder_that_steps_run_in_and_share(
     ))  # fmt: skip
 
 
-def test_a_folder_is_within_the_workspace_or_the_container_s_own(source: Sample) -> None:
+def test_a_step_folder_is_in_the_workspace_or_the_container(source: Sample) -> None:
     assert_green(run(
         source,
         shell("[ $PWD = /workspace/project ]; test -e settings.py", dir="project"),
@@ -70,7 +70,7 @@ def test_a_folder_is_within_the_workspace_or_the_container_s_own(source: Sample)
     ))  # fmt: skip
 
 
-def test_a_script_is_run_by_sh_or_by_the_program_of_its_first_line(source: Sample) -> None:
+def test_a_script_is_run_by_sh_or_its_first_line(source: Sample) -> None:
     assert_green(run(
         source,
         {"script": "set -eu\n[ -z \"${BASH_VERSION:-}\" ]\necho \"$_NAME\" >made"},
@@ -80,7 +80,7 @@ def test_a_script_is_run_by_sh_or_by_the_program_of_its_first_line(source: Sampl
     ))  # fmt: skip
 
 
-def test_an_entrypoint_replaces_the_image_s_and_without_one_the_first_argument_is_the_program(
+def test_an_entrypoint_replaces_that_of_the_image(
     source: Sample,
 ) -> None:
     assert_green(run(
@@ -92,7 +92,7 @@ def test_an_entrypoint_replaces_the_image_s_and_without_one_the_first_argument_i
     ))  # fmt: skip
 
 
-def test_variables_are_the_build_s_and_the_step_s_and_substitutions_only_where_they_are_mapped(
+def test_substitutions_are_variables_only_if_mapped(
     source: Sample,
 ) -> None:
     assert_green(run(
@@ -103,7 +103,7 @@ def test_variables_are_the_build_s_and_the_step_s_and_substitutions_only_where_t
     ))  # fmt: skip
 
 
-def test_a_volume_and_the_home_folder_outlive_a_step_and_nobody_else_sees_the_volume(source: Sample) -> None:
+def test_a_volume_is_kept_between_its_steps_only(source: Sample) -> None:
     assert_green(run(
         source,
         shell("touch /here/kept; [ $HOME = /builder/home ]; touch ~/kept", volumes=[{"name": "vol", "path": "/here"}]),
@@ -124,7 +124,7 @@ def test_a_step_reaches_the_engine_that_it_runs_in(source: Sample) -> None:
     assert_green(run(source, shell("test -S /var/run/docker.sock")))
 
 
-def test_a_secret_reaches_the_step_that_asks_for_it_alone_and_no_log(source: Sample) -> None:
+def test_a_secret_reaches_only_its_step_and_no_log(source: Sample) -> None:
     held = {"secretManager": [{"versionName": "projects/p/secrets/s/versions/1", "env": "TOKEN"}]}
 
     done = run(
@@ -139,7 +139,7 @@ def test_a_secret_reaches_the_step_that_asks_for_it_alone_and_no_log(source: Sam
     assert "s3cret-value" not in done.stderr + done.stdout
 
 
-def test_a_failure_ends_the_rest_and_only_named_exit_codes_are_allowed(source: Sample) -> None:
+def test_a_failure_stops_the_build_unless_allowed(source: Sample) -> None:
     done = run(
         source,
         shell("exit 7", id="allowed", allowExitCodes=[7]),
@@ -193,7 +193,7 @@ def is_running(container: str) -> bool:
     return output("docker", "inspect", "--format", "{{.State.Running}}", container) == "true\n"
 
 
-def test_what_a_killed_run_left_is_removed_by_the_next_once_its_step_has_ended(source: Sample) -> None:
+def test_leftovers_of_a_killed_run_are_removed_by_the_next(source: Sample) -> None:
     with begun(source) as running:
         running.kill()
         running.wait()
@@ -222,7 +222,7 @@ def test_an_interrupt_ends_every_container_and_removes_what_was_made(source: Sam
         assert made_by(running.pid) == set()
 
 
-def test_an_image_that_is_listed_is_pushed_only_when_all_is_done(source: Sample) -> None:
+def test_listed_images_are_pushed_after_all_steps(source: Sample) -> None:
     """`docker` is not in this image, so nothing makes the image that the file promises."""
     done = run(source, shell("true"), images=["lookit-test/never-made:1"])
 
@@ -230,7 +230,7 @@ def test_an_image_that_is_listed_is_pushed_only_when_all_is_done(source: Sample)
     assert "This machine has no image docker.io/lookit-test/never-made:1." in done.stderr
 
 
-def test_what_may_not_do_what_was_meant_is_told_before_anything_runs(source: Sample) -> None:
+def test_unsupported_steps_are_reported_before_anything_runs(source: Sample) -> None:
     done = run(source, {"args": ["echo", "${_NAME^^}"]}, substitutions={"_NAME": "value"})
 
     assert_green(done)
@@ -238,7 +238,7 @@ def test_what_may_not_do_what_was_meant_is_told_before_anything_runs(source: Sam
     assert done.stderr.index(warning) < done.stderr.index("Step #0: ${_NAME^^}")
 
 
-def test_an_image_that_cannot_be_had_is_named_before_anything_runs(source: Sample) -> None:
+def test_an_unavailable_image_is_named_before_anything_runs(source: Sample) -> None:
     done = run(source, shell("echo begun", waitFor=["-"]), {"name": "127.0.0.1:1/none:1", "waitFor": ["-"]})
 
     assert done.returncode == 1
@@ -260,9 +260,7 @@ def with_docker(source: Sample) -> str:
     return "lookit-test/with-docker:local"
 
 
-def test_a_container_that_a_step_starts_shares_its_workspace_and_network(
-    source: Sample, with_docker: str
-) -> None:
+def test_containers_of_a_step_share_its_workspace_and_network(source: Sample, with_docker: str) -> None:
     inner = f"docker run --rm --volumes-from $(hostname) --network container:$(hostname) {BASE}"
 
     assert_green(run(
@@ -273,7 +271,7 @@ def test_a_container_that_a_step_starts_shares_its_workspace_and_network(
     ))  # fmt: skip
 
 
-def test_an_image_that_a_step_makes_is_there_for_the_steps_after_it(source: Sample, with_docker: str) -> None:
+def test_an_image_built_by_a_step_is_available_later(source: Sample, with_docker: str) -> None:
     image = f"127.0.0.1:1/lookit-test/{uuid.uuid4().hex}:1"
     (source.folder / "Dockerfile").write_text(f"FROM {BASE}\nRUN touch /made-here\n")
     source.commit()

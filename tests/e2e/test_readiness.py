@@ -81,7 +81,7 @@ def ingress() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_claims_and_certificates_are_waited_for_and_the_rest_is_listed(environment: Case) -> None:
+def test_claims_and_certificates_are_waited_for(environment: Case) -> None:
     own = f"{environment.name}-at-once"
     at_once = {
         "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": own},

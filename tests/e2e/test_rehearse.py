@@ -56,7 +56,7 @@ def test_a_rehearsal_takes_every_step_and_the_address_answers(environment: Case)
     assert deployed == "1111"
 
 
-def test_a_rehearsal_that_fails_on_a_terminal_says_at_which_step_and_runs_no_further(
+def test_a_failed_rehearsal_stops_and_names_the_step(
     environment: Case,
 ) -> None:
     environment.patch("Job", "migration", {"spec": {"backoffLimit": 0}})  # its five retries take minutes

@@ -133,7 +133,7 @@ def test_a_jobs_pod_fails_with_its_exit_code_and_logs(environment: Case) -> None
     assert environment.kubectl("logs", "sick", "--tail=1") == "two\n"
 
 
-def test_a_jobs_pod_that_is_restarted_crashes_until_the_job_gives_up(environment: Case) -> None:
+def test_a_restarted_job_pod_crashes_until_the_job_fails(environment: Case) -> None:
     template = pod("", "job-fail", restart="OnFailure", exit_code="3")
     metadata = {"annotations": template["metadata"]["annotations"]}
     spec = {"backoffLimit": 1, "template": {"metadata": metadata, "spec": template["spec"]}}

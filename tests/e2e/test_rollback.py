@@ -43,7 +43,7 @@ def autoscaler(case: Case, version: str, most: int) -> dict[str, Any]:
     }
 
 
-def test_a_failed_deploy_keeps_its_evidence_and_brings_the_last_good_release_back(environment: Case) -> None:
+def test_a_failed_deploy_keeps_a_bundle_and_rolls_back(environment: Case) -> None:
     name, group = environment.name, f"{environment.name}.example.org"
     environment.add(autoscaler(environment, "v1", 2))
     deployed(environment)
@@ -132,7 +132,7 @@ def assert_evidence(bundle: Path, secret: str) -> None:
         assert base64.b64encode(secret.encode()).decode() not in text
 
 
-def test_a_rollout_without_progress_goes_back_though_its_controller_repeats_that_for_a_while(
+def test_a_rollout_without_progress_is_rolled_back(
     environment: Case,
 ) -> None:
     environment.hold_only(workload("web"))
@@ -151,7 +151,7 @@ def test_a_rollout_without_progress_goes_back_though_its_controller_repeats_that
     assert results(environment) == ["failed, rolled back to 2", "deployed", "deployed"]
 
 
-def test_a_field_that_somebody_took_meanwhile_is_left_to_them_and_all_else_goes_back(
+def test_a_rollback_keeps_fields_that_others_took_over(
     environment: Case,
 ) -> None:
     environment.hold_only(workload("web", replicas=1))
@@ -194,7 +194,7 @@ def pods_that(case: Case, behaviour: str) -> list[str]:
     return [name for name, given in notes.items() if given.get("sandbox.lookit.org/behave") == behaviour]
 
 
-def test_what_a_killed_deploy_left_goes_back_too_when_the_next_one_fails(environment: Case) -> None:
+def test_changes_of_a_killed_deploy_are_rolled_back_too(environment: Case) -> None:
     environment.hold_only(workload("worker"), workload("web"))
     deployed(environment)
     before = templates(environment)
@@ -220,7 +220,7 @@ def templates(case: Case) -> dict[str, Any]:
     return {name: thing["spec"]["template"] for name, thing in objects(case, "deployments").items()}
 
 
-def test_a_time_out_goes_back_too_and_keeps_its_exit_code(environment: Case) -> None:
+def test_a_timed_out_deploy_is_rolled_back(environment: Case) -> None:
     environment.hold_only(workload("web"))
     deployed(environment)
     environment.hold_only(workload("web", "never-ready"))
@@ -240,7 +240,7 @@ def test_a_time_out_goes_back_too_and_keeps_its_exit_code(environment: Case) -> 
     assert (told["result"], told["exit_code"]) == ("timed out", 70)
 
 
-def test_a_roll_back_that_fails_says_so_and_what_to_do(environment: Case) -> None:
+def test_a_failed_rollback_says_what_to_do(environment: Case) -> None:
     good = workload("queue", kind="StatefulSet")
     good["spec"]["template"]["metadata"]["annotations"]["sandbox.lookit.org/ready-after"] = "4s"
     environment.hold_only(good)

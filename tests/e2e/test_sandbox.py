@@ -95,7 +95,7 @@ def test_a_task_in_the_sandbox_brings_a_killed_supervisor_back(own: Sandbox) -> 
     assert after == before
 
 
-def test_up_recovers_when_everything_was_killed_and_keeps_what_was_stored(own: Sandbox) -> None:
+def test_up_recovers_killed_servers_and_keeps_data(own: Sandbox) -> None:
     name = {"metadata": {"name": "kept"}}
     own.api().create(
         "/api/v1/namespaces/default/configmaps", {"apiVersion": "v1", "kind": "ConfigMap", **name}

@@ -38,7 +38,7 @@ def test_a_revoked_key_stops_the_deploy_before_anything_is_applied(corner: OwnKe
     assert applied(corner) == []
 
 
-def test_a_key_rotates_and_the_old_version_is_needed_no_more(corner: OwnKey) -> None:
+def test_after_a_rotation_the_old_version_is_unused(corner: OwnKey) -> None:
     rotated = corner.invoke("secrets.rotate", "--environment", corner.name, "--new-version")
     assert rotated.returncode == 0, rotated.stderr
     corner.administer().update_crypto_key_version(

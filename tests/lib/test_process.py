@@ -100,7 +100,7 @@ def test_an_interrupted_stream_ends_its_child(tmp_path: Path) -> None:
         os.kill(int(mark.read_text()), 0)
 
 
-def test_a_stream_that_is_interrupted_while_it_starts_ends_its_child(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_at_the_start_ends_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
     children: list[subprocess.Popen[bytes]] = []
 
     class Interrupted(subprocess.Popen[bytes]):

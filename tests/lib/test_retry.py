@@ -20,7 +20,7 @@ def slept_until_it_gives_up(attempts: retry.Attempts, clock: Clock) -> list[floa
     return clock.slept
 
 
-def test_pauses_grow_up_to_the_longest_and_end_within_the_limit(clock: Clock) -> None:
+def test_pauses_double_and_end_within_the_limit(clock: Clock) -> None:
     slept = slept_until_it_gives_up(retry.Attempts(60, first=1, longest=8), clock)
 
     assert all(one < two for one, two in itertools.pairwise(slept[:4]))

@@ -88,7 +88,7 @@ def test_no_digest_means_no_download(text: str) -> None:
 
 
 @pytest.mark.usefixtures("cut_off")
-def test_programs_on_path_are_used_when_their_version_is_the_pinned_one(
+def test_programs_on_path_with_the_pinned_version_are_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for one in binaries.programs(MODULE):
@@ -129,9 +129,7 @@ def test_an_old_go_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.usefixtures("cut_off")
-def test_a_build_that_fails_gives_the_compilers_words_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_build_shows_the_compiler_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go = tmp_path / "bin" / "go"
     program(go, "go version go1.26.0 linux/amd64")
     go.write_text(go.read_text() + "[ $1 = version ] && exit\necho 'it does not compile' >&2\nexit 1\n")

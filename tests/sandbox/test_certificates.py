@@ -64,7 +64,7 @@ def test_what_exists_is_kept(tmp_path: Path) -> None:
     assert len(before) == 5
 
 
-def test_a_client_is_known_by_user_and_groups_and_answers_to_no_host(tmp_path: Path) -> None:
+def test_client_certificates_name_user_and_groups_only(tmp_path: Path) -> None:
     authority = certificates.authority(tmp_path, "cluster")
     client = certificates.issue(authority, "admin", "sandbox-admin", "system:masters")
 

@@ -12,7 +12,7 @@ from sandbox.state import State
 from tasks.lib.errors import Failure
 
 
-def test_images_lie_in_the_sandbox_s_folder_on_this_machine_alone(tmp_path: Path) -> None:
+def test_the_registry_stores_images_in_the_sandbox_folder(tmp_path: Path) -> None:
     here = State(tmp_path / "a, b")
 
     written = yaml.safe_load(image_registry.configuration(here, 5))
@@ -46,7 +46,7 @@ def test_it_goes_by_two_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n
     assert image_registry.program() == tmp_path / name
 
 
-def test_where_it_is_not_installed_the_command_that_installs_it_is_told(
+def test_a_missing_registry_names_the_command_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", os.fspath(tmp_path))

@@ -46,7 +46,7 @@ def test_a_sandbox_that_never_was_is_down_already(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_the_status_of_no_sandbox_is_a_failure_that_says_what_to_do(tmp_path: Path) -> None:
+def test_the_status_without_a_sandbox_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(Failure) as failure:
         report.require_healthy(watching.status(State(tmp_path)))
 
@@ -69,7 +69,7 @@ def test_logs_of_no_sandbox_at_all_leave_its_folder_alone(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_with_anything_else_in_it_is_never_taken_for_a_sandbox(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_not_a_sandbox(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
 
     with pytest.raises(UsageError, match="holds something else than a sandbox"):
@@ -114,7 +114,7 @@ def sleeper(here: State) -> Iterator[processes.Process]:
         yield found
 
 
-def test_a_sandbox_that_does_not_become_well_in_time_names_the_last_that_is_not(
+def test_a_slow_start_names_the_unhealthy_server(
     here: State, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(lifecycle, "time", clock)
@@ -162,9 +162,7 @@ def test_what_no_supervisor_ends_is_ended_all_the_same(
     assert not here.processes.exists()
 
 
-def test_a_server_that_runs_is_told_with_its_process_and_its_health(
-    here: State, sleeper: processes.Process
-) -> None:
+def test_a_running_server_has_a_process_and_health(here: State, sleeper: processes.Process) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         write_plan(here.plan, [Component("etcd", ["sleep"], Probe(f"tcp://127.0.0.1:{port}"), port)])
@@ -200,7 +198,7 @@ def watched(tmp_path: Path) -> Iterator[State]:
     processes.end(list(processes.owned_by(here.folder)))
 
 
-def test_a_supervisor_that_is_told_to_look_again_before_it_can_hear_lives_on(watched: State) -> None:
+def test_an_early_signal_does_not_end_the_supervisor(watched: State) -> None:
     """As by an `up` right after a task has brought it back."""
     watching.ensure_supervisor(watched)
     newborn = watching.running(watched, supervisor.NAME)
@@ -212,7 +210,7 @@ def test_a_supervisor_that_is_told_to_look_again_before_it_can_hear_lives_on(wat
     assert newborn.alive
 
 
-def test_a_server_that_ends_just_as_a_new_supervisor_takes_it_over_is_started_again(
+def test_a_server_that_ends_during_takeover_is_restarted(
     here: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = processes.Process(2**22 + 1, 1)
@@ -254,7 +252,7 @@ def test_a_supervisor_that_keeps_ending_is_not_waited_for(
     assert failure.value.what == "The sandbox's supervisor keeps ending."
 
 
-def test_a_supervisor_that_is_told_to_end_twice_ends_all_the_same(tmp_path: Path) -> None:
+def test_a_supervisor_ends_cleanly_after_two_signals(tmp_path: Path) -> None:
     program = """if True:
         import os, signal, sys
         from pathlib import Path

@@ -57,7 +57,7 @@ FAR = {"elsewhere": False, "resolve": False}
     ],
     ids=["on this machine", "out in the world", "the sandbox's own", "another out in the world", "none"],
 )
-def test_a_registry_out_in_the_world_is_neither_asked_nor_changed(
+def test_the_sandbox_does_not_use_remote_registries(
     repository: str, own: str, expected: dict[str, object]
 ) -> None:
     so_far = {"image": {"repository": repository}, "sandbox": {"registry": own}}

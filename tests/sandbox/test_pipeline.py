@@ -42,7 +42,7 @@ def variables(state: Path, *steps: ReadyStep, settings: Settings | None = None) 
 
 
 @pytest.mark.parametrize("task", ["build", "push"])
-def test_what_is_built_and_pushed_goes_to_the_sandbox_s_registry(
+def test_images_are_pushed_to_the_registry_of_the_sandbox(
     tmp_path: Path, started: list[State], task: str
 ) -> None:
     found = variables(tmp_path, step("test"), step(task))

@@ -32,9 +32,7 @@ def test_two_sandboxes_that_are_not_up_yet_get_different_ports(
     assert len({*one.values(), *two.values()}) == 4
 
 
-def test_the_ports_of_a_sandbox_that_is_gone_are_given_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ports_of_a_removed_sandbox_are_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "_is_free", lambda _port: True)
     monkeypatch.setattr(ports, "RANGE", range(20000, 20001))
     ports.assign(State(tmp_path / "one"), ["a"])
@@ -52,7 +50,7 @@ def test_a_port_that_somebody_listens_on_is_not_free(monkeypatch: pytest.MonkeyP
             ports.free_port(())
 
 
-def test_a_sandbox_at_rest_gives_way_to_whoever_took_its_port(tmp_path: Path) -> None:
+def test_a_stopped_sandbox_gives_up_taken_ports(tmp_path: Path) -> None:
     port = ports.assign(State(tmp_path), ["a", "b"])["a"]
     with socket.create_server(("127.0.0.1", port)):
         after = ports.assign(State(tmp_path), ["a", "b"])

@@ -63,7 +63,7 @@ def test_nobody_has_the_number_of_a_process_that_ended(sleeper: "subprocess.Pope
     assert processes.find(sleeper.pid) is None
 
 
-def test_a_number_that_was_given_out_again_is_not_waited_for(
+def test_a_reused_process_number_is_not_waited_for(
     sleeper: "subprocess.Popen[bytes]", clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "time", clock)

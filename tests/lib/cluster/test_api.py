@@ -130,7 +130,7 @@ def test_a_full_store_fails_at_once(server: Scripted) -> None:
     ],
     ids=["a number for text", "a field of a workload", "a field of a role", "a value that is no base64"],
 )
-def test_an_object_that_does_not_fit_its_schema_is_not_tried_again(server: Scripted, words: str) -> None:
+def test_an_object_with_a_schema_error_is_not_retried(server: Scripted, words: str) -> None:
     server.answers = [status(500, "", words)]
 
     with pytest.raises(ApiError) as caught:
@@ -199,7 +199,7 @@ def test_a_list_that_expired_from_the_start_is_an_error(server: Scripted) -> Non
     assert len(server.asked) == 1
 
 
-def test_the_environments_proxy_is_used_unless_no_proxy_names_the_host(
+def test_the_proxy_is_used_unless_no_proxy_excludes_it(
     server: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.answers = [Answer()]

@@ -105,7 +105,7 @@ def test_a_release_that_somebody_changed_says_so(packed: str) -> None:
         Release(3, {}, packed).objects()
 
 
-def test_objects_beyond_the_bound_are_left_out_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_large_a_release_omits_objects_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bounded(past(1)) == past(1)
     monkeypatch.setattr(store, "BYTES_OF_ALL", 10)
     kept = bounded(past(1))
@@ -136,7 +136,7 @@ def test_objects_beyond_the_bound_are_left_out_and_that_is_said(monkeypatch: pyt
         "to what others had deployed, by number",
     ],
 )
-def test_going_back_leads_to_the_last_good_release_before_the_present(
+def test_a_rollback_goes_to_the_last_good_release(
     known: list[Release], number: int | None, chosen: int
 ) -> None:
     assert choose(known, number, "staging").number == chosen
@@ -199,7 +199,7 @@ def test_releases_are_read_newest_first_without_what_has_no_facts(tmp_path: Path
     assert found[1].objects() == past(2).objects()
 
 
-def test_a_release_gets_the_next_number_and_the_first_is_one(tmp_path: Path) -> None:
+def test_releases_are_numbered_from_one(tmp_path: Path) -> None:
     with scripted(tmp_path) as server:
         server.answers = [listing(), Answer(), listing(kept(7)), Answer()]
 
@@ -226,7 +226,7 @@ def made(server: Scripted) -> list[str]:
     return [json.loads(asked.body)["metadata"]["name"] for asked in server.asked if asked.method == "POST"]
 
 
-def test_two_that_are_kept_at_once_do_not_take_the_same_number(tmp_path: Path) -> None:
+def test_concurrent_releases_get_different_numbers(tmp_path: Path) -> None:
     with scripted(tmp_path) as server:
         server.answers = [EXISTS, stored(8, {"who": "another"}), Answer()]
 
@@ -244,16 +244,14 @@ def test_one_whose_answer_was_lost_is_kept_once(tmp_path: Path) -> None:
         assert made(server) == [store.config_map(8, 1)] * 2
 
 
-def test_one_that_is_removed_while_it_is_looked_at_leaves_its_number(tmp_path: Path) -> None:
+def test_a_removed_release_keeps_its_number_reserved(tmp_path: Path) -> None:
     with scripted(tmp_path) as server:
         server.answers = [EXISTS, status(404, "NotFound", "gone"), Answer()]
 
         assert add(server.api(), "default", {}, OBJECTS, [past(7)]) == 9
 
 
-def test_of_two_large_ones_that_are_kept_at_once_no_part_is_written_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_concurrent_large_releases_do_not_mix_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "BYTES_OF_A_PART", len(pack(OBJECTS)) // 2)
     with scripted(tmp_path) as server:
         server.answers = [EXISTS, stored(8, {"who": "another"}), Answer()]
@@ -264,9 +262,7 @@ def test_of_two_large_ones_that_are_kept_at_once_no_part_is_written_over(
     assert written == [f"/api/v1/namespaces/default/configmaps/{store.config_map(9, 2)}"]
 
 
-def test_one_of_which_a_part_is_refused_is_not_kept_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_release_with_a_refused_part_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "BYTES_OF_A_PART", len(pack(OBJECTS)) // 2)
     with scripted(tmp_path) as server:
         server.answers = [Answer(), status(403, "Forbidden", "exceeded quota: few"), Answer()]
@@ -286,7 +282,7 @@ def test_another_conflict_does_not_count_numbers_up(tmp_path: Path) -> None:
             add(server.api(), "default", {}, OBJECTS, [past(7)])
 
 
-def test_the_oldest_beyond_the_bound_is_forgotten_but_not_the_last_good_one(tmp_path: Path) -> None:
+def test_old_releases_are_removed_except_the_last_good(tmp_path: Path) -> None:
     there = [kept(number, data={"result": "failed"}) for number in range(2, store.KEPT + 2)]
     with scripted(tmp_path) as server:
         server.answers = [listing(kept(1, data={"result": "deployed"}), *there), Answer()]
@@ -298,7 +294,7 @@ def test_the_oldest_beyond_the_bound_is_forgotten_but_not_the_last_good_one(tmp_
     assert deleted == [store.config_map(2, 1)]
 
 
-def test_a_release_began_as_long_before_its_end_as_it_took() -> None:
+def test_the_start_of_a_release_follows_from_its_duration() -> None:
     began = facts({}, Record("staging"), [], 3600.0)["began"]
 
     ago = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(began)

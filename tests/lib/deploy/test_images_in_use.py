@@ -22,7 +22,7 @@ def test_tags_and_digests_in_workloads_are_found() -> None:
     assert named([deployment, pod], repository) == {"abc", DIGEST, "def"}
 
 
-def test_what_a_pod_runs_is_found_where_its_tag_has_moved_since() -> None:
+def test_running_images_are_found_after_their_tag_moved() -> None:
     ran = {"imageID": f"docker-pullable://gcr.io/mit-lookit/lookit@{DIGEST}"}
     spec = {"containers": [{"image": "gcr.io/mit-lookit/lookit"}]}
     pods = [

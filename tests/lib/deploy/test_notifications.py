@@ -82,7 +82,7 @@ def test_it_gives_up_in_time(slack: Receiver, clock: Clock) -> None:
     assert 0 < sum(clock.slept) <= 2
 
 
-def test_a_receiver_that_is_not_there_is_told_without_its_address(clock: Clock) -> None:
+def test_an_unreachable_webhook_is_reported_without_its_url(clock: Clock) -> None:
     with pytest.raises(Failure) as caught:
         notifications.send(Secret(b"http://127.0.0.1:9/services/secret"), CONTENT, 0.5)
     assert "The connection failed" in caught.value.why

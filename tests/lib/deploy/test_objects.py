@@ -93,7 +93,7 @@ def test_what_the_server_adds_is_no_difference(live: object, body: object, expec
     ],
     ids=["both", "null data", "null texts", "a number", "a list", "half a character", "malformed data"],
 )
-def test_a_secret_is_applied_in_the_form_that_the_server_keeps(
+def test_secrets_are_applied_as_the_server_stores_them(
     written: dict[str, Any], stored: dict[str, Any]
 ) -> None:
     assert as_stored({"kind": "Secret", **written}) == {"kind": "Secret", **stored}
@@ -106,7 +106,7 @@ def test_only_a_secrets_texts_move() -> None:
     assert as_stored(thing) == thing
 
 
-def test_the_command_about_an_object_has_its_name_as_a_shell_takes_it() -> None:
+def test_object_names_in_commands_are_quoted() -> None:
     role = Ref("rbac.authorization.k8s.io/v1", "Role", "default", "our $team")
     assert role.command("delete") == "kubectl -n default delete role 'our $team'"
 

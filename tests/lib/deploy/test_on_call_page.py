@@ -20,6 +20,6 @@ def test_the_page_for_those_on_call_lists_every_rule() -> None:
     assert [line for line in page.splitlines() if line in rows] == rows
 
 
-def test_a_limit_in_the_settings_is_by_default_what_its_rule_says() -> None:
+def test_default_limits_match_the_on_call_page() -> None:
     limits = checked_in_settings().time_limits
     assert {rule.limit: rule.patience for rule in RULES if rule.limit} == {"scheduling": limits.scheduling}

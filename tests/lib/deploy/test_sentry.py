@@ -97,7 +97,7 @@ def test_sentry_receives_the_release_its_commit_and_its_deployment() -> None:
     assert (deployment["environment"], deployment["url"]) == ("staging", "https://babieshelpingscience.com/")
 
 
-def test_a_refusal_says_that_the_release_stands_and_hides_the_token() -> None:
+def test_a_refusal_of_sentry_hides_the_token() -> None:
     with server(403) as (url, _), pytest.raises(Failure) as raised:
         told(url)
 

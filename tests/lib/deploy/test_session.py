@@ -42,7 +42,7 @@ def live(name: str, value: str, kind: str = "Secret") -> dict[str, Any]:
     return {"kind": kind, "metadata": {"name": name}, "data": {"password": data}}
 
 
-def test_a_value_that_was_rotated_is_masked_once_the_plan_has_seen_it() -> None:
+def test_a_rotated_value_is_redacted_after_the_plan() -> None:
     ref = Ref("v1", "Secret", "default", "same-name")
     step = Step(Wanted(ref, {}), Action.CHANGE, "", {}, live("same-name", "the old password"))
     new = Step(Wanted(REF, {}), Action.CREATE, "", {})

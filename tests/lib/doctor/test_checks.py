@@ -25,7 +25,7 @@ def test_checks_keep_their_order_and_failures_become_findings() -> None:
     ]
 
 
-def test_a_file_that_cannot_be_read_is_a_finding_beside_the_others() -> None:
+def test_an_unreadable_file_is_one_finding() -> None:
     def unreadable() -> str:
         raise PermissionError(13, "Permission denied", "/etc/lookit")
 

@@ -94,9 +94,7 @@ def test_the_application_s_image_is_built_unless_it_is_there(
     assert f"--tag lookit-test:{checkout.head[:7]}" in engine.asked[named + 3]
 
 
-def test_a_base_that_another_run_takes_meanwhile_is_no_test_of_this_commit(
-    engine: DockerProgram, checkout: Sample
-) -> None:
+def test_a_base_image_moved_meanwhile_fails_the_test(engine: DockerProgram, checkout: Sample) -> None:
     engine.answers(
         Says("image inspect *.Config.Labels*", "null"), replace(ID, again=Says("", "sha256:another\n"))
     )
@@ -116,9 +114,7 @@ def test_a_test_image_of_its_own_needs_no_application(engine: DockerProgram, che
     assert not [line for line in engine.asked if line.startswith("tag ") or REPOSITORY in line]
 
 
-def test_an_image_of_a_folder_without_git_is_used_for_that_folder(
-    engine: DockerProgram, tmp_path: Path
-) -> None:
+def test_a_folder_without_git_has_its_own_image(engine: DockerProgram, tmp_path: Path) -> None:
     variables = BuildVariables(
         commit_sha="c" * 40, branch_name="develop", tag_name="latest", repo_name="api", build_id="local"
     )

@@ -51,7 +51,7 @@ def test_the_checkout_is(option: str, setting: str, expected: str) -> None:
     assert str(found) == expected.format(root=settings.root)
 
 
-def test_a_folder_that_is_not_there_is_said_before_git_is_asked(tmp_path: Path) -> None:
+def test_a_missing_checkout_is_refused_before_git_runs(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused:
         variables(checked_in_settings(), tmp_path / "absent", branch="develop")
 
@@ -77,7 +77,7 @@ def test_a_folder_of_another_user_is_asked_for_its_commit(
     assert variables(checked_in_settings(), checkout.folder).commit_sha == head
 
 
-def test_the_commit_is_copied_with_its_time_and_without_the_history(checkout: Sample) -> None:
+def test_the_commit_is_copied_without_its_history(checkout: Sample) -> None:
     with committed(checkout.folder, checkout.head) as tree:
         files = {str(path.relative_to(tree.folder)) for path in tree.folder.rglob("*") if path.is_file()}
         assert files == set(tracked(checkout))
@@ -93,7 +93,7 @@ def tracked(checkout: Sample) -> list[str]:
     return listed.stdout.decode().split("\0")[:-1]
 
 
-def test_a_file_in_the_workspace_makes_no_commit_s_image_dirty(
+def test_files_in_the_workspace_do_not_make_images_dirty(
     checkout: Sample, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As a report that an earlier step of Cloud Build wrote."""
@@ -131,7 +131,7 @@ def test_all_files_on_purpose_are_told_the_ignored_ones_too(
     )
 
 
-def test_any_commit_of_the_checkout_is_built_not_only_its_head(checkout: Sample) -> None:
+def test_any_commit_of_the_checkout_can_be_built(checkout: Sample) -> None:
     first = checkout.head
     checkout.commit(later="")
 
@@ -139,7 +139,7 @@ def test_any_commit_of_the_checkout_is_built_not_only_its_head(checkout: Sample)
         assert not (tree.folder / "later").exists()
 
 
-def test_a_commit_on_no_branch_and_of_a_shallow_clone_is_found(checkout: Sample, tmp_path: Path) -> None:
+def test_detached_and_shallow_commits_are_found(checkout: Sample, tmp_path: Path) -> None:
     checkout.commit(one="")
     shallow = tmp_path / "shallow"
     subprocess.run(("git", "clone", "-q", "--depth=1", f"file://{checkout.folder}", str(shallow)), check=True)
@@ -187,7 +187,7 @@ def test_a_submodule_comes_along_or_is_told(
     assert capsys.readouterr().err.startswith(told) is not checked_out
 
 
-def test_a_tag_of_the_branch_s_name_is_not_taken_for_it(checkout: Sample) -> None:
+def test_a_tag_named_like_the_branch_is_ignored(checkout: Sample) -> None:
     """`git symbolic-ref --short` would call the branch `heads/develop` beside such a tag."""
     subprocess.run(("git", "-C", str(checkout.folder), "tag", "develop"), check=True)
 
@@ -252,7 +252,7 @@ def test_files_of_another_commit_are_not_named_after_this_one(checkout: Sample) 
     assert refused.value.next_step == f"git -C {checkout.folder} checkout {ABSENT}"
 
 
-def test_the_workspace_is_readable_by_a_container_s_own_user_whatever_the_umask(checkout: Sample) -> None:
+def test_containers_can_read_the_workspace_under_any_umask(checkout: Sample) -> None:
     """Files keep their modes when Docker copies them, and the orchestrator runs as a user without rights."""
     before = os.umask(0o077)
     try:

@@ -67,7 +67,7 @@ def test_images_that_the_registry_no_longer_holds_are_told(settings: Settings, h
     assert absent == [f"{own}:{COMMIT}@{NONE}"]
 
 
-def test_a_registry_that_states_no_digest_is_asked_for_the_manifest(
+def test_without_a_digest_header_the_manifest_is_fetched(
     registry: Registry, held: MemoryRegistry, staging: Reference
 ) -> None:
     digest = held.image("staging", "one", "v1")
@@ -163,7 +163,7 @@ def test_images_are_listed_newest_first_with_all_their_tags(
     ]
 
 
-def test_an_index_is_as_old_and_as_large_as_the_image_it_lists(
+def test_an_index_has_the_age_and_size_of_its_image(
     settings: Settings, held: MemoryRegistry, staging: Reference
 ) -> None:
     held.image("staging", "one", "old", created="2024-01-01T00:00:00Z")
@@ -175,13 +175,11 @@ def test_an_index_is_as_old_and_as_large_as_the_image_it_lists(
     assert newest == Held(index, ["new"], "2024-02-02T00:00:00Z", COMMIT, len("twelve"), [listed, NONE])
 
 
-def test_an_image_that_vanishes_while_it_is_described_is_not_listed(
-    registry: Registry, staging: Reference
-) -> None:
+def test_an_image_deleted_meanwhile_is_not_listed(registry: Registry, staging: Reference) -> None:
     assert inventory._describe(registry, staging.at(NONE), ["a"]) is None
 
 
-def test_an_index_that_is_in_use_without_a_tag_is_listed_with_all_its_parts(
+def test_an_untagged_index_in_use_is_listed_with_its_parts(
     settings: Settings, held: MemoryRegistry, staging: Reference
 ) -> None:
     image = held.image("staging", "one", created="2024-01-01T00:00:00Z")
@@ -194,7 +192,7 @@ def test_an_index_that_is_in_use_without_a_tag_is_listed_with_all_its_parts(
     ]
 
 
-def test_a_prune_removes_an_index_with_its_parts_but_no_part_of_one_that_stays(
+def test_a_prune_keeps_parts_of_kept_indexes(
     settings: Settings, held: MemoryRegistry, staging: Reference
 ) -> None:
     def index(tag: str, *images: str) -> str:
@@ -253,7 +251,7 @@ def test_a_promotion_that_was_done_changes_nothing(
     ],
     ids=["of changes", "of another commit", "of no commit"],
 )
-def test_an_image_is_not_promoted_to_a_tag_that_says_what_it_is_not(
+def test_an_image_is_not_promoted_to_another_commit_tag(
     settings: Settings, held: MemoryRegistry, staging: Reference, labels: dict[str, str], tag: str, why: str
 ) -> None:
     held.image("staging", "one", "v1", config={"Labels": labels})
@@ -265,7 +263,7 @@ def test_an_image_is_not_promoted_to_a_tag_that_says_what_it_is_not(
     assert set(held.tags) == {("staging", "v1")}
 
 
-def test_a_commit_s_image_is_promoted_to_its_commit_s_tag(
+def test_an_image_is_promoted_to_its_commit_tag(
     settings: Settings, held: MemoryRegistry, staging: Reference
 ) -> None:
     commit = "c" * 40
@@ -276,7 +274,7 @@ def test_a_commit_s_image_is_promoted_to_its_commit_s_tag(
     assert promote(settings, staging.tagged("v1"), staging.tagged(commit)) == digest
 
 
-def test_a_tag_is_taken_from_another_image_only_when_that_is_meant(
+def test_a_tag_moves_from_another_image_only_on_request(
     settings: Settings, held: MemoryRegistry, staging: Reference
 ) -> None:
     new, other = held.image("staging", "one", "v1"), held.image("staging", "two", "live")
@@ -330,7 +328,7 @@ def test_a_prune_that_nobody_agrees_to_deletes_nothing(
 
 
 @pytest.mark.parametrize(("before", "said"), [("", "It was free"), ("other", "It was sha256:")])
-def test_a_tag_that_moves_while_an_image_is_copied_stays_there(
+def test_a_tag_moved_during_a_copy_is_kept(
     settings: Settings,
     held: MemoryRegistry,
     staging: Reference,
@@ -368,7 +366,7 @@ def test_only_images_that_are_not_kept_are_deleted(
     assert list(held.tags) == [("staging", "a")]
 
 
-def test_what_is_gone_already_is_told_where_a_registry_refuses_to_delete(
+def test_a_refused_deletion_lists_what_was_deleted(
     settings: Settings, held: MemoryRegistry, staging: Reference, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second = held.image("staging", "one", "a"), held.image("staging", "two", "b")
@@ -382,7 +380,7 @@ def test_what_is_gone_already_is_told_where_a_registry_refuses_to_delete(
     assert "roles/artifactregistry.repoAdmin" in refused.value.next_step
 
 
-def test_google_s_registry_is_rid_of_an_image_s_tags_first(
+def test_tags_are_deleted_first_in_registries_of_google(
     settings: Settings, held: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://{held.address}")  # leads the name to the server of this test
@@ -449,7 +447,7 @@ def test_a_push_looks_up_what_each_name_holds(
     }
 
 
-def test_an_index_takes_its_tag_and_is_known_by_its_digest(
+def test_an_index_gets_the_tag_and_keeps_its_digest(
     registry: Registry, held: MemoryRegistry, staging: Reference
 ) -> None:
     listed = held.image("staging", "one", config={"Labels": LABELS})

@@ -71,7 +71,7 @@ def test_a_configuration_that_says_nothing_is_no_fault(tmp_path: Path, text: str
         {"auth": 5},
     ],
 )
-def test_a_login_that_cannot_be_read_is_named_and_not_shown(tmp_path: Path, kept: object) -> None:
+def test_an_unreadable_login_is_named_and_not_shown(tmp_path: Path, kept: object) -> None:
     environ = config(tmp_path, {"auths": {"r.example": kept}})
 
     with pytest.raises(
@@ -83,7 +83,7 @@ def test_a_login_that_cannot_be_read_is_named_and_not_shown(tmp_path: Path, kept
 
 
 @pytest.mark.parametrize("answer", ["canary", "{}", "[]", '{"Username": "canary", "Secret": null}'])
-def test_a_helper_that_answers_something_else_is_named_and_not_shown(
+def test_a_broken_credential_helper_is_named_and_not_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
     helper = tmp_path / "docker-credential-odd"
@@ -175,7 +175,7 @@ def test_docker_keeps_its_own_configuration_where_it_has_a_login(
         assert env == {}
 
 
-def test_without_a_login_for_google_s_registry_this_process_s_credentials_count(tmp_path: Path) -> None:
+def test_registries_of_google_use_the_own_credentials_by_default(tmp_path: Path) -> None:
     google = replace(GOOGLE, credentials_file=str(tmp_path / "absent.json"))
 
     with pytest.raises(Failure, match="No credentials for Google Cloud were found."):

@@ -38,7 +38,7 @@ def asked(objects: list[dict[str, Any]]) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["Pod", "Deployment", "StatefulSet", "Job", "DaemonSet", "CronJob"])
-def test_the_application_s_image_is_named_by_digest_in_every_kind(kind: str) -> None:
+def test_the_image_is_pinned_by_digest_in_every_kind(kind: str) -> None:
     thing = workload(kind, f"{OWN}:abc", init=f"{OWN}:abc")
 
     asked([thing])

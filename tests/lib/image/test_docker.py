@@ -84,7 +84,7 @@ def test_a_container_in_the_foreground_is_removed_when_it_ends() -> None:
     )  # fmt: skip
 
 
-def test_a_service_runs_in_the_background_under_a_name_in_its_network() -> None:
+def test_a_service_runs_in_the_background_with_a_name() -> None:
     wanted = docker.Run(image="i", name="n", network="net", alias="database", hostname="h", detached=True)
 
     assert docker.run(wanted) == (

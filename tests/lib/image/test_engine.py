@@ -221,7 +221,7 @@ def with_secret(settings: Settings, file: Path) -> Settings:
     return structs.replace(settings, build=structs.replace(settings.build, secrets={"npm": str(file)}))
 
 
-def test_a_build_s_secret_is_given_to_buildkit_by_its_file(
+def test_a_build_secret_is_passed_to_buildkit_as_a_file(
     engine: DockerProgram, settings: Settings, source: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "token").write_text("canary")
@@ -249,7 +249,7 @@ def test_the_classic_builder_says_that_it_has_no_secrets(
     assert not [line for line in engine.asked if line.startswith("build ")]
 
 
-def test_a_build_s_secret_is_no_file_that_the_image_may_hold(
+def test_a_build_secret_may_not_be_in_the_context(
     engine: DockerProgram, settings: Settings, source: Path, tmp_path: Path
 ) -> None:
     (source / "token").touch()
@@ -338,7 +338,7 @@ def test_a_test_image_that_cannot_be_built_names_its_file(
 
 
 @pytest.mark.parametrize("code", [125, 126, 127])
-def test_a_suite_that_never_began_is_not_said_to_have_failed(code: int) -> None:
+def test_a_test_suite_that_never_started_is_not_failed(code: int) -> None:
     failure = test_run.SuiteFailed(code, ["python", "manage.py", "test"])
 
     assert failure.exit_code == code
@@ -442,7 +442,7 @@ def built(labels: object) -> tuple[Says, Says]:
     ids=["uncommitted changes", "another commit", "no labels"],
 )
 @pytest.mark.parametrize("options", [{}, {"reuse": True}], ids=["push", "push --reuse"])
-def test_an_image_that_is_not_the_commit_s_is_not_pushed(
+def test_an_image_of_another_commit_is_not_pushed(
     engine: DockerProgram, settings: Settings, pushing_to: Reference, labels: object, why: str,
     options: dict[str, bool],
 ) -> None:  # fmt: skip
@@ -456,7 +456,7 @@ def test_an_image_that_is_not_the_commit_s_is_not_pushed(
     assert not [line for line in engine.asked if line.startswith("push")]
 
 
-def test_a_build_of_uncommitted_changes_in_the_registry_is_not_reused(
+def test_a_pushed_build_of_uncommitted_changes_is_not_reused(
     engine: DockerProgram, settings: Settings, pushing_to: Reference, held: MemoryRegistry
 ) -> None:
     held.image("lookit", "layer", COMMIT, config={"Labels": {**REVISION, **DIRTY}})
@@ -470,7 +470,7 @@ def test_a_build_of_uncommitted_changes_in_the_registry_is_not_reused(
     )
 
 
-def test_the_commit_s_image_in_the_registry_is_reused_whatever_is_built_here(
+def test_the_pushed_image_of_a_commit_is_reused(
     engine: DockerProgram, settings: Settings, pushing_to: Reference, held: MemoryRegistry
 ) -> None:
     clean = {build.BUILT_FROM: CLEAN}
@@ -542,7 +542,7 @@ def test_each_attempt_has_a_token_of_its_own(
     assert given == ["token-0", "token-1"]
 
 
-def test_a_fault_that_stays_ends_after_the_attempts_of_the_settings(
+def test_pushes_are_retried_as_often_as_set(
     engine: DockerProgram, settings: Settings, pushing_to: Reference
 ) -> None:
     engine.answers(FAULT)

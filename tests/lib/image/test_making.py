@@ -31,7 +31,7 @@ def checkout(tmp_path: Path) -> Sample:
         ("pipeline", "run --rm"),
     ],
 )
-def test_what_is_being_made_when_a_task_is_told_to_end_is_removed(
+def test_an_interrupted_task_removes_what_it_creates(
     checkout: Sample, tmp_path: Path, task: str, slow: str
 ) -> None:
     """Told as a terminal tells it, with the task's whole process group: Docker's client hears it as well."""

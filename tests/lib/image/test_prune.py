@@ -39,7 +39,7 @@ def test_images_stay_that_are_new_or_in_use(keep: int, used: set[str], kept: lis
     assert [fate.kept for fate in fates] == kept
 
 
-def test_an_image_stays_whose_part_is_in_use_or_that_belongs_to_one_that_stays() -> None:
+def test_images_with_parts_in_use_are_kept() -> None:
     index = Held(f"sha256:{'a' * 64}", ["all"], "2024-01-03T00:00:00Z", "", 1, [DIGEST])
     part = Held(DIGEST, ["arm64"], "2024-01-02T00:00:00Z", "", 1)
     of_index = Held("sha256:5", [f"sha256-{'a' * 64}.sig"], "2024-01-01T00:00:00Z", "", 1)
@@ -54,7 +54,7 @@ def test_an_image_stays_whose_part_is_in_use_or_that_belongs_to_one_that_stays()
 
 
 @pytest.mark.parametrize("created", ["", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1980-01-01"])
-def test_an_image_without_a_date_is_not_taken_for_the_oldest(created: str) -> None:
+def test_an_image_without_a_date_is_not_the_oldest(created: str) -> None:
     undated = Held("sha256:9", ["u"], created, "", 1)
 
     fates = judge([NEWEST, OLD, undated], 1, set())
@@ -66,7 +66,7 @@ def test_an_image_without_a_date_is_not_taken_for_the_oldest(created: str) -> No
     ]
 
 
-def test_after_the_answer_nothing_goes_that_was_not_shown_as_it_is() -> None:
+def test_only_confirmed_images_are_deleted() -> None:
     before = [NEWEST, MIDDLE, OLD, OLDEST]
     moved = Held(OLDEST.digest, ["a", "live"], OLDEST.created, OLDEST.commit, OLDEST.size)
     pushed = Held("sha256:5", ["e"], "2024-06-06T00:00:00Z", "", 1)
@@ -80,7 +80,7 @@ def test_after_the_answer_nothing_goes_that_was_not_shown_as_it_is() -> None:
     assert [fate.image for fate in saved(shown, fates)] == [OLD, moved]
 
 
-def test_a_part_stays_with_an_index_that_changed_since_it_was_shown() -> None:
+def test_parts_of_a_changed_index_are_kept() -> None:
     part = image("1", "arm64")
     index = Held("sha256:2", ["all"], part.created, "", 1, [part.digest])
     shown = judge([index, part], 0, set())
@@ -126,7 +126,7 @@ def test_a_promotion_needs_a_tag(asked: str, fault: str) -> None:
         named_target("r.example/a", asked, "r.example/b", "")
 
 
-def test_where_nothing_may_leave_this_machine_nothing_is_promoted_or_deleted() -> None:
+def test_the_sandbox_neither_promotes_nor_deletes_elsewhere() -> None:
     closed, image = checked_in_settings(registry={"elsewhere": False}), parse("a.example/x:1")
 
     with pytest.raises(UsageError, match="with --sandbox nothing leaves this machine"):

@@ -80,7 +80,7 @@ def test_a_refused_push_says_which_right_is_missing() -> None:
     assert "roles/artifactregistry.writer" in failure.next_step
 
 
-def test_a_tag_that_never_changes_and_a_limit_have_steps_of_their_own() -> None:
+def test_immutable_tags_and_quotas_have_their_own_next_steps() -> None:
     immutable = refused(MAIN, Failure("docker push failed", "the repository has enabled tag immutability"))
     slow = refused(MAIN, TimedOut("`docker push` did not finish.", "", "raise time_limits.image_push"))
 

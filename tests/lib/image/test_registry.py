@@ -98,7 +98,7 @@ def test_a_basic_challenge_is_answered_with_the_login(settings: Settings, tmp_pa
     assert [authorization for _, _, authorization in seen] == ["", f"Basic {auth}"]
 
 
-def test_an_anonymous_token_is_fetched_without_a_login_and_only_once(settings: Settings) -> None:
+def test_an_anonymous_token_is_fetched_once(settings: Settings) -> None:
     challenge = {"WWW-Authenticate": 'Bearer realm="http://{address}/token",scope="pull"'}
     answers = [
         (401, challenge, b""),
@@ -225,7 +225,7 @@ def test_a_password_in_netrc_takes_no_token_s_place(
     assert [authorization for _, _, authorization in seen] == ["", "", "Bearer t"]
 
 
-def test_a_name_that_is_not_latin_is_sent_as_docker_sends_it() -> None:
+def test_non_latin_names_are_sent_as_docker_does() -> None:
     asked = {"realm": "https://r.example/token", "service": "s"}
 
     request = wire.token_request(asked, Login("Łucja", Secret(b"pw")))
@@ -233,7 +233,7 @@ def test_a_name_that_is_not_latin_is_sent_as_docker_sends_it() -> None:
     assert request.headers == {"Authorization": f"Basic {base64.b64encode('Łucja:pw'.encode()).decode()}"}
 
 
-def test_behind_a_proxy_that_is_gone_the_network_is_what_to_check(
+def test_a_missing_proxy_suggests_checking_the_network(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
@@ -253,9 +253,7 @@ def test_a_fault_that_may_pass_is_tried_again(settings: Settings, clock: Clock, 
     assert len(clock.slept) == 1
 
 
-def test_a_fault_that_stays_ends_at_the_limit_in_the_registry_s_words(
-    settings: Settings, clock: Clock
-) -> None:
+def test_the_last_error_of_the_registry_is_reported(settings: Settings, clock: Clock) -> None:
     body = b'{"errors": [{"code": "UNAVAILABLE", "message": "try later"}]}'
     with server([(503, {}, body)]) as (address, seen), pytest.raises(Failure) as raised:
         registry.connect(settings, address).manifest(parse(f"{address}/a:v1"))
@@ -265,7 +263,7 @@ def test_a_fault_that_stays_ends_at_the_limit_in_the_registry_s_words(
     assert 50 < sum(clock.slept) <= 60
 
 
-def test_a_line_is_said_every_ten_seconds_while_a_registry_keeps_failing(
+def test_a_failing_registry_is_reported_every_ten_seconds(
     settings: Settings, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with server([(500, {}, b"")]) as (address, _), pytest.raises(Failure) as raised:
@@ -278,7 +276,7 @@ def test_a_line_is_said_every_ten_seconds_while_a_registry_keeps_failing(
     assert "time_limits.registry" in raised.value.next_step
 
 
-def test_a_registry_that_asks_to_wait_is_asked_again_only_then(settings: Settings, clock: Clock) -> None:
+def test_retry_after_of_a_registry_is_respected(settings: Settings, clock: Clock) -> None:
     with server([(429, {"Retry-After": "40"}, b""), found()]) as (address, seen):
         assert resolve_digest(settings, f"{address}/a:v1") == DIGEST
 
@@ -286,9 +284,7 @@ def test_a_registry_that_asks_to_wait_is_asked_again_only_then(settings: Setting
     assert 40 < clock.slept[0] < 42
 
 
-def test_a_registry_that_asks_to_wait_for_longer_than_the_limit_is_told_at_once(
-    settings: Settings, clock: Clock
-) -> None:
+def test_a_retry_after_beyond_the_limit_fails_at_once(settings: Settings, clock: Clock) -> None:
     with server([(429, {"Retry-After": "120"}, b"")]) as (address, seen), pytest.raises(Failure) as raised:
         resolve_digest(settings, f"{address}/a:v1")
 
@@ -315,7 +311,7 @@ def test_a_registry_that_is_down_is_said_at_once(settings: Settings) -> None:
         resolve_digest(settings, f"{address}/a:v1")
 
 
-def test_a_registry_that_speaks_no_tls_is_said_at_once_with_the_setting(clock: Clock) -> None:
+def test_a_registry_without_tls_names_the_setting(clock: Clock) -> None:
     with server([found()]) as (address, _), pytest.raises(Failure, match="cannot be reached") as raised:
         wire.Wire(f"https://{address}", lambda: None, 30, 60).send(wire.Exchange("GET", "/v2/"))
 
@@ -326,9 +322,7 @@ def test_a_registry_that_speaks_no_tls_is_said_at_once_with_the_setting(clock: C
     assert not clock.slept
 
 
-def test_a_certificate_that_nobody_trusts_is_said_at_once_with_what_to_do(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_untrusted_certificate_fails_at_once(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise requests.exceptions.SSLError(
             "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed"
@@ -368,7 +362,7 @@ def test_tags_are_read_page_by_page(settings: Settings) -> None:
     assert [path for _, path, _ in seen] == ["/v2/a/tags/list?n=1000", "/v2/a/tags/list?n=1&last=x"]
 
 
-def test_a_page_in_the_place_of_a_manifest_is_no_image(settings: Settings) -> None:
+def test_a_page_instead_of_a_manifest_is_refused(settings: Settings) -> None:
     page = (200, {"Content-Type": "text/html"}, b"<html>")
     with server([page]) as (address, _), pytest.raises(Failure, match="something else did"):
         resolve_digest(settings, f"{address}/a:v1")

@@ -36,7 +36,7 @@ def test_a_registry_on_this_machine_may_speak_tls(authority: Pair) -> None:
         assert resolve_digest(trusting(authority.certificate), f"{held.address}/a:v1") == digest
 
 
-def test_a_registry_on_this_machine_that_speaks_no_tls_is_asked_without() -> None:
+def test_a_local_registry_without_tls_uses_http() -> None:
     with serving() as held:
         assert scheme(trusting(""), held.address) == "http"
         assert held.asked == []
@@ -51,7 +51,7 @@ def test_an_authority_that_nobody_named_is_not_trusted(authority: Pair) -> None:
     assert held.asked == []
 
 
-def test_a_certificate_for_another_name_is_told_with_the_way_to_see_its_names(authority: Pair) -> None:
+def test_a_certificate_for_another_host_is_explained(authority: Pair) -> None:
     with serving(issued(authority, "other.example")) as held, pytest.raises(Failure) as caught:
         resolve_digest(trusting(authority.certificate), f"{held.address}/a:v1")
 
@@ -61,7 +61,7 @@ def test_a_certificate_for_another_name_is_told_with_the_way_to_see_its_names(au
     )
 
 
-def test_a_file_of_authorities_that_is_missing_or_holds_none_is_told(tmp_path: Path) -> None:
+def test_a_missing_or_empty_ca_file_is_explained(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     for name in ("missing", "empty"):
         with pytest.raises(UsageError, match=f"cannot be read from {tmp_path / name}") as caught:

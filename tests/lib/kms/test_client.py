@@ -101,7 +101,7 @@ def test_lasting_damage_on_the_way_is_told(
     assert 50 < sum(clock.slept) <= 60
 
 
-def test_an_attempt_for_which_no_time_was_left_does_not_hide_why_it_was_needed(
+def test_a_time_out_does_not_hide_the_first_error(
     kms: KmsProcess, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clock, "sleep", lambda _: clock.slept.append(59.9))
@@ -158,7 +158,7 @@ def test_a_server_with_another_certificate_is_not_trusted(
     assert clock.slept == [], "it was tried again"
 
 
-def test_a_deployer_without_the_role_gets_the_command_to_grant_it(kms: KmsProcess, tmp_path: Path) -> None:
+def test_a_missing_role_comes_with_the_grant_command(kms: KmsProcess, tmp_path: Path) -> None:
     with client(kms, tmp_path, DEPLOYER) as connection, pytest.raises(Failure) as failed:
         connection.decrypt(KEY, b"x")
     assert failed.value.next_step == (
@@ -188,9 +188,7 @@ def test_closing_ends_a_call_under_way(kms: KmsProcess, tmp_path: Path) -> None:
             connection.decrypt(KEY, b"x")
 
 
-def test_a_call_that_comes_after_closing_is_given_up_as_one_under_way_is(
-    kms: KmsProcess, tmp_path: Path
-) -> None:
+def test_a_call_after_closing_is_cancelled(kms: KmsProcess, tmp_path: Path) -> None:
     with client(kms, tmp_path) as connection:
         connection.close()
         with pytest.raises(Failure):
@@ -213,7 +211,7 @@ def test_an_account_that_google_does_not_know_cannot_sign_in(kms: KmsProcess, tm
 @pytest.mark.parametrize(
     ("account", "member"), [("dev@example.org", "user:dev@example.org"), ("", ""), (None, "")]
 )
-def test_a_person_is_named_where_gcloud_has_noted_who_it_is(account: str | None, member: str) -> None:
+def test_the_user_is_read_from_the_gcloud_configuration(account: str | None, member: str) -> None:
     from google.oauth2.credentials import Credentials
 
     from tasks.lib.kms.client import _member

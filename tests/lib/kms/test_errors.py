@@ -155,7 +155,7 @@ def test_an_unknown_code_is_shown_as_it_came() -> None:
     assert failure.why == "DATA_LOSS: Something else."
 
 
-def test_without_a_known_caller_the_command_says_whom_to_put_in() -> None:
+def test_a_command_for_an_unknown_caller_has_a_placeholder() -> None:
     failure = explain(
         Call("encrypt with", KEY, "host"), Problem("PERMISSION_DENIED", DENIED.replace("De", "En"))
     )

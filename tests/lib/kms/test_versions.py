@@ -50,16 +50,14 @@ def test_making_a_version_is_never_tried_twice(kms: KmsProcess, owner: Kms) -> N
     assert [call["rpc"] for call in kms.calls()] == ["CreateCryptoKeyVersion"]
 
 
-def test_who_may_not_look_learns_no_primary_version_and_no_list(kms: KmsProcess, tmp_path: Path) -> None:
+def test_without_viewer_role_versions_are_unknown(kms: KmsProcess, tmp_path: Path) -> None:
     with connected(settings_for(kms, tmp_path, DEPLOYER)) as deployer:
         assert deployer.primary_version(KEY) == ""
         with pytest.raises(NotPermitted, match="You may not look at the key kubernetes-secrets"):
             deployer.replaced_versions(KEY)
 
 
-def test_a_version_that_could_not_be_made_the_primary_one_is_named_with_the_command(
-    kms: KmsProcess, owner: Kms
-) -> None:
+def test_a_version_that_is_not_primary_comes_with_the_command(kms: KmsProcess, owner: Kms) -> None:
     key = make_key(kms, f"administration-{next(serial)}")
     kms.set_faults({"rpc": "UpdateCryptoKeyPrimaryVersion", "code": "ABORTED", "message": "Busy."})
     with pytest.raises(Failure) as failed:

@@ -164,7 +164,7 @@ def test_a_misspelled_field_is_refused(content: dict[str, Any], expected: str) -
     assert problems(content) == [expected]
 
 
-def test_no_field_of_google_s_schema_is_taken_for_a_misspelling() -> None:
+def test_no_field_of_the_schema_counts_as_misspelled() -> None:
     schema = json.loads((files("check_jsonschema") / SCHEMA).read_text())
     places = [schema, *(schema["definitions"][name] for name in ("BuildStep", "BuildOptions", "Secret"))]
     names = [name for place in places for name in place["properties"]]

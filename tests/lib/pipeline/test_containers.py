@@ -99,7 +99,7 @@ def test_a_mount_of_cloud_build_s_own_machine_is_refused(fields: dict[str, objec
 
 
 @pytest.mark.parametrize("argument", ["--network=cloudbuild", "--network cloudbuild", "--net=cloudbuild"])
-def test_cloud_build_s_network_is_refused_unless_steps_join_it_here_too(argument: str) -> None:
+def test_the_cloudbuild_network_is_refused_unless_steps_join_it(argument: str) -> None:
     joining = step(args=["run", *argument.split(), "x"])
 
     with pytest.raises(UsageError) as refused:

@@ -72,7 +72,7 @@ def test_output_without_line_ends_takes_little_memory() -> None:
 
 
 @pytest.mark.parametrize("shown", [6, 7, 8, 9, 12])
-def test_a_secret_in_which_a_long_line_is_cut_is_not_shown(shown: int) -> None:
+def test_a_secret_in_a_cut_line_is_redacted(shown: int) -> None:
     """After so many of its bytes, of which 8 are in the middle of a character."""
     secret = "canary-ä5b7c2f90aa"
     run = Recorded({"args": [f"head -c {LONGEST_LINE - shown} /dev/zero | tr '\\0' x; echo '{secret}'"]})
@@ -122,7 +122,7 @@ def test_a_step_begins_when_those_it_waits_for_have_ended(tmp_path: Path) -> Non
     assert run.run() == ["SUCCESS"] * 4
 
 
-def test_a_failure_ends_what_runs_and_keeps_the_rest_from_beginning() -> None:
+def test_a_failure_stops_running_and_later_steps() -> None:
     run = Recorded(
         {"args": ["sleep 600"], "id": "long", "waitFor": ["-"]},
         {"args": ["exit 3"], "id": "bad", "waitFor": ["-"]},
@@ -152,7 +152,7 @@ def test_only_allowed_exit_codes_let_the_build_go_on(code: int, expected: list[s
 
 
 @pytest.mark.parametrize(("code", "expected"), [(3, ["FAILURE", "SUCCESS"]), (4, ["FAILURE", "NOT RUN"])])
-def test_exit_codes_that_are_named_win_over_any_failure_being_allowed(code: int, expected: list[str]) -> None:
+def test_allowed_exit_codes_win_over_allow_failure(code: int, expected: list[str]) -> None:
     run = Recorded(
         {"args": [f"exit {code}"], "allowFailure": True, "allowExitCodes": [3]}, {"args": ["exit 0"]}
     )
@@ -177,7 +177,7 @@ def test_a_step_s_limit_ends_it_with_all_it_started(held: Path) -> None:
     assert nobody_holds(held)
 
 
-def test_a_limit_reached_by_a_step_that_may_fail_is_allowed() -> None:
+def test_a_step_that_may_fail_may_time_out() -> None:
     run = Recorded({"args": ["sleep 60"], "timeout": "0.1s", "allowFailure": True}, {"args": ["exit 0"]})
 
     assert run.run() == ["TIMEOUT", "SUCCESS"]
@@ -197,7 +197,7 @@ def test_steps_that_are_not_chosen_count_as_done() -> None:
     assert run.run() == ["SKIPPED", "SUCCESS", "SKIPPED"]
 
 
-def test_a_program_that_is_missing_is_a_failure_that_ends_the_rest() -> None:
+def test_a_missing_program_stops_the_build() -> None:
     run = Recorded({"args": ["sleep 60"], "waitFor": ["-"]}, {"args": ["x"], "waitFor": ["-"]})
     launch = run.graph._launch
     run.graph._launch = lambda step: Launch(["/no/such/program"]) if step.index else launch(step)
@@ -217,9 +217,7 @@ def test_a_program_that_is_missing_is_a_failure_that_ends_the_rest() -> None:
     ],
     ids=["a folder", "an argument too long", "NUL in a variable", "NUL in an argument"],
 )
-def test_a_program_that_cannot_be_started_is_a_failure_that_ends_the_rest(
-    argv: list[str], env: dict[str, str], what: str
-) -> None:
+def test_an_unstartable_program_stops_the_build(argv: list[str], env: dict[str, str], what: str) -> None:
     run = Recorded({"args": ["sleep 60"], "waitFor": ["-"]}, {"args": ["x"], "waitFor": ["-"]})
     launch = run.graph._launch
     run.graph._launch = lambda step: Launch(argv, env) if step.index else launch(step)
@@ -231,7 +229,7 @@ def test_a_program_that_cannot_be_started_is_a_failure_that_ends_the_rest(
     assert run.states()[0] == "CANCELLED"
 
 
-def test_what_cannot_be_stopped_is_told_and_the_rest_is_ended(held: Path) -> None:
+def test_a_step_that_cannot_be_stopped_is_reported(held: Path) -> None:
     """As where Docker's engine went away: what came before is still how the build ended."""
     run = Recorded(
         {"args": [f"sleep 600 1<> {held} & wait"], "waitFor": ["-"]},
@@ -310,7 +308,7 @@ def test_no_step_begins_after_the_build_s_end() -> None:
     assert (2, "starting") not in run.lines
 
 
-def test_a_limit_that_is_no_failure_to_allow_ends_the_others_at_once() -> None:
+def test_the_time_limit_of_the_build_stops_all_steps() -> None:
     other = threading.Event()
     waited: list[bool] = []
     run = Recorded(

@@ -150,7 +150,7 @@ def test_steps_that_need_a_container_are_all_named() -> None:
     local.check(steps[:1], f"{OWN}:stable")
 
 
-def test_a_step_without_a_container_runs_in_its_folder_of_the_workspace(tmp_path: Path) -> None:
+def test_a_step_without_container_runs_in_its_folder(tmp_path: Path) -> None:
     (step,) = build(
         {"name": OWN, "args": ["push", "--record=/workspace/image.json", "gs://x/workspace"], "dir": "sub",
          "env": ["HERE=/workspace", "OTHER=/workspaces/x"]}
@@ -211,9 +211,7 @@ def test_json_tells_how_each_step_ended_also_on_failure(
 
 
 @pytest.mark.parametrize("value", ["canary-one", "canary-one\n", "canary-one\n  canary-two\r\n"])
-def test_a_secret_that_a_step_prints_is_redacted_line_by_line(
-    capsys: pytest.CaptureFixture[str], value: str
-) -> None:
+def test_secrets_in_step_output_are_redacted(capsys: pytest.CaptureFixture[str], value: str) -> None:
     launch = Launch(["printf", "%s\nnext\n", f"says {value}"])
 
     run.run_graph(build({}), build({}).steps, lambda _: launch, {"KEY": Secret(value.encode())})
@@ -256,7 +254,7 @@ def test_scripts_become_programs_that_anyone_may_run(tmp_path: Path) -> None:
     assert stat.filemode((tmp_path / "0").stat().st_mode).count("x") == 3
 
 
-def test_without_containers_a_secret_reaches_only_the_steps_that_ask_for_it(tmp_path: Path) -> None:
+def test_without_containers_secrets_reach_only_their_steps(tmp_path: Path) -> None:
     """Also one that was given by hand, in this process's variables, which programs inherit."""
     made = ready(
         parse(
@@ -296,7 +294,7 @@ def test_an_image_that_cannot_be_pulled_is_named(engine: DockerProgram) -> None:
     assert failure.value.why == "manifest unknown"
 
 
-def test_an_image_that_an_earlier_step_may_build_is_waited_for(
+def test_an_image_of_an_earlier_step_is_not_pulled_first(
     engine: DockerProgram, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine.answers(Says("image inspect *far*", code=1), Says("pull *", err="manifest unknown", code=1))
@@ -327,7 +325,7 @@ def test_an_own_image_named_by_digest_is_not_built(engine: DockerProgram) -> Non
     assert not engine.asked
 
 
-def test_an_own_image_that_cannot_be_built_can_be_gone_without(engine: DockerProgram) -> None:
+def test_no_docker_is_suggested_if_the_image_fails_to_build(engine: DockerProgram) -> None:
     engine.answers(Says("buildx build *", code=2))
 
     with pytest.raises(Failure) as failure:
@@ -338,7 +336,7 @@ def test_an_own_image_that_cannot_be_built_can_be_gone_without(engine: DockerPro
     assert failure.value.next_step == "Fix it, or run the steps without containers: --no-docker."
 
 
-def test_the_images_of_the_build_file_are_pushed_at_the_end(
+def test_images_of_the_build_file_are_pushed_last(
     engine: DockerProgram, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run.push_images(SETTINGS, ["r.example/b:1", "r.example/c:1"])

@@ -98,7 +98,7 @@ def test_a_value_that_arrived_damaged_is_refused(
     ("body", "what"),
     [
         ({}, f"The secret {LATEST} for S cannot be read."),
-        ([], "Secret Manager did not answer, but something"),
+        ([], "Secret Manager did not answer; something else"),
     ],
 )
 def test_an_answer_without_a_value_is_refused(
@@ -122,7 +122,7 @@ def test_what_stands_encrypted_in_the_file_is_decrypted(kms: KmsProcess, tmp_pat
     assert {name: value.reveal() for name, value in found.items()} == {"S": b"hush"}
 
 
-def test_who_may_not_decrypt_what_stands_in_the_file_is_told(kms: KmsProcess, tmp_path: Path) -> None:
+def test_missing_permission_for_inline_secrets_is_reported(kms: KmsProcess, tmp_path: Path) -> None:
     kms.grant(DEPLOYER)
 
     with pytest.raises(Failure, match="may not decrypt"):

@@ -56,7 +56,7 @@ def test_a_given_substitution_wins_over_the_file_s() -> None:
     ]
 
 
-def test_a_value_may_name_another_and_a_missing_one_is_empty() -> None:
+def test_substitutions_may_refer_to_others() -> None:
     step = resolved({"args": ["$_N", "[$_M]"]}, substitutions={"_N": "<${_O}>", "_O": "o"}).steps[0]
 
     assert step.args == ["<o>", "[]"]
@@ -69,7 +69,7 @@ def test_a_value_must_not_grow_beyond_the_limit() -> None:
     assert raised.value.why == "- the substitution _B is too long (100 for names, 4000 for values)."
 
 
-def test_an_expansion_of_bash_is_refused_with_the_way_to_write_it() -> None:
+def test_bash_expansions_are_refused_with_an_alternative() -> None:
     with pytest.raises(UsageError) as raised:
         resolved({"args": ["$_TAG"]}, substitutions={"_TAG": "${BRANCH_NAME//x/y}"})
 
@@ -184,7 +184,7 @@ def with_defaults(**given: str) -> list[str]:
     return list(ready(parse(content, "b.yaml"), given, "b.yaml").steps[0].args)
 
 
-def test_a_file_gives_built_in_substitutions_defaults_and_the_trigger_wins() -> None:
+def test_the_trigger_wins_over_defaults_of_the_file() -> None:
     assert with_defaults() == ["default", "none"]
     assert with_defaults(COMMIT_SHA="abc", TAG_NAME="") == ["abc", "none"]
 

@@ -34,7 +34,7 @@ def test_a_field_is_filled_in(template: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("template", ["${_NAME^^}", "${#_NAME}", "${_NAME/n/}", "${_NAME:-x}"])
-def test_an_expansion_in_a_field_is_left_to_a_shell_with_a_warning(template: str) -> None:
+def test_an_expansion_in_a_field_gives_a_warning(template: str) -> None:
     filling = Substituter(VALUES)
 
     assert filling.text(template) == template
@@ -120,7 +120,7 @@ def test_an_escape_in_a_value_stays_one_dollar() -> None:
     assert resolved.text("$_B") == "$HOME"
 
 
-def test_values_that_name_one_another_in_a_circle_are_a_problem() -> None:
+def test_circular_substitutions_are_refused() -> None:
     assert resolve({"_A": "x${_B}", "_B": "y${_A}"}).problems == [
         "substitutions refer to one another in a circle: _A → _B → _A"
     ]

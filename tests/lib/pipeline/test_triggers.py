@@ -18,7 +18,7 @@ MEMBER = "--member=serviceAccount:lookit-deploy-staging@p.iam.gserviceaccount.co
 KEY = "projects/mit-lookit-keys/locations/us-east1/keyRings/lookit-keyring/cryptoKeys/kubernetes-secrets"
 
 
-def test_a_push_to_the_branch_starts_the_chain_as_an_account_of_its_own() -> None:
+def test_the_trigger_uses_its_own_account() -> None:
     assert triggers.trigger(SETTINGS, STAGING, "p") == (
         "gcloud", "builds", "triggers", "create", "github", "--project=p", "--name=lookit-staging",
         "--repo-owner=lookit", "--repo-name=lookit-api", "--branch-pattern=^develop$",
@@ -82,7 +82,7 @@ def test_no_right_is_wider_than_the_chain_needs() -> None:
     }  # fmt: skip
 
 
-def test_only_what_has_no_smaller_place_is_granted_on_a_project() -> None:
+def test_project_wide_grants_are_minimal() -> None:
     granted = [argv for argv in triggers.rights(SETTINGS, STAGING, "p") if argv[1] == "projects"]
 
     assert [(argv[3], argv[5].removeprefix("--role=")) for argv in granted] == [
@@ -93,7 +93,7 @@ def test_only_what_has_no_smaller_place_is_granted_on_a_project() -> None:
     assert {argv[4] for argv in granted} == {MEMBER}
 
 
-def test_the_right_to_back_up_is_no_right_to_change_the_database() -> None:
+def test_the_backup_role_cannot_change_the_database() -> None:
     made = triggers.commands(SETTINGS, "p")
 
     assert [argv for argv in made if argv[1:3] == ("iam", "roles")] == [
@@ -227,7 +227,7 @@ def test_without_gcloud_the_way_out_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("project", ["", "a b", "Mit-Lookit", "-x"])
-def test_what_is_no_project_is_refused_before_commands_are_made_of_it(project: str) -> None:
+def test_an_invalid_project_name_is_refused(project: str) -> None:
     with pytest.raises(UsageError, match="is not a project id"):
         triggers.commands(SETTINGS, project)
 

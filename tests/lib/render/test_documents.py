@@ -159,7 +159,7 @@ def test_schema_errors_of_all_objects_are_listed() -> None:
     assert nameless == "object without kind d: apiVersion: missing; kind: missing"
 
 
-def test_a_kind_that_is_not_text_is_an_error_of_its_object() -> None:
+def test_a_kind_that_is_not_text_is_refused() -> None:
     with pytest.raises(Failure) as caught:
         validate(split("apiVersion: 1\nkind: 3\nmetadata:\n  name: a\n"), "1.36")
 

@@ -156,7 +156,7 @@ def test_a_link_out_of_the_tree_is_named(foreign: Settings, tmp_path: Path, name
     assert PREFIX not in str(caught.value)
 
 
-def test_a_reference_out_of_the_tree_is_not_blamed_for_another_error(
+def test_references_outside_the_tree_are_blamed_only_for_their_errors(
     foreign: Settings, tmp_path: Path
 ) -> None:
     (foreign.tree / "common/link").symlink_to("../../shared")
@@ -186,7 +186,7 @@ def test_plaintext_in_the_tree_is_not_rendered(foreign: Settings) -> None:
     assert secret.content["data"] == {"PASSWORD": "Y2FuYXJ5LXZhbHVl"}
 
 
-def test_kustomize_s_refusal_is_the_reason_without_paths_of_the_workspace(foreign: Settings) -> None:
+def test_errors_of_kustomize_hide_workspace_paths(foreign: Settings) -> None:
     with pytest.raises(Failure, match=r"kustomize could not build envs/qa\.") as caught:
         render(foreign, foreign.environment("staging"), VARIABLES, {})
 

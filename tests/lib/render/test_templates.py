@@ -91,9 +91,7 @@ def test_a_template_that_is_not_text_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["../host.yaml", "absolute", "nowhere.yaml"])
-def test_a_template_that_is_a_link_out_of_the_tree_or_to_nothing_is_refused(
-    tmp_path: Path, target: str
-) -> None:
+def test_template_links_out_of_the_tree_are_refused(tmp_path: Path, target: str) -> None:
     outside, copy = tmp_path / "host.yaml", tmp_path / "copy"
     outside.write_text("password: canary\n")
     copy.mkdir()
@@ -106,7 +104,7 @@ def test_a_template_that_is_a_link_out_of_the_tree_or_to_nothing_is_refused(
     assert not (copy / "leak.yaml").exists()
 
 
-def test_a_template_that_is_a_link_within_the_tree_is_filled_in(tmp_path: Path) -> None:
+def test_template_links_within_the_tree_are_filled_in(tmp_path: Path) -> None:
     (tmp_path / "real").write_text("tag: $COMMIT_SHA\n")
     (tmp_path / "a.template.yaml").symlink_to("real")
 

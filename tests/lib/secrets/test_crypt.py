@@ -15,9 +15,7 @@ from tests.secrets_settings import PLAINTEXTS, settings_for
 FOLDER = "kubernetes/overlays/staging/secrets"
 
 
-def test_only_the_files_given_are_encrypted_and_nothing_of_them_shows(
-    kms: KmsProcess, tmp_path: Path
-) -> None:
+def test_only_given_files_are_encrypted_without_showing_values(kms: KmsProcess, tmp_path: Path) -> None:
     owner = settings_for(kms, tmp_path, KEY_OWNER)
     given = {"lookit-secrets.env": PLAINTEXTS["lookit-secrets.env"]}
     encrypt_all(owner, owner.environment("staging"), given)
@@ -43,9 +41,7 @@ def test_the_deployer_cannot_encrypt(kms: KmsProcess, tmp_path: Path) -> None:
     assert "--role=roles/cloudkms.cryptoKeyEncrypter" in failed.value.next_step
 
 
-def test_a_file_that_has_changed_since_it_was_opened_is_not_overwritten(
-    kms: KmsProcess, tmp_path: Path
-) -> None:
+def test_a_file_changed_since_opening_is_not_overwritten(kms: KmsProcess, tmp_path: Path) -> None:
     owner = settings_for(kms, tmp_path, KEY_OWNER)
     encrypt_all(owner, owner.environment("staging"), PLAINTEXTS)
     file = one_file(owner, owner.environment("staging"), "lookit-secrets.env")
@@ -56,9 +52,7 @@ def test_a_file_that_has_changed_since_it_was_opened_is_not_overwritten(
     assert file.encrypted() == b"new"
 
 
-def test_a_file_that_cannot_be_written_is_named_and_the_others_are_there(
-    kms: KmsProcess, tmp_path: Path
-) -> None:
+def test_an_unwritable_file_does_not_stop_the_others(kms: KmsProcess, tmp_path: Path) -> None:
     owner = settings_for(kms, tmp_path, KEY_OWNER)
     in_the_way = tmp_path / FOLDER / "lookit-rabbitmq.env.enc"
     in_the_way.mkdir(parents=True)

@@ -33,5 +33,5 @@ def test_every_key_is_listed_once(
     assert changes(name, before, now) == expected
 
 
-def test_a_json_file_with_half_of_a_surrogate_pair_has_fingerprints() -> None:
+def test_json_with_half_a_surrogate_pair_has_fingerprints() -> None:
     assert fingerprints("a.json", Secret(b'{"a\\ud800": "\\ud800"}'), b"k").startswith("the key on line 1 = ")

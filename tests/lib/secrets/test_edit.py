@@ -27,7 +27,7 @@ QUIET = ("-n", "-i", "NONE", "-c", "set nobackup nowritebackup noundofile viminf
         ({"EDITOR": "'/opt/my editor/edit'"}, ("/opt/my editor/edit", "/dev/shm/x/a.env")),
     ],
 )
-def test_the_editor_is_the_persons_own_and_vim_keeps_no_traces(
+def test_the_chosen_editor_runs_and_vim_leaves_no_files(
     environ: dict[str, str], argv: tuple[str, ...]
 ) -> None:
     assert editor_argv(environ, PATH) == argv

@@ -24,7 +24,7 @@ def test_name_and_value_are_split(given: str, *, in_history: bool, key: str, val
     assert key_and_value(given, in_history) == (key, value)
 
 
-def test_a_value_on_the_command_line_is_refused_and_not_repeated() -> None:
+def test_a_value_on_the_command_line_is_refused() -> None:
     with pytest.raises(UsageError) as refused:
         key_and_value("NAME=canary", False)
     assert refused.value.what == "The value of NAME is on the command line."

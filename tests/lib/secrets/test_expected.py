@@ -82,7 +82,7 @@ def test_keys_missing_and_unexpected_are_told_apart() -> None:
     assert compare(["A", "B", "C"], found) == Comparison(missing=("B",), unexpected=("the key on line 2",))
 
 
-def test_a_key_of_unusual_form_is_the_same_on_whichever_line_it_stands() -> None:
+def test_unusual_keys_are_named_the_same_on_every_line() -> None:
     expected, _ = keys_in("a.env", b"first=\nmixedCase=\n")
     found, _ = keys_in("a.env", b"mixedCase=1\nfirst=2\n")
     assert compare(list(expected), found) == Comparison(missing=(), unexpected=())

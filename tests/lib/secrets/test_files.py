@@ -29,7 +29,7 @@ def pasted(text: str) -> list[list[str]]:
     return [shlex.split(line[line.index("./inv") :]) for line in text.splitlines()]
 
 
-def test_commands_that_keep_or_lose_what_was_edited_can_be_pasted(file: SecretFile) -> None:
+def test_commands_for_edited_files_can_be_pasted(file: SecretFile) -> None:
     file.ciphertext.write_bytes(b"sealed")
     file.plaintext.write_bytes(b"edited")
     environment = replace(checked_in_settings().environment("staging"), name=ENVIRONMENT)
@@ -44,7 +44,7 @@ def test_commands_that_keep_or_lose_what_was_edited_can_be_pasted(file: SecretFi
     ]
 
 
-def test_the_command_that_adds_a_file_or_looks_at_it_can_be_pasted(file: SecretFile) -> None:
+def test_commands_for_missing_files_can_be_pasted(file: SecretFile) -> None:
     with pytest.raises(Failure) as missing:
         file.encrypted()
     file.ciphertext.mkdir()

@@ -75,11 +75,11 @@ def test_what_is_harmless_passes(path: str, content: bytes) -> None:
     assert leaks({path: content}, NAMES, PLACES, SECRETS) == []
 
 
-def test_short_values_and_those_in_the_open_are_not_looked_for() -> None:
+def test_short_and_open_values_are_not_searched() -> None:
     assert {needle.place for needle in SECRETS} == {PLACE}
 
 
-def test_a_service_account_s_key_gives_only_its_private_parts_away() -> None:
+def test_only_private_parts_of_a_key_file_are_secret() -> None:
     """What every such file holds stands in every program that reads one."""
     account = (
         b'{"type": "service_account", "project_id": "lookit-project", "private_key_id": "0123456789abcdef",'
@@ -131,7 +131,7 @@ def test_every_open_key_belongs_to_a_secret_file() -> None:
     assert set(settings.guard.open_keys) - set(listed) == {"universe_domain"}
 
 
-def test_only_a_raw_ciphertext_out_of_place_is_worth_an_attempt_to_decrypt() -> None:
+def test_only_misplaced_raw_ciphertexts_are_decrypted() -> None:
     contents = {PLACES[0]: b"\x0a\x24\x00a", "notes": b"\x0a\x24\x00a", "text": b"\n$", "more": b"\nx"}
     assert set(strays(contents, PLACES)) == {"notes", "text"}
 

@@ -31,7 +31,7 @@ def test_no_commits_are_no_entries() -> None:
 KEYS = [f"projects/p/locations/l/keyRings/r/cryptoKeys/{name}" for name in "kkm"]
 
 
-def test_the_keys_own_log_is_one_command_away_for_each_key() -> None:
+def test_each_key_comes_with_the_command_for_its_log() -> None:
     lines = audit_hint(KEYS).splitlines()
     assert lines[0] == (
         'Who used k: gcloud logging read \'protoPayload.serviceName="cloudkms.googleapis.com" AND '

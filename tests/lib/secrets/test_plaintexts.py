@@ -49,7 +49,7 @@ def test_files_are_decrypted_in_parallel(checkout: Settings, monkeypatch: pytest
     assert decrypt_all(checkout) == PLAINTEXTS
 
 
-def test_missing_and_empty_files_are_named_with_how_to_add_them(checkout: Settings) -> None:
+def test_missing_files_come_with_the_command_to_add_them(checkout: Settings) -> None:
     (checkout.root / FOLDER / "lookit-secrets.env.enc").unlink()
     (checkout.root / FOLDER / "googleAppCreds.json.enc").write_bytes(b"")
     with pytest.raises(Failure) as failed:
@@ -198,7 +198,7 @@ def test_plaintext_that_git_ignores_is_written(checkout: Settings) -> None:
     assert all(file.plaintext.exists() for file in files)
 
 
-def test_what_a_killed_decrypt_left_half_written_is_removed_by_the_next(checkout: Settings) -> None:
+def test_leftovers_of_a_killed_decrypt_are_removed(checkout: Settings) -> None:
     files = secret_files(checkout, checkout.environment("staging"))
     dead = subprocess.Popen(["true"])
     dead.wait()

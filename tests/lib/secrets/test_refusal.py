@@ -116,7 +116,7 @@ def test_any_truncation_is_refused_and_nothing_is_written(
     cut()
 
 
-def test_any_file_in_the_place_of_any_other_is_refused_and_nothing_is_written(checkout: Settings) -> None:
+def test_swapped_encrypted_files_are_refused(checkout: Settings) -> None:
     every = [file for environment in checkout.environments for file in files_of(checkout, environment)]
     for place, other in itertools.permutations(every, 2):
         why = expect_refusal(checkout, place, other.encrypted())

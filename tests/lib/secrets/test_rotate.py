@@ -46,7 +46,7 @@ def wrongly_sealed(kms: Kms, file: SecretFile, _plaintext: Secret, form: Form) -
 
 
 @pytest.mark.parametrize("task", ["rotate", "rekey"])
-def test_a_new_file_with_other_content_never_replaces_the_old_one(
+def test_a_wrong_re_encryption_never_replaces_the_file(
     kms: KmsProcess, checkout: Settings, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
     before = contents(checkout)
@@ -58,7 +58,7 @@ def test_a_new_file_with_other_content_never_replaces_the_old_one(
     assert contents(checkout) == before
 
 
-def test_a_primary_version_that_kms_does_not_use_yet_is_reported(kms: KmsProcess, checkout: Settings) -> None:
+def test_an_unused_primary_version_is_reported(kms: KmsProcess, checkout: Settings) -> None:
     """Cloud KMS may encrypt with the old one for hours: nothing may be called needless before."""
     rotate.rotate(checkout, files_of(checkout))
     kms.set_faults({"rpc": "Decrypt", "spoil": "used_primary"})

@@ -22,7 +22,7 @@ def test_env_files_become_variables_and_other_files_do_not() -> None:
         (b"A=canary\nA=canary\n", "- line 2: A is there twice: it is on line 1 already"),
     ],
 )
-def test_what_a_deploy_would_refuse_runs_nothing_and_shows_no_value(content: bytes, why: str) -> None:
+def test_invalid_secrets_run_nothing_and_show_no_value(content: bytes, why: str) -> None:
     with pytest.raises(Failure) as refused:
         variables({"a.env": Secret(content)}, "staging")
     assert refused.value.what == "a.env is not valid, so nothing was run."

@@ -44,7 +44,7 @@ def test_of_a_service_account_only_the_private_parts_are_secret() -> None:
     assert {text.strip() for text in sensitive.in_objects([rendered], KNOWN)} == {*SECRET_TEXTS, content}
 
 
-def test_a_line_that_a_job_logs_of_a_key_is_taken_out_in_every_form() -> None:
+def test_logged_lines_of_a_key_are_redacted_in_every_form() -> None:
     redactor = sensitive.redactor({"googleAppCreds.json": Secret(json.dumps(ACCOUNT).encode())}, KNOWN)
     first_lines = "\n".join(PEM.splitlines()[:3])
     assert redactor.text(f"{PEM}\n{first_lines}") == "[redacted]\n\n-----BEGIN PRIVATE KEY-----\n[redacted]"

@@ -106,9 +106,7 @@ def test_an_expired_token_is_refused(google: Path) -> None:
         Access(google).caller(old)
 
 
-def test_googles_own_client_gets_a_token_that_opens_the_api_and_the_cluster(
-    google: Path, served: str
-) -> None:
+def test_tokens_of_the_google_client_are_accepted(google: Path, served: str) -> None:
     found = credentials(google, served)
     found.refresh(Request())
 
@@ -130,9 +128,7 @@ def test_a_token_reaches_no_further_than_its_scopes(google: Path, served: str) -
         Access(google).caller(f"Bearer {found.token}")
 
 
-def test_the_cluster_knows_an_account_by_its_number_where_the_token_does_not_tell_its_address(
-    google: Path, served: str
-) -> None:
+def test_without_the_email_scope_accounts_are_numbers(google: Path, served: str) -> None:
     found = credentials(google, served).with_scopes([tokens.CLOUD_PLATFORM])
     found.refresh(Request())
 
@@ -183,7 +179,7 @@ def test_a_review_does_not_know_a_forged_token(google: Path) -> None:
     assert oauth.review(google, {"spec": {"token": "ya29.forged"}}).body["status"] == {"authenticated": False}
 
 
-def test_an_answer_s_body_does_not_wait_until_its_header_is_acknowledged() -> None:
+def test_answers_are_sent_without_delay() -> None:
     at_once: list[int] = []
 
     class Watched(Handler):

@@ -50,16 +50,14 @@ def test_an_operation_is_told_by_its_age(age: float, status: str, stamps: dict[s
     assert found["backupContext"] == {"kind": "sql#backupContext", "backupId": "17"}
 
 
-def test_a_backup_is_pending_when_it_is_begun_however_long_that_takes_to_write_down(
-    google: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_backup_is_pending(google: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sql, "time", clock)
     monkeypatch.setattr(sql, "write_atomically", lambda *_: clock.sleep(10))
 
     assert insert(google)["status"] == "PENDING"
 
 
-def test_an_operation_that_failed_has_an_error_only_when_it_is_done() -> None:
+def test_a_failed_operation_has_its_error_when_done() -> None:
     assert "error" not in sql.operation(PROJECT, INSTANCE, FAILING, BEGAN + 0.5)
     assert sql.operation(PROJECT, INSTANCE, FAILING, BEGAN + 1)["error"] == {
         "kind": "sql#operationErrors",
@@ -87,7 +85,7 @@ def test_a_backup_run_is_told_by_its_age(
     assert ("endTime" in found) == (age >= 1)
 
 
-def test_a_backup_is_found_by_its_operation_and_in_the_list(google: Path) -> None:
+def test_a_backup_is_in_its_operation_and_the_list(google: Path) -> None:
     sql.register(google, PROJECT, "another")
     begun = insert(google, b'{"description": "by hand"}')
 
@@ -157,7 +155,7 @@ def test_what_is_not_there_is_not_found(google: Path, found: Any, message: str) 
         ("POST", f"/v1/projects/{PROJECT}/operations/17", "Method POST is not served here."),
     ],
 )
-def test_a_method_that_is_not_served_is_said_before_who_may(
+def test_an_unknown_method_is_reported_before_permissions(
     google: Path, method: str, path: str, message: str
 ) -> None:
     assert answer(google, method, path, "").body["error"] == {

@@ -45,9 +45,7 @@ ELSEWHERE = {"x-goog-request-params": f"name={KEY.replace('us-east1', 'europe-we
     [({}, "global"), (ELSEWHERE, "europe-west1"), ({"x-goog-request-params": f"parent={KEY}"}, "global")],
     ids=["no header", "another location", "another field"],
 )
-def test_a_call_whose_header_does_not_lead_to_its_key_is_misrouted(
-    headers: dict[str, str], sent_to: str
-) -> None:
+def test_a_call_with_a_wrong_routing_header_fails(headers: dict[str, str], sent_to: str) -> None:
     with pytest.raises(Refusal) as refused:
         refuse_misrouted(RPCS["Decrypt"], types.DecryptRequest(name=KEY), headers)
 
@@ -62,7 +60,7 @@ def test_the_header_of_a_call_leads_to_its_key() -> None:
     refuse_misrouted(RPCS["GetCryptoKey"], types.GetCryptoKeyRequest(name=everywhere), {})
 
 
-def test_a_key_for_something_else_than_encryption_is_beyond_the_sandbox(store: Store) -> None:
+def test_only_encryption_keys_are_supported(store: Store) -> None:
     with pytest.raises(Refusal) as refused:
         create(store, "signing", purpose="ASYMMETRIC_SIGN")
 
@@ -72,7 +70,7 @@ def test_a_key_for_something_else_than_encryption_is_beyond_the_sandbox(store: S
     assert list(store.crypto_keys) == [KEY]
 
 
-def test_without_any_credential_the_caller_is_told_that_it_is_missing(tmp_path: Path) -> None:
+def test_missing_credentials_are_reported(tmp_path: Path) -> None:
     with pytest.raises(Refusal) as refused:
         Access(tmp_path).caller("")
 

@@ -365,9 +365,7 @@ def test_a_version_that_is_not_enabled_is_of_no_use(kms: KmsProcess, key: str) -
     assert refused.value.message == message
 
 
-def test_a_primary_version_that_is_not_enabled_encrypts_nothing_and_its_key_still_decrypts(
-    kms: KmsProcess, key: str
-) -> None:
+def test_a_disabled_primary_version_still_allows_decryption(kms: KmsProcess, key: str) -> None:
     client, second = both(kms), f"{key}/cryptoKeyVersions/2"
     sealed = client.encrypt(name=key, plaintext=b"x").ciphertext
     client.create_crypto_key_version(parent=key, crypto_key_version={})
@@ -462,7 +460,7 @@ def test_an_unknown_token_is_not_authenticated(kms: KmsProcess) -> None:
         client.get_crypto_key(name=KEY)
 
 
-def test_a_token_whose_scopes_do_not_reach_the_service_is_refused(kms: KmsProcess) -> None:
+def test_a_token_without_the_scope_is_refused(kms: KmsProcess) -> None:
     with pytest.raises(exceptions.PermissionDenied, match="insufficient authentication scopes") as caught:
         kms.client("").get_crypto_key(name=KEY)
     assert caught.value.reason == "ACCESS_TOKEN_SCOPE_INSUFFICIENT"

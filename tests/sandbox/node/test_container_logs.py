@@ -82,7 +82,7 @@ def test_a_request_asks_for(query: str, options: Options) -> None:
     assert options_of(query, BEGAN) == options
 
 
-def test_lines_of_a_running_container_come_when_their_time_has_come() -> None:
+def test_log_lines_appear_at_their_time() -> None:
     run = run_of(pod({"running": STARTED}, logs="a\nb\nc"), "main", previous=False)
     now = BEGAN + datetime.timedelta(milliseconds=25)
 

@@ -69,7 +69,7 @@ def test_temporary_errors_are_retried_until_every_object_is_applied(server: Scri
     assert all(row.seconds is not None for row in record.rows.values())
 
 
-def test_an_object_that_kubectl_applied_is_taken_over_before_the_apply(server: Scripted) -> None:
+def test_objects_of_kubectl_are_taken_over_first(server: Scripted) -> None:
     server.answers = [Answer()]
     record = Record("staging")
     due = steps(3)
@@ -212,7 +212,7 @@ def test_what_a_predecessor_set_since_the_dry_run_is_taken_over(
     assert ["force=true" in asked.path for asked in server.asked] == [False, True]
 
 
-def test_a_new_conflict_is_told_with_the_option_to_force_it(
+def test_a_new_conflict_names_the_option_to_force_it(
     server: Scripted,
 ) -> None:
     server.answers = [conflict(replicas="autoscaler")]

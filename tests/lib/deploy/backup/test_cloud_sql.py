@@ -150,7 +150,7 @@ def test_a_backup_that_fails_says_why(backups: Backups, api: type[Api]) -> None:
     assert failure.value.why == "INTERNAL_ERROR: disk full"
 
 
-def test_a_backup_that_never_ends_is_not_waited_for_for_ever(
+def test_the_wait_for_a_backup_has_a_limit(
     backups: Backups, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sql, "SECONDS", 1000.0)

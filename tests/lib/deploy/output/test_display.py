@@ -31,7 +31,7 @@ def test_every_kind_of_event_is_one_line() -> None:
     assert heard.said == ["==> jobs", "  Job migration: running", "  pod-1 | OK", "  done"]
 
 
-def test_an_object_speaks_once_a_second_and_then_says_the_newest() -> None:
+def test_each_object_prints_at_most_once_a_second() -> None:
     heard = Heard()
     heard.at(0.0, "created", "0 of 1 available")
     heard.at(0.5, "0 of 1 available; pulling")
@@ -43,7 +43,7 @@ def test_an_object_speaks_once_a_second_and_then_says_the_newest() -> None:
     assert heard.said[2:] == ["  Deployment web: 0 of 1 available; pulling", "  Deployment web: 1/1"]
 
 
-def test_the_second_begins_when_a_line_is_out_however_long_that_took() -> None:
+def test_the_second_starts_after_a_line_is_printed() -> None:
     heard, wrote_at = Heard(), list[float]()
 
     def say(_line: str) -> None:
@@ -65,7 +65,7 @@ def test_the_end_is_the_summary() -> None:
 
 
 @pytest.mark.parametrize("then", [PhaseBegan("ingress"), Notice("the summary")])
-def test_what_is_held_is_told_in_one_line_before_what_follows(then: PhaseBegan | Notice) -> None:
+def test_held_back_lines_are_printed_before_later_ones(then: PhaseBegan | Notice) -> None:
     heard = Heard()
     heard.at(0, "created", "1/1")
     heard.at(0, "started", "complete", ref=JOB)
@@ -94,7 +94,7 @@ def test_many_held_objects_are_counted() -> None:
         (True, {"TERM": "xterm", "CI": "false"}, True),
     ],
 )
-def test_a_table_is_drawn_only_for_a_person_at_a_capable_terminal(
+def test_a_live_table_needs_a_capable_terminal(
     terminal: bool, variables: dict[str, str], expected: bool
 ) -> None:
     assert in_place(terminal=terminal, variables=variables) is expected

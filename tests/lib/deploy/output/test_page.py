@@ -3,7 +3,7 @@ import re
 from tasks.lib.deploy.output.page import MOST_BARS, Bar, chart, longest
 
 
-def test_bars_lie_along_the_time_and_are_never_too_thin_to_see() -> None:
+def test_bars_follow_the_time_and_stay_visible() -> None:
     drawn = chart([Bar("jobs", 2, 6, is_phase=True), Bar("Job a", 2, 3, "green"), Bar("Job b", 8, 0)], 8)
     places = re.findall(r'x="([\d.]+)%" width="([\d.]+)%"', drawn)
     assert places == [("25.00", "75.00"), ("25.00", "37.50"), ("99.40", "0.60")]

@@ -141,7 +141,7 @@ def test_no_secret_value_and_no_markup_gets_into_either_file(tmp_path: Path) -> 
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
 
 
-def test_a_deploy_that_ended_before_its_plan_has_a_report_too(tmp_path: Path) -> None:
+def test_a_deploy_without_a_plan_has_a_report(tmp_path: Path) -> None:
     with suppress(Failure), kept(str(tmp_path), RELEASE, lambda event: None) as tell:
         for event in (Began(Record("staging")), PhaseBegan("preflight"), Ended(Record("staging"), 0.1)):
             tell(event)
@@ -163,14 +163,14 @@ def test_only_the_last_lines_of_endless_logs_are_kept(
     assert "10 earlier lines are left out." in (tmp_path / "deploy.html").read_text()
 
 
-def test_without_a_folder_nothing_is_written_and_events_pass_as_they_are(tmp_path: Path) -> None:
+def test_without_a_folder_no_report_is_written(tmp_path: Path) -> None:
     heard: list[Event] = []
     with kept("", RELEASE, heard.append) as tell:
         tell(Notice("hello"))
     assert heard == [Notice("hello")]
 
 
-def test_a_folder_that_cannot_be_written_is_found_before_anything_begins(tmp_path: Path) -> None:
+def test_an_unwritable_report_folder_is_refused_first(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(UsageError, match="No report can be written"),
@@ -179,9 +179,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_anything_begins(tmp_pat
         raise AssertionError("it began")
 
 
-def test_a_report_that_cannot_be_written_at_the_end_does_not_hide_how_the_deploy_ended(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_report_error_does_not_hide_the_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "report"
     with kept(str(folder), RELEASE, lambda event: None) as tell:
         told(tell)
@@ -190,7 +188,7 @@ def test_a_report_that_cannot_be_written_at_the_end_does_not_hide_how_the_deploy
     assert f"The report could not be written to {folder}" in capsys.readouterr().err
 
 
-def test_what_was_still_in_work_lasted_to_the_end_of_its_phase(
+def test_unfinished_objects_last_until_their_phase_ends(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (events, report):
@@ -230,7 +228,7 @@ def test_on_a_phone_nothing_scrolls_sideways_and_nothing_runs(
 
 
 @pytest.mark.browser
-def test_a_picture_can_be_taken_at_the_size_of_a_phone(chromium: str, tmp_path: Path) -> None:
+def test_a_report_fits_the_screen_of_a_phone(chromium: str, tmp_path: Path) -> None:
     write(tmp_path, FAILURE)
     picture = tmp_path / "phone.png"
     photograph(chromium, tmp_path, "deploy.html", picture)

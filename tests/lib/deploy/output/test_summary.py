@@ -33,7 +33,7 @@ def test_a_deploy_that_changed_something_lists_just_that() -> None:
     ]
 
 
-def test_where_columns_do_not_fit_there_is_one_line_an_object() -> None:
+def test_a_narrow_summary_has_one_line_per_object() -> None:
     made = record(
         ("workloads", "web", Action.CHANGE, "ready"), ("workloads", "worker", Action.CREATE, "ready")
     )

@@ -57,7 +57,7 @@ def test_a_row_has_phase_object_count_age_and_reason() -> None:
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])
-def test_a_narrow_screen_has_one_line_a_row_and_short_kinds(width: int) -> None:
+def test_a_narrow_table_has_short_kinds(width: int) -> None:
     names = [
         ("workloads", f"staging-{'long-' * 8}{n}", "waiting: no node has room for it " * 3, "0/1")
         for n in range(3)
@@ -70,7 +70,7 @@ def test_a_narrow_screen_has_one_line_a_row_and_short_kinds(width: int) -> None:
 
 
 @pytest.mark.parametrize("height", [1, 5, 10, 24])
-def test_a_long_table_fits_and_shows_what_matters_with_a_count_of_the_rest(height: int) -> None:
+def test_a_long_table_is_shortened_with_a_count(height: int) -> None:
     many = [("config", f"done-{n}", "applied", "") for n in range(500)]
     many += [("workloads", "web", "waiting: 0 of 2 available", "0/2")]
     many += [("workloads", "beat", "failed: CrashLoopBackOff", "0/1")]

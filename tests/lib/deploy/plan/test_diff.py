@@ -117,5 +117,5 @@ def env(name: str, before: str | None = "old", after: str | None = "new") -> Cha
     ],
     ids=["many alike", "few", "one from another value", "added", "removed", "of no list"],
 )
-def test_items_of_a_list_that_change_alike_are_told_at_once(changes: list[Change], sizes: list[int]) -> None:
+def test_equal_changes_of_list_items_are_grouped(changes: list[Change], sizes: list[int]) -> None:
     assert [len(group) for group in alike(changes)] == sizes

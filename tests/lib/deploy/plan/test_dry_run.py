@@ -193,7 +193,7 @@ def test_the_fix_of_an_immutable_field_can_be_pasted(ref: Ref, out: str) -> None
     ],
     ids=["short", "just short enough", "as long as may be", "too long"],
 )
-def test_a_job_with_a_too_long_name_is_refused_by_the_dry_run(name: str, other: str) -> None:
+def test_the_dry_run_refuses_long_job_names(name: str, other: str) -> None:
     assert beside(name) == other
     assert (len(other) > 63) == (len(name) > 63)
 
@@ -285,7 +285,7 @@ def test_a_paused_manifest_is_refused_before_its_namespace_exists(
     assert [one.problem.partition("\n")[0] for one in tried] == ["", fault]
 
 
-def test_a_manifest_with_a_paused_rollout_is_refused_without_a_dry_run(tmp_path: Path) -> None:
+def test_a_paused_rollout_is_refused_without_a_dry_run(tmp_path: Path) -> None:
     """It takes the place of one that is being deleted, with another selector."""
     wanted = {**BODY, "spec": {"paused": True}}
     with scripted(tmp_path) as server:

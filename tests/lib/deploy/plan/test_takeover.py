@@ -130,7 +130,7 @@ def test_without_kubectls_copy_nothing_is_removed(
     assert take_over_patch(with_entries(RESULT, UNRECORDED, **copy), THEN) == []
 
 
-def test_a_last_applied_copy_of_another_shape_claims_only_common_fields() -> None:
+def test_an_odd_last_applied_copy_claims_common_fields_only() -> None:
     applied = {**APPLIED, "spec": {"ports": ["9419"], "type": {"of": "old"}}}
     aged = with_entries(RESULT, UNRECORDED, **{COPY: json.dumps(applied)})
 

@@ -100,7 +100,7 @@ def test_what_something_else_made_is_nothing_that_a_deploy_left() -> None:
     )
 
 
-def test_a_secret_that_was_changed_in_place_gets_its_values_back() -> None:
+def test_a_changed_secret_gets_its_values_back() -> None:
     metadata = {
         "name": "x", "namespace": "default", "uid": "1", "resourceVersion": "2", "managedFields": [{}],
         "labels": {"app": "lookit"}, "annotations": {APPLIED: "digest", "note": "kept"},
@@ -158,7 +158,7 @@ def test_what_a_running_job_reads_is_spared(status: dict[str, Any], spared: bool
     assert [ref.name for ref, _ in due.left] == (["conf-1"] if spared else [])
 
 
-def test_an_object_whose_manifest_went_to_another_version_of_the_api_is_the_same_object() -> None:
+def test_an_object_keeps_its_identity_across_api_versions() -> None:
     old, new = (
         Wanted(Ref(f"autoscaling/{version}", "HorizontalPodAutoscaler", "default", "x"), {"data": version})
         for version in ("v1", "v2")

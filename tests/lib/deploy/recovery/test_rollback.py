@@ -29,7 +29,7 @@ BEFORE = releases("deployed", "deployed", "deployed")
 
 
 @pytest.mark.parametrize("ended", ["killed", "failed", "deployed"])
-def test_a_release_that_nobody_named_is_not_brought_back_where_another_is_meant_by_now(ended: str) -> None:
+def test_a_default_rollback_stops_if_its_target_changed(ended: str) -> None:
     with pytest.raises(Failure, match="while this waited for its lock") as caught:
         require_still(Request(STAGING), BEFORE[1], releases(ended, *["deployed"] * 3))
 
@@ -37,7 +37,7 @@ def test_a_release_that_nobody_named_is_not_brought_back_where_another_is_meant_
     assert caught.value.next_step == "./inv release.rollback --environment staging --to 3"
 
 
-def test_one_that_was_named_is_and_so_is_one_that_is_still_meant() -> None:
+def test_a_named_or_unchanged_target_is_rolled_back_to() -> None:
     require_still(Request(STAGING, 2), BEFORE[1], releases("killed", *["deployed"] * 3))
     require_still(Request(STAGING), BEFORE[1], BEFORE)
 
@@ -69,7 +69,7 @@ def test_how_a_roll_back_ended_is_kept(
     assert (record.outcome, record.aftermath) == (outcome, said)
 
 
-def test_a_rollback_is_refused_where_what_its_pods_name_is_gone(
+def test_a_rollback_with_missing_references_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ref = Ref("apps/v1", "Deployment", "default", "web")

@@ -54,7 +54,7 @@ def test_a_value_is_blanked_out_in_every_form(tmp_path: Path, text: str) -> None
     assert not any(form in one for one in written for form in (*values, ENCODED))
 
 
-def test_a_value_that_yaml_would_fold_or_escape_is_blanked_out_too(tmp_path: Path) -> None:
+def test_values_that_yaml_escapes_are_redacted(tmp_path: Path) -> None:
     value = "words " * 40 + 'and a "quote"\tand a tab'
     thing = {"kind": "Pod", "metadata": {}, "spec": {"args": ["--key", f"it is {value}"]}}
     write(tmp_path / "bundle", Found({"pods/web.yaml": thing}), {}, Redactor([value]))
@@ -62,7 +62,7 @@ def test_a_value_that_yaml_would_fold_or_escape_is_blanked_out_too(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["logs/{}.previous.log", "objects/{}.yaml", "pods/{}-ü.yaml"])
-def test_names_that_no_file_system_takes_are_cut_and_stay_apart(tmp_path: Path, name: str) -> None:
+def test_long_file_names_are_cut_and_stay_unique(tmp_path: Path, name: str) -> None:
     names = [name.format("a" * 320 + end) for end in ("b", "c")]
 
     write(tmp_path / "bundle", Found(dict.fromkeys(names, "seen")), {}, Redactor())

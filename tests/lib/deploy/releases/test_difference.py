@@ -33,14 +33,14 @@ def test_objects_are_added_removed_and_changed_field_by_field() -> None:
     assert differences(before, before) == []
 
 
-def test_jobs_that_a_roll_back_left_out_are_not_told_as_removed() -> None:
+def test_jobs_skipped_by_a_rollback_are_not_removed() -> None:
     before, after = past(1, thing("Job", "migration")), past(2)
     assert [one.action for one in differences(before, after)] == ["removed"]
     after.facts["back_to"] = "1"
     assert differences(before, after) == []
 
 
-def test_a_generated_config_map_is_compared_with_the_one_before_it() -> None:
+def test_generated_config_maps_are_compared_with_their_predecessor() -> None:
     before = past(1, thing("ConfigMap", "settings-2456789bcd", data={"A": "1"}))
     after = past(2, thing("ConfigMap", "settings-fghkmt2456", data={"A": "2"}))
     (found,) = differences(before, after)
@@ -48,13 +48,13 @@ def test_a_generated_config_map_is_compared_with_the_one_before_it() -> None:
     assert Change("data.A", "1", "2") in found.changes
 
 
-def test_generated_config_maps_that_cannot_be_told_apart_are_not_matched() -> None:
+def test_ambiguous_generated_config_maps_are_not_matched() -> None:
     before = past(1, thing("ConfigMap", "settings-2456789bcd"), thing("ConfigMap", "settings-2456789bcf"))
     after = past(2, thing("ConfigMap", "settings-fghkmt2456"))
     assert [one.action for one in differences(before, after)] == ["added", "removed", "removed"]
 
 
-def test_of_secrets_keys_and_new_hashes_are_told_and_never_values() -> None:
+def test_differences_of_secrets_show_no_values() -> None:
     before = past(1, secrets={"env-2456789bcd": ["A", "B"]})
     after = past(2, secrets={"env-fghkmt2456": ["B", "C"]})
     (found,) = differences(before, after)
@@ -79,7 +79,7 @@ def test_which_releases_are_compared(numbers: list[int], chosen: tuple[int, int]
 @pytest.mark.parametrize(
     ("numbers", "chosen"), [([], (2, 3)), ([1], (1, 3)), ([1, 4], (1, 4))], ids=["newest two", "one", "both"]
 )
-def test_a_release_whose_objects_nobody_knows_is_compared_only_where_it_is_named(
+def test_a_release_without_objects_is_compared_only_if_named(
     numbers: list[int], chosen: tuple[int, int]
 ) -> None:
     killed = Release(4, {"result": "killed"}, "")

@@ -27,7 +27,7 @@ def container(name: str, **more: Any) -> Thing:
     return {"name": name, **more}
 
 
-def test_a_changed_field_is_told_with_the_releases_value_first_and_who_wrote() -> None:
+def test_a_changed_field_names_both_values_and_the_writer() -> None:
     live = deployment(entry("kubectl-edit", {"f:spec": {"f:replicas": {}}}), replicas=3)
     intended = deployment(replicas=1)
     found = compare(Wanted(REF, intended), live, intended)
@@ -53,7 +53,7 @@ def test_what_nobody_was_recorded_for_is_nobodys_addition() -> None:
     assert compare(Wanted(REF, deployment()), live, live) is None
 
 
-def test_what_is_being_deleted_has_drifted_though_its_fields_have_not() -> None:
+def test_an_object_under_deletion_has_drifted() -> None:
     live = deployment(replicas=1)
     live["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
 
@@ -119,7 +119,7 @@ def test_a_path_of_managed_fields_is_spelled_and_followed(
     assert at(thing, path) == value
 
 
-def test_what_the_server_refuses_to_try_is_compared_as_the_release_wrote_it() -> None:
+def test_objects_refused_by_the_dry_run_are_compared_directly() -> None:
     live = deployment(replicas=3, paused=True)
     found = compare_as_written(Wanted(REF, deployment(replicas=1)), live, "field is immutable")
     assert found
@@ -129,7 +129,7 @@ def test_what_the_server_refuses_to_try_is_compared_as_the_release_wrote_it() ->
     assert [str(change) for change in same.changes] == ["+ cannot be compared: field is immutable"]
 
 
-def test_a_kind_that_the_cluster_does_not_serve_any_more_is_not_told_as_missing(tmp_path: Path) -> None:
+def test_objects_of_an_unserved_kind_are_not_missing(tmp_path: Path) -> None:
     past = Release(1, {}, "")
     with scripted(tmp_path) as server:
         [found] = find(server.api(), {}, [Wanted(REF, deployment(replicas=1))], past)

@@ -29,7 +29,7 @@ def rolled_back(number: int, to: int) -> Release:
     ("newest", "number"),
     [(past(3), 3), (past(3, "failed"), 3), (rolled_back(3, 1), 1), (past(3, "failed, rollback failed"), 3)],
 )
-def test_the_release_in_force_is_the_newest_or_the_one_brought_back(newest: Release, number: int) -> None:
+def test_the_current_release_may_be_a_rollback(newest: Release, number: int) -> None:
     assert in_force([newest, past(2, "failed"), past(1)], "staging").number == number
 
 
@@ -38,7 +38,7 @@ def test_a_killed_deploy_is_not_in_force_where_another_ended() -> None:
     assert in_force([past(1, "killed")], "staging").number == 1
 
 
-def test_a_release_that_was_brought_back_and_is_forgotten_is_named() -> None:
+def test_a_forgotten_rollback_target_is_named() -> None:
     with pytest.raises(UsageError):
         in_force([rolled_back(9, 1)], "staging")
 
@@ -57,7 +57,7 @@ def test_no_drift_is_no_change() -> None:
         (rolled_back(2, 1), ["Service"]),
     ],
 )
-def test_jobs_are_not_what_a_release_set_that_came_back_by_itself(newest: Release, kinds: list[str]) -> None:
+def test_a_recovered_release_does_not_include_jobs(newest: Release, kinds: list[str]) -> None:
     wanted = [Wanted(Ref("v1", kind, "default", "x"), {"kind": kind}) for kind in ("Service", "Job")]
     releases = [replace(newest, packed=pack(wanted)), Release(1, {"result": "deployed"}, pack(wanted))]
 

@@ -87,7 +87,7 @@ def test_an_environment_may_have_no_release_key() -> None:
     assert without.problem == "environments.staging.secrets.release_key is empty."
 
 
-def test_a_release_that_cannot_be_trusted_is_refused_with_the_way_out() -> None:
+def test_an_untrusted_release_is_refused_with_a_next_step() -> None:
     with pytest.raises(Failure) as caught:
         seal.require(OURS, replace(RELEASE, packed=""), "staging")
 

@@ -62,7 +62,7 @@ def test_copies_that_people_make_are_no_releases(name: str, labels: dict[str, st
 
 
 @pytest.mark.parametrize("count", ["", "x", "-1", "1.5"])
-def test_a_release_whose_number_of_parts_somebody_changed_is_not_whole_and_is_forgotten_whole(
+def test_a_release_with_a_wrong_part_count_is_removed_completely(
     count: str,
 ) -> None:
     head, *others = store.manifests(7, {}, encoded(b"x" * (store.BYTES_OF_A_PART + 1)), "default")

@@ -120,7 +120,7 @@ def test_a_job_handles_crashes_itself_but_not_missing_images() -> None:
     assert [t.reason for t, _ in view.problems_of(job)] == ["InvalidImageName"]
 
 
-def test_a_state_that_arrives_late_does_not_replace_a_newer_one() -> None:
+def test_a_late_state_does_not_replace_a_newer_one() -> None:
     view = View()
     view.put(thing("Pod", "web", version="10"))
     view.put(thing("Pod", "web", version="9"))

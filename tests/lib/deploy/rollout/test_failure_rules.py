@@ -64,7 +64,7 @@ def test_a_state_has_as_long_as_its_rule_allows(
     assert found.is_lasting is (patience != NEVER)
 
 
-def test_a_row_for_any_message_is_the_last_of_its_reason() -> None:
+def test_a_catch_all_rule_is_last_of_its_reason() -> None:
     for number, one in enumerate(RULES):
         later = [(other.where, other.reason) for other in RULES[number + 1 :]]
         assert one.message or (one.where, one.reason) not in later, one

@@ -101,7 +101,7 @@ JUST_NOW = (NOW + datetime.timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     ],
 )
 @pytest.mark.parametrize("action", [Action.RUN, Action.AWAIT])
-def test_a_job_beyond_its_time_limit_is_named_with_the_fix(
+def test_a_timed_out_job_names_the_fix(
     tmp_path: Path,
     live: dict[str, Any] | None,
     containers: list[dict[str, Any]],

@@ -122,7 +122,7 @@ READY = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
     ],
     ids=["it completed", "it completed, and the event comes later", "it did not"],
 )
-def test_a_job_that_is_gone_is_complete_if_an_event_says_so(
+def test_a_deleted_job_is_complete_by_its_event(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, answers: list[list[Any]], result: str
 ) -> None:
     monkeypatch.setattr(logs, "time", clock)
@@ -200,7 +200,7 @@ def test_a_jobs_log_is_told_though_its_pod_comes_late() -> None:
     ]
 
 
-def test_a_failed_jobs_log_is_shown_though_its_pod_comes_late() -> None:
+def test_the_log_of_a_failed_job_may_arrive_late() -> None:
     failed = [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"}]
     wait, _ = lagging(job(conditions=failed))
 
@@ -318,7 +318,7 @@ def test_a_previous_run_may_end_in_any_way(news: list[News], result: str) -> Non
     assert waited(replace(RAN_BEFORE), *news) == result
 
 
-def test_a_time_out_says_how_to_end_a_job_that_still_runs() -> None:
+def test_a_time_out_names_the_command_to_end_a_job() -> None:
     record = Record("staging", {MIGRATION: Row("jobs", MIGRATION, Action.RUN, Result.WAITING, "running")})
     wait = Wait(NOBODY, "default", [replace(RAN_BEFORE)], record, lambda event: None, {})
 
