@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.lib.errors import Failure
-from tasks.lib.kms.client import Kms, connected
+from tasks.lib.kms.client import Kms, Opened, connected
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets.envelope import Encrypted, Form, Header, as_it_was, parse, seal, unseal
-from tasks.lib.secrets.files import SecretFile, one_file
+from tasks.lib.secrets.files import KMS_CIPHERTEXT, SecretFile, one_file
 from tests import kms_rest
 from tests.kms_process import KEY, KmsProcess, make_key
 from tests.secrets_settings import settings_for
@@ -192,6 +192,52 @@ def test_without_a_header_all_of_it_is_the_ciphertext() -> None:
 def test_no_ciphertext_of_kms_is_that_long() -> None:
     with pytest.raises(Failure, match="The encrypted file is damaged"):
         unseal(NO_KMS, FILE, b"\n$" + bytes(66_600))
+
+
+class KeyRing:
+    """Keys in this process that encrypt and decrypt as Cloud KMS does, additional data included."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, AESGCM] = {}
+
+    def _key(self, name: str) -> AESGCM:
+        return self._keys.setdefault(name, AESGCM(AESGCM.generate_key(256)))
+
+    def encrypt(self, key: str, plaintext: Secret, additional: bytes = b"") -> bytes:
+        nonce = os.urandom(12)
+        return KMS_CIPHERTEXT + nonce + self._key(key).encrypt(nonce, plaintext.reveal(), additional)
+
+    def decrypt(self, key: str, ciphertext: bytes, additional: bytes = b"") -> Opened:
+        nonce, sealed = ciphertext[2:14], ciphertext[14:]
+        return Opened(Secret(self._key(key).decrypt(nonce, sealed, additional)), used_primary=True)
+
+
+@pytest.mark.parametrize(
+    ("form", "size", "is_envelope"),
+    [
+        (Form.RAW, 0, False), (Form.RAW, 65_536, False),
+        (Form.HEADED, 0, False), (Form.HEADED, 65_536, False), (Form.HEADED, 65_537, True),
+    ],
+)  # fmt: skip
+def test_each_form_comes_back_from_any_keys(form: Form, size: int, is_envelope: bool) -> None:
+    kms, plaintext = cast("Kms", KeyRing()), Secret(os.urandom(size))
+
+    sealed = seal(kms, FILE, plaintext, form)
+
+    found = parse(sealed)
+    assert found.form is form
+    assert bool(found.header and found.header.data_key) is is_envelope
+    assert unseal(kms, FILE, sealed).plaintext == plaintext
+
+
+def test_an_envelope_is_sealed_with_its_header() -> None:
+    kms = cast("Kms", KeyRing())
+    one, other = (parse(seal(kms, FILE, LARGE)) for _ in range(2))
+    assert one.header
+    assert other.header
+
+    with pytest.raises(Failure, match="Its content does not match the seal"):
+        unseal(kms, FILE, other.header.encoded() + one.body)
 
 
 def test_an_older_content_is_opened_with_its_own_key() -> None:
