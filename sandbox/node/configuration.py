@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import requests
@@ -249,7 +250,13 @@ class Starter:
             del self._stuck[uid]
 
     def _lookup(self, namespace: str) -> Look:
-        return lambda kind, name: self._api.get(f"/api/v1/namespaces/{namespace}/{PLURALS[kind]}/{name}")
+        """Asks for each object once: Lookit's containers name the same Secret in fifty variables."""
+
+        @cache
+        def look(kind: str, name: str) -> Object | None:
+            return self._api.get(f"/api/v1/namespaces/{namespace}/{PLURALS[kind]}/{name}")
+
+        return look
 
     def _tell(self, pod: Object, problems: Problems) -> None:
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from sandbox.containers.place import NODE
-from sandbox.node.api import Object
-from sandbox.node.configuration import CONDITION, events_of, is_due, problems_of, status_of
+from sandbox.node.api import Api, Object
+from sandbox.node.configuration import CONDITION, Starter, events_of, is_due, problems_of, status_of
 
 NOW = "2026-01-01T00:00:00Z"
 THERE = {
@@ -159,3 +159,29 @@ def test_a_pod_that_has_all_only_gets_the_condition() -> None:
 )
 def test_only_pods_that_have_not_started_are_looked_at(change: dict[str, Any], due: bool) -> None:
     assert is_due({**pod(), **change}) == due
+
+
+class Asked(Api):
+    """An API server that has every Secret, and notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def get(self, path: str) -> Object | None:
+        self.asked.append(path)
+        return {"data": {"A": "", "B": ""}}
+
+    def patch(self, path: str, value: Object) -> None:
+        self.asked.append(path)
+
+
+def test_an_object_that_many_variables_name_is_asked_for_once() -> None:
+    api = Asked()
+    named = [{"name": key, "valueFrom": {"secretKeyRef": {"name": "s", "key": key}}} for key in ("A", "B")]
+    made = pod({"env": named})
+
+    for _ in range(2):  # another look asks again
+        Starter(api)._look(made)
+
+    path = "/api/v1/namespaces/default"
+    assert api.asked == 2 * [f"{path}/secrets/s", f"{path}/pods/web/status"]
