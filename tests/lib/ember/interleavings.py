@@ -308,9 +308,8 @@ def walk(bucket: Bucket, running: Sequence[Running], choices: Iterable[int]) -> 
         following = list(_following(state, running, in_any_order))
 
 
-def done(bucket: Bucket, operation: Operation, patch: pytest.MonkeyPatch, name: str = "alone") -> State:
+def done(bucket: Bucket, one: Running) -> State:
     """The state once an operation was carried out with nobody else there."""
-    one = Running(operation, name, patch)
     state = State(bucket, (one.start,))
     while state.points[0].asked:
         state = next(_following(state, [one], in_turn))

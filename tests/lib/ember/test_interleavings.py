@@ -44,6 +44,9 @@ class App:
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self._patch = patch
+        # Each operation is one, and is run once for each way that it is answered, whichever walk meets it.
+        self._operations: dict[tuple[object, ...], Operation] = {}
+        self._running: dict[tuple[Operation, str], Running] = {}
         self._access = Access(
             "http://storage.invalid", "bucket", AnonymousCredentials(), 1.0, 1.0, "", Checkpoints(folder)
         )
@@ -58,40 +61,48 @@ class App:
 
     def upload(self, version: str, activate: bool = True) -> Operation:
         options, source = Options(activate=activate), self._archives[version]
-        return self._at(lambda place: upload.bring(place, source, options, Progress()))
+        return self._at(
+            ("upload", version, activate), lambda place: upload.bring(place, source, options, Progress())
+        )
 
     def store(self, version: str) -> Operation:
         return self.upload(version, activate=False)
 
     def activate(self, version: str) -> Operation:
-        return self._at(lambda place: overview.activate_chosen(place, self.names[version]))
+        return self._at(
+            ("activate", version), lambda place: overview.activate_chosen(place, self.names[version])
+        )
 
     def roll_back(self, _version: str = "") -> Operation:
-        return self._at(overview.roll_back)
+        return self._at(("roll back",), overview.roll_back)
 
     def prune(self, _version: str = "") -> Operation:
-        return self._at(lambda place: pruning.prune(place, 0, 0, dry_run=False))
+        return self._at(("prune",), lambda place: pruning.prune(place, 0, 0, dry_run=False))
 
-    def _at(self, does: Callable[[Place], object]) -> Operation:
-        return lambda pool: does(Place(self._access, pool, PREFIX, EMBER))
+    def _at(self, key: tuple[object, ...], does: Callable[[Place], object]) -> Operation:
+        return self._operations.setdefault(key, lambda pool: does(Place(self._access, pool, PREFIX, EMBER)))
+
+    def running(self, operation: Operation, name: str) -> Running:
+        if (operation, name) not in self._running:
+            self._running[operation, name] = Running(operation, name, self._patch)
+        return self._running[operation, name]
 
     def done(self, bucket: Bucket, *operations: Operation) -> State:
         for number, operation in enumerate(operations):
-            state = done(bucket, operation, self._patch, f"before{number}-")
+            state = done(bucket, self.running(operation, f"before{number}-"))
             assert not isinstance(state.outcomes[0], Failure), state.outcomes[0]
             bucket = state.bucket
         return state
 
     def tried(self, bucket: Bucket, operation: Operation) -> State:
-        return done(bucket, operation, self._patch)
+        return done(bucket, self.running(operation, "alone"))
 
     def states(self, bucket: Bucket, *operations: Operation) -> Iterator[State]:
-        running = [Running(one, f"op{number}-", self._patch) for number, one in enumerate(operations)]
-        return states(bucket, running)
+        return states(bucket, [self.running(one, f"op{number}-") for number, one in enumerate(operations)])
 
     def walk(self, bucket: Bucket, choices: Iterable[int], *operations: Operation) -> Iterator[State]:
         """One of the ways through `states`."""
-        running = [Running(one, f"op{number}-", self._patch) for number, one in enumerate(operations)]
+        running = [self.running(one, f"op{number}-") for number, one in enumerate(operations)]
         return walk(bucket, running, choices)
 
     def served(self, bucket: Bucket) -> str:
