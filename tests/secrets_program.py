@@ -1,8 +1,10 @@
 """The secrets' tasks as a person runs them, over a small checkout, with a running KMS."""
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -132,16 +134,33 @@ class Checkout:
         return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def new_checkout(kms: KmsProcess, root: Path, key: str = KEY, here: Here | None = None) -> Checkout:
-    """A checkout with one commit."""
+def new_checkout(
+    kms: KmsProcess,
+    root: Path,
+    key: str = KEY,
+    here: Here | None = None,
+    plaintexts: Mapping[str, Secret] = PLAINTEXTS,
+) -> Checkout:
+    """A checkout with one commit; those of the key that all share are copies of one."""
     checkout = Checkout(kms, root, key, here)
+    if (key, plaintexts) != (KEY, PLAINTEXTS):
+        _commit_sealed(checkout, plaintexts)
+        return checkout
+    sealed = kms.state.with_name(f"{kms.state.name}-checkout")
+    if not sealed.exists():
+        _commit_sealed(replace(checkout, root=sealed), plaintexts)
+    shutil.copytree(sealed, root, dirs_exist_ok=True)
+    return checkout
+
+
+def _commit_sealed(checkout: Checkout, plaintexts: Mapping[str, Secret]) -> None:
     for environment in ("staging", "production"):
-        checkout.seal(environment, PLAINTEXTS)
+        checkout.seal(environment, dict(plaintexts))
         for name in ("lookit-secrets.env", "lookit-rabbitmq.env"):
             keys = [line.split("=")[0] + "=" for line in PLAINTEXTS[name].reveal().decode().splitlines()]
-            (root / FOLDER.format(environment) / f"{name}.expected").write_text("\n".join(keys) + "\n")
-    (root / ".gitignore").write_text("*.env\n*.json\nkeys.yaml\n")
+            folder = checkout.root / FOLDER.format(environment)
+            (folder / f"{name}.expected").write_text("\n".join(keys) + "\n")
+    (checkout.root / ".gitignore").write_text("*.env\n*.json\nkeys.yaml\n")
     checkout.git("init", "-q", "-b", "main")
     checkout.git("add", "-A")
     checkout.git("commit", "-q", "-m", "Add secrets")
-    return checkout
