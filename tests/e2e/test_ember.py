@@ -60,7 +60,7 @@ def test_the_life_of_an_app(environment: Case, tmp_path: Path) -> None:
     assert "active" in shown.stderr
 
 
-def test_a_bad_archive_ends_with_its_faults_and_no_traceback(environment: Case, tmp_path: Path) -> None:
+def test_a_bad_archive_lists_its_problems_without_traceback(environment: Case, tmp_path: Path) -> None:
     source = archives.saved(tmp_path, archives.zipped({"index.html": b"<html>", "../x": b""}))
     done = environment.invoke("upload", *PLACE, "--archive", source)
     assert done.returncode == 1

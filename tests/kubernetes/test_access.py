@@ -48,7 +48,7 @@ def test_the_token_is_of_an_account_that_exists(tree: Tree) -> None:
     assert "data" not in token
 
 
-def test_ssd_is_made_by_the_driver_that_replaced_the_built_in_one(tree: Tree) -> None:
+def test_ssd_uses_the_current_storage_driver(tree: Tree) -> None:
     storage = tree.get("StorageClass", "ssd")
     assert storage["provisioner"] == "pd.csi.storage.gke.io"
     assert storage["parameters"] == {"type": "pd-ssd"}

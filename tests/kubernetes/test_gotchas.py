@@ -223,7 +223,7 @@ def test_no_service_selects_by_release(releases: tuple[Tree, Tree]) -> None:
         assert selector == first.get("Service", name)["spec"].get("selector", {})
 
 
-def test_a_release_replaces_the_pods_of_the_application_and_no_others(releases: tuple[Tree, Tree]) -> None:
+def test_a_release_replaces_only_pods_of_the_application(releases: tuple[Tree, Tree]) -> None:
     first, second = releases
     replaced = {
         name for kind, name in ALL_WORKLOADS if templates(first, kind, name) != templates(second, kind, name)

@@ -131,7 +131,7 @@ def test_media_and_static_go_to_the_bucket(tree: Tree) -> None:
     }
 
 
-def test_the_old_host_sends_to_the_same_path_on_the_new_one(tree: Tree) -> None:
+def test_the_old_host_redirects_to_the_same_path(tree: Tree) -> None:
     host, old = HOSTS[tree.environment]
     assert route(tree, "web-secondary-domain-redirect-ingress") == (
         old,

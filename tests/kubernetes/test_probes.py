@@ -25,7 +25,7 @@ def test_web_is_ready_when_its_port_answers(tree: Tree) -> None:
     }
 
 
-def test_a_busy_web_server_is_never_killed_for_its_full_queue(tree: Tree) -> None:
+def test_a_busy_web_server_is_not_killed(tree: Tree) -> None:
     assert tree.container("Deployment", "web", "uwsgi")["livenessProbe"]["tcpSocket"] == {"port": "stats"}
 
 

@@ -87,9 +87,7 @@ def test_start_takes_what_a_node_allows_of_open_files(staging: Tree, home: Path,
     assert f"Open files: {allowed}, the most that this node allows.\n" in done.stderr
 
 
-def test_start_gives_server_and_tools_the_cookie_and_no_one_else(
-    staging: Tree, home: Path, tmp_path: Path
-) -> None:
+def test_only_server_and_tools_can_read_the_cookie(staging: Tree, home: Path, tmp_path: Path) -> None:
     start(staging, home, tmp_path)
     for cookie in (home / "var/lib/rabbitmq/.erlang.cookie", home / ".rabbitmq/.erlang.cookie"):
         assert cookie.read_text() == "COOKIE VALUE\n"

@@ -91,7 +91,7 @@ def test_each_starts_after_what_it_needs() -> None:
     }
 
 
-def test_beside_a_real_node_pods_choose_and_kwok_has_only_its_own() -> None:
+def test_kwok_manages_only_its_own_nodes() -> None:
     beside = replace(CLUSTER, admission=F / "node" / "admission.yaml")
 
     more = {one.name: set(one.argv) - set(ARGV[one.name]) for one in components(beside)}

@@ -57,7 +57,7 @@ def test_a_login_is_found_under_the_address_that_was_typed(tmp_path: Path) -> No
         '{"auths": {"r.example": null}}',
     ],
 )
-def test_a_configuration_that_says_nothing_is_no_fault(tmp_path: Path, text: str) -> None:
+def test_an_empty_configuration_is_no_problem(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
 
     assert login(GOOGLE, "r.example", {"DOCKER_CONFIG": str(tmp_path)}) is None
@@ -118,7 +118,7 @@ def test_a_helper_is_asked_and_its_answer_used(tmp_path: Path, monkeypatch: pyte
     )
 
 
-def test_a_helper_without_a_login_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_helper_without_a_login_is_no_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     helper = tmp_path / "docker-credential-empty"
     helper.write_text("#!/bin/sh\necho 'credentials not found in native keychain'\nexit 1\n")
     helper.chmod(0o755)

@@ -507,7 +507,7 @@ def test_a_push_that_the_registry_never_lists_is_no_success(
     assert engine.asked[-1] == f"push --quiet {pushing_to}"
 
 
-def test_a_fault_that_may_pass_is_told_and_tried_again(
+def test_a_temporary_failure_is_reported_and_retried(
     engine: DockerProgram, settings: Settings, pushing_to: Reference, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine.answers(replace(FAULT, again=Says("push *")))

@@ -56,7 +56,7 @@ def test_what_is_no_name_is_refused(text: str) -> None:
         parse(text)
 
 
-def test_an_image_of_the_same_repository_has_a_tag_or_a_digest() -> None:
+def test_an_image_of_the_repository_has_tag_or_digest() -> None:
     image = parse("gcr.io/mit-lookit/lookit:abc")
 
     assert str(image.at(DIGEST)) == f"gcr.io/mit-lookit/lookit@{DIGEST}"

@@ -245,7 +245,7 @@ def test_a_missing_proxy_suggests_checking_the_network(
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_a_fault_that_may_pass_is_tried_again(settings: Settings, clock: Clock, status: int) -> None:
+def test_a_temporary_failure_is_retried(settings: Settings, clock: Clock, status: int) -> None:
     with server([(status, {}, b""), found()]) as (address, seen):
         assert resolve_digest(settings, f"{address}/a:v1") == DIGEST
 

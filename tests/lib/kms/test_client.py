@@ -58,7 +58,7 @@ def test_what_was_encrypted_decrypts(kms: KmsProcess, tmp_path: Path) -> None:
     ],
     ids=["unavailable", "internal", "hanging", "answer's checksum damaged", "answer damaged", "request damaged"],
 )  # fmt: skip
-def test_a_passing_fault_is_survived(
+def test_a_temporary_failure_of_kms_is_retried(
     kms: KmsProcess, tmp_path: Path, fault: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with client(kms, tmp_path) as connection:

@@ -105,7 +105,7 @@ def theirs(readable: dict[bytes, Reading], tmp_path: Path) -> Callable[[bytes], 
 
 
 @pytest.mark.parametrize("word", WORDS.split())
-def test_a_key_that_yaml_does_not_read_as_text_is_refused_as_by_kustomize(
+def test_keys_that_yaml_does_not_read_as_text_are_refused(
     theirs: Callable[[bytes], Reading], word: str
 ) -> None:
     assert ours(file_of(word)) == theirs(file_of(word))
@@ -187,7 +187,7 @@ def test_a_good_key_has_no_problem(theirs: Callable[[bytes], Reading], key: str)
 @pytest.mark.parametrize(
     "key", ["", "#A", " A", "A ", "A B", "A/B", "ä", "1", "true", "..", "\ufeffA", "2001-01-01"]
 )
-def test_a_key_that_would_be_lost_or_refused_is_a_problem(key: str) -> None:
+def test_keys_that_would_be_lost_are_a_problem(key: str) -> None:
     assert dotenv.problem_of_key(key)
 
 

@@ -36,7 +36,7 @@ def test_version_2_has_one_hierarchy(tmp_path: Path) -> None:
     assert cgroups.controllers(tmp_path) == {"cpu", "memory", "pids"}
 
 
-def test_a_group_goes_with_all_below_it_and_no_other_goes(first_version: Path) -> None:
+def test_a_group_is_removed_with_all_below_it(first_version: Path) -> None:
     for group in ("memory/mine/kubepods/pod1/container", "pids/mine", "memory/docker/abc", "mine-not"):
         (first_version / group).mkdir(parents=True)
 

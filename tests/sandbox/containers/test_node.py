@@ -161,7 +161,7 @@ def test_containerd_uses_what_was_found(may_lower: bool) -> None:
     }
 
 
-def test_the_kubelet_lets_in_only_who_shows_a_certificate_of_the_cluster() -> None:
+def test_the_kubelet_requires_a_certificate_of_the_cluster() -> None:
     found = kubelet.configuration(NODE, OWN)
 
     assert found["authentication"]["anonymous"] == {"enabled": False}
@@ -179,7 +179,7 @@ def test_names_outside_do_not_exist_but_those_that_are_given() -> None:
     assert text.count("{") == text.count("}")
 
 
-def test_the_way_to_the_api_server_checks_the_name_that_its_certificate_has() -> None:
+def test_the_name_of_the_api_server_certificate_is_checked() -> None:
     found: dict[str, Any] = node.kubeconfig(NODE, OWN)
 
     assert found["clusters"][0]["cluster"] == {

@@ -91,5 +91,5 @@ def test_a_machine_without_apt_says_what_to_install(tmp_path: Path, monkeypatch:
     assert failure.value.why.startswith("Missing: containerd, runc, nftables, containernetworking-plugins.")
 
 
-def test_packages_are_asked_for_in_exactly_the_version_that_apt_would_install() -> None:
+def test_packages_have_the_version_that_apt_would_install() -> None:
     assert packages.specifications(PRINTED) == ["nftables=1.0.6-2+deb12u2", "runc=1:1.1.5"]

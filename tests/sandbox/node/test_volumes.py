@@ -84,7 +84,7 @@ def test_a_volume_is_deleted_when(volume: dict[str, Any], done: bool) -> None:
 ON_REAL_NODE = merged(CLAIM, {"metadata": {"annotations": {SELECTED_NODE: NODE}}})
 
 
-def test_a_volume_on_the_real_node_is_a_folder_of_that_node() -> None:
+def test_a_volume_on_the_real_node_is_a_folder() -> None:
     spec = (volume_for(ON_REAL_NODE, WAITS, DISKS) or {})["spec"]
 
     (term,) = spec["nodeAffinity"]["required"]["nodeSelectorTerms"]
@@ -134,7 +134,7 @@ def test_what_fails_is_tried_again_but_not_for_ever(
     assert server.changed == ["/api/v1/persistentvolumes/pvc-1-2"] * changed
 
 
-def test_a_folder_on_the_real_node_comes_and_goes_with_its_volume(tmp_path: Path) -> None:
+def test_a_folder_on_the_real_node_follows_its_volume(tmp_path: Path) -> None:
     server = cast("Api", Faltering(0, ON_REAL_NODE))
 
     volumes.provide(server, tmp_path)

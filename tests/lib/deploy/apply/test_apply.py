@@ -203,7 +203,7 @@ def test_nothing_is_applied_after_an_interruption(server: Scripted, monkeypatch:
     assert [asked.method for asked in server.asked] == ["DELETE", "GET"], "nothing takes its place"
 
 
-def test_what_a_predecessor_set_since_the_dry_run_is_taken_over(
+def test_new_values_of_a_predecessor_are_taken_over(
     server: Scripted,
 ) -> None:
     server.answers = [conflict(replicas="kubectl"), Answer(body=b'{"stored": true}')]

@@ -37,13 +37,13 @@ def test_each_process_has_its_own_claim() -> None:
     assert one.makes_way
 
 
-def test_who_goes_back_is_sent_away_by_nobody_and_notes_what_is_gone_back_to() -> None:
+def test_a_rollback_notes_its_target_in_the_lock() -> None:
     one = claim({"commit": "abc", "result": "deployed"}, makes_way=False)
 
     assert (one.makes_way, one.notes) == (False, {"commit": "abc"})
 
 
-def test_who_has_a_number_for_a_name_only_may_claim_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_name_may_hold_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     def nameless() -> str:
         raise KeyError
 

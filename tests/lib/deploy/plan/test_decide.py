@@ -161,7 +161,7 @@ def test_an_object_that_is_not_there_is_left_out(tmp_path: Path) -> None:
     assert observed(tmp_path, "a", "", None) == (set(), [f"{MAPS_PATH}/a"])
 
 
-def test_of_a_few_those_without_our_label_are_read_by_name(tmp_path: Path) -> None:
+def test_a_few_objects_without_our_label_are_read_by_name(tmp_path: Path) -> None:
     ours = listed(named("a", "staging"), named("old", "staging"))
 
     found, asked = observed(tmp_path, "ab", "staging", ours, named("b"))

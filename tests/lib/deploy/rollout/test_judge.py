@@ -129,7 +129,7 @@ def test_a_problem_that_passes_and_returns_has_its_time_again(clock: Clock) -> N
     assert judged(about, pod(UNMADE)).outcome is Outcome.WAITING
 
 
-def test_a_problem_of_a_run_that_is_replaced_is_only_told(clock: Clock) -> None:
+def test_a_problem_of_a_replaced_run_is_only_reported(clock: Clock) -> None:
     about = target(is_replaced=True)
     judged(about, pod(RUNNING, UNMADE))
     clock.sleep(60)
@@ -156,9 +156,7 @@ def test_a_limit_of_the_settings_wins_over_the_rule(clock: Clock, seconds: float
 
 
 @pytest.mark.parametrize(("seconds", "stuck"), [(14, []), (15, ["queue-0"])])
-def test_broken_pods_of_an_earlier_state_are_stuck_after_their_time(
-    clock: Clock, seconds: float, stuck: list[str]
-) -> None:
+def test_broken_pods_of_an_earlier_state_time_out(clock: Clock, seconds: float, stuck: list[str]) -> None:
     queue = {
         "apiVersion": "apps/v1", "kind": "StatefulSet",
         "metadata": {"name": "queue", "namespace": "default", "uid": "u", "generation": 1},

@@ -116,7 +116,7 @@ def test_the_same_name_in_two_unicode_forms_is_refused(tmp_path: Path) -> None:
     assert "only by case or Unicode form" in refusal(source)
 
 
-def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_listed_together(tmp_path: Path) -> None:
     source = archives.saved(tmp_path, archives.zipped({**SOUND, "../a": b"", "/b": b"", "c\\d": b""}))
     assert refusal(source).count("\n- ") == 3
 
