@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from sandbox.containers import place
-from sandbox.containers.place import PODS, Place
+from sandbox.containers.place import KUBELET, PODS, Place
 
 ALL_PROCESSES = -1
 LOOK_AGAIN = 0.5
@@ -29,6 +29,8 @@ def mounts(folder: Path) -> list[tuple[str, ...]]:
     return [
         ("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"),
         ("mount", "-t", "overlay", "-o", overlay, "overlay", "/var"),
+        ("mkdir", KUBELET),
+        ("mount", "--bind", str(folder / "kubelet"), KUBELET),
         ("mount", "--make-rshared", "/"),
     ]
 
@@ -58,7 +60,7 @@ def main() -> None:
     """Prepare the namespaces, then collect processes until ended."""
     node, channel = place.read(Path(sys.argv[1])), socket.socket(fileno=int(sys.argv[2]))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    for folder in ("var", "var.work"):
+    for folder in ("var", "var.work", "kubelet"):
         node.file(folder).mkdir(exist_ok=True)
     if not channel.recv(16):  # until the link is there
         sys.exit("The process that made these namespaces has ended.")

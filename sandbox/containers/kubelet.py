@@ -6,7 +6,7 @@ from sandbox.certificates import Pair
 from sandbox.components import Component
 from sandbox.containers import containerd
 from sandbox.containers.equipment import Node
-from sandbox.containers.place import LABEL, NODE, REAL
+from sandbox.containers.place import KUBELET, LABEL, NODE, REAL
 
 PORT = 10250
 HEALTH_PORT = 10248
@@ -62,7 +62,7 @@ def component(node: Node) -> Component:
         str(node.equipment.programs["kubelet"]),
         f"--config={place.file('kubelet.yaml')}",
         f"--kubeconfig={place.file('kubelet.kubeconfig')}",
-        f"--root-dir={place.file('kubelet')}",
+        f"--root-dir={KUBELET}",
         f"--cert-dir={place.file('kubelet-certificates')}",
         f"--hostname-override={NODE}",
         f"--node-ip={place.address}",

@@ -55,7 +55,7 @@ ARGV = {
     "c.node-containerd": [*INSIDE, "/p/bin/containerd", "--config=/s/clusters/c/node/containerd.toml"],
     "c.node-kubelet": [
         *INSIDE, "/b/kubelet", "--config=/s/clusters/c/node/kubelet.yaml",
-        "--kubeconfig=/s/clusters/c/node/kubelet.kubeconfig", "--root-dir=/s/clusters/c/node/kubelet",
+        "--kubeconfig=/s/clusters/c/node/kubelet.kubeconfig", "--root-dir=/run/kubelet",
         "--cert-dir=/s/clusters/c/node/kubelet-certificates", "--hostname-override=real-node-1",
         "--node-ip=198.18.0.10",
         "--node-labels=sandbox.lookit.org/node=real,topology.kubernetes.io/region=us-east1,"
@@ -130,6 +130,8 @@ def test_the_node_s_own_network_and_folders_are_made_by() -> None:
     assert [" ".join(argv) for argv in [*first_process.mounts(F), *first_process.network(PLACE)]] == [
         "mount -t tmpfs -o mode=755 tmpfs /run",
         f"mount -t overlay -o lowerdir=/var,upperdir={F}/var,workdir={F}/var.work overlay /var",
+        "mkdir /run/kubelet",
+        f"mount --bind {F}/kubelet /run/kubelet",
         "mount --make-rshared /",
         "ip link set lo up",
         "ip address add 198.18.0.10/29 dev eth0",
