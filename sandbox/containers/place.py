@@ -20,7 +20,7 @@ SIMULATED, REAL = "simulated", "real"
 NETWORK = ipaddress.IPv4Network("198.18.0.0/15")
 PODS = "10.88.0.0/16"
 API_PORT = 6443
-# Where the node sees `kubelet` of its folder: kubelet's sockets lie in it, and a socket's path has 107 bytes at most.
+# Where the node sees `kubelet` of its folder. Sockets lie there, and a socket's path has 107 bytes at most.
 KUBELET = "/run/kubelet"
 HEALTH_PORT = 10247  # leads to a server of this machine, as the API server's port does
 # Google's names as pods ask for them, and the sandbox's server that stands for each.

@@ -18,10 +18,9 @@ def main() -> None:
     parser.add_argument("--url", required=True, help="the API server")
     options = parser.parse_args()
     api = Api(options.url, options.cluster)
-    threading.Thread(
-        target=volumes.provide, args=(api, options.cluster / "node" / "disks"), daemon=True
-    ).start()
-    threading.Thread(target=volumes.reclaim, args=(api,), daemon=True).start()
+    disks = options.cluster / "node" / "disks"
+    for serve in (volumes.provide, volumes.reclaim):
+        threading.Thread(target=serve, args=(api, disks), daemon=True).start()
     threading.Thread(target=configuration.Starter(api).run, daemon=True).start()
     cert_manager.serve(api)
     log_server.serve(api, options.cluster, options.port)

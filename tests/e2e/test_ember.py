@@ -155,7 +155,7 @@ def test_an_interrupted_site_continues_with_the_remaining_manifest(environment: 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("ember.prune", *PLACE, "--keep", "x"), "An option has a value of the wrong type"),
+        (("ember.prune", *PLACE, "--keep", "x"), "An option has the value 'x', but should be a whole number"),
         (("upload", *PLACE, "--manifest", "site.yaml"), "--manifest stands alone."),
     ],
     ids=["no number", "a manifest and a prefix"],
