@@ -18,7 +18,7 @@ COVERAGE = ROOT / "build" / "coverage" / "tests"
 # Percent; the fast tests take a little more.  Raise it with the tests that earn it.
 BRANCHES_AT_LEAST = 73
 SLOWEST = ("--durations=15", "--durations-min=1")
-E2E = ("-m", "e2e or docker or browser", "-n", "4", "--dist", "loadgroup", "tests")
+E2E = ("-m", "(e2e or docker or browser) and not containers", "-n", "4", "--dist", "loadgroup", "tests")
 
 nox.options.sessions = ["lint", "types", "tests", "coverage", "e2e"]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
@@ -116,6 +116,13 @@ def e2e(session: nox.Session) -> None:
     """The tests against the sandbox, without coverage: measuring it would cost a fifth of their time."""
     install(session)
     pytest(session, "e2e", *E2E)
+
+
+@nox.session
+def containers(session: nox.Session) -> None:
+    """The tests of the sandbox's real node, which needs root on Linux and builds kubelet first."""
+    install(session)
+    pytest(session, "containers", "-m", "containers", "tests")
 
 
 @nox.session

@@ -1,9 +1,11 @@
 """Whatever comes between whose requests: no page is served whose fingerprinted files are gone."""
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -189,8 +191,11 @@ STARTS = [
     "active before", "an upload was killed", "a pruning was killed", "a manifest was removed",
     "an activation was killed", "no page", "a page in place",
 ]  # fmt: skip
+# A pruning beside an upload has tens of thousands of states. A run takes the first of them, in depth, and
+# `test_many_at_once` others; LOOKIT_EXHAUSTIVE=1 takes all.
+MOST_STATES = None if os.environ.get("LOOKIT_EXHAUSTIVE") == "1" else 8000
 # They need no service, but minutes.
-SLOW = (pytest.mark.e2e, pytest.mark.timeout(900))
+SLOW = (pytest.mark.e2e, pytest.mark.timeout(900 if MOST_STATES else 0))
 PAIRS = [
     ("prune", "upload"), ("prune", "store"), ("prune", "activate"), ("prune", "roll_back"), ("prune", "prune"),
     ("upload", "upload"), ("upload", "activate"), ("upload", "roll_back"), ("activate", "activate"),
@@ -222,7 +227,7 @@ CASES = [
 def test_two_operations_at_once(app: App, start: str, one: str, other: str) -> None:
     versions = ("1", "1") if "prune" in {one, other} else ("1", "2")
     operations = (getattr(app, name)(version) for name, version in zip((one, other), versions, strict=True))
-    for state in app.states(started(app, start), *operations):
+    for state in islice(app.states(started(app, start), *operations), MOST_STATES):
         expect_sound(app, state)
 
 
