@@ -87,30 +87,6 @@ def expression(pattern: object) -> str:
     return pattern
 
 
-def site_path(path: object) -> str:
-    """A path of the site with a slash at both ends, or an empty string.
-
-    Raises:
-        ValueError: it is neither.
-
-    """
-    if not isinstance(path, str) or not re.fullmatch(r"(/([^/\s]+/)*)?", path):
-        raise ValueError("a path such as /studies/{name}/, or nothing")
-    return path
-
-
-def site_address(address: object) -> str:
-    """The address of a site, or an empty string.
-
-    Raises:
-        ValueError: it is neither.
-
-    """
-    if not isinstance(address, str) or not re.fullmatch(r"(https?://[^/\s]+/?)?", address):
-        raise ValueError("an address such as https://{host}, or nothing")
-    return address
-
-
 Options = Annotated[str, Parsed(words)]
 Address = Annotated[str, Parsed(address)]
 Seconds = Annotated[float, Parsed(seconds)]
@@ -119,8 +95,13 @@ Bytes = Annotated[int, Parsed(size)]
 Part = Annotated[int, Parsed(size), Meta(gt=0, multiple_of=256 << 10)]
 Positive = Annotated[int, Meta(gt=0)]
 Expression = Annotated[str, Parsed(expression)]
-SitePath = Annotated[str, Parsed(site_path)]
-SiteAddress = Annotated[str, Parsed(site_address)]
+SitePath = Annotated[
+    str, Meta(pattern=r"^(/([^/\s]+/)*)?\Z", description="a path such as /studies/{name}/, or nothing")
+]
+SiteAddress = Annotated[
+    str,
+    Meta(pattern=r"^(https?://[^/\s]+/?)?\Z", description="an address such as https://{host}, or nothing"),
+]
 # An RFC 1123 label, as names of namespaces are.
 Label = Annotated[
     str,
