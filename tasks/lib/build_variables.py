@@ -12,13 +12,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasks.lib import process
 from tasks.lib.errors import Failure, all_problems
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Environment, Settings
+from tasks.lib.settings.model import Environment, Settings
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 # Kubernetes label values allow less than image tags do.
@@ -65,8 +62,8 @@ class BuildVariables:
 
 
 def read(
-    settings: "Settings",
-    environment: "Environment",
+    settings: Settings,
+    environment: Environment,
     *,
     commit: str = "",
     tag: str = "",
@@ -81,7 +78,7 @@ def read(
 
 
 def collect(
-    settings: "Settings", branch: str, commit: str, tag: str, environ: Mapping[str, str]
+    settings: Settings, branch: str, commit: str, tag: str, environ: Mapping[str, str]
 ) -> BuildVariables:
     """Collect the build variables of a commit of `branch`, for any environment.
 
@@ -103,7 +100,7 @@ def collect(
     return variables
 
 
-def commit_from_git(settings: "Settings", branch: str) -> str:
+def commit_from_git(settings: Settings, branch: str) -> str:
     """The commit to release if none is given: that of settings.source.checkout, else the branch's head."""
     if settings.source.checkout:
         checkout = settings.root / settings.source.checkout

@@ -20,11 +20,10 @@ from tasks.lib.cluster.kinds import Kinds, discover
 from tasks.lib.errors import Failure
 from tasks.lib.google.answers import object_in, refusal_words
 from tasks.lib.retry import TEMPORARY, Attempts, retry_after
+from tasks.lib.settings.model import Environment, Settings
 
 if TYPE_CHECKING:
     from requests import Response, Session
-
-    from tasks.lib.settings.model import Environment, Settings
 
 MARK: Final = "lookit-orchestrator"
 NAMESPACES: Final = "/api/v1/namespaces"
@@ -59,7 +58,7 @@ class Connection:
     kinds: Kinds
 
 
-def connect(settings: "Settings", environment: "Environment") -> Connection:
+def connect(settings: Settings, environment: Environment) -> Connection:
     """Connect to the environment's cluster; listing its kinds shows that it accepts the credentials.
 
     Raises:
@@ -79,7 +78,7 @@ def connect(settings: "Settings", environment: "Environment") -> Connection:
 
 
 @contextmanager
-def reached(settings: "Settings", environment: "Environment") -> Iterator[Connection]:
+def reached(settings: Settings, environment: Environment) -> Iterator[Connection]:
     """Reach the environment's cluster while inside."""
     connection = connect(settings, environment)
     try:
@@ -88,7 +87,7 @@ def reached(settings: "Settings", environment: "Environment") -> Iterator[Connec
         connection.api.close()
 
 
-def find(settings: "Settings", environment: "Environment", session: "Session") -> Found:
+def find(settings: Settings, environment: Environment, session: "Session") -> Found:
     """Ask GKE for the environment's cluster.
 
     Raises:
@@ -101,7 +100,7 @@ def find(settings: "Settings", environment: "Environment", session: "Session") -
     return read(environment, object_in(response, "The GKE API"))
 
 
-def read(environment: "Environment", answer: Mapping[str, Any]) -> Found:
+def read(environment: Environment, answer: Mapping[str, Any]) -> Found:
     """Check that GKE's answer is about the right cluster, and read the endpoint in it.
 
     Raises:
@@ -122,7 +121,7 @@ def read(environment: "Environment", answer: Mapping[str, Any]) -> Found:
     return Found(environment.project, environment.zone, environment.cluster, endpoint(environment, answer))
 
 
-def endpoint(environment: "Environment", answer: Mapping[str, Any]) -> Endpoint:
+def endpoint(environment: Environment, answer: Mapping[str, Any]) -> Endpoint:
     """The DNS endpoint where it allows external traffic, else the IP address and its certificate authority.
 
     Raises:
@@ -148,7 +147,7 @@ def endpoint(environment: "Environment", answer: Mapping[str, Any]) -> Endpoint:
     return Endpoint(f"https://{address}", pem)
 
 
-def wrong_cluster(environment: "Environment", expected: str, found: str, source: str) -> Failure:
+def wrong_cluster(environment: Environment, expected: str, found: str, source: str) -> Failure:
     """The error for a cluster that is not the expected one."""
     return Failure(
         "This is not the expected cluster; nothing was changed.",
@@ -157,7 +156,7 @@ def wrong_cluster(environment: "Environment", expected: str, found: str, source:
     )
 
 
-def refusal(environment: "Environment", status: int, words: str) -> Failure:
+def refusal(environment: Environment, status: int, words: str) -> Failure:
     """The error for GKE's refusal."""
     name = environment.cluster_name
     what, next_step = {
@@ -177,7 +176,7 @@ def refusal(environment: "Environment", status: int, words: str) -> Failure:
     return Failure(what, words, next_step)
 
 
-def mark(environment: "Environment") -> Json:
+def mark(environment: Environment) -> Json:
     """The ConfigMap that names the environment."""
     return {
         "apiVersion": "v1",
@@ -187,7 +186,7 @@ def mark(environment: "Environment") -> Json:
     }
 
 
-def _expected(environment: "Environment") -> dict[str, str]:
+def _expected(environment: Environment) -> dict[str, str]:
     """The data of this environment's mark."""
     return {
         "environment": environment.name,
@@ -197,7 +196,7 @@ def _expected(environment: "Environment") -> dict[str, str]:
     }
 
 
-def compare_mark(environment: "Environment", found: Mapping[str, str]) -> None:
+def compare_mark(environment: Environment, found: Mapping[str, str]) -> None:
     """Check the mark's data.
 
     Raises:
@@ -210,7 +209,7 @@ def compare_mark(environment: "Environment", found: Mapping[str, str]) -> None:
         raise wrong_cluster(environment, _spelled(wanted), _spelled(found), source)
 
 
-def check_mark(api: Api, environment: "Environment") -> bool:
+def check_mark(api: Api, environment: Environment) -> bool:
     """Compare the mark in the cluster with the environment; False where there is none yet.
 
     Raises:
@@ -229,13 +228,13 @@ def check_mark(api: Api, environment: "Environment") -> bool:
     return True
 
 
-def write_mark(api: Api, environment: "Environment") -> None:
+def write_mark(api: Api, environment: Environment) -> None:
     """Write the mark."""
     path = f"/api/v1/namespaces/{environment.namespace}/configmaps/{MARK}"
     api.apply(path, mark(environment), doing=f"write ConfigMap {MARK}")
 
 
-def lacks_namespace(api: Api, environment: "Environment") -> bool:
+def lacks_namespace(api: Api, environment: Environment) -> bool:
     """Whether the namespace is not there; asked by a dry run, because few deployers may read namespaces."""
     path = f"{NAMESPACES}/{environment.namespace}/configmaps/{MARK}"
     try:
@@ -262,7 +261,7 @@ def create_namespace(api: Api, name: str) -> None:
             raise
 
 
-def _ask(settings: "Settings", environment: "Environment", session: "Session") -> "Response":
+def _ask(settings: Settings, environment: Environment, session: "Session") -> "Response":
     """GKE's answer, after further attempts where an error may be temporary."""
     import requests
 
@@ -284,7 +283,7 @@ def _ask(settings: "Settings", environment: "Environment", session: "Session") -
         signals.sleep(pause)
 
 
-def _flags(environment: "Environment") -> str:
+def _flags(environment: Environment) -> str:
     return f"{environment.cluster} --project {environment.project} --location {environment.zone}"
 
 

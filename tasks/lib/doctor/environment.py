@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from http.client import NOT_FOUND, OK
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from tasks.lib.doctor import machine
 from tasks.lib.doctor.checks import Check
 from tasks.lib.doctor.machine import CREDENTIALS
 from tasks.lib.errors import Failure
+from tasks.lib.settings.model import Environment, Settings
 
 TO_UPLOAD: Final = (
     "storage.objects.create",
@@ -17,13 +19,8 @@ TO_UPLOAD: Final = (
     "storage.objects.update",
 )
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-    from tasks.lib.settings.model import Environment, Settings
-
-
-def all_checks(settings: "Settings", environments: "Sequence[Environment]") -> list[Check]:
+def all_checks(settings: Settings, environments: Sequence[Environment]) -> list[Check]:
     """The checks of this machine and of `environments`."""
     found = machine.checks(settings)
     for environment in environments:
@@ -31,7 +28,7 @@ def all_checks(settings: "Settings", environments: "Sequence[Environment]") -> l
     return found
 
 
-def checks(settings: "Settings", environment: "Environment") -> list[Check]:
+def checks(settings: Settings, environment: Environment) -> list[Check]:
     """What a deploy to `environment` needs."""
     area = environment.name
     return [
@@ -51,7 +48,7 @@ def checks(settings: "Settings", environment: "Environment") -> list[Check]:
     ]  # fmt: skip
 
 
-def manifests(settings: "Settings", environment: "Environment") -> str:
+def manifests(settings: Settings, environment: Environment) -> str:
     """Whether the overlay exists."""
     overlay = settings.tree / environment.overlay
     if not overlay.is_dir():
@@ -60,7 +57,7 @@ def manifests(settings: "Settings", environment: "Environment") -> str:
     return f"{settings.kustomize.tree}/{environment.overlay}"
 
 
-def encrypted_files(settings: "Settings", environment: "Environment") -> str:
+def encrypted_files(settings: Settings, environment: Environment) -> str:
     """Whether the owner of the key has added every encrypted file.
 
     Raises:
@@ -79,7 +76,7 @@ def encrypted_files(settings: "Settings", environment: "Environment") -> str:
     return f"{len(files)} files"
 
 
-def release_key(settings: "Settings", environment: "Environment") -> str:
+def release_key(settings: Settings, environment: Environment) -> str:
     """Whether there is a key to seal releases with.
 
     Raises:
@@ -99,12 +96,12 @@ def release_key(settings: "Settings", environment: "Environment") -> str:
     return file.shown
 
 
-def _is_there(ciphertext: "Path") -> bool:
+def _is_there(ciphertext: Path) -> bool:
     """Whether an encrypted file exists and is not empty."""
     return ciphertext.is_file() and ciphertext.stat().st_size > 0
 
 
-def secrets_decrypt(settings: "Settings", environment: "Environment") -> str:
+def secrets_decrypt(settings: Settings, environment: Environment) -> str:
     """Whether every file can be decrypted and has the keys that the manifests need.
 
     Raises:
@@ -127,7 +124,7 @@ def secrets_decrypt(settings: "Settings", environment: "Environment") -> str:
     return f"{len(plaintexts)} files, all expected keys"
 
 
-def cluster(settings: "Settings", environment: "Environment") -> str:
+def cluster(settings: Settings, environment: Environment) -> str:
     """Whether the cluster answers, is the right one, and grants the permissions that a deploy needs.
 
     Raises:
@@ -156,7 +153,7 @@ def cluster(settings: "Settings", environment: "Environment") -> str:
     return f"{connection.found.name}; all {len(asked)} permissions"
 
 
-def _contents(settings: "Settings", environment: "Environment") -> "list[Mapping[str, Any]]":
+def _contents(settings: Settings, environment: Environment) -> list[Mapping[str, Any]]:
     """The objects of the tree, rendered with placeholders: only their kinds matter."""
     from tasks.lib.build_variables import BuildVariables
     from tasks.lib.redaction import Secret
@@ -173,7 +170,7 @@ def _contents(settings: "Settings", environment: "Environment") -> "list[Mapping
     return [document.content for document in render(settings, environment, release, nothing).documents]
 
 
-def bucket(settings: "Settings", environment: "Environment") -> str:
+def bucket(settings: Settings, environment: Environment) -> str:
     """Whether the bucket exists and archives may be uploaded to it.
 
     Raises:
@@ -206,7 +203,7 @@ def bucket(settings: "Settings", environment: "Environment") -> str:
     return f"gs://{name}"
 
 
-def backups(settings: "Settings", environment: "Environment") -> str:
+def backups(settings: Settings, environment: Environment) -> str:
     """Whether the backups of the database can be read; the permission to take one cannot be checked.
 
     Raises:

@@ -3,7 +3,6 @@
 import json
 import platform
 import shutil
-from typing import TYPE_CHECKING
 
 from tasks.lib import go, process
 from tasks.lib.doctor.checks import THIS_MACHINE, Check
@@ -11,16 +10,14 @@ from tasks.lib.doctor.pinned import all_pinned
 from tasks.lib.errors import Failure
 from tasks.lib.image import engine
 from tasks.lib.render.kustomize import kubectl
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Settings
+from tasks.lib.settings.model import Settings
 
 SECONDS = 20
 CREDENTIALS = "Google credentials"
 BUILT_IN = "Leave kustomize.kubectl empty: the pinned kubectl is used then."
 
 
-def checks(settings: "Settings") -> list[Check]:
+def checks(settings: Settings) -> list[Check]:
     """What all tasks, or some, need on this machine."""
     return [
         Check(THIS_MACHINE, "Python", platform.python_version),
@@ -99,7 +96,7 @@ def docker_version() -> str:
     return engine.versions(SECONDS).split()[-1]
 
 
-def credentials_work(settings: "Settings") -> str:
+def credentials_work(settings: Settings) -> str:
     """Whose credentials they are, after Google issued a token for them.
 
     Raises:

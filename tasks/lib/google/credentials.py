@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Final, cast
 
 from tasks.lib.background import call
 from tasks.lib.errors import Failure
+from tasks.lib.settings.model import Google
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
-
-    from tasks.lib.settings.model import Google
 
 # Roles in GKE are bound to a service account's e-mail address.  GKE sees that only if the token has the scope
 # userinfo.email, else a number: https://cloud.google.com/kubernetes-engine/docs/how-to/role-based-access-control
@@ -92,7 +91,7 @@ class Tokens:
             raise type(one)(one.what, one.why, one.next_step) from one
 
 
-def credentials(google: "Google") -> "Credentials":
+def credentials(google: Google) -> "Credentials":
     """The service account's key file in the settings, else Application Default Credentials.
 
     Raises:

@@ -10,11 +10,10 @@ import requests
 from requests.auth import AuthBase
 
 from tasks.lib.google.credentials import Tokens, credentials
+from tasks.lib.settings.model import Google
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
-
-    from tasks.lib.settings.model import Google
 
 
 class Authorization(AuthBase):
@@ -45,6 +44,6 @@ def session_of(found: "Credentials") -> Session:
     return session
 
 
-def authorized_session(google: "Google") -> "Session":
+def authorized_session(google: Google) -> Session:
     """A session that sends this process's token and renews it."""
     return session_of(credentials(google))

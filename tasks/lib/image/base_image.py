@@ -7,24 +7,21 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from string import Template
-from typing import TYPE_CHECKING
 
 from tasks.lib import console, process
+from tasks.lib.build_variables import BuildVariables
 from tasks.lib.errors import Failure
 from tasks.lib.image import build, docker, engine
 from tasks.lib.image.checkout import Tree
 from tasks.lib.image.digest import parsed
 from tasks.lib.image.reference import DOCKER_HUB, parse
-
-if TYPE_CHECKING:
-    from tasks.lib.build_variables import BuildVariables
-    from tasks.lib.settings.model import Settings
+from tasks.lib.settings.model import Settings
 
 ARG = re.compile(r"ARG\s+(\w+)=[\"']?([^\s\"']*)", re.IGNORECASE)
 FROM = re.compile(r"FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", re.IGNORECASE)
 
 
-def of_the_application(settings: "Settings", dockerfile: str) -> Sequence[str]:
+def of_the_application(settings: Settings, dockerfile: str) -> Sequence[str]:
     """The names by which a Dockerfile asks for the application's image; none where it is based on others.
 
     `test.base_name` says it; else it is a name without a registry that ends as `image.repository` does.
@@ -58,9 +55,7 @@ def bases(dockerfile: str, arguments: Mapping[str, str]) -> list[str]:
 
 
 @contextmanager
-def named(
-    settings: "Settings", tree: Tree, variables: "BuildVariables", names: Sequence[str]
-) -> Iterator[None]:
+def named(settings: Settings, tree: Tree, variables: BuildVariables, names: Sequence[str]) -> Iterator[None]:
     """Give `names` to the commit's image, which is built first where the engine does not have it.
 
     Raises:

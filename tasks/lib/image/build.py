@@ -3,19 +3,15 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasks.lib import console, process
-from tasks.lib.build_variables import COMMIT
+from tasks.lib.build_variables import COMMIT, BuildVariables
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import real
 from tasks.lib.image import docker, engine
 from tasks.lib.image.checkout import CHANGED, Tree
 from tasks.lib.image.reference import Reference, parse, tag_for
-
-if TYPE_CHECKING:
-    from tasks.lib.build_variables import BuildVariables
-    from tasks.lib.settings.model import Settings
+from tasks.lib.settings.model import Settings
 
 LABEL = "org.opencontainers.image"
 BUILT_FROM = "org.lookit.built-from"
@@ -30,7 +26,7 @@ SECRET_VALUE = re.compile(r"://[^/\s:@]*:[^/\s@]+@|-----BEGIN [A-Z ]*PRIVATE KEY
 
 
 def build(
-    settings: "Settings", tree: Tree, variables: "BuildVariables", *, file: str = "", platform: str = ""
+    settings: Settings, tree: Tree, variables: BuildVariables, *, file: str = "", platform: str = ""
 ) -> list[Reference]:
     """Build the application's image and return the names it got."""
     file = file or settings.build.file
@@ -40,7 +36,7 @@ def build(
     return [parse(tag) for tag in wanted.tags]
 
 
-def run(settings: "Settings", wanted: docker.Build, image: str) -> None:
+def run(settings: Settings, wanted: docker.Build, image: str) -> None:
     """Run one build, of what messages call `image`; a Failure where it fails."""
     builder = engine.builder(settings.time_limits.docker)
     console.heading(f"Build {image} with {builder.value}")
@@ -72,7 +68,7 @@ def check(tree: Tree, file: str) -> None:
         )  # fmt: skip
 
 
-def ensure(settings: "Settings", tree: Tree, variables: "BuildVariables") -> Reference:
+def ensure(settings: Settings, tree: Tree, variables: BuildVariables) -> Reference:
     """The commit's image, built first where the engine does not have it."""
     main = names(settings, variables)[0]
     try:
@@ -85,7 +81,7 @@ def ensure(settings: "Settings", tree: Tree, variables: "BuildVariables") -> Ref
     return main
 
 
-def names(settings: "Settings", variables: "BuildVariables") -> list[Reference]:
+def names(settings: Settings, variables: BuildVariables) -> list[Reference]:
     """The names of a commit's image: its commit first, then the release tag where it has one."""
     repository = parse(settings.image.repository)
     tags = [variables.commit_sha]
@@ -94,14 +90,14 @@ def names(settings: "Settings", variables: "BuildVariables") -> list[Reference]:
     return [repository.tagged(tag) for tag in tags]
 
 
-def following(settings: "Settings", variables: "BuildVariables") -> list[Reference]:
+def following(settings: Settings, variables: BuildVariables) -> list[Reference]:
     """The name that follows the commit's branch; none for a commit of no branch."""
     tag = tag_for(variables.branch_name)
     return [] if tag in {"", "detached"} else [parse(settings.image.repository).tagged(tag)]
 
 
 def plan(
-    settings: "Settings", tree: Tree, variables: "BuildVariables", *, file: str = "", platform: str = ""
+    settings: Settings, tree: Tree, variables: BuildVariables, *, file: str = "", platform: str = ""
 ) -> docker.Build:
     """Decide all that `docker build` is told: nothing of the release tag but a name (docs/build.md says why).
 
@@ -138,7 +134,7 @@ def contradiction(labels: Mapping[str, str], tag: str) -> str:
     return f"Its labels name {says}{' with uncommitted changes' if changed else ''}."
 
 
-def build_arguments(settings: "Settings", variables: "BuildVariables") -> dict[str, str]:
+def build_arguments(settings: Settings, variables: BuildVariables) -> dict[str, str]:
     """What the application's Dockerfiles are told: the commit, for a tag too, and the settings' own.
 
     Raises:
@@ -160,7 +156,7 @@ def build_arguments(settings: "Settings", variables: "BuildVariables") -> dict[s
     return {"GIT_COMMIT": variables.commit_sha, "GIT_TAG": variables.commit_sha, **own}
 
 
-def build_secrets(settings: "Settings", tree: Tree) -> dict[str, Path]:
+def build_secrets(settings: Settings, tree: Tree) -> dict[str, Path]:
     """The files that hold the secrets of the application's Dockerfiles, by their ids.
 
     Raises:

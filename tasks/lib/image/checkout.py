@@ -11,18 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from tasks.lib import build_variables, console, process
-from tasks.lib.build_variables import git
+from tasks.lib.build_variables import BuildVariables, git
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.files import real
-
-if TYPE_CHECKING:
-    from tasks.lib.build_variables import BuildVariables
-    from tasks.lib.settings.model import Settings
+from tasks.lib.settings.model import Settings
 
 GIT_SECONDS = 20
 COPY_SECONDS = 120
@@ -48,7 +44,7 @@ class Tree:
         return CHANGED if self.others else COMMIT
 
 
-def folder(settings: "Settings", source: str, here: Path) -> Path:
+def folder(settings: Settings, source: str, here: Path) -> Path:
     """The checkout that a task means: the option's (from `here`), else the settings', else `here`."""
     if source:
         return real(here / source)
@@ -58,8 +54,8 @@ def folder(settings: "Settings", source: str, here: Path) -> Path:
 
 
 def variables(
-    settings: "Settings", source: Path, *, commit: str = "", tag: str = "", branch: str = ""
-) -> "BuildVariables":
+    settings: Settings, source: Path, *, commit: str = "", tag: str = "", branch: str = ""
+) -> BuildVariables:
     """The build variables of `source`: options, else Cloud Build's variables, else what git says.
 
     Raises:

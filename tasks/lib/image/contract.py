@@ -8,15 +8,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.lib import console, process
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.render import documents, kustomize
 from tasks.lib.render.pods import containers_of, pod_specs
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Environment, Settings
+from tasks.lib.settings.model import Environment, Settings
 
 # What the manifests point Celery and uWSGI at, and what their commands name.
 FILES = ("manage.py", "project/celery.py", "project/wsgi.py", "project/settings.py")
@@ -55,7 +53,7 @@ class Comparison:
             raise Failure(what, "\n".join(why), "docs/application.md says where each of these is set.")
 
 
-def check(settings: "Settings", checkout: Path) -> None:
+def check(settings: Settings, checkout: Path) -> None:
     """Compare the checkout with the first environment's manifests, and say what differs.
 
     Raises:
@@ -67,7 +65,7 @@ def check(settings: "Settings", checkout: Path) -> None:
     found.conclude()
 
 
-def compare(settings: "Settings", environment: "Environment", checkout: Path) -> Comparison:
+def compare(settings: Settings, environment: Environment, checkout: Path) -> Comparison:
     """Compare the checkout with the manifests of `environment`.
 
     Raises:
@@ -173,7 +171,7 @@ def _of_docker(containers: Iterable[Mapping[str, Any]]) -> set[str]:
     return {name for name in names if name.startswith("DOCKER_")}
 
 
-def _containers(settings: "Settings", environment: "Environment") -> list[dict[str, Any]]:
+def _containers(settings: Settings, environment: Environment) -> list[dict[str, Any]]:
     """The containers that run the application's image, as the tree builds them without any secret."""
     overlay = settings.tree / environment.overlay
     argv = kustomize.build_argv(kustomize.kubectl(settings), overlay, settings.kustomize.options)

@@ -12,15 +12,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.lib import process
 from tasks.lib.errors import Failure
 from tasks.lib.image.reference import DOCKER_HUB
 from tasks.lib.redaction import Secret
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Google
+from tasks.lib.settings.model import Google
 
 HELPER_SECONDS = 20
 # Docker keeps the login for its own hub under this address.
@@ -35,7 +33,7 @@ class Login:
     password: Secret
 
 
-def login(google: "Google", registry: str, environ: Mapping[str, str] | None = None) -> Login | None:
+def login(google: Google, registry: str, environ: Mapping[str, str] | None = None) -> Login | None:
     """The login for `registry`, or None where only anonymous access is left."""
     environ = os.environ if environ is None else environ
     found = from_docker(configuration(environ), registry)
@@ -45,7 +43,7 @@ def login(google: "Google", registry: str, environ: Mapping[str, str] | None = N
 
 
 @contextmanager
-def docker_environment(google: "Google", registry: str, folder: Path) -> Iterator[dict[str, str]]:
+def docker_environment(google: Google, registry: str, folder: Path) -> Iterator[dict[str, str]]:
     """Yield the variables with which `docker push` can log in to `registry`.
 
     Empty where Docker's own configuration has a login, or where there is none.  Otherwise a copy of the
@@ -81,7 +79,7 @@ def is_google(registry: str) -> bool:
     return registry == "gcr.io" or registry.endswith((".gcr.io", ".pkg.dev"))
 
 
-def google_login(google: "Google") -> Login:
+def google_login(google: Google) -> Login:
     """This process's own access token, in the form that Google's registries take."""
     from tasks.lib.google.credentials import credentials, refresh
 

@@ -4,19 +4,17 @@ It also shows, before anything changes, that the registry holds the image at all
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image.reference import Reference, parse
 from tasks.lib.render.pods import containers_of, pod_specs
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Settings
+from tasks.lib.settings.model import Settings
 
 Json = Mapping[str, Any]
 
 
-def pin(settings: "Settings", objects: Iterable[Json]) -> dict[str, str]:
+def pin(settings: Settings, objects: Iterable[Json]) -> dict[str, str]:
     """Name the application's image by digest in `objects`, which are changed in place.
 
     Images of other repositories are left alone: the tree pins those itself.  Returns the digest of each image
@@ -48,7 +46,7 @@ def pin(settings: "Settings", objects: Iterable[Json]) -> dict[str, str]:
     return pin_with(settings.image.repository, objects, resolve)
 
 
-def missing(settings: "Settings", objects: Iterable[Json]) -> list[str]:
+def missing(settings: Settings, objects: Iterable[Json]) -> list[str]:
     """The application's images in `objects` that the registry does not hold any more."""
     from tasks.lib.image.registry import connect
 

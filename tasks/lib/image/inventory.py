@@ -3,15 +3,12 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
 
 from tasks.lib.background import side_by_side
 from tasks.lib.image.build import LABEL
 from tasks.lib.image.reference import DIGEST, Reference
 from tasks.lib.image.registry import Registry, connect, labels_of
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Settings
+from tasks.lib.settings.model import Settings
 
 REQUESTS_AT_ONCE = 8
 
@@ -31,7 +28,7 @@ class Held:
     parts: list[str] = field(default_factory=list)
 
 
-def held(settings: "Settings", repository: Reference, used: Iterable[str] = ()) -> list[Held]:
+def held(settings: Settings, repository: Reference, used: Iterable[str] = ()) -> list[Held]:
     """The images of a repository, newest first: those with a tag, and others whose digests are `used`."""
     registry = connect(settings, repository.registry)
     tags = registry.tags(repository)

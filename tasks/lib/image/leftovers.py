@@ -8,22 +8,19 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from psutil import pid_exists
 
 from tasks.lib import console, process
 from tasks.lib.errors import Failure
 from tasks.lib.image import docker, engine
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import TimeLimits
+from tasks.lib.settings.model import TimeLimits
 
 OWNER = "org.lookit.test-run"
 UNTIL = "org.lookit.test-run.until"
 
 
-def labels(limits: "TimeLimits") -> Mapping[str, str]:
+def labels(limits: TimeLimits) -> Mapping[str, str]:
     """The labels of all that this run makes from now on, once its image is built."""
     longest = limits.image_push + limits.database_ready + limits.test + 10 * limits.docker
     return {OWNER: f"{here()}:{os.getpid()}", UNTIL: f"{time.time() + longest:.0f}"}

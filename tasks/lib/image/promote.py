@@ -1,15 +1,11 @@
 """Promoting images between repositories or tags of one registry, by digest, without rebuilding them."""
 
-from typing import TYPE_CHECKING
-
 from tasks.lib import console
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image import registry
 from tasks.lib.image.build import contradiction
 from tasks.lib.image.reference import DIGEST, Reference, parse
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Settings
+from tasks.lib.settings.model import Settings
 
 
 def named(home: str, image: str, to: str, tag: str) -> tuple[Reference, Reference]:
@@ -22,7 +18,7 @@ def named(home: str, image: str, to: str, tag: str) -> tuple[Reference, Referenc
     return source, parse(f"{to}:{tag or source.tag}")
 
 
-def promote(settings: "Settings", source: Reference, target: Reference, *, move: bool = False) -> str:
+def promote(settings: Settings, source: Reference, target: Reference, *, move: bool = False) -> str:
     """Give an image another name; returns the digest.  `move` takes the tag away from another image.
 
     Raises:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tasks.lib import console, signals
 from tasks.lib.errors import Failure, UsageError
@@ -11,9 +10,7 @@ from tasks.lib.image import inventory, registry
 from tasks.lib.image.credentials import is_google
 from tasks.lib.image.inventory import Held, called
 from tasks.lib.image.reference import DIGEST, Reference
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Settings
+from tasks.lib.settings.model import Settings
 
 # Tools that build without a date write 1970, 1980 or year 1; there was no image before this.
 FIRST_IMAGES = "2013"
@@ -32,7 +29,7 @@ class Fate:
 
 
 def prune(
-    settings: "Settings",
+    settings: Settings,
     repository: Reference,
     keep: int,
     in_use: Callable[[], Set[str]],
@@ -119,7 +116,7 @@ def rows(fates: Sequence[Fate]) -> list[list[console.Cell]]:
     return [[called(fate.image), yes if fate.kept else no, fate.reason] for fate in fates]
 
 
-def delete(settings: "Settings", repository: Reference, fates: Sequence[Fate]) -> list[str]:
+def delete(settings: Settings, repository: Reference, fates: Sequence[Fate]) -> list[str]:
     """Delete the images that are not kept, with their tags and the parts that no other image has.
 
     `fates` are those of all images in the repository.  Returns the digests of what was deleted, parts too.

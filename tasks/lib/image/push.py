@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasks.lib import console, process, signals
 from tasks.lib.background import Background
@@ -24,10 +23,8 @@ from tasks.lib.image.reference import Reference
 from tasks.lib.image.refusals import IMMUTABLE, choose_another_tag, is_immutable
 from tasks.lib.image.registry import Registry, check_writable, connect
 from tasks.lib.retry import Attempts
+from tasks.lib.settings.model import Settings
 from tasks.lib.workspace import workspace
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Settings
 
 FIRST_PAUSE = 1.0
 # Docker's words about what a registry answers for good: HTTP's 4xx but for time-outs and too many requests.
@@ -75,7 +72,7 @@ class Plan:
 
 
 def push(
-    settings: "Settings", fixed: Sequence[Reference], moving: Sequence[Reference], *, reuse: bool = False
+    settings: Settings, fixed: Sequence[Reference], moving: Sequence[Reference], *, reuse: bool = False
 ) -> Pushed:
     """Push an image under all its names, and return its digest.
 
@@ -184,7 +181,7 @@ def record(pushed: Pushed, path: Path) -> None:
         ) from error
 
 
-def push_name(settings: "Settings", name: Reference) -> None:
+def push_name(settings: Settings, name: Reference) -> None:
     """Push one name, again after a failure that may pass: layers that arrived are not sent twice."""
     console.say(f"Pushing {name} …")
     attempts = Attempts(first=FIRST_PAUSE, most=settings.registry.push_attempts)
@@ -198,7 +195,7 @@ def push_name(settings: "Settings", name: Reference) -> None:
         signals.sleep(pause)
 
 
-def _one_attempt(settings: "Settings", name: Reference) -> Failure | None:
+def _one_attempt(settings: Settings, name: Reference) -> Failure | None:
     """How an attempt failed, with a login of its own: a token may run out within the attempt before."""
     with workspace() as folder, docker_environment(settings.google, name.registry, folder) as env:
         try:

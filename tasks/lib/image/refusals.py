@@ -3,12 +3,11 @@
 from typing import TYPE_CHECKING
 
 from tasks.lib.errors import Failure
+from tasks.lib.image.reference import Reference
 from tasks.lib.retry import TEMPORARY, retry_after
 
 if TYPE_CHECKING:
     from requests import Response
-
-    from tasks.lib.image.reference import Reference
 
 TOO_MANY = 429
 NOBODY = ("Connection refused", "Name or service not known")
@@ -21,7 +20,7 @@ IMMUTABLE = "immutab"
 AGAIN = "then run this again."
 
 
-def failed(method: str, answer: "Response", image: "Reference") -> Failure:
+def failed(method: str, answer: "Response", image: Reference) -> Failure:
     """The error for an answer that ends the matter, with the registry's own words."""
     words = _words(answer)
     return Failure(
@@ -31,7 +30,7 @@ def failed(method: str, answer: "Response", image: "Reference") -> Failure:
     )
 
 
-def _next_step(method: str, answer: "Response", image: "Reference", words: str) -> str:
+def _next_step(method: str, answer: "Response", image: Reference, words: str) -> str:
     status = answer.status_code
     if is_immutable(words):
         return choose_another_tag(image)
@@ -52,7 +51,7 @@ def _next_step(method: str, answer: "Response", image: "Reference", words: str) 
     return _access(method, image) if status in {401, 403} else ""
 
 
-def _access(method: str, image: "Reference") -> str:
+def _access(method: str, image: Reference) -> str:
     """Which role is missing."""
     if method == "DELETE":
         return f"Ask for roles/artifactregistry.repoAdmin on {image.name} (a writer cannot delete), {AGAIN}"
@@ -67,7 +66,7 @@ def is_immutable(words: str) -> bool:
     return IMMUTABLE in words.lower()
 
 
-def choose_another_tag(image: "Reference") -> str:
+def choose_another_tag(image: Reference) -> str:
     """What to do about a tag that never changes."""
     return (
         f"Tags of {image.name} never change: choose another tag, or see what this one holds: "

@@ -18,12 +18,11 @@ from tasks.lib.image.reference import DOCKER_HUB, Reference
 from tasks.lib.image.refusals import failed
 from tasks.lib.image.tls import speaks_tls
 from tasks.lib.image.wire import Exchange, Wire
+from tasks.lib.settings.model import Settings
 from tasks.lib.settings.values import is_this_machine
 
 if TYPE_CHECKING:
     from requests import Response
-
-    from tasks.lib.settings.model import Settings
 
 HUB_API = "registry-1.docker.io"
 INDEXES = (
@@ -207,7 +206,7 @@ class Registry:
         raise failed(method, answer, image)
 
 
-def connect(settings: "Settings", registry: str) -> Registry:
+def connect(settings: Settings, registry: str) -> Registry:
     """A connection to `registry` (host, or host:port), with the login that this machine has for it."""
 
     def find_login() -> Login | None:
@@ -219,7 +218,7 @@ def connect(settings: "Settings", registry: str) -> Registry:
     return Registry(Wire(address, find_login, limits.registry_attempt, limits.registry, ca_file))
 
 
-def scheme(settings: "Settings", host: str) -> str:
+def scheme(settings: Settings, host: str) -> str:
     """How a registry is reached: without TLS where it is named so, or is this machine's own and has none."""
     if host in settings.registry.plain_http:
         return "http"
@@ -228,7 +227,7 @@ def scheme(settings: "Settings", host: str) -> str:
     return "https"
 
 
-def check_writable(settings: "Settings", image: Reference) -> None:
+def check_writable(settings: Settings, image: Reference) -> None:
     """Refuse to change a registry out in the world where only this machine's may be changed."""
     if not may_change(settings, image):
         raise UsageError(
@@ -238,7 +237,7 @@ def check_writable(settings: "Settings", image: Reference) -> None:
         )
 
 
-def may_change(settings: "Settings", image: Reference) -> bool:
+def may_change(settings: Settings, image: Reference) -> bool:
     """Whether images may be pushed, named and deleted where `image` is."""
     return settings.registry.elsewhere or is_on_this_machine(image.registry)
 

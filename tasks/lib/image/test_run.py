@@ -11,17 +11,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING
 
 from tasks.lib import console, process, signals
+from tasks.lib.build_variables import BuildVariables
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.image import base_image, build, docker, engine, leftovers
+from tasks.lib.image.checkout import Tree
+from tasks.lib.settings.model import Settings, TimeLimits
 from tasks.lib.signals import uninterrupted
-
-if TYPE_CHECKING:
-    from tasks.lib.build_variables import BuildVariables
-    from tasks.lib.image.checkout import Tree
-    from tasks.lib.settings.model import Settings, TimeLimits
 
 IMAGE = "lookit-test"
 SECONDS_BETWEEN_QUESTIONS = 0.1
@@ -59,7 +56,7 @@ def words(command: str) -> list[str]:
 
 
 def run_suite(
-    settings: "Settings", tree: "Tree", variables: "BuildVariables", *,
+    settings: Settings, tree: Tree, variables: BuildVariables, *,
     file: str = "", command: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Build the test image of `tree` and run its tests against a fresh PostgreSQL.
@@ -100,7 +97,7 @@ def _stop(container: str, seconds: float, ended: process.Ended) -> None:
         engine.stop(container, ended, process.SECONDS_TO_END, seconds)
 
 
-def build_image(settings: "Settings", tree: "Tree", variables: "BuildVariables", file: str) -> str:
+def build_image(settings: Settings, tree: Tree, variables: BuildVariables, file: str) -> str:
     """Build the test image, and first the application's where it is based on that; returns its name."""
     image = f"{IMAGE}:{variables.short_sha}"
     wanted = docker.Build(
@@ -137,7 +134,7 @@ def _removed_afterwards(container: str, seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def database(settings: "Settings", network: str, labels: Mapping[str, str]) -> Iterator[str]:
+def database(settings: Settings, network: str, labels: Mapping[str, str]) -> Iterator[str]:
     """A database in that network, removed afterwards with its volumes; yields its container's name."""
     test = settings.test
     wanted = docker.Run(
@@ -150,7 +147,7 @@ def database(settings: "Settings", network: str, labels: Mapping[str, str]) -> I
         yield wanted.name
 
 
-def _start(wanted: docker.Run, limits: "TimeLimits") -> None:
+def _start(wanted: docker.Run, limits: TimeLimits) -> None:
     """Start the database; its image may have to be fetched first."""
     try:
         engine.fetch(wanted.image, limits.docker, limits.image_push)
@@ -164,7 +161,7 @@ def _start(wanted: docker.Run, limits: "TimeLimits") -> None:
         ) from failure  # fmt: skip
 
 
-def wait_for_database(settings: "Settings", container: str) -> None:
+def wait_for_database(settings: Settings, container: str) -> None:
     """Return as soon as the database in `container` accepts connections.
 
     Raises:

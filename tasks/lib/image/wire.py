@@ -18,15 +18,13 @@ from tasks.lib.console import spoken
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.google.answers import object_in
 from tasks.lib.image import tls
-from tasks.lib.image.credentials import is_google
+from tasks.lib.image.credentials import Login, is_google
 from tasks.lib.image.refusals import is_lasting, when_unreachable
 from tasks.lib.retry import TEMPORARY, Attempts, retry_after
 from tasks.lib.settings.values import is_this_machine
 
 if TYPE_CHECKING:
     from requests import Response, Session
-
-    from tasks.lib.image.credentials import Login
 
 NO_PROXY = {"http": "", "https": ""}
 FIRST_PAUSE = 0.2
@@ -51,7 +49,7 @@ class Wire:
     """
 
     def __init__(
-        self, address: str, find_login: "Callable[[], Login | None]", attempt_limit: float, limit: float,
+        self, address: str, find_login: Callable[[], Login | None], attempt_limit: float, limit: float,
         ca_file: str = "",
     ) -> None:  # fmt: skip
         self._address = address
@@ -205,14 +203,14 @@ def _session() -> "Session":
     return WithoutTokenElsewhere()
 
 
-def token_request(asked: Mapping[str, str], login: "Login | None") -> Exchange:
+def token_request(asked: Mapping[str, str], login: Login | None) -> Exchange:
     """What asks for a token: https://distribution.github.io/distribution/spec/auth/token/."""
     query = "&".join(f"{name}={asked[name]}" for name in ("service", "scope") if name in asked)
     headers = {"Authorization": _basic(login)} if login else {}
     return Exchange("GET", f"{asked['realm']}?{query}", headers)
 
 
-def _basic(login: "Login | None") -> str:
+def _basic(login: Login | None) -> str:
     """The header with name and password; empty where there are none."""
     if login is None:
         return ""

@@ -30,13 +30,12 @@ from tasks.lib.kms.errors import (
     problem_of,
 )
 from tasks.lib.redaction import Secret
+from tasks.lib.settings.model import Settings, TimeLimits
 
 if TYPE_CHECKING:
     import grpc
     from google.auth.credentials import Credentials
     from google.cloud.kms_v1 import KeyManagementServiceClient
-
-    from tasks.lib.settings.model import Settings, TimeLimits
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
@@ -64,7 +63,7 @@ class Kms:
     """
 
     def __init__(
-        self, client: "KeyManagementServiceClient", tokens: Tokens, limits: "TimeLimits",
+        self, client: "KeyManagementServiceClient", tokens: Tokens, limits: TimeLimits,
         about: Callable[[str, str], Call],
     ) -> None:  # fmt: skip
         self._client = client
@@ -186,7 +185,7 @@ class Kms:
 
 
 @contextmanager
-def connected(settings: "Settings") -> Iterator[Kms]:
+def connected(settings: Settings) -> Iterator[Kms]:
     """A client for the KMS that settings name; its connection is closed when the block ends.
 
     Raises:
@@ -211,7 +210,7 @@ def connected(settings: "Settings") -> Iterator[Kms]:
         kms.close()
 
 
-def _client(settings: "Settings") -> "KeyManagementServiceClient":
+def _client(settings: Settings) -> "KeyManagementServiceClient":
     """Google's client.  It logs no messages, which hold plaintext, whatever is set."""
     import logging
 
@@ -223,7 +222,7 @@ def _client(settings: "Settings") -> "KeyManagementServiceClient":
     return KeyManagementServiceClient(transport=transport(channel=_channel(settings)))
 
 
-def _channel(settings: "Settings") -> "grpc.Channel":
+def _channel(settings: Settings) -> "grpc.Channel":
     import grpc
 
     host, ca_file = settings.google.kms, settings.google.ca_file

@@ -1,15 +1,12 @@
 """This repository's own image: which steps run it, and building it from this checkout."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from tasks.lib.errors import Failure
 from tasks.lib.image import build, docker
 from tasks.lib.image.reference import Reference, parse
 from tasks.lib.pipeline.steps import ReadyStep
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Settings
+from tasks.lib.settings.model import Settings
 
 # Tags that end so are the stage with Docker's client; all others the one without.
 WITH_DOCKER = "-docker"
@@ -21,7 +18,7 @@ def is_own(step: ReadyStep, image: str) -> bool:
     return plain and parse(step.image).name == parse(image).name
 
 
-def build_own_images(settings: "Settings", images: Iterable[str]) -> None:
+def build_own_images(settings: Settings, images: Iterable[str]) -> None:
     """Build those of `images` that are the orchestrator's and not named by digest."""
     own = parse(settings.pipeline.orchestrator)
     for image in dict.fromkeys(parse(name) for name in images):
@@ -34,7 +31,7 @@ def build_own_images(settings: "Settings", images: Iterable[str]) -> None:
                 ) from failure
 
 
-def plan(settings: "Settings", image: Reference) -> docker.Build:
+def plan(settings: Settings, image: Reference) -> docker.Build:
     """Decide how one of the orchestrator's images is built."""
     return docker.Build(
         source=settings.root,

@@ -10,10 +10,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from tasks.lib import console
-from tasks.lib.build_variables import repository_full_name
+from tasks.lib.build_variables import BuildVariables, repository_full_name
 from tasks.lib.console import spoken
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.image import checkout, engine
@@ -27,10 +27,7 @@ from tasks.lib.pipeline.substitutions import USER_DEFINED
 from tasks.lib.pipeline.triggers import account_address
 from tasks.lib.redaction import Public, Redactor, Secret
 from tasks.lib.secrets import sensitive
-
-if TYPE_CHECKING:
-    from tasks.lib.build_variables import BuildVariables
-    from tasks.lib.settings.model import Environment, Settings
+from tasks.lib.settings.model import Environment, Settings
 
 Ended = Callable[[Sequence[Result]], None]
 COLOURS = {"SUCCESS": "green", "FAILURE": "red", "TIMEOUT": "red", "CANCELLED": "yellow"}
@@ -60,8 +57,8 @@ class Request:
 
     file: Path
     source: Path  # the checkout that becomes /workspace
-    environment: "Environment"  # that the branch deploys to
-    variables: "BuildVariables"
+    environment: Environment  # that the branch deploys to
+    variables: BuildVariables
     start: str = ""  # the step to begin at; empty for the first
     only: str = ""  # the step to run alone; empty for all
     substitutions: Mapping[str, str]
@@ -70,7 +67,7 @@ class Request:
     settings_file: Path | None = None  # of this run, which this repository's tasks read too
 
 
-def run_build(settings: "Settings", request: Request, ended: Ended = lambda _: None) -> list[Result]:
+def run_build(settings: Settings, request: Request, ended: Ended = lambda _: None) -> list[Result]:
     """Run the pipeline; `ended` takes how each step ended, also when the build fails.
 
     Raises:
@@ -120,7 +117,7 @@ def named(options: Sequence[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def substitutions(settings: "Settings", request: Request) -> dict[str, str]:
+def substitutions(settings: Settings, request: Request) -> dict[str, str]:
     """What a trigger would give: the built-in substitutions and the environment's own."""
     variables, tag = request.variables, request.variables.tag_name
     tagged = "" if tag == settings.image.default_tag else tag
@@ -150,7 +147,7 @@ def substitutions(settings: "Settings", request: Request) -> dict[str, str]:
 
 @contextmanager
 def _in_containers(
-    settings: "Settings", request: Request, steps: Sequence[ReadyStep], values: Mapping[str, Secret],
+    settings: Settings, request: Request, steps: Sequence[ReadyStep], values: Mapping[str, Secret],
     env: Mapping[str, str], workspace: Path,
 ) -> Iterator[containers.Containers]:  # fmt: skip
     """What runs the steps in containers; images and volumes are prepared, and volumes removed afterwards."""
@@ -224,7 +221,7 @@ def _failure(result: Result) -> Failure:
     return Failure(f"The pipeline stopped at step {step.title}: {how}.", "Its output is above.", again)
 
 
-def keep_artifacts(settings: "Settings", build: ReadyBuild, take: artifacts.Take) -> None:
+def keep_artifacts(settings: Settings, build: ReadyBuild, take: artifacts.Take) -> None:
     """Keep the build's artifacts on this machine, where it ended well or not."""
     folder = settings.root / settings.pipeline.artifacts / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
     try:
@@ -234,7 +231,7 @@ def keep_artifacts(settings: "Settings", build: ReadyBuild, take: artifacts.Take
         console.say(f"Warning: artifacts could not be kept in {folder}: {problem}")
 
 
-def push_images(settings: "Settings", images: Sequence[str]) -> None:
+def push_images(settings: Settings, images: Sequence[str]) -> None:
     """Push what the build file lists under `images`, as Cloud Build does after the last step."""
     for image in map(parse, images):
         if not may_change(settings, image):

@@ -6,19 +6,16 @@ A variable of the same name wins, so that a developer can run a step without acc
 import base64
 import os
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tasks.lib.background import call
 from tasks.lib.errors import Failure
 from tasks.lib.pipeline.steps import Encrypted, Source
 from tasks.lib.redaction import Secret
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Settings
+from tasks.lib.settings.model import Settings
 
 
-def values(settings: "Settings", sources: Mapping[str, Source], wanted: Collection[str]) -> dict[str, Secret]:
+def values(settings: Settings, sources: Mapping[str, Source], wanted: Collection[str]) -> dict[str, Secret]:
     """The values of the variables `wanted`; a Failure says how to give one by hand."""
     found = {name: Secret(os.fsencode(os.environ[name])) for name in wanted if name in os.environ}
     encrypted = {}
@@ -31,7 +28,7 @@ def values(settings: "Settings", sources: Mapping[str, Source], wanted: Collecti
     return {**found, **(decrypt(settings, encrypted) if encrypted else {})}
 
 
-def decrypt(settings: "Settings", encrypted: Mapping[str, Encrypted]) -> dict[str, Secret]:
+def decrypt(settings: Settings, encrypted: Mapping[str, Encrypted]) -> dict[str, Secret]:
     """Decrypt values that are in the build file."""
     from tasks.lib.kms.client import connected
 
@@ -39,7 +36,7 @@ def decrypt(settings: "Settings", encrypted: Mapping[str, Encrypted]) -> dict[st
         return {name: kms.decrypt(one.key, one.ciphertext).plaintext for name, one in encrypted.items()}
 
 
-def fetch(settings: "Settings", name: str, version: str) -> Secret:
+def fetch(settings: Settings, name: str, version: str) -> Secret:
     """Read one version from Secret Manager and check its checksum."""
     import google_crc32c
     from requests import RequestException

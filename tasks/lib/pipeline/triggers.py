@@ -11,16 +11,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tasks.lib import console, process
 from tasks.lib.build_variables import repository_full_name
 from tasks.lib.deploy.backup import cloud_sql
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.image.reference import Reference, parse
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Environment, Settings
+from tasks.lib.settings.model import Environment, Settings
 
 Commands = list[tuple[str, ...]]
 SPECIAL: Final = re.compile(r"[.+*?()|\[\]{}^$\\]")
@@ -29,7 +27,7 @@ ALREADY_THERE: Final = re.compile("already[ _]exists", re.IGNORECASE)
 GCR_LOCATIONS: Final = {"gcr.io": "us", "us.gcr.io": "us", "eu.gcr.io": "europe", "asia.gcr.io": "asia"}
 
 
-def commands(settings: "Settings", project: str) -> Commands:
+def commands(settings: Settings, project: str) -> Commands:
     """Everything that has to be made in `project`, in the order in which to make it."""
     if not PROJECT.fullmatch(project):
         raise UsageError(
@@ -50,12 +48,12 @@ def commands(settings: "Settings", project: str) -> Commands:
     return made
 
 
-def account_address(environment: "Environment", project: str) -> str:
+def account_address(environment: Environment, project: str) -> str:
     """The service account that an environment's builds run as."""
     return f"lookit-deploy-{environment.name}@{project}.iam.gserviceaccount.com"
 
 
-def account(environment: "Environment", project: str) -> Commands:
+def account(environment: Environment, project: str) -> Commands:
     """Make the service account."""
     return [
         ("gcloud", "iam", "service-accounts", "create", f"lookit-deploy-{environment.name}",
@@ -63,7 +61,7 @@ def account(environment: "Environment", project: str) -> Commands:
     ]  # fmt: skip
 
 
-def rights(settings: "Settings", environment: "Environment", project: str) -> Commands:
+def rights(settings: Settings, environment: Environment, project: str) -> Commands:
     """Grant what the chain does, each on the smallest resource that can carry it."""
     account = f"serviceAccount:{account_address(environment, project)}"
     member, kms, database = f"--member={account}", settings.kms, environment.database
@@ -86,7 +84,7 @@ def rights(settings: "Settings", environment: "Environment", project: str) -> Co
     ]  # fmt: skip
 
 
-def image_rights(settings: "Settings", member: str) -> Commands:
+def image_rights(settings: Settings, member: str) -> Commands:
     """Let `member` push the application's image and pull the orchestrator's, where Google keeps them."""
     pushed = artifact_repository(parse(settings.image.repository))
     pulled = artifact_repository(parse(settings.pipeline.orchestrator))
@@ -121,7 +119,7 @@ def artifact_repository(image: Reference) -> ArtifactRepository | None:
     return ArtifactRepository(location, project, path.partition("/")[0]) if is_google else None
 
 
-def trigger(settings: "Settings", environment: "Environment", project: str) -> tuple[str, ...]:
+def trigger(settings: Settings, environment: Environment, project: str) -> tuple[str, ...]:
     """Make the trigger: pushes to the environment's branch of the application start the chain."""
     owner, _, name = repository_full_name(settings.source.repository).rpartition("/")
     return (

@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import yaml
 
@@ -20,9 +20,7 @@ from tasks.lib.files import write_atomically
 from tasks.lib.redaction import Secret
 from tasks.lib.render.templates import fill_tree
 from tasks.lib.secrets.expected import refuse_errors
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Environment, Settings
+from tasks.lib.settings.model import Environment, Settings
 
 # A build that lasts less than a second need not collect garbage as a server would: a quarter less of the
 # processor's time for 25 MB more.  A value that is set already wins.
@@ -31,7 +29,7 @@ HEAP: Final = {"GOGC": "400"}
 KUSTOMIZATIONS: Final = frozenset({"kustomization.yaml", "kustomization.yml", "Kustomization"})
 
 
-def kubectl(settings: "Settings") -> str:
+def kubectl(settings: Settings) -> str:
     """The kubectl to run: the one that settings name, else the pinned one beside this Python, else PATH's."""
     beside = Path(sys.executable).with_name("kubectl")
     return settings.kustomize.kubectl or (str(beside) if beside.exists() else "kubectl")
@@ -43,8 +41,8 @@ def build_argv(program: str, overlay: Path, options: str = "") -> tuple[str, ...
 
 
 def build(
-    settings: "Settings",
-    environment: "Environment",
+    settings: Settings,
+    environment: Environment,
     variables: Mapping[str, str],
     secrets: Mapping[str, Secret],
     folder: Path,
@@ -104,7 +102,7 @@ def _copy(tree: Path, copy: Path) -> None:
         ) from error
 
 
-def _add_plaintexts(copy: Path, environment: "Environment", secrets: Mapping[str, Secret]) -> None:
+def _add_plaintexts(copy: Path, environment: Environment, secrets: Mapping[str, Secret]) -> None:
     """Write the plaintext files where the overlay expects them, but through no link out of the copy."""
     folder = copy / environment.secrets.plaintexts
     if secrets and not folder.resolve().is_relative_to(copy.resolve()):
@@ -120,7 +118,7 @@ def _add_plaintexts(copy: Path, environment: "Environment", secrets: Mapping[str
         write_atomically(folder / name, plaintext.reveal())
 
 
-def _refuse_outside(settings: "Settings", environment: "Environment", copy: Path, said: str) -> None:
+def _refuse_outside(settings: Settings, environment: Environment, copy: Path, said: str) -> None:
     """End with a Failure that names what is outside the tree, if that is what a message is about."""
     outside = [*_links_out(copy), *_references_out(copy)]
     if places := dict.fromkeys(words for written, words in outside if written in said):

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from tasks.lib.background import Background
 from tasks.lib.build_variables import BuildVariables
@@ -12,10 +11,8 @@ from tasks.lib.redaction import Redactor, Secret
 from tasks.lib.render import documents, kustomize, validation
 from tasks.lib.render.pods import at
 from tasks.lib.secrets import sensitive
+from tasks.lib.settings.model import Environment, Settings
 from tasks.lib.workspace import workspace
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Environment, Settings
 
 
 @dataclass(frozen=True)
@@ -33,8 +30,8 @@ class Rendered:
 
 
 def render(
-    settings: "Settings",
-    environment: "Environment",
+    settings: Settings,
+    environment: Environment,
     variables: BuildVariables,
     secrets: Mapping[str, Secret],
 ) -> Rendered:
@@ -69,7 +66,7 @@ def render(
     return Rendered(found, warnings, redactor)
 
 
-def declared(settings: "Settings", environment: "Environment", variables: BuildVariables) -> dict[str, str]:
+def declared(settings: Settings, environment: Environment, variables: BuildVariables) -> dict[str, str]:
     """What templates may refer to: Cloud Build's variables, the image's repository and the environment."""
     return {
         **variables.as_environment(),

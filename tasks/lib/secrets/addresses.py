@@ -2,14 +2,11 @@
 
 import re
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets.expected import values
-
-if TYPE_CHECKING:
-    from tasks.lib.secrets.files import SecretFile
+from tasks.lib.secrets.files import SecretFile
 
 # # / and ? end what stands before the host, % begins an escape, [ and ] make the host invalid.
 FIT = re.compile(rb"[ -~]*")
@@ -17,7 +14,7 @@ UNFIT = re.compile(rb"[#%/?\[\]]")
 
 
 def refuse_unfit(
-    file: "SecretFile", plaintext: Secret, keys: Collection[str], before: Secret | None = None
+    file: SecretFile, plaintext: Secret, keys: Collection[str], before: Secret | None = None
 ) -> None:
     """Refuse values of `keys` that an address would cut or change; what `before` has too is left alone.
 

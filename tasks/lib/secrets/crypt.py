@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -11,12 +11,10 @@ from tasks.lib.background import side_by_side
 from tasks.lib.errors import Failure
 from tasks.lib.files import write_atomically
 from tasks.lib.kms.client import Kms, Opened, connected
+from tasks.lib.redaction import Secret
 from tasks.lib.secrets.envelope import Form, seal, unseal
 from tasks.lib.secrets.files import SecretFile, known_files, secret_files
-
-if TYPE_CHECKING:
-    from tasks.lib.redaction import Secret
-    from tasks.lib.settings.model import Environment, Settings
+from tasks.lib.settings.model import Environment, Settings
 
 CIPHERTEXT_MODE = 0o644
 # Waiting is all that these threads do; KMS allows far more calls a minute.
@@ -26,7 +24,7 @@ Result = TypeVar("Result")
 Failures = dict[SecretFile, Failure]
 
 
-def decrypt_all(settings: "Settings", environment: "Environment") -> "dict[str, Secret]":
+def decrypt_all(settings: Settings, environment: Environment) -> dict[str, Secret]:
     """The plaintexts of an environment by file name, in memory; without any, KMS is not asked.
 
     Raises:
@@ -49,9 +47,9 @@ def open_file(kms: Kms, file: SecretFile) -> Opened:
 
 
 def encrypt_all(
-    settings: "Settings",
-    environment: "Environment",
-    plaintexts: "Mapping[str, Secret]",
+    settings: Settings,
+    environment: Environment,
+    plaintexts: Mapping[str, Secret],
     form: Form = Form.HEADED,
 ) -> None:
     """Encrypt plaintexts, by file name; all are encrypted before the first is written.
@@ -70,7 +68,7 @@ def encrypt_all(
     all_of(files, lambda file: _write(file, sealed[file]), lambda: None, f"{of} written")
 
 
-def as_encrypter(settings: "Settings") -> "Settings":
+def as_encrypter(settings: Settings) -> Settings:
     """The settings with the key owner's credentials instead of the deployer's, where settings name them."""
     google = settings.google
     if not google.encrypter_credentials_file:

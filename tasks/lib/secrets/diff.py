@@ -6,12 +6,11 @@ it tells whether a value changed and nothing about it, not even to someone who g
 
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import write_atomically
@@ -22,11 +21,7 @@ from tasks.lib.secrets.crypt import all_of
 from tasks.lib.secrets.envelope import as_it_was, parse, unseal
 from tasks.lib.secrets.expected import Held, values
 from tasks.lib.secrets.files import SUFFIX, SecretFile, secret_files
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tasks.lib.settings.model import Settings
+from tasks.lib.settings.model import Settings
 
 FINGERPRINT_KEY = "lookit-textconv.key"
 
@@ -74,7 +69,7 @@ class Difference:
         return f"{self}  {before!r} → {now!r}"
 
 
-def differences(settings: "Settings", files: "Sequence[SecretFile]", revision: str) -> list[Difference]:
+def differences(settings: Settings, files: Sequence[SecretFile], revision: str) -> list[Difference]:
     """Compare every file as it was at `revision` with what it is now, in parallel.
 
     Raises:
@@ -100,7 +95,7 @@ def compare(place: str, before: Mapping[str, Held], now: Mapping[str, Held]) -> 
     return [Difference(place, before.get(key), now.get(key)) for key in dict.fromkeys((*before, *now))]
 
 
-def text_of(settings: "Settings", path: Path) -> str:
+def text_of(settings: Settings, path: Path) -> str:
     """One line for each key of an encrypted file, or of git's copy of an older one, with its fingerprint.
 
     For someone who cannot decrypt it: why not, and the ciphertext's own fingerprint, since `git diff` would
@@ -137,7 +132,7 @@ def committed(path: Path, revision: str) -> bytes | None:
     return git.output(("git", "show", f"{revision}:./{relative}"), folder)
 
 
-def _check_revision(files: "Sequence[SecretFile]", revision: str) -> None:
+def _check_revision(files: Sequence[SecretFile], revision: str) -> None:
     argv = ("git", "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if not files:
         return
@@ -153,7 +148,7 @@ def _opened(kms: Kms, file: SecretFile, content: bytes) -> dict[str, Held]:
     return values(file.name, unseal(kms, file, content).plaintext)
 
 
-def _file_of(settings: "Settings", path: Path, content: bytes) -> SecretFile:
+def _file_of(settings: Settings, path: Path, content: bytes) -> SecretFile:
     """Which secret file this is: its header says so; a raw one is known by its name alone."""
     header = parse(content).header
     for environment in settings.environments.values():

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasks.lib import console, process, signals
 from tasks.lib.errors import Failure, UsageError, nearest
@@ -21,10 +20,8 @@ from tasks.lib.secrets.envelope import parse, seal, unseal
 from tasks.lib.secrets.expected import expected_keys, findings_in, refuse_emptied, refuse_errors
 from tasks.lib.secrets.files import SecretFile
 from tasks.lib.secrets.plaintexts import tell_lacking
+from tasks.lib.settings.model import Settings
 from tasks.lib.workspace import workspace
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Settings
 
 # Vim would keep pieces of the text in its swap, undo and info files, which outlive the editing.  -c: what the
 # person's own vimrc says comes before.
@@ -43,7 +40,7 @@ class Before:
     plaintext: Secret
 
 
-def edit(settings: "Settings", file: SecretFile, environ: Mapping[str, str]) -> bool:
+def edit(settings: Settings, file: SecretFile, environ: Mapping[str, str]) -> bool:
     """Open a file's plaintext in the editor, in memory, and encrypt it if it was changed, which is returned.
 
     Raises:
@@ -71,7 +68,7 @@ def edit(settings: "Settings", file: SecretFile, environ: Mapping[str, str]) -> 
                 return True
 
 
-def set_value(settings: "Settings", file: SecretFile, key: str, value: Secret) -> bool:
+def set_value(settings: Settings, file: SecretFile, key: str, value: Secret) -> bool:
     """Set one key of an env file; whether that changed it.
 
     Raises:
@@ -91,7 +88,7 @@ def set_value(settings: "Settings", file: SecretFile, key: str, value: Secret) -
     return True
 
 
-def file_with(settings: "Settings", files: list[SecretFile], key: str) -> SecretFile:
+def file_with(settings: Settings, files: list[SecretFile], key: str) -> SecretFile:
     """The env file whose list of expected keys has `key`; a UsageError where none has it."""
     lists = {file: expected_keys(file) or [] for file in files if file.name.endswith(".env")}
     for file, keys in lists.items():
@@ -201,13 +198,13 @@ def _check_value(key: str, value: Secret) -> None:
         )
 
 
-def _opened(settings: "Settings", file: SecretFile) -> Before:
+def _opened(settings: Settings, file: SecretFile) -> Before:
     content = file.encrypted()
     with connected(settings) as kms:
         return Before(content, unseal(kms, file, content).plaintext)
 
 
-def _save(settings: "Settings", file: SecretFile, before: Before, plaintext: Secret) -> None:
+def _save(settings: Settings, file: SecretFile, before: Before, plaintext: Secret) -> None:
     """Encrypt a file in the form it had, unless its text is not valid, and say what is newly doubtful."""
     refuse_errors({file.name: plaintext}, "nothing was encrypted", f"Fix it: {file.command('edit')}")
     refuse_emptied(file, plaintext)

@@ -8,15 +8,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets import dotenv, jsonfile
 from tasks.lib.secrets.dotenv import Finding, Severity
-
-if TYPE_CHECKING:
-    from tasks.lib.secrets.files import SecretFile
+from tasks.lib.secrets.files import SecretFile
 
 SUFFIX = ".expected"
 WHOLE = "(the whole file)"
@@ -38,7 +35,7 @@ class Comparison:
     unexpected: tuple[str, ...]
 
 
-def expected_keys(file: "SecretFile") -> list[str] | None:
+def expected_keys(file: SecretFile) -> list[str] | None:
     """The keys that `file` should have; None where there is no list, a Failure where that is not valid."""
     path = _list_of(file)
     if not path.exists():
@@ -82,12 +79,12 @@ def compare(expected: Sequence[str], found: Mapping[str, str]) -> Comparison:
     )
 
 
-def lacking(file: "SecretFile", plaintext: Secret) -> tuple[str, ...]:
+def lacking(file: SecretFile, plaintext: Secret) -> tuple[str, ...]:
     """The expected keys that a plaintext of `file` has not; a Failure where the list is not valid."""
     return compare(expected_keys(file) or (), keys_in(file.name, plaintext.reveal())[0]).missing
 
 
-def refuse_emptied(file: "SecretFile", plaintext: Secret) -> None:
+def refuse_emptied(file: SecretFile, plaintext: Secret) -> None:
     """Refuse a plaintext without a single key where some are expected: a pipe that failed leaves one."""
     if (wanted := expected_keys(file)) and not keys_in(file.name, plaintext.reveal())[0]:
         raise Failure(
@@ -120,7 +117,7 @@ def findings_in(name: str, plaintext: Secret) -> list[Finding]:
     return keys_in(name, plaintext.reveal())[1]
 
 
-def _list_of(file: "SecretFile") -> Path:
+def _list_of(file: SecretFile) -> Path:
     """Where the list of a file's expected keys is, or would be."""
     return file.plaintext.with_name(file.name + SUFFIX)
 

@@ -1,16 +1,12 @@
 """The encrypted files that an environment has according to its settings, and where they are."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasks.lib.errors import Failure, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tasks.lib.settings.model import Environment, Settings
+from tasks.lib.settings.model import Environment, Settings
 
 SUFFIX = ".enc"
 # How an encrypted file begins: with our header, or as Cloud KMS's ciphertexts do, with a field of 36 bytes
@@ -56,7 +52,7 @@ class SecretFile:
         return content
 
 
-def secret_files(settings: "Settings", environment: "Environment") -> list[SecretFile]:
+def secret_files(settings: Settings, environment: Environment) -> list[SecretFile]:
     """The secret files of an environment, in the order of the settings; the release key once it exists."""
     return [
         file
@@ -65,7 +61,7 @@ def secret_files(settings: "Settings", environment: "Environment") -> list[Secre
     ]
 
 
-def known_files(settings: "Settings", environment: "Environment") -> list[SecretFile]:
+def known_files(settings: Settings, environment: Environment) -> list[SecretFile]:
     """The same with the release key's file even where it has not been made yet."""
     secrets = environment.secrets
     sealing = {RELEASE_KEY: secrets.release_key} if secrets.seals else {}
@@ -83,14 +79,14 @@ def known_files(settings: "Settings", environment: "Environment") -> list[Secret
     ]
 
 
-def one_file(settings: "Settings", environment: "Environment", name: str) -> SecretFile:
+def one_file(settings: Settings, environment: Environment, name: str) -> SecretFile:
     """The secret file called `name`, or `name.enc`; a UsageError names those that the environment has."""
     if not name:
         raise UsageError("No file was named.", "", "See environments.….secrets.files: ./inv settings")
     return files_called(known_files(settings, environment), name, f" for {environment.name}")[0]
 
 
-def files_called(files: "Sequence[SecretFile]", name: str, whose: str = "") -> list[SecretFile]:
+def files_called(files: Sequence[SecretFile], name: str, whose: str = "") -> list[SecretFile]:
     """Those of `files` that are called `name`, in every environment, or a UsageError; all, for no name."""
     wanted = Path(name).name.removesuffix(SUFFIX)
     found = [file for file in files if not name or file.name == wanted]
@@ -104,7 +100,7 @@ def files_called(files: "Sequence[SecretFile]", name: str, whose: str = "") -> l
     return found
 
 
-def strays(files: "Sequence[SecretFile]") -> list[Path]:
+def strays(files: Sequence[SecretFile]) -> list[Path]:
     """Encrypted files beside `files` that are not in the settings, so that no task looks after them."""
     known = {file.ciphertext for file in files}
     folders = dict.fromkeys(file.ciphertext.parent for file in files)

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from tasks.lib import console
 from tasks.lib.errors import Failure
@@ -20,10 +19,8 @@ from tasks.lib.secrets import expected, git, not_ciphertext, sensitive
 from tasks.lib.secrets.crypt import for_each, open_file
 from tasks.lib.secrets.envelope import unseal
 from tasks.lib.secrets.files import KMS_CIPHERTEXT, MAGIC, SUFFIX, SecretFile, secret_files
+from tasks.lib.settings.model import Settings
 from tasks.lib.spellings import base64_bodies
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Settings
 
 # Shorter values ("true", "1234567") are in many an innocent file.
 SHORTEST = 8
@@ -55,7 +52,7 @@ class Needle:
     text: Secret
 
 
-def check(settings: "Settings", listing: Sequence[str]) -> int:
+def check(settings: Settings, listing: Sequence[str]) -> int:
     """Examine the files that `listing` (STAGED or TRACKED) names, as git's index has them; how many they are.
 
     Raises:
@@ -120,7 +117,7 @@ def needles(plaintexts: Mapping[str, Secret], known: Public) -> list[Needle]:
     return list(dict.fromkeys(found))
 
 
-def public(settings: "Settings") -> Public:
+def public(settings: Settings) -> Public:
     """What may be committed: no more than these settings, since a secret could be in any other."""
     stated = [settings.kms.project, settings.kms.location]
     for environment in settings.environments.values():
@@ -206,7 +203,7 @@ def _batch(paths: Sequence[str], answer: bytes) -> dict[str, bytes]:
 
 
 def _by_decrypting(
-    settings: "Settings", files: list[SecretFile], strays: Mapping[str, bytes]
+    settings: Settings, files: list[SecretFile], strays: Mapping[str, bytes]
 ) -> tuple[list[Needle], list[Leak]]:
     """What to look for, and which strays decrypt; nothing, with a message, for someone who cannot decrypt."""
     present = [file for file in files if file.ciphertext.exists()]

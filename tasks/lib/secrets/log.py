@@ -3,13 +3,10 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tasks.lib.kms.keys import Key, parse
 from tasks.lib.secrets import git
-
-if TYPE_CHECKING:
-    from tasks.lib.secrets.files import SecretFile
+from tasks.lib.secrets.files import SecretFile
 
 # A NUL begins each field: the one character that no commit can hold.
 FIELDS = ("%h", "%ad", "%an <%ae>", "%s", "")
@@ -33,7 +30,7 @@ def log_argv(paths: Sequence[str]) -> tuple[str, ...]:
     return ("git", "log", f"--format={FORMAT}", "--date=iso-strict", "--name-status", "--", *paths)
 
 
-def log(files: "Sequence[SecretFile]") -> list[Entry]:
+def log(files: Sequence[SecretFile]) -> list[Entry]:
     """The commits that changed any of `files`, newest first; a Failure outside a git repository."""
     argv = log_argv([str(file.ciphertext) for file in files])
     return parse_log(git.output(argv, git.folder_of(files[0].ciphertext)).decode(errors="replace"))

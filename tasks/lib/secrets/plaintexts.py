@@ -1,9 +1,9 @@
 """Plaintext files on disk: those to be encrypted, and those that `decrypt` writes for git to ignore."""
 
 import shlex
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasks.lib import console
 from tasks.lib.errors import Failure, UsageError
@@ -13,12 +13,8 @@ from tasks.lib.secrets import git
 from tasks.lib.secrets.addresses import refuse_unfit
 from tasks.lib.secrets.expected import findings_in, lacking, refuse_emptied, refuse_errors
 from tasks.lib.secrets.files import SecretFile, known_files, one_file, secret_files
+from tasks.lib.settings.model import Environment, Settings
 from tasks.lib.signals import uninterrupted
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from tasks.lib.settings.model import Environment, Settings
 
 PLAINTEXT_MODE = 0o600
 # Reads paths from stdin and prints those that git ignores; exits with 1 when it ignores none.
@@ -35,9 +31,7 @@ def refuse_unclear(name: str, is_all: bool, source: str) -> None:
         )
 
 
-def read(
-    settings: "Settings", environment: "Environment", name: str, source: str = ""
-) -> "dict[str, Secret]":
+def read(settings: Settings, environment: Environment, name: str, source: str = "") -> dict[str, Secret]:
     """The plaintexts to encrypt by file name: of one file, or of all that are there for an empty `name`.
 
     `source` is where that one file's plaintext is; empty for where `decrypt` writes it.
@@ -70,7 +64,7 @@ def _read(path: Path) -> Secret:
         raise Failure("The plaintext cannot be read.", str(error), look) from error
 
 
-def check(settings: "Settings", environment: "Environment", given: "Mapping[str, Secret]") -> None:
+def check(settings: Settings, environment: Environment, given: Mapping[str, Secret]) -> None:
     """Refuse plaintexts that kustomize or Kubernetes would refuse, and say what is doubtful about the rest.
 
     Raises:
@@ -95,7 +89,7 @@ def tell_lacking(file: SecretFile, plaintext: Secret) -> None:
 
 
 def refuse_edited(
-    environment: "Environment", files: "Sequence[SecretFile]", plaintexts: "Mapping[str, Secret]"
+    environment: Environment, files: Sequence[SecretFile], plaintexts: Mapping[str, Secret]
 ) -> None:
     """Refuse to overwrite a plaintext that was edited: one that differs and is newer than its encrypted file.
 
@@ -123,7 +117,7 @@ def _is_edited(file: SecretFile, now: bytes) -> bool:
         return False
 
 
-def write(files: "Sequence[SecretFile]", plaintexts: "Mapping[str, Secret]") -> None:
+def write(files: Sequence[SecretFile], plaintexts: Mapping[str, Secret]) -> None:
     """Write plaintexts where the tree expects them, each whole and for this user only.
 
     What an earlier call that was killed left half-written is removed; a signal waits until all are there.
@@ -151,7 +145,7 @@ def write(files: "Sequence[SecretFile]", plaintexts: "Mapping[str, Secret]") -> 
         ) from error
 
 
-def _not_removed(files: "Sequence[SecretFile]") -> list[Path]:
+def _not_removed(files: Sequence[SecretFile]) -> list[Path]:
     """Remove all plaintexts; the paths of those that cannot be removed."""
     for file in files:
         with suppress(OSError):
@@ -159,7 +153,7 @@ def _not_removed(files: "Sequence[SecretFile]") -> list[Path]:
     return [file.plaintext for file in files if file.plaintext.is_file()]
 
 
-def _check_ignored(paths: "Sequence[Path]") -> None:
+def _check_ignored(paths: Sequence[Path]) -> None:
     """Refuse to put plaintext where a commit could pick it up; outside a checkout there is no such danger."""
     folder = git.folder_of(paths[0])
     if not any((parent / ".git").exists() for parent in (folder, *folder.parents)):

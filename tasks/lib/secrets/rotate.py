@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.kms.client import Kms, connected
@@ -18,9 +17,7 @@ from tasks.lib.redaction import Secret
 from tasks.lib.secrets.crypt import all_of, as_encrypter, open_file, overwrite
 from tasks.lib.secrets.envelope import parse, seal, unseal
 from tasks.lib.secrets.files import SecretFile
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Settings
+from tasks.lib.settings.model import Settings
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class Connections:
         self.sealer.close()
 
 
-def rotate(settings: "Settings", files: Sequence[SecretFile]) -> dict[SecretFile, bool]:
+def rotate(settings: Settings, files: Sequence[SecretFile]) -> dict[SecretFile, bool]:
     """Re-encrypt every file that an older key version encrypted, then check all of them again.
 
     Returns whether each file was rewritten.
@@ -52,7 +49,7 @@ def rotate(settings: "Settings", files: Sequence[SecretFile]) -> dict[SecretFile
     return done
 
 
-def rekey(settings: "Settings", files: Sequence[SecretFile], key: str) -> dict[SecretFile, bool]:
+def rekey(settings: Settings, files: Sequence[SecretFile], key: str) -> dict[SecretFile, bool]:
     """Re-encrypt every file with another key, given by its full name; the settings still name the old key.
 
     Returns whether each file was rewritten: one that has the new key already is left alone.
@@ -74,21 +71,21 @@ def rekey(settings: "Settings", files: Sequence[SecretFile], key: str) -> dict[S
         return all_of(files, partial(_move, clients, key), clients.close, failed)
 
 
-def add_versions(settings: "Settings", keys: Sequence[str]) -> None:
+def add_versions(settings: Settings, keys: Sequence[str]) -> None:
     """Make a new primary version of each key, as its owner."""
     with connected(as_encrypter(settings)) as kms:
         for key in keys:
             kms.add_primary_version(key)
 
 
-def disposable_versions(settings: "Settings", keys: Sequence[str]) -> list[str]:
+def disposable_versions(settings: Settings, keys: Sequence[str]) -> list[str]:
     """Commands that disable the versions no file needs any more; without the permission, that list them."""
     with connected(as_encrypter(settings)) as kms:
         return [command for key in keys for command in _commands(kms, key)]
 
 
 @contextmanager
-def _connected(settings: "Settings") -> Iterator[Connections]:
+def _connected(settings: Settings) -> Iterator[Connections]:
     with connected(settings) as opener, connected(as_encrypter(settings)) as sealer:
         yield Connections(opener, sealer)
 

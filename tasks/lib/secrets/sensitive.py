@@ -7,13 +7,11 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from tasks.lib.redaction import Public, Redactor, Secret
 from tasks.lib.secrets.expected import WHOLE, values
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Settings
+from tasks.lib.settings.model import Settings
 
 BOUNDARY: Final = re.compile(r"-----(?:BEGIN|END) [A-Z0-9 ]+-----")
 # Certificates and public keys are for everybody.
@@ -28,7 +26,7 @@ NAMESPACE: Final = ("kubernetes.io/service-account-token", "namespace")
 PIECE: Final = 32
 
 
-def public(settings: "Settings", names: Iterable[str] = ()) -> Public:
+def public(settings: Settings, names: Iterable[str] = ()) -> Public:
     """What is not secret: the open keys of the settings, and all names in the settings and in `names`."""
     import msgspec
 

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasks.lib.errors import ChangesFound, Failure
 from tasks.lib.kms.client import Kms, connected
@@ -15,9 +14,7 @@ from tasks.lib.secrets.dotenv import Severity
 from tasks.lib.secrets.envelope import parse, unseal
 from tasks.lib.secrets.expected import compare, expected_keys, keys_in
 from tasks.lib.secrets.files import SUFFIX, SecretFile, strays
-
-if TYPE_CHECKING:
-    from tasks.lib.settings.model import Settings
+from tasks.lib.settings.model import Settings
 
 
 class State(Enum):
@@ -47,7 +44,7 @@ class Verdict:
         return {**asdict(self), "state": self.state.value}
 
 
-def verify(settings: "Settings", files: Sequence[SecretFile]) -> list[Verdict]:
+def verify(settings: Settings, files: Sequence[SecretFile]) -> list[Verdict]:
     """Examine every file, in parallel; what is wrong with one is in its verdict.
 
     Raises:
