@@ -31,10 +31,7 @@ class Background(Generic[Result]):
     def wait(self) -> Result:
         """Wait for the end of the work and return its result.
 
-        Raises:
-            BaseException: what the work raised.
-            KeyboardInterrupt: a signal came first.
-
+        Raises what the work raised, or KeyboardInterrupt where a signal came first.
         """
         self._ended.wait()
         if self._error is not None:
@@ -57,9 +54,7 @@ class Background(Generic[Result]):
 def call(function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
     """Call a function that blocks, such as an HTTP client's, in another thread if this is the main thread.
 
-    Raises:
-        KeyboardInterrupt: a signal came; the call goes on and its result is ignored.
-
+    Raises KeyboardInterrupt where a signal came; the call goes on and its result is ignored.
     """
     if not signals.in_main_thread():
         return function(*args, **kwargs)

@@ -82,11 +82,8 @@ def collect(
 ) -> BuildVariables:
     """Collect the build variables of a commit of `branch`, for any environment.
 
-    Raises:
-        UsageError: values are not valid; all of them are listed.
-        Failure: git could not find the commit.
-        TimedOut: git did not answer in time.
-
+    Raises UsageError where values are not valid; all of them are listed. Raises Failure where git could not
+    find the commit. Raises TimedOut where git did not answer in time.
     """
     variables = BuildVariables(
         commit_sha=commit or environ.get("COMMIT_SHA") or commit_from_git(settings, branch),

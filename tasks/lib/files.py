@@ -21,12 +21,8 @@ UNUSABLE_PATH = frozenset({ENAMETOOLONG, ELOOP})
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Write `data` to `path` atomically: readers, also after a crash, find the old file or the new one.
 
-    Missing parent folders are created, private unless others may read the file.
-
-    Raises:
-        OSError: the folder cannot be written; `path` is unchanged.
-        KeyboardInterrupt: a signal came before.
-
+    Missing parent folders are created, private unless others may read the file. Raises OSError where the
+    folder cannot be written; `path` is unchanged. Raises KeyboardInterrupt where a signal came before.
     """
     signals.check()
     make_folders(path.parent, 0o755 if mode & 0o077 else 0o700)

@@ -45,13 +45,9 @@ def run(
     """Run a program to its end and return its output; it is killed after `time_limit` seconds.
 
     `apart` runs it in its own process group, so that Ctrl-C does not reach it.  `setting` is the key of the
-    limit in invoke.yaml.
-
-    Raises:
-        Failure: the program is missing or cannot be started, or exited with a code that is not in `success`;
-            the last lines of its stderr are the reason.
-        TimedOut: it was still running at `time_limit`.
-
+    limit in invoke.yaml. Raises Failure where the program is missing or cannot be started, or exited with a
+    code that is not in `success`; the last lines of its stderr are the reason. Raises TimedOut where it was
+    still running at `time_limit`.
     """
     pipe = subprocess.PIPE
     try:
@@ -84,13 +80,10 @@ def stream(
 ) -> int:
     """Run a program in the foreground, on this process's own streams, and return its exit code.
 
-    If interrupted, or after `time_limit`, the program is asked to end and waited for.  `stop` ends it
-    in another way than by SIGTERM; it runs in its own session then, so that Ctrl-C does not reach it.
-
-    Raises:
-        Failure: the program is missing, or cannot be started.
-        TimedOut: it was still running at `time_limit`.
-
+    If interrupted, or after `time_limit`, the program is asked to end and waited for.  `stop` ends it in
+    another way than by SIGTERM; it runs in its own session then, so that Ctrl-C does not reach it. Raises
+    Failure where the program is missing, or cannot be started; TimedOut where it was still running at
+    `time_limit`.
     """
     output = sys.stderr if to_stderr else None
     try:

@@ -83,12 +83,8 @@ class Api:
     ) -> Json:
         """Send a request, and again while the error may be temporary: every request here may be repeated.
 
-        `doing` names it for error messages, such as `apply Deployment web`.
-
-        Raises:
-            ApiError: the server refused.
-            Unreachable: no answer in time.
-
+        `doing` names it for error messages, such as `apply Deployment web`. Raises ApiError where the server
+        refused, Unreachable where there is no answer in time.
         """
         attempts = Attempts(self.patience.total)
         headers = {"Accept": accept, "Content-Type": content_type}
@@ -146,10 +142,7 @@ class Api:
     def lines(self, path: str, *, query: Mapping[str, str], idle: float) -> Iterator[bytes]:
         """Stream the lines of a watch or a log until the server ends it or sends nothing for `idle` seconds.
 
-        Raises:
-            ApiError: the server refused.
-            Unreachable: the connection failed or broke.
-
+        Raises ApiError where the server refused, Unreachable where the connection failed or broke.
         """
         try:
             response = call(self._send, "GET", with_query(path, query), {"Accept": "*/*"}, None, idle)
@@ -187,9 +180,7 @@ class Api:
     def _decoded(self, data: bytes) -> Json:
         """The answer.
 
-        Raises:
-            Unreachable: it is not a JSON object: a proxy or a login page may have answered instead.
-
+        Raises Unreachable where it is not a JSON object: a proxy or a login page may have answered instead.
         """
         answer = object_in(data or b"{}")
         if answer is None:

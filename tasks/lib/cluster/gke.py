@@ -61,9 +61,7 @@ class Connection:
 def connect(settings: Settings, environment: Environment) -> Connection:
     """Connect to the environment's cluster; listing its kinds shows that it accepts the credentials.
 
-    Raises:
-        Failure: no credentials, no such cluster, not reachable, or it does not accept the credentials.
-
+    Raises Failure where there are no credentials or no such cluster, or it is not reachable or refuses them.
     """
     from tasks.lib.google.credentials import Tokens, credentials
     from tasks.lib.google.sessions import session_of
@@ -90,9 +88,8 @@ def reached(settings: Settings, environment: Environment) -> Iterator[Connection
 def find(settings: Settings, environment: Environment, session: "Session") -> Found:
     """Ask GKE for the environment's cluster.
 
-    Raises:
-        Failure: the cluster does not exist or is not usable, permission is missing, or GKE cannot be reached.
-
+    Raises Failure where the cluster does not exist or is not usable, permission is missing, or GKE cannot be
+    reached.
     """
     response = _ask(settings, environment, session)
     if response.status_code != 200:
@@ -103,9 +100,7 @@ def find(settings: Settings, environment: Environment, session: "Session") -> Fo
 def read(environment: Environment, answer: Mapping[str, Any]) -> Found:
     """Check that GKE's answer is about the right cluster, and read the endpoint in it.
 
-    Raises:
-        Failure: the answer is about another cluster, or one that cannot be deployed to.
-
+    Raises Failure where the answer is about another cluster, or one that cannot be deployed to.
     """
     found = (answer.get("location") or answer.get("zone"), answer.get("name"))
     if found != (environment.zone, environment.cluster):
@@ -124,9 +119,7 @@ def read(environment: Environment, answer: Mapping[str, Any]) -> Found:
 def endpoint(environment: Environment, answer: Mapping[str, Any]) -> Endpoint:
     """The DNS endpoint where it allows external traffic, else the IP address and its certificate authority.
 
-    Raises:
-        Failure: the answer has neither.
-
+    Raises Failure where the answer has neither.
     """
     dns: Json = (answer.get("controlPlaneEndpointsConfig") or {}).get("dnsEndpointConfig") or {}
     if dns.get("endpoint") and dns.get("allowExternalTraffic"):
@@ -199,9 +192,7 @@ def _expected(environment: Environment) -> dict[str, str]:
 def compare_mark(environment: Environment, found: Mapping[str, str]) -> None:
     """Check the mark's data.
 
-    Raises:
-        Failure: it names another environment or cluster.
-
+    Raises Failure where it names another environment or cluster.
     """
     wanted = _expected(environment)
     if dict(found) != wanted:
@@ -212,10 +203,7 @@ def compare_mark(environment: Environment, found: Mapping[str, str]) -> None:
 def check_mark(api: Api, environment: Environment) -> bool:
     """Compare the mark in the cluster with the environment; False where there is none yet.
 
-    Raises:
-        Failure: the mark names another environment or cluster.
-        ApiError: it cannot be read.
-
+    Raises Failure where the mark names another environment or cluster, ApiError where it cannot be read.
     """
     path = f"/api/v1/namespaces/{environment.namespace}/configmaps/{MARK}"
     try:
@@ -247,9 +235,7 @@ def lacks_namespace(api: Api, environment: Environment) -> bool:
 def create_namespace(api: Api, name: str) -> None:
     """Create a namespace; one that exists already is fine.
 
-    Raises:
-        NoNamespace: we may not.
-
+    Raises NoNamespace where we may not.
     """
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     try:

@@ -69,9 +69,7 @@ def discover_with(api: Api, brought: Collection[tuple[str, str]]) -> Kinds:
 def parse(document: Json) -> list[Kind]:
     """Read an APIGroupDiscoveryList.
 
-    Raises:
-        Failure: the server is too old for it.
-
+    Raises Failure where the server is too old for it.
     """
     if document.get("kind") != "APIGroupDiscoveryList":
         raise Failure(

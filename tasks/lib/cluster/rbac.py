@@ -175,9 +175,7 @@ def grants(rule: Mapping[str, Sequence[str]], permission: Permission) -> bool:
 def require(api: Api, wanted: Sequence[Permission]) -> None:
     """Check that all of `wanted` is granted.
 
-    Raises:
-        Failure: some are missing; the message lists them, and the account that the cluster sees.
-
+    Raises Failure where some are missing; the message lists them, and the account that the cluster sees.
     """
     if lacking := missing(api, wanted):
         user = known_as(api)

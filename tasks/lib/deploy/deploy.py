@@ -13,10 +13,8 @@ from tasks.lib.errors import Failure
 def deploy(operation: "Operation", tell: Tell) -> Record:
     """Change the cluster as the operation wants it; returns what became of each object.
 
-    Raises:
-        Failure: nothing, or not everything, was changed; the message says why.
-        TimedOut: something took longer than its limit.
-
+    Raises Failure where nothing, or not everything, was changed; the message says why. Raises TimedOut where
+    something took longer than its limit.
     """
     with (
         operation.announced(tell) as record,

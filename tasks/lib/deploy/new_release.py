@@ -63,10 +63,8 @@ class Request:
 def deploy(settings: Settings, request: Request, tell: Tell) -> Record:
     """Deploy; `tell` hears the end on success, failure, time-out and interruption alike.
 
-    Raises:
-        Failure: nothing, or not everything, was deployed; the message says why.
-        TimedOut: something took longer than its limit.
-
+    Raises Failure where nothing, or not everything, was deployed; the message says why. Raises TimedOut where
+    something took longer than its limit.
     """
     return steps.deploy(NewRelease(settings, request), tell)
 

@@ -92,9 +92,7 @@ def _finding(check: Check, failure: Failure) -> Finding:
 def report(findings: Sequence[Finding], *, json: bool) -> None:
     """Print the findings: a table for people, or JSON on stdout.
 
-    Raises:
-        Failure: at least one is a problem.
-
+    Raises Failure where at least one is a problem.
     """
     if json:
         console.emit(as_json(findings))

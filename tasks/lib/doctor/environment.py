@@ -60,9 +60,7 @@ def manifests(settings: Settings, environment: Environment) -> str:
 def encrypted_files(settings: Settings, environment: Environment) -> str:
     """Whether the owner of the key has added every encrypted file.
 
-    Raises:
-        Failure: some are missing; the message names them.
-
+    Raises Failure where some are missing; the message names them.
     """
     from tasks.lib.secrets.files import secret_files
 
@@ -79,9 +77,7 @@ def encrypted_files(settings: Settings, environment: Environment) -> str:
 def release_key(settings: Settings, environment: Environment) -> str:
     """Whether there is a key to seal releases with.
 
-    Raises:
-        Failure: there is none, so every rollback has to be confirmed.
-
+    Raises Failure where there is none, so every rollback has to be confirmed.
     """
     from tasks.lib.secrets.files import RELEASE_KEY, one_file
 
@@ -104,9 +100,7 @@ def _is_there(ciphertext: Path) -> bool:
 def secrets_decrypt(settings: Settings, environment: Environment) -> str:
     """Whether every file can be decrypted and has the keys that the manifests need.
 
-    Raises:
-        Failure: a file cannot be decrypted, or lacks keys.
-
+    Raises Failure where a file cannot be decrypted, or lacks keys.
     """
     from tasks.lib.secrets.crypt import decrypt_all
     from tasks.lib.secrets.expected import lacking
@@ -127,9 +121,7 @@ def secrets_decrypt(settings: Settings, environment: Environment) -> str:
 def cluster(settings: Settings, environment: Environment) -> str:
     """Whether the cluster answers, is the right one, and grants the permissions that a deploy needs.
 
-    Raises:
-        Failure: it does not answer, is another cluster, or permissions are missing.
-
+    Raises Failure where it does not answer, is another cluster, or permissions are missing.
     """
     from tasks.lib.cluster import gke, rbac
     from tasks.lib.cluster.gke import connect
@@ -173,9 +165,7 @@ def _contents(settings: Settings, environment: Environment) -> list[Mapping[str,
 def bucket(settings: Settings, environment: Environment) -> str:
     """Whether the bucket exists and archives may be uploaded to it.
 
-    Raises:
-        Failure: it does not exist, does not answer, or permissions are missing.
-
+    Raises Failure where it does not exist, does not answer, or permissions are missing.
     """
     from requests import RequestException
 
@@ -206,9 +196,7 @@ def bucket(settings: Settings, environment: Environment) -> str:
 def backups(settings: Settings, environment: Environment) -> str:
     """Whether the backups of the database can be read; the permission to take one cannot be checked.
 
-    Raises:
-        Failure: the instance does not exist, the API is not enabled, or permissions are missing.
-
+    Raises Failure where the instance does not exist, the API is not enabled, or permissions are missing.
     """
     from tasks.lib.deploy.backup.cloud_sql import Backups
     from tasks.lib.google.sessions import authorized_session

@@ -33,9 +33,7 @@ def checks(settings: Settings) -> list[Check]:
 def git_version() -> str:
     """The version of git.
 
-    Raises:
-        Failure: it is not installed, does not run, or prints nothing.
-
+    Raises Failure where it is not installed, does not run, or prints nothing.
     """
     install = "apt-get install git"
     path = shutil.which("git")
@@ -50,9 +48,7 @@ def git_version() -> str:
 def go_version() -> str:
     """The version of Go.
 
-    Raises:
-        Failure: it is not installed, or too old.
-
+    Raises Failure where it is not installed, or too old.
     """
     try:
         return go.version(go.command())
@@ -64,9 +60,7 @@ def go_version() -> str:
 def kubectl_version(program: str) -> str:
     """The versions of kubectl and of the kustomize in it.
 
-    Raises:
-        Failure: it is missing, does not run, or is too old.
-
+    Raises Failure where it is missing, does not run, or is too old.
     """
     if not shutil.which(program):
         raise Failure(f"{program} is not a program.", "", BUILT_IN)
@@ -85,9 +79,7 @@ def kubectl_version(program: str) -> str:
 def docker_version() -> str:
     """The version of the Docker engine.
 
-    Raises:
-        Failure: there is no client or no engine, or this user may not use it.
-
+    Raises Failure where there is no client or no engine, or this user may not use it.
     """
     if not shutil.which("docker"):
         raise Failure(
@@ -99,9 +91,7 @@ def docker_version() -> str:
 def credentials_work(settings: Settings) -> str:
     """Whose credentials they are, after Google issued a token for them.
 
-    Raises:
-        Failure: there are none, or Google refuses them.
-
+    Raises Failure where there are none, or Google refuses them.
     """
     from tasks.lib.google.credentials import Tokens, credentials
 

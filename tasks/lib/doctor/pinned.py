@@ -22,9 +22,7 @@ FROM = re.compile(r"^FROM \$\{?(?P<name>\w+)\}?", re.MULTILINE)
 def all_pinned(root: Path) -> str:
     """Check the files in `root`.
 
-    Raises:
-        Failure: some names are not pinned; each is listed with its file.
-
+    Raises Failure where some names are not pinned; each is listed with its file.
     """
     found = [f"{name}: {image}" for name in BUILD_FILES for image in unpinned_in_build_file(root / name)]
     found += [f"{DOCKERFILE}: {image}" for image in unpinned_in_dockerfile(root / DOCKERFILE)]

@@ -94,9 +94,7 @@ class Tokens:
 def credentials(google: Google) -> "Credentials":
     """The service account's key file in the settings, else Application Default Credentials.
 
-    Raises:
-        Failure: there are none, or their file is not valid.
-
+    Raises Failure where there are none, or their file is not valid.
     """
     from google.auth.exceptions import GoogleAuthError
 
@@ -140,9 +138,7 @@ def with_our_scopes(found: "Credentials") -> "Credentials":
 def refresh(found: "Credentials", seconds: float = SECONDS) -> None:
     """Fetch a token; if the service fails, keep the current one while it is valid.
 
-    Raises:
-        Failure: Google refuses to issue one, or its token service does not answer.
-
+    Raises Failure where Google refuses to issue one, or its token service does not answer.
     """
     from google.auth.exceptions import GoogleAuthError, TransportError
     from google.auth.transport.requests import Request

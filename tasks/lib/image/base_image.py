@@ -58,9 +58,7 @@ def bases(dockerfile: str, arguments: Mapping[str, str]) -> list[str]:
 def named(settings: Settings, tree: Tree, variables: BuildVariables, names: Sequence[str]) -> Iterator[None]:
     """Give `names` to the commit's image, which is built first where the engine does not have it.
 
-    Raises:
-        Failure: it cannot be built, or meanwhile another run took a name.
-
+    Raises Failure where it cannot be built, or meanwhile another run took a name.
     """
     if not names:
         yield

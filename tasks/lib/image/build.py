@@ -137,9 +137,7 @@ def contradiction(labels: Mapping[str, str], tag: str) -> str:
 def build_arguments(settings: Settings, variables: BuildVariables) -> dict[str, str]:
     """What the application's Dockerfiles are told: the commit, for a tag too, and the settings' own.
 
-    Raises:
-        UsageError: one looks secret, by its name (which `guard.open_keys` may spare) or its value.
-
+    Raises UsageError where one looks secret, by its name (which `guard.open_keys` may spare) or its value.
     """
     own = settings.build.arguments
     secret = [
@@ -159,9 +157,7 @@ def build_arguments(settings: Settings, variables: BuildVariables) -> dict[str, 
 def build_secrets(settings: Settings, tree: Tree) -> dict[str, Path]:
     """The files that hold the secrets of the application's Dockerfiles, by their ids.
 
-    Raises:
-        UsageError: one is missing, or in the checkout, which a Dockerfile may copy whole.
-
+    Raises UsageError where one is missing, or in the checkout, which a Dockerfile may copy whole.
     """
     files = {name: real(settings.root / file) for name, file in settings.build.secrets.items()}
     if missing := [f"{name} ({file})" for name, file in files.items() if not file.is_file()]:

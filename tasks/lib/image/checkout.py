@@ -58,10 +58,8 @@ def variables(
 ) -> BuildVariables:
     """The build variables of `source`: options, else Cloud Build's variables, else what git says.
 
-    Raises:
-        UsageError: there is no such folder, or at least one value cannot be used; all of them are listed.
-        Failure: the commit is not given, and `source` is not a checkout.
-
+    Raises UsageError where there is no such folder, or at least one value cannot be used; all of them are
+    listed. Raises Failure where the commit is not given, and `source` is not a checkout.
     """
     if not source.is_dir():
         raise UsageError(
@@ -132,11 +130,8 @@ def worktree(source: Path, commit: str) -> Iterator[Tree]:
 def copied(source: Path, commit: str, advice: str = "") -> Iterator[Path]:
     """A checkout of the commit in a folder of its own, with all submodules that are checked out in `source`.
 
-    Uncommitted files that are left out are told, with `advice`.
-
-    Raises:
-        UsageError: `source` is no checkout, or has no such commit.
-
+    Uncommitted files that are left out are told, with `advice`. Raises UsageError where `source` is no
+    checkout, or has no such commit.
     """
     if not head(source):
         raise UsageError(

@@ -56,9 +56,7 @@ class Comparison:
 def check(settings: Settings, checkout: Path) -> None:
     """Compare the checkout with the first environment's manifests, and say what differs.
 
-    Raises:
-        Failure: the application cannot run by them.
-
+    Raises Failure where the application cannot run by them.
     """
     found = compare(settings, next(iter(settings.environments.values())), checkout)
     tell(found)
@@ -68,10 +66,8 @@ def check(settings: Settings, checkout: Path) -> None:
 def compare(settings: Settings, environment: Environment, checkout: Path) -> Comparison:
     """Compare the checkout with the manifests of `environment`.
 
-    Raises:
-        UsageError: `checkout` holds no Python file.
-        Failure: a file of it cannot be parsed, or the manifests cannot be built.
-
+    Raises UsageError where `checkout` holds no Python file, Failure where a file of it cannot be parsed, or
+    the manifests cannot be built.
     """
     trees = dict(_parsed(checkout))
     if not trees:

@@ -18,12 +18,8 @@ def pin(settings: Settings, objects: Iterable[Json]) -> dict[str, str]:
     """Name the application's image by digest in `objects`, which are changed in place.
 
     Images of other repositories are left alone: the tree pins those itself.  Returns the digest of each image
-    that was found, by its name with the tag.
-
-    Raises:
-        Failure: the registry does not hold one of the images, or has it for other platforms than the nodes'
-            only, or cannot be reached.
-
+    that was found, by its name with the tag. Raises Failure where the registry does not hold one of the
+    images, or has it for other platforms than the nodes' only, or cannot be reached.
     """
     from tasks.lib.image.registry import connect, no_such_image
 

@@ -105,11 +105,8 @@ def remove(argv: Sequence[str], seconds: float) -> None:
 def stop(container: str, ended: process.Ended, grace: float, seconds: float) -> None:
     """Stop the container of a `docker run` until that has `ended`; it may not be made or started yet.
 
-    It has `grace` seconds to end by itself; all may take `seconds` besides.
-
-    Raises:
-        Failure: it cannot be stopped in that time.
-
+    It has `grace` seconds to end by itself; all may take `seconds` besides. Raises Failure where it cannot be
+    stopped in that time.
     """
     deadline = time.monotonic() + grace + seconds
     while not ended(SECONDS_TO_BE_MADE):

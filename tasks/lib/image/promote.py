@@ -21,10 +21,8 @@ def named(home: str, image: str, to: str, tag: str) -> tuple[Reference, Referenc
 def promote(settings: Settings, source: Reference, target: Reference, *, move: bool = False) -> str:
     """Give an image another name; returns the digest.  `move` takes the tag away from another image.
 
-    Raises:
-        UsageError: the registries differ, the tag belongs to another image, or the image is not what it says.
-        Failure: there is no such image, the tag was changed meanwhile, or the registry refuses.
-
+    Raises UsageError where the registries differ, the tag belongs to another image, or the image is not what
+    it says; Failure where there is no such image, the tag was changed meanwhile, or the registry refuses.
     """
     registry.check_writable(settings, target)
     if source.registry != target.registry:

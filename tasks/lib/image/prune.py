@@ -120,10 +120,7 @@ def delete(settings: Settings, repository: Reference, fates: Sequence[Fate]) -> 
     """Delete the images that are not kept, with their tags and the parts that no other image has.
 
     `fates` are those of all images in the repository.  Returns the digests of what was deleted, parts too.
-
-    Raises:
-        Failure: the registry refuses; what is gone already is told.
-
+    Raises Failure where the registry refuses; what is gone already is told.
     """
     registry.check_writable(settings, repository)
     connected = registry.connect(settings, repository.registry)

@@ -78,11 +78,8 @@ def push(
 
     `fixed` names never change their content; the first is the commit's, and is in the engine.  `moving` ones
     follow a branch.  `reuse` takes another build of the same commit where that has the commit's name already.
-
-    Raises:
-        UsageError: a fixed name is taken by other content, or the image is not the commit's.
-        Failure: the image was not built, or the registry is down or refuses.
-
+    Raises UsageError where a fixed name is taken by other content, or the image is not the commit's; Failure
+    where the image was not built, or the registry is down or refuses.
     """
     main, seconds = fixed[0], settings.time_limits.docker
     check_writable(settings, main)
@@ -113,11 +110,8 @@ def decide(
     """Decide what to push: the image with the id `local`, built from `commit`.
 
     `remote` is what the registry holds under each name, in the order to push; of these `fixed` never change.
-
-    Raises:
-        UsageError: fixed names are taken by other content, all of which are listed; or the one to take over
-            is not the commit's.
-
+    Raises UsageError where fixed names are taken by other content, all of which are listed; or the one to
+    take over is not the commit's.
     """
     main = fixed[0]
     held = remote[main]

@@ -161,11 +161,8 @@ class Registry:
     def copy(self, source: Reference, target: Reference) -> str:
         """Give `source`'s image the name `target`, in the same registry, and return its digest.
 
-        Layers are mounted where the registry can do that, else carried over; nothing is rebuilt.
-
-        Raises:
-            Failure: the registry has no `source`, or refused.
-
+        Layers are mounted where the registry can do that, else carried over; nothing is rebuilt. Raises
+        Failure where the registry has no `source`, or refused.
         """
         manifest = self.manifest(source)
         if manifest is None:

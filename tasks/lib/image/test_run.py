@@ -61,11 +61,9 @@ def run_suite(
 ) -> None:  # fmt: skip
     """Build the test image of `tree` and run its tests against a fresh PostgreSQL.
 
-    Raises:
-        SuiteFailed: the tests failed; its exit code is theirs.
-        Failure: Docker is missing, the image cannot be built, or the database does not start.
-        TimedOut: a part took longer than its limit.
-
+    Raises SuiteFailed where the tests failed; its exit code is theirs. Raises Failure where Docker is
+    missing, the image cannot be built, or the database does not start. Raises TimedOut where a part took
+    longer than its limit.
     """
     limits = settings.time_limits
     image = build_image(settings, tree, variables, file or settings.test.file)
@@ -164,10 +162,8 @@ def _start(wanted: docker.Run, limits: TimeLimits) -> None:
 def wait_for_database(settings: Settings, container: str) -> None:
     """Return as soon as the database in `container` accepts connections.
 
-    Raises:
-        Failure: its container ended; its last lines are the reason.
-        TimedOut: it runs, but accepts none within the limit.
-
+    Raises Failure where its container ended; its last lines are the reason. Raises TimedOut where it runs,
+    but accepts none within the limit.
     """
     limits, started = settings.time_limits, time.monotonic()
     ready = docker.execute(container, *settings.test.database_ready)

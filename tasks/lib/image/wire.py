@@ -65,10 +65,7 @@ class Wire:
     def send(self, exchange: Exchange) -> "Response":
         """Send a request, log in where the registry asks for it, and return whatever it answers in the end.
 
-        Raises:
-            Failure: the registry cannot be reached.
-            TimedOut: it kept failing until the limit.
-
+        Raises Failure where the registry cannot be reached, TimedOut where it kept failing until the limit.
         """
         refusal = self._retried(exchange)
         if refusal.status_code != 401 or not self._is_own(exchange.url):

@@ -188,9 +188,7 @@ class Kms:
 def connected(settings: Settings) -> Iterator[Kms]:
     """A client for the KMS that settings name; its connection is closed when the block ends.
 
-    Raises:
-        Failure: there are no credentials, or Google does not accept them.
-
+    Raises Failure where there are no credentials, or Google does not accept them.
     """
     # gRPC's own account of a failed connection would come before ours, and says less.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -180,9 +180,7 @@ def write_scripts(folder: Path, steps: Iterable[ReadyStep]) -> None:
 def fetch_images(steps: Sequence[ReadyStep], seconds: float, pull: float) -> None:
     """Pull the images of `steps` that are not available locally.
 
-    Raises:
-        Failure: one cannot be pulled, and no step before it could still build it.
-
+    Raises Failure where one cannot be pulled, and no step before it could still build it.
     """
     chosen = {step.index for step in steps}
     due = {step.image for step in steps if not step.needs & chosen}

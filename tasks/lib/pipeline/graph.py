@@ -78,9 +78,7 @@ class Graph:
     def run(self) -> list[Result]:
         """Run the steps and return how each ended, in their order in the file.
 
-        Raises:
-            TimedOut: the whole build took too long; `results` tells how each step ended.
-
+        Raises TimedOut where the whole build took too long; `results` tells how each step ended.
         """
         deadline = time.monotonic() + self._timeout
         try:

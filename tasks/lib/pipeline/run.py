@@ -70,11 +70,9 @@ class Request:
 def run_build(settings: Settings, request: Request, ended: Ended = lambda _: None) -> list[Result]:
     """Run the pipeline; `ended` takes how each step ended, also when the build fails.
 
-    Raises:
-        UsageError: the build file breaks a rule, or there is no step of that name.
-        Failure: a step failed, or something that steps need is missing.
-        TimedOut: a step or the whole build reached its limit.
-
+    Raises UsageError where the build file breaks a rule, or there is no step of that name; Failure where a
+    step failed, or something that steps need is missing; TimedOut where a step or the whole build reached its
+    limit.
     """
     build = reading.load(request.file)
     made = ready(build, substitutions(settings, request), request.file.name)

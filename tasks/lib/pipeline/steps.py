@@ -66,10 +66,7 @@ def ready(build: Build, given: Mapping[str, str], where: str) -> ReadyBuild:
     """Fill in all substitutions, as for a build that a trigger starts; messages call the file `where`.
 
     Those `given` win over the file's, but for built-in ones that are empty, such as TAG_NAME without a tag.
-
-    Raises:
-        UsageError: a substitution is wrongly named or cannot be filled in; all are listed.
-
+    Raises UsageError where a substitution is wrongly named or cannot be filled in; all are listed.
     """
     user = {**build.substitutions, **{k: v for k, v in given.items() if USER_DEFINED.fullmatch(k)}}
     user |= {name: given[name] for name in WITH_DEFAULTS & user.keys() if given.get(name)}

@@ -145,10 +145,8 @@ def as_script(made: Sequence[tuple[str, ...]], root: Path) -> str:
 def apply(made: Sequence[tuple[str, ...]], root: Path, seconds: float) -> None:
     """Run the commands in `root`, where the build file lies; what exists already is skipped.
 
-    Raises:
-        Failure: gcloud is missing or one is refused; those before it are done, and may be run again.
-        TimedOut: one took too long; those before it are done.
-
+    Raises Failure where gcloud is missing or one is refused; those before it are done, and may be run again.
+    Raises TimedOut where one took too long; those before it are done.
     """
     if missing := sorted({argv[0] for argv in made if not shutil.which(argv[0])}):
         raise Failure(

@@ -38,11 +38,8 @@ class Document:
 def split(stream: str) -> list[Document]:
     """The documents of a stream, in its order.
 
-    A line of three dashes at the margin always separates: block scalars are indented.
-
-    Raises:
-        Failure: one is not YAML, or holds what JSON cannot hold.
-
+    A line of three dashes at the margin always separates: block scalars are indented. Raises Failure where
+    one is not YAML, or holds what JSON cannot hold.
     """
     return [Document(text, _content(text)) for text in SEPARATOR.split(stream) if text.strip()]
 

@@ -49,14 +49,10 @@ def build(
 ) -> process.Completed:
     """Copy the tree into `folder`, fill in its templates, add the secrets and build the overlay.
 
-    `folder` is an empty workspace, which will hold plaintext; `secrets` are plaintexts by file name.
-
-    Raises:
-        UsageError: a template cannot be filled in.
-        Failure: the tree or overlay is missing, the tree cannot be copied, a link would lead plaintext out of
-            the copy, or kustomize refuses it.
-        TimedOut: kustomize did not finish within time_limits.render.
-
+    `folder` is an empty workspace, which will hold plaintext; `secrets` are plaintexts by file name. Raises
+    UsageError where a template cannot be filled in; Failure where the tree or overlay is missing, the tree
+    cannot be copied, a link would lead plaintext out of the copy, or kustomize refuses it; TimedOut where
+    kustomize did not finish within time_limits.render.
     """
     copy = folder / "tree"
     overlay = copy / environment.overlay

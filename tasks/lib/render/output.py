@@ -36,9 +36,7 @@ def _names(document: Document) -> Iterator[str]:
 def write(documents: Sequence[Document], folder: Path) -> list[Path]:
     """Write one file an object into `folder`, readable by its owner only.
 
-    Raises:
-        UsageError: the folder holds other files, which an apply of the whole folder would take along.
-
+    Raises UsageError where the folder holds other files, which an apply of the whole folder would take along.
     """
     files = file_names(documents)
     present = folder.iterdir() if folder.is_dir() else ()
@@ -58,12 +56,8 @@ def deliver(rendered: Rendered, kubernetes: str, out: str, *, show_secrets: bool
     """Validate a render for a version of Kubernetes, and print it (`out` is `-`) or write it to a folder.
 
     With `show_secrets` the values of Secrets are printed even on a terminal; pipes and files always get them.
-
-    Raises:
-        Failure: an object breaks its schema, and nothing is printed or written; or the folder cannot be
-            written to, and some of the files may be there.
-        UsageError: the folder holds other files.
-
+    Raises Failure where an object breaks its schema, and nothing is printed or written; or the folder cannot
+    be written to, and some of the files may be there. Raises UsageError where the folder holds other files.
     """
     unchecked = rendered.validate(kubernetes)
     for warning in rendered.warnings:

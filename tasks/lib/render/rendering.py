@@ -37,13 +37,9 @@ def render(
 ) -> Rendered:
     """Render all objects of `environment`, in kustomize's order, with plaintexts by file name.
 
-    Nothing is written outside a private folder in memory, which is gone when this returns.
-
-    Raises:
-        UsageError: a template refers to a variable that is not there.
-        Failure: the tree cannot be built, or holds no object.
-        TimedOut: kustomize did not finish within time_limits.render.
-
+    Nothing is written outside a private folder in memory, which is gone when this returns. Raises UsageError
+    where a template refers to a variable that is not there; Failure where the tree cannot be built, or holds
+    no object; TimedOut where kustomize did not finish within time_limits.render.
     """
     given = declared(settings, environment, variables)
     known = sensitive.public(settings, given.values())

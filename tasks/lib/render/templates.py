@@ -19,12 +19,9 @@ REFERENCE = re.compile(
 def fill_tree(tree: Path, variables: Mapping[str, str]) -> None:
     """Write `X.yaml` for every `X.template.yaml` below `tree`, a working copy, and remove the template.
 
-    An empty value counts as missing.
-
-    Raises:
-        UsageError: a template refers to an undeclared or empty variable, or in an unknown form, or is a link
-            out of the tree; all such places are listed with file and line, and nothing was written.
-
+    An empty value counts as missing. Raises UsageError where a template refers to an undeclared or empty
+    variable, or in an unknown form, or is a link out of the tree; all such places are listed with file and
+    line, and nothing was written.
     """
     templates = sorted(tree.rglob(f"*{SUFFIX}"))
     texts = {}

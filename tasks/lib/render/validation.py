@@ -24,11 +24,8 @@ DEFINITIONS = "https://kubernetes.io/api/_definitions.json"
 def validate(documents: Sequence[Document], version: str) -> list[str]:
     """Check every document against the strict schema of Kubernetes `version` (such as `1.36`).
 
-    Returns the kinds that have no published schema (custom resources), which were not checked.
-
-    Raises:
-        Failure: at least one object is not valid; each is listed with the field.
-
+    Returns the kinds that have no published schema (custom resources), which were not checked. Raises Failure
+    where at least one object is not valid; each is listed with the field.
     """
     problems = []
     unknown = set()

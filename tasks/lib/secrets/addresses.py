@@ -18,9 +18,7 @@ def refuse_unfit(
 ) -> None:
     """Refuse values of `keys` that an address would cut or change; what `before` has too is left alone.
 
-    Raises:
-        Failure: there is such a value; its key is named.
-
+    Raises Failure where there is such a value; its key is named.
     """
     known = values(file.name, before) if before else {}
     for key, held in values(file.name, plaintext).items():

@@ -27,9 +27,7 @@ Failures = dict[SecretFile, Failure]
 def decrypt_all(settings: Settings, environment: Environment) -> dict[str, Secret]:
     """The plaintexts of an environment by file name, in memory; without any, KMS is not asked.
 
-    Raises:
-        Failure: at least one could not be decrypted; every problem is listed.
-
+    Raises Failure where at least one could not be decrypted; every problem is listed.
     """
     files = secret_files(settings, environment)
     if not files:
@@ -54,10 +52,8 @@ def encrypt_all(
 ) -> None:
     """Encrypt plaintexts, by file name; all are encrypted before the first is written.
 
-    Raises:
-        Failure: at least one could not be encrypted, and no file was changed; or one cannot be written, and
-            is unchanged.  Every problem is listed.
-
+    Raises Failure where at least one could not be encrypted, and no file was changed; or one cannot be
+    written, and is unchanged. Every problem is listed.
     """
     files = [file for file in known_files(settings, environment) if file.name in plaintexts]
     of = f"of {environment.name} could not be"
@@ -79,9 +75,7 @@ def as_encrypter(settings: Settings) -> Settings:
 def overwrite(file: SecretFile, before: bytes, sealed: bytes) -> None:
     """Replace the encrypted file that was opened by a new one.
 
-    Raises:
-        Failure: it has changed since, or cannot be written; it is left unchanged.
-
+    Raises Failure where it has changed since, or cannot be written; it is left unchanged.
     """
     if file.encrypted() != before:
         raise Failure(

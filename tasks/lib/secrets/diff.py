@@ -72,10 +72,7 @@ class Difference:
 def differences(settings: Settings, files: Sequence[SecretFile], revision: str) -> list[Difference]:
     """Compare every file as it was at `revision` with what it is now, in parallel.
 
-    Raises:
-        UsageError: git does not know the revision.
-        Failure: a file cannot be decrypted.
-
+    Raises UsageError where git does not know the revision, Failure where a file cannot be decrypted.
     """
     _check_revision(files, revision)
     with connected(settings) as kms:

@@ -43,11 +43,9 @@ class Before:
 def edit(settings: Settings, file: SecretFile, environ: Mapping[str, str]) -> bool:
     """Open a file's plaintext in the editor, in memory, and encrypt it if it was changed, which is returned.
 
-    Raises:
-        UsageError: there is no editor.
-        Failure: it cannot be decrypted or encrypted, the editor failed, or the text is not valid, and the
-            person at the terminal did not want to try again; the encrypted file is unchanged.
-
+    Raises UsageError where there is no editor, Failure where it cannot be decrypted or encrypted, the editor
+    failed, or the text is not valid, and the person at the terminal did not want to try again; the encrypted
+    file is unchanged.
     """
     before = _opened(settings, file)
     with workspace() as folder:
@@ -71,10 +69,8 @@ def edit(settings: Settings, file: SecretFile, environ: Mapping[str, str]) -> bo
 def set_value(settings: Settings, file: SecretFile, key: str, value: Secret) -> bool:
     """Set one key of an env file; whether that changed it.
 
-    Raises:
-        UsageError: an env file cannot have the key or the value, or the file is not an env file.
-        Failure: it cannot be decrypted or encrypted; it is unchanged.
-
+    Raises UsageError where an env file cannot have the key or the value, or the file is not an env file;
+    Failure where it cannot be decrypted or encrypted; it is unchanged.
     """
     if not file.name.endswith(".env"):
         raise UsageError(f"{file.name} is not an env file.", "", file.command("edit"))
@@ -106,9 +102,7 @@ def file_with(settings: Settings, files: list[SecretFile], key: str) -> SecretFi
 def expect(file: SecretFile, key: str) -> None:
     """Accept a key that the list beside the file has, or that the person at the terminal confirms.
 
-    Raises:
-        UsageError: it is not in the list, and nobody confirmed it; or no env file can have it.
-
+    Raises UsageError where it is not in the list, and nobody confirmed it; or no env file can have it.
     """
     _check_key(key)
     wanted = expected_keys(file)

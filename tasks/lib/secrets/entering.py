@@ -14,9 +14,7 @@ from tasks.lib.redaction import SHORTEST, Secret
 def key_and_value(given: str, in_history: bool) -> tuple[str, Secret | None]:
     """The parts of `NAME`, `NAME=-` or `NAME=VALUE`; no value means that it is to be read from stdin.
 
-    Raises:
-        UsageError: there is no key, or a value without `in_history`, which accepts it there.
-
+    Raises UsageError where there is no key, or a value without `in_history`, which accepts it there.
     """
     key, equals, value = given.partition("=")
     if not key:
@@ -47,9 +45,8 @@ def refuse_short(key: str, value: Secret, open_keys: Collection[str]) -> None:
 def from_stdin(key: str) -> Secret:
     """Read a value: without echo at a terminal, else all of stdin without its last line feed.
 
-    Raises:
-        UsageError: it is empty, as when the program before the pipe failed, or what was typed is not text.
-
+    Raises UsageError where it is empty, as when the program before the pipe failed, or what was typed is not
+    text.
     """
     with signals.raised():
         value = _typed(key) if sys.stdin.isatty() else Secret(sys.stdin.buffer.read().removesuffix(b"\n"))

@@ -94,9 +94,7 @@ def parse(content: bytes) -> Encrypted:
 def seal(kms: Kms, file: SecretFile, plaintext: Secret, form: Form = Form.HEADED) -> bytes:
     """Encrypt for one file, whose environment, name and key go into the header.
 
-    Raises:
-        Failure: KMS refuses, or the plaintext is too large for the raw form.
-
+    Raises Failure where KMS refuses, or the plaintext is too large for the raw form.
     """
     is_large = len(plaintext) > LARGEST_FOR_KMS
     if form is Form.RAW and is_large:
@@ -117,10 +115,8 @@ def seal(kms: Kms, file: SecretFile, plaintext: Secret, form: Form = Form.HEADED
 def unseal(kms: Kms, file: SecretFile, content: bytes) -> Opened:
     """Decrypt one file, of either form.
 
-    Raises:
-        Failure: it was made for another environment, file or key; a bit of it is not as it was written; it is
-            not a ciphertext at all; or KMS refuses or cannot be reached.
-
+    Raises Failure where it was made for another environment, file or key; a bit of it is not as it was
+    written; it is not a ciphertext at all; or KMS refuses or cannot be reached.
     """
     encrypted = parse(content)
     header = encrypted.header

@@ -55,9 +55,7 @@ class Needle:
 def check(settings: Settings, listing: Sequence[str]) -> int:
     """Examine the files that `listing` (STAGED or TRACKED) names, as git's index has them; how many they are.
 
-    Raises:
-        Failure: at least one must not be committed; all are listed.
-
+    Raises Failure where at least one must not be committed; all are listed.
     """
     contents = _contents(settings.root, listing)
     files = [file for e in settings.environments.values() for file in secret_files(settings, e)]

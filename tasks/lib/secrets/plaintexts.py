@@ -34,12 +34,8 @@ def refuse_unclear(name: str, is_all: bool, source: str) -> None:
 def read(settings: Settings, environment: Environment, name: str, source: str = "") -> dict[str, Secret]:
     """The plaintexts to encrypt by file name: of one file, or of all that are there for an empty `name`.
 
-    `source` is where that one file's plaintext is; empty for where `decrypt` writes it.
-
-    Raises:
-        UsageError: there is no such secret file, or no plaintext.
-        Failure: a plaintext cannot be read.
-
+    `source` is where that one file's plaintext is; empty for where `decrypt` writes it. Raises UsageError
+    where there is no such secret file, or no plaintext; Failure where a plaintext cannot be read.
     """
     files = [one_file(settings, environment, name)] if name else secret_files(settings, environment)
     paths = {file.name: Path(source) if source and name else file.plaintext for file in files}
@@ -67,9 +63,7 @@ def _read(path: Path) -> Secret:
 def check(settings: Settings, environment: Environment, given: Mapping[str, Secret]) -> None:
     """Refuse plaintexts that kustomize or Kubernetes would refuse, and say what is doubtful about the rest.
 
-    Raises:
-        Failure: at least one has errors, or has lost all its keys; nothing was encrypted.
-
+    Raises Failure where at least one has errors, or has lost all its keys; nothing was encrypted.
     """
     refuse_errors(given, "nothing was encrypted", "Fix the plaintext, then encrypt it again.")
     files = [file for file in known_files(settings, environment) if file.name in given]
@@ -93,11 +87,8 @@ def refuse_edited(
 ) -> None:
     """Refuse to overwrite a plaintext that was edited: one that differs and is newer than its encrypted file.
 
-    An older one is what was decrypted before the encrypted file changed.
-
-    Raises:
-        Failure: some were; each is named, and nothing was written.
-
+    An older one is what was decrypted before the encrypted file changed. Raises Failure where some were; each
+    is named, and nothing was written.
     """
     if edited := [file for file in files if _is_edited(file, plaintexts[file.name].reveal())]:
         keep = [file.command("encrypt", "--source", str(file.plaintext)) for file in edited]
@@ -121,11 +112,8 @@ def write(files: Sequence[SecretFile], plaintexts: Mapping[str, Secret]) -> None
     """Write plaintexts where the tree expects them, each whole and for this user only.
 
     What an earlier call that was killed left half-written is removed; a signal waits until all are there.
-
-    Raises:
-        Failure: git would see one of them, and nothing was written; or one cannot be written, and none is
-            left but those of an earlier run that cannot be removed either.
-
+    Raises Failure where git would see one of them, and nothing was written; or one cannot be written, and
+    none is left but those of an earlier run that cannot be removed either.
     """
     if not files:
         return

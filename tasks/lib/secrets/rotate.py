@@ -36,11 +36,8 @@ class Connections:
 def rotate(settings: Settings, files: Sequence[SecretFile]) -> dict[SecretFile, bool]:
     """Re-encrypt every file that an older key version encrypted, then check all of them again.
 
-    Returns whether each file was rewritten.
-
-    Raises:
-        Failure: at least one file is unchanged; every problem is listed, and a second run does the rest.
-
+    Returns whether each file was rewritten. Raises Failure where at least one file is unchanged; every
+    problem is listed, and a second run does the rest.
     """
     failed = "could not be rotated; ./inv secrets.rotate does the rest"
     with _connected(settings) as clients:
@@ -52,12 +49,9 @@ def rotate(settings: Settings, files: Sequence[SecretFile]) -> dict[SecretFile, 
 def rekey(settings: Settings, files: Sequence[SecretFile], key: str) -> dict[SecretFile, bool]:
     """Re-encrypt every file with another key, given by its full name; the settings still name the old key.
 
-    Returns whether each file was rewritten: one that has the new key already is left alone.
-
-    Raises:
-        UsageError: `key` is not the name of a key.
-        Failure: at least one file is unchanged; every problem is listed, and a second run does the rest.
-
+    Returns whether each file was rewritten: one that has the new key already is left alone. Raises UsageError
+    where `key` is not the name of a key, Failure where at least one file is unchanged; every problem is
+    listed, and a second run does the rest.
     """
     name = parse_key(key)
     if name is None or name.version:

@@ -30,10 +30,8 @@ def variables(plaintexts: Mapping[str, Secret], environment: str) -> dict[str, b
 def become(argv: Sequence[str], plaintexts: Mapping[str, Secret], of: str) -> None:
     """Replace this process by a program that has the secrets of environment `of`; it does not return.
 
-    Raises:
-        UsageError: no program was named.
-        Failure: it was not found, or cannot be started, or a secret file is not valid.
-
+    Raises UsageError where no program was named, Failure where it was not found, or cannot be started, or a
+    secret file is not valid.
     """
     if not argv:
         raise UsageError("No command was given.", "", "./inv secrets.exec --environment staging -- COMMAND")

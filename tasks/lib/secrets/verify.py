@@ -47,9 +47,7 @@ class Verdict:
 def verify(settings: Settings, files: Sequence[SecretFile]) -> list[Verdict]:
     """Examine every file, in parallel; what is wrong with one is in its verdict.
 
-    Raises:
-        Failure: there are no credentials that could decrypt anything.
-
+    Raises Failure where there are no credentials that could decrypt anything.
     """
     with connected(settings) as kms:
         verdicts, failures = for_each(files, partial(_examine, kms), kms.close)
@@ -60,10 +58,8 @@ def verify(settings: Settings, files: Sequence[SecretFile]) -> list[Verdict]:
 def conclude(verdicts: Sequence[Verdict]) -> None:
     """Turn the verdicts into an error, and so into an exit code.
 
-    Raises:
-        Failure: at least one file is broken or could not be examined (exit code 1).
-        ChangesFound: otherwise, where at least one is stale (exit code 3).
-
+    Raises Failure where at least one file is broken or could not be examined (exit code 1), else
+    ChangesFound where at least one is stale (exit code 3).
     """
     outcomes = {State.BROKEN: "are broken", State.UNKNOWN: "could not be examined"}
     bad = [verdict for verdict in verdicts if verdict.state in outcomes]

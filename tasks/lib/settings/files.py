@@ -51,11 +51,8 @@ def _wrong(section: yaml.Node, problem: str, key: yaml.Node) -> yaml.YAMLError:
 def read_file(path: "str | PathLike[str]") -> dict[str, Any]:
     """The sections in the file at `path`; an empty file has none.
 
-    Raises:
-        UsageError: it cannot be opened or read, does not hold sections, or has a section in place of a value
-            or the reverse, which Invoke cannot merge.
-        FileNotFoundError: it does not exist.
-
+    Raises UsageError where it cannot be opened or read, does not hold sections, or has a section in place of
+    a value or the reverse, which Invoke cannot merge; FileNotFoundError where it does not exist.
     """
     try:
         with Path(path).open(encoding="utf-8") as file:
@@ -78,10 +75,8 @@ def read_file(path: "str | PathLike[str]") -> dict[str, Any]:
 def load_yaml(source: str | TextIO) -> Any:
     """The values of a YAML file that a person wrote.
 
-    Raises:
-        yaml.YAMLError: it is not YAML, or a key is given twice.
-        ValueError: it is nested too deep, or contains itself.
-
+    Raises yaml.YAMLError where it is not YAML, or a key is given twice; ValueError where it is nested too
+    deep, or contains itself.
     """
     values = yaml.load(source, Loader=Loader)  # noqa: S506 - it is safe
     _refuse_deep(values, DEEPEST)

@@ -277,9 +277,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     def environment(self, name: str) -> Environment:
         """The environment called `name`.
 
-        Raises:
-            UsageError: it does not exist; the message names those that do.
-
+        Raises UsageError where it does not exist; the message names those that do.
         """
         if name in self.environments:
             return self.environments[name]
@@ -291,9 +289,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     def environment_of_branch(self, branch: str) -> Environment:
         """The environment that `branch` deploys to.
 
-        Raises:
-            UsageError: no environment has that branch; the message names the known ones.
-
+        Raises UsageError where no environment has that branch; the message names the known ones.
         """
         for environment in self.environments.values():
             if environment.branch == branch:

@@ -44,9 +44,7 @@ def read(layers: Sequence[Layer], root: Path) -> Settings:
         layers: where values come from; Invoke's own sections in them are passed over.
         root: the folder that relative paths start from.
 
-    Raises:
-        UsageError: values are missing, unknown or of the wrong type; all of them are listed.
-
+    Raises UsageError where values are missing, unknown or of the wrong type; all of them are listed.
     """
     values = _with_names(_sections(merged(layers)))
     if not values and not (root / "invoke.yaml").exists():

@@ -91,9 +91,7 @@ def fill(
         values: what to make it of.
         ignored: which unknown keys to pass over.
 
-    Raises:
-        Problems: all the others.
-
+    Raises Problems where all the others.
     """
     problems: list[Problem] = []
     filled = _filled(kind, values, (), problems)

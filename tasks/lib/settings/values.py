@@ -17,9 +17,7 @@ Name = Annotated[str, Meta(min_length=1)]
 def seconds(duration: object) -> float:
     """The seconds in a duration such as `10s`, `1.5m` or `2h`.
 
-    Raises:
-        ValueError: it is not a duration, or it is zero or longer than a year.
-
+    Raises ValueError where it is not a duration, or it is zero or longer than a year.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)", duration) if isinstance(duration, str) else None
     if not match or not float(match[1]):
@@ -33,9 +31,7 @@ def seconds(duration: object) -> float:
 def words(text: object) -> object:
     """Options, if a shell can split them.
 
-    Raises:
-        ValueError: a quote is not closed.
-
+    Raises ValueError where a quote is not closed.
     """
     try:
         shlex.split(str(text))
@@ -47,9 +43,7 @@ def words(text: object) -> object:
 def address(text: object) -> object:
     """The address of a service that receives tokens.
 
-    Raises:
-        ValueError: it is neither https nor on this machine.
-
+    Raises ValueError where it is neither https nor on this machine.
     """
     url = urlsplit(text) if isinstance(text, str) else None
     here = url and url.scheme == "http" and is_this_machine(url.hostname or "")
@@ -61,9 +55,7 @@ def address(text: object) -> object:
 def size(text: object) -> int:
     """The bytes in a size such as `64MiB`.
 
-    Raises:
-        ValueError: it is not a size.
-
+    Raises ValueError where it is not a size.
     """
     match = re.fullmatch(r"(\d+)(B|KiB|MiB|GiB)", text) if isinstance(text, str) else None
     if not match:
@@ -74,9 +66,7 @@ def size(text: object) -> int:
 def expression(pattern: object) -> str:
     """The pattern, if it is a regular expression.
 
-    Raises:
-        ValueError: it is not.
-
+    Raises ValueError where it is not.
     """
     if not isinstance(pattern, str):
         raise ValueError("a regular expression")  # noqa: TRY004 - the reader collects ValueErrors

@@ -82,10 +82,8 @@ class PhasedApply:
     def wait(self, phase: Phase) -> None:
         """Wait until what was applied, and workloads that were not changed, are ready.
 
-        Raises:
-            Failure: something failed, or cannot become ready.
-            TimedOut: the phase, or all of them together, took longer than the limit.
-
+        Raises Failure where something failed, or cannot become ready; TimedOut where the phase, or all of
+        them together, took longer than the limit.
         """
         self._wait([step for step in phase[1] if self._awaited.includes(step, self._stored.get(step.ref))])
 

@@ -64,10 +64,8 @@ class Backups:
     def begin(self, description: str) -> Begun:
         """Ask for a backup.  Where an answer is lost, asking again may leave two, which harms nobody.
 
-        Raises:
-            Failure: it is refused; the message says what to do.
-            TimedOut: the instance is busy with something else for too long.
-
+        Raises Failure where it is refused; the message says what to do. Raises TimedOut where the instance is
+        busy with something else for too long.
         """
         url = f"{self._root}/instances/{self._database.name}/backupRuns"
         said = False

@@ -213,11 +213,8 @@ class Lock:
 def held(lock: Lock, *, wait: float, tell: Tell) -> Iterator[None]:
     """Hold the lock while inside; wait for another deploy at most `wait` seconds, 0 not at all.
 
-    Raises:
-        NoNamespace: there is no namespace that it could lie in.
-        Failure: it is held and there is no waiting, or a later deploy of the same branch waits too.
-        TimedOut: it was held for all of `wait`.
-
+    Raises NoNamespace where there is no namespace that it could lie in; Failure where it is held and there is
+    no waiting, or a later deploy of the same branch waits too; TimedOut where it was held for all of `wait`.
     """
     stop = threading.Event()
     renewing = threading.Thread(target=_renew, args=(lock, stop), name="lock", daemon=True)

@@ -68,10 +68,8 @@ def shown() -> Iterator[Tell]:
 def deploy(settings: Settings, request: Request, report_folder: str, bucket: str) -> None:
     """Deploy before the user's eyes; where that is asked for, write a report, and copy what a failure left.
 
-    Raises:
-        UsageError: there is no such folder or bucket; nothing was begun.
-        Failure: as the deploy itself.
-
+    Raises UsageError where there is no such folder or bucket; nothing was begun. Raises Failure as the deploy
+    itself does.
     """
     bundles = settings.root / (request.evidence or settings.deploy.evidence)
     written = [bundles, *([Path(report_folder)] if report_folder else [])]

@@ -95,10 +95,7 @@ def preview(api: Api, path: str, step: Step, predecessors: Collection[str], resu
 
     Dry runs cannot build on one another, and that of a mere apply removes nothing that predecessors applied.
     So its result, less what would be removed, is sent as another: this shows where the server has a default.
-
-    Raises:
-        ApiError: the cluster refuses to remove what the manifests no longer have.
-
+    Raises ApiError where the cluster refuses to remove what the manifests no longer have.
     """
     live = step.live or {}
     if not is_due(live, predecessors):

@@ -71,10 +71,8 @@ class Wait:
     def until_ready(self, kinds: Kinds, seconds: float) -> None:
         """Return when every target is ready.
 
-        Raises:
-            Failure: a target failed, or never becomes ready.
-            TimedOut: some are not ready in time; the message says what each waits for.
-
+        Raises Failure where a target failed, or never becomes ready; TimedOut where some are not ready in
+        time; the message says what each waits for.
         """
         deadline = time.monotonic() + seconds
         watched = [(kinds[key], namespace) for key, namespace in places_to_watch(self._pending)]
