@@ -1,7 +1,5 @@
 """Secrets for the sandbox: a placeholder for every expected key, encrypted as real ones are."""
 
-import json
-import secrets as random_values
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -9,12 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from sandbox.cloud import secret_manager
+from sandbox import placeholders
+from sandbox.cloud import accounts, secret_manager, sql
+from sandbox.placeholders import Site
 from sandbox.state import State
 from tasks.lib.redaction import Secret
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Environment, Settings
+
+PROJECT = "lookit-sandbox"
+# As in Google's own key files: on a real node this name leads to the sandbox.
+SIGN_IN = "https://oauth2.googleapis.com/token"
+# The site's service accounts, and what each may do. Storage asks for no permission.
+ACCOUNTS = {
+    "application": (),
+    "database-client": ("cloudsql.instances.connect", "cloudsql.instances.get"),
+}
 
 
 def sow(settings: "Settings", here: State, environments: "Sequence[Environment]") -> None:
@@ -28,13 +37,18 @@ def sow(settings: "Settings", here: State, environments: "Sequence[Environment]"
     owner = _as_key_owner(settings, here)
     for environment in environments:
         for secret in settings.pipeline.secrets:
-            secret_manager.register(here.google, environment.project, secret, Secret(_value(secret).encode()))
+            secret_manager.register(
+                here.google, environment.project, secret, Secret(placeholders.any_text().encode())
+            )
         sealed = owner.environment(environment.name)
         missing = [file for file in known_files(owner, sealed) if not file.ciphertext.exists()]
         if missing:
             make_keys(owner, {file.key for file in missing})
             expected = settings.tree / environment.secrets.plaintexts
-            made = {file.name: placeholder(expected / f"{file.name}.expected") for file in missing}
+            site = site_of(here, environment)
+            made = {
+                file.name: placeholders.content(expected / f"{file.name}.expected", site) for file in missing
+            }
             encrypt_all(owner, sealed, made)
 
 
@@ -54,22 +68,15 @@ def make_keys(settings: "Settings", keys: "set[str]") -> None:
     client.transport.close()
 
 
-def placeholder(expected: Path) -> Secret:
-    """Random values for the keys that `expected` (a `.env`, or JSON) lists; any text where it is missing."""
-    if not expected.exists():
-        return Secret(f"placeholder-{random_values.token_hex(16)}\n".encode())
-    text = expected.read_text()
-    if expected.name.removesuffix(".expected").endswith(".json"):
-        filled = {key: _value(key) for key in json.loads(text)}
-        return Secret(json.dumps(filled, indent=2).encode())
-    lines = [line.strip() for line in text.splitlines()]
-    keys = [line.partition("=")[0] for line in lines if line and not line.startswith("#")]
-    return Secret("".join(f"{key}={_value(key)}\n" for key in keys).encode())
-
-
-def _value(key: str) -> str:
-    fixed = {"type": "service_account", "project_id": "lookit-sandbox"}
-    return fixed.get(key, f"placeholder-{random_values.token_hex(12)}")
+def site_of(here: State, environment: "Environment") -> Site:
+    """What the placeholders of an environment name; its service accounts are created when missing."""
+    keys = {
+        name: accounts.create(here.google, name, PROJECT, SIGN_IN, permissions)
+        for name, permissions in ACCOUNTS.items()
+    }
+    database = environment.database
+    login = sql.login(here.google, database.project, database.name) if database.instance else sql.new_login()
+    return Site(environment.prefix, environment.project, environment.buckets.archives, login, keys)
 
 
 def _as_key_owner(settings: "Settings", here: State) -> "Settings":

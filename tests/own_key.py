@@ -6,7 +6,8 @@ from typing import Any
 import yaml
 from msgspec.structs import replace
 
-from sandbox.seed import make_keys, placeholder
+from sandbox import placeholders
+from sandbox.seed import make_keys, site_of
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets.crypt import as_encrypter, encrypt_all
 from tasks.lib.secrets.files import RELEASE_KEY, known_files
@@ -48,7 +49,8 @@ class OwnKey(Case):
         lists = self.tree / "overlays" / "staging" / "secrets"
         files = known_files(owner, environment)
         due = [file.name for file in files if file.name != RELEASE_KEY or not file.ciphertext.exists()]
-        plaintexts = {name: placeholder(lists / f"{name}.expected") for name in due}
+        site = site_of(self.sandbox.state, self.environment)
+        plaintexts = {name: placeholders.content(lists / f"{name}.expected", site) for name in due}
         encrypt_all(owner, environment, {**plaintexts, **instead})
 
     def administer(self) -> Any:

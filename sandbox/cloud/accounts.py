@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from tasks.lib.files import write_atomically
 
@@ -72,10 +74,13 @@ def _new_key(email: str, project: str) -> dict[str, Any]:
     return {
         "type": "service_account",
         "project_id": project,
-        "private_key_id": "sandbox",
+        "private_key_id": secrets.token_hex(20),
         "private_key": pem.decode(),
         "client_email": email,
         "client_id": number_of(email),
+        "auth_uri": "https://accounts.google.com/o/oauth2/auth",
+        "auth_provider_x509_cert_url": "https://www.googleapis.com/oauth2/v1/certs",
+        "client_x509_cert_url": f"https://www.googleapis.com/robot/v1/metadata/x509/{quote(email)}",
         "universe_domain": "googleapis.com",
     }
 

@@ -6,11 +6,13 @@ next backups (`fail`: their operations end with an error), or to refuse them (`r
 
 import datetime
 import json
+import secrets
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +43,31 @@ API = "https://sqladmin.googleapis.com/v1"
 _one_writer = threading.Lock()
 
 
+@dataclass(frozen=True)
+class Login:
+    """A database, and a user of it."""
+
+    database: str
+    user: str
+    password: str
+
+
 def register(google: Path, project: str, instance: str) -> None:
     """Make the API know an instance; one that it knows keeps its backups."""
     with _changing(google, project, instance):
         pass
+
+
+def login(google: Path, project: str, instance: str) -> Login:
+    """How the site logs in to an instance's database; made once, as a project's owner does on Google."""
+    with _changing(google, project, instance) as known:
+        found = known.setdefault("login", asdict(new_login()))
+    return Login(**found)
+
+
+def new_login() -> Login:
+    """A login with a new password."""
+    return Login("lookit", "lookit", secrets.token_hex(16))
 
 
 def fail(google: Path, project: str, instance: str, message: str) -> None:

