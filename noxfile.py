@@ -22,8 +22,8 @@ E2E = ("-m", "(e2e or docker or browser) and not containers", "-n", "4", "--dist
 
 nox.options.sessions = ["lint", "types", "tests", "coverage", "e2e"]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-FAST = ("-m", "not e2e and not docker and not browser", "-n", "2", "--dist", "worksteal", "-p", "no:logging",
-        "--ignore", "tests/e2e")  # fmt: skip
+FAST = ("-m", "not e2e and not docker and not browser and not gcloud", "-n", "2", "--dist", "worksteal",
+        "-p", "no:logging", "--ignore", "tests/e2e")  # fmt: skip
 IN_OWN_ENVIRONMENT = Path(sys.prefix).resolve() == OWN_ENVIRONMENT.resolve()
 nox.options.default_venv_backend = "none" if IN_OWN_ENVIRONMENT else "virtualenv"
 nox.options.reuse_existing_virtualenvs = True
@@ -123,6 +123,13 @@ def containers(session: nox.Session) -> None:
     """The tests of the sandbox's real node, which needs root on Linux and builds kubelet first."""
     install(session)
     pytest(session, "containers", "-m", "containers", "tests")
+
+
+@nox.session
+def gcloud(session: nox.Session) -> None:
+    """Have the real gcloud, without an account, parse every command that `setup` prints."""
+    install(session)
+    pytest(session, "gcloud", "-m", "gcloud", "-n", "2", "tests/lib")
 
 
 @nox.session

@@ -30,6 +30,7 @@ MODULES = (
     "sandbox",
     "secrets",
     "settings",
+    "setup",
     "test",
     "upload",
 )

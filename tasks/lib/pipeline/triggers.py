@@ -8,7 +8,7 @@ project.
 import re
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,29 +23,36 @@ from tasks.lib.settings.model import Environment, Settings
 Commands = list[tuple[str, ...]]
 SPECIAL: Final = re.compile(r"[.+*?()|\[\]{}^$\\]")
 PROJECT: Final = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]*")
-ALREADY_THERE: Final = re.compile("already[ _]exists", re.IGNORECASE)
+# Cloud Storage says it in other words: https://cloud.google.com/storage/docs/json_api/v1/status-codes#409-conflict
+ALREADY_THERE: Final = re.compile("already[ _]exists|you already own it", re.IGNORECASE)
 GCR_LOCATIONS: Final = {"gcr.io": "us", "us.gcr.io": "us", "eu.gcr.io": "europe", "asia.gcr.io": "asia"}
 
 
-def commands(settings: Settings, project: str) -> Commands:
-    """Everything that has to be made in `project`, in the order in which to make it."""
+def commands(settings: Settings, project: str, environments: Iterable[Environment] | None = None) -> Commands:
+    """Everything that the builds of `environments` (default: all) need in `project`, in order."""
+    check_project(project)
+    chosen = list(settings.environments.values() if environments is None else environments)
+    databases = {one.database.project for one in chosen if one.database.instance}
+    made: Commands = [cloud_sql.make_role(of) for of in sorted(databases)]
+    made.append((
+        "gcloud", "storage", "buckets", "create", f"gs://{settings.pipeline.reports}", f"--project={project}",
+        "--uniform-bucket-level-access", "--public-access-prevention",
+    ))  # fmt: skip
+    for environment in chosen:
+        made += account(environment, project)
+        made += rights(settings, environment, project)
+        made.append(trigger(settings, environment, project))
+    return made
+
+
+def check_project(project: str) -> None:
+    """Refuse what is not a project id."""
     if not PROJECT.fullmatch(project):
         raise UsageError(
             f"{project!r} is not a project id.",
             "It has small letters, digits and dashes.",
             "gcloud projects list",
         )
-    databases = {one.database.project for one in settings.environments.values() if one.database.instance}
-    made: Commands = [cloud_sql.make_role(of) for of in sorted(databases)]
-    made.append((
-        "gcloud", "storage", "buckets", "create", f"gs://{settings.pipeline.reports}", f"--project={project}",
-        "--uniform-bucket-level-access", "--public-access-prevention",
-    ))  # fmt: skip
-    for environment in settings.environments.values():
-        made += account(environment, project)
-        made += rights(settings, environment, project)
-        made.append(trigger(settings, environment, project))
-    return made
 
 
 def account_address(environment: Environment, project: str) -> str:
@@ -142,17 +149,22 @@ def as_script(made: Sequence[tuple[str, ...]], root: Path) -> str:
     return "\n".join(["set -eu", shlex.join(("cd", str(root))), *(shlex.join(argv) for argv in made)])
 
 
+def require_programs(made: Sequence[tuple[str, ...]]) -> None:
+    """Fail where a program that the commands start is missing."""
+    if missing := sorted({argv[0] for argv in made if not shutil.which(argv[0])}):
+        raise Failure(
+            f"The program {missing[0]} was not found.", "It is not on PATH.",
+            "Install the Google Cloud CLI, or run without --apply and run what is printed elsewhere.",
+        )  # fmt: skip
+
+
 def apply(made: Sequence[tuple[str, ...]], root: Path, seconds: float) -> None:
     """Run the commands in `root`, where the build file lies; what exists already is skipped.
 
     Raises Failure where gcloud is missing or one is refused; those before it are done, and may be run again.
     Raises TimedOut where one took too long; those before it are done.
     """
-    if missing := sorted({argv[0] for argv in made if not shutil.which(argv[0])}):
-        raise Failure(
-            f"The program {missing[0]} was not found.", "It is not on PATH.",
-            "Install the Google Cloud CLI, or run what `./inv pipeline.triggers` prints where it is.",
-        )  # fmt: skip
+    require_programs(made)
     for argv in made:
         try:
             process.run(argv, time_limit=seconds, cwd=root)

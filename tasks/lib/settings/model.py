@@ -158,6 +158,11 @@ class Database(Struct, frozen=True, kw_only=True):
         return self.instance.rpartition(":")[0].rpartition(":")[0]
 
     @property
+    def region(self) -> str:
+        """The region of the instance."""
+        return self.instance.split(":")[-2] if self.instance else ""
+
+    @property
     def name(self) -> str:
         """The short name of the instance."""
         return self.instance.rpartition(":")[2]

@@ -223,7 +223,7 @@ def test_without_gcloud_the_way_out_is_told(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="The program no-such-gcloud was not found") as raised:
         triggers.apply([("no-such-gcloud", "x")], tmp_path, 10)
 
-    assert raised.value.next_step.startswith("Install the Google Cloud CLI, or run what")
+    assert raised.value.next_step.startswith("Install the Google Cloud CLI, or run without --apply")
 
 
 @pytest.mark.parametrize("project", ["", "a b", "Mit-Lookit", "-x"])
