@@ -47,7 +47,7 @@ def build(module: Path, packages: Sequence[str], folder: Path) -> Path:
     # Flags that a person set for other Go work must not change what is built here.
     env = {"GOBIN": str(binaries), "GOFLAGS": "", "GOWORK": "off", "GO111MODULE": "on"}
     try:
-        with _reporting():
+        with reporting("building"):
             process.run(argv(program, packages, kubernetes), time_limit=TIME_LIMIT, cwd=module, env=env)
     except TimedOut as error:
         what = "Building the control plane took too long and was ended."
@@ -70,13 +70,13 @@ def _announcement(packages: Sequence[str], kubernetes: str) -> str:
 
 
 @contextmanager
-def _reporting() -> Iterator[None]:
-    """While inside, say now and then that the build goes on."""
+def reporting(doing: str) -> Iterator[None]:
+    """While inside, say now and then that this goes on."""
     done, began = threading.Event(), time.monotonic()
 
     def report() -> None:
         while not done.wait(REPORT_EVERY):
-            console.say(f"  Still building after {spoken(time.monotonic() - began)} …")
+            console.say(f"  Still {doing} after {spoken(time.monotonic() - began)} …")
 
     threading.Thread(target=report, daemon=True).start()
     try:

@@ -1,15 +1,23 @@
 """containerd on a real node: its configuration, the network of pods, and the images that it has."""
 
 import json
-from collections.abc import Sequence
+import os
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import IO, cast
 
 from sandbox.components import Component
 from sandbox.containers.equipment import Node
 from sandbox.containers.packages import Tools
 from sandbox.containers.place import PODS, Place
+from sandbox.images import archive
+from sandbox.images.archive import Image
 from tasks.lib import console
-from tasks.lib.process import run
+from tasks.lib.process import exit_failure
 
 SOCKET = "/run/containerd/containerd.sock"
 PAUSE_IMAGE = "sandbox.local/pause:1"
@@ -73,24 +81,41 @@ def component(node: Node) -> Component:
     return node.server("containerd", command, f"{METRICS_PORT}/v1/metrics", METRICS_PORT, ["node"])
 
 
-def import_argv(node: Place, tools: Tools, archive: Path) -> tuple[str, ...]:
-    """The command that gives a node the images of an archive."""
+def import_argv(node: Place, tools: Tools) -> tuple[str, ...]:
+    """The command that gives a node the images of the archive on standard input."""
     ctr = (str(tools.programs["ctr"]), f"--address={SOCKET}", "--namespace=k8s.io")
-    return node.inside((*ctr, "images", "import", "--snapshotter=overlayfs", str(archive)))
+    return node.inside((*ctr, "images", "import", "--snapshotter=overlayfs", "-"))
 
 
-def import_images(node: Place, tools: Tools, archives: Sequence[Path]) -> None:
-    """Give a node the images of `archives`, whose names say their content; those that it has are left out.
+def import_images(node: Place, tools: Tools, images: Sequence[Image]) -> None:
+    """Give a node `images`; those that it has are left out.
 
     Raises:
-        Failure: containerd refuses an archive.
+        Failure: containerd refuses them.
 
     """
     known = node.file("images")
     known.mkdir(exist_ok=True)
-    for archive in archives:
-        if not (known / archive.name).exists():
-            console.say(f"Importing {archive.name} …")
-            variables = {**tools.environment, "PYTHONPATH": str(CHECKOUT)}
-            run(import_argv(node, tools, archive), time_limit=IMPORT_TIME_LIMIT, env=variables)
-            (known / archive.name).touch()
+    missing = [one for one in images if not (known / one.identity).exists()]
+    if missing:
+        console.say(f"Importing {', '.join(one.names[0] for one in missing)} …")
+        _feed(import_argv(node, tools), missing, {**tools.environment, "PYTHONPATH": str(CHECKOUT)})
+    for one in missing:
+        (known / one.identity).touch()
+
+
+def _feed(argv: Sequence[str], images: Sequence[Image], variables: Mapping[str, str]) -> None:
+    """Run a program on an archive of `images`, which is nowhere on the disk as a whole."""
+    pipe, environment = subprocess.PIPE, {**os.environ, **variables}
+    with tempfile.TemporaryFile() as said:
+        with subprocess.Popen(argv, stdin=pipe, stdout=said, stderr=said, env=environment) as child:
+            limit = threading.Timer(IMPORT_TIME_LIMIT, child.kill)
+            limit.start()
+            with suppress(BrokenPipeError):  # it ended before the archive did, and has said why
+                archive.write(images, cast("IO[bytes]", child.stdin))
+                cast("IO[bytes]", child.stdin).close()
+            code = child.wait()
+            limit.cancel()
+        said.seek(0)
+        if code:
+            raise exit_failure(argv, code, said.read())

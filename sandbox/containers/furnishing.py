@@ -2,16 +2,15 @@
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import requests
 
-from sandbox import binaries
-from sandbox.containers import containerd, oci, services
+from sandbox.containers import containerd, services
 from sandbox.containers.equipment import Node
 from sandbox.containers.place import NODE
 from sandbox.controlplane import port_name
+from sandbox.images import archive, making
 from sandbox.node.api import Api
 from tasks.lib import signals
 from tasks.lib.errors import TimedOut
@@ -34,14 +33,9 @@ def furnish(node: Node, time_limit: float) -> None:
     api.create(slices, endpoint)
     api.patch(f"{slices}/kubernetes", endpoint)
     pause, nobody = node.equipment.programs["pause"], {"User": "65535:65535"}
-    archive = oci.of_program(pause, containerd.PAUSE_IMAGE, images(), nobody)
-    containerd.import_images(node.place, node.equipment.tools, [archive])
+    image = archive.of_program(pause, (containerd.PAUSE_IMAGE,), making.folder() / "programs", nobody)
+    containerd.import_images(node.place, node.equipment.tools, [image])
     _await_ready(node.cluster.name, api, time_limit)
-
-
-def images() -> Path:
-    """The folder of image archives in the cache."""
-    return binaries.cache_folder() / "images"
 
 
 def _await_ready(cluster: str, api: Api, time_limit: float) -> None:

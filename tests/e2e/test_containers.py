@@ -13,8 +13,10 @@ import pytest
 
 from sandbox import lifecycle, processes, watching
 from sandbox.binaries import cache_folder
-from sandbox.containers import cgroups, checks, containerd, furnishing, oci, packages, place
+from sandbox.containers import cgroups, checks, containerd, furnishing, packages, place
 from sandbox.containers.place import LABEL, NODE, REAL, Place
+from sandbox.images import archive
+from sandbox.images.archive import Image
 from sandbox.processes import Process
 from tasks.lib import go
 from tests.builders import ROOT
@@ -131,12 +133,12 @@ def _namespace(pid: int) -> str:
         return ""
 
 
-def build_probe(folder: Path) -> Path:
-    """The probe's image as an archive."""
+def build_probe(folder: Path) -> Image:
+    """The probe's image."""
     env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
     argv = [go.command(), "build", "-o", str(folder / "probe"), "."]
     subprocess.run(argv, cwd=ROOT / "tests/data/probe", env=env, check=True, timeout=300)
-    return oci.of_program(folder / "probe", IMAGE, folder, {"User": "1001"})
+    return archive.of_program(folder / "probe", (IMAGE,), folder, {"User": "1001"})
 
 
 def require_a_fit_machine(folder: Path) -> None:

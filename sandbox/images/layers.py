@@ -1,0 +1,145 @@
+"""Layers of images: a distribution's base, and what a script changes in it; each is made once and kept."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from sandbox import building
+from sandbox.images import archive
+from sandbox.images.archive import Blob
+from sandbox.state import locked
+from tasks.lib import console, process
+from tasks.lib.console import spoken
+from tasks.lib.errors import Failure
+
+MIRROR = "http://deb.debian.org/debian"
+TIME_LIMIT = 1800.0
+TREE = "tree"
+SYSTEM = Path(__file__).with_name("system.sh")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer's recipe: what a script, run as root, changes in the layers below; a base has none below.
+
+    `files` are copied in before the script runs: path within the image to file or folder of this machine.
+    """
+
+    name: str
+    script: str = ""
+    below: "Layer | None" = None
+    suite: str = ""
+    packages: tuple[str, ...] = ()
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    @cached_property
+    def key(self) -> str:
+        """What the layer is kept under: it changes with anything that goes into it."""
+        below = self.below.key if self.below else ""
+        told = [digest_of(SYSTEM), below, self.suite, self.packages, self.script, self._content()]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+    @property
+    def stack(self) -> "list[Layer]":
+        """This layer and all below it, the lowest first."""
+        return [*(self.below.stack if self.below else ()), self]
+
+    def folder(self, layers: Path) -> Path:
+        """Where it is kept among `layers`."""
+        return layers / f"{self.name}-{self.key}"
+
+    def tree(self, layers: Path) -> Path:
+        """Its files, as they lie in an overlay."""
+        return self.folder(layers) / TREE
+
+    def _content(self) -> dict[str, str]:
+        return {place: digest_of(path) for place, path in sorted(self.files.items())}
+
+
+def digest_of(path: Path) -> str:
+    """A digest of a file, or of a folder's files with their names."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    found = [one for one in sorted(path.rglob("*")) if one.is_file() and "__pycache__" not in one.parts]
+    listed = [(str(one.relative_to(path)), digest_of(one)) for one in found]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+
+def obtain(layer: Layer, layers: Path) -> tuple[Blob, ...]:
+    """A layer and all below it as files, the lowest first; those that are missing are made.
+
+    Raises:
+        Failure: a script failed, or a package could not be fetched; its last lines are the reason.
+
+    """
+    if not all(one.folder(layers).exists() for one in layer.stack):
+        with locked(layers / "lock", "Another process is making images; waiting for it …"):
+            for one in layer.stack:
+                if not one.folder(layers).exists():
+                    _make(one, layers)
+    return tuple(Blob(path) for one in layer.stack for path in one.folder(layers).glob("*.tar"))
+
+
+def _make(layer: Layer, layers: Path) -> None:
+    """Make a layer: its files, for layers above it, and the same packed for images."""
+    console.say(f"Making the layer {layer.name}; that takes minutes, once …")
+    began = time.monotonic()
+    staging = Path(tempfile.mkdtemp(prefix=f".{layer.name}-", dir=layers))
+    made, upper = staging / "made", staging / "upper"
+    made.mkdir()
+    upper.mkdir()
+    upper.chmod(0o755)
+    try:
+        with building.reporting("making it"):
+            if layer.below:
+                _run(layer, [one.tree(layers) for one in layer.below.stack], staging)
+            else:
+                _run_base(layer, upper)
+            archive.pack(upper, made)
+        upper.rename(made / TREE)
+        made.rename(layer.folder(layers))
+    except Failure as failure:
+        next_step = "Run the same command again: what was made before is kept."
+        what = f"The layer {layer.name} could not be made."
+        raise failure.retold(what=what, next_step=failure.next_step or next_step) from failure
+    finally:
+        with suppress(OSError):
+            shutil.rmtree(staging)
+    console.say(f"  It took {spoken(time.monotonic() - began)}.")
+
+
+def _run_base(layer: Layer, root: Path) -> None:
+    """Install a distribution; debootstrap checks what it fetches against the distribution's signed lists."""
+    if not shutil.which("debootstrap"):
+        next_step = "Debian, Ubuntu: apt-get install debootstrap debian-archive-keyring"
+        raise Failure("Images cannot be made.", "debootstrap is not installed.", next_step)
+    include = ",".join(layer.packages)
+    options = ("--force-check-gpg", "--variant=minbase", f"--include={include}")
+    process.run(("debootstrap", *options, layer.suite, str(root), MIRROR), time_limit=TIME_LIMIT)
+    process.run(("bash", str(SYSTEM), "clean", str(root)), time_limit=TIME_LIMIT)
+
+
+def _run(layer: Layer, below: list[Path], staging: Path) -> None:
+    """Run a layer's script in what is below it; what it changes comes to lie in staging/upper."""
+    for place, path in layer.files.items():
+        target = staging / "upper" / place.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _copy(path, target)
+    lower = ":".join(str(folder) for folder in reversed(below))
+    unshare = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private")
+    script = ("bash", str(SYSTEM), "run", lower, str(staging))
+    process.run((*unshare, "--", *script), stdin=layer.script.encode(), time_limit=TIME_LIMIT)
+
+
+def _copy(path: Path, target: Path) -> None:
+    if path.is_dir():
+        shutil.copytree(path, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    else:
+        shutil.copy(path, target)
