@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sandbox import binaries
 from sandbox.components import Component, Probe
@@ -14,10 +15,18 @@ from sandbox.controlplane import Cluster, port_name
 
 @dataclass(frozen=True)
 class Equipment:
-    """The programs of a real node: Kubernetes' and its own by name, and the tools that run containers."""
+    """The programs of a real node.
+
+    Args:
+        programs: Kubernetes' and the node's own, by name.
+        tools: those that run containers.
+        container: the description that containerd begins every container with.
+
+    """
 
     programs: Mapping[str, Path]
     tools: Tools
+    container: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -60,4 +69,5 @@ def obtain(folder: Path) -> Equipment:
     """
     checks.require(checks.look(folder))
     cache = binaries.cache_folder()
-    return Equipment(programs.obtain(cache), packages.obtain(cache))
+    tools = packages.obtain(cache)
+    return Equipment(programs.obtain(cache), tools, packages.container(tools))

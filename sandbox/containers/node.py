@@ -1,5 +1,6 @@
 """A real node of a cluster: its servers, their configuration, and what is to be cleared away after them."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from tasks.lib.files import write_atomically
 
 HTTPS = 443
 FOLDERS = ("cni", "disks", "tmp")
+FOR_CONTAINERS = ("resolv.conf", "trusted.crt")
 
 
 def has_one(here: State, cluster: str) -> bool:
@@ -76,7 +78,7 @@ def _write(node: Node) -> None:
         node.place.file(folder).mkdir(parents=True, exist_ok=True)
     node.place.write()
     for name, text in _files(node).items():
-        mode = 0o644 if name == "resolv.conf" else 0o600
+        mode = 0o644 if name in FOR_CONTAINERS else 0o600
         write_atomically(node.place.file(name), text.encode(), mode=mode)
 
 
@@ -95,6 +97,8 @@ def _files(node: Node) -> dict[str, str]:
         "kube-proxy.yaml": _yaml(services.proxy_configuration(at)),
         "Corefile": services.corefile(at, google_names(at)),
         "containerd.toml": containerd.configuration(node, may_lower_oom_score=may_lower),
+        "base-container.json": json.dumps(containerd.base_container(at, node.equipment.container)),
+        "trusted.crt": cluster.authority.certificate.read_text(),
         "cni/10-pods.conflist": containerd.pod_network(),
         "resolv.conf": f"nameserver {at.address}\n",
         "admission.yaml": _yaml(admission()),

@@ -4,12 +4,14 @@ Packages of Debian and Ubuntu are unpacked into the cache, each into a folder of
 apt checks what it downloads against the distribution's signed lists.
 """
 
+import json
 import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from sandbox.state import locked
@@ -63,6 +65,17 @@ def obtain(cache: Path, system: Path = Path("/")) -> Tools:
         with locked(folder.with_suffix(".lock"), waiting):
             _unpack(missing(_places(folder, system)), folder)
     return _tools(_places(folder, system))
+
+
+def container(tools: Tools) -> dict[str, Any]:
+    """The description that containerd begins every container with, where it is given no other.
+
+    Raises:
+        Failure: ctr does not print it.
+
+    """
+    done = run((str(tools.programs["ctr"]), "oci", "spec"), env=tools.environment, time_limit=TIME_LIMIT)
+    return dict(json.loads(done.stdout))
 
 
 def missing(places: Sequence[Path]) -> list[str]:

@@ -1,5 +1,6 @@
 """A real node before it runs: its addresses, the commands of its servers, and what they are told."""
 
+import json
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -46,8 +47,12 @@ CLUSTER = Cluster(
     admin=Pair(F.parent / "admin.crt", F.parent / "admin.key"),
 )
 OWN = Pair(Path("/s/own.crt"), Path("/s/own.key"))
+CONTAINER = {
+    "process": {"cwd": "/", "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}]},
+    "mounts": [{"destination": "/proc"}],
+}
 NODE = Node(CLUSTER, PLACE, Equipment({
-    name: Path("/b") / name for name in ("kubelet", "kube-proxy", "coredns", "pause")}, TOOLS))  # fmt: skip
+    name: Path("/b") / name for name in ("kubelet", "kube-proxy", "coredns", "pause")}, TOOLS, CONTAINER))  # fmt: skip
 
 INSIDE = [sys.executable, "-m", "sandbox.containers.enter", "/s/clusters/c/node"]
 ARGV = {
@@ -163,6 +168,19 @@ def test_containerd_uses_what_was_found(may_lower: bool) -> None:
     }
 
 
+def test_every_container_trusts_the_clusters_authority() -> None:
+    found = containerd.base_container(PLACE, CONTAINER)
+
+    assert [mount["destination"] for mount in found["mounts"]] == ["/proc", "/etc/sandbox-authority.crt"]
+    assert found["mounts"][1]["source"] == f"{F}/trusted.crt"
+    assert "SSL_CERT_FILE=/etc/sandbox-authority.crt" in found["process"]["env"]
+    assert "REQUESTS_CA_BUNDLE=/etc/sandbox-authority.crt" in found["process"]["env"]
+
+
+def test_containers_keep_the_machines_limit_of_open_files() -> None:
+    assert "rlimits" not in containerd.base_container(PLACE, CONTAINER)["process"]
+
+
 def test_the_kubelet_requires_a_certificate_of_the_cluster() -> None:
     found = kubelet.configuration(NODE, OWN)
 
@@ -210,6 +228,8 @@ def test_a_node_is_added_with_all_its_files(tmp_path: Path, monkeypatch: pytest.
     named = yaml.safe_load((folder / "node/kubelet.kubeconfig").read_text())["users"][0]["user"]
     assert Path(named["client-certificate"]).exists()
     assert (folder / "node/cni/10-pods.conflist").exists()
+    assert (folder / "node/trusted.crt").stat().st_mode & 0o777 == 0o644
+    assert json.loads((folder / "node/base-container.json").read_text())["process"]["cwd"] == "/"
 
 
 @pytest.mark.parametrize(
