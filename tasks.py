@@ -31,6 +31,7 @@ MODULES = (
     "secrets",
     "settings",
     "setup",
+    "status",
     "test",
     "upload",
 )

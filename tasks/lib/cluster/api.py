@@ -69,6 +69,8 @@ class Api:
         self._pool = self._connections()
         self._closing = signals.Event()
         self._streams: set[BaseHTTPResponse] = set()
+        # What the server warned of, such as a deprecated API, as in the header Warning.
+        self.warnings: set[str] = set()
 
     def request(
         self,
@@ -94,6 +96,7 @@ class Api:
             try:
                 response = self._sent(method, with_query(path, query), headers, data)
                 if response.status < 300:
+                    self.warnings.update(response.headers.getlist("Warning"))
                     return self._decoded(response.data)
                 refusal = api_error(doing, response.status, response.data)
                 if not self._temporary(refusal):

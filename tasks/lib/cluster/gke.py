@@ -47,6 +47,8 @@ class Found:
     location: str
     name: str
     endpoint: Endpoint
+    version: str = ""  # the control plane's
+    node_versions: tuple[str, ...] = ()  # of the node pools, each once
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,16 @@ def read(environment: Environment, answer: Mapping[str, Any]) -> Found:
             str(answer.get("statusMessage") or ""),
             f"gcloud container clusters describe {_flags(environment)}",
         )
-    return Found(environment.project, environment.zone, environment.cluster, endpoint(environment, answer))
+    return Found(
+        environment.project, environment.zone, environment.cluster, endpoint(environment, answer),
+        str(answer.get("currentMasterVersion") or ""), node_versions(answer),
+    )  # fmt: skip
+
+
+def node_versions(answer: Mapping[str, Any]) -> tuple[str, ...]:
+    """The versions of the nodes, sorted: those of the pools, as during an upgrade they differ."""
+    pools = [pool.get("version") for pool in answer.get("nodePools") or []]
+    return tuple(sorted({str(one) for one in (pools or [answer.get("currentNodeVersion")]) if one}))
 
 
 def endpoint(environment: Environment, answer: Mapping[str, Any]) -> Endpoint:

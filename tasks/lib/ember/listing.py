@@ -69,6 +69,22 @@ def directly_in(access: Access, folder: str) -> Steps[list[Item]]:
             return items
 
 
+def matching(access: Access, folder: str, pattern: str) -> Steps[list[Item]]:
+    """The objects below a folder whose names match a glob, in which `*` is no slash.
+
+    The server may return others too: not every one knows matchGlob.
+    """
+    items: list[Item] = []
+    fields = "items(name,generation,timeCreated,metadata),nextPageToken"
+    query = {"prefix": folder, "matchGlob": pattern, "fields": fields}
+    while True:
+        page = yield from _page(access, query)
+        items.extend(page.items)
+        query["pageToken"] = page.next_page_token
+        if not page.next_page_token:
+            return items
+
+
 def ranges(expected: Iterable[str]) -> list[Range]:
     """Ranges that cover all names together, each with about as many of those expected."""
     # Names are ordered by their UTF-8 bytes, which is how Python orders texts too.

@@ -293,3 +293,13 @@ def test_an_error_that_is_not_a_status_is_quoted(server: Scripted) -> None:
         server.api().get("/x", doing="read x")
 
     assert caught.value.message == "<html>no such page</html>"
+
+
+def test_warnings_of_the_server_are_remembered(server: Scripted) -> None:
+    server.answers = [Answer(headers={"Warning": '299 - "v1 Endpoints is deprecated in v1.33+"'}), Answer()]
+    api = server.api()
+
+    api.get("/api/v1/endpoints", doing="read them")
+    api.get("/api/v1/pods", doing="read them")
+
+    assert api.warnings == {'299 - "v1 Endpoints is deprecated in v1.33+"'}

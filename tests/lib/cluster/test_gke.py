@@ -248,3 +248,17 @@ def test_the_mark_names_environment_and_cluster(server: Scripted) -> None:
         "location": "us-east1-d",
         "cluster": "lookit-staging",
     }
+
+
+@pytest.mark.parametrize(
+    ("changes", "versions"),
+    [
+        ({}, ()),
+        ({"currentNodeVersion": "1.35.1-gke.2"}, ("1.35.1-gke.2",)),
+        ({"currentNodeVersion": "2 versions", "nodePools": [{"version": "1.35"}, {"version": "1.34"}, {"version": "1.35"}]},
+         ("1.34", "1.35")),
+    ],
+    ids=["unknown", "one", "during an upgrade"],
+)  # fmt: skip
+def test_the_versions_of_nodes_are_known(changes: dict[str, Any], versions: tuple[str, ...]) -> None:
+    assert gke.read(STAGING, answer(**changes)).node_versions == versions

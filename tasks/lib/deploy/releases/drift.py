@@ -6,7 +6,7 @@ writing a value is no difference; nothing is changed.  Of Secrets only names and
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +17,7 @@ from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kinds
 from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.objects import Ref, Wanted, contains, is_going, managed_fields
-from tasks.lib.deploy.plan.decide import observe
+from tasks.lib.deploy.plan.decide import get, observe
 from tasks.lib.deploy.plan.diff import changes
 from tasks.lib.deploy.plan.field_managers import at, paths, spelled
 from tasks.lib.deploy.plan.takeover import UNRECORDED
@@ -45,9 +45,25 @@ class Drifted:
 
 def find(api: Api, kinds: Kinds, wanted: Sequence[Wanted], past: Release) -> list[Drifted]:
     """Every object of a release that is not as the release made it; nothing is changed."""
-    live = observe(api, kinds, wanted)
+    kept = secrets_of(past)
+    there = side_by_side(lambda ref: get(api, kinds[ref.key], ref), kept, CONNECTIONS)
+    secrets = {ref: live for ref, live in zip(kept, there, strict=True) if live}
+    return between(api, kinds, wanted, past, {**observe(api, kinds, wanted), **secrets})
+
+
+def between(
+    api: Api, kinds: Kinds, wanted: Sequence[Wanted], past: Release, live: Mapping[Ref, Json]
+) -> list[Drifted]:
+    """The same, of the live objects and Secrets that were read already."""
     found = side_by_side(lambda w: _of_object(api, kinds, w, live.get(w.ref)), wanted, CONNECTIONS)
-    return [one for one in [*found, *_of_secrets(api, past)] if one]
+    secrets = [_of_secret(ref, keys, live.get(ref)) for ref, keys in secrets_of(past).items()]
+    return [one for one in [*found, *secrets] if one]
+
+
+def secrets_of(past: Release) -> dict[Ref, list[str]]:
+    """The Secrets of a release, with their keys."""
+    listed = json.loads(past.facts.get("secrets", "[]"))
+    return {Ref("v1", "Secret", one["namespace"], one["name"]): one["keys"] for one in listed}
 
 
 def compare(w: Wanted, live: Json, intended: Json) -> Drifted | None:
@@ -121,20 +137,9 @@ def _of_object(api: Api, kinds: Kinds, w: Wanted, live: Json | None) -> Drifted 
     return compare(w, live, intended)
 
 
-def _of_secrets(api: Api, past: Release) -> Iterable[Drifted]:
-    """Secrets of the release that are gone, or have other keys."""
-    for one in json.loads(past.facts.get("secrets", "[]")):
-        ref = Ref("v1", "Secret", one["namespace"], one["name"])
-        path = f"/api/v1/namespaces/{ref.namespace}/secrets/{ref.name}"
-        try:
-            live = api.get(path, doing=f"read {ref}")
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            yield Drifted(ref, "missing")
-            continue
-        if drifted := compare_keys(ref, one["keys"], {**live, "kind": "Secret"}):
-            yield drifted
+def _of_secret(ref: Ref, keys: Sequence[str], live: Json | None) -> Drifted | None:
+    """How a Secret of the release differs: it is gone, or has other keys."""
+    return Drifted(ref, "missing") if live is None else compare_keys(ref, keys, {**live, "kind": "Secret"})
 
 
 def compare_keys(ref: Ref, keys: Sequence[str], live: Json) -> Drifted | None:

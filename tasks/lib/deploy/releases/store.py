@@ -6,7 +6,7 @@ says how many there are; whoever makes it has the number.  A release with a part
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -32,8 +32,13 @@ def read(api: Api, namespace: str) -> list[Release]:
     """The releases that are kept, the newest first."""
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     items, _ = api.list(path, doing="read the history", query={"labelSelector": LABEL})
+    return releases(items)
+
+
+def releases(config_maps: Iterable[Json]) -> list[Release]:
+    """The releases that ConfigMaps keep, the newest first; others among them do not count."""
     by_number: dict[int, list[Json]] = defaultdict(list)
-    for item in filter(is_release, items):
+    for item in filter(is_release, config_maps):
         by_number[int(item["metadata"]["labels"][LABEL])].append(item)
     return [
         release
@@ -154,7 +159,7 @@ def config_map(number: int, part: int) -> str:
 
 def is_release(item: Json) -> bool:
     """Whether a ConfigMap with our label is what its name says: people copy some and change the name."""
-    labels: dict[str, str] = item["metadata"]["labels"]
+    labels: dict[str, str] = item["metadata"].get("labels") or {}
     number, part = labels.get(LABEL, ""), labels.get(PART, "1")
     if not (number.isdecimal() and part.isdecimal()):
         return False
