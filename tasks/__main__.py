@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import invoke
+from invoke import Context
 from invoke.config import AmbiguousMergeError
 from invoke.exceptions import AmbiguousEnvVar, Exit, ParseError
 
+from tasks import completion
 from tasks.lib.console import open_closed_streams
 from tasks.lib.errors import UsageError
 from tasks.lib.files import refusal
@@ -90,6 +92,16 @@ class Program(invoke.Program):
         project = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())["project"]
         sys.stdout.write(f"{project['name']} {project['version']}, Invoke {invoke.__version__}\n")
 
+    def parse_core_args(self) -> None:
+        """Read Invoke's own options, and print this project's completion script instead of Invoke's."""
+        super().parse_core_args()
+        if shell := self.args["print-completion-script"].value:
+            try:
+                sys.stdout.write(completion.script(shell))
+            except UsageError as error:
+                raise Exit(str(error), code=error.exit_code) from error
+            raise Exit
+
     def parse_core(self, argv: list[str] | None) -> None:
         """Read Invoke's own options."""
         with _bad_usage():
@@ -105,6 +117,13 @@ class Program(invoke.Program):
 
     def parse_cleanup(self) -> None:
         """Print help, lists or completions, which replace tasks."""
+        if self.args.complete.value:
+            typed = with_left_out_names(
+                completion.words_of(self.core.remainder), self._names_that_may_be_left_out()
+            )
+            found = completion.candidates(typed, self.collection, Context(self.config))
+            sys.stdout.writelines(f"{one}\n" for one in found)
+            raise Exit
         try:
             with _bad_usage():
                 super().parse_cleanup()

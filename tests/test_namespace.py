@@ -15,7 +15,7 @@ from tests.program import Here, loaded, task_names
 
 ROOT = Path(__file__).resolve().parents[1]
 # Modules of tasks/ that hold no task.
-NOT_TASKS = {"__init__", "__main__", "cli"}
+NOT_TASKS = {"__init__", "__main__", "cli", "completion"}
 
 
 def test_every_module_of_tasks_is_wired() -> None:
