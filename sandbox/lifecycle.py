@@ -34,11 +34,14 @@ def state(settings: "Settings") -> State:
     return State(real(settings.root / settings.sandbox.state))
 
 
-def up(settings: "Settings", environments: Sequence[str] = (), *, containers: bool = False) -> list[Status]:
+def up(
+    settings: "Settings", environments: Sequence[str] = (), *, containers: bool = False, commit: str = ""
+) -> list[Status]:
     """Bring the sandbox up for `environments` (all when empty); what runs already is left as it is.
 
-    With `containers` their clusters get a real node beside the simulated ones. One that has it keeps it.
-    Returns all components, which are healthy then.
+    With `containers` their clusters get a real node beside the simulated ones, and the environments' pods run
+    there from then on. A cluster that has such a node keeps it, and gets the application's image of `commit`
+    (by default that of the checkout). Returns all components, which are healthy then.
 
     Raises:
         UsageError: an environment is not known, or the folder holds something else than a sandbox.
@@ -54,7 +57,9 @@ def up(settings: "Settings", environments: Sequence[str] = (), *, containers: bo
     wanted = [settings.environment(name) for name in environments or settings.environments]
     here = state(settings)
     _require_own(here)
-    equipped = _equipment(here, wanted, asked=containers)
+    with_node = [one for one in wanted if containers or node.has_one(here, one.cluster)]
+    real = equipment.obtain(settings, here.folder, commit) if with_node else None
+    equipped = {one.cluster: real for one in with_node if real}
     module = preparing.FILES / "controlplane"
     programs = binaries.obtain(module, binaries.cache_folder())
     here.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -64,7 +69,7 @@ def up(settings: "Settings", environments: Sequence[str] = (), *, containers: bo
         _await_healthy(here, settings.time_limits.sandbox)
         for cluster in clusters:
             bootstrap.furnish(kubectl(settings), cluster)
-        _furnish(nodes, settings.time_limits.sandbox)
+        _furnish(nodes, wanted if containers else (), settings.time_limits.sandbox)
         storage = f"http://127.0.0.1:{stored(here.ports)[STORAGE]}"
         for environment in wanted:
             for bucket in (environment.buckets.archives, settings.pipeline.reports):
@@ -73,12 +78,16 @@ def up(settings: "Settings", environments: Sequence[str] = (), *, containers: bo
     return status(here)
 
 
-def _furnish(nodes: Sequence[Node], time_limit: float) -> None:
+def _furnish(nodes: Sequence[Node], to_move: "Sequence[Environment]", time_limit: float) -> None:
+    """Make real nodes ready, and have the pods of these environments run on them."""
     if nodes:
         from sandbox.containers import furnishing
 
         for one in nodes:
             furnishing.furnish(one, time_limit)
+            for environment in to_move:
+                if environment.cluster == one.cluster.name:
+                    furnishing.run_here(one, environment.namespace)
 
 
 def down(here: State, *, keep_data: bool) -> int:
@@ -114,12 +123,6 @@ def _require_own(here: State) -> None:
             "sandbox.down would remove all of it.",
             "Name a folder of its own in sandbox.state.",
         )
-
-
-def _equipment(here: State, wanted: "Sequence[Environment]", *, asked: bool) -> Mapping[str, Equipment]:
-    """What a real node needs, by each cluster of `wanted` that shall have one, or has one already."""
-    names = [one.cluster for one in wanted if asked or node.has_one(here, one.cluster)]
-    return dict.fromkeys(names, equipment.obtain(here.folder)) if names else {}
 
 
 def _prepare(

@@ -1,9 +1,9 @@
 """The whole main job in the sandbox: every step of a real release, and a table of results."""
 
-import os
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from http.client import OK
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,24 +19,35 @@ if TYPE_CHECKING:
     from tasks.lib.render.rendering import Rendered
     from tasks.lib.settings.model import Settings
 
-# What is deployed from a folder without git, such as an unpacked archive: no real commit is called so.
-NO_COMMIT = "0" * 40
-
 # A fixed study: rehearsing again finds its files there already, as a second real upload would.
 EXAMPLE_PREFIX = "experiments/00000000-0000-4000-8000-000000000000"
 
 
-class Rehearsal:
-    """One rehearsal, of the environment that `branch` deploys to. Steps pass on results as attributes.
+@dataclass(frozen=True)
+class Request:
+    """What is rehearsed.
 
-    An empty `commit` means COMMIT_SHA, git's, or without git a made-up one.
+    Args:
+        branch: it determines the environment.
+        commit: empty means COMMIT_SHA, git's, or without git a made-up one.
+        tag: the version on labels.
+        containers: whether pods run on a real node.
+
     """
 
-    def __init__(self, root: Path, layers: Sequence[Layer], branch: str, commit: str, tag: str) -> None:
-        self.root, self.layers = root, list(layers)
-        self.commit, self.tag = commit, tag
+    branch: str
+    commit: str = ""
+    tag: str = ""
+    containers: bool = False
+
+
+class Rehearsal:
+    """One rehearsal. Steps pass on results as attributes."""
+
+    def __init__(self, root: Path, layers: Sequence[Layer], request: Request) -> None:
+        self.root, self.layers, self.request = root, list(layers), request
         self.settings: Settings = read(layers, root)
-        self.name = self.settings.environment_of_branch(branch).name
+        self.name = self.settings.environment_of_branch(request.branch).name
         self.variables: BuildVariables
         self.secrets: dict[str, Secret]
         self.rendered: Rendered
@@ -60,15 +71,18 @@ class Rehearsal:
     def bring_up(self) -> str:
         """Start what does not run yet, and put the sandbox's overlay on the settings."""
         from sandbox import lifecycle
+        from sandbox.images import site
         from sandbox.overlay import settings_overlay
         from tasks.lib import build_variables
 
-        statuses = lifecycle.up(self.settings, [self.name])
+        statuses = lifecycle.up(
+            self.settings, [self.name], containers=self.request.containers, commit=self.request.commit
+        )
         overlay = Layer("sandbox", settings_overlay(self.root, self.layers))
         self.plain, self.settings = self.settings, read([*self.layers, overlay], self.root)
         place = self.settings.environment(self.name)
-        commit = self.commit or os.environ.get("COMMIT_SHA", "") or commit_without_git(self.root)
-        self.variables = build_variables.read(self.settings, place, commit=commit, tag=self.tag)
+        commit = site.commit_of(self.plain, self.request.commit)
+        self.variables = build_variables.read(self.settings, place, commit=commit, tag=self.request.tag)
         return f"{len(statuses)} servers healthy"
 
     def encrypt(self) -> str:
@@ -133,8 +147,3 @@ class Rehearsal:
         if answer.status_code != OK or not kind.startswith("text/html"):
             raise Failure(f"{self.url} answers {answer.status_code} with content type {kind!r}.")
         return f"{answer.status_code} {kind}"
-
-
-def commit_without_git(root: Path) -> str:
-    """A commit for a folder that has none; empty where git can be asked."""
-    return "" if (root / ".git").exists() else NO_COMMIT

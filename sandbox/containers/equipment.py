@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sandbox import binaries
 from sandbox.components import Component, Probe
@@ -11,22 +11,29 @@ from sandbox.containers import checks, packages, programs
 from sandbox.containers.packages import Tools
 from sandbox.containers.place import Place
 from sandbox.controlplane import Cluster, port_name
+from sandbox.images import site
+from sandbox.images.archive import Image
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.model import Settings
 
 
 @dataclass(frozen=True)
 class Equipment:
-    """The programs of a real node.
+    """What a real node has.
 
     Args:
         programs: Kubernetes' and the node's own, by name.
         tools: those that run containers.
         container: the description that containerd begins every container with.
+        images: of Lookit's site.
 
     """
 
     programs: Mapping[str, Path]
     tools: Tools
     container: Mapping[str, Any]
+    images: Sequence[Image] = ()
 
 
 @dataclass(frozen=True)
@@ -60,14 +67,14 @@ class Node:
         )
 
 
-def obtain(folder: Path) -> Equipment:
-    """Find or install all programs, on a machine that can run a real node for the sandbox in `folder`.
+def obtain(settings: "Settings", folder: Path, commit: str) -> Equipment:
+    """Find or make all of it, on a machine that can run a real node for the sandbox in `folder`.
 
     Raises:
-        Failure: it cannot, or a program is not available.
+        Failure: it cannot, or a program or an image is not available.
 
     """
     checks.require(checks.look(folder))
     cache = binaries.cache_folder()
-    tools = packages.obtain(cache)
-    return Equipment(programs.obtain(cache), tools, packages.container(tools))
+    tools, images = packages.obtain(cache), site.images(settings, commit)
+    return Equipment(programs.obtain(cache), tools, packages.container(tools), images)

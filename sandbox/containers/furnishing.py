@@ -8,7 +8,7 @@ import requests
 
 from sandbox.containers import containerd, services
 from sandbox.containers.equipment import Node
-from sandbox.containers.place import NODE
+from sandbox.containers.place import LABEL, NODE, REAL
 from sandbox.controlplane import port_name
 from sandbox.images import archive, making
 from sandbox.node.api import Api
@@ -34,8 +34,21 @@ def furnish(node: Node, time_limit: float) -> None:
     api.patch(f"{slices}/kubernetes", endpoint)
     pause, nobody = node.equipment.programs["pause"], {"User": "65535:65535"}
     image = archive.of_program(pause, (containerd.PAUSE_IMAGE,), making.folder() / "programs", nobody)
-    containerd.import_images(node.place, node.equipment.tools, [image])
+    containerd.import_images(node.place, node.equipment.tools, [image, *node.equipment.images])
     _await_ready(node.cluster.name, api, time_limit)
+
+
+def run_here(node: Node, namespace: str) -> None:
+    """Have new pods of a namespace run on the real node."""
+    api = Api(node.cluster.url, node.cluster.folder)
+    annotations = {NODE_SELECTOR: f"{LABEL}={REAL}"}
+    space = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": namespace, "annotations": annotations},
+    }
+    api.create("/api/v1/namespaces", space)
+    api.patch(f"/api/v1/namespaces/{namespace}", space)
 
 
 def _await_ready(cluster: str, api: Api, time_limit: float) -> None:
