@@ -17,6 +17,7 @@ Object = Mapping[str, Any]
 TIME_LIMIT = 10.0
 WATCH_FOR = 300
 PAUSE_AFTER_ERROR = 0.5
+PAUSE_WITHOUT_KIND = 1.0
 
 
 class Api:
@@ -81,16 +82,21 @@ class Api:
             answer.raise_for_status()
 
     def follow(self, path: str) -> Iterator[Object]:
-        """Every object under `path`, then each as it changes, for ever; after an error, from the start."""
+        """Every object under `path`, then each as it changes, for ever; after an error, from the start.
+
+        A kind that the cluster does not have is asked for now and then: it may come with a deploy.
+        """
         while True:
             try:
-                yield from self._list_and_watch(path)
+                if listed := self.get(path):
+                    yield from self._list_and_watch(path, listed)
+                else:
+                    time.sleep(PAUSE_WITHOUT_KIND)
             except (requests.RequestException, json.JSONDecodeError, OSError) as error:
                 log.warning("%s: %s", path, error)
                 time.sleep(PAUSE_AFTER_ERROR)
 
-    def _list_and_watch(self, path: str) -> Iterator[Object]:
-        listed = self.get(path) or {"items": [], "metadata": {"resourceVersion": "0"}}
+    def _list_and_watch(self, path: str, listed: Object) -> Iterator[Object]:
         yield from listed["items"]
         since = listed["metadata"]["resourceVersion"]
         query = {"watch": "true", "resourceVersion": since, "timeoutSeconds": str(WATCH_FOR)}

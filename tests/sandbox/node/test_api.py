@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import requests
 
+from sandbox.node import api as node_api
 from sandbox.node.api import Api
 from tests.lib.cluster.scripted import Answer, scripted, status
 
@@ -34,7 +35,9 @@ class Trusting(Api):
 
 
 def names(api: Api) -> list[str]:
-    return [found["name"] for found in api._list_and_watch("/things")]
+    listed = api.get("/things")
+    assert listed
+    return [found["name"] for found in api._list_and_watch("/things", listed)]
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,18 @@ def test_objects_are_followed(tmp_path: Path, watched: list[tuple[str, str]], fo
 
         assert names(Trusting(server.endpoint.server, tmp_path)) == found
         assert server.asked[1].path == "/things?watch=true&resourceVersion=7&timeoutSeconds=300"
+
+
+def test_a_kind_that_is_missing_is_not_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_api, "PAUSE_WITHOUT_KIND", 0.0)
+    with scripted(tmp_path) as server:
+        (tmp_path / "server.crt").write_text(server.endpoint.ca)
+        server.answers = [status(404, "", ""), status(404, "", ""), listing("a")]
+
+        followed = Trusting(server.endpoint.server, tmp_path).follow("/things")
+
+        assert next(followed) == {"name": "a"}
+        assert [one.path for one in server.asked] == ["/things"] * 3
 
 
 @pytest.mark.parametrize(
