@@ -39,6 +39,9 @@ def pytest_configure() -> None:
     inherited: https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html#tag_19_11
     A handler is not, so this run itself goes on after a hang-up.
     """
+    # The sandbox's servers last for one test run: with more room before each look for garbage, the API server
+    # takes about a tenth less of the processor.  https://pkg.go.dev/runtime#hdr-Environment_Variables
+    os.environ.setdefault("GOGC", "300")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
