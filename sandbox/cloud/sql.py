@@ -100,6 +100,33 @@ def insert(google: Path, body: bytes, project: str, instance: str) -> Answer:
     return Answer(200, operation(project, instance, run, run["began"]))
 
 
+def restore(google: Path, body: bytes, project: str, instance: str) -> Answer:
+    """`instances.restoreBackup`: begin to replace the data; answers its operation.  No data are kept here."""
+    known = _read(google, project, instance)
+    if known is None:
+        return _no_instance()
+    wanted = str(json.loads(body)["restoreBackupContext"]["backupRunId"])
+    if wanted not in {run["id"] for run in known["runs"]}:
+        return error(404, "The specified backup run does not exist.")
+    with _changing(google, project, instance) as known:
+        if known["refuse"]:
+            return _refusal(*REFUSALS[known["refuse"].pop(0)])
+        begun = {
+            "operation": str(uuid.uuid4()),
+            "began": time.time(),
+            "restored": wanted,
+            "fail": known["fail"],
+        }
+        known.setdefault("restores", []).append(begun)
+    return Answer(200, operation(project, instance, begun, begun["began"]))
+
+
+def restored(google: Path, project: str, instance: str) -> list[str]:
+    """The backups that were restored into an instance, in order."""
+    known = _read(google, project, instance) or {}
+    return [str(one["restored"]) for one in known.get("restores", [])]
+
+
 def list_runs(google: Path, project: str, instance: str) -> Answer:
     """`backupRuns.list`, newest first, in one page."""
     known = _read(google, project, instance)
@@ -112,7 +139,8 @@ def list_runs(google: Path, project: str, instance: str) -> Answer:
 def get_operation(google: Path, project: str, name: str) -> Answer:
     """`operations.get`."""
     for path in sorted((google / "sql").glob(f"{project}_*.json")):
-        for run in json.loads(path.read_text())["runs"]:
+        known = json.loads(path.read_text())
+        for run in [*known["runs"], *known.get("restores", [])]:
             if run["operation"] == name:
                 instance = path.stem.removeprefix(f"{project}_")
                 return Answer(200, operation(project, instance, run, time.time()))
@@ -120,20 +148,21 @@ def get_operation(google: Path, project: str, name: str) -> Answer:
 
 
 def operation(project: str, instance: str, run: dict[str, Any], now: float) -> dict[str, Any]:
-    """The resource `Operation` of a backup at the time `now`."""
+    """The resource `Operation` of a backup or a restore at the time `now`."""
     age = now - run["began"]
     found: dict[str, Any] = {
         "kind": "sql#operation",
         "name": run["operation"],
-        "operationType": "BACKUP_VOLUME",
+        "operationType": "RESTORE_VOLUME" if "restored" in run else "BACKUP_VOLUME",
         "status": "DONE" if age >= SECONDS else "RUNNING" if age >= SECONDS / 4 else "PENDING",
         "insertTime": _stamp(run["began"]),
         "targetId": instance,
         "targetProject": project,
         "targetLink": f"{API}/projects/{project}/instances/{instance}",
         "selfLink": f"{API}/projects/{project}/operations/{run['operation']}",
-        "backupContext": {"kind": "sql#backupContext", "backupId": run["id"]},
     }
+    if "id" in run:
+        found["backupContext"] = {"kind": "sql#backupContext", "backupId": run["id"]}
     if found["status"] != "PENDING":
         found["startTime"] = _stamp(run["began"] + SECONDS / 4)
     if found["status"] == "DONE":

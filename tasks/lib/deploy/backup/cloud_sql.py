@@ -4,8 +4,9 @@ Source: https://cloud.google.com/sql/docs/postgres/admin-api/rest/v1/backupRuns/
 """
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from tasks.lib import signals
@@ -32,6 +33,34 @@ NOT_ENABLED: Final = frozenset({"accessNotConfigured", "SERVICE_DISABLED"})
 
 
 @dataclass(frozen=True)
+class Purpose:
+    """What a backup is taken for, as messages about its failure say it."""
+
+    without: str  # what does not happen if there is no backup
+    afterwards: str = ""  # what to do after a backup by hand
+
+
+MIGRATION: Final = Purpose("no migration was started", ", then deploy with --no-backup")
+REQUEST: Final = Purpose("nothing else was done")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One backup, as Cloud SQL lists it."""
+
+    id: str
+    enqueued: datetime
+    status: str  # SUCCESSFUL, RUNNING, FAILED …
+    kind: str  # AUTOMATED or ON_DEMAND
+    description: str
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can be restored."""
+        return self.status == "SUCCESSFUL"
+
+
+@dataclass(frozen=True)
 class Begun:
     """A backup that was asked for: the name of its operation, and its own id."""
 
@@ -53,11 +82,31 @@ class Refusal:
         return self.status in TEMPORARY or bool(self.reasons & {BUSY, *TOO_OFTEN})
 
 
+@dataclass(frozen=True)
+class Late:
+    """The time is over; how far it came."""
+
+    status: str
+
+
+class NotBegun(Failure):
+    """A restore did not begin: the data are as they were."""
+
+
 class Backups:
     """Backups of one database."""
 
-    def __init__(self, settings: Settings, database: Database, session: "Session", tell: Tell) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        session: "Session",
+        tell: Tell,
+        purpose: Purpose = MIGRATION,
+    ) -> None:
+        self._purpose = purpose
         self._root = f"{settings.google.sql_admin}/v1/projects/{database.project}"
+        self._instance = f"{self._root}/instances/{database.name}"
         self._database, self._session, self._tell = database, session, tell
         self._attempt, self._limit = settings.time_limits.backup_attempt, settings.time_limits.backup
 
@@ -67,46 +116,99 @@ class Backups:
         Raises Failure where it is refused; the message says what to do. Raises TimedOut where the instance is
         busy with something else for too long.
         """
-        url = f"{self._root}/instances/{self._database.name}/backupRuns"
+        match self._start("backupRuns", {"description": description}):
+            case Refusal() as answer:
+                raise refused(self._database, answer, self._purpose)
+            case Late(status):
+                raise self._timed_out(status)
+            case operation:
+                return read_begun(self._database, operation, self._purpose)
+
+    def finish(self, begun: Begun) -> None:
+        """Wait until the backup is there; raises Failure where it failed, TimedOut where it is late."""
+        match self._follow(begun.operation):
+            case Refusal() as answer:
+                raise refused(self._database, answer, self._purpose)
+            case Late(status):
+                raise self._timed_out(f"Backup {begun.id} is {status}.")
+            case operation:
+                require_success(self._database, begun, operation, self._purpose)
+
+    def restore(self, run: Run) -> None:
+        """Replace all data of the instance by those of one of its backups, and wait until that is done.
+
+        Raises:
+            NotBegun: it is refused, or the instance is busy with something else for too long.
+            Failure: it failed.
+            TimedOut: it takes too long.
+
+        """
+        database = self._database
+        context = {"backupRunId": run.id, "instanceId": database.name, "project": database.project}
+        match self._start("restoreBackup", {"restoreBackupContext": context}):
+            case Refusal() as answer:
+                raise NotBegun(f"Backup {run.id} was not restored: Cloud SQL refuses it.", answer.words,
+                               _ask_owner(database, run))  # fmt: skip
+            case Late(status):
+                raise NotBegun(f"Backup {run.id} was not restored: {database.instance} has no time for it.",
+                               status, _flags("gcloud sql operations list", database))  # fmt: skip
+            case begun:
+                self._finish_restore(str(begun.get("name", "")), run)
+
+    def _finish_restore(self, operation: str, run: Run) -> None:
+        what = f"The restore of backup {run.id} into {self._database.instance}"
+        look = _flags("gcloud sql operations list", self._database)
+        match self._follow(operation):
+            case Refusal() as answer:
+                raise Failure(f"{what} cannot be followed.", answer.words, look)
+            case Late(status):
+                raise TimedOut(f"{what} was not complete within {self._limit:g} s.", f"It is {status}.", look)
+            case ended:
+                if why := errors_of(ended):
+                    raise Failure(f"{what} failed.", why, look)
+
+    def _start(self, resource: str, body: object) -> Mapping[str, Any] | Refusal | Late:
+        """Begin an operation as soon as the instance has time for it."""
         said = False
         for _ in self._pauses():
-            answer = self._ask("POST", url, {"description": description})
-            if not isinstance(answer, Refusal):
-                return read_begun(self._database, answer)
-            if not answer.passes:
-                raise refused(self._database, answer)
+            answer = self._ask("POST", f"{self._instance}/{resource}", body)
+            if not isinstance(answer, Refusal) or not answer.passes:
+                return answer
             if BUSY in answer.reasons and not said:
                 said = True
                 self._tell(Notice(f"{self._database.instance} is busy with another operation; waiting …"))
             last = answer
-        raise self._timed_out(f"It answered {last.status}: {last.words}")
+        return Late(f"It answered {last.status}: {last.words}")
 
-    def finish(self, begun: Begun) -> None:
-        """Wait until the backup is there; raises Failure where it failed, TimedOut where it is late."""
-        url, status = f"{self._root}/operations/{begun.operation}", "unknown"
+    def _follow(self, operation: str) -> Mapping[str, Any] | Refusal | Late:
+        """Wait until an operation has ended, well or not."""
+        url, status = f"{self._root}/operations/{operation}", "unknown"
         for _ in self._pauses():
             answer = self._ask("GET", url, None)
             if isinstance(answer, Refusal):
                 if not answer.passes:
-                    raise refused(self._database, answer)
+                    return answer
                 status = f"unknown, the API answers {answer.status}"
                 continue
             status = str(answer.get("status", "unknown"))
             if status == "DONE":
-                require_success(self._database, begun, answer)
-                return
-        raise self._timed_out(f"Backup {begun.id} is {status}.")
+                return answer
+        return Late(status)
 
     def latest(self) -> str:
         """When the newest backup began and how it ended, or nothing; raises Failure where it is hidden."""
-        url = f"{self._root}/instances/{self._database.name}/backupRuns?maxResults=1"
-        answer = self._ask("GET", url, None)
+        return " ".join(f"{run['enqueuedTime']} {run['status']}" for run in self._listed(1))
+
+    def runs(self, most: int = 50) -> list[Run]:
+        """The newest backups, newest first; raises Failure where they are hidden."""
+        return [read_run(run) for run in self._listed(most)]
+
+    def _listed(self, most: int) -> Sequence[Mapping[str, Any]]:
+        answer = self._ask("GET", f"{self._instance}/backupRuns?maxResults={most}", None)
         if isinstance(answer, Refusal):
             what, fix = cause(self._database, answer)
             raise Failure(f"{what}.", answer.words, fix)
-        return " ".join(
-            f"{run.get('enqueuedTime', '')} {run.get('status', '')}" for run in answer.get("items", [])[:1]
-        )
+        return list(answer.get("items", [])[:most])
 
     def _pauses(self) -> Iterator[None]:
         """Try at once, then with growing pauses until the time is over."""
@@ -128,10 +230,10 @@ class Backups:
     def _timed_out(self, why: str) -> TimedOut:
         return TimedOut(
             f"The backup of {self._database.instance} was not there within {self._limit:g} s: "
-            "no migration was started.",
+            f"{self._purpose.without}.",
             why,
             f"{_flags('gcloud sql operations list', self._database)}; "
-            f"time_limits.backup sets how long to wait.\n{_by_hand(self._database)}",
+            f"time_limits.backup sets how long to wait.\n{_by_hand(self._database, self._purpose)}",
         )
 
 
@@ -146,38 +248,46 @@ def refusal(answer: "Response") -> Refusal:
     return Refusal(answer.status_code, refusal_words(answer), frozenset(reasons))
 
 
-def read_begun(database: Database, operation: Mapping[str, Any]) -> Begun:
+def read_run(run: Mapping[str, Any]) -> Run:
+    """One backup of the list."""
+    enqueued = datetime.fromisoformat(run["enqueuedTime"])
+    return Run(str(run["id"]), enqueued, run["status"], run.get("type", ""), run.get("description", ""))
+
+
+def read_begun(database: Database, operation: Mapping[str, Any], purpose: Purpose = MIGRATION) -> Begun:
     """The backup behind an operation; raises Failure where the answer is no such thing."""
     name, number = operation.get("name"), (operation.get("backupContext") or {}).get("backupId")
     if not name or not number:
         raise Failure(
-            f"Cloud SQL's answer about the backup of {database.instance} names no backup: "
-            "no migration was started.",
+            f"Cloud SQL's answer about the backup of {database.instance} names no backup: {purpose.without}.",
             f"It has {', '.join(sorted(operation))}.",
-            _by_hand(database),
+            _by_hand(database, purpose),
         )
     return Begun(str(name), str(number))
 
 
-def require_success(database: Database, begun: Begun, operation: Mapping[str, Any]) -> None:
+def require_success(
+    database: Database, begun: Begun, operation: Mapping[str, Any], purpose: Purpose = MIGRATION
+) -> None:
     """Raise Failure where a finished operation ended with errors."""
+    if why := errors_of(operation):
+        what = f"Backup {begun.id} of {database.instance} failed: {purpose.without}."
+        raise Failure(what, why, _by_hand(database, purpose))
+
+
+def errors_of(operation: Mapping[str, Any]) -> str:
+    """Why an operation failed, a line an error; empty if it did not."""
     errors = (operation.get("error") or {}).get("errors") or []
-    if errors:
-        told = (f"{error.get('code', '')}: {error.get('message', '')}".strip(": ") for error in errors)
-        raise Failure(
-            f"Backup {begun.id} of {database.instance} failed: no migration was started.",
-            "\n".join(told),
-            _by_hand(database),
-        )
+    return "\n".join(f"{one.get('code', '')}: {one.get('message', '')}".strip(": ") for one in errors)
 
 
-def refused(database: Database, answer: Refusal) -> Failure:
+def refused(database: Database, answer: Refusal, purpose: Purpose = MIGRATION) -> Failure:
     """A refusal as a failure, with the command that fixes it."""
     what, fix = cause(database, answer)
     return Failure(
-        f"{what}: no backup was taken, and no migration was started.",
+        f"{what}: no backup was taken, and {purpose.without}.",
         answer.words,
-        f"{fix}\n{_by_hand(database)}",
+        f"{fix}\n{_by_hand(database, purpose)}",
     )
 
 
@@ -213,8 +323,17 @@ def _flags(command: str, database: Database) -> str:
     return f"{command} --instance={database.name} --project={database.project}"
 
 
-def _by_hand(database: Database) -> str:
-    return f"Or by hand: {_flags('gcloud sql backups create', database)}, then deploy with --no-backup."
+def _ask_owner(database: Database, run: Run) -> str:
+    """The command for somebody who may restore: no role of this project contains that right."""
+    command = (
+        "gcloud", "sql", "backups", "restore", run.id, f"--restore-instance={database.name}",
+        f"--project={database.project}",
+    )  # fmt: skip
+    return f"Somebody with cloudsql.instances.restoreBackup can run: {shlex.join(command)}"
+
+
+def _by_hand(database: Database, purpose: Purpose) -> str:
+    return f"Or by hand: {_flags('gcloud sql backups create', database)}{purpose.afterwards}."
 
 
 def make_role(project: str) -> tuple[str, ...]:

@@ -13,9 +13,12 @@ from sandbox.cloud import sql
 from tasks.lib import retry
 from tasks.lib.deploy.backup.cloud_sql import (
     LONGEST_PAUSE,
+    REQUEST,
     Backups,
     Begun,
+    NotBegun,
     Refusal,
+    Run,
     cause,
     read_begun,
     refused,
@@ -43,7 +46,8 @@ class Api(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.bodies.append(json.loads(body))
-        self._send(sql.insert(self.google, body, "mit-lookit", self.path.split("/")[5]))
+        call = sql.restore if self.path.endswith("/restoreBackup") else sql.insert
+        self._send(call(self.google, body, "mit-lookit", self.path.split("/")[5]))
 
     def do_GET(self) -> None:
         if "/operations/" in self.path:
@@ -205,3 +209,66 @@ def test_every_refusal_has_its_meaning(answer: Refusal, passes: bool, what: str)
     if not passes:
         assert cause(DATABASE, answer)[0] == what
         assert "gcloud sql backups create" in refused(DATABASE, answer).next_step
+
+
+def usable(backups: Backups, api: type[Api]) -> Run:
+    """A backup that can be restored."""
+    backups.finish(backups.begin("before it"))
+    api.bodies.clear()
+    return backups.runs()[0]
+
+
+def test_backups_are_listed_newest_first(backups: Backups) -> None:
+    for number in range(3):
+        backups.finish(backups.begin(f"number {number}"))
+
+    assert [run.description for run in backups.runs(2)] == ["number 2", "number 1"]
+    assert all(run.is_usable and run.kind == "ON_DEMAND" for run in backups.runs())
+
+
+def test_a_backup_is_restored_into_its_own_instance(backups: Backups, api: type[Api]) -> None:
+    run = usable(backups, api)
+
+    backups.restore(run)
+
+    context = {"backupRunId": run.id, "instanceId": "staging", "project": "mit-lookit"}
+    assert api.bodies == [{"restoreBackupContext": context}]
+    assert sql.restored(api.google, "mit-lookit", "staging") == [run.id]
+
+
+@pytest.mark.parametrize("how", ["stopped", "disabled", "quota"])
+def test_a_refused_restore_did_not_begin(backups: Backups, api: type[Api], how: str) -> None:
+    run = usable(backups, api)
+    sql.refuse(api.google, "mit-lookit", "staging", how)
+
+    with pytest.raises(NotBegun, match="was not restored: Cloud SQL refuses it") as raised:
+        backups.restore(run)
+
+    assert raised.value.why == sql.REFUSALS[how][2]
+    assert f"gcloud sql backups restore {run.id} --restore-instance=staging" in raised.value.next_step
+
+
+def test_a_restore_of_a_busy_instance_did_not_begin(backups: Backups, api: type[Api]) -> None:
+    run = usable(backups, api)
+    sql.refuse(api.google, "mit-lookit", "staging", *["busy"] * 1000)
+
+    with pytest.raises(NotBegun, match="has no time for it"):
+        backups.restore(run)
+
+
+def test_a_restore_that_fails_says_why(backups: Backups, api: type[Api]) -> None:
+    run = usable(backups, api)
+    sql.fail(api.google, "mit-lookit", "staging", "disk full")
+
+    with pytest.raises(Failure, match=f"The restore of backup {run.id} into .* failed") as raised:
+        backups.restore(run)
+
+    assert not isinstance(raised.value, NotBegun)
+    assert raised.value.why == "INTERNAL_ERROR: disk full"
+
+
+def test_a_failure_on_request_speaks_of_no_migration(api: type[Api]) -> None:
+    refusal = refused(DATABASE, Refusal(403, "no"), REQUEST)
+
+    assert str(refusal.what).endswith("no backup was taken, and nothing else was done.")
+    assert "--no-backup" not in refusal.next_step
