@@ -1,17 +1,21 @@
 """Asking again: which answers are worth another attempt, after how long, and what the last one means."""
 
 import json
+import re
 from typing import TypeVar
 
 from msgspec import MsgspecError
 from msgspec.json import decode
 
+from tasks.lib.ember import content
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.http import UNREACHABLE, Pause, Request, Response, Steps
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.google.answers import in_place_of
 from tasks.lib.retry import TEMPORARY, retry_after
 
+# The checksum of the bytes that are stored: https://cloud.google.com/storage/docs/xml-api/reference-headers#xgooghash
+CHECKSUM = re.compile(r"crc32c=([\w+/]{6}==)")
 PASSING = TEMPORARY | {UNREACHABLE}
 
 Answer = TypeVar("Answer")
@@ -33,7 +37,8 @@ def ask(access: Access, request: Request) -> Steps[Response]:
             access.renew(known)
             renewed = True
             continue
-        if response.status not in PASSING and not cut_short(response):
+        whole = request.method == "HEAD" or not cut_short(response)
+        if response.status not in PASSING and whole:
             return response
         pause = attempts.pause(retry_after(response.header("retry-after")))
         if pause is None:
@@ -54,9 +59,11 @@ def once(request: Request) -> Steps[Response]:
 
 
 def cut_short(response: Response) -> bool:
-    """Whether an answer without a stated length ends in the middle of its JSON."""
+    """Whether an answer without a stated length ends in the middle of an object's content, or of its JSON."""
     if response.header("content-length") or response.header("transfer-encoding"):
         return False
+    if noted := CHECKSUM.search(response.header("x-goog-hash")):
+        return content.from_base64(noted[1]) != content.checksum([response.body])
     if not response.header("content-type").startswith("application/json"):
         return False
     try:

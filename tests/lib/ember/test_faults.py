@@ -149,7 +149,7 @@ def one_run(seed: int, access: Access, proxy: FaultProxy, folder: Path) -> str:
     return "error" if failure else "equal"
 
 
-@pytest.mark.timeout(max(580, 2 * RUNS))
+@pytest.mark.timeout(max(580, 4 * RUNS))
 def test_random_faults_end_with_an_equal_bucket_or_an_exact_error(
     access: Access, proxy: FaultProxy, tmp_path: Path
 ) -> None:
