@@ -199,19 +199,32 @@ def _looked_again(place: Place, found: Overview, removed: set[str]) -> Manifests
 
     A revision that was activated in the meantime gets its manifest back.
     """
-    page = served(place)
-    if page.generation != ABSENT:
-        place.pool.ask(objects.copy(place.access, place.index, place.index, page.generation))
-        page = served(place)
+    page = _renewed_page(place)
     listed = revisions.listed(place)
-    for name in revisions.spared(page.history, {*listed.revisions, *removed}) & removed:
+    activated = revisions.spared(page.history, {*listed.revisions, *removed}) & removed
+    for name in activated:
         with suppress(revisions.Gone):  # an upload was faster
             revisions.announce(place, name, found.manifests[name], listed)
-    listed = revisions.listed(place)
-    manifests = revisions.entries_of(place, list(listed.revisions))
+    if activated:
+        listed = revisions.listed(place)
+    known = {
+        name: files
+        for name, files in found.manifests.items()
+        if found.listed.generation(name) == listed.generation(name) != ABSENT
+    }
+    manifests = known | revisions.entries_of(place, [one for one in listed.revisions if one not in known])
     if page.name not in manifests and (page.name or found.page.name):
         raise _no_manifest(place, page)
     return manifests
+
+
+def _renewed_page(place: Place) -> Page:
+    """The page, once it has a generation that no activation under way knows."""
+    page = served(place)
+    if page.generation == ABSENT:
+        return page
+    renewed = place.pool.ask(objects.copy(place.access, place.index, place.index, page.generation))
+    return page if renewed else served(place)
 
 
 def _finish_others(place: Place, found: Overview) -> None:
