@@ -74,15 +74,15 @@ class Access:
 
     def object_url(self, name: str) -> str:
         """The JSON API's address of an object."""
-        return f"{self.endpoint}/storage/v1/b/{quote(self.bucket, safe='')}/o/{quote(name, safe='')}"
+        return f"{self.objects_url()}/{quote(name, safe='')}"
 
     def objects_url(self) -> str:
         """The JSON API's address of the bucket's objects."""
-        return f"{self.endpoint}/storage/v1/b/{quote(self.bucket, safe='')}/o"
+        return f"{self.endpoint}/storage/v1/b/{self.bucket}/o"
 
     def upload_url(self) -> str:
         """The JSON API's address for uploads to the bucket."""
-        return f"{self.endpoint}/upload/storage/v1/b/{quote(self.bucket, safe='')}/o"
+        return f"{self.endpoint}/upload/storage/v1/b/{self.bucket}/o"
 
     def public_url(self, name: str) -> str:
         """Where everybody can read an object of a public bucket."""

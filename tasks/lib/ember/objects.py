@@ -5,8 +5,7 @@ import sys
 import zlib
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from msgspec import Struct, field
 
@@ -127,8 +126,8 @@ def plain_of(note: str) -> Plain | None:
 
 def look_up(access: Access, name: str) -> Steps[Item | None]:
     """What the API says of an object; None where there is none."""
-    query = urlencode({"fields": f"{FIELDS},timeCreated"})
-    response = yield from ask(access, Request("GET", f"{access.object_url(name)}?{query}"))
+    request = Request("GET", f"{access.object_url(name)}?fields={FIELDS},timeCreated")
+    response = yield from ask(access, request)
     if response.status == 404:
         return None
     if response.status != 200:
@@ -155,14 +154,12 @@ def copy(access: Access, source: str, name: str, generation: int) -> Steps[Remot
 
     None where nothing was copied: there is no such source, or `name` has another generation.
     """
-    query: dict[str, Any] = {
-        "ifGenerationMatch": generation,
-        "fields": f"done,rewriteToken,resource({FIELDS})",
-    }
-    target = f"b/{quote(access.bucket, safe='')}/o/{quote(name, safe='')}"
+    target = f"b/{access.bucket}/o/{quote(name, safe='')}"
+    query = f"ifGenerationMatch={generation}&fields=done,rewriteToken,resource({FIELDS})"
+    url = f"{access.object_url(source)}/rewriteTo/{target}?{query}"
+    token = ""
     while True:
-        url = f"{access.object_url(source)}/rewriteTo/{target}?{urlencode(query)}"
-        response = yield from ask(access, Request("POST", url))
+        response = yield from ask(access, Request("POST", url + token))
         if response.status in {404, 412}:
             return None
         if response.status != 200:
@@ -172,7 +169,7 @@ def copy(access: Access, source: str, name: str, generation: int) -> Steps[Remot
             return remote_of(rewritten.resource)
         if not rewritten.rewrite_token:
             raise not_its_own(response)
-        query["rewriteToken"] = rewritten.rewrite_token
+        token = f"&rewriteToken={quote(rewritten.rewrite_token, safe='')}"
 
 
 def relabel(access: Access, name: str, generation: int, headers: Headers) -> Steps[None]:
@@ -182,12 +179,12 @@ def relabel(access: Access, name: str, generation: int, headers: Headers) -> Ste
         Changed: it has another generation, or is gone.
 
     """
-    query = urlencode({"ifGenerationMatch": generation, "fields": "generation"})
+    url = f"{access.object_url(name)}?ifGenerationMatch={generation}&fields=generation"
     body: Mapping[str, str] = {
         "contentType": headers.content_type,
         "cacheControl": headers.cache_control,
     }
-    request = Request("PATCH", f"{access.object_url(name)}?{query}", (JSON,), json.dumps(body).encode())
+    request = Request("PATCH", url, (JSON,), json.dumps(body).encode())
     response = yield from ask(access, request)
     if response.status in {404, 412}:
         raise changed(name)
@@ -200,7 +197,7 @@ def remove(access: Access, name: str, generation: int) -> Steps[bool]:
 
     One that is gone already was removed too: by an attempt whose answer was lost, or by somebody else.
     """
-    request = Request("DELETE", f"{access.object_url(name)}?{urlencode({'ifGenerationMatch': generation})}")
+    request = Request("DELETE", f"{access.object_url(name)}?ifGenerationMatch={generation}")
     response = yield from ask(access, request)
     if response.status not in {200, 204, 404, 412}:
         raise refused(response, access, f"{name} could not be removed.")

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 
 from msgspec.structs import replace
 
@@ -139,9 +138,7 @@ def metadata(send: Send, crc32c: int, encoding: str) -> dict[str, Any]:
 
 def query(send: Send, kind: str) -> str:
     """The parameters of an upload of a kind: multipart or resumable."""
-    return urlencode(
-        {"uploadType": kind, "ifGenerationMatch": send.generation, "fields": "crc32c,generation"}
-    )
+    return f"uploadType={kind}&ifGenerationMatch={send.generation}&fields=crc32c,generation"
 
 
 def _multipart(described: dict[str, Any], data: bytes) -> bytes:

@@ -1,14 +1,18 @@
 """All orders in which the requests of operations at once can reach a bucket, with the operations' real code.
 
-An operation is a function that is given a pool.  To learn what it asks next, it is run from its beginning and
-answered what it was answered before, up to the first request that has no answer yet: so one state of the
-bucket and of all operations leads to each of those that can follow, and a state is visited once.
+An operation is a function that is given a pool.  It stands still where it asks; one state of the bucket and of
+all operations leads to each of those that can follow, and a state is visited once.  Where a request is
+answered in a second way, the operation is run again from its beginning and answered as before up to there.
 """
 
 import json
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from itertools import count
+from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -34,16 +38,22 @@ class Kept(NamedTuple):
     attributes: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bucket:
-    """What a bucket holds, and the last generation that each name had: none is ever given twice."""
+    """What a bucket holds, and the last generation that each name had: none is ever given twice.
+
+    Those that follow from one another and hold the same are one object, and remember what they answered: there
+    are some hundred of them in tens of thousands of states.
+    """
 
     objects: Mapping[str, Kept] = field(default_factory=dict)
     last: Mapping[str, int] = field(default_factory=dict)
+    _known: dict[object, "Bucket"] = field(default_factory=dict)
+    _answers: dict[Request, tuple["Bucket", Response]] = field(default_factory=dict)
 
-    @cached_property
-    def key(self) -> tuple[object, ...]:
-        return tuple(sorted(self.objects.items())), tuple(sorted(self.last.items()))
+    def _with(self, objects: Mapping[str, Kept], last: Mapping[str, int]) -> "Bucket":
+        key = (tuple(sorted(objects.items())), tuple(sorted(last.items())))
+        return self._known.setdefault(key, Bucket(objects, last, self._known))
 
     def content(self, name: str) -> bytes | None:
         """The unpacked content of an object."""
@@ -56,6 +66,11 @@ class Bucket:
 
     def answered(self, request: Request) -> tuple["Bucket", Response]:
         """What the JSON API answers, and the bucket then."""
+        if request not in self._answers:
+            self._answers[request] = self._answered(request)
+        return self._answers[request]
+
+    def _answered(self, request: Request) -> tuple["Bucket", Response]:
         url = urlsplit(request.url)
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         if url.path.startswith("/upload/"):
@@ -130,51 +145,89 @@ class Bucket:
             return self, _answer(412)
         if request.method == "DELETE":
             left = {key: kept for key, kept in self.objects.items() if key != name}
-            return Bucket(left, self.last), _answer(204)
+            return self._with(left, self.last), _answer(204)
         kept = self.objects[name]
         attributes = {**json.loads(kept.attributes), **json.loads(cast("bytes", request.body))}
         changed = kept._replace(attributes=json.dumps(attributes))
-        return Bucket({**self.objects, name: changed}, self.last), _answer(200, {})
+        return self._with({**self.objects, name: changed}, self.last), _answer(200, {})
 
     def put(self, name: str, data: bytes, attributes: str = "{}") -> "Bucket":
         """The bucket once an object was written."""
         generation = self.last.get(name, 0) + 1
         kept = Kept(generation, data, attributes)
-        return Bucket({**self.objects, name: kept}, {**self.last, name: generation})
+        return self._with({**self.objects, name: kept}, {**self.last, name: generation})
 
 
 def _answer(status: int, body: object = None) -> Response:
     return Response(status, b"" if body is None else json.dumps(body).encode())
 
 
-class Asked(BaseException):
-    """An operation has come to requests that have no answer yet."""
-
-    def __init__(self, requests: Sequence[Request]) -> None:
-        super().__init__()
-        self.requests = requests
+class Killed(BaseException):
+    """Nobody goes on with an operation."""
 
 
-class Replay:
-    """Takes a pool's place: answers what was answered before."""
+class Ended(NamedTuple):
+    """An operation asks nothing any more: what it returned, or the Failure that it raised."""
 
-    def __init__(self, answers: Iterable[tuple[int, Response]]) -> None:
-        self._answers = iter(answers)
+    outcome: object
+
+
+class Live:
+    """An operation on a thread of its own, which stands still at each request until it is answered.
+
+    It takes a pool's place for the operation.
+    """
+
+    def __init__(self, operation: Operation, name: str) -> None:
+        self._operation = operation
+        self._texts = (f"{name}{number}".encode() for number in count())
+        self._came = SimpleQueue[Sequence[Request] | Ended]()
+        self._answers = SimpleQueue[tuple[int, Response] | None]()
+        self._thread = threading.Thread(target=self._carry_out, name=name, daemon=True)
         self.traffic = Traffic()
+
+    def begun(self) -> Sequence[Request] | Ended:
+        """What it asks first, or how it ended."""
+        LIVE[self._thread] = self
+        self._thread.start()
+        return self._came.get()
+
+    def answered(self, chosen: int, response: Response) -> Sequence[Request] | Ended:
+        """What it asks once one of its requests is answered, or how it ended."""
+        self._answers.put((chosen, response))
+        return self._came.get()
+
+    def kill(self) -> None:
+        """End it where it stands."""
+        self._answers.put(None)
+        self._thread.join()
+
+    def text(self) -> bytes:
+        """What is random elsewhere: the same texts in each run."""
+        return next(self._texts)
+
+    def _carry_out(self) -> None:
+        with suppress(Killed):
+            try:
+                outcome = self._operation(cast("Pool", self))
+            except Failure as failure:
+                outcome = failure
+            self._came.put(Ended(outcome or SimpleNamespace()))
 
     def ask(self, steps: Any) -> Any:
         """The result of one job."""
         return self.run([Job(steps)])[0]
 
     def run(self, jobs: Iterable[Job]) -> list[Any]:
-        """Run all jobs, as far as there are answers."""
+        """Run all jobs."""
         started = [_Started(job.steps) for job in jobs]
         while waiting := [one for one in started if one.request]:
-            chosen, response = next(self._answers, (0, None))
-            if response is None:
-                raise Asked([one.request for one in waiting if one.request])
+            self._came.put([one.request for one in waiting if one.request])
+            answer = self._answers.get()
+            if answer is None:
+                raise Killed
             self.traffic.requests += 1
-            waiting[chosen].advance(response)
+            waiting[answer[0]].advance(answer[1])
         return [one.result for one in started]
 
 
@@ -205,11 +258,14 @@ class Point:
     Args:
         asked: requests, of which any may be the next to arrive.
         outcome: what it returned, or the Failure that it raised; None while it is under way.
+        answers: what it was answered before.
+        live: stands here; None once it went on.
     """
 
     asked: Sequence[Request]
     outcome: object
-    answers: tuple[tuple[int, Response], ...]
+    answers: tuple[tuple[int, Response], ...] = ()
+    live: Live | None = None
     following: dict[tuple[int, int, bytes], "Point"] = field(default_factory=dict)
 
 
@@ -219,32 +275,65 @@ class Running:
     Args:
         operation: what is run.
         name: tells its random texts from those of others.
-        patch: puts these in their place.
     """
 
-    def __init__(self, operation: Operation, name: str, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, operation: Operation, name: str) -> None:
         self._operation = operation
         self._name = name
-        self._patch = patch
-        self.start = self._point(())
+        self.start = self._begun()
 
     def after(self, point: Point, chosen: int, response: Response) -> Point:
         """The point that follows when the chosen request is answered so."""
         key = (chosen, response.status, response.body)
         if key not in point.following:
-            point.following[key] = self._point((*point.answers, (chosen, response)))
+            point.following[key] = self._followed(point, chosen, response)
         return point.following[key]
 
-    def _point(self, answers: tuple[tuple[int, Response], ...]) -> Point:
-        numbers = iter(range(1000))
-        self._patch.setattr("os.urandom", lambda _size: f"{self._name}{next(numbers)}".encode())
-        try:
-            outcome = self._operation(cast("Pool", Replay(answers)))
-        except Asked as asked:
-            return Point(asked.requests, None, answers)
-        except Failure as failure:
-            outcome = failure
-        return Point((), outcome or SimpleNamespace(), answers)
+    def kill(self) -> None:
+        """End what stands at any point."""
+        left = [self.start]
+        while left:
+            point = left.pop()
+            left += point.following.values()
+            if point.live:
+                point.live.kill()
+
+    def _followed(self, point: Point, chosen: int, response: Response) -> Point:
+        """The first time, what stands there goes on; then it is brought there again."""
+        live = point.live or self._brought_to(point)
+        point.live = None
+        found = _point(live, live.answered(chosen, response))
+        found.answers = (*point.answers, (chosen, response))
+        return found
+
+    def _brought_to(self, point: Point) -> Live:
+        live = self._begun().live
+        assert live
+        for answer in point.answers:
+            live.answered(*answer)
+        return live
+
+    def _begun(self) -> Point:
+        live = Live(self._operation, self._name)
+        return _point(live, live.begun())
+
+
+def _point(live: Live, came: Sequence[Request] | Ended) -> Point:
+    return Point((), came.outcome) if isinstance(came, Ended) else Point(came, None, live=live)
+
+
+LIVE: dict[threading.Thread, Live] = {}
+
+
+def repeated_texts(patch: pytest.MonkeyPatch) -> None:
+    """Make the operations' random texts the same in each run."""
+    urandom = os.urandom
+
+    def text(size: int) -> bytes:
+        live = LIVE.get(threading.current_thread())
+        return live.text() if live else urandom(size)
+
+    patch.setattr("os.urandom", text)
 
 
 class State(NamedTuple):
@@ -286,7 +375,7 @@ def states(bucket: Bucket, running: Sequence[Running], order: Order = in_turn) -
 
 
 def _key(state: State) -> tuple[object, ...]:
-    return state.bucket.key, tuple(id(point) for point in state.points)
+    return id(state.bucket), *map(id, state.points)
 
 
 def _following(state: State, running: Sequence[Running], order: Order) -> Iterator[State]:
