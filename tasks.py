@@ -14,6 +14,7 @@ from tasks import cli
 
 # Each holds a task, or a collection of tasks, of its own name, or else is such a collection as a whole.
 MODULES = (
+    "app",
     "build",
     "check",
     "decrypt",

@@ -153,6 +153,7 @@ def with_left_out_names(words: list[str], names: dict[str, str]) -> list[str]:
     Args:
         words: the command line, such as `["secrets.log", "a.env"]`.
         names: for each task these options, such as `{"release.diff": "before after"}`; empty for none.
+            One with a star, `{"app.restart": "workload*"}`, takes all words that follow.
 
     Returns:
         The same, with the option's name: `["secrets.log", "--file", "a.env"]`.
@@ -166,7 +167,9 @@ def with_left_out_names(words: list[str], names: dict[str, str]) -> list[str]:
         elif word.startswith("-"):
             open_ones = []
         elif open_ones:
-            result.append(f"--{open_ones.pop(0)}")
+            name = open_ones[0]
+            result.append(f"--{name.removesuffix('*')}")
+            open_ones = open_ones if name.endswith("*") else open_ones[1:]
         result.append(word)
     return result
 

@@ -362,6 +362,10 @@ def test_a_reader_that_goes_away_ends_it_quietly() -> None:
         (["secrets.log", "settings"], ["secrets.log", "settings"]),
         (["settings", "word"], ["settings", "word"]),
         (["release.diff", "1", "2", "3"], ["release.diff", "--before", "1", "--after", "2", "3"]),
+        (
+            ["app.restart", "a", "b", "-e", "x"],
+            ["app.restart", "--workload", "a", "--workload", "b", "-e", "x"],
+        ),
         (["release.diff", "1", "-e", "x"], ["release.diff", "--before", "1", "-e", "x"]),
         ([], []),
     ],
@@ -371,10 +375,16 @@ def test_a_reader_that_goes_away_ends_it_quietly() -> None:
         "next is a task",
         "task without such an option",
         "two",
+        "as many as there are",
         "one of two",
         "nothing",
     ],
 )
 def test_an_option_s_name_may_be_left_out(words: list[str], understood: list[str]) -> None:
-    names = {"secrets.log": "file", "settings": "", "release.diff": "before after"}
+    names = {
+        "secrets.log": "file",
+        "settings": "",
+        "release.diff": "before after",
+        "app.restart": "workload*",
+    }
     assert with_left_out_names(words, names) == understood

@@ -18,7 +18,8 @@ from tasks.lib.printable import one_line
 
 NOTE: Final = "lookit-orchestrator/"
 NOT_KEPT: Final = "It was killed, so nothing recorded what it had applied."
-NOTED: Final = ("commit", "branch", "tag", "build")
+OPERATION: Final = "operation"  # what holds the lock where it is no deploy: it leaves no release
+NOTED: Final = ("commit", "branch", "tag", "build", OPERATION)
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def notes_of(lease: Json) -> dict[str, str]:
 def describe(lease: Json) -> str:
     """The holder in words."""
     notes = notes_of(lease)
-    told = [f"{key} {notes[key]}" for key in ("branch", "commit", "build") if key in notes]
+    told = [f"{key} {notes[key]}" for key in (OPERATION, "branch", "commit", "build") if key in notes]
     holder, since = lease["spec"].get("holderIdentity", "someone"), lease["spec"].get("acquireTime", "?")
     return one_line(", ".join([holder, f"since {since[:19]}Z", *told]))
 
@@ -65,6 +66,8 @@ def remember_killed(api: Api, lease: Json) -> str:
     A holder that kept its own release had ended, and only could not give the lock back.
     """
     known, namespace = facts(lease), lease["metadata"]["namespace"]
+    if operation := known.get(OPERATION):
+        return f"The previous {operation} was killed, or lost the cluster."
     try:
         past = store.read(api, namespace)
         # A claim has a number that is one process's alone.

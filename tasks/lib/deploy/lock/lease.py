@@ -18,7 +18,7 @@ from tasks.lib.cluster.api import HURRIED, Api, Json
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.gke import NoNamespace
 from tasks.lib.deploy.events import Notice, Tell
-from tasks.lib.deploy.lock.holder import NOTE, Claim, describe, remember_killed
+from tasks.lib.deploy.lock.holder import NOTE, NOTED, Claim, describe, remember_killed
 from tasks.lib.deploy.objects import annotations
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.settings.model import Environment
@@ -173,7 +173,8 @@ class Lock:
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         ours = there is not None and self._is_ours(there)
         version = {"resourceVersion": there["metadata"]["resourceVersion"]} if there else {}
-        kept = annotations(there) if there else {}
+        found = annotations(there) if there else {}
+        kept = {key: text for key, text in found.items() if key.removeprefix(NOTE) not in NOTED}
         notes = {f"{NOTE}{key}": value for key, value in self._mine.notes.items()}
         return {
             "apiVersion": "coordination.k8s.io/v1",

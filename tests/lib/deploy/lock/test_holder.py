@@ -7,6 +7,7 @@ from tasks.lib.build_variables import BuildVariables
 from tasks.lib.cluster.api import Json
 from tasks.lib.deploy.lock.holder import (
     NOT_KEPT,
+    NOTE,
     claim,
     describe,
     facts,
@@ -139,3 +140,12 @@ def test_who_kept_its_own_release_was_not_killed(
     made = [json.loads(asked.body) for asked in server.asked if asked.method == "POST"]
     assert [one["metadata"]["name"] for one in made] == written
     assert [asked.method for asked in server.asked].count("GET") == 1, "the history is read once"
+
+
+def test_a_killed_restart_leaves_no_release(tmp_path: Path) -> None:
+    held = lease(holderIdentity="me@here (3)")
+    held["metadata"] = {"namespace": "default", "annotations": {f"{NOTE}operation": "restart"}}
+    with scripted(tmp_path) as server:
+        said = remember_killed(server.api(), held)
+
+    assert (said, server.asked) == ("The previous restart was killed, or lost the cluster.", [])

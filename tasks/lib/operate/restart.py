@@ -1,0 +1,83 @@
+"""A rolling restart: new pods of the same state, one after the other, waited for as a deploy does."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from tasks.lib.cluster import gke
+from tasks.lib.cluster.api import FIELD_MANAGER, Json
+from tasks.lib.cluster.gke import Connection
+from tasks.lib.deploy.events import Began, PhaseBegan, Record, Result, Row, Tell
+from tasks.lib.deploy.lock import lease
+from tasks.lib.deploy.lock.holder import OPERATION, claim
+from tasks.lib.deploy.objects import ref_of
+from tasks.lib.deploy.rollout.judge import Target, last_write
+from tasks.lib.deploy.rollout.wait import Wait
+from tasks.lib.deploy.session import masked
+from tasks.lib.deploy.steps import Action
+from tasks.lib.operate import workloads
+from tasks.lib.redaction import Redactor
+from tasks.lib.secrets import sensitive
+from tasks.lib.settings.model import Environment, Settings
+
+# kubectl's own, so that `kubectl rollout history` shows it as its own restarts.
+ANNOTATION: Final = "kubectl.kubernetes.io/restartedAt"
+MERGE: Final = "application/merge-patch+json"
+
+
+def restart(settings: Settings, environment: Environment, names: Sequence[str], tell: Tell) -> list[str]:
+    """Restart workloads under the environment's lock, and wait until they are ready; returns their names.
+
+    Old pods go when new ones are ready, so a restart that fails leaves them.
+
+    Raises:
+        UsageError: there is no such workload.
+        Failure: a deploy holds the lock, or a workload cannot become ready.
+        TimedOut: not all were ready within time_limits.rollout.
+
+    """
+    redactor = Redactor(public=sensitive.public(settings))
+    with gke.reached(settings, environment) as connection, redactor.failures():
+        gke.check_mark(connection.api, environment)
+        workloads.learn_secrets(connection, environment, redactor)
+        found = workloads.find(settings, environment, connection, names)
+        mine = lease.Lock(connection.api, environment, claim({OPERATION: "restart"}))
+        with lease.held(mine, wait=0, tell=tell):
+            record = Record(environment.name, blank=redactor.line)
+            _restart(settings, connection, found, record, masked(tell, redactor))
+    return [str(ref_of(one)) for one in found]
+
+
+def patch(at: datetime) -> Json:
+    """What makes the controller replace the pods."""
+    return {
+        "spec": {"template": {"metadata": {"annotations": {ANNOTATION: at.isoformat(timespec="seconds")}}}}
+    }
+
+
+def _restart(
+    settings: Settings, connection: Connection, found: Sequence[Json], record: Record, tell: Tell
+) -> None:
+    refs = [ref_of(one) for one in found]
+    record.rows = {ref: Row("restart", ref, Action.CHANGE) for ref in refs}
+    tell(Began(record))
+    tell(PhaseBegan("restart"))
+    api, limits = connection.api.assured(), settings.time_limits
+    targets = [_apply(connection, one, record) for one in found]
+    wait = Wait(api, refs[0].namespace, targets, record, tell, {"scheduling": limits.scheduling})
+    wait.until_ready(connection.kinds, limits.rollout)
+
+
+def _apply(connection: Connection, workload: Json, record: Record) -> Target:
+    """Restart one workload; returns what to wait for.
+
+    The field manager is the deploy's, by an update beside what it applies: so this is no drift, and the next
+    deploy keeps it.
+    """
+    ref = ref_of(workload)
+    record.begin(ref, Result.APPLYING)
+    live = connection.api.request(
+        "PATCH", connection.kinds[ref.key].path(ref.namespace, ref.name), doing=f"restart {ref}",
+        body=patch(datetime.now(UTC)), content_type=MERGE, query={"fieldManager": FIELD_MANAGER},
+    )  # fmt: skip
+    return Target(ref, live["metadata"]["uid"], live["metadata"]["generation"], last_write(live))

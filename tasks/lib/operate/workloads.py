@@ -1,0 +1,80 @@
+"""The workloads that a task is about, by the names that people type."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from tasks.lib.cluster.api import Json
+from tasks.lib.cluster.gke import Connection
+from tasks.lib.errors import UsageError, nearest
+from tasks.lib.image import reference
+from tasks.lib.redaction import Redactor
+from tasks.lib.secrets import sensitive
+from tasks.lib.settings.model import Environment, Settings
+
+KINDS: Final = (("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"))
+
+
+def find(
+    settings: Settings, environment: Environment, connection: Connection, names: Sequence[str]
+) -> list[Json]:
+    """The workloads called `names`, without prefix or with it; for no names, those that run the application.
+
+    Raises:
+        UsageError: there is none of a name; the message names those that are there.
+
+    """
+    return chosen(listed(connection, environment.namespace), names, environment, settings.image.repository)
+
+
+def listed(connection: Connection, namespace: str) -> list[Json]:
+    """All Deployments and StatefulSets of a namespace."""
+    found = []
+    for key in KINDS:
+        kind = connection.kinds[key]
+        items, _ = connection.api.list(kind.path(namespace), doing=f"list {kind.plural}")
+        found += [{**item, "apiVersion": kind.api_version, "kind": kind.kind} for item in items]
+    return found
+
+
+def learn_secrets(connection: Connection, environment: Environment, redactor: Redactor) -> None:
+    """Take the values of the namespace's Secrets out of what is told from now on: pods may log them."""
+    path = f"/api/v1/namespaces/{environment.namespace}/secrets"
+    found, _ = connection.api.list(path, doing="list secrets")
+    redactor.learn(sensitive.in_objects(found, redactor.public))
+
+
+def chosen(there: Sequence[Json], names: Sequence[str], environment: Environment, image: str) -> list[Json]:
+    """Those of `there` that are meant, each once.
+
+    Raises:
+        UsageError: none has one of the names, or none runs the application's image.
+
+    """
+    by_name = {bare(one, environment): one for one in there}
+    if not names:
+        if found := [one for one in there if runs(one, image)]:
+            return found
+        raise _unknown(f"No workload of {environment.name} runs {image}.", by_name, "")
+    wanted = [name.removeprefix(environment.prefix) for name in names]
+    for name in wanted:
+        if name not in by_name:
+            raise _unknown(f"There is no workload {name!r} in {environment.name}.", by_name, name)
+    return [by_name[name] for name in dict.fromkeys(wanted)]
+
+
+def bare(workload: Json, environment: Environment) -> str:
+    """A workload's name as people type it: without the environment's prefix."""
+    return str(workload["metadata"]["name"]).removeprefix(environment.prefix)
+
+
+def runs(workload: Json, repository: str) -> bool:
+    """Whether a container of a workload runs an image of this repository."""
+    wanted = reference.parse(repository).name
+    containers = workload["spec"]["template"]["spec"]["containers"]
+    return any(reference.parse(str(one["image"])).name == wanted for one in containers)
+
+
+def _unknown(what: str, by_name: dict[str, Json], name: str) -> UsageError:
+    guess = nearest(name, by_name) if name else ""
+    known = f"There are: {', '.join(sorted(by_name)) or 'none'}."
+    return UsageError(what, known, f"Did you mean {guess}?" if guess else "./inv status shows them.")

@@ -1,0 +1,86 @@
+"""What is done with the application's workloads between deploys, through the sandbox."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tasks.lib.cluster.gke import connect
+from tasks.lib.deploy.lock import lease
+from tasks.lib.deploy.lock.holder import Claim
+from tasks.lib.deploy.lock.lease import Lock
+from tests.deployed import SERVICE, deployed, objects, releases, workload
+from tests.program import Ended
+from tests.sandbox_case import Case
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+IN = ("--environment", "staging")
+
+
+def restart(case: Case, *names: str) -> Ended:
+    return case.invoke("app.restart", *names, *IN)
+
+
+def started(case: Case) -> dict[str, str]:
+    """When each workload was last restarted, by its name; empty for never."""
+    found: dict[str, dict[str, Any]] = objects(case, "deployments", "statefulsets")
+    notes = {
+        name: one["spec"]["template"]["metadata"].get("annotations") or {} for name, one in found.items()
+    }
+    return {name: note.get("kubectl.kubernetes.io/restartedAt", "") for name, note in notes.items()}
+
+
+def test_a_restart_is_rolling_and_no_drift(environment: Case) -> None:
+    case = environment
+    queue = workload("queue", kind="StatefulSet", serviceName="new-service")
+    case.hold_only(workload("web"), queue, SERVICE)
+    deployed(case)
+    before = case.kubectl("get", "pods", "-o", "name")
+
+    done = restart(case, "web", "queue")
+
+    assert done.code == 0, done.stderr
+    assert "==> restart" in done.stderr
+    assert done.stderr.endswith("Restarted: Deployment web, StatefulSet queue.\n")
+    assert all(started(case).values())
+    uids = case.kubectl("get", "pods", "-o", "jsonpath={.items[*].metadata.annotations}")
+    assert uids.count("restartedAt") == 2, before
+    found = json.loads(case.invoke("status", *IN, "--json").stdout)
+    assert found[0]["drift"] == 0
+    assert "unchanged" in deployed(case)
+    assert all(started(case).values()), "a deploy does not restart them again"
+    assert len(releases(case)) == 1, "a restart is no release"
+
+
+def test_a_restart_that_fails_says_why(environment: Case) -> None:
+    case = environment
+    case.hold_only(workload("web"))
+    deployed(case)
+    template = {"annotations": {"sandbox.lookit.org/behave": "crash-loop"}}
+    paused = json.dumps({"spec": {"paused": True, "template": {"metadata": template}}})
+    case.kubectl("patch", "deployment", "web", "-p", paused)
+    case.kubectl("patch", "deployment", "web", "-p", '{"spec": {"paused": false}}')
+
+    failed = restart(case, "web")
+
+    assert failed.code == 1
+    assert "Deployment web cannot become ready." in failed.stderr
+    assert "CrashLoopBackOff" in failed.stderr
+    assert case.kubectl("get", "lease").strip() == ""
+
+
+def test_nothing_restarts_while_a_deploy_holds_the_lock(environment: Case) -> None:
+    case = environment
+    case.hold_only(workload("web"))
+    deployed(case)
+    lock = Lock(connect(case.settings, case.environment).api, case.environment, Claim("kim@laptop"))
+
+    with lease.held(lock, wait=0, tell=lambda event: None):
+        refused = restart(case, "web")
+        assert "kim@laptop" in json.loads(case.invoke("status", *IN, "--json").stdout)[0]["lock"]
+
+    assert refused.code == 1
+    assert "Another deploy holds the lock: nothing was changed." in refused.stderr
+    assert not any(started(case).values())
+    assert restart(case, "wbe").code == 2
