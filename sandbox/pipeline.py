@@ -10,7 +10,7 @@ from sandbox.watching import is_up
 from tasks.lib import console
 from tasks.lib.image.reference import parse
 from tasks.lib.image.registry import is_on_this_machine
-from tasks.lib.pipeline.orchestrator import is_own
+from tasks.lib.pipeline.containers import is_own
 from tasks.lib.pipeline.steps import ReadyStep
 
 if TYPE_CHECKING:

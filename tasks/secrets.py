@@ -81,12 +81,12 @@ def set_(
 ) -> None:
     """Set one value, read from stdin, in an env file."""
     from tasks.lib import console
-    from tasks.lib.secrets import edit, entering
+    from tasks.lib.secrets import edit
     from tasks.lib.secrets.files import one_file, secret_files
 
     settings = cli.settings(c)
     chosen = settings.environment(environment)
-    key, value = entering.key_and_value(name, in_history)
+    key, value = edit.key_and_value(name, in_history)
     target = (
         one_file(settings, chosen, file)
         if file
@@ -95,9 +95,9 @@ def set_(
     if not new:
         edit.expect(target, key)
     if value is None:
-        value = entering.from_stdin(key)
+        value = edit.from_stdin(key)
     if not short:
-        entering.refuse_short(key, value, settings.guard.open_keys)
+        edit.refuse_short(key, value, settings.guard.open_keys)
     changed = edit.set_value(settings, target, key, value)
     console.say(f"{target.shown}: {key} {'set' if changed else 'already has that value'}")
 
@@ -123,12 +123,11 @@ def diff(c: Context, revision: str = "HEAD", environment: str = "", show: bool =
 @cli.task(help={"environment": ENVIRONMENTS, "json": "Print JSON on stdout."})
 def verify(c: Context, environment: str = "", json: bool = False) -> None:
     """Check every encrypted file; exits with 1 for broken or unknown ones, 3 for stale ones."""
-    from tasks.lib.secrets.listing import show_verdicts
-    from tasks.lib.secrets.verify import conclude, verify
+    from tasks.lib.secrets.verify import conclude, show, verify
 
     settings = cli.settings(c)
     verdicts = verify(settings, _files(settings, environment))
-    show_verdicts(verdicts, as_json=json)
+    show(verdicts, as_json=json)
     conclude(verdicts)
 
 
@@ -138,8 +137,13 @@ def verify(c: Context, environment: str = "", json: bool = False) -> None:
 def rotate(c: Context, environment: str = "", new_version: bool = False) -> None:
     """Re-encrypt files that an older key version encrypted."""
     from tasks.lib.secrets.files import strays
-    from tasks.lib.secrets.listing import show_rewritten, show_skipped
-    from tasks.lib.secrets.rotate import add_versions, disposable_versions, rotate
+    from tasks.lib.secrets.rotate import (
+        add_versions,
+        disposable_versions,
+        rotate,
+        show_rewritten,
+        show_skipped,
+    )
 
     settings = cli.settings(c)
     files = _files(settings, environment)
@@ -172,8 +176,7 @@ def exec_(c: Context, environment: str = "") -> None:
 def rekey(c: Context, to: str, environment: str = "") -> None:
     """Re-encrypt every file with another key, in this project or another."""
     from tasks.lib import console
-    from tasks.lib.secrets.listing import show_rewritten
-    from tasks.lib.secrets.rotate import rekey
+    from tasks.lib.secrets.rotate import rekey, show_rewritten
 
     settings = cli.settings(c)
     key = settings.kms.key_name(to)
@@ -185,11 +188,10 @@ def rekey(c: Context, to: str, environment: str = "") -> None:
 def log(c: Context, file: str = "", environment: str = "") -> None:
     """Show who changed which encrypted file and when, and where to find the key's audit log."""
     from tasks.lib.secrets.files import files_called
-    from tasks.lib.secrets.listing import show_log
-    from tasks.lib.secrets.log import audit_hint, log
+    from tasks.lib.secrets.log import audit_hint, log, show
 
     files = files_called(_files(cli.settings(c), environment), file)
-    show_log(log(files), audit_hint([found.key for found in files]))
+    show(log(files), audit_hint([found.key for found in files]))
 
 
 @cli.task(help={"staged": "Only staged files (for the pre-commit hook)."})

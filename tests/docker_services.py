@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.image import leftovers as test_runs
+from tasks.lib.image import test_run as test_runs
 from tests.debian import require, unavailable
 from tests.ports import free_port
 

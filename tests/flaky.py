@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
-from tasks.lib.checks import count, failed_tests
 from tasks.lib.console import say
 
 BUSY_LOOPS = 6
@@ -63,11 +63,32 @@ def one_run(number: int, reports: Path, arguments: Sequence[str]) -> Run:
     began = time.monotonic()
     with busy_loops(BUSY_LOOPS if busy else 0):
         ended = subprocess.run(argv, env={**os.environ, "LOOKIT_ORDER": str(seed)}, check=False)
-    failed = failed_tests([report]) if report.exists() else []
+    failed = failed_tests(report) if report.exists() else []
     if ended.returncode and not failed:
         failed = [f"pytest itself, which ended with {ended.returncode}"]
-    counts = str(count([report])) if report.exists() else "no report"
+    counts = counts_of(report) if report.exists() else "no report"
     return Run(seed, busy, time.monotonic() - began, failed, counts)
+
+
+def failed_tests(report: Path) -> list[str]:
+    """The tests that failed, or whose fixtures did, such as tests.lib.test_files::test_x."""
+    cases = _root(report).iter("testcase")
+    failed = (case for case in cases if case.find("failure") is not None or case.find("error") is not None)
+    return sorted({f"{case.get('classname')}::{case.get('name')}" for case in failed})
+
+
+def counts_of(report: Path) -> str:
+    """How many tests passed, failed and were skipped, out of pytest's report."""
+    suites = list(_root(report).iter("testsuite"))
+    total, skipped, *bad = (
+        sum(int(suite.get(name, 0)) for suite in suites)
+        for name in ("tests", "skipped", "failures", "errors")
+    )
+    return f"{total - skipped - sum(bad)} passed, {sum(bad)} failed, {skipped} skipped"
+
+
+def _root(report: Path) -> ElementTree.Element:
+    return ElementTree.parse(report).getroot()  # noqa: S314 - pytest's own report, made in this run
 
 
 @contextmanager

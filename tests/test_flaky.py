@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tasks.lib.checks import failed_tests
 from tests import flaky
 
 
@@ -20,7 +19,7 @@ def test_what_failed_is_counted_over_runs_in_random_order(
     code = flaky.main(["--reports", str(tmp_path), "2", "-c", os.devnull, "-q", str(test)])
 
     assert code == 1
-    assert [len(failed_tests([tmp_path / f"flaky-{number}.xml"])) for number in (1, 2)] == [1, 1]
+    assert [len(flaky.failed_tests(tmp_path / f"flaky-{number}.xml")) for number in (1, 2)] == [1, 1]
 
 
 def test_the_summary_counts_failures_of_each_test() -> None:

@@ -20,7 +20,7 @@ import yaml
 from tasks.lib import process
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.deploy import deploy as steps
-from tasks.lib.deploy import history, new_release, notifications
+from tasks.lib.deploy import history, hooks, new_release
 from tasks.lib.deploy import session as sessions
 from tasks.lib.deploy.events import Decided, Event, LogLine, Notice, Record, Remembered, Result, Tell, Told
 from tasks.lib.deploy.new_release import NewRelease, Request
@@ -133,7 +133,7 @@ def deployed(
     patch.setattr(steps, "PhasedApply", cluster.apply)
     patch.setattr(store, "add", lambda *_: 1)
     patch.setattr(support_bundle, "collect", cluster.collect)
-    patch.setattr(notifications, "send", lambda _url, content, _seconds: sent.append(content))
+    patch.setattr(hooks, "send", lambda _url, content, _seconds: sent.append(content))
     patch.setenv("CHAT", "https://chat.example.org/T0/B0")
     request = Request(
         SETTINGS.environment("staging"),

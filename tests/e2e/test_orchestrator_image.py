@@ -15,10 +15,10 @@ import pytest
 import yaml
 
 from sandbox import overlay
-from tasks.lib.image.digest import containers
+from tasks.lib.image import digest
 from tasks.lib.image.reference import parse
 from tasks.lib.image.registry import connect
-from tasks.lib.pipeline import orchestrator
+from tasks.lib.pipeline import containers
 from tests.builders import ROOT, checked_in_settings
 from tests.docker_services import (
     BASE,
@@ -91,7 +91,7 @@ def _copy(case: Case, given: Path) -> None:
 def image(docker_engine: None, environment: Case) -> Image:
     own = "lookit-test/orchestrator"
     built = {"arguments": ORCHESTRATOR, "orchestrator": own}
-    orchestrator.build_own_images(
+    containers.build_own_images(
         checked_in_settings(build={"network": "host"}, pipeline=built), [f"{own}:deploy"]
     )
     return Image(f"{own}:deploy", environment)
@@ -102,7 +102,7 @@ def test_the_image_deploys_as_an_unprivileged_user(image: Image) -> None:
 
     assert done.returncode == 0, done.stderr
     items = json.loads(image.case.kubectl("get", "deployments,statefulsets,jobs", "-o", "json"))["items"]
-    images = {container["image"] for container in containers(items)}
+    images = {container["image"] for container in digest.containers(items)}
     own = {name for name in images if name.startswith("gcr.io/mit-lookit/lookit")}
     assert own == {f"gcr.io/mit-lookit/lookit:{COMMIT}"}
     config = json.loads(output("docker", "image", "inspect", image.name))[0]["Config"]

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from sandbox import image_registry
-from tasks.lib.image import leftovers
+from tasks.lib.image import test_run
 from tests.builders import ROOT, checked_in_settings
 from tests.debian import require
 from tests.docker_services import (
@@ -177,12 +177,12 @@ def test_a_failing_unit_test_stops_it_at_test(chain: Chain) -> None:
 
 def test_a_failing_build_stops_it_at_build(chain: Chain) -> None:
     chain.checkout.commit(Dockerfile="FROM lookit-test/base:local\nRUN exit 3\n")
-    leftovers.sweep(60)
+    test_run.sweep(60)
 
     states = chain.states()
 
     assert states["build"] == "FAILURE (exit code 1)"
-    assert leftovers.sweep(60) == [], "the step's process is gone, and what it made is not"
+    assert test_run.sweep(60) == [], "the step's process is gone, and what it made is not"
     assert [states[step] for step in ("test", "push", "deploy", "upload", "sentry")] == ["NOT RUN"] * 5
 
 

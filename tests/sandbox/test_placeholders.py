@@ -12,7 +12,7 @@ from sandbox import placeholders, seed
 from sandbox.cloud import sql
 from sandbox.placeholders import ENV_VALUES, Site
 from sandbox.state import State
-from tasks.lib.secrets.addresses import UNFIT
+from tasks.lib.secrets.expected import UNFIT
 from tests.builders import ROOT, checked_in_settings
 
 SECRETS = {name: ROOT / f"kubernetes/overlays/{name}/secrets" for name in ("staging", "production")}

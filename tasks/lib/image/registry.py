@@ -16,8 +16,7 @@ from tasks.lib.google.answers import object_in
 from tasks.lib.image.credentials import Login, login
 from tasks.lib.image.reference import DOCKER_HUB, Reference
 from tasks.lib.image.refusals import failed
-from tasks.lib.image.tls import speaks_tls
-from tasks.lib.image.wire import Exchange, Wire
+from tasks.lib.image.wire import Exchange, Wire, speaks_tls
 from tasks.lib.settings.model import Settings
 from tasks.lib.settings.values import is_this_machine
 

@@ -5,17 +5,21 @@ is removed by the next run.
 """
 
 import os
+import platform
 import secrets
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from pathlib import Path
+
+from psutil import pid_exists
 
 from tasks.lib import console, process, signals
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.errors import Failure, TimedOut, UsageError
-from tasks.lib.image import base_image, build, docker, engine, leftovers
+from tasks.lib.image import base_image, build, docker, engine
 from tasks.lib.image.checkout import Tree
 from tasks.lib.settings.model import Settings, TimeLimits
 from tasks.lib.signals import uninterrupted
@@ -24,6 +28,8 @@ IMAGE = "lookit-test"
 SECONDS_BETWEEN_QUESTIONS = 0.1
 # What `docker run` itself exits with: the container, or the command in it, could not be started.
 NOT_STARTED = frozenset({125, 126, 127})
+OWNER = "org.lookit.test-run"
+UNTIL = "org.lookit.test-run.until"
 
 
 class SuiteFailed(Failure):
@@ -67,9 +73,9 @@ def run_suite(
     """
     limits = settings.time_limits
     image = build_image(settings, tree, variables, file or settings.test.file)
-    leftovers.sweep(limits.docker)
+    sweep(limits.docker)
     # No other run has this name, and it says whose it is.
-    run, labels = f"lookit-test-{os.getpid()}-{secrets.token_hex(3)}", leftovers.labels(limits)
+    run, labels = f"lookit-test-{os.getpid()}-{secrets.token_hex(3)}", run_labels(limits)
     with ExitStack() as cleaning:
         cleaning.enter_context(_network(run, labels, limits.docker))
         wait_for_database(settings, cleaning.enter_context(database(settings, run, labels)))
@@ -118,7 +124,7 @@ def _network(name: str, labels: Mapping[str, str], seconds: float) -> Iterator[N
         yield
     finally:
         with uninterrupted():
-            leftovers.quietly(docker.remove_network(name), seconds)
+            quietly(docker.remove_network(name), seconds)
 
 
 @contextmanager
@@ -128,7 +134,7 @@ def _removed_afterwards(container: str, seconds: float) -> Iterator[None]:
         yield
     finally:
         with uninterrupted():
-            leftovers.quietly(docker.remove_container(container), seconds)
+            quietly(docker.remove_container(container), seconds)
 
 
 @contextmanager
@@ -199,3 +205,48 @@ def _last_lines(container: str, seconds: float) -> str:
     """The end of what a container printed, on both streams."""
     done = process.run(docker.logs(container), time_limit=seconds)
     return process.last_lines(done.stdout + done.stderr)
+
+
+def run_labels(limits: TimeLimits) -> Mapping[str, str]:
+    """The labels of all that this run makes from now on, once its image is built."""
+    longest = limits.image_push + limits.database_ready + limits.test + 10 * limits.docker
+    return {OWNER: f"{here()}:{os.getpid()}", UNTIL: f"{time.time() + longest:.0f}"}
+
+
+def sweep(seconds: float) -> list[str]:
+    """Remove what runs left behind whose process here is gone, or whose time is over; returns the names."""
+    removed = []
+    for kind, remove in (("container", docker.remove_container), ("network", docker.remove_network)):
+        listed = process.run(docker.labelled(kind, OWNER, UNTIL), time_limit=seconds).stdout.decode()
+        for line in listed.splitlines():
+            name, owner, until = [*line.split(" "), ""][:3]
+            if _abandoned(owner) or _over(until):
+                quietly(remove(name), seconds)
+                removed.append(name)
+    return removed
+
+
+def quietly(argv: Sequence[str], seconds: float) -> None:
+    """Clean up; what cannot be cleaned up is said, but does not hide how the run ended."""
+    try:
+        engine.remove(argv, seconds)
+    except Failure as failure:
+        if "No such" not in failure.why and "not found" not in failure.why:
+            console.say(f"Warning: `{process.spelled(argv)}` failed, so it is still there: {failure.why}")
+
+
+def here() -> str:
+    """Where this process's number means something: this machine, and in a container that container alone."""
+    space = Path("/proc/self/ns/pid")
+    return f"{platform.node()}/{space.readlink() if space.is_symlink() else ''}"
+
+
+def _abandoned(owner: str) -> bool:
+    """Whether `owner` (place:pid) is a process of this place that is gone."""
+    where, _, pid = owner.rpartition(":")
+    return where == here() and pid.isdigit() and not pid_exists(int(pid))
+
+
+def _over(until: str) -> bool:
+    """Whether this second of the epoch, as a label has it, is past."""
+    return until.isdigit() and int(until) < time.time()

@@ -5,19 +5,20 @@ under its own digest or under a tag that is meant to end up with that content.
 """
 
 import re
+import socket
+import ssl
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from tasks.lib import console, signals
 from tasks.lib.background import call
 from tasks.lib.console import spoken
-from tasks.lib.errors import Failure, TimedOut
+from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.google.answers import object_in
-from tasks.lib.image import tls
 from tasks.lib.image.credentials import Login, is_google
 from tasks.lib.image.refusals import is_lasting, when_unreachable
 from tasks.lib.retry import TEMPORARY, Attempts, retry_after
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 NO_PROXY = {"http": "", "https": ""}
 FIRST_PAUSE = 0.2
 A_LINE_EVERY = 10.0
+HTTPS = 443
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Wire:
         self._limit = limit
         self._session = _session()
         if ca_file:
-            tls.trust(self._session, ca_file)
+            trust(self._session, ca_file)
         self._tokens: dict[str, str] = {}
         self._told_until = 0.0
 
@@ -212,3 +214,50 @@ def _basic(login: Login | None) -> str:
     if login is None:
         return ""
     return f"Basic {b64encode(login.user.encode() + b':' + login.password.reveal()).decode()}"
+
+
+def speaks_tls(host: str, seconds: float) -> bool:
+    """Whether what listens at `host` speaks TLS, which Docker asks for first on this machine.
+
+    Nothing is sent, so no certificate is checked here; each request checks it.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without authorities: to read them takes longest
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    url = urlsplit(f"https://{host}")
+    try:
+        with (
+            socket.create_connection((url.hostname or "", url.port or HTTPS), seconds) as line,
+            context.wrap_socket(line, server_hostname=url.hostname),
+        ):
+            return True
+    except OSError:
+        return False
+
+
+def trust(session: "Session", ca_file: str) -> None:
+    """Have a session trust the certificate authorities in `ca_file` besides the public ones."""
+    from requests.adapters import HTTPAdapter
+
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(ca_file)
+    except OSError as error:
+        raise UsageError(
+            f"The registry's certificate authority cannot be read from {ca_file}.",
+            str(error),
+            "Name a file with PEM certificates in registry.ca_file (INVOKE_REGISTRY_CA_FILE=FILE).",
+        ) from error
+
+    class Trusting(HTTPAdapter):
+        """Checks certificates with that context, through a proxy too."""
+
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> Any:
+            """The pool of connections."""
+            return super().init_poolmanager(*args, **kwargs, ssl_context=context)
+
+        def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+            """The pool of connections through a proxy."""
+            return super().proxy_manager_for(*args, **kwargs, ssl_context=context)
+
+    session.mount("https://", Trusting())

@@ -19,12 +19,13 @@ from psutil import pid_exists
 
 from tasks.lib import console, process
 from tasks.lib.errors import Failure, all_problems
-from tasks.lib.image import docker, engine
-from tasks.lib.pipeline import orchestrator
+from tasks.lib.image import build, docker, engine
+from tasks.lib.image.reference import Reference, parse
 from tasks.lib.pipeline.build_file import WORKSPACE
 from tasks.lib.pipeline.graph import SECONDS_TO_END, Launch
 from tasks.lib.pipeline.steps import ReadyStep
 from tasks.lib.redaction import Secret
+from tasks.lib.settings.model import Settings
 from tasks.lib.signals import uninterrupted
 
 HOME = "/builder/home"
@@ -41,6 +42,8 @@ WORKSPACE_MOUNTED = re.compile(
 NOT_THERE = re.compile("Could not find the file|No such container:path")  # of `docker cp`, by its version
 CLOUD_NETWORK = "cloudbuild"
 NETWORK_NAMED = re.compile(rf"--net(?:work)?[ =]{CLOUD_NETWORK}\b")
+# Tags that end so are the stage with Docker's client; all others the one without.
+WITH_DOCKER = "-docker"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +83,11 @@ class Containers:
         """Everything about the step's container; its own variables come after the run's."""
         variables = [*self.env.items(), ("HOME", HOME), *step.env.items()]
         plain = [variable if value is None else f"{variable}={value}" for variable, value in variables]
-        is_own = orchestrator.is_own(step, self.own_image)
-        settings = ["-f", str(self.settings_file)] if is_own and self.settings_file else []
+        own = is_own(step, self.own_image)
+        settings = ["-f", str(self.settings_file)] if own and self.settings_file else []
         # The sandbox's files belong to whoever runs it, and its processes show whether it is up.
-        in_sandbox = is_own and self.sandbox is not None
-        as_root = step.image.endswith(orchestrator.WITH_DOCKER)
+        in_sandbox = own and self.sandbox is not None
+        as_root = step.image.endswith(WITH_DOCKER)
         seen = [*self.mounts, *(path for path in (self.sandbox, self.settings_file) if path)]
         return docker.Run(
             image=step.image,
@@ -229,3 +232,34 @@ def _here() -> str:
 def _names(argv: tuple[str, ...], seconds: float) -> list[str]:
     """The names that one of Docker's commands lists."""
     return process.run(argv, time_limit=seconds).stdout.decode().split()
+
+
+def is_own(step: ReadyStep, image: str) -> bool:
+    """Whether a step runs a task of this repository, whose image is `image`."""
+    plain = not step.script and not step.entrypoint
+    return plain and parse(step.image).name == parse(image).name
+
+
+def build_own_images(settings: Settings, images: Iterable[str]) -> None:
+    """Build those of `images` that are the orchestrator's and not named by digest."""
+    own = parse(settings.pipeline.orchestrator)
+    for image in dict.fromkeys(parse(name) for name in images):
+        if image.name == own.name and not image.digest:
+            try:
+                build.run(settings, _own_build(settings, image), f"{image} from this checkout")
+            except Failure as failure:
+                raise failure.retold(
+                    next_step="Fix it, or run the steps without containers: --no-docker."
+                ) from failure
+
+
+def _own_build(settings: Settings, image: Reference) -> docker.Build:
+    """Decide how one of the orchestrator's images is built."""
+    return docker.Build(
+        source=settings.root,
+        file=settings.root / "Dockerfile",
+        tags=[str(image)],
+        target="docker" if image.tag.endswith(WITH_DOCKER) else "orchestrator",
+        network=settings.build.network,
+        arguments=settings.pipeline.arguments,
+    )

@@ -14,8 +14,8 @@ from posixpath import normpath
 
 from tasks.lib.errors import all_problems
 from tasks.lib.pipeline.build_file import WORKSPACE
+from tasks.lib.pipeline.containers import is_own
 from tasks.lib.pipeline.graph import Launch
-from tasks.lib.pipeline.orchestrator import is_own
 from tasks.lib.pipeline.steps import ReadyStep
 from tasks.lib.redaction import Secret
 

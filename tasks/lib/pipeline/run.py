@@ -20,7 +20,7 @@ from tasks.lib.image import checkout, engine
 from tasks.lib.image.push import push_name
 from tasks.lib.image.reference import parse
 from tasks.lib.image.registry import may_change
-from tasks.lib.pipeline import artifacts, containers, local, orchestrator, reading, secrets
+from tasks.lib.pipeline import artifacts, containers, local, reading, secrets
 from tasks.lib.pipeline.graph import Graph, Launch, Result
 from tasks.lib.pipeline.steps import ReadyBuild, ReadyStep, ready, selected
 from tasks.lib.pipeline.substitutions import USER_DEFINED
@@ -151,7 +151,7 @@ def _in_containers(
     """What runs the steps in containers; images and volumes are prepared, and volumes removed afterwards."""
     limits = settings.time_limits
     engine.versions(limits.docker)
-    orchestrator.build_own_images(settings, [step.image for step in steps])
+    containers.build_own_images(settings, [step.image for step in steps])
     containers.fetch_images(steps, limits.docker, limits.image_push)
     containers.sweep(limits.docker)
     run = containers.make_name()

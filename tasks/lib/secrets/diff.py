@@ -18,8 +18,9 @@ from tasks.lib.kms.client import Kms, connected
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets import git
 from tasks.lib.secrets.crypt import all_of
+from tasks.lib.secrets.dotenv import Pair
 from tasks.lib.secrets.envelope import as_it_was, parse, unseal
-from tasks.lib.secrets.expected import Held, values
+from tasks.lib.secrets.expected import values
 from tasks.lib.secrets.files import SUFFIX, SecretFile, secret_files
 from tasks.lib.settings.model import Settings
 
@@ -40,8 +41,8 @@ class Difference:
     """One key of one file, and its values; None where it is not there."""
 
     place: str
-    before: Held | None
-    now: Held | None
+    before: Pair | None
+    now: Pair | None
 
     @property
     def key(self) -> str:
@@ -64,7 +65,7 @@ class Difference:
     def revealed(self) -> str:
         """The same line with the values: only for someone who asked to see them."""
         before, now = (
-            held.value.reveal().decode(errors="replace") if held else "" for held in (self.before, self.now)
+            held.value.decode(errors="replace") if held else "" for held in (self.before, self.now)
         )
         return f"{self}  {before!r} → {now!r}"
 
@@ -87,7 +88,7 @@ def differences(settings: Settings, files: Sequence[SecretFile], revision: str) 
     return [entry for file in files for entry in found[file]]
 
 
-def compare(place: str, before: Mapping[str, Held], now: Mapping[str, Held]) -> list[Difference]:
+def compare(place: str, before: Mapping[str, Pair], now: Mapping[str, Pair]) -> list[Difference]:
     """The differences between two contents of one file, in the order of the older, then of the newer."""
     return [Difference(place, before.get(key), now.get(key)) for key in dict.fromkeys((*before, *now))]
 
@@ -115,7 +116,7 @@ def fingerprints(name: str, plaintext: Secret, key: bytes) -> str:
     """One line for each key of a plaintext."""
     lines = []
     for field, held in values(name, plaintext).items():
-        text = b"|".join((name.encode(), field.encode(errors="surrogatepass"), held.value.reveal()))
+        text = b"|".join((name.encode(), field.encode(errors="surrogatepass"), held.value))
         lines.append(f"{held.shown} = {hmac.digest(key, text, 'sha256').hex()[:12]}")
     return "\n".join(lines)
 
@@ -141,7 +142,7 @@ def _check_revision(files: Sequence[SecretFile], revision: str) -> None:
         )
 
 
-def _opened(kms: Kms, file: SecretFile, content: bytes) -> dict[str, Held]:
+def _opened(kms: Kms, file: SecretFile, content: bytes) -> dict[str, Pair]:
     return values(file.name, unseal(kms, file, content).plaintext)
 
 

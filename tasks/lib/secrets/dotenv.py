@@ -7,8 +7,8 @@ quotes and $ mean nothing; a line without a key is dropped.  Findings name lines
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 
 from tasks.lib.kubernetes_yaml import scalar
@@ -57,26 +57,41 @@ class Finding:
 
 @dataclass(frozen=True)
 class Pair:
-    """One key and its value, as the container will see it; whether a `=` stood between them."""
+    """One key of a secret file and its value, as the container will see it."""
 
     key: str
-    value: bytes
-    line: int
-    has_equals: bool
+    value: bytes = field(repr=False)
+    line: int  # 0 for what has no line
+    has_equals: bool = True  # whether a `=` stood between them, in an env file
 
     @property
     def shown(self) -> str:
         """The key for messages; one that may be a piece of a broken value is not shown."""
-        is_a_name = self.has_equals and USUAL_NAME.fullmatch(self.key)
+        is_a_name = not self.line or (self.has_equals and USUAL_NAME.fullmatch(self.key))
         return self.key if is_a_name else f"the key on line {self.line}"
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """An env file's pairs and what was found about them."""
+    """A secret file's pairs, repeated keys too, and what was found about them, in the order of its lines."""
 
-    pairs: tuple[Pair, ...]
-    findings: tuple[Finding, ...]
+    pairs: Sequence[Pair] = ()
+    findings: Sequence[Finding] = ()
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """Each key with how messages may show it."""
+        return {pair.key: pair.shown for pair in self.pairs}
+
+    @property
+    def errors(self) -> list[Finding]:
+        """What kustomize or Kubernetes would refuse."""
+        return [finding for finding in self.findings if finding.severity is Severity.ERROR]
+
+
+def in_order(pairs: Sequence[Pair], findings: Iterable[Finding]) -> Parsed:
+    """A file's pairs, and its findings in the order of its lines."""
+    return Parsed(pairs, sorted(findings, key=lambda finding: finding.line))
 
 
 def parse(content: bytes) -> Parsed:
@@ -92,7 +107,7 @@ def parse(content: bytes) -> Parsed:
             if first.setdefault(pair.key, number) != number:
                 findings.append(repeated(pair.shown, number, first[pair.key]))
             pairs.append(pair)
-    return Parsed(tuple(pairs), tuple(sorted(findings, key=lambda finding: finding.line)))
+    return in_order(pairs, findings)
 
 
 def changed(content: bytes, key: str, value: bytes) -> bytes:

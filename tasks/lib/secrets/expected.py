@@ -1,38 +1,25 @@
 """The keys and values that secret files hold, and the keys that they should hold.
 
 `<file>.expected` in the overlay's secrets folder has every key of `<file>` with an empty value: an env file
-for an env file, a JSON object for a JSON file.
+for an env file, a JSON object for a JSON file.  Some values the application puts into an address as they are,
+such as amqp://admin:PASSWORD@host: these have to fit there.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets import dotenv, jsonfile
-from tasks.lib.secrets.dotenv import Finding, Severity
+from tasks.lib.secrets.dotenv import Finding, Pair, Parsed
 from tasks.lib.secrets.files import SecretFile
 
 SUFFIX = ".expected"
 WHOLE = "(the whole file)"
-
-
-@dataclass(frozen=True)
-class Held:
-    """The value of a key, and how messages may show the key."""
-
-    shown: str
-    value: Secret
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Keys that a file lacks, and keys that it has and that are not in its list."""
-
-    missing: tuple[str, ...]
-    unexpected: tuple[str, ...]
+# # / and ? end what stands before the host, % begins an escape, [ and ] make the host invalid.
+FIT = re.compile(rb"[ -~]*")
+UNFIT = re.compile(rb"[#%/?\[\]]")
 
 
 def expected_keys(file: SecretFile) -> list[str] | None:
@@ -40,53 +27,41 @@ def expected_keys(file: SecretFile) -> list[str] | None:
     path = _list_of(file)
     if not path.exists():
         return None
-    keys, findings = keys_in(file.name, path.read_bytes())
-    if errors := [finding for finding in findings if finding.severity is Severity.ERROR]:
-        raise Failure(f"The list of expected keys {path} is not valid.", "\n".join(map(str, errors)))
-    return list(keys)
+    found = read(file.name, path.read_bytes())
+    if found.errors:
+        raise Failure(f"The list of expected keys {path} is not valid.", "\n".join(map(str, found.errors)))
+    return list(found.shown)
 
 
-def keys_in(name: str, content: bytes) -> tuple[dict[str, str], list[Finding]]:
-    """Each key of a secret file with how it may be shown, and the findings; the name's ending tells the form.
-
-    A file of another form has no keys.
-    """
+def read(name: str, content: bytes) -> Parsed:
+    """What a secret file holds; its name's ending tells the form, and one of another form has no keys."""
     if name.endswith(".env"):
-        env = dotenv.parse(content)
-        return {pair.key: pair.shown for pair in env.pairs}, list(env.findings)
-    if name.endswith(".json"):
-        held = jsonfile.parse(content)
-        return {member.key: member.shown for member in held.members}, list(held.findings)
-    return {}, []
+        return dotenv.parse(content)
+    return jsonfile.parse(content) if name.endswith(".json") else Parsed()
 
 
-def values(name: str, plaintext: Secret) -> dict[str, Held]:
-    """A secret file's values by key; a file that has no keys has one value, all of it."""
-    content = plaintext.reveal()
-    if name.endswith(".env"):
-        return {pair.key: Held(pair.shown, Secret(pair.value)) for pair in dotenv.parse(content).pairs}
-    if name.endswith(".json") and (members := jsonfile.parse(content).members):
-        shown = {member.key: member.shown for member in members}
-        return {key: Held(shown[key], Secret(_as_json(value))) for key, value in json.loads(content).items()}
-    return {WHOLE: Held(WHOLE, plaintext)}
+def values(name: str, plaintext: Secret) -> dict[str, Pair]:
+    """A secret file's pairs by key; a file that has no keys has one value, all of it."""
+    pairs = read(name, plaintext.reveal()).pairs
+    if not pairs and not name.endswith(".env"):
+        pairs = [Pair(WHOLE, plaintext.reveal(), 0)]
+    return {pair.key: pair for pair in pairs}
 
 
-def compare(expected: Sequence[str], found: Mapping[str, str]) -> Comparison:
-    """What is missing and what is not expected, each key as it may be shown."""
-    return Comparison(
-        tuple(key for key in expected if key not in found),
-        tuple(shown for key, shown in found.items() if key not in expected),
-    )
+def compare(expected: Sequence[str], found: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """The keys that are missing, and those that are not expected, each as it may be shown."""
+    missing = [key for key in expected if key not in found]
+    return missing, [shown for key, shown in found.items() if key not in expected]
 
 
-def lacking(file: SecretFile, plaintext: Secret) -> tuple[str, ...]:
+def lacking(file: SecretFile, plaintext: Secret) -> list[str]:
     """The expected keys that a plaintext of `file` has not; a Failure where the list is not valid."""
-    return compare(expected_keys(file) or (), keys_in(file.name, plaintext.reveal())[0]).missing
+    return compare(expected_keys(file) or (), read(file.name, plaintext.reveal()).shown)[0]
 
 
 def refuse_emptied(file: SecretFile, plaintext: Secret) -> None:
     """Refuse a plaintext without a single key where some are expected: a pipe that failed leaves one."""
-    if (wanted := expected_keys(file)) and not keys_in(file.name, plaintext.reveal())[0]:
+    if (wanted := expected_keys(file)) and not read(file.name, plaintext.reveal()).pairs:
         raise Failure(
             f"{file.name} holds no key at all, so nothing was encrypted.",
             f"The manifests ask for {len(wanted)} keys of it. The encrypted file is unchanged.",
@@ -100,10 +75,7 @@ def refuse_errors(plaintexts: Mapping[str, Secret], outcome: str, next_step: str
 
     `outcome` says what therefore did not happen, such as `nothing was encrypted`.
     """
-    errors = {
-        name: [one for one in findings_in(name, text) if one.severity is Severity.ERROR]
-        for name, text in plaintexts.items()
-    }
+    errors = {name: read(name, text.reveal()).errors for name, text in plaintexts.items()}
     wrong = [name for name, found in errors.items() if found]
     if wrong:
         about = {name: f"{name}: " if len(plaintexts) > 1 else "" for name in wrong}
@@ -112,9 +84,9 @@ def refuse_errors(plaintexts: Mapping[str, Secret], outcome: str, next_step: str
         raise Failure(f"{', '.join(wrong)} {verb} not valid, so {outcome}.", lines, next_step)
 
 
-def findings_in(name: str, plaintext: Secret) -> list[Finding]:
+def findings_in(name: str, plaintext: Secret) -> Sequence[Finding]:
     """What is wrong or doubtful about the form of a decrypted file."""
-    return keys_in(name, plaintext.reveal())[1]
+    return read(name, plaintext.reveal()).findings
 
 
 def _list_of(file: SecretFile) -> Path:
@@ -122,6 +94,23 @@ def _list_of(file: SecretFile) -> Path:
     return file.plaintext.with_name(file.name + SUFFIX)
 
 
-def _as_json(value: object) -> bytes:
-    """A value as the file has it; half of a surrogate pair, which JSON allows, is kept."""
-    return json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass")
+def refuse_unfit(
+    file: SecretFile, plaintext: Secret, keys: Collection[str], before: Secret | None = None
+) -> None:
+    """Refuse values of `keys` that an address would cut or change; what `before` has too is left alone.
+
+    Raises Failure where there is such a value; its key is named.
+    """
+    known = values(file.name, before) if before else {}
+    for key, held in values(file.name, plaintext).items():
+        if key in keys and held != known.get(key) and not _fits(held.value):
+            raise Failure(
+                f"The value of {held.shown} does not fit, so nothing was encrypted.",
+                "The application puts it into an address as it is (guard.keys_in_addresses): "
+                "# % / ? [ ] and what is not ASCII would break that.",
+                f"openssl rand -hex 24 | ./inv secrets.set {held.shown} --environment {file.environment}",
+            )
+
+
+def _fits(value: bytes) -> bool:
+    return bool(FIT.fullmatch(value)) and not UNFIT.search(value)

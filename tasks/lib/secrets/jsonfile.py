@@ -5,35 +5,15 @@ A file is carried byte for byte, whatever is found.  Findings name lines and key
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-from tasks.lib.secrets.dotenv import BOM, USUAL_NAME, Finding, Severity, line_ends, repeated
+from tasks.lib.secrets.dotenv import BOM, Finding, Pair, Parsed, Severity, in_order, line_ends, repeated
 
 # A string, or what gives the text its structure; only for text that is JSON.
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:]')
 
 
-@dataclass(frozen=True)
-class Member:
-    """One member of the object, the line of its key, and whether its value is an empty text."""
-
-    key: str
-    line: int
-    is_empty: bool
-
-    @property
-    def shown(self) -> str:
-        """The key for messages; one that may be a piece of a value is not shown."""
-        return self.key if USUAL_NAME.fullmatch(self.key) else f"the key on line {self.line}"
-
-
-@dataclass(frozen=True)
-class Parsed:
-    """A JSON file's members, repeated ones too, and what was found about them."""
-
-    members: tuple[Member, ...]
-    findings: tuple[Finding, ...]
+EMPTY = b'""'
 
 
 class _Pairs(list[tuple[str, object]]):
@@ -41,10 +21,11 @@ class _Pairs(list[tuple[str, object]]):
 
 
 def parse(content: bytes) -> Parsed:
-    """Read a JSON file that holds one object."""
+    """Read a JSON file that holds one object: its members, the values as JSON has them."""
     try:
         text = content.removeprefix(BOM).decode()
         held = json.loads(text, object_pairs_hook=_Pairs)
+        values = _values(json.loads(text))
     except UnicodeDecodeError:
         return _refused(0, "not UTF-8, so not JSON")
     except json.JSONDecodeError as error:
@@ -55,14 +36,20 @@ def parse(content: bytes) -> Parsed:
         return _refused(0, "not JSON: it is nested too deeply")
     if not isinstance(held, _Pairs):
         return _refused(0, "JSON, but not an object")
-    lines = _key_lines(text)
-    members = tuple(Member(key, line, value == "") for (key, value), line in zip(held, lines, strict=True))
-    findings = sorted(_doubtful(content, members), key=lambda finding: finding.line)
-    return Parsed(members, tuple(findings))
+    pairs = [Pair(key, values[key], line) for (key, _), line in zip(held, _key_lines(text), strict=True)]
+    return in_order(pairs, _doubtful(content, pairs))
 
 
 def _refused(line: int, why: str) -> Parsed:
-    return Parsed((), (Finding(line, why, Severity.ERROR),))
+    return Parsed(findings=[Finding(line, why, Severity.ERROR)])
+
+
+def _values(held: object) -> dict[str, bytes]:
+    """An object's values as the file has them; half of a surrogate pair, which JSON allows, is kept."""
+    return {
+        key: json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass")
+        for key, value in (held.items() if isinstance(held, dict) else ())
+    }
 
 
 def _syntax(text: str, error: json.JSONDecodeError) -> str:
@@ -81,14 +68,14 @@ def _key_lines(text: str) -> Iterator[int]:
         before = token
 
 
-def _doubtful(content: bytes, members: tuple[Member, ...]) -> Iterator[Finding]:
+def _doubtful(content: bytes, pairs: Sequence[Pair]) -> Iterator[Finding]:
     yield from line_ends(content, "they are kept")
     if content.startswith(BOM):
         mark = "begins with a byte order mark, which is kept and which few readers accept"
         yield Finding(1, mark, Severity.WARNING)
-    first: dict[str, Member] = {}
-    for member in members:
-        if first.setdefault(member.key, member) is not member:
-            yield repeated(member.shown, member.line, first[member.key].line)
-        if member.is_empty:
-            yield Finding(member.line, f"{member.shown} is empty", Severity.WARNING)
+    first: dict[str, Pair] = {}
+    for pair in pairs:
+        if first.setdefault(pair.key, pair) is not pair:
+            yield repeated(pair.shown, pair.line, first[pair.key].line)
+        if pair.value == EMPTY:
+            yield Finding(pair.line, f"{pair.shown} is empty", Severity.WARNING)

@@ -4,7 +4,9 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tasks.lib import console
 from tasks.lib.kms.keys import Key, parse
+from tasks.lib.printable import one_line
 from tasks.lib.secrets import git
 from tasks.lib.secrets.files import SecretFile
 
@@ -66,3 +68,12 @@ def _query(key: Key) -> str:
 def _changes(text: str) -> list[str]:
     lines = (line.partition("\t") for line in text.splitlines() if line.strip())
     return [f"{path} {VERBS.get(status[0], status)}" for status, _, path in lines]
+
+
+def show(entries: Sequence[Entry], hint: str) -> None:
+    """Print the commits on stdout, and where the key's own log is on stderr."""
+    for entry in entries:
+        console.emit(one_line(f"{entry.date}  {entry.commit}  {entry.author}  {entry.subject}"))
+        for change in entry.files:
+            console.emit(f"    {change}")
+    console.say(hint)

@@ -93,5 +93,5 @@ def _is_text(content: bytes) -> bool:
 def _has_keys(name: str, content: bytes) -> bool:
     """Whether it reads as the plaintext of a file of this name."""
     if name.endswith(".json"):
-        return bool(jsonfile.parse(content).members)
+        return bool(jsonfile.parse(content).pairs)
     return any(pair.has_equals for pair in dotenv.parse(content).pairs)

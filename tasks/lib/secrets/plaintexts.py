@@ -10,8 +10,7 @@ from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import remove_leftovers, write_atomically
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets import git
-from tasks.lib.secrets.addresses import refuse_unfit
-from tasks.lib.secrets.expected import findings_in, lacking, refuse_emptied, refuse_errors
+from tasks.lib.secrets.expected import findings_in, lacking, refuse_emptied, refuse_errors, refuse_unfit
 from tasks.lib.secrets.files import SecretFile, known_files, one_file, secret_files
 from tasks.lib.settings.model import Environment, Settings
 from tasks.lib.signals import uninterrupted

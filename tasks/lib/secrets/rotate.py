@@ -4,11 +4,13 @@ One file at a time is all or nothing: it is decrypted, encrypted, decrypted agai
 then does the new file replace the old one.  Interrupted anywhere, a second run finishes the rest.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
+from tasks.lib import console
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.kms.client import Kms, connected
 from tasks.lib.kms.errors import NotPermitted
@@ -146,3 +148,22 @@ def _commands(kms: Kms, key: str) -> list[str]:
     except NotPermitted:
         return [f"{name.gcloud('versions', 'list', '--key', name.key)}   # then disable all but the primary"]
     return [name.gcloud("versions", "disable", number, "--key", name.key) for number in replaced]
+
+
+def show_rewritten(done: Mapping[SecretFile, bool]) -> None:
+    """Say which files were re-encrypted."""
+    for file, is_rewritten in sorted(done.items(), key=lambda item: not item[1]):
+        console.say(f"{file.bound_to}: {'re-encrypted and verified' if is_rewritten else 'nothing to do'}")
+
+
+def show_skipped(strays: Sequence[Path], disposable: Sequence[str]) -> None:
+    """Name the encrypted files that were not in the settings, and the commands for versions not needed.
+
+    A skipped file may need such a version.
+    """
+    for path in strays:
+        console.say(f"{path.name} was skipped: it is not in the settings.")
+    if disposable:
+        console.say("No file here needs these versions any more; older commits and branches do:")
+        for command in disposable:
+            console.say(f"  {command}")

@@ -47,7 +47,7 @@ def texts(plaintexts: Mapping[str, Secret], known: Public) -> Iterator[str]:
 def in_file(name: str, plaintext: Secret, known: Public) -> Iterator[tuple[str, str]]:
     """Every text that gives a value of one secret file away, after its key as messages may show it."""
     for key, held in values(name, plaintext).items():
-        value = held.value.reveal().decode(errors="surrogateescape")
+        value = held.value.decode(errors="surrogateescape")
         if held.shown != key and (not value or len(key) >= PIECE):
             yield from ((held.shown, text) for text in (key, f"{key}={value}"))
         for text in within("" if key == WHOLE else key, value, known):

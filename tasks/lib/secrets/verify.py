@@ -1,20 +1,24 @@
 """Whether every encrypted file is in order: decrypts, with the primary version, to the expected keys."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from functools import partial
 from pathlib import Path
 
+from tasks.lib import console
 from tasks.lib.errors import ChangesFound, Failure
 from tasks.lib.kms.client import Kms, connected
 from tasks.lib.kms.errors import Undecided
 from tasks.lib.secrets.crypt import for_each
 from tasks.lib.secrets.dotenv import Severity
 from tasks.lib.secrets.envelope import parse, unseal
-from tasks.lib.secrets.expected import compare, expected_keys, keys_in
+from tasks.lib.secrets.expected import compare, expected_keys, read
 from tasks.lib.secrets.files import SUFFIX, SecretFile, strays
 from tasks.lib.settings.model import Settings
+
+COLOURS = {"good": "green", "stale": "yellow", "unknown": "magenta", "broken": "red"}
 
 
 class State(Enum):
@@ -38,10 +42,6 @@ class Verdict:
     problems: tuple[str, ...] = ()  # what makes it broken, or kept it from being examined
     remarks: tuple[str, ...] = ()  # what makes it stale, or is merely doubtful
     next_step: str = ""
-
-    def as_json(self) -> dict[str, object]:
-        """The same for scripts."""
-        return {**asdict(self), "state": self.state.value}
 
 
 def verify(settings: Settings, files: Sequence[SecretFile]) -> list[Verdict]:
@@ -80,14 +80,14 @@ def conclude(verdicts: Sequence[Verdict]) -> None:
 def _examine(kms: Kms, file: SecretFile) -> Verdict:
     primary, content = kms.primary_version(file.key), file.encrypted()
     opened = unseal(kms, file, content)
-    keys, findings = keys_in(file.name, opened.plaintext.reveal())
+    found = read(file.name, opened.plaintext.reveal())
     expected = expected_keys(file)
-    difference = compare(expected if expected is not None else list(keys), keys)
-    problems = [str(finding) for finding in findings if finding.severity is Severity.ERROR]
-    problems += [f"{key} is missing" for key in difference.missing]
-    remarks = [str(finding) for finding in findings if finding.severity is Severity.WARNING]
+    missing, unexpected = compare(list(found.shown) if expected is None else expected, found.shown)
+    problems = list(map(str, found.errors))
+    problems += [f"{key} is missing" for key in missing]
+    remarks = [str(finding) for finding in found.findings if finding.severity is Severity.WARNING]
     stale = [] if opened.used_primary else ["encrypted with an older key version"]
-    stale += [f"{key} is not in the .expected list" for key in difference.unexpected]
+    stale += [f"{key} is not in the .expected list" for key in unexpected]
     return Verdict(
         file.environment,
         file.name,
@@ -110,3 +110,23 @@ def _stray(path: Path, files: Sequence[SecretFile]) -> Verdict:
     environment = next(file.environment for file in files if file.ciphertext.parent == path.parent)
     remark = "not in the settings, so no task looks after it"
     return Verdict(environment, path.name.removesuffix(SUFFIX), State.STALE, remarks=(remark,))
+
+
+def show(verdicts: Sequence[Verdict], *, as_json: bool) -> None:
+    """Print what was found about each file: JSON on stdout, or a table on stderr."""
+    if as_json:
+        listed = [{**asdict(verdict), "state": verdict.state.value} for verdict in verdicts]
+        console.emit(json.dumps(listed, indent=2, ensure_ascii=False))
+        return
+    rows: list[list[console.Cell]] = [
+        [
+            verdict.environment,
+            verdict.file,
+            console.Styled(verdict.state.value, COLOURS[verdict.state.value]),
+            verdict.form,
+            verdict.version,
+            [*verdict.problems, *verdict.remarks],
+        ]
+        for verdict in verdicts
+    ]
+    console.table(("environment", "file", "state", "form", "key version", "remarks"), rows)

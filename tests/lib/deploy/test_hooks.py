@@ -10,8 +10,7 @@ import pytest
 
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.deploy.events import Event, Notice
-from tasks.lib.deploy.hooks import Hooks, Launcher
-from tasks.lib.deploy.notifications import ROLLBACK
+from tasks.lib.deploy.hooks import ROLLBACK, Hooks, Launcher
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tests.builders import checked_in_settings
 from tests.webhook import Receiver, receiving

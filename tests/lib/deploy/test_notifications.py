@@ -8,7 +8,7 @@ import pytest
 
 from tasks.lib import retry
 from tasks.lib.build_variables import BuildVariables
-from tasks.lib.deploy import notifications
+from tasks.lib.deploy import hooks
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
 from tests.clock import Clock
@@ -39,7 +39,7 @@ def slack() -> Iterator[Receiver]:
     ],
 )
 def test_a_message_has_a_text_and_a_block(event: str, more: str, text: str) -> None:
-    said = notifications.message(event, notifications.DEPLOY, "staging", VARIABLES, more)
+    said = hooks.message(event, hooks.DEPLOY, "staging", VARIABLES, more)
     assert said["text"] == text
     shown = json.dumps(said["blocks"])
     assert text in shown
@@ -48,7 +48,7 @@ def test_a_message_has_a_text_and_a_block(event: str, more: str, text: str) -> N
 
 def test_what_others_had_deployed_is_named_without_a_commit() -> None:
     variables = replace(VARIABLES, commit_sha="", branch_name="")
-    said = notifications.message("success", notifications.ROLLBACK, "staging", variables, "")
+    said = hooks.message("success", hooks.ROLLBACK, "staging", variables, "")
     assert said["text"] == "staging: the state before the first deploy is restored."
 
 
@@ -60,7 +60,7 @@ def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_a_receiver_that_fails_first_is_asked_again(slack: Receiver, clock: Clock) -> None:
     slack.answers = [503, 429, 500]
-    notifications.send(Secret(slack.url.encode()), CONTENT, 10)
+    hooks.send(Secret(slack.url.encode()), CONTENT, 10)
     assert slack.messages == [CONTENT]
     assert slack.requests == 4
     assert clock.slept == sorted(clock.slept), "each pause is longer than the one before"
@@ -68,7 +68,7 @@ def test_a_receiver_that_fails_first_is_asked_again(slack: Receiver, clock: Cloc
 
 def test_a_refusal_is_final_and_does_not_name_the_address(slack: Receiver) -> None:
     with pytest.raises(Failure) as caught:
-        notifications.send(Secret(slack.url.encode()), {}, 10)
+        hooks.send(Secret(slack.url.encode()), {}, 10)
     assert slack.requests == 1
     assert caught.value.why == "It answered 400."
     assert "secret" not in str(caught.value)
@@ -77,14 +77,14 @@ def test_a_refusal_is_final_and_does_not_name_the_address(slack: Receiver) -> No
 def test_it_gives_up_in_time(slack: Receiver, clock: Clock) -> None:
     slack.answers = [503] * 50
     with pytest.raises(Failure):
-        notifications.send(Secret(slack.url.encode()), CONTENT, 2)
+        hooks.send(Secret(slack.url.encode()), CONTENT, 2)
     assert slack.requests == len(clock.slept) + 1
     assert 0 < sum(clock.slept) <= 2
 
 
 def test_an_unreachable_webhook_is_reported_without_its_url(clock: Clock) -> None:
     with pytest.raises(Failure) as caught:
-        notifications.send(Secret(b"http://127.0.0.1:9/services/secret"), CONTENT, 0.5)
+        hooks.send(Secret(b"http://127.0.0.1:9/services/secret"), CONTENT, 0.5)
     assert "The connection failed" in caught.value.why
     assert "9/services" not in str(caught.value)
 
@@ -102,11 +102,11 @@ def test_an_unreachable_webhook_is_reported_without_its_url(clock: Clock) -> Non
 )
 def test_an_address_that_is_missing_or_unsafe_is_refused_unseen(value: str, what: str) -> None:
     with pytest.raises(Failure) as caught:
-        notifications.address("HOOK", {"HOOK": value})
+        hooks.address("HOOK", {"HOOK": value})
     assert str(caught.value) == what
 
 
 @pytest.mark.parametrize("value", ["https://hooks.slack.com/services/x", "http://127.0.0.1:1/x"])
 def test_an_address_is_a_secret(value: str) -> None:
-    found = notifications.address("HOOK", {"HOOK": f"{value}\n"})
+    found = hooks.address("HOOK", {"HOOK": f"{value}\n"})
     assert (str(found), found.reveal().decode()) == ("[redacted]", value)

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.errors import Failure, TimedOut, UsageError
-from tasks.lib.image import build, leftovers, push, test_run
+from tasks.lib.image import build, push, test_run
 from tasks.lib.image.checkout import CHANGED, Tree, committed, worktree
 from tasks.lib.image.checkout import COMMIT as CLEAN
 from tasks.lib.image.credentials import Login
@@ -395,7 +395,7 @@ def test_a_database_is_asked_until_it_accepts(
 def test_only_what_ended_runs_left_is_removed(
     engine: DockerProgram, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    gone, here = 2**22 + 1, leftovers.here()
+    gone, here = 2**22 + 1, test_run.here()
     engine.answers(
         Says("ps *", f"mine {here}:{gone}\nrunning {here}:1\nother elsewhere:{gone}\nodd {here}:x\n"),
         Says(
@@ -405,7 +405,7 @@ def test_only_what_ended_runs_left_is_removed(
         Says("network rm net", err="Error: network net has active endpoints", code=1),
     )
 
-    assert leftovers.sweep(5) == ["mine", "net", "long-over"]
+    assert test_run.sweep(5) == ["mine", "net", "long-over"]
 
     assert [line for line in engine.asked if " rm " in f" {line} "] == [
         "rm --force --volumes mine", "network rm net", "network rm long-over",

@@ -13,7 +13,7 @@ import pytest
 from tasks.lib.console import Styled
 from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.image.checkout import variables
-from tasks.lib.pipeline import containers, local, orchestrator, run, secrets
+from tasks.lib.pipeline import containers, local, run, secrets
 from tasks.lib.pipeline.graph import Launch, Result
 from tasks.lib.pipeline.reading import parse
 from tasks.lib.pipeline.steps import ReadyBuild, ready
@@ -308,9 +308,7 @@ def test_an_image_of_an_earlier_step_is_not_pulled_first(
 
 
 def test_only_this_repository_s_images_are_built_each_once(engine: DockerProgram) -> None:
-    orchestrator.build_own_images(
-        SETTINGS, [f"{OWN}:stable", "bash", f"{OWN}:stable", f"{OWN}:stable-docker"]
-    )
+    containers.build_own_images(SETTINGS, [f"{OWN}:stable", "bash", f"{OWN}:stable", f"{OWN}:stable-docker"])
 
     built = [line for line in engine.asked if line.startswith("buildx build")]
     assert [(line.split("--target ")[1].split()[0], line.split("--tag ")[1].split()[0]) for line in built] == [
@@ -320,7 +318,7 @@ def test_only_this_repository_s_images_are_built_each_once(engine: DockerProgram
 
 def test_an_own_image_named_by_digest_is_not_built(engine: DockerProgram) -> None:
     """Nothing that is built here has it, and Docker makes no tag with a digest."""
-    orchestrator.build_own_images(SETTINGS, [f"{OWN}:1@sha256:{'a' * 64}"])
+    containers.build_own_images(SETTINGS, [f"{OWN}:1@sha256:{'a' * 64}"])
 
     assert not engine.asked
 
@@ -329,7 +327,7 @@ def test_no_docker_is_suggested_if_the_image_fails_to_build(engine: DockerProgra
     engine.answers(Says("buildx build *", code=2))
 
     with pytest.raises(Failure) as failure:
-        orchestrator.build_own_images(SETTINGS, [f"{OWN}:stable"])
+        containers.build_own_images(SETTINGS, [f"{OWN}:stable"])
 
     assert failure.value.what == f"The image could not be built: {OWN}:stable from this checkout."
     assert failure.value.why == "`docker buildx build …` exited with 2; its output is above."

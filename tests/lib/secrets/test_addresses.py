@@ -9,7 +9,7 @@ from hypothesis.strategies import characters, text
 
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets.addresses import refuse_unfit
+from tasks.lib.secrets.expected import refuse_unfit
 from tasks.lib.secrets.files import SecretFile
 
 FILE = SecretFile("lookit-secrets.env", "staging", "key", Path("x.env.enc"), Path("x.env"), "x.env.enc")

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.lib.errors import UsageError
 from tasks.lib.redaction import Secret
-from tasks.lib.secrets.entering import from_stdin, key_and_value, refuse_short
+from tasks.lib.secrets.edit import from_stdin, key_and_value, refuse_short
 
 
 @pytest.mark.parametrize(

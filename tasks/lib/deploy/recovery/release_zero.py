@@ -15,7 +15,7 @@ from tasks.lib.deploy.events import Notice, Record, ReleaseResult
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, annotations, configuration_names, managed_fields
 from tasks.lib.deploy.plan.decide import get
 from tasks.lib.deploy.plan.field_managers import fields_of, only_in, remove
-from tasks.lib.deploy.recovery.restore import LEFT, as_it_was
+from tasks.lib.deploy.recovery.recover import LEFT, as_it_was
 from tasks.lib.deploy.releases import store
 from tasks.lib.deploy.releases.drift import CONTROLLERS
 from tasks.lib.deploy.session import Session

@@ -9,18 +9,18 @@ from tasks.lib.cluster import gke
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy import deploy as steps
-from tasks.lib.deploy import history, notifications
+from tasks.lib.deploy import history
 from tasks.lib.deploy import session as sessions
 from tasks.lib.deploy.apply import apply
 from tasks.lib.deploy.backup import policy
 from tasks.lib.deploy.events import Notice, PhaseBegan, Record, ReleaseResult, Tell
-from tasks.lib.deploy.hooks import Hooks, Launcher
+from tasks.lib.deploy.hooks import ROLLBACK, Hooks, Launcher
 from tasks.lib.deploy.lock import holder, lease
 from tasks.lib.deploy.objects import is_job, wanted
 from tasks.lib.deploy.plan import document, plan, prune, references
 from tasks.lib.deploy.plan.field_managers import bare
 from tasks.lib.deploy.plan.plan import Planned
-from tasks.lib.deploy.recovery import restore
+from tasks.lib.deploy.recovery import recover
 from tasks.lib.deploy.releases import seal, store
 from tasks.lib.deploy.session import Session
 from tasks.lib.deploy.steps import Plan
@@ -83,7 +83,7 @@ class Rollback(steps.Operation):
     def announced(self, tell: Tell) -> Iterator[Record]:
         """Notify, run the hooks of its end, and tell its beginning and end."""
         variables, launcher = variables_of(self._chosen), self._request.launcher
-        hooks = Hooks(self._settings, self._environment, variables, launcher, tell, notifications.ROLLBACK)
+        hooks = Hooks(self._settings, self._environment, variables, launcher, tell, ROLLBACK)
         with hooks.around(), sessions.recorded(self._environment.name, tell) as record:
             record.outcome = ReleaseResult.ROLLBACK_FAILED
             yield record
@@ -101,7 +101,7 @@ class Rollback(steps.Operation):
             "secrets": chosen.facts.get("secrets", "[]"),  # they stay, and are not among the objects
         }
         with session.opened():
-            restore.require_secrets(
+            recover.require_secrets(
                 {secret["metadata"]["name"] for secret in session.secrets()}, bodies, chosen
             )
             _require_images(settings, bodies, session.tell)

@@ -5,7 +5,7 @@ import pytest
 from tasks.lib.deploy.events import Record, Result
 from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted
-from tasks.lib.deploy.recovery.restore import require_secrets, restoration, sparing, touched, unfinished
+from tasks.lib.deploy.recovery.recover import require_secrets, restoration, sparing, touched, unfinished
 from tasks.lib.deploy.steps import Action, Step
 from tasks.lib.errors import Failure
 
