@@ -4,8 +4,7 @@ A process that exits does not wait for these threads.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from threading import Thread
@@ -95,20 +94,6 @@ def side_by_side(
     for worker in workers:
         worker.wait()
     return [results[number] for number in sorted(results)]
-
-
-def completed(futures: Iterable[Future[Result]]) -> Iterator[Future[Result]]:
-    """The futures, each as soon as it is done or cancelled, like `concurrent.futures.as_completed`."""
-    pending = set(futures)
-    changed = signals.Event()
-    for future in pending:
-        future.add_done_callback(lambda _: changed.set())
-    while pending:
-        changed.wait()
-        changed.clear()
-        done = {future for future in pending if future.done()}
-        pending -= done
-        yield from done
 
 
 def _await(workers: Iterable[Background[Any]]) -> None:

@@ -3,11 +3,10 @@
 import os
 import signal
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tasks.lib.background import Background, call, completed, side_by_side
+from tasks.lib.background import Background, call, side_by_side
 from tasks.lib.signals import unwinding
 
 
@@ -109,15 +108,3 @@ def test_an_interrupt_stops_running_calls_and_waits_for_them() -> None:
         interrupted()
     assert stopped.is_set()
     assert len(ended) <= 2
-
-
-def test_futures_come_as_they_are_done_or_cancelled() -> None:
-    may_end = threading.Event()
-    with ThreadPoolExecutor(1) as pool:
-        slow, late = pool.submit(may_end.wait), pool.submit(may_end.wait)
-        late.cancel()
-        order = completed([slow, late])
-        assert next(order) is late
-        may_end.set()
-        assert next(order) is slow
-        assert list(order) == []

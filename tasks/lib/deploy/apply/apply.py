@@ -3,12 +3,11 @@
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
 from tasks.lib import signals
-from tasks.lib.background import completed, side_by_side
+from tasks.lib.background import side_by_side
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.errors import ApiError
@@ -52,16 +51,7 @@ class Writer:
         The first refusal, which is raised, keeps what has not begun from beginning; what has is waited for,
         so that the record is right.
         """
-        refused = threading.Event()
-        pool = ThreadPoolExecutor(CONNECTIONS, "apply")
-        try:
-            return self._gathered({pool.submit(self._unless, refused, step): step for step in steps})
-        except KeyboardInterrupt:  # what waits for the cluster would be waited for here, for minutes
-            self.interrupted.set()
-            self.api.close()
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        return dict(side_by_side(self._apply, steps, CONNECTIONS, self._interrupt))
 
     def prune(self, steps: Sequence[Step], controllers: Collection[str]) -> None:
         """Remove what may be removed: first what others do not lean on; what is left is told.
@@ -76,34 +66,20 @@ class Writer:
         if first:
             raise first
 
-    def _unless(self, refused: threading.Event, step: Step) -> Json | None:
-        """Carry out a step; None where another of its batch was refused before this one began."""
-        if refused.is_set():
-            return None
-        try:
-            return self._carry_out(step)
-        except Failure:
-            refused.set()
-            raise
+    def _interrupt(self) -> None:
+        """Begin nothing more, and end what waits for the cluster: that may take minutes."""
+        self.interrupted.set()
+        self.api.close()
 
-    def _gathered(self, futures: Mapping[Future[Json | None], Step]) -> dict[Ref, Json]:
-        done: dict[Ref, Json] = {}
-        first: Failure | None = None
-        for future in completed(futures):
-            step = futures[future]
-            try:
-                stored = future.result()
-            except Failure as failure:
-                self.record.end(step.ref, Result.FAILED, "refused")
-                first = first or failure
-                continue
-            if stored is not None:
-                done[step.ref] = stored
-                self.record.end(step.ref, Result.APPLIED)
-                self.tell(Told(step.ref, SPOKEN[step.action]))
-        if first:
-            raise first
-        return done
+    def _apply(self, step: Step) -> tuple[Ref, Json]:
+        try:
+            stored = self._carry_out(step)
+        except Failure:
+            self.record.end(step.ref, Result.FAILED, "refused")
+            raise
+        self.record.end(step.ref, Result.APPLIED)
+        self.tell(Told(step.ref, SPOKEN[step.action]))
+        return step.ref, stored
 
     def _carry_out(self, step: Step) -> Json:
         self._require_uninterrupted(step)
