@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tasks.lib.cluster import gke
-from tasks.lib.cluster.api import Api
 from tasks.lib.deploy.history import DAMAGED, Release
 from tasks.lib.deploy.lock.holder import claim, notes_of
 from tasks.lib.deploy.lock.lease import Lock
@@ -13,7 +12,7 @@ from tasks.lib.deploy.releases import store
 from tasks.lib.errors import Failure
 from tasks.lib.image.digest import containers, parsed
 from tasks.lib.image.reference import Reference
-from tasks.lib.settings.model import Environment, Settings
+from tasks.lib.settings.model import Settings
 
 WORKLOADS = (
     "apis/apps/v1/namespaces/{}/deployments",
@@ -31,7 +30,8 @@ def in_use(settings: Settings, repository: Reference) -> set[str]:
 
     Raises Failure where a cluster cannot be asked, so that nothing may be deleted.
     """
-    used: set[str] = set()
+    images: list[str] = []
+    tags: set[str] = set()
     for environment in settings.environments.values():
         with gke.reached(settings, environment) as connection:
             for path in WORKLOADS:
@@ -39,17 +39,13 @@ def in_use(settings: Settings, repository: Reference) -> set[str]:
                     "/" + path.format(environment.namespace), doing="look for images in use"
                 )
                 kind = "Pod" if path.endswith("/pods") else "CronJob" if path.endswith("/cronjobs") else ""
-                used |= named([{**thing, "kind": kind} for thing in objects], repository)
+                images += in_objects([{**thing, "kind": kind} for thing in objects])
             for past in store.read(connection.api, environment.namespace):
-                used |= named([as_pod(images_of(past, environment.namespace))], repository)
-            used |= being_deployed(connection.api, environment)
-    return used
-
-
-def being_deployed(api: Api, environment: Environment) -> set[str]:
-    """The tag of the image that a running deploy may not have applied yet: only its lock names it."""
-    lease = Lock(api, environment, claim({})).read()
-    return {notes_of(lease).get("commit", "")} - {""} if lease else set()
+                images += images_of(past, environment.namespace)
+            # What a running deploy may not have applied yet, only its lock names.
+            lease = Lock(connection.api, environment, claim({})).read()
+            tags |= {notes_of(lease).get("commit", "")} - {""} if lease else set()
+    return tags | named(images, repository)
 
 
 def images_of(past: Release, namespace: str) -> list[str]:
@@ -65,26 +61,26 @@ def images_of(past: Release, namespace: str) -> list[str]:
     return found
 
 
-def named(objects: Iterable[Mapping[str, Any]], repository: Reference) -> set[str]:
-    """The tags and digests of `repository` in the containers of Kubernetes objects."""
+def named(images: Iterable[str], repository: Reference) -> set[str]:
+    """The tags and digests of `repository` among images."""
     used = set()
-    for thing in objects:
-        names = [container.get("image") for container in containers([thing])]
-        for image in map(parsed, [*names, *running(thing)]):
-            if image and image.name == repository.name:
-                # Kubernetes runs `latest` where a name has neither.
-                used |= {image.tag, image.digest} - {""} or {"latest"}
+    for image in map(parsed, images):
+        if image and image.name == repository.name:
+            # Kubernetes runs `latest` where a name has neither.
+            used |= {image.tag, image.digest} - {""} or {"latest"}
     return used
 
 
+def in_objects(objects: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The images that Kubernetes objects name and, of pods, those that run: a tag may have moved since."""
+    things = list(objects)
+    named = [str(container.get("image")) for container in containers(things)]
+    return [*named, *(image for thing in things for image in running(thing))]
+
+
 def running(pod: Mapping[str, Any]) -> list[str]:
-    """The images that a pod's containers run, by digest: its tag may have moved since they started."""
+    """The images that a pod's containers run, by digest."""
     status = pod.get("status") or {}
     kinds = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
     containers_run = [one for kind in kinds for one in status.get(kind) or []]
     return [str(one.get("imageID", "")).removeprefix("docker-pullable://") for one in containers_run]
-
-
-def as_pod(images: Iterable[str]) -> dict[str, Any]:
-    """A pod that runs `images`, as a release's list of them is read."""
-    return {"kind": "Pod", "spec": {"containers": [{"image": image} for image in images]}}

@@ -109,7 +109,10 @@ class NewRelease(steps.Operation):
     @contextmanager
     def locked(self, session: Session) -> Iterator[None]:
         """Hold the lock; a missing namespace is created first, once the plan that shows it is approved."""
-        _tell_where(session)
+        found, problem = session.connection.found, session.seal.problem
+        session.tell(Notice(f"cluster {found.name} at {found.endpoint.server}"))
+        if problem:
+            session.tell(Notice(f"This release will not be sealed, so a rollback to it will ask. {problem}"))
         if self._lacks_namespace:
             self.approve(session, self.plan(session))
             gke.create_namespace(session.api, session.namespace)
@@ -191,11 +194,3 @@ def _rendered(settings: Settings, request: Request) -> tuple[Connection, Rendere
     with rendered.redactor.failures():
         digest.pin(settings, [document.content for document in rendered.documents])
     return connecting.wait(), rendered, sealing
-
-
-def _tell_where(session: Session) -> None:
-    found = session.connection.found
-    session.tell(Notice(f"cluster {found.name} at {found.endpoint.server}"))
-    if session.seal.problem:
-        why = session.seal.problem
-        session.tell(Notice(f"This release will not be sealed, so a rollback to it will ask. {why}"))

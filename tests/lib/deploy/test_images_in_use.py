@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.lib.deploy.history import Release, sound
-from tasks.lib.deploy.images_in_use import as_pod, images_of, named
+from tasks.lib.deploy.images_in_use import images_of, in_objects, named
 from tasks.lib.errors import Failure
 from tasks.lib.image.reference import parse
 
@@ -19,7 +19,7 @@ def test_tags_and_digests_in_workloads_are_found() -> None:
     deployment = {"kind": "", "spec": {"template": {"spec": {"containers": containers}}}}
     pod = {"kind": "Pod", "spec": {"containers": [{"image": "gcr.io/mit-lookit/lookit:def"}]}}
 
-    assert named([deployment, pod], repository) == {"abc", DIGEST, "def"}
+    assert named(in_objects([deployment, pod]), repository) == {"abc", DIGEST, "def"}
 
 
 def test_running_images_are_found_after_their_tag_moved() -> None:
@@ -30,17 +30,17 @@ def test_running_images_are_found_after_their_tag_moved() -> None:
         {"kind": "Pod", "spec": spec, "status": {"initContainerStatuses": None}},
     ]
 
-    assert named(pods, parse("gcr.io/mit-lookit/lookit")) == {"latest", DIGEST}
+    assert named(in_objects(pods), parse("gcr.io/mit-lookit/lookit")) == {"latest", DIGEST}
 
 
 def test_docker_hub_s_short_names_are_found() -> None:
-    assert named([as_pod(["lookit/api:abc", "no name!"])], parse("docker.io/lookit/api")) == {"abc"}
+    assert named(["lookit/api:abc", "no name!"], parse("docker.io/lookit/api")) == {"abc"}
 
 
 def test_the_images_of_a_past_release_are_found() -> None:
-    past = as_pod([f"gcr.io/mit-lookit/lookit:abc@{DIGEST}", "docker.io/library/postgres:9.6"])
+    past = [f"gcr.io/mit-lookit/lookit:abc@{DIGEST}", "docker.io/library/postgres:9.6"]
 
-    assert named([past], parse("gcr.io/mit-lookit/lookit")) == {"abc", DIGEST}
+    assert named(past, parse("gcr.io/mit-lookit/lookit")) == {"abc", DIGEST}
 
 
 def test_a_release_whose_images_cannot_be_read_stops_everything() -> None:

@@ -234,14 +234,10 @@ def held(lock: Lock, *, wait: float, tell: Tell) -> Iterator[None]:
         with signals.uninterrupted():
             stop.set()
             renewing.join(SECONDS)
-            _give_back(lock, tell)
-
-
-def _give_back(lock: Lock, tell: Tell) -> None:
-    try:
-        lock.hurried().release()
-    except Failure as failure:  # how the deploy itself ended stays the news
-        tell(Notice(f"The lock could not be released: {failure.what} It is free after {SECONDS} s."))
+            try:
+                lock.hurried().release()
+            except Failure as failure:  # how the deploy itself ended stays the news
+                tell(Notice(f"The lock could not be released: {failure.what} It is free after {SECONDS} s."))
 
 
 def _acquire(lock: Lock, wait: float, tell: Tell) -> None:

@@ -90,10 +90,11 @@ class Report:
         """All of it, as JSON has it."""
         seconds = round(time.monotonic() - self._began, 3)
         ends = [start for _, start in self._phases[1:]] + [seconds]
+        result, code = ending(problem, self._records)
         return {
             "environment": self._environment,
-            "result": result(problem, self._records),
-            "exit_code": code(problem),
+            "result": result,
+            "exit_code": code,
             "began": self._wall.isoformat(timespec="seconds"),
             "seconds": seconds,
             "end": [one_line(line) for line in self._end],
@@ -130,29 +131,16 @@ class Report:
             }
 
 
-def result(problem: BaseException | None, records: list[Record]) -> str:
-    """How it ended, in one or two words."""
+def ending(problem: BaseException | None, records: Sequence[Record]) -> tuple[str, int]:
+    """How it ended, in one or two words, and the exit code."""
     match problem:
         case None:
-            changed = any(record.changed for record in records)
-            return "deployed" if changed else "unchanged"
+            return "deployed" if any(record.changed for record in records) else "unchanged", 0
         case TimedOut():
-            return "timed out"
+            return "timed out", problem.exit_code
         case KeyboardInterrupt():
-            return "interrupted"
-    return "failed"
-
-
-def code(problem: BaseException | None) -> int:
-    """The exit code."""
-    match problem:
-        case None:
-            return 0
-        case Failure():
-            return problem.exit_code
-        case KeyboardInterrupt():
-            return exit_code(problem)
-    return 1
+            return "interrupted", exit_code(problem)
+    return "failed", problem.exit_code if isinstance(problem, Failure) else 1
 
 
 def failure(problem: BaseException | None) -> dict[str, str] | None:

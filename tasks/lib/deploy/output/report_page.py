@@ -23,7 +23,7 @@ def page(content: Mapping[str, Any], plan: Plan | None) -> str:
         _result(content),
         _release(content),
         _section("Timeline", chart(bars(content), content["seconds"])),
-        _plan(plan),
+        _section("Plan", plans.as_section(plan)) if plan else "",
         _section("Objects", _objects(content["objects"])) if content["objects"] else "",
         _log(content),
         _told(content["told"]),
@@ -83,10 +83,6 @@ def _release(content: Mapping[str, Any]) -> str:
 
 
 TIMES: Final = frozenset({"began", "seconds"})
-
-
-def _plan(plan: Plan | None) -> str:
-    return _section("Plan", plans.as_section(plan)) if plan else ""
 
 
 def _objects(rows: Sequence[Mapping[str, Any]]) -> str:

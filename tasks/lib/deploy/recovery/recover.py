@@ -160,9 +160,8 @@ class Recovery(steps.Operation):
         connection = replace(self._failed.connection, kinds=discover(api))
         before = wanted(self._good.objects(), connection.kinds, namespace)
         self.earlier = unfinished(self._steps, self._touched, before)
-        due = restoration(self._touched, before, self.earlier)
         jobs, _ = api.list(f"/apis/batch/v1/namespaces/{namespace}/jobs", doing="list jobs")
-        due = sparing(due, jobs)
+        due = restoration(self._touched, before, self.earlier, jobs)
         for ref, reason in due.left:
             tell(Told(ref, f"left: {reason}"))
         present = {secret["metadata"]["name"] for secret in self._failed.secrets()}
@@ -228,8 +227,12 @@ def unfinished(steps: Sequence[Step], touched: Collection[Step], good: Sequence[
     return found
 
 
-def restoration(steps: Sequence[Step], good: Sequence[Wanted], earlier: Sequence[Step] = ()) -> Restoration:
-    """Decide about every object that was touched."""
+def restoration(
+    steps: Sequence[Step], good: Sequence[Wanted], earlier: Sequence[Step] = (), jobs: Sequence[Json] = ()
+) -> Restoration:
+    """Decide about every object that was touched; configuration that running Jobs read is not removed."""
+    specs = [job["spec"]["template"]["spec"] for job in jobs if not job_outcome(job)]
+    read = {name for spec in specs for name in configuration_names(spec)}
     before, of_an_earlier = {w.ref.place: w for w in good}, {step.ref for step in earlier}
     objects: list[Wanted] = []
     created: list[Step] = []
@@ -240,24 +243,15 @@ def restoration(steps: Sequence[Step], good: Sequence[Wanted], earlier: Sequence
         elif step.ref.place in before:
             objects.append(before[step.ref.place])
         elif step.live is None or step.ref in of_an_earlier:
-            created.append(step)
+            if (step.ref.kind, step.ref.name) in read:
+                left.append((step.ref, "a Job that still runs reads it"))
+            else:
+                created.append(step)
         elif step.ref.kind == "Secret":  # without a hash in its name; nobody else knows what it was
             objects.append(as_it_was(step.ref, step.live))
         else:
             left.append((step.ref, "the last good release lacks it, and it was there before this deploy"))
     return Restoration(tuple(objects), tuple(created), tuple(left))
-
-
-def sparing(due: Restoration, jobs: Sequence[Json]) -> Restoration:
-    """The same, without the removal of configuration that running Jobs still read."""
-    specs = [job["spec"]["template"]["spec"] for job in jobs if not job_outcome(job)]
-    read = {name for spec in specs for name in configuration_names(spec)}
-    spared = [step for step in due.created if (step.ref.kind, step.ref.name) in read]
-    return replace(
-        due,
-        created=tuple(step for step in due.created if step not in spared),
-        left=(*due.left, *((step.ref, "a Job that still runs reads it") for step in spared)),
-    )
 
 
 def as_it_was(ref: Ref, live: Json) -> Wanted:

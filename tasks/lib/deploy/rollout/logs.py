@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -86,49 +85,17 @@ def last_lines(api: Api, pod: Json, container: str) -> list[str]:
     return []
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What is known about a failure."""
-
-    ref: Ref
-    reason: str  # why it counts as failed
-    shown_by: str  # what shows it, as `kubectl describe` takes it
-    pod: str  # the pod whose log this is; empty without one
-    container: str  # the container whose log this is
-    log: Sequence[str]
-    events: Sequence[str]  # what the cluster reported, the newest last
-
-    def failure(self, namespace: str) -> Failure:
-        """The error that tells it all."""
-        lines = [self.reason]
-        if self.log:
-            lines += [
-                f"last lines of {self.pod}, container {self.container}:",
-                *(f"  {one_line(line)}" for line in self.log),
-            ]
-        elif self.pod:
-            lines.append(f"pod {self.pod}, container {self.container}, has no log.")
-        if self.events:
-            lines += ["events:", *(f"  {one_line(event)}" for event in self.events)]
-        verb = "failed" if self.ref.is_job else "cannot become ready"
-        look = f"kubectl -n {namespace} describe {self.shown_by}"
-        return Failure(
-            f"{self.ref} {verb}.",
-            "\n".join(lines),
-            f"Fix the cause, then deploy again. Details: {look}",
-        )
-
-
-def gather(
+def failed(
     api: Api,
     ref: Ref,
+    namespace: str,
     reason: str,
     workload: Json,
     found: Sequence[tuple[Problem, Json | None]],
     pods: Sequence[Json],
     heard: Mapping[tuple[str, str], Iterable[str]],
-) -> Evidence:
-    """Collect what the cluster can still tell of a failure; a source that does not answer is left out.
+) -> Failure:
+    """The error for a failure, with what the cluster can still tell; what does not answer is left out.
 
     `found` are problems, the one that decided first, each with the pod that shows it; where none does, the
     log is one of `pods`.  `heard` is what containers of Jobs wrote, by pod and container: they may be gone.
@@ -142,15 +109,26 @@ def gather(
     log = last_lines(api, pod, container) if pod else []
     remembered = [*heard.get((pod_name, container), ())][-LINES_OF_EVIDENCE:]
     shown_by_pod = pod and kind == ref.kind and (log or not remembered)  # else the pod is gone
-    return Evidence(
-        ref,
-        "\n".join(dict.fromkeys(str(t) for t, _ in found[:PROBLEMS_TO_SHOW])) or reason,
-        f"pod/{pod_name}" if shown_by_pod else f"{kind.lower()}/{name}",
-        pod_name,
-        container,
-        log or remembered,
-        events_about(api, [thing for thing in (workload, pod) if thing]),
+    shown_by = f"pod/{pod_name}" if shown_by_pod else f"{kind.lower()}/{name}"
+    events = events_about(api, [thing for thing in (workload, pod) if thing])
+    return Failure(
+        f"{ref} {'failed' if ref.is_job else 'cannot become ready'}.",
+        "\n".join(
+            [
+                *(dict.fromkeys(str(t) for t, _ in found[:PROBLEMS_TO_SHOW]) or [reason]),
+                *evidence(pod_name, container, log or remembered, events),
+            ]
+        ),
+        f"Fix the cause, then deploy again. Details: kubectl -n {namespace} describe {shown_by}",
     )
+
+
+def evidence(pod: str, container: str, log: Sequence[str], events: Sequence[str]) -> list[str]:
+    """The log of a pod's container, where there is one, and what the cluster reported, as lines."""
+    lines = [f"pod {pod}, container {container}, has no log."] if pod and not log else []
+    if log:
+        lines = [f"last lines of {pod}, container {container}:", *(f"  {one_line(line)}" for line in log)]
+    return [*lines, *(["events:"] if events else []), *(f"  {one_line(event)}" for event in events)]
 
 
 def events_about(api: Api, things: Sequence[Json]) -> list[str]:

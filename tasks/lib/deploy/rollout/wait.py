@@ -16,7 +16,7 @@ from tasks.lib.deploy.objects import Ref, is_going
 from tasks.lib.deploy.rollout.awaited import how_to_end
 from tasks.lib.deploy.rollout.cluster_view import View
 from tasks.lib.deploy.rollout.judge import Outcome, Target, Verdict, judge
-from tasks.lib.deploy.rollout.logs import Followers, gather, has_completed, owners, pods_of_job
+from tasks.lib.deploy.rollout.logs import Followers, failed, has_completed, owners, pods_of_job
 from tasks.lib.deploy.rollout.readiness import job_outcome, tally
 from tasks.lib.deploy.rollout.watch import Broken, Disturbed, Gone, Inbox, Listed, News, Seen, watching
 from tasks.lib.errors import Failure, TimedOut
@@ -224,10 +224,11 @@ class Wait:
 
     def _failed(self, target: Target, live: Json, found: Verdict) -> Failure:
         pods = self._pods_of_job(target, live) if target.ref.is_job else self._view.pods_of(live)
-        evidence = gather(self._api, target.ref, found.reason, live, found.problems, pods, self._record.heard)
+        namespace, heard = target.ref.namespace or self._namespace, self._record.heard
+        failure = failed(self._api, target.ref, namespace, found.reason, live, found.problems, pods, heard)
         reason = found.problems[0][0].reason if found.problems else found.reason
         self._record.end(target.ref, Result.FAILED, reason)
-        return evidence.failure(target.ref.namespace or self._namespace)
+        return failure
 
     def _pods_of_job(self, job: Target, live: Json) -> list[Json]:
         """A failed Job's pods, those that went with it included, once their logs are heard."""

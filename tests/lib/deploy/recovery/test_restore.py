@@ -5,7 +5,7 @@ import pytest
 from tasks.lib.deploy.events import Record, Result
 from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted
-from tasks.lib.deploy.recovery.recover import require_secrets, restoration, sparing, touched, unfinished
+from tasks.lib.deploy.recovery.recover import require_secrets, restoration, touched, unfinished
 from tasks.lib.deploy.steps import Action, Step
 from tasks.lib.errors import Failure
 
@@ -153,7 +153,7 @@ def test_what_a_running_job_reads_is_spared(status: dict[str, Any], spared: bool
     pod = {"containers": [{"name": "main", "envFrom": [{"configMapRef": {"name": "conf-1"}}]}]}
     job = {"spec": {"template": {"spec": pod}}, "status": status}
     steps = [step("ConfigMap", Action.CREATE, "conf-1"), step("ConfigMap", Action.CREATE, "conf-2")]
-    due = sparing(restoration(steps, []), [job])
+    due = restoration(steps, [], jobs=[job])
     assert [one.ref.name for one in due.created] == (["conf-2"] if spared else ["conf-1", "conf-2"])
     assert [ref.name for ref, _ in due.left] == (["conf-1"] if spared else [])
 

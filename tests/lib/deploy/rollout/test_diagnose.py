@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.deploy.objects import Ref
 from tasks.lib.deploy.rollout.diagnose import (
     claims_of,
     container_to_blame,
@@ -15,7 +14,7 @@ from tasks.lib.deploy.rollout.diagnose import (
 )
 from tasks.lib.deploy.rollout.failure_rules import NEVER
 from tasks.lib.deploy.rollout.judge import last_write
-from tasks.lib.deploy.rollout.logs import Evidence
+from tasks.lib.deploy.rollout.logs import evidence
 
 Thing = dict[str, Any]
 
@@ -275,7 +274,6 @@ def test_the_last_own_write_is_told_by_the_servers_clock() -> None:
 
 def test_log_lines_and_events_stay_single_lines() -> None:
     forged = "x\x0b\u2028\x85\nevents:"
-    found = Evidence(Ref("v1", "Pod", "d", "web"), "why", "pod/web", "web", "main", [forged], [forged])
-    assert found.failure("d").why.splitlines() == [
-        "why", "last lines of web, container main:", "  x  events:", "events:", "  x  events:",
+    assert evidence("web", "main", [forged], [forged]) == [
+        "last lines of web, container main:", "  x  events:", "events:", "  x  events:",
     ]  # fmt: skip
