@@ -16,6 +16,7 @@ from tasks.lib.deploy.lock.lease import Lock
 from tasks.lib.errors import Failure
 from tests.deployed import COMMIT_A, COMMIT_B, deploy, deployed, releases, words, workload
 from tests.fault_proxy import FaultProxy
+from tests.heard import until
 from tests.sandbox_case import Case
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
@@ -109,12 +110,15 @@ def test_an_unanswered_renewal_is_retried_in_time(environment: Case, proxy: Faul
     waiting = a_lock(environment, "waiting")
     with environment.behind(proxy) as case, lease.held(a_lock(case, "holder"), wait=0, tell=ignore):
         mute = proxy.add(pattern="GET .*/leases", latency=60)
-        began = time.monotonic()
-        while time.monotonic() - began < lease.SECONDS + 8:
-            assert waiting.take() is not None, "taken from a holder that runs"
+        until(lambda: mute.hits == 1)
+        unanswered = there = waiting.take()
+        while there == unanswered:
+            assert there is not None, "taken from a holder that runs"
             time.sleep(0.5)
+            there = waiting.take()
 
-    assert mute.hits
+        assert there is not None
+        assert there["spec"]["holderIdentity"] == "holder"
 
 
 def test_a_waiting_deploy_does_not_disturb_the_holder(environment: Case) -> None:

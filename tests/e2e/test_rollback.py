@@ -242,7 +242,7 @@ def test_a_timed_out_deploy_is_rolled_back(environment: Case) -> None:
 
 def test_a_failed_rollback_says_what_to_do(environment: Case) -> None:
     good = workload("queue", kind="StatefulSet")
-    good["spec"]["template"]["metadata"]["annotations"]["sandbox.lookit.org/ready-after"] = "4s"
+    good["spec"]["template"]["metadata"]["annotations"]["sandbox.lookit.org/ready-after"] = "15s"
     environment.hold_only(good)
     deployed(environment)
     environment.hold_only(workload("queue", "image-pull-error", "StatefulSet"))
@@ -256,8 +256,12 @@ def test_a_failed_rollback_says_what_to_do(environment: Case) -> None:
 
 
 def test_a_release_that_somebody_changed_is_not_brought_back(environment: Case) -> None:
-    deployed(environment)
-    deployed(environment, commit=COMMIT_B)
+    for commit in (COMMIT_A, COMMIT_B):
+        data = {"made": commit}
+        environment.hold_only(
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": data}
+        )
+        deployed(environment, commit=commit)
     path = f"{environment.path}/configmaps/lookit-orchestrator-release-1"
     kept = environment.api.get(path)
     assert kept
@@ -281,4 +285,4 @@ def test_a_release_that_somebody_changed_is_not_brought_back(environment: Case) 
     assert unseen.returncode == 2
     assert "stdin is not a terminal" in unseen.stderr
     assert environment.api.get(f"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/{name}") is None
-    assert image(environment).endswith(COMMIT_B)
+    assert environment.kubectl("get", "configmap", "c", "-o", "jsonpath={.data.made}") == COMMIT_B
