@@ -40,5 +40,5 @@ def test_a_process_is_called_by_its_name(
     monkeypatch: pytest.MonkeyPatch, before: bytes, after: bytes
 ) -> None:
     looks = {"cmdline": iter([before, after]), "environ": iter([f"LEAK={IT.value}".encode()])}
-    monkeypatch.setattr(canary, "_bytes", lambda path: next(looks[path.name], b""))
-    assert canary._places_in(IT, Path("/proc/0")) == [r"environ of b'sleep\x00'"]
+    monkeypatch.setattr(canary, "_bytes", lambda path: next(looks[Path(path).name], b""))
+    assert canary._places_in(IT, "/proc/0") == [r"environ of b'sleep\x00'"]
