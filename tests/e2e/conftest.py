@@ -19,11 +19,12 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
         yield up
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def own_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """A sandbox for tests that break a whole cluster or rule it; its etcd is soon full.
 
-    They are of the xdist_group own_sandbox: each worker that has a part in them would bring up one of its own.
+    They are of one module, and of the xdist_group own_sandbox: each worker that has a part in them would bring up one
+    of its own.
     """
     folder = tmp_path_factory.mktemp("own") / "state"
     with running(folder, sandbox={"etcd_quota_bytes": 40_000_000}) as up:

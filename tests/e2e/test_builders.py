@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -63,12 +64,12 @@ def test_an_image_is_what_was_asked_for_whatever_builds_it(source: Sample, with_
 
 
 def test_the_classic_builder_reuses_layers_that_only_the_registry_has(
-    source: Sample, registry_process: RegistryProcess
+    source: Sample, shared_registry: RegistryProcess
 ) -> None:
     """A layer of random bytes is the same again only if it was reused."""
     if engine.builder(60) is not Builder.CLASSIC:
         pytest.skip("BuildKit's own cache would hide whether the registry's was used")
-    env = cached(registry_process)
+    env = cached(shared_registry)
     first = pushed(source, env)
     output("docker", "image", "rm", "--force", f"{env['INVOKE_IMAGE_REPOSITORY']}:{source.head}")
 
@@ -77,9 +78,9 @@ def test_the_classic_builder_reuses_layers_that_only_the_registry_has(
 
 @pytest.mark.parametrize("with_", [Builder.BUILDX, Builder.INTEGRATED], indirect=True)
 def test_what_buildkit_pushes_tells_others_which_layers_to_reuse(
-    source: Sample, registry_process: RegistryProcess, with_: Builder
+    source: Sample, shared_registry: RegistryProcess, with_: Builder
 ) -> None:
-    env = cached(registry_process)
+    env = cached(shared_registry)
     pushed(source, env)
 
     image = parse(f"{env['INVOKE_IMAGE_REPOSITORY']}:develop")
@@ -90,8 +91,8 @@ def test_what_buildkit_pushes_tells_others_which_layers_to_reuse(
 
 
 def cached(served: RegistryProcess) -> dict[str, str]:
-    """Settings that name the branch's image in `served` as the place of layers to reuse."""
-    repository = f"{served.address}/lookit"
+    """Settings that name the branch's image in a repository of `served` as the place of layers to reuse."""
+    repository = f"{served.address}/{uuid.uuid4().hex}/lookit"
     return {"INVOKE_IMAGE_REPOSITORY": repository, "INVOKE_BUILD_CACHE_FROM": f"{repository}:develop"}
 
 

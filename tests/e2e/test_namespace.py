@@ -12,11 +12,22 @@ from tasks.lib.deploy.objects import wanted
 from tasks.lib.deploy.plan.dry_run import DryRuns, require
 from tasks.lib.deploy.steps import Action, Step
 from tasks.lib.errors import Failure
-from tests.deployed import deploy, deployed, may, words
+from tests.deployed import deploy, deployed, may, words, workload
 from tests.heard import until
 from tests.sandbox_case import Case
 
 TO_BACK_UP = ("cloudsql.backupRuns.create", "cloudsql.instances.get")
+
+JOB = {
+    "apiVersion": "batch/v1",
+    "kind": "Job",
+    "metadata": {"name": "once"},
+    "spec": {
+        "template": {
+            "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "busybox:1.37"}]}
+        }
+    },
+}
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
@@ -35,6 +46,7 @@ def exists(case: Case) -> bool:
 
 
 def test_a_missing_namespace_is_shown_then_created(nowhere: Case, tmp_path: Path) -> None:
+    nowhere.hold_only(workload("web"), JOB)
     shown = nowhere.invoke("plan", *words()[1:], "--json", "--exit-code")
     assert shown.code == 3, shown.stderr
     entries = json.loads(shown.stdout)["entries"]

@@ -162,13 +162,13 @@ def builder(docker_engine: None) -> Iterator[str]:
 
 
 def test_its_build_file_builds_tries_and_pushes_both_stages(
-    builder: str, registry_process: RegistryProcess, tmp_path: Path
+    builder: str, shared_registry: RegistryProcess, tmp_path: Path
 ) -> None:
     """All but the step that runs lint and tests: here they run already."""
     content = yaml.safe_load((ROOT / "cloudbuild.orchestrator.yaml").read_text())
     file = tmp_path / "cloudbuild.yaml"
     file.write_text(yaml.safe_dump({**content, "steps": content["steps"][1:]}))
-    image = f"{registry_process.address}/orchestrator"
+    image = f"{shared_registry.address}/orchestrator"
     head = output("git", "-C", str(ROOT), "rev-parse", "HEAD").strip()
     given = {**{f"_{name}": value for name, value in ORCHESTRATOR.items()}, "_IMAGE": image}
 
@@ -182,5 +182,5 @@ def test_its_build_file_builds_tries_and_pushes_both_stages(
     assert {step["step"]: step["state"] for step in json.loads(done.stdout)} == dict.fromkeys(
         ["build", "build-docker", "try"], "SUCCESS"
     )
-    tags = connect(checked_in_settings(), registry_process.address).tags(parse(image))
+    tags = connect(checked_in_settings(), shared_registry.address).tags(parse(image))
     assert sorted(tags) == sorted([head, f"{head}-docker", "stable", "stable-docker"])
