@@ -17,6 +17,7 @@ MODULES = (
     "app",
     "build",
     "check",
+    "database",
     "decrypt",
     "deploy",
     "doctor",

@@ -20,6 +20,7 @@ from tasks.lib.deploy.rollout.failure_rules import Problem
 from tasks.lib.deploy.rollout.readiness import State, condition, job_outcome, readiness, tally
 from tasks.lib.operate.certificates import Certificate, certificates
 from tasks.lib.operate.observe import Observed, observe_all
+from tasks.lib.operate.workloads import replicas_before_restore
 from tasks.lib.settings.model import Environment, Settings
 
 # Backups are taken every day; cert-manager renews a certificate 30 days before its end.
@@ -173,6 +174,13 @@ def _of_release(seen: Observed) -> Iterator[Attention]:
 
 
 def _of_workloads(seen: Observed, view: View) -> Iterator[Attention]:
+    stopped = [one["metadata"]["name"] for one in _workloads(seen) if replicas_before_restore(one)]
+    if stopped:
+        yield Attention(
+            f"A restore of the database has stopped {', '.join(stopped)}.",
+            "It starts them again; if it was killed or failed, when the data are good: "
+            f"./inv database.start --environment {seen.environment.name}",
+        )
     for live in _workloads(seen):
         found, now = view.problems_of(live), readiness(live)
         title = f"{live['kind']} {live['metadata']['name']}"

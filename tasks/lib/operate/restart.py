@@ -10,7 +10,7 @@ from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.events import Began, PhaseBegan, Record, Result, Row, Tell
 from tasks.lib.deploy.lock import lease
 from tasks.lib.deploy.lock.holder import OPERATION, claim
-from tasks.lib.deploy.objects import ref_of
+from tasks.lib.deploy.objects import Ref, ref_of
 from tasks.lib.deploy.rollout.judge import Target, last_write
 from tasks.lib.deploy.rollout.wait import Wait
 from tasks.lib.deploy.session import masked
@@ -43,8 +43,9 @@ def restart(settings: Settings, environment: Environment, names: Sequence[str], 
         found = workloads.find(settings, environment, connection, names)
         mine = lease.Lock(connection.api, environment, claim({OPERATION: "restart"}))
         with lease.held(mine, wait=0, tell=tell):
-            record = Record(environment.name, blank=redactor.line)
-            _restart(settings, connection, found, record, masked(tell, redactor))
+            body, record = patch(datetime.now(UTC)), Record(environment.name, blank=redactor.line)
+            patches = [(one, body) for one in found]
+            roll_out(settings, connection, "restart", patches, record, masked(tell, redactor))
     return [str(ref_of(one)) for one in found]
 
 
@@ -55,29 +56,42 @@ def patch(at: datetime) -> Json:
     }
 
 
-def _restart(
-    settings: Settings, connection: Connection, found: Sequence[Json], record: Record, tell: Tell
+def roll_out(
+    settings: Settings,
+    connection: Connection,
+    title: str,
+    patches: Sequence[tuple[Json, Json]],
+    record: Record,
+    tell: Tell,
 ) -> None:
-    refs = [ref_of(one) for one in found]
-    record.rows = {ref: Row("restart", ref, Action.CHANGE) for ref in refs}
+    """Change workloads, each by its merge patch, and wait until all are ready.
+
+    Raises:
+        Failure: one cannot become ready.
+        TimedOut: not all were ready within time_limits.rollout.
+
+    """
+    refs = [ref_of(one) for one, _ in patches]
+    record.rows = {ref: Row(title, ref, Action.CHANGE) for ref in refs}
     tell(Began(record))
-    tell(PhaseBegan("restart"))
+    tell(PhaseBegan(title))
     api, limits = connection.api.assured(), settings.time_limits
-    targets = [_apply(connection, one, record) for one in found]
+    targets = []
+    for ref, (_, body) in zip(refs, patches, strict=True):
+        record.begin(ref, Result.APPLYING)
+        live = change(connection, ref, body, doing=f"{title} {ref}")
+        targets.append(Target(ref, live["metadata"]["uid"], live["metadata"]["generation"], last_write(live)))
     wait = Wait(api, refs[0].namespace, targets, record, tell, {"scheduling": limits.scheduling})
     wait.until_ready(connection.kinds, limits.rollout)
 
 
-def _apply(connection: Connection, workload: Json, record: Record) -> Target:
-    """Restart one workload; returns what to wait for.
+def change(connection: Connection, ref: Ref, body: Json, *, doing: str) -> Json:
+    """Change a workload by a merge patch; returns it as the server stored it.
 
     The field manager is the deploy's, by an update beside what it applies: so this is no drift, and the next
     deploy keeps it.
     """
-    ref = ref_of(workload)
-    record.begin(ref, Result.APPLYING)
-    live = connection.api.request(
-        "PATCH", connection.kinds[ref.key].path(ref.namespace, ref.name), doing=f"restart {ref}",
-        body=patch(datetime.now(UTC)), content_type=MERGE, query={"fieldManager": FIELD_MANAGER},
+    return connection.api.request(
+        "PATCH", connection.kinds[ref.key].path(ref.namespace, ref.name), doing=doing,
+        body=body, content_type=MERGE, query={"fieldManager": FIELD_MANAGER},
     )  # fmt: skip
-    return Target(ref, live["metadata"]["uid"], live["metadata"]["generation"], last_write(live))

@@ -11,6 +11,8 @@ from tasks.lib.redaction import Redactor
 from tasks.lib.secrets import sensitive
 from tasks.lib.settings.model import Environment, Settings
 
+# How many pods a workload had before a restore stopped it, also for whoever continues after a crash.
+REPLICAS: Final = "lookit-orchestrator/replicas-before-restore"
 KINDS: Final = (("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"))
 
 
@@ -60,6 +62,11 @@ def chosen(there: Sequence[Json], names: Sequence[str], environment: Environment
         if name not in by_name:
             raise _unknown(f"There is no workload {name!r} in {environment.name}.", by_name, name)
     return [by_name[name] for name in dict.fromkeys(wanted)]
+
+
+def replicas_before_restore(workload: Json) -> str:
+    """How many pods a workload had before a restore stopped it; empty if none did."""
+    return str((workload["metadata"].get("annotations") or {}).get(REPLICAS, ""))
 
 
 def bare(workload: Json, environment: Environment) -> str:

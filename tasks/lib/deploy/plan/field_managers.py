@@ -61,8 +61,12 @@ def found_in(ref: Ref, error: ApiError) -> tuple[Conflict, ...]:
 def not_ours(
     found: Iterable[Conflict], predecessors: Collection[str], forced: Collection[str]
 ) -> tuple[Conflict, ...]:
-    """The conflicts that nobody has allowed us to force: `forced` names fields as `bare` spells them."""
-    return tuple(c for c in found if c.manager not in predecessors and bare(c.named) not in forced)
+    """The conflicts that nobody has allowed us to force: `forced` names fields as `bare` spells them.
+
+    What this project set in another way, as the replicas of a workload that a restore stopped, is its own.
+    """
+    ours = {FIELD_MANAGER, *predecessors}
+    return tuple(c for c in found if c.manager not in ours and bare(c.named) not in forced)
 
 
 def options(conflicts: Iterable[Conflict]) -> str:

@@ -1,0 +1,267 @@
+"""The database of an environment between deploys: its backups, and a restore with the application stopped."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from tasks.lib import signals
+from tasks.lib.cluster import gke
+from tasks.lib.cluster.api import Json
+from tasks.lib.cluster.gke import Connection
+from tasks.lib.console import spoken
+from tasks.lib.deploy.backup.cloud_sql import REQUEST, Backups, NotBegun, Run
+from tasks.lib.deploy.events import Notice, PhaseBegan, Record, Tell
+from tasks.lib.deploy.lock import lease
+from tasks.lib.deploy.lock.holder import OPERATION, claim
+from tasks.lib.deploy.objects import ref_of
+from tasks.lib.deploy.session import masked
+from tasks.lib.errors import Failure, TimedOut, UsageError
+from tasks.lib.google import sessions
+from tasks.lib.operate import workloads
+from tasks.lib.operate.restart import change, roll_out
+from tasks.lib.redaction import Redactor
+from tasks.lib.retry import Attempts
+from tasks.lib.secrets import sensitive
+from tasks.lib.settings.model import Environment, Settings
+
+FIRST_PAUSE: Final = 0.5
+LONGEST_PAUSE: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a restore takes away."""
+
+    instance: str
+    run: Run
+    at: datetime
+    stopped: Sequence[str]  # the workloads that do not run meanwhile
+
+    def __str__(self) -> str:
+        age = spoken((self.at - self.run.enqueued).total_seconds())
+        return (
+            f"This replaces all data of {self.instance} by backup {self.run.id} of "
+            f"{self.run.enqueued:%Y-%m-%d %H:%M} UTC.\n"
+            f"Everything that was entered in the {age} since then is lost. "
+            f"Meanwhile these are stopped: {', '.join(self.stopped) or 'nothing'}."
+        )
+
+
+Approve = Callable[[Loss], None]
+
+
+def client(settings: Settings, environment: Environment, tell: Tell) -> Backups:
+    """The backups of an environment's database.
+
+    Raises:
+        UsageError: invoke.yaml names no instance.
+
+    """
+    if not environment.database.instance:
+        key = f"environments.{environment.name}.database.instance"
+        raise UsageError(f"{environment.name} has no Cloud SQL instance.", f"{key} in invoke.yaml is empty.")
+    session = sessions.authorized_session(settings.google)
+    return Backups(settings, environment.database, session, tell, REQUEST)
+
+
+def back_up(settings: Settings, environment: Environment, description: str, tell: Tell) -> str:
+    """Take a backup and wait until it is complete; returns its id.
+
+    Raises:
+        Failure: it is refused, or it failed.
+        TimedOut: it takes longer than time_limits.backup.
+
+    """
+    backups = client(settings, environment, tell)
+    begun = backups.begin(f"lookit-orchestrator, {description or 'on request'}")
+    tell(Notice(f"backup {begun.id} of {environment.database.instance} is in progress …"))
+    backups.finish(begun)
+    return begun.id
+
+
+def restore(settings: Settings, environment: Environment, wanted: str, approve: Approve, tell: Tell) -> None:
+    """Replace all data of an environment's database by those of a backup, with the application stopped.
+
+    A backup of the present data is taken first.  All of it happens under the environment's lock.  `approve`
+    sees what will be lost, and raises to stop.
+
+    Raises:
+        UsageError: there is no such backup, or it cannot be restored.
+        Failure: a deploy holds the lock, or a step failed; the message says what is stopped.
+        TimedOut: a step takes too long.
+
+    """
+    backups = client(settings, environment, tell)
+    run = choose(backups.runs(), wanted, environment)
+    redactor = Redactor(public=sensitive.public(settings))
+    with gke.reached(settings, environment) as connection, redactor.failures():
+        gke.check_mark(connection.api, environment)
+        workloads.learn_secrets(connection, environment, redactor)
+        mine = lease.Lock(connection.api, environment, claim({OPERATION: f"restore of backup {run.id}"}))
+        with lease.held(mine, wait=0, tell=tell):
+            stopping = Stopping(settings, environment, connection, redactor, tell)
+            approve(Loss(environment.database.instance, run, datetime.now(UTC), stopping.names))
+            tell(PhaseBegan("backup of the present data"))
+            kept = back_up(settings, environment, f"before the restore of {run.id}", tell)
+            tell(Notice(f"backup {kept} has the present data"))
+            _restore_stopped(stopping, backups, run, tell)
+
+
+def choose(runs: Sequence[Run], wanted: str, environment: Environment) -> Run:
+    """The backup `wanted`.
+
+    Raises:
+        UsageError: there is none of this id, or it cannot be restored.
+
+    """
+    look = f"./inv database.backups --environment {environment.name}"
+    found = next((run for run in runs if run.id == wanted), None)
+    if found is None:
+        raise UsageError(f"There is no backup {wanted!r} of {environment.database.instance}.", "", look)
+    if not found.is_usable:
+        raise UsageError(f"Backup {wanted} cannot be restored.", f"It is {found.status}.", look)
+    return found
+
+
+def _restore_stopped(stopping: "Stopping", backups: Backups, run: Run, tell: Tell) -> None:
+    """Stop the application, restore, start it again.
+
+    If the restore did not begin, the application is started too: the data are as they were.  If it failed
+    half-way, nobody knows what the data are, so it stays stopped.
+    """
+    tell(PhaseBegan("stop the application"))
+    try:
+        stopping.stop()
+        tell(PhaseBegan(f"restore backup {run.id}"))
+        backups.restore(run)
+    except (NotBegun, NotStopped):
+        stopping.start()
+        raise
+    except BaseException:
+        tell(Notice(f"The application stays stopped. When the data are good: {stopping.command}"))
+        raise
+    stopping.start()
+
+
+class NotStopped(TimedOut):
+    """The application still runs: nothing was restored."""
+
+
+class Stopping:
+    """The workloads that run the application: to stop them, and to start them with as many pods as before."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environment: Environment,
+        connection: Connection,
+        redactor: Redactor,
+        tell: Tell,
+    ) -> None:
+        self._settings, self._environment, self._connection = settings, environment, connection
+        self._redactor, self._tell = redactor, masked(tell, redactor)
+        self._workloads = self._find()
+
+    def _find(self) -> list[Json]:
+        return workloads.find(self._settings, self._environment, self._connection, ())
+
+    @property
+    def names(self) -> list[str]:
+        """What is stopped."""
+        return [str(ref_of(one)) for one in self._workloads]
+
+    @property
+    def command(self) -> str:
+        """What starts them, whoever stopped them."""
+        return f"./inv database.start --environment {self._environment.name}"
+
+    def stop(self) -> None:
+        """Remove all pods of the workloads, and wait until they have ended.
+
+        Raises:
+            NotStopped: some still run.
+
+        """
+        for one in self._workloads:
+            ref, before = ref_of(one), str(one["spec"].get("replicas", 1))
+            body = scaled(0, workloads.replicas_before_restore(one) or before)
+            change(self._connection, ref, body, doing=f"stop {ref}")
+        self._wait_until_stopped()
+
+    def start(self) -> list[str]:
+        """Give every stopped workload its pods back and wait until they are ready; returns their names.
+
+        Raises:
+            Failure: one cannot become ready.
+            TimedOut: not all were ready in time.
+
+        """
+        stopped = [(one, kept) for one in self._find() if (kept := workloads.replicas_before_restore(one))]
+        if stopped:
+            record = Record(self._environment.name, blank=self._redactor.line)
+            patches = [(one, scaled(int(kept), None)) for one, kept in stopped]
+            roll_out(self._settings, self._connection, "start", patches, record, self._tell)
+        return [str(ref_of(one)) for one, _ in stopped]
+
+    def _wait_until_stopped(self) -> None:
+        limit = self._settings.time_limits.rollout
+        attempts = Attempts(limit, FIRST_PAUSE, LONGEST_PAUSE)
+        while running := self._running():
+            pause = attempts.pause()
+            if pause is None:
+                raise NotStopped(
+                    f"The application did not stop within {limit:g} s: nothing was restored.",
+                    f"Still running: {', '.join(running)}. What had stopped is started again.",
+                    "Look at their pods, then run the same again.",
+                )
+            signals.sleep(pause)
+
+    def _running(self) -> list[str]:
+        """The workloads that still have pods."""
+        return [str(ref_of(one)) for one in self._find() if (one.get("status") or {}).get("replicas")]
+
+
+def scaled(replicas: int, before: str | None) -> Json:
+    """What scales a workload, and notes how many pods it had before; None takes the note away."""
+    return {"metadata": {"annotations": {workloads.REPLICAS: before}}, "spec": {"replicas": replicas}}
+
+
+def start(settings: Settings, environment: Environment, tell: Tell) -> list[str]:
+    """Start what a restore has stopped and not started again, and wait until it is ready; returns the names.
+
+    Raises:
+        Failure: a deploy, or a restore, holds the lock, or a workload cannot become ready.
+        TimedOut: not all were ready in time.
+
+    """
+    redactor = Redactor(public=sensitive.public(settings))
+    with gke.reached(settings, environment) as connection, redactor.failures():
+        gke.check_mark(connection.api, environment)
+        workloads.learn_secrets(connection, environment, redactor)
+        mine = lease.Lock(connection.api, environment, claim({OPERATION: "start after a restore"}))
+        with lease.held(mine, wait=0, tell=tell):
+            return Stopping(settings, environment, connection, redactor, tell).start()
+
+
+def typed(environment: Environment, confirmed: str, answer: Callable[[], str]) -> Approve:
+    """What asks for the environment's name, unless the option --confirm has it already.
+
+    Raises:
+        UsageError: --confirm has another name.
+
+    """
+    if confirmed and confirmed != environment.name:
+        raise UsageError(f"--confirm {confirmed} is not the environment {environment.name}.")
+
+    def approve(loss: Loss) -> None:
+        from tasks.lib import console
+
+        console.say(str(loss))
+        if confirmed:
+            return
+        console.say(f"Type {environment.name} to restore it, anything else to stop:")
+        if answer() != environment.name:
+            raise Failure("The restore was not approved: nothing was changed.")
+
+    return approve
