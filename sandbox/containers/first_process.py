@@ -49,9 +49,13 @@ def network(node: Place) -> list[tuple[str, ...]]:
 
 
 def rules(node: Place) -> str:
-    """Rules for nft: what is sent out of the node is refused at once, except answers to this machine."""
+    """Rules for nft: what is sent out of the node is refused at once, except answers to this machine.
+
+    That is also how a node's port of a Service answers: its connections begin on this machine.
+    """
     inside = f"{{ {node.host}, {node.address}, {PODS}, 127.0.0.0/8 }}"
-    forward = "type filter hook forward priority 0; oifname eth0 reject;"
+    answers = "oifname eth0 ct direction reply accept;"
+    forward = f"type filter hook forward priority 0; {answers} oifname eth0 reject;"
     output = f"type filter hook output priority 0; oifname eth0 ip daddr != {inside} reject;"
     return f"table ip sandbox {{\n  chain forward {{ {forward} }}\n  chain output {{ {output} }}\n}}\n"
 

@@ -54,13 +54,15 @@ POSTGRES = Layer(
     "postgres",
     apt("postgresql", "netcat-openbsd")
     + "ln -s /usr/lib/postgresql/*/bin/* /usr/local/bin/\nrm -rf /var/lib/postgresql/*\n"
-    + NO_COMPILER,
+    + NO_COMPILER
+    + "chmod +x /usr/local/bin/start-postgres\n",
     TRIXIE,
     files={"/usr/local/bin/start-postgres": FILES / "start-postgres"},
 )
 DOCKER = Layer(
     "docker",
-    apt("docker.io", "docker-cli", "iptables", "openssl", "pigz", "xz-utils", "e2fsprogs"),
+    apt("docker.io", "docker-cli", "iptables", "openssl", "pigz", "xz-utils", "e2fsprogs")
+    + "chmod +x /usr/local/bin/dockerd-entrypoint.sh\n",
     TRIXIE,
     files={"/usr/local/bin/dockerd-entrypoint.sh": FILES / "dockerd-entrypoint.sh"},
 )

@@ -27,6 +27,18 @@ def test_a_group_is_made_in_every_hierarchy_of_version_1(first_version: Path) ->
     assert cgroups.controllers(first_version) == {"cpu", "cpuset", "memory", "pids"}
 
 
+@pytest.mark.parametrize(
+    ("file", "weight"), [("cpu/mine/cpu.shares", "8192"), ("cpu/mine/cpu.weight", "800")]
+)
+def test_a_node_weighs_more_than_one_process(first_version: Path, file: str, weight: str) -> None:
+    (first_version / "cpu/mine").mkdir()
+    (first_version / file).write_text("as it comes")
+
+    cgroups.create("mine", first_version)
+
+    assert (first_version / file).read_text() == weight
+
+
 def test_version_2_has_one_hierarchy(tmp_path: Path) -> None:
     (tmp_path / "cgroup.controllers").write_text("cpu memory pids\n")
 
