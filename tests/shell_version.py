@@ -113,6 +113,10 @@ def _container_before(container: Object) -> None:
         container.pop("securityContext", None)
     if name == "cloud-sqlproxy":
         container["volumeMounts"][0].pop("readOnly")
+        container["ports"] = container["ports"][:1]
+        instance = f"-instances={container['command'][1]}=tcp:0.0.0.0:5432"
+        key = "-credential_file=/secrets/cloudsql/cloudsql-client-creds.json"
+        container["command"] = ["/cloud_sql_proxy", instance, key]
     container["env"] = [one for one in container.get("env", []) if one["name"] not in ADDED_VARIABLES]
     if name != "rabbitmq":
         container.pop("startupProbe", None)

@@ -76,10 +76,10 @@ def test_an_alarm_shuts_no_consumer_out_of_rabbitmq(tree: Tree) -> None:
         assert tree.get("Service", name)["spec"]["publishNotReadyAddresses"] is True
 
 
-def test_the_database_proxy_is_probed_only_until_it_listens(tree: Tree) -> None:
+def test_probes_of_the_database_proxy_open_no_session_to_the_database(tree: Tree) -> None:
     proxy = tree.container("Deployment", "gcloud-sqlproxy", "cloud-sqlproxy")
-    assert proxy["startupProbe"]["tcpSocket"] == {"port": "sqlproxy"}
-    assert not {"readinessProbe", "livenessProbe"} & set(proxy)
+    for probe in ("startup", "readiness", "liveness"):
+        assert proxy[f"{probe}Probe"]["httpGet"] == {"path": f"/{probe}", "port": "health"}
     assert tree.get("Deployment", "gcloud-sqlproxy")["spec"]["progressDeadlineSeconds"] == 600
 
 
@@ -89,7 +89,7 @@ def test_probes_that_kill_take_minutes_to_make_up_their_mind(tree: Tree) -> None
         for name, container in tree.every_container()
         if "livenessProbe" in container
     }
-    assert patience == {"uwsgi": 150, "rabbitmq": 300, "docker": 600}
+    assert patience == {"uwsgi": 150, "rabbitmq": 300, "docker": 600, "cloud-sqlproxy": 150}
 
 
 def test_pods_that_are_replaced_outlive_their_place_in_the_service(tree: Tree) -> None:

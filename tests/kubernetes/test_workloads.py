@@ -19,7 +19,7 @@ IMAGES = {
     "docker": "docker.io/library/docker:27.5.1-dind",
     "rabbitmq": BROKER_IMAGE,
     "volume-permissions": BROKER_IMAGE,
-    "cloud-sqlproxy": "gcr.io/cloudsql-docker/gce-proxy:1.33.14",
+    "cloud-sqlproxy": "gcr.io/cloud-sql-connectors/cloud-sql-proxy:2.27.0",
     "wait-init-rabbitmq": WAIT_IMAGE,
     "wait-init-gcloud-sqlproxy": WAIT_IMAGE,
 }
@@ -36,15 +36,17 @@ COMMANDS = {
         "/bin/chown -R 1001:1001 /opt/bitnami/rabbitmq/var/lib/rabbitmq"
     ),
     ("Deployment", "gcloud-sqlproxy", "cloud-sqlproxy"): (
-        "/cloud_sql_proxy -instances=mit-lookit:us-east1:{environment}=tcp:0.0.0.0:5432"
-        " -credential_file=/secrets/cloudsql/cloudsql-client-creds.json"
+        "/cloud-sql-proxy mit-lookit:us-east1:{environment} --address=0.0.0.0 --port=5432"
+        " --credentials-file=/secrets/cloudsql/cloudsql-client-creds.json --run-connection-test"
+        " --health-check --http-address=0.0.0.0 --http-port=9801 --structured-logs"
+        " --enable-builtin-metrics=false --max-sigterm-delay=15s --exit-zero-on-sigterm"
     ),
 }
 PORTS = {
     "uwsgi": {"wsgi": 5000, "http": 8080, "stats": 1717},
     "docker": {"docker": 2376},
     "rabbitmq": {"epmd": 4369, "amqp": 5672, "dist": 25672, "stats": 15672},
-    "cloud-sqlproxy": {"sqlproxy": 5432},
+    "cloud-sqlproxy": {"sqlproxy": 5432, "health": 9801},
 }
 BOTH_WAITS = ["wait-init-rabbitmq", "wait-init-gcloud-sqlproxy"]
 INIT_CONTAINERS = {
