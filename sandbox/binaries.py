@@ -31,11 +31,20 @@ REQUIREMENT = re.compile(r"^\s*(?:require\s+)?(\S+) (v\S+)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Program:
-    """One program: its name, Go package and version (`v1.36.3`; empty: it is only ever built here)."""
+    """One program.
+
+    Args:
+        name: what it is called.
+        package: the Go package that it is built from.
+        version: which one, such as v1.36.3; empty: it is only ever built here.
+        static: whether it runs in an image that has nothing else.
+
+    """
 
     name: str
     package: str
     version: str
+    static: bool = False
 
 
 def cache_folder() -> Path:
@@ -98,7 +107,9 @@ def _install_missing(module: Path, wanted: Sequence[Program], folder: Path) -> N
             if program.version and (fetched := downloads.fetch(program.name, program.version, Path(staging))):
                 _install(fetched, folder / program.name)
         if missing := _missing(folder, wanted):
-            built = building.build(module, [program.package for program in missing], Path(staging))
+            variables = {"CGO_ENABLED": "0"} if all(program.static for program in missing) else {}
+            packages = [program.package for program in missing]
+            built = building.build(module, packages, Path(staging), variables)
             for program in missing:
                 _install(built / building.binary_name(program.package), folder / program.name)
 

@@ -4,7 +4,7 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,8 +31,10 @@ def binary_name(package: str) -> str:
     return parts[-2] if re.fullmatch(r"v\d+", parts[-1]) else parts[-1]
 
 
-def build(module: Path, packages: Sequence[str], folder: Path) -> Path:
+def build(module: Path, packages: Sequence[str], folder: Path, variables: Mapping[str, str]) -> Path:
     """Build `packages` of the Go module in folder `module`; returns the folder that holds the programs.
+
+    `variables` are Go's own, beside those that are always set.
 
     Raises:
         Failure: Go is missing or too old, or the build failed; the compiler's last lines are the reason.
@@ -45,7 +47,7 @@ def build(module: Path, packages: Sequence[str], folder: Path) -> Path:
     console.say(_announcement(packages, kubernetes if match else ""))
     binaries = folder / "bin"
     # Flags that a person set for other Go work must not change what is built here.
-    env = {"GOBIN": str(binaries), "GOFLAGS": "", "GOWORK": "off", "GO111MODULE": "on"}
+    env = {"GOBIN": str(binaries), "GOFLAGS": "", "GOWORK": "off", "GO111MODULE": "on", **variables}
     try:
         with reporting("building"):
             process.run(argv(program, packages, kubernetes), time_limit=TIME_LIMIT, cwd=module, env=env)

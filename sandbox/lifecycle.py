@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sandbox import binaries, bootstrap, controlplane, preparing, processes, seed, supervisor
+from sandbox.cloud import sql
 from sandbox.components import STORAGE, read_plan, write_plan
 from sandbox.containers import equipment, node
 from sandbox.containers.equipment import Equipment, Node
@@ -69,7 +70,9 @@ def up(
         _await_healthy(here, settings.time_limits.sandbox)
         for cluster in clusters:
             bootstrap.furnish(kubectl(settings), cluster)
-        _furnish(nodes, wanted if containers else (), settings.time_limits.sandbox)
+        for environment, real_node in nodes:
+            namespaces = [environment.namespace] if containers else []
+            _furnish(here, environment, real_node, namespaces, settings.time_limits.sandbox)
         storage = f"http://127.0.0.1:{stored(here.ports)[STORAGE]}"
         for environment in wanted:
             for bucket in (environment.buckets.archives, settings.pipeline.reports):
@@ -78,16 +81,18 @@ def up(
     return status(here)
 
 
-def _furnish(nodes: Sequence[Node], to_move: "Sequence[Environment]", time_limit: float) -> None:
-    """Make real nodes ready, and have the pods of these environments run on them."""
-    if nodes:
-        from sandbox.containers import furnishing
+def _furnish(
+    here: State, environment: "Environment", real_node: Node, namespaces: Sequence[str], time_limit: float
+) -> None:
+    """Make a real node ready, with the environment's database; the pods of `namespaces` then run there."""
+    from sandbox.containers import furnishing
 
-        for one in nodes:
-            furnishing.furnish(one, time_limit)
-            for environment in to_move:
-                if environment.cluster == one.cluster.name:
-                    furnishing.run_here(one, environment.namespace)
+    furnishing.furnish(real_node, time_limit)
+    if environment.database.instance:
+        login = sql.login(here.google, environment.database.project, environment.database.name)
+        furnishing.start_database(real_node, login, time_limit)
+    for namespace in namespaces:
+        furnishing.run_here(real_node, namespace)
 
 
 def down(here: State, *, keep_data: bool) -> int:
@@ -131,7 +136,7 @@ def _prepare(
     wanted: "Sequence[Environment]",
     programs: Mapping[str, Path],
     equipped: Mapping[str, Equipment],
-) -> "tuple[list[Cluster], list[Node]]":
+) -> "tuple[list[Cluster], list[tuple[Environment, Node]]]":
     """Write all files and the plan; returns the clusters of `wanted`, and the real nodes among theirs."""
     given = preparing.assign_ports(here, [environment.cluster for environment in wanted])
     preparing.write_google(here, given)
@@ -143,11 +148,11 @@ def _prepare(
         cluster = preparing.write_cluster(here, environment.cluster, given, programs, quota)
         preparing.register(here, environment, cluster, versions["kube-apiserver"])
         if cluster.name in equipped:
-            nodes.append(node.add(here, cluster, equipped[cluster.name]))
-            cluster = nodes[-1].cluster
+            nodes.append((environment, node.add(here, cluster, equipped[cluster.name], environment.database)))
+            cluster = nodes[-1][1].cluster
         clusters.append(cluster)
         components += controlplane.components(cluster)
-    components += [one for real in nodes for one in node.components(real)]
+    components += [one for _, real_node in nodes for one in node.components(real_node)]
     names = {component.name for component in components}
     others = [component for component in read_plan(here.plan) if component.name not in names]
     write_plan(here.plan, components + others)

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from sandbox import http
-from sandbox.cloud import accounts, gke, oauth, secret_manager, sql, tokens
+from sandbox.cloud import accounts, gke, oauth, secret_manager, sql, sql_connect, tokens
 from sandbox.cloud.answers import Answer, error, forbidden, out_of_scope, unauthenticated
 
 PROJECT = "/v1/projects/(?P<project>[^/]+)"
@@ -21,6 +21,8 @@ BACKUPS = f"{PROJECT}/instances/(?P<instance>[^/]+)/backupRuns"
 RESTORE = f"{PROJECT}/instances/(?P<instance>[^/]+)/restoreBackup"
 SECRET = f"{PROJECT}/secrets/(?P<secret>[^/]+)/versions/(?P<version>[^/:]+):access"
 OPERATION = f"{PROJECT}/operations/(?P<name>[^/]+)"
+# The Cloud SQL Auth Proxy asks an older version of the API.
+INSTANCE = "/sql/v1beta4/projects/(?P<project>[^/]+)/instances/(?P<instance>[^/:]+)"
 
 # Method, path, the permission that the caller needs, and who answers.
 Route = tuple[str, str, str, Callable[..., Answer]]
@@ -31,7 +33,17 @@ ROUTES: tuple[Route, ...] = (
     ("POST", RESTORE, "cloudsql.instances.restoreBackup", sql.restore),
     ("GET", SECRET, "secretmanager.versions.access", secret_manager.access),
     ("GET", OPERATION, "cloudsql.instances.get", sql.get_operation),
+    ("GET", f"{INSTANCE}/connectSettings", "cloudsql.instances.get", sql_connect.settings),
+    (
+        "POST",
+        f"{INSTANCE}:generateEphemeralCert",
+        "cloudsql.instances.connect",
+        sql_connect.ephemeral_certificate,
+    ),
 )
+
+# What reaches a service besides the scope that reaches all.
+SCOPES = {"cloudsql": ("https://www.googleapis.com/auth/sqlservice.admin",)}
 
 
 def answer(google: Path, method: str, path: str, authorization: str, body: bytes = b"") -> Answer:
@@ -39,7 +51,8 @@ def answer(google: Path, method: str, path: str, authorization: str, body: bytes
     matches = [(route, match) for route in ROUTES if (match := re.fullmatch(route[1], path))]
     for (allowed, _, permission, call), match in matches:
         if method == allowed:
-            refusal = _refusal(google, authorization, permission, match[0].removeprefix("/v1/"))
+            resource = re.sub("^/(sql/)?v1[^/]*/", "", match[0])
+            refusal = _refusal(google, authorization, permission, resource)
             with_body = (body,) if method == "POST" else ()
             return refusal or call(google, *with_body, **match.groupdict())
     if matches:
@@ -53,7 +66,7 @@ def _refusal(google: Path, authorization: str, permission: str, resource: str) -
     account = accounts.find(google, holder.email) if holder else None
     if not holder or not account:
         return unauthenticated()
-    if tokens.CLOUD_PLATFORM not in holder.scopes:
+    if not {tokens.CLOUD_PLATFORM, *SCOPES.get(permission.partition(".")[0], ())} & set(holder.scopes):
         return out_of_scope()
     if permission not in account.permissions:
         return forbidden(permission, resource)

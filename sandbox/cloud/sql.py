@@ -58,6 +58,11 @@ def register(google: Path, project: str, instance: str) -> None:
         pass
 
 
+def is_known(google: Path, project: str, instance: str) -> bool:
+    """Whether there is such an instance."""
+    return _read(google, project, instance) is not None
+
+
 def login(google: Path, project: str, instance: str) -> Login:
     """How the site logs in to an instance's database; made once, as a project's owner does on Google."""
     with _changing(google, project, instance) as known:
@@ -85,7 +90,7 @@ def refuse(google: Path, project: str, instance: str, *how: str) -> None:
 def insert(google: Path, body: bytes, project: str, instance: str) -> Answer:
     """`backupRuns.insert`: begin an on-demand backup; answers its operation."""
     if _read(google, project, instance) is None:
-        return _no_instance()
+        return no_instance()
     with _changing(google, project, instance) as known:
         if known["refuse"]:
             return _refusal(*REFUSALS[known["refuse"].pop(0)])
@@ -104,7 +109,7 @@ def restore(google: Path, body: bytes, project: str, instance: str) -> Answer:
     """`instances.restoreBackup`: begin to replace the data; answers its operation.  No data are kept here."""
     known = _read(google, project, instance)
     if known is None:
-        return _no_instance()
+        return no_instance()
     wanted = str(json.loads(body)["restoreBackupContext"]["backupRunId"])
     if wanted not in {run["id"] for run in known["runs"]}:
         return error(404, "The specified backup run does not exist.")
@@ -131,7 +136,7 @@ def list_runs(google: Path, project: str, instance: str) -> Answer:
     """`backupRuns.list`, newest first, in one page."""
     known = _read(google, project, instance)
     if known is None:
-        return _no_instance()
+        return no_instance()
     items = [backup_run(project, instance, run, time.time()) for run in reversed(known["runs"])]
     return Answer(200, {"kind": "sql#backupRunsList", "items": items})
 
@@ -185,7 +190,7 @@ def backup_run(project: str, instance: str, run: dict[str, Any], now: float) -> 
         "description": run["description"],
         "instance": instance,
         "location": "us-east1",
-        "databaseVersion": "POSTGRES_9_6",
+        "databaseVersion": "POSTGRES_17",
         "backupKind": "SNAPSHOT",
         "selfLink": f"{API}/projects/{project}/instances/{instance}/backupRuns/{run['id']}",
     }
@@ -206,7 +211,7 @@ def _operation_error(run: dict[str, Any]) -> dict[str, str]:
     return {"kind": "sql#operationError", "code": "INTERNAL_ERROR", "message": run["fail"]}
 
 
-def _no_instance() -> Answer:
+def no_instance() -> Answer:
     """What Google answers for an instance that is not there, whoever asks."""
     return error(404, "The Cloud SQL instance does not exist.")
 

@@ -38,6 +38,8 @@ def mounts(folder: Path) -> list[tuple[str, ...]]:
 def network(node: Place) -> list[tuple[str, ...]]:
     """The commands that give the node its addresses."""
     others = sorted({one.address for one in node.forwards} - {node.address})
+    if node.database:
+        others.append(node.database.address)
     return [
         ("ip", "link", "set", "lo", "up"),
         ("ip", "address", "add", f"{node.address}/{node.prefix}", "dev", "eth0"),

@@ -1,16 +1,18 @@
-"""What a real node gets once its servers run: the way to the API server, and images."""
+"""What a real node gets once its servers run: the way to the API server, images, and a database."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import requests
 
-from sandbox.containers import containerd, services
+from sandbox.cloud.sql import Login
+from sandbox.containers import cloud_sql, containerd, programs, services
 from sandbox.containers.equipment import Node
 from sandbox.containers.place import LABEL, NODE, REAL
 from sandbox.controlplane import port_name
 from sandbox.images import archive, making
+from sandbox.images.archive import Image
 from sandbox.node.api import Api
 from tasks.lib import signals
 from tasks.lib.errors import TimedOut
@@ -32,10 +34,31 @@ def furnish(node: Node, time_limit: float) -> None:
     endpoint = services.endpoint(node.place)
     api.create(slices, endpoint)
     api.patch(f"{slices}/kubernetes", endpoint)
-    pause, nobody = node.equipment.programs["pause"], {"User": "65535:65535"}
-    image = archive.of_program(pause, (containerd.PAUSE_IMAGE,), making.folder() / "programs", nobody)
-    containerd.import_images(node.place, node.equipment.tools, [image, *node.equipment.images])
-    _await_ready(node.cluster.name, api, time_limit)
+    images = [
+        _of_program(node, "pause", containerd.PAUSE_IMAGE, "65535:65535"),
+        _of_program(node, "cloud-sql-proxy", programs.proxy_image(), "65532:65532"),
+    ]
+    containerd.import_images(node.place, node.equipment.tools, [*images, *node.equipment.images])
+    what, log = f"The real node of {node.cluster.name}", port_name(node.cluster.name, "node-kubelet")
+    _await_ready(what, lambda: not_ready(_look(api, f"/api/v1/nodes/{NODE}")), log, time_limit)
+
+
+def start_database(node: Node, login: Login, time_limit: float) -> None:
+    """Run PostgreSQL in place of the environment's Cloud SQL instance, and wait until it is ready.
+
+    Raises:
+        TimedOut: it is not ready in time.
+
+    """
+    api = Api(node.cluster.url, node.cluster.folder)
+    run_here(node, cloud_sql.SPACE)
+    space = f"/api/v1/namespaces/{cloud_sql.SPACE}"
+    what, log = f"The database of {node.cluster.name}", port_name(node.cluster.name, "node-kubelet")
+    account = f"{space}/serviceaccounts/default"
+    _await_ready(what, lambda: "" if api.get(account) else "Its namespace is new.", log, time_limit)
+    api.create(f"{space}/pods", cloud_sql.pod(login, node.place.file("database")))
+    pod = f"{space}/pods/{cloud_sql.NAME}"
+    _await_ready(what, lambda: not_ready(_look(api, pod)), log, time_limit)
 
 
 def run_here(node: Node, namespace: str) -> None:
@@ -51,27 +74,32 @@ def run_here(node: Node, namespace: str) -> None:
     api.patch(f"/api/v1/namespaces/{namespace}", space)
 
 
-def _await_ready(cluster: str, api: Api, time_limit: float) -> None:
+def _of_program(node: Node, name: str, image: str, user: str) -> Image:
+    """An image that has nothing but one of the node's programs."""
+    folder = making.folder() / "programs"
+    return archive.of_program(node.equipment.programs[name], (image,), folder, {"User": user})
+
+
+def _await_ready(what: str, problem: Callable[[], str], log: str, time_limit: float) -> None:
     deadline = time.monotonic() + time_limit
-    while message := not_ready(_look(api)):
+    while message := problem():
         if time.monotonic() > deadline:
-            log = port_name(cluster, "node-kubelet")
-            raise TimedOut(f"The real node of {cluster} is not Ready.", message, f"./inv sandbox.logs {log}")
+            raise TimedOut(f"{what} is not Ready.", message, f"./inv sandbox.logs {log}")
         signals.sleep(LOOK_AGAIN)
 
 
-def _look(api: Api) -> Mapping[str, Any] | None:
+def _look(api: Api, path: str) -> Mapping[str, Any] | None:
     try:
-        return api.get(f"/api/v1/nodes/{NODE}")
+        return api.get(path)
     except requests.RequestException as error:
         return {"status": {"conditions": [{"type": "Ready", "status": "Unknown", "message": str(error)}]}}
 
 
-def not_ready(node: Mapping[str, Any] | None) -> str:
-    """Why a node is not Ready; empty when it is."""
-    if node is None:
-        return "It has not registered with the API server."
-    conditions = node.get("status", {}).get("conditions", [])
+def not_ready(found: Mapping[str, Any] | None) -> str:
+    """Why a node or a pod is not Ready; empty when it is."""
+    if found is None:
+        return "The API server does not know it."
+    conditions = found.get("status", {}).get("conditions", [])
     ready = next((one for one in conditions if one["type"] == "Ready"), None)
     if ready and ready["status"] == "True":
         return ""

@@ -105,6 +105,9 @@ async def forwarding(forward: Forward, listener: socket.socket) -> asyncio.Serve
     if forward.certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(forward.certificate, forward.key)
+        if forward.clients:
+            context.load_verify_locations(forward.clients)
+            context.verify_mode = ssl.CERT_REQUIRED
 
     async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):

@@ -6,18 +6,23 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import yaml
 
 from sandbox import certificates, ports
 from sandbox.certificates import Pair
+from sandbox.cloud import sql_connect
 from sandbox.components import CLOUD, Component, Probe
-from sandbox.containers import cgroups, checks, containerd, kubelet, namespaces, place, services
+from sandbox.containers import cgroups, checks, cloud_sql, containerd, kubelet, namespaces, place, services
 from sandbox.containers.equipment import Equipment, Node
 from sandbox.containers.place import API_PORT, GOOGLE, HEALTH_PORT, LABEL, NODE, SIMULATED, Forward, Place
 from sandbox.controlplane import Cluster, port_name
 from sandbox.state import State
 from tasks.lib.files import write_atomically
+
+if TYPE_CHECKING:
+    from tasks.lib.settings.model import Database
 
 HTTPS = 443
 FOLDERS = ("cni", "disks", "tmp")
@@ -29,8 +34,11 @@ def has_one(here: State, cluster: str) -> bool:
     return place.folder_of(here.cluster(cluster)).exists()
 
 
-def add(here: State, cluster: Cluster, equipment: Equipment) -> Node:
-    """Write the files of a real node; its cluster then lets pods run on it."""
+def add(here: State, cluster: Cluster, equipment: Equipment, database: "Database") -> Node:
+    """Write the files of a real node; its cluster then lets pods run on it.
+
+    The Cloud SQL Admin API then says that the environment's `database` is there.
+    """
     name = port_name(cluster.name, "node")
     folder = place.folder_of(cluster.folder)
     given = ports.assign(here, [name])
@@ -43,9 +51,19 @@ def add(here: State, cluster: Cluster, equipment: Equipment) -> Node:
         *(Forward(bare.google(component), HTTPS, given[component], *pair) for component in GOOGLE),
     )
     beside = replace(cluster, admission=folder / "admission.yaml")
-    node = Node(beside, replace(bare, forwards=forwards), equipment)
+    front = _front(here, bare, database) if database.instance else None
+    node = Node(beside, replace(bare, forwards=forwards, database=front), equipment)
     _write(node)
     return node
+
+
+def _front(here: State, at: Place, database: "Database") -> Forward:
+    """The way to a Cloud SQL instance at the node's address for it."""
+    known = (here.google, database.project, database.name)
+    sql_connect.place(*known, database.region, at.instance)
+    front = sql_connect.front(*known)
+    files = (front.server.certificate, front.server.key, front.clients.certificate)
+    return Forward(at.instance, sql_connect.PORT, cloud_sql.DATABASE_PORT, *map(str, files))
 
 
 def components(node: Node) -> list[Component]:
@@ -56,6 +74,7 @@ def components(node: Node) -> list[Component]:
         kubelet.component(node),
         services.proxy(node),
         services.dns(node),
+        *([cloud_sql.component(node)] if node.place.database else ()),
     ]
 
 

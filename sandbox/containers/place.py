@@ -32,13 +32,17 @@ GOOGLE = {
 
 @dataclass(frozen=True)
 class Forward:
-    """A port of the node that leads to one of this machine's loopback; with a certificate it speaks TLS."""
+    """A port of the node that leads to one of loopback; with a certificate it speaks TLS.
+
+    With `clients`, an authority, it takes only clients whose certificates that has signed.
+    """
 
     address: str
     port: int
     target: int
     certificate: str = ""
     key: str = ""
+    clients: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,14 @@ class Place:
         folder: its own, in the cluster's.
         number: a port that no other sandbox of this machine has; all names and addresses come from it.
         forwards: what of this machine the node and its pods reach; all addresses are the node's.
+        database: the way to the environment's Cloud SQL instance, within the node; None: it has none.
 
     """
 
     folder: Path
     number: int
     forwards: tuple[Forward, ...] = ()
+    database: Forward | None = None
 
     @property
     def host(self) -> str:
@@ -74,6 +80,11 @@ class Place:
     def google(self, component: str) -> str:
         """The node's address in whose place a server of Google's side stands."""
         return str(self._network[3 + tuple(GOOGLE).index(component)])
+
+    @property
+    def instance(self) -> str:
+        """The node's address in whose place the Cloud SQL instance stands."""
+        return str(self._network[3 + len(GOOGLE)])
 
     @property
     def prefix(self) -> int:
@@ -105,7 +116,11 @@ class Place:
 
     def write(self) -> None:
         """Write it down for the node's processes."""
-        values = {"number": self.number, "forwards": [asdict(one) for one in self.forwards]}
+        values = {
+            "number": self.number,
+            "forwards": [asdict(one) for one in self.forwards],
+            "database": asdict(self.database) if self.database else None,
+        }
         write_atomically(self.file("place.json"), json.dumps(values).encode())
 
     def first_process(self) -> Process | None:
@@ -130,7 +145,13 @@ def read(folder: Path) -> Place:
 
     """
     values = json.loads((folder / "place.json").read_text())
-    return Place(folder, values["number"], tuple(Forward(**one) for one in values["forwards"]))
+    database = values.get("database")
+    return Place(
+        folder,
+        values["number"],
+        tuple(Forward(**one) for one in values["forwards"]),
+        Forward(**database) if database else None,
+    )
 
 
 def folder_of(cluster: Path) -> Path:

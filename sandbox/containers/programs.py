@@ -1,4 +1,7 @@
-"""The real node's own programs: kubelet and kube-proxy of the control plane's version, CoreDNS, pause."""
+"""The real node's own programs: kubelet and kube-proxy of the control plane's version, CoreDNS, pause.
+
+Besides the Cloud SQL Auth Proxy, which has no image here unless the sandbox makes it.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +13,8 @@ KUBERNETES = Path(__file__).resolve().parents[1] / "controlplane"
 OTHERS = Path(__file__).with_name("node-programs")
 PACKAGES = {"kubelet": "k8s.io/kubernetes/cmd/kubelet", "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy"}
 COREDNS = "github.com/coredns/coredns"
+PROXY = Path(__file__).with_name("cloud-sql-proxy")
+PROXY_PACKAGE = "github.com/GoogleCloudPlatform/cloud-sql-proxy/v2"
 
 
 def others() -> list[Program]:
@@ -17,6 +22,17 @@ def others() -> list[Program]:
     version = binaries.version(OTHERS, "coredns", COREDNS)
     own = "sandbox.local/containers"
     return [Program("coredns", f"{own}/coredns", version), Program("pause", f"{own}/pause", "")]
+
+
+def proxy() -> Program:
+    """The Cloud SQL Auth Proxy. Its publisher states no checksums in a form that programs read."""
+    return Program("cloud-sql-proxy", PROXY_PACKAGE, "", static=True)
+
+
+def proxy_image() -> str:
+    """What the manifests call its image."""
+    version = binaries.version(PROXY, "cloud-sql-proxy", PROXY_PACKAGE)
+    return f"gcr.io/cloud-sql-connectors/cloud-sql-proxy:{version.removeprefix('v')}"
 
 
 def released() -> list[Program]:
@@ -33,4 +49,5 @@ def obtain(cache: Path) -> Mapping[str, Path]:
 
     """
     kubernetes = binaries.obtain(KUBERNETES, cache, binaries.programs(KUBERNETES, PACKAGES))
-    return {**kubernetes, **binaries.obtain(OTHERS, cache, others())}
+    own = binaries.obtain(OTHERS, cache, others())
+    return {**kubernetes, **own, **binaries.obtain(PROXY, cache, [proxy()])}

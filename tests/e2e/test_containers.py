@@ -1,161 +1,25 @@
 """A real node: containers run, are reached and watched by a kubelet, and nothing of them is left behind."""
 
-import os
 import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import psutil
 import pytest
 
 from sandbox import lifecycle, processes, watching
-from sandbox.binaries import cache_folder
-from sandbox.containers import cgroups, checks, containerd, furnishing, packages, place
-from sandbox.containers.place import LABEL, NODE, REAL, Place
-from sandbox.images import archive
-from sandbox.images.archive import Image
-from sandbox.processes import Process
-from tasks.lib import go
-from tests.builders import ROOT
-from tests.debian import unavailable
-from tests.sandbox_case import Sandbox, running
+from sandbox.containers import containerd
+from sandbox.containers.place import NODE
+from tests.real_node import CLUSTER, SERVERS, SPACE, Node, build_probe, real_node, wait_until
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(600), pytest.mark.xdist_group("containers")]
-
-CLUSTER = "lookit-staging"
-IMAGE = "sandbox.local/probe:1"
-SPACE = "probes"
-PODS = f"/api/v1/namespaces/{SPACE}/pods"
-SERVERS = ("node", "node-containerd", "node-kubelet", "node-kube-proxy", "node-dns")
-
-
-def wait_until(what: str, true: Callable[[], object], time_limit: float = 120) -> None:
-    deadline = time.monotonic() + time_limit
-    while not true():
-        assert time.monotonic() < deadline, f"not within {time_limit} s: {what}"
-        time.sleep(0.2)
-
-
-class Node:
-    """The real node of a sandbox, with a namespace whose pods run on it."""
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        self.sandbox, self.state = sandbox, sandbox.state
-        self.api = sandbox.api(CLUSTER)
-        self.place: Place = place.read(place.folder_of(sandbox.state.cluster(CLUSTER)))
-
-    def make_namespace(self, name: str, annotations: Mapping[str, str]) -> None:
-        metadata = {"name": name, "annotations": dict(annotations)}
-        space = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
-        self.api.create("/api/v1/namespaces", space)
-
-    def run(self, name: str, *command: str, space: str = SPACE, **spec: Any) -> None:
-        """Start a pod with one container of the probe."""
-        container = {"name": "main", "image": IMAGE, "imagePullPolicy": "Never", "args": list(command)}
-        container |= spec.pop("container", {})
-        metadata = {"name": name, "labels": {"app": name}}
-        pod = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": metadata,
-            "spec": {"containers": [container], **spec},
-        }
-        wait_until("the namespace has its account", lambda: self.api.get(
-            f"/api/v1/namespaces/{space}/serviceaccounts/default"))  # fmt: skip
-        self.api.create(f"/api/v1/namespaces/{space}/pods", pod)
-
-    def pod(self, name: str, space: str = SPACE) -> Mapping[str, Any]:
-        return self.api.get(f"/api/v1/namespaces/{space}/pods/{name}") or {}
-
-    def is_ready(self, name: str, space: str = SPACE) -> bool:
-        conditions = self.pod(name, space).get("status", {}).get("conditions", ())
-        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-
-    def kubectl(self, *arguments: str) -> str:
-        kubeconfig = self.state.cluster(CLUSTER) / "admin.kubeconfig"
-        argv = [
-            str(ROOT / ".venv/bin/kubectl"),
-            f"--kubeconfig={kubeconfig}",
-            f"--namespace={SPACE}",
-            *arguments,
-        ]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-        return done.stdout + done.stderr
-
-    def probe(self, *command: str) -> str:
-        """What the probe says in the pod `web`."""
-        return self.kubectl("exec", "web", "--", "/probe", *command)
-
-    def events(self, pod: str) -> list[str]:
-        """The messages about a pod."""
-        found = self.api.get(f"/api/v1/namespaces/{SPACE}/events") or {"items": []}
-        return [one["message"] for one in found["items"] if one["involvedObject"]["name"] == pod]
-
-    def pid(self, server: str) -> int:
-        return self.sandbox.component(f"{CLUSTER}.{server}").pid
-
-    def program(self, server: str) -> Process:
-        """The program itself, which runs inside; what the sandbox started stands for it outside."""
-        children = psutil.Process(self.pid(server)).children()
-        assert children
-        found = processes.find(children[0].pid)
-        assert found
-        return found
-
-    def inside(self) -> list[Process]:
-        """All processes in the node's PID namespace, and in those of its pods."""
-        first = self.place.first_process()
-        assert first
-        namespace = _namespace(first.pid)
-        below = {one.pid for one in psutil.Process(first.pid).children(recursive=True)}
-        there = below | {one for one in psutil.pids() if _namespace(one) == namespace}
-        return [known for one in sorted(there) if (known := processes.find(one))]
-
-    def traces(self) -> list[str]:
-        """What is on this machine of the node."""
-        links = [name for name in psutil.net_if_addrs() if name == self.place.link]
-        groups = [str(path) for path in cgroups.ROOT.glob(f"*/{self.place.group}")]
-        groups += [str(path) for path in cgroups.ROOT.glob(self.place.group)]
-        folder = str(self.state.folder)
-        mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if folder in line]
-        owned = [str(one) for one in processes.owned_by(self.state.folder)]
-        left = [folder] if self.state.folder.exists() else []
-        return [*links, *groups, *mounts, *owned, *left]
-
-
-def _namespace(pid: int) -> str:
-    try:
-        return str(Path(f"/proc/{pid}/ns/pid").readlink())
-    except OSError:
-        return ""
-
-
-def build_probe(folder: Path) -> Image:
-    """The probe's image."""
-    env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
-    argv = [go.command(), "build", "-o", str(folder / "probe"), "."]
-    subprocess.run(argv, cwd=ROOT / "tests/data/probe", env=env, check=True, timeout=300)
-    return archive.of_program(folder / "probe", (IMAGE,), folder, {"User": "1001"})
-
-
-def require_a_fit_machine(folder: Path) -> None:
-    if found := list(checks.problems(checks.look(folder))):
-        unavailable(" ".join(one.what for one in found))
 
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A sandbox with a real node, on which a web server runs behind a Service."""
     folder = tmp_path_factory.mktemp("real")
-    require_a_fit_machine(folder)
-    image = build_probe(folder)
-    with running(folder / "state", containers=True) as sandbox:
-        made = Node(sandbox)
-        containerd.import_images(made.place, packages.obtain(cache_folder()), [image])
-        made.make_namespace(SPACE, {furnishing.NODE_SELECTOR: f"{LABEL}={REAL}"})
+    with real_node(folder) as made:
+        containerd.import_images(made.place, made.tools, [build_probe(folder)])
         made.run("web", "serve", ":8080", terminationGracePeriodSeconds=1)
         service = {
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": "site"},

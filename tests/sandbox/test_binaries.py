@@ -220,7 +220,7 @@ def test_a_build_says_that_it_goes_on(go: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(console, "say", say)
     (tmp_path / "go.mod").write_text("k8s.io/kubernetes v1.36.3\n")
 
-    built = building.build(tmp_path, ["example.com/kwok"], tmp_path / "built")
+    built = building.build(tmp_path, ["example.com/kwok"], tmp_path / "built", {})
 
     assert (built / "kwok").read_text() == "built kwok\n"
     assert said[1].startswith("  Still building after ")
@@ -232,7 +232,7 @@ def test_a_build_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "go.mod").write_text("k8s.io/kubernetes v1.36.3\n")
 
     with pytest.raises(TimedOut, match="took too long and was ended") as failure:
-        building.build(tmp_path, ["example.com/kwok"], tmp_path / "built")
+        building.build(tmp_path, ["example.com/kwok"], tmp_path / "built", {})
 
     assert failure.value.next_step == "Run the same command again: what was compiled is cached."
 

@@ -1,15 +1,21 @@
 """The Cloud SQL Admin API of the sandbox: what a backup looks like from the request to its end."""
 
+import datetime
+import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
-from sandbox.cloud import sql, tokens
+from sandbox.cloud import sql, sql_connect, tokens
 from sandbox.cloud.answers import Answer
 from sandbox.cloud.server import answer
 from tests import google_side
 from tests.clock import Clock
+from tests.private_key import private_key
 
 PROJECT, INSTANCE = "mit-lookit", "staging"
 PATH = f"/v1/projects/{PROJECT}/instances/{INSTANCE}/backupRuns"
@@ -172,3 +178,62 @@ def test_each_method_of_a_path_asks_for_its_own_permission(google: Path) -> None
     assert answer(google, "POST", PATH, bearer, b"{}").body["error"]["message"] == (
         f'Required "cloudsql.backupRuns.create" permission(s) for "{PATH.removeprefix("/v1/")}".'
     )
+
+
+CONNECT = f"/sql/v1beta4/projects/{PROJECT}/instances/{INSTANCE}"
+
+
+def as_client(
+    google: Path, method: str, path: str, body: bytes = b"", scope: str = "sqlservice.admin"
+) -> Answer:
+    """The answer to the account of a proxy, whose token has one scope."""
+    rights = ["cloudsql.instances.connect", "cloudsql.instances.get"]
+    google_side.account(google, "client", "http://nowhere/token", rights)
+    scopes = [f"https://www.googleapis.com/auth/{scope}"]
+    token = tokens.issue(google, "client@p.iam.gserviceaccount.com", time.time(), scopes)
+    return answer(google, method, path, f"Bearer {token}", body)
+
+
+def public_key() -> bytes:
+    private = serialization.load_pem_private_key(private_key("client").encode(), None)
+    pem = private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return json.dumps({"public_key": pem.decode()}).encode()
+
+
+def test_a_proxy_is_told_where_the_instance_is(google: Path) -> None:
+    sql_connect.place(google, PROJECT, INSTANCE, "us-east1", "198.18.0.5")
+
+    found = as_client(google, "GET", f"{CONNECT}/connectSettings")
+
+    assert found.status == 200
+    assert found.body["ipAddresses"] == [{"type": "PRIMARY", "ipAddress": "198.18.0.5"}]
+    assert (found.body["region"], found.body["backendType"]) == ("us-east1", "SECOND_GEN")
+    assert found.body["serverCaCert"]["cert"].startswith("-----BEGIN CERTIFICATE-----")
+
+
+def test_a_proxy_gets_a_certificate_for_an_hour(google: Path) -> None:
+    found = as_client(google, "POST", f"{CONNECT}:generateEphemeralCert", public_key())
+
+    made = x509.load_pem_x509_certificate(found.body["ephemeralCert"]["cert"].encode())
+    authority = sql_connect.front(google, PROJECT, INSTANCE).clients.certificate.read_bytes()
+    made.verify_directly_issued_by(x509.load_pem_x509_certificate(authority))
+    left = made.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
+    assert datetime.timedelta(minutes=59) < left <= datetime.timedelta(hours=1)
+
+
+def test_what_is_no_key_gets_no_certificate(google: Path) -> None:
+    found = as_client(google, "POST", f"{CONNECT}:generateEphemeralCert", b'{"public_key": "nothing"}')
+
+    assert (found.status, found.body["error"]["message"]) == (400, "Invalid value for: public_key.")
+
+
+def test_an_instance_without_a_real_node_cannot_be_reached(google: Path) -> None:
+    assert as_client(google, "GET", f"{CONNECT}/connectSettings").body["error"]["message"] == NO_INSTANCE
+
+
+def test_a_token_for_storage_does_not_reach_the_database(google: Path) -> None:
+    found = as_client(google, "GET", f"{CONNECT}/connectSettings", scope="devstorage.read_write")
+
+    assert found.status == 403

@@ -13,8 +13,10 @@ import yaml
 
 from sandbox import certificates, ports
 from sandbox.certificates import Pair
+from sandbox.cloud.sql import Login
 from sandbox.components import CLOUD, STORAGE
 from sandbox.containers import (
+    cloud_sql,
     containerd,
     enter,
     first_process,
@@ -31,10 +33,12 @@ from sandbox.containers.packages import Tools
 from sandbox.containers.place import Forward, Place
 from sandbox.controlplane import Cluster
 from sandbox.state import State
+from tasks.lib.settings.model import Database
 from tests.builders import ROOT
 
 F = Path("/s/clusters/c/node")
-PLACE = Place(F, 20001, (Forward("198.18.0.10", 6443, 1002), Forward("198.18.0.11", 443, 1003)))
+PLACE = Place(F, 20001, (Forward("198.18.0.10", 6443, 1002), Forward("198.18.0.11", 443, 1003)),
+              Forward("198.18.0.13", 3307, 5432, "/crt", "/key", "/clients"))  # fmt: skip
 TOOLS = Tools("/p/bin:/usr/bin", "/p/lib", Path("/p/cni"), {
     name: Path("/p/bin") / name for name in ("containerd", "ctr", "runc", "nft")})  # fmt: skip
 CLUSTER = Cluster(
@@ -68,6 +72,7 @@ ARGV = {
     ],
     "c.node-kube-proxy": [*INSIDE, "/b/kube-proxy", "--config=/s/clusters/c/node/kube-proxy.yaml"],
     "c.node-dns": [*INSIDE, "/b/coredns", "-conf", "/s/clusters/c/node/Corefile"],
+    "c.node-cloud-sql": [*INSIDE, sys.executable, "-m", "sandbox.containers.cloud_sql", "/s/clusters/c/node"],
 }  # fmt: skip
 
 
@@ -78,7 +83,7 @@ def test_every_server_is_run_by_this_command() -> None:
 def test_each_server_is_asked_at_the_nodes_own_address() -> None:
     assert [one.probe.url for one in node.components(NODE)] == [
         "http://198.18.0.10:10247/healthz", "http://198.18.0.10:1338/v1/metrics", "http://198.18.0.10:10248/healthz",
-        "http://198.18.0.10:10256/healthz", "http://198.18.0.10:8053/health",
+        "http://198.18.0.10:10256/healthz", "http://198.18.0.10:8053/health", "http://198.18.0.10:10246/healthz",
     ]  # fmt: skip
 
 
@@ -89,6 +94,7 @@ def test_each_server_starts_after_what_it_needs() -> None:
         "c.node-kubelet": ("c.node", "c.node-containerd", "c.apiserver"),
         "c.node-kube-proxy": ("c.node", "c.apiserver"),
         "c.node-dns": ("c.node", "c.apiserver"),
+        "c.node-cloud-sql": ("c.node",),
     }
 
 
@@ -106,12 +112,30 @@ def test_the_last_port_of_the_range_has_addresses_too() -> None:
 
 
 def test_a_place_is_read_as_it_was_written(tmp_path: Path) -> None:
-    written = Place(tmp_path, 20005, (Forward("a", 443, 1, "/c", "/k"), Forward("b", 6443, 2)))
+    database = Forward("c", 3307, 5432, "/c", "/k", "/a")
+    written = Place(tmp_path, 20005, (Forward("a", 443, 1, "/c", "/k"), Forward("b", 6443, 2)), database)
 
     written.write()
 
     assert place.read(tmp_path) == written
     assert written.first_process() is None
+
+
+def test_an_environment_without_a_database_gets_none() -> None:
+    without = replace(NODE, place=replace(PLACE, database=None))
+
+    assert "c.node-cloud-sql" not in [one.name for one in node.components(without)]
+    assert place.Place(F, 20001).instance == "198.18.0.13"
+
+
+def test_nothing_comes_to_the_database_but_through_its_door() -> None:
+    pod = cloud_sql.pod(Login("site", "user", "secret"), F / "database")
+
+    (container,) = pod["spec"]["containers"]
+    assert pod["spec"]["hostNetwork"]
+    assert container["args"][1] == "listen_addresses=127.0.0.1"
+    assert {one["name"]: one["value"] for one in container["env"]} == {
+        "POSTGRES_USER": "user", "POSTGRES_PASSWORD": "secret", "POSTGRES_DB": "site"}  # fmt: skip
 
 
 def test_namespaces_end_with_the_process_that_made_them() -> None:
@@ -141,6 +165,7 @@ def test_the_node_s_own_network_and_folders_are_made_by() -> None:
         "ip link set lo up",
         "ip address add 198.18.0.10/29 dev eth0",
         "ip address add 198.18.0.11/32 dev lo",
+        "ip address add 198.18.0.13/32 dev lo",
         "ip link set eth0 up",
         "ip route add default via 198.18.0.9",
     ]
@@ -219,10 +244,13 @@ def test_a_node_is_added_with_all_its_files(tmp_path: Path, monkeypatch: pytest.
     cluster = replace(CLUSTER, folder=folder, authority=authority, admin=admin)
     assert not node.has_one(here, "c")
 
-    made = node.add(here, cluster, NODE.equipment)
+    made = node.add(here, cluster, NODE.equipment, Database(instance="p:us-east1:db", backup=True))
 
     assert node.has_one(here, "c")
     assert place.read(folder / "node") == made.place
+    assert made.place.database
+    placed = json.loads((here.google / "sql/p_db/place.json").read_text())
+    assert placed == {"region": "us-east1", "address": made.place.database.address}
     assert made.cluster.admission == folder / "node" / "admission.yaml"
     assert yaml.safe_load(made.cluster.admission.read_text())["plugins"][0]["name"] == "PodNodeSelector"
     named = yaml.safe_load((folder / "node/kubelet.kubeconfig").read_text())["users"][0]["user"]
@@ -235,7 +263,7 @@ def test_a_node_is_added_with_all_its_files(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("found", "why"),
     [
-        (None, "It has not registered with the API server."),
+        (None, "The API server does not know it."),
         ({"status": {}}, "It has not said how it is."),
         ({"status": {"conditions": [{"type": "Ready", "status": "False", "message": "no network"}]}}, "no network"),
         ({"status": {"conditions": [{"type": "Ready", "status": "True"}]}}, ""),
