@@ -3,6 +3,7 @@
 from invoke import Collection, Context
 
 from tasks import cli
+from tasks.lib.errors import UsageError
 
 WORKLOADS = {
     "environment": "The environment: staging or production.",
@@ -27,4 +28,43 @@ def restart(c: Context, workload: list[str] = [], environment: str = "") -> None
     console.say(f"Restarted: {', '.join(done)}.")
 
 
-app = Collection("app", restart)
+@cli.task(
+    may_follow="workload*",
+    iterable=["workload"],
+    help={
+        **WORKLOADS,
+        "follow": "Go on with each line as it is written, also of new pods, until Ctrl-C.",
+        "since": "How far back, such as 30s, 10m or 2h.",
+        "previous": "What containers wrote before they were last restarted, however long ago.",
+        "grep": "Only lines that contain this regular expression.",
+        "json": "Print one JSON object a line: at, pod, container, text.",
+    },
+)
+def logs(
+    c: Context,
+    workload: list[str] = [],  # noqa: B006 - how Invoke knows a repeatable option
+    environment: str = "",
+    follow: bool = False,
+    since: str = "10m",
+    previous: bool = False,
+    grep: str = "",
+    json: bool = False,
+) -> None:
+    """Print the logs of workloads, of all pods in the order of time; by default all of the app.
+
+    ./inv app.logs web worker --environment staging --follow
+    ./inv app.logs --environment production --since 2h --grep ERROR
+    """
+    from tasks.lib import console
+    from tasks.lib.operate import logs
+    from tasks.lib.operate.screen import LogPrinter
+
+    if follow and previous:
+        raise UsageError("A previous run has ended: there is nothing to follow.", "", "Leave out --previous.")
+    settings = cli.settings(c)
+    wanted = logs.Wanted(workload, since, previous, grep)
+    show = logs.follow_all if follow else logs.read
+    show(settings, settings.environment(environment), wanted, LogPrinter(as_json=json), console.say)
+
+
+app = Collection("app", restart, logs)

@@ -1,6 +1,9 @@
 """What is done with the application's workloads between deploys, through the sandbox."""
 
 import json
+import re
+import signal
+import time
 from typing import Any
 
 import pytest
@@ -10,12 +13,21 @@ from tasks.lib.deploy.lock import lease
 from tasks.lib.deploy.lock.holder import Claim
 from tasks.lib.deploy.lock.lease import Lock
 from tests.deployed import SERVICE, deployed, objects, releases, workload
+from tests.fault_proxy import FaultProxy
+from tests.heard import until
 from tests.program import Ended
 from tests.sandbox_case import Case
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 IN = ("--environment", "staging")
+TOKEN = "Zq7-hidden-9Kx"
+SECRET = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "token"},
+    "stringData": {"TOKEN": TOKEN},
+}
 
 
 def restart(case: Case, *names: str) -> Ended:
@@ -84,3 +96,55 @@ def test_nothing_restarts_while_a_deploy_holds_the_lock(environment: Case) -> No
     assert "Another deploy holds the lock: nothing was changed." in refused.stderr
     assert not any(started(case).values())
     assert restart(case, "wbe").code == 2
+
+
+def that_logs(name: str, *lines: str) -> dict[str, Any]:
+    """A Deployment whose container writes these lines, one every 20 ms."""
+    made = workload(name)
+    made["spec"]["template"]["metadata"]["annotations"]["sandbox.lookit.org/logs"] = "\n".join(lines)
+    return made
+
+
+def test_logs_of_workloads_are_merged_and_masked(environment: Case) -> None:
+    case = environment
+    case.hold_only(
+        that_logs("web", "one", f"token {TOKEN}"), that_logs("worker", "two"), workload("beat"), SECRET
+    )
+    deployed(case)
+
+    both = case.invoke("app.logs", "web", "worker", *IN, "--json")
+    some = case.invoke("app.logs", "web", *IN, "--grep", "^tok")
+    none = case.invoke("app.logs", "web", *IN, "--previous")
+
+    lines = [json.loads(line) for line in both.stdout.splitlines()]
+    assert [line["text"] for line in lines if line["pod"].startswith("web")] == ["one", "token [redacted]"]
+    assert {line["text"] for line in lines if line["pod"].startswith("worker")} == {"two"}
+    assert [line["at"] for line in lines] == sorted(line["at"] for line in lines)
+    assert re.fullmatch(r"web-\S+ main \| token \[redacted\]\n", some.stdout)
+    assert (none.code, none.stdout) == (0, "")
+    assert "previous terminated container" in none.stderr
+
+
+def followed(said: str) -> list[str]:
+    """The pods whose logs were taken up, in that order."""
+    return re.findall(r"following (\S+),", said)
+
+
+def test_followed_logs_join_new_pods_and_survive_cuts(environment: Case, proxy: FaultProxy) -> None:
+    texts = [f"line {number}" for number in range(200)]
+    with environment.behind(proxy) as case:
+        case.hold_only(that_logs("web", *texts))
+        deployed(case)
+        cut = proxy.add(pattern=r"GET .*/log\?", times=3, cut_after=1.0)
+        with case.started("app.logs", "web", *IN, "--since", "1s", "--follow", "--json") as following:
+            following.moment_of("following web-")
+            assert restart(case, "web").code == 0
+            until(lambda: len(followed(following.said)) == 2)
+            until(lambda: cut.hits == cut.times)
+            time.sleep(8)
+            following.send(signal.SIGINT)
+            assert following.end() == 130
+
+    new = followed(following.said)[1]
+    lines = [json.loads(line) for line in following.printed.splitlines()]
+    assert [line["text"] for line in lines if line["pod"] == new] == texts

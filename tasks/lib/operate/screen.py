@@ -2,6 +2,8 @@
 
 import html
 import json
+import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -13,9 +15,13 @@ from tasks.lib.console import Styled
 from tasks.lib.deploy.output import page
 from tasks.lib.errors import ChangesFound
 from tasks.lib.files import write_atomically
+from tasks.lib.operate.logs import Line
 from tasks.lib.operate.overview import Overview, Workload, aged
 
 PAUSE: Final = 5.0
+# Of the terminal: bright ones are left out, as some themes show them on a background like themselves.
+PALETTE: Final = tuple(f"\x1b[{number}m" for number in (36, 33, 32, 35, 34, 31))
+RESET: Final = "\x1b[0m"
 COLOURS: Final = {"ready": "green", "waiting": "yellow", "failed": "red"}
 COLUMNS: Final = ("workload", "ready", "restarts", "oldest pod", "last reason", "image")
 
@@ -148,3 +154,23 @@ def _table(one: Overview) -> str:
         for row in one.workloads
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if rows else ""
+
+
+class LogPrinter:
+    """Prints lines of logs on stdout: each pod in a colour of its own, or as JSON."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._colours: dict[str, str] = {}
+        coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        self._palette = PALETTE if coloured and not as_json else ("",)
+
+    def __call__(self, line: Line) -> None:
+        """Print one line."""
+        if self._as_json:
+            console.emit(json.dumps(asdict(line)))
+            return
+        colour = self._colours.setdefault(line.pod, self._palette[len(self._colours) % len(self._palette)])
+        prefix = f"{line.pod} {line.container} |"
+        sys.stdout.write(f"{colour}{prefix}{RESET if colour else ''} {line.text}\n")
+        sys.stdout.flush()

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -171,31 +172,51 @@ def events_of(api: Api, namespace: str, uid: str, field: str) -> list[Json]:
 
 
 def _follow(api: Api, metadata: Json, container: str, inbox: Inbox, stop: threading.Event) -> None:
-    """Pass on every line once, until the pod or its log is gone, or no token comes."""
-    seen = ""
-    for attempt in range(ATTEMPTS):
+    def put(_: str, line: str) -> None:
+        inbox.put(LogLine(metadata["name"], line, container))
+
+    with suppress(Failure):
+        follow(api, metadata, container, put, stop)
+
+
+def follow(
+    api: Api, metadata: Json, container: str, put: Callable[[str, str], None], stop: threading.Event,
+    since: str = "",
+) -> str:  # fmt: skip
+    """Pass on every line after `since` once, with its time, until the log ends; returns the last line's time.
+
+    A broken stream is taken up again, ATTEMPTS times without a line in between.
+
+    Raises:
+        Failure: the pod or its log is gone, or no token comes.
+
+    """
+    seen, attempt = since, 0
+    while attempt < ATTEMPTS:
         try:
-            for line in _timed_lines(api, metadata, container, seen):
-                stamp, _, text = line.partition(" ")
+            for stamp, line in timed_lines(api, metadata, container, {"follow": "true"}, seen):
                 if stamp > seen:  # sinceTime knows whole seconds only: some lines come twice
-                    seen = stamp
-                    inbox.put(LogLine(metadata["name"], text, container))
+                    seen, attempt = stamp, 0
+                    put(stamp, line)
         except Unreachable:
             if stop.wait(min(0.2 * 2**attempt, 3)):
-                return
-        except Failure:
-            return
+                return seen
+            attempt += 1
         else:
-            return
+            return seen
+    return seen
 
 
-def _timed_lines(api: Api, metadata: Json, container: str, since: str) -> Iterator[str]:
+def timed_lines(
+    api: Api, metadata: Json, container: str, query: Mapping[str, str], since: str = ""
+) -> Iterator[tuple[str, str]]:
+    """The lines of a container's log, each with its time."""
     path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/log"
-    query = {"container": container, "follow": "true", "timestamps": "true"}
-    if since:
-        query["sinceTime"] = since
-    for line in api.lines(path, query=query, idle=SILENCE):
-        yield line.decode(errors="replace")
+    after = {"sinceTime": since} if since else {}
+    asked = {"container": container, "timestamps": "true", **after, **query}
+    for line in api.lines(path, query=asked, idle=SILENCE):
+        stamp, _, text = line.decode(errors="replace").partition(" ")
+        yield stamp, text
 
 
 def _event(event: Json) -> str:
