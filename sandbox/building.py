@@ -5,14 +5,18 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 from tasks.lib import console, go, process
 from tasks.lib.console import spoken
 from tasks.lib.errors import Failure, TimedOut
 
-TIME_LIMIT = 45 * 60.0
+TIME_LIMIT = 24 * 3600.0
+# A build that uses less than a second of the processor in so long is ended.  A busy machine may take an hour.
+STANDSTILL = 10 * 60.0
 REPORT_EVERY = 15.0
 VERSION_VARIABLES = "k8s.io/component-base/version"
 
@@ -38,7 +42,7 @@ def build(module: Path, packages: Sequence[str], folder: Path, variables: Mappin
 
     Raises:
         Failure: Go is missing or too old, or the build failed; the compiler's last lines are the reason.
-        TimedOut: it took longer than TIME_LIMIT.
+        TimedOut: it made no progress for STANDSTILL, or took longer than TIME_LIMIT.
 
     """
     program = _go()
@@ -48,17 +52,69 @@ def build(module: Path, packages: Sequence[str], folder: Path, variables: Mappin
     binaries = folder / "bin"
     # Flags that a person set for other Go work must not change what is built here.
     env = {"GOBIN": str(binaries), "GOFLAGS": "", "GOWORK": "off", "GO111MODULE": "on", **variables}
+    stuck = threading.Event()
     try:
-        with reporting("building"):
+        with reporting("building"), _watched(program, stuck):
             process.run(argv(program, packages, kubernetes), time_limit=TIME_LIMIT, cwd=module, env=env)
     except TimedOut as error:
         what = "Building the control plane took too long and was ended."
         next_step = "Run the same command again: what was compiled is cached."
         raise TimedOut(what, error.why, next_step) from error
     except Failure as error:
+        if stuck.is_set():
+            raise _stood_still() from error
         next_step = "Check that the Go module proxy can be reached (`go env GOPROXY`), then run it again."
         raise Failure("The control plane could not be built.", error.why, next_step) from error
     return binaries
+
+
+@contextmanager
+def _watched(program: str, stuck: threading.Event) -> Iterator[None]:
+    """While inside, kill the builds that run `program` once they stand still; set `stuck` then."""
+    done = threading.Event()
+
+    def watch() -> None:
+        before = _processor_time(program)
+        while not done.wait(STANDSTILL):
+            now = _processor_time(program)
+            if now - before < 1.0:
+                stuck.set()
+                for one in _builds(program):
+                    with suppress(psutil.NoSuchProcess):
+                        one.kill()
+            before = now
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _builds(program: str) -> list[psutil.Process]:
+    """The children of this process that run `program`, with their compilers."""
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            found += [child, *child.children(recursive=True)] if program in child.cmdline() else []
+    return found
+
+
+def _processor_time(program: str) -> float:
+    """The seconds that builds have used, those of compilers that have ended included."""
+    used = 0.0
+    for one in _builds(program):
+        with suppress(psutil.NoSuchProcess):
+            used += sum(one.cpu_times()[:4])
+    return used
+
+
+def _stood_still() -> TimedOut:
+    return TimedOut(
+        f"Building the control plane made no progress for {spoken(STANDSTILL)} and was ended.",
+        "Neither the compiler nor the linker used the processor: it may have waited for the Go module proxy.",
+        "Check that it can be reached (`go env GOPROXY`), then run it again: what was compiled is cached.",
+    )
 
 
 def _announcement(packages: Sequence[str], kubernetes: str) -> str:

@@ -1,6 +1,10 @@
 """Where the control plane's programs come from."""
 
+import itertools
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,7 @@ from sandbox import binaries, building, downloads
 from sandbox.preparing import FILES
 from tasks.lib import console
 from tasks.lib.errors import Failure, TimedOut
+from tests.heard import until
 
 MODULE = FILES / "controlplane"
 DIGEST = "ab" * 32
@@ -235,6 +240,57 @@ def test_a_build_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytes
         building.build(tmp_path, ["example.com/kwok"], tmp_path / "built", {})
 
     assert failure.value.next_step == "Run the same command again: what was compiled is cached."
+
+
+def test_a_build_that_stands_still_is_ended(
+    go: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "STANDSTILL", 0.1)
+    go.write_text(go.read_text() + "sleep 600\n")
+    (tmp_path / "go.mod").write_text("k8s.io/kubernetes v1.36.3\n")
+
+    with pytest.raises(TimedOut, match="made no progress for 0.1 s and was ended") as failure:
+        building.build(tmp_path, ["example.com/kwok"], tmp_path / "built", {})
+
+    assert "`go env GOPROXY`" in failure.value.next_step
+
+
+def test_a_slow_build_goes_on_while_it_uses_the_processor(
+    go: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The build waits here until it was looked at five times."""
+    looked = tmp_path / "looked"
+    os.mkfifo(looked)
+    go.write_text(go.read_text() + f"read line <{looked}\n")
+    (tmp_path / "go.mod").write_text("k8s.io/kubernetes v1.36.3\n")
+    used = itertools.count(step=2.0)
+
+    def processor_time(program: str) -> float:
+        assert program == str(go)
+        seconds = next(used)
+        if seconds == 10.0:
+            looked.write_text("go on\n")
+        return seconds
+
+    monkeypatch.setattr(building, "STANDSTILL", 0.01)
+    monkeypatch.setattr(building, "_processor_time", processor_time)
+
+    built = building.build(tmp_path, ["example.com/kwok"], tmp_path / "built", {})
+
+    assert (built / "kwok").read_text() == "built kwok\n"
+
+
+def test_the_processor_time_of_a_build_is_that_of_its_compilers_too() -> None:
+    busy = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'])"
+    with subprocess.Popen([sys.executable, "-c", busy]) as build:
+        try:
+            until(lambda: building._processor_time(busy) > 0.5)
+        finally:
+            for one in building._builds(busy):
+                one.kill()
+
+    assert build.returncode == -signal.SIGKILL
+    assert building._processor_time(busy) == 0.0
 
 
 @pytest.mark.usefixtures("cut_off", "go")
