@@ -79,7 +79,7 @@ def compare(settings: Settings, environment: Environment, checkout: Path) -> Com
     return Comparison(
         tuple(name for name in FILES if not (checkout / name).is_file()),
         {name: found for name, found in asked.items() if name not in given | _of_the_image(checkout)},
-        tuple(sorted(given - set(asked) - _of_docker(containers))),
+        tuple(sorted(name for name in given - set(asked) if not name.startswith("DOCKER_"))),
         tuple(sorted(queues_used(trees.values()) - queues_served(containers))),
     )
 
@@ -159,12 +159,6 @@ def _of_the_image(checkout: Path) -> set[str]:
     path = checkout / "Dockerfile"
     text = path.read_text(errors="replace").replace("\\\n", " ") if path.is_file() else ""
     return {name for line in OF_THE_IMAGE.findall(text) for name in NAME.findall(line)}
-
-
-def _of_docker(containers: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The variables that Docker's own client reads."""
-    names = {variable["name"] for one in containers for variable in one.get("env", [])}
-    return {name for name in names if name.startswith("DOCKER_")}
 
 
 def _containers(settings: Settings, environment: Environment) -> list[dict[str, Any]]:

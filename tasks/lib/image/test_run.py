@@ -19,7 +19,7 @@ from psutil import pid_exists
 from tasks.lib import console, process, signals
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.errors import Failure, TimedOut, UsageError
-from tasks.lib.image import base_image, build, docker, engine
+from tasks.lib.image import build, docker, engine
 from tasks.lib.image.checkout import Tree
 from tasks.lib.settings.model import Settings, TimeLimits
 from tasks.lib.signals import uninterrupted
@@ -110,8 +110,8 @@ def build_image(settings: Settings, tree: Tree, variables: BuildVariables, file:
         arguments=build.build_arguments(settings, variables), secrets=build.build_secrets(settings, tree),
     )  # fmt: skip
     build.check(tree, file)
-    names = base_image.of_the_application(settings, wanted.file.read_text(errors="replace"))
-    with base_image.named(settings, tree, variables, names):
+    names = build.application_bases(settings, wanted.file.read_text(errors="replace"))
+    with build.named_as_base(settings, tree, variables, names):
         build.run(settings, wanted, f"{image} from {tree.source / file}")
     return image
 

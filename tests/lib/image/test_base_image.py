@@ -8,7 +8,7 @@ import pytest
 from tasks.lib.build_variables import BuildVariables
 from tasks.lib.errors import Failure
 from tasks.lib.image import build, test_run
-from tasks.lib.image.base_image import bases, of_the_application
+from tasks.lib.image.build import application_bases, bases
 from tasks.lib.image.checkout import FOLDER, Tree, committed
 from tests.builders import checked_in_settings
 from tests.lib.image.docker_program import DockerProgram, Says, engine
@@ -43,13 +43,13 @@ def checkout(tmp_path: Path) -> Sample:
 def test_a_test_image_is_based_on_the_application_s(dockerfile: str, expected: list[str]) -> None:
     settings = checked_in_settings(image={"repository": REPOSITORY})
 
-    assert of_the_application(settings, dockerfile) == expected
+    assert application_bases(settings, dockerfile) == expected
 
 
 def test_the_settings_may_name_the_base() -> None:
     settings = checked_in_settings(test={"base_name": "app:dev"})
 
-    assert of_the_application(settings, "FROM $UNKNOWN\n") == ["app:dev"]
+    assert application_bases(settings, "FROM $UNKNOWN\n") == ["app:dev"]
 
 
 def test_a_build_argument_of_the_settings_names_the_base() -> None:

@@ -142,7 +142,6 @@ def arrange(steps: Sequence[Step], phases: Sequence[settings_of.Phase], prefix: 
     Deployments if it runs pods, else into the first phase.
 
     `prefix` is what the overlay puts before names, and phases leave out.
-
     """
     places = [_place(step.ref, phases, prefix) for step in steps]
     return tuple(

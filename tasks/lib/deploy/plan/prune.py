@@ -99,7 +99,6 @@ def inventory(past: Sequence[Release], known: Collection[str], namespace: str) -
     """What the newest releases deployed and our label does not lead to.
 
     `known` are kinds of which every object that carries our label has been found.
-
     """
     found: set[Ref] = set()
     for one in [one for one in past if one.number][:INVENTORIES]:  # release 0 is what others deployed
@@ -171,7 +170,6 @@ def reason_to_leave(step: Step, live: Json, controllers: Collection[str]) -> str
     """Why an object is not to be removed, or nothing.
 
     `step` has it as it was planned, or as this deploy made it, `live` as it is now.
-
     """
     if step.live and step.live["metadata"]["uid"] != live["metadata"]["uid"]:
         return "it was recreated by somebody else"

@@ -135,7 +135,6 @@ class View:
         """What is wrong with a workload, the worst first, each with the pod that shows it, if one does.
 
         `since` is when this deploy wrote it, by the server's clock; empty where it did not.
-
         """
         if _unseen(workload):
             return []

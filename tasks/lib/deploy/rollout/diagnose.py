@@ -68,7 +68,6 @@ def without_earlier_deadline(workload: Json, since: str) -> Json:
     up-to-date observedGeneration, until pods of the failed state are gone.
 
     `since` is when this deploy wrote it, by the server's clock; empty where it did not.
-
     """
     said = condition(workload, "Progressing")
     told = str(said.get("lastUpdateTime") or "")[:19]

@@ -107,7 +107,6 @@ def judge(target: Target, live: Json, view: View, limits: Mapping[str, float]) -
     5. Otherwise it is waited for.
 
     `limits` are time limits of the settings that take the place of the rules' patience, by name.
-
     """
     if target.is_replaced and (end := end_of_previous_run(live, view)):
         return Verdict(Outcome.DONE, end)
