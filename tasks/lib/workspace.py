@@ -56,7 +56,8 @@ def sweep(parent: Path) -> list[Path]:
     for folder in parent.glob(f"{PREFIX}*-*"):
         owner = folder.name.removeprefix(PREFIX).partition("-")[0]
         with suppress(OSError):  # another process uses it, or has removed it
-            if owner.isdigit() and _is_mine(folder):
+            is_mine = folder.lstat().st_uid == os.getuid() and not folder.is_symlink()
+            if owner.isdigit() and is_mine:
                 held = hold(folder)
                 shutil.rmtree(folder, ignore_errors=True)
                 os.close(held)
@@ -66,7 +67,3 @@ def sweep(parent: Path) -> list[Path]:
 
 def _folder_in(parent: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent))
-
-
-def _is_mine(folder: Path) -> bool:
-    return folder.lstat().st_uid == os.getuid() and not folder.is_symlink()

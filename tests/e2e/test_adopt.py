@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tasks.lib.cluster.gke import connect
-from tasks.lib.deploy.apply.apply import Writer
+from tasks.lib.deploy.apply import Writer
 from tasks.lib.deploy.events import Record
 from tasks.lib.deploy.objects import wanted
 from tasks.lib.deploy.plan.decide import get

@@ -2,7 +2,7 @@
 
 from contextlib import AbstractContextManager
 
-from tasks.lib.deploy.apply.phases import PhasedApply
+from tasks.lib.deploy.apply import PhasedApply
 from tasks.lib.deploy.backup.policy import Backup
 from tasks.lib.deploy.events import Record, ReleaseResult, Tell
 from tasks.lib.deploy.plan.plan import Planned

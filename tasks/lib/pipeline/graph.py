@@ -96,15 +96,13 @@ class Graph:
 
     def _begin_ready(self) -> bool:
         """Begin every step whose needs are met; returns whether there was one."""
-        ready = [s for s in self._steps if self._is_pending(s) and all(self._done(n) for n in s.needs)]
+        pending = [s for s in self._steps if s.index not in self.results and s.index not in self._running]
+        ready = [s for s in pending if all(self._done(number) for number in s.needs)]
         for step in ready:
             self._tell(step, "starting")
             launch = self._launch(step)
             self._running[step.index] = _Running(step, launch, self._tell)
         return bool(ready)
-
-    def _is_pending(self, step: ReadyStep) -> bool:
-        return step.index not in self.results and step.index not in self._running
 
     def _done(self, index: int) -> bool:
         return index in self.results and self.results[index].succeeded

@@ -103,14 +103,11 @@ def refuse_unfit(
     """
     known = values(file.name, before) if before else {}
     for key, held in values(file.name, plaintext).items():
-        if key in keys and held != known.get(key) and not _fits(held.value):
+        fits = FIT.fullmatch(held.value) and not UNFIT.search(held.value)
+        if key in keys and held != known.get(key) and not fits:
             raise Failure(
                 f"The value of {held.shown} does not fit, so nothing was encrypted.",
                 "The application puts it into an address as it is (guard.keys_in_addresses): "
                 "# % / ? [ ] and what is not ASCII would break that.",
                 f"openssl rand -hex 24 | ./inv secrets.set {held.shown} --environment {file.environment}",
             )
-
-
-def _fits(value: bytes) -> bool:
-    return bool(FIT.fullmatch(value)) and not UNFIT.search(value)

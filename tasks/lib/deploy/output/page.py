@@ -8,7 +8,6 @@ from typing import Final
 from tasks.lib.console import spoken
 from tasks.lib.printable import printable
 
-MOST_BARS: Final = 200
 ROW: Final = 30
 BAR: Final = 8
 THINNEST: Final = 0.6
@@ -76,27 +75,17 @@ class Bar:
     is_phase: bool = False  # whether the bar is a phase, whose objects follow
 
 
-def longest(bars: Sequence[Bar]) -> list[Bar]:
-    """The bars that are drawn, in the same order: of objects the longest where there are too many."""
-    objects = [bar for bar in bars if not bar.is_phase]
-    kept = {id(bar) for bar in sorted(objects, key=lambda bar: -bar.seconds)[:MOST_BARS]}
-    return [bar for bar in bars if bar.is_phase or id(bar) in kept]
-
-
 def chart(bars: Sequence[Bar], total: float) -> str:
     """Bars along the time as SVG: places are per cent and text is in pixels, so that a phone reads it too."""
-    drawn = longest(bars)
-    rows = "".join(_row(bar, number * ROW, max(total, 0.001)) for number, bar in enumerate(drawn))
-    height = len(drawn) * ROW + 20
+    rows = "".join(_row(bar, number * ROW, max(total, 0.001)) for number, bar in enumerate(bars))
+    height = len(bars) * ROW + 20
     axis = (
         f'<text class="axis" x="0" y="{height - 4}">0 s</text>'
         f'<text class="axis" x="100%" y="{height - 4}" text-anchor="end">{spoken(total)}</text>'
     )
-    left = len(bars) - len(drawn)
-    rest = f"<p>{left} objects that took less time are not drawn.</p>" if left else ""
     return (
         f'<svg role="img" aria-label="Timeline" height="{height}" '
-        f'xmlns="http://www.w3.org/2000/svg">{rows}{axis}</svg>{rest}'
+        f'xmlns="http://www.w3.org/2000/svg">{rows}{axis}</svg>'
     )
 
 

@@ -12,9 +12,8 @@ from typing import Final
 
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.kinds import discover
+from tasks.lib.deploy import apply, history
 from tasks.lib.deploy import deploy as steps
-from tasks.lib.deploy import history
-from tasks.lib.deploy.apply import apply
 from tasks.lib.deploy.events import Began, Notice, PhaseBegan, Record, ReleaseResult, Result, Tell, Told
 from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted, configuration_names, wanted

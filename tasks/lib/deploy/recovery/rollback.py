@@ -8,10 +8,9 @@ from tasks.lib.build_variables import BuildVariables
 from tasks.lib.cluster import gke
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.gke import Connection
+from tasks.lib.deploy import apply, history
 from tasks.lib.deploy import deploy as steps
-from tasks.lib.deploy import history
 from tasks.lib.deploy import session as sessions
-from tasks.lib.deploy.apply import apply
 from tasks.lib.deploy.backup import policy
 from tasks.lib.deploy.events import Notice, PhaseBegan, Record, ReleaseResult, Tell
 from tasks.lib.deploy.hooks import ROLLBACK, Hooks, Launcher

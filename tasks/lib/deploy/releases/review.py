@@ -176,7 +176,7 @@ def status(settings: Settings, environment: Environment) -> Status:
         found = drift.find(connection.api, connection.kinds, objects, chosen)
         redactor = _redactor(settings, environment, connection)
         drifted = tuple(replace(one, changes=masked(one.changes, redactor)) for one in found)
-        return Status(chosen, drifted, past[0] if _was_killed(past[0]) else None)
+        return Status(chosen, drifted, past[0] if past[0].result is ReleaseResult.KILLED else None)
 
 
 def in_force(past: Sequence[history.Release], environment: str) -> history.Release:
@@ -197,11 +197,7 @@ def set_by(chosen: history.Release, past: Sequence[history.Release]) -> list[Jso
 
 def _newest(past: Sequence[history.Release]) -> history.Release:
     """The newest that ended."""
-    return next((one for one in past if not _was_killed(one)), past[0])
-
-
-def _was_killed(one: history.Release) -> bool:
-    return one.result is ReleaseResult.KILLED
+    return next((one for one in past if one.result is not ReleaseResult.KILLED), past[0])
 
 
 def _some(past: list[history.Release], environment: Environment) -> list[history.Release]:

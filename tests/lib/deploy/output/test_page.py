@@ -1,6 +1,6 @@
 import re
 
-from tasks.lib.deploy.output.page import MOST_BARS, Bar, chart, longest
+from tasks.lib.deploy.output.page import Bar, chart
 
 
 def test_bars_follow_the_time_and_stay_visible() -> None:
@@ -11,13 +11,6 @@ def test_bars_follow_the_time_and_stay_visible() -> None:
 
 def test_a_deploy_that_took_no_time_is_drawn_too() -> None:
     assert "<rect" in chart([Bar("jobs", 0, 0)], 0)
-
-
-def test_of_too_many_objects_the_longest_are_drawn_in_order() -> None:
-    bars = [Bar("jobs", 0, 9, is_phase=True)] + [Bar(str(n), 0, n) for n in range(MOST_BARS + 50)]
-    drawn = longest(bars)
-    assert [bar.label for bar in drawn] == ["jobs", *map(str, range(50, MOST_BARS + 50))]
-    assert "50 objects that took less time are not drawn." in chart(bars, 9)
 
 
 def test_labels_are_text() -> None:

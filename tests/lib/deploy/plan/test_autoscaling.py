@@ -8,7 +8,7 @@ import pytest
 
 from tasks.lib.cluster.gke import Connection, Found
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.deploy.apply.apply import Writer
+from tasks.lib.deploy.apply import Writer
 from tasks.lib.deploy.events import Record
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan.autoscaling import AUTOSCALER, notes, settled

@@ -12,7 +12,7 @@ from tasks.lib.cluster.api import Api, Json, Patience
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.deploy.apply.apply import Writer
+from tasks.lib.deploy.apply import Writer
 from tasks.lib.deploy.events import Event, Record, Result, Told
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.plan import takeover

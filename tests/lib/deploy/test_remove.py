@@ -5,7 +5,7 @@ import pytest
 from tasks.lib.cluster.api import Api
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kind
-from tasks.lib.deploy.apply.apply import Writer
+from tasks.lib.deploy.apply import Writer
 from tasks.lib.deploy.events import Record
 from tasks.lib.deploy.objects import APPLIED, Ref, Wanted
 from tasks.lib.deploy.plan.prune import reason_to_leave
