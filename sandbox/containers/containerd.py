@@ -5,8 +5,9 @@ import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -128,23 +129,26 @@ def import_images(node: Place, tools: Tools, images: Sequence[Image]) -> None:
     """
     known = node.file("images")
     known.mkdir(exist_ok=True)
-    missing = [one for one in images if not (known / one.identity).exists()]
+    there = {one.name for one in known.iterdir()}
+    missing = [one for one in images if one.identity not in there]
     if missing:
         console.say(f"Importing {', '.join(one.names[0] for one in missing)} …")
-        _feed(import_argv(node, tools), missing, {**tools.environment, "PYTHONPATH": str(CHECKOUT)})
+        variables = {**tools.environment, "PYTHONPATH": str(CHECKOUT)}
+        _feed(import_argv(node, tools), variables, partial(archive.write, missing, there=there))
     for one in missing:
-        (known / one.identity).touch()
+        for name in (one.identity, *(layer.digest for layer in one.layers)):
+            (known / name).touch()
 
 
-def _feed(argv: Sequence[str], images: Sequence[Image], variables: Mapping[str, str]) -> None:
-    """Run a program on an archive of `images`, which is nowhere on the disk as a whole."""
+def _feed(argv: Sequence[str], variables: Mapping[str, str], write: Callable[[IO[bytes]], None]) -> None:
+    """Run a program on an archive, which is nowhere on the disk as a whole."""
     pipe, environment = subprocess.PIPE, {**os.environ, **variables}
     with tempfile.TemporaryFile() as said:
         with subprocess.Popen(argv, stdin=pipe, stdout=said, stderr=said, env=environment) as child:
             limit = threading.Timer(IMPORT_TIME_LIMIT, child.kill)
             limit.start()
             with suppress(BrokenPipeError):  # it ended before the archive did, and has said why
-                archive.write(images, cast("IO[bytes]", child.stdin))
+                write(cast("IO[bytes]", child.stdin))
                 cast("IO[bytes]", child.stdin).close()
             code = child.wait()
             limit.cancel()

@@ -11,7 +11,7 @@ import os
 import stat
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -83,9 +83,12 @@ def platform() -> dict[str, str]:
     return {"architecture": ARCHITECTURES.get(os.uname().machine, os.uname().machine), "os": "linux"}
 
 
-def write(images: Sequence[Image], file: IO[bytes]) -> None:
-    """Write an archive of `images` to `file`; a layer that they share is in it once."""
-    layers = {layer.digest: layer for image in images for layer in image.layers}
+def write(images: Sequence[Image], file: IO[bytes], there: Collection[str] = ()) -> None:
+    """Write an archive of `images` to `file`; a layer that they share is in it once.
+
+    Layers whose digests are in `there` are left out: who reads the archive has them.
+    """
+    layers = {one.digest: one for image in images for one in image.layers if one.digest not in there}
     texts = [text for image in images for text in (image.configuration, image.manifest)]
     index = {"schemaVersion": 2, "manifests": [row for image in images for row in image.rows()]}
     with tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as tar:

@@ -82,6 +82,15 @@ def test_a_layer_that_images_share_is_in_their_archive_once(lower: Path, tmp_pat
     assert len(order) == len(blobs) == 6  # each image has two texts
 
 
+def test_layers_that_the_reader_has_are_left_out(lower: Path, tmp_path: Path) -> None:
+    layer = archive.pack(lower, tmp_path)
+    file = io.BytesIO()
+
+    archive.write([Image(NAMES, {}, (layer,))], file, there={layer.digest})
+
+    assert layer.path.read_bytes() not in file.getvalue()
+
+
 def test_a_layer_holds_what_the_folder_holds(lower: Path, tmp_path: Path) -> None:
     found = entries(archive.pack(lower, tmp_path).path)
 
