@@ -1,6 +1,6 @@
 """The application's workloads between deploys: restarts, logs, one-off commands."""
 
-from invoke import Collection, Context
+from invoke import Collection, Context, Exit
 
 from tasks import cli
 from tasks.lib.errors import UsageError
@@ -67,4 +67,40 @@ def logs(
     show(settings, settings.environment(environment), wanted, LogPrinter(as_json=json), console.say)
 
 
-app = Collection("app", restart, logs)
+@cli.task(
+    help={
+        "environment": WORKLOADS["environment"],
+        "detach": "Leave the command running, and print its name; ./inv app.runs shows how it ended.",
+    }
+)
+def run(c: Context, environment: str = "", detach: bool = False) -> None:
+    """Run `-- COMMAND` once in a pod like web's; its output and exit code are handed on.
+
+    ./inv app.run --environment staging -- python manage.py showmigrations
+    ./inv app.run --environment production --detach -- python manage.py clearsessions
+    """
+    from tasks.lib import console
+    from tasks.lib.operate import run
+
+    settings = cli.settings(c)
+    chosen, command = settings.environment(environment), cli.command_after_dashes()
+    if detach:
+        console.emit(run.detach(settings, chosen, command))
+    elif code := run.run(settings, chosen, command, console.emit):
+        raise Exit(code=code)
+
+
+@cli.task(help={"environment": WORKLOADS["environment"], "json": "Print JSON."})
+def runs(c: Context, environment: str = "", json: bool = False) -> None:
+    """List the last commands of app.run, newest first: who, what, when, and how each ended.
+
+    ./inv app.runs --environment staging
+    ./inv app.runs --environment production --json
+    """
+    from tasks.lib.operate import run, screen
+
+    settings = cli.settings(c)
+    screen.deliver_runs(run.runs(settings, settings.environment(environment)), as_json=json)
+
+
+app = Collection("app", restart, logs, run, runs)

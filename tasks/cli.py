@@ -221,6 +221,11 @@ def settings_file(c: Context) -> "Path | None":
     return real(Path(str(named))) if named else None
 
 
+def command_after_dashes() -> list[str]:
+    """The words after `--` on the command line; Invoke itself keeps them as one text, without quotes."""
+    return sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+
+
 def absolute(typed: str) -> str:
     """A path that a user typed, resolved from the current folder; empty stays empty."""
     return str(real(Path(typed))) if typed else ""

@@ -1,7 +1,6 @@
 """Encrypt, edit, verify, rotate and compare the encrypted secret files."""
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from invoke import Collection, Context
@@ -166,7 +165,7 @@ def exec_(c: Context, environment: str = "") -> None:
 
     settings = cli.settings(c)
     chosen = settings.environment(environment)
-    command = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    command = cli.command_after_dashes()
     become(command, decrypt_all(settings, chosen) if command else {}, chosen.name)
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import subprocess
 import time
 from typing import Any
 
@@ -98,11 +99,15 @@ def test_nothing_restarts_while_a_deploy_holds_the_lock(environment: Case) -> No
     assert restart(case, "wbe").code == 2
 
 
+def annotated(made: dict[str, Any], **notes: str) -> dict[str, Any]:
+    """A workload with annotations on its pods."""
+    made["spec"]["template"]["metadata"]["annotations"].update(notes)
+    return made
+
+
 def that_logs(name: str, *lines: str) -> dict[str, Any]:
     """A Deployment whose container writes these lines, one every 20 ms."""
-    made = workload(name)
-    made["spec"]["template"]["metadata"]["annotations"]["sandbox.lookit.org/logs"] = "\n".join(lines)
-    return made
+    return annotated(workload(name), **{"sandbox.lookit.org/logs": "\n".join(lines)})
 
 
 def test_logs_of_workloads_are_merged_and_masked(environment: Case) -> None:
@@ -148,3 +153,60 @@ def test_followed_logs_join_new_pods_and_survive_cuts(environment: Case, proxy: 
     new = followed(following.said)[1]
     lines = [json.loads(line) for line in following.printed.splitlines()]
     assert [line["text"] for line in lines if line["pod"] == new] == texts
+
+
+def run(case: Case, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return case.invoke_apart("app.run", *IN, *arguments)
+
+
+def history(case: Case) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(case.invoke("app.runs", *IN, "--json").stdout)
+    return found
+
+
+def test_a_command_runs_once_and_leaves_only_its_history(environment: Case) -> None:
+    case = environment
+    logs = {"sandbox.lookit.org/logs": f"migrated with {TOKEN}"}
+    case.hold_only(annotated(workload("web"), **logs), SECRET)
+    deployed(case)
+
+    done = run(case, "--", "python", "manage.py", f"--token={TOKEN}")
+
+    assert (done.returncode, done.stdout) == (0, "migrated with [redacted]\n"), done.stderr
+    assert case.kubectl("get", "jobs").strip() == ""
+    [one] = history(case)
+    assert (one["command"], one["result"]) == ("python manage.py --token=[redacted]", "exit code 0")
+    assert one["ended"] > one["began"]
+    assert json.loads(case.invoke("status", *IN, "--json").stdout)[0]["drift"] == 0
+
+
+def test_the_exit_code_of_a_command_is_handed_on(environment: Case) -> None:
+    case = environment
+    fails = {"sandbox.lookit.org/behave": "job-fail", "sandbox.lookit.org/exit-code": "7"}
+    case.hold_only(annotated(workload("web"), **fails))
+    deployed(case)
+
+    failed = run(case, "--", "false")
+
+    assert failed.returncode == 7, failed.stderr
+    assert case.kubectl("get", "jobs").strip() == ""
+    assert run(case).returncode == 2, "no command"
+    detached = run(case, "--detach", "--", "false")
+    assert detached.returncode == 0
+    until(lambda: history(case)[0]["result"] == "failed")
+    assert [one["result"] for one in history(case)] == ["failed", "exit code 7"]
+    assert detached.stdout.strip() == history(case)[0]["name"]
+
+
+def test_an_interrupted_command_leaves_no_job(environment: Case) -> None:
+    case = environment
+    case.hold_only(annotated(workload("web"), **{"sandbox.lookit.org/behave": "hang"}))
+    deployed(case)
+
+    with case.started("app.run", *IN, "--", "sleep", "600") as running:
+        until(lambda: "Running" in case.kubectl("get", "pods", "--selector", "lookit-orchestrator/run"))
+        running.send(signal.SIGINT)
+        assert running.end() == 130
+
+    until(lambda: case.kubectl("get", "jobs").strip() == "")
+    assert [one["result"] for one in history(case)] == ["interrupted"]

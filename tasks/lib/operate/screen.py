@@ -17,6 +17,7 @@ from tasks.lib.errors import ChangesFound
 from tasks.lib.files import write_atomically
 from tasks.lib.operate.logs import Line
 from tasks.lib.operate.overview import Overview, Workload, aged
+from tasks.lib.operate.run import Run
 
 PAUSE: Final = 5.0
 # Of the terminal: bright ones are left out, as some themes show them on a background like themselves.
@@ -154,6 +155,15 @@ def _table(one: Overview) -> str:
         for row in one.workloads
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if rows else ""
+
+
+def deliver_runs(found: Sequence[Run], *, as_json: bool) -> None:
+    """Print runs as JSON on stdout, or as a table."""
+    if as_json:
+        console.emit(json.dumps([asdict(one) for one in found]))
+        return
+    rows = [(one.name, one.began[:19] + "Z", one.who, one.result, one.command) for one in found]
+    console.table(("run", "began", "who", "result", "command"), rows)
 
 
 class LogPrinter:
