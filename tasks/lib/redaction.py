@@ -124,8 +124,8 @@ class Redactor:
             alike = self._by_start.get(shown[:SHORTEST], [])
             if len(shown) >= SHORTEST and shown not in alike:
                 self._by_start[shown[:SHORTEST]] = [*alike, shown]
-                for piece in _encoded_pieces(value.strip()):
-                    self._encoded.setdefault(len(piece), set()).add(piece)
+                for pieces in _encoded_pieces(value.strip()):
+                    self._encoded.setdefault(len(pieces[0]), set()).update(pieces)
 
     def text(self, text: str) -> str:
         """`text` without control sequences, and with `[redacted]` for each value in any encoding."""
@@ -180,12 +180,12 @@ def _cut_end(text: str, at: int, value: str) -> int:
     return next((cut.start() for cut in cuts if value.startswith(text[at : cut.start()])), 0)
 
 
-def _encoded_pieces(value: str) -> Iterator[str]:
+def _encoded_pieces(value: str) -> Iterator[list[str]]:
     parts = [part.strip() for part in PEM_BOUNDARY.split(value)]
     for part in parts:
         yield from encoded_pieces(as_bytes(part)) if len(part) >= SHORTEST else ()
     for part in parts[1::2]:  # PEM's content is base64 itself, and may be wrapped differently
-        yield from windows("".join(part.split()))
+        yield windows("".join(part.split()))
 
 
 def _merged(spans: Iterable[Span]) -> Iterator[Span]:

@@ -107,18 +107,18 @@ def base64_bodies(value: bytes) -> list[str]:
     return bodies
 
 
-def encoded_pieces(value: bytes) -> Iterator[str]:
-    """The pieces that identify a value in base64 or hexadecimal digits."""
+def encoded_pieces(value: bytes) -> Iterator[list[str]]:
+    """The pieces that identify a value in base64 or hexadecimal digits, in lists of pieces of one length."""
     for body in base64_bodies(value):
-        yield from windows(body)
+        yield windows(body)
     for digits in (value.hex(), value.hex().upper()):
-        yield from windows(digits, HEX_WINDOW)
+        yield windows(digits, HEX_WINDOW)
 
 
-def windows(body: str, size: int = WINDOW) -> Iterator[str]:
-    """The pieces that identify an encoded text even if it is wrapped or cut."""
+def windows(body: str, size: int = WINDOW) -> list[str]:
+    """The pieces, all of one length, that identify an encoded text even if it is wrapped or cut."""
     size, step = (SPARSE, STEP) if len(body) > LARGE else (min(size, len(body)), 1)
-    return (body[at : at + size] for at in range(0, len(body) - size + 1, step))
+    return [body[at : at + size] for at in range(0, len(body) - size + 1, step)]
 
 
 def encoded_spans(view: View, known: Mapping[int, set[str]]) -> Iterator[Span]:

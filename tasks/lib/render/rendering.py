@@ -45,7 +45,7 @@ def render(
     known = sensitive.public(settings, given.values())
     # kustomize is another process: while it runs, this one loads what validating its output needs.
     loading = Background(partial(validation.preload, settings.kustomize.kubernetes))
-    with workspace() as folder, sensitive.redactor(secrets, known).failures():
+    with workspace() as folder, sensitive.failures(secrets, known):
         done = kustomize.build(settings, environment, given, secrets, folder)
         found = documents.split(done.stdout.decode())
     if not found:

@@ -7,8 +7,10 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
+from tasks.lib.errors import Failure
 from tasks.lib.redaction import Public, Redactor, Secret
 from tasks.lib.secrets.expected import WHOLE, values
 from tasks.lib.settings.model import Settings
@@ -37,6 +39,16 @@ def public(settings: Settings, names: Iterable[str] = ()) -> Public:
 def redactor(plaintexts: Mapping[str, Secret], known: Public) -> Redactor:
     """What takes the values of secret files, by their names, out of text."""
     return Redactor(texts(plaintexts, known), known)
+
+
+@contextmanager
+def failures(plaintexts: Mapping[str, Secret], known: Public) -> Iterator[None]:
+    """Redact a failure that is raised inside; until one is, nothing is learned."""
+    try:
+        yield
+    except Failure:
+        with redactor(plaintexts, known).failures():
+            raise
 
 
 def texts(plaintexts: Mapping[str, Secret], known: Public) -> Iterator[str]:
