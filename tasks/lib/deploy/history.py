@@ -151,17 +151,26 @@ def choose(past: Sequence[Release], number: int | None, environment: str) -> Rel
     Where the newest is a rollback, its target counts: rolling back twice does not undo the first.  Raises
     UsageError where there is no such release.
     """
-    if number is None:
-        good = [one for one in past if one.went_well]
-        present = past[0] if past else Release(0, {}, "")
-        before = int(present.facts.get("back_to", present.number)) if present in good else present.number
-        found = next((one for one in good if one.number < before), None)
-    else:
-        found = next((one for one in past if one.number == number), None)
-    if found:
+    if number is not None:
+        return find(past, number, environment)
+    good = [one for one in past if one.went_well]
+    present = past[0] if past else Release(0, {}, "")
+    before = int(present.facts.get("back_to", present.number)) if present in good else present.number
+    if found := next((one for one in good if one.number < before), None):
         return found
-    raise UsageError(
-        f"There is no release {'that went well before the present one' if number is None else number}.",
+    raise _missing("that went well before the present one", past, environment)
+
+
+def find(past: Sequence[Release], number: int, environment: str) -> Release:
+    """Release `number`; raises UsageError where it is not kept."""
+    if found := next((one for one in past if one.number == number), None):
+        return found
+    raise _missing(str(number), past, environment)
+
+
+def _missing(which: str, past: Sequence[Release], environment: str) -> UsageError:
+    return UsageError(
+        f"There is no release {which}.",
         f"Kept: {', '.join(str(one.number) for one in past) or 'none'}.",
         f"./inv release.list --environment {environment}",
     )

@@ -54,18 +54,7 @@ def pick(past: Sequence[Release], numbers: Sequence[int], environment: str) -> t
         raise UsageError("There are no two releases to compare.", f"Kept with their objects: {len(kept)}.")
     wanted = {0: kept[1::-1], 1: [*numbers, *kept[:1]]}
     first, second = wanted.get(len(numbers), list(numbers))
-    return find(past, first, environment), find(past, second, environment)
-
-
-def find(past: Sequence[Release], number: int, environment: str) -> Release:
-    """Release `number`; raises UsageError where it is not kept."""
-    if found := next((one for one in past if one.number == number), None):
-        return found
-    raise UsageError(
-        f"There is no release {number}.",
-        f"Kept: {', '.join(str(one.number) for one in past) or 'none'}.",
-        f"./inv release.list --environment {environment}",
-    )
+    return history.find(past, first, environment), history.find(past, second, environment)
 
 
 def differences(before: Release, after: Release) -> list[Difference]:
@@ -149,7 +138,7 @@ def releases(settings: Settings, environment: Environment) -> list[history.Relea
 def show(settings: Settings, environment: Environment, number: int | None) -> history.Release:
     """Release `number`, or the newest for None; raises a Failure where it is not kept."""
     past = _some(releases(settings, environment), environment)
-    return past[0] if number is None else find(past, number, environment.name)
+    return past[0] if number is None else history.find(past, number, environment.name)
 
 
 def compare(
@@ -186,7 +175,7 @@ def in_force(past: Sequence[history.Release], environment: str) -> history.Relea
     """
     newest = _newest(past)
     restored = newest.rolled_back_to
-    return newest if restored is None else find(past, restored, environment)
+    return newest if restored is None else history.find(past, restored, environment)
 
 
 def set_by(chosen: history.Release, past: Sequence[history.Release]) -> list[Json]:

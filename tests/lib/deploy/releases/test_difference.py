@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.deploy.history import Release, pack
+from tasks.lib.deploy.history import Release, find, pack
 from tasks.lib.deploy.objects import Ref, Wanted
-from tasks.lib.deploy.releases.review import Difference, differences, find, pick
+from tasks.lib.deploy.releases.review import Difference, differences, pick
 from tasks.lib.deploy.steps import Change
 from tasks.lib.errors import UsageError
 
