@@ -15,7 +15,7 @@ from tasks.lib import console
 from tasks.lib.errors import Failure
 from tasks.lib.kms.client import Kms, connected
 from tasks.lib.redaction import Public, Secret, as_bytes
-from tasks.lib.secrets import expected, git, not_ciphertext, sensitive
+from tasks.lib.secrets import envelope, expected, git, sensitive
 from tasks.lib.secrets.crypt import for_each, open_file
 from tasks.lib.secrets.envelope import unseal
 from tasks.lib.secrets.files import KMS_CIPHERTEXT, MAGIC, SUFFIX, SecretFile, secret_files
@@ -142,7 +142,7 @@ def _by_name(path: str, names: tuple[str, ...]) -> str:
 def _by_shape(path: str, content: bytes, places: frozenset[str]) -> str:
     """Plaintext that was saved under a ciphertext's name, ciphertext out of place, or a private key."""
     if path.endswith(SUFFIX) and not content.startswith((KMS_CIPHERTEXT, MAGIC)):
-        kind = not_ciphertext.kind_of(path, content)
+        kind = envelope.kind_of(path, content)
         return kind.value if kind else "is called .enc, but is not a ciphertext"
     if content.startswith(MAGIC) and path not in places:
         return "is an encrypted secret file outside its place, where no rotation would reach it"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.errors import Failure
+from tasks.lib.secrets.envelope import Kind, kind_of, refuse_other
 from tasks.lib.secrets.files import SecretFile
-from tasks.lib.secrets.not_ciphertext import Kind, kind_of, refuse
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n"
 CIPHERTEXT = b"\x0a\x24\x00\xffciphertext"
@@ -54,7 +54,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 def refusal(file: SecretFile) -> Failure:
     with pytest.raises(Failure) as caught:
-        refuse(file, file.encrypted())
+        refuse_other(file, file.encrypted())
     return caught.value
 
 
@@ -98,4 +98,4 @@ def test_base64_is_decoded_by_the_command_that_is_named(tmp_path: Path) -> None:
     subprocess.run(["sh", "-c", refusal(file).next_step], cwd=tmp_path, check=True)
 
     assert file.encrypted() == CIPHERTEXT
-    refuse(file, file.encrypted())
+    refuse_other(file, file.encrypted())
