@@ -1,7 +1,7 @@
 """One client of Cloud KMS, for Google and for the sandbox, that any number of threads share.
 
-Every request states the checksum of what it carries and every answer is checked (checksums.py).  errors.py
-says what an error means, and which may be tried again.
+Every request states the checksum of what it carries and every answer is checked.  errors.py says what an
+error means, and which may be tried again.
 """
 
 import os

@@ -101,10 +101,10 @@ def refuse_unfit(
 
     Raises Failure where there is such a value; its key is named.
     """
-    known = values(file.name, before) if before else {}
+    known = {key: held.value for key, held in values(file.name, before).items()} if before else {}
     for key, held in values(file.name, plaintext).items():
         fits = FIT.fullmatch(held.value) and not UNFIT.search(held.value)
-        if key in keys and held != known.get(key) and not fits:
+        if key in keys and held.value != known.get(key) and not fits:
             raise Failure(
                 f"The value of {held.shown} does not fit, so nothing was encrypted.",
                 "The application puts it into an address as it is (guard.keys_in_addresses): "

@@ -45,3 +45,7 @@ def test_a_value_from_before_stops_no_other_change() -> None:
     refuse_unfit(FILE, Secret(b"OTHER=new\nrabbitmq-password=a#b\n"), KEYS, env("a#b"))
     with pytest.raises(Failure):
         refuse_unfit(FILE, env("a#c"), KEYS, env("a#b"))
+
+
+def test_a_value_from_before_may_move_to_another_line() -> None:
+    refuse_unfit(FILE, Secret(b"NEW=1\nOTHER=x\nrabbitmq-password=a#b\n"), KEYS, env("a#b"))
