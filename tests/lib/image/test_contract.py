@@ -1,6 +1,7 @@
 """The application's side of the contract beside the manifests'."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,16 @@ def checkout(folder: Path, settings: str, *, without: str = "") -> Path:
     if without:
         (folder / without).unlink()
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rendered_once() -> Iterator[None]:
+    """All tests compare with the same manifests."""
+    with pytest.MonkeyPatch.context() as patch:
+        settings = checked_in_settings()
+        containers = contract._containers(settings, settings.environment("staging"))
+        patch.setattr(contract, "_containers", lambda *_: containers)
+        yield
 
 
 def compare(folder: Path) -> contract.Comparison:
