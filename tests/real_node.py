@@ -26,7 +26,15 @@ from tests.sandbox_case import Sandbox, running
 CLUSTER = "lookit-staging"
 IMAGE = "sandbox.local/probe:1"
 SPACE = "probes"
-SERVERS = ("node", "node-containerd", "node-kubelet", "node-kube-proxy", "node-dns", "node-cloud-sql")
+SERVERS = (
+    "node",
+    "node-containerd",
+    "node-kubelet",
+    "node-kube-proxy",
+    "node-dns",
+    "node-cloud-sql",
+    "node-storage",
+)
 
 
 def wait_until(what: str, true: Callable[[], object], time_limit: float = 120) -> None:

@@ -38,11 +38,12 @@ class Equipment:
 
 @dataclass(frozen=True)
 class Node:
-    """A real node."""
+    """A real node, with the server of this machine that is Cloud Storage to it."""
 
     cluster: Cluster
     place: Place
     equipment: Equipment
+    storage: Component
 
     def server(
         self, name: str, command: Sequence[str], health: str, port: int, after: Sequence[str]

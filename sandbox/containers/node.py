@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from sandbox import certificates, ports
+from sandbox import certificates, ports, storage
 from sandbox.certificates import Pair
 from sandbox.cloud import sql_connect
-from sandbox.components import CLOUD, Component, Probe
+from sandbox.components import CLOUD, STORAGE, Component, Probe
 from sandbox.containers import cgroups, checks, cloud_sql, containerd, kubelet, namespaces, place, services
 from sandbox.containers.equipment import Equipment, Node
 from sandbox.containers.place import API_PORT, GOOGLE, HEALTH_PORT, LABEL, NODE, SIMULATED, Forward, Place
@@ -39,20 +39,23 @@ def add(here: State, cluster: Cluster, equipment: Equipment, database: "Database
 
     The Cloud SQL Admin API then says that the environment's `database` is there.
     """
-    name = port_name(cluster.name, "node")
+    name, objects = (port_name(cluster.name, one) for one in ("node", "node-storage"))
     folder = place.folder_of(cluster.folder)
-    given = ports.assign(here, [name])
+    given = ports.assign(here, [name, objects])
     bare = Place(folder, given[name])
-    to_google = certificates.issue(cluster.authority, "google", "google", hosts=sum(GOOGLE.values(), ()))
+    hosts = ("127.0.0.1", *sum(GOOGLE.values(), ()))
+    to_google = certificates.issue(cluster.authority, "google-names", "google", hosts=hosts)
+    server = storage.for_pods(here, objects, given[objects], to_google, cluster.authority.certificate)
     pair = (str(to_google.certificate), str(to_google.key))
     forwards = (
         Forward(bare.address, API_PORT, cluster.ports["apiserver"]),
         Forward(bare.address, HEALTH_PORT, given[CLOUD]),
-        *(Forward(bare.google(component), HTTPS, given[component], *pair) for component in GOOGLE),
+        Forward(bare.google(STORAGE), HTTPS, given[objects]),
+        Forward(bare.google(CLOUD), HTTPS, given[CLOUD], *pair),
     )
     beside = replace(cluster, admission=folder / "admission.yaml")
     front = _front(here, bare, database) if database.instance else None
-    node = Node(beside, replace(bare, forwards=forwards, database=front), equipment)
+    node = Node(beside, replace(bare, forwards=forwards, database=front), equipment, server)
     _write(node)
     return node
 
@@ -69,6 +72,7 @@ def _front(here: State, at: Place, database: "Database") -> Forward:
 def components(node: Node) -> list[Component]:
     """The servers of a real node in the order that they need each other."""
     return [
+        node.storage,
         _namespaces(node),
         containerd.component(node),
         kubelet.component(node),

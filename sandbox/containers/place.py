@@ -10,6 +10,7 @@ from pathlib import Path
 from sandbox.components import CLOUD, STORAGE
 from sandbox.ports import RANGE
 from sandbox.processes import Process
+from sandbox.storage import GOOGLES_NAME
 from tasks.lib.files import write_atomically
 
 NODE = "real-node-1"
@@ -25,7 +26,7 @@ KUBELET = "/run/kubelet"
 HEALTH_PORT = 10247  # leads to a server of this machine, as the API server's port does
 # Google's names as pods ask for them, and the sandbox's server that stands for each.
 GOOGLE = {
-    STORAGE: ("storage.googleapis.com",),
+    STORAGE: (GOOGLES_NAME,),
     CLOUD: ("oauth2.googleapis.com", "sqladmin.googleapis.com", "www.googleapis.com"),
 }
 

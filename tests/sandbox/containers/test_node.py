@@ -14,7 +14,7 @@ import yaml
 from sandbox import certificates, ports
 from sandbox.certificates import Pair
 from sandbox.cloud.sql import Login
-from sandbox.components import CLOUD, STORAGE
+from sandbox.components import CLOUD, STORAGE, Component, Probe
 from sandbox.containers import (
     cloud_sql,
     containerd,
@@ -51,15 +51,17 @@ CLUSTER = Cluster(
     admin=Pair(F.parent / "admin.crt", F.parent / "admin.key"),
 )
 OWN = Pair(Path("/s/own.crt"), Path("/s/own.key"))
+STORAGE_FOR_PODS = Component("c.node-storage", ("gcs",), Probe("https://127.0.0.1:1/health"), 1)
 CONTAINER = {
     "process": {"cwd": "/", "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}]},
     "mounts": [{"destination": "/proc"}],
 }
 NODE = Node(CLUSTER, PLACE, Equipment({
-    name: Path("/b") / name for name in ("kubelet", "kube-proxy", "coredns", "pause")}, TOOLS, CONTAINER))  # fmt: skip
+    name: Path("/b") / name for name in ("kubelet", "kube-proxy", "coredns", "pause")}, TOOLS, CONTAINER), STORAGE_FOR_PODS)  # fmt: skip
 
 INSIDE = [sys.executable, "-m", "sandbox.containers.enter", "/s/clusters/c/node"]
 ARGV = {
+    "c.node-storage": ["gcs"],
     "c.node": [sys.executable, "-m", "sandbox.containers.namespaces", "/s/clusters/c/node"],
     "c.node-containerd": [*INSIDE, "/p/bin/containerd", "--config=/s/clusters/c/node/containerd.toml"],
     "c.node-kubelet": [
@@ -81,7 +83,7 @@ def test_every_server_is_run_by_this_command() -> None:
 
 
 def test_each_server_is_asked_at_the_nodes_own_address() -> None:
-    assert [one.probe.url for one in node.components(NODE)] == [
+    assert [one.probe.url for one in node.components(NODE)[1:]] == [
         "http://198.18.0.10:10247/healthz", "http://198.18.0.10:1338/v1/metrics", "http://198.18.0.10:10248/healthz",
         "http://198.18.0.10:10256/healthz", "http://198.18.0.10:8053/health", "http://198.18.0.10:10246/healthz",
     ]  # fmt: skip
@@ -89,6 +91,7 @@ def test_each_server_is_asked_at_the_nodes_own_address() -> None:
 
 def test_each_server_starts_after_what_it_needs() -> None:
     assert {one.name: one.after for one in node.components(NODE)} == {
+        "c.node-storage": (),
         "c.node": ("c.apiserver", "google"),
         "c.node-containerd": ("c.node",),
         "c.node-kubelet": ("c.node", "c.node-containerd", "c.apiserver"),
