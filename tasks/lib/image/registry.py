@@ -7,13 +7,14 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 from tasks.lib.background import call
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.google.answers import object_in
-from tasks.lib.image.credentials import Login, login
+from tasks.lib.image.credentials import login
 from tasks.lib.image.reference import DOCKER_HUB, Reference
 from tasks.lib.image.refusals import failed
 from tasks.lib.image.wire import Exchange, Wire, speaks_tls
@@ -204,14 +205,18 @@ class Registry:
 
 def connect(settings: Settings, registry: str) -> Registry:
     """A connection to `registry` (host, or host:port), with the login that this machine has for it."""
-
-    def find_login() -> Login | None:
-        return login(settings.google, registry)
-
     host = HUB_API if registry == DOCKER_HUB else registry
     address, limits = f"{scheme(settings, host)}://{host}", settings.time_limits
     ca_file = settings.registry.ca_file
-    return Registry(Wire(address, find_login, limits.registry_attempt, limits.registry, ca_file))
+    return Registry(
+        Wire(
+            address,
+            partial(login, settings.google, registry),
+            limits.registry_attempt,
+            limits.registry,
+            ca_file,
+        )
+    )
 
 
 def scheme(settings: Settings, host: str) -> str:

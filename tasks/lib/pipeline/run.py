@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from tasks.lib import console
 from tasks.lib.build_variables import BuildVariables, repository_full_name
@@ -31,16 +30,6 @@ from tasks.lib.settings.model import Environment, Settings
 
 Ended = Callable[[Sequence[Result]], None]
 COLOURS = {"SUCCESS": "green", "FAILURE": "red", "TIMEOUT": "red", "CANCELLED": "yellow"}
-
-
-class Launcher(Protocol):
-    """Where steps run: their programs, and the way of files out of their workspace."""
-
-    def launch(self, step: ReadyStep) -> Launch:
-        """The program that is this step."""
-
-    def take(self, place: str, folder: Path) -> None:
-        """Copy a file or folder of the workspace, if it is there, into `folder`."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +78,7 @@ def run_build(settings: Settings, request: Request, ended: Ended = lambda _: Non
     with ExitStack() as stack:
         workspace = stack.enter_context(checkout.copied(request.source, request.variables.commit_sha))
         env = request.sandbox.variables(steps) if request.sandbox else {}
-        launcher: Launcher
+        launcher: containers.Containers | local.Local
         if request.in_containers:
             launcher = stack.enter_context(_in_containers(settings, request, steps, values, env, workspace))
         else:
