@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 AT_ONCE = 8
 
 
-def test_authorities_that_are_not_there_are_named_before_anything_is_asked() -> None:
+def test_missing_ca_file_is_named_before_any_request() -> None:
     settings = checked_in_settings(google={"ca_file": "gone.pem"})
 
     with pytest.raises(
@@ -76,7 +76,7 @@ def revoking(access: Access) -> Iterator[Access]:
         server.shutdown()
 
 
-def test_a_token_that_is_refused_is_renewed_once_for_all_requests_that_carried_it(revoking: Access) -> None:
+def test_refused_token_is_renewed_once_for_all_requests(revoking: Access) -> None:
     def steps() -> Steps[int]:
         response = yield from ask(revoking, Request("GET", revoking.objects_url()))
         return response.status

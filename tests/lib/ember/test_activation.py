@@ -77,9 +77,7 @@ def test_an_upload_can_wait_to_be_activated(access: Access, place: Place, tmp_pa
     expect_served(access, "2")
 
 
-def test_two_activations_at_once_one_wins_and_the_other_is_told(
-    access: Access, place: Place, tmp_path: Path
-) -> None:
+def test_loser_of_two_activations_learns_the_winner(access: Access, place: Place, tmp_path: Path) -> None:
     versions = {uploaded(access, tmp_path, version, Options(activate=False)): version for version in "12"}
     outcomes: dict[str, str] = {}
     barrier = threading.Barrier(2)
@@ -119,9 +117,7 @@ def test_a_revision_with_a_file_missing_is_not_activated(
     assert overview.overview(place).incomplete == {one}
 
 
-def test_a_file_that_visitors_find_and_somebody_changed_is_written_again(
-    access: Access, place: Place, tmp_path: Path
-) -> None:
+def test_upload_repairs_a_changed_file_beside_the_page(access: Access, place: Place, tmp_path: Path) -> None:
     name = uploaded(access, tmp_path, "1")
     stored.put(access, f"{PREFIX}/robots.txt", b"changed")
     with pytest.raises(Failure, match="is not as it should be"):
@@ -133,7 +129,7 @@ def test_a_file_that_visitors_find_and_somebody_changed_is_written_again(
     expect_served(access, "1")
 
 
-def test_what_a_killed_activation_left_is_named_and_put_right(
+def test_leftovers_of_a_killed_activation_are_named_and_repaired(
     access: Access, place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     uploaded(access, tmp_path, "1")
@@ -189,9 +185,7 @@ def written_in_place(access: Access, version: str) -> Mapping[str, bytes]:
     return files
 
 
-def test_what_the_builder_wrote_is_a_revision_that_can_be_gone_back_to(
-    access: Access, place: Place, tmp_path: Path
-) -> None:
+def test_rollback_reaches_what_the_builder_wrote(access: Access, place: Place, tmp_path: Path) -> None:
     before = written_in_place(access, "1")
     uploaded(access, tmp_path, "2")
     expect_served(access, "2")
@@ -201,7 +195,7 @@ def test_what_the_builder_wrote_is_a_revision_that_can_be_gone_back_to(
         assert (answer.headers["Content-Type"], answer.read()) == ("text/html", before["index.html"])
 
 
-def test_an_app_of_which_files_are_missing_is_kept_and_not_gone_back_to(
+def test_incomplete_adopted_app_is_kept_but_not_rolled_back_to(
     access: Access, place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = dict(written_in_place(access, "1"))
@@ -245,16 +239,14 @@ def revisions_by_age(place: Place) -> list[str]:
     return sorted(listed, key=lambda name: name in active[:1])
 
 
-def test_the_same_app_that_the_builder_wrote_sends_no_fingerprinted_file(
-    access: Access, tmp_path: Path
-) -> None:
+def test_uploading_what_the_builder_wrote_sends_no_fingerprinted_file(access: Access, tmp_path: Path) -> None:
     written_in_place(access, "1")
     summary = upload_to(access, EMBER, str(example.write(tmp_path / "1", "1")), PREFIX)
     assert (summary.sent, len(summary.to_relabel)) == (4, 6)
     expect_served(access, "1")
 
 
-def test_an_app_that_is_written_in_place_while_it_is_adopted_is_not_overwritten(
+def test_adopting_never_overwrites_a_page_written_meanwhile(
     access: Access, place: Place, tmp_path: Path
 ) -> None:
     written_in_place(access, "1")
@@ -283,7 +275,7 @@ def as_earlier_versions_did(access: Access, version: str, name: str, history: st
     page.upload_from_string(based, content_type="text/html; charset=utf-8")
 
 
-def test_revisions_of_earlier_versions_can_be_activated_and_gone_back_to(
+def test_revisions_of_earlier_versions_can_be_activated_again(
     access: Access, place: Place, tmp_path: Path
 ) -> None:
     as_earlier_versions_did(access, "1", "0123456789ab", "0123456789ab")

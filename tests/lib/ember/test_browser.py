@@ -54,7 +54,7 @@ def activating(access: Access, names: list[str]) -> Iterator[list[str]]:
 
 
 @pytest.mark.timeout(600)
-def test_a_visitor_never_sees_a_failed_asset_while_revisions_are_activated(
+def test_visitors_see_no_failed_asset_during_activations(
     access: Access, chromium: str, tmp_path: Path
 ) -> None:
     names = [

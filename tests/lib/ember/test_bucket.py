@@ -63,7 +63,7 @@ def google(access: Access) -> Iterator[tuple[Access, dict[str, Any]]]:
         yield replace(access, endpoint=f"http://127.0.0.1:{server.server_port}", bucket="b"), resource
 
 
-def test_what_differs_is_applied_and_then_nothing_differs(google: tuple[Access, dict[str, Any]]) -> None:
+def test_applying_leaves_no_difference(google: tuple[Access, dict[str, Any]]) -> None:
     access, resource = google
     found, now = configuring.observe(access)
     assert [change.part for change in configuring.changes(WANTED, now)] == ["cors", "website", "lifecycle"]
@@ -140,7 +140,7 @@ def test_the_settings_authorities_are_trusted_as_uploads_trust_them(
         assert configuring.observe(way)[1] == EMPTY
 
 
-def test_a_server_that_keeps_nothing_is_told_from_one_that_does(access: Access) -> None:
+def test_server_that_ignores_bucket_configuration_is_recognised(access: Access) -> None:
     found, now = configuring.observe(access)
     with pytest.raises(Failure) as caught:
         configuring.apply(access, found, configuring.wanted(WANTED, now))
@@ -152,7 +152,7 @@ def test_a_missing_bucket_is_named(access: Access) -> None:
         configuring.observe(replace(access, bucket="nowhere"))
 
 
-def test_a_server_that_cannot_be_reached_is_waited_for_no_longer_than_the_limit(
+def test_unreachable_server_times_out_at_the_limit(
     google: tuple[Access, dict[str, Any]],
 ) -> None:
     nowhere = "http://127.0.0.1:1"
@@ -168,14 +168,14 @@ def test_a_change_shows_both_sides() -> None:
     assert str(change) == 'website:\n  - {}\n  + {"mainPageSuffix": "index.html"}'
 
 
-def test_looking_and_changing_do_not_go_together() -> None:
+def test_plan_and_apply_do_not_go_together() -> None:
     configuring.check_options(plan=True, apply=False)
     configuring.check_options(plan=False, apply=True)
     with pytest.raises(UsageError, match="--plan and --apply do not go together"):
         configuring.check_options(plan=True, apply=True)
 
 
-def test_what_differs_has_an_exit_code_of_its_own() -> None:
+def test_differences_have_their_own_exit_code() -> None:
     changes = configuring.changes(WANTED, EMPTY)
     assert configuring.told(changes) == "3 parts differ."
     assert configuring.told(changes[:1]) == "1 part differs."

@@ -33,7 +33,7 @@ def test_a_session_that_has_run_out_is_not_taken_up(tmp_path: Path) -> None:
     assert not old.exists()
 
 
-def test_without_a_folder_to_write_sessions_last_as_long_as_this_process(
+def test_unwritable_folder_keeps_sessions_in_memory(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "state").write_text("a file where the folder should be")
@@ -47,7 +47,7 @@ def test_without_a_folder_to_write_sessions_last_as_long_as_this_process(
     assert checkpoints.load("one") == ("", 0)
 
 
-def test_what_is_no_session_is_passed_over(tmp_path: Path) -> None:
+def test_unreadable_session_is_ignored(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save("one", "http://one", 0)
     (file,) = tmp_path.iterdir()

@@ -81,7 +81,7 @@ def test_other_header_rules_are_not_copied_over(access: Access, tmp_path: Path) 
     assert (summary.sent, summary.copied) == (4, 0)
 
 
-def test_what_cannot_be_copied_onto_itself_is_sent_where_nothing_is(access: Access) -> None:
+def test_file_whose_renewal_fails_is_sent(access: Access) -> None:
     for answer in (404, 412):
         steps = sending.copied(access, Copy(SEND, "p/a.js"))
         next(steps)
@@ -99,7 +99,7 @@ def test_a_target_that_somebody_else_wrote_is_left_alone(access: Access) -> None
         steps.send(Response(200, b'{"name": "p/a.js", "generation": "8"}'))
 
 
-def test_an_object_that_was_removed_before_its_headers_were_changed_is_no_missing_bucket(
+def test_relabelling_a_removed_object_says_it_was_changed(
     access: Access,
 ) -> None:
     steps = objects.relabel(access, "p/a.js", 7, revisions.MANIFEST_HEADERS)
@@ -109,7 +109,7 @@ def test_an_object_that_was_removed_before_its_headers_were_changed_is_no_missin
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"status": "ok"}', b"<html>"])
-def test_a_copy_that_something_else_answers_is_not_asked_for_for_ever(access: Access, body: bytes) -> None:
+def test_foreign_answer_to_a_copy_fails_at_once(access: Access, body: bytes) -> None:
     steps = sending.copied(access, Copy(SEND, "q/a.js"))
     next(steps)
     with pytest.raises(Failure, match="something else did"):

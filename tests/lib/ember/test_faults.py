@@ -150,7 +150,7 @@ def one_run(seed: int, access: Access, proxy: FaultProxy, folder: Path) -> str:
 
 
 @pytest.mark.timeout(max(580, 4 * RUNS))
-def test_random_faults_end_with_an_equal_bucket_or_an_exact_error(
+def test_random_faults_end_in_success_or_an_exact_error(
     access: Access, proxy: FaultProxy, tmp_path: Path
 ) -> None:
     outcomes = Counter(one_run(seed, access, proxy, tmp_path) for seed in range(RUNS))
@@ -184,9 +184,7 @@ def test_a_lasting_refusal_says_what_is_missing(access: Access, proxy: FaultProx
     assert caught.value.exit_code == 1
 
 
-def test_an_outage_times_out_and_the_next_run_sends_the_rest(
-    access: Access, proxy: FaultProxy, tmp_path: Path
-) -> None:
+def test_run_after_an_outage_sends_the_rest(access: Access, proxy: FaultProxy, tmp_path: Path) -> None:
     files = {"index.html": b"<html>", "m.bin": os.urandom(1 << 20)}
     source = archives.saved(tmp_path, archives.zipped(files))
     proxy.plan(7, ("503",), 1.0)
@@ -227,7 +225,7 @@ def of_sessions(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> Callable[
 Going = Callable[..., list[str]]
 
 
-def test_a_part_that_was_cut_off_goes_on_where_the_session_says(
+def test_cut_off_part_resumes_where_the_session_says(
     access: Access, proxy: FaultProxy, tmp_path: Path, of_sessions: Going
 ) -> None:
     ember = structs.replace(EMBER, resumable_part=4 << 20)
@@ -241,7 +239,7 @@ def test_a_part_that_was_cut_off_goes_on_where_the_session_says(
     assert listed(access, "p")["film.bin"] == content.checksum([film])
 
 
-def test_what_is_sent_twice_counts_once(
+def test_bytes_sent_twice_count_once(
     access: Access, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_sessions: Going
 ) -> None:
     _, source = app_with_film(tmp_path, 2 << 20)
@@ -257,7 +255,7 @@ def test_what_is_sent_twice_counts_once(
     assert progress._bytes == progress._all_bytes
 
 
-def test_a_session_that_finished_unheard_is_not_sent_again(
+def test_finished_session_is_not_sent_again(
     access: Access, proxy: FaultProxy, tmp_path: Path, of_sessions: Going
 ) -> None:
     ember = structs.replace(EMBER, resumable_part=4 << 20)
@@ -268,7 +266,7 @@ def test_a_session_that_finished_unheard_is_not_sent_again(
     assert listed(access, "p")["film.bin"] == content.checksum([film])
 
 
-def test_a_session_that_is_gone_is_begun_again(
+def test_lost_session_is_begun_again(
     access: Access, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     film, source = app_with_film(tmp_path, 2 << 20)
@@ -286,7 +284,7 @@ def test_a_session_that_is_gone_is_begun_again(
     assert listed(access, "p")["film.bin"] == content.checksum([film])
 
 
-def test_a_session_that_has_more_than_was_remembered_passes_over_it(
+def test_session_ahead_of_its_checkpoint_skips_sent_bytes(
     access: Access, proxy: FaultProxy, tmp_path: Path, of_sessions: Going
 ) -> None:
     ember = structs.replace(EMBER, resumable_part=1 << 20)
@@ -303,7 +301,7 @@ def test_a_session_that_has_more_than_was_remembered_passes_over_it(
     assert listed(access, "p")["film.bin"] == content.checksum([film])
 
 
-def test_a_wait_beyond_the_limit_that_a_session_asks_for_is_not_waited(
+def test_session_asking_to_wait_beyond_the_limit_times_out(
     access: Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, source = app_with_film(tmp_path, 2 << 20)
@@ -321,7 +319,7 @@ def test_a_wait_beyond_the_limit_that_a_session_asks_for_is_not_waited(
     assert caught.value.why.startswith("The last of 1 attempts: 503 busy")
 
 
-def test_a_server_that_ends_a_session_when_asked_is_sent_the_file_anew(
+def test_file_is_sent_again_when_its_session_ends(
     access: Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     film, source = app_with_film(tmp_path, 2 << 20)
@@ -339,7 +337,7 @@ def test_a_server_that_ends_a_session_when_asked_is_sent_the_file_anew(
     assert listed(access, "p")["film.bin"] == content.checksum([film])
 
 
-def test_a_large_file_goes_on_in_the_next_run_where_the_last_one_ended(
+def test_large_file_resumes_in_the_next_run(
     access: Access, proxy: FaultProxy, tmp_path: Path, of_sessions: Going
 ) -> None:
     files = {"index.html": b"<html>", "m.bin": os.urandom(2 << 20)}
@@ -376,7 +374,7 @@ upload_to(access, ember, source, "p")
 ARRIVED = 20
 
 
-def test_a_killed_upload_run_again_sends_only_what_is_missing(
+def test_rerun_after_a_kill_sends_only_what_is_missing(
     access: Access, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripts = [b"let a;" * n for n in range(1, 200)]

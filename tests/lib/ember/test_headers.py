@@ -42,7 +42,7 @@ def test_what_is_packed_itself_may_be_gzip(content_type: str, may_be: bool) -> N
     assert may_be_gzip(content_type) is may_be
 
 
-def test_for_each_header_the_first_rule_that_speaks_of_it_wins() -> None:
+def test_first_rule_that_sets_a_header_wins() -> None:
     rules = Rules(
         [
             HeaderRule(path=r".*\.dat", content_type="text/x-data"),

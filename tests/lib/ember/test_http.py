@@ -27,7 +27,7 @@ def asking(access: Access, log: list[str], name: str, times: int = 1) -> Steps[N
     log.append(f"{name} ended")
 
 
-def test_jobs_run_side_by_side_up_to_the_number_of_connections(access: Access, pool: Pool) -> None:
+def test_jobs_run_in_parallel_up_to_the_connection_limit(access: Access, pool: Pool) -> None:
     log: list[str] = []
     pool.run(Job(asking(access, log, str(number), 3)) for number in range(9))
     assert log[:3] == ["0 began", "1 began", "2 began"]
@@ -53,7 +53,7 @@ def test_jobs_that_hold_much_memory_wait_for_one_another(access: Access, pool: P
     assert log == ["0 began", "0 ended", "1 began", "1 ended"]
 
 
-def test_an_error_in_a_job_ends_the_others_and_the_pool_serves_again(access: Access, pool: Pool) -> None:
+def test_job_error_ends_the_others_but_not_the_pool(access: Access, pool: Pool) -> None:
     closed: list[str] = []
 
     def patient() -> Steps[None]:
@@ -75,7 +75,7 @@ def test_an_error_in_a_job_ends_the_others_and_the_pool_serves_again(access: Acc
     assert log == ["next began", "next ended"]
 
 
-def test_a_request_that_cannot_be_made_ends_its_own_job_too(access: Access, pool: Pool) -> None:
+def test_unmakeable_request_ends_its_own_job(access: Access, pool: Pool) -> None:
     closed: list[str] = []
 
     def unreadable() -> IO[bytes]:

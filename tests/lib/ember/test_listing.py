@@ -63,7 +63,7 @@ def names(access: Access) -> list[str]:
     return written
 
 
-def test_a_real_server_lists_the_same_in_ranges_and_in_pages(
+def test_real_server_lists_ranges_and_pages_alike(
     access: Access, pool: Pool, names: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = listing.below(pool, access, "p/")

@@ -36,7 +36,7 @@ def lacks(address: str) -> str:
     ],
 )
 @pytest.mark.parametrize("served_at", [AT, ""])
-def test_what_a_page_loads_in_vain_is_found(index: str, lacking: list[str], served_at: str) -> None:
+def test_missing_files_of_a_page_are_found(index: str, lacking: list[str], served_at: str) -> None:
     assert found(index, served_at) == [lacks(one) for one in lacking]
 
 
@@ -63,7 +63,7 @@ def test_an_address_that_no_browser_understands_is_passed_over(served_at: str) -
     assert found(page, served_at) == []
 
 
-def test_the_files_that_a_page_lacks_are_those_of_its_own_app() -> None:
+def test_only_the_apps_own_missing_files_count_as_lacking() -> None:
     page = b"<script src=gone.js></script><img src=/static/x.png><img src=gone.js><link rel=icon href=assets/app.js>"
     assert lacking(page, FILES, AT) == lacking(page, FILES, "") == ["gone.js"]
     assert lacking(f"<script src={AT}assets/gone.js></script>".encode(), FILES, AT) == ["assets/gone.js"]

@@ -135,15 +135,13 @@ def test_copies_take_the_place_of_sending_the_very_same_file(
     }
 
 
-def test_what_is_not_in_the_bucket_any_more_is_no_source() -> None:
+def test_removed_object_is_no_source_of_a_copy() -> None:
     one = entry("a.js", b"y", Headers("text/javascript"), True)
     assert copying(plan([one], live, {}), [one], lambda _: "earlier/a.js", ()).copy == []
 
 
 @given(ENTRIES, LISTINGS)
-def test_what_a_pruning_is_about_to_remove_is_written_again(
-    entries: list[Entry], listing: list[Remote]
-) -> None:
+def test_planned_removals_are_renewed(entries: list[Entry], listing: list[Remote]) -> None:
     there = by_name(listing)
     decided = plan(entries, live, there, {(one.name, one.generation) for one in listing})
     assert (decided.unchanged, decided.relabel) == (0, [])
@@ -153,7 +151,7 @@ def test_what_a_pruning_is_about_to_remove_is_written_again(
     }
 
 
-def test_a_fingerprinted_file_with_other_content_is_told_and_one_nobody_can_tell_of_is_not() -> None:
+def test_only_known_other_content_of_a_fingerprinted_file_clashes() -> None:
     one = replace(entry("a.js", b"y" * 99, Headers("text/javascript"), True), shared=True)
     other = Remote(live(one), 99, 7, one.headers, "", None, 3)
     assert plan([one], live, {other.name: other}).clashing == [live(one)]

@@ -42,7 +42,7 @@ def test_a_log_gets_a_line_every_ten_seconds(
     assert lines[0].startswith("uploading: 10 of 40 files, 1000 B of 3.9 KiB, 100 B/s")
 
 
-def test_bytes_of_a_large_file_count_while_it_is_on_its_way() -> None:
+def test_progress_counts_bytes_of_a_large_file_while_sending() -> None:
     shown = Progress()
     shown.expect(2, 4096)
     shown.moved(1024)
@@ -101,7 +101,7 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "uploading" in capsys.readouterr().err
 
 
-def test_what_is_over_at_once_draws_no_bar(
+def test_short_upload_draws_no_bar(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     at_a_terminal(monkeypatch)
@@ -112,7 +112,7 @@ def test_what_is_over_at_once_draws_no_bar(
     assert capsys.readouterr().err == ""
 
 
-def test_an_upload_that_ends_while_its_bar_is_made_shows_none(
+def test_upload_ending_early_shows_no_bar(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("tasks.lib.ember.progress.SECONDS_BEFORE_BAR", 0)

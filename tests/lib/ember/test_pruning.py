@@ -72,7 +72,7 @@ def test_numbers_that_make_no_sense_are_bad_usage(place: Place, keep: int, days:
         pruned(place, keep, days)
 
 
-def test_where_there_is_no_revision_nothing_is_pruned(access: Access, place: Place) -> None:
+def test_pruning_without_revisions_fails(access: Access, place: Place) -> None:
     stored.put(access, f"{PREFIX}/assets/app-{'0' * 32}.js", b"of a prefix that was mistyped")
     before = stored.contents(access, f"{PREFIX}/")
     with pytest.raises(Failure, match="Nothing was pruned") as caught:
@@ -103,7 +103,7 @@ def test_revisions_that_were_never_activated_are_pruned_too(
     assert list(stored.blobs(access, f"{PREFIX}/")) == [orphan.removeprefix(f"{PREFIX}/")]
 
 
-def test_beside_a_page_of_another_program_no_fingerprinted_file_goes(
+def test_page_of_another_program_keeps_all_fingerprinted_files(
     access: Access, place: Place, tmp_path: Path
 ) -> None:
     name = uploaded(access, tmp_path, "1", STORED)
@@ -114,9 +114,7 @@ def test_beside_a_page_of_another_program_no_fingerprinted_file_goes(
     assert left.keys() == {path for path in example.files("1") if path.startswith("assets/")}
 
 
-def test_a_first_activation_keeps_the_day_on_which_it_was_uploaded(
-    access: Access, place: Place, tmp_path: Path
-) -> None:
+def test_first_activation_keeps_the_upload_date(access: Access, place: Place, tmp_path: Path) -> None:
     name = uploaded(access, tmp_path, "1", STORED)
     before = revisions.listed(place).revisions[name]
     overview.activate_chosen(place, name)
@@ -127,9 +125,7 @@ def test_a_first_activation_keeps_the_day_on_which_it_was_uploaded(
     assert pruned(place) == [NOTHING]  # its activation may be under way
 
 
-def test_where_the_active_revision_has_no_manifest_nothing_is_pruned(
-    access: Access, place: Place, tmp_path: Path
-) -> None:
+def test_missing_active_manifest_stops_pruning(access: Access, place: Place, tmp_path: Path) -> None:
     name = uploaded(access, tmp_path, "1")
     stored.remove(access, f"{PREFIX}/revisions/{name}.json")
     with pytest.raises(Failure, match="Nothing was pruned") as caught:
@@ -138,7 +134,7 @@ def test_where_the_active_revision_has_no_manifest_nothing_is_pruned(
     assert example.files("1").keys() <= stored.blobs(access, f"{PREFIX}/").keys()
 
 
-def test_what_an_ended_upload_left_goes_after_a_day(
+def test_leftovers_of_an_ended_upload_go_after_a_day(
     access: Access, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = uploaded(access, tmp_path, "1", Options(activate=False))
@@ -186,7 +182,7 @@ def test_pruning_goes_on_where_another_was_killed(
     assert pruned(place, 9, 30) == [NOTHING]
 
 
-def test_an_upload_writes_again_what_a_pruning_is_about_to_remove(
+def test_upload_renews_files_that_a_pruning_will_remove(
     access: Access, place: Place, tmp_path: Path, ended_pruning: tuple[str, str, str]
 ) -> None:
     def generations() -> set[tuple[str, int]]:
@@ -201,7 +197,7 @@ def test_an_upload_writes_again_what_a_pruning_is_about_to_remove(
     assert not revisions.listed(place).prunings
 
 
-def test_an_activation_writes_again_what_a_pruning_is_about_to_remove(
+def test_activation_renews_files_that_a_pruning_will_remove(
     access: Access, place: Place, tmp_path: Path, ended_pruning: tuple[str, str, str]
 ) -> None:
     name = uploaded(access, tmp_path, "1", Options(activate=False))
@@ -212,7 +208,7 @@ def test_an_activation_writes_again_what_a_pruning_is_about_to_remove(
     assert stored.bucket(access).get_blob(blob.name).generation != blob.generation
 
 
-def test_what_is_activated_while_it_is_being_pruned_gets_its_manifest_back(
+def test_activating_during_pruning_restores_the_manifest(
     access: Access, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two, _ = (uploaded(access, tmp_path, version) for version in "123")
@@ -242,7 +238,7 @@ def test_the_page_is_renewed_and_otherwise_as_it_was(access: Access, place: Plac
         assert getattr(after, what) == getattr(before, what)
 
 
-def test_what_is_not_the_tools_own_is_left_alone(access: Access, place: Place, tmp_path: Path) -> None:
+def test_objects_of_other_programs_stay(access: Access, place: Place, tmp_path: Path) -> None:
     for version in "12":
         uploaded(access, tmp_path, version)
     others = [

@@ -133,7 +133,7 @@ def test_visitors_of_a_real_app_never_see_a_mixture(
     assert done["removed"] == done["rounds"] >= ROUNDS
 
 
-def test_a_chunk_that_is_asked_for_outside_the_app_is_refused(access: Access) -> None:
+def test_chunk_loaded_from_outside_the_app_is_refused(access: Access) -> None:
     """ember-auto-import asks for chunks at /assets/, whatever fingerprint.prepend is."""
     build = ember_build.built("1", Kind(AT))
     with pytest.raises(Failure, match="No browser could run this app") as caught:
@@ -142,9 +142,7 @@ def test_a_chunk_that_is_asked_for_outside_the_app_is_refused(access: Access) ->
     assert stored.contents(access, "") == {}
 
 
-def test_integrity_hashes_of_a_real_build_are_right_until_a_file_changes(
-    access: Access, tmp_path: Path
-) -> None:
+def test_changed_file_fails_its_integrity_hash(access: Access, tmp_path: Path) -> None:
     build = copytree(ember_build.built("1", RELATIVE), tmp_path / "dist")
     assert "integrity=" in (build / "index.html").read_text()
     script = next(build.glob("assets/study-*.js"))

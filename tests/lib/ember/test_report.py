@@ -105,7 +105,7 @@ def test_revisions_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == [{**row, "active": True, "complete": True}]
 
 
-def test_what_was_allowed_although_it_is_broken_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+def test_allowed_problems_are_warnings(capsys: pytest.CaptureFixture[str]) -> None:
     report.one(summary(broken=["a.js: it is gzip"]), Options(allow_broken=True), False)
 
     assert capsys.readouterr().err.splitlines()[0] == "warning: a.js: it is gzip"

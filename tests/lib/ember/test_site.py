@@ -55,7 +55,7 @@ def uploaded(
     return summary
 
 
-def test_what_fails_is_named_and_listed_for_the_next_run(
+def test_failed_apps_are_listed_for_the_next_run(
     access: Access, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wanted = site.read_manifest(manifest)
@@ -94,7 +94,7 @@ def test_the_rest_names_archives_as_the_manifest_does(tmp_path: Path) -> None:
     }
 
 
-def test_a_site_that_a_full_disk_ends_lists_what_is_left(
+def test_site_upload_on_a_full_disk_lists_the_rest(
     access: Access, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(place: Place, *rest: Any) -> UploadSummary:
@@ -120,7 +120,7 @@ def test_a_uuid_that_leads_elsewhere_is_refused(access: Access, manifest: Path, 
 @pytest.mark.parametrize(
     ("prefix", "lies_in"), [("experiments/", "experiments/"), ("a/b/", "a/b/"), ("", "")]
 )
-def test_a_prefix_of_the_settings_may_end_in_a_slash_or_be_none(
+def test_configured_prefix_may_end_in_a_slash_or_be_empty(
     access: Access, manifest: Path, prefix: str, lies_in: str
 ) -> None:
     """As --prefix may end in one."""
@@ -152,9 +152,7 @@ def test_all_archives_together_make_no_more_connections_than_are_allowed(
     assert 0 < sum(one.connections for one in done.done.values()) <= connections
 
 
-def test_every_app_arrives_whole_and_its_page_last_whatever_goes_wrong_on_the_way(
-    access: Access, manifest: Path
-) -> None:
+def test_site_upload_survives_faults_and_writes_pages_last(access: Access, manifest: Path) -> None:
     ember = structs.replace(EMBER, connections=6, resumable_above=1 << 10, resumable_part=256 << 10)
     with fault_proxy.running(access.endpoint) as proxy:
         proxy.plan(7, fault_proxy.PASSING, 0.1)
@@ -175,7 +173,7 @@ def listed(access: Access, prefix: str) -> dict[str, datetime]:
     return {item["name"].removeprefix(prefix): datetime.fromisoformat(item["timeCreated"]) for item in items}
 
 
-def test_a_site_that_is_told_to_end_lists_what_is_left(
+def test_terminated_site_upload_lists_what_is_left(
     access: Access, manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def ending(place: Place, *rest: Any) -> UploadSummary:
@@ -196,7 +194,7 @@ def test_a_site_that_is_told_to_end_lists_what_is_left(
         assert overview(place).listed.revisions == {}
 
 
-def test_a_path_that_cannot_be_looked_at_does_not_stop_the_others(access: Access, manifest: Path) -> None:
+def test_unreadable_archive_path_does_not_stop_other_apps(access: Access, manifest: Path) -> None:
     wanted = {"long": "x" * 300, "zero": "a\0b", "sound": str(manifest.parent / "1.zip")}
     done = uploaded(access, wanted)
     assert set(done.done) == {"sound"}
@@ -204,7 +202,7 @@ def test_a_path_that_cannot_be_looked_at_does_not_stop_the_others(access: Access
     assert "null byte" in done.failed["zero"]
 
 
-def test_what_is_left_of_the_rest_is_the_rest(tmp_path: Path) -> None:
+def test_next_run_shortens_the_list_of_the_rest(tmp_path: Path) -> None:
     rest = tmp_path / "site.rest.yaml"
     rest.write_text("a: a.zip\nb: b.zip\n")
     done = site.SiteSummary({"a": UploadSummary("")}, {"b": "It is refused."})
@@ -214,7 +212,7 @@ def test_what_is_left_of_the_rest_is_the_rest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failed", [{"u": "why"}, {}])
-def test_what_was_done_is_told_where_the_list_of_the_rest_cannot_be_written(
+def test_unwritable_list_of_the_rest_does_not_hide_the_summary(
     tmp_path: Path, failed: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "site.rest.yaml").mkdir()
@@ -230,7 +228,7 @@ def test_every_app_of_the_site_is_served(access: Access, manifest: Path) -> None
             assert verify(place, "", EMBER.bucket.cors).endswith("served as it should be.")
 
 
-def test_a_dry_run_shows_each_app_and_leaves_the_list_of_the_rest_alone(
+def test_dry_run_of_a_site_writes_no_list(
     access: Access, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = Options(dry_run=True)
@@ -281,7 +279,7 @@ def test_a_manifest_and_an_archive_do_not_go_together() -> None:
     "text",
     ["- a\n- b\n", "a: 1\n", "a: [", "", "a/b: c.zip", "[a]: b", "a:\n", '"": c.zip', "? \n: c.zip", 'a: ""'],
 )
-def test_a_manifest_that_is_no_list_of_archives_is_bad_usage(tmp_path: Path, text: str) -> None:
+def test_manifest_without_archives_is_bad_usage(tmp_path: Path, text: str) -> None:
     path = tmp_path / "site.yaml"
     path.write_text(text)
     with pytest.raises(UsageError, match="The manifest"):

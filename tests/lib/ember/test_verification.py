@@ -154,12 +154,12 @@ def test_a_sound_revision_verifies(access: Access, place: Place, tmp_path: Path,
     assert verify(place, name if not is_active else "", EMBER.bucket.cors) == sentence
 
 
-def test_where_nothing_is_active_that_is_said(access: Access, place: Place) -> None:
+def test_verify_without_an_active_revision_fails(access: Access, place: Place) -> None:
     with pytest.raises(Failure, match=f"No revision is active at {PREFIX}/"):
         verify(place, "", EMBER.bucket.cors)
 
 
-def test_everything_that_is_wrong_is_named_and_uploading_again_corrects_it(
+def test_verify_names_all_problems_and_uploading_fixes_them(
     access: Access, place: Place, tmp_path: Path
 ) -> None:
     name = uploaded(access, tmp_path, "1")
@@ -208,7 +208,7 @@ def test_a_damaged_manifest_is_named_and_written_by_uploading_again(
     assert verify(place, "", EMBER.bucket.cors).endswith("served as it should be.")
 
 
-def test_an_active_revision_without_its_manifest_fails_and_is_announced_by_uploading_again(
+def test_uploading_again_restores_a_missing_active_manifest(
     access: Access, place: Place, tmp_path: Path
 ) -> None:
     manifest = f"{PREFIX}/revisions/{uploaded(access, tmp_path, '1')}.json"

@@ -68,7 +68,7 @@ def test_a_single_folder_around_the_app_is_left_out(tmp_path: Path, kind: str) -
     assert [entry.path for entry in inventory.entries] == list(FILES)
 
 
-def test_what_finder_adds_is_passed_over(tmp_path: Path) -> None:
+def test_files_added_by_finder_are_ignored(tmp_path: Path) -> None:
     data = archives.zipped({**FILES, "__MACOSX/._index.html": b"?", "assets/.DS_Store": b"?"})
     inventory = inspect(opened(tmp_path, data), "p/", EMBER)
     assert {entry.path for entry in inventory.entries} == set(FILES)
@@ -85,7 +85,7 @@ def test_a_missing_archive_is_bad_usage(tmp_path: Path) -> None:
         open_archive(str(tmp_path / "none.zip"), EMBER.limits)
 
 
-def test_no_archive_is_bad_usage_and_not_this_folder() -> None:
+def test_missing_archive_option_is_bad_usage() -> None:
     with pytest.raises(UsageError, match="No archive was named"):
         open_archive("", EMBER.limits)
 
