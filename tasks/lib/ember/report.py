@@ -114,6 +114,8 @@ def revisions(found: Overview, json: bool) -> None:
                 "size": r.size,
                 "active": r.name == page.name,
                 "complete": r.name not in found.incomplete,
+                # Files beside the page that are not the active revision's.
+                "strays": found.strays if r.name == page.name else [],
             }
             for r in listed
         ]

@@ -102,7 +102,15 @@ def test_an_active_revision_that_is_not_listed_is_told(
 def test_revisions_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     report.revisions(overview("bb", listed=REVISIONS[:1]), True)
     row = {"name": "bb", "created": "2026-02-01T00:00:00+00:00", "files": 3, "size": 2048}
-    assert json.loads(capsys.readouterr().out) == [{**row, "active": True, "complete": True}]
+    assert json.loads(capsys.readouterr().out) == [{**row, "active": True, "complete": True, "strays": []}]
+
+
+def test_strays_stand_in_the_active_revisions_json(capsys: pytest.CaptureFixture[str]) -> None:
+    found = overview("bb")
+    found.strays = ["p/robots.txt"]
+    report.revisions(found, True)
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["name"]: row["strays"] for row in rows} == {"bb": ["p/robots.txt"], "aa": [], "cc": []}
 
 
 def test_allowed_problems_are_warnings(capsys: pytest.CaptureFixture[str]) -> None:
