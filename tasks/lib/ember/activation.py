@@ -59,12 +59,14 @@ class Complete(Struct):
         there: what the bucket holds.
         doomed: what prunings are about to remove.
         revision: its manifest, as it was listed before the files were.
+        index: its page, or the beginning of that, where it is known.
     """
 
     entries: Sequence[Entry]
     there: Mapping[str, Remote]
     doomed: Collection[Version] = ()
     revision: Revision | None = None
+    index: bytes = b""
 
 
 def page_of(item: Item | None) -> Page:
@@ -195,9 +197,7 @@ def _publish(place: Place, name: str, found: Complete, history: Sequence[str], p
     if not page.history:
         history = [*history, *adopt(place, found.there)]
     index = next(entry for entry in found.entries if entry.path == INDEX)
-    data = place.pool.ask(objects.fetch(place.access, place.kept(name)(index)))
-    if data is None:
-        raise objects.changed(place.kept(name)(index))
+    data = found.index if len(found.index) == index.size else _kept_page(place, place.kept(name)(index))
     beside = _beside_page(place, name, found)
     expect_no_clash(beside)
     if page.generation == ABSENT and found.revision:
@@ -207,6 +207,13 @@ def _publish(place: Place, name: str, found: Complete, history: Sequence[str], p
     notes = {HISTORY_KEY: ",".join(history), ACTIVATION_KEY: os.urandom(8).hex()}
     send = Send(index, place.live(index), page.generation)
     place.pool.ask(sending.write(place.access, send, data, notes))
+
+
+def _kept_page(place: Place, name: str) -> bytes:
+    data = place.pool.ask(objects.fetch(place.access, name))
+    if data is None:
+        raise objects.changed(name)
+    return data
 
 
 def complete(place: Place, name: str) -> Complete:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from tasks.lib.ember import content, listing, objects, sending
 from tasks.lib.ember.entry import Entry
 from tasks.lib.ember.headers import Headers
-from tasks.lib.ember.http import Job
+from tasks.lib.ember.http import Job, Steps
 from tasks.lib.ember.objects import ABSENT, Item, Plain, remote_of
 from tasks.lib.ember.place import MANIFEST, PRUNING, Place
 from tasks.lib.ember.plan import DIGEST_NOTED, Send, Version
@@ -84,9 +84,14 @@ def identity(entries: Iterable[Entry]) -> str:
 
 
 def listed(place: Place) -> Listed:
+    """The revisions at a place."""
+    return place.pool.ask(listing_of(place))
+
+
+def listing_of(place: Place) -> Steps[Listed]:
     """The revisions at a place; what else somebody put into their folder is none of them."""
     found = Listed({}, [], {})
-    for item in place.pool.ask(listing.directly_in(place.access, place.revisions)):
+    for item in (yield from listing.directly_in(place.access, place.revisions)):
         path = place.path(item.name)
         if PRUNING.fullmatch(path):
             found.prunings.append(item)

@@ -43,6 +43,19 @@ class Upload(Struct):
     progress: Progress
 
 
+class _Beginning(Struct):
+    """What was there when an upload began.
+
+    Args:
+        listed: the revisions with this one, and the prunings that may not have seen its manifest.
+        seen_after_page: whether the manifest was there once the page was known; else it is looked up.
+    """
+
+    listed: revisions.Listed
+    page: activation.Page
+    seen_after_page: bool
+
+
 def upload(
     settings: "Settings", environment: "Environment", source: str, prefix: str, options: Options = ACTIVATED
 ) -> UploadSummary:  # fmt: skip
@@ -129,10 +142,10 @@ def _judge(summary: UploadSummary, options: Options) -> None:
 
 def _round(one: Upload) -> None:
     """Announce the revision, send what is missing, and serve it."""
-    place, entries, summary = one.place, one.inventory.entries, one.summary
-    name = summary.revision = revisions.identity(entries)
-    listed = _announced(one, name)
-    complete, now = _seen(one, name, listed)
+    place, summary = one.place, one.summary
+    name = summary.revision = revisions.identity(one.inventory.entries)
+    began = _announced(one, name)
+    complete, now = _seen(one, name, began.listed), began.page
     summary.active = now.name
     decided = _decided(one, name, complete, now)
     _note(summary, one.inventory, decided)
@@ -141,10 +154,11 @@ def _round(one: Upload) -> None:
     activation.expect_no_clash(decided)
     Transfer(place, one.archive, one.inventory, summary, one.progress).carry_out(decided)
     if not one.options.activate:
-        _expect_announced(place, name, listed)
+        _expect_announced(place, name, began.listed)
         _put_back(one, now, complete)
     elif not activation.is_served(place, name, complete, now):
-        _expect_announced(place, name, listed)
+        if not began.seen_after_page:
+            _expect_announced(place, name, began.listed)
         if now.name == name:
             summary.put_back = activation.strays(place, name, complete)
         history = revisions.activated(now.history, name)
@@ -152,34 +166,36 @@ def _round(one: Upload) -> None:
         summary.active = name
 
 
-def _announced(one: Upload, name: str) -> revisions.Listed:
-    """The revisions with this one, and the prunings that may not have seen its manifest.
+def _announced(one: Upload, name: str) -> _Beginning:
+    """What is there, with this revision's manifest.
 
     Raises:
         Gone: a pruning has removed the manifest at once.
 
     """
-    listed = revisions.listed(one.place)
+    place = one.place
+    item, listed = place.pool.run(
+        [Job(objects.look_up(place.access, place.index)), Job(revisions.listing_of(place))]
+    )
+    page = activation.page_of(item)
     if one.options.dry_run:
-        return listed
-    generation = revisions.announce(one.place, name, one.inventory.entries, listed)
-    if generation != listed.generation(name):
-        listed = revisions.listed(one.place)
+        return _Beginning(listed, page, seen_after_page=False)
+    generation = revisions.announce(place, name, one.inventory.entries, listed)
+    is_new = generation != listed.generation(name)
+    if is_new:
+        listed = revisions.listed(place)
     if generation != listed.generation(name):
         raise _removed(name)
-    return listed
+    return _Beginning(listed, page, seen_after_page=is_new)
 
 
-def _seen(one: Upload, name: str, listed: revisions.Listed) -> tuple[Complete, activation.Page]:
-    """What the bucket holds, and the page, both looked up after the manifest was there."""
+def _seen(one: Upload, name: str, listed: revisions.Listed) -> Complete:
+    """What the bucket holds, looked up after the manifest was there."""
     place, entries = one.place, one.inventory.entries
     doomed = revisions.doomed(place, listed.prunings)
-    looking = Job(objects.look_up(place.access, place.index))
     kept = place.kept(name)
-    listings = listing.jobs(place.access, place.prefix, [kept(entry) for entry in entries])
-    item, *found = place.pool.run([looking, *listings])
-    there = listing.together(found)
-    return Complete(entries, there, doomed, listed.revisions.get(name)), activation.page_of(item)
+    there = listing.below(place.pool, place.access, place.prefix, [kept(entry) for entry in entries])
+    return Complete(entries, there, doomed, listed.revisions.get(name), one.inventory.index)
 
 
 def _decided(one: Upload, name: str, complete: Complete, now: activation.Page) -> Plan:

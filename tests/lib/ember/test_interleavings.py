@@ -286,7 +286,7 @@ KILLED = [
 
 
 @pytest.mark.parametrize(("start", "killed"), KILLED)
-def test_whatever_was_killed_another_upload_and_pruning_complete(app: App, start: str, killed: str) -> None:
+def test_upload_and_pruning_recover_from_any_kill(app: App, start: str, killed: str) -> None:
     """At each request."""
     for state in app.states(started(app, start), getattr(app, killed)("1")):
         assert app.broken(state.bucket) == []
@@ -296,7 +296,7 @@ def test_whatever_was_killed_another_upload_and_pruning_complete(app: App, start
         assert not any("/pruning-" in name for name in after.objects)
 
 
-def test_a_file_is_of_another_revision_only_until_the_page_follows(app: App) -> None:
+def test_activation_mixes_revisions_only_until_the_page_follows(app: App) -> None:
     """What visitors can see of an activation: the page as it was, beside files that are new already."""
     seen = [
         (app.served(state.bucket), app.mixed(state.bucket))
@@ -311,9 +311,7 @@ NEXT = ["prune", "store", "upload", "activate", "roll_back"]
 
 @pytest.mark.parametrize("version", ["2", "3"])
 @pytest.mark.parametrize("operation", NEXT)
-def test_whatever_comes_next_ends_what_a_killed_activation_left(
-    app: App, operation: str, version: str
-) -> None:
+def test_next_operation_repairs_a_killed_activation(app: App, operation: str, version: str) -> None:
     start = started(app, "an activation was killed")
     assert app.mixed(start)
     after = app.done(start, getattr(app, operation)(version)).bucket
@@ -323,7 +321,7 @@ def test_whatever_comes_next_ends_what_a_killed_activation_left(
 @pytest.mark.parametrize(
     "operation", [pytest.param(one, marks=() if one == "store" else SLOW) for one in NEXT]
 )
-def test_what_ends_a_killed_activation_may_be_killed_too(app: App, operation: str) -> None:
+def test_repair_of_a_killed_activation_may_be_killed_too(app: App, operation: str) -> None:
     for state in app.states(started(app, "an activation was killed"), getattr(app, operation)("2")):
         after = app.done(state.bucket, app.prune()).bucket
         assert (app.mixed(after), app.broken(after)) == (False, [])

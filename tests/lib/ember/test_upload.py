@@ -84,18 +84,18 @@ def test_objects_carry_their_headers(access: Access, app: Path) -> None:
 def test_an_unchanged_app_costs_three_requests(access: Access, app: Path) -> None:
     upload_to(access, EMBER, str(app), PREFIX)
     again = upload_to(access, EMBER, str(app), PREFIX)
-    # The revisions; the objects and the page.
+    # The page and the revisions; the objects.
     assert (again.sent, again.copied, again.unchanged, again.requests) == (0, 0, 10, 3)
 
 
-def test_a_changed_file_without_a_fingerprint_costs_what_it_is_alone(access: Access, app: Path) -> None:
+def test_changed_unfingerprinted_file_costs_only_its_own_requests(access: Access, app: Path) -> None:
     upload_to(access, EMBER, str(app), PREFIX)
     (app / "robots.txt").write_text("changed")
     again = upload_to(access, EMBER, str(app), PREFIX)
     assert (again.sent, again.copied) == (1, OWN - 1)
-    # As above, the manifest and the revisions once more, the earlier manifest, the revision's own files, the
-    # manifest again, robots.txt in its place, the page read and written.
-    assert again.requests == 3 + 2 + 1 + OWN + 1 + 1 + 2
+    # As above, the manifest and the revisions once more, the earlier manifest, the revision's own files,
+    # robots.txt in its place, the page.
+    assert again.requests == 3 + 2 + 1 + OWN + 1 + 1
     assert contents(access) == on_disk(app)
 
 
@@ -125,7 +125,7 @@ def test_a_fingerprinted_file_with_other_content_is_refused_by_name(access: Acce
     assert upload_to(access, EMBER, str(example.write(app.parent / "again")), PREFIX).active == first
 
 
-def test_large_files_are_sent_last_and_a_few_at_a_time(
+def test_few_large_files_are_sent_at_once_and_last(
     access: Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More at once share the same line, and hold up small files, which wait for answers rather than for the line."""
@@ -233,9 +233,7 @@ def test_a_prefix_that_holds_apps_is_bad_usage(access: Access, app: Path, prefix
         upload_to(access, EMBER, str(app), prefix)
 
 
-def test_an_app_may_have_a_folder_called_revisions_but_no_revisions_of_its_own(
-    access: Access, app: Path
-) -> None:
+def test_app_may_have_a_revisions_folder_but_no_revision_names(access: Access, app: Path) -> None:
     folder = app / "revisions"
     folder.mkdir()
     (folder / "list.json").write_text("[]")
@@ -253,7 +251,7 @@ def test_a_dry_run_changes_nothing(access: Access, app: Path) -> None:
     assert stored.contents(access, "") == {}
 
 
-def test_an_upload_that_is_not_activated_leaves_what_visitors_find(access: Access, app: Path) -> None:
+def test_upload_without_activation_changes_nothing_for_visitors(access: Access, app: Path) -> None:
     before = on_disk(app)
     first = upload_to(access, EMBER, str(app), PREFIX).revision
     (app / "robots.txt").write_text("changed")
@@ -265,9 +263,7 @@ def test_an_upload_that_is_not_activated_leaves_what_visitors_find(access: Acces
 @pytest.mark.parametrize(
     "page", [b'<script src="/assets/gone.js"></script>', b'<script src="gone.js"></script>']
 )
-def test_a_page_that_loads_what_is_not_there_is_refused_unless_allowed(
-    access: Access, app: Path, page: bytes
-) -> None:
+def test_page_loading_missing_files_is_refused_unless_allowed(access: Access, app: Path, page: bytes) -> None:
     (app / "index.html").write_bytes(page)
     with pytest.raises(Failure, match="No browser could run this app"):
         upload_to(access, EMBER, str(app), PREFIX)
@@ -275,7 +271,7 @@ def test_a_page_that_loads_what_is_not_there_is_refused_unless_allowed(
     assert len(upload_to(access, EMBER, str(app), PREFIX, Options(allow_broken=True)).broken) == 1
 
 
-def test_a_file_that_changes_after_it_was_judged_is_not_sent(
+def test_file_changed_after_inspection_is_not_sent(
     access: Access, app: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     big = app / "film.bin"
