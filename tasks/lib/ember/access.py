@@ -25,12 +25,9 @@ class Access:
 
     Args:
         endpoint: its address, without a slash at the end.
-        bucket: the bucket's name.
         credentials: who asks; their token is taken anew before it runs out.
         attempt_limit: seconds for one attempt.
         limit: seconds for all attempts of one object.
-        ca_file: the certificate authorities to trust.
-        checkpoints: where sessions of large files are remembered.
         first_pause: seconds around which the pause before the second attempt lies; later ones are longer.
     """
 

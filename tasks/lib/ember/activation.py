@@ -33,7 +33,6 @@ class Page(Struct, frozen=True):
 
     Args:
         history: the revisions activated there, the last first; none where it is no revision's page.
-        generation: the page's.
         identity: tells it from any other page, also once a pruning has given it another generation.
     """
 
@@ -55,8 +54,6 @@ class Complete(Struct):
     """A revision of which nothing is missing.
 
     Args:
-        entries: its files.
-        there: what the bucket holds.
         doomed: what prunings are about to remove.
         revision: its manifest, as it was listed before the files were.
         index: its page, or the beginning of that, where it is known.
@@ -89,15 +86,8 @@ def activate(
     """Serve a revision, once all its files were found.
 
     In this order: the page's generation, the manifest, the lists of prunings, the files, the page, which is
-    refused where it has another generation by then.
-
-    Args:
-        place: where.
-        name: the revision.
-        history: what is to be remembered from now on, `name` first.
-        page: what is served now; if it is something else by the time of writing, that is a Failure, unless
-            it is this revision.
-        known: the revision, where its manifest was seen after the page.
+    refused where it has another generation by then and is not this revision.  `history` begins with `name`;
+    `known` is the revision, where its manifest was seen after the page.
 
     Raises:
         Gone: the revision is not complete.

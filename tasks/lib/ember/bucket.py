@@ -18,13 +18,7 @@ ABORT = "AbortIncompleteMultipartUpload"
 
 
 class Change(Struct, frozen=True):
-    """One part of the configuration that is not as it should be.
-
-    Args:
-        part: cors, website or lifecycle.
-        now: what is in force.
-        wanted: what should be.
-    """
+    """One part of the configuration, cors, website or lifecycle, that is not as it should be."""
 
     part: str
     now: Any

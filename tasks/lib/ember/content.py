@@ -18,13 +18,7 @@ GZIP_BEGINS = b"\x1f\x8b\x08"
 
 
 class Stored(Struct, frozen=True):
-    """What is stored of one file.
-
-    Args:
-        data: the bytes, gzip where `encoding` says so.
-        crc32c: their checksum.
-        encoding: `gzip`, or an empty text.
-    """
+    """What is stored of one file; `encoding` is `gzip`, or an empty text."""
 
     data: bytes
     crc32c: int

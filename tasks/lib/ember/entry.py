@@ -12,10 +12,7 @@ class Entry(Struct, frozen=True):
 
     Args:
         path: relative to the app.
-        size: its bytes.
-        crc32c: their checksum.
         digest: their SHA-256; empty where nobody worked it out.
-        headers: what it is served with.
         compressible: whether it is stored compressed where that is smaller.
         shared: whether its name carries its content's hash, so that revisions share it.
     """

@@ -13,37 +13,19 @@ from tasks.lib.settings.ember import HeaderRule
 UNKNOWN_TYPE = "application/octet-stream"
 # What gzip may be served as without an encoding; a browser takes any other type for what it says.
 PACKED_TYPES = frozenset({UNKNOWN_TYPE, "application/gzip", "application/x-gzip", "application/x-tar"})
-# What Python's own table lacks, or names otherwise in one version than in another.  And what most apps have:
-# Python reads this machine's /etc/mime.types before it shows that table.
+# What Python's own table lacks, or names otherwise in one version than in another.
 TYPES = {
     ".avif": "image/avif",
-    ".css": "text/css",
-    ".gif": "image/gif",
-    ".htm": "text/html",
-    ".html": "text/html",
     ".ico": "image/x-icon",
-    ".jpeg": "image/jpeg",
-    ".jpg": "image/jpeg",
     ".js": "text/javascript",
-    ".json": "application/json",
     ".m4a": "audio/mp4",
     ".map": "application/json",
     ".md": "text/markdown",
     ".mjs": "text/javascript",
-    ".mp3": "audio/mpeg",
-    ".mp4": "video/mp4",
     ".ogg": "audio/ogg",
     ".otf": "font/otf",
-    ".pdf": "application/pdf",
-    ".png": "image/png",
-    ".svg": "image/svg+xml",
     ".ttf": "font/ttf",
-    ".txt": "text/plain",
-    ".vtt": "text/vtt",
-    ".wasm": "application/wasm",
     ".wav": "audio/wav",
-    ".webm": "video/webm",
-    ".webmanifest": "application/manifest+json",
     ".webp": "image/webp",
     ".woff": "font/woff",
     ".woff2": "font/woff2",

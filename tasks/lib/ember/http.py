@@ -74,7 +74,6 @@ class Job(Struct, frozen=True):
     """Steps to run.
 
     Args:
-        steps: the generator.
         held: the bytes it keeps in memory until it is done.
         alone: no further job may be started before this one ends.
     """
@@ -92,12 +91,7 @@ class Traffic(Struct):
 
 
 class Pool:
-    """Runs jobs, at most `connections` requests at a time, on the thread that asks for it.
-
-    Args:
-        access: adds the token.
-        connections: how many are kept, and used again.
-    """
+    """Runs jobs, at most `connections` requests at a time, on the thread that asks for it."""
 
     def __init__(self, access: "Access", connections: int) -> None:
         import pycurl

@@ -1,7 +1,7 @@
 """Listing a bucket: in pages, and in ranges side by side where it is known what to expect."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 from msgspec import Struct, field
@@ -11,6 +11,7 @@ from tasks.lib.ember.answers import answer, ask, refused
 from tasks.lib.ember.http import Job, Pool, Request, Steps
 from tasks.lib.ember.objects import FIELDS, Item, Remote, remote_of
 
+Made = TypeVar("Made")
 PAGE = 1000
 # So many names in one range of a listing, somewhat less than a page, since the bucket may hold others too.
 FULL_RANGE = 900
@@ -22,7 +23,6 @@ class _Part(Struct, rename="camel"):
     """What the JSON API answers to a listing."""
 
     items: list[Item] = field(default_factory=list)
-    prefixes: list[str] = field(default_factory=list)
     next_page_token: str = ""
 
 
@@ -39,34 +39,18 @@ def below(pool: Pool, access: Access, prefix: str, expected: Sequence[str] = ())
     A page names the next one, so pages come one after the other.  Where it is known which names to expect,
     the listing is cut into ranges of about a page, and these are asked for side by side.
     """
-    return together(pool.run(jobs(access, prefix, expected)))
-
-
-def jobs(access: Access, prefix: str, expected: Sequence[str] = ()) -> list[Job]:
-    """Jobs that list a range each, for `together`."""
-    fields = f"items({FIELDS}),nextPageToken"
-    return [
-        Job(_remotes(access, {"prefix": prefix, "fields": fields, "startOffset": start, "endOffset": end}))
+    query = {"prefix": prefix, "fields": f"items({FIELDS}),nextPageToken"}
+    parts = pool.run(
+        Job(_all(access, {**query, "startOffset": start, "endOffset": end}, remote_of))
         for start, end in ranges(expected)
-    ]
-
-
-def together(found: Iterable[Iterable[Remote]]) -> dict[str, Remote]:
-    """The objects of all ranges, by name."""
-    return {remote.name: remote for part in found for remote in part}
+    )
+    return {remote.name: remote for part in parts for remote in part}
 
 
 def directly_in(access: Access, folder: str) -> Steps[list[Item]]:
     """The objects of a folder, without those of its own folders."""
     fields = f"items({FIELDS},timeCreated),nextPageToken"
-    items: list[Item] = []
-    query = {"prefix": folder, "delimiter": "/", "fields": fields}
-    while True:
-        page = yield from _page(access, query)
-        items.extend(page.items)
-        query["pageToken"] = page.next_page_token
-        if not page.next_page_token:
-            return items
+    return _all(access, {"prefix": folder, "delimiter": "/", "fields": fields}, _as_it_is)
 
 
 def matching(access: Access, folder: str, pattern: str) -> Steps[list[Item]]:
@@ -74,15 +58,8 @@ def matching(access: Access, folder: str, pattern: str) -> Steps[list[Item]]:
 
     The server may return others too: not every one knows matchGlob.
     """
-    items: list[Item] = []
     fields = "items(name,generation,timeCreated,metadata),nextPageToken"
-    query = {"prefix": folder, "matchGlob": pattern, "fields": fields}
-    while True:
-        page = yield from _page(access, query)
-        items.extend(page.items)
-        query["pageToken"] = page.next_page_token
-        if not page.next_page_token:
-            return items
+    return _all(access, {"prefix": folder, "matchGlob": pattern, "fields": fields}, _as_it_is)
 
 
 def ranges(expected: Iterable[str]) -> list[Range]:
@@ -96,14 +73,19 @@ def ranges(expected: Iterable[str]) -> list[Range]:
     return [Range(*ends) for ends in zip(["", *cuts], [*cuts, ""], strict=True)]
 
 
-def _remotes(access: Access, query: dict[str, str]) -> Steps[list[Remote]]:
-    found: list[Remote] = []
+def _all(access: Access, query: dict[str, str], made: Callable[[Item], Made]) -> Steps[list[Made]]:
+    """What is made of each object of all pages."""
+    found: list[Made] = []
     while True:
         page = yield from _page(access, query)
-        found.extend(map(remote_of, page.items))
+        found.extend(map(made, page.items))
         query["pageToken"] = page.next_page_token
         if not page.next_page_token:
             return found
+
+
+def _as_it_is(item: Item) -> Item:
+    return item
 
 
 def _page(access: Access, query: Mapping[str, str]) -> Steps[_Part]:

@@ -36,13 +36,9 @@ class Remote(Struct, frozen=True):
     """An object as the bucket lists it.
 
     Args:
-        name: the whole name.
         size: the bytes stored.
-        crc32c: their checksum.
-        headers: what it is served with.
         encoding: `gzip`, or an empty text.
         plain: what this tool noted of its content when it wrote the object; None where another wrote it.
-        generation: changes with every write.
     """
 
     name: str

@@ -18,10 +18,6 @@ class Overview(Struct):
     """What lies at a place.
 
     Args:
-        page: what is served.
-        listed: the revisions.
-        manifests: their files.
-        there: the objects, by name.
         incomplete: the revisions of which files are missing.
         strays: the files beside the page that are not the active revision's.
     """

@@ -18,12 +18,7 @@ SOMEWHERE = "/-/"
 
 
 class Loaded(NamedTuple):
-    """Something that a page loads.
-
-    Args:
-        address: as the page has it.
-        integrity: the hashes that its content has to have, by the page.
-    """
+    """Something that a page loads, and the hashes that the page demands of it."""
 
     address: str
     integrity: str
@@ -34,13 +29,7 @@ def problems(
 ) -> Iterator[str]:  # fmt: skip
     """What keeps a browser from loading what a page refers to.
 
-    Args:
-        index: an app's index.html.
-        paths: the app's files.
-        served_at: the path at which the site serves the app, with a slash at its end; where it is empty,
-            addresses that begin with a slash may lead anywhere.
-        read: the content of one of the files.
-
+    Without `served_at`, addresses that begin with a slash may lead anywhere.
     """
     for one, path in _of_this_host(index, served_at):
         if path is None:

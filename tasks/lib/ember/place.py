@@ -29,14 +29,7 @@ PRUNING = re.compile(rf"{REVISIONS}pruning-[0-9a-f]+\.json")
 
 @dataclass(frozen=True)
 class Place:
-    """Where one app lies.
-
-    Args:
-        access: the bucket.
-        pool: sends the requests.
-        prefix: what the names of the app's objects start with, with a slash at its end.
-        ember: limits, rules for headers and fingerprints.
-    """
+    """Where one app lies; its prefix ends in a slash."""
 
     access: Access
     pool: Pool

@@ -44,9 +44,7 @@ class Plan(Struct):
     Args:
         send: what to write, in the archive's order.
         copy: what to write by copying another object of the bucket, or an object onto itself.
-        relabel: objects whose headers alone differ.
         clashing: fingerprinted files that are there with other content, which must not be overwritten.
-        unchanged: how many files are there already.
     """
 
     send: list[Send] = field(default_factory=list)
@@ -66,13 +64,7 @@ def plan(
 ) -> Plan:  # fmt: skip
     """Decide what to do so that every entry is there, under the name that `named` gives it.
 
-    Args:
-        entries: the files.
-        named: the object's name of each.
-        there: what the bucket holds, by name.
-        doomed: what a pruning is about to remove: it is copied onto itself, which gives it a generation that
-            the pruning does not know.
-
+    What is `doomed`, by a pruning, is copied onto itself: the pruning does not know that generation.
     """
     decided = Plan()
     for entry in entries:

@@ -18,11 +18,7 @@ UNITS = ("B", "KiB", "MiB", "GiB")
 
 
 class Progress:
-    """Counts files and bytes, and shows them.
-
-    Args:
-        what: what is being done, for the line.
-    """
+    """Counts files and bytes, and shows them."""
 
     def __init__(self, what: str = "uploading") -> None:
         self._what = what

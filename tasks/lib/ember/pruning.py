@@ -93,7 +93,7 @@ def _expect_revisions(place: Place, found: Overview) -> None:
     """Refuse to prune where no revision is, as at a mistyped prefix, or the active one is unknown."""
     if found.page.name and found.page.name not in found.manifests:
         raise _no_manifest(place, found.page)
-    if not (found.listed.revisions or found.listed.prunings or found.listed.marks):
+    if not (found.listed.revisions or found.listed.prunings):
         raise Failure(
             f"Nothing was pruned at {place.prefix}.",
             "There is no revision.",
@@ -174,7 +174,7 @@ def _swept(place: Place, found: Overview, removed: set[str]) -> tuple[Manifests,
     """Remove what no manifest needs any more; the manifests that are there, and how many objects went."""
     left = {name: files for name, files in found.manifests.items() if name not in removed}
     unneeded = _unneeded(place, found, left)
-    if not (unneeded or removed or found.listed.prunings or found.listed.marks):
+    if not (unneeded or removed or found.listed.prunings):
         return left, 0
     number, written = _announced(place, unneeded)
     manifests = _looked_again(place, found, removed)
@@ -233,5 +233,6 @@ def _finish_others(place: Place, found: Overview) -> None:
     there = listing.below(place.pool, place.access, place.prefix, []) if doomed else {}
     renewed = [one for one in there.values() if (one.name, one.generation) in doomed]
     place.pool.run(Job(objects.copy(place.access, one.name, one.name, one.generation)) for one in renewed)
-    ended = [*found.listed.prunings, *found.listed.marks.values()]
-    place.pool.run(Job(objects.remove(place.access, one.name, int(one.generation))) for one in ended)
+    place.pool.run(
+        Job(objects.remove(place.access, one.name, int(one.generation))) for one in found.listed.prunings
+    )

@@ -23,8 +23,6 @@ from tasks.lib.errors import Failure, UsageError
 
 LENGTH = 12
 MANIFEST_HEADERS = Headers("application/json", "no-cache")
-# The key of an object's own metadata by which earlier versions marked a manifest once it was being pruned.
-MARK_KEY = "lookit-pruning"
 # The key of an object's own metadata that says when a revision was uploaded whose manifest was claimed since.
 UPLOADED_KEY = "lookit-uploaded"
 # How many activations are remembered for rolling back.
@@ -35,11 +33,7 @@ class Revision(Struct, frozen=True):
     """A revision as its manifest's object tells of it.
 
     Args:
-        name: the hash of its content.
-        created: when it was uploaded.
-        files: how many it has.
         size: the bytes of all of them, before compression.
-        generation: its manifest's.
         noted: the size and the CRC32C of its manifest.
         claimed: whether it was to be activated where there was no page.
     """
@@ -59,18 +53,14 @@ class Listed(Struct):
     Args:
         revisions: by name, newest first.
         prunings: the lists of prunings that have not ended.
-        marks: what earlier versions left in place of manifests.
     """
 
     revisions: dict[str, Revision]
     prunings: list[Item]
-    marks: dict[str, Item]
 
     def generation(self, name: str) -> int:
-        """Of the object that has the place of a revision's manifest."""
-        if name in self.revisions:
-            return self.revisions[name].generation
-        return int(self.marks[name].generation) if name in self.marks else ABSENT
+        """A manifest's."""
+        return self.revisions[name].generation if name in self.revisions else ABSENT
 
 
 class Gone(Failure):
@@ -90,16 +80,13 @@ def listed(place: Place) -> Listed:
 
 def listing_of(place: Place) -> Steps[Listed]:
     """The revisions at a place; what else somebody put into their folder is none of them."""
-    found = Listed({}, [], {})
+    found = Listed({}, [])
     for item in (yield from listing.directly_in(place.access, place.revisions)):
         path = place.path(item.name)
         if PRUNING.fullmatch(path):
             found.prunings.append(item)
         elif match := MANIFEST.fullmatch(path):
-            if MARK_KEY in item.metadata:
-                found.marks[match[1]] = item
-            else:
-                found.revisions[match[1]] = _revision(match[1], item)
+            found.revisions[match[1]] = _revision(match[1], item)
     newest_first = sorted(found.revisions.values(), key=lambda one: one.created, reverse=True)
     found.revisions = {one.name: one for one in newest_first}
     return found
@@ -114,7 +101,7 @@ def entries_of(place: Place, names: Collection[str]) -> dict[str, list[Entry]]:
     """
     asked = [Job(objects.fetch(place.access, place.manifest(name))) for name in names]
     found = zip(names, place.pool.run(asked), strict=True)
-    return {name: _entries(place.manifest(name), data) for name, data in found if data and not _is_mark(data)}
+    return {name: _entries(place.manifest(name), data) for name, data in found if data}
 
 
 def doomed(place: Place, prunings: Sequence[Item]) -> set[Version]:
@@ -252,10 +239,6 @@ def _revision(name: str, item: Item) -> Revision:
 
 def _count(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() else 0
-
-
-def _is_mark(data: bytes) -> bool:
-    return b'"pruning":true' in data and b'"files"' not in data
 
 
 def _entries(target: str, data: bytes) -> list[Entry]:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tasks.lib.ember import content, objects
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.answers import ask, refused
-from tasks.lib.ember.http import Job, Request, Response, Steps
+from tasks.lib.ember.http import Request, Response, Steps
 from tasks.lib.ember.objects import ABSENT, JSON, PLAIN_KEY, Plain, changed, plain_note, remote_of
 from tasks.lib.ember.plan import Copy, Send, is_as_it_should_be, same_content
 from tasks.lib.errors import Failure
@@ -33,12 +33,7 @@ def write(
 ) -> Steps[Written]:  # fmt: skip
     """Write an object in one request.
 
-    Args:
-        access: the bucket.
-        send: what to write, and over what.
-        data: the file's bytes.
-        notes: what else to keep in the object's own metadata; where an object with the same content and other
-            notes is found, somebody else wrote it.
+    `notes` are kept in its metadata; an object with the same content and others was written by somebody else.
 
     Raises:
         Changed: the object has another generation.
@@ -55,11 +50,6 @@ def write(
     response = yield from ask(access, request)
     generation = yield from concluded(access, send, stored.crc32c, response, notes)
     return Written(generation, len(stored.data))
-
-
-def writing(access: Access, send: Send, data: bytes, notes: Mapping[str, str] = NO_NOTES) -> Job:
-    """`write`, with what it holds in memory."""
-    return Job(write(access, send, data, notes), held=2 * len(data))
 
 
 def copied(access: Access, copy: Copy) -> Steps[Send | None]:

@@ -6,13 +6,7 @@ from tasks.lib.errors import UsageError
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """How to upload.
-
-    Args:
-        activate: serve the revision once it is there.
-        dry_run: decide, and change nothing.
-        allow_broken: also an app that no browser could run as it is.
-    """
+    """How to upload."""
 
     activate: bool = True
     dry_run: bool = False
@@ -23,23 +17,9 @@ class UploadSummary(Struct):
     """What an upload did, or with dry_run would do.
 
     Args:
-        url: where index.html is served.
-        files: how many files the app has.
-        revision: the app's revision.
-        active: the revision that is served now.
-        to_send: names of objects to write, in order.
-        to_copy: names of objects to write by copying another one of the bucket.
-        to_relabel: names of objects to give other headers only.
-        sent: how many were written.
-        copied: how many were copied within the bucket.
-        relabelled: how many got other headers.
-        unchanged: how many were there already.
         stored: the bytes written, after compression.
         put_back: files beside the page that were not the active revision's, and were written again.
         broken: what would keep a browser from running the app, and was allowed.
-        seconds: how long it took.
-        requests: how many requests it took.
-        connections: over how many connections.
     """
 
     url: str

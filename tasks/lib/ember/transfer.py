@@ -124,10 +124,7 @@ class _Reading:
     """A file of an archive, read on from where it was left, or else from its beginning.
 
     Args:
-        entry: the file.
         openers: how it is opened once, while the archive is read, and how whenever it is opened again.
-        errors: what reading can raise.
-        progress: is told of bytes that were read for the first time.
     """
 
     def __init__(

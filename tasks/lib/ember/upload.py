@@ -59,14 +59,7 @@ class _Beginning(Struct):
 def upload(
     settings: "Settings", environment: "Environment", source: str, prefix: str, options: Options = ACTIVATED
 ) -> UploadSummary:  # fmt: skip
-    """Bring the app in `source` to the environment's bucket, below `prefix`.
-
-    Args:
-        settings: how Cloud Storage is reached, limits and rules.
-        environment: whose bucket.
-        source: a zip, tar, tar.gz, tar.zst or folder, or `-` for standard input.
-        prefix: where in the bucket, for example experiments/<uuid>.
-        options: how.
+    """Bring the app in `source`, an archive, a folder or `-`, to the environment's bucket, below `prefix`.
 
     Raises:
         UsageError: the prefix or the path cannot be used.

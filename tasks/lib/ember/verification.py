@@ -30,9 +30,6 @@ class Expected(Struct, frozen=True):
     """What the public should be answered at an address.
 
     Args:
-        url: the address.
-        entry: the file.
-        headers: what it is served with.
         origin: of the page that asks and may read the answer; empty where none may, or need not.
     """
 

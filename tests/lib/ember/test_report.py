@@ -69,7 +69,7 @@ REVISIONS = [
 
 def overview(*history: str, listed: Sequence[Revision] = REVISIONS) -> Overview:
     """What lies at a place where revision cc lacks a file."""
-    return Overview(Page(history), Listed({one.name: one for one in listed}, [], {}), {}, {}, {"cc"}, [])
+    return Overview(Page(history), Listed({one.name: one for one in listed}, []), {}, {}, {"cc"}, [])
 
 
 def test_revisions_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,10 +26,7 @@ class Inventory(Struct):
     """What a sound archive holds.
 
     Args:
-        entries: its files, in its order.
-        members: where the archive has each, by path.
         kept: some of their contents.
-        index: its page.
         broken: what would keep a browser from running the app.
     """
 

@@ -10,9 +10,9 @@ import gzip
 import io
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import IO, Protocol, cast
+from typing import IO, cast
 
 from tasks.lib.ember.archive import zstandard_frames
 from tasks.lib.ember.archive.source import FILE, FOLDER, RATIO_JUDGED_ABOVE, Member, Opener
@@ -25,11 +25,8 @@ END_OF_ARCHIVE = 2 * tarfile.BLOCKSIZE
 PIECE = 1 << 16
 
 
-class Packing(Protocol):
-    """Opens the unpacked stream of an archive's file, from its beginning."""
-
-    def __call__(self, file: IO[bytes]) -> IO[bytes]:
-        """The unpacked bytes of `file`, which stays open when they are closed."""
+# Opens the unpacked stream of an archive's file, which stays open when the stream is closed.
+Packing = Callable[[IO[bytes]], IO[bytes]]
 
 
 def plain(file: IO[bytes]) -> IO[bytes]:
@@ -57,8 +54,6 @@ class Tarred:
     """A tar archive.
 
     Args:
-        file: the archive, seekable, since it is read more than once.
-        packing: how it is packed.
         largest: the unpacked bytes after which reading stops with an error.
         ratio: how many times its packed size the stream may grow to.
     """
@@ -131,7 +126,6 @@ class _Stream:
     """The unpacked stream as tarfile reads it.
 
     Args:
-        file: the stream.
         largest: the bytes after which reading it is an error.
     """
 
@@ -159,7 +153,6 @@ class _Members:
     """The members of an archive, by tarfile.
 
     Args:
-        stream: the archive, from its beginning.
         largest: a member that claims more bytes ends the reading, since even passing over it takes too long.
     """
 

@@ -39,7 +39,6 @@ class Zipped:
     """A zip archive.
 
     Args:
-        file: the archive, seekable.
         most_members: a directory that is too long for so many is not even read.
 
     Raises:
