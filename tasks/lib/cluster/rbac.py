@@ -18,6 +18,7 @@ VERBS_OF_THE_LOCK: Final = ("get", "create", "update", "patch", "watch", "delete
 VERBS_OF_HISTORY: Final = ("get", "list", "create", "patch", "delete")
 RBAC: Final = "rbac.authorization.k8s.io"
 ROLE: Final = "lookit-deployer"
+OPERATOR: Final = "lookit-operator"
 # Kinds that are deleted and recreated if a change requires it.
 RECREATED: Final = frozenset({"Job", "StorageClass", "RoleBinding", "ClusterRoleBinding"})
 # Kinds that a deploy never removes: they hold data, or data depends on them.
@@ -201,21 +202,21 @@ def known_as(api: Api) -> str:
     return str(answer.get("status", {}).get("userInfo", {}).get("username", ""))
 
 
-def roles(permissions: Iterable[Permission], account: str) -> list[Json]:
-    """A role per namespace and one for the whole cluster, each bound to the user `account`."""
+def roles(permissions: Iterable[Permission], account: str, name: str = ROLE) -> list[Json]:
+    """A role per namespace and one for the whole cluster, called `name` and bound to the user `account`."""
     by_namespace: dict[str, list[Permission]] = defaultdict(list)
     for permission in permissions:
         by_namespace[permission.namespace].append(permission)
     return [
         thing
         for namespace in sorted(by_namespace)
-        for thing in _pair(namespace, by_namespace[namespace], account)
+        for thing in _pair(namespace, by_namespace[namespace], account, name)
     ]
 
 
-def _pair(namespace: str, permissions: list[Permission], account: str) -> tuple[Json, Json]:
+def _pair(namespace: str, permissions: list[Permission], account: str, name: str) -> tuple[Json, Json]:
     scope = "" if namespace else "Cluster"
-    metadata = {"name": ROLE, **({"namespace": namespace} if namespace else {})}
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
     version = f"{RBAC}/v1"
     rules = _role_rules(permissions)
     role = {"apiVersion": version, "kind": f"{scope}Role", "metadata": metadata, "rules": rules}
@@ -223,7 +224,7 @@ def _pair(namespace: str, permissions: list[Permission], account: str) -> tuple[
         "apiVersion": version,
         "kind": f"{scope}RoleBinding",
         "metadata": metadata,
-        "roleRef": {"apiGroup": RBAC, "kind": f"{scope}Role", "name": ROLE},
+        "roleRef": {"apiGroup": RBAC, "kind": f"{scope}Role", "name": name},
         "subjects": [{"apiGroup": RBAC, "kind": "User", "name": account}],
     }
     return role, binding

@@ -191,11 +191,14 @@ class Streams:
             self._arrived.put(failure)
 
     def _still_runs(self, metadata: Json, container: str, restarts: int) -> bool:
-        path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
-        live = self._api.get(path, doing=f"read pod {metadata['name']}")
-        statuses = (live.get("status") or {}).get("containerStatuses") or []
+        path = f"/api/v1/namespaces/{metadata['namespace']}/pods"
+        named = {
+            "fieldSelector": f"metadata.name={metadata['name']}"
+        }  # a deployer may list pods, not get them
+        live, _ = self._api.list(path, doing=f"read pod {metadata['name']}", query=named)
+        statuses = [one for pod in live for one in (pod.get("status") or {}).get("containerStatuses") or []]
         runs = {one["name"] for one in statuses if (one.get("state") or {}).get("running")}
-        return container in runs and begun(live).get(container) == restarts
+        return container in runs and any(begun(pod).get(container) == restarts for pod in live)
 
 
 def begun(pod: Json) -> dict[str, int]:

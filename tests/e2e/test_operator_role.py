@@ -1,0 +1,109 @@
+"""Each task runs as an account that has only its part of the operator's role, and asks for no more and no less."""
+
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tasks.lib.cluster.rbac import OPERATOR, Permission, roles
+from tasks.lib.operate.permissions import of_task
+from tests.deployed import SERVICE, deployed, may, workload
+from tests.fault_proxy import FaultProxy
+from tests.heard import until
+from tests.sandbox_case import Case
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
+
+IN = ("--environment", "staging")
+GOOGLE = ["container.clusters.get", "cloudsql.backupRuns.list"]
+REQUEST = re.compile(
+    r"(?P<method>[A-Z]+) /(?:api/v1|apis/(?P<group>[^/?]+)/[^/?]+)(?:/namespaces/(?P<namespace>[^/?]+))?"
+    r"/(?P<resource>[a-z]+)(?:/(?P<name>[^/?]+))?(?:/(?P<part>[a-z]+))?(?:\?(?P<query>.*))?$"
+)
+# Needed only where pods are broken, somebody else waits, or it takes longer than here.
+RARE = {
+    "status": set(),
+    "app.restart": {"delete pods", "get pods/log", "patch leases", "update leases", "watch leases"},
+    "app.logs": set(),
+    "app.run": {"list events"},
+}
+
+
+def asked(proxy: FaultProxy) -> set[Permission]:
+    """The permissions that the requests needed; those that everybody has are left out."""
+    found = [match for line in proxy.requests if (match := REQUEST.fullmatch(line))]
+    return {_permission(match) for match in found if match["group"] != "authorization.k8s.io"}
+
+
+def _permission(match: "re.Match[str]") -> Permission:
+    reading = "get" if match["name"] else "watch" if "watch=true" in (match["query"] or "") else "list"
+    verbs = {"GET": reading, "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+    resource = f"{match['resource']}/{match['part']}" if match["part"] else match["resource"]
+    return Permission(match["namespace"] or "", match["group"] or "", resource, verbs[match["method"]])
+
+
+@contextmanager
+def operating(case: Case, task: str, folder: Path) -> Iterator[Case]:
+    """The same corner, entered as an account that may do just this."""
+    account = f"o{case.name}"
+    email = case.sandbox.make_account(account, GOOGLE, [])
+    granted = of_task(task, case.name)
+    role = folder / "role.yaml"
+    role.write_text(yaml.safe_dump_all(roles(granted, email, f"{OPERATOR}-{case.name}")))
+    case.kubectl("apply", "-f", str(role))
+    try:
+        until(lambda: all(may(case, email, one.review()["spec"]["resourceAttributes"]) for one in granted))
+        yield case.as_account(account)
+    finally:
+        case.kubectl("delete", "-f", str(role))
+
+
+def do(task: str, case: Case) -> None:
+    """Run a task to its end."""
+    if task == "status":
+        done = case.invoke(task, *IN)
+        assert (done.code, "Could not look at" in done.stderr) == (0, False), done.stderr
+    elif task == "app.restart":
+        done = case.invoke(task, "web", "queue", *IN)
+        assert done.code == 0, done.stderr
+    elif task == "app.logs":
+        with case.started(task, "web", *IN, "--follow") as following:
+            following.moment_of("following web-")
+            following.send(signal.SIGINT)
+            assert following.end() == 130, following.said
+    else:
+        ran = case.invoke_apart(task, *IN, "--", "true")
+        assert ran.returncode == 0, ran.stderr
+        assert case.invoke("app.runs", *IN).code == 0
+
+
+@pytest.mark.parametrize("task", RARE)
+def test_the_role_is_exactly_enough(environment: Case, proxy: FaultProxy, tmp_path: Path, task: str) -> None:
+    with environment.behind(proxy) as case:
+        if task != "status":
+            queue = workload("queue", kind="StatefulSet", serviceName="new-service")
+            case.hold_only(workload("web"), queue, SERVICE)
+        deployed(case)
+        proxy.requests.clear()
+        with operating(case, task, tmp_path) as least:
+            do(task, least)
+
+    granted, used = set(of_task(task, case.name)), asked(proxy)
+    assert used <= granted, "it asks for more"
+    left = {f"{one.verb} {one.resource}" for one in granted - used}
+    assert left <= RARE[task], "it does without"
+
+
+def test_who_has_no_role_is_told_which_verb_is_missing(environment: Case, tmp_path: Path) -> None:
+    environment.hold_only(workload("web"))
+    deployed(environment)
+
+    with operating(environment, "app.logs", tmp_path) as least:
+        refused = least.invoke("app.restart", "web", *IN)
+
+    assert refused.code == 1
+    assert 'cannot get resource "leases"' in refused.stderr
