@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sandbox.controlplane import Cluster
     from tasks.lib.settings.model import Environment, Settings
 
-LOOK_AGAIN = 0.1
+LOOK_AGAIN = 0.25
 CRASHES_TO_GIVE_UP = 3
 LINES_OF_LOG_TO_SHOW = 15
 

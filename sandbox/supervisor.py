@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from sandbox import processes
@@ -136,11 +137,13 @@ class Supervisor:
         return name not in self.plan or (self.state.held / name).exists()
 
     def _start_due(self) -> None:
+        # Four servers need the API server, and each look at it is a TLS handshake.
+        is_healthy = cache(self._is_healthy)
         for name, component in self.plan.items():
             watched = self.watched[name]
             if self.ending or watched.process or self._is_held(name) or time.monotonic() < watched.not_before:
                 continue
-            if all(self._is_healthy(needed) for needed in component.after):
+            if all(is_healthy(needed) for needed in component.after):
                 process, starts = start(self.state, component), watched.starts + 1
                 self._watch(name, process, starts)
                 write_record(self.state, name, Record(process, starts))
