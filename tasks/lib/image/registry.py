@@ -207,16 +207,8 @@ def connect(settings: Settings, registry: str) -> Registry:
     """A connection to `registry` (host, or host:port), with the login that this machine has for it."""
     host = HUB_API if registry == DOCKER_HUB else registry
     address, limits = f"{scheme(settings, host)}://{host}", settings.time_limits
-    ca_file = settings.registry.ca_file
-    return Registry(
-        Wire(
-            address,
-            partial(login, settings.google, registry),
-            limits.registry_attempt,
-            limits.registry,
-            ca_file,
-        )
-    )
+    find_login, ca_file = partial(login, settings.google, registry), settings.registry.ca_file
+    return Registry(Wire(address, find_login, limits.registry_attempt, limits.registry, ca_file))
 
 
 def scheme(settings: Settings, host: str) -> str:
