@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import IO, cast
 
+from msgspec import Struct
+
 from tasks.lib.ember import content, objects, resumable, sending
 from tasks.lib.ember.archive.inventory import Inventory
 from tasks.lib.ember.archive.source import Archive, Opener
@@ -16,20 +18,14 @@ from tasks.lib.ember.summary import UploadSummary
 from tasks.lib.errors import Failure
 
 
-class Transfer:
+class Transfer(Struct, frozen=True):
     """Carries out plans for one archive; `summary` counts, and `progress` is told, what was done."""
 
-    def __init__(
-        self, place: Place, archive: Archive, inventory: Inventory, summary: UploadSummary, progress: Progress
-    ) -> None:  # fmt: skip
-        self._pool = place.pool
-        self._access = place.access
-        self._ember = place.ember
-        self._archive = archive
-        self._members = inventory.members
-        self._kept = inventory.kept
-        self._summary = summary
-        self._progress = progress
+    place: Place
+    archive: Archive
+    inventory: Inventory
+    summary: UploadSummary
+    progress: Progress
 
     def carry_out(self, decided: Plan) -> None:
         """Send, copy and relabel what the plan says.
@@ -39,12 +35,12 @@ class Transfer:
 
         """
         changes = len(decided.writes) + len(decided.relabel)
-        self._progress.expect(changes, sum(one.entry.size for one in decided.writes))
+        self.progress.expect(changes, sum(one.entry.size for one in decided.writes))
         try:
-            instead = self._pool.run(self._jobs(decided))
-            self._pool.run(self._sends([send for send in instead if send]))
+            instead = self.place.pool.run(self._jobs(decided))
+            self.place.pool.run(self._sends([send for send in instead if send]))
         except Failure as failure:
-            done = self._summary.sent + self._summary.copied + self._summary.relabelled
+            done = self.summary.sent + self.summary.copied + self.summary.relabelled
             so_far = (
                 f"{done} of {changes} changes are in the bucket. Visitors are served what they were before."
             )
@@ -58,66 +54,68 @@ class Transfer:
         yield from self._sends(decided.send)
 
     def _relabelled(self, change: Relabel) -> Steps[None]:
-        yield from objects.relabel(self._access, change.name, change.generation, change.entry.headers)
-        self._summary.relabelled += 1
-        self._progress.done(0)
+        yield from objects.relabel(self.place.access, change.name, change.generation, change.entry.headers)
+        self.summary.relabelled += 1
+        self.progress.done(0)
 
     def _copied(self, copy: Copy) -> Steps[Send | None]:
-        instead = yield from sending.copied(self._access, copy)
+        instead = yield from sending.copied(self.place.access, copy)
         if not instead:
-            self._summary.copied += 1
-            self._progress.done(copy.send.entry.size)
+            self.summary.copied += 1
+            self.progress.done(copy.send.entry.size)
         return instead
 
     def _sends(self, sends: Sequence[Send]) -> Iterator[Job]:
         """A job for each, opening the archive's files only as jobs are started."""
-        to_read = [send for send in sends if send.entry.path not in self._kept]
-        if self._archive.independent:
+        to_read = [send for send in sends if send.entry.path not in self.inventory.kept]
+        if self.archive.independent:
             # Large ones last: while as many of them as may be are on their way, nothing else is begun.
             to_read.sort(key=lambda send: not self._in_one_request(send))
         for send in sends:
-            if send.entry.path in self._kept:
-                yield self._small(send, self._kept.pop(send.entry.path))
-        contents = self._archive.contents(self._members[send.entry.path] for send in to_read)
+            if send.entry.path in self.inventory.kept:
+                yield self._small(send, self.inventory.kept.pop(send.entry.path))
+        contents = self.archive.contents(self.inventory.members[send.entry.path] for send in to_read)
         try:
             for send, (_, opened) in zip(to_read, contents, strict=True):
                 yield self._job(send, opened)
-        except self._archive.errors as error:
+        except self.archive.errors as error:
             raise sending.source_changed("The archive") from error
 
     def _job(self, send: Send, opened: Opener) -> Job:
         if self._in_one_request(send):
             return self._small(send, self._whole(send, opened))
-        again = partial(self._archive.open, self._members[send.entry.path])
-        reading = _Reading(send.entry, (opened, again), self._archive.errors, self._progress)
-        return Job(self._large(send, reading), resumable.HELD, alone=not self._archive.independent)
+        again = partial(self.archive.open, self.inventory.members[send.entry.path])
+        reading = _Reading(send.entry, (opened, again), self.archive.errors, self.progress)
+        return Job(self._large(send, reading), resumable.HELD, alone=not self.archive.independent)
 
     def _small(self, send: Send, data: bytes) -> Job:
         return Job(self._written(send, data), held=2 * len(data))
 
     def _written(self, send: Send, data: bytes) -> Steps[None]:
-        written = yield from sending.write(self._access, send, data)
+        written = yield from sending.write(self.place.access, send, data)
         self._count(written.stored, send.entry.size)
 
     def _large(self, send: Send, reading: "_Reading") -> Steps[None]:
-        written = yield from resumable.send_large(self._access, send, reading, self._ember.resumable_part)
+        written = yield from resumable.send_large(
+            self.place.access, send, reading, self.place.ember.resumable_part
+        )
         self._count(written.stored, send.entry.size - reading.furthest)
 
     def _count(self, stored: int, not_told: int) -> None:
-        self._summary.sent += 1
-        self._summary.stored += stored
-        self._progress.done(not_told)
+        self.summary.sent += 1
+        self.summary.stored += stored
+        self.progress.done(not_told)
 
     def _whole(self, send: Send, opened: Opener) -> bytes:
         try:
             with opened() as file:
                 return b"".join(content.pieces(file))
-        except self._archive.errors as error:
+        except self.archive.errors as error:
             raise sending.source_changed(send.entry.path) from error
 
     def _in_one_request(self, send: Send) -> bool:
         compressed = content.LARGEST_TO_COMPRESS if send.entry.compressible else 0
-        return send.entry.size <= max(self._ember.resumable_above, compressed)
+        return send.entry.size <= max(self.place.ember.resumable_above, compressed)
 
 
 class _Reading:

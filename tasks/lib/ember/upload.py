@@ -1,7 +1,7 @@
 """Bringing a built Ember app to its place: read and judge the archive, look what is there, send, activate."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
@@ -197,10 +197,14 @@ def _decided(one: Upload, name: str, complete: Complete, now: activation.Page) -
     decided = plan(complete.entries, place.kept(name), complete.there, complete.doomed)
     if not decided.send or not now.name:
         return decided
-    earlier: list[Entry] = []
-    with suppress(Failure):  # its manifest is damaged
-        earlier = revisions.entries_of(place, [now.name]).get(now.name, [])
-    return copying(decided, earlier, place.kept(now.name), complete.there)
+    return copying(decided, _served(place, now), place.kept(now.name), complete.there)
+
+
+def _served(place: Place, now: activation.Page) -> Sequence[Entry]:
+    """The files of the active revision; none where its manifest is damaged or missing."""
+    with suppress(Failure):
+        return revisions.entries_of(place, [now.name]).get(now.name, [])
+    return []
 
 
 def _expect_announced(place: Place, name: str, listed: revisions.Listed) -> None:
@@ -221,9 +225,7 @@ def _removed(name: str) -> revisions.Gone:
 
 def _put_back(one: Upload, now: activation.Page, complete: Complete) -> None:
     """End what an interrupted activation left beside the page."""
-    active: list[Entry] = []
-    with suppress(Failure):  # its manifest is damaged
-        active = revisions.entries_of(one.place, [now.name] if now.name else []).get(now.name, [])
+    active = _served(one.place, now) if now.name else []
     if activation.strays(one.place, now.name, Complete(active, complete.there)):
         one.summary.put_back = activation.put_back(one.place)
 
