@@ -107,7 +107,7 @@ def assert_all_is_told(said: str) -> None:
     attention = said.partition("==> ")[0]
     for line in (
         r"! staging: Deployment web: ./1 ready: pod web-\S+, container main: (CrashLoopBackOff|Error): ",
-        r"next: kubectl -n \S+ describe deployment web",
+        r"next: ./inv app.logs web --environment staging( --previous)?; kubectl -n \S+ describe deployment web",
         r"! staging: Certificate cert for example.org: there is no Secret cert",
         r"! staging: 2 objects have drifted from release 2: .*Service web \(missing\)",
         r"next: ./inv release.status --environment staging",

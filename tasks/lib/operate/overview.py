@@ -20,7 +20,7 @@ from tasks.lib.deploy.rollout.failure_rules import Problem
 from tasks.lib.deploy.rollout.readiness import State, condition, job_outcome, readiness, tally
 from tasks.lib.operate.certificates import Certificate, certificates
 from tasks.lib.operate.observe import Observed, observe_all
-from tasks.lib.operate.workloads import replicas_before_restore
+from tasks.lib.operate.workloads import bare, replicas_before_restore
 from tasks.lib.settings.model import Environment, Settings
 
 # Backups are taken every day; cert-manager renews a certificate 30 days before its end.
@@ -187,12 +187,14 @@ def _of_workloads(seen: Observed, view: View) -> Iterator[Attention]:
         last, times = _last_restart(view.pods_of(live))
         if found or (now.state is not State.READY and not _is_deploying(seen)):
             why = "; ".join(dict.fromkeys(str(problem) for problem, _ in found[:2])) or now.reason
-            yield Attention(f"{title}: {tally(live)} ready: {why}", _look(ref_of(live)))
+            yield Attention(
+                f"{title}: {tally(live)} ready: {why}", f"{_logs(seen, live, last)}; {_look(ref_of(live))}"
+            )
         elif last and seen.at - _moment(last["finishedAt"]) < LATELY:
             yield Attention(
                 f"{title}: restarted {times} times, last {aged(_moment(last['finishedAt']), seen.at)} ago "
                 f"({last.get('reason', '?')}, exit code {last.get('exitCode', '?')})",
-                _look(ref_of(live)),
+                f"{_logs(seen, live, last)}; {_look(ref_of(live))}",
             )
 
 
@@ -305,6 +307,12 @@ def _workloads(seen: Observed) -> list[Json]:
     return sorted(
         seen.of_kind("Deployment", "StatefulSet", "DaemonSet"), key=lambda one: str(one["metadata"]["name"])
     )
+
+
+def _logs(seen: Observed, live: Json, last: Json) -> str:
+    """The command that shows what a workload wrote, before its last restart where there was one."""
+    previous = " --previous" if last else ""
+    return f"./inv app.logs {bare(live, seen.environment)} --environment {seen.environment.name}{previous}"
 
 
 def _look(ref: Ref) -> str:

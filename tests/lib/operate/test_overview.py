@@ -161,7 +161,7 @@ def test_nothing_needs_attention_where_all_is_well(well: Observed) -> None:
          "container main: CrashLoopBackOff: ", "kubectl -n default describe statefulset builder"),
         (seen(stateful_set(0)), "StatefulSet builder: 0/1 ready: 0 of 1 ready", "describe statefulset builder"),
         (seen(stateful_set(), pod(RUNNING, restarts=2, last=KILLED)),
-         "builder: restarted 2 times, last 12 min 00 s ago (OOMKilled, exit code 137)", "describe"),
+         "builder: restarted 2 times, last 12 min 00 s ago (OOMKilled, exit code 137)", "./inv app.logs builder --environment staging --previous; kubectl"),
         (seen(job("Failed")), "Job migration: BackoffLimitExceeded", "describe job migration"),
         (seen(ingress()), "Certificate cert for example.org: there is no Secret cert", "describe certificate cert"),
         (seen(ingress(), secret(None)), "its tls.crt is no certificate", "describe certificate cert"),
@@ -228,7 +228,9 @@ def test_attention_comes_first_on_the_screen(capsys: pytest.CaptureFixture[str])
 
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("! staging: StatefulSet builder: 0/1 ready")
-    assert lines[1].startswith("    next: kubectl -n default describe statefulset builder")
+    assert lines[1].startswith(
+        "    next: ./inv app.logs builder --environment staging; kubectl -n default describe"
+    )
     said = "\n".join(lines)
     for line in (
         "release:      3, commit ccccccc: deployed, 5 h 00 min ago, by kim@laptop, 4 commits behind its branch",
