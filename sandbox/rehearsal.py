@@ -2,11 +2,11 @@
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import OK
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sandbox.steps import Outcome, Step, run_all
 from tasks.lib.background import call
@@ -14,6 +14,8 @@ from tasks.lib.errors import Failure
 from tasks.lib.settings.reader import Layer, read
 
 if TYPE_CHECKING:
+    import requests
+
     from tasks.lib.build_variables import BuildVariables
     from tasks.lib.redaction import Secret
     from tasks.lib.render.rendering import Rendered
@@ -62,6 +64,7 @@ class Rehearsal:
                 Step("decrypt secrets", self.decrypt),
                 Step("render and validate manifests", self.render),
                 Step("deploy and wait until ready", self.deploy),
+                *([Step("open the site", self.open_site)] if self.request.containers else ()),
                 Step("upload an example Ember app", self.upload),
                 Step("open its URL", self.open_url),
             ],
@@ -135,15 +138,49 @@ class Rehearsal:
         self.url = done.url
         return report.sentence(done)
 
+    def open_site(self) -> str:
+        """Ask the site for its first page, as the ingress does; a Failure where it is not served."""
+        from sandbox import lifecycle
+        from sandbox.containers import place
+
+        cluster = self.plain.environment(self.name).cluster
+        node = place.read(place.folder_of(lifecycle.state(self.plain).cluster(cluster)))
+        host, port = site_of([one.content for one in self.rendered.documents])
+        url = f"http://{node.address}:{port}/"
+        answer = _asked(url, self.settings.time_limits.storage_attempt, {"Host": host})
+        if answer.status_code != OK:
+            raise Failure(f"The site answers {answer.status_code} at {url} for {host}.",
+                          next_step="./inv app.logs shows what it says.")  # fmt: skip
+        return f"{answer.status_code} at {url} for {host}"
+
     def open_url(self) -> str:
         """Ask for the app's page as a visitor would; a Failure where it is not served as a page."""
-        import requests
-
-        try:
-            answer = call(requests.get, self.url, timeout=self.settings.time_limits.storage_attempt)
-        except requests.RequestException as error:
-            raise Failure(f"{self.url} does not answer.", str(error), "./inv sandbox.status") from error
+        answer = _asked(self.url, self.settings.time_limits.storage_attempt, {})
         kind = answer.headers.get("content-type", "")
         if answer.status_code != OK or not kind.startswith("text/html"):
             raise Failure(f"{self.url} answers {answer.status_code} with content type {kind!r}.")
         return f"{answer.status_code} {kind}"
+
+
+def _asked(url: str, time_limit: float, headers: Mapping[str, str]) -> "requests.Response":
+    import requests
+
+    try:
+        return call(requests.get, url, timeout=time_limit, headers=headers)
+    except requests.RequestException as error:
+        raise Failure(f"{url} does not answer.", str(error), "./inv sandbox.status") from error
+
+
+def site_of(documents: Sequence[Mapping[str, Any]]) -> tuple[str, int]:
+    """The host that an Ingress leads to a Service with a port of each node, and that port."""
+    ports = {
+        one["metadata"]["name"]: port["nodePort"]
+        for one in documents if one["kind"] == "Service"
+        for port in one["spec"].get("ports", ()) if "nodePort" in port
+    }  # fmt: skip
+    rules = [rule for one in documents if one["kind"] == "Ingress" for rule in one["spec"].get("rules", ())]
+    for rule in rules:
+        for path in rule.get("http", {}).get("paths", ()):
+            if (name := path["backend"].get("service", {}).get("name")) in ports:
+                return rule["host"], ports[name]
+    raise Failure("The manifests have no site.", "No Ingress leads to a Service of type NodePort.")

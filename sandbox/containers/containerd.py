@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 from sandbox.components import Component
 from sandbox.containers.equipment import Node
 from sandbox.containers.packages import Tools
-from sandbox.containers.place import PODS, Place
+from sandbox.containers.place import PODS, TRUSTED, Place
 from sandbox.images import archive
 from sandbox.images.archive import Image
 from tasks.lib import console
@@ -24,15 +24,9 @@ SOCKET = "/run/containerd/containerd.sock"
 PAUSE_IMAGE = "sandbox.local/pause:1"
 METRICS_PORT = 1338
 IMPORT_TIME_LIMIT = 600.0
-# Where containers see the authority that they trust, and the variables that name it.
-TRUSTED = "/etc/sandbox-authority.crt"
-TRUST_VARIABLES = (
-    "SSL_CERT_FILE",
-    "REQUESTS_CA_BUNDLE",
-    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-    "CURL_CA_BUNDLE",
-    "NODE_EXTRA_CA_CERTS",
-)
+# The variables that name the authority that containers trust. Not REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE: with
+# them Python's requests, and so Docker's client, ignores the authority that it is given.
+TRUST_VARIABLES = ("SSL_CERT_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "NODE_EXTRA_CA_CERTS")
 CHECKOUT = Path(__file__).resolve().parents[2]
 # Plugins that would write to folders of this machine, or look for file systems that are not used.
 UNUSED = (

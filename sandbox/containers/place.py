@@ -21,6 +21,8 @@ SIMULATED, REAL = "simulated", "real"
 NETWORK = ipaddress.IPv4Network("198.18.0.0/15")
 PODS = "10.88.0.0/16"
 API_PORT = 6443
+# Where containers see the authority that they trust.
+TRUSTED = "/etc/sandbox-authority.crt"
 # Where the node sees `kubelet` of its folder. Sockets lie there, and a socket's path has 107 bytes at most.
 KUBELET = "/run/kubelet"
 HEALTH_PORT = 10247  # leads to a server of this machine, as the API server's port does
