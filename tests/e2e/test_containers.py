@@ -9,7 +9,16 @@ import pytest
 from sandbox import lifecycle, processes, watching
 from sandbox.containers import containerd
 from sandbox.containers.place import NODE
-from tests.real_node import CLUSTER, SERVERS, SPACE, Node, build_probe, real_node, wait_until
+from tests.real_node import (
+    CLUSTER,
+    SERVERS,
+    SPACE,
+    Node,
+    build_probe,
+    real_node,
+    wait_until,
+    without_the_sites_images,
+)
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(600), pytest.mark.xdist_group("containers")]
 
@@ -18,7 +27,7 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(600), pytest.mark.xdis
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A sandbox with a real node, on which a web server runs behind a Service."""
     folder = tmp_path_factory.mktemp("real")
-    with real_node(folder) as made:
+    with without_the_sites_images(), real_node(folder) as made:
         containerd.import_images(made.place, made.tools, [build_probe(folder)])
         made.run("web", "serve", ":8080", terminationGracePeriodSeconds=1)
         service = {

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -17,7 +19,7 @@ import (
 const authority = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
 
 func main() {
-	words := map[string]func(string) error{"serve": serve, "get": get, "lookup": lookup, "write": write}
+	words := map[string]func(string) error{"serve": serve, "get": get, "lookup": lookup, "write": write, "fill": fill}
 	do, known := words[os.Args[1]]
 	if !known {
 		log.Fatalf("no such word: %s", os.Args[1])
@@ -65,4 +67,15 @@ func lookup(name string) error {
 
 func write(path string) error {
 	return os.WriteFile(path, []byte("written"), 0o600)
+}
+
+// fill keeps so many MiB of memory that are written to.
+func fill(mebibytes string) error {
+	count, err := strconv.Atoi(mebibytes)
+	held := make([][]byte, count)
+	for i := range held {
+		held[i] = bytes.Repeat([]byte{1}, 1<<20)
+	}
+	fmt.Println(len(held))
+	return err
 }

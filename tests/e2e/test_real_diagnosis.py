@@ -1,0 +1,138 @@
+"""Why workloads do not become ready, as a real kubelet and real containers say it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pytest
+
+from sandbox.containers import containerd, furnishing
+from sandbox.containers.place import LABEL, REAL
+from tests.deployed import deploy
+from tests.real_node import IMAGE, build_probe, real_node, without_the_sites_images
+from tests.sandbox_case import Case, corner, merged
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500), pytest.mark.xdist_group("real_diagnosis")]
+
+# With a probe, as every workload of Lookit has one: a container without is ready while it runs, if for a moment only.
+READY = {
+    "command": ["/probe", "serve", ":8080"],
+    "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
+}
+# A failing state that may recover is waited for; here not for minutes.
+SHORT = {"INVOKE_TIME_LIMITS_ROLLOUT": "25s"}
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A pod that does not become ready, and what a deploy says of it."""
+
+    told: tuple[str, ...]
+    container: Mapping[str, Any] = field(default_factory=dict)
+    pod: Mapping[str, Any] = field(default_factory=dict)
+    limits: Mapping[str, str] = field(default_factory=dict)
+    code: int = 1
+
+
+def reads(kind: str, **reference: str) -> dict[str, Any]:
+    return {"env": [{"name": "VALUE", "valueFrom": {kind: reference}}]}
+
+
+BROKEN = {
+    "secret missing": Broken(
+        ("container main: CreateContainerConfigError", 'secret "late" not found'),
+        reads("secretKeyRef", name="late", key="password"),
+    ),
+    "volume's ConfigMap missing": Broken(
+        (
+            "FailedMount: a ConfigMap, Secret or key that a volume names is missing",
+            'configmap "late" not found',
+        ),
+        pod={"volumes": [{"name": "late", "configMap": {"name": "late"}}]},
+        container={"volumeMounts": [{"name": "late", "mountPath": "/late"}]},
+    ),
+    "wrong command": Broken(
+        ("container main:", 'exec: "/nowhere": stat /nowhere: no such file or directory'),
+        {"command": ["/nowhere"]},
+    ),
+    "ends again and again": Broken(
+        ("container main: CrashLoopBackOff", "no such word: nonsense"),
+        {"command": ["/probe", "nonsense", ""]},
+    ),
+    "needs more memory than it may have": Broken(
+        ("OOMKilled",),
+        {"command": ["/probe", "fill", "64"], "resources": {"limits": {"memory": "32Mi"}}},
+    ),
+    "init container fails": Broken(
+        ("init container first", "CrashLoopBackOff", "no such word: nonsense"),
+        pod={
+            "initContainers": [
+                {
+                    "name": "first",
+                    "image": IMAGE,
+                    "imagePullPolicy": "Never",
+                    "command": ["/probe", "nonsense", ""],
+                }
+            ]
+        },
+    ),
+    "image not on the node": Broken(
+        ("container main: ErrImageNeverPull: the image is not on the node and may not be pulled",),
+        {"image": "sandbox.local/nothing:1"},
+    ),
+    "image's name malformed": Broken(
+        ("container main: InvalidImageName: the image's name is malformed",),
+        {"image": "Not//An:Image"},
+    ),
+    "probe fails": Broken(
+        ("Unhealthy: a probe fails", "HTTP probe failed with statuscode: 503"),
+        {"readinessProbe": {"httpGet": {"path": "/never", "port": 8080}, "periodSeconds": 1}},
+        limits=SHORT,
+        code=70,
+    ),
+}
+
+
+class OnTheNode(Case):
+    """A corner whose pods run on the real node, and may name what an operator would create later."""
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        return merged(super().values, {"deploy": {"provided": ["Secret/late", "ConfigMap/late"]}})
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    folder = tmp_path_factory.mktemp("real")
+    with without_the_sites_images(), real_node(folder) as node:
+        containerd.import_images(node.place, node.tools, [build_probe(folder)])
+        with corner(node.sandbox, tmp_path_factory.mktemp("corner")) as made:
+            annotations = {furnishing.NODE_SELECTOR: f"{LABEL}={REAL}"}
+            made.api.patch(made.path, {"metadata": {"annotations": annotations}})
+            yield OnTheNode(made.sandbox, made.folder, made.name)
+
+
+def deployment(row: Broken) -> dict[str, Any]:
+    labels = {"app": "site"}
+    container = {"name": "main", "image": IMAGE, "imagePullPolicy": "Never", **READY, **row.container}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container], **row.pod}}
+    spec = {"selector": {"matchLabels": labels}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "site"}, "spec": spec}
+
+
+@pytest.mark.parametrize("row", BROKEN.values(), ids=BROKEN)
+def test_a_deploy_says_why_a_real_pod_does_not_start(case: Case, row: Broken) -> None:
+    case.hold_only(deployment(row))
+
+    done = deploy(case, **row.limits)
+
+    assert done.code == row.code, done.stderr
+    missing = [text for text in row.told if text not in done.stderr]
+    assert not missing, done.stderr
+
+
+def test_the_same_deployment_without_a_fault_is_deployed(case: Case) -> None:
+    case.hold_only(deployment(Broken(())))
+
+    assert deploy(case).code == 0
