@@ -221,7 +221,7 @@ STARTS = [
     "active before", "an upload was killed", "a pruning was killed", "a manifest was removed",
     "an activation was killed", "no page", "a page in place",
 ]  # fmt: skip
-# They need no service, but seconds each.
+# They need no service, but up to minutes each on a busy machine: all states are visited.
 SLOW = (pytest.mark.e2e, pytest.mark.timeout(900))
 PAIRS = [
     ("prune", "upload"), ("prune", "store"), ("prune", "activate"), ("prune", "roll_back"), ("prune", "prune"),
