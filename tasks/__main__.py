@@ -118,6 +118,7 @@ class Program(invoke.Program):
     def parse_cleanup(self) -> None:
         """Print help, lists or completions, which replace tasks."""
         if self.args.complete.value:
+            self.update_config()  # with the file of -f
             typed = with_left_out_names(
                 completion.words_of(self.core.remainder), self._names_that_may_be_left_out()
             )

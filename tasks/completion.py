@@ -14,7 +14,7 @@ from invoke.parser import ParserContext
 
 from tasks import cli
 from tasks.lib.errors import Failure, UsageError
-from tasks.lib.settings.model import Settings
+from tasks.lib.settings.model import Environment, Settings
 
 SCRIPTS = {
     "bash": """\
@@ -49,7 +49,7 @@ end
 complete --command inv --no-files --arguments '(__lookit_orchestrator)'
 """,
 }
-RELEASES_WITHIN = 5.0  # seconds to wait for a cluster; then there are no suggestions
+CLUSTER_WITHIN = 5.0  # seconds to wait for a cluster; then there are no suggestions
 
 
 def script(shell: str) -> str:
@@ -136,15 +136,33 @@ def _secret_files(settings: Settings | None, environment: str) -> list[str]:
 
 def _releases(settings: Settings | None, environment: str) -> list[str]:
     """The numbers of the releases of an environment, which its cluster knows."""
+    from tasks.lib.deploy.releases import review
+
+    return _asked(
+        settings,
+        environment,
+        lambda known, chosen: [str(one.number) for one in review.releases(known, chosen)],
+    )
+
+
+def _workloads(settings: Settings | None, environment: str) -> list[str]:
+    """The workloads of an environment, which its cluster knows."""
+    from tasks.lib.operate import workloads
+
+    return _asked(settings, environment, workloads.names)
+
+
+def _asked(
+    settings: Settings | None, environment: str, ask: Callable[[Settings, Environment], list[str]]
+) -> list[str]:
+    """What the cluster of an environment answers in time; else nothing."""
     if not settings or environment not in settings.environments:
         return []
-    from tasks.lib.deploy.releases import review
     from tasks.lib.errors import TimedOut
     from tasks.lib.signals import limited
 
-    late = TimedOut("The cluster did not answer in time.")
-    with suppress(Failure), limited(RELEASES_WITHIN, late):
-        return [str(one.number) for one in review.releases(settings, settings.environment(environment))]
+    with suppress(Failure), limited(CLUSTER_WITHIN, TimedOut("The cluster did not answer in time.")):
+        return ask(settings, settings.environment(environment))
     return []
 
 
@@ -157,4 +175,5 @@ VALUES: Mapping[str, Callable[[Settings | None, str], list[str]]] = {
     "number": _releases,
     "before": _releases,
     "after": _releases,
+    "workload": _workloads,
 }

@@ -50,6 +50,8 @@ def test_a_restart_is_rolling_and_no_drift(environment: Case) -> None:
     case.hold_only(workload("web"), queue, SERVICE)
     deployed(case)
     before = case.kubectl("get", "pods", "-o", "name")
+    suggested = case.invoke("--complete", "--", "./inv", "app.restart", *IN, "--workload", "")
+    assert suggested.stdout.split() == ["queue", "web"], suggested.stderr
 
     done = restart(case, "web", "queue")
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from tasks.lib.cluster import gke
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.errors import UsageError, nearest
@@ -26,6 +27,17 @@ def find(
 
     """
     return chosen(listed(connection, environment.namespace), names, environment, settings.image.repository)
+
+
+def names(settings: Settings, environment: Environment) -> list[str]:
+    """The workloads of an environment, as people type them.
+
+    Raises:
+        Failure: the cluster cannot be asked.
+
+    """
+    with gke.reached(settings, environment) as connection:
+        return sorted(bare(one, environment) for one in listed(connection, environment.namespace))
 
 
 def listed(connection: Connection, namespace: str) -> list[Json]:
