@@ -22,7 +22,7 @@ from sandbox.containers.place import Forward
 from tests import google_side
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800), pytest.mark.xdist_group("cloud_sql_proxy")]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800), pytest.mark.xdist_group("cloud_sql_proxy")]
 
 INSTANCE = ("mit-lookit", "staging")
 RIGHTS = ("cloudsql.instances.connect", "cloudsql.instances.get")
