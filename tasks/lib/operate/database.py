@@ -231,8 +231,8 @@ def start(settings: Settings, environment: Environment, tell: Tell) -> list[str]
     """Start what a restore has stopped and not started again, and wait until it is ready; returns the names.
 
     Raises:
-        Failure: a deploy, or a restore, holds the lock, or a workload cannot become ready.
-        TimedOut: not all were ready in time.
+        Failure: a workload cannot become ready.
+        TimedOut: not all were ready in time, or a deploy held the lock for too long.
 
     """
     redactor = Redactor(public=sensitive.public(settings))
@@ -240,7 +240,8 @@ def start(settings: Settings, environment: Environment, tell: Tell) -> list[str]
         gke.check_mark(connection.api, environment)
         workloads.learn_secrets(connection, environment, redactor)
         mine = lease.Lock(connection.api, environment, claim({OPERATION: "start after a restore"}))
-        with lease.held(mine, wait=0, tell=tell):
+        # A killed restore's lock is free after some seconds.
+        with lease.held(mine, wait=settings.time_limits.lock, tell=tell):
             return Stopping(settings, environment, connection, redactor, tell).start()
 
 
