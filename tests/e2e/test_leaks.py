@@ -103,6 +103,11 @@ STEPS = [
     Step("release.diff --environment {name} --json"),
     Step("release.status --environment {name} --json"),
     Step("release.rollback --environment {name}", before=mended),
+    Step("status --environment {name} --html {folder}/status.html --json"),
+    Step("app.logs --environment {name}"),
+    Step("app.run --environment {name} -- true"),
+    Step("app.runs --environment {name} --json"),
+    Step("app.restart --environment {name}"),
     Step(
         "deploy --branch {name} --report {folder}/stopped",
         code=143,
