@@ -5,7 +5,7 @@ described, not run: a password never stands in a command line.
 """
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -84,12 +84,9 @@ def apply(made: Sequence[Part], settings: Settings) -> None:
             console.heading(f"{number}. {part.title}: {part.why}")
             triggers.apply(part.commands, settings.root, TIME_LIMIT)
     console.heading("Left to do by hand, in this order")
-    for number, line in enumerate(_left(made), 1):
+    left = [line for part in made for line in part.by_hand]
+    for number, line in enumerate(left, 1):
         console.say(f"{number}. {line}")
-
-
-def _left(made: Sequence[Part]) -> Iterator[str]:
-    return (line for part in made for line in part.by_hand)
 
 
 def _apis(settings: Settings, environment: Environment, project: str) -> Part:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 FIELD_MANAGER: Final = "lookit-orchestrator"
+MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_TYPE: Final = "application/json"
 APPLY_TYPE: Final = "application/apply-patch+yaml"  # JSON is YAML
 PAGE: Final = 500

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 from tasks.lib import signals
-from tasks.lib.cluster import gke
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.console import spoken
@@ -22,7 +21,6 @@ from tasks.lib.operate import workloads
 from tasks.lib.operate.restart import change, roll_out
 from tasks.lib.redaction import Redactor
 from tasks.lib.retry import Attempts
-from tasks.lib.secrets import sensitive
 from tasks.lib.settings.model import Environment, Settings
 
 FIRST_PAUSE: Final = 0.5
@@ -94,10 +92,7 @@ def restore(settings: Settings, environment: Environment, wanted: str, approve: 
     """
     backups = client(settings, environment, tell)
     run = choose(backups.runs(), wanted, environment)
-    redactor = Redactor(public=sensitive.public(settings))
-    with gke.reached(settings, environment) as connection, redactor.failures():
-        gke.check_mark(connection.api, environment)
-        workloads.learn_secrets(connection, environment, redactor)
+    with workloads.reached(settings, environment) as (connection, redactor):
         mine = lease.Lock(connection.api, environment, claim({OPERATION: f"restore of backup {run.id}"}))
         with lease.held(mine, wait=0, tell=tell):
             stopping = Stopping(settings, environment, connection, redactor, tell)
@@ -235,10 +230,7 @@ def start(settings: Settings, environment: Environment, tell: Tell) -> list[str]
         TimedOut: not all were ready in time, or a deploy held the lock for too long.
 
     """
-    redactor = Redactor(public=sensitive.public(settings))
-    with gke.reached(settings, environment) as connection, redactor.failures():
-        gke.check_mark(connection.api, environment)
-        workloads.learn_secrets(connection, environment, redactor)
+    with workloads.reached(settings, environment) as (connection, redactor):
         mine = lease.Lock(connection.api, environment, claim({OPERATION: "start after a restore"}))
         # A killed restore's lock is free after some seconds.
         with lease.held(mine, wait=settings.time_limits.lock, tell=tell):

@@ -15,7 +15,6 @@ from typing import Final
 
 from tasks.lib import signals
 from tasks.lib.background import Background, side_by_side
-from tasks.lib.cluster import gke
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.errors import ApiError, Unreachable
@@ -27,7 +26,6 @@ from tasks.lib.errors import Failure, UsageError
 from tasks.lib.operate import workloads
 from tasks.lib.redaction import Redactor
 from tasks.lib.retry import TEMPORARY
-from tasks.lib.secrets import sensitive
 from tasks.lib.settings.model import Environment, Settings
 from tasks.lib.settings.values import seconds
 
@@ -192,9 +190,8 @@ class Streams:
 
     def _still_runs(self, metadata: Json, container: str, restarts: int) -> bool:
         path = f"/api/v1/namespaces/{metadata['namespace']}/pods"
-        named = {
-            "fieldSelector": f"metadata.name={metadata['name']}"
-        }  # a deployer may list pods, not get them
+        # A deployer may list pods, not get them.
+        named = {"fieldSelector": f"metadata.name={metadata['name']}"}
         live, _ = self._api.list(path, doing=f"read pod {metadata['name']}", query=named)
         statuses = [one for pod in live for one in (pod.get("status") or {}).get("containerStatuses") or []]
         runs = {one["name"] for one in statuses if (one.get("state") or {}).get("running")}
@@ -227,10 +224,7 @@ def _reached(
     settings: Settings, environment: Environment, wanted: Wanted
 ) -> Iterator[tuple[Connection, list[Json], Redactor]]:
     """The cluster, the workloads, and what takes the values of the namespace's Secrets out."""
-    redactor = Redactor(public=sensitive.public(settings))
-    with gke.reached(settings, environment) as connection:
-        gke.check_mark(connection.api, environment)
-        workloads.learn_secrets(connection, environment, redactor)
+    with workloads.reached(settings, environment) as (connection, redactor):
         yield connection, workloads.find(settings, environment, connection, wanted.names), redactor
 
 

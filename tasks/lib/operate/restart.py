@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from tasks.lib.cluster import gke
-from tasks.lib.cluster.api import FIELD_MANAGER, Json
+from tasks.lib.cluster.api import FIELD_MANAGER, MERGE_PATCH, Json
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.events import Began, PhaseBegan, Record, Result, Row, Tell
 from tasks.lib.deploy.lock import lease
@@ -16,13 +15,10 @@ from tasks.lib.deploy.rollout.wait import Wait
 from tasks.lib.deploy.session import masked
 from tasks.lib.deploy.steps import Action
 from tasks.lib.operate import workloads
-from tasks.lib.redaction import Redactor
-from tasks.lib.secrets import sensitive
 from tasks.lib.settings.model import Environment, Settings
 
 # kubectl's own, so that `kubectl rollout history` shows it as its own restarts.
 ANNOTATION: Final = "kubectl.kubernetes.io/restartedAt"
-MERGE: Final = "application/merge-patch+json"
 
 
 def restart(settings: Settings, environment: Environment, names: Sequence[str], tell: Tell) -> list[str]:
@@ -36,10 +32,7 @@ def restart(settings: Settings, environment: Environment, names: Sequence[str], 
         TimedOut: not all were ready within time_limits.rollout.
 
     """
-    redactor = Redactor(public=sensitive.public(settings))
-    with gke.reached(settings, environment) as connection, redactor.failures():
-        gke.check_mark(connection.api, environment)
-        workloads.learn_secrets(connection, environment, redactor)
+    with workloads.reached(settings, environment) as (connection, redactor):
         found = workloads.find(settings, environment, connection, names)
         mine = lease.Lock(connection.api, environment, claim({OPERATION: "restart"}))
         with lease.held(mine, wait=0, tell=tell):
@@ -93,5 +86,5 @@ def change(connection: Connection, ref: Ref, body: Json, *, doing: str) -> Json:
     """
     return connection.api.request(
         "PATCH", connection.kinds[ref.key].path(ref.namespace, ref.name), doing=doing,
-        body=body, content_type=MERGE, query={"fieldManager": FIELD_MANAGER},
+        body=body, content_type=MERGE_PATCH, query={"fieldManager": FIELD_MANAGER},
     )  # fmt: skip

@@ -16,7 +16,7 @@ from typing import Final
 
 from tasks.lib import signals
 from tasks.lib.cluster import gke
-from tasks.lib.cluster.api import HURRIED, Api, Json
+from tasks.lib.cluster.api import HURRIED, MERGE_PATCH, Api, Json
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.lock.holder import claim
@@ -24,10 +24,8 @@ from tasks.lib.deploy.rollout import diagnose
 from tasks.lib.deploy.rollout.cluster_view import Warnings
 from tasks.lib.deploy.rollout.logs import follow, pods_of_job
 from tasks.lib.errors import Failure, TimedOut, UsageError
-from tasks.lib.image import reference
 from tasks.lib.operate import workloads
 from tasks.lib.redaction import Redactor
-from tasks.lib.secrets import sensitive
 from tasks.lib.settings.model import Environment, Settings
 
 WEB: Final = "web"
@@ -36,7 +34,6 @@ HISTORY: Final = "lookit-orchestrator-runs"
 KEPT: Final = 50
 # A Job whose task was killed, or that was detached, goes by itself a day after its end.
 SECONDS_TO_LIVE: Final = 24 * 3600
-MERGE: Final = "application/merge-patch+json"
 PAUSE: Final = 0.5
 RUNNING: Final = "running"
 # What a container that runs to its end has no use for.
@@ -110,7 +107,7 @@ def job_of(web: Json, command: Sequence[str], name: str, image: str) -> Json:
     """
     template = copy.deepcopy(web["spec"]["template"])
     spec, notes = template["spec"], (template.get("metadata") or {}).get("annotations") or {}
-    containers = [one for one in spec["containers"] if _is_of(one, image)] or spec["containers"]
+    containers = [one for one in spec["containers"] if workloads.is_of(one, image)] or spec["containers"]
     main = {key: value for key, value in containers[0].items() if key not in OF_A_SERVER}
     spec |= {"containers": [{**main, "command": list(command)}], "restartPolicy": "Never"}
     metadata = {"name": name, "namespace": web["metadata"]["namespace"], "labels": {LABEL: name}}
@@ -142,11 +139,8 @@ def _begun(
         raise UsageError(
             "No command was given.", "", "For example: ./inv app.run -e staging -- python manage.py check"
         )
-    redactor = Redactor(public=sensitive.public(settings))
-    with gke.reached(settings, environment) as connection, redactor.failures():
+    with workloads.reached(settings, environment) as (connection, redactor):
         api = connection.api
-        gke.check_mark(api, environment)
-        workloads.learn_secrets(connection, environment, redactor)
         [web] = workloads.find(settings, environment, connection, [WEB])
         name = f"{environment.prefix}run-{uuid.uuid4().hex[:8]}"
         body = job_of(web, command, name, settings.image.repository)
@@ -238,7 +232,7 @@ def _note(api: Api, environment: Environment, one: Run) -> None:
     old = {run.name: None for run in known[KEPT - 1 :] if run.name != one.name}
     body = {"data": {**old, one.name: json.dumps(asdict(one))}}
     if known:
-        api.request("PATCH", f"{path}/{HISTORY}", doing="note the run", body=body, content_type=MERGE)
+        api.request("PATCH", f"{path}/{HISTORY}", doing="note the run", body=body, content_type=MERGE_PATCH)
         return
     new = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": HISTORY}, **body}
     try:
@@ -246,7 +240,7 @@ def _note(api: Api, environment: Environment, one: Run) -> None:
     except ApiError as error:
         if error.status != 409:  # another was the first
             raise
-        api.request("PATCH", f"{path}/{HISTORY}", doing="note the run", body=body, content_type=MERGE)
+        api.request("PATCH", f"{path}/{HISTORY}", doing="note the run", body=body, content_type=MERGE_PATCH)
 
 
 def _history(api: Api, environment: Environment) -> list[Run]:
@@ -272,10 +266,6 @@ def read(data: Mapping[str, str]) -> list[Run]:
 
 def _jobs(environment: Environment) -> str:
     return f"/apis/batch/v1/namespaces/{environment.namespace}/jobs"
-
-
-def _is_of(container: Json, image: str) -> bool:
-    return reference.parse(str(container["image"])).name == reference.parse(image).name
 
 
 def _now() -> str:

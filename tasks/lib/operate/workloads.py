@@ -1,6 +1,7 @@
 """The workloads that a task is about, by the names that people type."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from tasks.lib.cluster import gke
@@ -50,11 +51,21 @@ def listed(connection: Connection, namespace: str) -> list[Json]:
     return found
 
 
-def learn_secrets(connection: Connection, environment: Environment, redactor: Redactor) -> None:
-    """Take the values of the namespace's Secrets out of what is told from now on: pods may log them."""
-    path = f"/api/v1/namespaces/{environment.namespace}/secrets"
-    found, _ = connection.api.list(path, doing="list secrets")
-    redactor.learn(sensitive.in_objects(found, redactor.public))
+@contextmanager
+def reached(settings: Settings, environment: Environment) -> Iterator[tuple[Connection, Redactor]]:
+    """The environment's cluster, and what takes its secret values out of what is told: pods may log them.
+
+    Raises:
+        Failure: it is not the expected cluster, or refuses to list Secrets.
+
+    """
+    redactor = Redactor(public=sensitive.public(settings))
+    with gke.reached(settings, environment) as connection, redactor.failures():
+        gke.check_mark(connection.api, environment)
+        path = f"/api/v1/namespaces/{environment.namespace}/secrets"
+        found, _ = connection.api.list(path, doing="list secrets")
+        redactor.learn(sensitive.in_objects(found, redactor.public))
+        yield connection, redactor
 
 
 def chosen(there: Sequence[Json], names: Sequence[str], environment: Environment, image: str) -> list[Json]:
@@ -88,9 +99,12 @@ def bare(workload: Json, environment: Environment) -> str:
 
 def runs(workload: Json, repository: str) -> bool:
     """Whether a container of a workload runs an image of this repository."""
-    wanted = reference.parse(repository).name
-    containers = workload["spec"]["template"]["spec"]["containers"]
-    return any(reference.parse(str(one["image"])).name == wanted for one in containers)
+    return any(is_of(one, repository) for one in workload["spec"]["template"]["spec"]["containers"])
+
+
+def is_of(container: Json, repository: str) -> bool:
+    """Whether a container runs an image of this repository."""
+    return reference.parse(str(container["image"])).name == reference.parse(repository).name
 
 
 def _unknown(what: str, by_name: dict[str, Json], name: str) -> UsageError:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from tasks.lib import signals
-from tasks.lib.cluster.api import HURRIED, Api, Json
+from tasks.lib.cluster.api import HURRIED, MERGE_PATCH, Api, Json
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.gke import NoNamespace
 from tasks.lib.deploy.events import Notice, Tell
@@ -88,9 +88,10 @@ class Lock:
     def announce(self) -> None:
         """Tell those who wait that a later deploy waits too."""
         notes = {"metadata": {"annotations": {WAITER: self._mine.holder}}}
-        kind = "application/merge-patch+json"
         try:
-            self.api.request("PATCH", self._path, doing="say that we wait", body=notes, content_type=kind)
+            self.api.request(
+                "PATCH", self._path, doing="say that we wait", body=notes, content_type=MERGE_PATCH
+            )
         except ApiError as error:
             if error.status != 404:
                 raise
