@@ -1,6 +1,6 @@
 """Whatever goes wrong on the way, the bucket ends equal to the archive, or there is an exact error.
 
-LOOKIT_FAULT_RUNS=1000 makes as many runs as that; by default there are a few.
+LOOKIT_FAULT_RUNS=1000 makes as many runs as that, in tests of a hundred (-n 4 shares them); by default there are a few.
 """
 
 import base64
@@ -37,6 +37,7 @@ from tests.lib.ember import archives, fault_proxy, stored
 from tests.lib.ember.fault_proxy import FaultProxy
 
 RUNS = int(os.environ.get("LOOKIT_FAULT_RUNS", "30"))
+SEEDS = [range(first, min(first + 100, RUNS)) for first in range(0, RUNS, 100)]
 EMBER = checked_in_settings(
     ember={"resumable_above": "64KiB", "resumable_part": "256KiB", "connections": 8}
 ).ember
@@ -149,11 +150,12 @@ def one_run(seed: int, access: Access, proxy: FaultProxy, folder: Path) -> str:
     return "error" if failure else "equal"
 
 
-@pytest.mark.timeout(max(580, 4 * RUNS))
+@pytest.mark.timeout(max(580, 20 * len(SEEDS[0])))
+@pytest.mark.parametrize("seeds", SEEDS, ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
 def test_random_faults_end_in_success_or_an_exact_error(
-    access: Access, proxy: FaultProxy, tmp_path: Path
+    access: Access, proxy: FaultProxy, tmp_path: Path, seeds: range
 ) -> None:
-    outcomes = Counter(one_run(seed, access, proxy, tmp_path) for seed in range(RUNS))
+    outcomes = Counter(one_run(seed, access, proxy, tmp_path) for seed in seeds)
     asked = sum(session.asked for session in proxy.sessions.all.values())
     print(f"{outcomes.total()} runs: {dict(outcomes)}, faults: {dict(proxy.happened)}")  # noqa: T201 - for -s
     print(f"{len(proxy.sessions.all)} sessions, asked {asked} times what they have")  # noqa: T201
