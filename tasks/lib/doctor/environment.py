@@ -206,7 +206,8 @@ def backups(settings: Settings, environment: Environment) -> str:
         return "no backups: the environment has no Cloud SQL instance"
     session = authorized_session(settings.google)
     latest = Backups(settings, database, session, lambda event: None).latest()
-    return f"{database.instance}; latest backup {latest or 'none'}"
+    newest = f"{latest.enqueued:%Y-%m-%d %H:%M} UTC, {latest.status.lower()}" if latest else "none"
+    return f"{database.instance}; latest backup {newest}"
 
 
 def grant(bucket_name: str) -> str:

@@ -17,7 +17,7 @@ from tasks.lib.cluster import gke
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.gke import Connection
-from tasks.lib.deploy.backup.cloud_sql import Backups
+from tasks.lib.deploy.backup.cloud_sql import Backups, Run
 from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.lock.holder import claim
 from tasks.lib.deploy.lock.lease import Lock
@@ -79,7 +79,7 @@ class Observed:
     drifted: Sequence[Drifted] | None = None
     lease: Json | None = None
     warnings: Sequence[str] = ()  # of the API server
-    backup: str = ""  # when the newest began, and its state
+    backup: Run | None = None  # the newest
     activated: Sequence[Activated] = ()
     unknown: list[Unknown] = field(default_factory=list)
 
@@ -104,7 +104,7 @@ def observe_all(settings: Settings, environments: Sequence[Environment]) -> list
 def observe(settings: Settings, environment: Environment) -> Observed:
     """A look at one environment."""
     seen = Observed(environment, Redactor(public=sensitive.public(settings)))
-    backup = Background(lambda: seen.part("backups", partial(_newest_backup, settings, environment), ""))
+    backup = Background(lambda: seen.part("backups", partial(_newest_backup, settings, environment), None))
     none: Sequence[Activated] = ()
     pages = Background(lambda: seen.part("Ember apps", partial(_activated, settings, seen), none))
     seen.part("cluster", partial(_look_at_cluster, settings, seen), None)
@@ -112,10 +112,10 @@ def observe(settings: Settings, environment: Environment) -> Observed:
     return seen
 
 
-def _newest_backup(settings: Settings, environment: Environment) -> str:
+def _newest_backup(settings: Settings, environment: Environment) -> Run | None:
     database = environment.database
     if not database.instance:
-        return ""
+        return None
     session = sessions.authorized_session(settings.google)
     return Backups(settings, database, session, lambda event: None).latest()
 

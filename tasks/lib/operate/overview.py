@@ -72,6 +72,14 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Backup:
+    """The newest backup of the database."""
+
+    began: datetime
+    state: str
+
+
+@dataclass(frozen=True)
 class Overview:
     """An environment at one moment."""
 
@@ -81,7 +89,7 @@ class Overview:
     release: Mapping[str, object] | None
     lock: str  # who holds it; empty where it is free
     drift: int | None  # None where it is not known
-    backup: Mapping[str, object] | None
+    backup: Backup | None
     certificates: Sequence[Certificate]
     activated: Sequence[Mapping[str, object]]
     version: str
@@ -230,15 +238,15 @@ def _of_drift(seen: Observed) -> Iterator[Attention]:
 
 
 def _of_backup(seen: Observed) -> Iterator[Attention]:
-    database, known = seen.environment.database, _backup(seen)
+    database, known = seen.environment.database, seen.backup
     if not database.instance or any(one.part == "backups" for one in seen.unknown):
         return
     look = f"gcloud sql backups list --instance={database.name} --project={database.project}"
     if known is None:
         yield Attention(f"{database.instance} has no backup.", look.replace(" list ", " create "))
-    elif known["state"] == "FAILED" or seen.at - _moment(str(known["began"])) > OLD_BACKUP:
-        age = aged(_moment(str(known["began"])), seen.at)
-        yield Attention(f"The newest backup of {database.instance} is {age} old: {known['state']}", look)
+    elif known.status == "FAILED" or seen.at - known.enqueued > OLD_BACKUP:
+        age = aged(known.enqueued, seen.at)
+        yield Attention(f"The newest backup of {database.instance} is {age} old: {known.status}", look)
 
 
 def _of_lock(seen: Observed) -> Iterator[Attention]:
@@ -298,9 +306,8 @@ def _is_deploying(seen: Observed) -> bool:
     return bool(renewed and _lock(seen) and abs(seen.at - _moment(renewed)) < SILENT_HOLDER)
 
 
-def _backup(seen: Observed) -> Mapping[str, object] | None:
-    began, _, state = seen.backup.partition(" ")
-    return {"began": began, "state": state} if began else None
+def _backup(seen: Observed) -> Backup | None:
+    return Backup(seen.backup.enqueued, seen.backup.status) if seen.backup else None
 
 
 def _workloads(seen: Observed) -> list[Json]:

@@ -115,7 +115,7 @@ def _release(one: Overview) -> str:
 def _backup(one: Overview) -> str:
     if not one.backup:
         return ""
-    return f"{one.backup['state']}{_ago(datetime.fromisoformat(str(one.backup['began'])), one.at)}"
+    return f"{one.backup.state}{_ago(one.backup.began, one.at)}"
 
 
 def _versions(one: Overview) -> str:

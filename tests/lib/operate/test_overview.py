@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tasks.lib.deploy.backup.cloud_sql import Run
 from tasks.lib.deploy.history import Release, pack
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.releases.drift import Drifted
@@ -111,11 +112,15 @@ def release(number: int = 3, result: str = "deployed", *objects: Thing) -> Relea
     return Release(number, facts, pack(wanted))
 
 
+def backup(status: str = "SUCCESSFUL", **age: float) -> Run:
+    return Run("17", NOW - timedelta(**age), status, "AUTOMATED", "")
+
+
 def seen(*things: Thing, **changes: Any) -> Observed:
     """An environment in which all is well, but for these objects and changes."""
     one = release()
     found = Observed(STAGING, Redactor(["a-secret-value"]), NOW, past=[one], release=one, drifted=[])
-    found.backup = f"{ago(hours=5)} SUCCESSFUL"
+    found.backup = backup(hours=5)
     for thing in things:
         found.things.setdefault(((thing["apiVersion"], thing["kind"]), "default"), []).append(thing)
     for name, value in changes.items():
@@ -169,9 +174,9 @@ def test_nothing_needs_attention_where_all_is_well(well: Observed) -> None:
         (seen(ingress(), secret(-3)), "expired 3 days ago", "describe certificate cert"),
         (seen(drifted=[Drifted(Ref("v1", "Service", "default", "web"), "missing")]),
          "1 objects have drifted from release 3: Service web (missing)", "./inv release.status --environment staging"),
-        (seen(backup=""), "has no backup.", "gcloud sql backups create"),
-        (seen(backup=f"{ago(days=3)} SUCCESSFUL"), "is 3 d old", "gcloud sql backups list"),
-        (seen(backup=f"{ago(hours=1)} FAILED"), "FAILED", "gcloud sql backups list"),
+        (seen(backup=None), "has no backup.", "gcloud sql backups create"),
+        (seen(backup=backup(days=3)), "is 3 d old", "gcloud sql backups list"),
+        (seen(backup=backup("FAILED", hours=1)), "FAILED", "gcloud sql backups list"),
         (seen(lease=lease(600)), "A dead deploy's lock: kim@laptop (1)", "./inv release.unlock --environment staging"),
         (seen(past=[release(4, "killed"), release()]), "Release 4, commit ccccccc: killed; what it applied stays.",
          "./inv release.rollback --environment staging"),

@@ -4,7 +4,7 @@ Source: https://cloud.google.com/sql/docs/postgres/admin-api/rest/v1/backupRuns/
 """
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -195,20 +195,17 @@ class Backups:
                 return answer
         return Late(status)
 
-    def latest(self) -> str:
-        """When the newest backup began and how it ended, or nothing; raises Failure where it is hidden."""
-        return " ".join(f"{run['enqueuedTime']} {run['status']}" for run in self._listed(1))
+    def latest(self) -> Run | None:
+        """The newest backup, None for none; raises Failure where it is hidden."""
+        return next(iter(self.runs(1)), None)
 
     def runs(self, most: int = 50) -> list[Run]:
         """The newest backups, newest first; raises Failure where they are hidden."""
-        return [read_run(run) for run in self._listed(most)]
-
-    def _listed(self, most: int) -> Sequence[Mapping[str, Any]]:
         answer = self._ask("GET", f"{self._instance}/backupRuns?maxResults={most}", None)
         if isinstance(answer, Refusal):
             what, fix = cause(self._database, answer)
             raise Failure(f"{what}.", answer.words, fix)
-        return list(answer.get("items", [])[:most])
+        return [read_run(run) for run in answer.get("items", [])[:most]]
 
     def _pauses(self) -> Iterator[None]:
         """Try at once, then with growing pauses until the time is over."""

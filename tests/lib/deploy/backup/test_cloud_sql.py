@@ -92,11 +92,13 @@ def test_a_backup_is_asked_for_and_waited_for(backups: Backups, api: type[Api]) 
     assert begun.id.isdigit()
     assert api.bodies == [{"description": "before abc"}]
     backups.finish(begun)
-    assert backups.latest().endswith("SUCCESSFUL")
+    latest = backups.latest()
+    assert latest
+    assert (latest.id, latest.status) == (begun.id, "SUCCESSFUL")
 
 
 def test_without_any_backup_none_is_the_latest(backups: Backups) -> None:
-    assert backups.latest() == ""
+    assert backups.latest() is None
 
 
 @pytest.mark.parametrize(
