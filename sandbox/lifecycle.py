@@ -75,7 +75,8 @@ def up(
             _furnish(here, environment, real_node, namespaces, settings.time_limits.sandbox)
         storage = f"http://127.0.0.1:{stored(here.ports)[STORAGE]}"
         for environment in wanted:
-            for bucket in (environment.buckets.archives, settings.pipeline.reports):
+            own = environment.buckets
+            for bucket in filter(None, (own.archives, own.private, settings.pipeline.reports)):
                 bootstrap.create_bucket(storage, environment.project, bucket)
         seed.sow(settings, here, wanted)
     return status(here)

@@ -1,4 +1,4 @@
-"""The database of an environment: backups and restores."""
+"""The database of an environment: backups, dumps and restores."""
 
 from invoke import Collection, Context
 
@@ -40,6 +40,28 @@ def backup(c: Context, environment: str = "", description: str = "") -> None:
     with display.shown() as tell:
         done = database.back_up(settings, settings.environment(environment), description, tell)
     console.emit(done)
+
+
+@cli.task(
+    help={
+        "environment": "The environment: staging or production.",
+        "name": "How the file's name begins (default: the environment's name).",
+    }
+)
+def export(c: Context, environment: str = "", name: str = "") -> None:
+    """Write a dump of the database into the private bucket, and print its gs:// address.
+
+    ./inv database.export --environment production
+    ./inv database.export --environment staging --name before-the-import
+    """
+    from tasks.lib import console
+    from tasks.lib.deploy.output import display
+    from tasks.lib.operate.export import export
+
+    settings = cli.settings(c)
+    with display.shown() as tell:
+        address = export(settings, settings.environment(environment), name, tell)
+    console.emit(address)
 
 
 @cli.task(
@@ -97,4 +119,4 @@ def start(c: Context, environment: str = "") -> None:
     console.say(f"Started: {', '.join(started)}." if started else "Nothing was stopped by a restore.")
 
 
-database = Collection("database", backups, backup, restore, start)
+database = Collection("database", backups, backup, export, restore, start)

@@ -132,7 +132,7 @@ class Case:
             "prefix": f"{self.name}-",
             "overlay": f"overlays/{CASE}",
             "secrets": {"plaintexts": f"overlays/{CASE}/secrets"},
-            "buckets": {"archives": self.name},
+            "buckets": {"archives": self.name, "private": f"{self.name}-private"},
             "database": {"instance": f"mit-lookit:us-east1:{self.name}"},
         }
         return {

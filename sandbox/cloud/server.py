@@ -18,6 +18,7 @@ from sandbox.cloud.answers import Answer, error, forbidden, out_of_scope, unauth
 PROJECT = "/v1/projects/(?P<project>[^/]+)"
 CLUSTER = f"{PROJECT}/(?:locations|zones)/(?P<location>[^/]+)/clusters/(?P<name>[^/]+)"
 BACKUPS = f"{PROJECT}/instances/(?P<instance>[^/]+)/backupRuns"
+EXPORT = f"{PROJECT}/instances/(?P<instance>[^/]+)/export"
 RESTORE = f"{PROJECT}/instances/(?P<instance>[^/]+)/restoreBackup"
 SECRET = f"{PROJECT}/secrets/(?P<secret>[^/]+)/versions/(?P<version>[^/:]+):access"
 OPERATION = f"{PROJECT}/operations/(?P<name>[^/]+)"
@@ -30,6 +31,8 @@ ROUTES: tuple[Route, ...] = (
     ("GET", CLUSTER, "container.clusters.get", gke.get),
     ("POST", BACKUPS, "cloudsql.backupRuns.create", sql.insert),
     ("GET", BACKUPS, "cloudsql.backupRuns.list", sql.list_runs),
+    ("POST", EXPORT, "cloudsql.instances.export", sql.export),
+    ("GET", f"{PROJECT}/instances/(?P<instance>[^/]+)", "cloudsql.instances.get", sql.get),
     ("POST", RESTORE, "cloudsql.instances.restoreBackup", sql.restore),
     ("GET", SECRET, "secretmanager.versions.access", secret_manager.access),
     ("GET", OPERATION, "cloudsql.instances.get", sql.get_operation),

@@ -1,4 +1,4 @@
-"""The part of the Cloud SQL Admin API (v1) that a backup before a migration needs: backupRuns and operations.
+"""The part of the Cloud SQL Admin API (v1) that backups, restores and dumps need.
 
 A backup takes SECONDS: its operation is PENDING, then RUNNING, then DONE. An instance can be told to fail its
 next backups (`fail`: their operations end with an error), or to refuse them (`refuse`).
@@ -16,10 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sandbox.cloud import dumps
 from sandbox.cloud.answers import Answer, error
 from tasks.lib.files import write_atomically
 
 SECONDS = 1.0
+SERVICE_ACCOUNT = "p123456789012-abcdef@gcp-sa-cloud-sql.iam.gserviceaccount.com"
 # Why Google refuses to begin a backup: the HTTP status, the reason and the message of its answer.
 REFUSALS = {
     "disabled": (
@@ -37,6 +39,12 @@ REFUSALS = {
         "current operation is complete.",
     ),
     "quota": (403, "quotaExceeded", "Quota exceeded for the number of on-demand backups."),
+    "no-right-to-the-bucket": (
+        403,
+        "notAuthorized",
+        f"gs://the-bucket/: Access denied for service account {SERVICE_ACCOUNT}, permissions missing are: "
+        "[storage.objects.create]",
+    ),
     "overloaded": (503, "backendError", "The service is currently unavailable."),
 }
 API = "https://sqladmin.googleapis.com/v1"
@@ -132,6 +140,45 @@ def restored(google: Path, project: str, instance: str) -> list[str]:
     return [str(one["restored"]) for one in known.get("restores", [])]
 
 
+def export(google: Path, body: bytes, project: str, instance: str) -> Answer:
+    """`instances.export`: write a dump into a bucket; answers its operation.
+
+    The dump only says of which database it is: no data are kept here.
+    """
+    known = _read(google, project, instance)
+    if known is None:
+        return no_instance()
+    context = json.loads(body)["exportContext"]
+    if context.get("fileType") != "SQL" or len(context.get("databases", [])) != 1:
+        return error(400, "Invalid request: exactly one database is exported to a file of type SQL.")
+    bucket, _, name = str(context["uri"]).removeprefix("gs://").partition("/")
+    if not dumps.has_bucket(google, bucket):
+        return error(404, dumps.NO_BUCKET)
+    with _changing(google, project, instance) as known:
+        if known["refuse"]:
+            return _refusal(*REFUSALS[known["refuse"].pop(0)])
+        fail = known["fail"] or dumps.write(google, bucket, name, f"-- A dump of {context['databases'][0]}\n")
+        begun = {"operation": str(uuid.uuid4()), "began": time.time(), "uri": context["uri"], "fail": fail}
+        known.setdefault("exports", []).append(begun)
+    return Answer(200, operation(project, instance, begun, begun["began"]))
+
+
+def get(google: Path, project: str, instance: str) -> Answer:
+    """`instances.get`: what is asked of it here, the instance's service account."""
+    if not is_known(google, project, instance):
+        return no_instance()
+    return Answer(
+        200,
+        {
+            "kind": "sql#instance",
+            "name": instance,
+            "project": project,
+            "state": "RUNNABLE",
+            "serviceAccountEmailAddress": SERVICE_ACCOUNT,
+        },
+    )
+
+
 def list_runs(google: Path, project: str, instance: str) -> Answer:
     """`backupRuns.list`, newest first, in one page."""
     known = _read(google, project, instance)
@@ -145,7 +192,7 @@ def get_operation(google: Path, project: str, name: str) -> Answer:
     """`operations.get`."""
     for path in sorted((google / "sql").glob(f"{project}_*.json")):
         known = json.loads(path.read_text())
-        for run in [*known["runs"], *known.get("restores", [])]:
+        for run in [*known["runs"], *known.get("restores", []), *known.get("exports", [])]:
             if run["operation"] == name:
                 instance = path.stem.removeprefix(f"{project}_")
                 return Answer(200, operation(project, instance, run, time.time()))
@@ -153,12 +200,13 @@ def get_operation(google: Path, project: str, name: str) -> Answer:
 
 
 def operation(project: str, instance: str, run: dict[str, Any], now: float) -> dict[str, Any]:
-    """The resource `Operation` of a backup or a restore at the time `now`."""
+    """The resource `Operation` of a backup, a restore or an export at the time `now`."""
     age = now - run["began"]
+    kinds = {"restored": "RESTORE_VOLUME", "uri": "EXPORT"}
     found: dict[str, Any] = {
         "kind": "sql#operation",
         "name": run["operation"],
-        "operationType": "RESTORE_VOLUME" if "restored" in run else "BACKUP_VOLUME",
+        "operationType": next((kind for key, kind in kinds.items() if key in run), "BACKUP_VOLUME"),
         "status": "DONE" if age >= SECONDS else "RUNNING" if age >= SECONDS / 4 else "PENDING",
         "insertTime": _stamp(run["began"]),
         "targetId": instance,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tasks.lib import console
+from tasks.lib.deploy.backup import exports
 from tasks.lib.image.reference import parse
 from tasks.lib.pipeline import triggers
 from tasks.lib.pipeline.triggers import Commands
@@ -50,6 +51,7 @@ def parts(settings: Settings, environment: Environment, project: str) -> list[Pa
         _keys(settings, environment),
         _bucket(environment),
         *([_database(settings, environment)] if environment.database.instance else []),
+        *([_private_bucket(environment)] if environment.buckets.private else []),
         _cluster(environment),
         _address(environment),
         _add_ons(environment),
@@ -143,8 +145,21 @@ def _bucket(environment: Environment) -> Part:
             ("gcloud", "storage", "buckets", "add-iam-policy-binding", bucket, "--member=allUsers",
              "--role=roles/storage.legacyObjectReader"),
         ],
-        [f"Configure the bucket: ./inv ember.bucket --environment {environment.name} --apply",
-         "Create the private bucket that GS_PRIVATE_BUCKET_NAME names, without public access."],
+        [f"Configure the bucket: ./inv ember.bucket --environment {environment.name} --apply"],
+    )  # fmt: skip
+
+
+def _private_bucket(environment: Environment) -> Part:
+    bucket = f"gs://{environment.buckets.private}"
+    by_hand = ["Name it in the secrets, as GS_PRIVATE_BUCKET_NAME."]
+    if environment.database.instance:
+        by_hand.append(f"Let the database write dumps into it; {exports.grant(environment, '')}")
+    return Part(
+        "Private bucket", "the application's private files, and dumps of the database, are only for us",
+        [("gcloud", "storage", "buckets", "create", bucket, f"--project={environment.project}",
+          f"--location={region(environment.zone)}", "--uniform-bucket-level-access",
+          "--public-access-prevention")],
+        by_hand,
     )  # fmt: skip
 
 

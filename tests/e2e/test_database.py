@@ -1,12 +1,17 @@
 """The database between deploys: a restore with the application stopped, through the sandbox's APIs."""
 
+import gzip
 import json
 from typing import Any
+from urllib.parse import quote
+from urllib.request import urlopen
 
 import pytest
 
+from sandbox import bootstrap
 from sandbox.cloud import sql
 from sandbox.kms.access import DECRYPTER
+from tasks.lib.deploy.backup import exports
 from tests.deployed import backups, deployed, objects, workload
 from tests.sandbox_case import Case
 
@@ -111,3 +116,23 @@ def test_a_deploy_starts_what_a_restore_had_stopped(operator: Case) -> None:
     deployed(case)
 
     assert ready(case)["Deployment/web"] == 2
+
+
+def test_a_dump_lies_in_the_private_bucket(environment: Case) -> None:
+    bucket, storage = f"{environment.name}-private", environment.settings.google.storage
+    name = f"{environment.name}-e"
+    environment.sandbox.make_account(name, exports.PERMISSIONS, [DECRYPTER])
+    case = environment.as_account(name)
+
+    missing = case.invoke("database.export", *IN)
+    assert missing.code == 1
+    assert f"There is no bucket gs://{bucket}: nothing was exported" in missing.stderr
+    bootstrap.create_bucket(storage, "mit-lookit", bucket)
+    done = case.invoke("database.export", *IN, "--name", "before-the-import")
+
+    assert done.code == 0, done.stderr
+    folder = f"gs://{bucket}/exports/"
+    assert done.stdout.startswith(f"{folder}before-the-import-")
+    path = quote(done.stdout.strip().removeprefix(f"gs://{bucket}/"), safe="")
+    with urlopen(f"{storage}/storage/v1/b/{bucket}/o/{path}?alt=media", timeout=30) as answer:
+        assert gzip.decompress(answer.read()).startswith(b"-- A dump of lookit")

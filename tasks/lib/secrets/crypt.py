@@ -24,12 +24,13 @@ Result = TypeVar("Result")
 Failures = dict[SecretFile, Failure]
 
 
-def decrypt_all(settings: Settings, environment: Environment) -> dict[str, Secret]:
+def decrypt_all(settings: Settings, environment: Environment, suffix: str = "") -> dict[str, Secret]:
     """The plaintexts of an environment by file name, in memory; without any, KMS is not asked.
 
+    `suffix` chooses files whose name ends so.
     Raises Failure where at least one could not be decrypted; every problem is listed.
     """
-    files = secret_files(settings, environment)
+    files = [file for file in secret_files(settings, environment) if file.name.endswith(suffix)]
     if not files:
         return {}
     with connected(settings) as kms:

@@ -143,6 +143,7 @@ class Buckets(Struct, frozen=True, kw_only=True):
     """The Cloud Storage buckets of one environment."""
 
     archives: Name
+    private: str  # empty where there is none
 
 
 class Database(Struct, frozen=True, kw_only=True):

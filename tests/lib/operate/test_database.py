@@ -2,13 +2,16 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from tasks.lib.deploy.backup.cloud_sql import Run
 from tasks.lib.errors import Failure, UsageError
-from tasks.lib.operate import backups, database
+from tasks.lib.operate import backups, database, export, login
 from tasks.lib.operate.database import Loss
+from tasks.lib.redaction import Secret
+from tasks.lib.secrets import crypt
 from tests.builders import checked_in_settings
 
 SETTINGS = checked_in_settings()
@@ -87,3 +90,34 @@ def test_backups_are_a_table_or_json(capsys: pytest.CaptureFixture[str]) -> None
         "id": "1", "enqueued": "2026-11-30T02:00:00+00:00", "status": "SUCCESSFUL", "kind": "ON_DEMAND",
         "description": "before the import",
     }  # fmt: skip
+
+
+def test_a_dumps_name_ends_with_its_time() -> None:
+    address = export.address_of(STAGING, "before-the-import", MONDAY)
+
+    assert address == "gs://lookit-staging-private/exports/before-the-import-20261130T020000Z.sql.gz"
+    assert "/exports/staging-2026" in export.address_of(STAGING, "", MONDAY)
+
+
+@pytest.mark.parametrize("name", ["a/b", "../a", "a b", "-a", "a" * 101])
+def test_an_unusable_name_for_a_dump_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="is not a name for an export"):
+        export.address_of(STAGING, name, MONDAY)
+
+
+@pytest.mark.parametrize("section", [{"buckets": {"private": ""}}, {"database": {"instance": ""}}])
+def test_without_a_database_or_a_bucket_nothing_is_exported(section: dict[str, Any]) -> None:
+    environment = checked_in_settings(environments={"staging": section}).environment("staging")
+
+    with pytest.raises(UsageError, match="cannot be exported") as raised:
+        export.address_of(environment, "", MONDAY)
+
+    assert "environments.staging." in raised.value.why
+
+
+def test_a_login_without_a_password_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"lookit-secrets.env": Secret(b"DB_USER=lookit\nDB_NAME=lookit\n")}
+    monkeypatch.setattr(crypt, "decrypt_all", lambda *_: found)
+
+    with pytest.raises(Failure, match="The secrets of staging have no DB_PASSWORD"):
+        login.login(SETTINGS, STAGING)

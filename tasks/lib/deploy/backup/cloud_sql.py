@@ -4,32 +4,32 @@ Source: https://cloud.google.com/sql/docs/postgres/admin-api/rest/v1/backupRuns/
 """
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from tasks.lib import signals
-from tasks.lib.background import call
+from tasks.lib.deploy.backup.sql_admin import (
+    NOT_ENABLED,
+    Instance,
+    Late,
+    Refusal,
+    errors_of,
+    how_to_enable,
+    with_flags,
+)
 from tasks.lib.deploy.events import Notice, Tell
 from tasks.lib.errors import Failure, TimedOut
-from tasks.lib.google.answers import refusal_words
-from tasks.lib.retry import TEMPORARY, Attempts
 from tasks.lib.settings.model import Database, Settings
 
 if TYPE_CHECKING:
-    from requests import Response, Session
+    from requests import Session
 
 # The right to back a database up, as a role of its own: predefined ones may change the instance as well.
 ROLE: Final = "lookitDatabaseBackup"
 # Taking a backup, following its operation, and, for the doctor, showing the latest.
 PERMISSIONS: Final = ("cloudsql.backupRuns.create", "cloudsql.backupRuns.list", "cloudsql.instances.get")
-FIRST_PAUSE: Final = 0.5
-LONGEST_PAUSE: Final = 10.0
-BUSY: Final = "operationInProgress"
-TOO_OFTEN: Final = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
 NO_QUOTA: Final = frozenset({"quotaExceeded", "dailyLimitExceeded"})
-NOT_ENABLED: Final = frozenset({"accessNotConfigured", "SERVICE_DISABLED"})
 
 
 @dataclass(frozen=True)
@@ -68,27 +68,6 @@ class Begun:
     id: str
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """What the API answered instead: its status, its words, and Google's short reasons."""
-
-    status: int
-    words: str
-    reasons: frozenset[str] = frozenset()
-
-    @property
-    def passes(self) -> bool:
-        """Whether the same request may succeed a little later."""
-        return self.status in TEMPORARY or bool(self.reasons & {BUSY, *TOO_OFTEN})
-
-
-@dataclass(frozen=True)
-class Late:
-    """The time is over; how far it came."""
-
-    status: str
-
-
 class NotBegun(Failure):
     """A restore did not begin: the data are as they were."""
 
@@ -105,10 +84,9 @@ class Backups:
         purpose: Purpose = MIGRATION,
     ) -> None:
         self._purpose = purpose
-        self._root = f"{settings.google.sql_admin}/v1/projects/{database.project}"
-        self._instance = f"{self._root}/instances/{database.name}"
-        self._database, self._session, self._tell = database, session, tell
-        self._attempt, self._limit = settings.time_limits.backup_attempt, settings.time_limits.backup
+        self._database = database
+        busy = Notice(f"{database.instance} is busy with another operation; waiting …")
+        self._instance = Instance(settings, database, session, lambda: tell(busy))
 
     def begin(self, description: str) -> Begun:
         """Ask for a backup.  Where an answer is lost, asking again may leave two, which harms nobody.
@@ -116,7 +94,7 @@ class Backups:
         Raises Failure where it is refused; the message says what to do. Raises TimedOut where the instance is
         busy with something else for too long.
         """
-        match self._start("backupRuns", {"description": description}):
+        match self._instance.start("backupRuns", {"description": description}):
             case Refusal() as answer:
                 raise refused(self._database, answer, self._purpose)
             case Late(status):
@@ -126,7 +104,7 @@ class Backups:
 
     def finish(self, begun: Begun) -> None:
         """Wait until the backup is there; raises Failure where it failed, TimedOut where it is late."""
-        match self._follow(begun.operation):
+        match self._instance.follow(begun.operation):
             case Refusal() as answer:
                 raise refused(self._database, answer, self._purpose)
             case Late(status):
@@ -145,55 +123,29 @@ class Backups:
         """
         database = self._database
         context = {"backupRunId": run.id, "instanceId": database.name, "project": database.project}
-        match self._start("restoreBackup", {"restoreBackupContext": context}):
+        match self._instance.start("restoreBackup", {"restoreBackupContext": context}):
             case Refusal() as answer:
                 raise NotBegun(f"Backup {run.id} was not restored: Cloud SQL refuses it.", answer.words,
                                _ask_owner(database, run))  # fmt: skip
             case Late(status):
                 raise NotBegun(f"Backup {run.id} was not restored: {database.instance} has no time for it.",
-                               status, _flags("gcloud sql operations list", database))  # fmt: skip
+                               status, with_flags("gcloud sql operations list", database))  # fmt: skip
             case begun:
                 self._finish_restore(str(begun.get("name", "")), run)
 
     def _finish_restore(self, operation: str, run: Run) -> None:
         what = f"The restore of backup {run.id} into {self._database.instance}"
-        look = _flags("gcloud sql operations list", self._database)
-        match self._follow(operation):
+        look = with_flags("gcloud sql operations list", self._database)
+        match self._instance.follow(operation):
             case Refusal() as answer:
                 raise Failure(f"{what} cannot be followed.", answer.words, look)
             case Late(status):
-                raise TimedOut(f"{what} was not complete within {self._limit:g} s.", f"It is {status}.", look)
+                raise TimedOut(
+                    f"{what} was not complete within {self._instance.limit:g} s.", f"It is {status}.", look
+                )
             case ended:
                 if why := errors_of(ended):
                     raise Failure(f"{what} failed.", why, look)
-
-    def _start(self, resource: str, body: object) -> Mapping[str, Any] | Refusal | Late:
-        """Begin an operation as soon as the instance has time for it."""
-        said = False
-        for _ in self._pauses():
-            answer = self._ask("POST", f"{self._instance}/{resource}", body)
-            if not isinstance(answer, Refusal) or not answer.passes:
-                return answer
-            if BUSY in answer.reasons and not said:
-                said = True
-                self._tell(Notice(f"{self._database.instance} is busy with another operation; waiting …"))
-            last = answer
-        return Late(f"It answered {last.status}: {last.words}")
-
-    def _follow(self, operation: str) -> Mapping[str, Any] | Refusal | Late:
-        """Wait until an operation has ended, well or not."""
-        url, status = f"{self._root}/operations/{operation}", "unknown"
-        for _ in self._pauses():
-            answer = self._ask("GET", url, None)
-            if isinstance(answer, Refusal):
-                if not answer.passes:
-                    return answer
-                status = f"unknown, the API answers {answer.status}"
-                continue
-            status = str(answer.get("status", "unknown"))
-            if status == "DONE":
-                return answer
-        return Late(status)
 
     def latest(self) -> Run | None:
         """The newest backup, None for none; raises Failure where it is hidden."""
@@ -201,48 +153,20 @@ class Backups:
 
     def runs(self, most: int = 50) -> list[Run]:
         """The newest backups, newest first; raises Failure where they are hidden."""
-        answer = self._ask("GET", f"{self._instance}/backupRuns?maxResults={most}", None)
+        answer = self._instance.get(f"/backupRuns?maxResults={most}")
         if isinstance(answer, Refusal):
             what, fix = cause(self._database, answer)
             raise Failure(f"{what}.", answer.words, fix)
         return [read_run(run) for run in answer.get("items", [])[:most]]
 
-    def _pauses(self) -> Iterator[None]:
-        """Try at once, then with growing pauses until the time is over."""
-        attempts = Attempts(self._limit, FIRST_PAUSE, LONGEST_PAUSE)
-        yield
-        while (pause := attempts.pause()) is not None:
-            signals.sleep(pause)
-            yield
-
-    def _ask(self, method: str, url: str, body: object) -> Mapping[str, Any] | Refusal:
-        import requests
-
-        try:
-            answer = call(self._session.request, method, url, json=body, timeout=self._attempt)
-            return answer.json() if answer.status_code == 200 else refusal(answer)
-        except requests.RequestException as error:  # an answer that is no JSON is one too
-            return Refusal(503, f"{type(error).__name__}: {error}")
-
     def _timed_out(self, why: str) -> TimedOut:
         return TimedOut(
-            f"The backup of {self._database.instance} was not there within {self._limit:g} s: "
+            f"The backup of {self._database.instance} was not there within {self._instance.limit:g} s: "
             f"{self._purpose.without}.",
             why,
-            f"{_flags('gcloud sql operations list', self._database)}; "
+            f"{with_flags('gcloud sql operations list', self._database)}; "
             f"time_limits.backup sets how long to wait.\n{_by_hand(self._database, self._purpose)}",
         )
-
-
-def refusal(answer: "Response") -> Refusal:
-    """Read an error as Google's APIs spell it, the older reasons and the newer details."""
-    reasons: set[str] = set()
-    try:
-        error = answer.json()["error"]
-        reasons = {str(one.get("reason")) for one in [*error.get("errors", []), *error.get("details", [])]}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass
-    return Refusal(answer.status_code, refusal_words(answer), frozenset(reasons))
 
 
 def read_run(run: Mapping[str, Any]) -> Run:
@@ -272,12 +196,6 @@ def require_success(
         raise Failure(what, why, _by_hand(database, purpose))
 
 
-def errors_of(operation: Mapping[str, Any]) -> str:
-    """Why an operation failed, a line an error; empty if it did not."""
-    errors = (operation.get("error") or {}).get("errors") or []
-    return "\n".join(f"{one.get('code', '')}: {one.get('message', '')}".strip(": ") for one in errors)
-
-
 def refused(database: Database, answer: Refusal, purpose: Purpose = MIGRATION) -> Failure:
     """A refusal as a failure, with the command that fixes it."""
     what, fix = cause(database, answer)
@@ -294,12 +212,12 @@ def cause(database: Database, answer: Refusal) -> tuple[str, str]:
     start = f"gcloud sql instances patch {database.name} {project} --activation-policy=ALWAYS"
     wrong_state = (f"{instance} is not in a state to be backed up", f"Where it is stopped: {start}")
     if answer.reasons & NOT_ENABLED:
-        return (
-            f"The Cloud SQL Admin API is not enabled in project {database.project}",
-            f"gcloud services enable sqladmin.googleapis.com {project}",
-        )
+        return how_to_enable(database.project)
     if answer.reasons & NO_QUOTA:
-        return (f"Quota does not allow a backup of {instance}", _flags("gcloud sql backups list", database))
+        return (
+            f"Quota does not allow a backup of {instance}",
+            with_flags("gcloud sql backups list", database),
+        )
     by_status = {
         400: wrong_state,
         401: ("Cloud SQL does not accept the credentials", "gcloud auth application-default login"),
@@ -316,10 +234,6 @@ def cause(database: Database, answer: Refusal) -> tuple[str, str]:
     return by_status.get(answer.status, unknown)
 
 
-def _flags(command: str, database: Database) -> str:
-    return f"{command} --instance={database.name} --project={database.project}"
-
-
 def _ask_owner(database: Database, run: Run) -> str:
     """The command for somebody who may restore: no role of this project contains that right."""
     command = (
@@ -330,7 +244,7 @@ def _ask_owner(database: Database, run: Run) -> str:
 
 
 def _by_hand(database: Database, purpose: Purpose) -> str:
-    return f"Or by hand: {_flags('gcloud sql backups create', database)}{purpose.afterwards}."
+    return f"Or by hand: {with_flags('gcloud sql backups create', database)}{purpose.afterwards}."
 
 
 def make_role(project: str) -> tuple[str, ...]:

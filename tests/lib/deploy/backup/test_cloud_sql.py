@@ -12,17 +12,16 @@ import requests
 from sandbox.cloud import sql
 from tasks.lib import retry
 from tasks.lib.deploy.backup.cloud_sql import (
-    LONGEST_PAUSE,
     REQUEST,
     Backups,
     Begun,
     NotBegun,
-    Refusal,
     Run,
     cause,
     read_begun,
     refused,
 )
+from tasks.lib.deploy.backup.sql_admin import LONGEST_PAUSE, Refusal
 from tasks.lib.deploy.events import Event, Notice
 from tasks.lib.errors import Failure, TimedOut
 from tests.builders import checked_in_settings
