@@ -14,7 +14,7 @@ TEMPLATE_GENERATION: Final = "deprecated.daemonset.template.generation"
 # They say which state their controller has acted on.
 OBSERVED: Final = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController"})
 # A Job deals with pods that end badly itself, by its backoffLimit.
-LEFT_TO_THE_JOB: Final = frozenset({"CrashLoopBackOff", "Error", "OOMKilled"})
+LEFT_TO_THE_JOB: Final = frozenset({"CrashLoopBackOff", "Error", "OOMKilled", "Evicted"})
 
 
 class Warnings:

@@ -24,6 +24,10 @@ def of_pod(pod: Json, warnings: Iterable[Json] = ()) -> list[Problem]:
     """What is wrong with a pod, what fails a deploy soonest first; nothing for one that is being deleted."""
     if is_going(pod):
         return []
+    status = pod.get("status") or {}
+    if status.get("reason") == "Evicted":  # its containers tell only that they were lost
+        evicted = problem(Where.POD, pod, "Evicted", status.get("message", "").strip())
+        return [evicted] if evicted else []
     found = [*_of_containers(pod), *_of_placing(pod), *_of_warnings(pod, warnings)]
     return sorted(found, key=lambda t: t.patience)
 
@@ -140,6 +144,8 @@ def _of_containers(pod: Json) -> Iterator[Problem]:
         waiting = state.get("waiting") or {}
         ended = _ended(status)
         reason, message = waiting.get("reason", ""), waiting.get("message", "")
+        if reason == "CrashLoopBackOff" and ended.get("reason") == "StartError":
+            message = ended.get("message", "")  # the runtime's; the other tells only of the next attempt
         found = problem(Where.CONTAINER, pod, reason, message, title, _exit(ended))
         if found is None and ended.get("exitCode"):
             message, exit_code = ended.get("message", ""), _exit(ended)

@@ -50,8 +50,11 @@ REFUSED_FOR_GOOD: Final = (
     r"(minimum|maximum) \S+ usage per|no (limit|request) is specified|max limit to request ratio|"
     r"is invalid:|Invalid value|Unsupported value"
 )
+NEVER_STARTED: Final = r"^failed to (create|start)\b"
+OVER_ITS_LIMIT: Final = r"exceed(s|ed) (the|its) .*limit"
 SLOW_REGISTRY: Final = "the image cannot be pulled; a slow or unavailable registry may recover"
 NO_IMAGE: Final = "the image does not exist or may not be pulled"
+NO_START: Final = "the container cannot be started: wrong command or mount"
 _C, _P, _W, _V = Where.CONTAINER, Where.POD, Where.WORKLOAD, Where.CLAIM
 RULES: Final = (
     Rule(_C, "InvalidImageName", 0, "the image's name is malformed"),
@@ -60,6 +63,7 @@ RULES: Final = (
     Rule(_C, "ImagePullBackOff", 0, NO_IMAGE, said="image unknown or access denied", message=NO_SUCH_IMAGE),
     Rule(_C, "ErrImagePull", 45, SLOW_REGISTRY),
     Rule(_C, "ImagePullBackOff", 45, SLOW_REGISTRY),
+    Rule(_C, "CrashLoopBackOff", 0, NO_START, said="container cannot be started", message=NEVER_STARTED),
     Rule(_C, "CrashLoopBackOff", 0, "the container ended twice or more and is restarted ever more slowly"),
     Rule(
         _C, "CreateContainerConfigError", 0, "a ConfigMap, Secret or key that the container names is missing",
@@ -67,9 +71,14 @@ RULES: Final = (
     ),
     Rule(_C, "CreateContainerConfigError", 30, "the node cannot read the container's settings"),
     Rule(_C, "CreateContainerError", 15, "the node cannot create the container"),
-    Rule(_C, "RunContainerError", 15, "the container cannot be started: wrong command or mount"),
+    Rule(_C, "RunContainerError", 15, NO_START),
     Rule(_C, "Error", NEVER, "the container failed and is restarted"),
     Rule(_C, "OOMKilled", NEVER, "the container exceeded its memory limit and is restarted"),
+    Rule(
+        _P, "Evicted", 0, "the pod used more disk than its `ephemeral-storage` or `sizeLimit` allows",
+        said="limit exceeded", message=OVER_ITS_LIMIT,
+    ),
+    Rule(_P, "Evicted", NEVER, "the node ran short of disk or memory; another pod takes its place"),
     Rule(_P, "Unhealthy", NEVER, "a probe fails: the container runs, and gets no requests"),
     Rule(
         _P, "FailedMount", 0, "a ConfigMap, Secret or key that a volume names is missing",

@@ -111,6 +111,14 @@ def test_pods_of_a_daemon_set_are_told_apart_by_generation() -> None:
     assert names(view, agent) == ["new"]
 
 
+def test_a_job_replaces_an_evicted_pod_itself() -> None:
+    view = View()
+    evicted = thing("Pod", "attempt", "uid-migration")
+    evicted["status"] = {"phase": "Failed", "reason": "Evicted", "message": "exceeds the limit"}
+    view.put(evicted)
+    assert view.problems_of(thing("Job", "migration")) == []
+
+
 def test_a_job_handles_crashes_itself_but_not_missing_images() -> None:
     view = View()
     job = thing("Job", "migration")

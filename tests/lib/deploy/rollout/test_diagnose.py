@@ -106,6 +106,21 @@ def test_a_failing_init_container_is_named(status: Thing, reason: str) -> None:
     assert said(pod(waiting("PodInitializing"), init=[status])) == [f"init container wait: {reason}"]
 
 
+def test_a_container_that_never_started_shows_the_runtimes_reason() -> None:
+    failed = {"exitCode": 128, "reason": "StartError", "message": 'failed to start: exec: "uwsgi": not found'}
+    (found,) = of_pod(pod(waiting("CrashLoopBackOff", "back-off 10s", lastState={"terminated": failed})))
+    assert (
+        found.meaning == "the container cannot be started: wrong command or mount; exit code 128 (StartError)"
+    )
+    assert found.message == failed["message"]
+
+
+def test_an_evicted_pod_shows_why_and_not_how_its_containers_ended() -> None:
+    lost = {"name": "uwsgi", "ready": False, "state": ended(137, "ContainerStatusUnknown")}
+    (found,) = of_pod(pod(lost, phase="Failed", reason="Evicted", message="… exceeds the limit … "))
+    assert (found.reason, found.message, found.container) == ("Evicted", "… exceeds the limit …", "")
+
+
 def test_an_unschedulable_pod_shows_the_schedulers_reason() -> None:
     lacking = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes"}
     (found,) = of_pod(pod(conditions=[lacking]))
