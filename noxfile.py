@@ -165,11 +165,13 @@ def digests(session: nox.Session) -> None:
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Pin the newest versions that pyproject.toml and the sandbox's application allow, with hashes."""
+    """Pin the newest versions that pyproject.toml and the sandbox's images allow, with hashes."""
     session.run("uv", "--version", external=True)
     compile_ = ("uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-annotate",
                 "--no-header", "--python-version", "3.11", *session.posargs)  # fmt: skip
-    ours, applications = "pyproject.toml", "sandbox/application/requirements.in"
+    ours = "pyproject.toml"
+    in_images = {"application": "sandbox/application/requirements.in", "uv": "sandbox/images/uv.in"}
     session.run(*compile_, ours, "--output-file", "requirements/runtime.txt", external=True)
     session.run(*compile_, ours, "--all-extras", "--output-file", "requirements/dev.txt", external=True)
-    session.run(*compile_, applications, "--output-file", "requirements/application.txt", external=True)
+    for name, wanted in in_images.items():
+        session.run(*compile_, wanted, "--output-file", f"requirements/{name}.txt", external=True)

@@ -36,13 +36,19 @@ def state(settings: "Settings") -> State:
 
 
 def up(
-    settings: "Settings", environments: Sequence[str] = (), *, containers: bool = False, commit: str = ""
+    settings: "Settings",
+    environments: Sequence[str] = (),
+    *,
+    containers: bool = False,
+    commit: str = "",
+    source: Path | None = None,
 ) -> list[Status]:
     """Bring the sandbox up for `environments` (all when empty); what runs already is left as it is.
 
     With `containers` their clusters get a real node beside the simulated ones, and the environments' pods run
     there from then on. A cluster that has such a node keeps it, and gets the application's image of `commit`
-    (by default that of the checkout). Returns all components, which are healthy then.
+    (by default that of the checkout): the sandbox's own application, or with `source` that checkout of
+    lookit-api. Returns all components, which are healthy then.
 
     Raises:
         UsageError: an environment is not known, or the folder holds something else than a sandbox.
@@ -59,7 +65,7 @@ def up(
     here = state(settings)
     _require_own(here)
     with_node = [one for one in wanted if containers or node.has_one(here, one.cluster)]
-    real = equipment.obtain(settings, here.folder, commit) if with_node else None
+    real = equipment.obtain(settings, here.folder, commit, source) if with_node else None
     equipped = {one.cluster: real for one in with_node if real}
     module = preparing.FILES / "controlplane"
     programs = binaries.obtain(module, binaries.cache_folder())

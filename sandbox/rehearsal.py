@@ -31,9 +31,10 @@ class Request:
 
     Args:
         branch: it determines the environment.
-        commit: empty means COMMIT_SHA, git's, or without git a made-up one.
+        commit: empty means COMMIT_SHA, git's (of `source` where it is given), or without git a made-up one.
         tag: the version on labels.
         containers: whether pods run on a real node.
+        source: the checkout of lookit-api that they run; by default the sandbox's own application.
 
     """
 
@@ -41,6 +42,7 @@ class Request:
     commit: str = ""
     tag: str = ""
     containers: bool = False
+    source: Path | None = None
 
 
 class Rehearsal:
@@ -78,14 +80,16 @@ class Rehearsal:
         from sandbox.overlay import settings_overlay
         from tasks.lib import build_variables
 
+        request = self.request
         statuses = lifecycle.up(
-            self.settings, [self.name], containers=self.request.containers, commit=self.request.commit
-        )
+            self.settings, [self.name], containers=request.containers, commit=request.commit,
+            source=request.source,
+        )  # fmt: skip
         overlay = Layer("sandbox", settings_overlay(self.root, self.layers))
         self.plain, self.settings = self.settings, read([*self.layers, overlay], self.root)
         place = self.settings.environment(self.name)
-        commit = site.commit_of(self.plain, self.request.commit)
-        self.variables = build_variables.read(self.settings, place, commit=commit, tag=self.request.tag)
+        commit = site.commit_of(self.plain, request.commit, request.source)
+        self.variables = build_variables.read(self.settings, place, commit=commit, tag=request.tag)
         return f"{len(statuses)} servers healthy"
 
     def encrypt(self) -> str:

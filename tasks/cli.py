@@ -191,6 +191,22 @@ def checkout_settings(c: Context) -> "Settings":
     return read(checkout_layers(c), ROOT)
 
 
+def application_source(source: str, *, containers: bool) -> Path | None:
+    """The checkout of the application that a rehearsal is to run; none where it runs the sandbox's own.
+
+    Raises:
+        UsageError: no containers are to run.
+
+    """
+    if source and not containers:
+        raise UsageError(
+            "--source needs --containers.",
+            "Simulated nodes run no application.",
+            f"Add it: --containers --source {source}",
+        )
+    return real(Path.cwd() / source) if source else None
+
+
 def layers(c: Context) -> "list[Layer]":
     """The sources of settings, lowest first, with the sandbox's last if `--sandbox` was given."""
     from tasks.lib.settings.reader import Layer

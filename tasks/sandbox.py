@@ -9,15 +9,18 @@ from tasks import cli
     help={
         "environment": "Only this environment's cluster and secrets (default: all).",
         "containers": "Add a real node, on which containers run, beside the simulated ones. Needs root.",
+        "source": "With --containers: the checkout of lookit-api to run (default: the sandbox's own site).",
     },
     iterable=["environment"],
 )
-def up(c: Context, environment: list[str] | None = None, containers: bool = False) -> None:
+def up(c: Context, environment: list[str] | None = None, containers: bool = False, source: str = "") -> None:
     """Start the sandbox; servers that already run are kept."""
     from sandbox import lifecycle, report
     from tasks.lib import console
 
-    statuses = lifecycle.up(cli.checkout_settings(c), environment or (), containers=containers)
+    folder = cli.application_source(source, containers=containers)
+    settings = cli.checkout_settings(c)
+    statuses = lifecycle.up(settings, environment or (), containers=containers, source=folder)
     report.show(statuses)
     console.say("The sandbox is up. Add --sandbox to any task, or export LOOKIT_SANDBOX=1.")
 

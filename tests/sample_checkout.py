@@ -47,6 +47,11 @@ class Sample:
 def sample(folder: Path) -> Sample:
     """A fresh checkout of the sample in `folder`."""
     shutil.copytree(SAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return committed(folder)
+
+
+def committed(folder: Path) -> Sample:
+    """A folder as a checkout on branch develop, with all its files in one commit."""
     subprocess.run(("git", "init", "--quiet", "-b", "develop", str(folder)), check=True)
     made = Sample(folder)
     made.commit()

@@ -28,14 +28,41 @@ PROGRAMS = {
 }
 KERNEL = (5, 13)  # kube-proxy's nftables
 ROOM = 5 * 1024**3
+# What makes images, and the keys that their packages are checked with.
+DEBOOTSTRAP = "debootstrap"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+ROOM_TO_MAKE = 3 * 1024**3
 # File systems that overlayfs writes to; others may as well, but not overlay itself and network file systems.
 UNFIT = frozenset({"overlay", "aufs", "nfs", "nfs4", "9p", "fuse", "vboxsf", "cifs"})
 HIDDEN = (Path("/var"), Path("/run"))
 
 
 @dataclass(frozen=True)
+class Folder:
+    """A folder that something is to be kept in, which need not exist yet."""
+
+    path: Path
+    file_system: str
+    free: int
+
+
+@dataclass(frozen=True)
 class Machine:
-    """What was found on this machine."""
+    """What was found on this machine.
+
+    Args:
+        platform: Python's name for the system.
+        user: as whom this process runs.
+        kernel: its version.
+        capabilities: those of this process, a bit each.
+        programs: those of PROGRAMS that are there, and debootstrap.
+        controllers: those of control groups.
+        may_make_groups: whether control groups can be made.
+        state: the sandbox's folder.
+        images: where images are going to be made; none where all of them are there.
+        has_keyring: whether the keys of Debian's archive are there.
+
+    """
 
     platform: str
     user: int
@@ -44,9 +71,9 @@ class Machine:
     programs: frozenset[str]
     controllers: frozenset[str]
     may_make_groups: bool
-    folder: Path
-    file_system: str
-    free: int
+    state: Folder
+    images: Folder | None = None
+    has_keyring: bool = True
 
     def has(self, bit: int) -> bool:
         """Whether this process has the capability with that bit."""
@@ -61,22 +88,28 @@ class Problem:
     fix: str
 
 
-def look(folder: Path) -> Machine:
-    """Look at this machine; `folder` is the sandbox's, which need not exist yet."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
+def look(folder: Path, images: Path | None = None) -> Machine:
+    """Look at this machine; `folder` is the sandbox's, and images are going to be made in `images`."""
     linux = sys.platform == "linux"
     return Machine(
         platform=sys.platform,
         user=os.geteuid(),
         kernel=_kernel(os.uname().release),
         capabilities=_capabilities(Path("/proc/self/status").read_text()) if linux else 0,
-        programs=frozenset(name for name in PROGRAMS if shutil.which(name, path=_path())),
+        programs=frozenset(name for name in (*PROGRAMS, DEBOOTSTRAP) if shutil.which(name, path=_path())),
         controllers=frozenset(cgroups.controllers()) if linux else frozenset(),
         may_make_groups=linux and cgroups.is_writable(),
-        folder=folder,
-        file_system=_file_system(there, Path("/proc/self/mountinfo").read_text()) if linux else "",
-        free=shutil.disk_usage(there).free,
+        state=_look_at(folder),
+        images=_look_at(images) if images else None,
+        has_keyring=KEYRING.exists(),
     )
+
+
+def _look_at(folder: Path) -> Folder:
+    mounts = Path("/proc/self/mountinfo")
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    kind = _file_system(there, mounts.read_text()) if mounts.exists() else ""
+    return Folder(folder, kind, shutil.disk_usage(there).free)
 
 
 def problems(machine: Machine) -> Iterator[Problem]:
@@ -94,7 +127,9 @@ def problems(machine: Machine) -> Iterator[Problem]:
     for name, package in PROGRAMS.items():
         if name not in machine.programs:
             yield Problem(f"{name} is not installed.", f"Debian, Ubuntu: apt-get install {package}")
-    yield from _of_folder(machine)
+    yield from _of_folder(machine.state)
+    if machine.images:
+        yield from _of_making(machine, machine.images)
 
 
 def require(machine: Machine) -> None:
@@ -136,19 +171,45 @@ def _of_kernel(machine: Machine) -> Iterator[Problem]:
         )
 
 
-def _of_folder(machine: Machine) -> Iterator[Problem]:
+def _of_folder(folder: Folder) -> Iterator[Problem]:
     elsewhere = "Name another folder: INVOKE_SANDBOX_STATE=/srv/sandbox"
-    hidden = [path for path in HIDDEN if machine.folder.is_relative_to(path)]
+    hidden = [path for path in HIDDEN if folder.path.is_relative_to(path)]
     if hidden:
         yield Problem(f"The sandbox's folder lies in {hidden[0]}, of which a node has its own.", elsewhere)
-    if machine.file_system.partition(".")[0] in UNFIT:
+    if _is_unfit(folder):
         yield Problem(
-            f"Containers cannot write to {machine.folder}: its file system is {machine.file_system}.",
-            elsewhere,
+            f"Containers cannot write to {folder.path}: its file system is {folder.file_system}.", elsewhere
         )
-    if machine.free < ROOM:
-        free, room = (f"{size / 1024**3:.1f} GiB" for size in (machine.free, ROOM))
-        yield Problem(f"{free} are free in {machine.folder}; images need {room}.", "Free some space there.")
+    yield from _of_room(folder, ROOM)
+
+
+def _of_making(machine: Machine, folder: Folder) -> Iterator[Problem]:
+    if DEBOOTSTRAP not in machine.programs:
+        yield Problem(
+            "debootstrap, which makes images, is not installed.",
+            "Debian, Ubuntu: apt-get install debootstrap",
+        )
+    if not machine.has_keyring:
+        yield Problem(
+            f"{KEYRING} is missing: an image's packages are checked with it.",
+            "Debian, Ubuntu: apt-get install debian-archive-keyring",
+        )
+    if _is_unfit(folder):
+        yield Problem(
+            f"Images cannot be made in {folder.path}: its file system is {folder.file_system}.",
+            "Name another folder: XDG_CACHE_HOME=/srv/cache",
+        )
+    yield from _of_room(folder, ROOM_TO_MAKE)
+
+
+def _of_room(folder: Folder, needed: int) -> Iterator[Problem]:
+    if folder.free < needed:
+        free, room = (f"{size / 1024**3:.1f} GiB" for size in (folder.free, needed))
+        yield Problem(f"{free} are free in {folder.path}; images need {room}.", "Free some space there.")
+
+
+def _is_unfit(folder: Folder) -> bool:
+    return folder.file_system.partition(".")[0] in UNFIT
 
 
 def _kernel(release: str) -> tuple[int, int]:

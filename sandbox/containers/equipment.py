@@ -11,7 +11,7 @@ from sandbox.containers import checks, packages, programs
 from sandbox.containers.packages import Tools
 from sandbox.containers.place import Place
 from sandbox.controlplane import Cluster, port_name
-from sandbox.images import site
+from sandbox.images import making, site
 from sandbox.images.archive import Image
 
 if TYPE_CHECKING:
@@ -68,14 +68,17 @@ class Node:
         )
 
 
-def obtain(settings: "Settings", folder: Path, commit: str) -> Equipment:
+def obtain(settings: "Settings", folder: Path, commit: str, source: Path | None = None) -> Equipment:
     """Find or make all of it, on a machine that can run a real node for the sandbox in `folder`.
+
+    The application's image is that of `commit`, of `source` where that is given (`site.images`).
 
     Raises:
         Failure: it cannot, or a program or an image is not available.
 
     """
-    checks.require(checks.look(folder))
+    to_make = making.folder() if source or not making.has_all(site.all_recipes()) else None
+    checks.require(checks.look(folder, to_make))
     cache = binaries.cache_folder()
-    tools, images = packages.obtain(cache), site.images(settings, commit)
+    tools, images = packages.obtain(cache), site.images(settings, commit, source)
     return Equipment(programs.obtain(cache), tools, packages.container(tools), images)

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import os
 import shutil
-import tempfile
+import stat
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,6 +24,14 @@ MIRROR = "http://deb.debian.org/debian"
 TIME_LIMIT = 1800.0
 TREE = "tree"
 SYSTEM = Path(__file__).with_name("system.sh")
+INDEXES = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
+# What is mounted and started ends with the command, and the command with the thread that runs it.
+# Everybody may read the files that it makes.
+APART = (
+    *("sh", "-c", 'umask 022; exec "$@"', "sh"),
+    *("setpriv", "--pdeathsig", "KILL"),
+    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private", "--"),
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,7 @@ class Layer:
     """A layer's recipe: what a script, run as root, changes in the layers below; a base has none below.
 
     `files` are copied in before the script runs: path within the image to file or folder of this machine.
+    Everybody may read them, and run those that their owner may run.
     """
 
     name: str
@@ -55,6 +65,10 @@ class Layer:
         """Where it is kept among `layers`."""
         return layers / f"{self.name}-{self.key}"
 
+    def is_made(self, layers: Path) -> bool:
+        """Whether it is kept there."""
+        return self.folder(layers).exists()
+
     def tree(self, layers: Path) -> Path:
         """Its files, as they lie in an overlay."""
         return self.folder(layers) / TREE
@@ -65,10 +79,13 @@ class Layer:
 
 def digest_of(path: Path) -> str:
     """A digest of a file, or of a folder's files with their names."""
+    if path.is_symlink():
+        return f"link-{path.readlink()}"
     if path.is_file():
         return hashlib.sha256(path.read_bytes()).hexdigest()
-    found = [one for one in sorted(path.rglob("*")) if one.is_file() and "__pycache__" not in one.parts]
-    listed = [(str(one.relative_to(path)), digest_of(one)) for one in found]
+    inside = [one for one in sorted(path.rglob("*")) if "__pycache__" not in one.parts]
+    files = [one for one in inside if one.is_symlink() or one.is_file()]
+    listed = [(str(one.relative_to(path)), digest_of(one)) for one in files]
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
@@ -79,10 +96,11 @@ def obtain(layer: Layer, layers: Path) -> tuple[Blob, ...]:
         Failure: a script failed, or a package could not be fetched; its last lines are the reason.
 
     """
-    if not all(one.folder(layers).exists() for one in layer.stack):
-        with locked(layers / "lock", "Another process is making images; waiting for it …"):
-            for one in layer.stack:
-                if not one.folder(layers).exists():
+    for one in layer.stack:
+        if not one.is_made(layers):
+            waiting = f"Another process is making the layer {one.name}; waiting for it …"
+            with locked(layers / f".{one.folder(layers).name}.lock", waiting):
+                if not one.is_made(layers):
                     _make(one, layers)
     return tuple(Blob(path) for one in layer.stack for path in one.folder(layers).glob("*.tar"))
 
@@ -91,13 +109,14 @@ def _make(layer: Layer, layers: Path) -> None:
     """Make a layer: its files, for layers above it, and the same packed for images."""
     console.say(f"Making the layer {layer.name}; that takes minutes, once …")
     began = time.monotonic()
-    staging = Path(tempfile.mkdtemp(prefix=f".{layer.name}-", dir=layers))
+    staging = layers / f".{layer.folder(layers).name}"
+    _remove(staging)  # what a run that was killed has left
     made, upper = staging / "made", staging / "upper"
-    made.mkdir()
-    upper.mkdir()
+    made.mkdir(parents=True)
+    upper.mkdir(mode=0o755)
     upper.chmod(0o755)
     try:
-        with building.reporting("making it"):
+        with building.reporting(f"making {layer.name}"):
             if layer.below:
                 _run(layer, [one.tree(layers) for one in layer.below.stack], staging)
             else:
@@ -110,9 +129,13 @@ def _make(layer: Layer, layers: Path) -> None:
         what = f"The layer {layer.name} could not be made."
         raise failure.retold(what=what, next_step=failure.next_step or next_step) from failure
     finally:
-        with suppress(OSError):
-            shutil.rmtree(staging)
-    console.say(f"  It took {spoken(time.monotonic() - began)}.")
+        _remove(staging)
+    console.say(f"  The layer {layer.name} took {spoken(time.monotonic() - began)}.")
+
+
+def _remove(staging: Path) -> None:
+    with suppress(OSError):
+        shutil.rmtree(staging)
 
 
 def _run_base(layer: Layer, root: Path) -> None:
@@ -122,7 +145,7 @@ def _run_base(layer: Layer, root: Path) -> None:
         raise Failure("Images cannot be made.", "debootstrap is not installed.", next_step)
     include = ",".join(layer.packages)
     options = ("--force-check-gpg", "--variant=minbase", f"--include={include}")
-    process.run(("debootstrap", *options, layer.suite, str(root), MIRROR), time_limit=TIME_LIMIT)
+    process.run((*APART, "debootstrap", *options, layer.suite, str(root), MIRROR), time_limit=TIME_LIMIT)
     process.run(("bash", str(SYSTEM), "clean", str(root)), time_limit=TIME_LIMIT)
 
 
@@ -130,16 +153,45 @@ def _run(layer: Layer, below: list[Path], staging: Path) -> None:
     """Run a layer's script in what is below it; what it changes comes to lie in staging/upper."""
     for place, path in layer.files.items():
         target = staging / "upper" / place.lstrip("/")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(target.parent)
         _copy(path, target)
+    _execute(layer, below, staging)
+
+
+def _execute(layer: Layer, below: list[Path], staging: Path) -> None:
     lower = ":".join(str(folder) for folder in reversed(below))
-    unshare = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private")
-    script = ("bash", str(SYSTEM), "run", lower, str(staging))
-    process.run((*unshare, "--", *script), stdin=layer.script.encode(), time_limit=TIME_LIMIT)
+    argv = (*APART, "bash", str(SYSTEM), "run", lower, str(staging))
+    env = {"PIP_INDEX_URL": index(os.environ)}
+    process.run(argv, stdin=layer.script.encode(), env=env, time_limit=TIME_LIMIT)
+
+
+def index(environ: Mapping[str, str]) -> str | None:
+    """Where Python packages come from: what pip's or uv's variables say; None means their default."""
+    return next((environ[name] for name in INDEXES if environ.get(name)), None)
 
 
 def _copy(path: Path, target: Path) -> None:
-    if path.is_dir():
-        shutil.copytree(path, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    """Copy a file or folder as git would check it out, whatever this process's umask is."""
+    if path.is_symlink():
+        target.symlink_to(path.readlink())
+    elif path.is_dir():
+        _make_folder(target)
+        for entry in path.iterdir():
+            if entry.name != "__pycache__":
+                _copy(entry, target / entry.name)
     else:
-        shutil.copy(path, target)
+        shutil.copyfile(path, target)
+        target.chmod(_mode(path))
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder with those above it, which everybody may enter."""
+    if not path.is_dir():
+        _make_folder(path.parent)
+        path.mkdir()
+        path.chmod(0o755)
+
+
+def _mode(path: Path) -> int:
+    """The mode that git would restore the file with."""
+    return 0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644

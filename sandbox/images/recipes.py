@@ -86,10 +86,10 @@ PACKAGES = Layer(
     files={"/usr/local/share/application.txt": REQUIREMENTS},
 )
 # Python's requests trusts what is in certifi's file, whatever the node's variables say.
+TRUST = f"ln -sf {TRUSTED} /code/.venv/lib/python3*/site-packages/certifi/cacert.pem\n"
 CODE = Layer(
     "application",
-    f"ln -sf {TRUSTED} /code/.venv/lib/python3*/site-packages/certifi/cacert.pem\n"
-    "cp /usr/bin/busybox /code/ember_build/\n"
+    TRUST + "cp /usr/bin/busybox /code/ember_build/\n"
     "mkdir -p /code/ember_build/checkouts /code/ember_build/deployments\n"
     "/code/.venv/bin/python -m compileall -q /code/project /code/studies\n",
     PACKAGES,
@@ -130,20 +130,18 @@ ALL: dict[str, Recipe] = {
 
 def application(repository: str, commit: str) -> Recipe:
     """The sandbox's own application, as the image of a commit of lookit-api."""
-    return Recipe(
-        (f"{repository}:{commit}",),
-        CODE,
-        {
-            "WorkingDir": "/code",
-            "Env": [
-                f"PATH=/code/.venv/bin:{PATH}",
-                f"GIT_COMMIT={commit}",
-                f"VERSION={commit}",
-                "LANG=C.UTF-8",
-            ],
-            "Cmd": ["python"],
-        },
-    )
+    return Recipe((f"{repository}:{commit}",), CODE, application_config(commit))
+
+
+def application_config(commit: str) -> Mapping[str, Any]:
+    """What containers of the application start with, as lookit-api's Dockerfile says it."""
+    variables = [
+        f"PATH=/root/.local/bin:/code/.venv/bin:{PATH}",
+        f"GIT_COMMIT={commit}",
+        f"VERSION={commit}",
+        "LANG=C.UTF-8",
+    ]
+    return {"WorkingDir": "/code", "Env": variables, "Cmd": ["python"]}
 
 
 def trusting(recipe: Recipe, authority: Path, bundles: tuple[str, ...]) -> Recipe:

@@ -1,5 +1,6 @@
 """Build, test and push the sample application with a real engine, PostgreSQL and registry."""
 
+import hashlib
 import json
 import os
 import signal
@@ -11,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.images import from_docker
 from tasks.lib.image import registry
+from tasks.lib.image.checkout import committed
+from tasks.lib.image.checkout import variables as read_variables
 from tasks.lib.image.reference import parse
 from tests.builders import checked_in_settings
 from tests.docker_services import RegistryProcess, ended, made_by, output, still_there
@@ -55,6 +59,22 @@ def test_an_image_says_what_it_was_built_from(checkout: Sample, env: dict[str, s
     }
     assert f"VERSION={checkout.head}" in config["Env"]
     assert "v1" not in " ".join(config["Env"])
+
+
+def test_dockers_image_of_a_checkout_is_taken_out_for_a_real_node(checkout: Sample, tmp_path: Path) -> None:
+    settings, commit = checked_in_settings(image={"repository": "lookit-test/taken-out"}), checkout.head
+    variables = read_variables(settings, checkout.folder)
+
+    with committed(checkout.folder, commit) as tree:
+        assert from_docker.obstacle(settings, tree) == ""
+        image = from_docker.obtain(settings, tree, variables, "r:1", tmp_path / "layers")
+
+    assert image.names == ("r:1",)
+    assert f"GIT_COMMIT={commit}" in image.config["Env"]
+    inspected = json.loads(output("docker", "image", "inspect", f"lookit-test/taken-out:{commit}"))[0]
+    assert [one.digest for one in image.layers] == inspected["RootFS"]["Layers"]
+    for layer in image.layers:
+        assert hashlib.file_digest(layer.path.open("rb"), "sha256").hexdigest() == layer.path.stem
 
 
 def test_a_commit_that_the_checkout_lacks_is_not_built(checkout: Sample, env: dict[str, str]) -> None:

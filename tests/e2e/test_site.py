@@ -7,6 +7,7 @@ import threading
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from sandbox import lifecycle
 from sandbox.containers.place import NODE
 from sandbox.images.site import commit_of
-from tests import program
+from tests import lookit_checkout, program
 from tests.program import Ended
 from tests.real_node import Node, real_node, wait_until
 
@@ -125,3 +126,22 @@ def test_a_build_in_docker_reaches_the_bucket(site: Site) -> None:
     at = f"http://127.0.0.1:{site.node.sandbox.port('storage')}/{bucket}/experiments/{study}/index.html"
     with urllib.request.urlopen(at, timeout=30) as answer:
         assert b"assets/app-" in answer.read()
+
+
+def test_a_checkout_runs_in_place_of_the_sandboxs_application(site: Site, tmp_path: Path) -> None:
+    checkout = lookit_checkout.make(tmp_path / "lookit-api")
+
+    done = site.invoke("rehearse", "--branch", "develop", "--containers", "--source", str(checkout.folder))
+
+    assert done.code == 0, done.stderr
+    assert site.version()["commit"] == checkout.head
+    assert lookit_checkout.HEADING.encode() in site.answer("/")[1]
+    messages = (
+        "exec",
+        "--namespace=default",
+        "deploy/staging-web",
+        "--",
+        "ls",
+        "/code/locale/es/LC_MESSAGES",
+    )
+    assert "django.mo" in site.node.kubectl(*messages)

@@ -1,9 +1,12 @@
 """What a rehearsal decides by itself; tests/e2e/test_rehearse.py runs whole ones."""
 
+from pathlib import Path
+
 import pytest
 
 from sandbox.rehearsal import site_of
-from tasks.lib.errors import Failure
+from tasks import cli
+from tasks.lib.errors import Failure, UsageError
 from tests.kubernetes.rendering import build
 
 
@@ -13,3 +16,18 @@ def test_the_site_is_found_in_the_manifests() -> None:
     assert site_of(documents) == ("babieshelpingscience.com", 32403)
     with pytest.raises(Failure, match="The manifests have no site"):
         site_of([one for one in documents if one["kind"] != "Ingress"])
+
+
+def test_a_checkout_is_run_in_containers_only() -> None:
+    with pytest.raises(UsageError, match="--source needs --containers") as failure:
+        cli.application_source("../lookit-api", containers=False)
+
+    assert "--containers --source ../lookit-api" in failure.value.next_step
+    assert cli.application_source("", containers=True) is None
+
+
+def test_a_checkout_is_named_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    assert cli.application_source("../lookit-api", containers=True) == tmp_path / "lookit-api"

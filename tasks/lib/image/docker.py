@@ -222,6 +222,11 @@ def tag(image: str, new: str) -> tuple[str, ...]:
     return ("docker", "tag", image, new)
 
 
+def save(image: str, file: Path) -> tuple[str, ...]:
+    """Write an image with its layers to an archive."""
+    return ("docker", "image", "save", "--output", str(file), image)
+
+
 def push(image: str) -> tuple[str, ...]:
     """Push one name of an image to its registry."""
     return ("docker", "push", "--quiet", image)

@@ -119,6 +119,7 @@ def test_a_service_runs_in_the_background_with_a_name() -> None:
         (docker.image_id("i"), "docker image inspect --format {{.Id}} i"),
         (docker.image_labels("i"), "docker image inspect --format {{json .Config.Labels}} i"),
         (docker.tag("i", "j"), "docker tag i j"),
+        (docker.save("i:1", Path("/x/image.tar")), "docker image save --output /x/image.tar i:1"),
         (docker.push("i"), "docker push --quiet i"),
         (docker.pull("i"), "docker pull --quiet i"),
     ],

@@ -6,21 +6,22 @@ from pathlib import Path
 import pytest
 
 from sandbox.containers import checks
-from sandbox.containers.checks import Machine, problems
+from sandbox.containers.checks import Folder, Machine, problems
 from tasks.lib.errors import Failure
 
 ALL = (1 << 41) - 1
+STATE = Folder(Path("/home/dev/checkout/.sandbox"), "ext4", 50 * 1024**3)
+IMAGES = Folder(Path("/home/dev/.cache/lookit-orchestrator/images"), "ext4", 50 * 1024**3)
 GOOD = Machine(
     platform="linux",
     user=0,
     kernel=(6, 1),
     capabilities=ALL,
-    programs=frozenset(checks.PROGRAMS),
+    programs=frozenset({*checks.PROGRAMS, "debootstrap"}),
     controllers=frozenset({"cpu", "memory", "pids", "cpuset"}),
     may_make_groups=True,
-    folder=Path("/home/dev/checkout/.sandbox"),
-    file_system="ext4",
-    free=50 * 1024**3,
+    state=STATE,
+    images=IMAGES,
 )
 
 
@@ -37,12 +38,21 @@ def test_a_machine_that_has_all_passes() -> None:
         (replace(GOOD, controllers=frozenset({"cpu"})), "Control groups lack memory, pids.", "/sys/fs/cgroup"),
         (replace(GOOD, may_make_groups=False), "Control groups cannot be made in /sys/fs/cgroup.", "--privileged"),
         (replace(GOOD, programs=GOOD.programs - {"ip"}), "ip is not installed.", "apt-get install iproute2"),
-        (replace(GOOD, folder=Path("/var/s")), "The sandbox's folder lies in /var, of which a node has its own.",
-         "INVOKE_SANDBOX_STATE"),
-        (replace(GOOD, file_system="overlay"),
+        (replace(GOOD, state=replace(STATE, path=Path("/var/s"))),
+         "The sandbox's folder lies in /var, of which a node has its own.", "INVOKE_SANDBOX_STATE"),
+        (replace(GOOD, state=replace(STATE, file_system="overlay")),
          "Containers cannot write to /home/dev/checkout/.sandbox: its file system is overlay.", "INVOKE_SANDBOX_STATE"),
-        (replace(GOOD, free=1024**3),
+        (replace(GOOD, state=replace(STATE, free=1024**3)),
          "1.0 GiB are free in /home/dev/checkout/.sandbox; images need 5.0 GiB.", "Free some space"),
+        (replace(GOOD, programs=GOOD.programs - {"debootstrap"}),
+         "debootstrap, which makes images, is not installed.", "apt-get install debootstrap"),
+        (replace(GOOD, has_keyring=False),
+         "/usr/share/keyrings/debian-archive-keyring.gpg is missing: an image's packages are checked with it.",
+         "apt-get install debian-archive-keyring"),
+        (replace(GOOD, images=replace(IMAGES, file_system="fuse.sshfs")),
+         f"Images cannot be made in {IMAGES.path}: its file system is fuse.sshfs.", "XDG_CACHE_HOME"),
+        (replace(GOOD, images=replace(IMAGES, free=1024**3)),
+         f"1.0 GiB are free in {IMAGES.path}; images need 3.0 GiB.", "Free some space"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
@@ -53,9 +63,13 @@ def test_what_is_missing_is_named_with_its_fix(machine: Machine, what: str, fix:
     assert fix in found.fix
 
 
+def test_what_makes_images_is_not_asked_for_where_all_are_made() -> None:
+    checks.require(replace(GOOD, images=None, has_keyring=False, programs=GOOD.programs - {"debootstrap"}))
+
+
 def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(Failure) as failure:
-        checks.require(replace(GOOD, user=1000, free=0))
+        checks.require(replace(GOOD, user=1000, state=replace(STATE, free=0)))
 
     assert failure.value.what == "A real node cannot run on this machine."
     assert len(failure.value.why.splitlines()) == 2
@@ -63,14 +77,16 @@ def test_all_problems_are_told_at_once() -> None:
 
 
 def test_another_system_is_all_there_is_to_say() -> None:
-    (found,) = problems(replace(GOOD, platform="darwin", user=501, capabilities=0, free=0))
+    (found,) = problems(replace(GOOD, platform="darwin", user=501, capabilities=0))
 
     assert found.what == "This is darwin; containers need Linux."
 
 
-def test_a_folder_that_does_not_exist_yet_is_looked_at(tmp_path: Path) -> None:
-    machine = checks.look(tmp_path / "to" / "be" / "made")
+def test_folders_that_do_not_exist_yet_are_looked_at(tmp_path: Path) -> None:
+    machine = checks.look(tmp_path / "to" / "be" / "made", tmp_path / "images")
 
-    assert machine.free > 0
-    assert machine.file_system
+    assert machine.images
+    for folder in (machine.state, machine.images):
+        assert folder.free > 0
+        assert folder.file_system
     assert machine.kernel > (2, 6)
