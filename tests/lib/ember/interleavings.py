@@ -175,11 +175,13 @@ class Ended(NamedTuple):
 class Live:
     """An operation on a thread of its own, which stands still at each request until it is answered.
 
-    It takes a pool's place for the operation.
+    It takes a pool's place for the operation.  What it was answered before, `known`, it is not asked for again: to
+    and fro between two threads costs more than all else.
     """
 
-    def __init__(self, operation: Operation, name: str) -> None:
+    def __init__(self, operation: Operation, name: str, known: Iterable[tuple[int, Response]] = ()) -> None:
         self._operation = operation
+        self._known = iter(known)
         self._texts = (f"{name}{number}".encode() for number in count())
         self._came = SimpleQueue[Sequence[Request] | Ended]()
         self._answers = SimpleQueue[tuple[int, Response] | None]()
@@ -222,13 +224,19 @@ class Live:
         """Run all jobs."""
         started = [_Started(job.steps) for job in jobs]
         while waiting := [one for one in started if one.request]:
-            self._came.put([one.request for one in waiting if one.request])
-            answer = self._answers.get()
-            if answer is None:
-                raise Killed
+            chosen, response = next(self._known, None) or self._answer(
+                [one.request for one in waiting if one.request]
+            )
             self.traffic.requests += 1
-            waiting[answer[0]].advance(answer[1])
+            waiting[chosen].advance(response)
         return [one.result for one in started]
+
+    def _answer(self, asked: Sequence[Request]) -> tuple[int, Response]:
+        self._came.put(asked)
+        answer = self._answers.get()
+        if answer is None:
+            raise Killed
+        return answer
 
 
 class _Started:
@@ -307,10 +315,8 @@ class Running:
         return found
 
     def _brought_to(self, point: Point) -> Live:
-        live = self._begun().live
-        assert live
-        for answer in point.answers:
-            live.answered(*answer)
+        live = Live(self._operation, self._name, point.answers)
+        live.begun()
         return live
 
     def _begun(self) -> Point:
