@@ -17,6 +17,7 @@ MODULES = (
     "app",
     "build",
     "check",
+    "cluster",
     "database",
     "decrypt",
     "deploy",

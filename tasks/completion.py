@@ -134,6 +134,10 @@ def _secret_files(settings: Settings | None, environment: str) -> list[str]:
     return sorted({name for one in chosen for name in one.secrets.files})
 
 
+def _add_ons(settings: Settings | None, _: str) -> list[str]:
+    return sorted(settings.addons) if settings else []
+
+
 def _releases(settings: Settings | None, environment: str) -> list[str]:
     """The numbers of the releases of an environment, which its cluster knows."""
     from tasks.lib.deploy.releases import review
@@ -171,6 +175,7 @@ VALUES: Mapping[str, Callable[[Settings | None, str], list[str]]] = {
     "environment": _environments,
     "branch": _branches,
     "file": _secret_files,
+    "addon": _add_ons,
     "to": _releases,
     "number": _releases,
     "before": _releases,

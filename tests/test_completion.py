@@ -101,6 +101,10 @@ def test_options_already_given_are_left_out(complete: Complete) -> None:
     assert not {"--wait", "--no-wait", "--branch"} & set(left)
 
 
+def test_add_ons_are_known(complete: Complete) -> None:
+    assert complete("cluster.addons", "--addon", "") == ["cert-manager", "ingress-nginx"]
+
+
 def test_secret_files_of_the_environment_are_known(complete: Complete) -> None:
     assert "lookit-secrets.env" in complete("secrets.set", "-e", "staging", "--file", "")
     assert complete("secrets.set", "-e", "nowhere", "--file", "") == []

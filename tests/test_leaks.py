@@ -501,6 +501,7 @@ ELSEWHERE = {
     "test": "knows no secrets: the tests' database is made for them",
     "upload": "knows no secrets",
     "check": "runs tests",
+    "cluster.addons": "applies manifests of others, without secrets",
     "settings": "prints where credentials lie, never what they are",
     "database.export": "reads the database's name only, by the function that decrypt uses",
     "pipeline.run": "its secrets come from Secret Manager: tests/lib/pipeline/test_secrets.py",

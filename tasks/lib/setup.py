@@ -213,8 +213,9 @@ def _add_ons(environment: Environment) -> Part:
     return Part(
         "Add-ons", "the manifests contain Ingresses of class nginx and a ClusterIssuer of cert-manager",
         by_hand=[
-            f"Install ingress-nginx with the static address of {environment.cluster}, and cert-manager; "
-            "docs/adopt.md lists the versions that the manifests need."
+            "Write the static address into invoke.yaml, as addons.ingress-nginx.addresses."
+            f"{environment.name}. Then install ingress-nginx and cert-manager: "
+            f"./inv cluster.addons --environment {environment.name} --apply"
         ],
     )  # fmt: skip
 

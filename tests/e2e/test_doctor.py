@@ -23,9 +23,12 @@ def test_a_running_sandbox_has_no_problem(environment: Case) -> None:
 
     assert {subject: f["state"] for subject, f in found.items() if f["area"] == "staging"} == {
         "manifests": "ok", "encrypted files": "ok", "release key": "ok", "secrets decrypt": "ok",
-        "cluster and permissions": "ok", "bucket": "ok",
+        "cluster and permissions": "ok", "add-ons": "note", "bucket": "ok",
         "database backups": "ok",
     }  # fmt: skip
+    assert found["add-ons"]["detail"].splitlines()[1:] == [
+        "ingress-nginx is not installed.", "cert-manager is not installed.",
+    ]  # fmt: skip
     assert found["bucket"]["detail"] == f"gs://{environment.name}"
     assert found["cluster and permissions"]["detail"].startswith("lookit-staging; all ")
 

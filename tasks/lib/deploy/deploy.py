@@ -32,6 +32,7 @@ def deploy(operation: "Operation", tell: Tell) -> Record:
                     backup.wait_before(phase)
                     apply.apply(phase)
                     apply.wait(phase)
+            operation.verify(session, planned)
             record.outcome = ReleaseResult.DEPLOYED
             apply.prune(planned.removals)
         except (Failure, KeyboardInterrupt) as end:
@@ -71,6 +72,9 @@ class Operation:
     def limit(self, session: Session) -> float:
         """The seconds that all phases together may take."""
         return session.settings.time_limits.deploy
+
+    def verify(self, session: Session, planned: Planned) -> None:
+        """Check what no single object shows, once all are ready; raises where it does not hold."""
 
     def clean_up(self, session: Session, planned: Planned, end: BaseException) -> None:
         """Do what has to be done once it failed or was interrupted; the caller raises `end` again."""

@@ -43,6 +43,10 @@ def checks(settings: Settings, environment: Environment) -> list[Check]:
             area, "cluster and permissions", lambda: cluster(settings, environment),
             after=(CREDENTIALS, "manifests"),
         ),
+        Check(
+            area, "add-ons", lambda: add_ons(settings, environment), needed=False,
+            after=(CREDENTIALS, "manifests"),
+        ),
         Check(area, "bucket", lambda: bucket(settings, environment), after=(CREDENTIALS,)),
         Check(area, "database backups", lambda: backups(settings, environment), after=(CREDENTIALS,)),
     ]  # fmt: skip
@@ -134,15 +138,27 @@ def cluster(settings: Settings, environment: Environment) -> str:
         keys = [(o.ref.api_version, o.ref.kind) for o in objects]
         if unknown := sorted({kind for api, kind in keys if (api, kind) not in connection.kinds}):
             what = f"The cluster does not know {', '.join(unknown)}."
-            raise Failure(
-                what, "Its CustomResourceDefinition is missing.", "Install cert-manager: docs/adopt.md."
-            )
+            install = f"An administrator installs it: ./inv cluster.addons -e {environment.name} --apply"
+            raise Failure(what, "Its CustomResourceDefinition is missing.", install)
         used = {(connection.kinds[key], o.ref.namespace) for key, o in zip(keys, objects, strict=True)}
         asked = rbac.needed(used, environment.namespace)
         rbac.require(connection.api, asked)
     finally:
         connection.api.close()
     return f"{connection.found.name}; all {len(asked)} permissions"
+
+
+def add_ons(settings: Settings, environment: Environment) -> str:
+    """Whether ingress-nginx and cert-manager are there, healthy, and serve what the manifests name.
+
+    Raises Failure where one is missing or not healthy, or the cluster cannot be asked.
+    """
+    from tasks.lib.cluster import gke
+    from tasks.lib.doctor import add_ons as parts
+
+    contents = _contents(settings, environment)
+    with gke.reached(settings, environment) as connection:
+        return parts.look(settings, environment, connection, contents)
 
 
 def _contents(settings: Settings, environment: Environment) -> list[Mapping[str, Any]]:

@@ -1,5 +1,6 @@
 """The settings as types: one frozen class per section of invoke.yaml, which documents each value."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -191,6 +192,34 @@ class Environment(Struct, frozen=True, kw_only=True):
         return f"projects/{self.project}/locations/{self.zone}/clusters/{self.cluster}"
 
 
+class Supported(Struct, frozen=True, kw_only=True):
+    """The versions of Kubernetes that a version of an add-on supports."""
+
+    oldest: Version
+    newest: Version
+
+
+class AddOn(Struct, frozen=True, kw_only=True):
+    """What the manifests need in a cluster beside themselves."""
+
+    version: Annotated[
+        str, Meta(pattern=r"^\d+\.\d+\.\d+\Z", description="a version such as 1.21.2, without v")
+    ]
+    namespace: Label
+    manifest: Annotated[str, Meta(pattern=r"^https?://")]
+    sha256: Annotated[
+        str, Meta(pattern=r"^([0-9a-f]{64})?\Z", description="64 hexadecimal digits, or nothing")
+    ]
+    kubernetes: Supported
+    minor_by_minor: bool
+    addresses: dict[str, str]
+
+    @property
+    def address(self) -> str:
+        """Where its manifest lies."""
+        return self.manifest.replace("{version}", self.version)
+
+
 class Google(Struct, frozen=True, kw_only=True):
     """How Google's services are reached."""
 
@@ -225,6 +254,7 @@ class TimeLimits(Struct, frozen=True, kw_only=True):
 
     kms_attempt: Seconds
     kms: Seconds
+    addons: Seconds
     container_attempt: Seconds
     container: Seconds
     kubernetes_attempt: Seconds
@@ -264,6 +294,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     guard: Guard
     kustomize: Kustomize
     environments: Annotated[dict[str, Environment], Meta(min_length=1)]
+    addons: dict[Label, AddOn]
     google: Google
     build: Build
     test: Test
@@ -291,6 +322,17 @@ class Settings(Struct, frozen=True, kw_only=True):
         first = next(iter(self.environments))
         known = f"Known environments: {', '.join(self.environments)}."
         raise UsageError(asked, known, f"Name one, for example --environment {first}.")
+
+    def chosen_addons(self, names: Sequence[str]) -> list[str]:
+        """The add-ons called `names`; all for none.
+
+        Raises UsageError where one does not exist; the message names those that do.
+        """
+        for name in names:
+            if name not in self.addons:
+                known = f"Known add-ons: {', '.join(self.addons) or 'none'}."
+                raise UsageError(f"There is no add-on {name!r}.", known, "addons in invoke.yaml lists them.")
+        return list(names or self.addons)
 
     def environment_of_branch(self, branch: str) -> Environment:
         """The environment that `branch` deploys to.

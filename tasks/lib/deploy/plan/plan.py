@@ -46,6 +46,11 @@ class Destination:
         """The environment's namespace."""
         return self.environment.namespace
 
+    @property
+    def owner(self) -> str:
+        """The value of our label on the objects."""
+        return self.namespace
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -98,8 +103,8 @@ def make(to: Destination, objects: Sequence[Wanted], choices: Choices) -> Planne
     settings, kinds = to.settings, to.connection.kinds
     _require_kinds(objects, kinds)
     rbac.require(to.api, needed(to, objects))
-    objects = [labelled(w, to.namespace) for w in objects]
-    live = observe(to.api, kinds, objects, to.namespace)
+    objects = [labelled(w, to.owner) for w in objects]
+    live = observe(to.api, kinds, objects, to.owner)
     steps = decide(objects, live, run_jobs=choices.run_jobs)
     steps = autoscaling.settled(to.connection, steps, objects, settings.deploy.predecessors)
     trial = dry_run.DryRuns(
@@ -195,7 +200,7 @@ def unknown_kind(ref: Ref, kinds: Kinds) -> Failure:
     return Failure(
         what,
         f"{ref} cannot be applied without its CustomResourceDefinition.",
-        "Install what brings it first: for ClusterIssuer that is cert-manager (docs/deploy.md).",
+        "Install what brings it first: cert-manager brings ClusterIssuer (./inv cluster.addons --apply).",
     )
 
 
