@@ -1,9 +1,15 @@
-"""The application's workloads between deploys: restarts, logs, one-off commands."""
+"""The application's workloads between deploys: restarts, logs, and commands."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from invoke import Collection, Context, Exit
 
 from tasks import cli
 from tasks.lib.errors import UsageError
+
+if TYPE_CHECKING:
+    from tasks.lib.operate.terminal import Wanted
 
 WORKLOADS = {
     "environment": "The environment: staging or production.",
@@ -103,4 +109,46 @@ def runs(c: Context, environment: str = "", json: bool = False) -> None:
     screen.deliver_runs(run.runs(settings, settings.environment(environment)), as_json=json)
 
 
-app = Collection("app", restart, logs, run, runs)
+@cli.task(
+    name="exec",
+    may_follow="workload",
+    help={
+        "workload": "The workload, as ./inv status names it, with or without prefix.",
+        "environment": WORKLOADS["environment"],
+        "container": "The container of the pod (default: the application's).",
+        "pod": "A pod of the workload, even if it is not ready (default: the newest that is).",
+    },
+)
+def exec_(c: Context, workload: str = "", environment: str = "", container: str = "", pod: str = "") -> None:
+    """Run `-- COMMAND` in a running pod, in a terminal if there is one; its exit code is handed on.
+
+    ./inv app.exec web --environment staging -- bash
+    ./inv app.exec worker --environment production -- celery -A project.celery.app inspect active
+    """
+    from tasks.lib.operate.terminal import Wanted
+
+    _enter(c, environment, Wanted(workload, pod, container), cli.command_after_dashes())
+
+
+@cli.task(help={"environment": WORKLOADS["environment"]})
+def shell(c: Context, environment: str = "") -> None:
+    """Open Django's shell in a running pod of web, in a terminal if there is one.
+
+    ./inv app.shell --environment staging
+    echo 'print(User.objects.count())' | ./inv app.shell --environment production
+    """
+    from tasks.lib.operate.terminal import SHELL, WEB, Wanted
+
+    _enter(c, environment, Wanted(WEB), SHELL)
+
+
+def _enter(c: Context, environment: str, wanted: "Wanted", command: Sequence[str]) -> None:
+    from tasks.lib import console
+    from tasks.lib.operate import terminal
+
+    settings = cli.settings(c)
+    if code := terminal.run(settings, settings.environment(environment), wanted, command, console.say):
+        raise Exit(code=code)
+
+
+app = Collection("app", restart, logs, run, runs, exec_, shell)

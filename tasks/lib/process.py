@@ -8,14 +8,18 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import IO, Any
 
-from tasks.lib.background import call
+from tasks.lib.background import Background, call
 from tasks.lib.errors import Failure, TimedOut
 
 LINES_OF_STDERR_TO_SHOW = 20
 SECONDS_TO_END = 10.0
+# A program that has ended may have left children that hold its stderr.
+SECONDS_TO_READ = 2.0
+PIECE = 65536
 PR_SET_DUMPABLE = 4
 # Variables to set or, with None, to remove.
 Changes = Mapping[str, str | None]
@@ -75,20 +79,25 @@ def stream(
     env: Changes | None = None,
     time_limit: float | None = None,
     to_stderr: bool = False,
+    errors: Callable[[bytes], None] | None = None,
     stop: Callable[[Ended], None] | None = None,
     setting: str = "",
 ) -> int:
     """Run a program in the foreground, on this process's own streams, and return its exit code.
 
-    If interrupted, or after `time_limit`, the program is asked to end and waited for.  `stop` ends it in
-    another way than by SIGTERM; it runs in its own session then, so that Ctrl-C does not reach it. Raises
-    Failure where the program is missing, or cannot be started; TimedOut where it was still running at
-    `time_limit`.
+    `errors` is given what it writes to stderr, piece by piece, in another thread. If interrupted, or after
+    `time_limit`, the program is asked to end and waited for.  `stop` ends it in another way than by SIGTERM;
+    it runs in its own session then, so that Ctrl-C does not reach it. Raises Failure where the program is
+    missing, or cannot be started; TimedOut where it was still running at `time_limit`.
     """
-    output = sys.stderr if to_stderr else None
+    streams = {"stdout": sys.stderr if to_stderr else None, "stderr": subprocess.PIPE if errors else None}
     try:
-        with _started(argv, cwd, _changed(env), output, stop) as child:
-            return call(child.wait, time_limit)
+        with _started(argv, cwd, _changed(env), streams, stop) as child:
+            reading = Background(partial(_hand_on, child.stderr, errors)) if child.stderr and errors else None
+            code = call(child.wait, time_limit)
+            if reading:
+                reading.is_done(SECONDS_TO_READ)
+            return code
     except OSError as error:
         raise not_started(argv[0], error) from error
     except subprocess.TimeoutExpired as error:
@@ -113,16 +122,23 @@ def _started(
     argv: Sequence[str],
     cwd: Path | None,
     env: Mapping[str, str],
-    output: TextIO | None,
+    streams: Mapping[str, Any],
     stop: Callable[[Ended], None] | None,
 ) -> "Iterator[subprocess.Popen[bytes]]":
     """A program that runs at most until the end of the block."""
-    child = subprocess.Popen(list(argv), cwd=cwd, env=env, stdout=output, start_new_session=stop is not None)
+    child = subprocess.Popen(list(argv), cwd=cwd, env=env, start_new_session=stop is not None, **streams)
     try:
         yield child
     finally:
         if child.returncode is None:
             _end(child, stop)
+
+
+def _hand_on(pipe: IO[bytes], errors: Callable[[bytes], None]) -> None:
+    """Give `errors` what comes through a pipe, until its end."""
+    with pipe:
+        while piece := os.read(pipe.fileno(), PIECE):
+            errors(piece)
 
 
 def _end(child: "subprocess.Popen[bytes]", stop: Callable[[Ended], None] | None) -> None:

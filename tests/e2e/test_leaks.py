@@ -107,6 +107,8 @@ STEPS = [
     Step("app.logs --environment {name}"),
     Step("app.run --environment {name} -- true"),
     Step("app.runs --environment {name} --json"),
+    Step("app.exec web --environment {name} -- true", code=1),  # simulated pods run nothing
+    Step("app.shell --environment {name}", code=1),
     Step("app.restart --environment {name}"),
     Step(
         "deploy --branch {name} --report {folder}/stopped",

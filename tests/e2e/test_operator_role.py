@@ -30,6 +30,7 @@ RARE = {
     "app.restart": {"delete pods", "get pods/log", "patch leases", "update leases", "watch leases"},
     "app.logs": set(),
     "app.run": {"list events"},
+    "app.exec": set(),
 }
 
 
@@ -75,6 +76,9 @@ def do(task: str, case: Case) -> None:
             following.moment_of("following web-")
             following.send(signal.SIGINT)
             assert following.end() == 130, following.said
+    elif task == "app.exec":  # simulated pods run nothing: kubectl asks in each of its ways, and is told so
+        entered = case.invoke_apart(task, "web", *IN, "--", "true")
+        assert "ended before the command did." in entered.stderr
     else:
         ran = case.invoke_apart(task, *IN, "--", "true")
         assert ran.returncode == 0, ran.stderr
@@ -107,3 +111,16 @@ def test_who_has_no_role_is_told_which_verb_is_missing(environment: Case, tmp_pa
 
     assert refused.code == 1
     assert 'cannot get resource "leases"' in refused.stderr
+
+
+def test_who_may_not_enter_pods_is_told_verb_and_role(environment: Case, tmp_path: Path) -> None:
+    environment.hold_only(workload("web"))
+    deployed(environment)
+
+    with operating(environment, "app.logs", tmp_path) as least:
+        refused = least.invoke_apart("app.exec", "web", *IN, "--", "true")
+
+    assert refused.returncode == 1
+    assert "Missing permission to run commands in pods." in refused.stderr
+    assert f"missing: create pods/exec in namespace {environment.name}" in refused.stderr
+    assert "role lookit-operator" in refused.stderr

@@ -130,3 +130,14 @@ def test_a_time_out_names_the_setting_of_the_limit() -> None:
         assert caught.value.next_step == (
             "Run it again; if it needs more time, raise time_limits.docker in invoke.yaml."
         )
+
+
+def test_what_a_program_writes_to_stderr_can_be_taken(capfd: pytest.CaptureFixture[str]) -> None:
+    pieces: list[bytes] = []
+
+    code = process.stream(
+        ("sh", "-c", "echo out; echo first >&2; echo last >&2; exit 3"), errors=pieces.append
+    )
+
+    assert (code, b"".join(pieces)) == (3, b"first\nlast\n")
+    assert capfd.readouterr() == ("out\n", "")

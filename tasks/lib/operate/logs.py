@@ -5,7 +5,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -99,7 +99,7 @@ def read(settings: Settings, environment: Environment, wanted: Wanted, show: Sho
     since, chosen = wanted.after(datetime.now(UTC)), _shown(wanted, show)
     with _reached(settings, environment, wanted) as (connection, found, redactor):
         pods, _ = connection.api.list(connection.kinds[POD].path(environment.namespace), doing="list pods")
-        places = [(pod, name) for pod in pods if _belongs(pod, found) for name in begun(pod)]
+        places = [(pod, name) for pod in pods if workloads.belongs(pod, found) for name in begun(pod)]
         one_log = partial(_whole_log, connection.api, since, wanted.previous, say)
         for line in heapq.merge(*side_by_side(one_log, places, CONNECTIONS)):
             chosen(masked(line, redactor))
@@ -233,12 +233,6 @@ def _shown(wanted: Wanted, show: Show) -> Show:
     return lambda line: show(line) if pattern.search(line.text) else None
 
 
-def _belongs(pod: Json, found: Iterable[Json]) -> bool:
-    """Whether a pod is one of a workload's, by its selector."""
-    labels = (pod["metadata"].get("labels") or {}).items()
-    return any(labels >= (one["spec"]["selector"].get("matchLabels") or {}).items() for one in found)
-
-
 def _whole_log(api: Api, since: str, previous: bool, say: Say, place: tuple[Json, str]) -> list[Line]:
     pod, container = place
     query = {"previous": "true"} if previous else {}
@@ -258,10 +252,10 @@ def _pods(news: Inbox, found: Sequence[Json], say: Say) -> Iterator[Json]:
     while not news.empty():
         match news.get():
             case Listed(_, _, things):
-                yield from (thing for thing in things if _belongs(thing, found))
-            case Seen(thing) if _belongs(thing, found):
+                yield from (thing for thing in things if workloads.belongs(thing, found))
+            case Seen(thing) if workloads.belongs(thing, found):
                 yield thing
-            case Gone(thing) if _belongs(thing, found):
+            case Gone(thing) if workloads.belongs(thing, found):
                 say(f"{thing['metadata']['name']} is gone")
             case Disturbed(problem) if problem:
                 say(f"The API server does not answer ({problem}); trying again.")

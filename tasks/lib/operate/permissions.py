@@ -1,6 +1,7 @@
 """What each task of this package asks of the cluster: the role `operator`, for who does not deploy.
 
-A deployer may all of it.  Tests run each task as an account that has only this, and compare what was asked.
+A deployer may all of it but `app.exec`.  Tests run each task as an account that has only this, and compare
+what was asked.
 """
 
 from collections.abc import Mapping
@@ -61,11 +62,15 @@ RUN: Final[Verbs] = {
     ("", "pods/log"): ("get",),
     ("batch", "jobs"): ("create", "delete", "list"),
 }
+# What kubectl itself asks: by GET over a WebSocket, by POST where a proxy does not let that through.
+KUBECTL_EXEC: Final[Verbs] = {("", "pods"): ("get",), ("", "pods/exec"): ("create", "get")}
+EXEC: Final[Verbs] = {**ALWAYS, **KUBECTL_EXEC, ("", "pods"): ("get", "list")}
 TASKS: Final[Mapping[str, Verbs]] = {
     "status": STATUS,
     "app.restart": RESTART,
     "app.logs": LOGS,
     "app.run": RUN,
+    "app.exec": EXEC,
 }
 
 
@@ -78,6 +83,11 @@ def of_task(task: str, namespace: str) -> list[Permission]:
 def of_an_operator(namespace: str) -> list[Permission]:
     """What all tasks need together, sorted."""
     return sorted({one for task in TASKS for one in of_task(task, namespace)})
+
+
+def of_kubectl_exec(namespace: str) -> list[Permission]:
+    """What kubectl needs to run a command in a pod, sorted."""
+    return sorted(_permissions(KUBECTL_EXEC, namespace))
 
 
 def _permissions(verbs: Verbs, namespace: str) -> list[Permission]:

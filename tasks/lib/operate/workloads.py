@@ -1,6 +1,6 @@
 """The workloads that a task is about, by the names that people type."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -95,6 +95,12 @@ def replicas_before_restore(workload: Json) -> str:
 def bare(workload: Json, environment: Environment) -> str:
     """A workload's name as people type it: without the environment's prefix."""
     return str(workload["metadata"]["name"]).removeprefix(environment.prefix)
+
+
+def belongs(pod: Json, found: Iterable[Json]) -> bool:
+    """Whether a pod is one of a workload's, by its selector."""
+    labels = (pod["metadata"].get("labels") or {}).items()
+    return any(labels >= (one["spec"]["selector"].get("matchLabels") or {}).items() for one in found)
 
 
 def runs(workload: Json, repository: str) -> bool:
