@@ -17,6 +17,7 @@ from tasks.lib.render.pods import at
 # Of a Deployment that does not say.
 PROGRESS_DEADLINE: Final = 600
 FIELD_PATH: Final = re.compile(r"spec\.(initContainers|containers)\{([^}]+)\}")
+SHORT: Final = 2  # lines
 BEFORE_ANY_CONTAINER: Final = frozenset({"FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox"})
 
 
@@ -175,9 +176,18 @@ def _of_warnings(pod: Json, warnings: Iterable[Json]) -> Iterator[Problem]:
         path = FIELD_PATH.search((event.get("involvedObject") or {}).get("fieldPath") or "")
         concerned = {path[2]} if path else unready
         if (reason in BEFORE_ANY_CONTAINER and not begun) or (reason == "Unhealthy" and concerned & unready):
-            found = problem(Where.POD, pod, reason, message, f"container {path[2]}" if path else "")
+            told, container = _in_short(message), f"container {path[2]}" if path else ""
+            found = problem(Where.POD, pod, reason, told, container)
             if found:
                 yield found
+
+
+def _in_short(message: str) -> str:
+    """An event's message; of a long one, such as a probe's traceback, how it begins and its last line."""
+    lines = [line for line in message.splitlines() if line.strip()]
+    if len(lines) <= SHORT:
+        return message
+    return f"{lines[0].partition(': ')[0]}: … {lines[-1].strip()}"
 
 
 def _by_events(

@@ -154,6 +154,23 @@ def test_a_warning_counts_while_the_pods_state_confirms_it(
 
 
 @pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (
+            'Startup probe failed: Traceback (most recent call last):\n  File "a.py"\n    ^^^\n'
+            "kombu.exceptions.OperationalError: [Errno 111] Connection refused\n",
+            "Startup probe failed: … kombu.exceptions.OperationalError: [Errno 111] Connection refused",
+        ),
+        ("Readiness probe failed: no answer\n", "Readiness probe failed: no answer\n"),
+    ],
+    ids=["traceback", "one line"],
+)
+def test_of_a_long_probe_the_last_line_is_told(message: str, told: str) -> None:
+    (found,) = of_pod(pod(running(ready=False)), [event("Unhealthy", message)])
+    assert found.message == told
+
+
+@pytest.mark.parametrize(
     ("statuses", "container"),
     [
         ([], "uwsgi"),
