@@ -34,7 +34,8 @@ UV = Layer(
 )
 # The lock names the index that it was written with; as a list of packages they come from this machine's.
 LIKE_PIP = (
-    'export SSL_CERT_FILE=$PIP_CERT\n[ -z "${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX=$PIP_INDEX_URL\n'
+    "export SSL_CERT_FILE=$PIP_CERT GIT_SSL_CAINFO=$PIP_CERT\n"
+    + '[ -z "${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX=$PIP_INDEX_URL\n'
 )
 FROM_UV = "uv export -q --frozen --no-dev --no-emit-project --no-header --output-file /tmp/packages.txt\n"
 FROM_LIST = "cp requirements.txt /tmp/packages.txt\n"
