@@ -77,16 +77,21 @@ class Sightings:
 def watched_processes(canary: Canary) -> Iterator[Sightings]:
     """Look at the arguments and the environment of every process, again and again, until the block ends.
 
-    Those that run already are passed over: both are given to a program when it starts.
+    Those that run already are passed over: both are given to a program when it starts.  So a process that is still
+    the same program was looked at.
     """
     seen, over = Sightings(), threading.Event()
     before = _processes()
+    known: dict[str, bytes] = {}
 
     def look() -> None:
         while True:
             seen.looks += 1
             for number in _processes() - before:
-                seen.places.update(_places_in(canary, f"/proc/{number}"))
+                command = _bytes(f"/proc/{number}/cmdline")
+                if known.get(number) != command:
+                    known[number] = command
+                    seen.places.update(_places_in(canary, f"/proc/{number}"))
             if over.wait(PAUSE):
                 return
 

@@ -1,12 +1,14 @@
 """The search for a canary goes on whatever others do beside it."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests import canary
-from tests.canary import Canary
+from tests.canary import Canary, watched_processes
+from tests.heard import until
 
 IT = Canary("a-canary-beside-others")
 
@@ -42,3 +44,18 @@ def test_a_process_is_called_by_its_name(
     looks = {"cmdline": iter([before, after]), "environ": iter([f"LEAK={IT.value}".encode()])}
     monkeypatch.setattr(canary, "_bytes", lambda path: next(looks[Path(path).name], b""))
     assert canary._places_in(IT, "/proc/0") == [r"environ of b'sleep\x00'"]
+
+
+def test_a_process_that_becomes_another_program_is_looked_at_again() -> None:
+    shell = ["sh", "-c", "read value; LEAK=$value exec sleep 60"]
+    with (
+        watched_processes(IT) as seen,
+        subprocess.Popen(shell, stdin=subprocess.PIPE, text=True) as process,
+    ):
+        until(lambda: seen.looks > 2)
+        assert seen.places == set()
+        assert process.stdin
+        print(IT.value, file=process.stdin, flush=True)
+        until(lambda: seen.places)
+        process.kill()
+    assert seen.places == {r"environ of b'sleep\x0060\x00'"}
