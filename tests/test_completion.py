@@ -5,7 +5,6 @@ import runpy
 import shutil
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from invoke import Collection, Config, Context
@@ -41,11 +40,11 @@ def complete(namespace: Collection) -> Complete:
     return lambda *typed: candidates(["./inv", *typed], namespace, Context(config))
 
 
-@pytest.fixture(params=INSTALLED)
-def ask(request: pytest.FixtureRequest, tmp_path: Path) -> Ask:
+@pytest.fixture(scope="module", params=INSTALLED)
+def ask(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ask:
     """Type a line in a shell, press Tab, and read what it suggests."""
-    shell = request.param
-    script = tmp_path / "script"
+    shell, home = request.param, tmp_path_factory.mktemp(request.param)
+    script = home / "script"
     script.write_bytes(
         subprocess.run(
             ["./inv", "--print-completion-script", shell], cwd=ROOT, capture_output=True, check=True
@@ -58,7 +57,7 @@ def ask(request: pytest.FixtureRequest, tmp_path: Path) -> Ask:
             script=script, line=line, words=" ".join(words), program=words[0], quoted=f"'{current}'"
         )
         done = subprocess.run(
-            [shell, "-c", body], cwd=ROOT, env={**os.environ, "HOME": str(tmp_path)}, capture_output=True,
+            [shell, "-c", body], cwd=ROOT, env={**os.environ, "HOME": str(home)}, capture_output=True,
             text=True, check=True,
         )  # fmt: skip
         return done.stdout.split()
