@@ -212,3 +212,22 @@ def test_an_interrupted_command_leaves_no_job(environment: Case) -> None:
 
     until(lambda: case.kubectl("get", "jobs").strip() == "")
     assert [one["result"] for one in history(case)] == ["interrupted"]
+
+
+def test_status_names_the_command_of_a_killed_task(environment: Case) -> None:
+    case = environment
+    case.hold_only(annotated(workload("web"), **{"sandbox.lookit.org/behave": "hang"}))
+    deployed(case)
+    assert run(case, "--detach", "--", "sleep", "600").returncode == 0
+
+    with case.started("app.run", *IN, "--", "sleep", "700") as running:
+        until(
+            lambda: case.kubectl("get", "pods", "--selector", "lookit-orchestrator/run").count("Running") == 2
+        )
+        running.send(signal.SIGKILL)
+        running.end()
+
+    found = json.loads(case.invoke("status", *IN, "--json").stdout)[0]["attention"]
+    [left] = [one for one in found if "run-" in one["what"]]
+    assert "`sleep 700` of " in left["what"]
+    assert f"kubectl -n {case.name} delete job {case.name}-run-" in left["do"]

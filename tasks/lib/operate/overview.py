@@ -18,6 +18,7 @@ from tasks.lib.deploy.output.releases import ended
 from tasks.lib.deploy.rollout.cluster_view import View
 from tasks.lib.deploy.rollout.failure_rules import Problem
 from tasks.lib.deploy.rollout.readiness import State, condition, job_outcome, readiness, tally
+from tasks.lib.operate import run
 from tasks.lib.operate.certificates import Certificate, certificates
 from tasks.lib.operate.observe import Observed, observe_all
 from tasks.lib.operate.workloads import bare, replicas_before_restore
@@ -114,6 +115,7 @@ def overview(seen: Observed) -> Overview:
         *_of_release(seen),
         *_of_workloads(seen, view),
         *_of_jobs(seen),
+        *_of_runs(seen),
         *_of_certificates(seen, used),
         *_of_drift(seen),
         *_of_backup(seen),
@@ -208,8 +210,22 @@ def _of_workloads(seen: Observed, view: View) -> Iterator[Attention]:
 
 def _of_jobs(seen: Observed) -> Iterator[Attention]:
     for live in seen.of_kind("Job"):
-        if job_outcome(live) == "Failed":
+        if job_outcome(live) == "Failed" and not run.is_attended(live):
             yield Attention(f"Job {live['metadata']['name']}: {readiness(live).reason}", _look(ref_of(live)))
+
+
+def _of_runs(seen: Observed) -> Iterator[Attention]:
+    """Jobs of app.run: a task removes its own, so one that stays may be of a task that was killed."""
+    histories = [one for one in seen.of_kind("ConfigMap") if one["metadata"]["name"] == run.HISTORY]
+    known = {one.name: one for history in histories for one in run.read(history.get("data") or {})}
+    for live in filter(run.is_attended, seen.of_kind("Job")):
+        one = known.get(live["metadata"]["name"])
+        whose = f", `{one.command}` of {one.who}" if one else ""
+        yield Attention(
+            f"Job {live['metadata']['name']}{whose}: {readiness(live).reason}; "
+            "its app.run waits for it, or was killed.",
+            f"If nobody waits: {ref_of(live).command('delete')}; else it goes a day after its end.",
+        )
 
 
 def _of_certificates(seen: Observed, used: Sequence[Certificate]) -> Iterator[Attention]:

@@ -30,12 +30,15 @@ from tasks.lib.settings.model import Environment, Settings
 
 WEB: Final = "web"
 LABEL: Final = "lookit-orchestrator/run"
+# The annotation of a Job that nobody waits for.
+DETACHED: Final = "lookit-orchestrator/detached"
 HISTORY: Final = "lookit-orchestrator-runs"
 KEPT: Final = 50
 # A Job whose task was killed, or that was detached, goes by itself a day after its end.
 SECONDS_TO_LIVE: Final = 24 * 3600
 PAUSE: Final = 0.5
 RUNNING: Final = "running"
+NOTHING: Final[Mapping[str, str]] = {}
 # What a container that runs to its end has no use for.
 OF_A_SERVER: Final = ("args", "ports", "startupProbe", "readinessProbe", "livenessProbe", "lifecycle")
 
@@ -74,7 +77,7 @@ def run(
 
 def detach(settings: Settings, environment: Environment, command: Sequence[str]) -> str:
     """Start a command in a pod like web's and leave it; returns its name, by which `runs` shows it."""
-    with _begun(settings, environment, command) as (_, _, one, _):
+    with _begun(settings, environment, command, {DETACHED: "true"}) as (_, _, one, _):
         return one.name
 
 
@@ -100,8 +103,16 @@ def as_it_is(one: Run, job: Json | None) -> Run:
     return replace(one, result="failed") if status.get("failed") else one
 
 
-def job_of(web: Json, command: Sequence[str], name: str, image: str) -> Json:
-    """A Job that runs `command` once in a pod like those of `web`.
+def is_attended(job: Json) -> bool:
+    """Whether a Job is of a task that waits for it and removes it, or did so until it was killed."""
+    metadata = job["metadata"]
+    return LABEL in (metadata.get("labels") or {}) and DETACHED not in (metadata.get("annotations") or {})
+
+
+def job_of(
+    web: Json, command: Sequence[str], name: str, image: str, own: Mapping[str, str] = NOTHING
+) -> Json:
+    """A Job that runs `command` once in a pod like those of `web`; `own` are its annotations.
 
     Its labels are its own, so that no Service sends requests to it and no selector counts it.
     """
@@ -110,7 +121,8 @@ def job_of(web: Json, command: Sequence[str], name: str, image: str) -> Json:
     containers = [one for one in spec["containers"] if workloads.is_of(one, image)] or spec["containers"]
     main = {key: value for key, value in containers[0].items() if key not in OF_A_SERVER}
     spec |= {"containers": [{**main, "command": list(command)}], "restartPolicy": "Never"}
-    metadata = {"name": name, "namespace": web["metadata"]["namespace"], "labels": {LABEL: name}}
+    namespace = web["metadata"]["namespace"]
+    metadata = {"name": name, "namespace": namespace, "labels": {LABEL: name}, "annotations": dict(own)}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -132,7 +144,7 @@ def exit_code(pod: Json) -> int | None:
 
 @contextmanager
 def _begun(
-    settings: Settings, environment: Environment, command: Sequence[str]
+    settings: Settings, environment: Environment, command: Sequence[str], own: Mapping[str, str] = NOTHING
 ) -> Iterator[tuple[Connection, Json, Run, Redactor]]:
     """The Job, created and noted in the history."""
     if not command:
@@ -143,7 +155,7 @@ def _begun(
         api = connection.api
         [web] = workloads.find(settings, environment, connection, [WEB])
         name = f"{environment.prefix}run-{uuid.uuid4().hex[:8]}"
-        body = job_of(web, command, name, settings.image.repository)
+        body = job_of(web, command, name, settings.image.repository, own)
         who = claim({}).holder.partition(" (")[0]
         one = Run(name, who, redactor.line(shlex.join(command)), _now())
         _note(api, environment, one)

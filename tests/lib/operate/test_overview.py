@@ -15,6 +15,7 @@ from tasks.lib.errors import Failure
 from tasks.lib.operate import screen
 from tasks.lib.operate.observe import Observed, Unknown
 from tasks.lib.operate.overview import Overview, aged, overview
+from tasks.lib.operate.run import DETACHED
 from tasks.lib.redaction import Redactor
 from tests.builders import checked_in_settings
 from tests.certificates import certificate
@@ -81,6 +82,20 @@ def job(outcome: str) -> Thing:
     }
 
 
+def left(outcome: str, **annotations: str) -> Thing:
+    """The Job of a command of app.run."""
+    labels = {"lookit-orchestrator/run": "staging-run-1"}
+    return {**job(outcome), "metadata": metadata("staging-run-1", labels=labels, annotations=annotations)}
+
+
+def history() -> Thing:
+    """What app.run has noted of that command."""
+    noted = {"name": "staging-run-1", "who": "kim@laptop", "command": "python x.py", "began": ago(hours=2)}
+    data = {"staging-run-1": json.dumps(noted)}
+    metadata_of_it = metadata("lookit-orchestrator-runs")
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata_of_it, "data": data}
+
+
 def ingress() -> Thing:
     tls = [{"secretName": "cert", "hosts": ["example.org"]}]
     return {
@@ -145,13 +160,15 @@ WARNING = '299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 
         seen(stateful_set(), pod(RUNNING, restarts=2, last=LONG_AGO)),
         seen(stateful_set(ready=0), pod(RUNNING, ready=False), lease=lease(3)),
         seen(job("Complete")),
+        seen(left("Complete", **{DETACHED: "true"}), history()),
         seen(ingress(), secret(60)),
         seen(version="1.36.3-gke.1", node_versions=["1.35.1-gke.2"]),
         seen(warnings=[WARNING]),
         seen(past=[release(4, "failed, rolled back"), release()]),
     ],
     ids=[
-        "empty", "a workload", "an old restart", "during a deploy", "a Job", "a certificate", "an upgrade",
+        "empty", "a workload", "an old restart", "during a deploy", "a Job", "a detached command",
+        "a certificate", "an upgrade",
         "a warning about what no manifest uses", "rolled back",
     ],
 )  # fmt: skip
@@ -168,6 +185,9 @@ def test_nothing_needs_attention_where_all_is_well(well: Observed) -> None:
         (seen(stateful_set(), pod(RUNNING, restarts=2, last=KILLED)),
          "builder: restarted 2 times, last 12 min 00 s ago (OOMKilled, exit code 137)", "./inv app.logs builder --environment staging --previous; kubectl"),
         (seen(job("Failed")), "Job migration: BackoffLimitExceeded", "describe job migration"),
+        (seen(left("Failed"), history()), "Job staging-run-1, `python x.py` of kim@laptop: BackoffLimitExceeded; its "
+         "app.run waits for it, or was killed.", "If nobody waits: kubectl -n default delete job staging-run-1"),
+        (seen(left("Failed", **{DETACHED: "true"})), "Job staging-run-1: BackoffLimitExceeded", "describe job"),
         (seen(ingress()), "Certificate cert for example.org: there is no Secret cert", "describe certificate cert"),
         (seen(ingress(), secret(None)), "its tls.crt is no certificate", "describe certificate cert"),
         (seen(ingress(), secret(5)), "has 5 days left", "describe certificate cert"),
@@ -188,7 +208,8 @@ def test_nothing_needs_attention_where_all_is_well(well: Observed) -> None:
          "Ask an owner."),
     ],
     ids=[
-        "crashing", "not ready", "restarted lately", "a failed Job", "no certificate", "a broken certificate",
+        "crashing", "not ready", "restarted lately", "a failed Job", "a command that was left",
+        "a failed detached command", "no certificate", "a broken certificate",
         "a certificate that ends soon", "an expired certificate", "drift", "no backup", "an old backup",
         "a failed backup", "a dead deploy's lock", "a killed deploy", "no release", "old nodes",
         "a deprecated API", "no permission",
