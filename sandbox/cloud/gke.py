@@ -1,8 +1,9 @@
-"""The GKE API's `projects.locations.clusters.get`, answered from a file for each cluster of the sandbox."""
+"""What a deploy and `status` ask the GKE API, answered from a file for each cluster of the sandbox."""
 
 import base64
 import json
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ class KnownCluster:
     endpoint: str  # host and port of its API server
     ca: str  # its authority's certificate, PEM
     version: str  # of its API server, such as 1.36.3
+    supported_until: str = ""  # empty: in a year
 
 
 def register(google: Path, cluster: KnownCluster) -> None:
@@ -32,11 +34,17 @@ def register(google: Path, cluster: KnownCluster) -> None:
 
 def get(google: Path, project: str, location: str, name: str) -> Answer:
     """Answer the call: 200 with the cluster, or 404."""
-    path = _path(google, project, location, name)
-    if not path.exists():
-        kind = "zones" if _is_zone(location) else "locations"
-        return error(404, f"Not found: projects/{project}/{kind}/{location}/clusters/{name}.")
-    return Answer(200, described(KnownCluster(**json.loads(path.read_text()))))
+    found = _read(google, project, location, name)
+    return Answer(200, described(found)) if found else _not_found(project, location, name)
+
+
+def upgrade_info(google: Path, project: str, location: str, name: str) -> Answer:
+    """Answer the call: 200 with when support of the cluster's version ends, or 404."""
+    found = _read(google, project, location, name)
+    if not found:
+        return _not_found(project, location, name)
+    until = found.supported_until or (datetime.now(UTC) + timedelta(days=365)).strftime("%Y-%m-%dT00:00:00Z")
+    return Answer(200, {"autoUpgradeStatus": ["ACTIVE"], "endOfStandardSupportTimestamp": until})
 
 
 def described(cluster: KnownCluster) -> dict[str, Any]:
@@ -67,6 +75,16 @@ def described(cluster: KnownCluster) -> dict[str, Any]:
         "currentNodeCount": 2,
         "selfLink": f"https://container.googleapis.com/v1/projects/{cluster.project}/{location}/clusters/{cluster.name}",
     }
+
+
+def _read(google: Path, project: str, location: str, name: str) -> KnownCluster | None:
+    path = _path(google, project, location, name)
+    return KnownCluster(**json.loads(path.read_text())) if path.exists() else None
+
+
+def _not_found(project: str, location: str, name: str) -> Answer:
+    kind = "zones" if _is_zone(location) else "locations"
+    return error(404, f"Not found: projects/{project}/{kind}/{location}/clusters/{name}.")
 
 
 def _path(google: Path, project: str, location: str, name: str) -> Path:

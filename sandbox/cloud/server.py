@@ -16,7 +16,7 @@ from sandbox.cloud import accounts, gke, oauth, secret_manager, sql, sql_connect
 from sandbox.cloud.answers import Answer, error, forbidden, out_of_scope, unauthenticated
 
 PROJECT = "/v1/projects/(?P<project>[^/]+)"
-CLUSTER = f"{PROJECT}/(?:locations|zones)/(?P<location>[^/]+)/clusters/(?P<name>[^/]+)"
+CLUSTER = f"{PROJECT}/(?:locations|zones)/(?P<location>[^/]+)/clusters/(?P<name>[^/:]+)"
 BACKUPS = f"{PROJECT}/instances/(?P<instance>[^/]+)/backupRuns"
 EXPORT = f"{PROJECT}/instances/(?P<instance>[^/]+)/export"
 RESTORE = f"{PROJECT}/instances/(?P<instance>[^/]+)/restoreBackup"
@@ -29,6 +29,7 @@ INSTANCE = "/sql/v1beta4/projects/(?P<project>[^/]+)/instances/(?P<instance>[^/:
 Route = tuple[str, str, str, Callable[..., Answer]]
 ROUTES: tuple[Route, ...] = (
     ("GET", CLUSTER, "container.clusters.get", gke.get),
+    ("GET", f"{CLUSTER}:fetchClusterUpgradeInfo", "container.clusters.get", gke.upgrade_info),
     ("POST", BACKUPS, "cloudsql.backupRuns.create", sql.insert),
     ("GET", BACKUPS, "cloudsql.backupRuns.list", sql.list_runs),
     ("POST", EXPORT, "cloudsql.instances.export", sql.export),

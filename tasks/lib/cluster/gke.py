@@ -9,6 +9,7 @@ import binascii
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from tasks.lib import signals
@@ -97,6 +98,23 @@ def find(settings: Settings, environment: Environment, session: "Session") -> Fo
     if response.status_code != 200:
         raise refusal(environment, response.status_code, refusal_words(response))
     return read(environment, object_in(response, "The GKE API"))
+
+
+def end_of_support(settings: Settings, environment: Environment, session: "Session") -> datetime | None:
+    """When GKE's standard support of the control plane's minor version ends; None where it does not say.
+
+    Source: https://cloud.google.com/kubernetes-engine/docs/reference/rest, fetchClusterUpgradeInfo.
+    Raises Failure where GKE cannot be reached, or something else answers.
+    """
+    response = _ask(settings, environment, session, ":fetchClusterUpgradeInfo")
+    if response.status_code != 200:  # it is not served for every cluster
+        return None
+    said = str(object_in(response, "The GKE API").get("endOfStandardSupportTimestamp") or "")
+    try:
+        ends = datetime.fromisoformat(said)
+    except ValueError:
+        return None
+    return ends if ends.tzinfo else ends.replace(tzinfo=UTC)
 
 
 def read(environment: Environment, answer: Mapping[str, Any]) -> Found:
@@ -258,17 +276,16 @@ def create_namespace(api: Api, name: str) -> None:
             raise
 
 
-def _ask(settings: Settings, environment: Environment, session: "Session") -> "Response":
+def _ask(settings: Settings, environment: Environment, session: "Session", verb: str = "") -> "Response":
     """GKE's answer, after further attempts where an error may be temporary."""
     import requests
 
     google, limits = settings.google.container, settings.time_limits
+    address = f"{google}/v1/{environment.cluster_name}{verb}"
     attempts = Attempts(limits.container)
     while True:
         try:
-            response = call(
-                session.get, f"{google}/v1/{environment.cluster_name}", timeout=limits.container_attempt
-            )
+            response = call(session.get, address, timeout=limits.container_attempt)
             pause = attempts.pause(retry_after(response.headers.get("Retry-After")))
             if response.status_code not in TEMPORARY or pause is None:
                 return response

@@ -72,6 +72,7 @@ class Observed:
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     version: str = ""  # of the control plane
     node_versions: Sequence[str] = ()
+    supported_until: datetime | None = None  # GKE's standard support of that version, where it says so
     things: dict[tuple[Key, str], list[Json]] = field(default_factory=dict)  # by kind and namespace
     past: Sequence[Release] = ()
     release: Release | None = None  # the one in force
@@ -107,7 +108,9 @@ def observe(settings: Settings, environment: Environment) -> Observed:
     backup = Background(lambda: seen.part("backups", partial(_newest_backup, settings, environment), None))
     none: Sequence[Activated] = ()
     pages = Background(lambda: seen.part("Ember apps", partial(_activated, settings, seen), none))
+    support = Background(partial(_supported_until, settings, environment))
     seen.part("cluster", partial(_look_at_cluster, settings, seen), None)
+    seen.supported_until = support.wait()
     seen.backup, seen.activated = backup.wait(), pages.wait()
     return seen
 
@@ -118,6 +121,13 @@ def _newest_backup(settings: Settings, environment: Environment) -> Run | None:
         return None
     session = sessions.authorized_session(settings.google)
     return Backups(settings, database, session, lambda event: None).latest()
+
+
+def _supported_until(settings: Settings, environment: Environment) -> datetime | None:
+    try:
+        return gke.end_of_support(settings, environment, sessions.authorized_session(settings.google))
+    except Failure:  # the look at the cluster asks the same service, and tells
+        return None
 
 
 def _activated(settings: Settings, seen: Observed) -> Sequence[Activated]:

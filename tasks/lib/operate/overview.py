@@ -27,6 +27,8 @@ from tasks.lib.settings.model import Environment, Settings
 # Backups are taken every day; cert-manager renews a certificate 30 days before its end.
 OLD_BACKUP: Final = timedelta(hours=36)
 DAYS_LEFT: Final = 21
+# Enough for an upgrade of staging, a release or two on it, and one of production.
+UPGRADE_WITHIN: Final = timedelta(days=60)
 LATELY: Final = timedelta(hours=1)
 # A holder renews its lock every 5 s.
 SILENT_HOLDER: Final = timedelta(minutes=1)
@@ -95,6 +97,7 @@ class Overview:
     activated: Sequence[Mapping[str, object]]
     version: str
     node_versions: Sequence[str]
+    supported_until: datetime | None  # where GKE says so
     workloads: Sequence[Workload]
     jobs: Sequence[Job]
 
@@ -121,6 +124,7 @@ def overview(seen: Observed) -> Overview:
         *_of_backup(seen),
         *_of_lock(seen),
         *_of_versions(seen),
+        *_of_support(seen),
         *_of_deprecated(seen),
     ]
     blank = seen.redactor.line
@@ -128,8 +132,8 @@ def overview(seen: Observed) -> Overview:
         seen.environment.name, seen.at, [Attention(blank(one.what), blank(one.do)) for one in found],
         _release(seen), _lock(seen), None if seen.drifted is None else len(seen.drifted), _backup(seen), used,
         [{"app": one.app, "revision": one.revision, "at": one.at} for one in seen.activated],
-        seen.version, seen.node_versions, [workload(seen, view, one) for one in _workloads(seen)],
-        [job(one) for one in seen.of_kind("Job")],
+        seen.version, seen.node_versions, seen.supported_until,
+        [workload(seen, view, one) for one in _workloads(seen)], [job(one) for one in seen.of_kind("Job")],
     )  # fmt: skip
 
 
@@ -272,6 +276,19 @@ def _of_lock(seen: Observed) -> Iterator[Attention]:
             "The next deploy takes it over, or "
             f'./inv release.unlock --environment {seen.environment.name} --by NAME --reason "…"',
         )
+
+
+def _of_support(seen: Observed) -> Iterator[Attention]:
+    environment = seen.environment
+    if not seen.supported_until or seen.supported_until - seen.at > UPGRADE_WITHIN:
+        return
+    days = (seen.supported_until - seen.at).days
+    ends = f"ends in {days} days" if days >= 0 else f"ended {-days} days ago"
+    yield Attention(
+        f"GKE's standard support of {seen.version} {ends}, on {seen.supported_until:%Y-%m-%d}.",
+        f"gcloud container clusters upgrade {environment.cluster} --master --location={environment.zone} "
+        f"--project={environment.project}",
+    )
 
 
 def _of_versions(seen: Observed) -> Iterator[Attention]:

@@ -120,7 +120,8 @@ def _backup(one: Overview) -> str:
 
 def _versions(one: Overview) -> str:
     nodes = ", ".join(one.node_versions)
-    return f"{one.version}, nodes {nodes}" if one.version else ""
+    until = f", supported until {one.supported_until:%Y-%m-%d}" if one.supported_until else ""
+    return f"{one.version}, nodes {nodes}{until}" if one.version else ""
 
 
 def _left(days: int | None) -> str:

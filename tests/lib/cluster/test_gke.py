@@ -185,6 +185,26 @@ def test_an_unreachable_gke_api_is_named(clock: Clock) -> None:
         gke.find(settings, STAGING, requests.Session())
 
 
+@pytest.mark.parametrize(
+    ("answered", "until"),
+    [
+        (Answer(body=b'{"endOfStandardSupportTimestamp": "2027-01-31T00:00:00Z"}'), "2027-01-31"),
+        (Answer(body=b'{"endOfStandardSupportTimestamp": "2027-01-31"}'), "2027-01-31"),
+        (Answer(body=b'{"endOfStandardSupportTimestamp": "soon"}'), ""),
+        (Answer(body=b"{}"), ""),
+        (Answer(400, b'{"error": {"message": "zonal"}}'), ""),
+    ],
+    ids=["time", "day", "something else", "nothing", "not served"],
+)
+def test_end_of_support_is_known_where_gke_says_it(server: Scripted, answered: Answer, until: str) -> None:
+    server.answers = [answered]
+
+    found = gke.end_of_support(_settings(server), STAGING, _session(server))
+
+    assert (f"{found:%Y-%m-%d}" if found else "") == until
+    assert server.asked[0].path.endswith("/clusters/lookit-staging:fetchClusterUpgradeInfo")
+
+
 def _settings(server: Scripted) -> Any:
     return checked_in_settings(google={"container": server.endpoint.server})
 

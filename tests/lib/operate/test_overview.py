@@ -163,12 +163,13 @@ WARNING = '299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 
         seen(left("Complete", **{DETACHED: "true"}), history()),
         seen(ingress(), secret(60)),
         seen(version="1.36.3-gke.1", node_versions=["1.35.1-gke.2"]),
+        seen(version="1.36.3-gke.1", supported_until=NOW + timedelta(days=61)),
         seen(warnings=[WARNING]),
         seen(past=[release(4, "failed, rolled back"), release()]),
     ],
     ids=[
         "empty", "a workload", "an old restart", "during a deploy", "a Job", "a detached command",
-        "a certificate", "an upgrade",
+        "a certificate", "an upgrade", "support",
         "a warning about what no manifest uses", "rolled back",
     ],
 )  # fmt: skip
@@ -202,6 +203,10 @@ def test_nothing_needs_attention_where_all_is_well(well: Observed) -> None:
          "./inv release.rollback --environment staging"),
         (seen(past=[], release=None, drifted=None), "Nothing was deployed yet.", "./inv deploy --branch develop"),
         (seen(version="1.36.3-gke.1", node_versions=["1.33.9-gke.2"]), "3 minor versions behind", "--node-pool"),
+        (seen(version="1.36.3-gke.1", supported_until=NOW + timedelta(days=20)),
+         "GKE's standard support of 1.36.3-gke.1 ends in 20 days, on 2026-05-24.",
+         "gcloud container clusters upgrade lookit-staging --master"),
+        (seen(version="1.36.3-gke.1", supported_until=NOW - timedelta(days=3)), "ended 3 days ago", "--master"),
         (seen(release=release(3, "deployed", ENDPOINTS), warnings=[WARNING]),
          "The manifests use v1 Endpoints, deprecated since v1.33.", "Use discovery.k8s.io/v1 EndpointSlice"),
         (seen(unknown=[Unknown("Secret", FORBIDDEN), Unknown("Pod", FORBIDDEN)]), "Could not look at Secret (The cluster",
@@ -212,6 +217,7 @@ def test_nothing_needs_attention_where_all_is_well(well: Observed) -> None:
         "a failed detached command", "no certificate", "a broken certificate",
         "a certificate that ends soon", "an expired certificate", "drift", "no backup", "an old backup",
         "a failed backup", "a dead deploy's lock", "a killed deploy", "no release", "old nodes",
+        "end of support near", "end of support past",
         "a deprecated API", "no permission",
     ],
 )  # fmt: skip

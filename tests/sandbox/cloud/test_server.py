@@ -5,6 +5,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,15 @@ def test_a_cluster_is_described_as_the_rest_reference_says(google: Path) -> None
         found.body["controlPlaneEndpointsConfig"]["ipEndpointsConfig"]["publicEndpoint"] == "127.0.0.1:6443"
     )
     assert found.body["selfLink"].endswith("/v1/projects/mit-lookit/zones/us-east1-d/clusters/lookit-staging")
+
+
+def test_end_of_support_of_a_cluster_is_a_year_away(google: Path) -> None:
+    found = answer(google, "GET", f"{PATH}:fetchClusterUpgradeInfo", bearer(google))
+    absent = answer(google, "GET", f"{PATH}x:fetchClusterUpgradeInfo", bearer(google))
+
+    ends = datetime.fromisoformat(found.body["endOfStandardSupportTimestamp"])
+    assert 363 <= (ends - datetime.now(UTC)).days <= 365
+    assert absent.status == 404
 
 
 @pytest.mark.parametrize(
