@@ -18,7 +18,7 @@ from sandbox.images.archive import Blob
 from sandbox.state import locked
 from tasks.lib import console, process
 from tasks.lib.console import spoken
-from tasks.lib.errors import Failure
+from tasks.lib.errors import Failure, TimedOut
 
 MIRROR = "http://deb.debian.org/debian"
 # A busy machine may take an hour for what takes minutes on an idle one.
@@ -126,12 +126,18 @@ def _make(layer: Layer, layers: Path) -> None:
         upper.rename(made / TREE)
         made.rename(layer.folder(layers))
     except Failure as failure:
-        next_step = "Run the same command again: what was made before is kept."
-        what = f"The layer {layer.name} could not be made."
-        raise failure.retold(what=what, next_step=failure.next_step or next_step) from failure
+        raise _told(layer, failure) from failure
     finally:
         _remove(staging)
     console.say(f"  The layer {layer.name} took {spoken(time.monotonic() - began)}.")
+
+
+def _told(layer: Layer, failure: Failure) -> Failure:
+    """The failure of a command as that of the layer."""
+    next_step = failure.next_step or "Run the same command again: what was made before is kept."
+    what, late = f"The layer {layer.name} could not be made.", isinstance(failure, TimedOut)
+    limit = f"It was not done within {spoken(TIME_LIMIT)} and was ended. " if late else ""
+    return failure.retold(what=what, why=f"{limit}{failure.why}", next_step=next_step)
 
 
 def _remove(staging: Path) -> None:

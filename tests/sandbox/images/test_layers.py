@@ -11,7 +11,8 @@ from sandbox.images import layers, making, recipes
 from sandbox.images.__main__ import main
 from sandbox.images.layers import Layer
 from sandbox.images.recipes import Recipe
-from tasks.lib.errors import Failure
+from tasks.lib import process
+from tasks.lib.errors import Failure, TimedOut
 from tests.kubernetes.rendering import Tree, build
 
 BASE = Layer("base", suite="trixie", packages=("netbase",))
@@ -148,3 +149,35 @@ def test_the_manifests_images_are_made_under_their_names() -> None:
 def test_an_unknown_image_is_refused_with_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mysql"]) == 2
     assert "There is no image mysql." in capsys.readouterr().err
+
+
+def test_a_layer_that_takes_too_long_is_told_as_that(
+    tmp_path: Path, plain: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_long(*_: object) -> None:
+        process.run(("sh", "-c", "echo unpacking >&2; sleep 60"), time_limit=0.5)
+
+    monkeypatch.setattr(layers, "TIME_LIMIT", 0.5)
+    monkeypatch.setattr(layers, "_execute", too_long)
+
+    with pytest.raises(TimedOut) as failure:
+        layers.obtain(Layer("top", "", BASE), tmp_path)
+
+    assert failure.value.what == "The layer top could not be made."
+    assert failure.value.why == "It was not done within 0.5 s and was ended. unpacking"
+    assert "what was made before is kept" in failure.value.next_step
+
+
+def test_the_last_lines_of_a_script_say_why_a_layer_failed(
+    tmp_path: Path, plain: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        process.run(("sh", "-c", "echo fatal error: Python.h >&2; exit 1"), time_limit=60)
+
+    monkeypatch.setattr(layers, "_execute", fails)
+
+    with pytest.raises(Failure) as failure:
+        layers.obtain(Layer("top", "", BASE), tmp_path)
+
+    assert failure.value.why == "fatal error: Python.h"
+    assert BASE.is_made(tmp_path)
