@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import real_site
 from tests.fault_proxy import FaultProxy, in_front_of
+from tests.real_site import Site
 from tests.sandbox_case import Case, Sandbox, corner, running, shared
 from tests.webhook import Receiver, receiving
 
@@ -51,3 +53,10 @@ def slack() -> Iterator[Receiver]:
     """A receiver of Slack's webhooks."""
     with receiving() as receiver:
         yield receiver
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Lookit's site on a real node, deployed by a rehearsal; for tests of the xdist_group site."""
+    with real_site.real_site(tmp_path_factory.mktemp("site")) as made:
+        yield made

@@ -1,68 +1,23 @@
 """Lookit's site on a real node: what a rehearsal deploys is asked for its pages, also while it changes."""
 
-import http.client
 import json
-import os
-import threading
-import urllib.request
-from collections import Counter
-from collections.abc import Iterator
+import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from sandbox import lifecycle
 from sandbox.containers.place import NODE
-from sandbox.images.site import commit_of
-from tests import lookit_checkout, program
-from tests.program import Ended
-from tests.real_node import Node, real_node, wait_until
+from sandbox.images.recipes import APPLICATION
+from tests import lookit_checkout
+from tests.real_node import wait_until
+from tests.real_site import Site
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800), pytest.mark.xdist_group("site")]
 
-HOST, PORT = "babieshelpingscience.com", 32403
+BUCKET = "https://storage.googleapis.com/lookit-staging"
 REQUESTS = 300
 OTHER = "b" * 40
 WORKLOADS = ("web", "worker", "beat", "builder", "lookit-rabbitmq", "gcloud-sqlproxy")
-
-
-class Site:
-    """The site of a sandbox's staging cluster, and the tasks that change it."""
-
-    def __init__(self, node: Node) -> None:
-        self.node = node
-
-    def invoke(self, *arguments: str) -> Ended:
-        own = {"INVOKE_SANDBOX_STATE": str(self.node.state.folder)}
-        return program.inv(arguments, {**os.environ, **own})
-
-    def answer(self, path: str, method: str = "GET") -> tuple[int, bytes]:
-        """The status and the body that the node's port of the site answers with."""
-        connection = http.client.HTTPConnection(self.node.place.address, PORT, timeout=60)
-        connection.request(method, path, headers={"Host": HOST})
-        got = connection.getresponse()
-        return got.status, got.read()
-
-    def version(self) -> dict[str, Any]:
-        status, body = self.answer("/version/")
-        assert status == 200, body
-        found: dict[str, Any] = json.loads(body)
-        return found
-
-    def give_image(self, commit: str) -> None:
-        lifecycle.up(self.node.sandbox.settings, ["staging"], commit=commit)
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A site that a rehearsal has deployed."""
-    with real_node(tmp_path_factory.mktemp("site")) as node:
-        made = Site(node)
-        done = made.invoke("rehearse", "--branch", "develop", "--containers")
-        assert done.code == 0, done.stderr
-        assert "done: 200 at http://" in " ".join(done.stderr.split()), done.stderr
-        yield made
 
 
 def test_every_workload_of_the_manifests_runs_in_containers(site: Site) -> None:
@@ -78,38 +33,22 @@ def test_every_workload_of_the_manifests_runs_in_containers(site: Site) -> None:
 
 
 def test_the_site_reaches_database_broker_and_bucket(site: Site) -> None:
-    found = site.version()
-
-    assert found["commit"] == commit_of(site.node.sandbox.settings)
-    assert found["dependencies"] == {"database": "ok", "broker": "ok", "bucket": "ok"}
+    assert site.version()["dependencies"] == {"database": "ok", "broker": "ok", "bucket": "ok"}
 
 
 def test_no_request_fails_during_a_second_release_and_its_rollback(site: Site) -> None:
+    before = site.version()["commit"]
     site.give_image(OTHER)
-    seen: Counter[object] = Counter()
-    ended = threading.Event()
 
-    def ask() -> None:
-        while not ended.wait(0.2) or seen.total() < REQUESTS:
-            try:
-                seen[site.answer("/")[0]] += 1
-            except (OSError, http.client.HTTPException) as error:
-                seen[repr(error)] += 1
-
-    asking = threading.Thread(target=ask)
-    asking.start()
-    try:
-        second = site.invoke("deploy", "--branch", "develop", "--commit", OTHER, "--sandbox")
+    with site.asked(REQUESTS) as seen:
+        second = site.deploy(OTHER)
         after = site.version()["commit"]
-        back = site.invoke("release.rollback", "--environment", "staging", "--sandbox")
-    finally:
-        ended.set()
-        asking.join()
+        back = site.invoke("release.rollback", "--environment", "staging")
 
     assert second.code == 0, second.stderr
     assert after == OTHER
     assert back.code == 0, back.stderr
-    assert site.version()["commit"] == commit_of(site.node.sandbox.settings)
+    assert site.version()["commit"] == before
     assert set(seen) == {200}
     assert seen.total() >= REQUESTS
 
@@ -122,10 +61,16 @@ def test_a_build_in_docker_reaches_the_bucket(site: Site) -> None:
     wait_until("it is built", lambda: set(json.loads(site.answer("/builds/")[1]).values()) == {True}, 300)
 
     (study,) = json.loads(body)
-    bucket = site.node.sandbox.settings.environment("staging").buckets.archives
-    at = f"http://127.0.0.1:{site.node.sandbox.port('storage')}/{bucket}/experiments/{study}/index.html"
-    with urllib.request.urlopen(at, timeout=30) as answer:
-        assert b"assets/app-" in answer.read()
+    assert "assets/app-" in site.fetched(f"{BUCKET}/experiments/{study}/index.html")
+
+
+def test_the_page_finds_its_static_files_in_the_bucket(site: Site) -> None:
+    (address,) = re.findall('href="([^"]+)"', site.answer("/")[1].decode())
+
+    assert address == f"{BUCKET}/static/studies/site.css"
+    assert (
+        site.fetched(address).strip() == (APPLICATION / "studies/static/studies/site.css").read_text().strip()
+    )
 
 
 def test_a_checkout_runs_in_place_of_the_sandboxs_application(site: Site, tmp_path: Path) -> None:
@@ -136,12 +81,5 @@ def test_a_checkout_runs_in_place_of_the_sandboxs_application(site: Site, tmp_pa
     assert done.code == 0, done.stderr
     assert site.version()["commit"] == checkout.head
     assert lookit_checkout.HEADING.encode() in site.answer("/")[1]
-    messages = (
-        "exec",
-        "--namespace=default",
-        "deploy/staging-web",
-        "--",
-        "ls",
-        "/code/locale/es/LC_MESSAGES",
-    )
-    assert "django.mo" in site.node.kubectl(*messages)
+    catalogue = site.run("deployment/staging-web", "uwsgi", "ls", "/code/locale/es/LC_MESSAGES")
+    assert "django.mo" in catalogue

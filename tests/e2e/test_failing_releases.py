@@ -1,0 +1,112 @@
+"""Releases that fail, or are disturbed, on a real node: the site answers meanwhile, and the next deploy works."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from sandbox.images.recipes import APPLICATION
+from tests.real_site import Site
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(2400), pytest.mark.xdist_group("site")]
+
+MIGRATION = """
+from django.db import migrations
+
+class Migration(migrations.Migration):
+    dependencies = [("studies", "0002_site")]
+    operations = [migrations.RunSQL("UPDATE studies_study SET finished = now()")]
+"""
+CELERY = (APPLICATION / "project/celery.py").read_text()
+# Kubernetes waits longer before each attempt: six of them take five minutes.
+ONE_ATTEMPT = ("base/application/migration/job.yaml", "backoffLimit: 5", "backoffLimit: 0")
+WRONG_PORT = (
+    "components/application/containers.patch.yaml",
+    'RABBITMQ_PORT, value: "5672"',
+    'RABBITMQ_PORT, value: "5673"',
+)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A release whose workloads do not become ready, and what the deploy says of it."""
+
+    told: tuple[str, ...]
+    files: Mapping[str, str | None] = field(default_factory=dict)
+    change: tuple[str, str, str] | None = None  # of the manifests: file, text, new text
+    limits: Mapping[str, str] = field(default_factory=dict)
+    code: int = 1
+
+
+BROKEN = {
+    "web crashes while it starts": Broken(
+        ("container uwsgi: CrashLoopBackOff", "RuntimeError: the licence has expired"),
+        {"/code/project/wsgi.py": "raise RuntimeError('the licence has expired')\n"},
+    ),
+    "web's command is missing": Broken(
+        (
+            "container uwsgi: CrashLoopBackOff: the container cannot be started: wrong command or mount",
+            'exec: "uwsgi": executable file not found in $PATH',
+        ),
+        {"/code/.venv/bin/uwsgi": None},
+    ),
+    "Celery cannot load its tasks": Broken(
+        ("CrashLoopBackOff", "ModuleNotFoundError: No module named 'studies.mail'"),
+        {"/code/project/celery.py": f"{CELERY}app.conf.imports = ['studies.mail']\n"},
+    ),
+    # Workers go on trying: only their start-up probe ends that, after minutes.
+    "workers have the broker's port wrong": Broken(
+        ("Unhealthy: a probe fails", "Startup probe failed: … ", "Connection refused"),
+        change=WRONG_PORT,
+        limits={"INVOKE_TIME_LIMITS_ROLLOUT": "2m"},
+        code=70,
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def before(site: Site) -> str:
+    """The commit that the site runs when a test begins."""
+    commit: str = site.version()["commit"]
+    return commit
+
+
+def commits(site: Site) -> set[str]:
+    """The commits that any workload runs or has run."""
+    path = "jsonpath={.items[*].spec.template.spec.containers[*].image}"
+    images = site.kubectl("get", "deployments,statefulsets,replicasets", "-o", path)
+    return {one.rpartition(":")[2] for one in images.split()}
+
+
+def test_a_failing_migration_leaves_the_site_as_it_was(site: Site, before: str) -> None:
+    commit = "c" * 40
+    site.give_image(commit, {"/code/studies/migrations/0003_fails.py": MIGRATION})
+
+    with site.asked() as seen:
+        done = site.deploy(commit, **site.changed(*ONE_ATTEMPT))
+
+    assert done.code == 1, done.stderr
+    assert 'column "finished" of relation "studies_study" does not exist' in done.stderr
+    assert set(seen) == {200}
+    assert before in commits(site)
+    assert commit not in commits(site)
+    assert site.version()["commit"] == before
+
+
+@pytest.mark.parametrize("row", BROKEN.values(), ids=BROKEN)
+def test_a_release_that_cannot_start_is_explained_and_undone(site: Site, before: str, row: Broken) -> None:
+    commit = "d" * 40
+    site.give_image(commit, row.files)
+    manifests = site.changed(*row.change) if row.change else {}
+
+    with site.asked() as seen:
+        done = site.deploy(commit, **manifests, **row.limits)
+
+    assert done.code == row.code, done.stderr
+    missing = [text for text in row.told if text not in done.stderr]
+    assert not missing, done.stderr
+    assert "Rolled the changed objects back to release" in done.stderr
+    assert set(seen) == {200}
+    found = site.version()
+    assert found["commit"] == before
+    assert found["dependencies"]["broker"] == "ok"
