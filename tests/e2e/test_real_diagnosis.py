@@ -10,7 +10,7 @@ import pytest
 from sandbox.containers import containerd, furnishing
 from sandbox.containers.place import LABEL, REAL
 from tests.deployed import deploy
-from tests.real_node import IMAGE, build_probe, real_node, without_the_sites_images
+from tests.real_node import IMAGE, Node, build_probe, real_node, without_the_sites_images
 from tests.sandbox_case import Case, corner, merged
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500), pytest.mark.xdist_group("real_diagnosis")]
@@ -20,6 +20,7 @@ READY = {
     "command": ["/probe", "serve", ":8080"],
     "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
 }
+NEVER_READY = {"httpGet": {"path": "/never", "port": 8080}, "periodSeconds": 1}
 # A failing state that may recover is waited for; here not for minutes.
 SHORT = {"INVOKE_TIME_LIMITS_ROLLOUT": "25s"}
 
@@ -81,13 +82,29 @@ BROKEN = {
         ("container main: ErrImageNeverPull: the image is not on the node and may not be pulled",),
         {"image": "sandbox.local/nothing:1"},
     ),
+    # There is no registry: what a node says of one that does not answer, and may answer again.
+    "image cannot be pulled": Broken(
+        (
+            "container main: ",
+            "the image cannot be pulled; a slow or unavailable registry may recover",
+            "connection refused",
+        ),
+        {"image": "192.0.2.1:5000/nothing:1", "imagePullPolicy": "IfNotPresent"},
+    ),
+    "more on disk than a container may have": Broken(
+        (
+            "Evicted: the pod used more disk than its `ephemeral-storage` or `sizeLimit` allows",
+            "Pod ephemeral local storage usage exceeds the total limit of containers 1Ki.",
+        ),
+        {"readinessProbe": NEVER_READY, "resources": {"limits": {"ephemeral-storage": "1Ki"}}},
+    ),
     "image's name malformed": Broken(
         ("container main: InvalidImageName: the image's name is malformed",),
         {"image": "Not//An:Image"},
     ),
     "probe fails": Broken(
         ("Unhealthy: a probe fails", "HTTP probe failed with statuscode: 503"),
-        {"readinessProbe": {"httpGet": {"path": "/never", "port": 8080}, "periodSeconds": 1}},
+        {"readinessProbe": NEVER_READY},
         limits=SHORT,
         code=70,
     ),
@@ -103,14 +120,19 @@ class OnTheNode(Case):
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     folder = tmp_path_factory.mktemp("real")
-    with without_the_sites_images(), real_node(folder) as node:
-        containerd.import_images(node.place, node.tools, [build_probe(folder)])
-        with corner(node.sandbox, tmp_path_factory.mktemp("corner")) as made:
-            annotations = {furnishing.NODE_SELECTOR: f"{LABEL}={REAL}"}
-            made.api.patch(made.path, {"metadata": {"annotations": annotations}})
-            yield OnTheNode(made.sandbox, made.folder, made.name)
+    with without_the_sites_images(), real_node(folder) as made:
+        containerd.import_images(made.place, made.tools, [build_probe(folder)])
+        yield made
+
+
+@pytest.fixture(scope="module")
+def case(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    with corner(node.sandbox, tmp_path_factory.mktemp("corner")) as made:
+        annotations = {furnishing.NODE_SELECTOR: f"{LABEL}={REAL}"}
+        made.api.patch(made.path, {"metadata": {"annotations": annotations}})
+        yield OnTheNode(made.sandbox, made.folder, made.name)
 
 
 def deployment(row: Broken) -> dict[str, Any]:
