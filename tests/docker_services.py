@@ -25,9 +25,12 @@ import pytest
 from tasks.lib.image import test_run as test_runs
 from tests.debian import require, unavailable
 from tests.ports import free_port
+from tests.shared_service import SharedService
 
 DATA = Path(__file__).parent / "data"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lookit-orchestrator"
+HERE = CACHE / "engine"  # the socket and log of the engine that tests start
+HOST = f"unix://{HERE}/docker.sock"
 PACKAGES = ("python3", "python3-venv", "ca-certificates", "python3-django", "python3-psycopg2")
 BASE = "lookit-test/base"
 DATABASE = "lookit-test/postgres"
@@ -52,7 +55,10 @@ def succeeds(*argv: str) -> bool:
 
 @contextmanager
 def engine() -> Iterator[None]:
-    """A Docker engine that answers at DOCKER_HOST, without what test runs that were killed left in it."""
+    """A Docker engine that answers at DOCKER_HOST, without what test runs that were killed left in it.
+
+    The workers of a test run share one: the first starts it, and the last ends it.
+    """
     require("docker", "docker.io")
     if succeeds("docker", "info"):
         test_runs.sweep(SECONDS_TO_START)
@@ -61,28 +67,23 @@ def engine() -> Iterator[None]:
     require("dockerd", "docker.io")
     if os.geteuid() != 0:
         unavailable("no Docker engine answers, and only root can start one (systemctl start docker)")
-    (CACHE / "docker").mkdir(parents=True, exist_ok=True)
-    with (
-        (CACHE / "docker.lock").open("w") as lock,
-        tempfile.TemporaryDirectory(prefix="lookit-docker-", ignore_cleanup_errors=True) as run,
-    ):
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one engine a data folder
-        _end_abandoned()
-        with _dockerd(Path(run)), pytest.MonkeyPatch.context() as patch:
-            patch.setenv("DOCKER_HOST", f"unix://{run}/docker.sock")
-            for kind in ("container", "network", "volume"):  # this engine's data is ours alone
-                output("docker", kind, "prune", "--force")
-            yield
+    with ENGINE.used(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", HOST)
+        yield
 
 
-def _end_abandoned() -> None:
-    """End the engine that a killed test run left on our data folder: it would keep the next from starting."""
+def _end_engine() -> None:
+    """End the engine on our data folder, which may be one that a killed test run left, and remove its folder."""
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             words = (folder / "cmdline").read_bytes().split(b"\0")
             if b"--data-root" in words and str(CACHE / "docker").encode() in words:
                 os.kill(int(folder.name), signal.SIGTERM)
                 _wait_for_end(folder)
+    # The engine leaves its own network namespace mounted, and so its folder cannot be removed.
+    for mounted in (HERE / "exec" / "netns").glob("*"):
+        succeeds("umount", str(mounted))
+    shutil.rmtree(HERE, ignore_errors=True)
 
 
 def _wait_for_end(folder: Path) -> None:
@@ -96,25 +97,26 @@ def _wait_for_end(folder: Path) -> None:
         return
 
 
-@contextmanager
-def _dockerd(run: Path) -> Iterator[None]:
+def _start_engine() -> None:
+    """Start dockerd, apart from this process: it outlives the worker that starts it."""
+    HERE.mkdir(parents=True, exist_ok=True)
     argv = [
-        require("dockerd", "docker.io"), "--data-root", str(CACHE / "docker"), "--exec-root", str(run / "exec"),
-        "--pidfile", str(run / "dockerd.pid"), "--host", f"unix://{run}/docker.sock",
+        require("dockerd", "docker.io"), "--data-root", str(CACHE / "docker"), "--exec-root", str(HERE / "exec"),
+        "--pidfile", str(HERE / "dockerd.pid"), "--host", HOST,
     ]  # fmt: skip
-    with (run / "dockerd.log").open("wb") as log:
-        process = subprocess.Popen(argv, stdout=log, stderr=log)
-    try:
-        if not _answers(("docker", "--host", f"unix://{run}/docker.sock", "info"), process):
-            end = "\n".join((run / "dockerd.log").read_text().splitlines()[-3:])
-            unavailable(f"dockerd does not start on this machine:\n{end}")
-        yield
-    finally:
-        process.terminate()
-        process.wait(SECONDS_TO_START)
-        # The engine leaves its own network namespace mounted, and so its folder cannot be removed.
-        for mounted in (run / "exec" / "netns").glob("*"):
-            succeeds("umount", str(mounted))
+    with (HERE / "dockerd.log").open("wb") as log:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    if not _answers(("docker", "--host", HOST, "info"), process):
+        end = "\n".join((HERE / "dockerd.log").read_text().splitlines()[-3:])
+        _end_engine()
+        unavailable(f"dockerd does not start on this machine:\n{end}")
+    for kind in ("container", "network", "volume"):  # this engine's data is ours alone
+        output("docker", "--host", HOST, kind, "prune", "--force")
+
+
+ENGINE = SharedService(CACHE, "docker", _start_engine, _end_engine)
 
 
 def _answers(argv: Sequence[str], process: "subprocess.Popen[bytes]") -> bool:
@@ -182,6 +184,11 @@ def base_images() -> None:
     lookit-test/base holds Python and Django from Debian, and this machine's certificate authorities, with which pip
     in a build reaches what pip here reaches; lookit-test/postgres holds PostgreSQL.
     """
+    with ENGINE.alone():
+        _make_base_images()
+
+
+def _make_base_images() -> None:
     bundle = Path("/etc/ssl/certs/ca-certificates.crt")
     authorities = bundle.read_bytes() if bundle.exists() else b""
     base = f"{BASE}:{_hash(' '.join(PACKAGES).encode() + authorities)}"

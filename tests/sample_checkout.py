@@ -4,8 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,6 +23,7 @@ class Sample:
     """A checkout of the sample on branch develop."""
 
     folder: Path
+    image: str = "lookit"  # the last part of its image's name, on which its test image is based
 
     @property
     def head(self) -> str:
@@ -55,6 +57,15 @@ def committed(folder: Path) -> Sample:
     subprocess.run(("git", "init", "--quiet", "-b", "develop", str(folder)), check=True)
     made = Sample(folder)
     made.commit()
+    return made
+
+
+def sample_apart(folder: Path) -> Sample:
+    """A checkout for a test that builds images: no other test in the same engine has its commit and image's name."""
+    made = replace(sample(folder), image=f"lookit-{uuid.uuid4().hex[:8]}")
+    dockerfile = (folder / "Dockerfile.dev").read_text()
+    assert dockerfile.startswith("FROM lookit\n")
+    made.commit(Dockerfile_DOT_dev=dockerfile.replace("FROM lookit\n", f"FROM {made.image}\n"))
     return made
 
 

@@ -54,7 +54,6 @@ def test_bench_diagnosis(sandbox: Sandbox, tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.docker
-@pytest.mark.xdist_group("docker")
 @pytest.mark.usefixtures("docker_engine")
 def test_bench_build(capsys: pytest.CaptureFixture[str]) -> None:
     bench_build.main(rounds=1)

@@ -14,9 +14,9 @@ from tasks.lib.image.docker import Builder
 from tasks.lib.image.reference import parse
 from tests.builders import checked_in_settings
 from tests.docker_services import RegistryProcess, buildx_configuration, client_with_buildkit, output
-from tests.sample_checkout import Sample, invoke, ran, sample
+from tests.sample_checkout import Sample, invoke, ran, sample_apart
 
-pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker"), pytest.mark.timeout(600, func_only=True)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600, func_only=True)]
 
 RANDOM = "FROM lookit-test/base:local\nRUN head -c 16 /dev/urandom >/random\nCOPY manage.py /\n"
 INLINE_CACHE = "moby.buildkit.cache.v0"
@@ -24,7 +24,7 @@ INLINE_CACHE = "moby.buildkit.cache.v0"
 
 @pytest.fixture
 def source(docker_engine: None, tmp_path: Path) -> Sample:
-    return sample(tmp_path / "lookit-api")
+    return sample_apart(tmp_path / "lookit-api")
 
 
 @pytest.fixture(params=list(Builder), ids=lambda builder: builder.name.lower())

@@ -3,24 +3,39 @@
 import io
 import os
 import subprocess
+import sys
 import tarfile
 import uuid
 from pathlib import Path
 
 import pytest
 
+from tests import docker_services, shared_service
 from tests.builders import ROOT
 from tests.canary import Canary
 from tests.test_ignored import MUST_BE_IGNORED, MUST_NOT_BE_IGNORED
 
-pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker"), pytest.mark.usefixtures("docker_engine")]
+pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("docker_engine")]
 CANARY = Canary("canary-docker-Zq9-never-to-be-seen")
 
 
-def test_all_tests_of_the_engine_run_in_one_worker(request: pytest.FixtureRequest) -> None:
-    """A second worker would wait for the engine's lock until the first has run all its tests."""
-    alone = "PYTEST_XDIST_WORKER" not in os.environ
-    assert alone or request.node.nodeid.endswith("@docker")
+def test_an_engine_is_shared_and_outlives_its_other_users() -> None:
+    program = "import os; from tests import docker_services\nwith docker_services.engine(): print(os.environ.get('DOCKER_HOST'))"
+    others = {name: value for name, value in os.environ.items() if name != "DOCKER_HOST"}
+    run = {**others, "PYTEST_XDIST_TESTRUNUID": shared_service.RUN}
+
+    other = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=run,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert other.stdout == f"{os.environ.get('DOCKER_HOST')}\n", other.stderr
+    assert docker_services.succeeds("docker", "info")
 
 
 def test_planted_plaintext_is_in_no_layer_and_ciphertext_is(tmp_path: Path) -> None:

@@ -12,14 +12,13 @@ from tasks.lib.image.reference import parse
 from tests.builders import ROOT, checked_in_settings
 from tests.docker_services import RegistryProcess
 from tests.lib.image.memory_registry import resolve_digest
-from tests.sample_checkout import Sample, invoke, sample
+from tests.sample_checkout import Sample, invoke, sample_apart
 from tests.sandbox_case import Case, merged
 from tests.screen import on_screen
 
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.e2e,
-    pytest.mark.xdist_group("docker"),
     pytest.mark.timeout(600, func_only=True),
 ]
 
@@ -40,7 +39,7 @@ def env(registry_process: RegistryProcess) -> dict[str, str]:
 
 
 def test_images_are_listed_with_their_tags_and_commits(env: dict[str, str], tmp_path: Path) -> None:
-    checkout = sample(tmp_path / "lookit-api")
+    checkout = sample_apart(tmp_path / "lookit-api")
     first, second = pushed(checkout, "one", env), pushed(checkout, "two", env)
 
     done = invoke("images.list", "--json", **env)
@@ -54,7 +53,7 @@ def test_images_are_listed_with_their_tags_and_commits(env: dict[str, str], tmp_
 
 
 def test_promotion_by_digest_does_not_move_existing_tags(env: dict[str, str], tmp_path: Path) -> None:
-    checkout = sample(tmp_path / "lookit-api")
+    checkout = sample_apart(tmp_path / "lookit-api")
     first, second = pushed(checkout, "one", env), pushed(checkout, "two", env)
     home = env["INVOKE_IMAGE_REPOSITORY"]
     production = home.replace("staging", "production")
@@ -77,7 +76,7 @@ def test_promotion_by_digest_does_not_move_existing_tags(env: dict[str, str], tm
 def test_a_prune_shows_what_goes_and_asks(
     env: dict[str, str], environment: Case, tmp_path: Path, answer: str, *, goes: bool
 ) -> None:
-    checkout = sample(tmp_path / "lookit-api")
+    checkout = sample_apart(tmp_path / "lookit-api")
     first, second = pushed(checkout, "one", env), pushed(checkout, "two", env)
     argv = [sys.executable, "-m", "tasks", "-f", str(both_in_one(environment)), "images.prune", "--keep", "1"]
 
@@ -105,7 +104,7 @@ def both_in_one(environment: Case) -> Path:
 
 def test_a_prune_that_nobody_confirms_deletes_nothing(env: dict[str, str], tmp_path: Path) -> None:
     """Without a cluster to ask nothing is pruned at all: here none can be reached."""
-    commit = pushed(sample(tmp_path / "lookit-api"), "one", env)
+    commit = pushed(sample_apart(tmp_path / "lookit-api"), "one", env)
 
     done = invoke(
         "images.prune", "--keep", "0", "--yes", **env,

@@ -5,8 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,14 +26,13 @@ from tests.docker_services import (
     RegistryProcess,
     docker_client_image,
     output,
-    succeeds,
 )
 from tests.sandbox_case import Case, merged
 
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.e2e,
-    pytest.mark.xdist_group("docker"),
+    pytest.mark.xdist_group("orchestrator_image"),  # they build the same image
     pytest.mark.timeout(900, func_only=True),
 ]
 
@@ -145,20 +143,16 @@ def test_the_image_contains_no_gcloud_docker_or_pip(image: Image) -> None:
 
 
 @pytest.fixture
-def builder(docker_engine: None) -> Iterator[str]:
-    """Google's builder with Docker in it, as far as this repository's own build file uses it."""
-    name = "gcr.io/cloud-builders/docker"
-    if succeeds("docker", "image", "inspect", name):
-        yield name
-        return
+def builder(docker_engine: None, tmp_path: Path) -> str:
+    """An image that does what Google's builder with Docker in it does for this repository's own build file."""
+    name = "lookit-test/cloud-builder:local"
     docker_client_image()
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "Dockerfile").write_text(
-            f'FROM {BASE}:local\nCOPY --from={CLIENT}:local /usr/local/bin/docker /bin/\nENTRYPOINT ["docker"]\n'
-        )
-        output("docker", "build", "--quiet", "--tag", name, folder)
-    yield name
-    output("docker", "image", "rm", "--force", name)
+    (tmp_path / "builder").mkdir()
+    (tmp_path / "builder" / "Dockerfile").write_text(
+        f'FROM {BASE}:local\nCOPY --from={CLIENT}:local /usr/local/bin/docker /bin/\nENTRYPOINT ["docker"]\n'
+    )
+    output("docker", "build", "--quiet", "--tag", name, str(tmp_path / "builder"))
+    return name
 
 
 def test_its_build_file_builds_tries_and_pushes_both_stages(
@@ -168,9 +162,13 @@ def test_its_build_file_builds_tries_and_pushes_both_stages(
     content = yaml.safe_load((ROOT / "cloudbuild.orchestrator.yaml").read_text())
     file = tmp_path / "cloudbuild.yaml"
     file.write_text(yaml.safe_dump({**content, "steps": content["steps"][1:]}))
-    image = f"{shared_registry.address}/orchestrator"
+    image = f"{shared_registry.address}/{uuid.uuid4().hex}/orchestrator"
     head = output("git", "-C", str(ROOT), "rev-parse", "HEAD").strip()
-    given = {**{f"_{name}": value for name, value in ORCHESTRATOR.items()}, "_IMAGE": image}
+    given = {
+        **{f"_{name}": value for name, value in ORCHESTRATOR.items()},
+        "_IMAGE": image,
+        "_BUILDER": builder,
+    }
 
     done = subprocess.run(
         [sys.executable, "-m", "tasks", "pipeline", "--branch", "develop", "--source", str(ROOT), "--file", str(file),
