@@ -1,6 +1,6 @@
-"""The database of an environment: backups, dumps and restores."""
+"""The database of an environment: psql, backups, dumps and restores."""
 
-from invoke import Collection, Context
+from invoke import Collection, Context, Exit
 
 from tasks import cli
 
@@ -40,6 +40,51 @@ def backup(c: Context, environment: str = "", description: str = "") -> None:
     with display.shown() as tell:
         done = database.back_up(settings, settings.environment(environment), description, tell)
     console.emit(done)
+
+
+@cli.task(
+    help={
+        "environment": "The environment: staging or production.",
+        "command": "Run this SQL and end; psql's exit code is handed on.",
+        "port": "Leave a tunnel open on this port of 127.0.0.1 for another client, until Ctrl-C.",
+        "write": "Allow changes (default: PostgreSQL refuses them).",
+        "confirm": "With --write in production, the environment's name, instead of typing it when asked.",
+    }
+)
+def connect(
+    c: Context,
+    environment: str = "",
+    command: str = "",
+    port: int = 0,
+    write: bool = False,
+    confirm: str = "",
+) -> None:
+    """Open psql in the database, through the cluster; read-only unless --write.
+
+    ./inv database.connect --environment staging
+    ./inv database.connect --environment production --command "SELECT count(*) FROM accounts_user"
+    """
+    import sys
+
+    from tasks.lib import console, signals
+    from tasks.lib.errors import UsageError
+    from tasks.lib.operate import connect
+
+    if command and port:
+        raise UsageError("--command and --port exclude each other.", "", "Leave one of them out.")
+    settings = cli.settings(c)
+    chosen = settings.environment(environment)
+
+    def answer() -> str:
+        with signals.raised():
+            return sys.stdin.readline().strip()
+
+    if write:
+        connect.typed(chosen, confirm, answer, console.say)
+    if port:
+        connect.leave_open(settings, chosen, port, write, console.say, console.emit)
+    elif code := connect.connect(settings, chosen, command, write, console.say):
+        raise Exit(code=code)
 
 
 @cli.task(
@@ -119,4 +164,4 @@ def start(c: Context, environment: str = "") -> None:
     console.say(f"Started: {', '.join(started)}." if started else "Nothing was stopped by a restore.")
 
 
-database = Collection("database", backups, backup, export, restore, start)
+database = Collection("database", backups, backup, connect, export, restore, start)

@@ -503,6 +503,7 @@ ELSEWHERE = {
     "check": "runs tests",
     "cluster.addons": "applies manifests of others, without secrets",
     "settings": "prints where credentials lie, never what they are",
+    "database.connect": "where its password is not: tests/e2e/test_surroundings.py",
     "database.export": "reads the database's name only, by the function that decrypt uses",
     "pipeline.run": "its secrets come from Secret Manager: tests/lib/pipeline/test_secrets.py",
     "pipeline.reports": "knows no secrets",

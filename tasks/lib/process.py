@@ -5,13 +5,15 @@ import resource
 import shlex
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
+from tasks.lib import signals
 from tasks.lib.background import Background, call
 from tasks.lib.errors import Failure, TimedOut
 
@@ -21,6 +23,8 @@ SECONDS_TO_END = 10.0
 SECONDS_TO_READ = 2.0
 PIECE = 65536
 PR_SET_DUMPABLE = 4
+# A program whose process group is killed once its stdin is closed, as the end of this process closes it.
+LEASHED = 'exec 3<&0; (read _ <&3; kill -s KILL 0) >/dev/null 2>&1 & exec "$@" 3<&- </dev/null'
 # Variables to set or, with None, to remove.
 Changes = Mapping[str, str | None]
 # Waits at most this many seconds for a program to end; returns whether it has.
@@ -102,6 +106,56 @@ def stream(
         raise not_started(argv[0], error) from error
     except subprocess.TimeoutExpired as error:
         raise _timed_out(argv, time_limit or 0, "", setting) from error
+
+
+@contextmanager
+def kept_terminal() -> Iterator[None]:
+    """Give the terminal, where stdin is one, its modes back afterwards: who is killed leaves it raw."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        yield
+    finally:
+        with suppress(termios.error):  # the terminal may be gone
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def beside(argv: Sequence[str], *, env: Changes | None = None) -> Iterator[IO[bytes]]:
+    """Run a program until the end of the block; yields what it writes, stdout and stderr together.
+
+    It also ends with this process, even where that is killed.  Ctrl-C does not reach it.
+    """
+    pipe = subprocess.PIPE
+    child = subprocess.Popen(
+        ["sh", "-c", LEASHED, "sh", *argv], env=_changed(env), stdin=pipe, stdout=pipe,
+        stderr=subprocess.STDOUT, process_group=0,
+    )  # fmt: skip
+    with child, cast("IO[bytes]", child.stdin):
+        yield cast("IO[bytes]", child.stdout)
+
+
+def beside_another(
+    argv: Sequence[str], *, env: Changes | None = None, other: Background[Any], own_interrupts: bool
+) -> int | None:
+    """Run a program in the foreground while `other` is in progress; returns its exit code.
+
+    Returns None where `other` ended first, and ended the program.  With `own_interrupts` the program alone
+    decides what Ctrl-C means. Raises Failure where it is missing, or cannot be started.
+    """
+    with ExitStack() as inside:
+        inside.enter_context(kept_terminal())
+        if own_interrupts:
+            inside.enter_context(signals.left_to_a_child())
+        try:
+            child = inside.enter_context(_started(argv, None, _changed(env), {}, None))
+        except OSError as error:
+            raise not_started(argv[0], error) from error
+        waiting = Background(child.wait)
+        signals.until(lambda: waiting.is_done(0) or other.is_done(0))
+        return waiting.wait() if waiting.is_done(0) else None
 
 
 def _timed_out(argv: Sequence[str], time_limit: float, why: str, setting: str) -> TimedOut:

@@ -158,6 +158,13 @@ def raised() -> Iterator[None]:
 
 
 @contextmanager
+def left_to_a_child() -> Iterator[None]:
+    """While inside, Ctrl-C is only for a program in the foreground, which gets it from the terminal."""
+    with _handled((signal.SIGINT,), lambda number, frame: None):
+        yield
+
+
+@contextmanager
 def limited(seconds: float, failure: Failure) -> Iterator[None]:
     """After `seconds` inside, the main thread ends the block as a signal would, and raises `failure`."""
     with _handled((signal.SIGALRM,), _note_limit):

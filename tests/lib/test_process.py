@@ -9,11 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tasks.lib import process
+from tasks.lib.background import Background
 from tasks.lib.errors import Failure, TimedOut
 from tasks.lib.signals import Terminated, unwinding
+from tests.builders import ROOT
 
 
 def test_returns_both_streams() -> None:
@@ -141,3 +144,77 @@ def test_what_a_program_writes_to_stderr_can_be_taken(capfd: pytest.CaptureFixtu
 
     assert (code, b"".join(pieces)) == (3, b"first\nlast\n")
     assert capfd.readouterr() == ("out\n", "")
+
+
+def is_running(pid: int) -> bool:
+    """Whether it runs; a zombie does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def gone_soon(*pids: int) -> bool:
+    deadline = time.monotonic() + 20
+    while any(is_running(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not any(is_running(pid) for pid in pids)
+
+
+def test_a_program_beside_this_one_ends_with_the_block() -> None:
+    with process.beside(("sh", "-c", "echo $$; echo problem >&2; sleep 60 & echo $!; wait")) as output:
+        said = [output.readline().decode().strip() for _ in range(3)]
+        assert said[1] == "problem"
+        assert is_running(int(said[0]))
+
+    assert gone_soon(int(said[0]), int(said[2]))
+
+
+def test_a_program_beside_a_killed_one_ends_too() -> None:
+    script = (
+        "from tasks.lib import process\n"
+        "with process.beside(('sh', '-c', 'echo $$; exec sleep 60')) as output:\n"
+        "    print(output.readline().decode(), flush=True)\n"
+        "    input()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    ) as starter:
+        assert starter.stdout
+        pid = int(starter.stdout.readline())
+        assert is_running(pid)
+        starter.kill()
+
+    assert gone_soon(pid)
+
+
+def test_ctrl_c_does_not_reach_a_program_beside_this_one() -> None:
+    with process.beside(("sh", "-c", "ps -o pgid= -p $$; read _")) as output:
+        assert int(output.readline()) != os.getpgrp()
+
+
+def test_the_end_of_another_ends_a_program() -> None:
+    other: Background[None] = Background(lambda: time.sleep(0.3))
+
+    assert process.beside_another(("sleep", "60"), other=other, own_interrupts=False) is None
+
+
+def test_a_programs_exit_code_comes_back_while_another_goes_on() -> None:
+    other: Background[None] = Background(lambda: time.sleep(60))
+
+    assert process.beside_another(("sh", "-c", "exit 3"), other=other, own_interrupts=False) == 3
+
+
+def test_a_missing_program_beside_another_is_named() -> None:
+    other: Background[None] = Background(lambda: None)
+
+    with pytest.raises(Failure, match="no-such-program was not found"):
+        process.beside_another(("no-such-program",), other=other, own_interrupts=False)
+
+
+def test_a_program_with_its_own_interrupts_gets_ctrl_c_alone() -> None:
+    other: Background[None] = Background(lambda: time.sleep(60))
+    script = "trap 'echo interrupted; exit 5' INT; kill -INT $PPID $$; sleep 60 & wait"
+
+    with unwinding():
+        assert process.beside_another(("sh", "-c", script), other=other, own_interrupts=True) == 5

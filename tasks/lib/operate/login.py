@@ -10,14 +10,15 @@ from tasks.lib.secrets.run import variables
 from tasks.lib.settings.model import Environment, Settings
 
 # As the application reads them.
-USER, PASSWORD, DATABASE = KEYS = ("DB_USER", "DB_PASSWORD", "DB_NAME")
+HOST, USER, PASSWORD, DATABASE = KEYS = ("DB_HOST", "DB_USER", "DB_PASSWORD", "DB_NAME")
 ENV_FILES: Final = ".env"
 
 
 @dataclass(frozen=True)
 class Login:
-    """A database, and a user of it."""
+    """A database behind a Service of the cluster, and a user of it."""
 
+    host: str
     user: str
     password: Secret
     database: str
@@ -38,4 +39,5 @@ def login(settings: Settings, environment: Environment) -> Login:
                 "It is how the application logs in to its database.",
                 f"./inv secrets.set {key} --environment {environment.name}",
             )
-    return Login(found[USER].decode(), Secret(found[PASSWORD]), found[DATABASE].decode())
+    texts = {key: value.decode() for key, value in found.items() if key in {HOST, USER, DATABASE}}
+    return Login(texts[HOST], texts[USER], Secret(found[PASSWORD]), texts[DATABASE])

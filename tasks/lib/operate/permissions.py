@@ -1,7 +1,7 @@
 """What each task of this package asks of the cluster: the role `operator`, for who does not deploy.
 
-A deployer may all of it but `app.exec`.  Tests run each task as an account that has only this, and compare
-what was asked.
+A deployer may all of it but `app.exec` and `database.connect`.  Tests run each task as an account that has
+only this, and compare what was asked.
 """
 
 from collections.abc import Mapping
@@ -65,12 +65,22 @@ RUN: Final[Verbs] = {
 # What kubectl itself asks: by GET over a WebSocket, by POST where a proxy does not let that through.
 KUBECTL_EXEC: Final[Verbs] = {("", "pods"): ("get",), ("", "pods/exec"): ("create", "get")}
 EXEC: Final[Verbs] = {**ALWAYS, **KUBECTL_EXEC, ("", "pods"): ("get", "list")}
+KUBECTL_PORT_FORWARD: Final[Verbs] = {("", "pods"): ("get",), ("", "pods/portforward"): ("create", "get")}
+CONNECT: Final[Verbs] = {
+    **KUBECTL_PORT_FORWARD,
+    ("", "configmaps"): ("get",),
+    ("", "pods"): ("get", "list"),
+    ("", "services"): LIST,
+}
 TASKS: Final[Mapping[str, Verbs]] = {
     "status": STATUS,
     "app.restart": RESTART,
     "app.logs": LOGS,
     "app.run": RUN,
     "app.exec": EXEC,
+    "database.connect": CONNECT,
+    "database.restore": RESTART,  # it stops and starts the application
+    "database.start": RESTART,
 }
 
 
@@ -88,6 +98,11 @@ def of_an_operator(namespace: str) -> list[Permission]:
 def of_kubectl_exec(namespace: str) -> list[Permission]:
     """What kubectl needs to run a command in a pod, sorted."""
     return sorted(_permissions(KUBECTL_EXEC, namespace))
+
+
+def of_kubectl_port_forward(namespace: str) -> list[Permission]:
+    """What kubectl needs to forward a port to a pod, sorted."""
+    return sorted(_permissions(KUBECTL_PORT_FORWARD, namespace))
 
 
 def _permissions(verbs: Verbs, namespace: str) -> list[Permission]:

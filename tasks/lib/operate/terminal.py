@@ -6,9 +6,7 @@ nothing is masked in it.
 
 import re
 import sys
-import termios
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -116,7 +114,10 @@ def run(
         if environment.name == PRODUCTION:
             say(f"This is {PRODUCTION}: pod {place.pod}, container {place.container}.")
         program = kustomize.kubectl(settings)
-        with kubectl.private(program, connection.api, environment.namespace) as private, _kept_terminal():
+        with (
+            kubectl.private(program, connection.api, environment.namespace) as private,
+            process.kept_terminal(),
+        ):
             stderr = Stderr(_to_stderr)
             argv = private.argv(*arguments(place, command, has_terminal=_has_terminal()))
             code = process.stream(argv, env=kubectl.ENVIRONMENT, errors=stderr.take)
@@ -280,20 +281,6 @@ def lost(live: Sequence[Json], place: Place) -> Failure | None:
 
 def _has_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
-
-
-@contextmanager
-def _kept_terminal() -> Iterator[None]:
-    """Give the terminal its modes back afterwards: a kubectl that was killed leaves it raw."""
-    if not _has_terminal():
-        yield
-        return
-    before = termios.tcgetattr(sys.stdin.fileno())
-    try:
-        yield
-    finally:
-        with suppress(termios.error):  # the terminal may be gone
-            termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, before)
 
 
 def _to_stderr(piece: bytes) -> None:

@@ -116,7 +116,7 @@ def test_without_a_database_or_a_bucket_nothing_is_exported(section: dict[str, A
 
 
 def test_a_login_without_a_password_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {"lookit-secrets.env": Secret(b"DB_USER=lookit\nDB_NAME=lookit\n")}
+    found = {"lookit-secrets.env": Secret(b"DB_HOST=proxy\nDB_USER=lookit\nDB_NAME=lookit\n")}
     monkeypatch.setattr(crypt, "decrypt_all", lambda *_: found)
 
     with pytest.raises(Failure, match="The secrets of staging have no DB_PASSWORD"):
