@@ -16,29 +16,33 @@ RUN python3 -m venv /opt/venv \
     # Half of kubernetes-validate, 54 MB, are schemas that are not strict and not used here.
     && rm -r /opt/venv/lib/python3*/site-packages/kubernetes_validate/kubernetes-json-schema/*-local
 
-FROM ${BASE} AS orchestrator
+# --- what both stages share and what seldom changes; a build after a change of the source begins after it
+FROM ${BASE} AS runtime
 COPY --from=packages /opt/venv /opt/venv
-COPY . /opt/orchestrator
-# A checkout made under a umask such as 077 is not readable by that user.
-RUN useradd --system --uid 10001 --user-group --home-dir /tmp lookit \
-    && find /opt/orchestrator ! -perm -a=r -exec chmod a+rX {} + \
-    && /opt/venv/bin/python -m compileall -q /opt/orchestrator/sandbox /opt/orchestrator/tasks /opt/orchestrator/tasks.py
+RUN useradd --system --uid 10001 --user-group --home-dir /tmp lookit
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/opt/orchestrator \
     PYTHONUNBUFFERED=1
 WORKDIR /workspace
-USER 10001:10001
 # -P: never import from /workspace, which belongs to the application.
 ENTRYPOINT ["/opt/venv/bin/python", "-P", "-m", "tasks", "--search-root", "/opt/orchestrator"]
 CMD ["--list"]
 
+FROM runtime AS orchestrator
+COPY . /opt/orchestrator
+# A checkout made under a umask such as 077 is not readable by that user.
+RUN find /opt/orchestrator ! -perm -a=r -exec chmod a+rX {} + \
+    && /opt/venv/bin/python -m compileall -q /opt/orchestrator/sandbox /opt/orchestrator/tasks /opt/orchestrator/tasks.py
+USER 10001:10001
+
 FROM ${DOCKER_CLI} AS docker-cli
 
-FROM orchestrator AS docker
-# Cloud Build's Docker socket belongs to root.
-# hadolint ignore=DL3002
-USER 0:0
+FROM runtime AS docker
 # Debian keeps one version of git per release: a pinned one would disappear with the next fix.
 # hadolint ignore=DL3008
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 COPY --from=docker-cli /usr/local/bin/docker /usr/local/bin/docker
+COPY --from=orchestrator /opt/orchestrator /opt/orchestrator
+# Cloud Build's Docker socket belongs to root.
+# hadolint ignore=DL3002
+USER 0:0
