@@ -113,11 +113,9 @@ def docker_engine() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def shared_registry(
-    docker_engine: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RegistryProcess]:
-    """One registry for tests that push large layers: each takes a repository of its own."""
-    with docker_services.registry(tmp_path_factory.mktemp("registry")) as served:
+def shared_registry(docker_engine: None) -> Iterator[RegistryProcess]:
+    """One registry for tests that push large layers, which it may have already: each takes a repository of its own."""
+    with docker_services.kept_registry() as served:
         yield served
 
 

@@ -38,6 +38,8 @@ CLIENT = "lookit-test/docker-cli"
 BUILDX = "github.com/docker/buildx/cmd/buildx@v0.38.2"
 # What the orchestrator's image is built on where only this machine's images are to be had.
 ORCHESTRATOR = {"BASE": f"{BASE}:local", "DOCKER_CLI": f"{CLIENT}:local"}
+CONTENT = CACHE / "registry"
+MOST_KEPT = 4 << 30  # bytes; above that the registry begins anew
 SECONDS_TO_START = 180
 SECONDS_TO_BUILD = 1800  # debootstrap and builds fetch packages
 
@@ -74,16 +76,20 @@ def engine() -> Iterator[None]:
 
 def _end_engine() -> None:
     """End the engine on our data folder, which may be one that a killed test run left, and remove its folder."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            if b"--data-root" in words and str(CACHE / "docker").encode() in words:
-                os.kill(int(folder.name), signal.SIGTERM)
-                _wait_for_end(folder)
+    _end_processes(CACHE / "docker")
     # The engine leaves its own network namespace mounted, and so its folder cannot be removed.
     for mounted in (HERE / "exec" / "netns").glob("*"):
         succeeds("umount", str(mounted))
     shutil.rmtree(HERE, ignore_errors=True)
+
+
+def _end_processes(word: Path) -> None:
+    """End what was started with this path among its arguments."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if str(word).encode() in (folder / "cmdline").read_bytes().split(b"\0"):
+                os.kill(int(folder.name), signal.SIGTERM)
+                _wait_for_end(folder)
 
 
 def _wait_for_end(folder: Path) -> None:
@@ -285,7 +291,7 @@ class RegistryProcess:
     def start(self) -> None:
         log = (self.folder / "log").open("wb")
         argv = (require("docker-registry", "docker-registry"), "serve", str(self.folder / "config.yml"))
-        self.process = subprocess.Popen(argv, stdout=log, stderr=log)
+        self.process = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + SECONDS_TO_START
         while not _listens(self.port):
             assert self.process.poll() is None, (self.folder / "log").read_text()
@@ -317,6 +323,36 @@ def registry(folder: Path, *, users: str = "", read_only: bool = False) -> Itera
         yield served
     finally:
         served.stop()
+
+
+@contextmanager
+def kept_registry() -> Iterator[RegistryProcess]:
+    """A registry that test runs share and that keeps its content, for tests that push large layers.
+
+    The engine compresses a layer anew for each registry, which takes it half a minute for one of Debian; where it
+    pushed one before it only asks.  So each test takes a repository of its own, whose name none had before.
+    """
+    with KEPT.used():
+        yield RegistryProcess(CONTENT, int((CONTENT / "port").read_text()))
+
+
+def _start_kept_registry() -> None:
+    if CONTENT.exists() and int(output("du", "-s", "--block-size=1", str(CONTENT)).split()[0]) > MOST_KEPT:
+        shutil.rmtree(CONTENT)
+    CONTENT.mkdir(exist_ok=True)
+    known = CONTENT / "port"
+    port = int(known.read_text()) if known.exists() else 0
+    served = RegistryProcess(CONTENT, free_port() if not port or _listens(port) else port)
+    known.write_text(str(served.port))
+    (CONTENT / "config.yml").write_text(_registry_config(served, "", read_only=False))
+    served.start()
+
+
+def _end_kept_registry() -> None:
+    _end_processes(CONTENT / "config.yml")
+
+
+KEPT = SharedService(CACHE, "registry", _start_kept_registry, _end_kept_registry)
 
 
 def _registry_config(served: RegistryProcess, users: str, *, read_only: bool) -> str:
