@@ -24,7 +24,7 @@ class Recorded(PlainDeploy):
     def record(self, session: Session, planned: Planned) -> None:
         """Keep the release where something changed."""
         if any(step.writes for step in planned.steps):
-            session.keep_release(planned.steps)
+            session.keep_release()
 
 
 def main() -> None:

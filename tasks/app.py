@@ -151,4 +151,42 @@ def _enter(c: Context, environment: str, wanted: "Wanted", command: Sequence[str
         raise Exit(code=code)
 
 
-app = Collection("app", restart, logs, run, runs, exec_, shell)
+@cli.task(
+    help={
+        "environment": WORKLOADS["environment"],
+        "on": "Show visitors the page, and stop the workers once their tasks have ended.",
+        "off": "Start the workers, and show visitors the site again.",
+        "message": "What the page says; with --on while it is on, the page changes.",
+    }
+)
+def maintenance(
+    c: Context, environment: str = "", on: bool = False, off: bool = False, message: str = ""
+) -> None:
+    """Show visitors a page instead of the site, or end that; without --on and --off, print which it is.
+
+    ./inv app.maintenance --on --environment staging --message "Back at 10:00 UTC."
+    ./inv app.maintenance --off --environment staging
+    """
+    from tasks.lib import console
+    from tasks.lib.deploy.output import display
+    from tasks.lib.operate import maintenance
+
+    if (on and off) or (message and not on):
+        raise UsageError(
+            "The options do not go together.", "--message goes with --on, and --off with neither.",
+            "./inv app.maintenance --on, or --off",
+        )  # fmt: skip
+    settings = cli.settings(c)
+    chosen = settings.environment(environment)
+    if not (on or off):
+        console.emit(maintenance.in_words(maintenance.state(settings, chosen)))
+        return
+    with display.shown() as tell:
+        if on:
+            maintenance.turn_on(settings, chosen, message, tell)
+        else:
+            maintenance.turn_off(settings, chosen, tell)
+    console.say(f"Maintenance mode of {chosen.name} is {'on' if on else 'off'}.")
+
+
+app = Collection("app", restart, logs, run, runs, exec_, shell, maintenance)

@@ -110,6 +110,9 @@ STEPS = [
     Step("app.exec web --environment {name} -- true", code=1),  # simulated pods run nothing
     Step("app.shell --environment {name}", code=1),
     Step("app.restart --environment {name}"),
+    Step("app.maintenance --environment {name} --on"),
+    Step("app.maintenance --environment {name}"),
+    Step("app.maintenance --environment {name} --off"),
     Step(
         "deploy --branch {name} --report {folder}/stopped",
         code=143,

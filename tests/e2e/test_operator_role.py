@@ -24,6 +24,18 @@ REQUEST = re.compile(
     r"(?P<method>[A-Z]+) /(?:api/v1|apis/(?P<group>[^/?]+)/[^/?]+)(?:/namespaces/(?P<namespace>[^/?]+))?"
     r"/(?P<resource>[a-z]+)(?:/(?P<name>[^/?]+))?(?:/(?P<part>[a-z]+))?(?:\?(?P<query>.*))?$"
 )
+# What maintenance mode changes.
+WORKER = workload("worker", kind="StatefulSet", serviceName="new-service")
+WORKER["spec"]["template"]["spec"]["containers"][0]["image"] = "gcr.io/mit-lookit/lookit:1"
+OF_THE_SITE = (
+    WORKER,
+    {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "site"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
+    },
+)
 # Needed only where pods are broken, somebody else waits, or it takes longer than here.
 RARE = {
     "status": set(),
@@ -31,6 +43,7 @@ RARE = {
     "app.logs": set(),
     "app.run": {"list events"},
     "app.exec": set(),
+    "app.maintenance": {"delete pods", "get pods/log", "patch leases", "update leases", "watch leases"},
 }
 
 
@@ -79,6 +92,10 @@ def do(task: str, case: Case) -> None:
     elif task == "app.exec":  # simulated pods run nothing: kubectl asks in each of its ways, and is told so
         entered = case.invoke_apart(task, "web", *IN, "--", "true")
         assert "ended before the command did." in entered.stderr
+    elif task == "app.maintenance":
+        for option in ("--on", "--off"):
+            done = case.invoke(task, option, *IN)
+            assert done.code == 0, done.stderr
     else:
         ran = case.invoke_apart(task, *IN, "--", "true")
         assert ran.returncode == 0, ran.stderr
@@ -90,7 +107,7 @@ def test_the_role_is_exactly_enough(environment: Case, proxy: FaultProxy, tmp_pa
     with environment.behind(proxy) as case:
         if task != "status":
             queue = workload("queue", kind="StatefulSet", serviceName="new-service")
-            case.hold_only(workload("web"), queue, SERVICE)
+            case.hold_only(workload("web"), queue, SERVICE, *OF_THE_SITE)
         deployed(case)
         proxy.requests.clear()
         with operating(case, task, tmp_path) as least:

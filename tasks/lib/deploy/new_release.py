@@ -12,7 +12,7 @@ from tasks.lib.build_variables import BuildVariables
 from tasks.lib.cluster import gke
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy import deploy as steps
-from tasks.lib.deploy import history
+from tasks.lib.deploy import history, maintenance
 from tasks.lib.deploy import session as sessions
 from tasks.lib.deploy.backup import policy
 from tasks.lib.deploy.backup.policy import Backup
@@ -125,14 +125,15 @@ class NewRelease(steps.Operation):
     def plan(self, session: Session) -> Planned:
         """Plan what was rendered; what it names has to be there, and the release in force is not newer."""
         settings, request = self._settings, self._request
-        planned = plans.make(session, session.objects, request.choices)
+        planned = plans.make(session, session.formed(), request.choices)
         if request.choices.prune and settings.deploy.prune:
             planned = prune.completed(session, planned, session.past)
         references.require(session, planned)
         past = [] if request.allow_older else session.past
         notes = commit_order.check(settings, self._environment.name, request.variables, past)
         session.learn(planned.live_secrets)
-        return replace(planned, notes=(*notes, *planned.not_restarted))
+        is_on = maintenance.note(session.maintenance, self._environment.name)
+        return replace(planned, notes=(*is_on, *notes, *planned.not_restarted))
 
     def shown(self, session: Session, planned: Planned) -> Plan:
         """The plan as people and files get it, without secret values."""
@@ -172,10 +173,11 @@ class NewRelease(steps.Operation):
         """Keep the release; one that changed nothing is kept only where the newest one did not go well."""
         record = session.record
         went_well = record.outcome is ReleaseResult.DEPLOYED
+        record.aftermath += maintenance.note(session.maintenance, self._environment.name)
         record.aftermath += planned.not_restarted if went_well else policy.reminder(session.facts)
         writes = bool(planned.removals) or any(step.writes for step in planned.steps)
         if writes or (went_well and not history.is_good(session.past)):
-            session.keep_release(planned.steps)
+            session.keep_release()
 
     def _hooks(self, tell: Tell) -> Hooks:
         request = self._request

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.gke import Connection
-from tasks.lib.deploy import history
+from tasks.lib.deploy import history, maintenance
 from tasks.lib.deploy.events import (
     Began,
     Decided,
@@ -24,12 +24,13 @@ from tasks.lib.deploy.events import (
 from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.lock.holder import Claim
 from tasks.lib.deploy.lock.lease import Lock
+from tasks.lib.deploy.maintenance import Maintenance
 from tasks.lib.deploy.objects import Wanted
 from tasks.lib.deploy.plan.document import blanked
+from tasks.lib.deploy.plan.field_managers import labelled
 from tasks.lib.deploy.plan.plan import Destination
 from tasks.lib.deploy.releases import store
 from tasks.lib.deploy.releases.seal import Seal
-from tasks.lib.deploy.steps import Step
 from tasks.lib.errors import Failure
 from tasks.lib.redaction import Redactor
 from tasks.lib.secrets import sensitive
@@ -44,7 +45,8 @@ class Session(Destination):
     redactor: Redactor  # takes secret values out of what is told; learns those that are found in the cluster
     record: Record  # what became of each object, without secret values
     tell: Tell  # is told what happens, without secret values
-    objects: Sequence[Wanted] = ()  # what is wanted
+    objects: Sequence[Wanted] = ()  # what is wanted, and kept as the release
+    maintenance: Maintenance | None = None  # what is noted of it, as the plan found it
     # What history keeps of the release beside its record: commit, who, backup.
     facts: dict[str, str] = field(default_factory=dict)
     # The releases that are kept, the newest first, as they were read under the lock.
@@ -85,9 +87,19 @@ class Session(Destination):
         """Take out what these Secrets hold too: pods of an earlier release may log what was rotated."""
         self.redactor.learn(sensitive.in_objects(secrets, self.redactor.public))
 
-    def keep_release(self, steps: Sequence[Step]) -> None:
+    def formed(self) -> list[Wanted]:
+        """What is wanted of the objects at this moment: while maintenance mode is on, their form for it."""
+        self.maintenance = maintenance.read(self.api, self.namespace)
+        return self.form_of(self.objects)
+
+    def form_of(self, objects: Sequence[Wanted]) -> list[Wanted]:
+        """The same of other objects, by what was found when the plan was made."""
+        image = self.settings.image.repository
+        return maintenance.formed(objects, self.maintenance, self.environment, image)
+
+    def keep_release(self) -> None:
         """Keep the release in the history; where that fails, how the deploy itself ended stays the news."""
-        objects = [step.wanted for step in steps]
+        objects = [labelled(w, self.namespace) for w in self.objects]
         facts = history.facts(self.facts, self.record, objects, time.monotonic() - self.began)
         self.tell(Remembered(facts))
         try:

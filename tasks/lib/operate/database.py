@@ -3,10 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from functools import partial
 
-from tasks.lib import signals
-from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.console import spoken
 from tasks.lib.deploy.backup.cloud_sql import REQUEST, Backups, NotBegun, Run
@@ -15,16 +13,12 @@ from tasks.lib.deploy.lock import lease
 from tasks.lib.deploy.lock.holder import OPERATION, claim
 from tasks.lib.deploy.objects import ref_of
 from tasks.lib.deploy.session import masked
-from tasks.lib.errors import Failure, TimedOut, UsageError
+from tasks.lib.errors import Failure, UsageError
 from tasks.lib.google import sessions
 from tasks.lib.operate import workloads
-from tasks.lib.operate.restart import change, roll_out
+from tasks.lib.operate.stopping import RESTORE, NotStopped, Stopping
 from tasks.lib.redaction import Redactor
-from tasks.lib.retry import Attempts
 from tasks.lib.settings.model import Environment, Settings
-
-FIRST_PAUSE: Final = 0.5
-LONGEST_PAUSE: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -95,12 +89,14 @@ def restore(settings: Settings, environment: Environment, wanted: str, approve: 
     with workloads.reached(settings, environment) as (connection, redactor):
         mine = lease.Lock(connection.api, environment, claim({OPERATION: f"restore of backup {run.id}"}))
         with lease.held(mine, wait=0, tell=tell):
-            stopping = Stopping(settings, environment, connection, redactor, tell)
-            approve(Loss(environment.database.instance, run, datetime.now(UTC), stopping.names))
+            stopping = _stopping(settings, environment, connection, redactor, tell)
+            names = [str(ref_of(one)) for one in stopping.find()]
+            approve(Loss(environment.database.instance, run, datetime.now(UTC), names))
             tell(PhaseBegan("backup of the present data"))
             kept = back_up(settings, environment, f"before the restore of {run.id}", tell)
             tell(Notice(f"backup {kept} has the present data"))
-            _restore_stopped(stopping, backups, run, tell)
+            record = Record(environment.name, blank=redactor.line)
+            _restore_stopped(stopping, backups, run, record)
 
 
 def choose(runs: Sequence[Run], wanted: str, environment: Environment) -> Run:
@@ -119,107 +115,40 @@ def choose(runs: Sequence[Run], wanted: str, environment: Environment) -> Run:
     return found
 
 
-def _restore_stopped(stopping: "Stopping", backups: Backups, run: Run, tell: Tell) -> None:
+def _restore_stopped(stopping: Stopping, backups: Backups, run: Run, record: Record) -> None:
     """Stop the application, restore, start it again.
 
     If the restore did not begin, the application is started too: the data are as they were.  If it failed
     half-way, nobody knows what the data are, so it stays stopped.
     """
+    tell = stopping.tell
     tell(PhaseBegan("stop the application"))
     try:
         stopping.stop()
         tell(PhaseBegan(f"restore backup {run.id}"))
         backups.restore(run)
-    except (NotBegun, NotStopped):
-        stopping.start()
+    except NotStopped as still:
+        stopping.start(record)
+        raise still.retold(
+            what="The application did not stop in time: nothing was restored.",
+            why=f"{still.why} What had stopped is started again.",
+        ) from still
+    except NotBegun:
+        stopping.start(record)
         raise
     except BaseException:
-        tell(Notice(f"The application stays stopped. When the data are good: {stopping.command}"))
+        back = f"./inv database.start --environment {record.environment}"
+        tell(Notice(f"The application stays stopped. When the data are good: {back}"))
         raise
-    stopping.start()
+    stopping.start(record)
 
 
-class NotStopped(TimedOut):
-    """The application still runs: nothing was restored."""
-
-
-class Stopping:
-    """The workloads that run the application: to stop them, and to start them with as many pods as before."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        environment: Environment,
-        connection: Connection,
-        redactor: Redactor,
-        tell: Tell,
-    ) -> None:
-        self._settings, self._environment, self._connection = settings, environment, connection
-        self._redactor, self._tell = redactor, masked(tell, redactor)
-        self._workloads = self._find()
-
-    def _find(self) -> list[Json]:
-        return workloads.find(self._settings, self._environment, self._connection, ())
-
-    @property
-    def names(self) -> list[str]:
-        """What is stopped."""
-        return [str(ref_of(one)) for one in self._workloads]
-
-    @property
-    def command(self) -> str:
-        """What starts them, whoever stopped them."""
-        return f"./inv database.start --environment {self._environment.name}"
-
-    def stop(self) -> None:
-        """Remove all pods of the workloads, and wait until they have ended.
-
-        Raises:
-            NotStopped: some still run.
-
-        """
-        for one in self._workloads:
-            ref, before = ref_of(one), str(one["spec"].get("replicas", 1))
-            body = scaled(0, workloads.replicas_before_restore(one) or before)
-            change(self._connection, ref, body, doing=f"stop {ref}")
-        self._wait_until_stopped()
-
-    def start(self) -> list[str]:
-        """Give every stopped workload its pods back and wait until they are ready; returns their names.
-
-        Raises:
-            Failure: one cannot become ready.
-            TimedOut: not all were ready in time.
-
-        """
-        stopped = [(one, kept) for one in self._find() if (kept := workloads.replicas_before_restore(one))]
-        if stopped:
-            record = Record(self._environment.name, blank=self._redactor.line)
-            patches = [(one, scaled(int(kept), None)) for one, kept in stopped]
-            roll_out(self._settings, self._connection, "start", patches, record, self._tell)
-        return [str(ref_of(one)) for one, _ in stopped]
-
-    def _wait_until_stopped(self) -> None:
-        limit = self._settings.time_limits.rollout
-        attempts = Attempts(limit, FIRST_PAUSE, LONGEST_PAUSE)
-        while running := self._running():
-            pause = attempts.pause()
-            if pause is None:
-                raise NotStopped(
-                    f"The application did not stop within {limit:g} s: nothing was restored.",
-                    f"Still running: {', '.join(running)}. What had stopped is started again.",
-                    "Look at their pods, then run the same again.",
-                )
-            signals.sleep(pause)
-
-    def _running(self) -> list[str]:
-        """The workloads that still have pods."""
-        return [str(ref_of(one)) for one in self._find() if (one.get("status") or {}).get("replicas")]
-
-
-def scaled(replicas: int, before: str | None) -> Json:
-    """What scales a workload, and notes how many pods it had before; None takes the note away."""
-    return {"metadata": {"annotations": {workloads.REPLICAS: before}}, "spec": {"replicas": replicas}}
+def _stopping(
+    settings: Settings, environment: Environment, connection: Connection, redactor: Redactor, tell: Tell
+) -> Stopping:
+    """What stops the workloads that run the application."""
+    find = partial(workloads.find, settings, environment, connection, ())
+    return Stopping(settings, environment, connection, masked(tell, redactor), RESTORE, find)
 
 
 def start(settings: Settings, environment: Environment, tell: Tell) -> list[str]:
@@ -234,7 +163,8 @@ def start(settings: Settings, environment: Environment, tell: Tell) -> list[str]
         mine = lease.Lock(connection.api, environment, claim({OPERATION: "start after a restore"}))
         # A killed restore's lock is free after some seconds.
         with lease.held(mine, wait=settings.time_limits.lock, tell=tell):
-            return Stopping(settings, environment, connection, redactor, tell).start()
+            stopping = _stopping(settings, environment, connection, redactor, tell)
+            return stopping.start(Record(environment.name, blank=redactor.line))
 
 
 def typed(environment: Environment, confirmed: str, answer: Callable[[], str]) -> Approve:

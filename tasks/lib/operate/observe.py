@@ -17,10 +17,12 @@ from tasks.lib.cluster import gke
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.gke import Connection
+from tasks.lib.deploy import maintenance
 from tasks.lib.deploy.backup.cloud_sql import Backups, Run
 from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.lock.holder import claim
 from tasks.lib.deploy.lock.lease import Lock
+from tasks.lib.deploy.maintenance import Maintenance
 from tasks.lib.deploy.objects import Wanted, ref_of, wanted
 from tasks.lib.deploy.releases import drift, review, store
 from tasks.lib.deploy.releases.drift import Drifted
@@ -45,6 +47,7 @@ LISTED: Final[tuple[Key, ...]] = (
     ("v1", "Pod"),
     ("v1", "Event"),
     ("v1", "PersistentVolumeClaim"),
+    ("v1", "Service"),
     ("apps/v1", "Deployment"),
     ("apps/v1", "StatefulSet"),
     ("apps/v1", "ReplicaSet"),
@@ -69,6 +72,7 @@ class Observed:
 
     environment: Environment
     redactor: Redactor
+    image: str  # the application's repository
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     version: str = ""  # of the control plane
     node_versions: Sequence[str] = ()
@@ -78,6 +82,7 @@ class Observed:
     release: Release | None = None  # the one in force
     behind: int | None = None  # commits of the branch that it lacks, where that is known
     drifted: Sequence[Drifted] | None = None
+    maintenance: Maintenance | None = None
     lease: Json | None = None
     warnings: Sequence[str] = ()  # of the API server
     backup: Run | None = None  # the newest
@@ -104,7 +109,8 @@ def observe_all(settings: Settings, environments: Sequence[Environment]) -> list
 
 def observe(settings: Settings, environment: Environment) -> Observed:
     """A look at one environment."""
-    seen = Observed(environment, Redactor(public=sensitive.public(settings)))
+    redactor = Redactor(public=sensitive.public(settings))
+    seen = Observed(environment, redactor, settings.image.repository)
     backup = Background(lambda: seen.part("backups", partial(_newest_backup, settings, environment), None))
     none: Sequence[Activated] = ()
     pages = Background(lambda: seen.part("Ember apps", partial(_activated, settings, seen), none))
@@ -142,6 +148,7 @@ def _look_at_cluster(settings: Settings, seen: Observed) -> None:
         _list(connection, seen, [(key, environment.namespace) for key in LISTED])
         seen.redactor.learn(sensitive.in_objects(seen.of_kind("Secret"), seen.redactor.public))
         seen.past = store.releases(seen.of_kind("ConfigMap"))
+        seen.maintenance = maintenance.among(seen.of_kind("ConfigMap"))
         seen.lease = seen.part("lock", Lock(connection.api, environment, claim({})).read, None)
         if seen.past:
             seen.part("drift", partial(_look_for_drift, connection, seen), None)
@@ -153,6 +160,7 @@ def _look_at_cluster(settings: Settings, seen: Observed) -> None:
 def _look_for_drift(connection: Connection, seen: Observed) -> None:
     seen.release = review.in_force(seen.past, seen.environment.name)
     objects = wanted(review.set_by(seen.release, seen.past), connection.kinds, seen.environment.namespace)
+    objects = maintenance.formed(objects, seen.maintenance, seen.environment, seen.image)
     _list(connection, seen, [(one.ref.key, one.ref.namespace) for one in objects])
     _require_listed(seen, objects)
     live = {ref_of(thing): thing for things in seen.things.values() for thing in things}

@@ -5,14 +5,16 @@ All of it follows from what `observe` saw.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from tasks.lib.cluster.api import Json
 from tasks.lib.console import spoken
+from tasks.lib.deploy import maintenance
 from tasks.lib.deploy.events import ReleaseResult
 from tasks.lib.deploy.lock.holder import describe
+from tasks.lib.deploy.maintenance import Maintenance, Stage
 from tasks.lib.deploy.objects import Ref, ref_of
 from tasks.lib.deploy.output.releases import ended
 from tasks.lib.deploy.rollout.cluster_view import View
@@ -21,7 +23,8 @@ from tasks.lib.deploy.rollout.readiness import State, condition, job_outcome, re
 from tasks.lib.operate import run
 from tasks.lib.operate.certificates import Certificate, certificates
 from tasks.lib.operate.observe import Observed, observe_all
-from tasks.lib.operate.workloads import bare, replicas_before_restore
+from tasks.lib.operate.stopping import RESTORE, is_stopped
+from tasks.lib.operate.workloads import bare
 from tasks.lib.settings.model import Environment, Settings
 
 # Backups are taken every day; cert-manager renews a certificate 30 days before its end.
@@ -100,6 +103,7 @@ class Overview:
     supported_until: datetime | None  # where GKE says so
     workloads: Sequence[Workload]
     jobs: Sequence[Job]
+    maintenance: Mapping[str, object] | None  # None where it is off
 
 
 def look(settings: Settings, environments: Sequence[Environment]) -> list[Overview]:
@@ -115,6 +119,7 @@ def overview(seen: Observed) -> Overview:
     used = certificates(seen.of_kind("Ingress"), seen.of_kind("Secret"), seen.at)
     found = [
         *_of_parts(seen),
+        *_of_maintenance(seen),
         *_of_release(seen),
         *_of_workloads(seen, view),
         *_of_jobs(seen),
@@ -134,6 +139,7 @@ def overview(seen: Observed) -> Overview:
         [{"app": one.app, "revision": one.revision, "at": one.at} for one in seen.activated],
         seen.version, seen.node_versions, seen.supported_until,
         [workload(seen, view, one) for one in _workloads(seen)], [job(one) for one in seen.of_kind("Job")],
+        asdict(seen.maintenance) if seen.maintenance else None,
     )  # fmt: skip
 
 
@@ -173,6 +179,34 @@ def _of_parts(seen: Observed) -> Iterator[Attention]:
         yield Attention(f"Could not look at {'; '.join(parts)}", next_step)
 
 
+def _of_maintenance(seen: Observed) -> Iterator[Attention]:
+    now, name = seen.maintenance, seen.environment.name
+    if now is None:
+        return
+    on, off = (f"./inv app.maintenance --{which} --environment {name}" for which in ("on", "off"))
+    age = f"since {now.since} ({aged(_moment(now.since), seen.at)}), by {now.who}" if now.since else ""
+    left = _not_done(seen, now)
+    if left and not _is_deploying(seen):
+        yield Attention(f"Maintenance mode is half on {age}: {left}", f"{on} turns it on, {off} turns it off")
+    else:
+        yield Attention(f"Maintenance mode is {now.stage} {age}: {now.message or maintenance.DEFAULT}", off)
+
+
+def _not_done(seen: Observed, now: Maintenance) -> str:
+    """What a task that was killed has left of turning it on or off; empty for nothing."""
+    if now.stage is Stage.ENDING:
+        return "turning it off was not finished."
+    services = [one for one in seen.of_kind("Service") if maintenance.before(one)]
+    if now.stage is Stage.PREPARING or not services:
+        return "visitors still get the site."
+    working = [
+        bare(one, seen.environment)
+        for one in _workloads(seen)
+        if one["spec"].get("replicas", 1) and maintenance.is_worker(one, seen.environment, seen.image)
+    ]
+    return f"these still work: {', '.join(working)}." if working else ""
+
+
 def _of_release(seen: Observed) -> Iterator[Attention]:
     name = seen.environment.name
     if not seen.past:
@@ -188,7 +222,7 @@ def _of_release(seen: Observed) -> Iterator[Attention]:
 
 
 def _of_workloads(seen: Observed, view: View) -> Iterator[Attention]:
-    stopped = [one["metadata"]["name"] for one in _workloads(seen) if replicas_before_restore(one)]
+    stopped = [one["metadata"]["name"] for one in _workloads(seen) if is_stopped(one, RESTORE)]
     if stopped:
         yield Attention(
             f"A restore of the database has stopped {', '.join(stopped)}.",

@@ -72,6 +72,12 @@ CONNECT: Final[Verbs] = {
     ("", "pods"): ("get", "list"),
     ("", "services"): LIST,
 }
+MAINTENANCE: Final[Verbs] = {
+    **RESTART,
+    ("", "configmaps"): ("get", "list", "create", "patch", "delete"),
+    ("", "services"): ("list", "patch"),
+    ("apps", "deployments"): (*WATCH, "create", "patch", "delete"),
+}
 TASKS: Final[Mapping[str, Verbs]] = {
     "status": STATUS,
     "app.restart": RESTART,
@@ -81,6 +87,7 @@ TASKS: Final[Mapping[str, Verbs]] = {
     "database.connect": CONNECT,
     "database.restore": RESTART,  # it stops and starts the application
     "database.start": RESTART,
+    "app.maintenance": MAINTENANCE,
 }
 
 

@@ -1,6 +1,6 @@
 """A rolling restart: new pods of the same state, one after the other, waited for as a deploy does."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -37,8 +37,12 @@ def restart(settings: Settings, environment: Environment, names: Sequence[str], 
         mine = lease.Lock(connection.api, environment, claim({OPERATION: "restart"}))
         with lease.held(mine, wait=0, tell=tell):
             body, record = patch(datetime.now(UTC)), Record(environment.name, blank=redactor.line)
-            patches = [(one, body) for one in found]
-            roll_out(settings, connection, "restart", patches, record, masked(tell, redactor))
+
+            def write(ref: Ref) -> Json:
+                return change(connection, ref, body, doing=f"restart {ref}")
+
+            refs = [ref_of(one) for one in found]
+            follow(settings, connection, "restart", refs, write, record, masked(tell, redactor))
     return [str(ref_of(one)) for one in found]
 
 
@@ -49,37 +53,37 @@ def patch(at: datetime) -> Json:
     }
 
 
-def roll_out(
+def follow(
     settings: Settings,
     connection: Connection,
     title: str,
-    patches: Sequence[tuple[Json, Json]],
+    refs: Sequence[Ref],
+    write: Callable[[Ref], Json],
     record: Record,
     tell: Tell,
 ) -> None:
-    """Change workloads, each by its merge patch, and wait until all are ready.
+    """Write objects, each by `write`, which returns it as the server stored it, and wait until all are ready.
 
     Raises:
         Failure: one cannot become ready.
         TimedOut: not all were ready within time_limits.rollout.
 
     """
-    refs = [ref_of(one) for one, _ in patches]
     record.rows = {ref: Row(title, ref, Action.CHANGE) for ref in refs}
     tell(Began(record))
     tell(PhaseBegan(title))
     api, limits = connection.api.assured(), settings.time_limits
     targets = []
-    for ref, (_, body) in zip(refs, patches, strict=True):
+    for ref in refs:
         record.begin(ref, Result.APPLYING)
-        live = change(connection, ref, body, doing=f"{title} {ref}")
+        live = write(ref)
         targets.append(Target(ref, live["metadata"]["uid"], live["metadata"]["generation"], last_write(live)))
     wait = Wait(api, refs[0].namespace, targets, record, tell, {"scheduling": limits.scheduling})
     wait.until_ready(connection.kinds, limits.rollout)
 
 
 def change(connection: Connection, ref: Ref, body: Json, *, doing: str) -> Json:
-    """Change a workload by a merge patch; returns it as the server stored it.
+    """Change an object by a merge patch; returns it as the server stored it.
 
     The field manager is the deploy's, by an update beside what it applies: so this is no drift, and the next
     deploy keeps it.

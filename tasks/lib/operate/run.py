@@ -20,6 +20,7 @@ from tasks.lib.cluster.api import HURRIED, MERGE_PATCH, Api, Json
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.lock.holder import claim
+from tasks.lib.deploy.maintenance import WEB, is_of
 from tasks.lib.deploy.rollout import diagnose
 from tasks.lib.deploy.rollout.cluster_view import Warnings
 from tasks.lib.deploy.rollout.logs import follow, pods_of_job
@@ -28,7 +29,6 @@ from tasks.lib.operate import workloads
 from tasks.lib.redaction import Redactor
 from tasks.lib.settings.model import Environment, Settings
 
-WEB: Final = "web"
 LABEL: Final = "lookit-orchestrator/run"
 # The annotation of a Job that nobody waits for.
 DETACHED: Final = "lookit-orchestrator/detached"
@@ -118,7 +118,7 @@ def job_of(
     """
     template = copy.deepcopy(web["spec"]["template"])
     spec, notes = template["spec"], (template.get("metadata") or {}).get("annotations") or {}
-    containers = [one for one in spec["containers"] if workloads.is_of(one, image)] or spec["containers"]
+    containers = [one for one in spec["containers"] if is_of(one, image)] or spec["containers"]
     main = {key: value for key, value in containers[0].items() if key not in OF_A_SERVER}
     spec |= {"containers": [{**main, "command": list(command)}], "restartPolicy": "Never"}
     namespace = web["metadata"]["namespace"]

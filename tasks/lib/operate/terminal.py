@@ -13,6 +13,7 @@ from typing import Final
 from tasks.lib import process, signals
 from tasks.lib.cluster import kubectl, rbac
 from tasks.lib.cluster.api import Api, Json
+from tasks.lib.deploy.maintenance import is_of
 from tasks.lib.deploy.objects import is_going
 from tasks.lib.deploy.rollout import diagnose
 from tasks.lib.deploy.rollout.readiness import condition
@@ -232,7 +233,7 @@ def _container(pod: Json, name: str, image: str) -> str:
     if name and name not in names:
         title = pod["metadata"]["name"]
         raise UsageError(f"Pod {title} has no container {name!r}.", f"There are: {', '.join(names)}.")
-    of_the_app = [one["name"] for one in containers if workloads.is_of(one, image)]
+    of_the_app = [one["name"] for one in containers if is_of(one, image)]
     default = (pod["metadata"].get("annotations") or {}).get(DEFAULT_CONTAINER)
     return str(name or next(iter([*([default] if default in names else []), *of_the_app, *names])))
 

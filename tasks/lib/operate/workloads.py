@@ -7,14 +7,12 @@ from typing import Final
 from tasks.lib.cluster import gke
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.gke import Connection
+from tasks.lib.deploy.maintenance import is_page, runs
 from tasks.lib.errors import UsageError, nearest
-from tasks.lib.image import reference
 from tasks.lib.redaction import Redactor
 from tasks.lib.secrets import sensitive
 from tasks.lib.settings.model import Environment, Settings
 
-# How many pods a workload had before a restore stopped it, also for whoever continues after a crash.
-REPLICAS: Final = "lookit-orchestrator/replicas-before-restore"
 KINDS: Final = (("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"))
 
 
@@ -77,7 +75,7 @@ def chosen(there: Sequence[Json], names: Sequence[str], environment: Environment
     """
     by_name = {bare(one, environment): one for one in there}
     if not names:
-        if found := [one for one in there if runs(one, image)]:
+        if found := [one for one in there if runs(one, image) and not is_page(one)]:
             return found
         raise _unknown(f"No workload of {environment.name} runs {image}.", by_name, "")
     wanted = [name.removeprefix(environment.prefix) for name in names]
@@ -85,11 +83,6 @@ def chosen(there: Sequence[Json], names: Sequence[str], environment: Environment
         if name not in by_name:
             raise _unknown(f"There is no workload {name!r} in {environment.name}.", by_name, name)
     return [by_name[name] for name in dict.fromkeys(wanted)]
-
-
-def replicas_before_restore(workload: Json) -> str:
-    """How many pods a workload had before a restore stopped it; empty if none did."""
-    return str((workload["metadata"].get("annotations") or {}).get(REPLICAS, ""))
 
 
 def bare(workload: Json, environment: Environment) -> str:
@@ -101,16 +94,6 @@ def belongs(pod: Json, found: Iterable[Json]) -> bool:
     """Whether a pod is one of a workload's, by its selector."""
     labels = (pod["metadata"].get("labels") or {}).items()
     return any(labels >= (one["spec"]["selector"].get("matchLabels") or {}).items() for one in found)
-
-
-def runs(workload: Json, repository: str) -> bool:
-    """Whether a container of a workload runs an image of this repository."""
-    return any(is_of(one, repository) for one in workload["spec"]["template"]["spec"]["containers"])
-
-
-def is_of(container: Json, repository: str) -> bool:
-    """Whether a container runs an image of this repository."""
-    return reference.parse(str(container["image"])).name == reference.parse(repository).name
 
 
 def _unknown(what: str, by_name: dict[str, Json], name: str) -> UsageError:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from tasks.lib.deploy import maintenance
 from tasks.lib.deploy.backup.cloud_sql import Run
 from tasks.lib.deploy.history import Release, pack
+from tasks.lib.deploy.maintenance import Maintenance, Stage
 from tasks.lib.deploy.objects import Ref, Wanted
 from tasks.lib.deploy.releases.drift import Drifted
 from tasks.lib.errors import Failure
@@ -22,6 +24,7 @@ from tests.certificates import certificate
 
 Thing = dict[str, Any]
 STAGING = checked_in_settings().environment("staging")
+IMAGE = "gcr.io/x/lookit"
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 
@@ -134,7 +137,7 @@ def backup(status: str = "SUCCESSFUL", **age: float) -> Run:
 def seen(*things: Thing, **changes: Any) -> Observed:
     """An environment in which all is well, but for these objects and changes."""
     one = release()
-    found = Observed(STAGING, Redactor(["a-secret-value"]), NOW, past=[one], release=one, drifted=[])
+    found = Observed(STAGING, Redactor(["a-secret-value"]), IMAGE, NOW, past=[one], release=one, drifted=[])
     found.backup = backup(hours=5)
     for thing in things:
         found.things.setdefault(((thing["apiVersion"], thing["kind"]), "default"), []).append(thing)
@@ -311,3 +314,44 @@ def test_the_page_has_text_where_the_cluster_has_markup(tmp_path: Any) -> None:
 )
 def test_an_age_is_told_in_its_largest_units(time: dict[str, float], said: str) -> None:
     assert aged(NOW - timedelta(**time), NOW) == said
+
+
+def turned(selector: str = '{"app": "web"}') -> Thing:
+    notes = {maintenance.SELECTOR: selector}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata("web", annotations=notes), "spec": {}}
+
+
+def of_maintenance(stage: Stage, *things: Thing, **changes: Any) -> list[str]:
+    noted = Maintenance(stage, "Back at 10:00.", "kim@laptop", ago(hours=2), "")
+    found = overview(seen(*things, maintenance=noted, **changes))
+    assert found.maintenance
+    return [f"{one.what} next: {one.do}" for one in found.attention if "aintenance" in one.what]
+
+
+def test_maintenance_mode_says_since_when_by_whom_and_how_it_ends() -> None:
+    stopped = stateful_set(ready=0)
+    stopped["spec"]["replicas"] = 0
+
+    assert of_maintenance(Stage.ON, turned(), stopped) == [
+        f"Maintenance mode is on since {ago(hours=2)} (2 h 00 min), by kim@laptop: Back at 10:00. "
+        "next: ./inv app.maintenance --off --environment staging"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stage", "things", "left"),
+    [
+        (Stage.PREPARING, [], "visitors still get the site."),
+        (Stage.ON, [], "visitors still get the site."),
+        (Stage.ON, [turned(), stateful_set()], "these still work: builder."),
+        (Stage.ENDING, [turned()], "turning it off was not finished."),
+    ],
+    ids=["no page yet", "page not shown", "workers not stopped", "ending"],
+)
+def test_maintenance_mode_that_was_cut_short_is_told(stage: Stage, things: list[Thing], left: str) -> None:
+    (line,) = of_maintenance(stage, *things)
+
+    assert line.startswith("Maintenance mode is half on since")
+    assert left in line
+    assert "./inv app.maintenance --on --environment staging turns it on" in line
+    assert "half" not in of_maintenance(stage, *things, lease=lease(3))[0], "its task still runs"

@@ -157,7 +157,7 @@ class Recovery(steps.Operation):
         api, namespace = self._failed.api, self._failed.namespace
         # The deploy may have brought kinds.
         connection = replace(self._failed.connection, kinds=discover(api))
-        before = wanted(self._good.objects(), connection.kinds, namespace)
+        before = self._failed.form_of(wanted(self._good.objects(), connection.kinds, namespace))
         self.earlier = unfinished(self._steps, self._touched, before)
         jobs, _ = api.list(f"/apis/batch/v1/namespaces/{namespace}/jobs", doing="list jobs")
         due = restoration(self._touched, before, self.earlier, jobs)

@@ -8,7 +8,7 @@ from tasks.lib.build_variables import BuildVariables
 from tasks.lib.cluster import gke
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.gke import Connection
-from tasks.lib.deploy import apply, history
+from tasks.lib.deploy import apply, history, maintenance
 from tasks.lib.deploy import deploy as steps
 from tasks.lib.deploy import session as sessions
 from tasks.lib.deploy.backup import policy
@@ -118,7 +118,7 @@ class Rollback(steps.Operation):
     def plan(self, session: Session) -> Planned:
         """Plan the release's objects; what later releases added is removed, all but Jobs and Secrets."""
         choices = plan.Choices(force_conflicts=self._request.force_conflicts)
-        planned = plan.make(session, session.objects, choices)
+        planned = plan.make(session, session.formed(), choices)
         references.require(session, planned)
         if not (self._request.prune and session.settings.deploy.prune):
             return planned
@@ -139,9 +139,10 @@ class Rollback(steps.Operation):
 
     def record(self, session: Session, planned: Planned) -> None:
         """Keep a release that says which one it rolled back to."""
+        session.record.aftermath += maintenance.note(session.maintenance, self._environment.name)
         if session.record.outcome is ReleaseResult.DEPLOYED:
             session.record.aftermath += planned.not_restarted
-        session.keep_release(planned.steps)
+        session.keep_release()
 
 
 def variables_of(past: history.Release) -> BuildVariables:

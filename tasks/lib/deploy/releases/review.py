@@ -13,7 +13,7 @@ from tasks.lib.cluster import gke
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.gke import Connection
-from tasks.lib.deploy import history
+from tasks.lib.deploy import history, maintenance
 from tasks.lib.deploy.events import ReleaseResult
 from tasks.lib.deploy.history import Release
 from tasks.lib.deploy.objects import is_job, wanted
@@ -162,6 +162,8 @@ def status(settings: Settings, environment: Environment) -> Status:
         past = _some(store.read(connection.api, environment.namespace), environment)
         chosen = in_force(past, environment.name)
         objects = wanted(set_by(chosen, past), connection.kinds, environment.namespace)
+        now = maintenance.read(connection.api, environment.namespace)
+        objects = maintenance.formed(objects, now, environment, settings.image.repository)
         found = drift.find(connection.api, connection.kinds, objects, chosen)
         redactor = _redactor(settings, environment, connection)
         drifted = tuple(replace(one, changes=masked(one.changes, redactor)) for one in found)

@@ -80,7 +80,8 @@ def test_a_rollback_with_missing_references_is_refused(
     kinds = {("v1", "ConfigMap"): Kind("v1", "ConfigMap", "configmaps", namespaced=True)}
     with scripted(tmp_path) as server:
         allowed = Answer(201, body=b'{"status": {"allowed": true}}')
-        server.answers = [allowed, status(404, "NotFound", "gone")]
+        gone = status(404, "NotFound", "gone")  # the note of maintenance mode, then the ConfigMap
+        server.answers = [gone, allowed, gone]
         connection = Connection(Found("p", "l", "n", server.endpoint), server.api(), kinds)
         session = a_session(connection)
         request = Request(session.environment, prune=False)

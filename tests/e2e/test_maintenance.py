@@ -1,0 +1,232 @@
+"""Maintenance mode: on, off and beside deploys, through the sandbox."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.deployed import COMMIT_B, deploy, deployed, objects, releases, workload
+from tests.program import Ended
+from tests.sandbox_case import Case
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
+
+IN = ("--environment", "staging")
+APP = "gcr.io/mit-lookit/lookit:1"
+PAGE = {"lookit-orchestrator/maintenance": "maintenance"}
+SERVICE = {
+    "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+    "spec": {"selector": {"app": "web"}, "ports": [{"port": 8080}]},
+}  # fmt: skip
+
+
+def application(name: str, behaviour: str = "", kind: str = "Deployment", **spec: Any) -> dict[str, Any]:
+    found = workload(name, behaviour, kind, **spec)
+    found["spec"]["template"]["spec"]["containers"][0]["image"] = APP
+    return found
+
+
+def hold(case: Case, *more: dict[str, Any], web: str = "", worker: str = "") -> None:
+    """Web, a worker of two pods, one that says no number, and a queue that is not the application."""
+    case.hold_only(
+        application("web", web), application("worker", worker, replicas=2),
+        application("builder", kind="StatefulSet", serviceName="web"), workload("queue"), SERVICE, *more,
+    )  # fmt: skip
+
+
+def maintain(case: Case, *options: str) -> Ended:
+    return case.invoke("app.maintenance", *options, *IN)
+
+
+def on(case: Case, *options: str) -> str:
+    done = maintain(case, "--on", *options)
+    assert done.code == 0, done.stderr
+    return done.stderr
+
+
+def off(case: Case) -> str:
+    done = maintain(case, "--off")
+    assert done.code == 0, done.stderr
+    return done.stderr
+
+
+def pods(case: Case) -> dict[str, int]:
+    """How many pods are ready, by workload."""
+    found = objects(case, "deployments", "statefulsets")
+    return {name.partition("/")[2]: one["status"].get("readyReplicas", 0) for name, one in found.items()}
+
+
+def selected(case: Case) -> dict[str, str]:
+    found: dict[str, str] = objects(case, "services")["Service/web"]["spec"]["selector"]
+    return found
+
+
+def seen(case: Case) -> dict[str, Any]:
+    """What status says."""
+    (found,) = json.loads(case.invoke("status", *IN, "--json").stdout)
+    return dict(found)
+
+
+def needs(case: Case) -> list[str]:
+    return [
+        f"{one['what']} → {one['do']}"
+        for one in seen(case)["attention"]
+        if one["what"].startswith("Maintenance mode")
+    ]
+
+
+def is_on(case: Case) -> bool:
+    there = pods(case)
+    return selected(case) == PAGE and there == {
+        "web": 1, "worker": 0, "builder": 0, "queue": 1, "maintenance": 2,
+    }  # fmt: skip
+
+
+def is_off(case: Case) -> bool:
+    there, left = pods(case), case.kubectl("get", "configmap", "--output=name")
+    return (
+        selected(case) == {"app": "web"}
+        and there == {"web": 1, "worker": 2, "builder": 1, "queue": 1}
+        and "lookit-orchestrator-maintenance" not in left
+    )
+
+
+def no_drift(case: Case) -> bool:
+    done = case.invoke("release.status", *IN, "--json", "--exit-code")
+    assert json.loads(done.stdout)["drift"] == [], done.stdout
+    return done.code == 0
+
+
+def nothing_due(case: Case) -> str:
+    done = case.invoke("plan", "--branch", "develop", "--commit", "a" * 40, "--exit-code")
+    assert done.code == 0, done.stderr
+    return done.stderr
+
+
+def test_visitors_get_the_page_and_the_site_again(environment: Case) -> None:
+    case = environment
+    hold(case)
+    deployed(case)
+    case.kubectl("scale", "statefulset", "builder", "--replicas=1")
+
+    said = on(case, "--message", "Back at <10:00>.")
+
+    order = ["==> page", "==> visitors get the page", "==> workers end", "is on."]
+    assert [said.index(words) for words in order] == sorted(said.index(words) for words in order)
+    assert is_on(case)
+    page = objects(case, "deployments")["Deployment/maintenance"]["spec"]["template"]["spec"]
+    assert "Back at &lt;10:00&gt;." in page["containers"][0]["env"][0]["value"]
+    assert "on since" in maintain(case).stdout
+    (line,) = needs(case)
+    assert re.search(r"is on since .*, by \S+@\S+: Back at <10:00>\. → ./inv app.maintenance --off", line)
+    assert no_drift(case)
+    assert "Maintenance mode is on since" in nothing_due(case)
+
+    on(case, "--message", "Back at noon.")
+    assert "noon" in maintain(case).stdout
+    assert case.invoke("app.restart", *IN).code == 0
+    assert is_on(case), "a restart keeps it on"
+    assert no_drift(case)
+
+    off(case)
+
+    assert is_off(case)
+    assert maintain(case).stdout == "off\n"
+    assert needs(case) == []
+    assert no_drift(case)
+    assert "Maintenance" not in nothing_due(case)
+    assert is_off(case)
+    off(case)
+    assert maintain(case, "--on", "--off").code == 2
+    assert maintain(case, "--message", "x").code == 2
+    assert maintain(case, "--on", "--message", "x" * 1001).code == 2
+
+
+def test_a_deploy_and_a_rollback_keep_it_on(environment: Case) -> None:
+    case = environment
+    hold(case)
+    deployed(case)
+    on(case)
+    extra = application("extra", replicas=3)
+    hold(case, extra)
+
+    said = deployed(case, commit=COMMIT_B)
+
+    assert "Maintenance mode is on since" in said
+    assert selected(case) == PAGE
+    assert pods(case) == {"web": 1, "worker": 0, "builder": 0, "queue": 1, "maintenance": 2, "extra": 0}
+    assert no_drift(case)
+    shown = case.invoke("release.diff", *IN, "--json").stdout
+    assert "maintenance" not in shown, "it is no part of a release"
+    back = case.invoke("release.rollback", *IN)
+    assert back.code == 0, back.stderr
+    assert is_on(case)
+    assert no_drift(case)
+    deployed(case, commit=COMMIT_B)
+
+    off(case)
+
+    assert pods(case) == {"web": 1, "worker": 2, "builder": 1, "queue": 1, "extra": 3}
+    assert no_drift(case)
+
+
+def test_the_recovery_after_a_failed_deploy_keeps_it_on(environment: Case) -> None:
+    case = environment
+    hold(case)
+    deployed(case)
+    on(case)
+    hold(case, web="crash-loop")
+
+    failed = deploy(case, commit=COMMIT_B)
+
+    assert failed.code == 1
+    assert releases(case)[0]["result"] == "failed, rolled back", failed.stderr
+    assert is_on(case)
+    assert no_drift(case)
+    off(case)
+    assert is_off(case)
+
+
+def test_a_page_that_cannot_start_leaves_the_site(environment: Case) -> None:
+    case = environment
+    hold(case)
+    deployed(case)
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "q"},
+        "spec": {"hard": {"pods": "5"}},
+    }
+    (case.folder / "quota.json").write_text(json.dumps(quota))
+    case.kubectl("apply", "-f", str(case.folder / "quota.json"))
+
+    failed = maintain(case, "--on")
+
+    assert failed.code in {1, 70}, failed.stderr
+    assert "Deployment " in failed.stderr
+    assert selected(case) == {"app": "web"}
+    (line,) = needs(case)
+    assert "half on" in line
+    case.kubectl("delete", "resourcequota", "q")
+    off(case)
+    assert is_off(case)
+
+
+def test_workers_that_cannot_start_keep_the_page(environment: Case) -> None:
+    case = environment
+    hold(case)
+    deployed(case)
+    on(case)
+    hold(case, worker="crash-loop")
+    deployed(case, commit=COMMIT_B)
+
+    failed = maintain(case, "--off")
+
+    assert failed.code == 1
+    assert "Deployment worker cannot become ready." in failed.stderr
+    assert selected(case) == PAGE
+    hold(case)
+    deployed(case)
+    off(case)
+    assert is_off(case)
