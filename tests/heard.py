@@ -34,7 +34,7 @@ class Heard:
         if self.process.stdout:
             self.printed = self.process.stdout.read()
 
-    def moment_of(self, text: str) -> float:
+    def moment_of(self, text: str, seconds: float = 120) -> float:
         """When a line with `text` was said, by the monotonic clock; waits for it."""
 
         def moment() -> float | None:
@@ -43,7 +43,7 @@ class Heard:
             assert found or not silent, f"it ended without saying {text!r}:\n{self.said}"
             return found
 
-        found: float = until(moment)
+        found: float = until(moment, seconds)
         return found
 
     def send(self, number: int) -> None:

@@ -1,12 +1,17 @@
 """Releases that fail, or are disturbed, on a real node: the site answers meanwhile, and the next deploy works."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pytest
 
 from sandbox.images.recipes import APPLICATION
-from tests.real_site import Site
+from tests.builders import ROOT
+from tests.real_node import wait_until
+from tests.real_site import Site, deploying
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(2400), pytest.mark.xdist_group("site")]
 
@@ -25,6 +30,33 @@ WRONG_PORT = (
     'RABBITMQ_PORT, value: "5672"',
     'RABBITMQ_PORT, value: "5673"',
 )
+WITH_BROKER = {
+    "deployment/staging-web": "uwsgi",
+    "deployment/staging-worker": "worker",
+    "deployment/staging-beat": "beat",
+    "pod/staging-builder-0": "builder",
+}
+# Said after the jobs, which take a minute.
+WEB_IS_CHANGED = ("Deployment staging-web: changed", 600)
+BROKER = ("pod/staging-lookit-rabbitmq-0", "rabbitmq", "rabbitmqctl")
+PUT = """
+from kombu.simple import SimpleQueue
+from project.celery import app
+with app.connection_for_write() as connection:
+    SimpleQueue(connection, "kept").put("from before")
+"""
+GET = """
+from kombu.simple import SimpleQueue
+from project.celery import app
+with app.connection_for_read() as connection:
+    message = SimpleQueue(connection, "kept").get(timeout=10)
+    print("got", message.payload)
+    message.ack()
+"""
+MAIL = """
+from studies.tasks import send_mail
+send_mail.delay("sent with the new password", "someone@example.org")
+"""
 
 
 @dataclass(frozen=True)
@@ -78,6 +110,13 @@ def commits(site: Site) -> set[str]:
     return {one.rpartition(":")[2] for one in images.split()}
 
 
+def holder(site: Site) -> str:
+    """Who holds the lock of deploys."""
+    return site.kubectl(
+        "get", "lease", "lookit-orchestrator", "--ignore-not-found", "-o", "jsonpath={.spec.holderIdentity}"
+    )
+
+
 def test_a_failing_migration_leaves_the_site_as_it_was(site: Site, before: str) -> None:
     commit = "c" * 40
     site.give_image(commit, {"/code/studies/migrations/0003_fails.py": MIGRATION})
@@ -110,3 +149,47 @@ def test_a_release_that_cannot_start_is_explained_and_undone(site: Site, before:
     found = site.version()
     assert found["commit"] == before
     assert found["dependencies"]["broker"] == "ok"
+
+
+def test_a_new_password_of_the_broker_is_used_by_all(site: Site, before: str) -> None:
+    old = site.run("deployment/staging-web", "uwsgi", "printenv", "RABBITMQ_PASSWORD").strip()
+    new = "another-password-of-the-broker"
+    assert not site.run_python(PUT)
+    setting = [sys.executable, "-m", "tasks", "secrets.set", "rabbitmq-password", "--environment", "staging"]
+    subprocess.run(setting, input=new, cwd=ROOT, env=site.env(), text=True, timeout=120, check=True)
+
+    done = site.deploy(before)
+
+    assert done.code == 0, done.stderr
+    used = {
+        one: site.run(one, main, "printenv", "RABBITMQ_PASSWORD").strip() for one, main in WITH_BROKER.items()
+    }
+    assert used == dict.fromkeys(WITH_BROKER, new)
+    assert "Success" in site.run(*BROKER, "authenticate_user", "admin", new)
+    assert "Error" in site.run(*BROKER, "authenticate_user", "admin", old)
+    assert "got from before" in site.run_python(GET)
+    site.run_python(MAIL)
+    wait_until(
+        "the worker has done it",
+        lambda: "sent with the new password" in site.kubectl("logs", "deployment/staging-worker"),
+    )
+    assert site.version()["dependencies"]["broker"] == "ok"
+
+
+def test_a_deploy_ends_in_words_on_sigterm_and_the_next_finishes(site: Site) -> None:
+    commit = "e" * 40
+    site.give_image(commit)
+
+    with site.asked() as seen, site.started(*deploying(commit)) as deploy:
+        deploy.moment_of(*WEB_IS_CHANGED)
+        deploy.send(signal.SIGTERM)
+        assert deploy.end() == 143, deploy.said
+        assert "Deploying again continues." in deploy.said
+        assert "Traceback" not in deploy.said
+        assert not holder(site)
+        done = site.deploy(commit)
+
+    assert done.code == 0, done.stderr
+    assert "Waiting for" not in done.stderr
+    assert site.version()["commit"] == commit
+    assert set(seen) == {200}
