@@ -160,7 +160,7 @@ def choose(pods: Sequence[Json], wanted: Wanted, environment: Environment, image
             _reason(pod),
             f"./inv app.logs {wanted.workload} --environment {environment.name} shows what it wrote.",
         )
-    return Place(pod["metadata"]["name"], name, str(running[0].get("containerID")))
+    return Place(pod["metadata"]["name"], name, str(running[0].get("containerID", "")))
 
 
 def arguments(place: Place, command: Sequence[str], *, has_terminal: bool) -> tuple[str, ...]:
@@ -272,7 +272,7 @@ def lost(live: Sequence[Json], place: Place) -> Failure | None:
         return Failure(f"Pod {place.pod} was removed while the command ran.", "", again)
     statuses = [one for pod in live for one in (pod.get("status") or {}).get("containerStatuses") or []]
     now: Json = next((one for one in statuses if one["name"] == place.container), {})
-    if now.get("containerID") == place.id and "running" in (now.get("state") or {}):
+    if now.get("containerID", "") == place.id and "running" in (now.get("state") or {}):
         return None
     state, last = now.get("state") or {}, now.get("lastState") or {}
     end = state.get("terminated") or last.get("terminated") or {}

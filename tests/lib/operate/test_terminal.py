@@ -201,6 +201,13 @@ def test_a_broken_connection_says_what_kubectl_said(server: Scripted) -> None:
     assert failed.value.why == "websocket: close 1006"
 
 
+def test_a_simulated_container_without_id_still_runs() -> None:
+    live = pod("web-1")
+    del live["status"]["containerStatuses"][0]["containerID"]
+
+    assert terminal.lost([live], chosen(live)) is None
+
+
 def test_a_command_killed_with_its_container_says_so(server: Scripted) -> None:
     running, restarted = pod("web-1"), pod("web-1")
     running["status"]["containerStatuses"][0]["containerID"] = PLACE.id
