@@ -4,11 +4,13 @@ ADC is Application Default Credentials, https://cloud.google.com/docs/authentica
 """
 
 import datetime
+import json
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tasks.lib.background import call
 from tasks.lib.errors import Failure
@@ -31,6 +33,7 @@ QUOTES = "could not be converted"  # google-auth's message after a value that it
 SECONDS: Final = 30.0  # for one answer of a token service
 # After an error the token service is not asked for this many seconds while the current token is valid.
 PAUSE: Final = 30.0
+_parsing = threading.Lock()
 
 
 class Tokens:
@@ -111,9 +114,19 @@ def credentials(google: Google) -> "Credentials":
 
 
 def _of_key_file(path: str) -> "Credentials":
+    """New credentials, without a token, of the account in a key file."""
+    text = Path(path).read_text(encoding="utf-8")
+    with _parsing:  # a second thread waits for the first one's result
+        account = _account(text)
+    return cast("Credentials", account.with_scopes(SCOPES))
+
+
+@lru_cache(maxsize=4)
+def _account(text: str) -> Any:
+    """The account in the text of a key file; checking its key takes longer than a request."""
     from google.oauth2.service_account import Credentials as ServiceAccount
 
-    return cast("Credentials", ServiceAccount.from_service_account_file(path, scopes=SCOPES))
+    return ServiceAccount.from_service_account_info(json.loads(text))
 
 
 def _default() -> "Credentials":

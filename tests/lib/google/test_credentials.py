@@ -57,6 +57,20 @@ def test_the_key_file_in_the_settings_is_used(key_file: Path, monkeypatch: pytes
     assert found.scopes == SCOPES  # type: ignore[attr-defined]
 
 
+def test_key_is_checked_once_for_credentials_without_a_token(key_file: Path) -> None:
+    google = replace(checked_in_settings().google, credentials_file=str(key_file))
+    first: Any = credentials(google)
+    first.token = "taken"
+
+    second: Any = credentials(google)
+    key_file.write_text(key_file.read_text().replace('"client_email": "', '"client_email": "other-'))
+    other: Any = credentials(google)
+
+    assert second.signer is first.signer
+    assert second.token is None
+    assert other.service_account_email.startswith("other-")
+
+
 def test_application_default_credentials_are_the_default(
     key_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
