@@ -43,7 +43,16 @@ RARE = {
     "app.logs": set(),
     "app.run": {"list events"},
     "app.exec": set(),
-    "app.maintenance": {"delete pods", "get pods/log", "patch leases", "update leases", "watch leases"},
+    # An apply is a PATCH, and where it makes something the server asks for `create` as well.
+    "app.maintenance": {
+        "create configmaps",
+        "create deployments",
+        "delete pods",
+        "get pods/log",
+        "patch leases",
+        "update leases",
+        "watch leases",
+    },
 }
 
 
