@@ -68,9 +68,19 @@ class Screen:
         """Whether the program left the cursor hidden."""
         return bool(self._emulated.cursor.hidden)
 
+    @property
+    def is_raw(self) -> bool:
+        """Whether the terminal hands on what is typed as it is, Ctrl-C too."""
+        return not termios.tcgetattr(self._ours)[3] & termios.ISIG
+
     def type(self, text: str) -> None:
         """Type; the terminal turns \\x03 into SIGINT for whoever is in the foreground."""
         os.write(self._ours, text.encode())
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Give the window another size; whoever is in the foreground gets SIGWINCH."""
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self._emulated.resize(lines, columns)
 
     def until(self, condition: Callable[[list[str]], bool], seconds: float = 120) -> list[str]:
         """Wait until a screen like this was shown, and return it."""

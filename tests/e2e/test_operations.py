@@ -1,0 +1,243 @@
+"""The tasks between deploys, on the site that really runs: logs, restarts, and commands, also on a terminal."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tasks.lib import workspace
+from tasks.lib.cluster.rbac import OPERATOR, roles
+from tasks.lib.operate.permissions import of_task
+from tests.builders import ROOT
+from tests.heard import until
+from tests.real_node import wait_until
+from tests.real_site import Site
+from tests.screen import Screen, on_screen
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800), pytest.mark.xdist_group("site")]
+
+IN = ("--environment", "staging", "--sandbox")
+ON_A_TERMINAL = {"TERM": "xterm-256color", "CI": ""}
+
+
+def argv(*words: str) -> list[str]:
+    """A task in a process of its own, with what follows `--`."""
+    end = words.index("--") if "--" in words else len(words)
+    return [sys.executable, "-m", "tasks", *words[:end], *IN, *words[end:]]
+
+
+def apart(
+    site: Site, *words: str, stdin: bytes = b"", **variables: str
+) -> "subprocess.CompletedProcess[bytes]":
+    """Run a task to its end on pipes."""
+    return subprocess.run(
+        argv(*words), input=stdin, capture_output=True, cwd=ROOT, env=site.env(**variables),
+        timeout=240, check=False,
+    )  # fmt: skip
+
+
+def pods(site: Site, name: str) -> list[str]:
+    """The pods of a workload that are not being removed."""
+    found = site.node.api.get("/api/v1/namespaces/default/pods")
+    assert found
+    alive = [one["metadata"] for one in found["items"] if "deletionTimestamp" not in one["metadata"]]
+    return [one["name"] for one in alive if one["name"].startswith(f"staging-{name}-")]
+
+
+def shows(text: str) -> Callable[[list[str]], bool]:
+    """Whether a line of the screen is just this text."""
+    return lambda screen: any(line.strip() == text for line in screen)
+
+
+@contextmanager
+def entered(site: Site, *arguments: str) -> Iterator[Screen]:
+    with on_screen(argv(*arguments), ROOT, site.env(**ON_A_TERMINAL), columns=100, lines=30) as screen:
+        yield screen
+
+
+def test_a_terminal_in_a_pod_is_a_terminal(site: Site) -> None:
+    with entered(site, "app.exec", "web", "--", "bash", "--norc") as screen:
+        screen.type("stty size\r")
+        screen.until(shows("30 100"))
+        screen.resize(132, 40)
+        screen.type("until [ \"$(stty size)\" = '40 132' ]; do sleep 0.1; done; echo re''sized\r")
+        screen.until(shows("resized"))
+        screen.type("printf 'ü日' | od -An -tx1; printf '\\xc3\\xbc\\xe6\\x97\\xa5\\n'\r")
+        screen.until(shows("c3 bc e6 97 a5"))
+        screen.until(lambda lines: any(line.startswith("ü日") for line in lines))
+        screen.type("echo be''gun; sleep 3000\r")
+        screen.until(shows("begun"))
+        screen.type("\x03")
+        screen.type("echo af''ter $?\r")
+        screen.until(shows("after 130"))
+        assert workspaces(screen)
+        screen.type("\x04")
+        assert screen.end() == 0
+    assert not workspaces(screen)
+
+
+def test_a_terminated_task_leaves_a_usable_terminal_and_no_file(site: Site) -> None:
+    with entered(site, "app.exec", "web", "--", "bash", "--norc") as screen:
+        before = screen.is_raw
+        screen.type("echo be''gun\r")
+        screen.until(shows("begun"))
+        during = screen.is_raw
+        screen.process.terminate()
+        assert screen.end() == 143
+        assert (before, during, screen.is_raw) == (False, True, False)
+    assert not workspaces(screen)
+
+
+def test_djangos_shell_takes_ctrl_c_and_ends_with_ctrl_d(site: Site) -> None:
+    with entered(site, "app.shell") as screen:
+        screen.until(lambda lines: any(line.startswith(">>>") for line in lines))
+        screen.type("import time; print('be' + 'gun'); time.sleep(3000)\r")
+        screen.until(shows("begun"))
+        screen.type("\x03")
+        screen.until(shows("KeyboardInterrupt"))
+        screen.type("print('größe'.upper(), 6 * 7)\r")
+        screen.until(shows("GRÖSSE 42"))
+        screen.type("\x04")
+        assert screen.end() == 0
+
+
+def test_pipes_hand_on_bytes_and_the_exit_code(site: Site) -> None:
+    data = bytes(range(256)) * 4096
+    copied = apart(site, "app.exec", "web", "--", "cat", stdin=data)
+    failed = apart(site, "app.exec", "web", "--", "sh", "-c", "echo out; echo 'error: err' >&2; exit 7")
+    counted = apart(site, "app.shell", stdin=b"print(6 * 7)")
+
+    assert (copied.returncode, copied.stdout == data, copied.stderr) == (0, True, b"")
+    assert (failed.returncode, failed.stdout, failed.stderr) == (7, b"out\n", b"error: err\n")
+    assert (counted.returncode, counted.stdout.split()[-1]) == (0, b"42"), counted.stderr
+
+
+def test_a_command_that_does_not_start_is_explained(site: Site) -> None:
+    for command, code, words in (
+        ("nosuch", 127, b"The command was not found in container uwsgi of pod staging-web-"),
+        ("/etc/passwd", 126, b"The command cannot be run in container uwsgi of pod staging-web-"),
+    ):
+        done = apart(site, "app.exec", "web", "--", command)
+        assert (done.returncode, done.stdout) == (code, b"")
+        assert done.stderr.startswith(words), done.stderr
+        assert b"\n  why:  exec: " in done.stderr
+
+
+def test_a_pod_that_goes_meanwhile_is_named(site: Site) -> None:
+    [pod] = pods(site, "worker")
+    with site.started("app.exec", "worker", *IN, "--", "sh", "-c", "echo begun >&2; sleep 3000") as running:
+        running.moment_of("begun")
+        site.node.api.delete(f"/api/v1/namespaces/default/pods/{pod}")
+        assert running.end() == 1
+
+    assert f"Pod {pod} was removed while the command ran." in running.said
+    wait_until("another is ready", lambda: pods(site, "worker") and ready(site, *pods(site, "worker")), 300)
+
+
+def test_who_may_just_exec_needs_no_other_right(site: Site) -> None:
+    email = site.node.sandbox.make_account("onlyexec", ["container.clusters.get"], [])
+    items = roles(of_task("app.exec", "default"), email, OPERATOR)
+    role = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    refused = apart(site, "app.exec", "web", "--", "true", INVOKE_SANDBOX_ACCOUNT="onlyexec")
+    said = site.kubectl("apply", "--filename=-", stdin=role)
+
+    def works() -> bool:
+        return not apart(site, "app.exec", "web", "--", "true", INVOKE_SANDBOX_ACCOUNT="onlyexec").returncode
+
+    assert "created" in said
+    assert refused.returncode == 1
+    wait_until("the role is known", works, 300)
+
+
+def ready(site: Site, *pods: str) -> bool:
+    return all(site.node.is_ready(pod, "default") for pod in pods)
+
+
+def workspaces(screen: Screen) -> list[Path]:
+    """The private folders of a task, with its kubeconfig."""
+    return list(workspace.memory_folder().glob(f"{workspace.PREFIX}{screen.process.pid}-*"))
+
+
+def test_a_restart_is_joined_by_followed_logs(site: Site) -> None:
+    [before] = pods(site, "web")
+    with site.started("app.logs", "web", "worker", "--follow", "--json", *IN) as following:
+        following.moment_of(f"following {before}")
+        done = site.invoke("app.restart", "web", *IN)
+        [after] = pods(site, "web")
+        following.moment_of(f"following {after}")
+        site.answer("/version/?after-the-restart")
+        following.moment_of(f"{before} is gone")
+        following.send(signal.SIGINT)
+        assert following.end() == 130
+
+    assert (done.code, before != after) == (0, True), done.stderr
+    lines = [json.loads(line) for line in following.printed.splitlines()]
+    assert any(line["pod"] == after for line in lines)
+    assert site.answer("/")[0] == 200
+
+
+def test_logs_of_several_workloads_are_in_order(site: Site) -> None:
+    done = site.invoke("app.logs", "web", "worker", "--since", "2h", "--json", *IN)
+
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {line["container"] for line in lines} >= {"uwsgi", "worker"}
+    assert [line["at"] for line in lines] == sorted(line["at"] for line in lines)
+
+
+def times(site: Site, *arguments: str) -> list[str]:
+    """When each line of a log was written."""
+    done = site.invoke("app.logs", *arguments, "--since", "2h", "--json", *IN)
+    return [json.loads(line)["at"] for line in done.stdout.splitlines()]
+
+
+def test_previous_logs_are_those_before_a_crash(site: Site) -> None:
+    [pod] = pods(site, "beat")
+    path = f"/api/v1/namespaces/default/pods/{pod}"
+    apart(site, "app.exec", "beat", "--", "sh", "-c", "kill -TERM 1")
+
+    def restarted() -> bool:
+        found = site.node.api.get(path) or {"status": {"containerStatuses": []}}
+        return any(one["restartCount"] for one in found["status"]["containerStatuses"])
+
+    wait_until("it was started again", restarted, 300)
+    wait_until("it is ready again", lambda: ready(site, pod), 300)
+    previous, current = times(site, "beat", "--previous"), times(site, "beat")
+
+    assert previous
+    assert max(previous) < max(current)
+
+
+def jobs(site: Site) -> list[str]:
+    found = site.node.api.get("/apis/batch/v1/namespaces/default/jobs?labelSelector=lookit-orchestrator/run")
+    assert found
+    return [one["metadata"]["name"] for one in found["items"]]
+
+
+def test_a_command_of_its_own_hands_its_exit_code_on(site: Site) -> None:
+    done = apart(site, "app.run", "--", "python", "manage.py", "check")
+    failed = apart(site, "app.run", "--", "sh", "-c", "echo out; exit 7")
+
+    assert done.returncode == 0, done.stderr
+    assert b"System check identified" in done.stdout + done.stderr
+    assert (failed.returncode, failed.stdout) == (7, b"out\n")
+    assert jobs(site) == []
+
+
+def test_ctrl_c_ends_a_command_of_its_own(site: Site) -> None:
+    with site.started("app.run", *IN, "--", "sh", "-c", "echo begun; sleep 3000") as running:
+        until(lambda: [name for name in jobs(site) if logged(site, name, "begun")])
+        running.send(signal.SIGINT)
+        assert running.end() == 130
+
+    wait_until("its Job is gone", lambda: not jobs(site))
+    newest = json.loads(site.invoke("app.runs", "--json", *IN).stdout)[0]
+    assert newest["result"] == "interrupted"
+
+
+def logged(site: Site, job: str, text: str) -> bool:
+    return text in site.kubectl("logs", f"job/{job}")
