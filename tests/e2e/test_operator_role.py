@@ -1,5 +1,7 @@
 """Each task runs as an account that has only its part of the operator's role, and asks for no more and no less."""
 
+import copy
+import json
 import re
 import signal
 from collections.abc import Iterator
@@ -9,17 +11,32 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sandbox.kms.access import DECRYPTER
 from tasks.lib.cluster.rbac import OPERATOR, Permission, roles
 from tasks.lib.operate.permissions import of_task
-from tests.deployed import SERVICE, deployed, may, workload
+from tests.deployed import SERVICE, backups, deployed, may, workload
 from tests.fault_proxy import FaultProxy
 from tests.heard import until
+from tests.ports import free_port
 from tests.sandbox_case import Case
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
 IN = ("--environment", "staging")
 GOOGLE = ["container.clusters.get", "cloudsql.backupRuns.list"]
+DATABASE = ["cloudsql.backupRuns.create", "cloudsql.instances.get", "cloudsql.instances.restoreBackup"]
+# The application, which a restore stops; and behind the name in DB_HOST, for a tunnel.
+OTHERS = [workload("web"), workload("queue", kind="StatefulSet", serviceName="new-service")]
+APPLICATION = copy.deepcopy(OTHERS)
+for one in APPLICATION:
+    one["spec"]["template"]["spec"]["containers"][0]["image"] = "gcr.io/mit-lookit/lookit:1"
+PROXY = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "staging-gcloud-sqlproxy"},
+    "spec": {"selector": {"app": "web"}, "ports": [{"port": 5432}]},
+}
+STOPPED = {"lookit-orchestrator/replicas-before-restore": "1"}
 REQUEST = re.compile(
     r"(?P<method>[A-Z]+) /(?:api/v1|apis/(?P<group>[^/?]+)/[^/?]+)(?:/namespaces/(?P<namespace>[^/?]+))?"
     r"/(?P<resource>[a-z]+)(?:/(?P<name>[^/?]+))?(?:/(?P<part>[a-z]+))?(?:\?(?P<query>.*))?$"
@@ -53,6 +70,9 @@ RARE = {
         "update leases",
         "watch leases",
     },
+    "database.connect": set(),
+    "database.restore": {"delete pods", "get pods/log", "patch leases", "update leases", "watch leases"},
+    "database.start": {"delete pods", "get pods/log", "patch leases", "update leases", "watch leases"},
 }
 
 
@@ -73,7 +93,8 @@ def _permission(match: "re.Match[str]") -> Permission:
 def operating(case: Case, task: str, folder: Path) -> Iterator[Case]:
     """The same corner, entered as an account that may do just this."""
     account = f"o{case.name}"
-    email = case.sandbox.make_account(account, GOOGLE, [])
+    rights = [*GOOGLE, *DATABASE] if task.startswith("database.") else GOOGLE
+    email = case.sandbox.make_account(account, rights, [DECRYPTER] if task == "database.connect" else [])
     granted = of_task(task, case.name)
     role = folder / "role.yaml"
     role.write_text(yaml.safe_dump_all(roles(granted, email, f"{OPERATOR}-{case.name}")))
@@ -105,19 +126,47 @@ def do(task: str, case: Case) -> None:
         for option in ("--on", "--off"):
             done = case.invoke(task, option, *IN)
             assert done.code == 0, done.stderr
+    elif task.startswith("database."):
+        do_with_the_database(task, case)
     else:
         ran = case.invoke_apart(task, *IN, "--", "true")
         assert ran.returncode == 0, ran.stderr
         assert case.invoke("app.runs", *IN).code == 0
 
 
+def do_with_the_database(task: str, case: Case) -> None:
+    """The same for what the database is about."""
+    if task == "database.connect":
+        done = case.invoke(task, *IN, "--port", str(free_port()))
+        # A simulated node has no kubelet that would forward a port.
+        assert "A tunnel to pod web-" in done.stderr
+        assert "orbidden" not in done.stderr
+    elif task == "database.restore":
+        done = case.invoke(task, backups(case)[0]["id"], *IN, "--confirm", "staging")
+        assert done.code == 0, done.stderr
+    elif task == "database.start":
+        done = case.invoke(task, *IN)
+        assert (done.code, "Started: Deployment web" in done.stderr) == (0, True), done.stderr
+
+
+def prepare(task: str, case: Case) -> None:
+    """Do what comes before a task, as a deployer."""
+    if task == "database.restore":
+        assert case.invoke("database.backup", *IN).code == 0
+    elif task == "database.start":
+        patch = {"metadata": {"annotations": STOPPED}, "spec": {"replicas": 0}}
+        for one in ("deployment/web", "statefulset/queue"):
+            case.kubectl("patch", one, "--type=merge", "-p", json.dumps(patch))
+
+
 @pytest.mark.parametrize("task", RARE)
 def test_the_role_is_exactly_enough(environment: Case, proxy: FaultProxy, tmp_path: Path, task: str) -> None:
     with environment.behind(proxy) as case:
         if task != "status":
-            queue = workload("queue", kind="StatefulSet", serviceName="new-service")
-            case.hold_only(workload("web"), queue, SERVICE, *OF_THE_SITE)
+            things = APPLICATION if task.startswith("database.") else OTHERS
+            case.hold_only(*things, SERVICE, PROXY, *OF_THE_SITE)
         deployed(case)
+        prepare(task, case)
         proxy.requests.clear()
         with operating(case, task, tmp_path) as least:
             do(task, least)
