@@ -62,8 +62,9 @@ def recipe(repository: str, tree: Tree, commit: str) -> Recipe:
     system = Layer("lookit-api-system", apt("python3-dev", *system_packages(dockerfile)), UV)
     packages = _packages(tree.folder, system)
     messages = "/code/.venv/bin/python manage.py compilemessages\n" if "compilemessages" in dockerfile else ""
+    # What certifi is to trust is there on a node only, and requests reads it as soon as it is imported.
     code = Layer(
-        "lookit-api", TRUST + "cd /code\n" + messages + FINISH, packages, files={"/code": tree.folder}
+        "lookit-api", "cd /code\n" + messages + TRUST + FINISH, packages, files={"/code": tree.folder}
     )
     return Recipe((f"{repository}:{commit}",), code, application_config(commit))
 
