@@ -1,5 +1,6 @@
 """Releases that fail, or are disturbed, on a real node: the site answers meanwhile, and the next deploy works."""
 
+import http.client
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from sandbox import processes
 from sandbox.images.recipes import APPLICATION
 from tests.builders import ROOT
 from tests.real_node import wait_until
@@ -193,3 +195,28 @@ def test_a_deploy_ends_in_words_on_sigterm_and_the_next_finishes(site: Site) -> 
     assert "Waiting for" not in done.stderr
     assert site.version()["commit"] == commit
     assert set(seen) == {200}
+
+
+def test_a_deploy_waits_for_a_node_that_starts_again(site: Site) -> None:
+    commit = "f" * 40
+    site.give_image(commit)
+    first = site.node.place.first_process()
+    assert first
+
+    with site.started(*deploying(commit)) as deploy:
+        deploy.moment_of(*WEB_IS_CHANGED)
+        processes.signal_to(first, signal.SIGKILL)
+        code = deploy.end(1200)
+
+    assert code == 0, deploy.said
+    wait_until("the site answers", lambda: is_answered(site))
+    assert site.version()["commit"] == commit
+    again = site.deploy(commit)
+    assert again.code == 0, again.stderr
+
+
+def is_answered(site: Site) -> bool:
+    try:
+        return site.answer("/version/")[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
