@@ -1,4 +1,4 @@
-"""Maintenance mode: on, off and beside deploys, through the sandbox."""
+"""Maintenance mode: on, off, beside deploys, and after a kill at any of its requests, through the sandbox."""
 
 import json
 import re
@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.deployed import COMMIT_B, deploy, deployed, objects, releases, workload
+from tests.deployed import COMMIT_B, deploy, deployed, objects, releases, unlock, workload
+from tests.fault_proxy import FaultProxy
+from tests.heard import until
 from tests.program import Ended
 from tests.sandbox_case import Case
 
@@ -230,3 +232,51 @@ def test_workers_that_cannot_start_keep_the_page(environment: Case) -> None:
     deployed(case)
     off(case)
     assert is_off(case)
+
+
+WRITES = r"(PATCH|POST|DELETE) .*(configmaps|deployments|services|statefulsets)/"
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("option", ["--on", "--off"])
+def test_killed_at_any_request_it_is_known_and_goes_on(
+    environment: Case, proxy: FaultProxy, option: str
+) -> None:
+    turn = {"--on": on, "--off": off}
+    other = {"--on": "--off", "--off": "--on"}[option]
+    with environment.behind(proxy) as case:
+        hold(case)
+        deployed(case)
+        if option == "--off":
+            on(case)
+        proxy.requests.clear()
+        turn[option](case)
+        due, last = [one for one in proxy.requests if re.match(WRITES, one)], option
+        assert len(due) >= 6
+        for number in range(len(due)):
+            if last == option:
+                turn[other](case)
+            killed_at(case, proxy, option, number)
+            unlock(case)
+
+            told = " ".join(needs(case))
+
+            is_last = number == len(due) - 1
+            assert ("half on" in told) is not is_last, told
+            assert told or option == "--off"
+            last = other if number % 2 else option
+            turn[last](case)
+            assert is_on(case) if last == "--on" else is_off(case)
+        assert no_drift(case)
+
+
+def killed_at(case: Case, proxy: FaultProxy, option: str, number: int) -> None:
+    """Kill the task when so many of its changes were answered, and one more was made."""
+    proxy.clear()
+    passed = proxy.add(pattern=WRITES, times=number)
+    held = proxy.add(pattern=WRITES, times=10_000, drop=True, applied=True)
+    with case.started("app.maintenance", option, *IN) as running:
+        until(lambda: held.hits)
+        running.kill()
+    assert passed.hits == number
+    proxy.clear()
