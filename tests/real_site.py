@@ -59,10 +59,14 @@ class Site:
 
     def answer(self, path: str, method: str = "GET") -> tuple[int, bytes]:
         """The status and the body that the node's port of the site answers with."""
+        got = self.response(path, method)
+        return got.status, got.read()
+
+    def response(self, path: str, method: str = "GET") -> http.client.HTTPResponse:
+        """What the node's port of the site answers, with its headers."""
         connection = http.client.HTTPConnection(self.node.place.address, PORT, timeout=60)
         connection.request(method, path, headers={"Host": HOST})
-        got = connection.getresponse()
-        return got.status, got.read()
+        return connection.getresponse()
 
     def version(self) -> dict[str, Any]:
         status, body = self.answer("/version/")
@@ -94,6 +98,11 @@ class Site:
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
         """What kubectl says, as administrator, in the site's namespace."""
         return self.node.kubectl("--namespace=default", *arguments, stdin=stdin)
+
+    def pods_of(self, name: str) -> list[str]:
+        """The names of a workload's pods, those that are ending included."""
+        names = self.kubectl("get", "pods", "-o", "name").replace("pod/", "").split()
+        return [one for one in names if one.startswith(f"staging-{name}-")]
 
     def run(self, workload: str, container: str, *command: str, stdin: str = "") -> str:
         """What a command says that runs in a container."""

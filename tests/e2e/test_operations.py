@@ -22,6 +22,11 @@ from tests.screen import Screen, on_screen
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800), pytest.mark.xdist_group("site")]
 
 IN = ("--environment", "staging", "--sandbox")
+# What a worker still does when it is told to end.
+LONG_TASK = """
+from studies.tasks import send_mail
+send_mail.delay("Hello", "someone@example.org", 20)  # of 30 that it has
+"""
 ON_A_TERMINAL = {"TERM": "xterm-256color", "CI": ""}
 
 
@@ -210,6 +215,40 @@ def test_previous_logs_are_those_before_a_crash(site: Site) -> None:
 
     assert previous
     assert max(previous) < max(current)
+
+
+def test_maintenance_fails_no_request_and_cuts_no_task(site: Site) -> None:
+    [worker] = pods(site, "worker")
+    with site.started("app.logs", "worker", "--follow", *IN) as following, site.asked(50) as seen:
+        following.moment_of(f"following {worker}")
+        site.run_python(LONG_TASK)
+        until(lambda: "send_mail" in site.kubectl("logs", worker))
+        on = site.invoke("app.maintenance", "--on", *IN, "--message", "Back at <10:00>.")
+        of_workers = [site.pods_of(name) for name in ("worker", "beat", "builder")]
+        web, page = pods(site, "web"), site.response("/", "POST")
+        shown = page.read()
+        deployed = site.invoke("deploy", "--branch", "develop", *IN[2:])
+        then = site.answer("/")[0]
+        off = site.invoke("app.maintenance", "--off", *IN)
+        wait_until("the page's pods are gone", lambda: not site.pods_of("maintenance"), 300)
+        following.send(signal.SIGINT)
+        following.end()
+
+    assert (on.code, deployed.code, off.code) == (0, 0, 0), on.stderr + deployed.stderr + off.stderr
+    assert of_workers == [[], [], []]
+    assert "studies.tasks.send_mail" in following.printed
+    assert "succeeded in 2" in following.printed
+    assert web
+    assert (page.status, page.headers["Retry-After"], page.headers["Cache-Control"]) == (
+        503,
+        "300",
+        "no-store",
+    )
+    assert b"Back at &lt;10:00&gt;." in shown
+    assert then == 503
+    assert set(seen) == {200, 503}, seen
+    assert site.answer("/")[0] == 200
+    assert pods(site, "worker")
 
 
 def jobs(site: Site) -> list[str]:
