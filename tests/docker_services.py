@@ -288,10 +288,11 @@ class RegistryProcess:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def start(self) -> None:
+    def start(self, *, outlives: bool = False) -> None:
+        """Start it; `outlives` where it serves other runs too, so that Ctrl-C in this one does not end it."""
         log = (self.folder / "log").open("wb")
         argv = (require("docker-registry", "docker-registry"), "serve", str(self.folder / "config.yml"))
-        self.process = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
+        self.process = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=outlives)
         deadline = time.monotonic() + SECONDS_TO_START
         while not _listens(self.port):
             assert self.process.poll() is None, (self.folder / "log").read_text()
@@ -345,7 +346,7 @@ def _start_kept_registry() -> None:
     served = RegistryProcess(CONTENT, free_port() if not port or _listens(port) else port)
     known.write_text(str(served.port))
     (CONTENT / "config.yml").write_text(_registry_config(served, "", read_only=False))
-    served.start()
+    served.start(outlives=True)
 
 
 def _end_kept_registry() -> None:
