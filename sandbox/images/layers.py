@@ -79,11 +79,11 @@ class Layer:
 
 
 def digest_of(path: Path) -> str:
-    """A digest of a file, or of a folder's files with their names."""
+    """A digest of a file and of whether it may be run, or of a folder's files with their names."""
     if path.is_symlink():
         return f"link-{path.readlink()}"
     if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return f"{_mode(path):o}-{hashlib.sha256(path.read_bytes()).hexdigest()}"
     inside = [one for one in sorted(path.rglob("*")) if "__pycache__" not in one.parts]
     files = [one for one in inside if one.is_symlink() or one.is_file()]
     listed = [(str(one.relative_to(path)), digest_of(one)) for one in files]

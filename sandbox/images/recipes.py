@@ -25,8 +25,12 @@ class Recipe:
 
 
 def apt(*packages: str) -> str:
-    """The lines that install packages of the distribution."""
-    return f"apt-get update -qq\napt-get install -qq -y --no-install-recommends {' '.join(packages)}\n"
+    """The lines that install packages of the distribution.
+
+    Files are not synced to the disk one by one: a layer that is cut off is made again.
+    """
+    options = "-qq -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io"
+    return f"apt-get update -qq\napt-get install {options} {' '.join(packages)}\n"
 
 
 TRIXIE = Layer("base-trixie", suite="trixie", packages=("ca-certificates", "netbase"))
@@ -55,15 +59,13 @@ POSTGRES = Layer(
     "postgres",
     apt("postgresql", "netcat-openbsd")
     + "ln -s /usr/lib/postgresql/*/bin/* /usr/local/bin/\nrm -rf /var/lib/postgresql/*\n"
-    + NO_COMPILER
-    + "chmod +x /usr/local/bin/start-postgres\n",
+    + NO_COMPILER,
     TRIXIE,
     files={"/usr/local/bin/start-postgres": FILES / "start-postgres"},
 )
 DOCKER = Layer(
     "docker",
-    apt("docker.io", "docker-cli", "iptables", "openssl", "pigz", "xz-utils", "e2fsprogs")
-    + "chmod +x /usr/local/bin/dockerd-entrypoint.sh\n",
+    apt("docker.io", "docker-cli", "iptables", "openssl", "pigz", "xz-utils", "e2fsprogs"),
     TRIXIE,
     files={"/usr/local/bin/dockerd-entrypoint.sh": FILES / "dockerd-entrypoint.sh"},
 )

@@ -31,8 +31,10 @@ def test_a_layer_changes_with_what_goes_into_it(tmp_path: Path) -> None:
     keys = [first, *(other.key for other in others)]
     file.write_text("two")
     keys.append(replace(layer).key)
+    file.chmod(0o755)
+    keys.append(replace(layer).key)
 
-    assert len(set(keys)) == 2 + len(others)
+    assert len(set(keys)) == 3 + len(others)
 
 
 def test_a_layer_stays_the_same_while_its_recipe_does(tmp_path: Path) -> None:
