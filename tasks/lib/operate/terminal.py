@@ -15,8 +15,6 @@ from tasks.lib.cluster import kubectl, rbac
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.deploy.maintenance import is_of
 from tasks.lib.deploy.objects import is_going
-from tasks.lib.deploy.rollout import diagnose
-from tasks.lib.deploy.rollout.readiness import condition
 from tasks.lib.errors import Failure, UsageError, nearest
 from tasks.lib.operate import permissions, workloads
 from tasks.lib.render import kustomize
@@ -157,7 +155,7 @@ def choose(pods: Sequence[Json], wanted: Wanted, environment: Environment, image
     if not running:
         raise Failure(
             f"Container {name} of pod {pod['metadata']['name']} does not run.",
-            _reason(pod),
+            workloads.why_not_ready(pod),
             f"./inv app.logs {wanted.workload} --environment {environment.name} shows what it wrote.",
         )
     return Place(pod["metadata"]["name"], name, str(running[0].get("containerID", "")))
@@ -208,23 +206,14 @@ def _named(pods: Sequence[Json], wanted: Wanted) -> Json:
 
 
 def _ready(pods: Sequence[Json], wanted: Wanted, environment: Environment) -> Json:
-    ready = [pod for pod in pods if condition(pod, "Ready").get("status") == "True" and not is_going(pod)]
-    if not ready:
-        raise Failure(
-            f"No pod of {wanted.workload} is ready in {environment.name}.",
-            "\n".join(_reason(pod) for pod in pods) or "It has no pods.",
-            f"./inv status --environment {environment.name} shows why; "
-            "--pod NAME takes one that runs without being ready.",
-        )
-    return max(ready, key=lambda pod: (str(pod["metadata"]["creationTimestamp"]), pod["metadata"]["name"]))
-
-
-def _reason(pod: Json) -> str:
-    """Why a pod is not ready."""
-    if found := diagnose.of_pod({**pod, "kind": "Pod"}):  # a list leaves the kind out
-        return str(found[0])
-    why = "it is being removed" if is_going(pod) else condition(pod, "Ready").get("message")
-    return f"pod {pod['metadata']['name']}: {why or (pod.get('status') or {}).get('phase', 'Pending')}"
+    if pod := workloads.newest_ready(pods):
+        return pod
+    raise Failure(
+        f"No pod of {wanted.workload} is ready in {environment.name}.",
+        "\n".join(workloads.why_not_ready(pod) for pod in pods) or "It has no pods.",
+        f"./inv status --environment {environment.name} shows why; "
+        "--pod NAME takes one that runs without being ready.",
+    )
 
 
 def _container(pod: Json, name: str, image: str) -> str:

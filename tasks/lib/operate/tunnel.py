@@ -16,10 +16,8 @@ from tasks.lib.background import Background
 from tasks.lib.cluster import kubectl
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.kubectl import Kubectl
-from tasks.lib.deploy.objects import is_going
-from tasks.lib.deploy.rollout import diagnose
-from tasks.lib.deploy.rollout.readiness import condition
 from tasks.lib.errors import Failure, TimedOut, UsageError
+from tasks.lib.operate import workloads
 from tasks.lib.settings.model import Environment
 
 ADDRESS: Final = "127.0.0.1"
@@ -128,15 +126,13 @@ def choose(service: Json, pods: Sequence[Json], environment: Environment) -> Doo
         Failure: none is ready.
 
     """
-    ready = [pod for pod in pods if condition(pod, "Ready").get("status") == "True" and not is_going(pod)]
-    if not ready:
-        reasons = [f"{pod['metadata']['name']}: {_reason(pod)}" for pod in pods]
+    pod = workloads.newest_ready(pods)
+    if pod is None:
         raise Failure(
             f"No pod behind Service {service['metadata']['name']} is ready.",
-            "\n".join(reasons) or "It has no pods.",
+            "\n".join(workloads.why_not_ready(pod) for pod in pods) or "It has no pods.",
             f"./inv status --environment {environment.name} shows why.",
         )
-    pod = max(ready, key=lambda one: (str(one["metadata"]["creationTimestamp"]), one["metadata"]["name"]))
     return Door(str(pod["metadata"]["name"]), port_of(pod, service["spec"]["ports"][0]))
 
 
@@ -149,9 +145,3 @@ def port_of(pod: Json, port: Json) -> int:
         for one in container.get("ports") or []
     }
     return int(str(named.get(target, target)))
-
-
-def _reason(pod: Json) -> str:
-    if found := diagnose.of_pod(pod):
-        return str(found[0])
-    return str(condition(pod, "Ready").get("message") or (pod.get("status") or {}).get("phase", "Pending"))

@@ -8,6 +8,9 @@ from tasks.lib.cluster import gke
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.maintenance import is_page, runs
+from tasks.lib.deploy.objects import is_going
+from tasks.lib.deploy.rollout import diagnose
+from tasks.lib.deploy.rollout.readiness import condition
 from tasks.lib.errors import UsageError, nearest
 from tasks.lib.redaction import Redactor
 from tasks.lib.secrets import sensitive
@@ -94,6 +97,24 @@ def belongs(pod: Json, found: Iterable[Json]) -> bool:
     """Whether a pod is one of a workload's, by its selector."""
     labels = (pod["metadata"].get("labels") or {}).items()
     return any(labels >= (one["spec"]["selector"].get("matchLabels") or {}).items() for one in found)
+
+
+def newest_ready(pods: Iterable[Json]) -> Json | None:
+    """The newest pod that is ready and stays; None where none is."""
+    ready = [pod for pod in pods if condition(pod, "Ready").get("status") == "True" and not is_going(pod)]
+    return max(ready, key=lambda pod: _age(pod["metadata"]), default=None)
+
+
+def why_not_ready(pod: Json) -> str:
+    """Why a pod is not ready, with its name."""
+    if found := diagnose.of_pod({**pod, "kind": "Pod"}):  # a list leaves the kind out
+        return str(found[0])
+    why = "it is being removed" if is_going(pod) else condition(pod, "Ready").get("message")
+    return f"pod {pod['metadata']['name']}: {why or (pod.get('status') or {}).get('phase', 'Pending')}"
+
+
+def _age(metadata: Json) -> tuple[str, str]:
+    return str(metadata["creationTimestamp"]), str(metadata["name"])
 
 
 def _unknown(what: str, by_name: dict[str, Json], name: str) -> UsageError:

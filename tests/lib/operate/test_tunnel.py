@@ -53,7 +53,7 @@ def test_a_services_port_leads_to_the_containers(port: Any, number: int) -> None
 
 
 @pytest.mark.parametrize(
-    ("pods", "why"), [([], "It has no pods."), ([pod("a", ready=False)], "a: containers are starting")]
+    ("pods", "why"), [([], "It has no pods."), ([pod("a", ready=False)], "pod a: containers are starting")]
 )
 def test_without_a_ready_pod_the_reason_is_told(pods: Any, why: str) -> None:
     with pytest.raises(Failure, match="No pod behind Service staging-gcloud-sqlproxy is ready") as raised:
