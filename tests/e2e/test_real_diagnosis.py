@@ -1,5 +1,6 @@
 """Why workloads do not become ready, as a real kubelet and real containers say it."""
 
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -7,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from sandbox import processes
 from sandbox.containers import containerd, furnishing
-from sandbox.containers.place import LABEL, REAL
+from sandbox.containers.place import LABEL, NODE, REAL
 from tests.deployed import deploy
-from tests.real_node import IMAGE, Node, build_probe, real_node, without_the_sites_images
+from tests.real_node import IMAGE, Node, build_probe, real_node, wait_until, without_the_sites_images
 from tests.sandbox_case import Case, corner, merged
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500), pytest.mark.xdist_group("real_diagnosis")]
@@ -21,6 +23,8 @@ READY = {
     "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
 }
 NEVER_READY = {"httpGet": {"path": "/never", "port": 8080}, "periodSeconds": 1}
+# From how much free room on a kubelet calls a disk full.
+ENOUGH, FULL = "nodefs.available: 1%", "nodefs.available: 99%"
 # A failing state that may recover is waited for; here not for minutes.
 SHORT = {"INVOKE_TIME_LIMITS_ROLLOUT": "25s"}
 
@@ -158,3 +162,26 @@ def test_the_same_deployment_without_a_fault_is_deployed(case: Case) -> None:
     case.hold_only(deployment(Broken(())))
 
     assert deploy(case).code == 0
+
+
+def test_a_node_whose_disk_is_full_takes_no_pods(node: Node, case: Case) -> None:
+    """The last test: the node stays full for minutes, and has evicted what ran there."""
+    configuration = node.place.file("kubelet.yaml")
+    text = configuration.read_text()
+    assert ENOUGH in text
+    configuration.write_text(text.replace(ENOUGH, FULL))
+    processes.signal_to(node.program("node-kubelet"), signal.SIGKILL)
+    wait_until("the node says so", lambda: conditions(node)["DiskPressure"] == "True", 300)
+    case.hold_only(deployment(Broken((), {"env": [{"name": "NEW", "value": "1"}]})))
+
+    done = deploy(case, INVOKE_TIME_LIMITS_SCHEDULING="5s")
+
+    assert done.code == 1, done.stderr
+    assert "Unschedulable: no node can take the pod; an autoscaler may add one" in done.stderr
+    assert "1 node(s) had untolerated taint(s)" in done.stderr  # the scheduler does not say which
+
+
+def conditions(node: Node) -> dict[str, str]:
+    found = node.api.get(f"/api/v1/nodes/{NODE}")
+    assert found
+    return {one["type"]: one["status"] for one in found["status"]["conditions"]}
