@@ -67,8 +67,9 @@ def entered(site: Site, *arguments: str) -> Iterator[Screen]:
 
 def test_a_terminal_in_a_pod_is_a_terminal(site: Site) -> None:
     with entered(site, "app.exec", "web", "--", "bash", "--norc") as screen:
-        screen.type("stty size\r")
-        screen.until(shows("30 100"))
+        # kubectl tells the size once the command runs, which may have asked by then.
+        screen.type("until [ \"$(stty size)\" = '30 100' ]; do sleep 0.1; done; echo si''zed\r")
+        screen.until(shows("sized"))
         screen.resize(132, 40)
         screen.type("until [ \"$(stty size)\" = '40 132' ]; do sleep 0.1; done; echo re''sized\r")
         screen.until(shows("resized"))
