@@ -16,8 +16,7 @@ from typing import Final
 from urllib.parse import quote
 
 from tasks.lib import process
-from tasks.lib.cluster import gke, kubectl, rbac
-from tasks.lib.cluster.api import Api
+from tasks.lib.cluster import gke, kubectl
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.files import write_atomically
 from tasks.lib.operate import permissions
@@ -100,7 +99,11 @@ def _opened(settings: Settings, environment: Environment, port: int) -> Iterator
     redactor = Redactor([found.password.reveal().decode(errors="replace")])
     with gke.reached(settings, environment) as connection, redactor.failures():
         gke.check_mark(connection.api, environment)
-        require(connection.api, environment)
+        permissions.require(
+            connection.api,
+            permissions.of_kubectl_port_forward(environment.namespace),
+            "forward a port to a pod",
+        )
         there = door(connection.api, environment, found.host)
         program, limit = kustomize.kubectl(settings), settings.time_limits.kubernetes
         with (
@@ -123,21 +126,6 @@ def require_psql(environment: Environment) -> None:
             "It is a part of PostgreSQL's client.",
             "Install it: apt-get install postgresql-client (macOS: brew install libpq). For other clients: "
             f"./inv database.connect --environment {environment.name} --port 5433",
-        )
-
-
-def require(api: Api, environment: Environment) -> None:
-    """Check that a tunnel may be opened.
-
-    Raises:
-        Failure: it may not; the message has the verb and the role.
-
-    """
-    if lacking := rbac.missing(api, permissions.of_kubectl_port_forward(environment.namespace)):
-        raise Failure(
-            "Missing permission to forward a port to a pod.",
-            "\n".join(f"missing: {one}" for one in lacking),
-            f"Ask a cluster administrator for the role {rbac.OPERATOR}: docs/deployer-role.yaml has it.",
         )
 
 

@@ -4,10 +4,12 @@ A deployer may all of it but `app.exec` and `database.connect`.  Tests run each 
 only this, and compare what was asked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tasks.lib.cluster.rbac import VERBS_OF_THE_LOCK, Permission
+from tasks.lib.cluster.api import Api
+from tasks.lib.cluster.rbac import OPERATOR, VERBS_OF_THE_LOCK, Permission, missing
+from tasks.lib.errors import Failure
 
 # By API group and resource, the verbs; of "*" in the whole cluster.
 Verbs = Mapping[tuple[str, str], tuple[str, ...]]
@@ -118,3 +120,18 @@ def _permissions(verbs: Verbs, namespace: str) -> list[Permission]:
         for (group, resource), named in verbs.items()
         for verb in named
     ]
+
+
+def require(api: Api, needed: Sequence[Permission], doing: str) -> None:
+    """Check that these are permitted; `doing` says what they are for.
+
+    Raises:
+        Failure: one is missing; the message has its verb, and the role that has it.
+
+    """
+    if lacking := missing(api, needed):
+        raise Failure(
+            f"Missing permission to {doing}.",
+            "\n".join(f"missing: {one}" for one in lacking),
+            f"Ask a cluster administrator for the role {OPERATOR}: docs/deployer-role.yaml has it.",
+        )

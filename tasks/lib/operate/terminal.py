@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tasks.lib import process, signals
-from tasks.lib.cluster import kubectl, rbac
+from tasks.lib.cluster import kubectl
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.deploy.maintenance import is_of
 from tasks.lib.deploy.objects import is_going
@@ -105,7 +105,9 @@ def run(
         raise UsageError("A workload and a command are needed.", "", f"For example: {example}")
     with workloads.reached(settings, environment) as (connection, _):
         [workload] = workloads.find(settings, environment, connection, [wanted.workload])
-        require(connection.api, environment)
+        permissions.require(
+            connection.api, permissions.of_kubectl_exec(environment.namespace), "run commands in pods"
+        )
         pods = f"/api/v1/namespaces/{environment.namespace}/pods"
         found, _ = connection.api.list(pods, doing="list pods")
         of_it = [pod for pod in found if workloads.belongs(pod, [workload])]
@@ -123,21 +125,6 @@ def run(
         if code == 0:
             stderr.end()
         return outcome(connection.api, pods, place, code, stderr.last)
-
-
-def require(api: Api, environment: Environment) -> None:
-    """Check that commands may be run in pods.
-
-    Raises:
-        Failure: they may not; the message has the verb and the role.
-
-    """
-    if lacking := rbac.missing(api, permissions.of_kubectl_exec(environment.namespace)):
-        raise Failure(
-            "Missing permission to run commands in pods.",
-            "\n".join(f"missing: {one}" for one in lacking),
-            f"Ask a cluster administrator for the role {rbac.OPERATOR}: docs/deployer-role.yaml has it.",
-        )
 
 
 def choose(pods: Sequence[Json], wanted: Wanted, environment: Environment, image: str) -> Place:
