@@ -17,6 +17,11 @@ from pathlib import Path
 import pyte
 
 
+def shows(text: str) -> Callable[[list[str]], bool]:
+    """Whether a line of the screen is just this text."""
+    return lambda screen: any(line.strip() == text for line in screen)
+
+
 class Screen:
     """A running program, and everything that its terminal showed.
 

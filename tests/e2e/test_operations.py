@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tests.builders import ROOT
 from tests.heard import until
 from tests.real_node import wait_until
 from tests.real_site import Site
-from tests.screen import Screen, on_screen
+from tests.screen import Screen, on_screen, shows
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800), pytest.mark.xdist_group("site")]
 
@@ -52,11 +52,6 @@ def pods(site: Site, name: str) -> list[str]:
     assert found
     alive = [one["metadata"] for one in found["items"] if "deletionTimestamp" not in one["metadata"]]
     return [one["name"] for one in alive if one["name"].startswith(f"staging-{name}-")]
-
-
-def shows(text: str) -> Callable[[list[str]], bool]:
-    """Whether a line of the screen is just this text."""
-    return lambda screen: any(line.strip() == text for line in screen)
 
 
 @contextmanager

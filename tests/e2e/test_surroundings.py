@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ from tests.builders import ROOT
 from tests.heard import Heard, heard
 from tests.ports import free_port
 from tests.real_node import CLUSTER, SPACE, Node, real_node, wait_until
-from tests.screen import Screen, on_screen
+from tests.screen import Screen, on_screen, shows
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800), pytest.mark.xdist_group("surroundings")]
 
@@ -192,11 +192,6 @@ def test_status_knows_the_database(site: Site) -> None:
     known = {one.name: one.problem for one in watching.status(site.node.state)}
 
     assert known[f"{CLUSTER}.node-cloud-sql"] == ""
-
-
-def shows(text: str) -> Callable[[list[str]], bool]:
-    """Whether a line of the screen is just this text."""
-    return lambda screen: any(line.strip() == text for line in screen)
 
 
 def prompting(screen: Screen) -> None:

@@ -47,6 +47,12 @@ class Kind:
 Kinds = Mapping[tuple[str, str], Kind]
 
 
+def listed(api: Api, kind: Kind, namespace: str, query: Mapping[str, str] | None = None) -> list[Json]:
+    """All objects of a kind in a namespace, each with the kind, which a list leaves out."""
+    items, _ = api.list(kind.path(namespace), doing=f"list {kind.plural}", query=query)
+    return [{**item, "apiVersion": kind.api_version, "kind": kind.kind} for item in items]
+
+
 def discover(api: Api) -> Kinds:
     """Every kind that the server serves, by `(apiVersion, kind)`: two requests."""
     return {

@@ -16,6 +16,7 @@ from typing import Any, Final
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.gke import Connection
+from tasks.lib.cluster.kinds import listed
 from tasks.lib.deploy import maintenance
 from tasks.lib.deploy.events import Notice, PhaseBegan, Record, Tell
 from tasks.lib.deploy.lock import lease
@@ -257,8 +258,7 @@ class Site:
     def _services(self) -> list[Json]:
         """Web's Services, whether they select it at this moment or before."""
         kind = self.connection.kinds["v1", "Service"]
-        items, _ = self.connection.api.list(kind.path(self.environment.namespace), doing="list services")
-        found = [{**item, "apiVersion": "v1", "kind": "Service"} for item in items]
+        found = listed(self.connection.api, kind, self.environment.namespace)
         return [one for one in found if maintenance.is_before(one, self.web) or maintenance.before(one)]
 
     @cached_property

@@ -17,6 +17,7 @@ from tasks.lib.cluster import gke
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.gke import Connection
+from tasks.lib.cluster.kinds import listed
 from tasks.lib.deploy import maintenance
 from tasks.lib.deploy.backup.cloud_sql import Backups, Run
 from tasks.lib.deploy.history import Release
@@ -189,10 +190,7 @@ def _list(connection: Connection, seen: Observed, places: Iterable[tuple[Key, st
 
 def _things(connection: Connection, key: Key, namespace: str) -> list[Json]:
     kind = connection.kinds[key]
-    items, _ = connection.api.list(
-        kind.path(namespace), doing=f"list {kind.plural}", query=SELECTORS.get(kind.kind)
-    )
-    return [{**item, "apiVersion": kind.api_version, "kind": kind.kind} for item in items]
+    return listed(connection.api, kind, namespace, SELECTORS.get(kind.kind))
 
 
 def commits_behind(settings: Settings, environment: Environment, commit: str) -> int | None:

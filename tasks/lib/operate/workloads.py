@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from tasks.lib.cluster import gke
+from tasks.lib.cluster import gke, kinds
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.maintenance import is_page, runs
@@ -44,12 +44,7 @@ def names(settings: Settings, environment: Environment) -> list[str]:
 
 def listed(connection: Connection, namespace: str) -> list[Json]:
     """All Deployments and StatefulSets of a namespace."""
-    found = []
-    for key in KINDS:
-        kind = connection.kinds[key]
-        items, _ = connection.api.list(kind.path(namespace), doing=f"list {kind.plural}")
-        found += [{**item, "apiVersion": kind.api_version, "kind": kind.kind} for item in items]
-    return found
+    return [one for key in KINDS for one in kinds.listed(connection.api, connection.kinds[key], namespace)]
 
 
 @contextmanager

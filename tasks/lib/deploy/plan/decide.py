@@ -7,7 +7,7 @@ from tasks.lib.background import side_by_side
 from tasks.lib.cluster.api import Api, Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.errors import ApiError
-from tasks.lib.cluster.kinds import Kind, Kinds
+from tasks.lib.cluster.kinds import Kind, Kinds, listed
 from tasks.lib.deploy.objects import (
     APPLIED,
     RAN,
@@ -115,11 +115,9 @@ def _read(api: Api, kind: Kind, namespace: str, refs: set[Ref], owner: str) -> d
     if few and not owner:
         return _get_each(api, kind, refs)
     query = {"labelSelector": f"{LABEL}={owner}"} if few else None
-    items, _ = api.list(kind.path(namespace), doing=f"list {kind.plural}", query=query)
-    things = ({**item, "apiVersion": kind.api_version, "kind": kind.kind} for item in items)
     found = {
         ref: thing
-        for thing in things
+        for thing in listed(api, kind, namespace, query)
         if (ref := ref_of(thing)) in refs or (owner and owner_of(thing) == owner)
     }
     return found | _get_each(api, kind, refs - found.keys()) if few else found

@@ -12,7 +12,7 @@ from tasks.lib.background import side_by_side
 from tasks.lib.cluster import gke
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.endpoint import CONNECTIONS
-from tasks.lib.cluster.kinds import Kind
+from tasks.lib.cluster.kinds import Kind, listed
 from tasks.lib.deploy import deploy as steps
 from tasks.lib.deploy import session as sessions
 from tasks.lib.deploy.events import Notice, PhaseBegan, Record, Tell
@@ -249,8 +249,7 @@ def _of_kinds_that_went(planned: Planned, session: Session, namespace: str) -> d
 
     def read(kind: Kind) -> list[Json]:
         query = {"labelSelector": f"{LABEL}={session.owner}"}
-        items, _ = session.api.list(kind.path(namespace), doing=f"list {kind.plural}", query=query)
-        return [{**item, "apiVersion": kind.api_version, "kind": kind.kind} for item in items]
+        return listed(session.api, kind, namespace, query)
 
     found = side_by_side(read, gone, CONNECTIONS)
     return {ref_of(one): one for part in found for one in part}

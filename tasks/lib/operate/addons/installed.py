@@ -8,6 +8,7 @@ from typing import Final
 from tasks.lib.background import side_by_side
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.gke import Connection
+from tasks.lib.cluster.kinds import listed
 from tasks.lib.deploy.objects import Ref, ref_of
 from tasks.lib.deploy.rollout.readiness import State, readiness
 from tasks.lib.errors import Failure
@@ -58,9 +59,7 @@ def _listed(connection: Connection, keys: Iterable[tuple[str, str]], namespace: 
     kinds = [kind for key in keys if (kind := connection.kinds.get(key))]
 
     def read(number: int) -> list[Json]:
-        kind = kinds[number]
-        items, _ = connection.api.list(kind.path(namespace), doing=f"list {kind.plural}")
-        return [{**item, "apiVersion": kind.api_version, "kind": kind.kind} for item in items]
+        return listed(connection.api, kinds[number], namespace)
 
     return [one for part in side_by_side(read, range(len(kinds)), len(kinds)) for one in part]
 
