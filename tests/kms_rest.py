@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -11,6 +10,7 @@ from google.cloud.kms_v1 import types
 
 from sandbox import http
 from tests.kms_process import KmsProcess
+from tests.serving import answering
 
 REQUESTS: dict[str, Any] = {"encrypt": types.EncryptRequest, "decrypt": types.DecryptRequest}
 
@@ -31,10 +31,5 @@ def served(kms: KmsProcess, email: str) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
+        yield f"http://127.0.0.1:{server.server_port}/"
