@@ -20,7 +20,9 @@ from tasks.lib.errors import Failure
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # A signal repeated within this many seconds counts once: `timeout` and closing terminals send it twice.
 ONCE = 1.0
-LONGEST_WAIT = 3600.0  # a queue does not accept infinity
+# A signal that comes just before a wait begins does not end it: Python calls the handler once the main thread
+# goes on.  So no wait is longer than this many seconds.
+LONGEST_WAIT = 1.0
 
 
 class Terminated(KeyboardInterrupt):

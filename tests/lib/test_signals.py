@@ -17,6 +17,7 @@ from tasks.lib import signals
 from tasks.lib.background import Background, call, side_by_side
 from tasks.lib.errors import TimedOut
 from tasks.lib.signals import Event, Terminated, check, exit_code, limited, raised, uninterrupted, unwinding
+from tests.missed_signal import missed
 
 ENDING = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
 NEVER = threading.Event()
@@ -66,6 +67,11 @@ def test_a_signal_ends_every_kind_of_wait(
     assert exit_code(caught.value) == 128 + number
     assert isinstance(caught.value, Terminated) == (number != signal.SIGINT)
     assert signal.getsignal(number) is before
+
+
+def test_a_signal_just_before_the_wait_ends_it() -> None:
+    with pytest.raises(Terminated), unwinding(), missed(signal.SIGTERM):
+        signals.until(lambda: False, seconds=60)
 
 
 def test_the_program_continues_until_it_waits_or_checks() -> None:

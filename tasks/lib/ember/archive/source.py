@@ -14,7 +14,7 @@ from typing import IO, Protocol, cast
 
 from msgspec import Struct
 
-from tasks.lib import signals
+from tasks.lib.background import call
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.settings.ember import Limits
 
@@ -142,8 +142,7 @@ def open_archive(source: str, limits: Limits) -> Archive:
     try:
         if path.is_dir():
             return Folder(path)
-        with signals.raised():  # a pipe may have no writer for long
-            file = path.open("rb")
+        file = call(path.open, "rb")  # a pipe may have no writer for long
     except FileNotFoundError as error:
         raise UsageError(f"There is no archive {source}.", "", KNOWN) from error
     except (OSError, ValueError) as error:
@@ -214,8 +213,8 @@ class _Limited:
         self._left = left
 
     def read(self, size: int) -> bytes:
-        with signals.raised():  # a pipe may have nothing for long
-            data = self._stream.read(size)
+        # A pipe may have nothing for long; a buffered stream would hold a lock that Python wants at its exit.
+        data = call(os.read, self._stream.fileno(), size)
         self._left -= len(data)
         if self._left < 0:
             raise Failure(

@@ -1,18 +1,24 @@
 """What archives are read as."""
 
-import io
+import os
+import signal
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from tasks.lib import signals
 from tasks.lib.ember.archive.inventory import inspect
 from tasks.lib.ember.archive.source import FILE, Archive, open_archive, present, spooled
 from tasks.lib.errors import Failure, UsageError
 from tests.builders import checked_in_settings
 from tests.lib.ember import archives
+from tests.missed_signal import missed
 
 EMBER = checked_in_settings().ember
 FILES = {"index.html": b"<html>", "assets/app.js": b"let a;" * 5000, "sounds/x.wav": bytes(range(256)) * 9000}
@@ -90,15 +96,42 @@ def test_missing_archive_option_is_bad_usage() -> None:
         open_archive("", EMBER.limits)
 
 
-def test_standard_input_is_copied_as_it_came() -> None:
+@contextmanager
+def stream(folder: Path, data: bytes) -> Iterator[IO[bytes]]:
+    """Standard input with `data`."""
+    (folder / "stdin").write_bytes(data)
+    with (folder / "stdin").open("rb") as file:
+        yield file
+
+
+def test_standard_input_is_copied_as_it_came(tmp_path: Path) -> None:
     data = archives.tar_gz(FILES)
-    assert spooled(io.BytesIO(data), EMBER.limits).read() == data
+    with stream(tmp_path, data) as file:
+        assert spooled(file, EMBER.limits).read() == data
 
 
-def test_standard_input_is_bounded() -> None:
+def test_standard_input_is_bounded(tmp_path: Path) -> None:
     limits = checked_in_settings(ember={"limits": {"total_size": "1000B"}}).ember.limits
-    with pytest.raises(Failure, match="standard input is refused"):
-        spooled(io.BytesIO(bytes(1001)), limits)
+    with stream(tmp_path, bytes(1001)) as file, pytest.raises(Failure, match="standard input is refused"):
+        spooled(file, limits)
+
+
+def test_a_signal_just_before_a_pipe_is_opened_ends_the_wait(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "app.zip")
+    with pytest.raises(signals.Terminated), signals.unwinding(), missed(signal.SIGTERM):
+        open_archive(str(tmp_path / "app.zip"), EMBER.limits)
+
+
+def test_a_signal_just_before_a_pipe_is_read_ends_the_wait() -> None:
+    reading, writing = os.pipe()
+    with (
+        os.fdopen(reading, "rb") as file,
+        os.fdopen(writing, "wb"),
+        pytest.raises(signals.Terminated),
+        signals.unwinding(),
+        missed(signal.SIGTERM),
+    ):
+        spooled(file, EMBER.limits)
 
 
 def test_standard_input_is_always_there(tmp_path: Path) -> None:
@@ -107,11 +140,13 @@ def test_standard_input_is_always_there(tmp_path: Path) -> None:
     assert not present(str(tmp_path / "none.zip"))
 
 
-def test_standard_input_without_room_for_it_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_without_room_for_it_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The device that is always full.
     monkeypatch.setattr(tempfile, "TemporaryFile", partial(Path("/dev/full").open, "r+b", buffering=0))
-    with pytest.raises(Failure, match="could not be copied to a temporary file") as caught:
-        spooled(io.BytesIO(b"PK"), EMBER.limits)
+    with stream(tmp_path, b"PK") as file, pytest.raises(Failure, match="could not be copied") as caught:
+        spooled(file, EMBER.limits)
     assert "No space left on device" in caught.value.why
 
 
