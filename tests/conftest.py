@@ -51,11 +51,13 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave tests that need a service to the e2e session, wherever they stand, and all of tests/e2e.
 
+    Long ones come first: begun last, each would keep one worker busy while the others have nothing left to do.
     LOOKIT_ORDER=SEED shuffles them, in every worker alike (tests/flaky.py).
     """
     for item in items:
         if SERVICES & set(getattr(item, "fixturenames", ())) or item.path.is_relative_to(E2E):
             item.add_marker(pytest.mark.e2e)
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
     if seed := os.environ.get("LOOKIT_ORDER"):
         random.Random(seed).shuffle(items)
 

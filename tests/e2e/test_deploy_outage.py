@@ -128,6 +128,7 @@ def make_room(case: Case) -> None:
         ask("maintenance/alarm", action="DEACTIVATE", **alarm)
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("own_sandbox")
 def test_a_full_etcd_stops_the_deploy_and_a_rerun_finishes(case: Case) -> None:
     with room_again(case):

@@ -64,6 +64,7 @@ def test_one_table_updates_in_place_and_leaves_only_the_summary(environment: Cas
     assert not screen.cursor_hidden
 
 
+@pytest.mark.long
 def test_the_terminal_is_restored_after_every_deploy(environment: Case) -> None:
     environment.behave("Deployment", "web", "never-ready")
     assert_ctrl_c_on_a_narrow_and_low_terminal(environment)

@@ -95,6 +95,7 @@ PODS = [
 ]
 
 
+@pytest.mark.long
 def test_a_workload_that_cannot_start_fails_at_once(
     environment: Case,
 ) -> None:

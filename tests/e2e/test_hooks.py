@@ -34,6 +34,7 @@ def hooked(case: Case, **hooks: list[str]) -> Hooked:
     return made
 
 
+@pytest.mark.long
 def test_hooks_run_and_a_failing_webhook_is_retried(environment: Case, slack: Receiver) -> None:
     case = hooked(
         environment, before_deploy=["settings --json"],

@@ -134,6 +134,7 @@ def seal(corner: OwnKey, value: str) -> None:
     corner.seal(**{f"{SECRET}.env": Secret("".join(f"{key}{value}\n" for key in keys).encode())})
 
 
+@pytest.mark.long
 @pytest.mark.timeout(2400)  # two dozen deploys, plans and looks at releases, one after another
 def test_the_canary_is_found_nowhere_but_in_the_secret(environment: Case, tmp_path: Path) -> None:
     corner = OwnKey(environment.sandbox, environment.folder, environment.name)

@@ -237,6 +237,7 @@ def test_workers_that_cannot_start_keep_the_page(environment: Case) -> None:
 WRITES = r"(PATCH|POST|DELETE) .*(configmaps|deployments|services|statefulsets)/"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("option", ["--on", "--off"])
 def test_killed_at_any_request_it_is_known_and_goes_on(

@@ -242,8 +242,9 @@ AFTER_A_KILL = [
     ("an activation was killed", "prune", "store"), ("an activation was killed", "store", "activate"),
     ("an activation was killed", "store", "roll_back"), ("an activation was killed", "store", "store"),
 ]  # fmt: skip
+LONG = {("prune", "upload"), ("prune", "prune")}
 CASES = [
-    pytest.param(*case, marks=() if case in QUICK else SLOW)
+    pytest.param(*case, marks=() if case in QUICK else (*SLOW, pytest.mark.long) if case[1:] in LONG else SLOW)
     for case in (
         *((start, *pair) for start in ("active before", "no page", "a page in place") for pair in PAIRS), *AFTER_A_KILL
     )
