@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from sandbox.containers.place import Place
 from sandbox.controlplane import Cluster, port_name
 from sandbox.images import making, site
 from sandbox.images.archive import Image
+from tasks.lib.background import Background
 
 if TYPE_CHECKING:
     from tasks.lib.settings.model import Settings
@@ -80,5 +82,10 @@ def obtain(settings: "Settings", folder: Path, commit: str, source: Path | None 
     to_make = making.folder() if source or not making.has_all(site.all_recipes()) else None
     checks.require(checks.look(folder, to_make))
     cache = binaries.cache_folder()
-    tools, images = packages.obtain(cache), site.images(settings, commit, source)
-    return Equipment(programs.obtain(cache), tools, packages.container(tools), images)
+    tools = packages.obtain(cache)
+    # Images wait for the network while Go has the processor, in the main thread, where a signal ends it.
+    images = Background(partial(site.images, settings, commit, source))
+    if source:
+        images.wait()  # what is wrong with it is said first
+    obtained = programs.obtain(cache)
+    return Equipment(obtained, tools, packages.container(tools), images.wait())

@@ -35,19 +35,25 @@ def proxy_image() -> str:
     return f"gcr.io/cloud-sql-connectors/cloud-sql-proxy:{version.removeprefix('v')}"
 
 
+def kubernetes_programs() -> list[Program]:
+    """Those of the control plane, with kubelet and kube-proxy."""
+    return binaries.programs(KUBERNETES, {**binaries.PACKAGES, **PACKAGES})
+
+
 def released() -> list[Program]:
     """All programs of the sandbox, those of the control plane too, that have official releases."""
-    kubernetes = {**binaries.PACKAGES, **PACKAGES}
-    return [one for one in [*binaries.programs(KUBERNETES, kubernetes), *others()] if one.version]
+    return [one for one in [*kubernetes_programs(), *others()] if one.version]
 
 
 def obtain(cache: Path) -> Mapping[str, Path]:
     """The path of each program, by name; those missing are installed into `cache` first.
 
+    Those of the control plane are too: Go builds all of Kubernetes at once in less time.
+
     Raises:
         Failure: one was not found and could not be built; it says what to do.
 
     """
-    kubernetes = binaries.obtain(KUBERNETES, cache, binaries.programs(KUBERNETES, PACKAGES))
+    kubernetes = binaries.obtain(KUBERNETES, cache, kubernetes_programs())
     own = binaries.obtain(OTHERS, cache, others())
     return {**kubernetes, **own, **binaries.obtain(PROXY, cache, [proxy()])}

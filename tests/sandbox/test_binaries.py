@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import binaries, building, downloads
+from sandbox.containers import programs
 from sandbox.preparing import FILES
 from tasks.lib import console
 from tasks.lib.errors import Failure, TimedOut
@@ -151,14 +152,15 @@ def test_a_failed_build_shows_the_compiler_output(tmp_path: Path, monkeypatch: p
 
 @pytest.fixture
 def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A go command that makes every program of the control plane, whatever is asked for."""
+    """A go command that makes every program, whatever is asked for; what it was asked stands in the file `asked`."""
     go = tmp_path / "bin" / "go"
     program(go, "go version go1.26.0 linux/amd64")
     go.write_text(
         go.read_text()
-        + '[ $1 = version ] && exit\nmkdir -p "$GOBIN"\n'
+        + f'[ $1 = version ] && exit\nmkdir -p "$GOBIN"\necho "$*" >> {tmp_path / "asked"}\n'
         + "echo 'go: downloading k8s.io/api v0.36.3' >&2\n"
-        + "for name in server kube-apiserver kube-controller-manager kube-scheduler kwok\n"
+        + "for name in server kube-apiserver kube-controller-manager kube-scheduler kwok "
+        + "kubelet kube-proxy coredns pause cloud-sql-proxy\n"
         + 'do echo "built $name" >"$GOBIN/$name"\ndone\n'
     )
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
@@ -180,6 +182,16 @@ def test_what_was_built_is_kept_and_not_built_again(
     monkeypatch.setenv("PATH", "/nonexistent")
     assert binaries.obtain(MODULE, tmp_path / "cache") == built
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("cut_off", "go")
+def test_all_of_kubernetes_is_built_at_once_for_a_real_node(tmp_path: Path) -> None:
+    found = programs.obtain(tmp_path / "cache")
+
+    first, *others = (tmp_path / "asked").read_text().splitlines()
+    assert all(package in first for package in (*programs.PACKAGES.values(), *binaries.PACKAGES.values()))
+    assert len(others) == 2
+    assert {"kubelet", "kube-proxy", "coredns", "pause", "cloud-sql-proxy"} < set(found)
 
 
 def test_a_release_is_preferred_to_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
