@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,21 @@ ROOM_TO_MAKE = 3 * 1024**3
 # File systems that overlayfs writes to; others may as well, but not overlay itself and network file systems.
 UNFIT = frozenset({"overlay", "aufs", "nfs", "nfs4", "9p", "fuse", "vboxsf", "cifs"})
 HIDDEN = (Path("/var"), Path("/run"))
+# What a container may forbid in spite of all capabilities: namespaces, mounts in them, and links.
+ATTEMPT = (
+    *(
+        "unshare",
+        "--net",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "--propagation=slave",
+    ),
+    *("sh", "-ec", "mount -t tmpfs tmpfs /run; ip link add lookit0 type veth peer name lookit1"),
+)
+SECONDS_FOR_IT = 120
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,7 @@ class Machine:
         state: the sandbox's folder.
         images: where images are going to be made; none where all of them are there.
         has_keyring: whether the keys of Debian's archive are there.
+        refused: why namespaces such as a node's could not be made; empty where they could, or were not tried.
 
     """
 
@@ -74,6 +91,7 @@ class Machine:
     state: Folder
     images: Folder | None = None
     has_keyring: bool = True
+    refused: str = ""
 
     def has(self, bit: int) -> bool:
         """Whether this process has the capability with that bit."""
@@ -82,10 +100,15 @@ class Machine:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is missing, and how to get it."""
+    """What is missing, and how to get it; `package` is that of Debian and Ubuntu, where one brings it."""
 
     what: str
     fix: str
+    package: str = ""
+
+
+def _of_package(what: str, package: str) -> Problem:
+    return Problem(what, f"Debian, Ubuntu: apt-get install {package}", package)
 
 
 def look(folder: Path, images: Path | None = None) -> Machine:
@@ -102,7 +125,18 @@ def look(folder: Path, images: Path | None = None) -> Machine:
         state=_look_at(folder),
         images=_look_at(images) if images else None,
         has_keyring=KEYRING.exists(),
+        refused=attempt(ATTEMPT) if linux and os.geteuid() == 0 else "",
     )
+
+
+def attempt(argv: Sequence[str]) -> str:
+    """Why a command fails; empty where it does not."""
+    env = {**os.environ, "PATH": _path()}
+    try:
+        done = subprocess.run(argv, capture_output=True, timeout=SECONDS_FOR_IT, check=False, env=env)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return "" if done.returncode == 0 else done.stderr.decode(errors="replace").strip() or "It says nothing."
 
 
 def _look_at(folder: Path) -> Folder:
@@ -123,10 +157,17 @@ def problems(machine: Machine) -> Iterator[Problem]:
         yield Problem(
             "Only root may make namespaces and control groups.", "Run the command as root, e.g. with sudo -E."
         )
-    yield from _of_kernel(machine)
-    for name, package in PROGRAMS.items():
-        if name not in machine.programs:
-            yield Problem(f"{name} is not installed.", f"Debian, Ubuntu: apt-get install {package}")
+    missing = [
+        _of_package(f"{name} is not installed.", package)
+        for name, package in PROGRAMS.items() if name not in machine.programs
+    ]  # fmt: skip
+    found = [*_of_kernel(machine), *missing]
+    yield from found
+    if machine.refused and not found:
+        yield Problem(
+            f"Namespaces of a node cannot be made: {machine.refused}",
+            "In a container: run that with --privileged.",
+        )
     yield from _of_folder(machine.state)
     if machine.images:
         yield from _of_making(machine, machine.images)
@@ -185,14 +226,10 @@ def _of_folder(folder: Folder) -> Iterator[Problem]:
 
 def _of_making(machine: Machine, folder: Folder) -> Iterator[Problem]:
     if DEBOOTSTRAP not in machine.programs:
-        yield Problem(
-            "debootstrap, which makes images, is not installed.",
-            "Debian, Ubuntu: apt-get install debootstrap",
-        )
+        yield _of_package("debootstrap, which makes images, is not installed.", DEBOOTSTRAP)
     if not machine.has_keyring:
-        yield Problem(
-            f"{KEYRING} is missing: an image's packages are checked with it.",
-            "Debian, Ubuntu: apt-get install debian-archive-keyring",
+        yield _of_package(
+            f"{KEYRING} is missing: an image's packages are checked with it.", "debian-archive-keyring"
         )
     if _is_unfit(folder):
         yield Problem(

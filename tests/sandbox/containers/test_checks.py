@@ -38,6 +38,8 @@ def test_a_machine_that_has_all_passes() -> None:
         (replace(GOOD, controllers=frozenset({"cpu"})), "Control groups lack memory, pids.", "/sys/fs/cgroup"),
         (replace(GOOD, may_make_groups=False), "Control groups cannot be made in /sys/fs/cgroup.", "--privileged"),
         (replace(GOOD, programs=GOOD.programs - {"ip"}), "ip is not installed.", "apt-get install iproute2"),
+        (replace(GOOD, refused="unshare: mount /proc failed: Operation not permitted"),
+         "Namespaces of a node cannot be made: unshare: mount /proc failed: Operation not permitted", "--privileged"),
         (replace(GOOD, state=replace(STATE, path=Path("/var/s"))),
          "The sandbox's folder lies in /var, of which a node has its own.", "INVOKE_SANDBOX_STATE"),
         (replace(GOOD, state=replace(STATE, file_system="overlay")),
@@ -74,6 +76,18 @@ def test_all_problems_are_told_at_once() -> None:
     assert failure.value.what == "A real node cannot run on this machine."
     assert len(failure.value.why.splitlines()) == 2
     assert failure.value.next_step.endswith("Without --containers the sandbox runs everywhere on Linux.")
+
+
+def test_what_was_tried_in_vain_is_told_only_where_all_else_is_there() -> None:
+    (found,) = problems(replace(GOOD, refused="unshare: not found", programs=GOOD.programs - {"unshare"}))
+
+    assert (found.what, found.package) == ("unshare is not installed.", "util-linux")
+
+
+def test_an_attempt_says_why_it_fails() -> None:
+    assert checks.attempt(("true",)) == ""
+    assert checks.attempt(("sh", "-c", "echo 'mount: denied' >&2; exit 32")) == "mount: denied"
+    assert "nosuch" in checks.attempt(("nosuch",))
 
 
 def test_another_system_is_all_there_is_to_say() -> None:
