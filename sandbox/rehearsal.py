@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sandbox.steps import Outcome, Step, run_all
+from tasks.lib import signals
 from tasks.lib.background import call
 from tasks.lib.errors import Failure
+from tasks.lib.retry import Attempts
 from tasks.lib.settings.reader import Layer, read
 
 if TYPE_CHECKING:
@@ -151,7 +153,9 @@ class Rehearsal:
         node = place.read(place.folder_of(lifecycle.state(self.plain).cluster(cluster)))
         host, port = site_of([one.content for one in self.rendered.documents])
         url = f"http://{node.address}:{port}/"
-        answer = _asked(url, self.settings.time_limits.storage_attempt, {"Host": host})
+        # kube-proxy hears a moment later of a pod that is ready.
+        attempts = Attempts(self.settings.time_limits.sandbox)
+        answer = asked(url, self.settings.time_limits.storage_attempt, attempts, {"Host": host})
         if answer.status_code != OK:
             raise Failure(f"The site answers {answer.status_code} at {url} for {host}.",
                           next_step="./inv app.logs shows what it says.")  # fmt: skip
@@ -159,20 +163,32 @@ class Rehearsal:
 
     def open_url(self) -> str:
         """Ask for the app's page as a visitor would; a Failure where it is not served as a page."""
-        answer = _asked(self.url, self.settings.time_limits.storage_attempt, {})
+        answer = asked(self.url, self.settings.time_limits.storage_attempt, Attempts(most=1))
         kind = answer.headers.get("content-type", "")
         if answer.status_code != OK or not kind.startswith("text/html"):
             raise Failure(f"{self.url} answers {answer.status_code} with content type {kind!r}.")
         return f"{answer.status_code} {kind}"
 
 
-def _asked(url: str, time_limit: float, headers: Mapping[str, str]) -> "requests.Response":
+def asked(
+    url: str, time_limit: float, attempts: Attempts, headers: Mapping[str, str] | None = None
+) -> "requests.Response":
+    """What a URL answers, asked again while nobody answers and `attempts` are left.
+
+    Raises:
+        Failure: nobody answered.
+
+    """
     import requests
 
-    try:
-        return call(requests.get, url, timeout=time_limit, headers=headers)
-    except requests.RequestException as error:
-        raise Failure(f"{url} does not answer.", str(error), "./inv sandbox.status") from error
+    while True:
+        try:
+            return call(requests.get, url, timeout=time_limit, headers=headers)
+        except requests.RequestException as error:
+            pause = attempts.pause()
+            if pause is None:
+                raise Failure(f"{url} does not answer.", str(error), "./inv sandbox.status") from error
+            signals.sleep(pause)
 
 
 def site_of(documents: Sequence[Mapping[str, Any]]) -> tuple[str, int]:

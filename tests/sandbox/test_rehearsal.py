@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pytest
+import requests
 
-from sandbox.rehearsal import site_of
+from sandbox.rehearsal import asked, site_of
 from tasks import cli
+from tasks.lib import retry
 from tasks.lib.errors import Failure, UsageError
+from tests.clock import Clock
 from tests.kubernetes.rendering import build
 
 
@@ -16,6 +19,33 @@ def test_the_site_is_found_in_the_manifests() -> None:
     assert site_of(documents) == ("babieshelpingscience.com", 32403)
     with pytest.raises(Failure, match="The manifests have no site"):
         site_of([one for one in documents if one["kind"] != "Ingress"])
+
+
+def test_a_site_is_asked_again_until_somebody_answers(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    refusals = [requests.ConnectionError("refused"), requests.ConnectionError("refused")]
+
+    def get(*_: object, **__: object) -> requests.Response:
+        if refusals:
+            raise refusals.pop()
+        return requests.Response()
+
+    monkeypatch.setattr(requests, "get", get)
+    monkeypatch.setattr(retry, "time", clock)
+
+    assert isinstance(asked("http://site/", 1.0, retry.Attempts(60)), requests.Response)
+    assert len(clock.slept) == 2
+
+
+def test_a_site_that_never_answers_is_named(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    def get(*_: object, **__: object) -> requests.Response:
+        raise requests.ConnectionError("refused")
+
+    monkeypatch.setattr(requests, "get", get)
+    monkeypatch.setattr(retry, "time", clock)
+
+    with pytest.raises(Failure, match="http://site/ does not answer."):
+        asked("http://site/", 1.0, retry.Attempts(60))
+    assert sum(clock.slept) < 60
 
 
 def test_a_checkout_is_run_in_containers_only() -> None:
