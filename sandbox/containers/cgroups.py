@@ -15,7 +15,7 @@ INHERITED = ("cpuset.cpus", "cpuset.mems")
 # How much of busy processors a group gets, by the version's file. As it comes, a group has as much as one
 # process, and a node has dozens: on a machine with others, the application took a minute to load.
 WEIGHTS = {"cpu.shares": "8192", "cpu.weight": "800"}
-TIME_LIMIT = 20.0
+TIME_LIMIT = 120.0
 LOOK_AGAIN = 0.05
 
 

@@ -40,9 +40,11 @@ def pod(login: Login, folder: Path) -> dict[str, Any]:
         "imagePullPolicy": "Never",
         "args": ["-c", "listen_addresses=127.0.0.1", "-c", f"port={DATABASE_PORT}"],
         "env": [{"name": f"POSTGRES_{name}", "value": value} for name, value in variables.items()],
-        "readinessProbe": {
+        # Asked until it has started, and not for ever: each time is a process in the container.
+        "startupProbe": {
             "exec": {"command": ["pg_isready", "-h", "127.0.0.1", "-p", str(DATABASE_PORT)]},
-            "periodSeconds": 2,
+            "periodSeconds": 1,
+            "failureThreshold": 600,
         },
         "volumeMounts": [{"name": "data", "mountPath": "/var/lib/postgresql/data"}],
     }
