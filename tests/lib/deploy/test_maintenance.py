@@ -17,6 +17,7 @@ from tasks.lib.deploy.objects import Wanted, ref_of
 from tasks.lib.errors import Failure
 from tests.builders import checked_in_settings
 from tests.heard import until
+from tests.ports import free_port
 
 STAGING = checked_in_settings().environment("staging")
 APP = "gcr.io/mit-lookit/lookit"
@@ -152,13 +153,6 @@ def test_what_is_noted_is_read_again() -> None:
     assert maintenance.noted({"data": {"stage": "edited"}}).stage is Stage.ON
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module")
 def served() -> Iterator[int]:
     """The page on a port of this machine."""
@@ -167,10 +161,10 @@ def served() -> Iterator[int]:
     argv = [sys.executable, "-I", "-c", maintenance.SERVER, str(port)]
     process = subprocess.Popen(argv, env=environment, stderr=subprocess.PIPE)
     try:
-        until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, 20)
+        until(lambda: listens(port), pause=0.01)
         yield port
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         assert process.stderr
         assert process.stderr.read() == b""
     finally:
@@ -178,10 +172,15 @@ def served() -> Iterator[int]:
         process.communicate()
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
+
+
 def asked(
     port: int, method: str = "GET", body: bytes | None = None, agent: str = "Mozilla/5.0"
 ) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request(method, "/any/path?x=1", body=body, headers={"User-Agent": agent})
     return connection.getresponse()
 

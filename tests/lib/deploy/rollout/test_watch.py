@@ -28,7 +28,7 @@ def news(folder: Path, watched: bytes) -> list[News]:
         inbox: Inbox = queue.SimpleQueue()
         api = server.api(total=0.0, attempt=60.0)
         with watching(api, [(POD, "default")], inbox, threading.Event()):
-            while not isinstance(one := inbox.get(timeout=20), Broken):
+            while not isinstance(one := inbox.get(timeout=60), Broken):
                 found.append(one)
     return [one for one in found if one != Disturbed("no")]
 
