@@ -1,9 +1,11 @@
 """The sample application as a git checkout that a test may change."""
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -48,8 +50,18 @@ class Sample:
 
 def sample(folder: Path) -> Sample:
     """A fresh checkout of the sample in `folder`."""
+    shutil.copytree(Path(_made_once().name, "sample"), folder)
+    return Sample(folder)
+
+
+@functools.cache
+def _made_once() -> "tempfile.TemporaryDirectory[str]":
+    """The folder of a checkout to copy, which lasts as long as this process: git takes longer than a copy."""
+    made = tempfile.TemporaryDirectory()
+    folder = Path(made.name, "sample")
     shutil.copytree(SAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    return committed(folder)
+    committed(folder)
+    return made
 
 
 def committed(folder: Path) -> Sample:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 from invoke import Collection, Config, Context
 
-from tasks.completion import candidates, words_of
+from tasks.completion import SCRIPTS, candidates, script, words_of
 from tests.builders import ROOT
+from tests.program import Here
 
 ASK = {
     "bash": """
@@ -44,17 +45,13 @@ def complete(namespace: Collection) -> Complete:
 def ask(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ask:
     """Type a line in a shell, press Tab, and read what it suggests."""
     shell, home = request.param, tmp_path_factory.mktemp(request.param)
-    script = home / "script"
-    script.write_bytes(
-        subprocess.run(
-            ["./inv", "--print-completion-script", shell], cwd=ROOT, capture_output=True, check=True
-        ).stdout
-    )
+    printed = home / "script"
+    printed.write_text(script(shell))
 
     def typed(line: str) -> list[str]:
         *words, current = line.split(" ")
         body = ASK[shell].format(
-            script=script, line=line, words=" ".join(words), program=words[0], quoted=f"'{current}'"
+            script=printed, line=line, words=" ".join(words), program=words[0], quoted=f"'{current}'"
         )
         done = subprocess.run(
             [shell, "-c", body], cwd=ROOT, env={**os.environ, "HOME": str(home)}, capture_output=True,
@@ -109,18 +106,25 @@ def test_secret_files_of_the_environment_are_known(complete: Complete) -> None:
     assert complete("secrets.set", "-e", "nowhere", "--file", "") == []
 
 
-def test_an_option_may_be_left_out(ask: Ask) -> None:
-    assert "lookit-secrets.env" in ask("./inv secrets.log ")
+def test_an_option_may_be_left_out(here: Here) -> None:
+    suggested = here.inv("--complete", "--", "./inv", "secrets.log", "")
+
+    assert "lookit-secrets.env" in suggested.stdout.splitlines()
 
 
 def test_releases_without_a_cluster_are_none(complete: Complete) -> None:
     assert complete("release.rollback", "--to", "") == []
 
 
-def test_an_unknown_shell_is_refused_with_the_known_ones() -> None:
-    done = subprocess.run(
-        ["./inv", "--print-completion-script", "tcsh"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("shell", SCRIPTS)
+def test_the_script_of_each_shell_is_printed(here: Here, shell: str) -> None:
+    done = here.inv("--print-completion-script", shell)
 
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.code, done.stdout, done.stderr) == (0, script(shell), "")
+
+
+def test_an_unknown_shell_is_refused_with_the_known_ones(here: Here) -> None:
+    done = here.inv("--print-completion-script", "tcsh")
+
+    assert (done.code, done.stdout) == (2, "")
     assert "bash, zsh, fish" in done.stderr

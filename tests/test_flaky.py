@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests import flaky
@@ -11,7 +12,7 @@ from tests import flaky
 def test_what_failed_is_counted_over_runs_in_random_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flaky, "BUSY_LOOPS", 1)  # those who test beside this one need the machine as well
+    monkeypatch.setattr(flaky, "BUSY_LOOPS", 0)  # those who test beside this one need the machine as well
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they cost a second a run
     test = tmp_path / "test_sample.py"
     test.write_text("def test_right(): pass\ndef test_wrong(): raise AssertionError\n")
@@ -20,6 +21,13 @@ def test_what_failed_is_counted_over_runs_in_random_order(
 
     assert code == 1
     assert [len(flaky.failed_tests(tmp_path / f"flaky-{number}.xml")) for number in (1, 2)] == [1, 1]
+
+
+def test_busy_loops_run_until_the_end_of_the_block() -> None:
+    with flaky.busy_loops(2):
+        loops = [child for child in psutil.Process().children() if "while True: pass" in child.cmdline()]
+        assert len(loops) == 2
+    assert not any(loop.is_running() for loop in loops)
 
 
 def test_the_summary_counts_failures_of_each_test() -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,14 @@ def test_the_image_includes_imported_modules_of_the_sandbox() -> None:
 
 
 def ignored_by_git(path: str) -> bool:
-    argv = ["git", "check-ignore", "--no-index", "-q", path]
-    return subprocess.run(argv, cwd=ROOT, check=False).returncode == 0
+    return path in _all_ignored_by_git()
+
+
+@cache
+def _all_ignored_by_git() -> set[str]:
+    argv = ["git", "check-ignore", "--no-index", *MUST_BE_IGNORED, *MUST_NOT_BE_IGNORED]
+    done = subprocess.run(argv, cwd=ROOT, check=True, capture_output=True, text=True)
+    return set(done.stdout.splitlines())
 
 
 def ignored_by_docker(path: str) -> bool:

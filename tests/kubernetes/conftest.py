@@ -2,17 +2,17 @@
 
 import pytest
 
-from tests.kubernetes.rendering import Tree, build, build_release
+from tests.kubernetes.rendering import Tree, build_release, checked_in
 
 
 @pytest.fixture(scope="session")
 def staging() -> Tree:
-    return build("staging")
+    return checked_in("staging")
 
 
 @pytest.fixture(scope="session")
 def production() -> Tree:
-    return build("production")
+    return checked_in("production")
 
 
 @pytest.fixture(scope="session", params=["staging", "production"])

@@ -102,6 +102,12 @@ def build(environment: str, tree: Path = TREE, prefix: str = "") -> Tree:
     return Tree(environment, done.stdout, done.stderr, objects)
 
 
+@functools.cache
+def checked_in(environment: str) -> Tree:
+    """The checked-in tree as rendered once in each process, so whoever changes an object copies it first."""
+    return build(environment)
+
+
 def plain_name(found: Object, prefix: str) -> str:
     name: str = found["metadata"]["name"].removeprefix(prefix)
     if found["kind"] in {"ConfigMap", "Secret"}:

@@ -4,7 +4,6 @@ import itertools
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -293,10 +292,10 @@ def test_a_slow_build_goes_on_while_it_uses_the_processor(
 
 
 def test_the_processor_time_of_a_build_is_that_of_its_compilers_too() -> None:
-    busy = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'])"
-    with subprocess.Popen([sys.executable, "-c", busy]) as build:
+    busy = "while :; do :; done & wait"
+    with subprocess.Popen(["sh", "-c", busy]) as build:
         try:
-            until(lambda: building._processor_time(busy) > 0.5)
+            until(lambda: building._processor_time(busy) > 0.05)
         finally:
             for one in building._builds(busy):
                 one.kill()

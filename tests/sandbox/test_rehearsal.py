@@ -10,11 +10,11 @@ from tasks import cli
 from tasks.lib import retry
 from tasks.lib.errors import Failure, UsageError
 from tests.clock import Clock
-from tests.kubernetes.rendering import build
+from tests.kubernetes.rendering import checked_in
 
 
 def test_the_site_is_found_in_the_manifests() -> None:
-    documents = list(build("staging").objects.values())
+    documents = list(checked_in("staging").objects.values())
 
     assert site_of(documents) == ("babieshelpingscience.com", 32403)
     with pytest.raises(Failure, match="The manifests have no site"):
