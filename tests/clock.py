@@ -20,10 +20,13 @@ class Clock:
         return getattr(time, name)
 
     def time(self) -> float:
-        return self._started[0] + sum(self.slept)
+        return self._started[0] + self._passed()
 
     def monotonic(self) -> float:
-        return self._started[1] + sum(self.slept)
+        return self._started[1] + self._passed()
+
+    def _passed(self) -> float:
+        return sum(self.slept)
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -31,6 +34,21 @@ class Clock:
     def event(self) -> threading.Event:
         """An event for which waiting is sleeping."""
         return _Event(self)
+
+
+class ThreadsClock(Clock):
+    """The same, but each thread has a time of its own: where several sleep at once, none takes another's time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._own = threading.local()
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        self._own.passed = self._passed() + seconds
+
+    def _passed(self) -> float:
+        return getattr(self._own, "passed", 0.0)
 
 
 class _Event(threading.Event):

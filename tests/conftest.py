@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import debian, docker_services
-from tests.clock import Clock
+from tests.clock import Clock, ThreadsClock
 from tests.docker_services import RegistryProcess
 from tests.kms_process import KmsProcess, make_key, running
 from tests.program import Here
@@ -104,6 +104,21 @@ def kms(kms_server: KmsProcess) -> Iterator[KmsProcess]:
     kms_server.reset()
     yield kms_server
     kms_server.reset()
+
+
+@pytest.fixture
+def kms_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of Cloud KMS's client: pauses between attempts take no time, and signing in may take long."""
+    from google.api_core.retry import retry_base, retry_unary
+
+    from tasks.lib.google.credentials import Tokens
+    from tasks.lib.kms import client
+
+    made = ThreadsClock()
+    for module in (client, retry_base, retry_unary):
+        monkeypatch.setattr(module, "time", made)
+    monkeypatch.setattr(client, "Tokens", lambda found, _seconds: Tokens(found))
+    return made
 
 
 @pytest.fixture(scope="session")

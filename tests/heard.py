@@ -14,7 +14,7 @@ class Heard:
     Args:
         process: with stderr as a pipe of text.
 
-    At its end `printed` is what it wrote on stdout, where that is a pipe too.
+    `printed` is what it has written on stdout, line by line, where that is a pipe too.
     """
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
@@ -31,8 +31,8 @@ class Heard:
             self.lines.append((time.monotonic(), line))
 
     def _take(self) -> None:
-        if self.process.stdout:
-            self.printed = self.process.stdout.read()
+        for line in self.process.stdout or ():
+            self.printed += line
 
     def moment_of(self, text: str, seconds: float = 120) -> float:
         """When a line with `text` was said, by the monotonic clock; waits for it."""
@@ -59,7 +59,7 @@ class Heard:
         """Wait for the end; returns the exit code."""
         code = self.process.wait(seconds)
         for thread in self._threads:
-            thread.join(5)
+            thread.join(30)
         return code
 
     @property

@@ -4,14 +4,15 @@ import base64
 import datetime
 import ipaddress
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -24,6 +25,7 @@ from sandbox.cloud.tokens import CLOUD_PLATFORM
 from sandbox.kms.access import DEFAULT_POLICY, DEPLOYER, KEY_OWNER
 from tasks.lib.files import write_atomically
 from tests.private_key import private_key
+from tests.serving import answering
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCATION = "projects/mit-lookit-keys/locations/us-east1"
@@ -42,9 +44,19 @@ class KmsProcess:
     process: "subprocess.Popen[str]"
     token_uri: str
     since: str = ""
+    _clients: dict[str, Any] = field(default_factory=dict)
 
     def client(self, email: str = KEY_OWNER) -> Any:
-        """google-cloud-kms's own client, with a fixed token of `email`."""
+        """google-cloud-kms's own client, with a fixed token of `email`; one for each, as connecting takes long."""
+        token = self.token(email)
+        return self._clients.get(email) or self._clients.setdefault(email, self._connected(token))
+
+    def close(self) -> None:
+        """End the connections of all clients."""
+        for client in self._clients.values():
+            client.transport.close()
+
+    def _connected(self, token: str) -> Any:
         import grpc
         from google.cloud.kms_v1 import KeyManagementServiceClient
         from google.cloud.kms_v1.services.key_management_service.transports import (
@@ -54,7 +66,7 @@ class KmsProcess:
 
         transport = KeyManagementServiceGrpcTransport(
             host=self.host,
-            credentials=Credentials(self.token(email)),
+            credentials=Credentials(token),
             ssl_channel_credentials=grpc.ssl_channel_credentials(self.ca_file.read_bytes()),
         )
         return KeyManagementServiceClient(transport=transport)
@@ -116,22 +128,22 @@ def running(state: Path) -> Iterator[KmsProcess]:
     """Run a server over `state` until the block ends."""
     state.mkdir(parents=True, exist_ok=True)
     certificate, private_key = write_certificate(state)
-    process = subprocess.Popen(
-        [
-            sys.executable, "-m", "sandbox.kms", state, "0", certificate, private_key,
-        ],
-        stdout=subprocess.PIPE, text=True, cwd=ROOT,
-    )  # fmt: skip
-    tokens = _token_endpoint(state)
-    try:
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
-        token_uri = f"http://127.0.0.1:{tokens.server_address[1]}/token"
-        yield KmsProcess(state, f"127.0.0.1:{port}", certificate, process, token_uri)
-    finally:
-        tokens.shutdown()
-        process.terminate()
-        process.wait(60)
+    argv = [sys.executable, "-m", "sandbox.kms", *map(str, (state, 0, certificate, private_key))]
+    with (
+        answering(_token_endpoint(state)) as tokens,
+        subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            port = int(process.stdout.readline())
+            token_uri = f"http://127.0.0.1:{tokens.server_port}/token"
+            kms = KmsProcess(state, f"127.0.0.1:{port}", certificate, process, token_uri)
+            yield kms
+            kms.close()
+            process.terminate()
+            assert process.wait(60) in {0, -signal.SIGKILL}
+        finally:
+            process.kill()
 
 
 def make_key(kms: KmsProcess, key: str = "kubernetes-secrets") -> str:
@@ -173,8 +185,9 @@ def _note_token(state: Path, token: str, email: str) -> None:
     path = state / "tokens.json"
     with _one_writer:
         tokens = json.loads(path.read_text()) if path.exists() else {}
-        holder = {"email": email, "scopes": [CLOUD_PLATFORM] if email else [], "expires": 4e9}
-        write_atomically(path, json.dumps({**tokens, token: holder}).encode())
+        if token not in tokens:
+            holder = {"email": email, "scopes": [CLOUD_PLATFORM] if email else [], "expires": 4e9}
+            write_atomically(path, json.dumps({**tokens, token: holder}).encode())
 
 
 def _token_endpoint(state: Path) -> ThreadingHTTPServer:
@@ -203,9 +216,7 @@ def _token_endpoint(state: Path) -> ThreadingHTTPServer:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    return server
+    return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
 
 __all__ = ["DEPLOYER", "KEY", "KEY_OWNER", "LOCATION", "RING", "KmsProcess", "make_key", "running"]

@@ -3,7 +3,6 @@
 import itertools
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from tasks.lib.redaction import Secret
 from tasks.lib.secrets.crypt import open_file
 from tasks.lib.secrets.files import one_file
 from tests.builders import ROOT
+from tests.heard import heard, until
 from tests.kms_process import KmsProcess, make_key
 from tests.program import Ended, Here
 from tests.secrets_program import CANARY, FOLDER, PLAINTEXTS, Checkout, new_checkout
@@ -197,13 +197,16 @@ def test_killed_after_any_file_the_next_run_does_the_rest(
         checkout.command(*task.command(other)), cwd=ROOT, env=checkout.environ(**LONG),
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    while len(changed(checkout, before)) < finished or decrypted(checkout) < len(before) + finished:
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
-    assert "Traceback" not in stderr
+
+    def is_there() -> bool:
+        assert process.poll() is None, running.said
+        return len(changed(checkout, before)) >= finished and decrypted(checkout) >= len(before) + finished
+
+    with heard(process) as running:
+        until(is_there)
+        running.send(number)
+        assert running.end() == (-9 if number == signal.SIGKILL else 128 + number)
+    assert "Traceback" not in running.said
     assert len(changed(checkout, before)) == finished
     checkout.kms.set_faults()
     expect_whole(checkout, task, other)

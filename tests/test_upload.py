@@ -23,6 +23,7 @@ def listening() -> Iterator[socket.socket]:
     with socket.socket() as made:
         made.bind(("127.0.0.1", 0))
         made.listen()
+        made.settimeout(120)
         yield made
 
 

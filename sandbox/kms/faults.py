@@ -3,6 +3,7 @@
 Each has the calls it applies to, `rpc` (a name or `*`) and `resource` (a regular expression), how often
 (`times`, for ever by default; `skip` calls first), and what happens:
 
+- `touch`: make this file, so that a test knows that the call has come;
 - `delay`: seconds to wait, then answer as usual;
 - `hang`: never answer;
 - `code`, `message`, `reason`, `metadata`: refuse so;
@@ -62,6 +63,8 @@ class Faults:
 
 def before(fault: Mapping[str, Any], is_wanted: Callable[[], bool]) -> None:
     """Do what a fault does before the call; `is_wanted` tells whether the caller is still waiting."""
+    if path := fault.get("touch"):
+        Path(path).touch()
     time.sleep(float(fault.get("delay", 0)))
     if fault.get("hang"):
         while is_wanted():

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from google.api_core.retry import retry_base, retry_unary
 
+from tasks.lib.background import Background
 from tasks.lib.errors import Failure
-from tasks.lib.kms import client as client_module
 from tasks.lib.kms.client import Kms, connected
 from tasks.lib.kms.errors import ChecksumMismatch
 from tasks.lib.redaction import Secret
@@ -20,14 +20,6 @@ from tests.secrets_settings import settings_for
 
 BOTH = "both@lookit-sandbox.iam.gserviceaccount.com"
 PLAINTEXT = Secret(b"\x00canary-4711\r\n")
-
-
-@pytest.fixture
-def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock of a client made by `client`: pauses between attempts take no time."""
-    for name in (client_module, retry_base, retry_unary):
-        monkeypatch.setattr(name, "time", clock)
-    return clock
 
 
 @contextmanager
@@ -59,15 +51,21 @@ def test_what_was_encrypted_decrypts(kms: KmsProcess, tmp_path: Path) -> None:
     ids=["unavailable", "internal", "hanging", "answer's checksum damaged", "answer damaged", "request damaged"],
 )  # fmt: skip
 def test_a_temporary_failure_of_kms_is_retried(
-    kms: KmsProcess, tmp_path: Path, fault: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    kms: KmsProcess,
+    tmp_path: Path,
+    kms_clock: Clock,
+    fault: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with client(kms, tmp_path) as connection:
         sealed = connection.encrypt(KEY, PLAINTEXT)
-    with client(kms, tmp_path, kms_attempt="3s" if "hang" in fault else "60s") as connection:
+    with client(kms, tmp_path, kms_attempt="1s" if "hang" in fault else "60s") as connection:
         kms.set_faults({"rpc": "Decrypt", "times": 1, **fault})
         assert connection.decrypt(KEY, sealed).plaintext == PLAINTEXT
     until(lambda: len(kms.calls()) >= 3)  # the end of one that hangs is noted a moment later
-    assert [call["rpc"] for call in kms.calls()] == ["Encrypt", "Decrypt", "Decrypt"]
+    # A busy machine may take so long for an answer that it is asked for once more.
+    assert [call["rpc"] for call in kms.calls()][:3] == ["Encrypt", "Decrypt", "Decrypt"]
+    assert len(kms_clock.slept) == 1 or "hang" in fault
     assert "Trying again for up to" in capsys.readouterr().err
 
 
@@ -90,7 +88,7 @@ def test_an_encryption_that_is_not_confirmed_is_tried_again(
     ],
 )
 def test_lasting_damage_on_the_way_is_told(
-    kms: KmsProcess, tmp_path: Path, clock: Clock, spoiled: str, why: str
+    kms: KmsProcess, tmp_path: Path, kms_clock: Clock, spoiled: str, why: str
 ) -> None:
     with client(kms, tmp_path, kms_attempt="60s", kms="60s") as connection:
         sealed = connection.encrypt(KEY, PLAINTEXT)
@@ -98,13 +96,14 @@ def test_lasting_damage_on_the_way_is_told(
         with pytest.raises(ChecksumMismatch) as failed:
             connection.decrypt(KEY, sealed)
     assert failed.value.why == why
-    assert 50 < sum(clock.slept) <= 60
+    assert 50 < sum(kms_clock.slept) <= 60
 
 
 def test_a_time_out_does_not_hide_the_first_error(
-    kms: KmsProcess, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    kms: KmsProcess, tmp_path: Path, kms_clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clock, "sleep", lambda _: clock.slept.append(59.9))
+    sleep = kms_clock.sleep
+    monkeypatch.setattr(kms_clock, "sleep", lambda _: sleep(59.9))
     with client(kms, tmp_path, kms_attempt="60s", kms="60s") as connection:
         sealed = connection.encrypt(KEY, PLAINTEXT)
         damage = {"rpc": "Decrypt", "spoil": "plaintext", "times": 1}
@@ -123,7 +122,7 @@ def test_a_refusal_is_not_tried_again(kms: KmsProcess, tmp_path: Path, code: str
     assert [call["code"] for call in kms.calls()] == [code]
 
 
-def test_a_hanging_kms_is_given_up_in_time(kms: KmsProcess, tmp_path: Path, clock: Clock) -> None:
+def test_a_hanging_kms_is_given_up_in_time(kms: KmsProcess, tmp_path: Path, kms_clock: Clock) -> None:
     kms.set_faults({"rpc": "Decrypt", "hang": True})
     with (
         client(kms, tmp_path, kms_attempt="0.2s", kms="5s") as connection,
@@ -131,8 +130,8 @@ def test_a_hanging_kms_is_given_up_in_time(kms: KmsProcess, tmp_path: Path, cloc
     ):
         connection.decrypt(KEY, b"x")
     assert failed.value.what == f"Cloud KMS does not answer at {kms.host}."
-    assert len(clock.slept) >= 2
-    assert sum(clock.slept) <= 5
+    assert len(kms_clock.slept) >= 2
+    assert sum(kms_clock.slept) <= 5
 
 
 def test_an_unreachable_kms_is_named(kms: KmsProcess, tmp_path: Path) -> None:
@@ -147,7 +146,7 @@ def test_an_unreachable_kms_is_named(kms: KmsProcess, tmp_path: Path) -> None:
 
 
 def test_a_server_with_another_certificate_is_not_trusted(
-    kms: KmsProcess, tmp_path: Path, clock: Clock
+    kms: KmsProcess, tmp_path: Path, kms_clock: Clock
 ) -> None:
     google = {"credentials_file": str(kms.credentials_file(BOTH)), "kms": kms.host, "ca_file": ""}
     settings = settings_for(kms, tmp_path, time_limits={"kms": "30s"}, google=google)
@@ -155,7 +154,7 @@ def test_a_server_with_another_certificate_is_not_trusted(
         connection.decrypt(KEY, b"x")
     assert failed.value.what == f"The certificate of {kms.host} is not one that this machine trusts."
     assert "CERTIFICATE_VERIFY_FAILED" in failed.value.why
-    assert clock.slept == [], "it was tried again"
+    assert kms_clock.slept == [], "it was tried again"
 
 
 def test_a_missing_role_comes_with_the_grant_command(kms: KmsProcess, tmp_path: Path) -> None:
@@ -179,13 +178,14 @@ def test_the_reason_of_a_disabled_api_is_understood(kms: KmsProcess, tmp_path: P
 
 
 def test_closing_ends_a_call_under_way(kms: KmsProcess, tmp_path: Path) -> None:
-    from threading import Timer
-
-    kms.set_faults({"rpc": "Decrypt", "hang": True})
+    came = tmp_path / "came"
+    kms.set_faults({"rpc": "Decrypt", "touch": str(came), "hang": True})
     with client(kms, tmp_path, kms_attempt="1h", kms="2h") as connection:
-        Timer(0.3, connection.close).start()
+        call = Background(partial(connection.decrypt, KEY, b"x"))
+        until(came.exists)
+        connection.close()
         with pytest.raises(Failure):
-            connection.decrypt(KEY, b"x")
+            call.wait()
 
 
 def test_a_call_after_closing_is_cancelled(kms: KmsProcess, tmp_path: Path) -> None:
