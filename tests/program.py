@@ -118,6 +118,7 @@ def _take_place(patch: pytest.MonkeyPatch) -> None:
 def _run(
     program: invoke.Program, argv: list[str], variables: Mapping[str, str], patch: pytest.MonkeyPatch
 ) -> int:
+    patch.setattr(sys, "argv", argv)  # where tasks find the words after --
     for name, value in variables.items():
         patch.setenv(name, value)
     if program is not plain_invoke:  # ./inv leaves the check to its own reading, and so does this

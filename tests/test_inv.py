@@ -5,6 +5,8 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -41,9 +43,32 @@ def _inv(checkout: Path, path: str = os.environ["PATH"]) -> "subprocess.Complete
     )
 
 
-@pytest.mark.e2e  # for its ten seconds: it makes a real environment
-def test_packages_are_reinstalled_after_a_change_or_failure(checkout: Path) -> None:
-    first, second = _inv(checkout), _inv(checkout)
+def _pretend_installed(checkout: Path) -> None:
+    """An environment that has nothing but Python, and the packages of the lock by its stamp."""
+    python = Path(sys.executable).resolve()
+    for folder in ("bin", f"lib/{python.name}"):
+        (checkout / ".venv" / folder).mkdir(parents=True)
+    (checkout / ".venv" / "bin" / "python").symlink_to(python)
+    shutil.copy(checkout / "requirements" / "dev.txt", checkout / ".venv" / ".installed")
+
+
+@pytest.fixture
+def quick_venv(tmp_path: Path) -> str:
+    """A PATH whose python3 makes an environment that borrows this one's pip: installing one takes ten seconds."""
+    (tmp_path / "borrowed.pth").write_text(sysconfig.get_path("purelib"))
+    script = """
+if [ "$1 $2 $3" = "-m venv --clear" ]; then
+    {python} -m venv --clear --without-pip "$4" && exec cp {pth} "$4"/lib/python3*/site-packages/
+fi
+exec {python} "$@"
+"""
+    filled = script.format(python=Path(sys.executable).resolve(), pth=tmp_path / "borrowed.pth")
+    return f"{_programs(tmp_path / 'bin', python3=filled)}:{os.environ['PATH']}"
+
+
+@pytest.mark.e2e  # for its seconds: it runs the real pip
+def test_packages_are_reinstalled_after_a_change_or_failure(checkout: Path, quick_venv: str) -> None:
+    first, second = _inv(checkout, quick_venv), _inv(checkout, quick_venv)
 
     assert "installing the locked packages" in first.stderr
     assert "installing" not in second.stderr
@@ -51,7 +76,7 @@ def test_packages_are_reinstalled_after_a_change_or_failure(checkout: Path) -> N
 
     (checkout / "requirements" / "dev.txt").write_text("./no-such-package --hash=sha256:00\n")
     for _ in range(2):
-        broken = _inv(checkout)
+        broken = _inv(checkout, quick_venv)
         assert broken.returncode == 1
         assert "installing the locked packages" in broken.stderr
         assert "pip could not install requirements/dev.txt" in broken.stderr
@@ -85,9 +110,8 @@ def test_relative_paths_start_in_the_current_folder(tmp_path: Path, monkeypatch:
     assert re.search(r'^kms.project +invoke -f +"mine"$', done.stdout, re.MULTILINE)
 
 
-@pytest.mark.e2e  # for its ten seconds: it makes a real environment
 def test_ctrl_c_before_tasks_run_ends_it_without_a_traceback(checkout: Path) -> None:
-    _inv(checkout)
+    _pretend_installed(checkout)
     program = "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('went on')"
     (checkout / "tasks" / "__main__.py").write_text(program)
     done = subprocess.run([checkout / "inv"], capture_output=True, text=True, check=False)

@@ -1,11 +1,11 @@
-"""`invoke render` as a whole: the real program, kustomize and KMS process, over Lookit's own tree."""
+"""`./inv render` as a whole: the program, kustomize and KMS process, over Lookit's own tree."""
 
 import base64
 import os
 import pty
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from tasks.lib.redaction import Secret
 from tasks.lib.secrets.crypt import encrypt_all
 from tests.builders import ROOT, invoke_yaml
 from tests.kms_process import DEPLOYER, KEY_OWNER, KmsProcess
-from tests.program import Here
+from tests.program import Ended, Here
 from tests.secrets_settings import settings_for
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -29,12 +29,11 @@ PLAINTEXTS = {
 
 
 @pytest.fixture
-def environ(kms: KmsProcess, tmp_path: Path) -> Mapping[str, str]:
-    """Variables that lead the tasks to the test's KMS and encrypted files."""
+def variables(kms: KmsProcess, tmp_path: Path) -> Mapping[str, str]:
+    """What leads the tasks to the test's KMS and encrypted files."""
     owner = settings_for(kms, tmp_path, KEY_OWNER)
     encrypt_all(owner, owner.environment("staging"), PLAINTEXTS)
     return {
-        **os.environ,
         "INVOKE_GOOGLE_CREDENTIALS_FILE": str(kms.credentials_file(DEPLOYER)),
         "INVOKE_GOOGLE_CA_FILE": str(kms.ca_file),
         "INVOKE_GOOGLE_KMS": kms.host,
@@ -44,13 +43,20 @@ def environ(kms: KmsProcess, tmp_path: Path) -> Mapping[str, str]:
     }
 
 
-def _render(environ: Mapping[str, str], *options: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(_argv(*options), cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+@pytest.fixture
+def render(here: Here, variables: Mapping[str, str]) -> Callable[..., Ended]:
+    """Runs the task in this process."""
+    return lambda *options: here.inv(*_words(*options), **variables)
+
+
+def _words(*options: str) -> list[str]:
+    commit = () if "--commit" in options else ("--commit", SHA)
+    return ["render", "--environment", "staging", *commit, *options]
 
 
 def _argv(*options: str) -> list[str]:
-    commit = () if "--commit" in options else ("--commit", SHA)
-    return [sys.executable, "-m", "tasks", "render", "--environment", "staging", *commit, *options]
+    """The same in a process of its own."""
+    return [sys.executable, "-m", "tasks", *_words(*options)]
 
 
 def test_an_environment_without_secrets_needs_no_credentials(here: Here, tmp_path: Path) -> None:
@@ -79,11 +85,18 @@ def test_an_environment_without_secrets_needs_no_credentials(here: Here, tmp_pat
     assert yaml.safe_load(done.stdout)["metadata"] == {"name": "a"}
 
 
-def test_a_pipe_gets_the_whole_environment_twice_the_same(environ: Mapping[str, str]) -> None:
-    first, second = _render(environ, "--tag", "v1.2"), _render(environ, "--tag", "v1.2")
+def test_a_pipe_gets_the_whole_environment_twice_the_same(
+    render: Callable[..., Ended], variables: Mapping[str, str]
+) -> None:
+    first = render("--tag", "v1.2")
+    with subprocess.Popen(
+        _argv("--tag", "v1.2"), cwd=ROOT, env={**os.environ, **variables}, stdout=subprocess.PIPE
+    ) as second:
+        assert second.stdout
+        piped = second.stdout.read().decode()
 
-    assert first.returncode == 0, first.stderr
-    assert first.stdout == second.stdout
+    assert (first.code, second.returncode) == (0, 0), first.stderr
+    assert first.stdout == piped
     objects = {(o["kind"], o["metadata"]["name"]): o for o in yaml.safe_load_all(first.stdout)}
     web = objects["Deployment", "staging-web"]["spec"]["template"]
     assert web["spec"]["containers"][0]["image"] == f"gcr.io/mit-lookit/lookit:{SHA}"
@@ -94,39 +107,45 @@ def test_a_pipe_gets_the_whole_environment_twice_the_same(environ: Mapping[str, 
     assert first.stderr == "not checked, no published schema: ClusterIssuer (cert-manager.io/v1)\n"
 
 
-@pytest.mark.parametrize(
-    ("options", "seen"), [((), False), (("--show-secrets",), True)], ids=["redacted", "shown"]
-)
-def test_a_terminal_sees_secrets_only_when_asked(
-    options: tuple[str, ...], seen: bool, environ: Mapping[str, str]
-) -> None:
+def test_a_terminal_sees_no_secrets(variables: Mapping[str, str]) -> None:
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        _argv(*options), cwd=ROOT, env=environ, stdout=theirs, stderr=subprocess.PIPE
+        _argv(), cwd=ROOT, env={**os.environ, **variables}, stdout=theirs, stderr=subprocess.PIPE
     ) as child:
         os.close(theirs)
         shown = _read_all(ours)
         assert child.wait(60) == 0
 
-    assert (base64.b64encode(CANARY.encode()) in shown) is seen
-    assert (b"[redacted]" in shown) is not seen
+    assert base64.b64encode(CANARY.encode()) not in shown
+    assert b"[redacted]" in shown
 
 
-def test_a_folder_gets_one_private_file_an_object(environ: Mapping[str, str], tmp_path: Path) -> None:
-    done = _render(environ, "--out", str(tmp_path / "out"))
+def test_a_terminal_sees_secrets_when_asked(
+    render: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
 
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    shown = render("--show-secrets").stdout
+
+    assert base64.b64encode(CANARY.encode()).decode() in shown
+    assert "[redacted]" not in shown
+
+
+def test_a_folder_gets_one_private_file_an_object(render: Callable[..., Ended], tmp_path: Path) -> None:
+    done = render("--out", str(tmp_path / "out"))
+
+    assert (done.code, done.stdout) == (0, ""), done.stderr
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"deployment-staging-web.yaml", "job-staging-migration.yaml", "service-builder.yaml"} <= written
     assert f"{len(written)} files written" in done.stderr
 
 
 def test_a_short_commit_is_refused_before_anything_is_decrypted(
-    kms: KmsProcess, environ: Mapping[str, str]
+    kms: KmsProcess, render: Callable[..., Ended]
 ) -> None:
-    done = _render(environ, "--commit", "abc123")
+    done = render("--commit", "abc123")
 
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.code, done.stdout) == (2, "")
     assert "COMMIT_SHA is 'abc123', but should be the full commit SHA" in done.stderr
     assert [call for call in kms.calls() if "Decrypt" in str(call)] == []
 

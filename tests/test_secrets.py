@@ -3,6 +3,7 @@
 import itertools
 import json
 import shlex
+import shutil
 import signal
 import stat
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from tasks.lib.redaction import Secret
 from tasks.lib.secrets.envelope import Form, parse
 from tests.builders import ROOT
+from tests.clock import Clock
+from tests.heard import heard
 from tests.kms_process import DEPLOYER, KEY, KEY_OWNER, KmsProcess, make_key
 from tests.program import Here
 from tests.secrets_program import CANARY, FOLDER, PLAINTEXTS, Checkout, new_checkout
@@ -220,10 +223,12 @@ def test_edit_at_a_terminal_loses_nobodys_typing(
         checkout.command("secrets.edit", "lookit-secrets.env", *STAGING), cwd=ROOT, env=environ,
         stdin=theirs, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    os.write(ours, answer.encode())
-    _, stderr = process.communicate(timeout=240)
-    assert process.returncode == code
-    assert "Open the editor again? [Y/n]" in stderr
+    with heard(process) as running:
+        running.moment_of("Open the editor again? [Y/n]")
+        os.write(ours, answer.encode())
+        assert running.end() == code
+    for end in (ours, theirs):
+        os.close(end)
     assert checkout.opened()["lookit-secrets.env"].reveal() == (
         text or PLAINTEXTS["lookit-secrets.env"].reveal()
     )
@@ -361,12 +366,12 @@ def test_verify_tells_broken_from_stale(kms: KmsProcess, own_key: Checkout) -> N
     ids=["away", "hanging", "quota", "no role", "damaged answers"],
 )  # fmt: skip
 def test_verify_calls_nothing_broken_that_it_could_not_examine(
-    kms: KmsProcess, checkout: Checkout, fault: dict[str, object], problem: str
+    kms: KmsProcess, kms_clock: Clock, checkout: Checkout, fault: dict[str, object], problem: str
 ) -> None:
     kms.set_faults(fault)
-    # What hangs is given up after a second; any other answer may take as long as a busy machine needs for it.
-    seconds, attempt = (2, 1) if "hang" in fault else (5, 5)
-    limits = {"INVOKE_TIME_LIMITS_KMS": f"{seconds}s", "INVOKE_TIME_LIMITS_KMS_ATTEMPT": f"{attempt}s"}
+    # What hangs is given up soon; any other answer may take as long as a busy machine needs for it.
+    attempt = {"INVOKE_TIME_LIMITS_KMS_ATTEMPT": "0.2s"} if "hang" in fault else {}
+    limits = {"INVOKE_TIME_LIMITS_KMS": "1s" if "hang" in fault else "30s", **attempt}
     done = checkout.run("secrets.verify", "--json", **limits)
     assert (done.code, "8 of 8 secret files could not be examined." in done.stderr) == (1, True)
     for verdict in json.loads(done.stdout):
@@ -493,13 +498,14 @@ def test_rotate_again_has_nothing_to_do(own_key: Checkout) -> None:
     ids=["quota", "hanging", "answers damaged", "ciphertexts damaged"],
 )
 def test_a_failed_rotation_is_finished_by_the_next(
-    kms: KmsProcess, own_key: Checkout, fault: dict[str, object]
+    kms: KmsProcess, kms_clock: Clock, own_key: Checkout, fault: dict[str, object]
 ) -> None:
     client = kms.client()
     client.create_crypto_key_version(parent=own_key.key, crypto_key_version={})
     client.update_crypto_key_primary_version(name=own_key.key, crypto_key_version_id="2")
     kms.set_faults(fault)
-    own_key.run("secrets.rotate", INVOKE_TIME_LIMITS_KMS="3s", INVOKE_TIME_LIMITS_KMS_ATTEMPT="1s")
+    attempt = {"INVOKE_TIME_LIMITS_KMS_ATTEMPT": "0.5s"} if "hang" in fault else {}
+    own_key.run("secrets.rotate", INVOKE_TIME_LIMITS_KMS="3s", **attempt)
     kms.set_faults()
     assert own_key.opened() == PLAINTEXTS
     assert own_key.opened("production") == PLAINTEXTS
@@ -531,7 +537,7 @@ def test_exec_gives_one_child_the_values(checkout: Checkout) -> None:
 
 def test_exec_without_a_command_is_bad_usage(checkout: Checkout) -> None:
     assert checkout.run("secrets.exec", *STAGING).code == 2
-    missing = checkout.run_apart("secrets.exec", *STAGING, "--", "no-such-program-here")
+    missing = checkout.run("secrets.exec", *STAGING, "--", "no-such-program-here")
     assert missing.code == 1
     assert "The program no-such-program-here was not found." in missing.stderr
     assert "next: Give its path, or put it on PATH." in missing.stderr
@@ -541,7 +547,7 @@ def test_exec_without_a_command_is_bad_usage(checkout: Checkout) -> None:
     ("program", "why"), [("/etc/passwd", "Permission denied."), ("/", "Permission denied.")]
 )
 def test_exec_says_what_cannot_be_started(checkout: Checkout, program: str, why: str) -> None:
-    done = checkout.run_apart("secrets.exec", *STAGING, "--", program)
+    done = checkout.run("secrets.exec", *STAGING, "--", program)
     assert (done.code, done.stdout) == (1, "")
     assert f"The program {program} cannot be started.\n  why:  {why}" in done.stderr
 
@@ -584,26 +590,20 @@ def test_rekey_to_something_else_than_a_key_is_bad_usage(checkout: Checkout, nam
     assert checkout.everything() == before
 
 
-@pytest.mark.parametrize("form", list(Form))
-def test_git_shows_readable_diffs_by_textconv(checkout: Checkout, form: Form) -> None:
+def test_git_shows_readable_diffs_by_textconv(checkout: Checkout) -> None:
     """As docs/secrets.md sets it up, but for the checkout, whose settings are told to the program."""
-    checkout.seal("staging", PLAINTEXTS, form)
+    checkout.seal("staging", PLAINTEXTS, Form.RAW)  # which says nothing of where it belongs
     checkout.git("commit", "-qam", "Seal again")
     (checkout.root / ".git/info/attributes").write_text("*.enc diff=lookit\n")
     command = shlex.join(["env", "-C", str(ROOT), *checkout.command("secrets.textconv")])
     checkout.git("config", "diff.lookit.textconv", f'{command} "$(realpath "$1")" #')
-    checkout.seal(
-        "staging", {"lookit-secrets.env": Secret(f"DB_HOST=db\nDB_PASSWORD=x{CANARY}\n".encode())}, form
-    )
+    other = {"lookit-secrets.env": Secret(f"DB_HOST=db\nDB_PASSWORD=x{CANARY}\n".encode())}
+    checkout.seal("staging", other, Form.RAW)
     shown = checkout.git("diff", **checkout.environ())
     changed = [line[:13] for line in shown.splitlines() if line[0] in "+-" and line[:3] not in {"+++", "---"}]
     assert changed == ["-DB_PASSWORD ", "+DB_PASSWORD "]
     assert " DB_HOST = " in shown
     assert CANARY not in shown
-    checkout.kms.set_policy({DEPLOYER: []})
-    shown = checkout.git("diff", **checkout.environ())
-    assert " not decrypted: You may not decrypt with the key kubernetes-secrets" in shown
-    assert "\n+sha256 of the ciphertext = " in shown
 
 
 def test_textconv_refuses_a_file_that_is_not_there(checkout: Checkout) -> None:
@@ -612,8 +612,18 @@ def test_textconv_refuses_a_file_that_is_not_there(checkout: Checkout) -> None:
     assert done.stderr.startswith("/no/such/file cannot be read.\n")
 
 
-def test_textconv_shows_keys_and_fingerprints(checkout: Checkout) -> None:
-    lines = checkout.run("secrets.textconv", str(checkout.encrypted())).stdout.splitlines()
+def test_textconv_without_permission_shows_the_ciphertexts_fingerprint(checkout: Checkout) -> None:
+    checkout.kms.set_policy({DEPLOYER: []})
+    shown = checkout.run("secrets.textconv", str(checkout.encrypted())).stdout
+    assert " not decrypted: You may not decrypt with the key kubernetes-secrets" in shown
+    assert "\nsha256 of the ciphertext = " in shown
+
+
+def test_textconv_shows_keys_and_fingerprints(
+    checkout: Checkout, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    blob = shutil.copy(checkout.encrypted(), tmp_path_factory.mktemp("git-blob"))  # as git hands one over
+    lines = checkout.run("secrets.textconv", str(blob)).stdout.splitlines()
     assert [line.split(" = ")[0] for line in lines] == ["DB_HOST", "DB_PASSWORD"]
     checkout.seal("staging", {"lookit-secrets.env": Secret(b"DB_HOST=db\nDB_PASSWORD=other\n")})
     again = checkout.run("secrets.textconv", str(checkout.encrypted())).stdout.splitlines()
