@@ -112,12 +112,12 @@ def encoded_pieces(value: bytes) -> Iterator[list[str]]:
     for body in base64_bodies(value):
         yield windows(body)
     for digits in (value.hex(), value.hex().upper()):
-        yield windows(digits, HEX_WINDOW)
+        yield windows(digits, HEX_WINDOW, step=2)  # a byte has two digits
 
 
-def windows(body: str, size: int = WINDOW) -> list[str]:
+def windows(body: str, size: int = WINDOW, step: int = 1) -> list[str]:
     """The pieces, all of one length, that identify an encoded text even if it is wrapped or cut."""
-    size, step = (SPARSE, STEP) if len(body) > LARGE else (min(size, len(body)), 1)
+    size, step = (SPARSE, STEP) if len(body) > LARGE else (min(size, len(body)), step)
     return [body[at : at + size] for at in range(0, len(body) - size + 1, step)]
 
 

@@ -202,10 +202,12 @@ class Api:
     def _sent(
         self, method: str, path: str, headers: Mapping[str, str], data: bytes | None
     ) -> "BaseHTTPResponse":
-        """Send it in another thread, so that a signal ends the wait.
+        """Send it; from the main thread in another thread, so that a signal ends the wait.
 
         A write in progress gets two more seconds, so that later steps, such as releasing the lock, see it.
         """
+        if not signals.in_main_thread():
+            return self._send(method, path, headers, data)
         sending = Background(partial(self._send, method, path, headers, data))
         try:
             return sending.wait()

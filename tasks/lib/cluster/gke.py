@@ -20,6 +20,7 @@ from tasks.lib.cluster.errors import ApiError
 from tasks.lib.cluster.kinds import Kinds, discover
 from tasks.lib.errors import Failure
 from tasks.lib.google.answers import object_in, refusal_words
+from tasks.lib.google.credentials import Tokens, credentials
 from tasks.lib.retry import TEMPORARY, Attempts, retry_after
 from tasks.lib.settings.model import Environment, Settings
 
@@ -61,27 +62,29 @@ class Connection:
     kinds: Kinds
 
 
-def connect(settings: Settings, environment: Environment) -> Connection:
+def connect(settings: Settings, environment: Environment, tokens: Tokens | None = None) -> Connection:
     """Connect to the environment's cluster; listing its kinds shows that it accepts the credentials.
+
+    `tokens` are those of this process where it has some already.
 
     Raises Failure where there are no credentials or no such cluster, or it is not reachable or refuses them.
     """
-    from tasks.lib.google.credentials import Tokens, credentials
     from tasks.lib.google.sessions import session_of
 
-    found_credentials = credentials(settings.google)
-    token = Tokens(found_credentials)
-    found = find(settings, environment, session_of(found_credentials))
+    tokens = tokens or Tokens(credentials(settings.google))
+    found = find(settings, environment, session_of(tokens))
     limits = settings.time_limits
-    first = Api(found.endpoint, token, Patience(limits.kubernetes_attempt, limits.kubernetes_attempt))
+    first = Api(found.endpoint, tokens, Patience(limits.kubernetes_attempt, limits.kubernetes_attempt))
     kinds = discover(first)
     return Connection(found, first.patient(Patience(limits.kubernetes_attempt, limits.kubernetes)), kinds)
 
 
 @contextmanager
-def reached(settings: Settings, environment: Environment) -> Iterator[Connection]:
+def reached(
+    settings: Settings, environment: Environment, tokens: Tokens | None = None
+) -> Iterator[Connection]:
     """Reach the environment's cluster while inside."""
-    connection = connect(settings, environment)
+    connection = connect(settings, environment, tokens)
     try:
         yield connection
     finally:

@@ -1,6 +1,6 @@
 """The way to one bucket: its address, who asks, and how long an attempt may take."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,12 +8,10 @@ from urllib.parse import quote
 
 from tasks.lib.ember.checkpoints import Checkpoints, state_folder
 from tasks.lib.errors import UsageError
-from tasks.lib.google.credentials import Tokens
+from tasks.lib.google.credentials import Tokens, credentials
 from tasks.lib.retry import Attempts
 
 if TYPE_CHECKING:
-    from google.auth.credentials import Credentials
-
     from tasks.lib.settings.model import Environment, Settings
 
 LONGEST_PAUSE = 16.0
@@ -25,7 +23,7 @@ class Access:
 
     Args:
         endpoint: its address, without a slash at the end.
-        credentials: who asks; their token is taken anew before it runs out.
+        tokens: of who asks.
         attempt_limit: seconds for one attempt.
         limit: seconds for all attempts of one object.
         first_pause: seconds around which the pause before the second attempt lies; later ones are longer.
@@ -33,22 +31,17 @@ class Access:
 
     endpoint: str
     bucket: str
-    credentials: "Credentials"
+    tokens: Tokens
     attempt_limit: float
     limit: float
     ca_file: str
     checkpoints: Checkpoints
     first_pause: float = 0.25
-    _tokens: Tokens = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Share one token among all requests."""
-        self._tokens = Tokens(self.credentials)
 
     @property
     def taken(self) -> int:
         """How often a new token was asked for."""
-        return self._tokens.attempts
+        return self.tokens.attempts
 
     def headers(self) -> tuple[str, ...]:
         """The header that says who asks.
@@ -57,7 +50,7 @@ class Access:
             Failure: no token could be had.
 
         """
-        token = self._tokens()
+        token = self.tokens()
         return (f"Authorization: Bearer {token}",) if token else ()
 
     def renew(self, known: int) -> None:
@@ -67,7 +60,7 @@ class Access:
             Failure: no token could be had.
 
         """
-        self._tokens.renew(known)
+        self.tokens.renew(known)
 
     def object_url(self, name: str) -> str:
         """The JSON API's address of an object."""
@@ -90,22 +83,22 @@ class Access:
         return Attempts(seconds, self.first_pause, LONGEST_PAUSE, most, spread=1)
 
 
-def access(settings: "Settings", environment: "Environment") -> Access:
+def access(settings: "Settings", environment: "Environment", tokens: Tokens | None = None) -> Access:
     """The way to the bucket that holds an environment's Ember apps.
+
+    `tokens` are those of this process where it has some already.
 
     Raises:
         UsageError: the certificate authorities that the settings name cannot be read.
         Failure: there are no credentials.
 
     """
-    from tasks.lib.google.credentials import credentials
-
     limits = settings.time_limits
     ca_file = _authorities(settings.google.ca_file)
     return Access(
         settings.google.storage.rstrip("/"),
         environment.buckets.archives,
-        credentials(settings.google),
+        tokens or Tokens(credentials(settings.google)),
         limits.storage_attempt,
         limits.storage,
         ca_file,

@@ -119,13 +119,15 @@ def observe(access: Access) -> tuple["Bucket", Configuration]:
 
     from tasks.lib.google.sessions import session_of
 
-    session = session_of(access.credentials)
+    session = session_of(access.tokens)
     session.verify = access.ca_file
     try:
         client = storage.Client(
-            project="", credentials=access.credentials, client_options={"api_endpoint": access.endpoint},
+            project="",
+            credentials=access.tokens.credentials,
+            client_options={"api_endpoint": access.endpoint},
             _http=session,
-        )  # fmt: skip
+        )
         persistence = DEFAULT_RETRY.with_timeout(access.limit)
         bucket = client.get_bucket(access.bucket, timeout=access.attempt_limit, retry=persistence)
     except (GoogleAPIError, GoogleAuthError) as error:

@@ -46,7 +46,7 @@ class Tokens:
     """
 
     def __init__(self, found: "Credentials", seconds: float = SECONDS) -> None:
-        self._found, self._seconds = found, seconds
+        self.credentials, self._seconds = found, seconds
         self._lock = threading.Lock()
         self.attempts = 0
         self._failure: Failure | None = None
@@ -57,13 +57,13 @@ class Tokens:
         before = self.attempts
         if self._lock.locked() or self._is_due():
             call(self._renew, before, self._is_due)
-        return str(self._found.token or "")
+        return str(self.credentials.token or "")
 
     def headers(self) -> dict[str, str]:
         """Headers with a valid token and the quota project."""
         self()
         named: dict[str, str] = {}
-        self._found.apply(named)
+        self.credentials.apply(named)
         return named
 
     def renew(self, before: int) -> None:
@@ -76,16 +76,16 @@ class Tokens:
                 self._attempt(before)
 
     def _is_due(self) -> bool:
-        if self._found.valid:
+        if self.credentials.valid:
             return False
-        return time.monotonic() >= self._again or not _has_not_expired(self._found)
+        return time.monotonic() >= self._again or not _has_not_expired(self.credentials)
 
     def _attempt(self, before: int) -> None:
         """Renew it, or use the result of another thread's attempt after `before`."""
         if self.attempts == before:
             self._failure = None
             try:
-                refresh(self._found, self._seconds)
+                refresh(self.credentials, self._seconds)
                 self._again = time.monotonic() + PAUSE
             except Failure as failure:
                 self._failure = failure

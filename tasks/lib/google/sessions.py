@@ -4,7 +4,7 @@ google-auth's AuthorizedSession also asks iamcredentials.googleapis.com, in a th
 may be used: for the sandbox's accounts too, and a process that exits at that moment sometimes crashes.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import requests
 from requests.auth import AuthBase
@@ -12,20 +12,16 @@ from requests.auth import AuthBase
 from tasks.lib.google.credentials import Tokens, credentials
 from tasks.lib.settings.model import Google
 
-if TYPE_CHECKING:
-    from google.auth.credentials import Credentials
-
 
 class Authorization(AuthBase):
     """Adds a valid token and the quota project to each request."""
 
-    def __init__(self, found: "Credentials") -> None:
-        self.credentials = found
-        self._tokens = Tokens(found)
+    def __init__(self, tokens: Tokens) -> None:
+        self.tokens = tokens
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Authorise one request; a Failure where there is no token to be had, as of `Tokens`."""
-        request.headers.update(self._tokens.headers())
+        request.headers.update(self.tokens.headers())
         return request
 
 
@@ -37,13 +33,13 @@ class Session(requests.Session):
         return super().request(*args, **{**options, "allow_redirects": False})
 
 
-def session_of(found: "Credentials") -> Session:
-    """A session that sends the token of these credentials."""
+def session_of(tokens: Tokens) -> Session:
+    """A session that sends such a token."""
     session = Session()
-    session.auth = Authorization(found)
+    session.auth = Authorization(tokens)
     return session
 
 
 def authorized_session(google: Google) -> Session:
     """A session that sends this process's token and renews it."""
-    return session_of(credentials(google))
+    return session_of(Tokens(credentials(google)))

@@ -16,7 +16,8 @@ from tasks.lib.deploy.session import masked
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.google import sessions
 from tasks.lib.operate import workloads
-from tasks.lib.operate.stopping import RESTORE, NotStopped, Stopping
+from tasks.lib.operate.stopping import NotStopped, Stopping
+from tasks.lib.operate.workloads import RESTORE
 from tasks.lib.redaction import Redactor
 from tasks.lib.settings.model import Environment, Settings
 

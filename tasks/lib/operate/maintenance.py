@@ -29,7 +29,8 @@ from tasks.lib.deploy.session import masked
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.operate import workloads
 from tasks.lib.operate.restart import change, follow
-from tasks.lib.operate.stopping import RESTORE, Forms, NotStopped, Stopping, is_stopped, other_form
+from tasks.lib.operate.stopping import Forms, NotStopped, Stopping, other_form
+from tasks.lib.operate.workloads import RESTORE, is_stopped
 from tasks.lib.printable import one_line
 from tasks.lib.redaction import Redactor
 from tasks.lib.settings.model import Environment, Settings

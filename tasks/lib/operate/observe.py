@@ -33,11 +33,13 @@ from tasks.lib.ember.access import access
 from tasks.lib.ember.activated import Activated
 from tasks.lib.errors import Failure
 from tasks.lib.google import sessions
+from tasks.lib.google.credentials import Tokens, credentials
 from tasks.lib.redaction import Redactor
 from tasks.lib.secrets import sensitive
 from tasks.lib.settings.model import Environment, Settings
 
 Key = tuple[str, str]
+Place = tuple[Key, str]  # a kind and a namespace
 Part = TypeVar("Part")
 SECRET: Final = ("v1", "Secret")
 CONFIG_MAP: Final = ("v1", "ConfigMap")
@@ -78,7 +80,7 @@ class Observed:
     version: str = ""  # of the control plane
     node_versions: Sequence[str] = ()
     supported_until: datetime | None = None  # GKE's standard support of that version, where it says so
-    things: dict[tuple[Key, str], list[Json]] = field(default_factory=dict)  # by kind and namespace
+    things: dict[Place, list[Json]] = field(default_factory=dict)
     past: Sequence[Release] = ()
     release: Release | None = None  # the one in force
     behind: int | None = None  # commits of the branch that it lacks, where that is known
@@ -104,53 +106,61 @@ class Observed:
 
 
 def observe_all(settings: Settings, environments: Sequence[Environment]) -> list[Observed]:
-    """A look at several environments at the same time."""
-    return side_by_side(partial(observe, settings), environments, len(environments))
+    """A look at several environments at the same time; raises a Failure where there are no credentials."""
+    tokens = Tokens(credentials(settings.google))
+    return side_by_side(partial(observe, settings, tokens), environments, len(environments))
 
 
-def observe(settings: Settings, environment: Environment) -> Observed:
+def observe(settings: Settings, tokens: Tokens, environment: Environment) -> Observed:
     """A look at one environment."""
     redactor = Redactor(public=sensitive.public(settings))
     seen = Observed(environment, redactor, settings.image.repository)
-    backup = Background(lambda: seen.part("backups", partial(_newest_backup, settings, environment), None))
+    session = sessions.session_of(tokens)
+    look_for_backup = partial(_newest_backup, settings, environment, session)
+    backup = Background(lambda: seen.part("backups", look_for_backup, None))
     none: Sequence[Activated] = ()
-    pages = Background(lambda: seen.part("Ember apps", partial(_activated, settings, seen), none))
-    support = Background(partial(_supported_until, settings, environment))
-    seen.part("cluster", partial(_look_at_cluster, settings, seen), None)
+    pages = Background(lambda: seen.part("Ember apps", partial(_activated, settings, seen, tokens), none))
+    support = Background(partial(_supported_until, settings, environment, session))
+    seen.part("cluster", partial(_look_at_cluster, settings, seen, tokens), None)
     seen.supported_until = support.wait()
     seen.backup, seen.activated = backup.wait(), pages.wait()
     return seen
 
 
-def _newest_backup(settings: Settings, environment: Environment) -> Run | None:
+def _newest_backup(settings: Settings, environment: Environment, session: sessions.Session) -> Run | None:
     database = environment.database
     if not database.instance:
         return None
-    session = sessions.authorized_session(settings.google)
     return Backups(settings, database, session, lambda event: None).latest()
 
 
-def _supported_until(settings: Settings, environment: Environment) -> datetime | None:
+def _supported_until(
+    settings: Settings, environment: Environment, session: sessions.Session
+) -> datetime | None:
     try:
-        return gke.end_of_support(settings, environment, sessions.authorized_session(settings.google))
+        return gke.end_of_support(settings, environment, session)
     except Failure:  # the look at the cluster asks the same service, and tells
         return None
 
 
-def _activated(settings: Settings, seen: Observed) -> Sequence[Activated]:
-    return activated.since(access(settings, seen.environment), settings.ember, seen.at - LATELY)
+def _activated(settings: Settings, seen: Observed, tokens: Tokens) -> Sequence[Activated]:
+    bucket = access(settings, seen.environment, tokens)
+    return activated.since(bucket, settings.ember, seen.at - LATELY)
 
 
-def _look_at_cluster(settings: Settings, seen: Observed) -> None:
+def _look_at_cluster(settings: Settings, seen: Observed, tokens: Tokens) -> None:
     environment = seen.environment
-    with gke.reached(settings, environment) as connection:
+    with gke.reached(settings, environment, tokens) as connection:
         seen.version, seen.node_versions = connection.found.version, connection.found.node_versions
-        gke.check_mark(connection.api, environment)
-        _list(connection, seen, [(key, environment.namespace) for key in LISTED])
+        mark = Background(partial(gke.check_mark, connection.api, environment))
+        lock = Lock(connection.api, environment, claim({}))
+        lease = Background(partial(seen.part, "lock", lock.read, None))
+        found = _listed(connection, seen, [(key, environment.namespace) for key in LISTED], CONNECTIONS - 2)
+        mark.wait()  # nothing is shown of another cluster
+        seen.things, seen.lease = found, lease.wait()
         seen.redactor.learn(sensitive.in_objects(seen.of_kind("Secret"), seen.redactor.public))
         seen.past = store.releases(seen.of_kind("ConfigMap"))
         seen.maintenance = maintenance.among(seen.of_kind("ConfigMap"))
-        seen.lease = seen.part("lock", Lock(connection.api, environment, claim({})).read, None)
         if seen.past:
             seen.part("drift", partial(_look_for_drift, connection, seen), None)
         seen.warnings = sorted(connection.api.warnings)
@@ -162,7 +172,7 @@ def _look_for_drift(connection: Connection, seen: Observed) -> None:
     seen.release = review.in_force(seen.past, seen.environment.name)
     objects = wanted(review.set_by(seen.release, seen.past), connection.kinds, seen.environment.namespace)
     objects = maintenance.formed(objects, seen.maintenance, seen.environment, seen.image)
-    _list(connection, seen, [(one.ref.key, one.ref.namespace) for one in objects])
+    seen.things.update(_listed(connection, seen, [(one.ref.key, one.ref.namespace) for one in objects]))
     _require_listed(seen, objects)
     live = {ref_of(thing): thing for things in seen.things.values() for thing in things}
     seen.drifted = drift.between(connection.api, connection.kinds, objects, seen.release, live)
@@ -176,16 +186,18 @@ def _require_listed(seen: Observed, objects: Sequence[Wanted]) -> None:
         raise failure
 
 
-def _list(connection: Connection, seen: Observed, places: Iterable[tuple[Key, str]]) -> None:
-    """List what was not listed yet; a kind that the cluster does not serve has no objects."""
+def _listed(
+    connection: Connection, seen: Observed, places: Iterable[Place], at_once: int = CONNECTIONS
+) -> dict[Place, list[Json]]:
+    """What was not listed yet; a kind that the cluster does not serve has no objects."""
     due = [
         place for place in dict.fromkeys(places) if place not in seen.things and place[0] in connection.kinds
     ]
 
-    def read(place: tuple[Key, str]) -> list[Json]:
+    def read(place: Place) -> list[Json]:
         return seen.part(place[0][1], partial(_things, connection, *place), [])
 
-    seen.things.update(zip(due, side_by_side(read, due, CONNECTIONS), strict=True))
+    return dict(zip(due, side_by_side(read, due, at_once), strict=True))
 
 
 def _things(connection: Connection, key: Key, namespace: str) -> list[Json]:

@@ -23,8 +23,7 @@ from tasks.lib.deploy.rollout.readiness import State, condition, job_outcome, re
 from tasks.lib.operate import run
 from tasks.lib.operate.certificates import Certificate, certificates
 from tasks.lib.operate.observe import Observed, observe_all
-from tasks.lib.operate.stopping import RESTORE, is_stopped
-from tasks.lib.operate.workloads import bare
+from tasks.lib.operate.workloads import RESTORE, bare, is_stopped
 from tasks.lib.settings.model import Environment, Settings
 
 # Backups are taken every day; cert-manager renews a certificate 30 days before its end.

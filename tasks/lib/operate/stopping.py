@@ -17,14 +17,13 @@ from tasks.lib.deploy.events import Record, Tell
 from tasks.lib.deploy.objects import APPLIED, Ref, annotations, ref_of
 from tasks.lib.errors import TimedOut
 from tasks.lib.operate.restart import change, follow
-from tasks.lib.operate.workloads import belongs
+from tasks.lib.operate.workloads import RESTORE, belongs, is_stopped
 from tasks.lib.render.pods import at
 from tasks.lib.retry import Attempts
 from tasks.lib.settings.model import Environment, Settings
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 5.0
-RESTORE: Final = "lookit-orchestrator/replicas-before-restore"
 NOTES: Final = (RESTORE, maintenance.REPLICAS)
 ENDED: Final = frozenset({"Succeeded", "Failed"})
 # The fingerprints of what a release wants of an object otherwise and meanwhile.
@@ -99,11 +98,6 @@ class Stopping:
     def _pods(self) -> list[Json]:
         path = f"/api/v1/namespaces/{self.environment.namespace}/pods"
         return self.connection.api.list(path, doing="list pods")[0]
-
-
-def is_stopped(workload: Json, note: str) -> bool:
-    """Whether a workload has no pods for this reason."""
-    return note in annotations(workload) and not workload["spec"].get("replicas", 1)
 
 
 def pods_before(workload: Json) -> str:

@@ -8,7 +8,7 @@ from tasks.lib.cluster import gke, kinds
 from tasks.lib.cluster.api import Json
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.maintenance import is_page, runs
-from tasks.lib.deploy.objects import is_going
+from tasks.lib.deploy.objects import annotations, is_going
 from tasks.lib.deploy.rollout import diagnose
 from tasks.lib.deploy.rollout.readiness import condition
 from tasks.lib.errors import UsageError, nearest
@@ -17,6 +17,8 @@ from tasks.lib.secrets import sensitive
 from tasks.lib.settings.model import Environment, Settings
 
 KINDS: Final = (("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"))
+# The annotation of those that a restore has stopped: how many pods they had.
+RESTORE: Final = "lookit-orchestrator/replicas-before-restore"
 
 
 def find(
@@ -92,6 +94,11 @@ def belongs(pod: Json, found: Iterable[Json]) -> bool:
     """Whether a pod is one of a workload's, by its selector."""
     labels = (pod["metadata"].get("labels") or {}).items()
     return any(labels >= (one["spec"]["selector"].get("matchLabels") or {}).items() for one in found)
+
+
+def is_stopped(workload: Json, note: str) -> bool:
+    """Whether a workload has no pods for the reason that this annotation stands for."""
+    return note in annotations(workload) and not workload["spec"].get("replicas", 1)
 
 
 def newest_ready(pods: Iterable[Json]) -> Json | None:

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tasks.lib import retry
+from tasks.lib import retry, signals
 from tasks.lib.cluster import api
 from tasks.lib.cluster.api import Api, encoded
 from tasks.lib.cluster.endpoint import Endpoint
@@ -23,7 +23,9 @@ from tests.lib.cluster.scripted import Answer, Scripted, status
 @pytest.fixture
 def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(retry, "time", clock)
-    monkeypatch.setattr(api, "signals", SimpleNamespace(Event=clock.event))
+    monkeypatch.setattr(
+        api, "signals", SimpleNamespace(Event=clock.event, in_main_thread=signals.in_main_thread)
+    )
     return clock
 
 

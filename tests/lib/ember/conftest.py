@@ -16,6 +16,7 @@ from google.auth.credentials import AnonymousCredentials
 from sandbox import example
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.checkpoints import Checkpoints
+from tasks.lib.google.credentials import Tokens
 from tests.ports import free_port
 
 NUMBERS = count()
@@ -54,7 +55,7 @@ def access(storage_server: str, tmp_path: Path) -> Access:
         return Access(
             storage_server,
             bucket,
-            AnonymousCredentials(),
+            Tokens(AnonymousCredentials()),
             10.0,
             30.0,
             certifi.where(),

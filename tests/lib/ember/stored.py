@@ -12,7 +12,7 @@ def bucket(access: Access) -> "Bucket":
     from google.cloud import storage
 
     options = {"api_endpoint": access.endpoint}
-    client = storage.Client("test", credentials=access.credentials, client_options=options)
+    client = storage.Client("test", credentials=access.tokens.credentials, client_options=options)
     found: Bucket = client.bucket(access.bucket)
     return found
 

@@ -13,6 +13,7 @@ from tasks.lib.ember.access import Access, access
 from tasks.lib.ember.answers import ask
 from tasks.lib.ember.http import Job, Pool, Request, Steps
 from tasks.lib.errors import UsageError
+from tasks.lib.google.credentials import Tokens
 from tests.builders import checked_in_settings
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def revoking(access: Access) -> Iterator[Access]:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         endpoint = f"http://127.0.0.1:{server.server_port}"
-        yield dataclasses.replace(access, endpoint=endpoint, credentials=cast("Credentials", Numbered()))
+        yield dataclasses.replace(access, endpoint=endpoint, tokens=Tokens(cast("Credentials", Numbered())))
         server.shutdown()
 
 
@@ -83,4 +84,4 @@ def test_refused_token_is_renewed_once_for_all_requests(revoking: Access) -> Non
 
     with closing(Pool(revoking, AT_ONCE)) as pool:
         assert pool.run(Job(steps()) for _ in range(AT_ONCE)) == [200] * AT_ONCE
-    assert cast("Numbered", revoking.credentials).taken == 1
+    assert cast("Numbered", revoking.tokens.credentials).taken == 1

@@ -366,9 +366,10 @@ from tasks.lib.ember.archive.source import open_archive
 from tasks.lib.ember.checkpoints import Checkpoints
 from tasks.lib.ember.summary import Options
 from tasks.lib.ember.upload import bring, upload_to
+from tasks.lib.google.credentials import Tokens
 endpoint, bucket, source, folder = sys.argv[1:]
 ember = checked_in_settings(ember={"connections": 4}).ember
-access = Access(endpoint, bucket, AnonymousCredentials(), 5.0, 10.0, certifi.where(), Checkpoints(Path(folder)))
+access = Access(endpoint, bucket, Tokens(AnonymousCredentials()), 5.0, 10.0, certifi.where(), Checkpoints(Path(folder)))
 upload_to(access, ember, source, "p")
 """
 

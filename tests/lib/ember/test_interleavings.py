@@ -19,6 +19,7 @@ from tasks.lib.ember.place import Place
 from tasks.lib.ember.progress import Progress
 from tasks.lib.ember.summary import Options
 from tasks.lib.errors import Failure
+from tasks.lib.google.credentials import Tokens
 from tests.builders import checked_in_settings
 from tests.lib.ember import archives
 from tests.lib.ember.interleavings import (
@@ -65,9 +66,8 @@ class App:
         self._operations: dict[tuple[object, ...], Operation] = {}
         self._running: dict[tuple[Operation, str], Running] = {}
         self._seen: dict[Bucket, Seen] = {}
-        self._access = Access(
-            "http://storage.invalid", "bucket", AnonymousCredentials(), 1.0, 1.0, "", Checkpoints(folder)
-        )
+        tokens = Tokens(AnonymousCredentials())
+        self._access = Access("http://storage.invalid", "bucket", tokens, 1.0, 1.0, "", Checkpoints(folder))
         self._archives = {
             version: archives.saved(folder, archives.zipped(files(version)), f"{version}.zip")
             for version in "123"

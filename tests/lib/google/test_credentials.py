@@ -78,7 +78,7 @@ def test_application_default_credentials_are_the_default(
 
     session = authorized_session(GOOGLE)
 
-    assert session.auth.credentials.service_account_email == "deployer@example.org"  # type: ignore[union-attr]
+    assert session.auth.tokens.credentials.service_account_email == "deployer@example.org"  # type: ignore[union-attr]
 
 
 BOTH = {"https://www.googleapis.com/auth/cloud-platform", "https://www.googleapis.com/auth/userinfo.email"}

@@ -8,6 +8,7 @@ from google.auth.credentials import CredentialsWithQuotaProject
 from google.auth.exceptions import RefreshError, TransportError
 
 from tasks.lib.errors import Failure
+from tasks.lib.google.credentials import Tokens
 from tasks.lib.google.sessions import session_of
 from tests.serving import answering
 
@@ -54,7 +55,7 @@ def url() -> Iterator[str]:
 def test_all_requests_share_a_token_and_the_quota_project(url: str) -> None:
     found = Counting()
     found._quota_project_id = "payer"
-    session = session_of(found)
+    session = session_of(Tokens(found))
 
     assert [session.get(url, timeout=60).text for _ in range(2)] == ["Bearer token-1 payer"] * 2
     assert found.fetched == 1
@@ -70,13 +71,13 @@ def test_all_requests_share_a_token_and_the_quota_project(url: str) -> None:
 )  # fmt: skip
 def test_no_request_is_sent_without_a_token(url: str, fault: Exception, what: str, why: str) -> None:
     with pytest.raises(Failure) as caught:
-        session_of(Counting(fault)).get(url, timeout=60)
+        session_of(Tokens(Counting(fault))).get(url, timeout=60)
 
     assert caught.value.what == what
     assert why in caught.value.why
 
 
 def test_a_redirect_is_not_followed(url: str) -> None:
-    answer = session_of(Counting()).get(f"{url}elsewhere", timeout=60)
+    answer = session_of(Tokens(Counting())).get(f"{url}elsewhere", timeout=60)
 
     assert (answer.status_code, answer.text) == (302, "")

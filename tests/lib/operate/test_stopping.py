@@ -6,14 +6,8 @@ import pytest
 
 from tasks.lib.deploy import maintenance
 from tasks.lib.deploy.objects import APPLIED, Ref
-from tasks.lib.operate.stopping import (
-    RESTORE,
-    is_stopped,
-    other_form,
-    pods_before,
-    running_pods,
-    started,
-)
+from tasks.lib.operate.stopping import other_form, pods_before, running_pods, started
+from tasks.lib.operate.workloads import RESTORE, is_stopped
 
 MEANWHILE = maintenance.REPLICAS
 
