@@ -69,7 +69,7 @@ def _frame(folder: Path, page: str, width: int, height: int) -> None:
 
 def _run(chromium: str, profile: Path, *arguments: str) -> str:
     argv = [chromium, *FLAGS, f"--user-data-dir={profile}", *arguments]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=90, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 

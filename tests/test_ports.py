@@ -3,11 +3,11 @@
 from itertools import combinations
 
 from sandbox.ports import RANGE
-from tests.ports import free_port, mine
+from tests.ports import SHARED, free_port, mine
 
 
 def test_workers_and_sandboxes_have_ports_of_their_own() -> None:
-    given = [RANGE, *(mine(f"gw{number}") for number in range(16))]
+    given = [RANGE, SHARED, *(mine(f"gw{number}") for number in range(16))]
 
     for one, other in combinations(given, 2):
         assert not set(one) & set(other)

@@ -91,7 +91,7 @@ def build(environment: str, tree: Path = TREE, prefix: str = "") -> Tree:
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         env={**HEAP, **os.environ},
     )
     assert done.returncode == 0, done.stderr

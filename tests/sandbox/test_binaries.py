@@ -292,7 +292,7 @@ def test_a_slow_build_goes_on_while_it_uses_the_processor(
 
 
 def test_the_processor_time_of_a_build_is_that_of_its_compilers_too() -> None:
-    busy = "while :; do :; done & wait"
+    busy = f"while :; do :; done & wait  # {os.getpid()}"
     with subprocess.Popen(["sh", "-c", busy]) as build:
         try:
             until(lambda: building._processor_time(busy) > 0.05)

@@ -1,5 +1,6 @@
 """Ports stay, and no two sandboxes share one."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from sandbox import ports
 from sandbox.state import State
 from tasks.lib.errors import Failure
+from tests.ports import mine
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +26,7 @@ def test_a_service_keeps_its_port(tmp_path: Path) -> None:
 def test_two_sandboxes_that_are_not_up_yet_get_different_ports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ports, "_is_free", lambda _port: True)
     monkeypatch.setattr(ports, "RANGE", range(20000, 20006))
 
     one = ports.assign(State(tmp_path / "one"), ["a", "b"])
@@ -50,7 +53,8 @@ def test_a_port_that_somebody_listens_on_is_not_free(monkeypatch: pytest.MonkeyP
             ports.free_port(())
 
 
-def test_a_stopped_sandbox_gives_up_taken_ports(tmp_path: Path) -> None:
+def test_a_stopped_sandbox_gives_up_taken_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "RANGE", mine(os.environ.get("PYTEST_XDIST_WORKER", "main")))
     port = ports.assign(State(tmp_path), ["a", "b"])["a"]
     with socket.create_server(("127.0.0.1", port)):
         after = ports.assign(State(tmp_path), ["a", "b"])

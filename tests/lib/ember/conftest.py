@@ -56,8 +56,8 @@ def access(storage_server: str, tmp_path: Path) -> Access:
             storage_server,
             bucket,
             Tokens(AnonymousCredentials()),
-            10.0,
-            30.0,
+            60.0,
+            120.0,
             certifi.where(),
             Checkpoints(tmp_path / "checkpoints"),
         )

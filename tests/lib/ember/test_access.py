@@ -15,6 +15,7 @@ from tasks.lib.ember.http import Job, Pool, Request, Steps
 from tasks.lib.errors import UsageError
 from tasks.lib.google.credentials import Tokens
 from tests.builders import checked_in_settings
+from tests.serving import answering
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -52,12 +53,12 @@ class Revoking(BaseHTTPRequestHandler):
     """Refuses the first token, once as many have come with it as may be on their way."""
 
     protocol_version = "HTTP/1.1"
-    together = threading.Barrier(AT_ONCE)
+    together = threading.Barrier(AT_ONCE, timeout=120)
 
     def do_GET(self) -> None:
         refused = self.headers["Authorization"] == "Bearer token-0"
         if refused:
-            self.together.wait(30)
+            self.together.wait()
         self.send_response_only(401 if refused else 200)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -69,12 +70,9 @@ class Revoking(BaseHTTPRequestHandler):
 @pytest.fixture
 def revoking(access: Access) -> Iterator[Access]:
     """The way to a server that does not accept the token any more that this process has."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Revoking) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), Revoking)) as server:
         endpoint = f"http://127.0.0.1:{server.server_port}"
         yield dataclasses.replace(access, endpoint=endpoint, tokens=Tokens(cast("Credentials", Numbered())))
-        server.shutdown()
 
 
 def test_refused_token_is_renewed_once_for_all_requests(revoking: Access) -> None:

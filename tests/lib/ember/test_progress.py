@@ -105,6 +105,7 @@ def test_short_upload_draws_no_bar(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     at_a_terminal(monkeypatch)
+    monkeypatch.setattr("tasks.lib.ember.progress.SECONDS_BEFORE_BAR", 600)
     with Progress() as shown:
         shown.expect(2, 10)
         shown.done(10)

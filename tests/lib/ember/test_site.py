@@ -156,7 +156,7 @@ def test_site_upload_survives_faults_and_writes_pages_last(access: Access, manif
     ember = structs.replace(EMBER, connections=6, resumable_above=1 << 10, resumable_part=256 << 10)
     with fault_proxy.running(access.endpoint) as proxy:
         proxy.plan(7, fault_proxy.PASSING, 0.1)
-        way = replace(access, endpoint=proxy.url, first_pause=0.002, attempt_limit=5.0, limit=30.0)
+        way = replace(access, endpoint=proxy.url, first_pause=0.002)
         done = uploaded(way, site.read_manifest(manifest), ember=ember)
     assert (set(done.failed), len(done.done)) == ({"uuid-bad"}, 5)
     for number in range(5):

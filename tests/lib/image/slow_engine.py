@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-SECONDS = 60
+SECONDS = 240
 # What is made lies in `made`; a client waits for it, and one that runs a container in the foreground for its end.
 PROGRAM = """#!/bin/sh
 cd "$(dirname "$0")" || exit 9

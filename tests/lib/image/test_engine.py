@@ -68,7 +68,7 @@ def test_without_an_engine_the_error_says_how_to_start_one(engine: DockerProgram
     engine.answers(Says("version *", err="Cannot connect to the Docker daemon", code=1))
 
     with pytest.raises(Failure) as failure:
-        builder(5)
+        builder(60)
 
     assert failure.value.what == "No Docker engine answers."
     assert failure.value.why == "Cannot connect to the Docker daemon"
@@ -107,14 +107,14 @@ def test_without_an_engine_no_image_is_called_missing(engine: DockerProgram) -> 
     engine.answers(Says("version *", err=down, code=1), Says("image inspect *", err=down, code=1))
 
     with pytest.raises(Failure, match="No Docker engine answers"):
-        image_id("here:1", 5)
+        image_id("here:1", 60)
 
 
 def test_an_image_that_was_not_built_is_named(engine: DockerProgram) -> None:
     engine.answers(Says("image inspect *", err="No such image", code=1))
 
     with pytest.raises(Failure) as failure:
-        image_id("r.example/lookit:c", 5)
+        image_id("r.example/lookit:c", 60)
 
     assert failure.value.what == "This machine has no image r.example/lookit:c."
     assert failure.value.next_step == "Build it: ./inv build --source CHECKOUT"
@@ -405,7 +405,7 @@ def test_only_what_ended_runs_left_is_removed(
         Says("network rm net", err="Error: network net has active endpoints", code=1),
     )
 
-    assert test_run.sweep(5) == ["mine", "net", "long-over"]
+    assert test_run.sweep(60) == ["mine", "net", "long-over"]
 
     assert [line for line in engine.asked if " rm " in f" {line} "] == [
         "rm --force --volumes mine", "network rm net", "network rm long-over",

@@ -10,7 +10,7 @@ from tasks.lib.pipeline.steps import ReadyStep, ready
 class Recorded:
     """Runs steps whose args are shell commands, and keeps what was told."""
 
-    def __init__(self, *steps: dict[str, Any], chosen: set[int] | None = None, timeout: float = 60) -> None:
+    def __init__(self, *steps: dict[str, Any], chosen: set[int] | None = None, timeout: float = 240) -> None:
         content = {"steps": [{"name": "x", **step} for step in steps], "timeout": f"{timeout}s"}
         build = ready(parse(content, "f"), {}, "f")
         self.lines: list[tuple[int, str]] = []

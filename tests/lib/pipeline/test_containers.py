@@ -19,7 +19,7 @@ GONE = 2**22 + 1  # more than Linux gives
 def test_what_a_run_left_is_removed(engine: DockerProgram) -> None:
     engine.answers(Says("ps *", "run-0\nrun-1\n"), Says("volume ls *", "run-workspace\nrun-home\n"))
 
-    containers.remove("run", 5)
+    containers.remove("run", 60)
 
     assert [line for line in engine.asked if " rm " in f" {line} "] == [
         "rm --force --volumes run-0", "rm --force --volumes run-1", "volume rm run-workspace run-home",
@@ -27,7 +27,7 @@ def test_what_a_run_left_is_removed(engine: DockerProgram) -> None:
 
 
 def test_nothing_is_removed_where_nothing_is_left(engine: DockerProgram) -> None:
-    containers.remove("run", 5)
+    containers.remove("run", 60)
 
     assert [line.split(" --filter")[0] for line in engine.asked] == ["ps --all", "volume ls"]
 
@@ -37,7 +37,7 @@ def test_a_warning_names_the_run_whose_things_remain(
 ) -> None:
     engine.answers(Says("ps *", err="Cannot connect", code=1))
 
-    containers.remove("run", 5)
+    containers.remove("run", 60)
 
     assert capsys.readouterr().err == "Warning: some containers or volumes of run remain: Cannot connect\n"
 
@@ -63,7 +63,7 @@ def test_leftovers_of_killed_runs_are_removed_and_running_steps_named(
         Says(f"ps --all *={killed} *", f"{killed}-copy"),
     )
 
-    containers.sweep(5)
+    containers.sweep(60)
 
     assert [line for line in engine.asked if " rm " in f" {line} "] == [
         f"rm --force --volumes {killed}-copy", f"volume rm {killed}-home {killed}-volume-x-1",

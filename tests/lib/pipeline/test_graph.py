@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +19,7 @@ from tasks.lib.pipeline.graph import LONGEST_LINE, Launch
 from tasks.lib.pipeline.steps import ReadyStep
 from tasks.lib.process import Ended
 from tasks.lib.redaction import Redactor
+from tests.heard import until
 from tests.lib.pipeline.recorded import Recorded
 
 
@@ -344,12 +344,14 @@ try:
 except Terminated:
     print(run.states())
 """
-    child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
-        time.sleep(0.05)
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
+        try:
+            until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip())
 
-    child.send_signal(signal.SIGTERM)
+            child.send_signal(signal.SIGTERM)
 
-    assert child.communicate(timeout=120)[0] == "['CANCELLED']\n"
+            assert child.communicate(timeout=240)[0] == "['CANCELLED']\n"
+        finally:
+            child.kill()
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)

@@ -191,7 +191,7 @@ def test_what_exists_already_is_skipped(
 ) -> None:
     gcloud = program(tmp_path, f'echo "ERROR: {words}" >&2; exit 1')
 
-    triggers.apply([(gcloud, "x")], tmp_path, 10)
+    triggers.apply([(gcloud, "x")], tmp_path, 60)
 
     assert "Exists already" in capsys.readouterr().err
 
@@ -200,7 +200,7 @@ def test_a_refusal_ends_it(tmp_path: Path) -> None:
     gcloud = program(tmp_path, 'echo "PERMISSION_DENIED" >&2; exit 1')
 
     with pytest.raises(Failure, match="failed") as raised:
-        triggers.apply([(gcloud, "x"), (gcloud, "y")], tmp_path, 10)
+        triggers.apply([(gcloud, "x"), (gcloud, "y")], tmp_path, 60)
 
     assert raised.value.why == "PERMISSION_DENIED"
 
@@ -214,14 +214,14 @@ def test_commands_run_in_order_where_the_build_file_lies(tmp_path: Path) -> None
     (tmp_path / "cloudbuild.yaml").touch()
     gcloud = program(tmp_path, "ls cloudbuild.yaml >/dev/null && echo $1 >>ran")
 
-    triggers.apply([(gcloud, "x"), (gcloud, "y")], tmp_path, 10)
+    triggers.apply([(gcloud, "x"), (gcloud, "y")], tmp_path, 60)
 
     assert (tmp_path / "ran").read_text() == "x\ny\n"
 
 
 def test_without_gcloud_the_way_out_is_told(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="The program no-such-gcloud was not found") as raised:
-        triggers.apply([("no-such-gcloud", "x")], tmp_path, 10)
+        triggers.apply([("no-such-gcloud", "x")], tmp_path, 60)
 
     assert raised.value.next_step.startswith("Install the Google Cloud CLI, or run without --apply")
 

@@ -1,8 +1,10 @@
 """Recipes of layers: what they are kept under."""
 
 import os
+import select
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -159,6 +161,12 @@ def test_a_layer_that_takes_too_long_is_told_as_that(
     def too_long(*_: object) -> None:
         raise TimedOut("`sh` did not finish within 0.5 s and was ended.", "unpacking")
 
+    def talk_once_it_speaks(child: Any, *rest: Any) -> object:
+        select.select([child.stderr], [], [])
+        return talk(child, *rest)
+
+    talk = process._talk
+    monkeypatch.setattr(process, "_talk", talk_once_it_speaks)
     monkeypatch.setattr(layers, "TIME_LIMIT", 0.5)
     monkeypatch.setattr(layers, "_execute", too_long)
 
