@@ -615,7 +615,7 @@ def test_textconv_refuses_a_file_that_is_not_there(checkout: Checkout) -> None:
 def test_textconv_without_permission_shows_the_ciphertexts_fingerprint(checkout: Checkout) -> None:
     checkout.kms.set_policy({DEPLOYER: []})
     shown = checkout.run("secrets.textconv", str(checkout.encrypted())).stdout
-    assert " not decrypted: You may not decrypt with the key kubernetes-secrets" in shown
+    assert shown.startswith("not decrypted: You may not decrypt with the key kubernetes-secrets")
     assert "\nsha256 of the ciphertext = " in shown
 
 
