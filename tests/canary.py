@@ -32,7 +32,7 @@ class Canary:
 
     value: str
     forms: tuple[bytes, ...] = field(init=False)
-    _clean: dict[Path, tuple[int, ...]] = field(init=False, default_factory=dict)
+    _clean: dict[str, tuple[int, ...]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         found = needles({"canary.env": Secret(f"SECRET={self.value}".encode())}, Public())
@@ -43,17 +43,17 @@ class Canary:
 
     def files_below(self, places: Iterable[Path], besides: Iterable[Path] = ()) -> list[str]:
         """The files that hold it, or are called after it: those of `places`, and all in folders among them."""
-        exempt = set(besides)
+        exempt = {str(path) for path in besides}
         return [
-            str(path)
+            path
             for path in _below(places)
-            if path not in exempt and (self.value in path.name or self._holds(path))
+            if path not in exempt and (self.value in path.rpartition("/")[2] or self._holds(path))
         ]
 
-    def _holds(self, path: Path) -> bool:
+    def _holds(self, path: str) -> bool:
         """Whether a file holds it; one that did not, and was not written to since, is not read again."""
         try:
-            seen = path.lstat()
+            seen = os.lstat(path)
         except OSError:
             return False
         written = (seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
@@ -157,12 +157,12 @@ def _places_in(canary: Canary, process: str) -> list[str]:
     return [f"{name} of {(after or before)[:80]!r}" for name, is_there in found.items() if is_there]
 
 
-def _below(places: Iterable[Path]) -> Iterator[Path]:
+def _below(places: Iterable[Path]) -> Iterator[str]:
     """`places` and all in folders among them.  What goes meanwhile is left out: others use these folders too."""
-    for place in places:
+    for place in map(str, places):
         yield place
         for folder, folders, files in os.walk(place):
-            yield from (Path(folder, name) for name in (*folders, *files))
+            yield from (f"{folder}/{name}" for name in (*folders, *files))
 
 
 def _processes() -> set[str]:
