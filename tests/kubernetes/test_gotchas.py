@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.kubernetes.rendering import (
@@ -97,25 +98,29 @@ def test_replacements_name_their_targets_one_by_one() -> None:
     assert [text for select in selects for text in select.values() if not re.fullmatch(r"[\w-]+", text)] == []
 
 
-def test_another_prefix_is_one_line_and_every_reference_follows(tmp_path: Path) -> None:
-    def rename(tree: Path) -> None:
-        file = tree / "overlays" / "staging" / "prefixed" / "kustomization.yaml"
-        file.write_text(file.read_text().replace("namePrefix: staging-", "namePrefix: trial-"))
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """Staging with another prefix, host and bucket: to render takes long, so one tree has all three."""
 
-    renamed = build("staging", changed_copy(tmp_path, rename), prefix="trial-")
-    assert renamed.stderr == ""
-    assert dangling(renamed) == []
-    names = {found["metadata"]["name"].partition("-")[0] for found in renamed.objects.values()}
-    assert names == {"trial", "builder"}
-
-
-def test_another_host_and_bucket_are_said_once(tmp_path: Path) -> None:
     def move(tree: Path) -> None:
-        file = tree / "overlays" / "staging" / "prefixed" / "staging.properties"
+        folder = tree / "overlays" / "staging" / "prefixed"
+        file = folder / "kustomization.yaml"
+        file.write_text(file.read_text().replace("namePrefix: staging-", "namePrefix: trial-"))
+        file = folder / "staging.properties"
         text = re.sub(r"^SITE_DOMAIN=.*$", "SITE_DOMAIN=new.example", file.read_text(), flags=re.MULTILINE)
         file.write_text(text.replace("lookit-staging/media/", "new-bucket/media/"))
 
-    moved = build("staging", changed_copy(tmp_path, move))
+    return build("staging", changed_copy(tmp_path_factory.mktemp("moved"), move), prefix="trial-")
+
+
+def test_another_prefix_is_one_line_and_every_reference_follows(moved: Tree) -> None:
+    assert moved.stderr == ""
+    assert dangling(moved) == []
+    names = {found["metadata"]["name"].partition("-")[0] for found in moved.objects.values()}
+    assert names == {"trial", "builder"}
+
+
+def test_another_host_and_bucket_are_said_once(moved: Tree) -> None:
     spec = moved.get("Ingress", "web-ingress")["spec"]
     assert (spec["rules"][0]["host"], spec["tls"][0]["hosts"]) == ("new.example", ["new.example"])
     target = "nginx.ingress.kubernetes.io/rewrite-target"
