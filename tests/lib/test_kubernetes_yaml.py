@@ -74,7 +74,7 @@ def typed(value: object) -> object:
     return (type(value).__name__, value)
 
 
-@settings(max_examples=6, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=3, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(st.integers())
 def test_scalars_and_keys_are_read_as_kubectl_reads_them(seed: int) -> None:
     random = Random(seed)

@@ -36,7 +36,7 @@ from tasks.lib.secrets import sensitive
 from tests.builders import checked_in_settings
 from tests.kubernetes.rendering import build_release
 
-RUNS = int(os.environ.get("LOOKIT_MUTATIONS", "100"))
+RUNS = int(os.environ.get("LOOKIT_MUTATIONS", "40"))
 SEED = int(os.environ.get("LOOKIT_MUTATIONS_SEED", "1"))
 DIGEST = "sha256:" + "1" * 64
 SETTINGS = checked_in_settings()

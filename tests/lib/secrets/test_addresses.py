@@ -4,7 +4,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis.strategies import characters, text
 
 from tasks.lib.errors import Failure
@@ -21,7 +21,6 @@ def env(password: str) -> Secret:
 
 
 @given(text(characters(min_codepoint=32, max_codepoint=126)))
-@settings(max_examples=300, deadline=None)
 def test_what_passes_is_read_back_from_the_address(password: str) -> None:
     try:
         refuse_unfit(FILE, env(password), KEYS)

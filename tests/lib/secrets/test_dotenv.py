@@ -125,7 +125,7 @@ LINES = st.lists(
 
 
 # Eight files an example: kustomize reads those that it takes in one run.
-@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(contents=st.lists(LINES, min_size=8, max_size=8, unique=True))
 def test_any_env_file_reads_as_kustomize_reads_it(tmp_path: Path, contents: list[bytes]) -> None:
     taken = [content for content in contents if ours(content) is not None]
