@@ -38,11 +38,6 @@ class Access:
     checkpoints: Checkpoints
     first_pause: float = 0.25
 
-    @property
-    def taken(self) -> int:
-        """How often a new token was asked for."""
-        return self.tokens.attempts
-
     def headers(self) -> tuple[str, ...]:
         """The header that says who asks.
 
@@ -52,15 +47,6 @@ class Access:
         """
         token = self.tokens()
         return (f"Authorization: Bearer {token}",) if token else ()
-
-    def renew(self, known: int) -> None:
-        """Take a new token, unless that was done since `taken` was `known`.
-
-        Raises:
-            Failure: no token could be had.
-
-        """
-        self.tokens.renew(known)
 
     def object_url(self, name: str) -> str:
         """The JSON API's address of an object."""

@@ -30,11 +30,11 @@ def ask(access: Access, request: Request) -> Steps[Response]:
     """
     attempts, renewed = access.attempts(access.limit), False
     while True:
-        known = access.taken
+        known = access.tokens.attempts
         response = yield from once(request)
         if response.status == 401 and not renewed:
             # Others that carried the same token are refused too; the first of them takes a new one for all.
-            access.renew(known)
+            access.tokens.renew(known)
             renewed = True
             continue
         whole = request.method == "HEAD" or not cut_short(response)

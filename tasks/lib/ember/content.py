@@ -27,8 +27,7 @@ class Stored(Struct, frozen=True):
 
 def compress(data: bytes) -> bytes:
     """Gzip without name and time, so that the same content gives the same bytes."""
-    packer = zlib.compressobj(6, zlib.DEFLATED, GZIP_CONTAINER)
-    return packer.compress(data) + packer.flush()
+    return zlib.compress(data, 6, GZIP_CONTAINER)
 
 
 def pieces(file: IO[bytes]) -> Iterator[bytes]:

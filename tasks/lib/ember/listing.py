@@ -62,6 +62,13 @@ def matching(access: Access, folder: str, pattern: str) -> Steps[list[Item]]:
     return _all(access, {"prefix": folder, "matchGlob": pattern, "fields": fields}, _as_it_is)
 
 
+def is_alone(access: Access, prefix: str, name: str) -> Steps[bool]:
+    """Whether no object below a prefix has another name than this one."""
+    fields = "items(name,generation),nextPageToken"
+    page = yield from _page(access, {"prefix": prefix, "fields": fields, "maxResults": "2"})
+    return not page.next_page_token and all(item.name == name for item in page.items)
+
+
 def ranges(expected: Iterable[str]) -> list[Range]:
     """Ranges that cover all names together, each with about as many of those expected."""
     # Names are ordered by their UTF-8 bytes, which is how Python orders texts too.

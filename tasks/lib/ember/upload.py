@@ -16,6 +16,7 @@ from tasks.lib.ember.archive.problems import said
 from tasks.lib.ember.archive.source import Archive, open_archive
 from tasks.lib.ember.entry import INDEX, Entry
 from tasks.lib.ember.http import Job
+from tasks.lib.ember.objects import ABSENT
 from tasks.lib.ember.place import Place, opened
 from tasks.lib.ember.plan import Plan, copying, plan
 from tasks.lib.ember.progress import Progress
@@ -49,11 +50,13 @@ class _Beginning(Struct):
     Args:
         listed: the revisions with this one, and the prunings that may not have seen its manifest.
         seen_after_page: whether the manifest was there once the page was known; else it is looked up.
+        is_empty: whether no file was there once the manifest was, so that none is taken for granted.
     """
 
     listed: revisions.Listed
     page: activation.Page
     seen_after_page: bool
+    is_empty: bool = False
 
 
 def upload(
@@ -138,7 +141,7 @@ def _round(one: Upload) -> None:
     place, summary = one.place, one.summary
     name = summary.revision = revisions.identity(one.inventory.entries)
     began = _announced(one, name)
-    complete, now = _seen(one, name, began.listed), began.page
+    complete, now = _seen(one, name, began), began.page
     summary.active = now.name
     decided = _decided(one, name, complete, now)
     _note(summary, one.inventory, decided)
@@ -174,21 +177,25 @@ def _announced(one: Upload, name: str) -> _Beginning:
     if one.options.dry_run:
         return _Beginning(listed, page, seen_after_page=False)
     generation = revisions.announce(place, name, one.inventory.entries, listed)
-    is_new = generation != listed.generation(name)
+    is_new, alone = generation != listed.generation(name), [False]
     if is_new:
-        listed = revisions.listed(place)
+        looking = listing.is_alone(place.access, place.prefix, place.manifest(name))
+        first = [Job(looking)] if page.generation == ABSENT else []
+        listed, *alone = place.pool.run([Job(revisions.listing_of(place)), *first])
     if generation != listed.generation(name):
         raise _removed(name)
-    return _Beginning(listed, page, seen_after_page=is_new)
+    return _Beginning(listed, page, is_new, any(alone))
 
 
-def _seen(one: Upload, name: str, listed: revisions.Listed) -> Complete:
+def _seen(one: Upload, name: str, began: _Beginning) -> Complete:
     """What the bucket holds, looked up after the manifest was there."""
-    place, entries = one.place, one.inventory.entries
-    doomed = revisions.doomed(place, listed.prunings)
+    place, entries, revision = one.place, one.inventory.entries, began.listed.revisions.get(name)
+    if began.is_empty:
+        return Complete(entries, {}, (), revision, one.inventory.index)
+    doomed = revisions.doomed(place, began.listed.prunings)
     kept = place.kept(name)
     there = listing.below(place.pool, place.access, place.prefix, [kept(entry) for entry in entries])
-    return Complete(entries, there, doomed, listed.revisions.get(name), one.inventory.index)
+    return Complete(entries, there, doomed, revision, one.inventory.index)
 
 
 def _decided(one: Upload, name: str, complete: Complete, now: activation.Page) -> Plan:

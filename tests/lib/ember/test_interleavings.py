@@ -196,6 +196,7 @@ def started(app: App, name: str) -> Bucket:
         "a pruning was killed": lambda: killed(app, three(), app.prune(), pruning_announced),
         "a manifest was removed": lambda: killed(app, three(), app.prune(), manifest_removed),
         "an activation was killed": lambda: killed(app, three(), app.activate("1"), app.mixed),
+        "nothing": Bucket,
         "no page": lambda: app.done(Bucket(), app.store("1")).bucket,
         "a page in place": lambda: app.done(Bucket(), app.store("2")).bucket.put(INDEX, b"<head>in place"),
     }
@@ -219,7 +220,7 @@ def expect_sound(app: App, state: State) -> None:
 
 STARTS = [
     "active before", "an upload was killed", "a pruning was killed", "a manifest was removed",
-    "an activation was killed", "no page", "a page in place",
+    "an activation was killed", "nothing", "no page", "a page in place",
 ]  # fmt: skip
 # They need no service, but up to minutes each on a busy machine: all states are visited.
 SLOW = (pytest.mark.e2e, pytest.mark.timeout(900))
@@ -232,6 +233,12 @@ QUICK = [
     ("an upload was killed", "prune", "activate"), ("no page", "activate", "activate"),
     ("an activation was killed", "store", "activate"),
 ]  # fmt: skip
+# Where nothing is, an upload takes nothing for granted; others find nothing to do until it has begun.
+AT_A_NEW_PLACE = [
+    ("nothing", "prune", "upload"),
+    ("nothing", "prune", "store"),
+    ("nothing", "upload", "upload"),
+]
 # What a killed operation left is met by those that it can harm; every pair is met where all is as it should be.
 AFTER_A_KILL = [
     ("an upload was killed", "prune", "upload"), ("an upload was killed", "prune", "activate"),
@@ -246,7 +253,8 @@ LONG = {("prune", "upload"), ("prune", "prune")}
 CASES = [
     pytest.param(*case, marks=() if case in QUICK else (*SLOW, pytest.mark.long) if case[1:] in LONG else SLOW)
     for case in (
-        *((start, *pair) for start in ("active before", "no page", "a page in place") for pair in PAIRS), *AFTER_A_KILL
+        *((start, *pair) for start in ("active before", "no page", "a page in place") for pair in PAIRS),
+        *AT_A_NEW_PLACE, *AFTER_A_KILL,
     )
 ]  # fmt: skip
 
@@ -283,7 +291,7 @@ KILLED = [
     pytest.param(start, killed, marks=() if (start, killed) in {("active before", "activate"), ("no page", "upload")}
                  else SLOW)
     for start in ("active before", "no page", "a page in place") for killed in OPERATIONS
-]  # fmt: skip
+] + [pytest.param("nothing", "upload")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("start", "killed"), KILLED)

@@ -5,6 +5,7 @@ import gzip
 import os
 import re
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sandbox import example
 from tasks.lib.ember import upload
 from tasks.lib.ember.access import Access
 from tasks.lib.ember.archive import inventory
-from tasks.lib.ember.http import Pool, Request, Stream
+from tasks.lib.ember.http import Job, Pool, Request, Stream
 from tasks.lib.ember.names import checked_prefix
 from tasks.lib.ember.plan import plan
 from tasks.lib.ember.resumable import STREAMS
@@ -86,6 +87,22 @@ def test_an_unchanged_app_costs_three_requests(access: Access, app: Path) -> Non
     again = upload_to(access, EMBER, str(app), PREFIX)
     # The page and the revisions; the objects.
     assert (again.sent, again.copied, again.unchanged, again.requests) == (0, 0, 10, 3)
+
+
+def test_a_first_upload_waits_seven_times(access: Access, app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, waits = Pool.run, []
+
+    def counted(self: Pool, jobs: Iterable[Job]) -> list[Any]:
+        asked = list(jobs)
+        waits.append(len(asked))
+        return run(self, asked)
+
+    monkeypatch.setattr(Pool, "run", counted)
+    upload_to(access, EMBER, str(app), PREFIX)
+
+    # The page and the revisions; the manifest; the revisions, and whether anything else is there; the files;
+    # the manifest; the revision's own files in their places; the page.
+    assert [count for count in waits if count] == [2, 1, 2, 10, 1, OWN - 1, 1]
 
 
 def test_changed_unfingerprinted_file_costs_only_its_own_requests(access: Access, app: Path) -> None:
