@@ -296,12 +296,25 @@ def make_case(sandbox: Sandbox, folder: Path, name: str, like: str = "staging") 
 
 @contextmanager
 def corner(sandbox: Sandbox, folder: Path, like: str = "staging") -> Iterator[Case]:
-    """A corner while inside, with a name of its own; its namespace goes afterwards."""
+    """A corner while inside, with a name of its own.
+
+    Its namespace goes with the sandbox: to delete it costs the API server almost as much as the deploys before.
+    Only one whose pods fail, and are started again and again, goes at once.
+    """
     case = make_case(sandbox, folder, f"t{uuid.uuid4().hex[:8]}", like=like)
     try:
         yield case
     finally:
-        case.api.delete(case.path)
+        pods = (case.api.get(f"{case.path}/pods") or {"items": []})["items"]
+        if not all(is_at_rest(pod) for pod in pods):
+            case.api.delete(case.path)
+
+
+def is_at_rest(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod has ended, or runs and is ready: nothing is done about it then."""
+    status = pod["status"]
+    ready = {"type": "Ready", "status": "True"}.items()
+    return status["phase"] == "Succeeded" or any(ready <= one.items() for one in status.get("conditions", ()))
 
 
 def fill_etcd(api: Api, namespace: str) -> None:
