@@ -58,25 +58,34 @@ def is_bound(port: int) -> bool:
 
 
 class Web:
-    """uWSGI with the manifests' configuration, on a port of its own, as this user."""
+    """uWSGI with the manifests' configuration, on a port of its own, as this user; it loads with the file `loads`."""
 
-    def __init__(self, staging: Tree, folder: Path, seconds_to_load: int) -> None:
+    def __init__(self, staging: Tree, folder: Path) -> None:
         self.port = free_port()
+        self.loads, self.stats, self.log = folder / "loads", folder / "stats", folder / "log"
         data = staging.get("ConfigMap", "lookit-configmap")["data"]
         (folder / "robots.txt").write_text(data["robots.txt"])
         lines = [
             line for line in data["uwsgi.ini"].splitlines() if not line.startswith(("uid", "gid", "stats"))
         ]
+        lines.append(f"stats = {self.stats}")
         text = "\n".join(lines).replace(":8080", f"127.0.0.1:{self.port}").replace(":5000", "127.0.0.1:0")
         (folder / "uwsgi.ini").write_text(text.replace("/etc/uwsgi/", f"{folder}/"))
         self.process = subprocess.Popen(
             ["uwsgi", "--ini", str(folder / "uwsgi.ini")],
             cwd=application.SOURCE,
-            env=application.variables(SECONDS_TO_LOAD=str(seconds_to_load)),
-            stdout=(folder / "log").open("wb"),
+            env=application.variables(LOADS_WITH=str(self.loads)),
+            stdout=self.log.open("wb"),
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+    def under_way(self) -> int:
+        """How many requests it is answering."""
+        with socket.socket(socket.AF_UNIX) as asking, asking.makefile() as told:
+            asking.connect(str(self.stats))
+            workers = json.load(told)["workers"]
+        return sum(core["in_request"] for worker in workers for core in worker["cores"])
 
     def end(self) -> None:
         if self.process.poll() is None:
@@ -86,7 +95,7 @@ class Web:
 
 @pytest.fixture
 def web(staging: Tree, tmp_path: Path) -> Iterator[Web]:
-    started = Web(staging, tmp_path, seconds_to_load=4)
+    started = Web(staging, tmp_path)
     yield started
     started.end()
 
@@ -95,23 +104,24 @@ def test_web_answers_its_start_up_probe_only_when_loaded(staging: Tree, web: Web
     path = staging.container("Deployment", "web", "uwsgi")["startupProbe"]["httpGet"]["path"]
     wait_for("its port is bound", lambda: is_bound(web.port))
     assert get(web.port, path, seconds=1) == 0
-    wait_for("it answers", lambda: get(web.port, path, seconds=1) == 200)
+    web.loads.touch()
+    wait_for("it answers", lambda: get(web.port, path) == 200)
     assert get(web.port, "/slow/?seconds=0") == 200
 
 
-def test_web_answers_requests_under_way_when_told_to_end(web: Web) -> None:
-    wait_for("it answers", lambda: get(web.port, "/slow/?seconds=0", seconds=5) == 200)
+def test_web_answers_requests_under_way_when_told_to_end(web: Web, tmp_path: Path) -> None:
+    web.loads.touch()
+    wait_for("it answers", lambda: get(web.port, "/slow/?seconds=0") == 200)
     answers: list[int] = []
-    asking = [
-        threading.Thread(
-            target=lambda seconds=seconds: answers.append(get(web.port, f"/slow/?seconds={seconds}"))
-        )
-        for seconds in (2, 4)
-    ]
+    slow = f"/slow/?seconds=0&file={tmp_path / 'told'}"
+    asking = [threading.Thread(target=lambda: answers.append(get(web.port, slow))) for _ in range(2)]
     for thread in asking:
         thread.start()
-    time.sleep(1)
+    wait_for("both are under way", lambda: web.under_way() == 2)
     web.process.terminate()
+    wait_for("it is told to end", lambda: "graceful shutdown triggered" in web.log.read_text())
+    assert answers == []
+    (tmp_path / "told").touch()
     for thread in asking:
         thread.join()
     assert answers == [200, 200]
@@ -139,6 +149,8 @@ class Bucket:
         self.process = subprocess.Popen(
             [_server._get_binary_path(), *argv], stdout=self.log.open("wb"), stderr=subprocess.STDOUT
         )
+
+    def prepare(self) -> None:
         wait_for("the storage server answers", self.answers)
         create_bucket(self.url, "lookit-sandbox", "lookit-staging")
 
@@ -162,9 +174,12 @@ class Bucket:
 @pytest.fixture
 def bucket(tmp_path: Path) -> Iterator[Bucket]:
     started = Bucket(tmp_path)
-    yield started
-    started.process.terminate()
-    started.process.wait(30)
+    try:
+        started.prepare()
+        yield started
+    finally:
+        started.process.kill()
+        started.process.wait()
 
 
 def collect(checkout: Path, bucket: Bucket, command: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 from django.core.wsgi import get_wsgi_application
 
@@ -11,6 +12,7 @@ if os.environ.get("GEVENT") == "1":
     patch_psycopg()
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
-# lookit-api takes seconds to load, and uWSGI's ports are bound all that time.
-time.sleep(float(os.environ.get("SECONDS_TO_LOAD", "0")))
+# lookit-api takes seconds to load, and uWSGI's ports are bound all that time; this may wait for a file.
+while not Path(os.environ.get("LOADS_WITH", "/")).exists():
+    time.sleep(0.05)
 application = get_wsgi_application()

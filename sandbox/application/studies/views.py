@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from importlib.metadata import version as version_of
+from pathlib import Path
 
 from django.contrib.sites.models import Site
 from django.core.files.storage import storages
@@ -38,8 +39,10 @@ def version(request: HttpRequest) -> JsonResponse:
 
 
 def slow(request: HttpRequest) -> HttpResponse:
-    """Answer after so many seconds, for what happens to requests under way."""
+    """Answer after so many seconds, once a file is there, for what happens to requests under way."""
     time.sleep(float(request.GET.get("seconds", "1")))
+    while not Path(request.GET.get("file", "/")).exists():
+        time.sleep(0.05)
     return HttpResponse("done")
 
 

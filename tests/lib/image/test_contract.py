@@ -59,7 +59,7 @@ def test_variables_are_found_however_they_are_read() -> None:
 def test_the_sandboxs_application_fits_the_manifests() -> None:
     found = compare(OWN)
     found.conclude()
-    assert set(found.unset) == {"BROKER_URL", "GIT_COMMIT", "SECONDS_TO_LOAD", "VERSION"}
+    assert set(found.unset) == {"BROKER_URL", "GIT_COMMIT", "LOADS_WITH", "VERSION"}
     assert found.unserved == ()
 
 
