@@ -1,7 +1,8 @@
 """The part of the Cloud SQL Admin API (v1) that backups, restores and dumps need.
 
 A backup takes SECONDS: its operation is PENDING, then RUNNING, then DONE. An instance can be told to fail its
-next backups (`fail`: their operations end with an error), or to refuse them (`refuse`).
+next backups (`fail`: their operations end with an error), to refuse them (`refuse`), or to take longer for
+its next restores (`slow_down`).
 """
 
 import datetime
@@ -89,6 +90,12 @@ def fail(google: Path, project: str, instance: str, message: str) -> None:
         known["fail"] = message
 
 
+def slow_down(google: Path, project: str, instance: str, seconds: float) -> None:
+    """Make restores into an instance that begin from now on take so many seconds."""
+    with _changing(google, project, instance) as known:
+        known["seconds_to_restore"] = seconds
+
+
 def refuse(google: Path, project: str, instance: str, *how: str) -> None:
     """Refuse the next backups of an instance, one after the other, as REFUSALS says."""
     with _changing(google, project, instance) as known:
@@ -129,6 +136,7 @@ def restore(google: Path, body: bytes, project: str, instance: str) -> Answer:
             "began": time.time(),
             "restored": wanted,
             "fail": known["fail"],
+            "seconds": known.get("seconds_to_restore", SECONDS),
         }
         known.setdefault("restores", []).append(begun)
     return Answer(200, operation(project, instance, begun, begun["began"]))
@@ -201,13 +209,13 @@ def get_operation(google: Path, project: str, name: str) -> Answer:
 
 def operation(project: str, instance: str, run: dict[str, Any], now: float) -> dict[str, Any]:
     """The resource `Operation` of a backup, a restore or an export at the time `now`."""
-    age = now - run["began"]
+    age, seconds = now - run["began"], run.get("seconds", SECONDS)
     kinds = {"restored": "RESTORE_VOLUME", "uri": "EXPORT"}
     found: dict[str, Any] = {
         "kind": "sql#operation",
         "name": run["operation"],
         "operationType": next((kind for key, kind in kinds.items() if key in run), "BACKUP_VOLUME"),
-        "status": "DONE" if age >= SECONDS else "RUNNING" if age >= SECONDS / 4 else "PENDING",
+        "status": "DONE" if age >= seconds else "RUNNING" if age >= SECONDS / 4 else "PENDING",
         "insertTime": _stamp(run["began"]),
         "targetId": instance,
         "targetProject": project,
@@ -219,7 +227,7 @@ def operation(project: str, instance: str, run: dict[str, Any], now: float) -> d
     if found["status"] != "PENDING":
         found["startTime"] = _stamp(run["began"] + SECONDS / 4)
     if found["status"] == "DONE":
-        found["endTime"] = _stamp(run["began"] + SECONDS)
+        found["endTime"] = _stamp(run["began"] + seconds)
         if run["fail"]:
             found["error"] = {"kind": "sql#operationErrors", "errors": [_operation_error(run)]}
     return found

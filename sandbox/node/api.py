@@ -21,11 +21,15 @@ PAUSE_WITHOUT_KIND = 1.0
 
 
 class Api:
-    """The API server at `url`, as its administrator; `folder` holds ca.crt, admin.crt and admin.key."""
+    """The API server at `url`, as its administrator; `folder` holds ca.crt, admin.crt and admin.key.
 
-    def __init__(self, url: str, folder: Path) -> None:
+    `time_limit` is for each request, in seconds.
+    """
+
+    def __init__(self, url: str, folder: Path, time_limit: float = TIME_LIMIT) -> None:
         self.url = url
         self._folder = folder
+        self._time_limit = time_limit
         self._local = threading.local()
 
     @property
@@ -41,7 +45,7 @@ class Api:
 
     def get(self, path: str) -> Object | None:
         """One object, or None where there is none."""
-        answer = self.session.get(self.url + path, timeout=TIME_LIMIT)
+        answer = self.session.get(self.url + path, timeout=self._time_limit)
         if answer.status_code == 404:
             return None
         answer.raise_for_status()
@@ -50,7 +54,7 @@ class Api:
 
     def create(self, path: str, value: Object) -> None:
         """Create an object; one that exists already is left as it is."""
-        answer = self.session.post(self.url + path, json=value, timeout=TIME_LIMIT)
+        answer = self.session.post(self.url + path, json=value, timeout=self._time_limit)
         if answer.status_code != 409:
             answer.raise_for_status()
 
@@ -59,7 +63,7 @@ class Api:
         # Kubernetes' own kinds merge items of lists by their names; custom resources cannot.
         merge = "merge-patch" if "." in path.split("/")[2] else "strategic-merge-patch"
         headers = {"Content-Type": f"application/{merge}+json"}
-        answer = self.session.patch(self.url + path, json=value, headers=headers, timeout=TIME_LIMIT)
+        answer = self.session.patch(self.url + path, json=value, headers=headers, timeout=self._time_limit)
         answer.raise_for_status()
 
     def warn(self, pod: Object, reason: str, message: str, field: str = "") -> None:
@@ -77,7 +81,7 @@ class Api:
 
     def delete(self, path: str) -> None:
         """Delete an object; one that is gone already is fine."""
-        answer = self.session.delete(self.url + path, timeout=TIME_LIMIT)
+        answer = self.session.delete(self.url + path, timeout=self._time_limit)
         if answer.status_code != 404:
             answer.raise_for_status()
 
@@ -100,9 +104,8 @@ class Api:
         yield from listed["items"]
         since = listed["metadata"]["resourceVersion"]
         query = {"watch": "true", "resourceVersion": since, "timeoutSeconds": str(WATCH_FOR)}
-        with self.session.get(
-            self.url + path, params=query, stream=True, timeout=(TIME_LIMIT, WATCH_FOR + TIME_LIMIT)
-        ) as answer:
+        limits = (self._time_limit, WATCH_FOR + self._time_limit)
+        with self.session.get(self.url + path, params=query, stream=True, timeout=limits) as answer:
             answer.raise_for_status()
             for line in answer.iter_lines(chunk_size=None):
                 event = json.loads(line)

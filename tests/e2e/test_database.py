@@ -88,6 +88,7 @@ def test_a_refused_restore_starts_the_application_again(operator: Case) -> None:
 
 def test_after_a_failed_restore_the_application_stays_stopped(operator: Case) -> None:
     case, (kept,) = operator, backups(operator)
+    sql.slow_down(case.sandbox.state.google, "mit-lookit", case.name, 600)
 
     with case.started("database.restore", kept["id"], *IN, "--confirm", "staging") as running:
         running.moment_of("==> restore backup")

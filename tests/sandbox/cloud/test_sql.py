@@ -122,6 +122,17 @@ def test_an_instance_fails_its_backups_until_it_is_told_otherwise(
     assert "error" not in insert(google)
 
 
+def test_a_restore_takes_as_long_as_it_is_told_to(google: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    end(monkeypatch)
+    backup = insert(google)["backupContext"]["backupId"]
+    wanted = json.dumps({"restoreBackupContext": {"backupRunId": backup}}).encode()
+    assert dict(sql.restore(google, wanted, PROJECT, INSTANCE).body)["status"] == "DONE"
+
+    sql.slow_down(google, PROJECT, INSTANCE, 600)
+
+    assert dict(sql.restore(google, wanted, PROJECT, INSTANCE).body)["status"] == "RUNNING"
+
+
 def test_an_instance_that_is_registered_again_keeps_its_backups(google: Path) -> None:
     insert(google)
     sql.register(google, PROJECT, INSTANCE)
