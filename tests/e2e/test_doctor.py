@@ -5,23 +5,27 @@ from typing import Any
 
 import pytest
 
-from tasks.lib.doctor.checks import run
+from tasks.lib.doctor.checks import Finding, run
 from tasks.lib.doctor.environment import all_checks
+from tasks.lib.settings.model import Settings
 from tests.sandbox_case import Case, merged
 
 pytestmark = pytest.mark.e2e
 
 
-def _findings(case: Case, code: int) -> dict[str, Any]:
-    done = case.invoke("doctor", "--environment", "staging", "--json")
-    assert done.returncode == code, done.stderr
-    return {f["subject"]: f for f in json.loads(done.stdout) if f["area"] in {"staging", "this machine"}}
+def _finding(settings: Settings, subject: str) -> Finding:
+    """What one check of staging finds."""
+    checks = all_checks(settings, [settings.environment("staging")])
+    (found,) = run([check for check in checks if (check.area, check.subject) == ("staging", subject)])
+    return found
 
 
 def test_a_running_sandbox_has_no_problem(environment: Case) -> None:
-    found = _findings(environment, 0)
+    done = environment.invoke("doctor", "--environment", "staging", "--json")
 
-    assert {subject: f["state"] for subject, f in found.items() if f["area"] == "staging"} == {
+    assert done.returncode == 0, done.stderr
+    found = {one["subject"]: one for one in json.loads(done.stdout) if one["area"] == "staging"}
+    assert {subject: one["state"] for subject, one in found.items()} == {
         "manifests": "ok", "encrypted files": "ok", "release key": "ok", "secrets decrypt": "ok",
         "cluster and permissions": "ok", "add-ons": "note", "bucket": "ok",
         "database backups": "ok",
@@ -54,9 +58,8 @@ def test_a_wrong_setting_is_found(
         merged(environment.values, {"environments": {"staging": changed}})
     )
 
-    findings = run(all_checks(settings, [settings.environment("staging")]))
+    finding = _finding(settings, subject)
 
-    (finding,) = [f for f in findings if (f.area, f.subject) == ("staging", subject)]
     assert finding.state == "problem"
     assert said in finding.detail
     assert finding.fix
@@ -66,8 +69,6 @@ def test_a_missing_key_of_the_manifests_is_named(environment: Case) -> None:
     expected = environment.tree / "overlays/case/secrets/lookit-secrets.env.expected"
     expected.write_text(expected.read_text() + "NEWLY_NEEDED=\n")
 
-    finding = _findings(environment, 1)["secrets decrypt"]
-
-    assert finding["detail"] == (
+    assert _finding(environment.settings, "secrets decrypt").detail == (
         "The secrets lack keys that the manifests need.\nlookit-secrets.env lacks NEWLY_NEEDED"
     )
