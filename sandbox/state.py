@@ -1,10 +1,11 @@
 """Where one sandbox keeps what it owns: a folder per checkout, and the names of the files in it."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tasks.lib import console
 from tasks.lib.background import call
@@ -80,14 +81,26 @@ def locked(path: Path, waiting: str) -> Iterator[None]:
     """Hold the lock file `path` while inside; say `waiting` once when another process has it.
 
     The system drops the lock with the process, so a crash leaves none behind.
+    Whoever had it may have removed the file; the lock is then that of another file.
     """
     import fcntl
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            console.say(waiting)
-            call(fcntl.flock, file, fcntl.LOCK_EX)
-        yield
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                console.say(waiting)
+                call(fcntl.flock, file, fcntl.LOCK_EX)
+            if _is_at(path, file):
+                yield
+                return
+
+
+def _is_at(path: Path, file: IO[str]) -> bool:
+    """Whether an open file is the one at `path`, where another may have been made since."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
