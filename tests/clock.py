@@ -4,6 +4,8 @@ import threading
 import time
 from typing import Any
 
+import pytest
+
 
 class Clock:
     """Takes the place of the module `time` in the module under test, and notes how long that slept.
@@ -49,6 +51,13 @@ class ThreadsClock(Clock):
 
     def _passed(self) -> float:
         return getattr(self._own, "passed", 0.0)
+
+
+def patience(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock by which deploys wait for workloads: their time is over when a test says so, and never before."""
+    made = Clock()
+    monkeypatch.setattr("tasks.lib.deploy.rollout.wait.time", made)
+    return made
 
 
 class _Event(threading.Event):

@@ -2,12 +2,14 @@
 
 import base64
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sandbox.cloud import sql
 from tasks.lib import workspace
+from tests.heard import LONGEST, until
 from tests.program import Ended
 from tests.sandbox_case import Case
 
@@ -24,7 +26,8 @@ KINDS = (
     "deployments", "statefulsets", "jobs", "services", "configmaps", "secrets", "ingresses", "serviceaccounts",
     "roles", "rolebindings",
 )  # fmt: skip
-
+# What gives objects the image and the labels of a release.
+RELEASE = {"components": ["../../components/release"]}
 SERVICE = {
     "apiVersion": "v1",
     "kind": "Service",
@@ -50,6 +53,13 @@ EXTRA = {
             },
         },
     },
+}
+SECRET = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "password"},
+    "type": "Opaque",
+    "stringData": {"password": "correct-horse-battery-staple"},
 }
 CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra-conf"}, "data": {"a": "b"}}
 CRON = {
@@ -210,10 +220,76 @@ def workload(name: str, behaviour: str = "", kind: str = "Deployment", **spec: A
     }
 
 
+def web(behaviour: str = "", **spec: Any) -> dict[str, Any]:
+    """The Deployment web with the image of a release, for `Case.hold_only` with RELEASE."""
+    made = workload("web", behaviour, **spec)
+    made["spec"]["template"]["spec"]["containers"] = [{"name": "uwsgi", "image": "lookit"}]
+    return made
+
+
+def job(name: str = "migration", behaviour: str = "", **spec: Any) -> dict[str, Any]:
+    """A Job of one pod that behaves like that, and is not tried again, for `Case.hold_only`.
+
+    With RELEASE, each commit has an image of its own, so the Job runs again.
+    """
+    pod = {"restartPolicy": "Never", "containers": [{"name": "main", "image": "lookit"}]}
+    template = {"metadata": {"annotations": {"sandbox.lookit.org/behave": behaviour}}, "spec": pod}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {"backoffLimit": 0, "template": template, **spec},
+    }
+
+
+def in_every_phase(web: Mapping[str, Any] | None = None) -> list[Mapping[str, Any]]:
+    """A small site with something for each phase of a deploy, for `Case.hold_only`; `web` instead of a healthy one."""
+    backend = {"service": {"name": "site", "port": {"number": 80}}}
+    ingress = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {"name": "way-in"},
+        "spec": {"defaultBackend": backend},
+    }
+    site = {**SERVICE, "metadata": {"name": "site"}}
+    queue = workload("lookit-rabbitmq", kind="StatefulSet")
+    return [SECRET, site, queue, job(), web or workload("web"), ingress]
+
+
 def slowly(case: Case, kind: str, name: str, seconds: int) -> None:
     """Change the tree: a workload's pods are ready so many seconds after they started."""
     notes = {"sandbox.lookit.org/ready-after": f"{seconds}s"}
     case.patch(kind, name, {"spec": {"template": {"metadata": {"annotations": notes}}}})
+
+
+def allow_pods(case: Case, most: int) -> str:
+    """Give the namespace a quota of pods; returns its path once it is in force."""
+    metadata, spec = {"name": "few"}, {"hard": {"pods": str(most)}}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": spec}
+    case.api.create(f"{case.path}/resourcequotas", quota)
+    path = f"{case.path}/resourcequotas/few"
+    until(lambda: (case.api.get(path) or {})["status"].get("used"))  # until it was counted, it bounds nothing
+    return path
+
+
+def interrupt(number: int) -> None:
+    """Send a signal to the task that runs in this process."""
+    os.kill(os.getpid(), number)
+
+
+def make_ready(case: Case, app: str) -> None:
+    """Let the probes of pods with this label pass that behave as `never-ready`, once these run."""
+    pods = f"{case.path}/pods?labelSelector=app={app}"
+
+    def running() -> list[dict[str, Any]]:
+        found = (case.api.get(pods) or {})["items"]
+        return [pod for pod in found if pod["status"]["phase"] == "Running"]
+
+    for pod in until(running):
+        ready = [{"type": kind, "status": "True"} for kind in ("ContainersReady", "Ready")]
+        case.api.patch(
+            f"{case.path}/pods/{pod['metadata']['name']}/status", {"status": {"conditions": ready}}
+        )
 
 
 def unlock(case: Case) -> None:
@@ -237,6 +313,6 @@ def may(case: Case, email: str, attributes: Mapping[str, Any]) -> bool:
         "spec": {"user": email, "resourceAttributes": attributes},
     }
     url = f"{case.api.url}/apis/authorization.k8s.io/v1/subjectaccessreviews"
-    answer = case.api.session.post(url, json=review, timeout=30)
+    answer = case.api.session.post(url, json=review, timeout=LONGEST)
     answer.raise_for_status()
     return bool(answer.json()["status"]["allowed"])

@@ -235,11 +235,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
-
-
-def until(true: Callable[[], object], what: str, time_limit: float = 120) -> None:
-    """Look again and again until `true()`; fails with `what` at the limit."""
-    deadline = time.monotonic() + time_limit
-    while not true():
-        assert time.monotonic() < deadline, f"not within {time_limit} s: {what}"
-        time.sleep(0.05)

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+# Seconds.  Only what never comes takes as long: on a busy machine everything takes several times longer.
+LONGEST = 300.0
+
 
 class Heard:
     """A process whose lines on stderr are kept with the moment at which each came.
@@ -34,7 +37,7 @@ class Heard:
         for line in self.process.stdout or ():
             self.printed += line
 
-    def moment_of(self, text: str, seconds: float = 120) -> float:
+    def moment_of(self, text: str, seconds: float = LONGEST) -> float:
         """When a line with `text` was said, by the monotonic clock; waits for it."""
 
         def moment() -> float | None:
@@ -55,11 +58,11 @@ class Heard:
         self.process.kill()
         self.end()
 
-    def end(self, seconds: float = 120) -> int:
+    def end(self, seconds: float = LONGEST) -> int:
         """Wait for the end; returns the exit code."""
         code = self.process.wait(seconds)
         for thread in self._threads:
-            thread.join(30)
+            thread.join(60)  # longer only where a process that it started holds its stderr open
         return code
 
     @property
@@ -79,7 +82,7 @@ def heard(process: "subprocess.Popen[str]") -> Iterator[Heard]:
         running.end()
 
 
-def until(true: Callable[[], Any], seconds: float = 120, pause: float = 0.05) -> Any:
+def until(true: Callable[[], Any], seconds: float = LONGEST, pause: float = 0.05) -> Any:
     """Wait until `true` returns something; returns that."""
     deadline = time.monotonic() + seconds
     while not (found := true()):

@@ -21,6 +21,7 @@ from invoke.main import program as plain_invoke
 
 from tasks import cli
 from tasks.__main__ import Config, Program
+from tasks.lib.deploy.output import display
 from tests.builders import ROOT, invoke_yaml
 
 
@@ -94,17 +95,55 @@ class Here:
             yield patch
 
 
-def inv(argv: Sequence[str], env: Mapping[str, str]) -> Ended:
-    """Run `./inv ARGV` in this process, with these variables and no others; for who has no fixture `here`."""
-    stdout, stderr, timer = io.StringIO(), io.StringIO(), signal.getitimer(signal.ITIMER_REAL)
+# What is to be done as soon as a task has printed a text.
+When = Mapping[str, Callable[[], object]]
+
+
+class Overheard(io.StringIO):
+    """What a task prints; once it has printed a text of `when`, what belongs to that is done, before it goes on."""
+
+    def __init__(self, when: When) -> None:
+        super().__init__()
+        self.due = dict(when)
+        self.failed: list[BaseException] = []
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        for said in [one for one in self.due if one in self.getvalue()]:
+            try:
+                self.due.pop(said)()
+            except BaseException as error:  # in a thread that only prints, nobody would hear of it
+                self.failed.append(error)
+        return written
+
+    def require_done(self) -> None:
+        """Raise what went wrong, or AssertionError for a text that never came."""
+        for error in self.failed:
+            raise error
+        assert not self.due, f"it never said {list(self.due)}:\n{self.getvalue()}"
+
+
+def inv(argv: Sequence[str], env: Mapping[str, str], when: When | None = None) -> Ended:
+    """Run `./inv ARGV` in this process, with these variables and no others; for who has no fixture `here`.
+
+    Args:
+        argv: the command line.
+        env: the variables.
+        when: what to do as soon as stderr has a text; each once, and each has to happen.
+
+    """
+    stdout, stderr, timer = io.StringIO(), Overheard(when or {}), signal.getitimer(signal.ITIMER_REAL)
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
         _take_place(patch)
         for name in set(os.environ) - set(env):
             patch.delenv(name)
+        # An object's line that comes within a second of its last one may never be printed: the speed decides.
+        patch.setattr(display, "QUIET", 0.0)
         code = _run(_our_program(), ["inv", *argv], env, patch)
     signal.setitimer(
         signal.ITIMER_REAL, *timer
     )  # the test's own limit, in whose place an upload puts another
+    stderr.require_done()
     return Ended(code, stdout.getvalue(), stderr.getvalue())
 
 

@@ -10,7 +10,7 @@ import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,8 +27,8 @@ from tasks.lib.files import write_atomically
 from tasks.lib.settings.model import Environment, Settings
 from tests import program
 from tests.builders import ROOT, checked_in_settings
-from tests.heard import Heard, heard
-from tests.program import Ended
+from tests.heard import LONGEST, Heard, heard
+from tests.program import Ended, When
 
 FOLDERS = "lookit-e2e-"
 CASE = "case"
@@ -103,7 +103,7 @@ class Sandbox:
         before = processes.find(self.component(component).pid)
         watching.hold(self.state, component)
         try:
-            assert before is None or not processes.wait_for_end([before], 60)
+            assert before is None or not processes.wait_for_end([before], LONGEST)
             yield
         finally:
             watching.release(self.state, component)
@@ -118,6 +118,7 @@ class Case:
     name: str
     project: str = "mit-lookit"
     account: str = "deployer"
+    when: When = field(default_factory=dict, compare=False)
 
     @property
     def tree(self) -> Path:
@@ -175,6 +176,10 @@ class Case:
         """The same corner, entered as another service account (`Sandbox.make_account`)."""
         return replace(self, account=name)
 
+    def hearing(self, when: When) -> "Case":
+        """The same corner; what `invoke` runs goes on after a text only when what belongs to that text is done."""
+        return replace(self, when=when)
+
     def argv(self, *arguments: str) -> list[str]:
         """The command that runs tasks against this corner, as a person would."""
         return [sys.executable, "-m", "tasks", "-f", str(self._settings_file()), *arguments]
@@ -185,7 +190,7 @@ class Case:
 
     def invoke(self, *arguments: str, **variables: str) -> Ended:
         """Run tasks to their end, in this process: a start of Python costs as much as a small deploy."""
-        return program.inv(self.argv(*arguments)[3:], self.env(**variables))
+        return program.inv(self.argv(*arguments)[3:], self.env(**variables), self.when)
 
     def invoke_apart(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         """The same as a process of its own; returns the completed process with its output as text."""
@@ -240,11 +245,17 @@ class Case:
         """Change the tree: take an object out that `add` put in."""
         self._list_resource(f"{kind}-{name}.yaml", present=False)
 
-    def hold_only(self, *things: Mapping[str, Any]) -> None:
-        """Change the tree: these objects, with their names as they are, and no others."""
+    def hold_only(self, *things: Mapping[str, Any], **more: Any) -> None:
+        """Change the tree: these objects, with their names as they are, and no others.
+
+        Args:
+            things: the objects.
+            more: other members of the kustomization, such as `components`.
+
+        """
         folder = self.tree / "overlays" / CASE
         (folder / "things.yaml").write_text(yaml.safe_dump_all(things))
-        document = {"namespace": self.name, "resources": ["things.yaml"]}
+        document = {"namespace": self.name, "resources": ["things.yaml"], **more}
         (folder / "kustomization.yaml").write_text(yaml.safe_dump(document))
 
     def _list_resource(self, name: str, *, present: bool) -> None:
@@ -329,7 +340,7 @@ def fill_etcd(api: Api, namespace: str) -> None:
             "data": {"fill": "x" * 900_000},
         }
         path = f"{api.url}/api/v1/namespaces/{namespace}/configmaps"
-        answer = api.session.post(path, json=value, timeout=30)
+        answer = api.session.post(path, json=value, timeout=LONGEST)
         if answer.status_code == 500 and "database space exceeded" in answer.text:
             return
         answer.raise_for_status()

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pyte
 
+from tests.heard import LONGEST
+
 
 def shows(text: str) -> Callable[[list[str]], bool]:
     """Whether a line of the screen is just this text."""
@@ -87,7 +89,7 @@ class Screen:
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self._emulated.resize(lines, columns)
 
-    def until(self, condition: Callable[[list[str]], bool], seconds: float = 120) -> list[str]:
+    def until(self, condition: Callable[[list[str]], bool], seconds: float = LONGEST) -> list[str]:
         """Wait until a screen like this was shown, and return it."""
         deadline, looked = time.monotonic() + seconds, 0
         while time.monotonic() < deadline:
@@ -100,10 +102,10 @@ class Screen:
             time.sleep(0.05)
         raise AssertionError("it did not show that in time:\n" + "\n".join(self.whole))
 
-    def end(self, seconds: float = 120) -> int:
+    def end(self, seconds: float = LONGEST) -> int:
         """Wait for the program's own end; returns its exit code."""
         code = self.process.wait(seconds)
-        self._reader.join(10)
+        self._reader.join(60)
         return code
 
     def close(self) -> None:
@@ -111,8 +113,8 @@ class Screen:
         if self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(10)
-        self._reader.join(10)
+            self.process.wait()
+        self._reader.join(60)
         os.close(self._ours)
 
     def _read(self) -> None:
