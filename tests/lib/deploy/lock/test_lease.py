@@ -11,6 +11,7 @@ from tasks.lib.cluster.errors import ApiError
 from tasks.lib.deploy.lock import lease
 from tasks.lib.deploy.lock.holder import Claim
 from tasks.lib.deploy.lock.lease import SECONDS, Lock
+from tasks.lib.retry import FIRST_PAUSE, SPREAD
 from tests.builders import checked_in_settings
 from tests.clock import Clock
 
@@ -63,6 +64,22 @@ def test_a_wrong_clock_does_not_affect_the_lock(clock: Clock, hours: int) -> Non
     assert one.take() is not None
     clock.sleep(1)
     assert one.take() is None
+
+
+def test_an_unanswered_renewal_leaves_time_for_another(clock: Clock) -> None:
+    """The first begins when a third of the time is over."""
+    asked = list[Patience]()
+
+    class Server:
+        def patient(self, patience: Patience) -> None:
+            asked.append(patience)
+
+    Lock(cast("Api", Server()), checked_in_settings().environment("staging"), Claim("me")).hurried()
+
+    (patience,) = asked
+    pause = FIRST_PAUSE * (1 + SPREAD)
+    assert SECONDS / 3 + patience.attempt + pause < SECONDS
+    assert patience.attempt + pause < patience.total
 
 
 class Interrupting(Server):
