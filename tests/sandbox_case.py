@@ -399,14 +399,19 @@ def shared(run: str) -> Iterator[Sandbox]:
 def sweep_abandoned() -> None:
     """End the sandboxes of test runs that died."""
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*/"):
+        if _is_used(folder):
+            continue  # another run may be bringing it up: no reason to wait for that
         with locked(folder.with_suffix(".lock"), f"{folder} is being brought up or down …"):
             _end_if_unused(folder)
 
 
+def _is_used(folder: Path) -> bool:
+    users = (folder / "users").glob("*-*")
+    return any(processes.Process(*map(int, user.name.split("-"))).alive for user in users)
+
+
 def _end_if_unused(folder: Path) -> None:
-    users = list((folder / "users").glob("*-*"))
-    alive = [user for user in users if processes.Process(*map(int, user.name.split("-"))).alive]
-    if not alive:
+    if not _is_used(folder):
         lifecycle.down(State(folder / "state"), keep_data=False)
         shutil.rmtree(folder, ignore_errors=True)
         folder.with_suffix(".lock").unlink(missing_ok=True)
