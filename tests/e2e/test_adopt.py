@@ -16,6 +16,7 @@ from tasks.lib.deploy.plan.decide import get
 from tasks.lib.deploy.plan.diff import changes
 from tasks.lib.deploy.steps import Action, Change, Step
 from tests import shell_version
+from tests.deployed import workload
 from tests.sandbox_case import Case, Sandbox, corner
 
 pytestmark = pytest.mark.e2e
@@ -34,17 +35,18 @@ def _applied_by_kubectl(case: Case, document: object) -> Path:
     return file
 
 
-def _service(case: Case) -> dict[str, object]:
-    """RabbitMQ's Service as the shell version has it, with the dead port and the annotation for it."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {
-            "name": f"{case.name}-lookit-rabbitmq",
-            "annotations": {"prometheus.io/port": "9419"},
-        },
-        "spec": {"ports": [{"name": "amqp", "port": 5672}, {"name": "metrics", "port": 9419}]},
-    }
+# RabbitMQ's Service as the shell version has it, with the dead port and the annotation for it; and as it is now.
+BEFORE: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "lookit-rabbitmq", "annotations": {"prometheus.io/port": "9419"}},
+    "spec": {"ports": [{"name": "amqp", "port": 5672}, {"name": "metrics", "port": 9419}]},
+}
+NOW: dict[str, Any] = {
+    **BEFORE,
+    "metadata": {"name": "lookit-rabbitmq"},
+    "spec": {"ports": [{"name": "epmd", "port": 4369}, {"name": "amqp", "port": 5672}]},
+}
 
 
 @pytest.fixture(params=["staging", "production"])
@@ -160,16 +162,16 @@ def test_an_old_cluster_matches_the_manifests_after_one_deploy(either: Case) -> 
 
 
 def test_a_failed_first_deploy_restores_what_others_had_deployed(environment: Case) -> None:
-    _applied_by_kubectl(environment, _service(environment))
-    [before] = _read(environment, [_service(environment)])
-    environment.behave("Deployment", "web", "crash-loop")
+    _applied_by_kubectl(environment, BEFORE)
+    [before] = _read(environment, [BEFORE])
+    environment.hold_only(NOW, workload("web", "crash-loop"))
 
     done = environment.invoke("deploy", "--branch", "develop", "--commit", SHA, **WITHOUT_RELEASE_KEY)
 
     assert done.returncode == 1
     assert "This release will not be sealed" in done.stderr
     assert "Rolled the changed objects back to release 0." in done.stderr
-    [after] = _read(environment, [_service(environment)])
+    [after] = _read(environment, [BEFORE])
     assert _content(after) == _content(before)
     assert environment.kubectl("get", "deployments,configmaps", "-o", "name").split() == [
         "configmap/kube-root-ca.crt",
@@ -182,28 +184,27 @@ def test_a_failed_first_deploy_restores_what_others_had_deployed(environment: Ca
 
 
 def test_fields_that_the_manifests_no_longer_have_go(environment: Case) -> None:
-    _applied_by_kubectl(environment, _service(environment))
-    before = _read(environment, [_service(environment)])
+    _applied_by_kubectl(environment, BEFORE)
+    before = _read(environment, [BEFORE])
+    environment.hold_only(NOW)
 
     planned = environment.invoke("plan", "--branch", "develop", "--commit", SHA, "--json")
     done = environment.invoke("deploy", "--branch", "develop", "--commit", SHA)
 
     assert done.returncode == 0, done.stderr
-    [after] = _read(environment, [_service(environment)])
+    [after] = _read(environment, [BEFORE])
     [(service, shown)] = _planned(planned.stdout).items()
     assert {service: shown} == _differences(before, [after])
     assert {"- metadata.annotations.prometheus.io/port: 9419", "- spec.ports[metrics].port: 9419"} < shown
-    assert [port["port"] for port in after["spec"]["ports"]] == [4369, 5672, 25672, 15672]
+    assert [port["port"] for port in after["spec"]["ports"]] == [4369, 5672]
     assert "prometheus.io/port" not in after["metadata"].get("annotations", {})
     assert {entry["manager"] for entry in after["metadata"]["managedFields"]} == {"lookit-orchestrator"}
 
 
 def test_an_object_that_changed_meanwhile_is_taken_over(environment: Case) -> None:
-    document = {**_service(environment)}
-    _applied_by_kubectl(environment, document)
+    _applied_by_kubectl(environment, BEFORE)
     connection = connect(environment.settings, environment.environment)
-    body = {**document, "metadata": {"name": f"{environment.name}-lookit-rabbitmq"}}
-    [w] = wanted([body], connection.kinds, environment.name)
+    [w] = wanted([{**BEFORE, "metadata": NOW["metadata"]}], connection.kinds, environment.name)
     kind = connection.kinds["v1", "Service"]
     live = get(connection.api, kind, w.ref)
     environment.kubectl("annotate", "service", w.ref.name, "somebody=was here")

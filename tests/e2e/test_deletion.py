@@ -2,10 +2,11 @@
 
 import json
 import signal
+from functools import partial
 
 import pytest
 
-from tests.deployed import COMMIT_A, COMMIT_B, deployed, objects, words, workload
+from tests.deployed import COMMIT_B, deploy, deployed, interrupt, objects, workload
 from tests.heard import until
 from tests.sandbox_case import Case
 
@@ -28,17 +29,13 @@ def test_an_object_under_deletion_is_waited_for_and_recreated(environment: Case)
     environment.kubectl("delete", "configmap", name, "--wait=false")
 
     environment.hold_only({**thing, "data": {"a": "c"}}, workload("web"))
-    with environment.started(*words(COMMIT_B)) as interrupted:
-        interrupted.moment_of(waits)
-        interrupted.send(signal.SIGTERM)
-        assert interrupted.end() == 143, interrupted.said
-    assert "kept as release 2" in interrupted.said
+    stopped = environment.hearing({waits: partial(interrupt, signal.SIGTERM)})
+    interrupted = deploy(stopped, commit=COMMIT_B)
+    assert interrupted.code == 143, interrupted.stderr
+    assert "kept as release 2" in interrupted.stderr
 
-    with environment.started(*words(COMMIT_A)) as again:
-        again.moment_of(waits)
-        hold(environment, name)
-        assert again.end() == 0, again.said
-    assert f"ConfigMap {name} recreated" in again.said.replace(f"{name}:", name)
+    again = deployed(environment.hearing({waits: partial(hold, environment, name)}))
+    assert f"ConfigMap {name}: recreated" in again
     assert objects(environment)["ConfigMap/extra"]["data"] == {"a": "c"}
 
 
@@ -46,12 +43,12 @@ def test_a_workload_deleted_meanwhile_fails_the_deploy_and_is_recreated(environm
     environment.hold_only(workload("web"))
     deployed(environment)
     environment.hold_only(workload("web", "never-ready"))
-    with environment.started(*words()) as deploying:
-        deploying.moment_of("Unhealthy")
-        environment.kubectl("delete", "deployment", "web")
-        assert deploying.end() == 1, deploying.said
 
-    assert "Deployment web was deleted while this deploy waited for it.\n" in deploying.said
+    deletion = partial(environment.kubectl, "delete", "deployment", "web")
+    done = deploy(environment.hearing({"Unhealthy": deletion}))
+
+    assert done.code == 1, done.stderr
+    assert "Deployment web was deleted while this deploy waited for it.\n" in done.stderr
     web = objects(environment)["Deployment/web"]
     assert web["status"]["availableReplicas"] == 1
     assert "never-ready" not in json.dumps(web["spec"])

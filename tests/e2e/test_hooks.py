@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.deployed import COMMIT_A, COMMIT_B, deploy, image, objects, releases, words
+from tests.deployed import COMMIT_A, COMMIT_B, CONFIG, RELEASE, deploy, image, objects, releases, web, words
 from tests.sandbox_case import Case
 from tests.webhook import Receiver
 
@@ -40,6 +40,7 @@ def test_hooks_run_and_a_failing_webhook_is_retried(environment: Case, slack: Re
         environment, before_deploy=["settings --json"],
         after_deploy=["release.status --environment staging --exit-code", "release.show 99 --environment staging"],
     )  # fmt: skip
+    case.hold_only(web(), **RELEASE)
     slack.answers = [503]
 
     done = case.invoke_apart(*words(), CHAT=slack.url)
@@ -59,7 +60,7 @@ def test_hooks_run_and_a_failing_webhook_is_retried(environment: Case, slack: Re
 
 
 def assert_a_failed_release_is_kept_as_it_is_where_that_is_asked_for(case: Case) -> None:
-    case.behave("Deployment", "web", "crash-loop")
+    case.hold_only(web("crash-loop"), **RELEASE)
     bad = deploy(case, "--no-rollback", "--tag", "2.0", commit=COMMIT_B)
     assert bad.code == 1
     assert "Rollback is disabled" in bad.stderr
@@ -112,6 +113,7 @@ def test_a_failing_hook_before_stops_the_deploy_before_anything_changes(
         environment, before_deploy=["release.status --environment staging"],
         after_failure=["settings --json"],
     )  # fmt: skip
+    case.hold_only(web(), CONFIG, **RELEASE)
 
     done = case.invoke_apart(*words(), CHAT=slack.url)
 

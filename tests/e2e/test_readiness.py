@@ -1,12 +1,13 @@
 """Kinds besides workloads: waited for by their own status, or said not to be."""
 
 import re
+from functools import partial
 from typing import Any
 
 import pytest
 
+from tests.clock import patience
 from tests.deployed import SERVICE, deploy, deployed
-from tests.heard import until
 from tests.sandbox_case import Case
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
@@ -54,14 +55,11 @@ def certificate(**annotations: str) -> dict[str, Any]:
     return {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": metadata, "spec": spec}
 
 
-def test_an_unissued_certificate_times_out(environment: Case) -> None:
+def test_an_unissued_certificate_times_out(environment: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     environment.hold_only(certificate(**SICK))
-    deploy(environment, INVOKE_TIME_LIMITS_ROLLOUT="1s")
-    # Whoever issues it says so in its own time: the next deploy, which changes it, finds that said.
-    until(lambda: "set by annotation" in environment.kubectl("get", "certificate", "cert", "-o", "json"))
-    environment.hold_only(certificate(**SICK, changed="yes"))
+    late = partial(patience(monkeypatch).sleep, 11 * 60)
 
-    done = deploy(environment, INVOKE_TIME_LIMITS_ROLLOUT="1s")
+    done = deploy(environment.hearing({"Certificate cert: Pending: set by annotation": late}))
 
     assert done.code == 70, done.stderr
     assert "Certificate cert: waiting: Pending: set by annotation" in done.stderr

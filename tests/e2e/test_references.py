@@ -56,6 +56,12 @@ def waiting(case: Case, pod: str) -> dict[str, Any]:
     return state
 
 
+def is_ready(case: Case, pod: str) -> bool:
+    found = case.api.get(f"{case.path}/pods/{pod}")
+    assert found
+    return any((one["type"], one["status"]) == ("Ready", "True") for one in found["status"]["conditions"])
+
+
 def messages(case: Case, reason: str) -> list[str]:
     """What events say: who changes a status sends them beside that."""
     listed = case.api.get(f"{case.path}/events?fieldSelector=reason={reason}")
@@ -82,7 +88,7 @@ def test_a_pod_starts_once_its_secret_exists(environment: Case) -> None:
 
     environment.kubectl("create", "secret", "generic", "late", "--from-literal=A=b")
 
-    environment.kubectl("wait", "pod/needy", "--for=condition=Ready", "--timeout=50s")
+    until(lambda: is_ready(environment, "needy"))
 
 
 def test_a_pod_waits_for_what_a_volume_holds(environment: Case) -> None:
@@ -96,4 +102,4 @@ def test_a_pod_waits_for_what_a_volume_holds(environment: Case) -> None:
 
     environment.kubectl("create", "configmap", "late", "--from-literal=A=b")
 
-    environment.kubectl("wait", "pod/needy", "--for=condition=Ready", "--timeout=50s")
+    until(lambda: is_ready(environment, "needy"))
