@@ -1,5 +1,6 @@
 """Running an HTTP server inside a test."""
 
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,13 +13,13 @@ from typing import Any
 def answering(server: ThreadingHTTPServer) -> Iterator[ThreadingHTTPServer]:
     """Let `server` answer in a thread of its own until the block ends, however it ends.
 
-    A client that hangs up, as after its time limit, is no error; the server would print its traceback into
-    what the test captures.
+    A client that hangs up, as after its time limit, is no error, whatever TLS calls it; the server would print
+    its traceback into what the test captures.
     """
     told = server.handle_error
 
     def handle_error(request: Any, address: Any) -> None:
-        if not isinstance(sys.exc_info()[1], ConnectionError):
+        if not isinstance(sys.exc_info()[1], ConnectionError | ssl.SSLEOFError):
             told(request, address)
 
     server.handle_error = handle_error  # type: ignore[method-assign,assignment]

@@ -1,6 +1,7 @@
 """A server inside a test."""
 
 import socket
+import ssl
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from tests.serving import answering
 
 
-@pytest.mark.parametrize(("error", "printed"), [(BrokenPipeError, False), (ValueError, True)])
+@pytest.mark.parametrize(
+    ("error", "printed"), [(BrokenPipeError, False), (ssl.SSLEOFError, False), (ValueError, True)]
+)
 def test_only_a_hang_up_is_no_error(
     capsys: pytest.CaptureFixture[str], error: type[Exception], printed: bool
 ) -> None:
