@@ -14,23 +14,27 @@ from tasks.lib.cluster import gke
 from tests.deployed import (
     COMMIT_A,
     COMMIT_B,
+    RELEASE,
     a_secret_value,
     all_as_meant,
     containers,
     deploy,
     deployed,
     image,
+    in_every_phase,
+    job,
     objects,
     plaintext_of,
     results,
     slowly,
+    web,
     widget,
     widgets,
     words,
     workload,
 )
 from tests.heard import until
-from tests.sandbox_case import Case, Sandbox, corner
+from tests.sandbox_case import Case, Sandbox, corner, merged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
@@ -135,7 +139,7 @@ def upgraded(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iter
         with case.started(*words(COMMIT_B), "--tag", "2.0") as deploying:
             while deploying.process.poll() is None:
                 served.append(serving(case))
-                time.sleep(0.1)
+                time.sleep(0.3)
             assert deploying.end() == 0, deploying.said
         shown = case.api.get(f"/apis/{group}/v1/namespaces/{case.name}/widgets/{case.name}-one")
         yield Upgrade(case, deploying.said, before[0], objects(case), before[1], served, shown)
@@ -191,16 +195,17 @@ def test_a_definition_and_its_new_field_deploy_together(upgraded: Upgrade) -> No
 
 
 def test_all_refusals_are_told_before_anything_changes(environment: Case) -> None:
+    good = [web(), workload("beat"), workload("worker"), job()]
+    environment.hold_only(*good, **RELEASE)
     deployed(environment)
-    name = environment.name
     by_hand = {"containers": [{"name": "uwsgi", "image": "gcr.io/mit-lookit/lookit:by-hand"}]}
     patch = json.dumps({"spec": {"template": {"spec": by_hand}}})
-    environment.kubectl("patch", "deployment", f"{name}-web", "-p", patch)
-    environment.kubectl("rollout", "pause", f"deployment/{name}-beat")
+    environment.kubectl("patch", "deployment", "web", "-p", patch)
+    environment.kubectl("rollout", "pause", "deployment/beat")
     more = {"example.org/new": "label"}
     selector = {"selector": {"matchLabels": more}, "template": {"metadata": {"labels": more}}}
-    environment.patch("Deployment", "worker", {"spec": selector})
-    environment.patch("Job", "migration", {"spec": {"suspend": True}})
+    worker, migration = merged(workload("worker"), {"spec": selector}), job(suspend=True)
+    environment.hold_only(web(), workload("beat"), worker, migration, **RELEASE)
     before = writes(environment)
 
     refused = deploy(environment, commit=COMMIT_B)
@@ -209,20 +214,20 @@ def test_all_refusals_are_told_before_anything_changes(environment: Case) -> Non
     assert refused.code == 1
     for told in (
         "The cluster would refuse 4 of the changes: nothing was changed.",
-        f"Deployment {name}-web: {field} is managed by kubectl-patch",
-        f"--force-conflicts 'Deployment/{name}-web:{field}'",
-        f"rollout resume deployment/{name}-beat",
+        f"Deployment web: {field} is managed by kubectl-patch",
+        f"--force-conflicts 'Deployment/web:{field}'",
+        "rollout resume deployment/beat",
         "field is immutable",
-        f"fix: `kubectl -n {name} delete deployment {name}-worker`",
-        f"Job {name}-migration: it is suspended, so it would never end.",
+        f"fix: `kubectl -n {environment.name} delete deployment worker`",
+        "Job migration: it is suspended, so it would never end.",
         "fix: take `suspend` out of its manifest, then deploy again.",
     ):
         assert told in refused.stderr
     assert writes(environment) == before
 
-    environment.unpatch()
-    environment.kubectl("rollout", "resume", f"deployment/{name}-beat")
-    deployed(environment, "--force-conflicts", f"Deployment/{name}-web:{field}")
+    environment.hold_only(*good, **RELEASE)
+    environment.kubectl("rollout", "resume", "deployment/beat")
+    deployed(environment, "--force-conflicts", f"Deployment/web:{field}")
     assert image(environment).endswith(COMMIT_A)
 
 
@@ -235,6 +240,7 @@ def writes(case: Case) -> dict[str, tuple[str, int]]:
 def test_a_cluster_marked_as_anothers_is_not_touched(environment: Case) -> None:
     mark = {**gke.mark(environment.environment), "data": {"environment": "production"}}
     environment.api.create(f"{environment.path}/configmaps", mark)
+    environment.hold_only(workload("web"))
     before = set(objects(environment)) - {"ConfigMap/kube-root-ca.crt"}
 
     done = deploy(environment)
@@ -248,17 +254,18 @@ def test_a_plan_shows_changes_and_a_stale_approval_is_refused(environment: Case,
     def plan(*options: str) -> Any:
         return environment.invoke("plan", *words()[1:], *options)
 
+    environment.hold_only(*in_every_phase())
     first = plan("--exit-code")
     assert first.code == 3
-    assert f"+ Deployment {environment.name}-web" in first.stderr
+    assert "+ Deployment web" in first.stderr
     assert "Deployment/web" not in objects(environment)
-    environment.add(config("repeats", url="none yet"))
+    environment.hold_only(*in_every_phase(), config("repeats", url="none yet"))
     deployed(environment)
     assert plan("--exit-code").code == 0
 
     secret = a_secret_value(environment)
-    environment.add(config("repeats", url=f"db://{secret}@host"))
-    environment.patch("Deployment", "web", {"spec": {"replicas": 2}})
+    changed = [*in_every_phase(workload("web", replicas=2)), config("repeats", url=f"db://{secret}@host")]
+    environment.hold_only(*changed, workload("worker"))
     told = plan("--json", "--html", str(tmp_path / "plan.html"))
     approved = tmp_path / "plan.json"
     approved.write_text(told.stdout)
@@ -266,12 +273,12 @@ def test_a_plan_shows_changes_and_a_stale_approval_is_refused(environment: Case,
     assert (tmp_path / "plan.html").stat().st_mode & 0o777 == 0o600
     assert "db://[redacted]@host" in told.stdout
     assert secret not in told.stdout + told.stderr
-    environment.patch("Deployment", "worker", {"spec": {"replicas": 2}})
+    environment.hold_only(*changed, workload("worker", replicas=2))
     refused = deploy(environment, "--plan-file", str(approved))
     assert refused.code == 1
-    assert f"Deployment {environment.name}-worker: has changed since" in refused.stderr
+    assert "Deployment worker: has changed since" in refused.stderr
 
-    environment.patch("Deployment", "worker", {"spec": {"replicas": 1}})
+    environment.hold_only(*changed, workload("worker"))
     deployed(environment, "--plan-file", str(approved))
     assert objects(environment)["Deployment/web"]["spec"]["replicas"] == 2
 

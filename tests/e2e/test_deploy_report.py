@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.browser import seen
-from tests.deployed import deploy, deployed, secret_values
+from tests.deployed import SECRET, deploy, deployed, job, secret_values
 from tests.sandbox_case import Case
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
@@ -31,15 +31,15 @@ def test_a_deploy_and_a_failed_one_read_on_a_phone(environment: Case, chromium: 
     assert (looked["scrolls"], looked["wide"], looked["scripts"]) == (390, 0, 0)
     assert (looked["bars"], looked["phases"]) == (32, 6)
 
-    environment.behave(
-        "Job", "migration", "job-fail", exit_code="3", logs="<script>parent.ran.push(1)</script>"
-    )
-    environment.patch("Job", "migration", {"spec": {"backoffLimit": 0}})
-    failed = deploy(environment, "--report", str(folder), "--jobs")
+    migration = job(behaviour="job-fail")
+    notes = migration["spec"]["template"]["metadata"]["annotations"]
+    notes["sandbox.lookit.org/logs"] = "<script>parent.ran.push(1)</script>"
+    environment.hold_only(SECRET, migration)
+    failed = deploy(environment, "--report", str(folder))
     assert failed.code == 1
     bad = content(environment)
     assert (bad["result"], bad["exit_code"]) == ("failed", 1)
-    assert bad["failure"]["what"] == f"Job {environment.name}-migration failed."
+    assert bad["failure"]["what"] == "Job migration failed."
     looked = seen(chromium, folder, "deploy.html")
     assert (looked["scrolls"], looked["wide"], looked["scripts"], looked["ran"]) == (390, 0, 0, [])
     assert "<script>parent.ran.push(1)</script>" in looked["text"]

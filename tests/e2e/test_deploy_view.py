@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.builders import ROOT
-from tests.deployed import slowly, words
+from tests.deployed import CONFIG, in_every_phase, job, make_ready, words, workload
 from tests.sandbox_case import Case
 from tests.screen import Screen, on_screen
 
@@ -40,43 +40,44 @@ def has_row(text: str, *more: str) -> Callable[[list[str]], bool]:
 
 
 def test_one_table_updates_in_place_and_leaves_only_the_summary(environment: Case) -> None:
-    slowly(environment, "Deployment", "web", 4)
-    log = "Running migrations:\nevil\x1b[2J\x1b]0;owned\x07 done"
-    environment.behave("Job", "migration", "", logs=log)
+    migration = job()
+    notes = migration["spec"]["template"]["metadata"]["annotations"]
+    notes["sandbox.lookit.org/logs"] = "Running migrations:\nevil\x1b[2J\x1b]0;owned\x07 done"
+    environment.hold_only(CONFIG, migration, workload("web", "never-ready"))
 
     with deploying(environment, columns=120, lines=50) as screen:
-        waiting = screen.until(has_row(f"Deployment {environment.name}-web", "0/1", "0 of 1 available"))
+        waiting = screen.until(has_row("Deployment web", "0/1", "0 of 1 available"))
+        make_ready(environment, "web")
         assert screen.end() == 0
 
     tables = [shown for shown in screen.seen if rows(shown)]
     assert all(sum("reason" in line and "object" in line for line in shown) <= 1 for shown in tables)
-    assert any("staging: web, worker, beat and builder (4 of 5)" in line for line in waiting)
-    assert has_row(f"Job {environment.name}-migration", "1/1", "complete")(waiting)
+    assert any("staging: web, worker, beat and builder (3 of 3)" in line for line in waiting)
+    assert has_row("Job migration", "1/1", "complete")(waiting)
     left = "\n".join(screen.whole)
     assert not rows(screen.whole)
     assert "==> jobs" in left
-    assert f"{environment.name}-migration" in left
     assert "| Running migrations:" in left
     assert "| evil done" in left
     assert b"\x1b[2J" not in screen.raw
     assert b"owned" not in screen.raw
-    assert left.count("is deployed: 32 of 32 objects changed") == 1
+    assert left.count("is deployed: 3 of 3 objects changed") == 1
     assert not screen.cursor_hidden
 
 
 @pytest.mark.long
 def test_the_terminal_is_restored_after_every_deploy(environment: Case) -> None:
-    environment.behave("Deployment", "web", "never-ready")
+    hold(environment, "never-ready")
     assert_ctrl_c_on_a_narrow_and_low_terminal(environment)
 
-    environment.behave("Deployment", "web", "crash-loop")
+    hold(environment, "crash-loop")
     with deploying(environment) as screen:
         assert screen.end() == 1
     left = "\n".join(screen.whole)
     assert left.index("is not fully deployed") < left.rindex("cannot become ready.")
     assert not screen.cursor_hidden
 
-    environment.unpatch()
+    hold(environment)
     with deploying(environment, variables={"NO_COLOR": "1"}) as screen:
         assert screen.end() == 0
     assert any(rows(shown) for shown in screen.seen)
@@ -87,12 +88,19 @@ def test_the_terminal_is_restored_after_every_deploy(environment: Case) -> None:
         with deploying(environment, "--jobs", variables=variables) as screen:
             assert screen.end() == 0
         assert b"\x1b[" not in screen.raw
-        assert f"  Job {environment.name}-migration: started" in screen.whole
+        assert "  Job migration: started" in screen.whole
+
+
+def hold(case: Case, web: str = "") -> None:
+    """A small site with a web that behaves like that, and more ConfigMaps than a low terminal has lines."""
+    case.hold_only(
+        *in_every_phase(workload("web", web)), *({**CONFIG, "metadata": {"name": f"c{n}"}} for n in range(12))
+    )
 
 
 def assert_ctrl_c_on_a_narrow_and_low_terminal(case: Case) -> None:
     with deploying(case, columns=60, lines=12) as screen:
-        shown = screen.until(has_row(f"deploy/{case.name}-web", "0/1"))
+        shown = screen.until(has_row("deploy/web", "0/1"))
         screen.until(lambda _: screen.cursor_hidden)
         screen.type("\x03")
         assert screen.end() == 130
@@ -101,7 +109,7 @@ def assert_ctrl_c_on_a_narrow_and_low_terminal(case: Case) -> None:
     for one in screen.seen:
         assert len(one) <= 12
         assert len(rows(one)) <= 8
-    assert f"  StatefulSet {case.name}-lookit-rabbitmq: ready" in "\n".join(screen.whole)
+    assert "  StatefulSet lookit-rabbitmq: ready" in "\n".join(screen.whole)
     assert not screen.cursor_hidden
     assert not rows(screen.now[-3:])
     assert screen.raw.rindex(SHOW) > screen.raw.rindex(HIDE)

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,13 +15,15 @@ from tests.deployed import (
     SERVICE,
     deploy,
     deployed,
+    in_every_phase,
     objects,
     results,
     words,
+    workload,
 )
-from tests.heard import until
+from tests.heard import LONGEST, until
 from tests.program import Ended
-from tests.sandbox_case import Case
+from tests.sandbox_case import Case, merged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
@@ -35,28 +36,25 @@ def plan(case: Case, *options: str) -> Ended:
 
 
 def test_what_is_no_longer_deployed_is_shown_and_pruned_last(environment: Case, tmp_path: Path) -> None:
-    name = environment.name
-    extras: tuple[dict[str, Any], ...] = (SERVICE, THEIRS, EXTRA, CONFIG, UNREAD, CLAIM, CRON)
-    for thing in extras:
-        environment.add(thing)
+    extras = (SERVICE, THEIRS, EXTRA, CONFIG, UNREAD, CLAIM, CRON)
+    environment.hold_only(*in_every_phase(), *extras)
     deployed(environment)
-    for thing in extras:
-        environment.remove(thing["kind"], thing["metadata"]["name"])
-    environment.kubectl("annotate", "service", f"{name}-theirs", "mine=yes")
+    environment.hold_only(*in_every_phase())
+    environment.kubectl("annotate", "service", "theirs", "mine=yes")
 
     page = tmp_path / "plan.html"
     shown = plan(environment, "--json", "--html", str(page), "--exit-code")
     assert shown.code == 3
     due = [entry for entry in json.loads(shown.stdout)["entries"] if entry["action"] == "delete"]
     assert sorted(f"{entry['kind']}/{entry['name']}" for entry in due) == [
-        f"ConfigMap/{name}-unread",
-        f"CronJob/{name}-nightly",
-        f"Deployment/{name}-extra",
-        f"Service/{name}-new-service",
+        "ConfigMap/unread",
+        "CronJob/nightly",
+        "Deployment/extra",
+        "Service/new-service",
     ]
-    assert f"- Service {name}-new-service (no longer deployed)" in page.read_text()
+    assert "- Service new-service (no longer deployed)" in page.read_text()
     told = plan(environment).stderr
-    assert f"· Service {name}-theirs (kept: kubectl-annotate also manages it)" in told
+    assert "· Service theirs (kept: kubectl-annotate also manages it)" in told
     assert "1 left" in told
 
     kept = deployed(environment, "--no-prune")
@@ -66,7 +64,7 @@ def test_what_is_no_longer_deployed_is_shown_and_pruned_last(environment: Case, 
     with services_stay(environment):
         assert_a_refused_removal_rolls_nothing_back(environment)
     said = deployed(environment)
-    assert f"Service {name}-new-service: removed" in said
+    assert "Service new-service: removed" in said
     assert "theirs" not in said
     plurals = ("deployments", "services", "configmaps", "cronjobs", "persistentvolumeclaims")
     after = objects(environment, *plurals)
@@ -79,7 +77,7 @@ def test_what_is_no_longer_deployed_is_shown_and_pruned_last(environment: Case, 
 def assert_a_refused_removal_rolls_nothing_back(case: Case) -> None:
     done = deploy(case)
     assert done.code == 1
-    assert f"delete Service {case.name}-new-service" in done.stderr
+    assert "delete Service new-service" in done.stderr
     assert "Everything is ready" in done.stderr
     assert done.stderr.index("==> ingress") < done.stderr.index("==> prune")
     assert "==> rollback to" not in done.stderr
@@ -120,14 +118,15 @@ def services_stay(case: Case) -> Iterator[None]:
 
 def refuses_to_delete(case: Case) -> bool:
     """Policies take effect a moment after they were made."""
-    url = f"{case.api.url}{case.path}/services/{case.name}-new-service?dryRun=All"
-    return bool(case.api.session.delete(url, timeout=30).status_code == 422)
+    url = f"{case.api.url}{case.path}/services/new-service?dryRun=All"
+    return bool(case.api.session.delete(url, timeout=LONGEST).status_code == 422)
 
 
 def test_hashed_configuration_goes_when_nothing_reads_it_any_more(environment: Case) -> None:
+    configure(environment, "A=b")
     deployed(environment)
     [first] = hashed(environment)
-    change_configuration(environment)
+    configure(environment, "A=c")
     deployed(environment)
     assert first in hashed(environment), "release 1 needs it, and an old ReplicaSet reads it"
     assert len(hashed(environment)) == 2
@@ -143,7 +142,7 @@ def test_hashed_configuration_goes_when_nothing_reads_it_any_more(environment: C
 
     environment.api.delete(f"/apis/batch/v1/namespaces/{environment.name}/cronjobs/theirs")
     said = deployed(environment)
-    assert f"ConfigMap {environment.name}-{first}: removed" in said
+    assert f"ConfigMap {first}: removed" in said
     left = hashed(environment)
     assert len(left) == 1
     assert first not in left
@@ -159,7 +158,7 @@ def somebody_else_s_cron_job_reads(case: Case, config: str) -> None:
     container = {
         "name": "main",
         "image": "busybox:1.37",
-        "envFrom": [{"configMapRef": {"name": f"{case.name}-{config}"}}],
+        "envFrom": [{"configMapRef": {"name": config}}],
     }
     pod = {"spec": {"restartPolicy": "Never", "containers": [container]}}
     spec = {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"template": pod}}}
@@ -169,9 +168,16 @@ def somebody_else_s_cron_job_reads(case: Case, config: str) -> None:
     )
 
 
-def change_configuration(case: Case) -> None:
-    path = case.tree / "overlays/case/prefixed/staging.properties"
-    path.write_text(f"{path.read_text().rstrip()}\nCHANGED=yes\n")
+def configure(case: Case, pair: str) -> None:
+    """A Deployment and a StatefulSet that read this; kustomize puts a hash of it into the ConfigMap's name."""
+    reads = {
+        "name": "main",
+        "image": "busybox:1.37",
+        "envFrom": [{"configMapRef": {"name": "lookit-configmap"}}],
+    }
+    template = {"spec": {"template": {"spec": {"containers": [reads]}}}}
+    readers = [merged(one, template) for one in (workload("web"), workload("queue", kind="StatefulSet"))]
+    case.hold_only(*readers, configMapGenerator=[{"name": "lookit-configmap", "literals": [pair]}])
 
 
 def forget_old_revisions(case: Case, plural: str, config: str) -> None:

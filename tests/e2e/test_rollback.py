@@ -4,37 +4,44 @@ import base64
 import gzip
 import json
 import stat
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.clock import patience
 from tests.deployed import (
     CLAIM,
     COMMIT_A,
     COMMIT_B,
+    RELEASE,
     SERVICE,
     a_secret_value,
+    allow_pods,
     as_meant,
     backups,
     deploy,
     deployed,
     image,
+    in_every_phase,
     objects,
     results,
     unlock,
+    web,
     widget,
     widgets,
     words,
     workload,
 )
+from tests.program import When
 from tests.sandbox_case import Case
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
 
-def autoscaler(case: Case, version: str, most: int) -> dict[str, Any]:
-    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": f"{case.name}-builder"}
+def autoscaler(version: str, most: int) -> dict[str, Any]:
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "spare"}
     return {
         "apiVersion": f"autoscaling/{version}",
         "kind": "HorizontalPodAutoscaler",
@@ -45,30 +52,31 @@ def autoscaler(case: Case, version: str, most: int) -> dict[str, Any]:
 
 def test_a_failed_deploy_keeps_a_bundle_and_rolls_back(environment: Case) -> None:
     name, group = environment.name, f"{environment.name}.example.org"
-    environment.add(autoscaler(environment, "v1", 2))
+    environment.hold_only(*in_every_phase(web()), autoscaler("v1", 2), **RELEASE)
     deployed(environment)
     before, secret = objects(environment), a_secret_value(environment)
-    for new in (SERVICE, CLAIM, widgets(group, "old"), widget(group), autoscaler(environment, "v2", 3)):
-        environment.add(new)
     environment.kubectl(
         "create", "secret", "generic", "of-a-shell", "--from-literal=password=rotated-long-ago"
     )
     logs = f"the password is {secret}, sadly\nit was rotated-long-ago before"
-    environment.behave("Deployment", "web", "crash-loop", logs=logs)
+    bad = web("crash-loop")
+    bad["spec"]["template"]["metadata"]["annotations"]["sandbox.lookit.org/logs"] = logs
+    new = (SERVICE, CLAIM, widgets(group, "old"), widget(group), autoscaler("v2", 3))
+    environment.hold_only(*in_every_phase(bad), *new, **RELEASE)
 
     done = deploy(environment, commit=COMMIT_B)
 
     assert done.code == 1
     for told in (
-        f"Deployment {name}-web cannot become ready.",
+        "Deployment web cannot become ready.",
         "it was [redacted] before",
         "==> rollback to release 1, commit aaaaaaa",
         "Rolled the changed objects back to release 1.",
         "migrations are not reversed",
         f"Before its migration backup {backups(environment)[0]['id']} of mit-lookit:us-east1:{name} was taken; "
         "docs/rollback.md says how to restore it.",
-        f"Service {name}-new-service: removed",
-        f"Widget {name}-one: removed",
+        "Service new-service: removed",
+        "Widget one: removed",
     ):
         assert told in done.stderr
     assert "rotated-long-ago" not in done.stderr
@@ -86,7 +94,7 @@ def test_a_failed_deploy_keeps_a_bundle_and_rolls_back(environment: Case) -> Non
     assert str(bundle) in done.stderr
     assert_evidence(bundle, secret)
 
-    environment.unpatch()
+    environment.hold_only(*in_every_phase(web()), *new, **RELEASE)
     deployed(environment, commit=COMMIT_B)
     assert image(environment).endswith(COMMIT_B)
     assert results(environment) == ["deployed", "failed, rolled back to 1", "deployed"]
@@ -117,7 +125,7 @@ def assert_evidence(bundle: Path, secret: str) -> None:
     files = {str(path.relative_to(bundle)): path for path in bundle.rglob("*") if path.is_file()}
     assert stat.S_IMODE(bundle.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in files.values()} == {0o600}
-    logs = [path.read_text() for name, path in files.items() if name.startswith("logs/") and "-web-" in name]
+    logs = [path.read_text() for name, path in files.items() if name.startswith("logs/") and "web-" in name]
     assert any("the password is [redacted], sadly" in log for log in logs)
     assert any(name.endswith(".previous.log") for name in files)
     assert "missing.txt" not in files
@@ -157,18 +165,20 @@ def test_a_rollback_keeps_fields_that_others_took_over(
     environment.hold_only(workload("web", replicas=1))
     deployed(environment)
     environment.hold_only(workload("web", "never-ready", replicas=1))
-    with environment.started(*words()) as deploying:
-        deploying.moment_of("Deployment web: changed")
-        scale = json.dumps({"spec": {"replicas": 3}})
-        environment.kubectl("patch", "deployment", "web", "--field-manager=autoscaler", "-p", scale)
-        deploying.moment_of("Unhealthy")
+    scale = json.dumps({"spec": {"replicas": 3}})
+
+    def crash() -> None:
         sick = pods_that(environment, "never-ready")
         environment.kubectl("annotate", "pods", *sick, "--overwrite", "sandbox.lookit.org/behave=crash-loop")
-        assert deploying.end() == 1, deploying.said
 
+    scaled = ("patch", "deployment", "web", "--field-manager=autoscaler", "-p", scale)
+    when: When = {"web: changed": partial(environment.kubectl, *scaled), "Unhealthy": crash}
+    done = deploy(environment.hearing(when))
+
+    assert done.code == 1, done.stderr
     assert (
         "Rolled the changed objects back to release 1, except fields that others have set since "
-        "(.spec.replicas of Deployment web)." in deploying.said
+        "(.spec.replicas of Deployment web)." in done.stderr
     )
     after = objects(environment)["Deployment/web"]
     assert "never-ready" not in json.dumps(after["spec"])
@@ -220,13 +230,14 @@ def templates(case: Case) -> dict[str, Any]:
     return {name: thing["spec"]["template"] for name, thing in objects(case, "deployments").items()}
 
 
-def test_a_timed_out_deploy_is_rolled_back(environment: Case) -> None:
+def test_a_timed_out_deploy_is_rolled_back(environment: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     environment.hold_only(workload("web"))
     deployed(environment)
     environment.hold_only(workload("web", "never-ready"))
     evidence, report = environment.folder / "here", environment.folder / "report"
+    late = {"Deployment web: 0 of 1 available": partial(patience(monkeypatch).sleep, 4)}
 
-    done = deploy(environment, "--evidence", str(evidence), "--report", str(report),
+    done = deploy(environment.hearing(late), "--evidence", str(evidence), "--report", str(report),
                   INVOKE_TIME_LIMITS_ROLLOUT="3s")  # fmt: skip
 
     assert done.code == 70
@@ -241,13 +252,12 @@ def test_a_timed_out_deploy_is_rolled_back(environment: Case) -> None:
 
 
 def test_a_failed_rollback_says_what_to_do(environment: Case) -> None:
-    good = workload("queue", kind="StatefulSet")
-    good["spec"]["template"]["metadata"]["annotations"]["sandbox.lookit.org/ready-after"] = "15s"
-    environment.hold_only(good)
+    environment.hold_only(workload("queue", kind="StatefulSet"))
     deployed(environment)
     environment.hold_only(workload("queue", "image-pull-error", "StatefulSet"))
 
-    done = deploy(environment, INVOKE_TIME_LIMITS_ROLLBACK="1s")
+    no_pod = {"==> rollback to release 1": partial(allow_pods, environment, 0)}
+    done = deploy(environment.hearing(no_pod), INVOKE_TIME_LIMITS_ROLLBACK="1s")
 
     assert done.code == 1
     assert "The rollback to release 1 failed as well: 1 of the workloads" in done.stderr
