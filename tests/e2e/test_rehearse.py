@@ -9,6 +9,7 @@ import pytest
 
 from tasks.lib.redaction import Secret
 from tests.builders import ROOT
+from tests.heard import LONGEST
 from tests.own_key import OwnKey
 from tests.sandbox_case import Case
 from tests.screen import on_screen
@@ -47,7 +48,7 @@ def test_a_rehearsal_takes_every_step_and_the_address_answers(environment: Case)
     assert list(table) == STEPS
     assert all(result.startswith("done: ") and took for result, took in table.values())
     url = done.stdout.strip()
-    with urllib.request.urlopen(url, timeout=30) as answer:
+    with urllib.request.urlopen(url, timeout=LONGEST) as answer:
         assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
         assert b"<html" in answer.read()
     deployed = environment.kubectl(
