@@ -44,6 +44,7 @@ def pod(login: Login, folder: Path) -> dict[str, Any]:
         "startupProbe": {
             "exec": {"command": ["pg_isready", "-h", "127.0.0.1", "-p", str(DATABASE_PORT)]},
             "periodSeconds": 1,
+            "timeoutSeconds": 60,
             "failureThreshold": 600,
         },
         "volumeMounts": [{"name": "data", "mountPath": "/var/lib/postgresql/data"}],
