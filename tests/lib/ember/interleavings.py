@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count
 from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
@@ -166,35 +165,64 @@ class Killed(BaseException):
     """Nobody goes on with an operation."""
 
 
+class Finished(NamedTuple):
+    """A run of jobs that is over: which one it was, how far the operation was then, and its results."""
+
+    number: int
+    answers: int
+    texts: int
+    results: list[Any]
+
+
+class Asked(NamedTuple):
+    """What an operation asks, of which any may be answered next, and the run of jobs that ended before it did."""
+
+    requests: Sequence[Request]
+    finished: Finished | None
+
+
 class Ended(NamedTuple):
     """An operation asks nothing any more: what it returned, or the Failure that it raised."""
 
     outcome: object
+    finished: Finished | None
+
+
+class Answer(NamedTuple):
+    """An answer to one of the requests, and the run of jobs that ended with it."""
+
+    chosen: int
+    response: Response
+    finished: Finished | None
 
 
 class Live:
     """An operation on a thread of its own, which stands still at each request until it is answered.
 
     It takes a pool's place for the operation.  What it was answered before, `known`, it is not asked for again: to
-    and fro between two threads costs more than all else.
+    and fro between two threads costs more than all else.  A run of jobs that ended with those answers is not run
+    again: its results are the same.
     """
 
-    def __init__(self, operation: Operation, name: str, known: Iterable[tuple[int, Response]] = ()) -> None:
+    def __init__(self, operation: Operation, name: str, known: Sequence[Answer] = ()) -> None:
         self._operation = operation
-        self._known = iter(known)
-        self._texts = (f"{name}{number}".encode() for number in count())
-        self._came = SimpleQueue[Sequence[Request] | Ended]()
+        self._name = name
+        self._known = known
+        self._over = {one.finished.number: one.finished for one in known if one.finished}
+        self._runs = self._answered = self._texts = 0
+        self._finished: Finished | None = None
+        self._came = SimpleQueue[Asked | Ended]()
         self._answers = SimpleQueue[tuple[int, Response] | None]()
         self._thread = threading.Thread(target=self._carry_out, name=name, daemon=True)
         self.traffic = Traffic()
 
-    def begun(self) -> Sequence[Request] | Ended:
+    def begun(self) -> Asked | Ended:
         """What it asks first, or how it ended."""
         LIVE[self._thread] = self
         self._thread.start()
         return self._came.get()
 
-    def answered(self, chosen: int, response: Response) -> Sequence[Request] | Ended:
+    def answered(self, chosen: int, response: Response) -> Asked | Ended:
         """What it asks once one of its requests is answered, or how it ended."""
         self._answers.put((chosen, response))
         return self._came.get()
@@ -206,7 +234,8 @@ class Live:
 
     def text(self) -> bytes:
         """What is random elsewhere: the same texts in each run."""
-        return next(self._texts)
+        self._texts += 1
+        return f"{self._name}{self._texts}".encode()
 
     def _carry_out(self) -> None:
         with suppress(Killed):
@@ -214,7 +243,7 @@ class Live:
                 outcome = self._operation(cast("Pool", self))
             except Failure as failure:
                 outcome = failure
-            self._came.put(Ended(outcome or SimpleNamespace()))
+            self._came.put(Ended(outcome or SimpleNamespace(), self._finished))
 
     def ask(self, steps: Any) -> Any:
         """The result of one job."""
@@ -222,17 +251,33 @@ class Live:
 
     def run(self, jobs: Iterable[Job]) -> list[Any]:
         """Run all jobs."""
-        started = [_Started(job.steps) for job in jobs]
+        steps = [job.steps for job in jobs]
+        number, began = self._runs, self._answered
+        self._runs += 1
+        if over := self._over.get(number):
+            self.traffic.requests = self._answered = over.answers
+            self._texts = over.texts
+            return over.results
+        results = self._results(steps)
+        if self._answered > began:
+            self._finished = Finished(number, self._answered, self._texts, results)
+        return results
+
+    def _results(self, steps: Iterable[Any]) -> list[Any]:
+        started = [_Started(one) for one in steps]
         while waiting := [one for one in started if one.request]:
-            chosen, response = next(self._known, None) or self._answer(
-                [one.request for one in waiting if one.request]
-            )
+            chosen, response = self._answer([one.request for one in waiting if one.request])
+            self._answered += 1
             self.traffic.requests += 1
             waiting[chosen].advance(response)
         return [one.result for one in started]
 
-    def _answer(self, asked: Sequence[Request]) -> tuple[int, Response]:
-        self._came.put(asked)
+    def _answer(self, requests: Sequence[Request]) -> tuple[int, Response]:
+        if self._answered < len(self._known):
+            known = self._known[self._answered]
+            return known.chosen, known.response
+        self._came.put(Asked(requests, self._finished))
+        self._finished = None
         answer = self._answers.get()
         if answer is None:
             raise Killed
@@ -272,7 +317,7 @@ class Point:
 
     asked: Sequence[Request]
     outcome: object
-    answers: tuple[tuple[int, Response], ...] = ()
+    answers: tuple[Answer, ...] = ()
     live: Live | None = None
     following: dict[tuple[int, int, bytes], "Point"] = field(default_factory=dict)
 
@@ -310,9 +355,8 @@ class Running:
         """The first time, what stands there goes on; then it is brought there again."""
         live = point.live or self._brought_to(point)
         point.live = None
-        found = _point(live, live.answered(chosen, response))
-        found.answers = (*point.answers, (chosen, response))
-        return found
+        came = live.answered(chosen, response)
+        return _point(live, came, (*point.answers, Answer(chosen, response, came.finished)))
 
     def _brought_to(self, point: Point) -> Live:
         live = Live(self._operation, self._name, point.answers)
@@ -324,8 +368,10 @@ class Running:
         return _point(live, live.begun())
 
 
-def _point(live: Live, came: Sequence[Request] | Ended) -> Point:
-    return Point((), came.outcome) if isinstance(came, Ended) else Point(came, None, live=live)
+def _point(live: Live, came: Asked | Ended, answers: tuple[Answer, ...] = ()) -> Point:
+    if isinstance(came, Ended):
+        return Point((), came.outcome, answers)
+    return Point(came.requests, None, answers, live)
 
 
 LIVE: dict[threading.Thread, Live] = {}

@@ -11,15 +11,19 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tasks.lib.ember import overview, pruning, upload
 from tasks.lib.ember.access import Access
+from tasks.lib.ember.archive.inventory import Inventory, inspect
+from tasks.lib.ember.archive.source import Archive, open_archive
 from tasks.lib.ember.checkpoints import Checkpoints
 from tasks.lib.ember.place import Place
 from tasks.lib.ember.progress import Progress
 from tasks.lib.ember.summary import Options
 from tasks.lib.errors import Failure
 from tasks.lib.google.credentials import Tokens
+from tasks.lib.settings.ember import Ember, Limits
 from tests.builders import checked_in_settings
 from tests.lib.ember import archives
 from tests.lib.ember.interleavings import (
@@ -159,10 +163,31 @@ class App:
         return lacking
 
 
+def read_once(patch: pytest.MonkeyPatch) -> None:
+    """Have each archive read and judged once, however often an operation is run again."""
+    opened_before: dict[str, Archive] = {}
+    found: dict[Archive, Inventory] = {}
+
+    def opened(source: str, limits: Limits) -> Archive:
+        if source not in opened_before:
+            opened_before[source] = open_archive(source, limits)
+            patch.setattr(opened_before[source], "close", lambda: None)
+        return opened_before[source]
+
+    def inspected(archive: Archive, prefix: str, ember: Ember) -> Inventory:
+        if archive not in found:
+            found[archive] = inspect(archive, prefix, ember)
+        return replace(found[archive], kept=dict(found[archive].kept))  # an upload takes out what it sends
+
+    patch.setattr(upload, "open_archive", opened)
+    patch.setattr(upload, "inspect", inspected)
+
+
 @pytest.fixture
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
     monkeypatch.setattr(pruning, "LEAST_AGE", timedelta(0))
     repeated_texts(monkeypatch)
+    read_once(monkeypatch)
     found = App(tmp_path)
     yield found
     found.kill()
