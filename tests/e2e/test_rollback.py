@@ -235,7 +235,7 @@ def test_a_timed_out_deploy_is_rolled_back(environment: Case, monkeypatch: pytes
     deployed(environment)
     environment.hold_only(workload("web", "never-ready"))
     evidence, report = environment.folder / "here", environment.folder / "report"
-    late = {"Deployment web: 0 of 1 available": partial(patience(monkeypatch).sleep, 4)}
+    late = {"Unhealthy": partial(patience(monkeypatch).sleep, 4)}
 
     done = deploy(environment.hearing(late), "--evidence", str(evidence), "--report", str(report),
                   INVOKE_TIME_LIMITS_ROLLOUT="3s")  # fmt: skip
