@@ -9,7 +9,7 @@ import pytest
 from tests import real_site
 from tests.fault_proxy import FaultProxy, in_front_of
 from tests.real_site import Site
-from tests.sandbox_case import Case, Sandbox, corner, running, shared
+from tests.sandbox_case import Case, Sandbox, corner, shared
 from tests.webhook import Receiver, receiving
 
 
@@ -18,18 +18,6 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     """One sandbox for the whole run, with the staging cluster, whichever worker asks."""
     run = getattr(request.config, "workerinput", {}).get("testrunuid", f"single-{os.getpid()}")
     with shared(run) as up:
-        yield up
-
-
-@pytest.fixture(scope="module")
-def own_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A sandbox for tests that break a whole cluster or rule it; its etcd is soon full.
-
-    They are of one module, and of the xdist_group own_sandbox: each worker that has a part in them would bring up one
-    of its own.
-    """
-    folder = tmp_path_factory.mktemp("own") / "state"
-    with running(folder, sandbox={"etcd_quota_bytes": 40_000_000}) as up:
         yield up
 
 

@@ -1,13 +1,9 @@
-"""Deploys that are killed, and deploys whose cluster is away, is full or allows little."""
+"""Deploys that are killed, and what a role has to allow for a deploy."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
 import yaml
 
 from sandbox.kms.access import DECRYPTER
@@ -23,24 +19,24 @@ from tasks.lib.settings.model import Settings
 from tests.builders import ROOT
 from tests.deployed import (
     COMMIT_A,
-    COMMIT_B,
     SERVICE,
     deploy,
     deployed,
+    in_every_phase,
     may,
     objects,
     plaintext_of,
     results,
-    slowly,
     unlock,
     words,
+    workload,
 )
 from tests.heard import until
-from tests.sandbox_case import Case, Sandbox, corner, fill_etcd
+from tests.sandbox_case import Case, Sandbox
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
-FULL = "database space exceeded"
+THEIRS = {**SERVICE, "metadata": {"name": "theirs"}}
 BACKING_UP = ("cloudsql.backupRuns.create", "cloudsql.instances.get")
 
 
@@ -54,105 +50,30 @@ def killed_at(case: Case, moment: str) -> None:
 
 
 def test_a_deploy_that_was_killed_is_finished_by_the_next(environment: Case) -> None:
-    environment.add(SERVICE)
+    environment.hold_only(*in_every_phase(), THEIRS)
     for moment in ("preflight", "configuration", "database", "jobs", "web", "ingress"):
         killed_at(environment, f"==> {moment}")
     deployed(environment)
     assert_ready(environment)
     assert results(environment)[0] == "deployed"  # also where the killed ones had left nothing to change
 
-    environment.remove("Service", "new-service")
     for moment in ("support bundle", "rollback to release"):
-        environment.behave("Deployment", "web", "crash-loop", logs=moment)
+        bad = workload("web", "crash-loop")
+        bad["spec"]["template"]["metadata"]["annotations"]["example.org/killed-at"] = moment
+        environment.hold_only(*in_every_phase(bad))
         killed_at(environment, f"==> {moment}")
-    environment.unpatch()
+    environment.hold_only(*in_every_phase())
     killed_at(environment, "==> prune")
     deployed(environment)
     assert_ready(environment)
     assert "crash-loop" not in json.dumps(objects(environment, "deployments")["Deployment/web"]["spec"])
-    assert "Service/new-service" not in objects(environment)
+    assert "Service/theirs" not in objects(environment)
     assert environment.kubectl("get", "leases", "-o", "name") == ""
 
 
 def assert_ready(case: Case) -> None:
     ready = objects(case, "deployments").values()
     assert {thing["status"].get("availableReplicas") for thing in ready} == {1}
-
-
-@pytest.fixture
-def case(own_sandbox: Sandbox, tmp_path: Path) -> Iterator[Case]:
-    """A corner of the sandbox that these tests break."""
-    with corner(own_sandbox, tmp_path) as made:
-        yield made
-
-
-@pytest.mark.xdist_group("own_sandbox")
-def test_a_deploy_goes_on_when_the_api_server_comes_back(case: Case) -> None:
-    slowly(case, "Deployment", "web", 8)
-    with case.started(*words()) as deploying:
-        deploying.moment_of(f"Deployment {case.name}-web: 0 of 1 available")
-        with case.sandbox.without("lookit-staging.apiserver"):
-            deploying.moment_of("The API server does not answer")
-        assert deploying.end() == 0, deploying.said
-
-    assert "The API server answers again." in deploying.said
-    assert "staging is deployed: 32 of 32 objects changed" in deploying.said
-
-
-@contextmanager
-def room_again(case: Case) -> Iterator[None]:
-    """Afterwards there is room in etcd again, however full it got inside."""
-    try:
-        yield
-    finally:
-        make_room(case)
-
-
-def make_room(case: Case) -> None:
-    """What an administrator of etcd does: delete, compact, defragment, disarm."""
-    for name in objects(case, "configmaps"):
-        if name.startswith("ConfigMap/fill-"):
-            case.api.delete(f"{case.path}/configmaps/{name.removeprefix('ConfigMap/')}")
-    port = case.sandbox.port("lookit-staging.etcd")
-    etcd = f"http://127.0.0.1:{port}/v3"
-
-    def ask(path: str, **body: object) -> Any:
-        answer = requests.post(f"{etcd}/{path}", json=body, timeout=60)
-        answer.raise_for_status()
-        return answer.json()
-
-    revision = ask("maintenance/status")["header"]["revision"]
-    ask("kv/compaction", revision=revision, physical=True)
-    ask("maintenance/defragment")
-    for alarm in ask("maintenance/alarm", action="GET", alarm="NOSPACE")["alarms"]:
-        ask("maintenance/alarm", action="DEACTIVATE", **alarm)
-
-
-@pytest.mark.long
-@pytest.mark.xdist_group("own_sandbox")
-def test_a_full_etcd_stops_the_deploy_and_a_rerun_finishes(case: Case) -> None:
-    with room_again(case):
-        fill_etcd(case.api, case.name)
-        done = deploy(case)
-    assert done.code == 1
-    assert FULL in done.stderr
-    assert "The cluster's etcd is full" in done.stderr
-    assert "Nothing was changed in the cluster." in done.stderr
-    deployed(case)
-
-    slowly(case, "StatefulSet", "lookit-rabbitmq", 10)
-    limits = {"INVOKE_TIME_LIMITS_ROLLOUT": "12s", "INVOKE_TIME_LIMITS_ROLLBACK": "12s"}
-    with room_again(case), case.started(*words(COMMIT_B), **limits) as deploying:
-        deploying.moment_of(f"StatefulSet {case.name}-lookit-rabbitmq: changed")
-        fill_etcd(case.api, case.name)
-        assert deploying.end() in {1, 70}, deploying.said
-    assert FULL in deploying.said
-    assert "The rollback to release 1 failed as well" in deploying.said
-    assert "Traceback" not in deploying.said
-    assert not plaintext_of(deploying.process.pid)
-    with case.sandbox.without("lookit-staging.kwok"):
-        pass  # unlike a kubelet, it tries a status that was refused again only after its own start
-    assert "staging is deployed" in deployed(case)
 
 
 def needed_by(settings: Settings) -> list[Permission]:

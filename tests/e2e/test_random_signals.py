@@ -19,6 +19,8 @@ import pytest
 from sandbox import lifecycle
 from sandbox.state import State
 from tests.builders import ROOT
+from tests.deployed import in_every_phase
+from tests.heard import LONGEST
 from tests.sandbox_case import Case
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -27,7 +29,6 @@ RUNS = int(os.environ.get("LOOKIT_SIGNAL_RUNS", "12"))
 NUMBERS = (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Seconds.  The first two are for the start of Python and the imports; what has ended by then ended by itself.
 MOMENTS = (0.1, 1.0, 4.0, 10.0)
-LONGEST = 60.0  # what goes on holds a lock that nobody gives back: it goes on for ever
 FILES = 300
 # As ./inv starts Python; then coverage begins, as early as it can.
 START = """import runpy, signal, sys
@@ -96,6 +97,7 @@ def told_to_end(argv: Sequence[str], variables: Mapping[str, str], draw: random.
 
 @pytest.mark.parametrize("seed", range(0, RUNS, 3))
 def test_a_deploy_ends_and_gives_the_lock_back(environment: Case, measured: list[str], seed: int) -> None:
+    environment.hold_only(*in_every_phase())
     argv = environment.argv("deploy", "--branch", "develop", "--commit", "a" * 40)
 
     printed = told_to_end([*measured, *argv[3:]], environment.env(), random.Random(seed))

@@ -1,36 +1,39 @@
-"""The sandbox itself: it comes up, heals, keeps to itself and leaves nothing behind."""
+"""The sandbox itself: it comes up, heals, keeps to itself and leaves nothing behind.
+
+And deploys to one whose API server is away, or whose etcd is full.
+"""
 
 import json
+import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 
 from sandbox import lifecycle, processes, supervisor, watching
 from sandbox.state import State
-from tests.builders import ROOT
-from tests.sandbox_case import Case, Sandbox, running
+from tests import program
+from tests.deployed import COMMIT_B, deploy, deployed, make_ready, objects, plaintext_of, workload
+from tests.heard import LONGEST, until
+from tests.program import Ended, When
+from tests.sandbox_case import Case, Sandbox, corner, fill_etcd, running
 
 # Together: each worker that has a part in them would bring up a sandbox of its own.
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.xdist_group("broken_sandbox")]
+pytestmark = [
+    pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(600), pytest.mark.xdist_group("broken_sandbox"),
+]  # fmt: skip
 
+FULL = "database space exceeded"
 COMPONENTS = (
     "google", "storage", "kms", "lookit-staging.etcd", "lookit-staging.apiserver",
     "lookit-staging.controller-manager", "lookit-staging.scheduler", "lookit-staging.kwok",
     "lookit-staging.kubelet",
 )  # fmt: skip
-
-
-def wait_until(what: str, true: Callable[[], object], time_limit: float = 60) -> None:
-    """Look again and again until `true()`; fails with `what` at the limit."""
-    deadline = time.monotonic() + time_limit
-    while not true():
-        assert time.monotonic() < deadline, f"not within {time_limit} s: {what}"
-        time.sleep(0.1)
 
 
 def well(state: State) -> bool:
@@ -43,8 +46,10 @@ def pids(state: State) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A sandbox that tests may break."""
-    with running(tmp_path_factory.mktemp("own") / "state") as sandbox:
+    """A sandbox that tests may break; its etcd is soon full."""
+    with running(
+        tmp_path_factory.mktemp("own") / "state", sandbox={"etcd_quota_bytes": 40_000_000}
+    ) as sandbox:
         yield sandbox
 
 
@@ -64,8 +69,8 @@ def test_a_killed_component_is_started_again(own: Sandbox, name: str) -> None:
 
     processes.signal_to(victim, signal.SIGKILL)
 
-    wait_until(f"{name} is another process", lambda: own.component(name).pid not in {0, victim.pid})
-    wait_until("all is well", lambda: well(own.state))
+    until(lambda: own.component(name).pid not in {0, victim.pid})
+    until(lambda: well(own.state))
 
 
 def test_up_takes_over_after_the_supervisor_was_killed(own: Sandbox) -> None:
@@ -73,7 +78,7 @@ def test_up_takes_over_after_the_supervisor_was_killed(own: Sandbox) -> None:
     watcher = processes.find(before.pop("supervisor"))
     assert watcher
     processes.signal_to(watcher, signal.SIGKILL)
-    assert not processes.wait_for_end([watcher], 60)
+    assert not processes.wait_for_end([watcher], LONGEST)
 
     after = {one.name: one.pid for one in lifecycle.up(own.settings, ["staging"])}
 
@@ -86,7 +91,7 @@ def test_a_task_in_the_sandbox_brings_a_killed_supervisor_back(own: Sandbox) -> 
     watcher = processes.find(before.pop("supervisor"))
     assert watcher
     processes.signal_to(watcher, signal.SIGKILL)
-    assert not processes.wait_for_end([watcher], 60)
+    assert not processes.wait_for_end([watcher], LONGEST)
 
     watching.require_up(own.state)
 
@@ -106,11 +111,11 @@ def test_up_recovers_killed_servers_and_keeps_data(own: Sandbox) -> None:
     processes.signal_to(watcher.process, signal.SIGKILL)
     for victim in victims:
         processes.signal_to(victim, signal.SIGKILL)
-    assert not processes.wait_for_end(victims, 60)
+    assert not processes.wait_for_end(victims, LONGEST)
 
     assert not [one for one in lifecycle.up(own.settings, ["staging"]) if not one.pid]
 
-    wait_until("all is well", lambda: well(own.state))
+    until(lambda: well(own.state))
     assert own.api().get("/api/v1/namespaces/default/configmaps/kept")
 
 
@@ -120,21 +125,18 @@ def test_a_held_component_stays_down_until_released(own: Sandbox) -> None:
         assert other
         processes.signal_to(other, signal.SIGKILL)
         # The supervisor has been round since: it started again what was killed later.
-        wait_until("another one is back", lambda: own.component("google").pid not in {0, other.pid})
+        until(lambda: own.component("google").pid not in {0, other.pid})
         assert own.component("lookit-staging.apiserver").problem == "not running"
 
-    wait_until("all is well", lambda: well(own.state))
+    until(lambda: well(own.state))
 
 
 def test_status_and_logs_are_tasks(own: Sandbox) -> None:
-    def invoke(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "tasks", *arguments], cwd=ROOT, capture_output=True, text=True,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(Path.home()), "INVOKE_SANDBOX_STATE": str(own.state.folder)},
-            timeout=60, check=False,
-        )  # fmt: skip
+    def invoke(*arguments: str) -> Ended:
+        paths = {"PATH": "/usr/bin:/bin", "HOME": str(Path.home())}
+        return program.inv(arguments, {**paths, "INVOKE_SANDBOX_STATE": str(own.state.folder)})
 
-    wait_until("all is well", lambda: invoke("sandbox.status").returncode == 0)
+    until(lambda: invoke("sandbox.status").returncode == 0)
     status = invoke("sandbox.status", "--json")
     unknown = invoke("sandbox.logs", "nobody")
     log = invoke("sandbox.logs", "lookit-staging.apiserver")
@@ -159,7 +161,7 @@ def test_two_sandboxes_live_side_by_side_and_down_leaves_nothing(own: Sandbox, t
     assert list(processes.owned_by(folder)) == []
     assert not folder.exists()
     assert pids(own.state) == before
-    wait_until("all is well", lambda: well(own.state))
+    until(lambda: well(own.state))
 
 
 def test_claims_bind_and_are_cleared_away(environment: Case) -> None:
@@ -180,7 +182,7 @@ def test_claims_bind_and_are_cleared_away(environment: Case) -> None:
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "user"},
            "spec": {"containers": [container], "volumes": [volume]}}  # fmt: skip
     environment.api.create(f"{environment.path}/pods", pod)
-    wait_until("the claim is bound", lambda: phase() == "Bound")
+    until(lambda: phase() == "Bound")
     assert phase(f"{environment.path}/persistentvolumeclaims/nobodys") == "Pending"
     found = environment.api.get(one)
     assert found
@@ -190,7 +192,7 @@ def test_claims_bind_and_are_cleared_away(environment: Case) -> None:
     environment.kubectl("delete", "pod", "user", "--now")
     environment.kubectl("delete", "pvc", "disk")
 
-    wait_until("the volume is deleted", lambda: environment.api.get(bound) is None)
+    until(lambda: environment.api.get(bound) is None)
 
 
 def test_another_account_has_only_what_it_was_given(environment: Case) -> None:
@@ -204,3 +206,84 @@ def test_another_account_has_only_what_it_was_given(environment: Case) -> None:
     assert email in refused.stderr
     assert "Traceback" not in refused.stderr
     assert reader.settings.google.credentials_file.endswith(f"{name}.json")
+
+
+@pytest.fixture
+def case(own: Sandbox, tmp_path: Path) -> Iterator[Case]:
+    """A corner of the sandbox that these tests break."""
+    with corner(own, tmp_path) as made:
+        yield made
+
+
+def test_a_deploy_goes_on_when_the_api_server_comes_back(case: Case) -> None:
+    case.hold_only(workload("web", "never-ready"))
+    with ExitStack() as down:
+        without = case.sandbox.without("lookit-staging.apiserver")
+        when: When = {
+            "Deployment web: 0 of 1 available": partial(down.enter_context, without),
+            "The API server does not answer": down.close,
+            "The API server answers again.": partial(make_ready, case, "web"),
+        }
+        said = deployed(case.hearing(when))
+
+    assert "staging is deployed: 1 of 1 objects changed" in said
+
+
+@contextmanager
+def room_again(case: Case) -> Iterator[None]:
+    """Afterwards there is room in etcd again, however full it got inside."""
+    try:
+        yield
+    finally:
+        make_room(case)
+
+
+def make_room(case: Case) -> None:
+    """What an administrator of etcd does: delete, compact, defragment, disarm."""
+    for name in objects(case, "configmaps"):
+        if name.startswith("ConfigMap/fill-"):
+            case.api.delete(f"{case.path}/configmaps/{name.removeprefix('ConfigMap/')}")
+    port = case.sandbox.port("lookit-staging.etcd")
+    etcd = f"http://127.0.0.1:{port}/v3"
+
+    def ask(path: str, **body: object) -> Any:
+        answer = requests.post(f"{etcd}/{path}", json=body, timeout=LONGEST)
+        answer.raise_for_status()
+        return answer.json()
+
+    revision = ask("maintenance/status")["header"]["revision"]
+    ask("kv/compaction", revision=revision, physical=True)
+    ask("maintenance/defragment")
+    for alarm in ask("maintenance/alarm", action="GET", alarm="NOSPACE")["alarms"]:
+        ask("maintenance/alarm", action="DEACTIVATE", **alarm)
+
+
+def queue(behaviour: str = "") -> dict[str, Any]:
+    return workload("lookit-rabbitmq", behaviour, kind="StatefulSet")
+
+
+def test_a_full_etcd_stops_the_deploy_and_a_rerun_finishes(case: Case) -> None:
+    case.hold_only(queue(), workload("web"))
+    with room_again(case):
+        fill_etcd(case.api, case.name)
+        done = deploy(case)
+    assert done.code == 1
+    assert FULL in done.stderr
+    assert "The cluster's etcd is full" in done.stderr
+    assert "Nothing was changed in the cluster." in done.stderr
+    deployed(case)
+
+    case.hold_only(queue("never-ready"), workload("web"))
+    limits = {"INVOKE_TIME_LIMITS_ROLLOUT": "3s", "INVOKE_TIME_LIMITS_ROLLBACK": "3s"}
+    with room_again(case):
+        full = {"StatefulSet lookit-rabbitmq: changed": partial(fill_etcd, case.api, case.name)}
+        done = deploy(case.hearing(full), commit=COMMIT_B, **limits)
+    assert done.code == 70, done.stderr
+    assert FULL in done.stderr
+    assert "The rollback to release 1 failed as well" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not plaintext_of(os.getpid())
+    with case.sandbox.without("lookit-staging.kwok"):
+        pass  # unlike a kubelet, it tries a status that was refused again only after its own start
+    case.hold_only(queue(), workload("web"))
+    assert "staging is deployed" in deployed(case)
