@@ -16,7 +16,7 @@ from tasks.lib.secrets.crypt import open_file
 from tasks.lib.secrets.files import one_file
 from tests.builders import ROOT
 from tests.heard import heard, until
-from tests.kms_process import KmsProcess, make_key
+from tests.kms_process import KEY, KmsProcess, make_key
 from tests.program import Ended, Here
 from tests.secrets_program import CANARY, FOLDER, PLAINTEXTS, Checkout, new_checkout
 
@@ -71,6 +71,7 @@ TASKS = [
     Task(("secrets.rotate",), PLAINTEXTS, a_new_version),
     Task(("secrets.rekey", "--to", "OTHER"), PLAINTEXTS, moves=True),
 ]
+REENCRYPTING = TASKS[-2:]
 AWAY = {"code": "UNAVAILABLE", "message": "Away."}
 WRONG_CRC = (
     {"rpc": "Decrypt", "spoil": "plaintext_crc32c"},
@@ -91,9 +92,16 @@ LASTING: dict[str, tuple[dict[str, Any], ...]] = {
 
 
 @pytest.fixture
-def checkout(kms: KmsProcess, tmp_path: Path, here: Here) -> Checkout:
-    """A checkout whose key no other test touches."""
-    return new_checkout(kms, tmp_path, make_key(kms, f"faults-{next(serial)}"), here)
+def checkout(kms: KmsProcess, tmp_path: Path, here: Here, task: Task) -> Checkout:
+    """A checkout; one whose key gets versions has a key that no other test touches."""
+    key = make_key(kms, f"faults-{next(serial)}") if task in REENCRYPTING else KEY
+    return new_checkout(kms, tmp_path, key, here)
+
+
+@pytest.fixture
+def other(checkout: Checkout, task: Task) -> str:
+    """The key that a task moves the files to; their own where it moves none."""
+    return make_key(checkout.kms, f"faults-{next(serial)}") if task.moves else checkout.key
 
 
 def run(checkout: Checkout, task: Task, other: str, **limits: str) -> Ended:
@@ -130,7 +138,7 @@ def opened_by_either_key(checkout: Checkout, other: str, environment: str = "sta
 
 def expect_done(checkout: Checkout, task: Task, other: str) -> None:
     """Everything is as the task makes it, and in order."""
-    finished = checkout.with_key(other if task.moves else checkout.key)
+    finished = checkout.with_key(other)
     assert finished.opened() == task.result
     assert finished.opened("production") == PLAINTEXTS
     assert finished.run("secrets.verify").code == 0
@@ -141,8 +149,7 @@ def expect_done(checkout: Checkout, task: Task, other: str) -> None:
 
 @pytest.mark.parametrize("trouble", PASSING)
 @pytest.mark.parametrize("task", TASKS, ids=str)
-def test_a_temporary_problem_is_retried(checkout: Checkout, task: Task, trouble: str) -> None:
-    other = make_key(checkout.kms, f"faults-{next(serial)}")
+def test_a_temporary_problem_is_retried(checkout: Checkout, other: str, task: Task, trouble: str) -> None:
     task.before(checkout)
     checkout.kms.set_faults(*PASSING[trouble])
     attempt = {"INVOKE_TIME_LIMITS_KMS_ATTEMPT": "2s"} if "hanging" in trouble else {}
@@ -164,9 +171,8 @@ LASTING_CASES = [
 
 @pytest.mark.parametrize(("task", "trouble"), LASTING_CASES)
 def test_a_lasting_problem_loses_nothing_and_the_next_run_finishes(
-    checkout: Checkout, task: Task, trouble: str
+    checkout: Checkout, other: str, task: Task, trouble: str
 ) -> None:
-    other = make_key(checkout.kms, f"faults-{next(serial)}")
     task.before(checkout)
     lying_there = files(checkout)
     checkout.kms.set_faults(*LASTING[trouble])
@@ -184,12 +190,11 @@ def test_a_lasting_problem_loses_nothing_and_the_next_run_finishes(
     ("finished", "number"),
     [(0, signal.SIGKILL), (3, signal.SIGKILL), (7, signal.SIGKILL), (3, signal.SIGTERM), (3, signal.SIGINT)],
 )
-@pytest.mark.parametrize("task", TASKS[-2:], ids=str)
+@pytest.mark.parametrize("task", REENCRYPTING, ids=str)
 def test_killed_after_any_file_the_next_run_does_the_rest(
-    checkout: Checkout, task: Task, finished: int, number: signal.Signals
+    checkout: Checkout, other: str, task: Task, finished: int, number: signal.Signals
 ) -> None:
     """`finished` files are done when the signal comes, and the others are waiting for KMS to encrypt them."""
-    other = make_key(checkout.kms, f"faults-{next(serial)}")
     task.before(checkout)
     before = checkout.everything()
     checkout.kms.set_faults({"rpc": "Encrypt", "skip": finished, "hang": True})
