@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.deployed import COMMIT_B, deploy, deployed, objects, releases, unlock, workload
+from tests.deployed import COMMIT_B, allow_pods, deploy, deployed, objects, releases, unlock, workload
 from tests.fault_proxy import FaultProxy
 from tests.heard import until
 from tests.program import Ended
@@ -54,9 +54,21 @@ def off(case: Case) -> str:
 
 
 def pods(case: Case) -> dict[str, int]:
-    """How many pods are ready, by workload."""
+    """How many pods of each workload are ready: of the pods themselves, which controllers count later."""
     found = objects(case, "deployments", "statefulsets")
-    return {name.partition("/")[2]: one["status"].get("readyReplicas", 0) for name, one in found.items()}
+    listed = case.api.get(f"{case.path}/pods")
+    assert listed
+    labels = [pod["metadata"]["labels"].items() for pod in listed["items"] if is_ready(pod)]
+    return {
+        name.partition("/")[2]: sum(one["spec"]["selector"]["matchLabels"].items() <= has for has in labels)
+        for name, one in found.items()
+    }
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    conditions = pod["status"].get("conditions", [])
+    is_going = "deletionTimestamp" in pod["metadata"]
+    return not is_going and any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
 def selected(case: Case) -> dict[str, str]:
@@ -194,23 +206,16 @@ def test_a_page_that_cannot_start_leaves_the_site(environment: Case) -> None:
     case = environment
     hold(case)
     deployed(case)
-    quota = {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "q"},
-        "spec": {"hard": {"pods": "5"}},
-    }
-    (case.folder / "quota.json").write_text(json.dumps(quota))
-    case.kubectl("apply", "-f", str(case.folder / "quota.json"))
+    quota = allow_pods(case, 5)
 
-    failed = maintain(case, "--on")
+    failed = case.invoke("app.maintenance", "--on", *IN, INVOKE_TIME_LIMITS_ROLLOUT="2s")
 
-    assert failed.code in {1, 70}, failed.stderr
-    assert "Deployment " in failed.stderr
+    assert failed.code == 70, failed.stderr
+    assert f"Deployment {case.name}-maintenance: " in failed.stderr
     assert selected(case) == {"app": "web"}
     (line,) = needs(case)
     assert "half on" in line
-    case.kubectl("delete", "resourcequota", "q")
+    case.api.delete(quota)
     off(case)
     assert is_off(case)
 
