@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from tasks.lib.pipeline.build_file import Build
+from tasks.lib.pipeline.graph import Graph, Launch
 from tasks.lib.pipeline.reading import load
-from tasks.lib.pipeline.steps import ReadyBuild, needs, ready
+from tasks.lib.pipeline.steps import ReadyBuild, ReadyStep, needs, ready
 from tests.builders import checked_in_settings
 from tests.program import task_names
 
@@ -63,6 +64,28 @@ def test_what_can_runs_side_by_side() -> None:
         "build": set(), "test": {"build"}, "push": {"test"}, "reports": set(), "deploy": {"push", "reports"},
         "upload": {"push"}, "sentry": {"deploy"},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fails", "not_run"),
+    [
+        ("build", {"test", "push", "deploy", "upload", "sentry"}),
+        ("test", {"push", "deploy", "upload", "sentry"}),
+        ("push", {"deploy", "upload", "sentry"}),
+        ("deploy", {"sentry"}),
+    ],
+)
+def test_no_step_runs_after_one_that_failed(fails: str, not_run: set[str]) -> None:
+    steps = resolved().steps
+
+    def launch(step: ReadyStep) -> Launch:
+        return Launch(["false" if step.identifier == fails else "true"])
+
+    ended = Graph(steps, range(len(steps)), launch, lambda *_: None, 240).run()
+
+    states = {result.step.identifier: result.state for result in ended}
+    assert states[fails] == "FAILURE"
+    assert {identifier for identifier, state in states.items() if state == "NOT RUN"} == not_run
 
 
 def test_every_step_is_one_task_that_exists() -> None:

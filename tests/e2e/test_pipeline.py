@@ -1,20 +1,17 @@
 """The whole chain of cloudbuild.yaml against the sandbox, a real engine, PostgreSQL and registry."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from sandbox import image_registry
-from tests.builders import ROOT, checked_in_settings
+from tests.builders import checked_in_settings
 from tests.debian import require
 from tests.docker_services import (
     ORCHESTRATOR,
@@ -22,10 +19,9 @@ from tests.docker_services import (
     docker_client_image,
     made_by,
     output,
-    registry,
 )
 from tests.lib.image.memory_registry import resolve_digest
-from tests.sample_checkout import Ran, Sample, ran, sample, sample_apart
+from tests.sample_checkout import Ran, Sample, ran, sample_apart
 from tests.sandbox_case import Case, merged
 
 pytestmark = [
@@ -33,10 +29,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.timeout(900, func_only=True),
 ]
-
-FAILING_TEST = (
-    "from django.test import TestCase\nclass T(TestCase):\n    def test_it(self): self.fail('as it should')\n"
-)
 
 
 @dataclass
@@ -66,12 +58,6 @@ class Chain:
              "--source", str(self.checkout.folder), "--substitution", "_EMBER_ARCHIVE=ember", "--json", *options],
             {}, 800,
         )  # fmt: skip
-
-    def states(self, *options: str) -> dict[str, str]:
-        """How each step ended, by its id, where the run ended red."""
-        done = self.run("--no-docker", *options)
-        assert done.returncode == 1, done.stderr
-        return table(done.stderr)
 
     def kept(self) -> set[str]:
         """The names of the files that the newest run kept on this machine."""
@@ -161,69 +147,3 @@ def test_the_pipeline_deploys_one_commit_and_rolls_back_another(chain: Chain) ->
     assert chain.images("deployments,statefulsets") == first
     assert {"deploy.json", "record.json", "events.txt"} <= chain.kept()
     assert {"deploy.json", "record.json"} <= chain.uploaded(failed)
-
-
-def test_a_failing_unit_test_stops_it_at_test(chain: Chain) -> None:
-    chain.checkout.commit(studies__tests_DOT_py=FAILING_TEST)
-
-    states = chain.states()
-
-    assert states["test"] == "FAILURE (exit code 1)"
-    assert [states[step] for step in ("push", "deploy", "upload", "sentry")] == ["NOT RUN"] * 4
-
-
-def test_a_failing_build_stops_it_at_build(chain: Chain) -> None:
-    chain.checkout.commit(Dockerfile="FROM lookit-test/base:local\nRUN exit 3\n")
-
-    states = chain.states()
-
-    assert states["build"] == "FAILURE (exit code 1)"
-    assert [states[step] for step in ("test", "push", "deploy", "upload", "sentry")] == ["NOT RUN"] * 5
-
-
-def test_a_registry_that_is_down_stops_it_at_push(chain: Chain, registry_process: RegistryProcess) -> None:
-    registry_process.stop()
-    chain.repository = f"{registry_process.address}/{chain.checkout.image}"
-
-    states = chain.states("--from", "build")
-
-    assert (states["build"], states["push"]) == ("SUCCESS", "FAILURE (exit code 1)")
-    assert states["deploy"] == "NOT RUN"
-
-
-def test_a_refused_push_stops_it_at_push(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> None:
-    with registry(tmp_path_factory.mktemp("read-only"), read_only=True) as closed:
-        chain.repository = f"{closed.address}/{chain.checkout.image}"
-
-        states = chain.states("--from", "build")
-
-    assert (states["build"], states["push"]) == ("SUCCESS", "FAILURE (exit code 1)")
-    assert states["deploy"] == "NOT RUN"
-
-
-def test_where_no_sandbox_is_up_one_is_brought_up(tmp_path: Path) -> None:
-    """A file is what it uploads, so that no step needs Docker."""
-    checkout = sample(tmp_path / "lookit-api")
-    own = {**os.environ, "INVOKE_SANDBOX_STATE": str(tmp_path / "sandbox")}
-    argv = [sys.executable, "-m", "tasks"]
-    options = ["--source", str(checkout.folder), "--substitution", "_EMBER_ARCHIVE=ember", "--only", "upload"]
-    try:
-        done = subprocess.run(
-            [*argv, "pipeline", "--branch", "develop", "--sandbox", "--no-docker", *options],
-            cwd=ROOT, env=own, capture_output=True, text=True, check=False, timeout=300,
-        )  # fmt: skip
-    finally:
-        subprocess.run([*argv, "sandbox.down"], cwd=ROOT, env=own, check=True, timeout=120)
-
-    assert done.returncode == 0, done.stderr
-    assert "==> Sandbox" in done.stderr
-    assert "experiments/sample/index.html" in done.stderr
-
-
-def test_one_step_alone_runs_without_the_others(chain: Chain) -> None:
-    done = chain.run("--no-docker", "--only", "upload")
-
-    assert done.returncode == 0, done.stderr
-    steps: list[dict[str, Any]] = json.loads(done.stdout)
-    assert {step["step"] for step in steps if step["state"] == "SUCCESS"} == {"upload"}
-    assert {step["state"] for step in steps} == {"SUCCESS", "SKIPPED"}

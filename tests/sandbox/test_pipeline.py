@@ -1,17 +1,19 @@
-"""Which registry the steps of a pipeline get in the sandbox."""
+"""The sandbox that a pipeline works against: it is brought up, and which registry its steps get."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sandbox import image_registry, pipeline
+from sandbox import image_registry, lifecycle, pipeline
 from sandbox.components import write_plan
 from sandbox.state import State
+from tasks.lib.errors import Failure
 from tasks.lib.pipeline.reading import parse
 from tasks.lib.pipeline.steps import ReadyStep, ready
 from tasks.lib.settings.model import Settings
 from tests.builders import checked_in_settings
+from tests.program import Here
 
 OWN = "gcr.io/mit-lookit/lookit-orchestrator:stable"
 WAY = {"LOOKIT_SANDBOX": "1"}
@@ -72,3 +74,26 @@ def test_a_deploy_alone_finds_what_was_pushed_before(tmp_path: Path, started: li
 
     assert variables(tmp_path, step("deploy"))["INVOKE_SANDBOX_REGISTRY"] == "127.0.0.1:5"
     assert started == []
+
+
+def test_a_pipeline_begins_with_a_sandbox_where_none_is(
+    tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def up(_: Settings, environments: list[str]) -> None:
+        raise Failure(f"A sandbox for {environments} would be brought up.")
+
+    monkeypatch.setattr(lifecycle, "up", up)
+
+    ended = here.inv(
+        "pipeline", "--branch", "develop", "--sandbox", INVOKE_SANDBOX_STATE=str(tmp_path / "none")
+    )
+
+    assert ended.code == 1
+    assert "==> Sandbox\nA sandbox for ['staging'] would be brought up." in ended.stderr
+
+
+def test_a_sandbox_that_is_up_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "is_up", lambda _state, cluster: cluster == "lookit-staging")
+    monkeypatch.setattr(lifecycle, "up", lambda *_: pytest.fail("it was brought up again"))
+
+    pipeline.bring_up(checked_in_settings(), "develop")

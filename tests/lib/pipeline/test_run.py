@@ -27,6 +27,7 @@ __all__ = ["engine"]
 
 OWN = "gcr.io/mit-lookit/lookit-orchestrator"
 CACHE = {"name": "cache", "path": "/cache"}
+NAMED_TASKS = {"a": "no-such-task", "b": "--version", "c": "no-such-task"}
 SETTINGS = checked_in_settings()
 
 
@@ -177,7 +178,7 @@ def test_a_secret_of_any_bytes_reaches_its_step(tmp_path: Path, monkeypatch: pyt
 
     values = secrets.values(SETTINGS, made.secrets, ["KEY"])
     local_launch = local.Local(tmp_path, tmp_path, values, {}).launch(made.steps[0])
-    container = containers.Containers(run="run", network="host", secrets=values, seconds=5, own_image=OWN)
+    container = containers.Containers(run="run", network="host", secrets=values, seconds=60, own_image=OWN)
     in_container = container.launch(made.steps[0])
 
     assert values == {"KEY": Secret(b"\xff\xfe")}
@@ -208,6 +209,21 @@ def test_json_tells_how_each_step_ended_also_on_failure(
 
     assert ended.code == code
     assert [(step["step"], step["state"]) for step in json.loads(ended.stdout)] == [("a", state)]
+
+
+def test_one_step_alone_runs_without_the_others(here: Here, checkout: Sample, tmp_path: Path) -> None:
+    file = tmp_path / "f.yaml"
+    steps = "".join(f"- {{id: {name}, name: {OWN}, args: [{task}]}}\n" for name, task in NAMED_TASKS.items())
+    file.write_text(f"steps:\n{steps}")
+
+    ended = here.inv(
+        "pipeline", "--branch", "develop", "--source", str(checkout.folder), "--file", str(file), "--no-docker",
+        "--json", "--only", "b",
+    )  # fmt: skip
+
+    assert ended.code == 0, ended.stderr
+    states = {step["step"]: step["state"] for step in json.loads(ended.stdout)}
+    assert states == {"a": "SKIPPED", "b": "SUCCESS", "c": "SKIPPED"}
 
 
 @pytest.mark.parametrize("value", ["canary-one", "canary-one\n", "canary-one\n  canary-two\r\n"])
@@ -278,7 +294,7 @@ def test_only_images_that_are_not_available_locally_are_pulled(engine: DockerPro
     at_once = {"waitFor": ["-"]}
     steps = build({"name": "near"}, {"name": "far", **at_once}, {"name": "far"}, {"name": "elsewhere"}).steps
 
-    containers.fetch_images(steps[:3], 5, 5)
+    containers.fetch_images(steps[:3], 60, 60)
 
     assert [line.split()[-1] for line in engine.asked] == ["near", "far", "far"]
     assert engine.asked[-1] == "pull --quiet far"
@@ -288,7 +304,7 @@ def test_an_image_that_cannot_be_pulled_is_named(engine: DockerProgram) -> None:
     engine.answers(Says("image inspect *", code=1), Says("pull *", err="manifest unknown", code=1))
 
     with pytest.raises(Failure) as failure:
-        containers.fetch_images(build({"name": "far"}).steps, 5, 5)
+        containers.fetch_images(build({"name": "far"}).steps, 60, 60)
 
     assert failure.value.what == "The image far is not available locally and could not be pulled."
     assert failure.value.why == "manifest unknown"
@@ -300,11 +316,11 @@ def test_an_image_of_an_earlier_step_is_not_pulled_first(
     engine.answers(Says("image inspect *far*", code=1), Says("pull *", err="manifest unknown", code=1))
     steps = build({"name": "docker", "args": ["build", "--tag=far", "."]}, {"name": "far"}).steps
 
-    containers.fetch_images(steps, 5, 5)
+    containers.fetch_images(steps, 60, 60)
 
     assert "far is not available yet: an earlier step may build it." in capsys.readouterr().err
     with pytest.raises(Failure, match="The image far is not available locally and could not be pulled"):
-        containers.fetch_images(steps[1:], 5, 5)
+        containers.fetch_images(steps[1:], 60, 60)
 
 
 def test_only_this_repository_s_images_are_built_each_once(engine: DockerProgram) -> None:
