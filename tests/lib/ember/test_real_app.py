@@ -5,8 +5,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from shutil import copytree
@@ -30,7 +29,7 @@ EMBER = checked_in_settings().ember
 PREFIX = "experiments/0b7e"
 AT = "/studies/0b7e/"
 ABSOLUTE, RELATIVE = Kind(AT, f"{AT}assets/"), Kind(chunks="assets/")
-ROUNDS = 25
+LOADS = 4
 SHOWN = re.compile(r'<p id="study">([^<]*)</p>')
 FINGERPRINTED = re.compile(r"(-[0-9a-f]{32}|\.[0-9a-f]{20})\.")
 
@@ -46,6 +45,7 @@ class Site(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.access = access
         self.answers: Counter[tuple[str, int]] = Counter()
+        self.before: Callable[[str], object] = str  # called with a path before it is answered
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
@@ -55,6 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         status, kind, data = 404, "text/plain", b"nothing is served here"
         path = self.path.partition("?")[0]
+        self.server.before(path)
         if path.startswith("/studies/"):
             name = (
                 "experiments/" + path.removeprefix("/studies/") + ("index.html" if path.endswith("/") else "")
@@ -85,32 +86,38 @@ def site(access: Access) -> Iterator[Site]:
         yield server
 
 
-@contextmanager
-def coming_and_going(access: Access, names: list[str], variant: Path) -> Iterator[Counter[str]]:
-    """Activate and roll back in turns, with an upload and a pruning between, until `ROUNDS` rounds are done."""
-    ended = threading.Event()
-    done = Counter[str]()
+class Turns:
+    """What comes before each file of a page: an activation or a rollback, an upload and a pruning."""
 
-    def once(place: Place) -> None:
-        overview.activate_chosen(place, names[0])
-        overview.roll_back(place)
-        (variant / "robots.txt").write_text(str(done))
-        upload_to(access, EMBER, str(variant), PREFIX, Options(activate=False))
-        done["removed"] += "is removed" in " ".join(pruning.prune(place, 0, 0, dry_run=False))
-        done["rounds"] += 1
+    def __init__(self, access: Access, names: list[str], variant: Path) -> None:
+        self.active = names[1]
+        self.taken = self.removed = 0
+        self._access, self._names, self._variant = access, names, variant
+        self._lock = threading.Lock()
 
-    def loop() -> None:
-        with opened(access, EMBER, PREFIX) as place:
-            while not (ended.is_set() and done["rounds"] >= ROUNDS):
-                once(place)
+    def before(self, path: str) -> None:
+        """Take one if a browser asks for a fingerprinted file; it is answered afterwards."""
+        if FINGERPRINTED.search(path):
+            with self._lock:
+                self.take()
 
-    thread = threading.Thread(target=loop)
-    thread.start()
-    try:
-        yield done
-    finally:
-        ended.set()
-        thread.join()
+    def take(self) -> None:
+        """The other revision is active then; a third is uploaded, not activated, and removed."""
+        with opened(self._access, EMBER, PREFIX) as place:
+            self._change(place)
+            (self._variant / "robots.txt").write_text(str(self.taken))
+            upload_to(self._access, EMBER, str(self._variant), PREFIX, Options(activate=False))
+            self.removed += "is removed" in " ".join(pruning.prune(place, 0, 0, dry_run=False))
+        self.taken += 1
+
+    def _change(self, place: Place) -> None:
+        first, second = self._names
+        if self.active == first:
+            overview.roll_back(place)
+            self.active = second
+        else:
+            overview.activate_chosen(place, first)
+            self.active = first
 
 
 @pytest.mark.parametrize("kind", [ABSOLUTE, RELATIVE], ids=["absolute addresses", "relative addresses"])
@@ -119,18 +126,21 @@ def test_visitors_of_a_real_app_never_see_a_mixture(
 ) -> None:
     builds = [ember_build.built(version, kind) for version in "12"]
     names = [upload_to(access, EMBER, str(build), PREFIX).revision for build in builds]
-    variant = copytree(builds[0], tmp_path / "variant")
+    turns = Turns(access, names, copytree(builds[0], tmp_path / "variant"))
+    site.before = turns.before
     shown: list[str] = []
-    with coming_and_going(access, names, variant) as done:
-        while done["rounds"] < ROUNDS or len(set(shown)) < 2:
-            document = loaded(chromium, f"{site.url}{AT}", tmp_path / f"profile-{len(shown)}")
-            found = SHOWN.search(document)
-            shown.append(found[1] if found else document[:500])
-    assert set(shown) == {"template 1, style 1, chunk 1000", "template 2, style 2, chunk 1000"}
+    for wanted in names * (LOADS // 2):
+        if turns.active != wanted:
+            turns.take()
+        document = loaded(chromium, f"{site.url}{AT}", tmp_path / f"profile-{len(shown)}")
+        found = SHOWN.search(document)
+        shown.append(found[1] if found else document[:500])
+    both = ["template 1, style 1, chunk 1000", "template 2, style 2, chunk 1000"]
+    assert shown == both * (LOADS // 2)
     failed = [path for path, status in site.answers if status != 200 and FINGERPRINTED.search(path)]
     assert failed == []
     assert any("chunk." in path for path, _ in site.answers)
-    assert done["removed"] == done["rounds"] >= ROUNDS
+    assert turns.removed == turns.taken >= 3 * LOADS
 
 
 def test_chunk_loaded_from_outside_the_app_is_refused(access: Access) -> None:
