@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,12 @@ from tests import program
 from tests.builders import ROOT
 from tests.heard import Heard, heard
 from tests.program import Ended
-from tests.real_node import Node, real_node
+from tests.real_node import TIME_LIMIT, UNLIMITED, Node, real_node, wait_until
+from tests.screen import Screen, on_screen
 
 HOST, PORT = "babieshelpingscience.com", 32403
+IN = ("--environment", "staging", "--sandbox")
+ON_A_TERMINAL = {"TERM": "xterm-256color", "CI": ""}
 
 
 class Site:
@@ -36,8 +39,13 @@ class Site:
 
     def env(self, **variables: str) -> dict[str, str]:
         """The environment in which tasks find this sandbox."""
-        own = {"INVOKE_SANDBOX_STATE": str(self.node.state.folder), "LOOKIT_SANDBOX": "1"}
-        return {**os.environ, **own, "INVOKE_DEPLOY_EVIDENCE": str(self.folder / "evidence"), **variables}
+        own = {
+            "LOOKIT_SANDBOX": "1",
+            "INVOKE_SANDBOX_STATE": str(self.node.state.folder),
+            "INVOKE_DEPLOY_EVIDENCE": str(self.folder / "evidence"),
+            "INVOKE_TIME_LIMITS_SANDBOX": UNLIMITED,
+        }
+        return {**os.environ, **own, **variables}
 
     def invoke(self, *arguments: str, **variables: str) -> Ended:
         return program.inv(arguments, self.env(**variables))
@@ -52,10 +60,26 @@ class Site:
         pipe = subprocess.PIPE
         argv = [sys.executable, "-m", "tasks", *arguments]
         process = subprocess.Popen(
-            argv, cwd=ROOT, env=self.env(**variables), stdout=pipe, stderr=pipe, text=True
+            argv, cwd=ROOT, env=self.env(**variables), stdin=pipe, stdout=pipe, stderr=pipe, text=True
         )
         with heard(process) as running:
             yield running
+
+    def apart(
+        self, *words: str, stdin: bytes = b"", **variables: str
+    ) -> "subprocess.CompletedProcess[bytes]":
+        """Run a task about staging to its end on pipes, in a process of its own."""
+        return subprocess.run(
+            about_staging(*words), input=stdin, capture_output=True, cwd=ROOT, env=self.env(**variables),
+            timeout=TIME_LIMIT, check=False,
+        )  # fmt: skip
+
+    @contextmanager
+    def on_terminal(self, *words: str) -> Iterator[Screen]:
+        """A task about staging on a terminal while inside."""
+        argv, env = about_staging(*words), self.env(**ON_A_TERMINAL)
+        with on_screen(argv, ROOT, env) as screen:
+            yield screen
 
     def answer(self, path: str, method: str = "GET") -> tuple[int, bytes]:
         """The status and the body that the node's port of the site answers with."""
@@ -64,7 +88,7 @@ class Site:
 
     def response(self, path: str, method: str = "GET") -> http.client.HTTPResponse:
         """What the node's port of the site answers, with its headers."""
-        connection = http.client.HTTPConnection(self.node.place.address, PORT, timeout=60)
+        connection = http.client.HTTPConnection(self.node.place.address, PORT, timeout=TIME_LIMIT)
         connection.request(method, path, headers={"Host": HOST})
         return connection.getresponse()
 
@@ -74,16 +98,27 @@ class Site:
         found: dict[str, Any] = json.loads(body)
         return found
 
+    def comes_to_run(self, commit: str) -> None:
+        """Wait until the node's port leads to that commit only: kube-proxy hears of pods a moment after a deploy."""
+        wait_until(f"{commit} answers", lambda: all(self._answers_as(commit) for _ in range(5)))
+
+    def _answers_as(self, commit: str) -> bool:
+        try:
+            status, body = self.answer("/version/")
+        except (OSError, http.client.HTTPException):
+            return False
+        return status == HTTPStatus.OK and json.loads(body)["commit"] == commit
+
     @contextmanager
-    def asked(self, at_least: int = 1) -> Iterator[Counter[object]]:
-        """How often the site's first page was answered with each status, asked all the time while inside."""
+    def asked(self, at_least: int = 1, path: str = "/") -> Iterator[Counter[object]]:
+        """How often a page, by default the first, was answered with each status, asked all the time while inside."""
         seen: Counter[object] = Counter()
         ended = threading.Event()
 
         def ask() -> None:
             while not ended.wait(0.2) or seen.total() < at_least:
                 try:
-                    seen[self.answer("/")[0]] += 1
+                    seen[self.answer(path)[0]] += 1
                 except (OSError, http.client.HTTPException) as error:
                     seen[repr(error)] += 1
 
@@ -99,35 +134,51 @@ class Site:
         """What kubectl says, as administrator, in the site's namespace."""
         return self.node.kubectl("--namespace=default", *arguments, stdin=stdin)
 
-    def pods_of(self, name: str) -> list[str]:
-        """The names of a workload's pods, those that are ending included."""
-        names = self.kubectl("get", "pods", "-o", "name").replace("pod/", "").split()
-        return [one for one in names if one.startswith(f"staging-{name}-")]
+    def pods_of(self, name: str) -> list[Mapping[str, Any]]:
+        """A workload's pods, those that are ending included."""
+        found = self.node.api.get("/api/v1/namespaces/default/pods")
+        assert found
+        return [one for one in found["items"] if one["metadata"]["name"].startswith(f"staging-{name}-")]
+
+    def pods(self, name: str) -> list[str]:
+        """The names of a workload's pods that are not ending."""
+        known = [one["metadata"] for one in self.pods_of(name)]
+        return [one["name"] for one in known if "deletionTimestamp" not in one]
+
+    def is_ready(self, name: str) -> bool:
+        """Whether a workload has one pod that is not ending, and that is ready."""
+        pods = self.pods(name)
+        return len(pods) == 1 and self.node.is_ready(pods[0], "default")
 
     def run(self, workload: str, container: str, *command: str, stdin: str = "") -> str:
-        """What a command says that runs in a container."""
-        return self.kubectl("exec", "-i", workload, f"--container={container}", "--", *command, stdin=stdin)
+        """What a command says that runs in a container of a workload's one pod.
+
+        kubectl would take the pod that was ready first, which may be ending.
+        """
+        [pod] = self.pods(workload)
+        return self.kubectl("exec", "-i", pod, f"--container={container}", "--", *command, stdin=stdin)
 
     def run_python(self, code: str) -> str:
         """What a program says that runs beside the site, with the application at hand."""
-        whole = f"import django\ndjango.setup()\n{code}"
-        return self.run("deployment/staging-web", "uwsgi", "python", "-", stdin=whole)
+        return self.run("web", "uwsgi", "python", "-", stdin=f"import django\ndjango.setup()\n{code}")
 
     def fetched(self, address: str) -> str:
         """What is read at an address by its real name, as it is known and trusted where the site runs."""
         code = f"import requests\nprint(requests.get({address!r}, timeout=30).text)"
         return self.run_python(code)
 
-    def give_image(self, commit: str, files: Mapping[str, str | None] | None = None) -> None:
+    def give_image(self, commit: str, files: Mapping[str, str] | None = None) -> None:
         """Give the node an image of the application as that of `commit`.
 
-        `files` are put over the application's own, by their path in the image; one that is None is taken away.
+        `files` are put over the application's own, by their path in the image.
         """
         recipe = recipes.application(repository(self.node.sandbox.settings), commit)
         image = making.obtain(recipe, making.folder())
         with tempfile.TemporaryDirectory(dir=self.folder) as room:
             for path, text in (files or {}).items():
-                _write(Path(room) / path.lstrip("/"), text)
+                place = Path(room) / path.lstrip("/")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_text(text)
             layer = archive.pack(Path(room), self.folder)
         own = replace(image, layers=(*image.layers, layer))
         containerd.import_images(self.node.place, self.node.tools, [own])
@@ -147,12 +198,10 @@ def deploying(commit: str) -> tuple[str, ...]:
     return ("deploy", "--branch", "develop", "--commit", commit)
 
 
-def _write(path: Path, text: str | None) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if text is None:
-        os.mknod(path, stat.S_IFCHR)  # an overlay's whiteout
-    else:
-        path.write_text(text)
+def about_staging(*words: str) -> list[str]:
+    """A task in a process of its own, with what follows `--`."""
+    end = words.index("--") if "--" in words else len(words)
+    return [sys.executable, "-m", "tasks", *words[:end], *IN, *words[end:]]
 
 
 @contextmanager

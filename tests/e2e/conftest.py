@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import real_site
+from tests import real_node, real_site
 from tests.fault_proxy import FaultProxy, in_front_of
+from tests.real_node import Node
 from tests.real_site import Site
 from tests.sandbox_case import Case, Sandbox, corner, shared
 from tests.webhook import Receiver, receiving
@@ -44,7 +45,14 @@ def slack() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A real node for containers of the probe; for tests of the xdist_group node, which test_taking_down.py ends."""
+    with real_node.node_of_probes(tmp_path_factory.mktemp("node")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Lookit's site on a real node, deployed by a rehearsal; for tests of the xdist_group site."""
+    """Lookit's site on a real node, as a rehearsal deploys it; for the xdist_group site, which ends like `node`."""
     with real_site.real_site(tmp_path_factory.mktemp("site")) as made:
         yield made

@@ -1,7 +1,9 @@
 """The real Cloud SQL Auth Proxy against the sandbox's Google side and the door of its database."""
 
 import asyncio
+import ipaddress
 import json
+import os
 import socket
 import ssl
 import subprocess
@@ -21,10 +23,13 @@ from sandbox.containers import namespaces, programs
 from sandbox.containers.place import Forward
 from tests import google_side
 from tests.ports import free_port
+from tests.real_node import TIME_LIMIT
 
-pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800), pytest.mark.xdist_group("cloud_sql_proxy")]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600), pytest.mark.xdist_group("cloud_sql_proxy")]
 
 INSTANCE = ("mit-lookit", "staging")
+# Of this machine, and of no other test run on it: the port is always the same.
+ADDRESS = str(ipaddress.IPv4Address("127.64.0.0") + os.getpid() % 2**22)
 RIGHTS = ("cloudsql.instances.connect", "cloudsql.instances.get")
 
 
@@ -35,9 +40,9 @@ def program() -> Path:
 
 @pytest.fixture
 def google(tmp_path: Path) -> Path:
-    """Google's side, where the instance is at this machine's 3307."""
+    """Google's side, where the instance is at port 3307 of ADDRESS."""
     sql.register(tmp_path, *INSTANCE)
-    sql_connect.place(tmp_path, *INSTANCE, "us-east1", "127.0.0.1")
+    sql_connect.place(tmp_path, *INSTANCE, "us-east1", ADDRESS)
     return tmp_path
 
 
@@ -48,7 +53,7 @@ def door(google: Path) -> Iterator[None]:
     threading.Thread(target=_echo, args=(database,), daemon=True).start()
     front = sql_connect.front(google, *INSTANCE)
     own = (str(front.server.certificate), str(front.server.key), str(front.clients.certificate))
-    forward = Forward("127.0.0.1", sql_connect.PORT, database.getsockname()[1], *own)
+    forward = Forward(ADDRESS, sql_connect.PORT, database.getsockname()[1], *own)
     loop = asyncio.new_event_loop()
     listener = socket.create_server((forward.address, forward.port))
     server = loop.run_until_complete(namespaces.forwarding(forward, listener))
@@ -108,13 +113,13 @@ class Started:
 
     def answers(self, path: str) -> bool:
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{self.health}{path}", timeout=2).close()
+            urllib.request.urlopen(f"http://127.0.0.1:{self.health}{path}", timeout=TIME_LIMIT).close()
         except (URLError, OSError):
             return False
         return True
 
     def is_started(self) -> bool:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + TIME_LIMIT
         while self.process.poll() is None and time.monotonic() < deadline:
             if self.answers("/startup"):
                 return True
@@ -130,13 +135,13 @@ def test_a_client_reaches_the_database_through_the_proxy(start: Callable[..., St
     proxy = start()
     assert proxy.is_started(), proxy.log.read_text()
 
-    with socket.create_connection(("127.0.0.1", proxy.port), 10) as client:
+    with socket.create_connection(("127.0.0.1", proxy.port), TIME_LIMIT) as client:
         client.sendall(b"hello")
         assert client.recv(100) == b"hello"
 
     assert proxy.answers("/readiness")
     proxy.process.terminate()
-    assert proxy.process.wait(30) == 0
+    assert proxy.process.wait(TIME_LIMIT) == 0
 
 
 @pytest.mark.usefixtures("door")
@@ -164,7 +169,10 @@ def heard(google: Path, certificate: Path | None, key: Path | None) -> bytes:
     context.check_hostname = False
     if certificate:
         context.load_cert_chain(certificate, key)
-    with suppress(ssl.SSLError, ConnectionError), socket.create_connection(("127.0.0.1", 3307), 10) as plain:
+    with (
+        suppress(ssl.SSLError, ConnectionError),
+        socket.create_connection((ADDRESS, sql_connect.PORT), TIME_LIMIT) as plain,
+    ):
         client = context.wrap_socket(plain)
         client.sendall(b"hello")
         return client.recv(100)

@@ -2,10 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,55 +9,22 @@ import pytest
 from tasks.lib import workspace
 from tasks.lib.cluster.rbac import OPERATOR, roles
 from tasks.lib.operate.permissions import of_task
-from tests.builders import ROOT
-from tests.heard import until
+from tasks.lib.operate.run import LABEL
 from tests.real_node import wait_until
-from tests.real_site import Site
-from tests.screen import Screen, on_screen, shows
+from tests.real_site import IN, Site
+from tests.screen import Screen, shows
 
-pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800), pytest.mark.xdist_group("site")]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600), pytest.mark.xdist_group("site")]
 
-IN = ("--environment", "staging", "--sandbox")
 # What a worker still does when it is told to end.
 LONG_TASK = """
 from studies.tasks import send_mail
 send_mail.delay("Hello", "someone@example.org", 20)  # of 30 that it has
 """
-ON_A_TERMINAL = {"TERM": "xterm-256color", "CI": ""}
-
-
-def argv(*words: str) -> list[str]:
-    """A task in a process of its own, with what follows `--`."""
-    end = words.index("--") if "--" in words else len(words)
-    return [sys.executable, "-m", "tasks", *words[:end], *IN, *words[end:]]
-
-
-def apart(
-    site: Site, *words: str, stdin: bytes = b"", **variables: str
-) -> "subprocess.CompletedProcess[bytes]":
-    """Run a task to its end on pipes."""
-    return subprocess.run(
-        argv(*words), input=stdin, capture_output=True, cwd=ROOT, env=site.env(**variables),
-        timeout=240, check=False,
-    )  # fmt: skip
-
-
-def pods(site: Site, name: str) -> list[str]:
-    """The pods of a workload that are not being removed."""
-    found = site.node.api.get("/api/v1/namespaces/default/pods")
-    assert found
-    alive = [one["metadata"] for one in found["items"] if "deletionTimestamp" not in one["metadata"]]
-    return [one["name"] for one in alive if one["name"].startswith(f"staging-{name}-")]
-
-
-@contextmanager
-def entered(site: Site, *arguments: str) -> Iterator[Screen]:
-    with on_screen(argv(*arguments), ROOT, site.env(**ON_A_TERMINAL), columns=100, lines=30) as screen:
-        yield screen
 
 
 def test_a_terminal_in_a_pod_is_a_terminal(site: Site) -> None:
-    with entered(site, "app.exec", "web", "--", "bash", "--norc") as screen:
+    with site.on_terminal("app.exec", "web", "--", "bash", "--norc") as screen:
         # kubectl tells the size once the command runs, which may have asked by then.
         screen.type("until [ \"$(stty size)\" = '30 100' ]; do sleep 0.1; done; echo si''zed\r")
         screen.until(shows("sized"))
@@ -83,19 +46,18 @@ def test_a_terminal_in_a_pod_is_a_terminal(site: Site) -> None:
 
 
 def test_a_terminated_task_leaves_a_usable_terminal_and_no_file(site: Site) -> None:
-    with entered(site, "app.exec", "web", "--", "bash", "--norc") as screen:
-        before = screen.is_raw
+    with site.on_terminal("app.exec", "web", "--", "bash", "--norc") as screen:
         screen.type("echo be''gun\r")
         screen.until(shows("begun"))
         during = screen.is_raw
         screen.process.terminate()
         assert screen.end() == 143
-        assert (before, during, screen.is_raw) == (False, True, False)
+        assert (during, screen.is_raw) == (True, False)
     assert not workspaces(screen)
 
 
 def test_djangos_shell_takes_ctrl_c_and_ends_with_ctrl_d(site: Site) -> None:
-    with entered(site, "app.shell") as screen:
+    with site.on_terminal("app.shell") as screen:
         screen.until(lambda lines: any(line.startswith(">>>") for line in lines))
         screen.type("import time; print('be' + 'gun'); time.sleep(3000)\r")
         screen.until(shows("begun"))
@@ -109,9 +71,9 @@ def test_djangos_shell_takes_ctrl_c_and_ends_with_ctrl_d(site: Site) -> None:
 
 def test_pipes_hand_on_bytes_and_the_exit_code(site: Site) -> None:
     data = bytes(range(256)) * 4096
-    copied = apart(site, "app.exec", "web", "--", "cat", stdin=data)
-    failed = apart(site, "app.exec", "web", "--", "sh", "-c", "echo out; echo 'error: err' >&2; exit 7")
-    counted = apart(site, "app.shell", stdin=b"print(6 * 7)")
+    copied = site.apart("app.exec", "web", "--", "cat", stdin=data)
+    failed = site.apart("app.exec", "web", "--", "sh", "-c", "echo out; echo 'error: err' >&2; exit 7")
+    counted = site.apart("app.shell", stdin=b"print(6 * 7)")
 
     assert (copied.returncode, copied.stdout == data, copied.stderr) == (0, True, b"")
     assert (failed.returncode, failed.stdout, failed.stderr) == (7, b"out\n", b"error: err\n")
@@ -123,40 +85,36 @@ def test_a_command_that_does_not_start_is_explained(site: Site) -> None:
         ("nosuch", 127, b"The command was not found in container uwsgi of pod staging-web-"),
         ("/etc/passwd", 126, b"The command cannot be run in container uwsgi of pod staging-web-"),
     ):
-        done = apart(site, "app.exec", "web", "--", command)
+        done = site.apart("app.exec", "web", "--", command)
         assert (done.returncode, done.stdout) == (code, b"")
         assert done.stderr.startswith(words), done.stderr
         assert b"\n  why:  exec: " in done.stderr
 
 
 def test_a_pod_that_goes_meanwhile_is_named(site: Site) -> None:
-    [pod] = pods(site, "worker")
+    [pod] = site.pods("worker")
     with site.started("app.exec", "worker", *IN, "--", "sh", "-c", "echo begun >&2; sleep 3000") as running:
         running.moment_of("begun")
         site.node.api.delete(f"/api/v1/namespaces/default/pods/{pod}")
         assert running.end() == 1
 
     assert f"Pod {pod} was removed while the command ran." in running.said
-    wait_until("another is ready", lambda: pods(site, "worker") and ready(site, *pods(site, "worker")), 300)
+    wait_until("another is ready", lambda: site.is_ready("worker"))
 
 
 def test_who_may_just_exec_needs_no_other_right(site: Site) -> None:
     email = site.node.sandbox.make_account("onlyexec", ["container.clusters.get"], [])
     items = roles(of_task("app.exec", "default"), email, OPERATOR)
     role = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
-    refused = apart(site, "app.exec", "web", "--", "true", INVOKE_SANDBOX_ACCOUNT="onlyexec")
+    refused = site.apart("app.exec", "web", "--", "true", INVOKE_SANDBOX_ACCOUNT="onlyexec")
     said = site.kubectl("apply", "--filename=-", stdin=role)
 
     def works() -> bool:
-        return not apart(site, "app.exec", "web", "--", "true", INVOKE_SANDBOX_ACCOUNT="onlyexec").returncode
+        return not site.apart("app.exec", "web", "--", "true", INVOKE_SANDBOX_ACCOUNT="onlyexec").returncode
 
     assert "created" in said
     assert refused.returncode == 1
-    wait_until("the role is known", works, 300)
-
-
-def ready(site: Site, *pods: str) -> bool:
-    return all(site.node.is_ready(pod, "default") for pod in pods)
+    wait_until("the role is known", works)
 
 
 def workspaces(screen: Screen) -> list[Path]:
@@ -165,11 +123,11 @@ def workspaces(screen: Screen) -> list[Path]:
 
 
 def test_a_restart_is_joined_by_followed_logs(site: Site) -> None:
-    [before] = pods(site, "web")
+    [before] = site.pods("web")
     with site.started("app.logs", "web", "worker", "--follow", "--json", *IN) as following:
         following.moment_of(f"following {before}")
         done = site.invoke("app.restart", "web", *IN)
-        [after] = pods(site, "web")
+        [after] = site.pods("web")
         following.moment_of(f"following {after}")
         site.answer("/version/?after-the-restart")
         following.moment_of(f"{before} is gone")
@@ -197,16 +155,16 @@ def times(site: Site, *arguments: str) -> list[str]:
 
 
 def test_previous_logs_are_those_before_a_crash(site: Site) -> None:
-    [pod] = pods(site, "beat")
+    [pod] = site.pods("beat")
     path = f"/api/v1/namespaces/default/pods/{pod}"
-    apart(site, "app.exec", "beat", "--", "sh", "-c", "kill -TERM 1")
+    site.apart("app.exec", "beat", "--", "sh", "-c", "kill -TERM 1")
 
     def restarted() -> bool:
         found = site.node.api.get(path) or {"status": {"containerStatuses": []}}
         return any(one["restartCount"] for one in found["status"]["containerStatuses"])
 
-    wait_until("it was started again", restarted, 300)
-    wait_until("it is ready again", lambda: ready(site, pod), 300)
+    wait_until("it was started again", restarted)
+    wait_until("it is ready again", lambda: site.node.is_ready(pod, "default"))
     previous, current = times(site, "beat", "--previous"), times(site, "beat")
 
     assert previous
@@ -214,19 +172,20 @@ def test_previous_logs_are_those_before_a_crash(site: Site) -> None:
 
 
 def test_maintenance_fails_no_request_and_cuts_no_task(site: Site) -> None:
-    [worker] = pods(site, "worker")
+    [worker] = site.pods("worker")
     with site.started("app.logs", "worker", "--follow", *IN) as following, site.asked(50) as seen:
         following.moment_of(f"following {worker}")
         site.run_python(LONG_TASK)
-        until(lambda: "send_mail" in site.kubectl("logs", worker))
+        wait_until("the worker has begun", lambda: "send_mail" in site.node.log(worker, "default"))
         on = site.invoke("app.maintenance", "--on", *IN, "--message", "Back at <10:00>.")
         of_workers = [site.pods_of(name) for name in ("worker", "beat", "builder")]
-        web, page = pods(site, "web"), site.response("/", "POST")
+        wait_until("kube-proxy leads to the page", lambda: site.answer("/")[0] == 503)
+        web, page = site.pods("web"), site.response("/", "POST")
         shown = page.read()
         deployed = site.invoke("deploy", "--branch", "develop", *IN[2:])
         then = site.answer("/")[0]
         off = site.invoke("app.maintenance", "--off", *IN)
-        wait_until("the page's pods are gone", lambda: not site.pods_of("maintenance"), 300)
+        wait_until("the page's pods are gone", lambda: not site.pods_of("maintenance"))
         following.send(signal.SIGINT)
         following.end()
 
@@ -243,19 +202,29 @@ def test_maintenance_fails_no_request_and_cuts_no_task(site: Site) -> None:
     assert b"Back at &lt;10:00&gt;." in shown
     assert then == 503
     assert set(seen) == {200, 503}, seen
-    assert site.answer("/")[0] == 200
-    assert pods(site, "worker")
+    assert site.pods("worker")
+    wait_until("kube-proxy leads to the site", lambda: site.answer("/")[0] == 200)
 
 
-def jobs(site: Site) -> list[str]:
-    found = site.node.api.get("/apis/batch/v1/namespaces/default/jobs?labelSelector=lookit-orchestrator/run")
+def runs(site: Site, path: str) -> list[str]:
+    """The names of what commands of their own left at a path of the API."""
+    found = site.node.api.get(f"{path}?labelSelector={LABEL}")
     assert found
     return [one["metadata"]["name"] for one in found["items"]]
 
 
+def jobs(site: Site) -> list[str]:
+    return runs(site, "/apis/batch/v1/namespaces/default/jobs")
+
+
+def has_begun(site: Site) -> bool:
+    pods = runs(site, "/api/v1/namespaces/default/pods")
+    return any("begun" in site.node.log(name, "default") for name in pods)
+
+
 def test_a_command_of_its_own_hands_its_exit_code_on(site: Site) -> None:
-    done = apart(site, "app.run", "--", "python", "manage.py", "check")
-    failed = apart(site, "app.run", "--", "sh", "-c", "echo out; exit 7")
+    done = site.apart("app.run", "--", "python", "manage.py", "check")
+    failed = site.apart("app.run", "--", "sh", "-c", "echo out; exit 7")
 
     assert done.returncode == 0, done.stderr
     assert b"System check identified" in done.stdout + done.stderr
@@ -265,14 +234,10 @@ def test_a_command_of_its_own_hands_its_exit_code_on(site: Site) -> None:
 
 def test_ctrl_c_ends_a_command_of_its_own(site: Site) -> None:
     with site.started("app.run", *IN, "--", "sh", "-c", "echo begun; sleep 3000") as running:
-        until(lambda: [name for name in jobs(site) if logged(site, name, "begun")])
+        wait_until("it has begun", lambda: has_begun(site))
         running.send(signal.SIGINT)
         assert running.end() == 130
 
     wait_until("its Job is gone", lambda: not jobs(site))
     newest = json.loads(site.invoke("app.runs", "--json", *IN).stdout)[0]
     assert newest["result"] == "interrupted"
-
-
-def logged(site: Site, job: str, text: str) -> bool:
-    return text in site.kubectl("logs", f"job/{job}")

@@ -1,46 +1,30 @@
 """What surrounds the pods on a real node: the database behind the Cloud SQL Auth Proxy, Cloud Storage at its own name."""
 
-import copy
 import json
 import os
 import signal
 import subprocess
-import sys
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import psutil
 import pytest
 
 from sandbox import watching
 from sandbox.cloud import sql
-from sandbox.images.site import commit_of
-from tasks.lib import build_variables, workspace
-from tasks.lib.render.rendering import render
-from tasks.lib.secrets.crypt import decrypt_all
-from tests.builders import ROOT
-from tests.heard import Heard, heard
+from tasks.lib import workspace
+from tests import debian
 from tests.ports import free_port
-from tests.real_node import CLUSTER, SPACE, Node, real_node, wait_until
-from tests.screen import Screen, on_screen, shows
+from tests.real_node import CLUSTER, TIME_LIMIT, wait_until
+from tests.real_site import IN, Site
+from tests.screen import Screen, shows
 
-pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800), pytest.mark.xdist_group("surroundings")]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600), pytest.mark.xdist_group("site")]
 
-IN = ("--environment", "staging")
-KINDS = ("ConfigMap", "Secret", "ServiceAccount")
-PARTS = (
-    ("Service", "gcloud-sqlproxy"),
-    ("Deployment", "gcloud-sqlproxy"),
-    ("Job", "migration"),
-    ("Job", "collectstatic"),
-)
+PROXY = "gcloud-sqlproxy"
+MIGRATED = "SELECT 'größe', name FROM django_migrations WHERE app = 'studies' AND name LIKE '0001%'"
 # The application's storage and requests, as its tasks use them; the second file is so large that it goes in parts.
 UPLOAD = """
-import django, requests
-django.setup()
+import requests
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
@@ -51,141 +35,33 @@ for size in (10, 9 * 2**20):
 """
 
 
-class Site:
-    """The parts of staging, as rendered for the sandbox, that need no broker."""
-
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        settings = node.sandbox.overlaid({})
-        staging = settings.environment("staging")
-        variables = build_variables.read(settings, staging, commit=commit_of(settings), tag="")
-        rendered = render(settings, staging, variables, decrypt_all(settings, staging))
-        self.documents = [copy.deepcopy(dict(one.content)) for one in rendered.documents]
-
-    def part(self, kind: str, name: str) -> dict[str, Any]:
-        return next(
-            one for one in self.documents
-            if one["kind"] == kind and one["metadata"]["name"].removeprefix("staging-") == name
-        )  # fmt: skip
-
-    def apply(self, *documents: dict[str, Any]) -> None:
-        for one in documents:
-            one["metadata"].pop("namespace", None)
-        listed = {"apiVersion": "v1", "kind": "List", "items": documents}
-        self.node.apply(json.dumps(listed))
-
-    def without_broker(self, job: dict[str, Any]) -> dict[str, Any]:
-        spec = job["spec"]["template"]["spec"]
-        spec["initContainers"] = [
-            one for one in spec["initContainers"] if one["name"] != "wait-init-rabbitmq"
-        ]
-        return job
-
-    def job(self, name: str, status: str) -> bool:
-        found = self.node.api.get(f"/apis/batch/v1/namespaces/{SPACE}/jobs/{name}") or {}
-        return bool(found.get("status", {}).get(status))
-
-    @property
-    def password(self) -> str:
-        return sql.login(self.node.state.google, "mit-lookit", "staging").password
-
-    def argv(self, task: str, *arguments: str) -> list[str]:
-        """A task about this namespace, in a process of its own."""
-        return [sys.executable, "-m", "tasks", task, "--sandbox", *IN, *arguments]
-
-    @property
-    def env(self) -> dict[str, str]:
-        own = {
-            "INVOKE_SANDBOX_STATE": str(self.node.state.folder),
-            "INVOKE_ENVIRONMENTS_STAGING_NAMESPACE": SPACE,
-            "TERM": "xterm-256color",
-            "CI": "",
-        }
-        return {**os.environ, **own}
-
-    def apart(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """Run a task to its end on pipes."""
-        return subprocess.run(
-            self.argv(*words), stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=ROOT,
-            env=self.env, timeout=240, check=False,
-        )  # fmt: skip
-
-    @contextmanager
-    def started(self, *words: str) -> Iterator[Heard]:
-        """A task on pipes while inside."""
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(
-            self.argv(*words), stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT, env=self.env, text=True
-        )
-        with heard(process) as running:
-            yield running
-
-    @contextmanager
-    def on_terminal(self, *words: str) -> Iterator[Screen]:
-        """A task on a terminal while inside."""
-        with on_screen(self.argv(*words), ROOT, self.env) as screen:
-            yield screen
-
-    def ended(self, name: str) -> str:
-        """The log of a Job's pod once it has succeeded."""
-        wait_until(f"{name} ends", partial(self.job, name, "succeeded"), 240)
-        return self.node.kubectl("logs", f"job/{name}", "--all-containers")
+@pytest.fixture(scope="module", autouse=True)
+def _client() -> None:
+    debian.require("psql", "postgresql-client")
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with real_node(tmp_path_factory.mktemp("real")) as node:
-        made = Site(node)
-        plain = [
-            one for one in made.documents
-            if one["kind"] in KINDS and one.get("type") != "kubernetes.io/service-account-token"
-        ]  # fmt: skip
-        made.apply(*plain, *(made.part(*one) for one in PARTS[:2]))
-        yield made
-
-
-def test_the_proxy_is_ready_once_it_has_reached_the_instance(site: Site) -> None:
-    deployment = f"/apis/apps/v1/namespaces/{SPACE}/deployments/staging-gcloud-sqlproxy"
-
-    wait_until("it is ready", lambda: (site.node.api.get(deployment) or {})["status"].get("readyReplicas"))
-
-    log = site.node.kubectl("logs", "deployment/staging-gcloud-sqlproxy")
-    assert "The proxy has started successfully and is ready for new connections!" in log
-    assert all(json.loads(line)["severity"] == "INFO" for line in log.splitlines())
-
-
-def test_the_application_migrates_its_database_through_the_proxy(site: Site) -> None:
-    site.apply(site.without_broker(site.part("Job", "migration")))
-
-    assert "Applying studies.0001_initial... OK" in site.ended("staging-migration")
-
-
-def test_static_files_reach_the_bucket_at_its_real_name(site: Site) -> None:
-    site.apply(site.part("Job", "collectstatic"))
-
-    site.ended("staging-collectstatic")
-
-    port = site.node.sandbox.port("storage")
-    url = f"http://127.0.0.1:{port}/storage/v1/b/lookit-staging/o/static%2Fstudies%2Fsite.css?alt=media"
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        assert answer.read() == (ROOT / "sandbox/application/studies/static/studies/site.css").read_bytes()
+@pytest.fixture
+def password(site: Site) -> str:
+    return sql.login(site.node.state.google, "mit-lookit", "staging").password
 
 
 def test_uploads_from_a_pod_are_public_at_the_real_name(site: Site) -> None:
-    job = site.without_broker(copy.deepcopy(site.part("Job", "migration")))
-    job["metadata"]["name"] = "upload"
-    job["spec"]["template"]["spec"]["containers"][0]["command"] = ["python", "-c", UPLOAD]
-
-    site.apply(job)
-
-    assert site.ended("upload").splitlines()[-2:] == ["200 10 True", f"200 {9 * 2**20} True"]
+    assert site.run_python(UPLOAD).splitlines() == ["200 10 True", f"200 {9 * 2**20} True"]
 
 
 def test_a_new_proxy_takes_over_when_the_first_ends(site: Site) -> None:
-    site.node.kubectl("rollout", "restart", "deployment/staging-gcloud-sqlproxy")
-    said = site.node.kubectl("rollout", "status", "deployment/staging-gcloud-sqlproxy", "--timeout=50s")
+    [before] = site.pods(PROXY)
 
-    assert "successfully rolled out" in said
+    with site.asked(path="/builds/") as seen:  # each answer takes a new connection to the database
+        site.kubectl("rollout", "restart", f"deployment/staging-{PROXY}")
+        wait_until("the first has ended", lambda: before not in str(site.pods_of(PROXY)))
+        wait_until("another is ready", partial(site.is_ready, PROXY))
+
+    [after] = site.pods(PROXY)
+    log = site.node.log(after, "default")
+    assert "The proxy has started successfully and is ready for new connections!" in log
+    assert all(json.loads(line)["severity"] == "INFO" for line in log.splitlines())
+    assert set(seen) == {200}
 
 
 def test_status_knows_the_database(site: Site) -> None:
@@ -198,7 +74,7 @@ def prompting(screen: Screen) -> None:
     screen.until(lambda lines: bool(lines) and lines[-1].startswith("lookit="))
 
 
-def queried(site: Site, command: str, *options: str) -> "subprocess.CompletedProcess[str]":
+def queried(site: Site, command: str, *options: str) -> "subprocess.CompletedProcess[bytes]":
     return site.apart("database.connect", "--command", command, *options)
 
 
@@ -231,36 +107,35 @@ def test_psql_on_a_terminal_is_cancelled_by_ctrl_c(site: Site) -> None:
 
 
 def test_one_command_of_sql_goes_through_pipes(site: Site) -> None:
-    done = queried(site, "COPY (SELECT 'größe', 6 * 7) TO STDOUT")
+    """It also shows that the migration's Job has reached this database."""
+    done = queried(site, f"COPY ({MIGRATED}) TO STDOUT")
     wrong = queried(site, "SELECT nosuch")
 
-    assert (done.returncode, done.stdout) == (0, "größe\t42\n"), done.stderr
-    assert (wrong.returncode, wrong.stdout) == (1, "")
-    assert 'column "nosuch" does not exist' in wrong.stderr
+    assert (done.returncode, done.stdout.decode()) == (0, "größe\t0001_initial\n"), done.stderr
+    assert (wrong.returncode, wrong.stdout) == (1, b"")
+    assert b'column "nosuch" does not exist' in wrong.stderr
 
 
 def test_postgresql_itself_refuses_changes_without_write(site: Site) -> None:
-    made = queried(site, "CREATE TABLE probe (a int)", "--write")
+    made = queried(site, "CREATE TABLE probe (a int); INSERT INTO probe VALUES (2)", "--write")
     refused = queried(site, "INSERT INTO probe VALUES (1)")
-    allowed = queried(site, "INSERT INTO probe VALUES (2); SELECT * FROM probe", "--write")
-    removed = queried(site, "DROP TABLE probe", "--write")
+    removed = queried(site, "SELECT * FROM probe; DROP TABLE probe", "--write")
 
-    assert (made.returncode, allowed.returncode, removed.returncode) == (0, 0, 0), allowed.stderr
-    assert "staging: lookit as lookit, may WRITE." in allowed.stderr
-    assert allowed.stdout.split()[-3:] == ["2", "(1", "row)"]
-    assert refused.returncode == 1
-    assert "cannot execute INSERT in a read-only transaction" in refused.stderr
+    assert (made.returncode, refused.returncode, removed.returncode) == (0, 1, 0), removed.stderr
+    assert "staging: lookit as lookit, may WRITE." in made.stderr.decode()
+    assert b"cannot execute INSERT in a read-only transaction" in refused.stderr
+    assert removed.stdout.split()[2:5] == [b"2", b"(1", b"row)"]
 
 
-def test_a_tunnel_is_for_any_client_of_this_machine(site: Site) -> None:
+def test_a_tunnel_is_for_any_client_of_this_machine(site: Site, password: str) -> None:
     port = free_port()
     address = f"postgresql://lookit@127.0.0.1:{port}/lookit?options=-c%20default_transaction_read_only%3Don"
-    own = {**os.environ, "PGPASSWORD": site.password}
-    with site.started("database.connect", "--port", str(port)) as running:
+    own = {**os.environ, "PGPASSWORD": password}
+    with site.started("database.connect", "--port", str(port), *IN) as running:
         running.moment_of("is open on")
         running.moment_of("leaves its options out may write")
         query = ["psql", address, "-Atc", "SELECT 6 * 7; CREATE TABLE probe (a int)"]
-        done = subprocess.run(query, env=own, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(query, env=own, capture_output=True, text=True, timeout=TIME_LIMIT, check=False)
         addresses = [one.laddr for one in psutil.net_connections("tcp") if one.laddr]
         listening = {one.ip for one in addresses if one.port == port}
         again = site.apart("database.connect", "--port", str(port))
@@ -271,8 +146,8 @@ def test_a_tunnel_is_for_any_client_of_this_machine(site: Site) -> None:
     assert done.stdout == "42\n"
     assert "cannot execute CREATE TABLE in a read-only transaction" in done.stderr
     assert listening == {"127.0.0.1"}
-    assert (again.returncode, f"Port {port} of this machine is in use." in again.stderr) == (2, True)
-    assert site.password not in running.said + running.printed
+    assert (again.returncode, f"Port {port} of this machine is in use." in again.stderr.decode()) == (2, True)
+    assert password not in running.said + running.printed
 
 
 def test_psql_ends_with_its_tunnel(site: Site) -> None:
@@ -285,7 +160,7 @@ def test_psql_ends_with_its_tunnel(site: Site) -> None:
 
 
 def test_a_killed_task_leaves_no_tunnel(site: Site) -> None:
-    with site.started("database.connect", "--port", str(free_port())) as running:
+    with site.started("database.connect", "--port", str(free_port()), *IN) as running:
         running.moment_of("is open on")
         started = below(running.process.pid, "kubectl")
         running.kill()
@@ -295,7 +170,7 @@ def test_a_killed_task_leaves_no_tunnel(site: Site) -> None:
     assert workspace.sweep(workspace.memory_folder()), "what it left is removed by the next"
 
 
-def test_the_password_is_in_no_command_line_and_no_environment(site: Site) -> None:
+def test_the_password_is_in_no_command_line_and_no_environment(site: Site, password: str) -> None:
     with site.on_terminal("database.connect") as screen:
         prompting(screen)
         mine = psutil.Process(screen.process.pid)
@@ -307,5 +182,5 @@ def test_the_password_is_in_no_command_line_and_no_environment(site: Site) -> No
 
     wait_until("all have ended", lambda: not any(still_runs(one) for one in children))
     assert len(seen) >= 3
-    assert not any(site.password in one for one in [*seen, *(" ".join(argv) for argv in everywhere)])
-    assert site.password.encode() not in screen.raw
+    assert not any(password in one for one in [*seen, *(" ".join(argv) for argv in everywhere)])
+    assert password.encode() not in screen.raw
