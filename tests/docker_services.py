@@ -24,7 +24,7 @@ import pytest
 
 from tasks.lib.image import test_run as test_runs
 from tests.debian import require, unavailable
-from tests.ports import free_port
+from tests.ports import SHARED, free_port
 from tests.shared_service import SharedService
 
 DATA = Path(__file__).parent / "data"
@@ -343,7 +343,8 @@ def _start_kept_registry() -> None:
     CONTENT.mkdir(exist_ok=True)
     known = CONTENT / "port"
     port = int(known.read_text()) if known.exists() else 0
-    served = RegistryProcess(CONTENT, free_port() if not port or _listens(port) else port)
+    usable = port in SHARED and not _listens(port)
+    served = RegistryProcess(CONTENT, port if usable else free_port(SHARED))
     known.write_text(str(served.port))
     (CONTENT / "config.yml").write_text(_registry_config(served, "", read_only=False))
     served.start(outlives=True)

@@ -7,12 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import invoke
 import pytest
@@ -132,8 +133,24 @@ def inv(argv: Sequence[str], env: Mapping[str, str], when: When | None = None) -
         when: what to do as soon as stderr has a text; each once, and each has to happen.
 
     """
-    stdout, stderr, timer = io.StringIO(), Overheard(when or {}), signal.getitimer(signal.ITIMER_REAL)
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
+    stdout, stderr = io.StringIO(), Overheard(when or {})
+    with redirect_stdout(stdout), redirect_stderr(stderr):
+        code = _alone(argv, env)
+    stderr.require_done()
+    return Ended(code, stdout.getvalue(), stderr.getvalue())
+
+
+def inv_with_programs(argv: Sequence[str], env: Mapping[str, str]) -> Ended:
+    """The same, with what the programs that a task runs write to its own streams, such as Docker's client."""
+    with _caught(1) as stdout, _caught(2) as stderr:
+        with _writing(1) as out, _writing(2) as err, redirect_stdout(out), redirect_stderr(err):
+            code = _alone(argv, env)
+        return Ended(code, _text(stdout), _text(stderr))
+
+
+def _alone(argv: Sequence[str], env: Mapping[str, str]) -> int:
+    timer = signal.getitimer(signal.ITIMER_REAL)
+    with pytest.MonkeyPatch.context() as patch:
         _take_place(patch)
         for name in set(os.environ) - set(env):
             patch.delenv(name)
@@ -143,8 +160,32 @@ def inv(argv: Sequence[str], env: Mapping[str, str], when: When | None = None) -
     signal.setitimer(
         signal.ITIMER_REAL, *timer
     )  # the test's own limit, in whose place an upload puts another
-    stderr.require_done()
-    return Ended(code, stdout.getvalue(), stderr.getvalue())
+    return code
+
+
+@contextmanager
+def _caught(descriptor: int) -> Iterator[IO[bytes]]:
+    """A file that takes what this process and its programs write to `descriptor` while inside."""
+    before = os.dup(descriptor)
+    try:
+        with tempfile.TemporaryFile() as file:
+            os.dup2(file.fileno(), descriptor)
+            try:
+                yield file
+            finally:
+                os.dup2(before, descriptor)
+    finally:
+        os.close(before)
+
+
+def _writing(descriptor: int) -> io.TextIOWrapper:
+    """A stream of text that keeps nothing back: programs write to the same descriptor."""
+    return io.TextIOWrapper(os.fdopen(os.dup(descriptor), "wb", 0), "utf-8", write_through=True)
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
 
 
 def _loaded_once(load: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

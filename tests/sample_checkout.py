@@ -4,12 +4,13 @@ import functools
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from tests.program import Ended, inv_with_programs
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "tests" / "data" / "lookit-sample"
@@ -91,9 +92,9 @@ class Ran:
     pid: int
 
 
-def invoke(*argv: str, **env: str) -> Ran:
-    """Run a task as a person does, in a process of its own."""
-    return ran([sys.executable, "-m", "invoke", "--search-root", str(ROOT), *argv], env)
+def invoke(*argv: str, **env: str) -> Ended:
+    """Run `./inv ARGV` with `env` on top of this process's variables, in this process."""
+    return inv_with_programs(argv, {**os.environ, **env})
 
 
 def ran(argv: Sequence[str], env: Mapping[str, str], seconds: float = 280) -> Ran:

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import uuid
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from tasks.lib.image.docker import Builder
 from tasks.lib.image.reference import parse
 from tests.builders import checked_in_settings
 from tests.docker_services import RegistryProcess, buildx_configuration, client_with_buildkit, output
-from tests.sample_checkout import Sample, invoke, ran, sample_apart
+from tests.sample_checkout import Sample, invoke, sample_apart
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600, func_only=True)]
 
@@ -122,9 +121,13 @@ def test_a_build_secret_stays_out_of_the_image(source: Sample, with_: Builder, t
     settings = tmp_path / "settings.yaml"
     settings.write_text(json.dumps({"build": {"secrets": {"npm": str(tmp_path / "token")}}}))
 
-    done = ran(
-        [sys.executable, "-m", "tasks", "-f", str(settings), "build", "--source", str(source.folder)],
-        {"INVOKE_IMAGE_REPOSITORY": "lookit-test/secret"},
+    done = invoke(
+        "-f",
+        str(settings),
+        "build",
+        "--source",
+        str(source.folder),
+        INVOKE_IMAGE_REPOSITORY="lookit-test/secret",
     )
 
     assert done.returncode == 0, done.stderr

@@ -31,7 +31,7 @@ def test_an_engine_is_shared_and_outlives_its_other_users() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
 
     assert other.stdout == f"{os.environ.get('DOCKER_HOST')}\n", other.stderr
@@ -45,10 +45,10 @@ def test_planted_plaintext_is_in_no_layer_and_ciphertext_is(tmp_path: Path) -> N
         ["docker", "build", "-q", "-t", image, str(tmp_path)],
         check=True,
         capture_output=True,
-        timeout=120,
+        timeout=240,
     )
-    saved = subprocess.run(["docker", "save", image], check=True, capture_output=True, timeout=120).stdout
-    subprocess.run(["docker", "rmi", image], check=True, capture_output=True, timeout=60)
+    saved = subprocess.run(["docker", "save", image], check=True, capture_output=True, timeout=240).stdout
+    subprocess.run(["docker", "rmi", image], check=True, capture_output=True, timeout=240)
     held = files_in(saved)
     assert [name for name, content in held.items() if CANARY.is_in(content)] == []
     assert {name for name in MUST_NOT_BE_IGNORED if name.endswith(".enc")} <= held.keys()
