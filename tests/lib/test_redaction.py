@@ -17,6 +17,7 @@ from tasks.lib.errors import Failure, TimedOut, UsageError
 from tasks.lib.printable import printable
 from tasks.lib.redaction import HALVES, SHORTEST, Public, Redactor, Secret
 from tests.canary import FORMS, Form, in_base64, is_shown
+from tests.characters import ANY
 
 # Each of its characters is escaped by some program, and both are long enough to be cut in the middle.
 VALUES = ["P4ss \"w0rd\" <&> 'é'/+?x~=", "hunter2hunter2hunter2"]
@@ -117,7 +118,7 @@ ESCAPES = [
 
 
 @given(
-    some.text(min_size=8, max_size=40),
+    some.text(ANY, min_size=8, max_size=40),
     some.lists(some.sampled_from(ESCAPES), max_size=2),
     some.text(string.printable, max_size=20),
     some.text(string.printable, max_size=20),
