@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.internal.conjecture import providers
 
 from tests import debian, docker_services
 from tests.clock import Clock, ThreadsClock
@@ -31,9 +30,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("unhurried")
-# It would read each of this project's modules for constants to draw now and then, at the first example in each
-# worker: seconds on a new machine, where no earlier run has noted them.
-providers._get_local_constants = lambda: providers._local_constants
 
 
 def pytest_configure() -> None:
