@@ -21,7 +21,7 @@ from tasks.lib.deploy.objects import (
     ref_of,
 )
 from tasks.lib.deploy.plan.field_managers import LABEL, owner_of
-from tasks.lib.deploy.rollout.readiness import job_outcome, still_runs
+from tasks.lib.deploy.rollout.readiness import is_failing, job_outcome, still_runs
 from tasks.lib.deploy.steps import Action, Step
 
 # Up to this many, those that carry our label and one GET each for others cost less than a list of strangers.
@@ -86,6 +86,7 @@ def _job_action(there: Json | None, digest: str, *, run_jobs: bool) -> tuple[Act
         CHANGED: is_other,
         "the previous run is being deleted": is_going(there),
         "the previous run failed": outcome == "Failed",
+        "the previous run failed; waiting for its pods to end": is_failing(there),
         "requested with --jobs": run_jobs and outcome == "Complete",
     }
     if reason := next((text for text, holds in reasons.items() if holds), ""):

@@ -73,6 +73,14 @@ def job_outcome(job: Object) -> str:
     return ""
 
 
+def is_failing(job: Object) -> bool:
+    """Whether a Job is sure to fail, and only waits for its pods to end.
+
+    Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/#termination-of-job-pods
+    """
+    return not job_outcome(job) and condition(job, "FailureTarget").get("status") == "True"
+
+
 def still_runs(job: Object) -> bool:
     """Whether a Job still runs: it has not ended and is neither suspended nor being deleted."""
     is_idle = (job.get("spec") or {}).get("suspend") and not (job.get("status") or {}).get("active")

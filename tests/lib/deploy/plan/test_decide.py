@@ -31,6 +31,8 @@ JOB = Wanted(
 )
 COMPLETE = {"conditions": [{"type": "Complete", "status": "True"}]}
 FAILED = {"conditions": [{"type": "Failed", "status": "True"}]}
+# Its pods still end.
+FAILING = {"conditions": [{"type": "FailureTarget", "status": "True"}]}
 
 
 def live(w: Wanted, annotations: dict[str, str], **changes: Any) -> dict[str, Any]:
@@ -95,6 +97,7 @@ DELETING = {**job(COMPLETE), "metadata": {**job(COMPLETE)["metadata"], "deletion
         (job(COMPLETE), False, Action.SKIP, "ran already with this image and configuration"),
         (job(COMPLETE), True, Action.RUN, "requested with --jobs"),
         (job(FAILED), False, Action.RUN, "the previous run failed"),
+        (job(FAILING), False, Action.RUN, "the previous run failed; waiting for its pods to end"),
         (job({}), False, Action.AWAIT, "it is still running"),
         (job({}), True, Action.AWAIT, "it is still running"),
         (SUSPENDED_OTHER, False, Action.RUN, "its image or configuration changed"),
