@@ -1,12 +1,15 @@
 """Which lines of which containers are shown, and in which order."""
 
 import json
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
 
 from tasks.lib.cluster.api import Api
+from tasks.lib.deploy.rollout.logs import follow
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.operate import logs
 from tasks.lib.operate.logs import Line, Streams, Wanted, begun
@@ -50,6 +53,35 @@ def test_containers_that_never_ran_have_no_log() -> None:
     }
     assert begun({"status": status}) == {"first": 0, "main": 3, "aside": 0}
     assert begun({}) == {}
+
+
+class OneLog:
+    """An API that has this log of each container."""
+
+    def __init__(self, *lines: bytes) -> None:
+        self._lines = lines
+
+    def lines(self, path: str, **_: Any) -> Iterator[bytes]:
+        assert path.endswith("/pods/web-1/log")
+        yield from self._lines
+
+
+def test_what_a_kubelet_says_itself_is_a_line_of_now() -> None:
+    """It has no time, and lines that come later must not count as earlier ones."""
+    api = cast(
+        "Api",
+        OneLog(
+            b"2026-05-04T11:59:59.5Z first",
+            b"unable to retrieve container logs",
+            b"9999-01-01T00:00:00Z last",
+        ),
+    )
+    metadata, shown = {"namespace": "default", "name": "web-1"}, list[str]()
+
+    seen = follow(api, metadata, "main", lambda _, text: shown.append(text), threading.Event())
+
+    assert shown == ["first", "unable to retrieve container logs", "last"]
+    assert seen.startswith("9999")
 
 
 def test_lines_of_several_pods_are_put_in_order(monkeypatch: pytest.MonkeyPatch) -> None:

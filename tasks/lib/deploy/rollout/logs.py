@@ -1,9 +1,11 @@
 """Logs of containers and events: followed while a Job runs, and gathered where something failed."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -26,6 +28,7 @@ EVENTS_TO_SHOW: Final = 6
 PROBLEMS_TO_SHOW: Final = 4
 SECONDS_FOR_A_LATE_EVENT: Final = 3.0
 PAUSE: Final = 0.3
+TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT")
 # Where events lie about objects of the whole cluster.
 CLUSTER_WIDE: Final = "default"
 
@@ -210,13 +213,20 @@ def follow(
 def timed_lines(
     api: Api, metadata: Json, container: str, query: Mapping[str, str], since: str = ""
 ) -> Iterator[tuple[str, str]]:
-    """The lines of a container's log, each with its time."""
+    """The lines of a container's log, each with its time.
+
+    What a kubelet says there itself, such as that it cannot read a log, comes without one, and is of now.
+    """
     path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/log"
     after = {"sinceTime": since} if since else {}
     asked = {"container": container, "timestamps": "true", **after, **query}
     for line in api.lines(path, query=asked, idle=SILENCE):
-        stamp, _, text = line.decode(errors="replace").partition(" ")
-        yield stamp, text
+        whole = line.decode(errors="replace")
+        stamp, _, text = whole.partition(" ")
+        if TIME.match(stamp):
+            yield stamp, text
+        else:
+            yield datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z"), whole
 
 
 def _event(event: Json) -> str:
