@@ -177,14 +177,21 @@ def _announced(one: Upload, name: str) -> _Beginning:
     if one.options.dry_run:
         return _Beginning(listed, page, seen_after_page=False)
     generation = revisions.announce(place, name, one.inventory.entries, listed)
-    is_new, alone = generation != listed.generation(name), [False]
-    if is_new:
-        looking = listing.is_alone(place.access, place.prefix, place.manifest(name))
-        first = [Job(looking)] if page.generation == ABSENT else []
-        listed, *alone = place.pool.run([Job(revisions.listing_of(place)), *first])
+    if generation == listed.generation(name):
+        return _Beginning(listed, page, seen_after_page=False)
+    listed, is_empty = _listed_again(place, name, page)
     if generation != listed.generation(name):
         raise _removed(name)
-    return _Beginning(listed, page, is_new, any(alone))
+    return _Beginning(listed, page, seen_after_page=True, is_empty=is_empty)
+
+
+def _listed_again(place: Place, name: str, page: activation.Page) -> tuple[revisions.Listed, bool]:
+    """The revisions, and whether there is nothing but the manifest: asked at once where there is no page."""
+    if page.generation != ABSENT:
+        return revisions.listed(place), False
+    alone = listing.is_alone(place.access, place.prefix, place.manifest(name))
+    listed, is_empty = place.pool.run([Job(revisions.listing_of(place)), Job(alone)])
+    return listed, is_empty
 
 
 def _seen(one: Upload, name: str, began: _Beginning) -> Complete:
