@@ -20,7 +20,7 @@ from tasks.lib.cluster.endpoint import CONNECTIONS
 from tasks.lib.cluster.errors import ApiError, Unreachable
 from tasks.lib.cluster.gke import Connection
 from tasks.lib.deploy.objects import is_going
-from tasks.lib.deploy.rollout.logs import follow, timed_lines
+from tasks.lib.deploy.rollout.logs import follow, stamp_of, timed_lines
 from tasks.lib.deploy.rollout.watch import Broken, Disturbed, Gone, Inbox, Listed, Seen, watching
 from tasks.lib.errors import Failure, UsageError
 from tasks.lib.operate import workloads
@@ -81,7 +81,7 @@ class Wanted:
         except ValueError as error:
             what = f"--since {self.since!r} is no time."
             raise UsageError(what, f"It should be {error}.", "For example: --since 10m") from error
-        return (now - age).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+        return stamp_of(now - age)
 
 
 Show = Callable[[Line], None]

@@ -226,7 +226,12 @@ def timed_lines(
         if TIME.match(stamp):
             yield stamp, text
         else:
-            yield datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z"), whole
+            yield stamp_of(datetime.now(UTC)), whole
+
+
+def stamp_of(moment: datetime) -> str:
+    """A moment in UTC as it stands before a line of a log; such texts have the order of time."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
 
 
 def _event(event: Json) -> str:
