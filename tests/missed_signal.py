@@ -6,8 +6,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-NEVER = threading.Event()
-
 
 @contextmanager
 def missed(number: int, after: float = 0.1) -> Iterator[None]:
@@ -15,7 +13,7 @@ def missed(number: int, after: float = 0.1) -> Iterator[None]:
 
     Another thread receives it, which leaves the main thread in the same state.
     """
-    threading.Thread(target=NEVER.wait, daemon=True).start()
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
     signal.pthread_sigmask(signal.SIG_BLOCK, [number])
     sending = threading.Timer(after, os.kill, (os.getpid(), number))
     sending.start()
